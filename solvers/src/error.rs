@@ -1,0 +1,82 @@
+//! What can go wrong: a request that makes no sense, and a lane that cannot go on.
+
+use thiserror::Error;
+
+/// Why one lane stopped before the end of its span. The other lanes go on.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum Failure {
+    /// The field returned NaN or infinity and no smaller step helped.
+    #[error("the velocity is not finite at t = {t:.6} (step {h:.1e}, |f| = {speed:.1e})")]
+    NonFinite {
+        /// Time of the last good state.
+        t: f64,
+        /// The step that was tried.
+        h: f64,
+        /// Euclidean norm of f at the last good state.
+        speed: f64,
+    },
+    /// The controller asked for a step below round-off in t (or below the user's minimum).
+    #[error("the step shrank to {h:.1e} at t = {t:.6} (|f| = {speed:.1e})")]
+    StepTooSmall {
+        /// Time of the last good state.
+        t: f64,
+        /// The step that was asked for.
+        h: f64,
+        /// Euclidean norm of f at the last good state.
+        speed: f64,
+    },
+    /// The cap on steps was reached.
+    #[error("{steps} steps were not enough: t = {t:.6}, step {h:.1e}, |f| = {speed:.1e}")]
+    TooManySteps {
+        /// The cap.
+        steps: usize,
+        /// Time of the last good state.
+        t: f64,
+        /// The current step.
+        h: f64,
+        /// Euclidean norm of f at the last good state.
+        speed: f64,
+    },
+}
+
+impl Failure {
+    /// What to try, in a few words.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Failure::NonFinite { .. } => "the field overflows there: check the input's scale, or solve in f64",
+            Failure::StepTooSmall { .. } => {
+                "the field is stiff or discontinuous there: loosen the tolerance, solve in f64, or use `bdf`"
+            }
+            Failure::TooManySteps { .. } => "loosen the tolerance, raise the cap on steps, or use `bdf`",
+        }
+    }
+}
+
+/// Why a solve was refused.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum SolveError {
+    /// No method of that name.
+    #[error("unknown method `{name}`; known are {known}")]
+    UnknownMethod {
+        /// As typed.
+        name: String,
+        /// The list.
+        known: String,
+    },
+    /// An option that makes no sense.
+    #[error("{0}")]
+    BadOption(String),
+    /// Arrays whose sizes do not fit.
+    #[error("{what}: expected {expected}, got {found}")]
+    Shape {
+        /// What was measured.
+        what: &'static str,
+        /// The size that fits.
+        expected: usize,
+        /// The size given.
+        found: usize,
+    },
+    /// diffsol gave up; its words.
+    #[error("diffsol: {0}")]
+    Implicit(String),
+}

@@ -1,0 +1,21 @@
+//! Integration of many independent trajectories of dy/dt = f(t, y).
+//!
+//! A batch is a set of *lanes*: every trajectory has its own time, its own step, its own
+//! accept/reject and its own count of evaluations. Lanes never mix, so the result of a sample is
+//! the same bits whatever else is in the batch.
+//!
+//! This crate knows slices; it knows no network, no tensor library and no density.
+
+pub mod error;
+pub mod field;
+pub mod lanes;
+pub mod observe;
+pub mod real;
+pub mod tableau;
+
+pub use error::{Failure, SolveError};
+pub use field::{At, Jvp, VectorField, Vjp};
+pub use lanes::{Lanes, LanesMut};
+pub use observe::{Observer, Step};
+pub use real::Real;
+pub use tableau::Tableau;

@@ -1,0 +1,70 @@
+//! Observers are told of each accepted step; they never change it.
+//!
+//! Save-at times, dense output, the tape of a gradient, the quadrature of a log-density and progress
+//! are all observers, so the loop that makes steps knows none of them.
+
+use crate::error::Failure;
+use crate::real::Real;
+
+/// One accepted step of one trajectory, from `t` to `t + h` (h < 0 when integrating backward).
+pub trait Step<T: Real> {
+    /// Which row of the batch.
+    fn sample(&self) -> usize;
+    /// The number of components of the state.
+    fn dim(&self) -> usize;
+    /// Where the step began.
+    fn t(&self) -> f64;
+    /// Its signed length.
+    fn h(&self) -> f64;
+    /// The state at its beginning.
+    fn start(&self, out: &mut [T]);
+    /// The state at its end.
+    fn end(&self, out: &mut [T]);
+    /// Dense output: the state at t + θh, θ ∈ [0, 1].
+    fn at(&self, theta: f64, out: &mut [T]);
+    /// This step ends the span.
+    fn last(&self) -> bool;
+}
+
+/// Who is told of accepted steps.
+pub trait Observer<T: Real> {
+    /// Whether [`Step::at`] will be called: methods with extra stages for dense output then evaluate them.
+    fn dense(&self) -> bool {
+        false
+    }
+
+    /// A trajectory took a step.
+    fn accepted(&mut self, step: &dyn Step<T>);
+
+    /// A trajectory stopped before its end; no further step of it will come.
+    fn failed(&mut self, sample: usize, failure: &Failure) {
+        let _ = (sample, failure);
+    }
+
+    /// The solve is over: whatever was queued must be worked off now.
+    fn finish(&mut self) {}
+}
+
+/// Nobody listens.
+impl<T: Real> Observer<T> for () {
+    fn accepted(&mut self, _step: &dyn Step<T>) {}
+}
+
+/// Two observers of one solve.
+impl<T: Real, A: Observer<T>, B: Observer<T>> Observer<T> for (A, B) {
+    fn dense(&self) -> bool {
+        self.0.dense() || self.1.dense()
+    }
+    fn accepted(&mut self, step: &dyn Step<T>) {
+        self.0.accepted(step);
+        self.1.accepted(step);
+    }
+    fn failed(&mut self, sample: usize, failure: &Failure) {
+        self.0.failed(sample, failure);
+        self.1.failed(sample, failure);
+    }
+    fn finish(&mut self) {
+        self.0.finish();
+        self.1.finish();
+    }
+}

@@ -1,0 +1,89 @@
+//! The velocity m_θ(x, t): its values, its divergence, and the joint pull-back of both.
+//!
+//! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
+//! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
+//! owns its scratch ([`Evaluator`]).
+
+use cnf_solvers::{At, Lanes, LanesMut, Real};
+
+/// How the trace of the Jacobian is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// The closed form for one and two hidden layers, one tangent a dimension beyond. Exact.
+    Exact,
+    /// `probes` random probes, fixed for the whole solve.
+    Hutchinson {
+        /// How many.
+        probes: usize,
+        /// Their distribution.
+        noise: Noise,
+    },
+}
+
+/// The distribution of Hutchinson's probes; both have identity covariance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// ±1 with equal probability: never a larger variance than Gaussian.
+    Rademacher,
+    /// Standard normal.
+    Gaussian,
+}
+
+/// What an evaluator must know of the batch it serves.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a, T> {
+    /// Conditions `[n, condition_dim]`, row-major; empty when the velocity has none. Row `at.sample[l]` is used.
+    pub condition: &'a [T],
+    /// One key a row of the batch: Hutchinson's probes of row i are a function of `keys[i]` alone.
+    /// May be empty with [`Trace::Exact`].
+    pub keys: &'a [u64],
+    /// How the trace is taken.
+    pub trace: Trace,
+    /// The most lanes in one call.
+    pub lanes: usize,
+}
+
+/// m_θ with its weights: shared by threads, never changed.
+pub trait Velocity<T: Real>: Send + Sync {
+    /// d, the dimension of x.
+    fn dim(&self) -> usize;
+    /// The number of conditioning columns; 0 for an unconditional velocity.
+    fn condition_dim(&self) -> usize;
+    /// The length of θ.
+    fn n_params(&self) -> usize;
+    /// The length of the gradient buffer of [`Evaluator::pull_back`]: θ first, then whatever the
+    /// evaluator accumulates for [`Velocity::fold_gradient`].
+    fn grad_len(&self) -> usize;
+    /// Spreads the accumulated extras of a (summed) gradient buffer into its first `n_params` entries.
+    fn fold_gradient(&self, gradient: &mut [T]);
+    /// An evaluator with its own scratch for up to `batch.lanes` lanes.
+    fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a>;
+}
+
+/// m_θ on a tile of lanes. Columns never mix; no call allocates; unused slots may hold anything.
+pub trait Evaluator<T: Real> {
+    /// d.
+    fn dim(&self) -> usize;
+    /// Rows of a divergence: 1 when exact, one a probe with Hutchinson (their mean is the estimate).
+    fn traces(&self) -> usize;
+    /// As [`Velocity::grad_len`].
+    fn grad_len(&self) -> usize;
+    /// v ← m(x, t). `x`, `v` are `[d, lanes]`.
+    fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>);
+    /// v ← m(x, t), div ← tr ∂m/∂x (or one estimate a probe). `div` is `[traces, lanes]`.
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>);
+    /// dv ← (∂m/∂x) dx, at (x, t).
+    fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
+    /// gx ← (∂m/∂x)ᵀ v̄ + (∂div/∂x)ᵀ τ, and g += the same for θ, summed over the lanes in use.
+    ///
+    /// `v_bar` is `[d, lanes]`, `div_bar` (τ) `[traces, lanes]`; `None` stands for zero and costs nothing.
+    fn pull_back(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v_bar: Option<Lanes<'_, T>>,
+        div_bar: Option<Lanes<'_, T>>,
+        gx: LanesMut<'_, T>,
+        g: &mut [T],
+    );
+}
