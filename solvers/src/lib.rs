@@ -9,6 +9,7 @@
 pub mod error;
 pub mod field;
 pub mod lanes;
+pub mod methods;
 pub mod observe;
 pub mod real;
 pub mod tableau;
