@@ -24,7 +24,14 @@ struct Augmented<'a, T> {
 }
 
 /// ℓ̄ of each lane's trajectory, times its weight.
-fn fill_bar<T: Real>(bar: &mut Vec<T>, source: &[T], rows: usize, at: At<'_>, stride: usize, weight: impl Fn(usize) -> f64) {
+fn fill_bar<T: Real>(
+    bar: &mut Vec<T>,
+    source: &[T],
+    rows: usize,
+    at: At<'_>,
+    stride: usize,
+    weight: impl Fn(usize) -> f64,
+) {
     bar.resize(rows * stride, T::ZERO);
     for (l, sample) in at.sample.iter().enumerate() {
         for r in 0..rows {

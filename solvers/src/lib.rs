@@ -14,7 +14,7 @@ pub mod gauss;
 pub mod gradient;
 mod initial;
 pub mod lanes;
-
+pub mod methods;
 pub mod observe;
 pub mod options;
 pub mod quadrature;

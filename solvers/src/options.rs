@@ -77,7 +77,10 @@ impl Options {
         if self.steps == Some(0) || self.max_steps == 0 || self.lanes == 0 {
             return bad("the numbers of steps and of lanes must be at least 1".into());
         }
-        if self.first_step.is_some_and(|h| !(h.is_finite() && h > 0.0)) || !(self.max_step > 0.0) || !(self.min_step >= 0.0) {
+        if self.first_step.is_some_and(|h| !(h.is_finite() && h > 0.0))
+            || !(self.max_step > 0.0)
+            || !(self.min_step >= 0.0)
+        {
             return bad("step lengths must be positive".into());
         }
         Ok(())

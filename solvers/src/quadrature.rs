@@ -98,7 +98,9 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         theta.extend([0.0, 1.0]);
         // Enough knots to reproduce the dense output on halved panels: its degree plus one.
         let missing = (degree + 1).saturating_sub(theta.len());
-        theta.extend((0..missing).map(|i| 0.5 - 0.5 * ((i as f64 + 0.37) * std::f64::consts::PI / missing as f64).cos()));
+        theta.extend(
+            (0..missing).map(|i| 0.5 - 0.5 * ((i as f64 + 0.37) * std::f64::consts::PI / missing as f64).cos()),
+        );
         Self {
             g,
             rule,
@@ -205,7 +207,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         let total = self.estimate(slot);
         let path = &self.paths[slot];
         match self.tolerance {
-            Some(tolerance) if !(total <= tolerance) && total < f64::MAX && path.rounds < MAX_ROUNDS => {
+            Some(tolerance) if total > tolerance && path.rounds < MAX_ROUNDS => {
                 self.refine(slot, tolerance);
             }
             _ => self.close(slot, total),
@@ -257,10 +259,15 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
                 }
             }
             for (p, estimate) in self.estimates.iter_mut().enumerate() {
-                // The windows of 2n + 1 points that hold all points of this panel.
-                let from = (p * n).saturating_sub(n + 1).min(windows - 1);
-                let to = (p * n).min(windows - 1);
-                let largest = d[from..=to].iter().fold(0.0f64, |m, d| if d.abs() > m || d.is_nan() { d.abs() } else { m });
+                // The windows of 2n + 1 points that hold all points of this panel, and one more on each side: at
+                // the ends of the span, and where panels change size, the difference drifts from window to window.
+                let from = (p * n).saturating_sub(n + 2).min(windows - 1);
+                let to = (p * n + 1).min(windows - 1);
+                let (low, high) = d[from..=to].iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), d| {
+                    // `min` and `max` would drop a NaN.
+                    if d.is_nan() || low.is_nan() { (f64::NAN, f64::NAN) } else { (low.min(*d), high.max(*d)) }
+                });
+                let largest = low.abs().max(high.abs()) + (high - low);
                 let h = (path.panels[p].step_h * (path.panels[p].to - path.panels[p].from)).abs();
                 let error = constant * h.powi(2 * n as i32 + 1) * largest;
                 if error > *estimate || error.is_nan() {
