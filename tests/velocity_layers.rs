@@ -1,0 +1,502 @@
+//! The laws of the general velocity, on every kind of layer and every activation.
+
+use candle_core::{Device, Tensor, Var};
+use cnf::rng;
+use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec, Squash};
+use cnf::velocity::{Batch, Noise, Trace, Velocity};
+use cnf_solvers::lanes::stride_for;
+use cnf_solvers::{At, Lanes, LanesMut, Real};
+use rand::Rng as _;
+
+const TRACES: [Trace; 4] = [
+    Trace::Exact,
+    Trace::Hutchinson { probes: 1, noise: Noise::Rademacher },
+    Trace::Hutchinson { probes: 3, noise: Noise::Rademacher },
+    Trace::Hutchinson { probes: 3, noise: Noise::Gaussian },
+];
+
+/// Every kind of layer with every activation, with and without a condition; a mixture, and a net of one layer.
+fn every_spec() -> Vec<LayerNetSpec> {
+    let kinds: [fn(usize, usize) -> Layer; 3] = [
+        |inputs, outputs| Layer::Linear { inputs, outputs },
+        |inputs, outputs| Layer::ConcatLinear { inputs, outputs },
+        |inputs, outputs| Layer::ConcatSquash { inputs, outputs },
+    ];
+    let mut specs = vec![];
+    for condition_dim in [0, 2] {
+        for kind in kinds {
+            for squash in Squash::ALL {
+                specs.push(LayerNetSpec::stacked(kind, 3, condition_dim, &[5, 4], squash));
+            }
+            specs.push(LayerNetSpec::stacked(kind, 2, condition_dim, &[], Squash::Tanh));
+        }
+        specs.push(LayerNetSpec {
+            dim: 2,
+            condition_dim,
+            layers: vec![
+                Layer::Activation(Squash::Silu),
+                Layer::ConcatSquash { inputs: 2 + condition_dim, outputs: 5 },
+                Layer::Activation(Squash::Elu),
+                Layer::Linear { inputs: 5, outputs: 4 },
+                Layer::Activation(Squash::Softplus),
+                Layer::ConcatLinear { inputs: 4, outputs: 2 },
+            ],
+        });
+    }
+    specs
+}
+
+/// A net, and points for it: everything in f64, rounded when the tiles are of f32.
+struct Case {
+    spec: LayerNetSpec,
+    theta: Vec<f64>,
+    x: Vec<f64>,
+    t: Vec<f64>,
+    condition: Vec<f64>,
+    keys: Vec<u64>,
+}
+
+impl Case {
+    fn new(spec: LayerNetSpec, n: usize, seed: u64) -> Self {
+        let mut rng = rng::stream(seed, 0);
+        // Twice the usual weights: far enough from a linear map.
+        let theta = spec.init(&mut rng).into_iter().map(|w| 2.0 * f64::from(w)).collect();
+        let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-2.0..2.0)).collect::<Vec<f64>>();
+        let (x, condition) = (draw(n * spec.dim), draw(n * spec.condition_dim));
+        let t = draw(n).iter().map(|t| t / 4.0 + 0.5).collect();
+        Self { spec, theta, x, t, condition, keys: (0..n as u64).map(|i| 7 * i + seed).collect() }
+    }
+
+    fn net<T: candle_core::WithDType + Real>(&self) -> LayerNet {
+        let theta: Vec<T> = self.theta.iter().map(|&w| T::of(w)).collect();
+        LayerNet::new(self.spec.clone(), Tensor::new(theta, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    fn condition_of(&self, row: usize) -> &[f64] {
+        &self.condition[row * self.spec.condition_dim..(row + 1) * self.spec.condition_dim]
+    }
+}
+
+/// Rows `[n, k]` as a tile whose unused slots hold NaN.
+fn tile<T: Real>(rows: &[f64], k: usize, samples: &[usize]) -> Vec<T> {
+    let stride = stride_for(samples.len());
+    let mut data = vec![T::of(f64::NAN); k * stride];
+    for (l, &sample) in samples.iter().enumerate() {
+        for i in 0..k {
+            data[i * stride + l] = T::of(rows[sample * k + i]);
+        }
+    }
+    data
+}
+
+fn view<T: Real>(data: &[T], k: usize, n: usize) -> Lanes<'_, T> {
+    Lanes::new(data, k, n, stride_for(n))
+}
+
+/// The columns of a tile as rows.
+fn rows_of<T: Real>(data: &[T], k: usize, n: usize) -> Vec<f64> {
+    let view = view(data, k, n);
+    (0..n).flat_map(|l| (0..k).map(move |i| view.row(i)[l].wide())).collect()
+}
+
+/// Value and divergences of the chosen samples, as rows, by the contract.
+fn evaluate<T: Real + candle_core::WithDType>(
+    case: &Case,
+    net: &LayerNet,
+    trace: Trace,
+    samples: &[usize],
+) -> (Vec<f64>, Vec<f64>) {
+    let (d, n, condition) = (case.spec.dim, samples.len(), condition::<T>(case));
+    let mut evaluator = net.evaluator(Batch { condition: &condition, keys: &case.keys, trace, lanes: n });
+    let t: Vec<f64> = samples.iter().map(|&s| case.t[s]).collect();
+    let (at, x, traces) = (At::new(&t, samples), tile::<T>(&case.x, d, samples), evaluator.traces());
+    let (mut v, mut div) = (vec![T::of(f64::NAN); x.len()], vec![T::of(f64::NAN); traces * stride_for(n)]);
+    evaluator.value_and_divergence(
+        at,
+        view(&x, d, n),
+        LanesMut::new(&mut v, d, n, stride_for(n)),
+        LanesMut::new(&mut div, traces, n, stride_for(n)),
+    );
+    let mut alone = vec![T::of(f64::NAN); x.len()];
+    evaluator.value(at, view(&x, d, n), LanesMut::new(&mut alone, d, n, stride_for(n)));
+    let bits = |data: &[T]| rows_of(data, d, n).into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(&v), bits(&alone), "a value does not depend on whether the divergence is taken");
+    (rows_of(&v, d, n), rows_of(&div, traces, n))
+}
+
+fn condition<T: Real>(case: &Case) -> Vec<T> {
+    case.condition.iter().map(|&c| T::of(c)).collect()
+}
+
+/// ∂L/∂x as rows and ∂L/∂θ, of L = Σ v·v̄ + Σ div·τ.
+fn pull_back<T: Real + candle_core::WithDType>(
+    case: &Case,
+    trace: Trace,
+    samples: &[usize],
+    v_bar: Option<&[f64]>,
+    div_bar: Option<&[f64]>,
+) -> (Vec<f64>, Vec<f64>) {
+    let (net, condition) = (case.net::<T>(), condition::<T>(case));
+    let (d, n) = (case.spec.dim, samples.len());
+    let mut evaluator = net.evaluator(Batch { condition: &condition, keys: &case.keys, trace, lanes: n });
+    let t: Vec<f64> = samples.iter().map(|&s| case.t[s]).collect();
+    let traces = evaluator.traces();
+    let x = tile::<T>(&case.x, d, samples);
+    let (v_bar, div_bar) = (v_bar.map(|b| tile::<T>(b, d, samples)), div_bar.map(|b| tile::<T>(b, traces, samples)));
+    let (mut gx, mut g) = (vec![T::of(f64::NAN); x.len()], vec![T::ZERO; evaluator.grad_len()]);
+    evaluator.pull_back(
+        At::new(&t, samples),
+        view(&x, d, n),
+        v_bar.as_deref().map(|b| view(b, d, n)),
+        div_bar.as_deref().map(|b| view(b, traces, n)),
+        LanesMut::new(&mut gx, d, n, stride_for(n)),
+        &mut g,
+    );
+    (rows_of(&gx, d, n), g.iter().map(|g| g.wide()).collect())
+}
+
+/// m_θ(x, t) of one point, loop by loop.
+fn reference(spec: &LayerNetSpec, theta: &[f64], x: &[f64], t: f64, condition: &[f64]) -> Vec<f64> {
+    let sigmoid = |a: f64| 1.0 / (1.0 + (-a).exp());
+    let affine = |w: &[f64], b: &[f64], h: &[f64]| -> Vec<f64> {
+        let dot = |row: &[f64]| row.iter().zip(h).map(|(w, h)| w * h).sum::<f64>();
+        w.chunks(h.len()).zip(b).map(|(row, b)| dot(row) + b).collect()
+    };
+    let mut h = [x, condition].concat();
+    let mut rest = theta;
+    let mut take = |count: usize| {
+        let (now, after) = rest.split_at(count);
+        rest = after;
+        now
+    };
+    for layer in &spec.layers {
+        h = match *layer {
+            Layer::Linear { inputs, outputs } => affine(take(inputs * outputs), take(outputs), &h),
+            Layer::ConcatLinear { inputs, outputs } => {
+                h.push(t);
+                affine(take((inputs + 1) * outputs), take(outputs), &h)
+            }
+            Layer::ConcatSquash { inputs, outputs } => {
+                let a = affine(take(inputs * outputs), take(outputs), &h);
+                let (gate, gate_bias, shift) = (take(outputs), take(outputs), take(outputs));
+                (0..outputs).map(|i| a[i] * sigmoid(gate[i] * t + gate_bias[i]) + shift[i] * t).collect()
+            }
+            Layer::Activation(squash) => h
+                .iter()
+                .map(|&a| match squash {
+                    Squash::Tanh => a.tanh(),
+                    Squash::Softplus => a.max(0.0) + (-a.abs()).exp().ln_1p(),
+                    Squash::Silu => a * sigmoid(a),
+                    Squash::Elu => a.max(a.min(0.0).exp_m1()),
+                })
+                .collect(),
+        };
+    }
+    h
+}
+
+/// The reference's dense Jacobian at one sample, `[d, d]`, by central differences.
+fn jacobian(case: &Case, sample: usize) -> Vec<f64> {
+    let d = case.spec.dim;
+    // Truncation h² = 1e-10 times a third derivative, round-off 1e-16/h = 1e-11. A longer step would meet elu's kink.
+    let h = 1e-5;
+    let mut j = vec![0.0; d * d];
+    for column in 0..d {
+        let at = |step: f64| {
+            let mut x = case.x[sample * d..(sample + 1) * d].to_vec();
+            x[column] += step * h;
+            reference(&case.spec, &case.theta, &x, case.t[sample], case.condition_of(sample))
+        };
+        for (row, (above, below)) in at(1.0).into_iter().zip(at(-1.0)).enumerate() {
+            j[row * d + column] = (above - below) / (2.0 * h);
+        }
+    }
+    j
+}
+
+#[track_caller]
+fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1.0_f64, |m, e| m.max(e.abs()));
+    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+        assert!((f - e).abs() <= tolerance * scale, "{what}: entry {i} is {f}, expected {e}");
+    }
+}
+
+#[test]
+fn a_value_is_that_of_the_plain_reference() {
+    for (i, spec) in every_spec().into_iter().enumerate() {
+        let case = Case::new(spec, 37, i as u64);
+        let samples: Vec<usize> = (0..37).collect();
+        let of = |s: &usize| {
+            let d = case.spec.dim;
+            reference(&case.spec, &case.theta, &case.x[s * d..(s + 1) * d], case.t[*s], case.condition_of(*s))
+        };
+        let expected: Vec<f64> = samples.iter().flat_map(of).collect();
+        // Three layers of a few products each: some tens of roundings.
+        let (v, _) = evaluate::<f64>(&case, &case.net::<f64>(), Trace::Exact, &samples);
+        assert_close(&v, &expected, 50.0 * f64::EPSILON, &format!("{:?}", case.spec));
+        let (v, _) = evaluate::<f32>(&case, &case.net::<f32>(), Trace::Exact, &samples);
+        assert_close(&v, &expected, 50.0 * f64::from(f32::EPSILON), &format!("{:?}", case.spec));
+    }
+}
+
+#[test]
+fn a_divergence_is_the_trace_of_the_dense_jacobian_or_its_probe() {
+    for (i, spec) in every_spec().into_iter().enumerate() {
+        let case = Case::new(spec, 19, i as u64);
+        let d = case.spec.dim;
+        let samples: Vec<usize> = (0..19).rev().collect();
+        let net = case.net::<f64>();
+        for trace in TRACES {
+            let probes = net.probes(trace, &case.keys).unwrap().map(|p| p.to_vec3::<f64>().unwrap());
+            let expected = samples.iter().flat_map(|&s| {
+                let j = jacobian(&case, s);
+                let quadratic = |e: &[f64]| (0..d * d).map(|n| e[n / d] * j[n] * e[n % d]).sum::<f64>();
+                match &probes {
+                    None => vec![(0..d).map(|n| j[n * d + n]).sum()],
+                    Some(probes) => probes.iter().map(|probe| quadratic(&probe[s])).collect(),
+                }
+            });
+            let (_, div) = evaluate::<f64>(&case, &net, trace, &samples);
+            assert_close(&div, &expected.collect::<Vec<_>>(), 1e-8, &format!("{trace:?} {:?}", case.spec));
+        }
+    }
+}
+
+#[test]
+fn a_tangent_is_the_jacobian_times_its_direction() {
+    for (i, spec) in every_spec().into_iter().enumerate() {
+        let case = Case::new(spec, 5, i as u64);
+        let (d, net, samples) = (case.spec.dim, case.net::<f64>(), [4, 0, 2, 1, 3]);
+        let direction = Case::new(case.spec.clone(), 5, 99).x;
+        let batch = Batch { condition: &case.condition, keys: &[], trace: Trace::Exact, lanes: 5 };
+        let t = samples.map(|s| case.t[s]);
+        let (x, dx) = (tile::<f64>(&case.x, d, &samples), tile::<f64>(&direction, d, &samples));
+        let mut dv = vec![f64::NAN; x.len()];
+        net.evaluator(batch).tangent(
+            At::new(&t, &samples),
+            view(&x, d, 5),
+            view(&dx, d, 5),
+            LanesMut::new(&mut dv, d, 5, stride_for(5)),
+        );
+        let expected = samples.iter().flat_map(|&s| {
+            let (j, e) = (jacobian(&case, s), &direction[s * d..(s + 1) * d]);
+            (0..d).map(move |r| (0..d).map(|c| j[r * d + c] * e[c]).sum::<f64>()).collect::<Vec<_>>()
+        });
+        assert_close(&rows_of(&dv, d, 5), &expected.collect::<Vec<_>>(), 1e-8, &format!("{:?}", case.spec));
+    }
+}
+
+#[test]
+fn a_pull_back_is_the_central_difference_in_x_and_theta() {
+    for (i, spec) in every_spec().into_iter().enumerate() {
+        let samples = [2, 0, 1];
+        let mut case = Case::new(spec, 3, i as u64);
+        let mut rng = rng::stream(1000 + i as u64, 0);
+        for trace in TRACES {
+            let traces = if let Trace::Hutchinson { probes, .. } = trace { probes } else { 1 };
+            let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+            let (v_bar, div_bar) = (draw(3 * case.spec.dim), draw(3 * traces));
+            for (v_bar, div_bar) in [(Some(&v_bar), Some(&div_bar)), (Some(&v_bar), None), (None, Some(&div_bar))] {
+                let loss = |case: &Case| {
+                    let (v, div) = evaluate::<f64>(case, &case.net::<f64>(), trace, &[0, 1, 2]);
+                    let dot = |a: &[f64], b: Option<&Vec<f64>>| {
+                        b.map_or(0.0, |b| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>())
+                    };
+                    dot(&v, v_bar) + dot(&div, div_bar)
+                };
+                let bars = (v_bar.map(Vec::as_slice), div_bar.map(Vec::as_slice));
+                let (gx, g) = pull_back::<f64>(&case, trace, &samples, bars.0, bars.1);
+                // Central differences of second order: truncation h² ≈ 1e-10 times a third derivative, round-off 1e-11.
+                let h = 1e-5;
+                let mut slope = |entry: fn(&mut Case) -> &mut Vec<f64>, k: usize| {
+                    let kept = entry(&mut case)[k];
+                    entry(&mut case)[k] = kept + h;
+                    let above = loss(&case);
+                    entry(&mut case)[k] = kept - h;
+                    let below = loss(&case);
+                    entry(&mut case)[k] = kept;
+                    (above - below) / (2.0 * h)
+                };
+                let by_x: Vec<f64> = (0..gx.len()).map(|k| slope(|case| &mut case.x, k)).collect();
+                let by_theta: Vec<f64> = (0..g.len()).map(|k| slope(|case| &mut case.theta, k)).collect();
+                let d = by_x.len() / 3;
+                let in_order = samples.iter().flat_map(|&s| by_x[s * d..(s + 1) * d].to_vec()).collect::<Vec<_>>();
+                let what = format!("{trace:?} {:?}", case.spec);
+                assert_close(&gx, &in_order, 1e-8, &format!("x: {what}"));
+                assert_close(&g, &by_theta, 1e-8, &format!("θ: {what}"));
+                let (gx32, g32) = pull_back::<f32>(&case, trace, &samples, bars.0, bars.1);
+                assert_close(&gx32, &gx, 1e-5, &format!("x in f32: {what}"));
+                assert_close(&g32, &g, 1e-5, &format!("θ in f32: {what}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_asked_for_is_a_gradient_of_zero() {
+    let case = Case::new(every_spec().swap_remove(3), 3, 0);
+    let (gx, g) = pull_back::<f64>(&case, Trace::Exact, &[0, 1, 2], None, None);
+    assert!(gx.iter().chain(&g).all(|&g| g == 0.0));
+}
+
+/// The bits of a lane do not depend on slot, neighbours, number of lanes, or the capacity of the tile.
+fn lanes_are_independent<T: Real + candle_core::WithDType>(spec: LayerNetSpec) {
+    let case = Case::new(spec, 150, 5);
+    let (net, d) = (case.net::<T>(), case.spec.dim);
+    for trace in [Trace::Exact, TRACES[2]] {
+        let all: Vec<usize> = (0..150).collect();
+        let (v, div) = evaluate::<T>(&case, &net, trace, &all);
+        let traces = div.len() / 150;
+        let (ones, some) = (vec![1.0; 150 * d], vec![0.5; 150 * traces]);
+        let (gx, _) = pull_back::<T>(&case, trace, &all, Some(&ones), Some(&some));
+        for n in [1, 2, 3, 15, 17, 31, 33, 63, 65, 101] {
+            // 49 and 150 have no common factor: every sample once, in another place.
+            let samples: Vec<usize> = (0..n).map(|l| (l * 49 + n) % 150).collect();
+            let (v_some, div_some) = evaluate::<T>(&case, &net, trace, &samples);
+            let (gx_some, _) = pull_back::<T>(&case, trace, &samples, Some(&ones), Some(&some));
+            for (l, &s) in samples.iter().enumerate() {
+                let what = format!("sample {s} in slot {l} of {n}: {:?}", case.spec);
+                assert_eq!(v_some[l * d..(l + 1) * d], v[s * d..(s + 1) * d], "{what}");
+                assert_eq!(div_some[l * traces..(l + 1) * traces], div[s * traces..(s + 1) * traces], "{what}");
+                assert_eq!(gx_some[l * d..(l + 1) * d], gx[s * d..(s + 1) * d], "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lane_has_the_same_bits_in_any_slot_of_any_tile() {
+    let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
+    let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
+    let specs = [
+        LayerNetSpec::stacked(concat, 1, 0, &[1], Squash::Tanh),
+        LayerNetSpec::stacked(concat, 2, 0, &[64, 64, 64], Squash::Tanh),
+        LayerNetSpec::stacked(squash, 2, 3, &[33, 7], Squash::Softplus),
+        LayerNetSpec::stacked(squash, 7, 1, &[130], Squash::Silu),
+        LayerNetSpec::stacked(concat, 3, 0, &[600, 5], Squash::Elu),
+    ];
+    for spec in specs {
+        lanes_are_independent::<f32>(spec.clone());
+        lanes_are_independent::<f64>(spec);
+    }
+}
+
+#[test]
+fn a_gradient_over_lanes_is_the_sum_of_those_of_the_lanes() {
+    for spec in every_spec() {
+        let case = Case::new(spec, 35, 3);
+        let (v_bar, div_bar) = (vec![0.7; 35 * case.spec.dim], vec![-0.3; 35]);
+        let samples: Vec<usize> = (0..35).collect();
+        let of = |samples: &[usize]| pull_back::<f64>(&case, Trace::Exact, samples, Some(&v_bar), Some(&div_bar)).1;
+        let mut sum = vec![0.0; case.theta.len()];
+        for s in &samples {
+            sum.iter_mut().zip(of(&[*s])).for_each(|(sum, g)| *sum += g);
+        }
+        // 35 terms and the products behind each.
+        assert_close(&of(&samples), &sum, 200.0 * f64::EPSILON, &format!("{:?}", case.spec));
+    }
+}
+
+#[test]
+fn a_graph_of_value_and_divergence_differentiates_to_theta() {
+    // A loss that is not linear in either, as a training graph has it; θ is one Var, seen through views.
+    for (i, spec) in every_spec().into_iter().enumerate() {
+        let mut case = Case::new(spec, 4, i as u64);
+        let d = case.spec.dim;
+        let tensor = |data: &[f64], k: usize| Tensor::from_slice(data, (4, k), &Device::Cpu).unwrap();
+        let (x, t) = (tensor(&case.x, d), tensor(&case.t, 1));
+        let condition = (case.spec.condition_dim > 0).then(|| tensor(&case.condition, case.spec.condition_dim));
+        let theta = Var::from_slice(&case.theta, case.theta.len(), &Device::Cpu).unwrap();
+        let net = LayerNet::new(case.spec.clone(), theta.as_tensor().clone()).unwrap();
+        let (v, div) = net.value_and_divergence(&x, &t, condition.as_ref(), None).unwrap();
+        assert_eq!((v.dims(), div.dims()), ([4, d].as_slice(), [4, 1].as_slice()));
+        let loss = (v.sqr().unwrap().sum_all().unwrap() + div.sqr().unwrap().sum_all().unwrap()).unwrap();
+        let g: Vec<f64> = loss.backward().unwrap().get(&theta).unwrap().to_vec1().unwrap();
+        let loss = |case: &Case| {
+            let (v, div) = evaluate::<f64>(case, &case.net::<f64>(), Trace::Exact, &[0, 1, 2, 3]);
+            v.iter().chain(&div).map(|e| e * e).sum::<f64>()
+        };
+        let by_theta = (0..g.len()).map(|k| {
+            let kept = case.theta[k];
+            // Round-off 1e-16 · loss/h, truncation h².
+            let h = 1e-5;
+            case.theta[k] = kept + h;
+            let above = loss(&case);
+            case.theta[k] = kept - h;
+            let below = loss(&case);
+            case.theta[k] = kept;
+            (above - below) / (2.0 * h)
+        });
+        assert_close(&g, &by_theta.collect::<Vec<_>>(), 1e-7, &format!("{:?}", case.spec));
+    }
+}
+
+#[test]
+fn large_and_zero_inputs_stay_finite_with_their_gradients() {
+    for squash in Squash::ALL {
+        let layers = vec![
+            Layer::Activation(squash),
+            Layer::Linear { inputs: 3, outputs: 3 },
+            Layer::Activation(squash),
+            Layer::ConcatSquash { inputs: 3, outputs: 3 },
+        ];
+        for scale in [0.0, 1e3, -1e3] {
+            let spec = LayerNetSpec { dim: 3, condition_dim: 0, layers: layers.clone() };
+            let mut case = Case::new(spec, 2, 1);
+            case.x = [1.0, -1.0, 0.5, 0.0, 1.0, -0.25].map(|x| x * scale).to_vec();
+            let (v, div) = evaluate::<f32>(&case, &case.net::<f32>(), Trace::Exact, &[0, 1]);
+            let (gx, g) = pull_back::<f32>(&case, Trace::Exact, &[0, 1], Some(&[1.0; 6]), Some(&[1.0; 2]));
+            assert!(v.iter().chain(&div).chain(&gx).chain(&g).all(|e| e.is_finite()), "{squash:?} at {scale}");
+        }
+    }
+}
+
+#[test]
+fn a_lane_that_is_not_finite_leaves_its_neighbours_alone() {
+    let mut case = Case::new(every_spec().swap_remove(12), 40, 8);
+    let (good, div) = evaluate::<f32>(&case, &case.net::<f32>(), Trace::Exact, &(0..40).collect::<Vec<_>>());
+    let d = case.spec.dim;
+    case.x[5 * d..6 * d].fill(f64::INFINITY);
+    let (v, div_now) = evaluate::<f32>(&case, &case.net::<f32>(), Trace::Exact, &(0..40).collect::<Vec<_>>());
+    for s in (0..40).filter(|&s| s != 5) {
+        assert_eq!(v[s * d..(s + 1) * d], good[s * d..(s + 1) * d]);
+        assert_eq!(div_now[s], div[s]);
+    }
+    assert!(v[5 * d..6 * d].iter().any(|v| !v.is_finite()));
+}
+
+#[test]
+fn a_net_that_does_not_fit_is_refused_in_words() {
+    let zeros = |n: usize| Tensor::zeros(n, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let linear = |inputs, outputs| Layer::Linear { inputs, outputs };
+    let refused = |layers: Vec<Layer>, theta: Tensor| {
+        let spec = LayerNetSpec { dim: 2, condition_dim: 1, layers };
+        LayerNet::new(spec, theta).expect_err("it does not fit").to_string()
+    };
+    assert!(refused(vec![linear(2, 2)], zeros(6)).contains("the input of layer 0 has 2 columns, expected 3"));
+    assert!(refused(vec![linear(3, 4), linear(5, 2)], zeros(28)).contains("layer 1"));
+    assert!(refused(vec![linear(3, 4)], zeros(16)).contains("the output of the net has 4 columns, expected 2"));
+    assert!(refused(vec![linear(3, 0)], zeros(0)).contains("empty"));
+    assert!(refused(vec![linear(3, 2)], zeros(7)).contains("parameter vector"));
+    let words = Tensor::zeros(8, candle_core::DType::U32, &Device::Cpu).unwrap();
+    assert!(refused(vec![linear(3, 2)], words).contains("u32"));
+}
+
+#[test]
+fn a_spec_survives_its_file_and_names_every_parameter_once() {
+    for spec in every_spec() {
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<LayerNetSpec>(&json).unwrap(), spec);
+        let names = spec.tensor_names();
+        let distinct: std::collections::HashSet<_> = names.iter().map(|(name, _)| name).collect();
+        assert_eq!(distinct.len(), names.len());
+        assert_eq!(spec.init(&mut rng::stream(0, 0)).len(), spec.n_params());
+    }
+    let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
+    let spec = LayerNetSpec::stacked(concat, 2, 1, &[4], Squash::Tanh);
+    let names = spec.tensor_names();
+    assert_eq!(names[0], ("net.0.weight".to_owned(), vec![4, 4]));
+    assert_eq!(names[3], ("net.2.bias".to_owned(), vec![2]));
+}
