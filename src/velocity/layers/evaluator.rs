@@ -209,13 +209,7 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         }
     }
 
-    fn value_and_divergence(
-        &mut self,
-        at: At<'_>,
-        x: Lanes<'_, T>,
-        mut v: LanesMut<'_, T>,
-        mut div: LanesMut<'_, T>,
-    ) {
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>, mut div: LanesMut<'_, T>) {
         let done = self.each_block(at.lanes(), |from, count| {
             let Block { x, t, condition } = self.block(at, x, from, count)?;
             let probes = self.probes(at, from, count)?;
