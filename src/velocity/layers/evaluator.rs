@@ -5,6 +5,18 @@
 //! its slot, nor on its neighbours, nor on how many there are. Other devices get the whole tile at once, at its full width.
 //!
 //! candle allocates the result of every operation: a step with this velocity is not free of allocations.
+//!
+//! Microseconds a lane in `f32`, the best of many calls on tiles of 144 lanes, concat layers with tanh, one thread of an
+//! AMD EPYC:
+//!
+//! | d, hidden widths | value | and exact divergence | its pull-back | and one probe | its pull-back |
+//! |---|---|---|---|---|---|
+//! | 2, 64-64-64 | 2.5 | 4.3 | 16 | 3.8 | 12 |
+//! | 2, 256-256 | 9.7 | 19 | 102 | 16 | 82 |
+//! | 43, 860-860 | 75 | 1580 | 6460 | 155 | 675 |
+//!
+//! These are with `RAYON_NUM_THREADS` set. Without it candle 0.11 asks the system for the number of cores in every product,
+//! some 30 µs each time: 6.7, 14 and 43 µs in the first row.
 
 use candle_core::{Result, Tensor, Var, WithDType};
 use cnf_solvers::{At, Lanes, LanesMut, Real};
@@ -12,8 +24,8 @@ use cnf_solvers::{At, Lanes, LanesMut, Real};
 use super::{LayerNet, draw};
 use crate::velocity::{Batch, Evaluator, Trace, Velocity};
 
-/// Rows of a tensor on a CPU. More would waste more on a tile that is partly filled, fewer would pay candle's overhead of
-/// an operation (a fraction of a microsecond) more often than its work warrants.
+/// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each operation's
+/// overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice as long.
 const ROWS: usize = 32;
 
 /// The evaluator computes in `T`, whatever θ's own dtype is.
@@ -256,5 +268,33 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
             gx.data_mut().fill(T::of(f64::NAN));
             g.fill(T::of(f64::NAN));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::velocity::layers::{Layer, LayerNetSpec};
+
+    #[test]
+    fn a_device_that_failed_gives_nan_and_the_cause_once() {
+        let layers = vec![Layer::Linear { inputs: 1, outputs: 1 }];
+        let spec = LayerNetSpec { dim: 1, condition_dim: 0, layers };
+        let net = LayerNet::new(spec, Tensor::new(&[1.0_f32, 2.0], &Device::Cpu).unwrap()).unwrap();
+        let batch = Batch::<f32> { condition: &[], keys: &[], trace: Trace::Exact, lanes: 1 };
+        // As after a copy of θ that did not succeed.
+        net.record(candle_core::Error::msg("out of memory"));
+        let mut evaluator = LayerEvaluator { net: &net, batch, parameters: vec![], constants: vec![], rows: ROWS };
+        let (at, x) = (At::new(&[0.0], &[0]), [0.0; 16]);
+        let (mut v, mut g) = ([0.0; 16], [0.0; 2]);
+        evaluator.value(at, Lanes::new(&x, 1, 1, 16), LanesMut::new(&mut v, 1, 1, 16));
+        assert!(v[0].is_nan());
+        v[0] = 0.0;
+        evaluator.pull_back(at, Lanes::new(&x, 1, 1, 16), None, None, LanesMut::new(&mut v, 1, 1, 16), &mut g);
+        assert!(v[0].is_nan() && g[0].is_nan());
+        assert!(net.take_failure().expect("it was recorded").to_string().contains("out of memory"));
+        assert!(net.take_failure().is_none());
     }
 }
