@@ -30,6 +30,9 @@ use crate::{Error, Result};
 use pair::Pair;
 
 /// A net of layers and its θ.
+///
+/// The tensor functions take rows as they come, and the last bit of a row may then depend on their number; as a
+/// [`Velocity`](super::Velocity) it gives a lane the same bits wherever it stands (on a CPU).
 #[derive(Debug)]
 pub struct LayerNet {
     spec: LayerNetSpec,
