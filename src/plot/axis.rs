@@ -1,0 +1,79 @@
+//! Where the ticks go and what they say.
+
+/// A tick: its value and its label.
+pub(super) type Tick = (f64, String);
+
+/// Steps of 1, 2 or 5 times a power of ten, so that at most about `count` ticks fall in the range.
+pub(super) fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
+    let length = range.1 - range.0;
+    if !length.is_finite() || length <= 0.0 {
+        return Vec::new();
+    }
+    let raw = length / count.clamp(2.0, 12.0);
+    let power = 10f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .map(|m| m * power)
+        .into_iter()
+        .find(|s| *s >= 0.999 * raw)
+        .unwrap_or(raw);
+    let (first, last) = (
+        (range.0 / step - 1e-6).ceil(),
+        (range.1 / step + 1e-6).floor(),
+    );
+    if !(first.abs() < 1e15 && last - first < 100.0) {
+        return Vec::new();
+    }
+    (first as i64..=last as i64)
+        .map(|k| k as f64 * step)
+        .map(|value| (value, label(value, step)))
+        .collect()
+}
+
+/// Each power of ten from 10^−`decades` of `max` up to it, at most `count` of them.
+pub(super) fn decades(max: f64, decades: f64, count: f64) -> Vec<Tick> {
+    let top = max.log10();
+    if !top.is_finite() {
+        return Vec::new();
+    }
+    let (first, last) = (
+        (top - decades - 1e-9).ceil() as i32,
+        (top + 1e-9).floor() as i32,
+    );
+    let every = (f64::from(last - first + 1) / count.max(2.0))
+        .ceil()
+        .max(1.0) as i32;
+    (first..=last)
+        .filter(|e| e.rem_euclid(every) == 0)
+        .map(|e| (10f64.powi(e), format!("10{}", raised(e))))
+        .collect()
+}
+
+/// `value` with just the digits that tell it from its neighbours a `step` away.
+pub(super) fn label(value: f64, step: f64) -> String {
+    let finest = (step.abs().log10() + 1e-9).floor() as i32;
+    if value == 0.0 {
+        return "0".into();
+    }
+    let exponent = (value.abs().log10() + 1e-9).floor() as i32;
+    let text = if finest < -4 || exponent >= 5 {
+        let digits = (exponent - finest).clamp(0, 6) as usize;
+        format!(
+            "{:.digits$}×10{}",
+            value / 10f64.powi(exponent),
+            raised(exponent)
+        )
+    } else {
+        format!("{value:.*}", (-finest).max(0) as usize)
+    };
+    text.replace('-', "−")
+}
+
+/// An exponent in superscript digits.
+fn raised(exponent: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits = exponent.unsigned_abs().to_string();
+    let sign = (exponent < 0).then_some('⁻');
+    sign.into_iter()
+        .chain(digits.bytes().map(|b| DIGITS[usize::from(b - b'0')]))
+        .collect()
+}
