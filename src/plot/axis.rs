@@ -3,30 +3,38 @@
 /// A tick: its value and its label.
 pub(super) type Tick = (f64, String);
 
-/// Steps of 1, 2 or 5 times a power of ten, so that at most about `count` ticks fall in the range.
-pub(super) fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
+/// The finest ticks, at most nine of them, whose labels fit side by side.
+///
+/// `room` says how many pixels a label asks for, given its text, where the axis is `pixels` long.
+pub(super) fn fitting(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64) -> Vec<Tick> {
+    let mut coarse = Vec::new();
+    for count in [9.0, 7.0, 5.0, 4.0, 3.0, 2.0, 1.4] {
+        let found = ticks(range, count);
+        let [first, second, ..] = found.as_slice() else { break };
+        let apart = (second.0 - first.0) / (range.1 - range.0) * pixels;
+        let fits = found.iter().all(|t| room(&t.1) <= apart);
+        coarse = found;
+        if fits {
+            break;
+        }
+    }
+    coarse
+}
+
+/// Steps of 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
+fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
     let length = range.1 - range.0;
     if !length.is_finite() || length <= 0.0 {
         return Vec::new();
     }
-    let raw = length / count.clamp(2.0, 12.0);
+    let raw = length / count;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
-        .map(|m| m * power)
-        .into_iter()
-        .find(|s| *s >= 0.999 * raw)
-        .unwrap_or(raw);
-    let (first, last) = (
-        (range.0 / step - 1e-6).ceil(),
-        (range.1 / step + 1e-6).floor(),
-    );
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= 0.999 * raw).unwrap_or(raw);
+    let (first, last) = ((range.0 / step - 1e-6).ceil(), (range.1 / step + 1e-6).floor());
     if !(first.abs() < 1e15 && last - first < 100.0) {
         return Vec::new();
     }
-    (first as i64..=last as i64)
-        .map(|k| k as f64 * step)
-        .map(|value| (value, label(value, step)))
-        .collect()
+    (first as i64..=last as i64).map(|k| k as f64 * step).map(|value| (value, label(value, step))).collect()
 }
 
 /// Each power of ten from 10^−`decades` of `max` up to it, at most `count` of them.
@@ -35,17 +43,9 @@ pub(super) fn decades(max: f64, decades: f64, count: f64) -> Vec<Tick> {
     if !top.is_finite() {
         return Vec::new();
     }
-    let (first, last) = (
-        (top - decades - 1e-9).ceil() as i32,
-        (top + 1e-9).floor() as i32,
-    );
-    let every = (f64::from(last - first + 1) / count.max(2.0))
-        .ceil()
-        .max(1.0) as i32;
-    (first..=last)
-        .filter(|e| e.rem_euclid(every) == 0)
-        .map(|e| (10f64.powi(e), format!("10{}", raised(e))))
-        .collect()
+    let (first, last) = ((top - decades - 1e-9).ceil() as i32, (top + 1e-9).floor() as i32);
+    let every = (f64::from(last - first + 1) / count.max(2.0)).ceil().max(1.0) as i32;
+    (first..=last).filter(|e| e.rem_euclid(every) == 0).map(|e| (10f64.powi(e), format!("10{}", raised(e)))).collect()
 }
 
 /// `value` with just the digits that tell it from its neighbours a `step` away.
@@ -57,11 +57,7 @@ pub(super) fn label(value: f64, step: f64) -> String {
     let exponent = (value.abs().log10() + 1e-9).floor() as i32;
     let text = if finest < -4 || exponent >= 5 {
         let digits = (exponent - finest).clamp(0, 6) as usize;
-        format!(
-            "{:.digits$}×10{}",
-            value / 10f64.powi(exponent),
-            raised(exponent)
-        )
+        format!("{:.digits$}×10{}", value / 10f64.powi(exponent), raised(exponent))
     } else {
         format!("{value:.*}", (-finest).max(0) as usize)
     };
@@ -73,7 +69,5 @@ fn raised(exponent: i32) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let digits = exponent.unsigned_abs().to_string();
     let sign = (exponent < 0).then_some('⁻');
-    sign.into_iter()
-        .chain(digits.bytes().map(|b| DIGITS[usize::from(b - b'0')]))
-        .collect()
+    sign.into_iter().chain(digits.bytes().map(|b| DIGITS[usize::from(b - b'0')])).collect()
 }

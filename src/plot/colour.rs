@@ -53,11 +53,7 @@ impl Scale {
             Self::Power(gamma) => part.powf(gamma),
             Self::Log(decades) => 1.0 + part.log10() / decades,
         };
-        if place.is_nan() {
-            0.0
-        } else {
-            place.clamp(0.0, 1.0)
-        }
+        if place.is_nan() { 0.0 } else { place.clamp(0.0, 1.0) }
     }
 }
 
@@ -133,17 +129,14 @@ impl Theme {
 /// `a` turned towards `b` by `part`.
 pub(super) fn blend(a: Rgb, b: Rgb, part: f64) -> Rgb {
     let part = part.clamp(0.0, 1.0);
-    std::array::from_fn(|i| {
-        (f64::from(a[i]) + part * (f64::from(b[i]) - f64::from(a[i]))).round() as u8
-    })
+    std::array::from_fn(|i| (f64::from(a[i]) + part * (f64::from(b[i]) - f64::from(a[i]))).round() as u8)
 }
 
-/// White, pale aqua, blue, dark violet: lightness 1 − 0.8 s, hue 200° to 315°.
+/// White, pale blue, blue, dark violet: lightness 1 − 0.76 s, hue 228° to 308°.
 fn ink_wash(s: f64) -> Rgb {
-    let lightness = 1.0 - 0.79 * s;
-    let chroma =
-        0.145 * (std::f64::consts::PI * s.powf(0.9)).sin().powf(0.85) * (1.0 - 0.25 * s) + 0.05 * s;
-    let hue = (205.0 + 110.0 * s).to_radians();
+    let lightness = 1.0 - 0.76 * s;
+    let chroma = 0.13 * (std::f64::consts::PI * s.powf(0.85)).sin().powf(1.1) + 0.06 * s * s;
+    let hue = (228.0 + 80.0 * s).to_radians();
     oklch(lightness, chroma, hue)
 }
 
@@ -160,11 +153,7 @@ fn oklch(lightness: f64, chroma: f64, hue: f64) -> Rgb {
     ]
     .map(|linear| {
         let c = linear.clamp(0.0, 1.0);
-        let encoded = if c <= 0.003_130_8 {
-            12.92 * c
-        } else {
-            1.055 * c.powf(1.0 / 2.4) - 0.055
-        };
+        let encoded = if c <= 0.003_130_8 { 12.92 * c } else { 1.055 * c.powf(1.0 / 2.4) - 0.055 };
         (255.0 * encoded).round() as u8
     })
 }

@@ -21,31 +21,14 @@ const MOST_DOTS: usize = 20_000;
 pub fn density(path: &Path, grid: &Grid, points: Option<&[f64]>, options: &Options) -> Result<()> {
     grid.check()?;
     if grid.ny == 1 {
-        return panels(
-            path,
-            &[one_column(points.unwrap_or(&[]), grid, options)],
-            1,
-            options,
-        );
+        return panels(path, &[one_column(points.unwrap_or(&[]), grid, options)], 1, options);
     }
-    let mut layers = vec![Layer::Heat {
-        grid: grid.clone(),
-        smooth: true,
-    }];
+    let mut layers = vec![Layer::Heat { grid: grid.clone(), smooth: true }];
     if let Some(points) = points {
         rows(points, 2, "the points")?;
-        layers.push(Layer::Dots {
-            points: points.to_vec(),
-            tone: Tone::Model,
-            label: String::new(),
-        });
+        layers.push(Layer::Dots { points: points.to_vec(), tone: Tone::Model, label: String::new() });
     }
-    panels(
-        path,
-        &[map("", grid.x, grid.y, layers, options)],
-        1,
-        options,
-    )
+    panels(path, &[map("", grid.x, grid.y, layers, options)], 1, options)
 }
 
 /// The data on the left, the model's density on the right, on the grid's axes.
@@ -62,26 +45,13 @@ pub fn density_and_data(path: &Path, data: &[f64], grid: &Grid, options: &Option
     }
     let n = rows(data, 2, "the data")?;
     let seen = if n > MOST_DOTS {
-        let cells = ((n as f64 / 6.0).sqrt() as usize).clamp(60, 220);
-        Layer::Heat {
-            grid: counted(data, grid.x, grid.y, cells),
-            smooth: false,
-        }
+        let cells = ((n as f64 / 4.0).sqrt() as usize).clamp(60, 220);
+        Layer::Heat { grid: counted(data, grid.x, grid.y, cells), smooth: false }
     } else {
-        Layer::Dots {
-            points: data.to_vec(),
-            tone: Tone::Data,
-            label: String::new(),
-        }
+        Layer::Dots { points: data.to_vec(), tone: Tone::Data, label: String::new() }
     };
-    let model = Layer::Heat {
-        grid: grid.clone(),
-        smooth: true,
-    };
-    let pair = [
-        map("data", grid.x, grid.y, vec![seen], options),
-        map("model", grid.x, grid.y, vec![model], options),
-    ];
+    let model = Layer::Heat { grid: grid.clone(), smooth: true };
+    let pair = [map("data", grid.x, grid.y, vec![seen], options), map("model", grid.x, grid.y, vec![model], options)];
     panels(path, &pair, 2, options)
 }
 
@@ -104,17 +74,6 @@ fn one_column(data: &[f64], grid: &Grid, options: &Options) -> Panel {
             label: "data".into(),
         });
     }
-    layers.push(Layer::Curve {
-        points: curve,
-        tone: Tone::Model,
-        strength: 1.0,
-        dashed: false,
-        label: "model".into(),
-    });
-    chart(
-        "",
-        Axis::new(options.name(0, 'x'), grid.x),
-        Axis::new("density", (0.0, top)),
-        layers,
-    )
+    layers.push(Layer::Curve { points: curve, tone: Tone::Model, strength: 1.0, dashed: false, label: "model".into() });
+    chart("", Axis::new(options.name(0, 'x'), grid.x), Axis::new("density", (0.0, top)), layers)
 }

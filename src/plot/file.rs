@@ -17,18 +17,11 @@ enum Format {
 const SIDES: std::ops::RangeInclusive<u32> = 64..=8192;
 
 fn format(path: &Path) -> Result<Format> {
-    let ending = path
-        .extension()
-        .map(|e| e.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let ending = path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
     match ending.to_ascii_lowercase().as_str() {
         "png" => Ok(Format::Png),
         "svg" => Ok(Format::Svg),
-        _ => Err(Error::Unknown {
-            kind: "picture format",
-            name: ending,
-            known: "png, svg".into(),
-        }),
+        _ => Err(Error::Unknown { kind: "picture format", name: ending, known: "png, svg".into() }),
     }
 }
 
@@ -51,10 +44,7 @@ pub(super) fn save(scene: &Scene, path: &Path) -> Result<()> {
         Format::Svg => svg::document(scene).map(String::into_bytes),
     };
     let bytes = drawn.map_err(|problem| Error::write(path, problem))?;
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -62,13 +52,8 @@ pub(super) fn save(scene: &Scene, path: &Path) -> Result<()> {
         // What a plain create would ask for; the umask takes its part.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let mut aside = builder
-        .prefix(".picture-")
-        .tempfile_in(folder)
-        .map_err(|e| Error::write(path, e))?;
+    let mut aside = builder.prefix(".picture-").tempfile_in(folder).map_err(|e| Error::write(path, e))?;
     aside.write_all(&bytes).map_err(|e| Error::write(path, e))?;
-    aside
-        .persist(path)
-        .map_err(|e| Error::write(path, e.error))?;
+    aside.persist(path).map_err(|e| Error::write(path, e.error))?;
     Ok(())
 }

@@ -57,9 +57,7 @@ impl Options {
     fn name(&self, column: usize, letter: char) -> String {
         self.names.get(column).cloned().unwrap_or_else(|| {
             let digits = (column + 1).to_string();
-            let low = digits
-                .bytes()
-                .filter_map(|b| char::from_u32(0x2080 + u32::from(b - b'0')));
+            let low = digits.bytes().filter_map(|b| char::from_u32(0x2080 + u32::from(b - b'0')));
             std::iter::once(letter).chain(low).collect()
         })
     }
@@ -68,17 +66,10 @@ impl Options {
 /// `[n, d]` rows, or an error that names the array.
 fn rows(points: &[f64], d: usize, what: &str) -> Result<usize> {
     if d == 0 {
-        return Err(Error::invalid(
-            format!("{what} have no columns to draw"),
-            "",
-        ));
+        return Err(Error::invalid(format!("{what} have no columns to draw"), ""));
     }
     if points.len() % d != 0 {
-        return Err(Error::Dimension {
-            what: format!("the last row of {what}"),
-            expected: d,
-            found: points.len() % d,
-        });
+        return Err(Error::Dimension { what: format!("the last row of {what}"), expected: d, found: points.len() % d });
     }
     Ok(points.len() / d)
 }

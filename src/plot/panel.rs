@@ -31,12 +31,7 @@ pub struct Axis {
 impl Axis {
     /// An axis with ticks that grows rightwards or upwards.
     pub fn new(label: impl Into<String>, range: (f64, f64)) -> Self {
-        Self {
-            label: label.into(),
-            range,
-            inverted: false,
-            ticks: true,
-        }
+        Self { label: label.into(), range, inverted: false, ticks: true }
     }
 
     /// The place of `value` along the axis, 0 at its start and 1 at its end.
@@ -72,35 +67,19 @@ impl Grid {
     ///
     /// # Errors
     /// [`Error::Dimension`] where there is not one value for each cell.
-    pub fn from_log(
-        x: (f64, f64),
-        y: (f64, f64),
-        nx: usize,
-        ny: usize,
-        log_density: &[f64],
-    ) -> Result<Self> {
-        let grid = Self {
-            x,
-            y,
-            nx,
-            ny,
-            values: log_density.iter().map(|l| l.exp()).collect(),
-        };
+    pub fn from_log(x: (f64, f64), y: (f64, f64), nx: usize, ny: usize, log_density: &[f64]) -> Result<Self> {
+        let grid = Self { x, y, nx, ny, values: log_density.iter().map(|l| l.exp()).collect() };
         grid.check()?;
         Ok(grid)
     }
 
     /// The cells' centres in the order of the values: `[nx * ny, 2]`, or `[nx, 1]` where `ny` is 1.
     pub fn centres(x: (f64, f64), y: (f64, f64), nx: usize, ny: usize) -> Vec<f64> {
-        let at = |(low, high): (f64, f64), i: usize, n: usize| {
-            low + (high - low) * (i as f64 + 0.5) / n as f64
-        };
+        let at = |(low, high): (f64, f64), i: usize, n: usize| low + (high - low) * (i as f64 + 0.5) / n as f64;
         if ny == 1 {
             return (0..nx).map(|i| at(x, i, nx)).collect();
         }
-        (0..ny)
-            .flat_map(|j| (0..nx).flat_map(move |i| [at(x, i, nx), at(y, j, ny)]))
-            .collect()
+        (0..ny).flat_map(|j| (0..nx).flat_map(move |i| [at(x, i, nx), at(y, j, ny)])).collect()
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -111,9 +90,8 @@ impl Grid {
                 found: self.values.len(),
             });
         }
-        let good = |(low, high): (f64, f64)| {
-            low.is_finite() && high.is_finite() && low < high && (high - low).is_finite()
-        };
+        let good =
+            |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low < high && (high - low).is_finite();
         if !good(self.x) || (self.ny > 1 && !good(self.y)) {
             let (x, y) = (self.x, self.y);
             return Err(Error::invalid(
@@ -124,13 +102,9 @@ impl Grid {
         Ok(())
     }
 
-    /// The greatest finite density.
+    /// The greatest finite density, small enough to be an axis' end.
     pub(super) fn max(&self) -> f64 {
-        self.values
-            .iter()
-            .copied()
-            .filter(|v| v.is_finite())
-            .fold(0.0, f64::max)
+        self.values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f64::max).min(1e300)
     }
 }
 
@@ -208,9 +182,7 @@ pub struct Panel {
 impl Panel {
     /// Whether it is a map or a scatter rather than a chart of curves.
     pub(super) fn is_map(&self) -> bool {
-        self.layers
-            .iter()
-            .any(|l| matches!(l, Layer::Heat { .. } | Layer::Dots { .. }))
+        self.layers.iter().any(|l| matches!(l, Layer::Heat { .. } | Layer::Dots { .. }))
     }
 
     /// Height over width, if the axes are to be drawn equal.
@@ -229,10 +201,7 @@ impl Panel {
         for axis in [&self.x, &self.y] {
             let length = axis.range.1 - axis.range.0;
             if !(length > 0.0 && length.is_finite()) {
-                return Err(Error::invalid(
-                    format!("the axis {:?} has no length", axis.range),
-                    "give low < high",
-                ));
+                return Err(Error::invalid(format!("the axis {:?} has no length", axis.range), "give low < high"));
             }
         }
         for layer in &self.layers {

@@ -12,15 +12,17 @@ pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize, fine:
             Layer::Heat { grid, smooth } => heat(&mut pixels, width, panel, grid, *smooth, pen),
             Layer::Dots { points, tone, .. } => {
                 let over = panel.layers.iter().any(|l| matches!(l, Layer::Heat { .. }));
-                dots(
-                    &mut pixels,
-                    width,
-                    panel,
-                    points,
-                    pen.theme.tone(*tone),
-                    pen.em * fine,
-                    over,
-                );
+                let clouds = panel.layers.iter().filter(|l| matches!(l, Layer::Dots { .. })).count();
+                // What lies below must shine through.
+                let most = if clouds > 1 {
+                    0.42
+                } else if over {
+                    0.5
+                } else {
+                    0.85
+                };
+                let size = pen.em * fine * if over { 0.07 } else { 0.13 };
+                dots(&mut pixels, width, panel, points, pen.theme.tone(*tone), size, most);
             }
             Layer::Curve { .. } | Layer::Band { .. } | Layer::Bars { .. } => {}
         }
@@ -58,10 +60,7 @@ fn neighbours(
 fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: bool, pen: &Pen) {
     let columns = neighbours(&panel.x, grid.x, grid.nx, width, smooth);
     let height = pixels.len() / (3 * width);
-    let upwards = Axis {
-        inverted: !panel.y.inverted,
-        ..panel.y.clone()
-    };
+    let upwards = Axis { inverted: !panel.y.inverted, ..panel.y.clone() };
     let lines = neighbours(&upwards, grid.y, grid.ny, height, smooth);
     let last = (pen.map.len() - 1) as f64;
     for (row, line) in pixels.chunks_exact_mut(3 * width).zip(lines) {
@@ -70,8 +69,7 @@ fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: boo
         for (pixel, column) in row.chunks_exact_mut(3).zip(&columns) {
             let Some((i0, i1, a)) = *column else { continue };
             let value = if smooth {
-                (1.0 - b) * ((1.0 - a) * low[i0] + a * low[i1])
-                    + b * ((1.0 - a) * high[i0] + a * high[i1])
+                (1.0 - b) * ((1.0 - a) * low[i0] + a * low[i1]) + b * ((1.0 - a) * high[i0] + a * high[i1])
             } else {
                 low[i0]
             };
@@ -84,34 +82,21 @@ fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: boo
     }
 }
 
-/// Discs with smooth edges. Where many lie on each other they add up to the full colour.
-fn dots(
-    pixels: &mut [u8],
-    width: usize,
-    panel: &Panel,
-    points: &[f64],
-    colour: Rgb,
-    em: f64,
-    over: bool,
-) {
+/// Discs with smooth edges, at most `size` in radius and `most` opaque; many on each other add up to the full colour.
+fn dots(pixels: &mut [u8], width: usize, panel: &Panel, points: &[f64], colour: Rgb, size: f64, most: f64) {
     let height = pixels.len() / (3 * width);
     let n = (points.len() / 2).max(1) as f64;
     let room = (width * height) as f64;
-    // Dots of a tenth of an em, smaller where they would cover more than the panel.
-    let most = if over { 0.07 } else { 0.13 } * em;
-    let radius = (0.45 * (room / (std::f64::consts::PI * n)).sqrt()).clamp(0.055 * em, most);
+    // Smaller and fainter where they would cover more than the panel.
+    let radius = (0.45 * (room / (std::f64::consts::PI * n)).sqrt()).clamp(0.45 * size, size);
     let cover = n * std::f64::consts::PI * radius * radius / room;
-    let opacity = (0.32 / cover).clamp(0.12, if over { 0.5 } else { 0.85 });
+    let opacity = (0.32 / cover).clamp(0.12, most);
 
     let mut clear = vec![1.0f32; width * height];
     for p in points.chunks_exact(2) {
-        let (x, y) = (
-            panel.x.place(p[0]) * width as f64,
-            (1.0 - panel.y.place(p[1])) * height as f64,
-        );
+        let (x, y) = (panel.x.place(p[0]) * width as f64, (1.0 - panel.y.place(p[1])) * height as f64);
         let reach = radius + 1.0;
-        let inside =
-            x > -reach && y > -reach && x < width as f64 + reach && y < height as f64 + reach;
+        let inside = x > -reach && y > -reach && x < width as f64 + reach && y < height as f64 + reach;
         if !inside {
             continue;
         }
@@ -125,16 +110,8 @@ fn dots(
             }
         }
     }
-    for (pixel, &clear) in pixels
-        .chunks_exact_mut(3)
-        .zip(&clear)
-        .filter(|(_, c)| **c < 1.0)
-    {
-        let mixed = blend(
-            [pixel[0], pixel[1], pixel[2]],
-            colour,
-            1.0 - f64::from(clear),
-        );
+    for (pixel, &clear) in pixels.chunks_exact_mut(3).zip(&clear).filter(|(_, c)| **c < 1.0) {
+        let mixed = blend([pixel[0], pixel[1], pixel[2]], colour, 1.0 - f64::from(clear));
         pixel.copy_from_slice(&mixed);
     }
 }

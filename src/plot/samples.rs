@@ -14,65 +14,33 @@ use crate::error::Result;
 /// A corner plot shows at most this many columns.
 const MOST_COLUMNS: usize = 6;
 
-/// A corner plot shows at most this many points of each kind, evenly taken.
-const MOST_DOTS: usize = 4_000;
+/// A scatter shows at most this many points of each kind, evenly taken.
+const MOST_DOTS: usize = 20_000;
+
+/// A panel of a corner plot shows at most this many.
+const MOST_DOTS_EACH: usize = 4_000;
 
 /// Data and samples: two histograms for one column, two scatters for two, a corner plot beyond.
 ///
-/// Both are `[n, d]`. The corner plot shows up to six columns, evenly chosen over all of them.
+/// Both are `[n, d]`. Scatters show equally many of each, evenly taken. The corner plot shows up to six columns, evenly chosen over all of them.
 /// Returns the columns shown.
 ///
 /// # Errors
 /// As for [`panels`].
-pub fn samples(
-    path: &Path,
-    data: &[f64],
-    samples: &[f64],
-    d: usize,
-    options: &Options,
-) -> Result<Vec<usize>> {
+pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
     rows(data, d, "the data")?;
     rows(samples, d, "the samples")?;
     let both = [
-        Cloud {
-            points: data,
-            tone: Tone::Data,
-            name: "data",
-        },
-        Cloud {
-            points: samples,
-            tone: Tone::Model,
-            name: "samples",
-        },
+        Cloud { points: data, tone: Tone::Data, name: "data" },
+        Cloud { points: samples, tone: Tone::Model, name: "samples" },
     ];
     match d {
-        1 => panels(
-            path,
-            &[marginal(
-                &both,
-                d,
-                0,
-                both[0].extent(d, 0, &both[1]),
-                true,
-                options,
-            )],
-            1,
-            options,
-        )?,
+        1 => panels(path, &[marginal(&both, d, 0, both[0].extent(d, 0, &both[1]), true, options)], 1, options)?,
         2 => {
-            let (x, y) = (
-                both[0].extent(d, 0, &both[1]),
-                both[0].extent(d, 1, &both[1]),
-            );
-            let scatter = |cloud: &Cloud| {
-                map(
-                    cloud.name,
-                    x,
-                    y,
-                    vec![cloud.dots(cloud.points.to_vec(), false)],
-                    options,
-                )
-            };
+            let fair = fair(&both, d, MOST_DOTS);
+            let (x, y) = (both[0].extent(d, 0, &both[1]), both[0].extent(d, 1, &both[1]));
+            let scatter =
+                |cloud: &Cloud| map(cloud.name, x, y, vec![cloud.dots(cloud.pair(d, 0, 1, fair), false)], options);
             panels(path, &both.each_ref().map(scatter), 2, options)?;
         }
         _ => return corner(path, &both, d, 'x', options),
@@ -89,11 +57,7 @@ pub fn samples(
 /// As for [`panels`].
 pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
     rows(z, d, "the latents")?;
-    let cloud = [Cloud {
-        points: z,
-        tone: Tone::Data,
-        name: "latents",
-    }];
+    let cloud = [Cloud { points: z, tone: Tone::Data, name: "latents" }];
     match d {
         1 => {
             let range = cloud[0].extent(d, 0, &cloud[0]);
@@ -125,76 +89,43 @@ impl Cloud<'_> {
         if other.points.is_empty() {
             return extent(self.points, d, column);
         }
-        let (a, b) = (
-            extent(self.points, d, column),
-            extent(other.points, d, column),
-        );
+        let (a, b) = (extent(self.points, d, column), extent(other.points, d, column));
         // The model may stray far; the data decide what is worth seeing.
         let length = a.1 - a.0;
-        (
-            a.0.min(b.0.max(a.0 - 0.25 * length)),
-            a.1.max(b.1.min(a.1 + 0.25 * length)),
-        )
+        (a.0.min(b.0.max(a.0 - 0.25 * length)), a.1.max(b.1.min(a.1 + 0.25 * length)))
     }
 
     fn column(&self, d: usize, column: usize) -> impl Iterator<Item = f64> {
         self.points.iter().skip(column).step_by(d).copied()
     }
 
-    /// Two columns of at most `MOST_DOTS` rows.
-    fn pair(&self, d: usize, i: usize, j: usize) -> Vec<f64> {
-        let every = (self.points.len() / d).div_ceil(MOST_DOTS).max(1);
-        self.points
-            .chunks_exact(d)
-            .step_by(every)
-            .flat_map(|row| [row[i], row[j]])
-            .collect()
+    /// Two columns of at most `most` rows, evenly taken.
+    fn pair(&self, d: usize, i: usize, j: usize, most: usize) -> Vec<f64> {
+        let n = self.points.len() / d;
+        let most = most.min(n);
+        (0..most).map(|k| d * (k * n / most)).flat_map(|at| [self.points[at + i], self.points[at + j]]).collect()
     }
 
     fn dots(&self, points: Vec<f64>, named: bool) -> Layer {
-        Layer::Dots {
-            points,
-            tone: self.tone,
-            label: if named {
-                self.name.into()
-            } else {
-                String::new()
-            },
-        }
+        Layer::Dots { points, tone: self.tone, label: if named { self.name.into() } else { String::new() } }
     }
 }
 
+/// As many rows as every cloud that has any can give, at most `most`: of unequal numbers the larger looks denser.
+fn fair(clouds: &[Cloud], d: usize, most: usize) -> usize {
+    clouds.iter().map(|c| c.points.len() / d).filter(|n| *n > 0).fold(most, usize::min)
+}
+
 /// The histograms of one column; the first filled, the others outlined.
-fn marginal(
-    clouds: &[Cloud],
-    d: usize,
-    column: usize,
-    range: (f64, f64),
-    axis: bool,
-    options: &Options,
-) -> Panel {
+fn marginal(clouds: &[Cloud], d: usize, column: usize, range: (f64, f64), axis: bool, options: &Options) -> Panel {
     let mut layers = Vec::new();
     let mut highest = 0.0f64;
     for (k, cloud) in clouds.iter().enumerate() {
-        let heights = histogram(
-            cloud.column(d, column),
-            range,
-            bins(cloud.points.len() / d).min(if axis { 80 } else { 40 }),
-        );
+        let heights =
+            histogram(cloud.column(d, column), range, bins(cloud.points.len() / d).min(if axis { 80 } else { 40 }));
         highest = heights.iter().copied().fold(highest, f64::max);
-        let label = if axis {
-            cloud.name.into()
-        } else {
-            String::new()
-        };
-        layers.push(Layer::Bars {
-            range,
-            heights,
-            tone: cloud.tone,
-            filled: k == 0,
-            sideways: false,
-            label,
-        });
+        let label = if axis { cloud.name.into() } else { String::new() };
+        layers.push(Layer::Bars { range, heights, tone: cloud.tone, filled: k == 0, sideways: false, label });
     }
     let top = if highest > 0.0 { 1.15 * highest } else { 1.0 };
     let mut y = Axis::new("density", (0.0, top));
@@ -211,13 +142,7 @@ fn normal(range: (f64, f64), sideways: bool, label: &str) -> Layer {
             if sideways { (p, z) } else { (z, p) }
         })
         .collect();
-    Layer::Curve {
-        points,
-        tone: Tone::Model,
-        strength: 1.0,
-        dashed: false,
-        label: label.into(),
-    }
+    Layer::Curve { points, tone: Tone::Model, strength: 1.0, dashed: false, label: label.into() }
 }
 
 /// The circle of so many standard deviations.
@@ -228,30 +153,16 @@ fn circle(radius: f64) -> Layer {
             (radius * angle.cos(), radius * angle.sin())
         })
         .collect();
-    Layer::Curve {
-        points,
-        tone: Tone::Model,
-        strength: 1.0,
-        dashed: false,
-        label: String::new(),
-    }
+    Layer::Curve { points, tone: Tone::Model, strength: 1.0, dashed: false, label: String::new() }
 }
 
 /// Pairs of columns below the diagonal, each column's histogram on it.
-fn corner(
-    path: &Path,
-    clouds: &[Cloud],
-    d: usize,
-    letter: char,
-    options: &Options,
-) -> Result<Vec<usize>> {
+fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Options) -> Result<Vec<usize>> {
     let shown = d.min(MOST_COLUMNS);
     let columns: Vec<usize> = (0..shown).map(|k| k * (d - 1) / (shown - 1)).collect();
-    let ranges: Vec<(f64, f64)> = columns
-        .iter()
-        .map(|c| clouds[0].extent(d, *c, &clouds[clouds.len() - 1]))
-        .collect();
+    let ranges: Vec<(f64, f64)> = columns.iter().map(|c| clouds[0].extent(d, *c, &clouds[clouds.len() - 1])).collect();
     let latent = letter == 'z';
+    let fair = fair(clouds, d, MOST_DOTS_EACH);
     let mut cells: Vec<Option<Panel>> = vec![None; shown * shown];
     for row in 0..shown {
         for column in 0..=row {
@@ -264,10 +175,7 @@ fn corner(
                 }
                 panel
             } else {
-                let mut layers: Vec<Layer> = clouds
-                    .iter()
-                    .map(|c| c.dots(c.pair(d, i, j), false))
-                    .collect();
+                let mut layers: Vec<Layer> = clouds.iter().map(|c| c.dots(c.pair(d, i, j, fair), false)).collect();
                 if latent {
                     layers.extend([1.0, 2.0, 3.0].map(circle));
                 }
@@ -283,12 +191,7 @@ fn corner(
         }
     }
     // The legend needs no room of its own: the upper right of a corner plot is empty.
-    let mut key = chart(
-        "",
-        Axis::new("", (0.0, 1.0)),
-        Axis::new("", (0.0, 1.0)),
-        Vec::new(),
-    );
+    let mut key = chart("", Axis::new("", (0.0, 1.0)), Axis::new("", (0.0, 1.0)), Vec::new());
     (key.x.ticks, key.y.ticks) = (false, false);
     key.layers = clouds.iter().map(|c| c.dots(Vec::new(), true)).collect();
     if latent {
@@ -302,11 +205,8 @@ fn corner(
         });
     }
     cells[shown - 1] = Some(key);
-    let square = Options {
-        size: options.size.or(Some((1000, 1000))),
-        ..options.clone()
-    };
-    layout::draw(path, &cells, shown, 0.5, &square)?;
+    let square = Options { size: options.size.or(Some((1000, 1000))), ..options.clone() };
+    layout::draw(path, cells, shown, 0.5, &square)?;
     Ok(columns)
 }
 
@@ -315,30 +215,22 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     let size = options.size.unwrap_or((700, 700));
     file::check(path, Some(size))?;
     // One range for both, wide enough for two circles.
-    let ends = quantiles(cloud[0].points.iter().copied(), 5e-4, 1.0 - 5e-4)
-        .map_or(3.2, |(a, b)| a.abs().max(b.abs()));
+    let ends = quantiles(cloud[0].points.iter().copied(), 5e-4, 1.0 - 5e-4).map_or(3.2, |(a, b)| a.abs().max(b.abs()));
     let reach = padded(Some((-ends, ends)), 0.06).1.clamp(2.6, 1e12);
     let range = (-reach, reach);
 
-    let mut layers = vec![cloud[0].dots(cloud[0].points.to_vec(), false)];
+    let mut layers = vec![cloud[0].dots(cloud[0].pair(2, 0, 1, MOST_DOTS), false)];
     layers.extend([1.0, 2.0, 3.0].map(circle));
     let mut main = map("", range, range, layers, options);
     (main.x.label, main.y.label) = (options.name(0, 'z'), options.name(1, 'z'));
     let side = |column: usize, sideways: bool| {
         let mut panel = marginal(cloud, 2, column, range, false, options);
         for layer in &mut panel.layers {
-            if let Layer::Bars {
-                sideways: turned, ..
-            } = layer
-            {
+            if let Layer::Bars { sideways: turned, .. } = layer {
                 *turned = sideways;
             }
         }
-        panel.layers.push(normal(
-            range,
-            sideways,
-            if sideways { "" } else { "N(0, 1)" },
-        ));
+        panel.layers.push(normal(range, sideways, if sideways { "" } else { "N(0, 1)" }));
         panel.y.range.1 = panel.y.range.1.max(0.45);
         if sideways {
             std::mem::swap(&mut panel.x, &mut panel.y);
@@ -346,9 +238,7 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
         panel
     };
     let (above, beside) = (side(0, false), side(1, true));
-    [&main, &above, &beside]
-        .into_iter()
-        .try_for_each(Panel::check)?;
+    [&main, &above, &beside].into_iter().try_for_each(Panel::check)?;
 
     let (wide, high) = (f64::from(size.0), f64::from(size.1));
     let pen = pen(std::iter::once(&main), wide, 0.7 * wide, options);
@@ -362,35 +252,11 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     let side = ((room.0.min(room.1) - gap) / 1.2).max(4.0);
     let across = 0.5 * (room.0 - 1.2 * side - gap).max(0.0);
     let down = 0.5 * (room.1 - 1.2 * side - gap).max(0.0);
-    let frame = Rect {
-        x: left + across,
-        y: head + down + 0.2 * side + gap,
-        w: side,
-        h: side,
-    }
-    .snapped();
-    let top = Rect {
-        x: frame.x,
-        y: head + down,
-        w: frame.w,
-        h: 0.2 * side,
-    }
-    .snapped();
-    let right = Rect {
-        x: frame.right() + gap,
-        y: frame.y,
-        w: 0.2 * side,
-        h: frame.h,
-    }
-    .snapped();
+    let frame = Rect { x: left + across, y: head + down + 0.2 * side + gap, w: side, h: side }.snapped();
+    let top = Rect { x: frame.x, y: head + down, w: frame.w, h: 0.2 * side }.snapped();
+    let right = Rect { x: frame.right() + gap, y: frame.y, w: 0.2 * side, h: frame.h }.snapped();
 
-    let bare = Edges {
-        x: Vec::new(),
-        y: Vec::new(),
-        x_labels: false,
-        y_labels: false,
-        y_name: 0.0,
-    };
+    let bare = Edges { x: Vec::new(), y: Vec::new(), x_labels: false, y_labels: false, y_name: 0.0 };
     let mut scene = page(size, options);
     draw::panel(&mut scene, frame, &main, &edges, &pen);
     draw::panel(&mut scene, top, &above, &bare, &pen);

@@ -36,12 +36,7 @@ impl Rect {
     /// The nearest box with whole corners, at least one pixel each way.
     pub fn snapped(&self) -> Self {
         let (x, y) = (self.x.round(), self.y.round());
-        Self {
-            x,
-            y,
-            w: (self.right().round() - x).max(1.0),
-            h: (self.bottom().round() - y).max(1.0),
-        }
+        Self { x, y, w: (self.right().round() - x).max(1.0), h: (self.bottom().round() - y).max(1.0) }
     }
 }
 
@@ -58,24 +53,13 @@ pub(super) enum Mark {
     /// A filled box.
     Box { rect: Rect, colour: Rgb },
     /// A line with round joins.
-    Line {
-        spots: Vec<Spot>,
-        width: f64,
-        colour: Rgb,
-    },
+    Line { spots: Vec<Spot>, width: f64, colour: Rgb },
     /// A filled outline.
     Area { spots: Vec<Spot>, colour: Rgb },
     /// A filled disc.
     Disc { at: Spot, radius: f64, colour: Rgb },
     /// Words; the place is on the baseline. `up`: read from below.
-    Words {
-        text: String,
-        at: Spot,
-        size: f64,
-        anchor: Anchor,
-        up: bool,
-        colour: Rgb,
-    },
+    Words { text: String, at: Spot, size: f64, anchor: Anchor, up: bool, colour: Rgb },
     /// Pixels, `FINE` to the output pixel; the box has whole corners.
     Image { rect: Rect, pixels: Vec<u8> },
 }
@@ -90,11 +74,7 @@ pub(super) struct Scene {
 impl Scene {
     pub fn line(&mut self, spots: Vec<Spot>, width: f64, colour: Rgb) {
         if !spots.is_empty() {
-            self.marks.push(Mark::Line {
-                spots,
-                width,
-                colour,
-            });
+            self.marks.push(Mark::Line { spots, width, colour });
         }
     }
 
@@ -112,12 +92,7 @@ impl Scene {
                 let drawn = phase < on;
                 // A floor under the stride, lest rounding make it zero.
                 let next = (at + (if drawn { on } else { period } - phase).max(0.05)).min(length);
-                let spot = |s: f64| {
-                    (
-                        a.0 + (b.0 - a.0) * s / length,
-                        a.1 + (b.1 - a.1) * s / length,
-                    )
-                };
+                let spot = |s: f64| (a.0 + (b.0 - a.0) * s / length, a.1 + (b.1 - a.1) * s / length);
                 if drawn {
                     if dash.is_empty() {
                         dash.push(spot(at));
@@ -134,14 +109,7 @@ impl Scene {
     }
 
     pub fn words(&mut self, text: &str, at: Spot, size: f64, anchor: Anchor, colour: Rgb) {
-        self.marks.push(Mark::Words {
-            text: text.into(),
-            at,
-            size,
-            anchor,
-            up: false,
-            colour,
-        });
+        self.marks.push(Mark::Words { text: text.into(), at, size, anchor, up: false, colour });
     }
 }
 
@@ -151,20 +119,12 @@ impl Scene {
 pub(super) fn font(em: f64) -> FontDesc<'static> {
     static REGISTERED: Once = Once::new();
     // The bytes are compiled in and known to parse; were they not, the text would be missing, not the picture.
-    REGISTERED.call_once(|| {
-        drop(register_font(
-            FAMILY,
-            FontStyle::Normal,
-            dejavu::sans::regular(),
-        ))
-    });
+    REGISTERED.call_once(|| drop(register_font(FAMILY, FontStyle::Normal, dejavu::sans::regular())));
     FontDesc::new(FontFamily::Name(FAMILY), 1.164 * em, FontStyle::Normal)
 }
 
 /// The width of `text` at `em` pixels per em.
 pub(super) fn width(text: &str, em: f64) -> f64 {
     // Measured large, since plotters rounds to whole pixels.
-    font(100.0)
-        .layout_box(text)
-        .map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) * em / 100.0)
+    font(100.0).layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) * em / 100.0)
 }

@@ -10,16 +10,9 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// The quantiles at the parts `low` and `high` of the finite values, if there is one.
-pub(super) fn quantiles(
-    values: impl Iterator<Item = f64>,
-    low: f64,
-    high: f64,
-) -> Option<(f64, f64)> {
+pub(super) fn quantiles(values: impl Iterator<Item = f64>, low: f64, high: f64) -> Option<(f64, f64)> {
     let kept = sorted(values);
-    let at = |part: f64| {
-        kept.get((part * (kept.len().checked_sub(1)? as f64)).round() as usize)
-            .copied()
-    };
+    let at = |part: f64| kept.get((part * (kept.len().checked_sub(1)? as f64)).round() as usize).copied();
     Some((at(low)?, at(high)?))
 }
 
@@ -33,24 +26,14 @@ pub(super) fn padded(ends: Option<(f64, f64)>, pad: f64) -> (f64, f64) {
     let centre = 0.5 * low + 0.5 * high;
     let half = 0.5 * high - 0.5 * low;
     // A length below what the labels can tell apart is as good as none.
-    let half = if half > 1e-9 * centre.abs().max(1e-290) {
-        half * (1.0 + 2.0 * pad)
-    } else {
-        (0.1 * centre.abs()).max(0.5)
-    };
+    let half =
+        if half > 1e-9 * centre.abs().max(1e-290) { half * (1.0 + 2.0 * pad) } else { (0.1 * centre.abs()).max(0.5) };
     (centre - half, centre + half)
 }
 
 /// The range in which to draw one column of `[n, d]` points: all but the outermost 0.05 % on each side, with a margin.
 pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
-    padded(
-        quantiles(
-            points.iter().skip(column).step_by(d.max(1)).copied(),
-            5e-4,
-            1.0 - 5e-4,
-        ),
-        0.06,
-    )
+    padded(quantiles(points.iter().skip(column).step_by(d.max(1)).copied(), 5e-4, 1.0 - 5e-4), 0.06)
 }
 
 /// How many bins serve `n` values: between 10 and 80, growing like the cube root.
@@ -61,11 +44,7 @@ pub(super) fn bins(n: usize) -> usize {
 }
 
 /// The density in each of `bins` equal bins over `range`, of all the finite values.
-pub(super) fn histogram(
-    values: impl Iterator<Item = f64>,
-    range: (f64, f64),
-    bins: usize,
-) -> Vec<f64> {
+pub(super) fn histogram(values: impl Iterator<Item = f64>, range: (f64, f64), bins: usize) -> Vec<f64> {
     let width = (range.1 - range.0) / bins as f64;
     let mut counts = vec![0.0; bins];
     let mut n = 0.0f64;
@@ -84,10 +63,7 @@ pub(super) fn counted(points: &[f64], x: (f64, f64), y: (f64, f64), cells: usize
     let mut values = vec![0.0; cells * cells];
     let (dx, dy) = ((x.1 - x.0) / cells as f64, (y.1 - y.0) / cells as f64);
     let mut n = 0.0f64;
-    for p in points
-        .chunks_exact(2)
-        .filter(|p| p[0].is_finite() && p[1].is_finite())
-    {
+    for p in points.chunks_exact(2).filter(|p| p[0].is_finite() && p[1].is_finite()) {
         n += 1.0;
         let (i, j) = (((p[0] - x.0) / dx).floor(), ((p[1] - y.0) / dy).floor());
         if i >= 0.0 && j >= 0.0 && i < cells as f64 && j < cells as f64 {
@@ -96,34 +72,22 @@ pub(super) fn counted(points: &[f64], x: (f64, f64), y: (f64, f64), cells: usize
     }
     let unit = n.max(1.0) * dx * dy;
     values.iter_mut().for_each(|v| *v /= unit);
-    Grid {
-        x,
-        y,
-        nx: cells,
-        ny: cells,
-        values,
-    }
+    Grid { x, y, nx: cells, ny: cells, values }
 }
 
 /// The mean over a window of `2 * reach + 1` around each point, of what is finite.
 pub(super) fn smoothed(points: &[(f64, f64)], reach: usize) -> Vec<(f64, f64)> {
-    let kept: Vec<_> = points
-        .iter()
-        .copied()
-        .filter(|p| p.0.is_finite() && p.1.is_finite())
-        .collect();
+    let kept: Vec<_> = points.iter().copied().filter(|p| p.0.is_finite() && p.1.is_finite()).collect();
     let mut sums = vec![0.0];
     for p in &kept {
         sums.push(sums[sums.len() - 1] + p.1);
     }
     (0..kept.len())
         .map(|i| {
-            // Narrower at the ends, so that it stays centred.
-            let r = reach.min(i).min(kept.len() - 1 - i);
-            (
-                kept[i].0,
-                (sums[i + r + 1] - sums[i - r]) / (2 * r + 1) as f64,
-            )
+            // Narrower at the start, where losses fall fast; cut short at the end, where they do not.
+            let r = reach.min(i);
+            let (from, to) = (i - r, (i + r + 1).min(kept.len()));
+            (kept[i].0, (sums[to] - sums[from]) / (to - from) as f64)
         })
         .collect()
 }

@@ -25,18 +25,9 @@ fn write(out: &mut String, mark: &Mark) -> Result<(), String> {
     match mark {
         Mark::Box { rect: r, colour } => {
             let size = format!("width=\"{}\" height=\"{}\"", short(r.w), short(r.h));
-            *out += &format!(
-                "<rect x=\"{}\" y=\"{}\" {size} fill=\"{}\"/>\n",
-                short(r.x),
-                short(r.y),
-                hex(*colour)
-            );
+            *out += &format!("<rect x=\"{}\" y=\"{}\" {size} fill=\"{}\"/>\n", short(r.x), short(r.y), hex(*colour));
         }
-        Mark::Line {
-            spots,
-            width,
-            colour,
-        } => {
+        Mark::Line { spots, width, colour } => {
             *out += &format!(
                 "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" \
                  stroke-linejoin=\"round\" stroke-linecap=\"round\"/>\n",
@@ -46,39 +37,20 @@ fn write(out: &mut String, mark: &Mark) -> Result<(), String> {
             );
         }
         Mark::Area { spots, colour } => {
-            *out += &format!(
-                "<polygon points=\"{}\" fill=\"{}\"/>\n",
-                list(spots),
-                hex(*colour)
-            );
+            *out += &format!("<polygon points=\"{}\" fill=\"{}\"/>\n", list(spots), hex(*colour));
         }
         Mark::Disc { at, radius, colour } => {
             let place = format!("cx=\"{}\" cy=\"{}\"", short(at.0), short(at.1));
-            *out += &format!(
-                "<circle {place} r=\"{}\" fill=\"{}\"/>\n",
-                short(*radius),
-                hex(*colour)
-            );
+            *out += &format!("<circle {place} r=\"{}\" fill=\"{}\"/>\n", short(*radius), hex(*colour));
         }
-        Mark::Words {
-            text,
-            at,
-            size,
-            anchor,
-            up,
-            colour,
-        } => {
+        Mark::Words { text, at, size, anchor, up, colour } => {
             let (x, y) = (short(at.0), short(at.1));
             let anchor = match anchor {
                 Anchor::Start => "start",
                 Anchor::Middle => "middle",
                 Anchor::End => "end",
             };
-            let turn = if *up {
-                format!(" transform=\"rotate(-90 {x} {y})\"")
-            } else {
-                String::new()
-            };
+            let turn = if *up { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
             *out += &format!(
                 "<text x=\"{x}\" y=\"{y}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{turn}>{}</text>\n",
                 short(*size),
@@ -124,10 +96,7 @@ fn list(spots: &[Spot]) -> String {
 fn escaped(text: &str) -> String {
     // XML 1.0 has no way to write the control characters.
     let clean = text.replace(|c: char| c.is_control(), " ");
-    clean
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    clean.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Ref: RFC 4648, section 4.
@@ -138,11 +107,7 @@ fn base64(bytes: &[u8]) -> String {
         let word = (0..3).fold(0u32, |w, i| w << 8 | u32::from(*group.get(i).unwrap_or(&0)));
         for i in 0..4 {
             let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= group.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
+            out.push(if i <= group.len() { char::from(letter) } else { '=' });
         }
     }
     out
