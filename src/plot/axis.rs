@@ -71,3 +71,36 @@ fn raised(exponent: i32) -> String {
     let sign = (exponent < 0).then_some('⁻');
     sign.into_iter().chain(digits.bytes().map(|b| DIGITS[usize::from(b - b'0')])).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_few_inside_and_told_apart_by_their_labels() {
+        for power in -12..12 {
+            for k in 1..40 {
+                let length = 10f64.powi(power) * (1.0 + 0.23 * f64::from(k));
+                for start in [0.0, -0.37 * length, 5.1 * length, -1e3 * length] {
+                    let range = (start, start + length);
+                    let found = fitting(range, 400.0, |label| 6.0 * label.chars().count() as f64);
+                    assert!((2..=10).contains(&found.len()), "{range:?}: {found:?}");
+                    let slack = 1e-5 * length;
+                    assert!(
+                        found.iter().all(|t| t.0 > range.0 - slack && t.0 < range.1 + slack),
+                        "{range:?}: {found:?}"
+                    );
+                    assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 != w[1].1), "{range:?}: {found:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn labels_hold_the_digits_that_matter() {
+        let said =
+            [(0.5, 0.5), (-2.0, 1.0), (0.25, 0.05), (0.0, 3.0), (2500.0, 500.0), (150_000.0, 50_000.0), (2e-6, 1e-6)];
+        let labels = said.map(|(value, step)| label(value, step));
+        assert_eq!(labels, ["0.5", "−2", "0.25", "0", "2500", "1.5×10⁵", "2×10⁻⁶"]);
+    }
+}

@@ -61,7 +61,7 @@ impl Theme {
     pub(super) fn background(self) -> Rgb {
         match self {
             Self::Light => [255, 255, 255],
-            Self::Dark => [18, 19, 24],
+            Self::Dark => [13, 13, 18],
         }
     }
 
@@ -116,9 +116,9 @@ impl Theme {
                 match self {
                     Self::Light => ink_wash(s),
                     Self::Dark => {
-                        let c = colorous::INFERNO.eval_continuous(s).as_array();
-                        // The map's black melts into the background, which is not quite black.
-                        blend(self.background(), c, (s * 12.0).min(1.0))
+                        // The map's first tenth is darker than the background, and starts from it.
+                        let c = colorous::INFERNO.eval_continuous(0.1 + 0.9 * s).as_array();
+                        blend(self.background(), c, s * 16.0)
                     }
                 }
             })
@@ -156,4 +156,35 @@ fn oklch(lightness: f64, chroma: f64, hue: f64) -> Rgb {
         let encoded = if c <= 0.003_130_8 { 12.92 * c } else { 1.055 * c.powf(1.0 / 2.4) - 0.055 };
         (255.0 * encoded).round() as u8
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_density_is_more_contrast_and_none_is_the_background() {
+        for theme in [Theme::Light, Theme::Dark] {
+            let map = theme.map();
+            assert_eq!(map[0], theme.background());
+            // Luma (Rec. 709); a step of the map may fall within the rounding of a byte.
+            let luma = |c: &Rgb| 0.2126 * f64::from(c[0]) + 0.7152 * f64::from(c[1]) + 0.0722 * f64::from(c[2]);
+            let away = |c: &Rgb| (luma(c) - luma(&theme.background())).abs();
+            assert!(map.windows(2).all(|w| away(&w[1]) > away(&w[0]) - 1.0), "{theme:?}");
+            assert!(away(&map[1023]) > 180.0, "{theme:?}");
+        }
+    }
+
+    #[test]
+    fn every_scale_runs_from_nothing_to_the_maximum() {
+        for scale in [Scale::Linear, Scale::Power(0.5), Scale::Log(4.0)] {
+            assert_eq!(
+                (scale.place(0.0, 3.0), scale.place(3.0, 3.0), scale.place(f64::INFINITY, 3.0)),
+                (0.0, 1.0, 1.0)
+            );
+            let places: Vec<f64> = (1..=100).map(|i| scale.place(0.03 * f64::from(i), 3.0)).collect();
+            assert!(places.windows(2).all(|w| w[0] < w[1]), "{scale:?}");
+        }
+        assert!((Scale::Log(4.0).place(0.03, 3.0) - 0.5).abs() < 1e-12);
+    }
 }

@@ -68,7 +68,7 @@ fn rows(points: &[f64], d: usize, what: &str) -> Result<usize> {
     if d == 0 {
         return Err(Error::invalid(format!("{what} have no columns to draw"), ""));
     }
-    if points.len() % d != 0 {
+    if !points.len().is_multiple_of(d) {
         return Err(Error::Dimension { what: format!("the last row of {what}"), expected: d, found: points.len() % d });
     }
     Ok(points.len() / d)

@@ -23,7 +23,7 @@ pub(super) fn pixels(scene: &Scene) -> Result<Vec<u8>, String> {
 /// RGB pixels as a PNG.
 pub(super) fn encode(pixels: &[u8], (w, h): (u32, u32)) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive)
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Up)
         .write_image(pixels, w, h, ColorType::Rgb8)
         .map_err(|e| e.to_string())?;
     Ok(bytes)

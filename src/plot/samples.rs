@@ -120,9 +120,10 @@ fn fair(clouds: &[Cloud], d: usize, most: usize) -> usize {
 fn marginal(clouds: &[Cloud], d: usize, column: usize, range: (f64, f64), axis: bool, options: &Options) -> Panel {
     let mut layers = Vec::new();
     let mut highest = 0.0f64;
+    // The same bins for all, or they could not be compared.
+    let count = bins(fair(clouds, d, usize::MAX)).min(if axis { 80 } else { 40 });
     for (k, cloud) in clouds.iter().enumerate() {
-        let heights =
-            histogram(cloud.column(d, column), range, bins(cloud.points.len() / d).min(if axis { 80 } else { 40 }));
+        let heights = histogram(cloud.column(d, column), range, count);
         highest = heights.iter().copied().fold(highest, f64::max);
         let label = if axis { cloud.name.into() } else { String::new() };
         layers.push(Layer::Bars { range, heights, tone: cloud.tone, filled: k == 0, sideways: false, label });
