@@ -5,7 +5,7 @@ use super::draw::Pen;
 use super::panel::{Axis, Grid, Layer, Panel};
 
 /// The maps and scatters of a panel over the background, `[height, width, 3]`.
-pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize, fine: f64) -> Vec<u8> {
+pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize) -> Vec<u8> {
     let mut pixels = pen.theme.background().repeat(width * height);
     for layer in &panel.layers {
         match layer {
@@ -21,7 +21,7 @@ pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize, fine:
                 } else {
                     0.85
                 };
-                let size = pen.em * fine * if over { 0.07 } else { 0.13 };
+                let size = pen.em * pen.fine as f64 * if over { 0.07 } else { 0.13 };
                 dots(&mut pixels, width, panel, points, pen.theme.tone(*tone), size, most);
             }
             Layer::Curve { .. } | Layer::Band { .. } | Layer::Bars { .. } => {}
