@@ -11,6 +11,8 @@ pub mod field;
 pub mod lanes;
 pub mod observe;
 pub mod real;
+pub mod stiff;
+pub mod stiffness;
 pub mod tableau;
 
 pub use error::{Failure, SolveError};
