@@ -16,6 +16,8 @@ use crate::observe::{Observer, Step};
 
 /// Steps are not cut below this many round-offs of the current time.
 const ROUND_OFFS: f64 = 16.0;
+/// No step is refused more often in a row: as many halvings take any f64 below any other.
+const HALVINGS: usize = 2200;
 
 /// The request, as it goes from hand to hand.
 #[derive(Clone, Copy)]
@@ -36,9 +38,9 @@ pub(super) fn solve<F: Jvp<f64>, O: Observer<f64>>(
     let options = trajectory.options;
     let mut problem =
         OdeBuilder::<Mat>::new().t0(0.0).rtol(options.rtol).atol([options.atol]).build_from_eqn(equations)?;
-    // Both caps count over the whole solve in diffsol; the shortest step ends what they were for.
+    // diffsol counts failures of Newton's iteration over the whole solve; the shortest step ends what that cap was for.
     problem.ode_options.max_nonlinear_solver_failures = usize::MAX;
-    problem.ode_options.max_error_test_failures = usize::MAX;
+    problem.ode_options.max_error_test_failures = HALVINGS;
 
     let mut speed = vec![0.0; trajectory.y0.len()];
     problem.eqn.value(0.0, trajectory.y0, &mut speed);
@@ -106,7 +108,9 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
                     break Err(Failure::NonFinite { t, h, speed: speed() });
                 }
                 match error {
-                    DiffsolError::OdeSolverError(OdeSolverError::StepSizeTooSmall { .. }) => {
+                    DiffsolError::OdeSolverError(
+                        OdeSolverError::StepSizeTooSmall { .. } | OdeSolverError::TooManyErrorTestFailures { .. },
+                    ) => {
                         break Err(Failure::StepTooSmall { t, h, speed: speed() });
                     }
                     other => return Err(other),
