@@ -6,17 +6,36 @@
 //!
 //! This crate knows slices; it knows no network, no tensor library and no density.
 
+pub mod adjoint;
+pub mod control;
 pub mod error;
 pub mod field;
+pub mod gauss;
+pub mod gradient;
+mod initial;
 pub mod lanes;
 pub mod methods;
 pub mod observe;
+pub mod options;
+pub mod quadrature;
 pub mod real;
+pub mod report;
+mod rk;
+pub mod save;
+pub mod solve;
+pub mod stiffness;
 pub mod tableau;
+pub mod tape;
 
+pub use control::{Controller, Law};
 pub use error::{Failure, SolveError};
 pub use field::{At, Jvp, VectorField, Vjp};
 pub use lanes::{Lanes, LanesMut};
 pub use observe::{Observer, Step};
+pub use options::Options;
+pub use quadrature::Quadrature;
 pub use real::Real;
+pub use report::{Report, Summary};
+pub use solve::{Solution, solve};
 pub use tableau::Tableau;
+pub use tape::Tape;

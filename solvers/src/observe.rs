@@ -22,6 +22,11 @@ pub trait Step<T: Real> {
     fn end(&self, out: &mut [T]);
     /// Dense output: the state at t + θh, θ ∈ [0, 1].
     fn at(&self, theta: f64, out: &mut [T]);
+    /// The slope k_i of an explicit step (`i` from 0); false, and `out` untouched, where the method has none.
+    fn stage(&self, i: usize, out: &mut [T]) -> bool {
+        let _ = (i, out);
+        false
+    }
     /// This step ends the span.
     fn last(&self) -> bool;
 }

@@ -1,1 +1,75 @@
-//! (being built)
+//! Pictures: each a function from plain arrays to a file.
+//!
+//! A picture is a few [`Panel`]s of [`Layer`]s; [`panels`] lays them out, and the named pictures
+//! ([`density`], [`density_and_data`], [`samples`], [`training_curve`], [`latents`]) only choose them.
+//! The file's ending chooses the format: `.png` or `.svg`. The same arrays give the same bytes.
+//!
+//! What is drawn is first a list of marks in output pixels, then written by one of two short writers.
+//! plotters' charts are refused: their bitmap lines are aliased, their axes unequal, and their SVG
+//! coordinates whole pixels. plotters' bitmap backend still sets the text and fills the polygons.
+
+mod axis;
+mod colour;
+mod density;
+mod draw;
+mod file;
+mod layout;
+mod panel;
+mod png;
+mod raster;
+mod samples;
+mod scene;
+mod stats;
+mod svg;
+mod training;
+
+pub use colour::{Scale, Theme, Tone};
+pub use density::{density, density_and_data};
+pub use layout::panels;
+pub use panel::{Aspect, Axis, Grid, Layer, Panel};
+pub use samples::{latents, samples};
+pub use stats::extent;
+pub use training::{Training, training_curve};
+
+use crate::error::{Error, Result};
+
+/// What every picture understands.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Width and height in pixels; `None` is 1200 wide (700 for a single panel) and as high as the axes ask.
+    pub size: Option<(u32, u32)>,
+    /// Light for print, dark for slides.
+    pub theme: Theme,
+    /// A line above everything.
+    pub title: Option<String>,
+    /// How densities become colours.
+    pub scale: Scale,
+    /// Names of the data's columns; those left out are x₁, x₂, …
+    pub names: Vec<String>,
+    /// The second axis grows downwards, as magnitudes do.
+    pub invert_y: bool,
+    /// Whether one unit is as long on both axes.
+    pub aspect: Aspect,
+}
+
+impl Options {
+    /// The name of a column, with the default `letter` and its subscript.
+    fn name(&self, column: usize, letter: char) -> String {
+        self.names.get(column).cloned().unwrap_or_else(|| {
+            let digits = (column + 1).to_string();
+            let low = digits.bytes().filter_map(|b| char::from_u32(0x2080 + u32::from(b - b'0')));
+            std::iter::once(letter).chain(low).collect()
+        })
+    }
+}
+
+/// `[n, d]` rows, or an error that names the array.
+fn rows(points: &[f64], d: usize, what: &str) -> Result<usize> {
+    if d == 0 {
+        return Err(Error::invalid(format!("{what} have no columns to draw"), ""));
+    }
+    if !points.len().is_multiple_of(d) {
+        return Err(Error::Dimension { what: format!("the last row of {what}"), expected: d, found: points.len() % d });
+    }
+    Ok(points.len() / d)
+}

@@ -4,6 +4,8 @@
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
 //! owns its scratch ([`Evaluator`]).
 
+pub mod layers;
+
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 
 /// How the trace of the Jacobian is taken.

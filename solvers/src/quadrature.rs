@@ -1,0 +1,422 @@
+//! ∫ g(t, y(t)) dt along each trajectory, on the dense output, with an error estimate.
+//!
+//! g does not feed back into y, so it need not ride along as a state: each accepted step asks for g at a few
+//! Gauss points only, and the points of all lanes queue up until a tile is full. Steps crowd where the
+//! path is sharp, and so do the points.
+//!
+//! The estimate costs no evaluation. The error of the n-point rule on a panel of length h is known,
+//! C h^{2n+1} g[2n+1 points] with the 2n-th divided difference; the points of a few neighbouring panels
+//! give those differences, and the largest that touches the panel is taken. Where the sum of the
+//! estimates exceeds the tolerance, or the trajectory has too few panels to tell, the worst panels are
+//! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations.
+
+use crate::error::Failure;
+use crate::field::{At, VectorField};
+use crate::gauss::Gauss;
+use crate::lanes::{Lanes, LanesMut, stride_for};
+use crate::observe::{Observer, Step};
+use crate::real::Real;
+
+/// The integrals along one trajectory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integral {
+    /// Which row of the batch.
+    pub sample: usize,
+    /// One a row of g, in the direction of the solve (from its t₀ to its t₁).
+    pub values: Vec<f64>,
+    /// Estimated absolute error of the worst of them.
+    pub error: f64,
+    /// Evaluations of g.
+    pub evals: u32,
+}
+
+/// An observer that integrates `g` along every trajectory.
+pub struct Quadrature<T, G> {
+    g: G,
+    rule: &'static Gauss,
+    /// Absolute tolerance; `None`: one panel a step, no refinement (what a gradient's tape replays).
+    tolerance: Option<f64>,
+    paths: Vec<Path<T>>,
+    free: Vec<usize>,
+    /// Slot in `paths` of each sample under way.
+    slot_of: Vec<u32>,
+    queue: Queue<T>,
+    done: Vec<Integral>,
+    theta: Vec<f64>,
+    differences: Vec<f64>,
+    estimates: Vec<f64>,
+}
+
+/// Points that wait for a full tile.
+struct Queue<T> {
+    stride: usize,
+    lanes: usize,
+    y: Vec<T>,
+    out: Vec<T>,
+    t: Vec<f64>,
+    sample: Vec<usize>,
+    /// (path, index of the point in it).
+    target: Vec<(usize, usize)>,
+}
+
+/// A trajectory whose integral is not settled.
+struct Path<T> {
+    sample: usize,
+    panels: Vec<Panel>,
+    /// g at the panels' points, `[panel][point][row]`.
+    values: Vec<f64>,
+    /// Dense output of each step: its values at [`Quadrature::theta`], `[step][knot][dim]`.
+    knots: Vec<T>,
+    pending: usize,
+    ended: bool,
+    evals: u32,
+    rounds: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Panel {
+    step: usize,
+    step_t: f64,
+    step_h: f64,
+    /// Within the step.
+    from: f64,
+    to: f64,
+}
+
+const NONE: u32 = u32::MAX;
+/// Halvings of the worst panels before the estimate is reported as it is.
+const MAX_ROUNDS: u32 = 8;
+
+impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
+    /// Integrates `g` with `rule` on each step, to the absolute `tolerance`, evaluating `lanes` points at a time.
+    ///
+    /// `degree` is that of the dense output in θ ([`crate::Tableau::dense`]). Without a tolerance each step is one panel.
+    pub fn new(g: G, rule: &'static Gauss, tolerance: Option<f64>, degree: usize, lanes: usize) -> Self {
+        let stride = stride_for(lanes);
+        let (dim, rows) = (g.dim(), g.out_dim());
+        let mut theta: Vec<f64> = rule.nodes.to_vec();
+        theta.extend([0.0, 1.0]);
+        // Enough knots to reproduce the dense output on halved panels: its degree plus one.
+        let missing = (degree + 1).saturating_sub(theta.len());
+        theta.extend(
+            (0..missing).map(|i| 0.5 - 0.5 * ((i as f64 + 0.37) * std::f64::consts::PI / missing as f64).cos()),
+        );
+        Self {
+            g,
+            rule,
+            tolerance,
+            paths: Vec::new(),
+            free: Vec::new(),
+            slot_of: Vec::new(),
+            queue: Queue {
+                stride,
+                lanes,
+                y: vec![T::ZERO; dim * stride],
+                out: vec![T::ZERO; rows * stride],
+                t: Vec::with_capacity(lanes),
+                sample: Vec::with_capacity(lanes),
+                target: Vec::with_capacity(lanes),
+            },
+            done: Vec::new(),
+            theta,
+            differences: Vec::new(),
+            estimates: Vec::new(),
+        }
+    }
+
+    /// The integrals of all trajectories that reached their end, once the solve is over.
+    pub fn into_integrals(self) -> Vec<Integral> {
+        self.done
+    }
+
+    fn path_of(&mut self, sample: usize) -> usize {
+        if self.slot_of.len() <= sample {
+            self.slot_of.resize(sample + 1, NONE);
+        }
+        if self.slot_of[sample] == NONE {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.paths.push(Path {
+                    sample,
+                    panels: Vec::new(),
+                    values: Vec::new(),
+                    knots: Vec::new(),
+                    pending: 0,
+                    ended: false,
+                    evals: 0,
+                    rounds: 0,
+                });
+                self.paths.len() - 1
+            });
+            self.paths[slot].reset(sample);
+            self.slot_of[sample] = slot as u32;
+        }
+        self.slot_of[sample] as usize
+    }
+
+    /// Puts point `node` of a panel, whose state is `self.queue`'s next column, into the queue.
+    fn enqueue(&mut self, slot: usize, panel: usize, node: usize, t: f64) {
+        self.paths[slot].pending += 1;
+        self.queue.t.push(t);
+        self.queue.sample.push(self.paths[slot].sample);
+        self.queue.target.push((slot, panel * self.rule.points() + node));
+        if self.queue.t.len() == self.queue.lanes {
+            self.flush();
+        }
+    }
+
+    /// Evaluates what is queued; paths that are complete are settled.
+    fn flush(&mut self) {
+        let n = self.queue.t.len();
+        if n == 0 {
+            return;
+        }
+        let (dim, rows) = (self.g.dim(), self.g.out_dim());
+        let q = &mut self.queue;
+        self.g.eval(
+            At::new(&q.t, &q.sample),
+            Lanes::new(&q.y, dim, n, q.stride),
+            LanesMut::new(&mut q.out, rows, n, q.stride),
+        );
+        for (l, (slot, point)) in q.target.iter().enumerate() {
+            let path = &mut self.paths[*slot];
+            for r in 0..rows {
+                path.values[point * rows + r] = q.out[r * q.stride + l].wide();
+            }
+            path.pending -= 1;
+            path.evals += 1;
+        }
+        q.t.clear();
+        q.sample.clear();
+        // Settling may enqueue again, so the list of targets is walked by value.
+        let mut targets = std::mem::take(&mut q.target);
+        for (slot, _) in &targets {
+            self.settle(*slot);
+        }
+        targets.clear();
+        if self.queue.target.capacity() < targets.capacity() && self.queue.target.is_empty() {
+            self.queue.target = targets;
+        }
+    }
+
+    /// Finishes a path whose points are all known, or halves its worst panels.
+    fn settle(&mut self, slot: usize) {
+        let path = &self.paths[slot];
+        if !path.ended || path.pending > 0 || self.slot_of[path.sample] != slot as u32 {
+            return;
+        }
+        let total = self.estimate(slot);
+        let path = &self.paths[slot];
+        match self.tolerance {
+            Some(tolerance) if total > tolerance && path.rounds < MAX_ROUNDS => {
+                self.refine(slot, tolerance);
+            }
+            _ => self.close(slot, total),
+        }
+    }
+
+    fn close(&mut self, slot: usize, error: f64) {
+        let rows = self.g.out_dim();
+        let path = &self.paths[slot];
+        let mut values = vec![0.0; rows];
+        for (panel, points) in path.panels.iter().zip(path.values.chunks_exact(rows * self.rule.points())) {
+            let h = panel.step_h * (panel.to - panel.from);
+            for (weight, g) in self.rule.weights.iter().zip(points.chunks_exact(rows)) {
+                for (sum, g) in values.iter_mut().zip(g) {
+                    *sum += h * weight * g;
+                }
+            }
+        }
+        self.done.push(Integral { sample: path.sample, values, error, evals: path.evals });
+        self.slot_of[path.sample] = NONE;
+        self.free.push(slot);
+    }
+
+    /// Fills `self.estimates`, one a panel, and adds them up; infinite where there are too few points to tell,
+    /// NaN where g is not finite.
+    fn estimate(&mut self, slot: usize) -> f64 {
+        let path = &self.paths[slot];
+        let (n, rows) = (self.rule.points(), self.g.out_dim());
+        let (points, panels) = (path.panels.len() * n, path.panels.len());
+        self.estimates.clear();
+        if points < 2 * n + 1 {
+            self.estimates.resize(panels, f64::INFINITY);
+            return if path.values.iter().all(|g| g.is_finite()) { f64::INFINITY } else { f64::NAN };
+        }
+        self.estimates.resize(panels, 0.0);
+        let time = |i: usize| {
+            let (panel, node) = (&path.panels[i / n], self.rule.nodes[i % n]);
+            panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node)
+        };
+        let constant = self.rule.error_constant();
+        let windows = points - 2 * n;
+        let d = &mut self.differences;
+        for row in 0..rows {
+            d.clear();
+            d.extend((0..points).map(|i| path.values[i * rows + row]));
+            for order in 1..=2 * n {
+                for i in 0..points - order {
+                    d[i] = (d[i + 1] - d[i]) / (time(i + order) - time(i));
+                }
+            }
+            for (p, estimate) in self.estimates.iter_mut().enumerate() {
+                // The windows of 2n + 1 points that hold all points of this panel, and one more on each side: at
+                // the ends of the span, and where panels change size, the difference drifts from window to window.
+                let from = (p * n).saturating_sub(n + 2).min(windows - 1);
+                let to = (p * n + 1).min(windows - 1);
+                let (low, high) = d[from..=to].iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), d| {
+                    // `min` and `max` would drop a NaN.
+                    if d.is_nan() || low.is_nan() { (f64::NAN, f64::NAN) } else { (low.min(*d), high.max(*d)) }
+                });
+                let largest = low.abs().max(high.abs()) + (high - low);
+                let h = (path.panels[p].step_h * (path.panels[p].to - path.panels[p].from)).abs();
+                let error = constant * h.powi(2 * n as i32 + 1) * largest;
+                if error > *estimate || error.is_nan() {
+                    *estimate = error;
+                }
+            }
+        }
+        self.estimates.iter().sum()
+    }
+
+    /// Halves every panel whose share of the error is too large, and asks for the new points.
+    fn refine(&mut self, slot: usize, tolerance: f64) {
+        let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
+        let path = &mut self.paths[slot];
+        path.rounds += 1;
+        let share = 0.5 * tolerance / path.panels.len() as f64;
+        let old = std::mem::take(&mut path.panels);
+        let values = std::mem::take(&mut path.values);
+        let mut fresh = Vec::new();
+        for (p, panel) in old.iter().enumerate() {
+            if self.estimates[p] <= share {
+                path.panels.push(*panel);
+                path.values.extend_from_slice(&values[p * n * rows..(p + 1) * n * rows]);
+                continue;
+            }
+            // With one or two panels there is nothing to compare: three at once rather than two and then four.
+            let parts = if old.len() == 1 { 3 } else { 2 };
+            for i in 0..parts {
+                let cut = |i: usize| panel.from + (panel.to - panel.from) * (i as f64 / parts as f64);
+                fresh.push(path.panels.len());
+                path.panels.push(Panel { from: cut(i), to: cut(i + 1), ..*panel });
+                path.values.extend(std::iter::repeat_n(0.0, n * rows));
+            }
+        }
+        // All points are counted before any is evaluated: a flush in between must not settle the path.
+        self.paths[slot].pending += 1;
+        let mut column = vec![T::ZERO; dim];
+        for panel in fresh {
+            for node in 0..n {
+                let path = &self.paths[slot];
+                let p = path.panels[panel];
+                let theta = p.from + (p.to - p.from) * self.rule.nodes[node];
+                let knots = &path.knots[p.step * self.theta.len() * dim..][..self.theta.len() * dim];
+                interpolate(&self.theta, knots, theta, &mut column);
+                self.put(&column);
+                self.enqueue(slot, panel, node, p.step_t + p.step_h * theta);
+            }
+        }
+        self.paths[slot].pending -= 1;
+        self.settle(slot);
+    }
+
+    /// Writes the state of the next point of the queue.
+    fn put(&mut self, column: &[T]) {
+        let l = self.queue.t.len();
+        for (r, y) in column.iter().enumerate() {
+            self.queue.y[r * self.queue.stride + l] = *y;
+        }
+    }
+}
+
+impl<T: Real> Path<T> {
+    fn reset(&mut self, sample: usize) {
+        self.sample = sample;
+        self.panels.clear();
+        self.values.clear();
+        self.knots.clear();
+        self.pending = 0;
+        self.ended = false;
+        self.evals = 0;
+        self.rounds = 0;
+    }
+}
+
+/// The polynomial through (`theta`, `knots`) at `x`, in Lagrange's form.
+fn interpolate<T: Real>(theta: &[f64], knots: &[T], x: f64, out: &mut [T]) {
+    let mut sums = [0.0f64; 64];
+    let mut wide = Vec::new();
+    let sums = if out.len() <= sums.len() {
+        &mut sums[..out.len()]
+    } else {
+        wide.resize(out.len(), 0.0);
+        &mut wide[..]
+    };
+    for (i, knot) in knots.chunks_exact(out.len()).enumerate() {
+        let weight: f64 =
+            theta.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, b)| (x - b) / (theta[i] - b)).product();
+        for (sum, y) in sums.iter_mut().zip(knot) {
+            *sum += weight * y.wide();
+        }
+    }
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = T::of(*sum);
+    }
+}
+
+impl<T: Real, G: VectorField<T>> Observer<T> for Quadrature<T, G> {
+    fn dense(&self) -> bool {
+        true
+    }
+
+    fn accepted(&mut self, step: &dyn Step<T>) {
+        let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
+        let slot = self.path_of(step.sample());
+        let knots = self.theta.len();
+        let path = &mut self.paths[slot];
+        let panel = path.panels.len();
+        path.panels.push(Panel { step: panel, step_t: step.t(), step_h: step.h(), from: 0.0, to: 1.0 });
+        path.values.extend(std::iter::repeat_n(0.0, n * rows));
+        let refined = self.tolerance.is_some();
+        let kept = if refined { knots } else { n };
+        let base = if refined { path.knots.len() } else { 0 };
+        path.knots.resize(base + kept * dim, T::ZERO);
+        for (i, theta) in self.theta[..kept].iter().enumerate() {
+            let out = &mut path.knots[base + i * dim..base + (i + 1) * dim];
+            match *theta {
+                0.0 => step.start(out),
+                1.0 => step.end(out),
+                theta => step.at(theta, out),
+            }
+        }
+        path.pending += 1;
+        for node in 0..n {
+            let l = self.queue.t.len();
+            let path = &self.paths[slot];
+            for r in 0..dim {
+                self.queue.y[r * self.queue.stride + l] = path.knots[base + node * dim + r];
+            }
+            self.enqueue(slot, panel, node, step.t() + step.h() * self.rule.nodes[node]);
+        }
+        self.paths[slot].pending -= 1;
+        if step.last() {
+            self.paths[slot].ended = true;
+            self.settle(slot);
+        }
+    }
+
+    fn failed(&mut self, sample: usize, _failure: &Failure) {
+        if self.slot_of.get(sample).is_some_and(|slot| *slot != NONE) {
+            // Points of this path may still be queued: work them off before its slot is used again.
+            self.flush();
+            self.free.push(self.slot_of[sample] as usize);
+            self.slot_of[sample] = NONE;
+        }
+    }
+
+    fn finish(&mut self) {
+        while !self.queue.t.is_empty() {
+            self.flush();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What became of each lane.
+
+use crate::error::Failure;
+use crate::stiffness::StiffnessMeter;
+
+/// How one trajectory was integrated.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Velocity evaluations (NFE), those of rejected steps and of the first step's selection included.
+    pub nfe: u32,
+    /// Steps taken.
+    pub accepted: u32,
+    /// Steps tried in vain.
+    pub rejected: u32,
+    /// The time reached: the end of the span, exactly, unless the lane failed.
+    pub t: f64,
+    /// Signs of stiffness along the way.
+    pub stiffness: StiffnessMeter,
+    /// Whether the end was reached.
+    pub status: Result<(), Failure>,
+}
+
+impl Report {
+    /// A lane that has not started.
+    pub fn new(t: f64) -> Self {
+        Self { nfe: 0, accepted: 0, rejected: 0, t, stiffness: StiffnessMeter::default(), status: Ok(()) }
+    }
+}
+
+/// A batch of reports in a few numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Mean NFE of a sample.
+    pub nfe_mean: f64,
+    /// Largest NFE of a sample.
+    pub nfe_max: u32,
+    /// Mean number of accepted steps.
+    pub steps_mean: f64,
+    /// Samples that failed.
+    pub failed: usize,
+    /// Samples whose steps were limited by stability.
+    pub stiff: usize,
+}
+
+impl Summary {
+    /// Sums up `reports`; zeros for an empty batch.
+    pub fn of(reports: &[Report]) -> Self {
+        let n = reports.len().max(1) as f64;
+        Self {
+            nfe_mean: reports.iter().map(|r| f64::from(r.nfe)).sum::<f64>() / n,
+            nfe_max: reports.iter().map(|r| r.nfe).max().unwrap_or(0),
+            steps_mean: reports.iter().map(|r| f64::from(r.accepted)).sum::<f64>() / n,
+            failed: reports.iter().filter(|r| r.status.is_err()).count(),
+            stiff: reports.iter().filter(|r| r.stiffness.stiff).count(),
+        }
+    }
+}

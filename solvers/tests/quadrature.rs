@@ -1,0 +1,150 @@
+//! Integrals along trajectories: against the same integral as an extra state, and their error estimates.
+
+mod common;
+
+use cnf_solvers::gauss::{Gauss, RULES};
+use cnf_solvers::quadrature::Integral;
+use cnf_solvers::{At, Lanes, LanesMut, Options, Quadrature, VectorField, methods, solve};
+use common::{Divergence, Sine, numbers};
+
+/// The field and its divergence as one state.
+struct Coupled<'a>(Sine<'a>, Divergence<'a>);
+
+impl VectorField<f64> for Coupled<'_> {
+    fn dim(&self) -> usize {
+        self.0.dim + 1
+    }
+    fn eval(&mut self, at: At<'_>, y: Lanes<'_, f64>, mut out: LanesMut<'_, f64>) {
+        let d = self.0.dim;
+        self.0.eval(at, y.rows_of(0, d), out.rows_of(0, d));
+        self.1.eval(at, y.rows_of(0, d), out.rows_of(d, d + 1));
+    }
+}
+
+fn sorted(quadratures: Vec<Quadrature<f64, impl VectorField<f64>>>) -> Vec<Integral> {
+    let mut all: Vec<_> = quadratures.into_iter().flat_map(Quadrature::into_integrals).collect();
+    all.sort_by_key(|integral| integral.sample);
+    all
+}
+
+#[test]
+fn the_quadrature_meets_its_tolerance_and_its_estimate_is_honest() {
+    let (d, n) = (4, 200);
+    let theta: Vec<f64> = numbers(d * d, 5).iter().map(|x| 4.0 * x).collect();
+    let y0: Vec<f64> = numbers(n * d, 6).iter().map(|x| 2.0 * x).collect();
+    let sine = || Sine { theta: &theta, dim: d };
+    let start: Vec<f64> = y0.chunks_exact(d).flat_map(|y| y.iter().copied().chain([0.0])).collect();
+    let tight =
+        Options { method: &methods::DOP853, rtol: 1e-13, atol: 1e-13, tail: 1, tail_atol: 1e-13, ..Options::default() };
+    let (exact, _) = solve(|| (Coupled(sine(), Divergence(sine())), ()), &start, (0.0, 1.0), &tight, 2).unwrap();
+    for method in methods::ALL.iter().filter(|method| method.adaptive() && method.order > 3) {
+        // The path is solved far more tightly than the quadrature, so that the difference is the quadrature's own.
+        for tolerance in [1e-4, 1e-6, 1e-8] {
+            let options = Options { method, rtol: 1e-3 * tolerance, atol: 1e-3 * tolerance, ..Options::default() };
+            let options = Options { max_step: 0.25, ..options };
+            let rule = Gauss::for_order(method.order);
+            let worker = || (sine(), Quadrature::new(Divergence(sine()), rule, Some(tolerance), 8, 64));
+            let (_, quadratures) = solve(worker, &y0, (0.0, 1.0), &options, 1).unwrap();
+            let integrals = sorted(quadratures);
+            assert_eq!(integrals.len(), n);
+            let (mut worst, mut covered) = (0.0f64, 0);
+            for integral in &integrals {
+                let error = (integral.values[0] - exact.y[integral.sample * (d + 1) + d]).abs();
+                worst = worst.max(error);
+                assert!(integral.error <= tolerance, "{}: {integral:?}", method.name);
+                covered += usize::from(error <= integral.error + 0.1 * tolerance);
+            }
+            assert!(worst <= tolerance, "{} at {tolerance:e}: worst {worst:e}", method.name);
+            assert_eq!(covered, n, "{} at {tolerance:e}", method.name);
+        }
+    }
+}
+
+#[test]
+fn coarse_paths_are_refined_until_the_estimate_can_be_made() {
+    // A field that needs one step: y' = 1, integrand cos(20 y): the quadrature must see what the path does not.
+    struct One;
+    impl VectorField<f64> for One {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn eval(&mut self, _at: At<'_>, y: Lanes<'_, f64>, mut out: LanesMut<'_, f64>) {
+            out.row_mut(0)[..y.lanes()].fill(1.0);
+        }
+    }
+    struct Wave;
+    impl VectorField<f64> for Wave {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn eval(&mut self, _at: At<'_>, y: Lanes<'_, f64>, mut out: LanesMut<'_, f64>) {
+            for l in 0..y.lanes() {
+                out.row_mut(0)[l] = (20.0 * y.row(0)[l]).cos();
+            }
+        }
+    }
+    for rule in &RULES {
+        let options = Options { method: &methods::DOPRI5, first_step: Some(1.0), ..Options::default() };
+        let worker = || (One, Quadrature::new(Wave, rule, Some(1e-9), 4, 7));
+        let (solution, quadratures) = solve(worker, &[0.0, 0.3, -1.0], (0.0, 1.0), &options, 1).unwrap();
+        assert_eq!(solution.reports[0].accepted, 1);
+        for integral in sorted(quadratures) {
+            let start = [0.0, 0.3, -1.0f64][integral.sample];
+            let exact = ((20.0 * (start + 1.0)).sin() - (20.0 * start).sin()) / 20.0;
+            let error = (integral.values[0] - exact).abs();
+            assert!(error <= 1e-9 || error <= integral.error, "{} points: {error:e}, {integral:?}", rule.points());
+            assert!(integral.error <= 1e-9 || rule.points() == 2, "{} points: {integral:?}", rule.points());
+        }
+    }
+}
+
+#[test]
+fn an_integral_has_the_same_bits_in_any_batch_at_any_width_on_any_number_of_threads() {
+    let (d, n) = (3, 37);
+    let (theta, y0) = (numbers(d * d, 7), numbers(n * d, 8));
+    let sine = || Sine { theta: &theta, dim: d };
+    let run = |y0: &[f64], lanes: usize, threads: usize| {
+        let options = Options { lanes, rtol: 1e-7, atol: 1e-7, ..Options::default() };
+        let worker = || (sine(), Quadrature::new(Divergence(sine()), &RULES[1], Some(1e-8), 4, lanes));
+        let (solution, quadratures) = solve(worker, y0, (0.0, 1.0), &options, threads).unwrap();
+        let integrals = sorted(quadratures);
+        let bits: Vec<u64> = integrals.iter().flat_map(|i| [i.values[0].to_bits(), i.error.to_bits()]).collect();
+        (solution.y.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), bits)
+    };
+    let whole = run(&y0, 16, 1);
+    for (lanes, threads) in [(1, 1), (5, 2), (64, 1), (16, 3)] {
+        assert!(run(&y0, lanes, threads) == whole, "{lanes} lanes, {threads} threads");
+    }
+    for i in [0, 11, 36] {
+        let (y, bits) = run(&y0[i * d..(i + 1) * d], 16, 1);
+        assert_eq!(y, whole.0[i * d..(i + 1) * d]);
+        assert_eq!(bits, whole.1[2 * i..2 * i + 2]);
+    }
+}
+
+#[test]
+fn a_failed_trajectory_has_no_integral_and_spoils_no_other() {
+    struct Blow;
+    impl VectorField<f64> for Blow {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn eval(&mut self, _at: At<'_>, y: Lanes<'_, f64>, mut out: LanesMut<'_, f64>) {
+            for l in 0..y.lanes() {
+                out.row_mut(0)[l] = y.row(0)[l].powi(2);
+            }
+        }
+    }
+    let y0 = [0.5, 3.0, -1.0];
+    let worker = || (Blow, Quadrature::new(Blow, &RULES[1], Some(1e-8), 4, 16));
+    let options = Options { max_steps: 2000, ..Options::default() };
+    let (solution, quadratures) = solve(worker, &y0, (0.0, 1.0), &options, 1).unwrap();
+    assert!(solution.reports[1].status.is_err());
+    let integrals = sorted(quadratures);
+    assert_eq!(integrals.iter().map(|i| i.sample).collect::<Vec<_>>(), [0, 2]);
+    for integral in integrals {
+        // ∫ y² dt = y(1) − y(0)
+        let exact = solution.y[integral.sample] - y0[integral.sample];
+        assert!((integral.values[0] - exact).abs() < 1e-4, "{integral:?} against {exact}");
+    }
+}

@@ -1,0 +1,79 @@
+//! A density on a grid, alone or beside the data it was fitted to.
+
+use std::path::Path;
+
+use super::colour::Tone;
+use super::layout::{chart, map, panels};
+use super::panel::{Axis, Grid, Layer, Panel};
+use super::stats::{bins, counted, histogram};
+use super::{Options, rows};
+use crate::error::Result;
+
+/// Above this many, points are counted in cells instead of drawn.
+const MOST_DOTS: usize = 20_000;
+
+/// One density as a map (a curve where the grid has one row), with points over it if there are any.
+///
+/// `points` is `[n, 2]`, or `[n, 1]` over one row (drawn as a histogram).
+///
+/// # Errors
+/// As for [`panels`].
+pub fn density(path: &Path, grid: &Grid, points: Option<&[f64]>, options: &Options) -> Result<()> {
+    grid.check()?;
+    if grid.ny == 1 {
+        return panels(path, &[one_column(points.unwrap_or(&[]), grid, options)], 1, options);
+    }
+    let mut layers = vec![Layer::Heat { grid: grid.clone(), smooth: true }];
+    if let Some(points) = points {
+        rows(points, 2, "the points")?;
+        layers.push(Layer::Dots { points: points.to_vec(), tone: Tone::Model, label: String::new() });
+    }
+    panels(path, &[map("", grid.x, grid.y, layers, options)], 1, options)
+}
+
+/// The data on the left, the model's density on the right, on the grid's axes.
+///
+/// `data` is `[n, 2]`; more than 20 000 points are counted in cells, on the colour scale of the density.
+/// Over a grid of one row, `data` is `[n, 1]` and the picture a histogram under the density's curve.
+///
+/// # Errors
+/// As for [`panels`].
+pub fn density_and_data(path: &Path, data: &[f64], grid: &Grid, options: &Options) -> Result<()> {
+    grid.check()?;
+    if grid.ny == 1 {
+        return panels(path, &[one_column(data, grid, options)], 1, options);
+    }
+    let n = rows(data, 2, "the data")?;
+    let seen = if n > MOST_DOTS {
+        let cells = ((n as f64 / 4.0).sqrt() as usize).clamp(60, 220);
+        Layer::Heat { grid: counted(data, grid.x, grid.y, cells), smooth: false }
+    } else {
+        Layer::Dots { points: data.to_vec(), tone: Tone::Data, label: String::new() }
+    };
+    let model = Layer::Heat { grid: grid.clone(), smooth: true };
+    let pair = [map("data", grid.x, grid.y, vec![seen], options), map("model", grid.x, grid.y, vec![model], options)];
+    panels(path, &pair, 2, options)
+}
+
+/// A histogram of `data` under the curve of a one-row grid.
+fn one_column(data: &[f64], grid: &Grid, options: &Options) -> Panel {
+    let count = bins(data.len());
+    let heights = histogram(data.iter().copied(), grid.x, count);
+    let highest = heights.iter().copied().fold(grid.max(), f64::max);
+    let top = if highest > 0.0 { 1.12 * highest } else { 1.0 };
+    let at = Grid::centres(grid.x, grid.y, grid.nx, 1);
+    let curve = at.into_iter().zip(grid.values.iter().copied()).collect();
+    let mut layers = Vec::new();
+    if !data.is_empty() {
+        layers.push(Layer::Bars {
+            range: grid.x,
+            heights,
+            tone: Tone::Data,
+            filled: true,
+            sideways: false,
+            label: "data".into(),
+        });
+    }
+    layers.push(Layer::Curve { points: curve, tone: Tone::Model, strength: 1.0, dashed: false, label: "model".into() });
+    chart("", Axis::new(options.name(0, 'x'), grid.x), Axis::new("density", (0.0, top)), layers)
+}

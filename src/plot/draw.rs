@@ -1,0 +1,265 @@
+//! One panel onto the page: its image, its curves, its frame with ticks, its legend.
+
+use super::axis::{Tick, fitting};
+use super::colour::{Rgb, Scale, Theme, Tone};
+use super::panel::{Layer, Panel};
+use super::raster;
+use super::scene::{Anchor, FINE, Mark, Rect, Scene, Spot, width};
+
+/// What all panels of a picture share.
+pub(super) struct Pen {
+    pub theme: Theme,
+    pub map: Vec<Rgb>,
+    pub scale: Scale,
+    /// The density at the end of the colour map.
+    pub max: f64,
+    /// The size of the text in pixels.
+    pub em: f64,
+}
+
+impl Pen {
+    /// The width of a hairline.
+    pub fn hair(&self) -> f64 {
+        (self.em / 15.0).max(0.6)
+    }
+
+    /// The length of a tick.
+    pub fn tick(&self) -> f64 {
+        0.32 * self.em
+    }
+}
+
+/// The ticks of a panel, and which sides are labelled.
+#[derive(Clone)]
+pub(super) struct Edges {
+    pub x: Vec<Tick>,
+    pub y: Vec<Tick>,
+    pub x_labels: bool,
+    pub y_labels: bool,
+    /// From the panel's left side to the baseline of the vertical label.
+    pub y_name: f64,
+}
+
+impl Edges {
+    /// Ticks for a panel of about this size; the labels are decided by the layout.
+    pub fn new(panel: &Panel, across: f64, down: f64, em: f64) -> Self {
+        let along = |axis: &super::Axis, pixels: f64, room: &dyn Fn(&str) -> f64| {
+            if axis.ticks { fitting(axis.range, pixels, room) } else { Vec::new() }
+        };
+        let x = along(&panel.x, across, &|label| width(label, 0.9 * em) + 1.1 * em);
+        let y = along(&panel.y, down, &|_| 1.9 * em);
+        Self { x, y, x_labels: panel.x.ticks, y_labels: panel.y.ticks, y_name: 0.0 }
+    }
+
+    /// The width of the widest label of the vertical axis.
+    pub fn widest(&self, em: f64) -> f64 {
+        self.y.iter().map(|(_, label)| width(label, em)).fold(0.0, f64::max)
+    }
+}
+
+/// Draw `panel` so that its frame is `rect` (with whole corners).
+pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
+    let on = |x: f64, y: f64| (rect.x + panel.x.place(x) * rect.w, rect.bottom() - panel.y.place(y) * rect.h);
+    if panel.is_map() {
+        let (w, h) = (rect.w as usize * FINE as usize, rect.h as usize * FINE as usize);
+        let pixels = raster::image(panel, pen, w, h, f64::from(FINE));
+        scene.marks.push(Mark::Image { rect, pixels });
+    } else {
+        for (value, _) in &edges.y {
+            let y = on(panel.x.range.0, *value).1;
+            scene.line(vec![(rect.x, y), (rect.right(), y)], pen.hair(), pen.theme.guide());
+        }
+    }
+    for layer in &panel.layers {
+        draw_layer(scene, rect, &on, layer, pen);
+    }
+    frame(scene, rect, panel, edges, pen);
+    legend(scene, rect, panel, pen);
+}
+
+fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Pen) {
+    match layer {
+        Layer::Heat { .. } | Layer::Dots { .. } => {}
+        Layer::Curve { points, tone, strength, dashed, .. } => {
+            let colour = pen.theme.faded(pen.theme.tone(*tone), *strength);
+            let thick = pen.hair()
+                * if *strength < 0.5 {
+                    0.8
+                } else if *dashed {
+                    1.3
+                } else {
+                    1.7
+                };
+            let spots: Vec<Spot> = points.iter().map(|p| on(p.0, p.1)).collect();
+            for run in clipped(&spots, rect) {
+                if *dashed {
+                    scene.dashes(&run, thick, colour);
+                } else {
+                    scene.line(run, thick, colour);
+                }
+            }
+        }
+        Layer::Band { points, tone } => {
+            let colour = pen.theme.faded(pen.theme.tone(*tone), 0.22);
+            let finite: Vec<_> =
+                points.iter().filter(|p| p.0.is_finite() && p.1.is_finite() && p.2.is_finite()).collect();
+            let inside = |(x, y): Spot| (x.clamp(rect.x, rect.right()), y.clamp(rect.y, rect.bottom()));
+            let lower = finite.iter().map(|p| inside(on(p.0, p.1)));
+            let upper = finite.iter().rev().map(|p| inside(on(p.0, p.2)));
+            let spots: Vec<Spot> = lower.chain(upper).collect();
+            if finite.len() > 1 {
+                scene.marks.push(Mark::Area { spots, colour });
+            }
+        }
+        Layer::Bars { range, heights, tone, filled, sideways, .. } => {
+            let full = pen.theme.tone(*tone);
+            let edge = |i: usize| range.0 + (range.1 - range.0) * i as f64 / heights.len() as f64;
+            let place = |along: f64, up: f64| {
+                let (x, y) = if *sideways { on(up, along) } else { on(along, up) };
+                (x.clamp(rect.x, rect.right()), y.clamp(rect.y, rect.bottom()))
+            };
+            let finite = |h: f64| if h.is_finite() { h } else { 0.0 };
+            let mut outline = vec![place(edge(0), 0.0)];
+            for (i, &height) in heights.iter().enumerate() {
+                outline.push(place(edge(i), finite(height)));
+                outline.push(place(edge(i + 1), finite(height)));
+            }
+            outline.push(place(edge(heights.len()), 0.0));
+            // One outline: boxes side by side would show seams.
+            if *filled {
+                scene.marks.push(Mark::Area { spots: outline, colour: pen.theme.faded(full, 0.38) });
+            } else {
+                scene.line(outline, 1.4 * pen.hair(), full);
+            }
+        }
+    }
+}
+
+fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
+    let (ink, colour, hair, em) = (pen.theme.ink(), pen.theme.frame(), pen.hair(), pen.em);
+    let (left, right, top, bottom) = (rect.x, rect.right(), rect.y, rect.bottom());
+    if panel.is_map() && (panel.x.ticks || panel.y.ticks) {
+        scene.line(vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], hair, colour);
+    } else {
+        if panel.x.ticks {
+            scene.line(vec![(left, bottom), (right, bottom)], hair, colour);
+        }
+        if panel.y.ticks {
+            scene.line(vec![(left, top), (left, bottom)], hair, colour);
+        }
+    }
+    let small = 0.9 * em;
+    for (value, label) in &edges.x {
+        let x = left + panel.x.place(*value) * rect.w;
+        scene.line(vec![(x, bottom), (x, bottom + pen.tick())], hair, colour);
+        if edges.x_labels {
+            scene.words(label, (x, bottom + pen.tick() + 0.98 * em), small, Anchor::Middle, ink);
+        }
+    }
+    for (value, label) in &edges.y {
+        let y = bottom - panel.y.place(*value) * rect.h;
+        scene.line(vec![(left - pen.tick(), y), (left, y)], hair, colour);
+        if edges.y_labels {
+            scene.words(label, (left - pen.tick() - 0.25 * em, y + 0.32 * em), small, Anchor::End, ink);
+        }
+    }
+    if edges.x_labels && !panel.x.label.is_empty() {
+        let at = (left + 0.5 * rect.w, bottom + pen.tick() + 2.35 * em);
+        scene.words(&panel.x.label, at, em, Anchor::Middle, ink);
+    }
+    if edges.y_labels && !panel.y.label.is_empty() {
+        let (text, at) = (panel.y.label.clone(), (left - edges.y_name, top + 0.5 * rect.h));
+        scene.marks.push(Mark::Words { text, at, size: em, anchor: Anchor::Middle, up: true, colour: ink });
+    }
+    if !panel.title.is_empty() {
+        scene.words(&panel.title, (left + 0.5 * rect.w, top - 0.55 * em), 1.06 * em, Anchor::Middle, ink);
+    }
+}
+
+/// How an entry of the legend looks.
+enum Key {
+    Line { strength: f64, dashed: bool },
+    Swatch,
+    Outline,
+    Disc,
+}
+
+fn key(layer: &Layer) -> Option<(&str, Tone, Key)> {
+    let (label, tone, key) = match layer {
+        Layer::Curve { label, tone, strength, dashed, .. } => {
+            (label, *tone, Key::Line { strength: *strength, dashed: *dashed })
+        }
+        Layer::Bars { label, tone, filled: true, .. } => (label, *tone, Key::Swatch),
+        Layer::Bars { label, tone, filled: false, .. } => (label, *tone, Key::Outline),
+        Layer::Dots { label, tone, .. } => (label, *tone, Key::Disc),
+        Layer::Heat { .. } | Layer::Band { .. } => return None,
+    };
+    (!label.is_empty()).then_some((label, tone, key))
+}
+
+fn legend(scene: &mut Scene, rect: Rect, panel: &Panel, pen: &Pen) {
+    let entries: Vec<_> = panel.layers.iter().filter_map(key).collect();
+    let Some(widest) = entries.iter().map(|e| width(e.0, 0.9 * pen.em)).reduce(f64::max) else {
+        return;
+    };
+    let (em, hair) = (pen.em, pen.hair());
+    let size = (widest + 3.2 * em, (1.4 * entries.len() as f64 + 0.5) * em);
+    let board = Rect { x: rect.right() - size.0 - 0.3 * em, y: rect.y + 0.3 * em, w: size.0, h: size.1 };
+    scene.marks.push(Mark::Box { rect: board, colour: pen.theme.background() });
+    for (i, (label, tone, key)) in entries.into_iter().enumerate() {
+        let (x, y) = (board.x + 0.5 * em, board.y + (0.95 + 1.4 * i as f64) * em);
+        let full = pen.theme.tone(tone);
+        let around = |h: f64| Rect { x: x + 0.2 * em, y: y - 0.5 * h, w: 1.2 * em, h };
+        match key {
+            Key::Line { strength, dashed: true } => {
+                scene.dashes(&[(x, y), (x + 1.7 * em, y)], 1.3 * hair, pen.theme.faded(full, strength));
+            }
+            Key::Line { strength, dashed: false } => {
+                let thick = if strength < 0.5 { hair } else { 1.7 * hair };
+                scene.line(vec![(x, y), (x + 1.7 * em, y)], thick, pen.theme.faded(full, strength));
+            }
+            Key::Swatch => scene.marks.push(Mark::Box { rect: around(0.8 * em), colour: pen.theme.faded(full, 0.38) }),
+            Key::Outline => {
+                let r = around(0.7 * em);
+                let corners = vec![(r.x, r.bottom()), (r.x, r.y), (r.right(), r.y), (r.right(), r.bottom())];
+                scene.line(corners, 1.4 * hair, full);
+            }
+            Key::Disc => scene.marks.push(Mark::Disc { at: (x + 0.85 * em, y), radius: 0.24 * em, colour: full }),
+        }
+        scene.words(label, (x + 2.2 * em, y + 0.32 * em), 0.9 * em, Anchor::Start, pen.theme.ink());
+    }
+}
+
+/// The parts of a line that lie in the box.  Ref: Liang & Barsky, *A new concept and method for line clipping* (1984).
+fn clipped(spots: &[Spot], rect: Rect) -> Vec<Vec<Spot>> {
+    let mut runs: Vec<Vec<Spot>> = Vec::new();
+    let mut open = false;
+    for pair in spots.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let (mut enter, mut leave) = (0.0f64, 1.0f64);
+        let mut outside = !(dx.is_finite() && dy.is_finite());
+        for (step, room) in
+            [(-dx, a.0 - rect.x), (dx, rect.right() - a.0), (-dy, a.1 - rect.y), (dy, rect.bottom() - a.1)]
+        {
+            if step == 0.0 {
+                outside |= room < 0.0;
+            } else if step < 0.0 {
+                enter = enter.max(room / step);
+            } else {
+                leave = leave.min(room / step);
+            }
+        }
+        if outside || enter > leave {
+            open = false;
+            continue;
+        }
+        let at = |s: f64| (a.0 + s * dx, a.1 + s * dy);
+        match runs.last_mut() {
+            Some(run) if open && enter == 0.0 => run.push(at(leave)),
+            _ => runs.push(vec![at(enter), at(leave)]),
+        }
+        open = leave == 1.0;
+    }
+    runs
+}

@@ -1,0 +1,267 @@
+//! Samples beside data, and latents against the standard normal; more than two columns make a corner plot.
+
+use std::path::Path;
+
+use super::colour::Tone;
+use super::draw::{self, Edges};
+use super::layout::{self, chart, map, page, panels, pen};
+use super::panel::{Aspect, Axis, Layer, Panel};
+use super::scene::Rect;
+use super::stats::{bins, extent, histogram, padded, quantiles};
+use super::{Options, file, rows};
+use crate::error::Result;
+
+/// A corner plot shows at most this many columns.
+const MOST_COLUMNS: usize = 6;
+
+/// A scatter shows at most this many points of each kind, evenly taken.
+const MOST_DOTS: usize = 20_000;
+
+/// A panel of a corner plot shows at most this many.
+const MOST_DOTS_EACH: usize = 4_000;
+
+/// Data and samples: two histograms for one column, two scatters for two, a corner plot beyond.
+///
+/// Both are `[n, d]`. Scatters show equally many of each, evenly taken. The corner plot shows up to six columns, evenly chosen over all of them.
+/// Returns the columns shown.
+///
+/// # Errors
+/// As for [`panels`].
+pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
+    rows(data, d, "the data")?;
+    rows(samples, d, "the samples")?;
+    let both = [
+        Cloud { points: data, tone: Tone::Data, name: "data" },
+        Cloud { points: samples, tone: Tone::Model, name: "samples" },
+    ];
+    match d {
+        1 => panels(path, &[marginal(&both, d, 0, both[0].extent(d, 0, &both[1]), true, options)], 1, options)?,
+        2 => {
+            let fair = fair(&both, d, MOST_DOTS);
+            let (x, y) = (both[0].extent(d, 0, &both[1]), both[0].extent(d, 1, &both[1]));
+            let scatter =
+                |cloud: &Cloud| map(cloud.name, x, y, vec![cloud.dots(cloud.pair(d, 0, 1, fair), false)], options);
+            panels(path, &both.each_ref().map(scatter), 2, options)?;
+        }
+        _ => return corner(path, &both, d, 'x', options),
+    }
+    Ok((0..d).collect())
+}
+
+/// Latents against the standard normal, with circles at 1, 2 and 3 standard deviations.
+///
+/// `z` is `[n, d]`. Two columns are one scatter with its marginals at the sides; more make a corner plot.
+/// Returns the columns shown.
+///
+/// # Errors
+/// As for [`panels`].
+pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
+    rows(z, d, "the latents")?;
+    let cloud = [Cloud { points: z, tone: Tone::Data, name: "latents" }];
+    match d {
+        1 => {
+            let range = cloud[0].extent(d, 0, &cloud[0]);
+            let mut panel = marginal(&cloud, d, 0, range, true, options);
+            panel.x.label = options.name(0, 'z');
+            panel.layers.push(normal(range, false, "N(0, 1)"));
+            panel.y.range.1 = panel.y.range.1.max(0.45);
+            panels(path, &[panel], 1, options)?;
+        }
+        2 => with_marginals(path, &cloud, options)?,
+        _ => return corner(path, &cloud, d, 'z', options),
+    }
+    Ok((0..d).collect())
+}
+
+/// Points of one kind.
+struct Cloud<'a> {
+    points: &'a [f64],
+    tone: Tone,
+    name: &'static str,
+}
+
+impl Cloud<'_> {
+    /// The range of a column that shows this cloud and `other`.
+    fn extent(&self, d: usize, column: usize, other: &Self) -> (f64, f64) {
+        if self.points.is_empty() {
+            return extent(other.points, d, column);
+        }
+        if other.points.is_empty() {
+            return extent(self.points, d, column);
+        }
+        let (a, b) = (extent(self.points, d, column), extent(other.points, d, column));
+        // The model may stray far; the data decide what is worth seeing.
+        let length = a.1 - a.0;
+        (a.0.min(b.0.max(a.0 - 0.25 * length)), a.1.max(b.1.min(a.1 + 0.25 * length)))
+    }
+
+    fn column(&self, d: usize, column: usize) -> impl Iterator<Item = f64> {
+        self.points.iter().skip(column).step_by(d).copied()
+    }
+
+    /// Two columns of at most `most` rows, evenly taken.
+    fn pair(&self, d: usize, i: usize, j: usize, most: usize) -> Vec<f64> {
+        let n = self.points.len() / d;
+        let most = most.min(n);
+        (0..most).map(|k| d * (k * n / most)).flat_map(|at| [self.points[at + i], self.points[at + j]]).collect()
+    }
+
+    fn dots(&self, points: Vec<f64>, named: bool) -> Layer {
+        Layer::Dots { points, tone: self.tone, label: if named { self.name.into() } else { String::new() } }
+    }
+}
+
+/// As many rows as every cloud that has any can give, at most `most`: of unequal numbers the larger looks denser.
+fn fair(clouds: &[Cloud], d: usize, most: usize) -> usize {
+    clouds.iter().map(|c| c.points.len() / d).filter(|n| *n > 0).fold(most, usize::min)
+}
+
+/// The histograms of one column; the first filled, the others outlined.
+fn marginal(clouds: &[Cloud], d: usize, column: usize, range: (f64, f64), axis: bool, options: &Options) -> Panel {
+    let mut layers = Vec::new();
+    let mut highest = 0.0f64;
+    // The same bins for all, or they could not be compared.
+    let count = bins(fair(clouds, d, usize::MAX)).min(if axis { 80 } else { 40 });
+    for (k, cloud) in clouds.iter().enumerate() {
+        let heights = histogram(cloud.column(d, column), range, count);
+        highest = heights.iter().copied().fold(highest, f64::max);
+        let label = if axis { cloud.name.into() } else { String::new() };
+        layers.push(Layer::Bars { range, heights, tone: cloud.tone, filled: k == 0, sideways: false, label });
+    }
+    let top = if highest > 0.0 { 1.15 * highest } else { 1.0 };
+    let mut y = Axis::new("density", (0.0, top));
+    y.ticks = axis;
+    chart("", Axis::new(options.name(column, 'x'), range), y, layers)
+}
+
+/// The standard normal's density over a range.
+fn normal(range: (f64, f64), sideways: bool, label: &str) -> Layer {
+    let points = (0..=200)
+        .map(|i| {
+            let z = range.0 + (range.1 - range.0) * f64::from(i) / 200.0;
+            let p = (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt();
+            if sideways { (p, z) } else { (z, p) }
+        })
+        .collect();
+    Layer::Curve { points, tone: Tone::Model, strength: 1.0, dashed: false, label: label.into() }
+}
+
+/// The circle of so many standard deviations.
+fn circle(radius: f64) -> Layer {
+    let points = (0..=180)
+        .map(|i| {
+            let angle = std::f64::consts::TAU * f64::from(i) / 180.0;
+            (radius * angle.cos(), radius * angle.sin())
+        })
+        .collect();
+    Layer::Curve { points, tone: Tone::Model, strength: 1.0, dashed: false, label: String::new() }
+}
+
+/// Pairs of columns below the diagonal, each column's histogram on it.
+fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Options) -> Result<Vec<usize>> {
+    let shown = d.min(MOST_COLUMNS);
+    let columns: Vec<usize> = (0..shown).map(|k| k * (d - 1) / (shown - 1)).collect();
+    let ranges: Vec<(f64, f64)> = columns.iter().map(|c| clouds[0].extent(d, *c, &clouds[clouds.len() - 1])).collect();
+    let latent = letter == 'z';
+    let fair = fair(clouds, d, MOST_DOTS_EACH);
+    let mut cells: Vec<Option<Panel>> = vec![None; shown * shown];
+    for row in 0..shown {
+        for column in 0..=row {
+            let (i, j) = (columns[column], columns[row]);
+            let mut panel = if row == column {
+                let mut panel = marginal(clouds, d, i, ranges[row], false, options);
+                if latent {
+                    panel.layers.push(normal(ranges[row], false, ""));
+                    panel.y.range.1 = panel.y.range.1.max(0.45);
+                }
+                panel
+            } else {
+                let mut layers: Vec<Layer> = clouds.iter().map(|c| c.dots(c.pair(d, i, j, fair), false)).collect();
+                if latent {
+                    layers.extend([1.0, 2.0, 3.0].map(circle));
+                }
+                map("", ranges[column], ranges[row], layers, options)
+            };
+            panel.aspect = Aspect::Free;
+            panel.y.inverted = false;
+            panel.x.label = options.name(i, letter);
+            if row != column {
+                panel.y.label = options.name(j, letter);
+            }
+            cells[row * shown + column] = Some(panel);
+        }
+    }
+    // The legend needs no room of its own: the upper right of a corner plot is empty.
+    let mut key = chart("", Axis::new("", (0.0, 1.0)), Axis::new("", (0.0, 1.0)), Vec::new());
+    (key.x.ticks, key.y.ticks) = (false, false);
+    key.layers = clouds.iter().map(|c| c.dots(Vec::new(), true)).collect();
+    if latent {
+        let points = Vec::new();
+        key.layers.push(Layer::Curve {
+            points,
+            tone: Tone::Model,
+            strength: 1.0,
+            dashed: false,
+            label: "N(0, 1)".into(),
+        });
+    }
+    cells[shown - 1] = Some(key);
+    let square = Options { size: options.size.or(Some((1000, 1000))), ..options.clone() };
+    layout::draw(path, cells, shown, 0.5, &square)?;
+    Ok(columns)
+}
+
+/// A scatter with the histogram of each column at its side.
+fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<()> {
+    let size = options.size.unwrap_or((700, 700));
+    file::check(path, Some(size))?;
+    // One range for both, wide enough for two circles.
+    let ends = quantiles(cloud[0].points.iter().copied(), 5e-4, 1.0 - 5e-4).map_or(3.2, |(a, b)| a.abs().max(b.abs()));
+    let reach = padded(Some((-ends, ends)), 0.06).1.clamp(2.6, 1e12);
+    let range = (-reach, reach);
+
+    let mut layers = vec![cloud[0].dots(cloud[0].pair(2, 0, 1, MOST_DOTS), false)];
+    layers.extend([1.0, 2.0, 3.0].map(circle));
+    let mut main = map("", range, range, layers, options);
+    (main.x.label, main.y.label) = (options.name(0, 'z'), options.name(1, 'z'));
+    let side = |column: usize, sideways: bool| {
+        let mut panel = marginal(cloud, 2, column, range, false, options);
+        for layer in &mut panel.layers {
+            if let Layer::Bars { sideways: turned, .. } = layer {
+                *turned = sideways;
+            }
+        }
+        panel.layers.push(normal(range, sideways, if sideways { "" } else { "N(0, 1)" }));
+        panel.y.range.1 = panel.y.range.1.max(0.45);
+        if sideways {
+            std::mem::swap(&mut panel.x, &mut panel.y);
+        }
+        panel
+    };
+    let (above, beside) = (side(0, false), side(1, true));
+    [&main, &above, &beside].into_iter().try_for_each(Panel::check)?;
+
+    let (wide, high) = (f64::from(size.0), f64::from(size.1));
+    let pen = pen(std::iter::once(&main), wide, 0.7 * wide, options);
+    let em = pen.em;
+    let head = layout::headroom(options, em);
+    let mut edges = Edges::new(&main, 0.7 * wide, 0.7 * wide, em);
+    edges.y_name = edges.widest(0.9 * em) + 1.25 * em;
+    let (left, below) = (edges.y_name + 1.5 * em, pen.tick() + 3.2 * em);
+    // The main panel is a square; each marginal is as deep as a fifth of its side.
+    let (room, gap) = ((wide - left - 0.8 * em, high - head - below), 0.5 * em);
+    let side = ((room.0.min(room.1) - gap) / 1.2).max(4.0);
+    let across = 0.5 * (room.0 - 1.2 * side - gap).max(0.0);
+    let down = 0.5 * (room.1 - 1.2 * side - gap).max(0.0);
+    let frame = Rect { x: left + across, y: head + down + 0.2 * side + gap, w: side, h: side }.snapped();
+    let top = Rect { x: frame.x, y: head + down, w: frame.w, h: 0.2 * side }.snapped();
+    let right = Rect { x: frame.right() + gap, y: frame.y, w: 0.2 * side, h: frame.h }.snapped();
+
+    let bare = Edges { x: Vec::new(), y: Vec::new(), x_labels: false, y_labels: false, y_name: 0.0 };
+    let mut scene = page(size, options);
+    draw::panel(&mut scene, frame, &main, &edges, &pen);
+    draw::panel(&mut scene, top, &above, &bare, &pen);
+    draw::panel(&mut scene, right, &beside, &bare, &pen);
+    layout::title(&mut scene, frame.x + 0.5 * frame.w, &pen, options);
+    file::save(&scene, path)
+}

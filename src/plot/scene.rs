@@ -1,0 +1,130 @@
+//! What is on the page: a list of marks in output pixels, y downwards, before any file format.
+
+use std::sync::Once;
+
+use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
+
+use super::colour::Rgb;
+
+/// Images carry this many pixels per output pixel and side, and bitmaps are drawn at it.
+pub(super) const FINE: u32 = 3;
+
+/// The family under which the carried font is known.
+pub(super) const FAMILY: &str = "DejaVu Sans";
+
+/// A place on the page.
+pub(super) type Spot = (f64, f64);
+
+/// A box on the page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rect {
+    pub x: f64,
+    pub y: f64,
+    pub w: f64,
+    pub h: f64,
+}
+
+impl Rect {
+    pub fn right(&self) -> f64 {
+        self.x + self.w
+    }
+
+    pub fn bottom(&self) -> f64 {
+        self.y + self.h
+    }
+
+    /// The nearest box with whole corners, at least one pixel each way.
+    pub fn snapped(&self) -> Self {
+        let (x, y) = (self.x.round(), self.y.round());
+        Self { x, y, w: (self.right().round() - x).max(1.0), h: (self.bottom().round() - y).max(1.0) }
+    }
+}
+
+/// Which point of a text its place means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// One thing on the page.
+pub(super) enum Mark {
+    /// A filled box.
+    Box { rect: Rect, colour: Rgb },
+    /// A line with round joins.
+    Line { spots: Vec<Spot>, width: f64, colour: Rgb },
+    /// A filled outline.
+    Area { spots: Vec<Spot>, colour: Rgb },
+    /// A filled disc.
+    Disc { at: Spot, radius: f64, colour: Rgb },
+    /// Words; the place is on the baseline. `up`: read from below.
+    Words { text: String, at: Spot, size: f64, anchor: Anchor, up: bool, colour: Rgb },
+    /// Pixels, `FINE` to the output pixel; the box has whole corners.
+    Image { rect: Rect, pixels: Vec<u8> },
+}
+
+/// The page.
+pub(super) struct Scene {
+    pub size: (u32, u32),
+    pub background: Rgb,
+    pub marks: Vec<Mark>,
+}
+
+impl Scene {
+    pub fn line(&mut self, spots: Vec<Spot>, width: f64, colour: Rgb) {
+        if !spots.is_empty() {
+            self.marks.push(Mark::Line { spots, width, colour });
+        }
+    }
+
+    /// The line cut into dashes; both formats then agree on where they fall.
+    pub fn dashes(&mut self, spots: &[Spot], width: f64, colour: Rgb) {
+        let (on, period) = (4.0 * width, 6.5 * width);
+        let mut walked = 0.0;
+        let mut dash: Vec<Spot> = Vec::new();
+        for pair in spots.windows(2) {
+            let (a, b) = (pair[0], pair[1]);
+            let length = (b.0 - a.0).hypot(b.1 - a.1);
+            let mut at = 0.0;
+            while at < length {
+                let phase = (walked + at).rem_euclid(period);
+                let drawn = phase < on;
+                // A floor under the stride, lest rounding make it zero.
+                let next = (at + (if drawn { on } else { period } - phase).max(0.05)).min(length);
+                let spot = |s: f64| (a.0 + (b.0 - a.0) * s / length, a.1 + (b.1 - a.1) * s / length);
+                if drawn {
+                    if dash.is_empty() {
+                        dash.push(spot(at));
+                    }
+                    dash.push(spot(next));
+                } else if !dash.is_empty() {
+                    self.line(std::mem::take(&mut dash), width, colour);
+                }
+                at = next;
+            }
+            walked += length;
+        }
+        self.line(dash, width, colour);
+    }
+
+    pub fn words(&mut self, text: &str, at: Spot, size: f64, anchor: Anchor, colour: Rgb) {
+        self.marks.push(Mark::Words { text: text.into(), at, size, anchor, up: false, colour });
+    }
+}
+
+/// The carried font at `em` pixels per em.
+///
+/// plotters counts a font's size from ascender to descender: 0.928 + 0.236 em for DejaVu Sans.
+pub(super) fn font(em: f64) -> FontDesc<'static> {
+    static REGISTERED: Once = Once::new();
+    // The bytes are compiled in and known to parse; were they not, the text would be missing, not the picture.
+    REGISTERED.call_once(|| drop(register_font(FAMILY, FontStyle::Normal, dejavu::sans::regular())));
+    FontDesc::new(FontFamily::Name(FAMILY), 1.164 * em, FontStyle::Normal)
+}
+
+/// The width of `text` at `em` pixels per em.
+pub(super) fn width(text: &str, em: f64) -> f64 {
+    // Measured large, since plotters rounds to whole pixels.
+    font(100.0).layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) * em / 100.0)
+}

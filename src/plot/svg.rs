@@ -1,0 +1,114 @@
+//! The page as SVG: lines and words stay lines and words, each heat map or scatter is one embedded PNG.
+
+use std::fmt::Write;
+
+use super::colour::Rgb;
+use super::png;
+use super::scene::{Anchor, FAMILY, FINE, Mark, Scene, Spot};
+
+/// The whole document.
+pub(super) fn document(scene: &Scene) -> Result<String, String> {
+    let (w, h) = scene.size;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
+         font-family=\"{FAMILY}, Verdana, sans-serif\">\n<rect width=\"{w}\" height=\"{h}\" fill=\"{}\"/>\n",
+        hex(scene.background)
+    );
+    for mark in &scene.marks {
+        write(&mut out, mark)?;
+    }
+    out.push_str("</svg>\n");
+    Ok(out)
+}
+
+fn write(out: &mut String, mark: &Mark) -> Result<(), String> {
+    match mark {
+        Mark::Box { rect: r, colour } => {
+            let size = format!("width=\"{}\" height=\"{}\"", short(r.w), short(r.h));
+            *out += &format!("<rect x=\"{}\" y=\"{}\" {size} fill=\"{}\"/>\n", short(r.x), short(r.y), hex(*colour));
+        }
+        Mark::Line { spots, width, colour } => {
+            *out += &format!(
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\" \
+                 stroke-linejoin=\"round\" stroke-linecap=\"round\"/>\n",
+                list(spots),
+                hex(*colour),
+                short(*width)
+            );
+        }
+        Mark::Area { spots, colour } => {
+            *out += &format!("<polygon points=\"{}\" fill=\"{}\"/>\n", list(spots), hex(*colour));
+        }
+        Mark::Disc { at, radius, colour } => {
+            let place = format!("cx=\"{}\" cy=\"{}\"", short(at.0), short(at.1));
+            *out += &format!("<circle {place} r=\"{}\" fill=\"{}\"/>\n", short(*radius), hex(*colour));
+        }
+        Mark::Words { text, at, size, anchor, up, colour } => {
+            let (x, y) = (short(at.0), short(at.1));
+            let anchor = match anchor {
+                Anchor::Start => "start",
+                Anchor::Middle => "middle",
+                Anchor::End => "end",
+            };
+            let turn = if *up { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
+            *out += &format!(
+                "<text x=\"{x}\" y=\"{y}\" font-size=\"{}\" text-anchor=\"{anchor}\" fill=\"{}\"{turn}>{}</text>\n",
+                short(*size),
+                hex(*colour),
+                escaped(text)
+            );
+        }
+        Mark::Image { rect: r, pixels } => {
+            let bytes = png::encode(pixels, (r.w as u32 * FINE, r.h as u32 * FINE))?;
+            *out += &format!(
+                "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+                 href=\"data:image/png;base64,{}\"/>\n",
+                short(r.x),
+                short(r.y),
+                short(r.w),
+                short(r.h),
+                base64(&bytes)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn hex([r, g, b]: Rgb) -> String {
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// Two decimals, without the zeros at the end.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn list(spots: &[Spot]) -> String {
+    spots.iter().fold(String::new(), |mut text, s| {
+        let gap = if text.is_empty() { "" } else { " " };
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{gap}{},{}", short(s.0), short(s.1));
+        text
+    })
+}
+
+fn escaped(text: &str) -> String {
+    // XML 1.0 has no way to write the control characters.
+    let clean = text.replace(|c: char| c.is_control(), " ");
+    clean.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Ref: RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let word = (0..3).fold(0u32, |w, i| w << 8 | u32::from(*group.get(i).unwrap_or(&0)));
+        for i in 0..4 {
+            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= group.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}

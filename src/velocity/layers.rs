@@ -1,0 +1,233 @@
+//! The general velocity: a net of candle layers, written as forward-mode pairs (value, tangents).
+//!
+//! div v = Σₖ εₖᵀ (∂v/∂x) εₖ, with unit vectors (exact) or Hutchinson's probes as directions. Everything is a plain
+//! tensor operation on views of one flat θ: it runs on any device of candle, and one ordinary backward pass yields the
+//! gradient of any function of values and divergences. Refused: divergence by a backward pass, whose own gradient
+//! candle gets silently wrong.
+//!
+//! [`LayerNet::value`] and [`LayerNet::value_and_divergence`] are for graphs of candle; the contract of a
+//! [`Velocity`](super::Velocity) is met by copying tiles in and out. The fused MLP kernel is many times faster on a CPU: this
+//! one is for other layers and other devices.
+
+mod activation;
+mod concatsquash;
+mod evaluator;
+mod linear;
+mod pair;
+mod probe;
+mod spec;
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Tensor};
+
+pub use activation::Squash;
+pub use probe::{gaussian, rademacher};
+pub use spec::{Layer, LayerNetSpec};
+
+use crate::velocity::{Noise, Trace};
+use crate::{Error, Result};
+use pair::Pair;
+
+/// A net of layers and its θ.
+///
+/// The tensor functions take rows as they come, and the last bit of a row may then depend on their number; as a
+/// [`Velocity`](super::Velocity) it gives a lane the same bits wherever it stands (on a CPU).
+#[derive(Debug)]
+pub struct LayerNet {
+    spec: LayerNetSpec,
+    theta: Tensor,
+    /// The tensors of θ, as views of it.
+    views: Vec<Tensor>,
+    /// What candle said when a call of the solver failed; such calls have no way to return it.
+    failure: Mutex<Option<candle_core::Error>>,
+}
+
+impl LayerNet {
+    /// The net of `spec` with the parameters `theta` `[n_params]`, `f32` or `f64`, on any device.
+    ///
+    /// θ may be a candle `Var`: the tensor functions are differentiable with respect to it.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if two layers do not fit each other, or θ the spec; [`Error::Invalid`] for another dtype.
+    pub fn new(spec: LayerNetSpec, theta: Tensor) -> Result<Self> {
+        spec.check()?;
+        if !matches!(theta.dtype(), DType::F32 | DType::F64) {
+            return Err(Error::invalid(
+                format!("the parameters are {}", theta.dtype().as_str()),
+                "convert them to f32 or f64",
+            ));
+        }
+        if theta.dims() != [spec.n_params()] {
+            return Err(Error::Dimension {
+                what: "the parameter vector".into(),
+                expected: spec.n_params(),
+                found: theta.elem_count(),
+            });
+        }
+        let mut views = Vec::new();
+        let mut start = 0;
+        for (_, shape) in spec.tensor_names() {
+            let length = shape.iter().product();
+            views.push(theta.narrow(0, start, length)?.reshape(shape)?);
+            start += length;
+        }
+        Ok(Self { spec, theta, views, failure: Mutex::new(None) })
+    }
+
+    /// What it is made of.
+    pub fn spec(&self) -> &LayerNetSpec {
+        &self.spec
+    }
+
+    /// θ, `[n_params]`.
+    pub fn theta(&self) -> &Tensor {
+        &self.theta
+    }
+
+    /// m(x, t), `[n, d]`.
+    ///
+    /// `x` is `[n, d]`, `t` `[n, 1]`, `condition` `[n, condition_dim]` (ignored by an unconditional net), all of θ's dtype and device.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] for other shapes, or if the device fails.
+    pub fn value(&self, x: &Tensor, t: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        Ok(self.push(&self.views, x, t, condition, None)?.value)
+    }
+
+    /// m(x, t), `[n, d]`, and its divergence, `[n, traces]`.
+    ///
+    /// Arguments as for [`LayerNet::value`]. Without `probes` the divergence is exact (one column); with `probes`
+    /// `[k, n, d]` there is one estimate a probe, εᵀ (∂m/∂x) ε, whose mean is Hutchinson's.
+    ///
+    /// # Errors
+    /// As [`LayerNet::value`].
+    pub fn value_and_divergence(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        condition: Option<&Tensor>,
+        probes: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor)> {
+        Ok(self.trace(&self.views, x, t, condition, probes)?)
+    }
+
+    /// m(x, t), `[n, d]`, and its derivatives along `directions`, both `[m, n, d]`.
+    ///
+    /// # Errors
+    /// As [`LayerNet::value`].
+    pub fn tangent(
+        &self,
+        x: &Tensor,
+        t: &Tensor,
+        condition: Option<&Tensor>,
+        directions: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        Ok(self.along(&self.views, x, t, condition, directions.clone())?)
+    }
+
+    /// The probes `[k, n, d]` of the samples with these keys; `None` for the exact trace.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the device fails.
+    pub fn probes(&self, trace: Trace, keys: &[u64]) -> Result<Option<Tensor>> {
+        let Trace::Hutchinson { probes, noise } = trace else { return Ok(None) };
+        let drawn = draw(noise, probes, keys.iter().copied(), self.spec.dim);
+        let tensor = Tensor::from_vec(drawn, (probes, keys.len(), self.spec.dim), self.device())?;
+        Ok(Some(tensor.to_dtype(self.theta.dtype())?))
+    }
+
+    /// What candle said in the first evaluation inside a solve that failed since this was last asked.
+    ///
+    /// A solve reports such lanes as [`NonFinite`](cnf_solvers::Failure::NonFinite); the cause is here.
+    pub fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Error::Candle)
+    }
+
+    fn record(&self, error: candle_core::Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn device(&self) -> &Device {
+        self.theta.device()
+    }
+
+    /// The pair that leaves the last layer.
+    fn push(
+        &self,
+        views: &[Tensor],
+        x: &Tensor,
+        t: &Tensor,
+        condition: Option<&Tensor>,
+        tangent: Option<Tensor>,
+    ) -> candle_core::Result<Pair> {
+        let value = match condition {
+            Some(condition) if self.spec.condition_dim > 0 => Tensor::cat(&[x, condition], 1)?,
+            _ => x.clone(),
+        };
+        let mut pair = Pair { value, tangent };
+        let mut rest = views;
+        for layer in &self.spec.layers {
+            let (parameters, after) = rest.split_at(layer.tensors());
+            pair = layer.forward(pair, t, parameters)?;
+            rest = after;
+        }
+        Ok(pair)
+    }
+
+    fn along(
+        &self,
+        views: &[Tensor],
+        x: &Tensor,
+        t: &Tensor,
+        condition: Option<&Tensor>,
+        directions: Tensor,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        let Pair { value, tangent } = self.push(views, x, t, condition, Some(directions))?;
+        let tangent = tangent.expect("every layer passes on the tangents it is given");
+        Ok((value, tangent))
+    }
+
+    fn trace(
+        &self,
+        views: &[Tensor],
+        x: &Tensor,
+        t: &Tensor,
+        condition: Option<&Tensor>,
+        probes: Option<&Tensor>,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        let directions = match probes {
+            Some(probes) => probes.clone(),
+            None => Tensor::eye(self.spec.dim, x.dtype(), x.device())?.unsqueeze(1)?,
+        };
+        let (value, tangent) = self.along(views, x, t, condition, directions.clone())?;
+        let shares = tangent.broadcast_mul(&directions)?.sum(2)?;
+        let n = x.dim(0)?;
+        let divergence = match probes {
+            Some(_) => shares.t()?,
+            // A net of linear layers has the same tangents in every row, and still one row of them.
+            None => shares.sum(0)?.broadcast_as(n)?.unsqueeze(1)?,
+        };
+        Ok((value, divergence))
+    }
+}
+
+impl Layer {
+    fn forward(&self, pair: Pair, t: &Tensor, parameters: &[Tensor]) -> candle_core::Result<Pair> {
+        match (self, parameters) {
+            (Self::Linear { .. }, [weight, bias]) => linear::linear(&pair, weight, bias),
+            (Self::ConcatLinear { .. }, [weight, bias]) => linear::concat_linear(pair, t, weight, bias),
+            (Self::ConcatSquash { .. }, [weight, bias, gate_weight, gate_bias, shift]) => {
+                concatsquash::concat_squash(&pair, t, weight, bias, [gate_weight, gate_bias, shift])
+            }
+            (Self::Activation(squash), []) => squash.forward(&pair),
+            _ => candle_core::bail!("{self:?} was given {} tensors", parameters.len()),
+        }
+    }
+}
+
+/// The probes of some samples, in the order `[probe, sample, coordinate]`.
+fn draw(noise: Noise, probes: usize, keys: impl Iterator<Item = u64> + Clone, dim: usize) -> Vec<f64> {
+    let one = |p: usize, key: u64| (0..dim).map(move |i| probe::probe(noise, key, p, i));
+    (0..probes).flat_map(|p| keys.clone().flat_map(move |key| one(p, key))).collect()
+}
