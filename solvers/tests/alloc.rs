@@ -1,0 +1,79 @@
+//! No allocation inside a step: ten times the steps allocate not once more.
+
+mod problems;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cnf_solvers::solve::solve_here;
+use cnf_solvers::{Observer, Options, Real, Step, methods};
+use problems::{Field, LINEAR};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are the system's.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Evaluates the dense output of every step.
+struct Looks<T>(Vec<T>);
+
+impl<T: Real> Observer<T> for Looks<T> {
+    fn dense(&self) -> bool {
+        true
+    }
+    fn accepted(&mut self, step: &dyn Step<T>) {
+        step.at(0.5, &mut self.0);
+    }
+}
+
+/// (allocations, steps) of a solve of 40 trajectories in tiles of 16.
+fn cost<T: Real>(options: &Options, y0: &[T]) -> (usize, u32) {
+    let field = Field::new(2, LINEAR[1].f);
+    let looks = Looks(vec![T::ZERO; 2]);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let (_, reports) = solve_here(field, looks, y0, (0.0, 3.0), options).unwrap();
+    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    (after - before, reports.iter().map(|r| r.accepted + r.rejected).sum())
+}
+
+// One test only: the count is of the whole process.
+#[test]
+fn steps_allocate_nothing() {
+    fn check<T: Real>() {
+        let y0: Vec<T> = (0..80).map(|i| T::of(0.1 + 0.01 * f64::from(i))).collect();
+        for method in methods::ALL {
+            let options = |steps| Options { method, steps, lanes: 16, ..Options::default() };
+            let (few, many) = (cost(&options(Some(10)), &y0), cost(&options(Some(100)), &y0));
+            assert!(many.1 == 10 * few.1, "{}", method.name);
+            assert_eq!(few.0, many.0, "{}, equal steps", method.name);
+            if method.adaptive() {
+                let tight = |max_step| Options { max_step, rtol: 1e-3, atol: 1e-3, ..options(None) };
+                let (few, many) = (cost(&tight(0.3), &y0), cost(&tight(0.003), &y0));
+                assert!(many.1 > 10 * few.1, "{}: {few:?} {many:?}", method.name);
+                assert_eq!(few.0, many.0, "{}", method.name);
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
