@@ -1,0 +1,238 @@
+//! How a continuous flow is integrated, as data: saved in the model, changed at the command line.
+
+use cnf_solvers::stiff::{Implicit, StiffOptions};
+use cnf_solvers::{Controller, Law, Options, SolveError, Tableau, methods};
+use serde::{Deserialize, Serialize};
+
+use crate::velocity::{Noise, Trace};
+use crate::{Error, Result};
+
+/// How the log-density is accumulated along the path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogDensity {
+    /// By quadrature where steps adapt, coupled where they are fixed.
+    #[default]
+    Auto,
+    /// A quadrature on the dense output of the path, with an error estimate.
+    Quadrature,
+    /// An extra state, integrated with the path.
+    Coupled,
+}
+
+/// How the trace is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TraceSpec {
+    /// Exact where it is cheap: a closed form, or few dimensions; one Rademacher probe elsewhere.
+    #[default]
+    Auto,
+    /// Exact at any price.
+    Exact,
+    /// So many Rademacher probes.
+    Hutchinson(usize),
+    /// So many Gaussian probes.
+    Gaussian(usize),
+}
+
+/// The most dimensions in which `auto` takes one tangent each.
+const FEW_DIMENSIONS: usize = 16;
+
+impl TraceSpec {
+    /// The trace for a velocity of `dim` dimensions, whose closed form exists or not.
+    pub fn resolve(self, dim: usize, closed_form: bool) -> Trace {
+        match self {
+            Self::Auto if closed_form || dim <= FEW_DIMENSIONS => Trace::Exact,
+            Self::Auto => Trace::Hutchinson { probes: 1, noise: Noise::Rademacher },
+            Self::Exact => Trace::Exact,
+            Self::Hutchinson(probes) => Trace::Hutchinson { probes, noise: Noise::Rademacher },
+            Self::Gaussian(probes) => Trace::Hutchinson { probes, noise: Noise::Gaussian },
+        }
+    }
+}
+
+impl std::str::FromStr for TraceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, count) = text.split_once(':').map_or((text, None), |(name, count)| (name, Some(count)));
+        let probes = match count.map(str::parse::<usize>) {
+            None => 1,
+            Some(Ok(probes)) if probes > 0 && name != "auto" && name != "exact" => probes,
+            Some(_) => return Err(format!("`{text}`: write hutchinson:K or gaussian:K with K probes, K ≥ 1")),
+        };
+        match name {
+            "auto" => Ok(Self::Auto),
+            "exact" => Ok(Self::Exact),
+            "hutchinson" => Ok(Self::Hutchinson(probes)),
+            "gaussian" => Ok(Self::Gaussian(probes)),
+            _ => Err(format!("`{text}`: known are auto, exact, hutchinson, hutchinson:K, gaussian:K")),
+        }
+    }
+}
+
+impl std::fmt::Display for TraceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Exact => f.write_str("exact"),
+            Self::Hutchinson(probes) => write!(f, "hutchinson:{probes}"),
+            Self::Gaussian(probes) => write!(f, "gaussian:{probes}"),
+        }
+    }
+}
+
+/// An integration method by name.
+#[derive(Clone, Copy, Debug)]
+pub enum Method {
+    /// A Runge-Kutta method on lanes.
+    Explicit(&'static Tableau),
+    /// One trajectory at a time through diffsol, in f64.
+    Implicit(Implicit),
+}
+
+impl Method {
+    /// Every name that [`Method::named`] knows.
+    pub fn names() -> Vec<&'static str> {
+        methods::ALL.iter().map(|m| m.name).chain(Implicit::ALL.iter().map(|m| m.name())).collect()
+    }
+
+    /// The method of that name.
+    ///
+    /// # Errors
+    /// [`SolveError::UnknownMethod`], which lists the names known.
+    pub fn named(name: &str) -> Result<Self> {
+        if let Some(method) = Implicit::ALL.into_iter().find(|method| method.name() == name) {
+            return Ok(Self::Implicit(method));
+        }
+        methods::named(name).map(Self::Explicit).map_err(|_| {
+            Error::Solve(SolveError::UnknownMethod { name: name.to_owned(), known: Self::names().join(", ") })
+        })
+    }
+}
+
+/// Method, tolerances and the treatment of the log-density.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SolverSpec {
+    /// A name of [`Method::names`].
+    pub method: String,
+    /// Relative tolerance of the path.
+    pub rtol: f64,
+    /// Absolute tolerance of the path.
+    pub atol: f64,
+    /// Absolute tolerance of the log-density in nats; ten times `atol` where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_density_atol: Option<f64>,
+    /// This many equal steps instead of step control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixed_steps: Option<usize>,
+    /// The cap on steps of one trajectory.
+    pub max_steps: usize,
+    /// `i`, `pi` or `pid`.
+    pub controller: String,
+    /// How the log-density is accumulated.
+    pub log_density: LogDensity,
+    /// How the trace is taken.
+    pub trace: TraceSpec,
+    /// The key of Hutchinson's probes.
+    pub probe_seed: u64,
+    /// Trajectories that are evaluated together.
+    pub lanes: usize,
+}
+
+impl Default for SolverSpec {
+    fn default() -> Self {
+        Self {
+            method: "dopri5".into(),
+            rtol: 1e-5,
+            atol: 1e-5,
+            log_density_atol: None,
+            fixed_steps: None,
+            max_steps: 10_000,
+            controller: "pi".into(),
+            log_density: LogDensity::Auto,
+            trace: TraceSpec::Auto,
+            probe_seed: 0,
+            lanes: 64,
+        }
+    }
+}
+
+impl SolverSpec {
+    /// The method.
+    ///
+    /// # Errors
+    /// As [`Method::named`].
+    pub fn method(&self) -> Result<Method> {
+        Method::named(&self.method)
+    }
+
+    /// The tolerance of the log-density.
+    pub fn log_density_atol(&self) -> f64 {
+        self.log_density_atol.unwrap_or(10.0 * self.atol.max(0.1 * self.rtol))
+    }
+
+    /// Whether the log-density rides along as a state.
+    pub fn coupled(&self) -> bool {
+        match self.log_density {
+            LogDensity::Auto => self.fixed_steps.is_some(),
+            LogDensity::Quadrature => false,
+            LogDensity::Coupled => true,
+        }
+    }
+
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Solve`] or [`Error::Invalid`] with the option's name.
+    pub fn validate(&self) -> Result<()> {
+        match self.method()? {
+            Method::Explicit(tableau) => self.options(tableau, 0)?.validate()?,
+            Method::Implicit(method) => {
+                if self.fixed_steps.is_some() || self.log_density == LogDensity::Coupled {
+                    return Err(Error::invalid(
+                        format!("`{}` chooses its own steps and takes the log-density by quadrature", method.name()),
+                        "leave out --fixed-steps and --log-density coupled, or name an explicit method",
+                    ));
+                }
+                if !(self.rtol.is_finite() && self.atol.is_finite() && self.rtol >= 0.0 && self.atol > 0.0) {
+                    return Err(Error::invalid(
+                        format!("rtol = {}, atol = {}", self.rtol, self.atol),
+                        "an implicit method needs rtol ≥ 0 and atol > 0",
+                    ));
+                }
+            }
+        }
+        if !(self.log_density_atol() > 0.0) {
+            return Err(Error::invalid("the tolerance of the log-density is not above 0", "give --atol above 0"));
+        }
+        Ok(())
+    }
+
+    /// The options of an explicit solve whose last `tail` rows are log-densities.
+    pub(crate) fn options(&self, tableau: &'static Tableau, tail: usize) -> Result<Options> {
+        let law = Law::ALL.iter().find(|(name, _)| *name == self.controller).ok_or_else(|| Error::Unknown {
+            kind: "controller",
+            name: self.controller.clone(),
+            known: Law::ALL.map(|(name, _)| name).join(", "),
+        })?;
+        Ok(Options {
+            method: tableau,
+            rtol: self.rtol,
+            atol: self.atol,
+            tail,
+            tail_atol: self.log_density_atol(),
+            controller: Controller { law: law.1, ..Controller::default() },
+            steps: self.fixed_steps,
+            max_steps: self.max_steps.max(self.fixed_steps.unwrap_or(0)),
+            lanes: self.lanes,
+            ..Options::default()
+        })
+    }
+
+    /// The options of an implicit solve.
+    pub(crate) fn stiff_options(&self) -> StiffOptions {
+        StiffOptions { rtol: self.rtol, atol: self.atol, max_steps: self.max_steps, ..StiffOptions::default() }
+    }
+}

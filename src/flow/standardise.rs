@@ -1,0 +1,92 @@
+//! Columns to zero mean and unit variance, as part of the model: densities stay in the data's own units.
+
+use candle_core::{Device, Tensor};
+
+use super::{Bijection, Cost, Mapped, check_rows};
+use crate::{Error, Result};
+
+/// x = mean + std ∘ y, column by column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standardise {
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+impl Standardise {
+    /// With given moments.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where a deviation is not a positive number or the lengths differ.
+    pub fn new(mean: Vec<f64>, std: Vec<f64>) -> Result<Self> {
+        if mean.len() != std.len() || mean.is_empty() {
+            return Err(Error::Dimension { what: "the deviations".into(), expected: mean.len(), found: std.len() });
+        }
+        if let Some(i) = (0..std.len()).find(|i| !(std[*i] > 0.0 && std[*i].is_finite() && mean[*i].is_finite())) {
+            return Err(Error::invalid(
+                format!("column {i} has mean {} and deviation {}", mean[i], std[i]),
+                "a constant column has no density: leave it out",
+            ));
+        }
+        Ok(Self { mean, std })
+    }
+
+    /// The moments of the rows of `x`, `[n, dim]` row-major.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a constant column or fewer than two rows.
+    pub fn fit(x: &[f64], dim: usize) -> Result<Self> {
+        let n = x.len() / dim.max(1);
+        if n < 2 {
+            return Err(Error::invalid(format!("{n} rows have no variance"), "give at least two rows"));
+        }
+        let column = |j: usize| x.iter().skip(j).step_by(dim).copied();
+        let mean: Vec<f64> = (0..dim).map(|j| column(j).sum::<f64>() / n as f64).collect();
+        let std = (0..dim)
+            .map(|j| {
+                let std = (column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / n as f64).sqrt();
+                // Equal numbers leave round-off behind, not zero.
+                if std > 1e-12 * mean[j].abs() { std } else { 0.0 }
+            })
+            .collect();
+        Self::new(mean, std)
+    }
+
+    /// The means, one a column.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The standard deviations, one a column.
+    pub fn std(&self) -> &[f64] {
+        &self.std
+    }
+
+    fn affine(&self, x: &Tensor, scale: Vec<f64>, shift: Vec<f64>, logdet: f64) -> Result<Mapped> {
+        let n = check_rows(x, self.mean.len(), None, 0)?;
+        let row = |v: Vec<f64>| Tensor::from_vec(v, (1, self.mean.len()), &Device::Cpu)?.to_dtype(x.dtype());
+        let y = x.broadcast_mul(&row(scale)?)?.broadcast_add(&row(shift)?)?;
+        let logdet = Tensor::full(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
+        Ok(Mapped { y, logdet, cost: Cost::default() })
+    }
+
+    /// Σ ln std.
+    pub fn log_volume(&self) -> f64 {
+        self.std.iter().map(|s| s.ln()).sum()
+    }
+}
+
+impl Bijection for Standardise {
+    fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
+        self.affine(z, self.std.clone(), self.mean.clone(), self.log_volume())
+    }
+
+    fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
+        let scale: Vec<f64> = self.std.iter().map(|s| 1.0 / s).collect();
+        let shift = self.mean.iter().zip(&scale).map(|(m, s)| -m * s).collect();
+        self.affine(x, scale, shift, -self.log_volume())
+    }
+}
