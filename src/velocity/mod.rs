@@ -4,6 +4,25 @@
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
 //! owns its scratch ([`Evaluator`]).
 
+mod activation;
+mod closed_form;
+pub mod dense;
+mod lanewise;
+mod mlp;
+mod mlp_eval;
+mod outer;
+mod probes;
+mod product;
+mod simd;
+mod spec;
+mod tangents;
+mod tile;
+
+pub use activation::Activation;
+pub use mlp::Mlp;
+pub use simd::Scalar;
+pub use spec::{MlpSpec, TimeInput};
+
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 
 /// How the trace of the Jacobian is taken.
@@ -71,7 +90,13 @@ pub trait Evaluator<T: Real> {
     /// v ← m(x, t). `x`, `v` are `[d, lanes]`.
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>);
     /// v ← m(x, t), div ← tr ∂m/∂x (or one estimate a probe). `div` is `[traces, lanes]`.
-    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>);
+    fn value_and_divergence(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        div: LanesMut<'_, T>,
+    );
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
     /// gx ← (∂m/∂x)ᵀ v̄ + (∂div/∂x)ᵀ τ, and g += the same for θ, summed over the lanes in use.
