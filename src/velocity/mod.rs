@@ -90,13 +90,7 @@ pub trait Evaluator<T: Real> {
     /// v ← m(x, t). `x`, `v` are `[d, lanes]`.
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>);
     /// v ← m(x, t), div ← tr ∂m/∂x (or one estimate a probe). `div` is `[traces, lanes]`.
-    fn value_and_divergence(
-        &mut self,
-        at: At<'_>,
-        x: Lanes<'_, T>,
-        v: LanesMut<'_, T>,
-        div: LanesMut<'_, T>,
-    );
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>);
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
     /// gx ← (∂m/∂x)ᵀ v̄ + (∂div/∂x)ᵀ τ, and g += the same for θ, summed over the lanes in use.
