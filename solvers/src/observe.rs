@@ -55,6 +55,22 @@ impl<T: Real> Observer<T> for () {
     fn accepted(&mut self, _step: &dyn Step<T>) {}
 }
 
+/// An observer that its owner keeps.
+impl<T: Real, O: Observer<T> + ?Sized> Observer<T> for &mut O {
+    fn dense(&self) -> bool {
+        (**self).dense()
+    }
+    fn accepted(&mut self, step: &dyn Step<T>) {
+        (**self).accepted(step);
+    }
+    fn failed(&mut self, sample: usize, failure: &Failure) {
+        (**self).failed(sample, failure);
+    }
+    fn finish(&mut self) {
+        (**self).finish();
+    }
+}
+
 /// An observer that may be absent.
 impl<T: Real, O: Observer<T>> Observer<T> for Option<O> {
     fn dense(&self) -> bool {

@@ -20,7 +20,8 @@ pub use base::StandardNormal;
 pub use chain::Chain;
 pub use continuous::Continuous;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
-pub use spec::{FlowSpec, Model};
+
+pub use spec::{FlowSpec, Model, Moments};
 pub use standardise::Standardise;
 pub use velocity::VelocitySpec;
 
@@ -203,9 +204,7 @@ impl<B: Bijection> Density for Flow<B> {
 pub fn check_failures(cost: &Cost, n: usize) -> Result<()> {
     match cost.failures.iter().min_by_key(|(row, _)| *row) {
         None => Ok(()),
-        Some((row, first)) => {
-            Err(crate::Error::Failed { count: cost.failures.len(), of: n, row: *row, first: *first })
-        }
+        Some((row, first)) => Err(crate::Error::Failed { count: cost.failures.len(), of: n, row: *row, first: *first }),
     }
 }
 

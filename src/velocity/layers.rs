@@ -14,18 +14,15 @@ mod concatsquash;
 mod evaluator;
 mod linear;
 mod pair;
-mod probe;
 mod spec;
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 
-pub use activation::Squash;
-pub use probe::{gaussian, rademacher};
 pub use spec::{Layer, LayerNetSpec};
 
-use crate::velocity::{Noise, Trace};
+use crate::velocity::{Noise, Trace, probe};
 use crate::{Error, Result};
 use pair::Pair;
 
@@ -220,7 +217,7 @@ impl Layer {
             (Self::ConcatSquash { .. }, [weight, bias, gate_weight, gate_bias, shift]) => {
                 concatsquash::concat_squash(&pair, t, weight, bias, [gate_weight, gate_bias, shift])
             }
-            (Self::Activation(squash), []) => squash.forward(&pair),
+            (Self::Activation(kind), []) => activation::forward(*kind, &pair),
             _ => candle_core::bail!("{self:?} was given {} tensors", parameters.len()),
         }
     }
@@ -228,6 +225,6 @@ impl Layer {
 
 /// The probes of some samples, in the order `[probe, sample, coordinate]`.
 fn draw(noise: Noise, probes: usize, keys: impl Iterator<Item = u64> + Clone, dim: usize) -> Vec<f64> {
-    let one = |p: usize, key: u64| (0..dim).map(move |i| probe::probe(noise, key, p, i));
+    let one = |p: usize, key: u64| (0..dim).map(move |i| probe(key, p, i, noise));
     (0..probes).flat_map(|p| keys.clone().flat_map(move |key| one(p, key))).collect()
 }

@@ -4,7 +4,27 @@
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
 //! owns its scratch ([`Evaluator`]).
 
+mod activation;
+mod closed_form;
+pub mod dense;
+pub mod fields;
+mod lanewise;
 pub mod layers;
+mod mlp;
+mod mlp_eval;
+mod outer;
+mod probes;
+mod product;
+mod simd;
+mod spec;
+mod tangents;
+mod tile;
+
+pub use activation::Activation;
+pub use mlp::Mlp;
+pub use probes::probe;
+pub use simd::Scalar;
+pub use spec::{MlpSpec, TimeInput};
 
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 
@@ -63,7 +83,7 @@ pub trait Velocity<T: Real>: Send + Sync {
 }
 
 /// m_θ on a tile of lanes. Columns never mix; no call allocates; unused slots may hold anything.
-pub trait Evaluator<T: Real> {
+pub trait Evaluator<T: Real>: Send {
     /// d.
     fn dim(&self) -> usize;
     /// Rows of a divergence: 1 when exact, one a probe with Hutchinson (their mean is the estimate).
@@ -76,6 +96,18 @@ pub trait Evaluator<T: Real> {
     fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>);
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
+    /// v ← m(x, t); then `cotangent` fills v̄ from v, and g += Σ (∂m/∂θ)ᵀ v̄ over the lanes in use.
+    ///
+    /// One forward pass serves both: what a regression on the velocity needs.
+    fn value_and_gradient(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        v_bar: LanesMut<'_, T>,
+        cotangent: &mut dyn FnMut(Lanes<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    );
     /// gx ← (∂m/∂x)ᵀ v̄ + (∂div/∂x)ᵀ τ, and g += the same for θ, summed over the lanes in use.
     ///
     /// `v_bar` is `[d, lanes]`, `div_bar` (τ) `[traces, lanes]`; `None` stands for zero and costs nothing.

@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Tensor, WithDType};
 use cnf::rng;
-use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec, Squash};
+use cnf::velocity::Activation;
+use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec};
 use cnf::velocity::{Batch, Noise, Trace, Velocity};
 use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Lanes, LanesMut, Real};
@@ -25,20 +26,20 @@ pub fn every_spec() -> Vec<LayerNetSpec> {
     let mut specs = vec![];
     for condition_dim in [0, 2] {
         for kind in kinds {
-            for squash in Squash::ALL {
+            for squash in Activation::ALL {
                 specs.push(LayerNetSpec::stacked(kind, 3, condition_dim, &[5, 4], squash));
             }
-            specs.push(LayerNetSpec::stacked(kind, 2, condition_dim, &[], Squash::Tanh));
+            specs.push(LayerNetSpec::stacked(kind, 2, condition_dim, &[], Activation::Tanh));
         }
         specs.push(LayerNetSpec {
             dim: 2,
             condition_dim,
             layers: vec![
-                Layer::Activation(Squash::Silu),
+                Layer::Activation(Activation::Silu),
                 Layer::ConcatSquash { inputs: 2 + condition_dim, outputs: 5 },
-                Layer::Activation(Squash::Elu),
+                Layer::Activation(Activation::Elu),
                 Layer::Linear { inputs: 5, outputs: 4 },
-                Layer::Activation(Squash::Softplus),
+                Layer::Activation(Activation::Softplus),
                 Layer::ConcatLinear { inputs: 4, outputs: 2 },
             ],
         });
@@ -180,10 +181,10 @@ pub fn reference(spec: &LayerNetSpec, theta: &[f64], x: &[f64], t: f64, conditio
             Layer::Activation(squash) => h
                 .iter()
                 .map(|&a| match squash {
-                    Squash::Tanh => a.tanh(),
-                    Squash::Softplus => a.max(0.0) + (-a.abs()).exp().ln_1p(),
-                    Squash::Silu => a * sigmoid(a),
-                    Squash::Elu => a.max(a.min(0.0).exp_m1()),
+                    Activation::Tanh => a.tanh(),
+                    Activation::Softplus => a.max(0.0) + (-a.abs()).exp().ln_1p(),
+                    Activation::Silu => a * sigmoid(a),
+                    Activation::Elu => a.max(a.min(0.0).exp_m1()),
                 })
                 .collect(),
         };

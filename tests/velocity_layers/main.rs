@@ -4,7 +4,8 @@ mod case;
 
 use candle_core::{Device, Tensor, Var};
 use cnf::rng;
-use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec, Squash};
+use cnf::velocity::Activation;
+use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec};
 use cnf::velocity::{Batch, Trace, Velocity};
 use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, LanesMut, Real};
@@ -187,11 +188,11 @@ fn a_lane_has_the_same_bits_in_any_slot_of_any_tile() {
     let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
     let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
     let specs = [
-        LayerNetSpec::stacked(concat, 1, 0, &[1], Squash::Tanh),
-        LayerNetSpec::stacked(concat, 2, 0, &[64, 64, 64], Squash::Tanh),
-        LayerNetSpec::stacked(squash, 2, 3, &[33, 7], Squash::Softplus),
-        LayerNetSpec::stacked(squash, 7, 1, &[130], Squash::Silu),
-        LayerNetSpec::stacked(concat, 3, 0, &[600, 5], Squash::Elu),
+        LayerNetSpec::stacked(concat, 1, 0, &[1], Activation::Tanh),
+        LayerNetSpec::stacked(concat, 2, 0, &[64, 64, 64], Activation::Tanh),
+        LayerNetSpec::stacked(squash, 2, 3, &[33, 7], Activation::Softplus),
+        LayerNetSpec::stacked(squash, 7, 1, &[130], Activation::Silu),
+        LayerNetSpec::stacked(concat, 3, 0, &[600, 5], Activation::Elu),
     ];
     for spec in specs {
         lanes_are_independent::<f32>(spec.clone());
@@ -251,7 +252,7 @@ fn a_graph_of_value_and_divergence_differentiates_to_theta() {
 
 #[test]
 fn large_and_zero_inputs_stay_finite_with_their_gradients() {
-    for squash in Squash::ALL {
+    for squash in Activation::ALL {
         let layers = vec![
             Layer::Activation(squash),
             Layer::Linear { inputs: 3, outputs: 3 },
@@ -311,7 +312,7 @@ fn a_spec_survives_its_file_and_names_every_parameter_once() {
         assert_eq!(spec.init(&mut rng::stream(0, 0)).len(), spec.n_params());
     }
     let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
-    let spec = LayerNetSpec::stacked(concat, 2, 1, &[4], Squash::Tanh);
+    let spec = LayerNetSpec::stacked(concat, 2, 1, &[4], Activation::Tanh);
     let names = spec.tensor_names();
     assert_eq!(names[0], ("net.0.weight".to_owned(), vec![4, 4]));
     assert_eq!(names[3], ("net.2.bias".to_owned(), vec![2]));

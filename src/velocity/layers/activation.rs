@@ -4,61 +4,42 @@
 
 use candle_core::Result;
 use candle_nn::ops::sigmoid;
-use serde::{Deserialize, Serialize};
 
 use super::pair::Pair;
+use crate::velocity::Activation;
 
-/// The activations of a [`LayerNet`](super::LayerNet).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Squash {
-    /// tanh a.
-    Tanh,
-    /// ln(1 + eᵃ), with an absolute error of one rounding of 1.
-    Softplus,
-    /// a sigmoid(a), also called swish.
-    Silu,
-    /// a for a > 0, else eᵃ − 1. Its slope has a kink at 0, its second derivative there is taken from the left.
-    Elu,
-}
-
-impl Squash {
-    /// All of them.
-    pub const ALL: [Squash; 4] = [Self::Tanh, Self::Softplus, Self::Silu, Self::Elu];
-
-    /// (σ(h), σ′(h) ∘ ḣ).
-    pub(super) fn forward(self, pair: &Pair) -> Result<Pair> {
-        let a = &pair.value;
-        let needed = pair.tangent.is_some();
-        let (value, slope) = match self {
-            Self::Tanh => {
-                let h = a.tanh()?;
-                let slope = needed.then(|| h.sqr()?.affine(-1.0, 1.0)).transpose()?;
-                (h, slope)
-            }
-            Self::Softplus => {
-                // The shift keeps both exponentials below 1; the result does not depend on it, so it carries no gradient.
-                let shift = a.relu()?.detach();
-                let sum = ((a - &shift)?.exp()? + shift.neg()?.exp()?)?;
-                (sum.log()?.add(&shift)?, needed.then(|| sigmoid(a)).transpose()?)
-            }
-            Self::Silu => {
-                let s = sigmoid(a)?;
-                // s (1 + a (1 − s))
-                let slope = needed.then(|| &s * ((a * s.affine(-1.0, 1.0)?)? + 1.0)?).transpose()?;
-                ((a * &s)?, slope)
-            }
-            Self::Elu => {
-                let h = a.elu(1.0)?;
-                // Left of 0 the slope is eᵃ = 1 + h.
-                let slope = needed.then(|| h.neg()?.relu()?.affine(-1.0, 1.0)).transpose()?;
-                (h, slope)
-            }
-        };
-        let tangent = match slope {
-            Some(slope) => pair.tangent_scaled(&slope)?,
-            None => None,
-        };
-        Ok(Pair { value, tangent })
-    }
+/// (σ(h), σ′(h) ∘ ḣ).
+pub(super) fn forward(activation: Activation, pair: &Pair) -> Result<Pair> {
+    let a = &pair.value;
+    let needed = pair.tangent.is_some();
+    let (value, slope) = match activation {
+        Activation::Tanh => {
+            let h = a.tanh()?;
+            let slope = needed.then(|| h.sqr()?.affine(-1.0, 1.0)).transpose()?;
+            (h, slope)
+        }
+        Activation::Softplus => {
+            // The shift keeps both exponentials below 1; the result does not depend on it, so it carries no gradient.
+            let shift = a.relu()?.detach();
+            let sum = ((a - &shift)?.exp()? + shift.neg()?.exp()?)?;
+            (sum.log()?.add(&shift)?, needed.then(|| sigmoid(a)).transpose()?)
+        }
+        Activation::Silu => {
+            let s = sigmoid(a)?;
+            // s (1 + a (1 − s))
+            let slope = needed.then(|| &s * ((a * s.affine(-1.0, 1.0)?)? + 1.0)?).transpose()?;
+            ((a * &s)?, slope)
+        }
+        Activation::Elu => {
+            let h = a.elu(1.0)?;
+            // Left of 0 the slope is eᵃ = 1 + h.
+            let slope = needed.then(|| h.neg()?.relu()?.affine(-1.0, 1.0)).transpose()?;
+            (h, slope)
+        }
+    };
+    let tangent = match slope {
+        Some(slope) => pair.tangent_scaled(&slope)?,
+        None => None,
+    };
+    Ok(Pair { value, tangent })
 }

@@ -247,6 +247,22 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         }
     }
 
+    fn value_and_gradient(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut v_bar: LanesMut<'_, T>,
+        cotangent: &mut dyn FnMut(Lanes<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    ) {
+        self.value(at, x, v.reborrow());
+        cotangent(v.as_lanes(), v_bar.reborrow());
+        let mut gx = vec![<T as Real>::ZERO; x.rows() * x.stride()];
+        let gx = LanesMut::new(&mut gx, x.rows(), x.lanes(), x.stride());
+        self.pull_back(at, x, Some(v_bar.as_lanes()), None, gx, g);
+    }
+
     fn pull_back(
         &mut self,
         at: At<'_>,

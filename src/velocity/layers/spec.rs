@@ -3,7 +3,7 @@
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::layers::activation::Squash;
+use crate::velocity::Activation;
 use crate::{Error, Result, Rng};
 
 /// A net acting on rows: x and, appended to it, the condition enter the first layer; the last yields dx/dt.
@@ -44,7 +44,7 @@ pub enum Layer {
         outputs: usize,
     },
     /// σ, element by element.
-    Activation(Squash),
+    Activation(Activation),
 }
 
 impl Layer {
@@ -93,7 +93,7 @@ impl LayerNetSpec {
         dim: usize,
         condition_dim: usize,
         hidden: &[usize],
-        squash: Squash,
+        squash: Activation,
     ) -> Self {
         let mut layers = Vec::with_capacity(2 * hidden.len() + 1);
         let mut columns = dim + condition_dim;

@@ -1,0 +1,187 @@
+//! The fused MLP kernel: 3→64→64→64→2 tanh in tiles of 64 lanes, f32, beside the machine's own peak.
+//!
+//! Before criterion's part, one table of CPU time: medians of many short runs, in ns a sample,
+//! GFLOP/s and percent of a loop of nothing but fused multiply-adds.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use cnf::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
+use cnf_solvers::At;
+use cnf_solvers::lanes::{Lanes, LanesMut};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const LANES: usize = 64;
+
+#[derive(Clone, Copy)]
+enum Work {
+    Value,
+    Divergence,
+    PullBack,
+    PullBackBoth,
+}
+
+const WORKS: [(Work, &str); 4] = [
+    (Work::Value, "value"),
+    (Work::Divergence, "value and divergence"),
+    (Work::PullBack, "pull-back of the value"),
+    (Work::PullBackBoth, "pull-back of both"),
+];
+
+struct Tile<T> {
+    spec: MlpSpec,
+    t: Vec<f64>,
+    samples: Vec<usize>,
+    x: Vec<T>,
+    v: Vec<T>,
+    bar: Vec<T>,
+    div: Vec<T>,
+    g: Vec<T>,
+}
+
+impl<T: cnf::velocity::Scalar> Tile<T> {
+    fn new(dim: usize, hidden: &[usize]) -> (Self, Mlp<T>) {
+        let time = TimeInput::Plain;
+        let spec = MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation: Activation::Tanh, time };
+        let theta: Vec<T> = spec.init(&mut cnf::rng::stream(1, 0)).iter().map(|&w| T::of(f64::from(w))).collect();
+        let mlp = Mlp::new(&spec, &theta).expect("the θ is the spec's own");
+        let tile = Self {
+            t: vec![0.3; LANES],
+            samples: (0..LANES).collect(),
+            x: (0..dim * LANES).map(|i| T::of((i as f64).sin())).collect(),
+            v: vec![T::ZERO; dim * LANES],
+            bar: vec![T::ONE; dim * LANES],
+            div: vec![T::ONE; LANES],
+            g: vec![T::ZERO; mlp.grad_len()],
+            spec,
+        };
+        (tile, mlp)
+    }
+
+    fn run(&mut self, eval: &mut dyn Evaluator<T>, work: Work) {
+        let d = self.spec.dim;
+        let (at, x) = (At::new(&self.t, &self.samples), Lanes::new(&self.x, d, LANES, LANES));
+        let v = LanesMut::new(&mut self.v, d, LANES, LANES);
+        match work {
+            Work::Value => eval.value(at, x, v),
+            Work::Divergence => eval.value_and_divergence(at, x, v, LanesMut::new(&mut self.div, 1, LANES, LANES)),
+            Work::PullBack | Work::PullBackBoth => {
+                let v_bar = Lanes::new(&self.bar, d, LANES, LANES);
+                let div_bar = matches!(work, Work::PullBackBoth).then(|| Lanes::new(&self.div, 1, LANES, LANES));
+                eval.pull_back(at, x, Some(v_bar), div_bar, v, &mut self.g);
+            }
+        }
+    }
+
+    /// Floating point operations of the products, a sample.
+    fn flops(&self, work: Work) -> f64 {
+        let sizes = self.spec.layer_sizes();
+        let layer = |l: usize| 2.0 * (sizes[l] * sizes[l + 1]) as f64;
+        let (last, d) = (sizes.len() - 2, self.spec.dim as f64);
+        let value: f64 = (0..=last).map(layer).sum();
+        let middle: f64 = (1..last).map(layer).sum();
+        // A tangent: scaled columns, the middle products, and one row of the last weight.
+        let tangents = if last >= 3 { d * middle + layer(last) } else { middle };
+        match work {
+            Work::Value => value,
+            Work::Divergence => value + tangents,
+            // Up to the last hidden layer, Wᵀ and outer products each once.
+            Work::PullBack => 3.0 * value - layer(last),
+            Work::PullBackBoth => 3.0 * (value + tangents) - layer(last),
+        }
+    }
+}
+
+/// CPU time of this thread, in seconds.
+fn cpu_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1e-9
+}
+
+/// The median over 9 runs of at least 50 ms each (the system counts in ticks of some ms), in seconds a call.
+fn median(mut f: impl FnMut()) -> f64 {
+    let mut calls = 1;
+    let timed = |calls: usize, f: &mut dyn FnMut()| {
+        let start = cpu_time();
+        (0..calls).for_each(|_| f());
+        (cpu_time() - start) / calls as f64
+    };
+    while timed(calls, &mut f) * (calls as f64) < 5e-2 && calls < 1 << 24 {
+        calls *= 2;
+    }
+    let mut times: Vec<f64> = (0..9).map(|_| timed(calls, &mut f)).collect();
+    times.sort_by(f64::total_cmp);
+    times[4]
+}
+
+/// GFLOP/s of twelve independent chains of 256-bit fused multiply-adds.
+#[cfg(target_arch = "x86_64")]
+fn peak() -> f64 {
+    use std::arch::x86_64::*;
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn chains(n: usize) -> f32 {
+        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
+        let mut sums = [_mm256_setzero_ps(); 12];
+        for _ in 0..n {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = _mm256_add_ps(total, *sum);
+        }
+        _mm256_cvtss_f32(total)
+    }
+    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+        return f64::NAN;
+    }
+    const N: usize = 10_000;
+    // SAFETY: the features were found.
+    let seconds = median(|| {
+        black_box(unsafe { chains(black_box(N)) });
+    });
+    (N * 12 * 16) as f64 / seconds * 1e-9
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak() -> f64 {
+    f64::NAN
+}
+
+fn table<T: cnf::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], peak: f64) {
+    println!("{name}");
+    for (work, what) in WORKS {
+        let (mut tile, mlp) = Tile::<T>::new(dim, hidden);
+        let batch = Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: LANES };
+        let mut eval = mlp.evaluator(batch);
+        let seconds = median(|| tile.run(&mut *eval, work)) / LANES as f64;
+        let speed = tile.flops(work) / seconds * 1e-9;
+        println!(
+            "  {what:<24} {:8.1} ns a sample {speed:7.1} GFLOP/s {:5.0} % of peak",
+            seconds * 1e9,
+            100.0 * speed / peak
+        );
+    }
+}
+
+fn kernel(c: &mut Criterion) {
+    let peak = peak();
+    println!("fused multiply-adds: {peak:.1} GFLOP/s");
+    table::<f32>("3-64-64-64-2 tanh, f32", 2, &[64, 64, 64], peak);
+    table::<f32>("44-128-128-43 tanh, f32", 43, &[128, 128], peak);
+    table::<f64>("3-64-64-64-2 tanh, f64", 2, &[64, 64, 64], peak / 2.0);
+    let mut group = c.benchmark_group("3-64-64-64-2 tanh f32");
+    group.throughput(Throughput::Elements(LANES as u64));
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    for (work, what) in WORKS {
+        let (mut tile, mlp) = Tile::<f32>::new(2, &[64, 64, 64]);
+        let batch = Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: LANES };
+        let mut eval = mlp.evaluator(batch);
+        group.bench_function(what, |b| b.iter(|| tile.run(&mut *eval, work)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, kernel);
+criterion_main!(benches);

@@ -1,0 +1,234 @@
+//! A whole solve as one node of candle's graph.
+//!
+//! Forward: (x `[n, d]`, θ) → `[n, d + 1]`, the points at the end of their paths and the log-determinant.
+//! Backward: the exact gradient of what was computed, from the tapes that the forward pass left here. Rows
+//! are taken in fixed chunks and the chunks' gradients added along a fixed tree, so that the bits do not
+//! depend on the number of threads.
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType};
+use cnf_solvers::gauss::Gauss;
+use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
+use cnf_solvers::{Failure, Quadrature, Tableau, Tape, solve::solve_here};
+use rayon::prelude::*;
+
+use super::transport::{degree, keys, with_zeros};
+use super::{SolverSpec, VelocitySpec};
+use crate::velocity::fields::{Coupled, Divergence, Motion};
+use crate::velocity::{Batch, Scalar, Trace, Velocity};
+
+/// Rows of a chunk. Small enough to feed several threads from a batch of some hundreds, large enough that
+/// lanes are refilled.
+const CHUNK: usize = 128;
+
+/// The solve, and after it the tapes.
+pub(super) struct SolveOp {
+    pub velocity: VelocitySpec,
+    pub solver: SolverSpec,
+    pub tableau: &'static Tableau,
+    pub trace: Trace,
+    pub span: (f64, f64),
+    /// `[n, c]`, or empty.
+    pub condition: Vec<f64>,
+    pub saved: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Rows that failed in the forward pass.
+    pub failures: std::sync::Arc<Mutex<Vec<(usize, Failure)>>>,
+}
+
+/// The tapes of a batch, chunk by chunk, and what made them.
+struct Saved<T> {
+    velocity: Box<dyn Velocity<T>>,
+    condition: Vec<T>,
+    keys: Vec<u64>,
+    tapes: Vec<(Range<usize>, Tape<T>)>,
+}
+
+fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [T]> {
+    let data = storage.as_slice::<T>()?;
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&data[from..to]),
+        None => candle_core::bail!("a solve needs contiguous arrays"),
+    }
+}
+
+fn wrap(error: crate::Error) -> candle_core::Error {
+    candle_core::Error::Msg(error.to_string())
+}
+
+impl SolveOp {
+    fn probes(&self) -> usize {
+        match self.trace {
+            Trace::Exact => 1,
+            Trace::Hutchinson { probes, .. } => probes,
+        }
+    }
+
+    fn batch<'a, T>(&self, condition: &'a [T], keys: &'a [u64], rows: &Range<usize>) -> Batch<'a, T> {
+        let c = self.velocity.condition_dim();
+        let condition = &condition[rows.start * c..rows.end * c];
+        Batch { condition, keys: &keys[rows.clone()], trace: self.trace, lanes: self.solver.lanes }
+    }
+
+    fn forward<T: Scalar + WithDType>(&self, x: &[T], theta: &[T]) -> crate::Result<Vec<T>> {
+        let d = self.velocity.dim();
+        let n = x.len() / d;
+        let velocity = self.velocity.bind(theta)?;
+        let condition: Vec<T> = self.condition.iter().map(|c| T::of(*c)).collect();
+        let keys = keys(x, d, self.solver.probe_seed);
+        let ranges: Vec<_> = chunks(n, CHUNK).collect();
+        let parts: Vec<_> = ranges
+            .into_par_iter()
+            .map(|rows| {
+                let batch = self.batch(&condition, &keys, &rows);
+                let (out, tape, failures) = self.chunk(&*velocity, &x[rows.start * d..rows.end * d], batch)?;
+                Ok((rows, out, tape, failures))
+            })
+            .collect::<crate::Result<_>>()?;
+        let mut out = Vec::with_capacity(n * (d + 1));
+        let mut tapes = Vec::new();
+        let mut failed = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.clear();
+        for (rows, part, tape, failures) in parts {
+            out.extend(part);
+            failed.extend(failures.into_iter().map(|(row, failure)| (rows.start + row, failure)));
+            tapes.push((rows, tape));
+        }
+        let saved = Saved { velocity, condition, keys, tapes };
+        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(saved));
+        Ok(out)
+    }
+
+    /// One chunk: `[rows, d + 1]` and its tape.
+    #[allow(clippy::type_complexity)] // a triple used once
+    fn chunk<T: Scalar>(
+        &self,
+        velocity: &dyn Velocity<T>,
+        x: &[T],
+        batch: Batch<'_, T>,
+    ) -> crate::Result<(Vec<T>, Tape<T>, Vec<(usize, Failure)>)> {
+        let (d, k) = (self.velocity.dim(), self.probes());
+        let mean = |values: &[f64]| T::of(values.iter().sum::<f64>() / values.len() as f64);
+        let coupled = self.solver.coupled();
+        let tail = if coupled { k } else { 0 };
+        let options = self.solver.options(self.tableau, tail)?;
+        let mut tape = Tape::new(self.tableau, d + tail);
+        let mut out = vec![T::ZERO; x.len() / d * (d + 1)];
+        let (y, reports) = if coupled {
+            let start = with_zeros(x, d, k);
+            solve_here(Coupled(velocity.evaluator(batch)), &mut tape, &start, self.span, &options)?
+        } else {
+            let g = Divergence::new(velocity.evaluator(batch), options.lanes);
+            let rule = Gauss::for_order(self.tableau.order);
+            let mut quadrature = Quadrature::new(g, rule, None, degree(self.tableau), options.lanes);
+            let both = (&mut tape, &mut quadrature);
+            let solution = solve_here(Motion(velocity.evaluator(batch)), both, x, self.span, &options)?;
+            for integral in quadrature.into_integrals() {
+                out[integral.sample * (d + 1) + d] = mean(&integral.values);
+            }
+            solution
+        };
+        for ((row, state), report) in out.chunks_exact_mut(d + 1).zip(y.chunks_exact(d + tail)).zip(&reports) {
+            row[..d].copy_from_slice(&state[..d]);
+            if coupled {
+                let wide: Vec<f64> = state[d..].iter().map(|l| l.wide()).collect();
+                row[d] = mean(&wide);
+            }
+            if report.status.is_err() {
+                row.fill(T::of(f64::NAN));
+            }
+        }
+        let failed = |(row, report): (usize, &cnf_solvers::Report)| report.status.err().map(|f| (row, f));
+        Ok((out, tape, reports.iter().enumerate().filter_map(failed).collect()))
+    }
+
+    fn backward<T: Scalar + WithDType>(&self, bar: &[T]) -> crate::Result<(Vec<T>, Vec<T>)> {
+        let guard = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(saved) = guard.as_ref().and_then(|saved| saved.downcast_ref::<Saved<T>>()) else {
+            return Err(crate::Error::invalid("a solve was pulled back before it was run", ""));
+        };
+        let (d, k) = (self.velocity.dim(), self.probes());
+        let rule = Gauss::for_order(self.tableau.order);
+        let tail = if self.solver.coupled() { k } else { 0 };
+        let part = |(rows, tape): &(Range<usize>, Tape<T>)| {
+            let batch = self.batch(&saved.condition, &saved.keys, rows);
+            let mut g_theta = vec![T::ZERO; saved.velocity.grad_len()];
+            let bar = &bar[rows.start * (d + 1)..rows.end * (d + 1)];
+            // The log-determinant is the mean over probes.
+            let l_bar: Vec<T> = bar
+                .chunks_exact(d + 1)
+                .flat_map(|row| std::iter::repeat_n(T::of(row[d].wide() / k as f64), k))
+                .collect();
+            let end_bar: Vec<T> = bar
+                .chunks_exact(d + 1)
+                .zip(l_bar.chunks_exact(k))
+                .flat_map(|(row, l)| row[..d].iter().chain(&l[..tail]).copied().collect::<Vec<_>>())
+                .collect();
+            let lanes = self.solver.lanes;
+            let start_bar = if tail > 0 {
+                let mut field = Coupled(saved.velocity.evaluator(batch));
+                pull_back(tape, &mut field, None, &end_bar, lanes, &mut g_theta)
+            } else {
+                let mut field = Motion(saved.velocity.evaluator(batch));
+                let mut g = Divergence::new(saved.velocity.evaluator(batch), lanes);
+                let integrand = Integrand { g: &mut g, rule, bar: &l_bar };
+                pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut g_theta)
+            };
+            let gx: Vec<T> = start_bar.chunks_exact(d + tail).flat_map(|row| row[..d].to_vec()).collect();
+            (gx, g_theta)
+        };
+        let parts: Vec<_> = saved.tapes.par_iter().map(part).collect();
+        let (gx, g_theta): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let mut g_theta = tree_sum(g_theta);
+        saved.velocity.fold_gradient(&mut g_theta);
+        g_theta.truncate(self.velocity.n_params());
+        Ok((gx.concat(), g_theta))
+    }
+}
+
+impl CustomOp2 for SolveOp {
+    fn name(&self) -> &'static str {
+        "solve"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        theta: &CpuStorage,
+        theta_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let shape = Shape::from((x_layout.dims()[0], self.velocity.dim() + 1));
+        let out = match x.dtype() {
+            DType::F64 => {
+                CpuStorage::F64(self.forward::<f64>(slice(x, x_layout)?, slice(theta, theta_layout)?).map_err(wrap)?)
+            }
+            _ => CpuStorage::F32(self.forward::<f32>(slice(x, x_layout)?, slice(theta, theta_layout)?).map_err(wrap)?),
+        };
+        Ok((out, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        theta: &Tensor,
+        _res: &Tensor,
+        bar: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let bar = bar.flatten_all()?;
+        let device = x.device();
+        let (gx, g_theta) = match x.dtype() {
+            DType::F64 => {
+                let (gx, g) = self.backward(&bar.to_vec1::<f64>()?).map_err(wrap)?;
+                (Tensor::from_vec(gx, x.shape(), device)?, Tensor::from_vec(g, theta.shape(), device)?)
+            }
+            _ => {
+                let (gx, g) = self.backward(&bar.to_vec1::<f32>()?).map_err(wrap)?;
+                (Tensor::from_vec(gx, x.shape(), device)?, Tensor::from_vec(g, theta.shape(), device)?)
+            }
+        };
+        Ok((Some(gx), Some(g_theta)))
+    }
+}

@@ -1,0 +1,196 @@
+//! A flow as data, and a model as one file.
+//!
+//! The file is safetensors: the velocity's tensors under PyTorch's names (`net.0.weight`, …), and one JSON object
+//! in the metadata under `cnf` that says what they make: spec, preprocessing, solver, and how it was trained.
+//! Nothing else is needed to use it, on any machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Bijection, Chain, Continuous, Flow, SolverSpec, Standardise, VelocitySpec};
+use crate::io::safetensors::{ModelFile, NamedTensor, Values};
+use crate::{Error, Result};
+
+/// The key of the metadata.
+const KEY: &str = "cnf";
+/// The version of what is under it.
+const FORMAT: u32 = 1;
+
+/// What a flow is made of, without its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowSpec {
+    /// m_θ.
+    pub velocity: VelocitySpec,
+    /// How it is integrated.
+    pub solver: SolverSpec,
+    /// The data's columns are standardised inside the model: their means and deviations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standardise: Option<Moments>,
+}
+
+/// Means and standard deviations of columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moments {
+    /// One a column.
+    pub mean: Vec<f64>,
+    /// One a column, above 0.
+    pub std: Vec<f64>,
+}
+
+impl From<&Standardise> for Moments {
+    fn from(map: &Standardise) -> Self {
+        Self { mean: map.mean().to_vec(), std: map.std().to_vec() }
+    }
+}
+
+impl FlowSpec {
+    /// The flow with parameters `theta` (`[n_params]`, f32 or f64).
+    ///
+    /// # Errors
+    /// As [`Continuous::new`], [`Standardise::new`] and [`Chain::new`].
+    pub fn build(&self, theta: Tensor) -> Result<Flow<Chain>> {
+        let continuous = Continuous::new(self.velocity.clone(), theta, self.solver.clone())?;
+        self.around(continuous)
+    }
+
+    /// The flow around a continuous layer of this spec.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`].
+    pub fn around(&self, continuous: Continuous) -> Result<Flow<Chain>> {
+        let mut layers: Vec<Box<dyn Bijection>> = vec![Box::new(continuous)];
+        if let Some(Moments { mean, std }) = &self.standardise {
+            layers.push(Box::new(Standardise::new(mean.clone(), std.clone())?));
+        }
+        Ok(Flow::new(Chain::new(layers)?))
+    }
+}
+
+/// A flow's spec, its parameters, and the story of its training.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What it is made of.
+    pub spec: FlowSpec,
+    /// θ.
+    pub theta: Vec<f32>,
+    /// How it was trained: data, seed, options, held-out NLL. Free-form; for people and for `cnf info`.
+    pub story: serde_json::Map<String, Value>,
+}
+
+/// What is saved under [`KEY`].
+#[derive(Serialize, Deserialize)]
+struct Card {
+    format: u32,
+    flow: FlowSpec,
+    #[serde(default)]
+    story: serde_json::Map<String, Value>,
+}
+
+impl Model {
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.spec.velocity.dim()
+    }
+
+    /// The number of conditioning columns.
+    pub fn condition_dim(&self) -> usize {
+        self.spec.velocity.condition_dim()
+    }
+
+    /// The continuous layer, computing in `dtype` (f32 or f64).
+    ///
+    /// # Errors
+    /// As [`Continuous::new`].
+    pub fn continuous(&self, dtype: DType) -> Result<Continuous> {
+        let theta = Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
+        Continuous::new(self.spec.velocity.clone(), theta, self.spec.solver.clone())
+    }
+
+    /// The flow, computing in `dtype` (f32 or f64).
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`].
+    pub fn flow(&self, dtype: DType) -> Result<Flow<Chain>> {
+        self.spec.around(self.continuous(dtype)?)
+    }
+
+    /// Writes the model file, aside and renamed.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut tensors = Vec::new();
+        let mut start = 0;
+        for (name, shape) in self.spec.velocity.tensor_names() {
+            let length: usize = shape.iter().product();
+            let values = Values::F32(self.theta[start..start + length].to_vec());
+            tensors.push(NamedTensor { name, shape, values });
+            start += length;
+        }
+        let card = Card { format: FORMAT, flow: self.spec.clone(), story: self.story.clone() };
+        let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
+        ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) }.write(path)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where it is missing, truncated, foreign, or does not fit its own description.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file = ModelFile::read(path)?;
+        let Some(text) = file.metadata.get(KEY) else {
+            return Err(Error::read(
+                path,
+                "it holds tensors but no description of a flow",
+                "make a model file of PyTorch weights with `cnf import`",
+            ));
+        };
+        let again = "the file was changed by hand or by another program: train or import again";
+        let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
+        if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
+            return Err(Error::read(
+                path,
+                format!("it is of format {version}, this program knows up to {FORMAT}"),
+                "use a newer version of cnf",
+            ));
+        }
+        let card: Card = serde_json::from_str(text)
+            .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
+        let spec = card.flow;
+        let names = spec.velocity.tensor_names();
+        spec.velocity.validate().and_then(|()| spec.solver.validate()).map_err(|e| Error::read(path, e.to_string(), again))?;
+        let mut theta = Vec::new();
+        for (name, shape) in &names {
+            let tensor = file
+                .tensor(name)
+                .ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
+            if tensor.shape != *shape {
+                let problem = format!("`{name}` has shape {:?}, the description says {shape:?}", tensor.shape);
+                return Err(Error::read(path, problem, again));
+            }
+            theta.extend_from_slice(&tensor.values.to_f32());
+        }
+        if file.tensors.len() != names.len() {
+            let extra = file.tensors.iter().find(|t| !names.iter().any(|(name, _)| *name == t.name));
+            let extra = extra.map_or_else(String::new, |t| t.name.clone());
+            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
+        }
+        if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
+            return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));
+        }
+        if let Some(moments) = &spec.standardise {
+            let fits = moments.mean.len() == spec.velocity.dim();
+            let sound = Standardise::new(moments.mean.clone(), moments.std.clone());
+            if !fits || sound.is_err() {
+                return Err(Error::read(path, "its standardisation does not fit its velocity", again));
+            }
+        }
+        Ok(Self { spec, theta, story: card.story })
+    }
+}

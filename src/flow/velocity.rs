@@ -1,0 +1,90 @@
+//! Which velocity a continuous flow has, as data, and how θ brings it to life.
+
+use candle_core::{Tensor, WithDType};
+use serde::{Deserialize, Serialize};
+
+use crate::velocity::layers::{LayerNet, LayerNetSpec};
+use crate::velocity::{Mlp, MlpSpec, Scalar, Velocity};
+use crate::{Result, Rng};
+
+/// A velocity without its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum VelocitySpec {
+    /// The fused CPU kernel.
+    Mlp(MlpSpec),
+    /// A net of candle layers.
+    Layers(LayerNetSpec),
+}
+
+impl VelocitySpec {
+    /// d.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Mlp(spec) => spec.dim,
+            Self::Layers(spec) => spec.dim,
+        }
+    }
+
+    /// The number of conditioning columns.
+    pub fn condition_dim(&self) -> usize {
+        match self {
+            Self::Mlp(spec) => spec.condition_dim,
+            Self::Layers(spec) => spec.condition_dim,
+        }
+    }
+
+    /// The length of θ.
+    pub fn n_params(&self) -> usize {
+        match self {
+            Self::Mlp(spec) => spec.n_params(),
+            Self::Layers(spec) => spec.n_params(),
+        }
+    }
+
+    /// The trace has a closed form.
+    pub fn closed_form(&self) -> bool {
+        matches!(self, Self::Mlp(spec) if spec.hidden.len() <= 2)
+    }
+
+    /// Refuses what cannot be a velocity.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] or [`crate::Error::Dimension`].
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Mlp(spec) => spec.validate(),
+            Self::Layers(spec) => spec.check(),
+        }
+    }
+
+    /// A fresh θ.
+    pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
+        match self {
+            Self::Mlp(spec) => spec.init(rng),
+            Self::Layers(spec) => spec.init(rng),
+        }
+    }
+
+    /// Names and shapes of the tensors in θ, in order.
+    pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Mlp(spec) => spec.tensor_names(),
+            Self::Layers(spec) => spec.tensor_names(),
+        }
+    }
+
+    /// The velocity with weights `theta`, `[n_params]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] for a θ of the wrong length.
+    pub fn bind<T: Scalar + WithDType>(&self, theta: &[T]) -> Result<Box<dyn Velocity<T>>> {
+        Ok(match self {
+            Self::Mlp(spec) => Box::new(Mlp::new(spec, theta)?),
+            Self::Layers(spec) => {
+                let theta = Tensor::from_slice(theta, theta.len(), &candle_core::Device::Cpu)?;
+                Box::new(LayerNet::new(spec.clone(), theta)?)
+            }
+        })
+    }
+}

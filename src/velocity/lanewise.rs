@@ -1,0 +1,201 @@
+//! Passes over tiles that are no products of matrices: dots down the rows, and factors row by row.
+//!
+//! A dot keeps four partial sums, of rows 0, 4, 8, …, of rows 1, 5, …, and so on, so that the additions
+//! do not wait for each other; they are joined as (0 + 1) + (2 + 3). Always in this order.
+
+use super::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
+use super::tile::{In, Out};
+
+const PARTS: usize = 4;
+
+/// One factor of a dot: the rows of a tile, or one number a row, the same in all lanes.
+#[derive(Clone, Copy)]
+pub enum Rows<'a, T> {
+    /// A tile.
+    Tile(In<'a, T>),
+    /// Constants.
+    Fixed(&'a [T]),
+}
+
+impl<T: Scalar> Rows<'_, T> {
+    fn expect(&self, rows: usize, blocks: usize) {
+        match self {
+            Self::Tile(tile) => tile.expect(rows, blocks),
+            Self::Fixed(numbers) => assert!(numbers.len() >= rows),
+        }
+    }
+
+    /// # Safety
+    /// As checked by `expect`.
+    #[inline(always)]
+    unsafe fn get<V: Vector<Elem = T>>(&self, block: usize, row: usize, slot: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Self::Tile(tile) => V::load(tile.at(block, row).add(slot)),
+                Self::Fixed(numbers) => V::splat(*numbers.get_unchecked(row)),
+            }
+        }
+    }
+}
+
+/// out\[0\] ← [out\[0\] if `add`] + Σᵣ a[r] b[r], lane by lane.
+pub fn dot<T: Scalar>(isa: Isa, a: Rows<'_, T>, b: In<'_, T>, rows: usize, blocks: usize, out: Out<'_, T>, add: bool) {
+    a.expect(rows, blocks);
+    b.expect(rows, blocks);
+    out.expect(1, blocks);
+    dispatch(isa, Dot { a, b, rows, blocks, out, add });
+}
+
+struct Dot<'a, T> {
+    a: Rows<'a, T>,
+    b: In<'a, T>,
+    rows: usize,
+    blocks: usize,
+    out: Out<'a, T>,
+    add: bool,
+}
+
+impl<T: Scalar> Kernel<T> for Dot<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        for block in 0..self.blocks {
+            for step in 0..steps::<V>() {
+                let slot = step * PAIR * V::WIDTH;
+                let mut sums = [[V::splat(T::ZERO); PAIR]; PARTS];
+                for row in (0..self.rows).step_by(PARTS) {
+                    for (part, sums) in sums.iter_mut().enumerate() {
+                        if row + part < self.rows {
+                            for (half, sum) in sums.iter_mut().enumerate() {
+                                let slot = slot + half * V::WIDTH;
+                                // SAFETY: `dot` checked the shapes.
+                                unsafe {
+                                    let b = V::load(self.b.at(block, row + part).add(slot));
+                                    *sum = self.a.get::<V>(block, row + part, slot).fma(b, *sum);
+                                }
+                            }
+                        }
+                    }
+                }
+                for half in 0..PAIR {
+                    // SAFETY: `dot` checked the shapes.
+                    unsafe {
+                        let place = self.out.at(block, 0).add(slot + half * V::WIDTH);
+                        let sum = sums[0][half].add(sums[1][half]).add(sums[2][half].add(sums[3][half]));
+                        let sum = if self.add { V::load(place).add(sum) } else { sum };
+                        sum.store(place);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a row-by-row pass does with the factors.
+#[derive(Clone, Copy)]
+pub enum Pass<'a, T> {
+    /// y[r] ← a[r] · b[r].
+    Times {
+        /// b.
+        b: Rows<'a, T>,
+    },
+    /// y[r] ← a[r] · lane\[0\].
+    ByLane {
+        /// One row.
+        lane: In<'a, T>,
+    },
+}
+
+/// y ← the pass over `rows` rows of a.
+pub fn pass<T: Scalar>(isa: Isa, a: Rows<'_, T>, what: Pass<'_, T>, rows: usize, blocks: usize, y: Out<'_, T>) {
+    a.expect(rows, blocks);
+    y.expect(rows, blocks);
+    match what {
+        Pass::Times { b } => b.expect(rows, blocks),
+        Pass::ByLane { lane } => lane.expect(1, blocks),
+    }
+    dispatch(isa, RowByRow { a, what, rows, blocks, y });
+}
+
+struct RowByRow<'a, T> {
+    a: Rows<'a, T>,
+    what: Pass<'a, T>,
+    rows: usize,
+    blocks: usize,
+    y: Out<'a, T>,
+}
+
+impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        for block in 0..self.blocks {
+            for row in 0..self.rows {
+                for step in 0..PAIR * steps::<V>() {
+                    let slot = step * V::WIDTH;
+                    // SAFETY: `pass` checked the shapes.
+                    unsafe {
+                        let a = self.a.get::<V>(block, row, slot);
+                        let b = match &self.what {
+                            Pass::Times { b } => b.get::<V>(block, row, slot),
+                            Pass::ByLane { lane } => V::load(lane.at(block, 0).add(slot)),
+                        };
+                        a.mul(b).store(self.y.at(block, row).add(slot));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// bent[r] += raw[r] · e[r], y[r] ← e[r] · by[r], with e[r] = fixed[r] · lane\[0\]: where the cotangent of
+/// an exact trace enters the last hidden layer.
+#[allow(clippy::too_many_arguments)]
+pub fn enter<T: Scalar>(
+    isa: Isa,
+    fixed: &[T],
+    lane: In<'_, T>,
+    raw: In<'_, T>,
+    by: In<'_, T>,
+    blocks: usize,
+    bent: Out<'_, T>,
+    y: Out<'_, T>,
+) {
+    let rows = fixed.len();
+    lane.expect(1, blocks);
+    raw.expect(rows, blocks);
+    by.expect(rows, blocks);
+    bent.expect(rows, blocks);
+    y.expect(rows, blocks);
+    dispatch(isa, Enter { fixed, lane, raw, by, blocks, bent, y });
+}
+
+struct Enter<'a, T> {
+    fixed: &'a [T],
+    lane: In<'a, T>,
+    raw: In<'a, T>,
+    by: In<'a, T>,
+    blocks: usize,
+    bent: Out<'a, T>,
+    y: Out<'a, T>,
+}
+
+impl<T: Scalar> Kernel<T> for Enter<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        for block in 0..self.blocks {
+            for (row, fixed) in self.fixed.iter().enumerate() {
+                for step in 0..PAIR * steps::<V>() {
+                    let slot = step * V::WIDTH;
+                    // SAFETY: `enter` checked the shapes.
+                    unsafe {
+                        let e = V::splat(*fixed).mul(V::load(self.lane.at(block, 0).add(slot)));
+                        let bent = self.bent.at(block, row).add(slot);
+                        V::load(self.raw.at(block, row).add(slot)).fma(e, V::load(bent)).store(bent);
+                        let by = V::load(self.by.at(block, row).add(slot));
+                        e.mul(by).store(self.y.at(block, row).add(slot));
+                    }
+                }
+            }
+        }
+    }
+}

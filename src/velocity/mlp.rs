@@ -1,0 +1,124 @@
+//! The fused CPU velocity: an MLP of (x, condition, t) on tiles of lanes.
+//!
+//! Weights, their transposes and the closed form of the trace are packed once and shared; each caller
+//! takes an evaluator with its own scratch.
+
+use super::closed_form::{ClosedForm, Shape};
+use super::dense::Stack;
+use super::mlp_eval::MlpEvaluator;
+use super::simd::Scalar;
+use super::{Batch, Evaluator, MlpSpec, Velocity};
+use crate::Result;
+
+/// An MLP with its weights, ready to be evaluated.
+#[derive(Clone, Debug)]
+pub struct Mlp<T> {
+    pub(super) spec: MlpSpec,
+    pub(super) stack: Stack<T>,
+    pub(super) closed: Option<ClosedForm<T>>,
+    /// As given; the rows of its last weight are the last products of the tangents.
+    pub(super) theta: Vec<T>,
+    /// The first products of unit tangents: `[d, H₁]`, the columns of W₁ that multiply x.
+    pub(super) columns: Vec<T>,
+}
+
+impl<T: Scalar> Mlp<T> {
+    /// The MLP of `spec` with weights `theta` (laid out as [`MlpSpec::tensor_names`] says).
+    ///
+    /// # Errors
+    /// As [`MlpSpec::validate`]; [`crate::Error::Dimension`] for a θ of the wrong length.
+    pub fn new(spec: &MlpSpec, theta: &[T]) -> Result<Self> {
+        spec.validate()?;
+        let sizes = spec.layer_sizes();
+        let mut mlp = Self {
+            stack: Stack::new(&sizes, spec.activation, spec.dim, theta)?,
+            closed: ClosedForm::new(Shape { sizes: &sizes }),
+            theta: theta.to_vec(),
+            columns: vec![T::ZERO; spec.dim * sizes[1]],
+            spec: spec.clone(),
+        };
+        mlp.derive();
+        Ok(mlp)
+    }
+
+    /// Takes other weights, in place: no allocation.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] for a θ of the wrong length.
+    pub fn set_theta(&mut self, theta: &[T]) -> Result<()> {
+        self.stack.set_theta(theta)?;
+        self.theta.copy_from_slice(theta);
+        self.derive();
+        Ok(())
+    }
+
+    /// What it is made of.
+    pub fn spec(&self) -> &MlpSpec {
+        &self.spec
+    }
+
+    /// θ.
+    pub fn theta(&self) -> &[T] {
+        &self.theta
+    }
+
+    /// Computes on the portable path from now on: slower on most machines, the same bits on all.
+    pub fn portable(mut self) -> Self {
+        self.stack = self.stack.portable();
+        self
+    }
+
+    fn derive(&mut self) {
+        let sizes = self.stack.sizes();
+        let (inputs, width) = (sizes[0], sizes[1]);
+        for (j, column) in self.columns.chunks_mut(width).enumerate() {
+            for (o, w) in column.iter_mut().enumerate() {
+                *w = self.theta[o * inputs + j];
+            }
+        }
+        if let Some(closed) = &mut self.closed {
+            closed.set(Shape { sizes }, &self.theta);
+        }
+    }
+
+    /// Row j of the last weight.
+    pub(super) fn last_row(&self, j: usize) -> &[T] {
+        let sizes = self.stack.sizes();
+        let width = sizes[sizes.len() - 2];
+        &self.theta[self.stack.layers[self.stack.hidden()].weight_at + j * width..][..width]
+    }
+
+    /// Column j of the first weight.
+    pub(super) fn first_column(&self, j: usize) -> &[T] {
+        let width = self.stack.sizes()[1];
+        &self.columns[j * width..][..width]
+    }
+}
+
+impl<T: Scalar> Velocity<T> for Mlp<T> {
+    fn dim(&self) -> usize {
+        self.spec.dim
+    }
+
+    fn condition_dim(&self) -> usize {
+        self.spec.condition_dim
+    }
+
+    fn n_params(&self) -> usize {
+        self.theta.len()
+    }
+
+    fn grad_len(&self) -> usize {
+        self.theta.len() + self.closed.as_ref().map_or(0, ClosedForm::len)
+    }
+
+    fn fold_gradient(&self, gradient: &mut [T]) {
+        if let Some(closed) = &self.closed {
+            closed.fold(Shape { sizes: self.stack.sizes() }, &self.theta, gradient);
+        }
+    }
+
+    fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
+        Box::new(MlpEvaluator::new(self, batch))
+    }
+}

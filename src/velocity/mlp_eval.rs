@@ -1,0 +1,281 @@
+//! The evaluator of the fused MLP: scratch for one caller, and which way its trace is taken.
+
+use cnf_solvers::lanes::LANE_BLOCK;
+use cnf_solvers::{At, Lanes, LanesMut};
+
+use super::closed_form::ClosedForm;
+use super::dense::{Keep, Workspace};
+use super::lanewise::{Pass, Rows, dot, pass};
+use super::mlp::Mlp;
+use super::outer::{outer, row_sums};
+use super::probes::probe;
+use super::product::{Factor, ScaledByLane, Store, product};
+use super::simd::Scalar;
+use super::tangents::Tangents;
+use super::tile::Tile;
+use super::{Batch, Evaluator, Noise, Trace};
+
+/// An MLP with the scratch of one caller.
+pub struct MlpEvaluator<'a, T> {
+    mlp: &'a Mlp<T>,
+    batch: Batch<'a, T>,
+    ws: Workspace<T>,
+    tangents: Tangents<T>,
+    direction: Tile<T>,
+    probes: Option<Probes<T>>,
+    /// div, and its cotangent: one row a trace.
+    div: Tile<T>,
+    tau: Tile<T>,
+    /// As wide as the second hidden layer: M σ′(a₁), then τ σ′(a₂).
+    wide: Tile<T>,
+}
+
+/// Hutchinson's probes of the lanes, and whose they are.
+struct Probes<T> {
+    noise: Noise,
+    e: Vec<Tile<T>>,
+    /// The sample in each slot whose probes are held.
+    held: Vec<Option<usize>>,
+    /// τ e.
+    bar: Tile<T>,
+}
+
+impl<T: Scalar> Probes<T> {
+    fn refresh(&mut self, at: At<'_>, keys: &[u64]) {
+        for (slot, &sample) in at.sample.iter().enumerate() {
+            if self.held[slot] == Some(sample) {
+                continue;
+            }
+            self.held[slot] = Some(sample);
+            for (k, e) in self.e.iter_mut().enumerate() {
+                for i in 0..e.rows() {
+                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(probe(keys[sample], k, i, self.noise));
+                }
+            }
+        }
+    }
+}
+
+impl<'a, T: Scalar> MlpEvaluator<'a, T> {
+    /// Scratch for `batch.lanes` lanes.
+    pub fn new(mlp: &'a Mlp<T>, batch: Batch<'a, T>) -> Self {
+        let (stack, lanes, dim) = (&mlp.stack, batch.lanes, mlp.spec.dim);
+        let traces = if let Trace::Hutchinson { probes, .. } = batch.trace { probes } else { 1 };
+        let probes = match batch.trace {
+            Trace::Exact => None,
+            Trace::Hutchinson { probes, noise } => Some(Probes {
+                noise,
+                e: vec![Tile::new(dim, lanes); probes],
+                held: vec![None; lanes],
+                bar: Tile::new(dim, lanes),
+            }),
+        };
+        Self {
+            ws: stack.workspace(lanes),
+            tangents: Tangents::new(stack, dim, lanes),
+            direction: Tile::new(dim, lanes),
+            probes,
+            div: Tile::new(traces, lanes),
+            tau: Tile::new(traces, lanes),
+            wide: Tile::new(mlp.spec.hidden.get(1).copied().unwrap_or(0), lanes),
+            mlp,
+            batch,
+        }
+    }
+
+    /// Puts x, the condition and time into the input tile; unused slots become zero.
+    fn load(&mut self, at: At<'_>, x: Lanes<'_, T>) {
+        let spec = &self.mlp.spec;
+        debug_assert_eq!(x.rows(), spec.dim);
+        debug_assert_eq!(x.lanes(), at.lanes());
+        let input = &mut self.ws.h[0];
+        input.load(0, x);
+        self.ws.blocks = at.lanes().div_ceil(LANE_BLOCK);
+        let features = spec.dim + spec.condition_dim;
+        for block in 0..self.ws.blocks {
+            let from = block * LANE_BLOCK;
+            let lanes = from..at.lanes().min(from + LANE_BLOCK);
+            for i in 0..spec.condition_dim {
+                let slots = input.at_mut(block, spec.dim + i);
+                slots.fill(T::ZERO);
+                for (slot, &sample) in slots.iter_mut().zip(&at.sample[lanes.clone()]) {
+                    *slot = self.batch.condition[sample * spec.condition_dim + i];
+                }
+            }
+            for i in 0..spec.time.columns() {
+                let slots = input.at_mut(block, features + i);
+                slots.fill(T::ZERO);
+                for (slot, &t) in slots.iter_mut().zip(&at.t[lanes.clone()]) {
+                    *slot = T::of(spec.time.feature(i, t));
+                }
+            }
+        }
+    }
+
+    /// `self.div` ← the trace, where the slopes are known.
+    fn trace(&mut self, at: At<'_>) {
+        let Self { mlp, ws, tangents, div, wide, .. } = self;
+        let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
+        if let Some(probes) = &mut self.probes {
+            probes.refresh(at, self.batch.keys);
+            for (k, e) in probes.e.iter().enumerate() {
+                tangents.advance(stack, ws, e.read());
+                tangents.finish(stack, blocks, e.read());
+                dot(isa, Rows::Tile(e.read()), tangents.end.read(), dim, blocks, div.write_from(k), false);
+            }
+            return;
+        }
+        match &mlp.closed {
+            Some(ClosedForm::One { m }) => {
+                dot(isa, Rows::Fixed(m), ws.slope[0].read(), m.len(), blocks, div.write(), false);
+            }
+            Some(ClosedForm::Two { forward, .. }) => {
+                product(isa, Factor::new(forward, ws.slope[0].read()), blocks, Store(wide.write()));
+                let slope = &ws.slope[1];
+                dot(isa, Rows::Tile(slope.read()), wide.read(), slope.rows(), blocks, div.write(), false);
+            }
+            None if ws.slope.is_empty() => {
+                let trace = (0..dim).map(|i| mlp.last_row(i)[i]).sum();
+                (0..blocks).for_each(|block| div.at_mut(block, 0).fill(trace));
+            }
+            None => {
+                for j in 0..dim {
+                    tangents.advance_unit(stack, ws, mlp.first_column(j));
+                    let row = mlp.last_row(j);
+                    if let Some(top) = tangents.top() {
+                        dot(isa, Rows::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pulls back the cotangent `self.tau` of the trace as far as `tangents.bent` and g.
+    fn trace_back(&mut self, at: At<'_>, g: &mut [T]) {
+        let Self { mlp, ws, tangents, tau, wide, .. } = self;
+        let (stack, isa, blocks) = (&mlp.stack, mlp.stack.isa, ws.blocks);
+        let (dim, inputs, n_params) = (mlp.spec.dim, mlp.spec.input_dim(), mlp.theta.len());
+        if let Some(probes) = &mut self.probes {
+            probes.refresh(at, self.batch.keys);
+            tangents.clear(blocks);
+            for (k, e) in probes.e.iter().enumerate() {
+                tangents.advance(stack, ws, e.read());
+                let by = Pass::ByLane { lane: tau.read_from(k) };
+                pass(isa, Rows::Tile(e.read()), by, dim, blocks, probes.bar.write());
+                tangents.retreat(stack, ws, e.read(), probes.bar.read(), inputs, g);
+            }
+            return;
+        }
+        match &mlp.closed {
+            Some(ClosedForm::One { m }) => {
+                let by = Pass::ByLane { lane: tau.read() };
+                pass(isa, Rows::Fixed(m), by, m.len(), blocks, tangents.bent[0].write());
+                outer(isa, (tau.read(), 1), (ws.slope[0].read(), m.len()), blocks, &mut g[n_params..], m.len());
+            }
+            Some(ClosedForm::Two { forward, back, .. }) => {
+                let ((s1, s2), (h1, h2)) = ((&ws.slope[0], &ws.slope[1]), (ws.slope[0].rows(), ws.slope[1].rows()));
+                let [bent1, bent2] = &mut tangents.bent[..] else {
+                    return;
+                };
+                let scaled = ScaledByLane { y: bent2.write(), by: tau.read() };
+                product(isa, Factor::new(forward, s1.read()), blocks, scaled);
+                let by = Pass::ByLane { lane: tau.read() };
+                pass(isa, Rows::Tile(s2.read()), by, h2, blocks, wide.write());
+                product(isa, Factor::new(back, wide.read()), blocks, Store(bent1.write()));
+                outer(isa, (wide.read(), h2), (s1.read(), h1), blocks, &mut g[n_params..], h1);
+            }
+            None if ws.slope.is_empty() => {
+                for i in 0..dim {
+                    row_sums(isa, (tau.read(), 1), blocks, &mut g[i * inputs + i..], 1);
+                }
+            }
+            None => {
+                tangents.clear(blocks);
+                for j in 0..dim {
+                    tangents.advance_unit(stack, ws, mlp.first_column(j));
+                    tangents.retreat_unit(stack, ws, (j, mlp.last_row(j)), tau.read(), g);
+                    row_sums(isa, tangents.first_bar(), blocks, &mut g[j..], inputs);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
+    fn dim(&self) -> usize {
+        self.mlp.spec.dim
+    }
+
+    fn traces(&self) -> usize {
+        self.div.rows()
+    }
+
+    fn grad_len(&self) -> usize {
+        super::Velocity::grad_len(self.mlp)
+    }
+
+    fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>) {
+        self.load(at, x);
+        self.mlp.stack.run(&mut self.ws, Keep::Value);
+        self.ws.out.unload(v);
+    }
+
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
+        self.load(at, x);
+        self.mlp.stack.run(&mut self.ws, Keep::Slope);
+        self.ws.out.unload(v);
+        self.trace(at);
+        self.div.unload(div);
+    }
+
+    fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>) {
+        self.load(at, x);
+        self.mlp.stack.run_hidden(&mut self.ws, Keep::Slope);
+        self.direction.load(0, dx);
+        self.tangents.advance(&self.mlp.stack, &self.ws, self.direction.read());
+        self.tangents.finish(&self.mlp.stack, self.ws.blocks, self.direction.read());
+        self.tangents.end.unload(dv);
+    }
+
+    fn value_and_gradient(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut v_bar: LanesMut<'_, T>,
+        cotangent: &mut dyn FnMut(Lanes<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    ) {
+        self.load(at, x);
+        self.mlp.stack.run(&mut self.ws, Keep::Slope);
+        self.ws.out.unload(v.reborrow());
+        cotangent(v.as_lanes(), v_bar.reborrow());
+        self.ws.out_bar.load(0, v_bar.as_lanes());
+        self.mlp.stack.run_back(&mut self.ws, None, true, g);
+    }
+
+    fn pull_back(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v_bar: Option<Lanes<'_, T>>,
+        div_bar: Option<Lanes<'_, T>>,
+        gx: LanesMut<'_, T>,
+        g: &mut [T],
+    ) {
+        self.load(at, x);
+        let keep = if div_bar.is_some() { Keep::Curve } else { Keep::Slope };
+        self.mlp.stack.run_hidden(&mut self.ws, keep);
+        match v_bar {
+            Some(v_bar) => self.ws.out_bar.load(0, v_bar),
+            None => self.ws.out_bar.clear(self.ws.blocks),
+        }
+        if let Some(div_bar) = div_bar {
+            self.tau.load(0, div_bar);
+            self.trace_back(at, g);
+        }
+        let bent = div_bar.is_some().then_some(&self.tangents.bent[..]);
+        self.mlp.stack.run_back(&mut self.ws, bent, v_bar.is_some(), g);
+        self.ws.in_bar.unload(gx);
+    }
+}

@@ -1,0 +1,55 @@
+//! Hutchinson's probes: random vectors e with E\[e eᵀ\] = I, so that E\[eᵀ J e\] = tr J.
+//!
+//! An entry is a pure function of (key of the row, number of the probe, coordinate): it stays the same for
+//! the whole solve, on whichever lane, tile or thread the row is. A generator with a state would not.
+
+use std::f64::consts::TAU;
+
+use super::Noise;
+use crate::rng::mix;
+
+/// Coordinate `i` of probe `k` of the row with this key.
+pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
+    let stream = mix(key ^ mix(k as u64));
+    match noise {
+        Noise::Rademacher => {
+            let word = mix(stream.wrapping_add((i / 64) as u64));
+            if (word >> (i % 64)) & 1 == 1 { 1.0 } else { -1.0 }
+        }
+        Noise::Gaussian => {
+            // Box & Muller 1958; of each pair only the cosine, so that coordinates need not know each other.
+            let first = mix(stream.wrapping_add(2 * i as u64));
+            let second = mix(stream.wrapping_add(2 * i as u64 + 1));
+            (-2.0 * (1.0 - unit(first)).ln()).sqrt() * (TAU * unit(second)).cos()
+        }
+    }
+}
+
+/// 53 bits of a word as a number in [0, 1).
+fn unit(word: u64) -> f64 {
+    (word >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_have_zero_mean_unit_variance_and_no_correlation() {
+        let n = 20_000;
+        for noise in [Noise::Rademacher, Noise::Gaussian] {
+            let draws = |k: usize, i: usize| (0..n).map(move |key| probe(mix(key), k, i, noise));
+            for (k, i) in [(0, 0), (0, 1), (0, 64), (1, 0)] {
+                let mean = draws(k, i).sum::<f64>() / n as f64;
+                let square = draws(k, i).map(|e| e * e).sum::<f64>() / n as f64;
+                // Five standard errors: 1/√n of a mean, √(2/n) of a variance.
+                assert!(mean.abs() < 5.0 / (n as f64).sqrt(), "{noise:?} {k} {i}: mean {mean}");
+                assert!((square - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(), "{noise:?} {k} {i}: {square}");
+            }
+            for (k, i) in [(0, 1), (0, 64), (1, 0)] {
+                let product = draws(0, 0).zip(draws(k, i)).map(|(a, b)| a * b).sum::<f64>() / n as f64;
+                assert!(product.abs() < 5.0 / (n as f64).sqrt(), "{noise:?} {k} {i}: {product}");
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What an MLP is made of, and how its θ is laid out.
+
+use rand::Rng as _;
+use serde::{Deserialize, Serialize};
+
+use super::Activation;
+use crate::{Error, Result, Rng};
+
+/// How the net is told the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum TimeInput {
+    /// t as the last input column, as torchcfm has it.
+    Plain,
+    /// t, then sin 2πkt, cos 2πkt for k = 1 … `frequencies`.
+    Fourier {
+        /// How many.
+        frequencies: usize,
+    },
+    /// Not at all: an autonomous field, that of the first Neural ODE.
+    None,
+}
+
+impl TimeInput {
+    /// The number of input columns.
+    pub fn columns(self) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Fourier { frequencies } => 1 + 2 * frequencies,
+            Self::None => 0,
+        }
+    }
+
+    /// Feature `i` of time t.
+    pub(super) fn feature(self, i: usize, t: f64) -> f64 {
+        if i == 0 {
+            return t;
+        }
+        let angle = std::f64::consts::TAU * i.div_ceil(2) as f64 * t;
+        if i % 2 == 1 { angle.sin() } else { angle.cos() }
+    }
+}
+
+/// An MLP m_θ(x, c, t): input columns x, then the condition c, then time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MlpSpec {
+    /// d, the dimension of x and of the value.
+    pub dim: usize,
+    /// The number of columns of the condition.
+    pub condition_dim: usize,
+    /// The widths of the hidden layers; empty for an affine field.
+    pub hidden: Vec<usize>,
+    /// σ behind each hidden layer.
+    pub activation: Activation,
+    /// How time enters.
+    pub time: TimeInput,
+}
+
+impl MlpSpec {
+    /// The number of input columns.
+    pub fn input_dim(&self) -> usize {
+        self.dim + self.condition_dim + self.time.columns()
+    }
+
+    /// The number of units of each layer, the input first.
+    pub fn layer_sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![self.input_dim()];
+        sizes.extend(&self.hidden);
+        sizes.push(self.dim);
+        sizes
+    }
+
+    /// The length of θ: layer after layer, the weight `[out, in]` row-major, then the bias.
+    pub fn n_params(&self) -> usize {
+        self.layer_sizes().windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    }
+
+    /// Refuses what cannot be a velocity.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a dimension or a width of zero, or sizes beyond any memory.
+    pub fn validate(&self) -> Result<()> {
+        if self.dim == 0 {
+            return Err(Error::invalid("a velocity of dimension 0", "the data need at least one column"));
+        }
+        if let Some(l) = self.hidden.iter().position(|&width| width == 0) {
+            return Err(Error::invalid(
+                format!("hidden layer {} has width 0", l + 1),
+                "leave the layer out, or give it units",
+            ));
+        }
+        const MOST: usize = 1 << 20;
+        let frequencies = if let TimeInput::Fourier { frequencies } = self.time { frequencies } else { 0 };
+        let sizes = [self.dim, self.condition_dim, frequencies];
+        if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST) {
+            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST}")));
+        }
+        Ok(())
+    }
+
+    /// A fresh θ: weights and biases uniform in ±1/√(inputs), as PyTorch's `Linear` begins.
+    pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
+        let mut theta = Vec::with_capacity(self.n_params());
+        for pair in self.layer_sizes().windows(2) {
+            let bound = 1.0 / (pair[0].max(1) as f32).sqrt();
+            theta.extend((0..(pair[0] + 1) * pair[1]).map(|_| rng.random_range(-bound..=bound)));
+        }
+        theta
+    }
+
+    /// Names and shapes of the tensors in θ, in order, as PyTorch's `nn.Sequential` names them.
+    pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
+        let sizes = self.layer_sizes();
+        let of_layer = |(l, pair): (usize, &[usize])| {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            [(format!("net.{}.weight", 2 * l), vec![outputs, inputs]), (format!("net.{}.bias", 2 * l), vec![outputs])]
+        };
+        sizes.windows(2).enumerate().flat_map(of_layer).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! The kernel's own tiles: blocks of 16 lanes, each block `[rows][16]` and contiguous.
+//!
+//! The products walk down the rows of one block, so a block is one stream of memory however many lanes
+//! there are; with rows as long as the batch, strides of a power of two would fight for the same cache sets.
+
+use std::marker::PhantomData;
+
+use cnf_solvers::lanes::LANE_BLOCK;
+use cnf_solvers::{Lanes, LanesMut};
+
+use super::simd::Scalar;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Block<T>([T; LANE_BLOCK]);
+
+/// `rows` rows of up to `blocks` blocks of lanes, aligned to cache lines.
+#[derive(Clone, Debug)]
+pub struct Tile<T> {
+    data: Vec<Block<T>>,
+    rows: usize,
+}
+
+/// A tile to read, as kernels see it.
+#[derive(Clone, Copy)]
+pub struct In<'a, T> {
+    start: *const T,
+    rows: usize,
+    left: usize,
+    blocks: usize,
+    tile: PhantomData<&'a [T]>,
+}
+
+/// A tile to write (or to update), as kernels see it.
+pub struct Out<'a, T> {
+    start: *mut T,
+    rows: usize,
+    left: usize,
+    blocks: usize,
+    tile: PhantomData<&'a mut [T]>,
+}
+
+impl<T: Scalar> Tile<T> {
+    /// Zeros, for up to `lanes` lanes.
+    pub fn new(rows: usize, lanes: usize) -> Self {
+        Self { data: vec![Block([T::ZERO; LANE_BLOCK]); rows * lanes.div_ceil(LANE_BLOCK)], rows }
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of blocks there is room for.
+    fn blocks(&self) -> usize {
+        self.data.len().checked_div(self.rows).unwrap_or(usize::MAX)
+    }
+
+    /// The lanes of one row in one block.
+    #[inline]
+    pub fn at_mut(&mut self, block: usize, row: usize) -> &mut [T; LANE_BLOCK] {
+        &mut self.data[block * self.rows + row].0
+    }
+
+    /// The lanes of one row in one block.
+    #[inline]
+    pub fn at(&self, block: usize, row: usize) -> &[T; LANE_BLOCK] {
+        &self.data[block * self.rows + row].0
+    }
+
+    /// Sets all rows of the first `blocks` blocks to zero.
+    pub fn clear(&mut self, blocks: usize) {
+        self.data[..blocks * self.rows].fill(Block([T::ZERO; LANE_BLOCK]));
+    }
+
+    /// Copies the lanes in use to rows `from..`; the unused slots of the last block become zero.
+    pub fn load(&mut self, from: usize, source: Lanes<'_, T>) {
+        for row in 0..source.rows() {
+            let numbers = &source.row(row)[..source.lanes()];
+            for (block, chunk) in numbers.chunks(LANE_BLOCK).enumerate() {
+                let slots = self.at_mut(block, from + row);
+                slots[..chunk.len()].copy_from_slice(chunk);
+                slots[chunk.len()..].fill(T::ZERO);
+            }
+        }
+    }
+
+    /// Copies rows `0..target.rows()` to the lanes in use of the target.
+    pub fn unload(&self, mut target: LanesMut<'_, T>) {
+        let lanes = target.lanes();
+        for row in 0..target.rows() {
+            for (block, chunk) in target.row_mut(row)[..lanes].chunks_mut(LANE_BLOCK).enumerate() {
+                chunk.copy_from_slice(&self.at(block, row)[..chunk.len()]);
+            }
+        }
+    }
+
+    /// To read.
+    pub fn read(&self) -> In<'_, T> {
+        self.read_from(0)
+    }
+
+    /// To read, from a row on.
+    pub fn read_from(&self, row: usize) -> In<'_, T> {
+        assert!(row <= self.rows, "row {row} of {}", self.rows);
+        In {
+            // `wrapping_add`: an empty tile has no row to stand before.
+            start: self.data.as_ptr().cast::<T>().wrapping_add(row * LANE_BLOCK),
+            rows: self.rows,
+            left: self.rows - row,
+            blocks: self.blocks(),
+            tile: PhantomData,
+        }
+    }
+
+    /// To write.
+    pub fn write(&mut self) -> Out<'_, T> {
+        self.write_from(0)
+    }
+
+    /// To write, from a row on.
+    pub fn write_from(&mut self, row: usize) -> Out<'_, T> {
+        assert!(row <= self.rows, "row {row} of {}", self.rows);
+        Out {
+            blocks: self.blocks(),
+            start: self.data.as_mut_ptr().cast::<T>().wrapping_add(row * LANE_BLOCK),
+            rows: self.rows,
+            left: self.rows - row,
+            tile: PhantomData,
+        }
+    }
+}
+
+impl<T> In<'_, T> {
+    /// Panics unless `rows` rows of `blocks` blocks can be read.
+    pub fn expect(&self, rows: usize, blocks: usize) {
+        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
+    }
+
+    /// Where a row of a block begins.
+    #[inline(always)]
+    pub fn at(&self, block: usize, row: usize) -> *const T {
+        self.start.wrapping_add((block * self.rows + row) * LANE_BLOCK)
+    }
+}
+
+impl<T> Out<'_, T> {
+    /// Panics unless `rows` rows of `blocks` blocks can be written.
+    pub fn expect(&self, rows: usize, blocks: usize) {
+        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
+    }
+
+    /// Where a row of a block begins.
+    #[inline(always)]
+    pub fn at(&self, block: usize, row: usize) -> *mut T {
+        self.start.wrapping_add((block * self.rows + row) * LANE_BLOCK)
+    }
+}

@@ -1,0 +1,72 @@
+//! No call of an evaluator allocates: a counting allocator, in a test binary of its own.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cnf::velocity::{Activation, Batch, Mlp, MlpSpec, Noise, TimeInput, Trace, Velocity};
+use cnf_solvers::At;
+use cnf_solvers::lanes::{Lanes, LanesMut};
+
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: hands everything to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// One test only: another one beside it would be counted, too.
+#[test]
+fn evaluator_calls_and_new_weights_do_not_allocate() {
+    let (dim, lanes, stride) = (2, 21, 32);
+    let (t, samples) = (vec![0.3; lanes], (0..lanes).collect::<Vec<_>>());
+    let keys: Vec<u64> = (0..lanes as u64).collect();
+    let condition = vec![0.1; lanes];
+    let x = vec![0.5; dim * stride];
+    let (mut v, mut gx, mut div) = (x.clone(), x.clone(), vec![0.0; 2 * stride]);
+    let bar = vec![1.0; 2 * stride];
+    let traces = [
+        Trace::Exact,
+        Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
+        Trace::Hutchinson { probes: 2, noise: Noise::Gaussian },
+    ];
+    for (depth, trace) in (0..4).flat_map(|depth| traces.map(|trace| (depth, trace))) {
+        let spec = MlpSpec {
+            dim,
+            condition_dim: 1,
+            hidden: vec![20; depth],
+            activation: Activation::Silu,
+            time: TimeInput::Fourier { frequencies: 1 },
+        };
+        let theta: Vec<f64> = spec.init(&mut cnf::rng::stream(1, 0)).into_iter().map(f64::from).collect();
+        let mut mlp = Mlp::new(&spec, &theta).unwrap();
+        let mut g = vec![0.0; mlp.grad_len()];
+        let before = COUNT.load(Ordering::Relaxed);
+        mlp.set_theta(&theta).unwrap();
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "set_theta, depth {depth}");
+        let mut eval = mlp.evaluator(Batch { condition: &condition, keys: &keys, trace, lanes });
+        let k = eval.traces();
+        let before = COUNT.load(Ordering::Relaxed);
+        let (at, x) = (At::new(&t, &samples), Lanes::new(&x, dim, lanes, stride));
+        eval.value(at, x, LanesMut::new(&mut v, dim, lanes, stride));
+        let rows = LanesMut::new(&mut div, k, lanes, stride);
+        eval.value_and_divergence(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows);
+        eval.tangent(at, x, x, LanesMut::new(&mut v, dim, lanes, stride));
+        let (v_bar, div_bar) = (Lanes::new(&bar, dim, lanes, stride), Lanes::new(&bar, k, lanes, stride));
+        eval.pull_back(at, x, Some(v_bar), Some(div_bar), LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
+        mlp.fold_gradient(&mut g);
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "depth {depth}, {trace:?}");
+    }
+}
