@@ -164,7 +164,8 @@ fn panels(arc: &Arc, sigma: f64) -> Vec<Panel> {
             *node = ((arc.at)(s), half * w * if arc.rooted { 2.0 * s } else { 1.0 });
         }
         let middle = (arc.at)(middle);
-        done.push(Panel { middle, radius: 0.5 * length, nodes });
+        let radius = nodes.iter().map(|(c, _)| (c[0] - middle[0]).hypot(c[1] - middle[1])).fold(0.0, f64::max);
+        done.push(Panel { middle, radius, nodes });
     }
     done
 }

@@ -59,7 +59,7 @@ pub(super) fn log_prob(x: &[f64]) -> f64 {
         // Half-open, so that a root at the seam of two pieces counts once.
         while theta + j * spacing < high {
             let target = theta + j * spacing;
-            let phi = bisect(from, to, |phi| (lift(phi) - target) * (b - a).signum());
+            let phi = root(from, to, |phi| ((lift(phi) - target) * (b - a).signum(), slope(phi) * (b - a).signum()));
             let steepness = slope(phi).abs().max(f64::MIN_POSITIVE);
             terms.push(log_normal(r * phi.cos(), r * phi.sin()) - steepness.ln());
             j += 1.0;
@@ -83,6 +83,31 @@ fn monotone_pieces(r: f64, slope: impl Fn(f64) -> f64) -> Vec<[f64; 2]> {
     let falls = bisect(-PI, lowest, |phi| -slope(phi));
     let rises = bisect(lowest, 0.0, slope);
     vec![[-PI, falls], [falls, rises], [rises, PI]]
+}
+
+/// The root in [from, to] of a function that rises there, given with its slope: Newton's steps, and
+/// a halving where a step would leave the bracket or gains too little.
+fn root(mut from: f64, mut to: f64, f: impl Fn(f64) -> (f64, f64)) -> f64 {
+    let mut at = 0.5 * (from + to);
+    let mut last = to - from;
+    // Halvings alone would need 60.
+    for _ in 0..80 {
+        let (value, slope) = f(at);
+        if value < 0.0 {
+            from = at;
+        } else {
+            to = at;
+        }
+        let newton = at - value / slope;
+        let next =
+            if newton > from && newton < to && (newton - at).abs() < 0.5 * last { newton } else { 0.5 * (from + to) };
+        last = (next - at).abs();
+        at = next;
+        if last <= 4.0 * f64::EPSILON {
+            break;
+        }
+    }
+    at
 }
 
 /// The root in [from, to] of a function that rises there, to the last bit.

@@ -46,9 +46,11 @@ pub fn parse(path: &Path, bytes: &[u8], columns: &Columns) -> Result<(Array, Opt
     let width = first.len();
     let place = |name: &String| match names.as_ref().map(|names| names.iter().position(|n| n == name)) {
         Some(Some(at)) => Ok(at),
-        Some(None) => {
-            Err(Error::read(path, format!("it has no column `{name}`"), format!("its columns are {}", first.join(", "))))
-        }
+        Some(None) => Err(Error::read(
+            path,
+            format!("it has no column `{name}`"),
+            format!("its columns are {}", first.join(", ")),
+        )),
         None => Err(Error::read(
             path,
             format!("it has no column `{name}`: its columns have no names"),

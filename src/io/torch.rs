@@ -10,7 +10,8 @@ use std::path::Path;
 use super::safetensors::{ModelFile, NamedTensor};
 use crate::{Error, Result};
 
-const HINT: &str = "expected are the keys `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential of Linear layers";
+const HINT: &str =
+    "expected are the keys `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential of Linear layers";
 
 /// One linear layer y = W x + b.
 #[derive(Clone, Debug, PartialEq)]
