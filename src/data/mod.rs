@@ -1,1 +1,139 @@
-//! (being built)
+//! Where points come from: toy densities whose truth is known, and tables from files.
+//!
+//! [`resolve`] turns what the user typed into a [`Dataset`]. A toy is an unlimited source of fresh rows;
+//! its held-out sets come from streams of the generator of their own, so that no amount of training
+//! touches them.
+//!
+//! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
+//! [`toys::ALL`], and run `tests/data.rs`, whose laws it then has to meet.
+
+mod curve;
+pub mod mixture;
+mod pinwheel;
+pub mod ring;
+pub mod table;
+pub mod toys;
+
+use std::path::{Path, PathBuf};
+
+use rand::Rng as _;
+
+pub use mixture::Mixture;
+pub use table::{Split, SplitRule, Table, TableOptions};
+pub use toys::Toy;
+
+use crate::{Error, Result, Rng, io, rng};
+
+/// The stream of a toy's validation set; training must draw from another.
+pub const VALID_STREAM: u64 = 0xda7a_0001;
+/// The stream of a toy's test set; training must draw from another.
+pub const TEST_STREAM: u64 = 0xda7a_0002;
+
+/// How to resolve a data set.
+#[derive(Clone, Debug)]
+pub struct DataOptions {
+    /// How to read and split a file.
+    pub table: TableOptions,
+    /// Rows of a toy's validation set, and of its test set.
+    pub held_out: usize,
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        Self { table: TableOptions::default(), held_out: 10_000 }
+    }
+}
+
+/// Where the rows for training come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Drawn afresh, without end.
+    Toy(&'static Toy),
+    /// These rows, `[n, d]` row-major.
+    Rows(Vec<f64>),
+}
+
+/// Rows to train on, and rows kept back.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// As the user typed it.
+    pub name: String,
+    /// d.
+    pub dim: usize,
+    /// The names of the columns, where the file has them.
+    pub columns: Option<Vec<String>>,
+    /// The rows for training.
+    pub train: Source,
+    /// The validation set, `[n, d]`; empty where the split has none.
+    pub valid: Vec<f64>,
+    /// The test set, `[n, d]`; empty where the split has none.
+    pub test: Vec<f64>,
+}
+
+impl Dataset {
+    /// n rows for training, `[n, d]`: fresh ones of a toy; of a file, rows drawn with replacement.
+    pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
+        match &self.train {
+            Source::Toy(toy) => (toy.sample)(n, rng),
+            Source::Rows(rows) => {
+                let count = rows.len() / self.dim;
+                let pick = |_| &rows[rng.random_range(0..count) * self.dim..][..self.dim];
+                (0..n).flat_map(pick).copied().collect()
+            }
+        }
+    }
+
+    /// How many rows there are to train on; `None` where they never end.
+    pub fn n_train(&self) -> Option<usize> {
+        match &self.train {
+            Source::Toy(_) => None,
+            Source::Rows(rows) => Some(rows.len() / self.dim),
+        }
+    }
+
+    /// The truth, where it is known.
+    pub fn toy(&self) -> Option<&'static Toy> {
+        match self.train {
+            Source::Toy(toy) => Some(toy),
+            Source::Rows(_) => None,
+        }
+    }
+}
+
+/// The data set that a name stands for: a toy, or the path of a file.
+///
+/// The seed fixes a toy's held-out sets and a table's random split.
+///
+/// # Errors
+/// [`Error::Unknown`] for what is neither a toy nor looks like a file; what reading a file can raise.
+pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> {
+    if let Ok(toy) = toys::find(name) {
+        let held_out = |stream| (toy.sample)(options.held_out, &mut rng::stream(seed, stream));
+        return Ok(Dataset {
+            name: name.into(),
+            dim: toy.dim,
+            columns: None,
+            train: Source::Toy(toy),
+            valid: held_out(VALID_STREAM),
+            test: held_out(TEST_STREAM),
+        });
+    }
+    let path = PathBuf::from(name);
+    if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
+        let known = format!("{}, or a .npy, .npz or .csv file", toys::names());
+        return Err(Error::Unknown { kind: "data set", name: name.into(), known });
+    }
+    let table = Table::read(&path, &options.table, seed)?;
+    Ok(Dataset {
+        name: name.into(),
+        dim: table.d,
+        train: Source::Rows(table.rows(&table.split.train)),
+        valid: table.rows(&table.split.valid),
+        test: table.rows(&table.split.test),
+        columns: table.columns,
+    })
+}
+
+fn looks_like_a_path(path: &Path) -> bool {
+    path.components().count() > 1 || path.exists()
+}

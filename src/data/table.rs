@@ -1,0 +1,208 @@
+//! A table of numbers, and which of its rows are for training, for validation, for the test.
+//!
+//! Codes are 0 train, 1 validation, 2 test, one a row. The columns keep their own units: to standardise
+//! them is the model's affair.
+
+use std::path::{Path, PathBuf};
+
+use rand::seq::SliceRandom;
+
+use crate::io::{self, Array, Format, csv, npz};
+use crate::{Error, Result, rng};
+
+/// The stream of the generator that shuffles rows into their sets.
+pub const SPLIT_STREAM: u64 = 0xda7a_0003;
+
+/// Where the split of a table comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SplitRule {
+    /// `NAME_split.npy` beside `NAME.npy` if there is one, else 80/10/10 at random.
+    Auto,
+    /// A file of codes, one a row.
+    File(PathBuf),
+    /// A named column of a text table: 0, 1, 2, or train, valid, test.
+    Column(String),
+    /// The shares of training and validation, drawn by the seed; the rest is the test.
+    Fractions {
+        /// Of training.
+        train: f64,
+        /// Of validation.
+        valid: f64,
+    },
+}
+
+impl SplitRule {
+    /// 80 % training, 10 % validation, 10 % test.
+    pub const USUAL: Self = Self::Fractions { train: 0.8, valid: 0.1 };
+}
+
+/// How to read a table.
+#[derive(Clone, Debug)]
+pub struct TableOptions {
+    /// Where the split comes from.
+    pub split: SplitRule,
+    /// Columns of a text table to leave out, by name.
+    pub drop: Vec<String>,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { split: SplitRule::Auto, drop: Vec::new() }
+    }
+}
+
+/// The rows of each set, in rising order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// For training.
+    pub train: Vec<usize>,
+    /// For choosing among models.
+    pub valid: Vec<usize>,
+    /// For the one figure that is reported.
+    pub test: Vec<usize>,
+}
+
+/// A table and its split.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The names of the columns, where the file has them.
+    pub columns: Option<Vec<String>>,
+    /// The numbers, `[n, d]` row-major, all finite.
+    pub x: Vec<f64>,
+    /// Rows.
+    pub n: usize,
+    /// Columns.
+    pub d: usize,
+    /// The sets.
+    pub split: Split,
+}
+
+impl Table {
+    /// Reads a table and splits it; the seed matters only to random fractions.
+    ///
+    /// # Errors
+    /// [`Error::Read`] for a file that is no table or a split that does not fit it, [`Error::Unknown`]
+    /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
+    pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
+        let column = match &options.split {
+            SplitRule::Column(name) => Some(name.clone()),
+            _ => None,
+        };
+        let text = Format::of(path) == Some(Format::Csv);
+        if !text && (column.is_some() || !options.drop.is_empty()) {
+            let name = column.as_ref().or(options.drop.first()).map_or("", String::as_str);
+            let problem = format!("it has no column `{name}`: only text tables have named columns");
+            return Err(Error::read(path, problem, "give the split as a file of codes, --split FILE.npy"));
+        }
+        let (array, cells) = if text {
+            let columns = csv::Columns { drop: options.drop.clone(), split: column };
+            let (array, cells) = csv::parse(path, &io::read_bytes(path)?, &columns)?;
+            array.check_finite(path)?;
+            (array, cells)
+        } else {
+            (io::read(path)?, None)
+        };
+        let beside = beside(path).filter(|file| file.is_file());
+        let split = match (&options.split, beside) {
+            (SplitRule::Column(name), _) => {
+                let codes = cells.unwrap_or_default().iter().map(|cell| code_of_word(cell)).collect::<Vec<_>>();
+                by_codes(path, &format!("column `{name}`"), &codes, array.rows)?
+            }
+            (SplitRule::File(file), _) => by_file(file, path, array.rows)?,
+            (SplitRule::Auto, Some(file)) => by_file(&file, path, array.rows)?,
+            (SplitRule::Auto, None) => at_random(path, array.rows, 0.8, 0.1, seed)?,
+            (&SplitRule::Fractions { train, valid }, _) => at_random(path, array.rows, train, valid, seed)?,
+        };
+        let Array { rows: n, cols: d, data: x, columns, .. } = array;
+        Ok(Self { columns, x, n, d, split })
+    }
+
+    /// The rows of a set, `[rows.len(), d]`.
+    pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
+        rows.iter().flat_map(|&i| &self.x[i * self.d..][..self.d]).copied().collect()
+    }
+}
+
+/// `NAME_split.npy` for `NAME.npy`.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let (file, _) = npz::split_member(path);
+    let stem = file.file_stem()?.to_str()?;
+    Some(file.with_file_name(format!("{stem}_split.npy")))
+}
+
+fn by_file(file: &Path, table: &Path, rows: usize) -> Result<Split> {
+    let array = io::read(file)?;
+    if array.cols != 1 || array.rows != rows {
+        let (found, table) = (array.rows, table.display());
+        let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
+        let problem = format!("it holds {found} codes{columns}, but `{table}` has {rows} rows");
+        return Err(Error::read(file, problem, "a split is one code a row: 0 train, 1 validation, 2 test"));
+    }
+    let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
+    by_codes(file, "the split", &codes, rows)
+}
+
+fn code(value: f64) -> Option<u8> {
+    [0u8, 1, 2].into_iter().find(|&c| f64::from(c) == value)
+}
+
+fn code_of_word(cell: &str) -> std::result::Result<u8, String> {
+    match cell.to_ascii_lowercase().as_str() {
+        "train" | "training" => Ok(0),
+        "valid" | "validation" | "val" => Ok(1),
+        "test" => Ok(2),
+        other => other.parse().ok().and_then(code).ok_or_else(|| cell.to_owned()),
+    }
+}
+
+fn by_codes(path: &Path, what: &str, codes: &[std::result::Result<u8, String>], rows: usize) -> Result<Split> {
+    debug_assert_eq!(codes.len(), rows);
+    let hint = "the codes are 0 train, 1 validation, 2 test";
+    let mut split = Split::default();
+    for (row, code) in codes.iter().enumerate() {
+        match code {
+            Ok(0) => split.train.push(row),
+            Ok(1) => split.valid.push(row),
+            Ok(_) => split.test.push(row),
+            Err(other) => {
+                let problem = format!("{what} has the unknown code `{other}` in row {row} (counted from 0)");
+                return Err(Error::read(path, problem, hint));
+            }
+        }
+    }
+    if split.train.is_empty() {
+        return Err(Error::read(path, format!("{what} leaves no row for training"), hint));
+    }
+    Ok(split)
+}
+
+fn at_random(path: &Path, rows: usize, train: f64, valid: f64, seed: u64) -> Result<Split> {
+    if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
+        return Err(Error::invalid(
+            format!("the shares {train} for training and {valid} for validation make no split"),
+            "shares are between 0 and 1 and add up to at most 1",
+        ));
+    }
+    let wants_test = train + valid < 1.0 - 1e-12;
+    let least = 1 + usize::from(valid > 0.0) + usize::from(wants_test);
+    if rows < least {
+        let problem = format!("its {rows} rows cannot be split into {least} sets");
+        return Err(Error::read(path, problem, "bring more rows"));
+    }
+    let count = |share: f64| ((share * rows as f64).round() as usize).max(usize::from(share > 0.0));
+    let n_valid = count(valid);
+    let n_test = if wants_test { count(1.0 - train - valid) } else { 0 };
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.shuffle(&mut rng::stream(seed, SPLIT_STREAM));
+    let mut part = |n: usize| {
+        let mut rows = order.split_off(order.len() - n.min(order.len()));
+        rows.sort_unstable();
+        rows
+    };
+    let (valid, test) = (part(n_valid), part(n_test));
+    order.sort_unstable();
+    if order.is_empty() {
+        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "bring more rows"));
+    }
+    Ok(Split { train: order, valid, test })
+}

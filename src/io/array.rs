@@ -1,0 +1,116 @@
+//! A plain table of numbers, as it lies in a file.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// The type that the numbers have in the file; in memory they are `f64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+    /// Signed integers of 1, 2, 4 or 8 bytes. Beyond ±2⁵³ they are rounded.
+    Int(u8),
+    /// Unsigned integers of 1, 2, 4 or 8 bytes. Beyond 2⁵³ they are rounded.
+    Uint(u8),
+}
+
+impl Dtype {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Int(bytes) | Self::Uint(bytes) => bytes.into(),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::F32 => write!(f, "f32"),
+            Self::F64 => write!(f, "f64"),
+            Self::Int(bytes) => write!(f, "i{}", 8 * u32::from(*bytes)),
+            Self::Uint(bytes) => write!(f, "u{}", 8 * u32::from(*bytes)),
+        }
+    }
+}
+
+/// A table `[rows, cols]`, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Rows.
+    pub rows: usize,
+    /// Columns; 1 for a vector.
+    pub cols: usize,
+    /// The numbers, row by row: `rows · cols` of them.
+    pub data: Vec<f64>,
+    /// Their type in the file.
+    pub dtype: Dtype,
+    /// Whether the file holds (or shall hold) one axis only, `[rows]`.
+    pub vector: bool,
+    /// The names of the columns, where the file has them.
+    pub columns: Option<Vec<String>>,
+}
+
+impl Array {
+    /// A table of `cols` columns.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where `data` does not divide into rows of `cols`.
+    pub fn table(data: Vec<f64>, cols: usize, dtype: Dtype) -> Result<Self> {
+        if cols == 0 || !data.len().is_multiple_of(cols) {
+            return Err(Error::invalid(format!("{} numbers do not divide into {cols} columns", data.len()), ""));
+        }
+        Ok(Self { rows: data.len() / cols, cols, data, dtype, vector: false, columns: None })
+    }
+
+    /// A vector, `[rows]`.
+    pub fn vector(data: Vec<f64>, dtype: Dtype) -> Self {
+        Self { rows: data.len(), cols: 1, data, dtype, vector: true, columns: None }
+    }
+
+    /// One row.
+    pub fn row(&self, i: usize) -> &[f64] {
+        &self.data[i * self.cols..][..self.cols]
+    }
+
+    /// The one column of a vector, or of a table of one column.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where there are more.
+    pub fn into_vector(self, what: impl Into<String>) -> Result<Vec<f64>> {
+        if self.cols != 1 {
+            return Err(Error::Dimension { what: what.into(), expected: 1, found: self.cols });
+        }
+        Ok(self.data)
+    }
+
+    /// Refuses NaN and infinities.
+    ///
+    /// # Errors
+    /// [`Error::Read`] with the place of the first of them and their count.
+    pub fn check_finite(&self, path: &Path) -> Result<()> {
+        let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+        let count = self.data.iter().filter(|v| !v.is_finite()).count();
+        let (row, col) = (first / self.cols, first % self.cols);
+        let column = match self.columns.as_ref().and_then(|names| names.get(col)) {
+            Some(name) => format!("`{name}`"),
+            None => col.to_string(),
+        };
+        Err(Error::read(
+            path,
+            format!(
+                "{count} of its {} numbers {} not finite; the first is {} in row {row}, column {column} (counted from 0)",
+                self.data.len(),
+                if count == 1 { "is" } else { "are" },
+                self.data[first],
+            ),
+            "drop or fill such rows first",
+        ))
+    }
+}

@@ -1,0 +1,98 @@
+//! NumPy's `.npz`: a zip archive with one `.npy` a member.
+//!
+//! `file.npz` means its only table; `file.npz:x` its member `x`. A member is unpacked only up to
+//! the length that its own header justifies, so a small archive cannot fill the memory with zeros.
+
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use npyz::npz::{NpzArchive, file_name_from_array_name};
+
+use super::{Array, npy, read_bytes};
+use crate::{Error, Result};
+
+/// Deflate packs 1032 bytes into one at best (zlib's technical details).
+const DEFLATE_AT_BEST: u64 = 1032;
+
+/// `file.npz:member` taken apart; the member is `None` where none is named.
+pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
+    if let Some(text) = path.to_str()
+        && let Some((file, member)) = text.rsplit_once(':')
+        && file.to_ascii_lowercase().ends_with(".npz")
+    {
+        return (file.into(), Some(member));
+    }
+    (path.to_owned(), None)
+}
+
+/// Reads one table of an archive.
+///
+/// # Errors
+/// [`Error::Read`] for a damaged archive, a member that is missing or no table, and where several
+/// members could be meant.
+pub fn read(path: &Path) -> Result<Array> {
+    let (file, member) = split_member(path);
+    parse(&file, &read_bytes(&file)?, member)
+}
+
+/// Parses an archive held in memory; `path` is only for the messages.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
+    let mut archive = NpzArchive::new(Cursor::new(bytes)).map_err(|e| damaged(path, e))?;
+    let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    names.sort();
+    let listed = names.join("`, `");
+    let example = format!("{}:NAME", path.display());
+    let chosen = match (member, &names[..]) {
+        (_, []) => return Err(Error::read(path, "it holds no array", "save it with numpy.savez")),
+        (Some(member), _) if names.iter().any(|name| name == member) => member.to_owned(),
+        (Some(member), _) => {
+            let problem = format!("it has no member `{member}`");
+            return Err(Error::read(path, problem, format!("its members are `{listed}`")));
+        }
+        (None, [only]) => only.clone(),
+        (None, _) => {
+            let mut tables = Vec::new();
+            for name in &names {
+                if npy::header(path, &unpack(path, &mut archive, name, bytes.len(), true)?)?.shape.len() == 2 {
+                    tables.push(name.clone());
+                }
+            }
+            match &tables[..] {
+                [only] => only.clone(),
+                _ => {
+                    let problem = format!("its members are `{listed}`, and {} of them are tables", tables.len());
+                    return Err(Error::read(path, problem, format!("name one: {example}")));
+                }
+            }
+        }
+    };
+    let body = unpack(path, &mut archive, &chosen, bytes.len(), false)?;
+    npy::parse(&path.with_file_name(format!("{}:{chosen}", file_name(path))), &body)
+}
+
+/// The bytes of a member, or only as many of them as a header needs.
+fn unpack(
+    path: &Path,
+    archive: &mut NpzArchive<Cursor<&[u8]>>,
+    name: &str,
+    packed: usize,
+    header_only: bool,
+) -> Result<Vec<u8>> {
+    let zip = archive.zip_archive();
+    let member = zip.by_name(&file_name_from_array_name(name)).map_err(|e| damaged(path, e))?;
+    let limit = if header_only { 1 << 16 } else { (packed as u64).saturating_mul(DEFLATE_AT_BEST) };
+    let mut body = Vec::new();
+    member.take(limit).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
+    Ok(body)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
+    Error::read(path, format!("it is not a sound .npz archive ({why})"), "save it again with numpy.savez")
+}
