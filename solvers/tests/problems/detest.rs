@@ -243,10 +243,15 @@ fn orbit(_: f64, y: &[f64], d: &mut [f64]) {
     d.copy_from_slice(&[y[2], y[3], -y[0] / cube, -y[1] / cube]);
 }
 
-/// Kepler's equation E − ε sin E = t, by Newton from a start that always converges (E = t + ε).
+/// Kepler's equation E − ε sin E = t, by bisection of [t − 1, t + 1] and then Newton (which alone may go astray).
 fn orbit_at(eccentricity: f64, t: f64) -> Vec<f64> {
-    let mut anomaly = t + eccentricity;
-    for _ in 0..100 {
+    let (mut low, mut high) = (t - 1.0, t + 1.0);
+    for _ in 0..20 {
+        let middle = 0.5 * (low + high);
+        if middle - eccentricity * middle.sin() < t { low = middle } else { high = middle }
+    }
+    let mut anomaly = 0.5 * (low + high);
+    for _ in 0..3 {
         anomaly -= (anomaly - eccentricity * anomaly.sin() - t) / (1.0 - eccentricity * anomaly.cos());
     }
     let (sin, cos) = anomaly.sin_cos();

@@ -30,24 +30,28 @@ pub static LINEAR: &[Problem] = &[
     },
 ];
 
-/// Three problems for measuring orders: a rotation, and two that are nonlinear in t and y, smooth at every scale.
+/// Three problems for measuring orders, long or steep enough that errors stay above round-off while steps are small:
+/// ten turns of a rotation, a strongly pulsed growth, and a nonlinear turn that swings to and fro.
 pub static SLOPES: &[Problem] = &[
-    LINEAR[1],
+    Problem { name: "ten turns", t1: 62.0, ..LINEAR[1] },
     Problem {
         name: "pulsed growth",
-        f: |t, y, d| d[0] = y[0] * t.cos(),
+        f: |t, y, d| d[0] = 4.0 * y[0] * t.cos(),
         t0: 0.0,
-        t1: 2.5,
+        t1: 10.0,
         y0: &[1.0],
-        truth: Truth::Closed(|t| vec![t.sin().exp()]),
+        truth: Truth::Closed(|t| vec![(4.0 * t.sin()).exp()]),
     },
     Problem {
-        name: "logistic",
-        f: |_, y, d| d[0] = y[0] * (1.0 - y[0]),
+        name: "a turn to and fro",
+        f: |t, y, d| {
+            let speed = 3.0 * t.cos() * (y[0] * y[0] + y[1] * y[1]);
+            d.copy_from_slice(&[-speed * y[1], speed * y[0]]);
+        },
         t0: 0.0,
-        t1: 4.0,
-        y0: &[0.1],
-        truth: Truth::Closed(|t| vec![1.0 / (1.0 + 9.0 * (-t).exp())]),
+        t1: 20.0,
+        y0: &[1.0, 0.0],
+        truth: Truth::Closed(|t| vec![(3.0 * t.sin()).cos(), (3.0 * t.sin()).sin()]),
     },
 ];
 
