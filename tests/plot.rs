@@ -152,7 +152,7 @@ fn no_numbers_however_strange_stop_a_picture() {
     let folder = tempfile::tempdir().unwrap();
     for (kind, of) in strange.into_iter().enumerate() {
         for (name, draw) in every_picture(of) {
-            // The second format differs only in its writer; a small bitmap is enough to see that one hold.
+            // Both formats draw the same marks: a small bitmap is enough to see its writer hold.
             for (ending, size) in [("png", (120, 100)), ("svg", (200, 160))] {
                 let path = folder.path().join(format!("a.{ending}"));
                 let options = Options { size: Some(size), ..Options::default() };

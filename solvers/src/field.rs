@@ -39,7 +39,7 @@ pub trait VectorField<T: Real> {
         self.dim()
     }
 
-    /// out[:, l] ← f(t[l], y[:, l]).
+    /// `out[:, l] ← f(t[l], y[:, l])`.
     ///
     /// Columns never mix: the bits of a lane depend neither on its slot nor on its neighbours.
     /// Must not allocate.

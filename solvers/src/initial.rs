@@ -35,7 +35,8 @@ impl Scale {
         let d0 = self.norm(y, |i| y[i].wide(), l, stride);
         let d1 = self.norm(y, |i| k[i].wide(), l, stride);
         let h = if d0 < 1e-5 || d1 < 1e-5 || !(d0 / d1).is_finite() { 1e-6 } else { 0.01 * d0 / d1 };
-        h.min(span)
+        // Slopes beyond the range of a norm must not stop the clock.
+        h.max(16.0 * f64::EPSILON * span).min(span)
     }
 
     /// h₁: where the second derivative, seen from h₀, would cost a hundredth of the tolerance.

@@ -55,6 +55,28 @@ impl<T: Real> Observer<T> for () {
     fn accepted(&mut self, _step: &dyn Step<T>) {}
 }
 
+/// An observer that may be absent.
+impl<T: Real, O: Observer<T>> Observer<T> for Option<O> {
+    fn dense(&self) -> bool {
+        self.as_ref().is_some_and(O::dense)
+    }
+    fn accepted(&mut self, step: &dyn Step<T>) {
+        if let Some(observer) = self {
+            observer.accepted(step);
+        }
+    }
+    fn failed(&mut self, sample: usize, failure: &Failure) {
+        if let Some(observer) = self {
+            observer.failed(sample, failure);
+        }
+    }
+    fn finish(&mut self) {
+        if let Some(observer) = self {
+            observer.finish();
+        }
+    }
+}
+
 /// Two observers of one solve.
 impl<T: Real, A: Observer<T>, B: Observer<T>> Observer<T> for (A, B) {
     fn dense(&self) -> bool {

@@ -51,7 +51,7 @@ impl Summary {
             nfe_max: reports.iter().map(|r| r.nfe).max().unwrap_or(0),
             steps_mean: reports.iter().map(|r| f64::from(r.accepted)).sum::<f64>() / n,
             failed: reports.iter().filter(|r| r.status.is_err()).count(),
-            stiff: reports.iter().filter(|r| r.stiffness.stiff).count(),
+            stiff: reports.iter().filter(|r| r.stiffness.stiff()).count(),
         }
     }
 }

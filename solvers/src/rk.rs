@@ -35,7 +35,8 @@ pub(crate) fn run<T: Real>(
     let mut waiting = Waiting::default();
     loop {
         while tile.active < options.lanes {
-            if waiting.ready.is_empty() {
+            // A whole tile of starts may fail in preparation: ask on until one is ready or none is left.
+            while waiting.ready.is_empty() && !waiting.exhausted {
                 waiting.prepare(field, span, y0, next, options, observer, deliver);
             }
             match waiting.ready.pop_front() {
@@ -71,6 +72,8 @@ struct Lane {
 #[derive(Default)]
 struct Waiting<T> {
     ready: VecDeque<Lane>,
+    /// No trajectory is left to fetch.
+    exhausted: bool,
     y: Vec<T>,
     k: Vec<T>,
     probe: Vec<T>,
@@ -96,7 +99,10 @@ impl<T: Real> Waiting<T> {
         }
         let mut samples = Vec::with_capacity(options.lanes);
         while samples.len() < options.lanes {
-            let Some(sample) = next() else { break };
+            let Some(sample) = next() else {
+                self.exhausted = true;
+                break;
+            };
             let start = &y0[sample * dim..(sample + 1) * dim];
             if t0 == t1 {
                 deliver(sample, start, &Report::new(t0));
@@ -144,6 +150,9 @@ impl<T: Real> Waiting<T> {
                     }
                 }
             }
+        }
+        for h in &mut first {
+            *h = h.max(options.min_step).min((t1 - t0).abs());
         }
         for (l, sample) in samples.into_iter().enumerate() {
             let mut report = Report { nfe, ..Report::new(t0) };
@@ -285,7 +294,7 @@ impl<'o, T: Real> Tile<'o, T> {
                 // From the step's number, so that round-off does not pile up.
                 Some(n) if lane.step + 1 == n => rest,
                 Some(n) => (t0 + (t1 - t0) * ((lane.step + 1) as f64 / n as f64) - self.t[l]).abs(),
-                None if rest <= 1.1 * lane.h => rest,
+                None if rest <= lane.h || (rest <= 1.1 * lane.h && rest <= self.options.max_step) => rest,
                 None if rest < 2.0 * lane.h => 0.5 * rest,
                 None => lane.h,
             };
@@ -359,6 +368,10 @@ impl<'o, T: Real> Tile<'o, T> {
                 accept = verdict.accept;
                 // A step cut short by the end of the span says little about the next, and there is none.
                 lane.h = (tried * verdict.factor).min(self.options.max_step);
+                // Before giving up, the shortest step allowed is tried.
+                if accept || tried > self.options.min_step {
+                    lane.h = lane.h.max(self.options.min_step);
+                }
                 let round_off = 16.0 * f64::EPSILON * self.t[l].abs().max((self.span.1 - self.span.0).abs());
                 if !accept && lane.h < round_off.max(self.options.min_step) {
                     let (t, h) = (self.t[l], lane.h);
@@ -378,7 +391,7 @@ impl<'o, T: Real> Tile<'o, T> {
             lane.report.rejected += u32::from(!accept);
             if accept {
                 let (dk, dy) = (self.sums[1][l].wide().sqrt(), self.sums[2][l].wide().sqrt());
-                if dy > 0.0 && s > 1 {
+                if s > 1 {
                     lane.report.stiffness.observe(self.h_wide[l], dk, dy, self.tableau.stability);
                 }
             }
@@ -452,8 +465,9 @@ impl<'o, T: Real> Tile<'o, T> {
                 squared.sqrt()
             };
             let err = body_err.max(mean(tail[l], o.tail).sqrt());
-            // `max` drops a NaN: ask for both.
-            let sound = body_err.is_finite() && tail[l].is_finite();
+            // `max` drops a NaN, and an infinite end is hidden by its own scale: ask for all of them.
+            let finite_end = (0..self.dim).all(|r| self.y1[r * self.stride + l].is_finite());
+            let sound = body_err.is_finite() && tail[l].is_finite() && finite_end;
             ratio[l] = T::of(if sound { err } else { f64::NAN });
         }
     }

@@ -4,7 +4,7 @@ use super::axis::{Tick, fitting};
 use super::colour::{Rgb, Scale, Theme, Tone};
 use super::panel::{Layer, Panel};
 use super::raster;
-use super::scene::{Anchor, FINE, Mark, Rect, Scene, Spot, width};
+use super::scene::{Anchor, Mark, Rect, Scene, Spot, width};
 
 /// What all panels of a picture share.
 pub(super) struct Pen {
@@ -15,6 +15,8 @@ pub(super) struct Pen {
     pub max: f64,
     /// The size of the text in pixels.
     pub em: f64,
+    /// Pixels of an image per output pixel and side.
+    pub fine: usize,
 }
 
 impl Pen {
@@ -61,9 +63,9 @@ impl Edges {
 pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
     let on = |x: f64, y: f64| (rect.x + panel.x.place(x) * rect.w, rect.bottom() - panel.y.place(y) * rect.h);
     if panel.is_map() {
-        let (w, h) = (rect.w as usize * FINE as usize, rect.h as usize * FINE as usize);
-        let pixels = raster::image(panel, pen, w, h, f64::from(FINE));
-        scene.marks.push(Mark::Image { rect, pixels });
+        let (w, h) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
+        let pixels = raster::image(panel, pen, w, h);
+        scene.marks.push(Mark::Image { rect, fine: pen.fine, pixels });
     } else {
         for (value, _) in &edges.y {
             let y = on(panel.x.range.0, *value).1;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::scene::Scene;
+use super::scene::{FINE, Scene};
 use super::{png, svg};
 use crate::error::{Error, Result};
 
@@ -26,14 +26,20 @@ fn format(path: &Path) -> Result<Format> {
 }
 
 /// What is wrong with the name or the size, before any work is done.
-pub(super) fn check(path: &Path, size: Option<(u32, u32)>) -> Result<()> {
-    format(path)?;
+///
+/// Returns how many pixels of an image the format wants per output pixel and side.
+pub(super) fn check(path: &Path, size: Option<(u32, u32)>) -> Result<usize> {
+    let fine = match format(path)? {
+        Format::Png => FINE,
+        // Two serve a dense screen; more would only be bytes.
+        Format::Svg => 2,
+    };
     match size {
         Some((w, h)) if !(SIDES.contains(&w) && SIDES.contains(&h)) => Err(Error::invalid(
             format!("a picture of {w}×{h} pixels cannot be drawn"),
             format!("each side is between {} and {}", SIDES.start(), SIDES.end()),
         )),
-        _ => Ok(()),
+        _ => Ok(fine),
     }
 }
 

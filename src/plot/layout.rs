@@ -8,7 +8,7 @@ use super::colour::Scale;
 use super::draw::{self, Edges, Pen};
 use super::file;
 use super::panel::{Aspect, Layer, Panel};
-use super::scene::{Anchor, FINE, Mark, Rect, Scene, width};
+use super::scene::{Anchor, Mark, Rect, Scene, width};
 use crate::error::{Error, Result};
 
 /// Draw panels in rows of `columns` into a file, all on one colour scale.
@@ -32,18 +32,24 @@ pub(super) fn draw(
     gap: f64,
     options: &Options,
 ) -> Result<()> {
-    file::check(path, options.size)?;
+    let fine = file::check(path, options.size)?;
     if columns == 0 || cells.iter().all(Option::is_none) {
         return Err(Error::invalid("a picture without panels cannot be drawn", ""));
     }
     cells.iter().flatten().try_for_each(Panel::check)?;
     // The last row is filled up, so that rows and columns are all whole.
     cells.resize(cells.len().next_multiple_of(columns), None);
-    file::save(&compose(&cells, columns, gap, options)?, path)
+    file::save(&compose(&cells, columns, gap, fine, options), path)
 }
 
 /// What all panels of a picture share, for panels about `across` pixels wide.
-pub(super) fn pen<'a>(panels: impl Iterator<Item = &'a Panel>, wide: f64, across: f64, options: &Options) -> Pen {
+pub(super) fn pen<'a>(
+    panels: impl Iterator<Item = &'a Panel>,
+    wide: f64,
+    across: f64,
+    fine: usize,
+    options: &Options,
+) -> Pen {
     let (mut smooth_max, mut max) = (0.0f64, 0.0f64);
     for layer in panels.flat_map(|p| &p.layers) {
         if let Layer::Heat { grid, smooth } = layer {
@@ -58,7 +64,7 @@ pub(super) fn pen<'a>(panels: impl Iterator<Item = &'a Panel>, wide: f64, across
         Scale::Log(span) if !(span > 0.0 && span.is_finite()) => Scale::Linear,
         good => good,
     };
-    Pen { theme: options.theme, map: options.theme.map(), scale, max, em }
+    Pen { theme: options.theme, map: options.theme.map(), scale, max, em, fine }
 }
 
 /// An empty page.
@@ -106,11 +112,11 @@ fn edges(cells: &[Option<Panel>], columns: usize, across: f64, em: f64) -> Vec<O
     all
 }
 
-fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, options: &Options) -> Result<Scene> {
+fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, fine: usize, options: &Options) -> Scene {
     let lines = cells.len().div_ceil(columns);
     let natural = if cells.len() == 1 { 700 } else { 1200 };
     let wide = f64::from(options.size.map_or(natural, |s| s.0));
-    let pen = pen(cells.iter().flatten(), wide, wide / columns as f64, options);
+    let pen = pen(cells.iter().flatten(), wide, wide / columns as f64, fine, options);
     let em = pen.em;
     let edges = edges(cells, columns, 0.8 * wide / columns as f64, em);
 
@@ -195,7 +201,7 @@ fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, options: &Options)
         bar.draw(&mut scene, Rect { x: x1 + 0.9 * em, y: top, w: 0.85 * em, h: bottom - top }.snapped(), &pen);
     }
     title(&mut scene, 0.5 * (x0 + x1), &pen, options);
-    Ok(scene)
+    scene
 }
 
 /// The colour bar beside the panels.
@@ -230,10 +236,10 @@ impl Bar {
     }
 
     fn draw(&self, scene: &mut Scene, rect: Rect, pen: &Pen) {
-        let (wide, high) = (rect.w as usize * FINE as usize, rect.h as usize * FINE as usize);
+        let (wide, high) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
         let last = pen.map.len() - 1;
         let pixels = (0..high).rev().flat_map(|j| pen.map[j * last / (high - 1).max(1)].repeat(wide)).collect();
-        scene.marks.push(Mark::Image { rect, pixels });
+        scene.marks.push(Mark::Image { rect, fine: pen.fine, pixels });
         let (left, right, top, bottom) = (rect.x, rect.right(), rect.y, rect.bottom());
         let colour = pen.theme.frame();
         scene.line(vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], pen.hair(), colour);

@@ -12,7 +12,7 @@ use super::scene::{Anchor, FINE, Mark, Rect, Scene, Spot, font, width};
 
 /// The page in red, green, blue bytes of its own size.
 pub(super) fn pixels(scene: &Scene) -> Result<Vec<u8>, String> {
-    let (w, h) = ((scene.size.0 * FINE) as usize, (scene.size.1 * FINE) as usize);
+    let (w, h) = (scene.size.0 as usize * FINE, scene.size.1 as usize * FINE);
     let mut canvas = Canvas { pixels: scene.background.repeat(w * h), w, h };
     for mark in &scene.marks {
         canvas.draw(mark)?;
@@ -37,7 +37,7 @@ struct Canvas {
 
 impl Canvas {
     fn draw(&mut self, mark: &Mark) -> Result<(), String> {
-        let fine = f64::from(FINE);
+        let fine = FINE as f64;
         match mark {
             Mark::Box { rect, colour } => self.fill(rect, *colour),
             Mark::Line { spots, width, colour } => {
@@ -73,7 +73,7 @@ impl Canvas {
                 let place = ((at.0 * fine + dx).round() as i32, (at.1 * fine + dy).round() as i32);
                 self.plotters().draw_text(text, &style, place).map_err(|e| e.to_string())?;
             }
-            Mark::Image { rect, pixels } => self.blit(rect, pixels),
+            Mark::Image { rect, pixels, .. } => self.blit(rect, pixels),
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Canvas {
     }
 
     fn fill(&mut self, rect: &Rect, colour: Rgb) {
-        let fine = f64::from(FINE);
+        let fine = FINE as f64;
         let column = |x: f64| (x * fine).round().clamp(0.0, self.w as f64) as usize;
         let line = |y: f64| (y * fine).round().clamp(0.0, self.h as f64) as usize;
         let (x0, x1, y0, y1) = (column(rect.x), column(rect.right()), line(rect.y), line(rect.bottom()));
@@ -97,7 +97,7 @@ impl Canvas {
 
     /// Every pixel whose centre is within `radius` of the segment.
     fn segment(&mut self, a: Spot, b: Spot, radius: f64, colour: Rgb) {
-        let fine = f64::from(FINE);
+        let fine = FINE as f64;
         let (a, b) = ((a.0 * fine, a.1 * fine), (b.0 * fine, b.1 * fine));
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
         let length2 = dx * dx + dy * dy;
@@ -116,7 +116,7 @@ impl Canvas {
     }
 
     fn blit(&mut self, rect: &Rect, image: &[u8]) {
-        let fine = f64::from(FINE);
+        let fine = FINE as f64;
         let (x0, y0) = ((rect.x * fine) as usize, (rect.y * fine) as usize);
         let wide = (rect.w * fine) as usize;
         let seen = wide.min(self.w.saturating_sub(x0));
@@ -129,15 +129,14 @@ impl Canvas {
 
 /// The mean over each `FINE` × `FINE` block.
 fn averaged(canvas: &Canvas) -> Vec<u8> {
-    let fine = FINE as usize;
-    let (w, h) = (canvas.w / fine, canvas.h / fine);
-    let area = (fine * fine) as u32;
+    let (w, h) = (canvas.w / FINE, canvas.h / FINE);
+    let area = (FINE * FINE) as u32;
     let mut out = Vec::with_capacity(3 * w * h);
     let mut sums = vec![0u32; 3 * w];
     for y in 0..h {
         sums.fill(area / 2);
-        for line in canvas.pixels[3 * canvas.w * fine * y..3 * canvas.w * fine * (y + 1)].chunks_exact(3 * canvas.w) {
-            for (sum, block) in sums.chunks_exact_mut(3).zip(line.chunks_exact(3 * fine)) {
+        for line in canvas.pixels[3 * canvas.w * FINE * y..3 * canvas.w * FINE * (y + 1)].chunks_exact(3 * canvas.w) {
+            for (sum, block) in sums.chunks_exact_mut(3).zip(line.chunks_exact(3 * FINE)) {
                 for pixel in block.chunks_exact(3) {
                     for (s, &p) in sum.iter_mut().zip(pixel) {
                         *s += u32::from(p);

@@ -1,30 +1,46 @@
 //! Maps and scatters as pixels: what would be thousands of shapes is one image.
 
-use super::colour::{Rgb, blend};
+use super::colour::blend;
 use super::draw::Pen;
 use super::panel::{Axis, Grid, Layer, Panel};
 
-/// The maps and scatters of a panel over the background, `[height, width, 3]`.
-pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize, fine: f64) -> Vec<u8> {
+/// The maps of a panel over the background, and its scatters over both, `[height, width, 3]`.
+pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize) -> Vec<u8> {
     let mut pixels = pen.theme.background().repeat(width * height);
+    let mut over = false;
     for layer in &panel.layers {
-        match layer {
-            Layer::Heat { grid, smooth } => heat(&mut pixels, width, panel, grid, *smooth, pen),
-            Layer::Dots { points, tone, .. } => {
-                let over = panel.layers.iter().any(|l| matches!(l, Layer::Heat { .. }));
-                let clouds = panel.layers.iter().filter(|l| matches!(l, Layer::Dots { .. })).count();
-                // What lies below must shine through.
-                let most = if clouds > 1 {
-                    0.42
-                } else if over {
-                    0.5
-                } else {
-                    0.85
-                };
-                let size = pen.em * fine * if over { 0.07 } else { 0.13 };
-                dots(&mut pixels, width, panel, points, pen.theme.tone(*tone), size, most);
-            }
-            Layer::Curve { .. } | Layer::Band { .. } | Layer::Bars { .. } => {}
+        if let Layer::Heat { grid, smooth } = layer {
+            heat(&mut pixels, width, panel, grid, *smooth, pen);
+            over = true;
+        }
+    }
+    let scatters = panel.layers.iter().filter_map(|layer| match layer {
+        Layer::Dots { points, tone, .. } => Some((points, pen.theme.tone(*tone))),
+        _ => None,
+    });
+    let size = pen.em * pen.fine as f64 * if over { 0.07 } else { 0.13 };
+    // What lies below must shine through.
+    let most = if scatters.clone().count() > 1 {
+        0.42
+    } else if over {
+        0.5
+    } else {
+        0.85
+    };
+    let clouds: Vec<_> =
+        scatters.map(|(points, colour)| (dots(panel, points, width, height, size, most), colour)).collect();
+    for (k, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+        // No cloud lies above another: where they meet, each has its part of the colour.
+        let (mut clear, mut cover, mut sum) = (1.0, 0.0, [0.0; 3]);
+        for (through, colour) in &clouds {
+            let through = f64::from(through[k]);
+            clear *= through;
+            cover += 1.0 - through;
+            sum.iter_mut().zip(colour).for_each(|(s, c)| *s += (1.0 - through) * f64::from(*c));
+        }
+        if cover > 0.0 {
+            let mixed = blend([pixel[0], pixel[1], pixel[2]], sum.map(|s| (s / cover).round() as u8), 1.0 - clear);
+            pixel.copy_from_slice(&mixed);
         }
     }
     pixels
@@ -82,9 +98,8 @@ fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: boo
     }
 }
 
-/// Discs with smooth edges, at most `size` in radius and `most` opaque; many on each other add up to the full colour.
-fn dots(pixels: &mut [u8], width: usize, panel: &Panel, points: &[f64], colour: Rgb, size: f64, most: f64) {
-    let height = pixels.len() / (3 * width);
+/// How much light each pixel lets through under discs with smooth edges, at most `size` in radius and `most` opaque.
+fn dots(panel: &Panel, points: &[f64], width: usize, height: usize, size: f64, most: f64) -> Vec<f32> {
     let n = (points.len() / 2).max(1) as f64;
     let room = (width * height) as f64;
     // Smaller and fainter where they would cover more than the panel.
@@ -110,8 +125,5 @@ fn dots(pixels: &mut [u8], width: usize, panel: &Panel, points: &[f64], colour: 
             }
         }
     }
-    for (pixel, &clear) in pixels.chunks_exact_mut(3).zip(&clear).filter(|(_, c)| **c < 1.0) {
-        let mixed = blend([pixel[0], pixel[1], pixel[2]], colour, 1.0 - f64::from(clear));
-        pixel.copy_from_slice(&mixed);
-    }
+    clear
 }

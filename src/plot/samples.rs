@@ -214,7 +214,7 @@ fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Optio
 /// A scatter with the histogram of each column at its side.
 fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<()> {
     let size = options.size.unwrap_or((700, 700));
-    file::check(path, Some(size))?;
+    let fine = file::check(path, Some(size))?;
     // One range for both, wide enough for two circles.
     let ends = quantiles(cloud[0].points.iter().copied(), 5e-4, 1.0 - 5e-4).map_or(3.2, |(a, b)| a.abs().max(b.abs()));
     let reach = padded(Some((-ends, ends)), 0.06).1.clamp(2.6, 1e12);
@@ -242,7 +242,7 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     [&main, &above, &beside].into_iter().try_for_each(Panel::check)?;
 
     let (wide, high) = (f64::from(size.0), f64::from(size.1));
-    let pen = pen(std::iter::once(&main), wide, 0.7 * wide, options);
+    let pen = pen(std::iter::once(&main), wide, 0.7 * wide, fine, options);
     let em = pen.em;
     let head = layout::headroom(options, em);
     let mut edges = Edges::new(&main, 0.7 * wide, 0.7 * wide, em);

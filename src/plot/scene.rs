@@ -6,8 +6,8 @@ use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 
 use super::colour::Rgb;
 
-/// Images carry this many pixels per output pixel and side, and bitmaps are drawn at it.
-pub(super) const FINE: u32 = 3;
+/// Bitmaps are drawn with this many pixels per output pixel and side.
+pub(super) const FINE: usize = 3;
 
 /// The family under which the carried font is known.
 pub(super) const FAMILY: &str = "DejaVu Sans";
@@ -60,8 +60,8 @@ pub(super) enum Mark {
     Disc { at: Spot, radius: f64, colour: Rgb },
     /// Words; the place is on the baseline. `up`: read from below.
     Words { text: String, at: Spot, size: f64, anchor: Anchor, up: bool, colour: Rgb },
-    /// Pixels, `FINE` to the output pixel; the box has whole corners.
-    Image { rect: Rect, pixels: Vec<u8> },
+    /// Red, green, blue, `fine` pixels to the output pixel and side; the box has whole corners.
+    Image { rect: Rect, fine: usize, pixels: Vec<u8> },
 }
 
 /// The page.

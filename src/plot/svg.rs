@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::colour::Rgb;
 use super::png;
-use super::scene::{Anchor, FAMILY, FINE, Mark, Scene, Spot};
+use super::scene::{Anchor, FAMILY, Mark, Scene, Spot};
 
 /// The whole document.
 pub(super) fn document(scene: &Scene) -> Result<String, String> {
@@ -58,8 +58,8 @@ fn write(out: &mut String, mark: &Mark) -> Result<(), String> {
                 escaped(text)
             );
         }
-        Mark::Image { rect: r, pixels } => {
-            let bytes = png::encode(pixels, (r.w as u32 * FINE, r.h as u32 * FINE))?;
+        Mark::Image { rect: r, fine, pixels } => {
+            let bytes = png::encode(pixels, ((r.w as usize * fine) as u32, (r.h as usize * fine) as u32))?;
             *out += &format!(
                 "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
                  href=\"data:image/png;base64,{}\"/>\n",
