@@ -6,21 +6,24 @@ use cnf_solvers::solve::solve_here;
 use cnf_solvers::{Observer, Options, Step, Tableau, methods};
 use problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, scaled_error};
 
-/// The worst error at a few places of every step.
-struct Inside {
+/// The worst errors at the ends of steps, and at a few places of every step.
+struct Worst {
     truth: fn(f64) -> Vec<f64>,
-    worst: f64,
+    ends: f64,
+    inside: f64,
 }
 
-impl Observer<f64> for &mut Inside {
+impl Observer<f64> for &mut Worst {
     fn dense(&self) -> bool {
         true
     }
     fn accepted(&mut self, step: &dyn Step<f64>) {
         let mut y = vec![0.0; step.dim()];
+        step.end(&mut y);
+        self.ends = self.ends.max(scaled_error(&y, &(self.truth)(step.t() + step.h())));
         for theta in [0.1, 0.3, 0.5, 0.7, 0.9] {
             step.at(theta, &mut y);
-            self.worst = self.worst.max(scaled_error(&y, &(self.truth)(step.t() + theta * step.h())));
+            self.inside = self.inside.max(scaled_error(&y, &(self.truth)(step.t() + theta * step.h())));
         }
     }
 }
@@ -49,14 +52,10 @@ fn tolerances(method: &Tableau) -> impl Iterator<Item = f64> {
     [1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10].into_iter().filter(move |tol| *tol > least)
 }
 
-// The global error is the sum of the local ones, carried along by the flow. The worst by far is D5 (an orbit of
-// eccentricity 0.9, where an error at one perihelion is an error of phase at all later ones), then B1 and D4.
+// The global error is the sum of the local ones, carried along by the flow. On an orbit an error of energy is an
+// error of phase that grows with every turn: at most 1530 tolerances (dopri5 on D2 at 1e-4); elsewhere at most 90 (B1).
 fn multiple(problem: &Problem) -> f64 {
-    match problem.name {
-        "D5" => 5e3,
-        "D3" | "D4" | "B1" => 1e3,
-        _ => 2e2,
-    }
+    if problem.name.starts_with('D') { 2e3 } else { 2e2 }
 }
 
 #[test]
@@ -65,11 +64,8 @@ fn errors_on_detest_stay_within_a_multiple_of_the_tolerance() {
         for problem in DETEST {
             for tol in tolerances(method) {
                 let ratio = end_error(problem, &at_tolerance(method, tol)) / tol;
-                if std::env::var("SHOW").is_ok() && ratio > 50.0 {
-                    println!("{} {} {tol:.0e} {ratio:.1}", method.name, problem.name);
-                }
                 assert!(
-                    ratio < multiple(problem) || std::env::var("SHOW").is_ok(),
+                    ratio < multiple(problem),
                     "{} on {} at {tol:.0e}: {ratio:.1} tolerances",
                     method.name,
                     problem.name
@@ -79,25 +75,21 @@ fn errors_on_detest_stay_within_a_multiple_of_the_tolerance() {
     }
 }
 
+/// Measured: at most 8.3 times the error at the ends (or the tolerance), on A3, but 139 for dop853 on the decay chains
+/// and diffusions C2 to C4: its control goes by a combined estimate that knows nothing of its interpolant, and where
+/// stability limits the steps, not accuracy, they are too long for it.
 #[test]
-fn errors_inside_the_steps_stay_within_the_same_multiple() {
+fn errors_inside_the_steps_are_of_the_size_of_those_at_their_ends() {
     for method in methods::ALL.iter().filter(|m| m.adaptive()) {
+        let allowed = if method.name == "dop853" { 200.0 } else { 10.0 };
         for problem in DETEST {
             let Truth::Closed(truth) = problem.truth else { continue };
             for tol in tolerances(method) {
-                let mut inside = Inside { truth, worst: 0.0 };
+                let mut worst = Worst { truth, ends: 0.0, inside: 0.0 };
                 let span = (problem.t0, problem.t1);
-                solve_here(problem.field(), &mut inside, problem.y0, span, &at_tolerance(method, tol)).unwrap();
-                let ratio = inside.worst / tol;
-                if std::env::var("SHOW").is_ok() && ratio > 50.0 {
-                    println!("inside {} {} {tol:.0e} {ratio:.1}", method.name, problem.name);
-                }
-                assert!(
-                    ratio < multiple(problem) || std::env::var("SHOW").is_ok(),
-                    "{} in {} at {tol:.0e}: {ratio:.1} tolerances",
-                    method.name,
-                    problem.name
-                );
+                solve_here(problem.field(), &mut worst, problem.y0, span, &at_tolerance(method, tol)).unwrap();
+                let ratio = worst.inside / worst.ends.max(tol);
+                assert!(ratio < allowed, "{} in {} at {tol:.0e}: {ratio:.1}", method.name, problem.name);
             }
         }
     }
@@ -125,15 +117,7 @@ fn the_classics_arrive_at_their_published_states() {
     {
         for method in methods::ALL.iter().filter(|m| m.order >= 5 && m.adaptive()) {
             let error = end_error(&problem, &at_tolerance(method, tol));
-            if std::env::var("SHOW").is_ok() {
-                println!("{} {} {error:.1e}", method.name, problem.name);
-            }
-            assert!(
-                error < allowed || std::env::var("SHOW").is_ok(),
-                "{} on {}: {error:.1e}",
-                method.name,
-                problem.name
-            );
+            assert!(error < allowed, "{} on {}: {error:.1e}", method.name, problem.name);
         }
     }
 }

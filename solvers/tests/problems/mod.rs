@@ -1,4 +1,4 @@
-//! Problems whose solution is known: what the laws of the solver are measured on.
+//! Non-stiff problems whose solution is known: what the laws of the explicit solver are measured on.
 //!
 //! `Truth::Closed` is a formula, `Truth::End` the state at `t1` (of this folder's detest_reference.py, scipy 1.17
 //! DOP853 at rtol 1e-13, good to the 1e-10 or better that it prints; or of the source that is named).
@@ -9,9 +9,12 @@ mod detest;
 mod others;
 
 pub use detest::DETEST;
-pub use others::{ARENSTORF, BRUSSELATOR, LINEAR, LORENZ, PLEIADES, ROBERTSON, SLOPES, VAN_DER_POL};
+pub use others::{ARENSTORF, BRUSSELATOR, LINEAR, LORENZ, PLEIADES, SLOPES};
 
 use cnf_solvers::{At, Lanes, LanesMut, Real, VectorField};
+
+/// f(t, y) into its last argument.
+pub type Rhs = fn(f64, &[f64], &mut [f64]);
 
 /// How the solution is known.
 #[derive(Clone, Copy)]
@@ -26,7 +29,7 @@ pub enum Truth {
 #[derive(Clone, Copy)]
 pub struct Problem {
     pub name: &'static str,
-    pub f: fn(f64, &[f64], &mut [f64]),
+    pub f: Rhs,
     pub t0: f64,
     pub t1: f64,
     pub y0: &'static [f64],
@@ -46,7 +49,7 @@ impl Problem {
         }
     }
 
-    pub fn field(&self) -> Field<fn(f64, &[f64], &mut [f64])> {
+    pub fn field(&self) -> Field<Rhs> {
         Field::new(self.dim(), self.f)
     }
 }
