@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use cnf::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
-use cnf_solvers::lanes::{Lanes, LanesMut};
 use cnf_solvers::At;
+use cnf_solvers::lanes::{Lanes, LanesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const LANES: usize = 64;

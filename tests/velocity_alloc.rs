@@ -39,14 +39,8 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
     let bar = vec![1.0; 2 * stride];
     let traces = [
         Trace::Exact,
-        Trace::Hutchinson {
-            probes: 2,
-            noise: Noise::Rademacher,
-        },
-        Trace::Hutchinson {
-            probes: 2,
-            noise: Noise::Gaussian,
-        },
+        Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
+        Trace::Hutchinson { probes: 2, noise: Noise::Gaussian },
     ];
     for (depth, trace) in (0..4).flat_map(|depth| traces.map(|trace| (depth, trace))) {
         let spec = MlpSpec {
@@ -56,26 +50,13 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
             activation: Activation::Silu,
             time: TimeInput::Fourier { frequencies: 1 },
         };
-        let theta: Vec<f64> = spec
-            .init(&mut cnf::rng::stream(1, 0))
-            .into_iter()
-            .map(f64::from)
-            .collect();
+        let theta: Vec<f64> = spec.init(&mut cnf::rng::stream(1, 0)).into_iter().map(f64::from).collect();
         let mut mlp = Mlp::new(&spec, &theta).unwrap();
         let mut g = vec![0.0; mlp.grad_len()];
         let before = COUNT.load(Ordering::Relaxed);
         mlp.set_theta(&theta).unwrap();
-        assert_eq!(
-            COUNT.load(Ordering::Relaxed),
-            before,
-            "set_theta, depth {depth}"
-        );
-        let mut eval = mlp.evaluator(Batch {
-            condition: &condition,
-            keys: &keys,
-            trace,
-            lanes,
-        });
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "set_theta, depth {depth}");
+        let mut eval = mlp.evaluator(Batch { condition: &condition, keys: &keys, trace, lanes });
         let k = eval.traces();
         let before = COUNT.load(Ordering::Relaxed);
         let (at, x) = (At::new(&t, &samples), Lanes::new(&x, dim, lanes, stride));
@@ -83,23 +64,9 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         let rows = LanesMut::new(&mut div, k, lanes, stride);
         eval.value_and_divergence(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows);
         eval.tangent(at, x, x, LanesMut::new(&mut v, dim, lanes, stride));
-        let (v_bar, div_bar) = (
-            Lanes::new(&bar, dim, lanes, stride),
-            Lanes::new(&bar, k, lanes, stride),
-        );
-        eval.pull_back(
-            at,
-            x,
-            Some(v_bar),
-            Some(div_bar),
-            LanesMut::new(&mut gx, dim, lanes, stride),
-            &mut g,
-        );
+        let (v_bar, div_bar) = (Lanes::new(&bar, dim, lanes, stride), Lanes::new(&bar, k, lanes, stride));
+        eval.pull_back(at, x, Some(v_bar), Some(div_bar), LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
         mlp.fold_gradient(&mut g);
-        assert_eq!(
-            COUNT.load(Ordering::Relaxed),
-            before,
-            "depth {depth}, {trace:?}"
-        );
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "depth {depth}, {trace:?}");
     }
 }

@@ -10,11 +10,7 @@ use cnf_solvers::Real;
 use laws::{Points, TRACES, bits, both, numbers, pull_back};
 use safetensors::SafeTensors;
 
-const TIMES: [TimeInput; 3] = [
-    TimeInput::Plain,
-    TimeInput::Fourier { frequencies: 2 },
-    TimeInput::None,
-];
+const TIMES: [TimeInput; 3] = [TimeInput::Plain, TimeInput::Fourier { frequencies: 2 }, TimeInput::None];
 
 /// Every depth from 0 to 4 with every activation; time and condition take turns.
 fn every_spec() -> Vec<MlpSpec> {
@@ -24,23 +20,14 @@ fn every_spec() -> Vec<MlpSpec> {
         for (k, activation) in Activation::ALL.into_iter().enumerate() {
             let (dim, condition_dim) = ([2, 3, 1][(depth + k) % 3], [0, 2][(depth + k) % 2]);
             let time = TIMES[(2 * depth + k) % 3];
-            specs.push(MlpSpec {
-                dim,
-                condition_dim,
-                hidden: widths[..depth].to_vec(),
-                activation,
-                time,
-            });
+            specs.push(MlpSpec { dim, condition_dim, hidden: widths[..depth].to_vec(), activation, time });
         }
     }
     specs
 }
 
 fn theta<T: Real>(spec: &MlpSpec) -> Vec<T> {
-    spec.init(&mut cnf::rng::stream(7, 0))
-        .into_iter()
-        .map(|w| T::of(2.0 * f64::from(w)))
-        .collect()
+    spec.init(&mut cnf::rng::stream(7, 0)).into_iter().map(|w| T::of(2.0 * f64::from(w))).collect()
 }
 
 fn mlp<T: cnf::velocity::Scalar>(spec: &MlpSpec) -> Mlp<T> {
@@ -48,12 +35,7 @@ fn mlp<T: cnf::velocity::Scalar>(spec: &MlpSpec) -> Mlp<T> {
 }
 
 /// As [`both`], to compare bits.
-fn both_bits<T: Real>(
-    m: &dyn Velocity<T>,
-    p: &Points<T>,
-    trace: Trace,
-    samples: &[usize],
-) -> (Vec<u64>, Vec<u64>) {
+fn both_bits<T: Real>(m: &dyn Velocity<T>, p: &Points<T>, trace: Trace, samples: &[usize]) -> (Vec<u64>, Vec<u64>) {
     let (v, div) = both(m, p, trace, samples);
     (bits(&v), bits(&div))
 }
@@ -78,14 +60,7 @@ fn reference(spec: &MlpSpec, theta: &[f64], x: &[f64], condition: &[f64], t: f64
         let (weight, bias) = theta[at..].split_at(pair[0] * pair[1]);
         at += (pair[0] + 1) * pair[1];
         h = (0..pair[1])
-            .map(|o| {
-                bias[o]
-                    + weight[o * pair[0]..][..pair[0]]
-                        .iter()
-                        .zip(&h)
-                        .map(|(w, h)| w * h)
-                        .sum::<f64>()
-            })
+            .map(|o| bias[o] + weight[o * pair[0]..][..pair[0]].iter().zip(&h).map(|(w, h)| w * h).sum::<f64>())
             .collect();
         if l + 2 < sizes.len() {
             h.iter_mut().for_each(|a| *a = sigma(spec.activation, *a));
@@ -119,26 +94,12 @@ fn values_are_those_of_the_plainest_net() {
         let (v32, _) = both(&f32s, &narrow, Trace::Exact, &samples);
         for (l, &t) in p.t.iter().enumerate() {
             let condition = &p.condition[l * spec.condition_dim..][..spec.condition_dim];
-            let plain = reference(
-                &spec,
-                &theta::<f64>(&spec),
-                &p.x[l * spec.dim..][..spec.dim],
-                condition,
-                t,
-            );
+            let plain = reference(&spec, &theta::<f64>(&spec), &p.x[l * spec.dim..][..spec.dim], condition, t);
             for (i, plain) in plain.into_iter().enumerate() {
                 // Round-off of some tens of operations on numbers of order 3.
                 let k = l * spec.dim + i;
-                assert!(
-                    (v[k] - plain).abs() < 1e-14,
-                    "{spec:?}: {} or {plain}",
-                    v[k]
-                );
-                assert!(
-                    (f64::from(v32[k]) - plain).abs() < 5e-6,
-                    "{spec:?}: {} or {plain}",
-                    v32[k]
-                );
+                assert!((v[k] - plain).abs() < 1e-14, "{spec:?}: {} or {plain}", v[k]);
+                assert!((f64::from(v32[k]) - plain).abs() < 5e-6, "{spec:?}: {} or {plain}", v32[k]);
             }
         }
     }
@@ -154,8 +115,7 @@ fn tangent_and_divergence_are_derivatives_of_the_value() {
 #[test]
 fn the_joint_pull_back_is_the_gradient_of_value_and_divergence() {
     for spec in every_spec() {
-        let with =
-            |theta: &[f64]| Box::new(Mlp::new(&spec, theta).unwrap()) as Box<dyn Velocity<f64>>;
+        let with = |theta: &[f64]| Box::new(Mlp::new(&spec, theta).unwrap()) as Box<dyn Velocity<f64>>;
         laws::check_pull_back(&format!("{spec:?}"), &theta::<f64>(&spec), &with);
     }
 }
@@ -201,10 +161,7 @@ fn other_weights_in_place_are_as_good_as_new() {
         let fresh = Mlp::new(&spec, &other).unwrap();
         let p = Points::new(&fresh, 3);
         for trace in TRACES {
-            assert_eq!(
-                both_bits(&changed, &p, trace, &[0, 1, 2]),
-                both_bits(&fresh, &p, trace, &[0, 1, 2])
-            );
+            assert_eq!(both_bits(&changed, &p, trace, &[0, 1, 2]), both_bits(&fresh, &p, trace, &[0, 1, 2]));
         }
         assert!(changed.set_theta(&other[1..]).is_err());
     }
@@ -212,10 +169,7 @@ fn other_weights_in_place_are_as_good_as_new() {
 
 #[test]
 fn a_nan_stays_in_its_lane() {
-    for spec in every_spec()
-        .into_iter()
-        .filter(|spec| !spec.hidden.is_empty())
-    {
+    for spec in every_spec().into_iter().filter(|spec| !spec.hidden.is_empty()) {
         let velocity = mlp::<f32>(&spec);
         let mut p = Points::new(&velocity, 3);
         let clean = both_bits(&velocity, &p, Trace::Exact, &[0, 2]);
@@ -226,10 +180,7 @@ fn a_nan_stays_in_its_lane() {
         assert_eq!(both_bits(&velocity, &p, Trace::Exact, &[0, 2]), clean);
         let (v, div) = both_bits(&velocity, &p, Trace::Exact, &[0, 1, 2]);
         let d = spec.dim;
-        assert_eq!(
-            (&v[..d], &v[2 * d..], div[0], div[2]),
-            (&clean.0[..d], &clean.0[d..], clean.1[0], clean.1[1])
-        );
+        assert_eq!((&v[..d], &v[2 * d..], div[0], div[2]), (&clean.0[..d], &clean.0[d..], clean.1[0], clean.1[1]));
     }
 }
 
@@ -237,103 +188,46 @@ fn a_nan_stays_in_its_lane() {
 fn theta_is_laid_out_as_its_names_say() {
     for spec in every_spec() {
         let names = spec.tensor_names();
-        assert_eq!(
-            names
-                .iter()
-                .map(|(_, shape)| shape.iter().product::<usize>())
-                .sum::<usize>(),
-            spec.n_params()
-        );
-        assert_eq!(
-            spec.init(&mut cnf::rng::stream(1, 0)).len(),
-            spec.n_params()
-        );
+        assert_eq!(names.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(), spec.n_params());
+        assert_eq!(spec.init(&mut cnf::rng::stream(1, 0)).len(), spec.n_params());
         let saved = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<MlpSpec>(&saved).unwrap(), spec);
     }
-    let zero = MlpSpec {
-        dim: 2,
-        condition_dim: 0,
-        hidden: vec![4, 0],
-        activation: Activation::Silu,
-        time: TIMES[0],
-    };
-    assert!(
-        zero.validate()
-            .unwrap_err()
-            .to_string()
-            .contains("hidden layer 2")
-    );
+    let zero = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![4, 0], activation: Activation::Silu, time: TIMES[0] };
+    assert!(zero.validate().unwrap_err().to_string().contains("hidden layer 2"));
     assert!("relu".parse::<Activation>().is_err());
 }
 
 fn npy(set: &str, name: &str) -> Vec<f64> {
-    let path = format!(
-        "{}/tests/golden/{set}/{name}.npy",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    npyz::NpyFile::new(File::open(path).unwrap())
-        .unwrap()
-        .into_vec()
-        .unwrap()
+    let path = format!("{}/tests/golden/{set}/{name}.npy", env!("CARGO_MANIFEST_DIR"));
+    npyz::NpyFile::new(File::open(path).unwrap()).unwrap().into_vec().unwrap()
 }
 
 #[test]
 fn golden_velocities_and_divergences_are_met() {
     // Source: torch-trained nets, evaluated in float64 by the script that tests/golden/*/README.txt describes.
-    for (set, dim, hidden, activation) in [
-        ("8gaussians", 2, vec![64, 64, 64], Activation::Tanh),
-        ("d43", 43, vec![128, 128], Activation::Softplus),
-    ] {
-        let spec = MlpSpec {
-            dim,
-            condition_dim: 0,
-            hidden,
-            activation,
-            time: TimeInput::Plain,
-        };
-        let bytes = fs::read(format!(
-            "{}/tests/golden/{set}/model.safetensors",
-            env!("CARGO_MANIFEST_DIR")
-        ))
-        .unwrap();
+    for (set, dim, hidden, activation) in
+        [("8gaussians", 2, vec![64, 64, 64], Activation::Tanh), ("d43", 43, vec![128, 128], Activation::Softplus)]
+    {
+        let spec = MlpSpec { dim, condition_dim: 0, hidden, activation, time: TimeInput::Plain };
+        let bytes = fs::read(format!("{}/tests/golden/{set}/model.safetensors", env!("CARGO_MANIFEST_DIR"))).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let mut theta = Vec::new();
         for (name, shape) in spec.tensor_names() {
             let tensor = tensors.tensor(&name).unwrap();
             assert_eq!(tensor.shape(), shape);
-            let numbers = tensor
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             theta.extend(numbers.map(f64::from));
         }
         let velocity = Mlp::new(&spec, &theta).unwrap();
-        let p = Points {
-            n: 500,
-            dim,
-            x: npy(set, "x"),
-            t: npy(set, "eval_t"),
-            condition: Vec::new(),
-            keys: Vec::new(),
-        };
+        let p =
+            Points { n: 500, dim, x: npy(set, "x"), t: npy(set, "eval_t"), condition: Vec::new(), keys: Vec::new() };
         let samples: Vec<usize> = (0..p.n).collect();
         let (v, div) = both(&velocity, &p, Trace::Exact, &samples);
-        let worst = |a: &[f64], b: &[f64]| {
-            a.iter()
-                .zip(b)
-                .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f64::max)
-        };
-        let (of_v, of_div) = (
-            worst(&v, &npy(set, "eval_v")),
-            worst(&div, &npy(set, "eval_div")),
-        );
+        let worst = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let (of_v, of_div) = (worst(&v, &npy(set, "eval_v")), worst(&div, &npy(set, "eval_div")));
         // The references agree with each other to 1.3e-15 and 1.1e-15.
-        assert!(
-            of_v < 1e-12 && of_div < 1e-11,
-            "{set}: {of_v:.1e}, {of_div:.1e}"
-        );
+        assert!(of_v < 1e-12 && of_div < 1e-11, "{set}: {of_v:.1e}, {of_div:.1e}");
         println!("{set}: v to {of_v:.1e}, div to {of_div:.1e}");
     }
 }

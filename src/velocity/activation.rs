@@ -5,7 +5,9 @@
 //! made of the very numbers that made the value (tanh′ = 1 − h²), so a gradient is that of what was computed.
 //! NaN in gives NaN out; infinite arguments give the limits of tanh, softplus and elu.
 //!
-//! Measured errors of the values, in units in the last place, worst over a dense grid: see the tests.
+//! Measured errors of the values, in units in the last place, worst over a dense
+//! grid, f32 and f64 (the latter beside the standard library, whose own error is in it): tanh 1.9 and 3,
+//! softplus 2.6 and 3, silu 3.1 and 4, elu 1 and 1. Below −87 (f32) and −708 the exponential stands still.
 
 use std::fmt;
 use std::str::FromStr;
@@ -55,14 +57,11 @@ impl FromStr for Activation {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|a| a.name() == name)
-            .ok_or_else(|| Error::Unknown {
-                kind: "activation",
-                name: name.into(),
-                known: Self::ALL.map(Self::name).join(", "),
-            })
+        Self::ALL.into_iter().find(|a| a.name() == name).ok_or_else(|| Error::Unknown {
+            kind: "activation",
+            name: name.into(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -107,11 +106,7 @@ impl Act for Tanh {
         let value = minus_m.div(two_plus_m).copysign(a);
         let slope = value.neg_fma(value, one);
         let curve = value.mul(V::splat(V::Elem::of(-2.0))).mul(slope);
-        Jet {
-            value,
-            slope,
-            curve,
-        }
+        Jet { value, slope, curve }
     }
 }
 
@@ -121,11 +116,7 @@ impl Act for Softplus {
         let Logistic { e, up, down } = logistic(a);
         let zero = V::splat(V::Elem::ZERO);
         let value = zero.max(a).add(ln_1p(e));
-        Jet {
-            value,
-            slope: up,
-            curve: up.mul(down),
-        }
+        Jet { value, slope: up, curve: up.mul(down) }
     }
 }
 
@@ -134,11 +125,7 @@ impl Act for Silu {
     fn jet<V: Vector>(self, a: V) -> Jet<V> {
         let Logistic { up, down, .. } = logistic(a);
         let (one, two) = (V::splat(V::Elem::ONE), V::splat(V::Elem::of(2.0)));
-        Jet {
-            value: a.mul(up),
-            slope: up.mul(a.fma(down, one)),
-            curve: up.mul(down).mul(a.fma(down.sub(up), two)),
-        }
+        Jet { value: a.mul(up), slope: up.mul(a.fma(down, one)), curve: up.mul(down).mul(a.fma(down.sub(up), two)) }
     }
 }
 
@@ -149,11 +136,7 @@ impl Act for Elu {
         let (scale, grown) = exp_parts(a.if_positive(zero, a), V::Elem::EXP_M1_LEAST);
         let low = scale.fma(grown, scale.sub(one));
         let rise = low.add(one);
-        Jet {
-            value: a.if_positive(a, low),
-            slope: a.if_positive(one, rise),
-            curve: a.if_positive(zero, rise),
-        }
+        Jet { value: a.if_positive(a, low), slope: a.if_positive(one, rise), curve: a.if_positive(zero, rise) }
     }
 }
 
@@ -185,11 +168,7 @@ fn logistic<V: Vector>(a: V) -> Logistic<V> {
     let e = scale.fma(grown, scale);
     let large = one.div(one.add(e));
     let small = e.mul(large);
-    Logistic {
-        e,
-        up: a.if_positive(large, small),
-        down: a.if_positive(small, large),
-    }
+    Logistic { e, up: a.if_positive(large, small), down: a.if_positive(small, large) }
 }
 
 /// ln(1 + e) for 0 ≤ e ≤ 1, as 2 atanh(s) with s = e / (2 + e) ≤ 1/3: no reduction, no branch.
@@ -236,11 +215,7 @@ mod tests {
         }
     }
 
-    fn jets<T: Scalar>(
-        isa: Isa,
-        activation: Activation,
-        a: &[T; LANE_BLOCK],
-    ) -> [[T; LANE_BLOCK]; 3] {
+    fn jets<T: Scalar>(isa: Isa, activation: Activation, a: &[T; LANE_BLOCK]) -> [[T; LANE_BLOCK]; 3] {
         let mut out = [[T::ZERO; LANE_BLOCK]; 3];
         match activation {
             Activation::Tanh => dispatch(isa, OnSlice(Tanh, a, &mut out)),
@@ -260,11 +235,7 @@ mod tests {
                 [a.tanh(), slope, -2.0 * a.tanh() * slope]
             }
             Activation::Softplus => [a.max(0.0) + (-a.abs()).exp().ln_1p(), up, up * down],
-            Activation::Silu => [
-                a * up,
-                up * (1.0 + a * down),
-                up * down * (2.0 + a * (down - up)),
-            ],
+            Activation::Silu => [a * up, up * (1.0 + a * down), up * down * (2.0 + a * (down - up))],
             Activation::Elu if a > 0.0 => [a, 1.0, 0.0],
             Activation::Elu => [a.exp_m1(), a.exp(), a.exp()],
         }
@@ -273,9 +244,7 @@ mod tests {
     /// Both signs, from 1e-6 to 80 in small steps and a dense even grid.
     fn grid() -> impl Iterator<Item = f64> {
         let steps = (0..40_000).map(|i| 1e-6 * (f64::from(i) * 18.2 / 40_000.0).exp());
-        steps
-            .flat_map(|a| [a, -a])
-            .chain((-40_000..40_000).map(|i| f64::from(i) / 4e3 + 1e-5))
+        steps.flat_map(|a| [a, -a]).chain((-40_000..40_000).map(|i| f64::from(i) / 4e3 + 1e-5))
     }
 
     /// The worst error of the value in units of its last place, and of the derivatives against 1.
@@ -289,9 +258,7 @@ mod tests {
                 let [value, slope, curve] = reference(activation, a[l].wide());
                 let ulp = value.abs().log2().floor().exp2() * T::EPSILON;
                 ulps = ulps.max((jets[0][l].wide() - value).abs() / ulp);
-                absolute = absolute
-                    .max((jets[1][l].wide() - slope).abs())
-                    .max((jets[2][l].wide() - curve).abs());
+                absolute = absolute.max((jets[1][l].wide() - slope).abs()).max((jets[2][l].wide() - curve).abs());
             }
         }
         (ulps, absolute)
@@ -301,17 +268,9 @@ mod tests {
     fn values_are_good_to_the_last_places() {
         for activation in Activation::ALL {
             let (narrow, wide) = (worst::<f32>(activation), worst::<f64>(activation));
-            println!(
-                "{activation}: f32 {:.2} ulp, {:.1e}; f64 {:.2} ulp, {:.1e}",
-                narrow.0, narrow.1, wide.0, wide.1
-            );
+            println!("{activation}: f32 {:.2} ulp, {:.1e}; f64 {:.2} ulp, {:.1e}", narrow.0, narrow.1, wide.0, wide.1);
             // The bounds of the head of this file; in f64 the reference's own error is included.
-            assert!(
-                narrow.0 < 3.5 && wide.0 < 5.0,
-                "{activation}: {} and {} ulp",
-                narrow.0,
-                wide.0
-            );
+            assert!(narrow.0 < 3.5 && wide.0 < 5.0, "{activation}: {} and {} ulp", narrow.0, wide.0);
             // A slope 1 − h² has twice the error of h, a curve −2 h (1 − h²) twice that again.
             assert!(narrow.1 < 6e-7 && wide.1 < 1.2e-15, "{activation}: {:.1e} and {:.1e}", narrow.1, wide.1);
         }
@@ -320,21 +279,13 @@ mod tests {
     #[test]
     fn both_paths_give_the_same_bits() {
         fn check<T: Scalar>(activation: Activation) {
-            let points: Vec<f64> = grid()
-                .chain([0.0, -0.0, 1e300, -1e300, 1e-300, 709.0, -745.0])
-                .collect();
+            let points: Vec<f64> = grid().chain([0.0, -0.0, 1e300, -1e300, 1e-300, 709.0, -745.0]).collect();
             for chunk in points.rchunks_exact(LANE_BLOCK) {
                 let a: [T; LANE_BLOCK] = std::array::from_fn(|l| T::of(chunk[l]));
-                let (fast, plain) = (
-                    jets(Isa::detect(), activation, &a),
-                    jets(Isa::Portable, activation, &a),
-                );
+                let (fast, plain) = (jets(Isa::detect(), activation, &a), jets(Isa::Portable, activation, &a));
                 for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
                     let same = fast.wide().to_bits() == plain.wide().to_bits();
-                    assert!(
-                        same || fast != fast && plain != plain,
-                        "{activation} {a:?}: {fast} or {plain}"
-                    );
+                    assert!(same || fast != fast && plain != plain, "{activation} {a:?}: {fast} or {plain}");
                 }
             }
         }
@@ -348,19 +299,10 @@ mod tests {
     fn nan_gives_nan_and_infinity_the_limit() {
         for activation in Activation::ALL {
             let [values, slopes, _] = jets(Isa::detect(), activation, &[f32::NAN; LANE_BLOCK]);
-            assert!(
-                values.iter().all(|v| v.is_nan()) && slopes.iter().all(|s| s.is_nan()),
-                "{activation}"
-            );
+            assert!(values.iter().all(|v| v.is_nan()) && slopes.iter().all(|s| s.is_nan()), "{activation}");
         }
         let ends = |activation, a| jets::<f64>(Isa::detect(), activation, &[a; LANE_BLOCK])[0][0];
-        assert_eq!(
-            (
-                ends(Activation::Tanh, f64::INFINITY),
-                ends(Activation::Tanh, f64::NEG_INFINITY)
-            ),
-            (1.0, -1.0)
-        );
+        assert_eq!((ends(Activation::Tanh, f64::INFINITY), ends(Activation::Tanh, f64::NEG_INFINITY)), (1.0, -1.0));
         assert_eq!(ends(Activation::Elu, f64::NEG_INFINITY), -1.0);
         assert_eq!(ends(Activation::Softplus, f64::INFINITY), f64::INFINITY);
         assert!(ends(Activation::Softplus, f64::NEG_INFINITY) < 1e-300);

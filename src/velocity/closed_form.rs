@@ -36,11 +36,7 @@ pub struct Shape<'a> {
 
 impl Shape<'_> {
     fn weight_at(&self, layer: usize) -> usize {
-        self.sizes
-            .windows(2)
-            .take(layer)
-            .map(|pair| (pair[0] + 1) * pair[1])
-            .sum()
+        self.sizes.windows(2).take(layer).map(|pair| (pair[0] + 1) * pair[1]).sum()
     }
 }
 
@@ -48,14 +44,10 @@ impl<T: Scalar> ClosedForm<T> {
     /// Room for the form of a net of these sizes, where it has one.
     pub fn new(shape: Shape<'_>) -> Option<Self> {
         match *shape.sizes {
-            [_, h, _] => Some(Self::One {
-                m: vec![T::ZERO; h],
-            }),
-            [_, h1, h2, _] => Some(Self::Two {
-                m: vec![T::ZERO; h1 * h2],
-                forward: Panels::new(h2, h1),
-                back: Panels::new(h1, h2),
-            }),
+            [_, h, _] => Some(Self::One { m: vec![T::ZERO; h] }),
+            [_, h1, h2, _] => {
+                Some(Self::Two { m: vec![T::ZERO; h1 * h2], forward: Panels::new(h2, h1), back: Panels::new(h1, h2) })
+            }
             _ => None,
         }
     }
@@ -76,9 +68,7 @@ impl<T: Scalar> ClosedForm<T> {
             Self::One { m } => {
                 let w2 = &theta[shape.weight_at(1)..];
                 for (q, m) in m.iter_mut().enumerate() {
-                    *m = (0..dim).fold(T::ZERO, |sum, i| {
-                        w1[q * inputs + i].mul_add(w2[i * h1 + q], sum)
-                    });
+                    *m = (0..dim).fold(T::ZERO, |sum, i| w1[q * inputs + i].mul_add(w2[i * h1 + q], sum));
                 }
             }
             Self::Two { m, forward, back } => {
@@ -111,11 +101,11 @@ impl<T: Scalar> ClosedForm<T> {
         let second = shape.weight_at(1);
         match self {
             Self::One { .. } => {
-                for q in 0..h1 {
+                for (q, &m_bar) in m_bar.iter().enumerate() {
                     for i in 0..dim {
                         let (w1, w2) = (q * inputs + i, second + i * h1 + q);
-                        g[w1] += m_bar[q] * theta[w2];
-                        g[w2] += m_bar[q] * theta[w1];
+                        g[w1] += m_bar * theta[w2];
+                        g[w2] += m_bar * theta[w1];
                     }
                 }
             }

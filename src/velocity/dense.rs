@@ -65,12 +65,7 @@ impl<T: Scalar> Stack<T> {
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] for fewer than two sizes, a size of zero or a θ of the wrong length.
-    pub fn new(
-        sizes: &[usize],
-        activation: Activation,
-        leading: usize,
-        theta: &[T],
-    ) -> crate::Result<Self> {
+    pub fn new(sizes: &[usize], activation: Activation, leading: usize, theta: &[T]) -> crate::Result<Self> {
         if sizes.len() < 2 || sizes.contains(&0) || leading > sizes[0] {
             return Err(crate::Error::invalid(
                 format!("a net cannot have layers of sizes {sizes:?}"),
@@ -94,13 +89,7 @@ impl<T: Scalar> Stack<T> {
                 }
             })
             .collect();
-        let mut stack = Self {
-            isa: Isa::detect(),
-            activation,
-            sizes: sizes.to_vec(),
-            leading,
-            layers,
-        };
+        let mut stack = Self { isa: Isa::detect(), activation, sizes: sizes.to_vec(), leading, layers };
         stack.set_theta(theta)?;
         Ok(stack)
     }
@@ -112,11 +101,7 @@ impl<T: Scalar> Stack<T> {
     pub fn set_theta(&mut self, theta: &[T]) -> crate::Result<()> {
         let expected = self.n_params();
         if theta.len() != expected {
-            return Err(crate::Error::Dimension {
-                what: "θ".into(),
-                expected,
-                found: theta.len(),
-            });
+            return Err(crate::Error::Dimension { what: "θ".into(), expected, found: theta.len() });
         }
         for (pair, layer) in self.sizes.windows(2).zip(&mut self.layers) {
             let weight = &theta[layer.weight_at..layer.bias_at];
@@ -140,9 +125,7 @@ impl<T: Scalar> Stack<T> {
 
     /// The length of θ.
     pub fn n_params(&self) -> usize {
-        self.layers
-            .last()
-            .map_or(0, |last| last.bias_at + self.sizes[self.sizes.len() - 1])
+        self.layers.last().map_or(0, |last| last.bias_at + self.sizes[self.sizes.len() - 1])
     }
 
     /// The number of hidden layers.
@@ -152,10 +135,7 @@ impl<T: Scalar> Stack<T> {
 
     /// One tile a hidden layer.
     pub(super) fn hidden_tiles(&self, lanes: usize) -> Vec<Tile<T>> {
-        self.sizes[1..self.layers.len()]
-            .iter()
-            .map(|&n| Tile::new(n, lanes))
-            .collect()
+        self.sizes[1..self.layers.len()].iter().map(|&n| Tile::new(n, lanes)).collect()
     }
 
     /// Scratch for up to `lanes` lanes.
@@ -163,10 +143,7 @@ impl<T: Scalar> Stack<T> {
         let last = self.layers.len();
         let hidden = || self.hidden_tiles(lanes);
         Workspace {
-            h: self.sizes[..last]
-                .iter()
-                .map(|&n| Tile::new(n, lanes))
-                .collect(),
+            h: self.sizes[..last].iter().map(|&n| Tile::new(n, lanes)).collect(),
             slope: hidden(),
             curve: hidden(),
             bar: hidden(),
@@ -192,13 +169,7 @@ impl<T: Scalar> Stack<T> {
     /// [`Stack::forward`] was; it must have kept the slopes, and had as many lanes.
     ///
     /// `y_bar` is `[out, lanes]`, `x_bar` `[leading, lanes]`, `g` as long as θ.
-    pub fn pull_back(
-        &self,
-        ws: &mut Workspace<T>,
-        y_bar: Lanes<'_, T>,
-        x_bar: LanesMut<'_, T>,
-        g: &mut [T],
-    ) {
+    pub fn pull_back(&self, ws: &mut Workspace<T>, y_bar: Lanes<'_, T>, x_bar: LanesMut<'_, T>, g: &mut [T]) {
         debug_assert_eq!(y_bar.lanes().div_ceil(LANE_BLOCK), ws.blocks);
         ws.out_bar.load(0, y_bar);
         self.run_back(ws, None, true, g);
@@ -231,29 +202,10 @@ impl<T: Scalar> Stack<T> {
             let h = above[0].write();
             match keep {
                 Keep::Value => product(self.isa, factor, blocks, Value { act, h }),
-                Keep::Slope => product(
-                    self.isa,
-                    factor,
-                    blocks,
-                    Slope {
-                        act,
-                        h,
-                        slope: ws.slope[l].write(),
-                    },
-                ),
+                Keep::Slope => product(self.isa, factor, blocks, Slope { act, h, slope: ws.slope[l].write() }),
                 Keep::Curve => {
                     let (slope, curve) = (ws.slope[l].write(), ws.curve[l].write());
-                    product(
-                        self.isa,
-                        factor,
-                        blocks,
-                        Curve {
-                            act,
-                            h,
-                            slope,
-                            curve,
-                        },
-                    );
+                    product(self.isa, factor, blocks, Curve { act, h, slope, curve });
                 }
             }
         }
@@ -263,13 +215,7 @@ impl<T: Scalar> Stack<T> {
     ///
     /// `bent[l]` is what σ″ of hidden layer l multiplies: the trace's share. Without `has_out` the
     /// output's cotangent is known to be zero, and the last layer has no gradient.
-    pub(super) fn run_back(
-        &self,
-        ws: &mut Workspace<T>,
-        bent: Option<&[Tile<T>]>,
-        has_out: bool,
-        g: &mut [T],
-    ) {
+    pub(super) fn run_back(&self, ws: &mut Workspace<T>, bent: Option<&[Tile<T>]>, has_out: bool, g: &mut [T]) {
         let (isa, blocks) = (self.isa, ws.blocks);
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, above) = ws.bar.split_at_mut(l);
@@ -279,13 +225,7 @@ impl<T: Scalar> Stack<T> {
             };
             let top = l == self.hidden();
             if !top || has_out {
-                self.gather(
-                    layer,
-                    (bar, rows),
-                    (ws.h[l].read(), ws.h[l].rows()),
-                    blocks,
-                    g,
-                );
+                self.gather(layer, (bar, rows), (ws.h[l].read(), ws.h[l].rows()), blocks, g);
             }
             let factor = Factor::new(&layer.back, bar);
             let Some(y) = below.last_mut() else {
@@ -297,39 +237,15 @@ impl<T: Scalar> Stack<T> {
                 None => product(isa, factor, blocks, Scaled { y: y.write(), by }),
                 Some(bent) => {
                     let (curve, bent) = (ws.curve[l - 1].read(), bent[l - 1].read());
-                    product(
-                        isa,
-                        factor,
-                        blocks,
-                        Bent {
-                            y: y.write(),
-                            by,
-                            curve,
-                            bent,
-                        },
-                    );
+                    product(isa, factor, blocks, Bent { y: y.write(), by, curve, bent });
                 }
             }
         }
     }
 
     /// Adds a layer's own gradient.
-    fn gather(
-        &self,
-        layer: &Layer<T>,
-        bar: (In<'_, T>, usize),
-        h: (In<'_, T>, usize),
-        blocks: usize,
-        g: &mut [T],
-    ) {
-        outer(
-            self.isa,
-            bar,
-            h,
-            blocks,
-            &mut g[layer.weight_at..layer.bias_at],
-            h.1,
-        );
+    fn gather(&self, layer: &Layer<T>, bar: (In<'_, T>, usize), h: (In<'_, T>, usize), blocks: usize, g: &mut [T]) {
+        outer(self.isa, bar, h, blocks, &mut g[layer.weight_at..layer.bias_at], h.1);
         row_sums(self.isa, bar, blocks, &mut g[layer.bias_at..], 1);
     }
 }

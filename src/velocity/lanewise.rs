@@ -40,29 +40,11 @@ impl<T: Scalar> Rows<'_, T> {
 }
 
 /// out\[0\] ← [out\[0\] if `add`] + Σᵣ a[r] b[r], lane by lane.
-pub fn dot<T: Scalar>(
-    isa: Isa,
-    a: Rows<'_, T>,
-    b: In<'_, T>,
-    rows: usize,
-    blocks: usize,
-    out: Out<'_, T>,
-    add: bool,
-) {
+pub fn dot<T: Scalar>(isa: Isa, a: Rows<'_, T>, b: In<'_, T>, rows: usize, blocks: usize, out: Out<'_, T>, add: bool) {
     a.expect(rows, blocks);
     b.expect(rows, blocks);
     out.expect(1, blocks);
-    dispatch(
-        isa,
-        Dot {
-            a,
-            b,
-            rows,
-            blocks,
-            out,
-            add,
-        },
-    );
+    dispatch(isa, Dot { a, b, rows, blocks, out, add });
 }
 
 struct Dot<'a, T> {
@@ -95,18 +77,13 @@ impl<T: Scalar> Kernel<T> for Dot<'_, T> {
                         }
                     }
                 }
-                for half in 0..PAIR {
+                let [a, b, c, d] = sums;
+                for (half, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
                     // SAFETY: `dot` checked the shapes.
                     unsafe {
                         let place = self.out.at(block, 0).add(slot + half * V::WIDTH);
-                        let sum = sums[0][half]
-                            .add(sums[1][half])
-                            .add(sums[2][half].add(sums[3][half]));
-                        let sum = if self.add {
-                            V::load(place).add(sum)
-                        } else {
-                            sum
-                        };
+                        let sum = a.add(b).add(c.add(d));
+                        let sum = if self.add { V::load(place).add(sum) } else { sum };
                         sum.store(place);
                     }
                 }
@@ -131,30 +108,14 @@ pub enum Pass<'a, T> {
 }
 
 /// y ← the pass over `rows` rows of a.
-pub fn pass<T: Scalar>(
-    isa: Isa,
-    a: Rows<'_, T>,
-    what: Pass<'_, T>,
-    rows: usize,
-    blocks: usize,
-    y: Out<'_, T>,
-) {
+pub fn pass<T: Scalar>(isa: Isa, a: Rows<'_, T>, what: Pass<'_, T>, rows: usize, blocks: usize, y: Out<'_, T>) {
     a.expect(rows, blocks);
     y.expect(rows, blocks);
     match what {
         Pass::Times { b } => b.expect(rows, blocks),
         Pass::ByLane { lane } => lane.expect(1, blocks),
     }
-    dispatch(
-        isa,
-        RowByRow {
-            a,
-            what,
-            rows,
-            blocks,
-            y,
-        },
-    );
+    dispatch(isa, RowByRow { a, what, rows, blocks, y });
 }
 
 struct RowByRow<'a, T> {
@@ -206,18 +167,7 @@ pub fn enter<T: Scalar>(
     by.expect(rows, blocks);
     bent.expect(rows, blocks);
     y.expect(rows, blocks);
-    dispatch(
-        isa,
-        Enter {
-            fixed,
-            lane,
-            raw,
-            by,
-            blocks,
-            bent,
-            y,
-        },
-    );
+    dispatch(isa, Enter { fixed, lane, raw, by, blocks, bent, y });
 }
 
 struct Enter<'a, T> {
@@ -241,9 +191,7 @@ impl<T: Scalar> Kernel<T> for Enter<'_, T> {
                     unsafe {
                         let e = V::splat(*fixed).mul(V::load(self.lane.at(block, 0).add(slot)));
                         let bent = self.bent.at(block, row).add(slot);
-                        V::load(self.raw.at(block, row).add(slot))
-                            .fma(e, V::load(bent))
-                            .store(bent);
+                        V::load(self.raw.at(block, row).add(slot)).fma(e, V::load(bent)).store(bent);
                         let by = V::load(self.by.at(block, row).add(slot));
                         e.mul(by).store(self.y.at(block, row).add(slot));
                     }

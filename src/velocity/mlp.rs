@@ -114,13 +114,7 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
 
     fn fold_gradient(&self, gradient: &mut [T]) {
         if let Some(closed) = &self.closed {
-            closed.fold(
-                Shape {
-                    sizes: self.stack.sizes(),
-                },
-                &self.theta,
-                gradient,
-            );
+            closed.fold(Shape { sizes: self.stack.sizes() }, &self.theta, gradient);
         }
     }
 

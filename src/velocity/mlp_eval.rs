@@ -49,8 +49,7 @@ impl<T: Scalar> Probes<T> {
             self.held[slot] = Some(sample);
             for (k, e) in self.e.iter_mut().enumerate() {
                 for i in 0..e.rows() {
-                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] =
-                        T::of(probe(keys[sample], k, i, self.noise));
+                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(probe(keys[sample], k, i, self.noise));
                 }
             }
         }
@@ -61,11 +60,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
     pub fn new(mlp: &'a Mlp<T>, batch: Batch<'a, T>) -> Self {
         let (stack, lanes, dim) = (&mlp.stack, batch.lanes, mlp.spec.dim);
-        let traces = if let Trace::Hutchinson { probes, .. } = batch.trace {
-            probes
-        } else {
-            1
-        };
+        let traces = if let Trace::Hutchinson { probes, .. } = batch.trace { probes } else { 1 };
         let probes = match batch.trace {
             Trace::Exact => None,
             Trace::Hutchinson { probes, noise } => Some(Probes {
@@ -119,61 +114,25 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
 
     /// `self.div` ← the trace, where the slopes are known.
     fn trace(&mut self, at: At<'_>) {
-        let Self {
-            mlp,
-            ws,
-            tangents,
-            div,
-            wide,
-            ..
-        } = self;
+        let Self { mlp, ws, tangents, div, wide, .. } = self;
         let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
         if let Some(probes) = &mut self.probes {
             probes.refresh(at, self.batch.keys);
             for (k, e) in probes.e.iter().enumerate() {
                 tangents.advance(stack, ws, e.read());
                 tangents.finish(stack, blocks, e.read());
-                dot(
-                    isa,
-                    Rows::Tile(e.read()),
-                    tangents.end.read(),
-                    dim,
-                    blocks,
-                    div.write_from(k),
-                    false,
-                );
+                dot(isa, Rows::Tile(e.read()), tangents.end.read(), dim, blocks, div.write_from(k), false);
             }
             return;
         }
         match &mlp.closed {
             Some(ClosedForm::One { m }) => {
-                dot(
-                    isa,
-                    Rows::Fixed(m),
-                    ws.slope[0].read(),
-                    m.len(),
-                    blocks,
-                    div.write(),
-                    false,
-                );
+                dot(isa, Rows::Fixed(m), ws.slope[0].read(), m.len(), blocks, div.write(), false);
             }
             Some(ClosedForm::Two { forward, .. }) => {
-                product(
-                    isa,
-                    Factor::new(forward, ws.slope[0].read()),
-                    blocks,
-                    Store(wide.write()),
-                );
+                product(isa, Factor::new(forward, ws.slope[0].read()), blocks, Store(wide.write()));
                 let slope = &ws.slope[1];
-                dot(
-                    isa,
-                    Rows::Tile(slope.read()),
-                    wide.read(),
-                    slope.rows(),
-                    blocks,
-                    div.write(),
-                    false,
-                );
+                dot(isa, Rows::Tile(slope.read()), wide.read(), slope.rows(), blocks, div.write(), false);
             }
             None if ws.slope.is_empty() => {
                 let trace = (0..dim).map(|i| mlp.last_row(i)[i]).sum();
@@ -184,15 +143,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
                     tangents.advance_unit(stack, ws, mlp.first_column(j));
                     let row = mlp.last_row(j);
                     if let Some(top) = tangents.top() {
-                        dot(
-                            isa,
-                            Rows::Fixed(row),
-                            top.read(),
-                            row.len(),
-                            blocks,
-                            div.write(),
-                            j > 0,
-                        );
+                        dot(isa, Rows::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
                     }
                 }
             }
@@ -201,14 +152,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
 
     /// Pulls back the cotangent `self.tau` of the trace as far as `tangents.bent` and g.
     fn trace_back(&mut self, at: At<'_>, g: &mut [T]) {
-        let Self {
-            mlp,
-            ws,
-            tangents,
-            tau,
-            wide,
-            ..
-        } = self;
+        let Self { mlp, ws, tangents, tau, wide, .. } = self;
         let (stack, isa, blocks) = (&mlp.stack, mlp.stack.isa, ws.blocks);
         let (dim, inputs, n_params) = (mlp.spec.dim, mlp.spec.input_dim(), mlp.theta.len());
         if let Some(probes) = &mut self.probes {
@@ -216,17 +160,8 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
             tangents.clear(blocks);
             for (k, e) in probes.e.iter().enumerate() {
                 tangents.advance(stack, ws, e.read());
-                let by = Pass::ByLane {
-                    lane: tau.read_from(k),
-                };
-                pass(
-                    isa,
-                    Rows::Tile(e.read()),
-                    by,
-                    dim,
-                    blocks,
-                    probes.bar.write(),
-                );
+                let by = Pass::ByLane { lane: tau.read_from(k) };
+                pass(isa, Rows::Tile(e.read()), by, dim, blocks, probes.bar.write());
                 tangents.retreat(stack, ws, e.read(), probes.bar.read(), inputs, g);
             }
             return;
@@ -234,52 +169,20 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
         match &mlp.closed {
             Some(ClosedForm::One { m }) => {
                 let by = Pass::ByLane { lane: tau.read() };
-                pass(
-                    isa,
-                    Rows::Fixed(m),
-                    by,
-                    m.len(),
-                    blocks,
-                    tangents.bent[0].write(),
-                );
-                outer(
-                    isa,
-                    (tau.read(), 1),
-                    (ws.slope[0].read(), m.len()),
-                    blocks,
-                    &mut g[n_params..],
-                    m.len(),
-                );
+                pass(isa, Rows::Fixed(m), by, m.len(), blocks, tangents.bent[0].write());
+                outer(isa, (tau.read(), 1), (ws.slope[0].read(), m.len()), blocks, &mut g[n_params..], m.len());
             }
             Some(ClosedForm::Two { forward, back, .. }) => {
-                let ((s1, s2), (h1, h2)) = (
-                    (&ws.slope[0], &ws.slope[1]),
-                    (ws.slope[0].rows(), ws.slope[1].rows()),
-                );
+                let ((s1, s2), (h1, h2)) = ((&ws.slope[0], &ws.slope[1]), (ws.slope[0].rows(), ws.slope[1].rows()));
                 let [bent1, bent2] = &mut tangents.bent[..] else {
                     return;
                 };
-                let scaled = ScaledByLane {
-                    y: bent2.write(),
-                    by: tau.read(),
-                };
+                let scaled = ScaledByLane { y: bent2.write(), by: tau.read() };
                 product(isa, Factor::new(forward, s1.read()), blocks, scaled);
                 let by = Pass::ByLane { lane: tau.read() };
                 pass(isa, Rows::Tile(s2.read()), by, h2, blocks, wide.write());
-                product(
-                    isa,
-                    Factor::new(back, wide.read()),
-                    blocks,
-                    Store(bent1.write()),
-                );
-                outer(
-                    isa,
-                    (wide.read(), h2),
-                    (s1.read(), h1),
-                    blocks,
-                    &mut g[n_params..],
-                    h1,
-                );
+                product(isa, Factor::new(back, wide.read()), blocks, Store(bent1.write()));
+                outer(isa, (wide.read(), h2), (s1.read(), h1), blocks, &mut g[n_params..], h1);
             }
             None if ws.slope.is_empty() => {
                 for i in 0..dim {
@@ -317,13 +220,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.ws.out.unload(v);
     }
 
-    fn value_and_divergence(
-        &mut self,
-        at: At<'_>,
-        x: Lanes<'_, T>,
-        v: LanesMut<'_, T>,
-        div: LanesMut<'_, T>,
-    ) {
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
         self.load(at, x);
         self.mlp.stack.run(&mut self.ws, Keep::Slope);
         self.ws.out.unload(v);
@@ -335,10 +232,8 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.load(at, x);
         self.mlp.stack.run_hidden(&mut self.ws, Keep::Slope);
         self.direction.load(0, dx);
-        self.tangents
-            .advance(&self.mlp.stack, &self.ws, self.direction.read());
-        self.tangents
-            .finish(&self.mlp.stack, self.ws.blocks, self.direction.read());
+        self.tangents.advance(&self.mlp.stack, &self.ws, self.direction.read());
+        self.tangents.finish(&self.mlp.stack, self.ws.blocks, self.direction.read());
         self.tangents.end.unload(dv);
     }
 
@@ -352,11 +247,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         g: &mut [T],
     ) {
         self.load(at, x);
-        let keep = if div_bar.is_some() {
-            Keep::Curve
-        } else {
-            Keep::Slope
-        };
+        let keep = if div_bar.is_some() { Keep::Curve } else { Keep::Slope };
         self.mlp.stack.run_hidden(&mut self.ws, keep);
         match v_bar {
             Some(v_bar) => self.ws.out_bar.load(0, v_bar),
@@ -367,9 +258,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
             self.trace_back(at, g);
         }
         let bent = div_bar.is_some().then_some(&self.tangents.bent[..]);
-        self.mlp
-            .stack
-            .run_back(&mut self.ws, bent, v_bar.is_some(), g);
+        self.mlp.stack.run_back(&mut self.ws, bent, v_bar.is_some(), g);
         self.ws.in_bar.unload(gx);
     }
 }

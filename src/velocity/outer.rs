@@ -29,18 +29,7 @@ pub fn outer<T: Scalar>(
     a.expect(rows, blocks);
     h.expect(cols, blocks);
     assert!(cols <= pitch && (rows - 1) * pitch + cols <= g.len());
-    dispatch(
-        isa,
-        Outer {
-            a,
-            rows,
-            h,
-            cols,
-            blocks,
-            g,
-            pitch,
-        },
-    );
+    dispatch(isa, Outer { a, rows, h, cols, blocks, g, pitch });
 }
 
 struct Outer<'a, T> {
@@ -87,30 +76,16 @@ unsafe fn micro_tile<V: Vector>(
     blocks: usize,
 ) -> [[V::Elem; WIDE]; TALL] {
     let zero = V::splat(V::Elem::ZERO);
-    let ([mut s00, mut s01, mut s02, mut s03], [mut s10, mut s11, mut s12, mut s13]) =
-        ([zero; 4], [zero; 4]);
+    let ([mut s00, mut s01, mut s02, mut s03], [mut s10, mut s11, mut s12, mut s13]) = ([zero; 4], [zero; 4]);
     let [mut s20, mut s21, mut s22, mut s23] = [zero; 4];
     for block in 0..blocks {
-        let (a0, a1, a2) = (
-            a.at(block, rows[0]),
-            a.at(block, rows[1]),
-            a.at(block, rows[2]),
-        );
-        let (h0, h1, h2, h3) = (
-            h.at(block, cols[0]),
-            h.at(block, cols[1]),
-            h.at(block, cols[2]),
-            h.at(block, cols[3]),
-        );
+        let (a0, a1, a2) = (a.at(block, rows[0]), a.at(block, rows[1]), a.at(block, rows[2]));
+        let (h0, h1, h2, h3) = (h.at(block, cols[0]), h.at(block, cols[1]), h.at(block, cols[2]), h.at(block, cols[3]));
         for step in 0..PAIR * steps::<V>() {
             let slot = step * V::WIDTH;
             // SAFETY: the caller checked the rows; `slot` stays within the block.
             unsafe {
-                let (x, y, z) = (
-                    V::load(a0.add(slot)),
-                    V::load(a1.add(slot)),
-                    V::load(a2.add(slot)),
-                );
+                let (x, y, z) = (V::load(a0.add(slot)), V::load(a1.add(slot)), V::load(a2.add(slot)));
                 let w = V::load(h0.add(slot));
                 (s00, s10, s20) = (x.fma(w, s00), y.fma(w, s10), z.fma(w, s20));
                 let w = V::load(h1.add(slot));
@@ -122,36 +97,17 @@ unsafe fn micro_tile<V: Vector>(
             }
         }
     }
-    [
-        V::sum4([s00, s01, s02, s03]),
-        V::sum4([s10, s11, s12, s13]),
-        V::sum4([s20, s21, s22, s23]),
-    ]
+    [V::sum4([s00, s01, s02, s03]), V::sum4([s10, s11, s12, s13]), V::sum4([s20, s21, s22, s23])]
 }
 
 /// g[o · pitch] += Σₗ a[o][l], for `o < rows`.
-pub fn row_sums<T: Scalar>(
-    isa: Isa,
-    (a, rows): (In<'_, T>, usize),
-    blocks: usize,
-    g: &mut [T],
-    pitch: usize,
-) {
+pub fn row_sums<T: Scalar>(isa: Isa, (a, rows): (In<'_, T>, usize), blocks: usize, g: &mut [T], pitch: usize) {
     if rows == 0 {
         return;
     }
     a.expect(rows, blocks);
     assert!((rows - 1) * pitch < g.len());
-    dispatch(
-        isa,
-        RowSums {
-            a,
-            rows,
-            blocks,
-            g,
-            pitch,
-        },
-    );
+    dispatch(isa, RowSums { a, rows, blocks, g, pitch });
 }
 
 struct RowSums<'a, T> {
@@ -172,9 +128,7 @@ impl<T: Scalar> Kernel<T> for RowSums<'_, T> {
                 for step in 0..PAIR * steps::<V>() {
                     for (i, sum) in sums.iter_mut().enumerate() {
                         // SAFETY: `row_sums` checked the rows; the step stays within the block.
-                        *sum = sum.add(unsafe {
-                            V::load(self.a.at(block, o + i.min(wide - 1)).add(step * V::WIDTH))
-                        });
+                        *sum = sum.add(unsafe { V::load(self.a.at(block, o + i.min(wide - 1)).add(step * V::WIDTH)) });
                     }
                 }
             }

@@ -14,11 +14,7 @@ pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
     match noise {
         Noise::Rademacher => {
             let word = mix(stream.wrapping_add((i / 64) as u64));
-            if (word >> (i % 64)) & 1 == 1 {
-                1.0
-            } else {
-                -1.0
-            }
+            if (word >> (i % 64)) & 1 == 1 { 1.0 } else { -1.0 }
         }
         Noise::Gaussian => {
             // Box & Muller 1958; of each pair only the cosine, so that coordinates need not know each other.
@@ -47,25 +43,12 @@ mod tests {
                 let mean = draws(k, i).sum::<f64>() / n as f64;
                 let square = draws(k, i).map(|e| e * e).sum::<f64>() / n as f64;
                 // Five standard errors: 1/√n of a mean, √(2/n) of a variance.
-                assert!(
-                    mean.abs() < 5.0 / (n as f64).sqrt(),
-                    "{noise:?} {k} {i}: mean {mean}"
-                );
-                assert!(
-                    (square - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(),
-                    "{noise:?} {k} {i}: {square}"
-                );
+                assert!(mean.abs() < 5.0 / (n as f64).sqrt(), "{noise:?} {k} {i}: mean {mean}");
+                assert!((square - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(), "{noise:?} {k} {i}: {square}");
             }
             for (k, i) in [(0, 1), (0, 64), (1, 0)] {
-                let product = draws(0, 0)
-                    .zip(draws(k, i))
-                    .map(|(a, b)| a * b)
-                    .sum::<f64>()
-                    / n as f64;
-                assert!(
-                    product.abs() < 5.0 / (n as f64).sqrt(),
-                    "{noise:?} {k} {i}: {product}"
-                );
+                let product = draws(0, 0).zip(draws(k, i)).map(|(a, b)| a * b).sum::<f64>() / n as f64;
+                assert!(product.abs() < 5.0 / (n as f64).sqrt(), "{noise:?} {k} {i}: {product}");
             }
         }
     }

@@ -26,11 +26,7 @@ pub struct Panels<T> {
 impl<T: Scalar> Panels<T> {
     /// Zeros.
     pub fn new(rows: usize, cols: usize) -> Self {
-        Self {
-            rows,
-            cols,
-            data: vec![T::ZERO; rows.div_ceil(TALL) * TALL * cols],
-        }
+        Self { rows, cols, data: vec![T::ZERO; rows.div_ceil(TALL) * TALL * cols] }
     }
 
     /// Fills in `w(row, col)`.
@@ -61,12 +57,7 @@ pub struct Factor<'a, T> {
 impl<'a, T: Scalar> Factor<'a, T> {
     /// All columns, no bias.
     pub fn new(matrix: &'a Panels<T>, x: In<'a, T>) -> Self {
-        Self {
-            matrix,
-            depth: matrix.cols,
-            bias: &[],
-            x,
-        }
+        Self { matrix, depth: matrix.cols, bias: &[], x }
     }
 
     /// With a bias, padded to a multiple of four.
@@ -88,36 +79,16 @@ pub trait Epilogue<T: Scalar> {
     ///
     /// # Safety
     /// As checked by [`Epilogue::expect`].
-    unsafe fn put<V: Vector<Elem = T>>(
-        &self,
-        sums: [V; PAIR],
-        block: usize,
-        row: usize,
-        slot: usize,
-    );
+    unsafe fn put<V: Vector<Elem = T>>(&self, sums: [V; PAIR], block: usize, row: usize, slot: usize);
 }
 
 /// Computes `blocks` blocks of the product and hands them to the epilogue.
-pub fn product<T: Scalar, E: Epilogue<T>>(
-    isa: Isa,
-    factor: Factor<'_, T>,
-    blocks: usize,
-    epilogue: E,
-) {
+pub fn product<T: Scalar, E: Epilogue<T>>(isa: Isa, factor: Factor<'_, T>, blocks: usize, epilogue: E) {
     assert!(factor.depth <= factor.matrix.cols);
-    assert!(
-        factor.bias.is_empty() || factor.bias.len() >= factor.matrix.rows.div_ceil(TALL) * TALL
-    );
+    assert!(factor.bias.is_empty() || factor.bias.len() >= factor.matrix.rows.div_ceil(TALL) * TALL);
     factor.x.expect(factor.depth, blocks);
     epilogue.expect(factor.matrix.rows, blocks);
-    dispatch(
-        isa,
-        Product {
-            factor,
-            blocks,
-            epilogue,
-        },
-    );
+    dispatch(isa, Product { factor, blocks, epilogue });
 }
 
 struct Product<'a, T, E> {
@@ -129,25 +100,11 @@ struct Product<'a, T, E> {
 impl<T: Scalar, E: Epilogue<T>> Kernel<T> for Product<'_, T, E> {
     #[inline(always)]
     fn run<V: Vector<Elem = T>>(self) {
-        let Self {
-            factor:
-                Factor {
-                    matrix,
-                    depth,
-                    bias,
-                    x,
-                },
-            blocks,
-            epilogue,
-        } = self;
+        let Self { factor: Factor { matrix, depth, bias, x }, blocks, epilogue } = self;
         let none = [T::ZERO; TALL];
         // Panels outside, lanes inside: a panel stays in the first cache while all lanes pass by.
         for panel in 0..matrix.rows.div_ceil(TALL) {
-            let bias = if bias.is_empty() {
-                &none
-            } else {
-                &bias[panel * TALL..][..TALL]
-            };
+            let bias = if bias.is_empty() { &none } else { &bias[panel * TALL..][..TALL] };
             let weights = matrix.data[panel * TALL * matrix.cols..][..TALL * depth].as_ptr();
             let rows = (matrix.rows - panel * TALL).min(TALL);
             for block in 0..blocks {
@@ -176,12 +133,7 @@ unsafe fn micro_tile<V: Vector>(
     mut x: *const V::Elem,
     depth: usize,
 ) -> [[V; PAIR]; TALL] {
-    let (mut a0, mut b0, mut c0, mut d0) = (
-        V::splat(bias[0]),
-        V::splat(bias[1]),
-        V::splat(bias[2]),
-        V::splat(bias[3]),
-    );
+    let (mut a0, mut b0, mut c0, mut d0) = (V::splat(bias[0]), V::splat(bias[1]), V::splat(bias[2]), V::splat(bias[3]));
     let (mut a1, mut b1, mut c1, mut d1) = (a0, b0, c0, d0);
     for _ in 0..depth {
         // SAFETY: `weights` holds 4 · depth numbers, x `depth` rows of a block, two vectors wide at least.
@@ -323,9 +275,7 @@ unsafe fn set<V: Vector>(tile: &Out<'_, V::Elem>, (block, row, slot): Place, val
 }
 
 epilogue!(Store, [0], |this, sum, at| { set(&this.0, at, sum) });
-epilogue!(Value<A>, [h], |this, sum, at| {
-    set(&this.h, at, this.act.jet(sum).value)
-});
+epilogue!(Value<A>, [h], |this, sum, at| { set(&this.h, at, this.act.jet(sum).value) });
 epilogue!(Slope<A>, [h, slope], |this, sum, at| {
     let jet = this.act.jet(sum);
     set(&this.h, at, jet.value);
@@ -337,9 +287,7 @@ epilogue!(Curve<A>, [h, slope, curve], |this, sum, at| {
     set(&this.slope, at, jet.slope);
     set(&this.curve, at, jet.curve);
 });
-epilogue!(Scaled, [y, by], |this, sum, at| {
-    set(&this.y, at, sum.mul(get(&this.by, at)))
-});
+epilogue!(Scaled, [y, by], |this, sum, at| { set(&this.y, at, sum.mul(get(&this.by, at))) });
 epilogue!(ScaledByLane, [y, (lane by)], |this, sum, at| {
     set(&this.y, at, sum.mul(get(&this.by, (at.0, 0, at.2))));
 });
@@ -349,9 +297,7 @@ epilogue!(Tangent, [raw, y, by], |this, sum, at| {
 });
 epilogue!(Cotangent, [y, by, raw, bent], |this, sum, at| {
     let place = this.bent.at(at.0, at.1).add(at.2);
-    get::<V>(&this.raw, at)
-        .fma(sum, V::load(place))
-        .store(place);
+    get::<V>(&this.raw, at).fma(sum, V::load(place)).store(place);
     set(&this.y, at, sum.mul(get(&this.by, at)));
 });
 epilogue!(Bent, [y, by, curve, bent], |this, sum, at| {

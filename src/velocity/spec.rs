@@ -73,10 +73,7 @@ impl MlpSpec {
 
     /// The length of θ: layer after layer, the weight `[out, in]` row-major, then the bias.
     pub fn n_params(&self) -> usize {
-        self.layer_sizes()
-            .windows(2)
-            .map(|pair| (pair[0] + 1) * pair[1])
-            .sum()
+        self.layer_sizes().windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
     }
 
     /// Refuses what cannot be a velocity.
@@ -85,10 +82,7 @@ impl MlpSpec {
     /// [`Error::Invalid`] for a dimension or a width of zero, or sizes beyond any memory.
     pub fn validate(&self) -> Result<()> {
         if self.dim == 0 {
-            return Err(Error::invalid(
-                "a velocity of dimension 0",
-                "the data need at least one column",
-            ));
+            return Err(Error::invalid("a velocity of dimension 0", "the data need at least one column"));
         }
         if let Some(l) = self.hidden.iter().position(|&width| width == 0) {
             return Err(Error::invalid(
@@ -97,17 +91,10 @@ impl MlpSpec {
             ));
         }
         const MOST: usize = 1 << 20;
-        let frequencies = if let TimeInput::Fourier { frequencies } = self.time {
-            frequencies
-        } else {
-            0
-        };
+        let frequencies = if let TimeInput::Fourier { frequencies } = self.time { frequencies } else { 0 };
         let sizes = [self.dim, self.condition_dim, frequencies];
         if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST) {
-            return Err(Error::invalid(
-                format!("a layer of {size} units"),
-                format!("the most is {MOST}"),
-            ));
+            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST}")));
         }
         Ok(())
     }
@@ -127,10 +114,7 @@ impl MlpSpec {
         let sizes = self.layer_sizes();
         let of_layer = |(l, pair): (usize, &[usize])| {
             let (inputs, outputs) = (pair[0], pair[1]);
-            [
-                (format!("net.{}.weight", 2 * l), vec![outputs, inputs]),
-                (format!("net.{}.bias", 2 * l), vec![outputs]),
-            ]
+            [(format!("net.{}.weight", 2 * l), vec![outputs, inputs]), (format!("net.{}.bias", 2 * l), vec![outputs])]
         };
         sizes.windows(2).enumerate().flat_map(of_layer).collect()
     }

@@ -29,13 +29,7 @@ impl<T: Scalar> Tangents<T> {
     /// Scratch for up to `lanes` lanes of a net whose first `dim` inputs and all outputs are x and v.
     pub fn new(stack: &Stack<T>, dim: usize, lanes: usize) -> Self {
         let hidden = || stack.hidden_tiles(lanes);
-        Self {
-            raw: hidden(),
-            dot: hidden(),
-            bar: hidden(),
-            bent: hidden(),
-            end: Tile::new(dim, lanes),
-        }
+        Self { raw: hidden(), dot: hidden(), bar: hidden(), bent: hidden(), end: Tile::new(dim, lanes) }
     }
 
     /// Before the first pull-back of a call: nothing gathered yet.
@@ -50,16 +44,7 @@ impl<T: Scalar> Tangents<T> {
         };
         let factor = Factor::new(&stack.layers[0].forward, e).first(self.end.rows());
         let (raw, y) = (self.raw[0].write(), self.dot[0].write());
-        product(
-            stack.isa,
-            factor,
-            ws.blocks,
-            product::Tangent {
-                raw,
-                y,
-                by: slope.read(),
-            },
-        );
+        product(stack.isa, factor, ws.blocks, product::Tangent { raw, y, by: slope.read() });
         self.climb(stack, ws);
     }
 
@@ -70,17 +55,8 @@ impl<T: Scalar> Tangents<T> {
                 self.raw[0].at_mut(block, row).fill(w);
             }
         }
-        let times = Pass::Times {
-            b: Rows::Tile(ws.slope[0].read()),
-        };
-        lanewise::pass(
-            stack.isa,
-            Rows::Fixed(column),
-            times,
-            column.len(),
-            ws.blocks,
-            self.dot[0].write(),
-        );
+        let times = Pass::Times { b: Rows::Tile(ws.slope[0].read()) };
+        lanewise::pass(stack.isa, Rows::Fixed(column), times, column.len(), ws.blocks, self.dot[0].write());
         self.climb(stack, ws);
     }
 
@@ -89,12 +65,7 @@ impl<T: Scalar> Tangents<T> {
             let (below, above) = self.dot.split_at_mut(l);
             let factor = Factor::new(&stack.layers[l].forward, below[l - 1].read());
             let (raw, y, by) = (self.raw[l].write(), above[0].write(), ws.slope[l].read());
-            product(
-                stack.isa,
-                factor,
-                ws.blocks,
-                product::Tangent { raw, y, by },
-            );
+            product(stack.isa, factor, ws.blocks, product::Tangent { raw, y, by });
         }
     }
 
@@ -130,22 +101,10 @@ impl<T: Scalar> Tangents<T> {
         let Some(dot) = self.dot.last() else {
             return outer(isa, (end_bar, dim), (e, dim), blocks, weight, inputs);
         };
-        outer(
-            isa,
-            (end_bar, dim),
-            (dot.read(), dot.rows()),
-            blocks,
-            weight,
-            dot.rows(),
-        );
+        outer(isa, (end_bar, dim), (dot.read(), dot.rows()), blocks, weight, dot.rows());
         let (by, raw) = (ws.slope[top - 1].read(), self.raw[top - 1].read());
         let (y, bent) = (self.bar[top - 1].write(), self.bent[top - 1].write());
-        product(
-            isa,
-            Factor::new(&last.back, end_bar),
-            blocks,
-            Cotangent { y, by, raw, bent },
-        );
+        product(isa, Factor::new(&last.back, end_bar), blocks, Cotangent { y, by, raw, bent });
         self.descend(stack, ws, g);
         outer(isa, self.first_bar(), (e, dim), blocks, &mut g[..], inputs);
     }
@@ -162,14 +121,7 @@ impl<T: Scalar> Tangents<T> {
         let (isa, blocks, top) = (stack.isa, ws.blocks, stack.hidden());
         let width = row.len();
         let weight = &mut g[stack.layers[top].weight_at + j * width..][..width];
-        outer(
-            isa,
-            (lane, 1),
-            (self.dot[top - 1].read(), width),
-            blocks,
-            weight,
-            width,
-        );
+        outer(isa, (lane, 1), (self.dot[top - 1].read(), width), blocks, weight, width);
         let (by, raw) = (ws.slope[top - 1].read(), self.raw[top - 1].read());
         let (bent, y) = (self.bent[top - 1].write(), self.bar[top - 1].write());
         lanewise::enter(isa, row, lane, raw, by, blocks, bent, y);
@@ -187,22 +139,10 @@ impl<T: Scalar> Tangents<T> {
             let (below, above) = self.bar.split_at_mut(l);
             let (bar, rows) = (above[0].read(), above[0].rows());
             let dot = (self.dot[l - 1].read(), self.dot[l - 1].rows());
-            outer(
-                stack.isa,
-                (bar, rows),
-                dot,
-                ws.blocks,
-                &mut g[layer.weight_at..layer.bias_at],
-                dot.1,
-            );
+            outer(stack.isa, (bar, rows), dot, ws.blocks, &mut g[layer.weight_at..layer.bias_at], dot.1);
             let (y, by) = (below[l - 1].write(), ws.slope[l - 1].read());
             let (raw, bent) = (self.raw[l - 1].read(), self.bent[l - 1].write());
-            product(
-                stack.isa,
-                Factor::new(&layer.back, bar),
-                ws.blocks,
-                Cotangent { y, by, raw, bent },
-            );
+            product(stack.isa, Factor::new(&layer.back, bar), ws.blocks, Cotangent { y, by, raw, bent });
         }
     }
 }

@@ -43,10 +43,7 @@ pub struct Out<'a, T> {
 impl<T: Scalar> Tile<T> {
     /// Zeros, for up to `lanes` lanes.
     pub fn new(rows: usize, lanes: usize) -> Self {
-        Self {
-            data: vec![Block([T::ZERO; LANE_BLOCK]); rows * lanes.div_ceil(LANE_BLOCK)],
-            rows,
-        }
+        Self { data: vec![Block([T::ZERO; LANE_BLOCK]); rows * lanes.div_ceil(LANE_BLOCK)], rows }
     }
 
     /// The number of rows.
@@ -92,10 +89,7 @@ impl<T: Scalar> Tile<T> {
     pub fn unload(&self, mut target: LanesMut<'_, T>) {
         let lanes = target.lanes();
         for row in 0..target.rows() {
-            for (block, chunk) in target.row_mut(row)[..lanes]
-                .chunks_mut(LANE_BLOCK)
-                .enumerate()
-            {
+            for (block, chunk) in target.row_mut(row)[..lanes].chunks_mut(LANE_BLOCK).enumerate() {
                 chunk.copy_from_slice(&self.at(block, row)[..chunk.len()]);
             }
         }
@@ -111,11 +105,7 @@ impl<T: Scalar> Tile<T> {
         assert!(row <= self.rows, "row {row} of {}", self.rows);
         In {
             // `wrapping_add`: an empty tile has no row to stand before.
-            start: self
-                .data
-                .as_ptr()
-                .cast::<T>()
-                .wrapping_add(row * LANE_BLOCK),
+            start: self.data.as_ptr().cast::<T>().wrapping_add(row * LANE_BLOCK),
             rows: self.rows,
             left: self.rows - row,
             blocks: self.blocks(),
@@ -133,11 +123,7 @@ impl<T: Scalar> Tile<T> {
         assert!(row <= self.rows, "row {row} of {}", self.rows);
         Out {
             blocks: self.blocks(),
-            start: self
-                .data
-                .as_mut_ptr()
-                .cast::<T>()
-                .wrapping_add(row * LANE_BLOCK),
+            start: self.data.as_mut_ptr().cast::<T>().wrapping_add(row * LANE_BLOCK),
             rows: self.rows,
             left: self.rows - row,
             tile: PhantomData,
@@ -148,35 +134,25 @@ impl<T: Scalar> Tile<T> {
 impl<T> In<'_, T> {
     /// Panics unless `rows` rows of `blocks` blocks can be read.
     pub fn expect(&self, rows: usize, blocks: usize) {
-        assert!(
-            self.left >= rows && self.blocks >= blocks,
-            "a tile of {} rows, {rows} asked",
-            self.left
-        );
+        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
     }
 
     /// Where a row of a block begins.
     #[inline(always)]
     pub fn at(&self, block: usize, row: usize) -> *const T {
-        self.start
-            .wrapping_add((block * self.rows + row) * LANE_BLOCK)
+        self.start.wrapping_add((block * self.rows + row) * LANE_BLOCK)
     }
 }
 
 impl<T> Out<'_, T> {
     /// Panics unless `rows` rows of `blocks` blocks can be written.
     pub fn expect(&self, rows: usize, blocks: usize) {
-        assert!(
-            self.left >= rows && self.blocks >= blocks,
-            "a tile of {} rows, {rows} asked",
-            self.left
-        );
+        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
     }
 
     /// Where a row of a block begins.
     #[inline(always)]
     pub fn at(&self, block: usize, row: usize) -> *mut T {
-        self.start
-            .wrapping_add((block * self.rows + row) * LANE_BLOCK)
+        self.start.wrapping_add((block * self.rows + row) * LANE_BLOCK)
     }
 }

@@ -7,9 +7,7 @@ use cnf_solvers::{At, Real};
 /// Numbers in [−1, 1], reproducible.
 pub fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
     let word = |i: usize| cnf::rng::mix(cnf::rng::mix(seed) ^ i as u64);
-    (0..n)
-        .map(|i| T::of((word(i) >> 11) as f64 / (1u64 << 52) as f64 - 1.0))
-        .collect()
+    (0..n).map(|i| T::of((word(i) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)).collect()
 }
 
 /// To compare bits: NaN equals itself, zeros of different sign differ.
@@ -20,14 +18,8 @@ pub fn bits<T: Real>(numbers: &[T]) -> Vec<u64> {
 /// The traces that every velocity must offer.
 pub const TRACES: [Trace; 3] = [
     Trace::Exact,
-    Trace::Hutchinson {
-        probes: 2,
-        noise: Noise::Rademacher,
-    },
-    Trace::Hutchinson {
-        probes: 1,
-        noise: Noise::Gaussian,
-    },
+    Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
+    Trace::Hutchinson { probes: 1, noise: Noise::Gaussian },
 ];
 
 /// A batch of points with all that belongs to them.
@@ -46,10 +38,7 @@ impl<T: Real> Points<T> {
         Self {
             n,
             dim,
-            x: numbers(n * dim, 1)
-                .iter()
-                .map(|&x: &T| x * T::of(1.5))
-                .collect(),
+            x: numbers(n * dim, 1).iter().map(|&x: &T| x * T::of(1.5)).collect(),
             t: numbers::<f64>(n, 2).iter().map(|t| 0.5 + 0.5 * t).collect(),
             condition: numbers(n * velocity.condition_dim(), 3),
             keys: (0..n as u64).map(cnf::rng::mix).collect(),
@@ -57,12 +46,7 @@ impl<T: Real> Points<T> {
     }
 
     pub fn batch(&self, trace: Trace, lanes: usize) -> Batch<'_, T> {
-        Batch {
-            condition: &self.condition,
-            keys: &self.keys,
-            trace,
-            lanes,
-        }
+        Batch { condition: &self.condition, keys: &self.keys, trace, lanes }
     }
 }
 
@@ -79,18 +63,11 @@ pub fn tile<T: Real>(x: &[T], dim: usize, samples: &[usize]) -> Vec<T> {
 /// The inverse of [`tile`]: `[lanes, d]`.
 pub fn rows<T: Real>(tile: &[T], dim: usize, lanes: usize) -> Vec<T> {
     let stride = stride_for(lanes);
-    (0..lanes)
-        .flat_map(|l| (0..dim).map(move |i| tile[i * stride + l]))
-        .collect()
+    (0..lanes).flat_map(|l| (0..dim).map(move |i| tile[i * stride + l])).collect()
 }
 
 /// v `[lanes, d]` and div `[lanes, traces]` of the samples, in one call.
-pub fn both<T: Real>(
-    velocity: &dyn Velocity<T>,
-    p: &Points<T>,
-    trace: Trace,
-    samples: &[usize],
-) -> (Vec<T>, Vec<T>) {
+pub fn both<T: Real>(velocity: &dyn Velocity<T>, p: &Points<T>, trace: Trace, samples: &[usize]) -> (Vec<T>, Vec<T>) {
     let (lanes, stride) = (samples.len(), stride_for(samples.len()));
     let mut eval = velocity.evaluator(p.batch(trace, lanes));
     let t: Vec<f64> = samples.iter().map(|&s| p.t[s]).collect();
@@ -109,21 +86,12 @@ pub fn both<T: Real>(
         Lanes::new(&x, p.dim, lanes, stride),
         LanesMut::new(&mut alone, p.dim, lanes, stride),
     );
-    assert_eq!(
-        bits(&rows(&alone, p.dim, lanes)),
-        bits(&rows(&v, p.dim, lanes)),
-        "the value alone"
-    );
+    assert_eq!(bits(&rows(&alone, p.dim, lanes)), bits(&rows(&v, p.dim, lanes)), "the value alone");
     (rows(&v, p.dim, lanes), rows(&div, traces, lanes))
 }
 
 /// (∂m/∂x) dx for each sample, `[lanes, d]`; `dx` is `[n, d]`.
-pub fn tangent<T: Real>(
-    velocity: &dyn Velocity<T>,
-    p: &Points<T>,
-    samples: &[usize],
-    dx: &[T],
-) -> Vec<T> {
+pub fn tangent<T: Real>(velocity: &dyn Velocity<T>, p: &Points<T>, samples: &[usize], dx: &[T]) -> Vec<T> {
     let (lanes, stride) = (samples.len(), stride_for(samples.len()));
     let mut eval = velocity.evaluator(p.batch(Trace::Exact, lanes));
     let t: Vec<f64> = samples.iter().map(|&s| p.t[s]).collect();
@@ -160,9 +128,7 @@ pub fn pull_back<T: Real>(
         At::new(&t, samples),
         Lanes::new(&x, p.dim, lanes, stride),
         v_bar.as_ref().map(|a| Lanes::new(a, p.dim, lanes, stride)),
-        div_bar
-            .as_ref()
-            .map(|a| Lanes::new(a, traces, lanes, stride)),
+        div_bar.as_ref().map(|a| Lanes::new(a, traces, lanes, stride)),
         LanesMut::new(&mut gx, p.dim, lanes, stride),
         &mut g,
     );
@@ -192,21 +158,12 @@ pub fn check_derivatives(name: &str, velocity: &dyn Velocity<f64>) {
         moved(h);
         for k in 0..5 * p.dim {
             let difference = (up[k] - down[k]) / (2.0 * h);
-            assert!(
-                (dv[k] - difference).abs() < 1e-8,
-                "{name}: ∂v/∂x_{i}: {} or {difference}",
-                dv[k]
-            );
+            assert!((dv[k] - difference).abs() < 1e-8, "{name}: ∂v/∂x_{i}: {} or {difference}", dv[k]);
         }
         (0..5).for_each(|l| trace[l] += dv[l * p.dim + i]);
     }
     for l in 0..5 {
-        assert!(
-            (trace[l] - div[l]).abs() < 1e-13,
-            "{name}: div {} or {}",
-            div[l],
-            trace[l]
-        );
+        assert!((trace[l] - div[l]).abs() < 1e-13, "{name}: div {} or {}", div[l], trace[l]);
     }
 }
 
@@ -221,25 +178,20 @@ pub fn check_lanes<T: Real>(name: &str, velocity: &dyn Velocity<T>) {
             let (v, div) = both(velocity, &p, trace, &samples);
             for (l, &s) in samples.iter().enumerate() {
                 let traces = div.len() / lanes;
-                assert_eq!(
-                    bits(&v[l * p.dim..][..p.dim]),
-                    bits(&alone[s].0),
-                    "{name}: {lanes} lanes"
-                );
-                assert_eq!(
-                    bits(&div[l * traces..][..traces]),
-                    bits(&alone[s].1),
-                    "{name}: {lanes} lanes"
-                );
+                assert_eq!(bits(&v[l * p.dim..][..p.dim]), bits(&alone[s].0), "{name}: {lanes} lanes");
+                assert_eq!(bits(&div[l * traces..][..traces]), bits(&alone[s].1), "{name}: {lanes} lanes");
             }
         }
     }
 }
 
+/// Makes the velocity of a θ.
+pub type With<'a> = dyn Fn(&[f64]) -> Box<dyn Velocity<f64>> + 'a;
+
 /// The pull-back of value and divergence is the derivative of their inner product with the cotangents.
 ///
 /// `with` makes the velocity of another θ.
-pub fn check_pull_back(name: &str, theta: &[f64], with: &dyn Fn(&[f64]) -> Box<dyn Velocity<f64>>) {
+pub fn check_pull_back(name: &str, theta: &[f64], with: &With<'_>) {
     let velocity = with(theta);
     let mut p = Points::new(&*velocity, 3);
     let samples = [2, 0, 1];
@@ -251,16 +203,8 @@ pub fn check_pull_back(name: &str, theta: &[f64], with: &dyn Fn(&[f64]) -> Box<d
             let (gx, g) = pull_back(&*velocity, &p, trace, &samples, v_some, div_some);
             let loss = |velocity: &dyn Velocity<f64>, p: &Points<f64>| -> f64 {
                 let (v, div) = both(velocity, p, trace, &[0, 1, 2]);
-                let v: f64 = if has_v {
-                    v.iter().zip(&v_bar).map(|(a, b)| a * b).sum()
-                } else {
-                    0.0
-                };
-                let div: f64 = if has_div {
-                    div.iter().zip(&div_bar).map(|(a, b)| a * b).sum()
-                } else {
-                    0.0
-                };
+                let v: f64 = if has_v { v.iter().zip(&v_bar).map(|(a, b)| a * b).sum() } else { 0.0 };
+                let div: f64 = if has_div { div.iter().zip(&div_bar).map(|(a, b)| a * b).sum() } else { 0.0 };
                 v + div
             };
             let h = 1e-5;
@@ -273,11 +217,7 @@ pub fn check_pull_back(name: &str, theta: &[f64], with: &dyn Fn(&[f64]) -> Box<d
                 other[k] -= 2.0 * h;
                 let difference = (up - loss(&*with(&other), &p)) / (2.0 * h);
                 let error = (g[k] - difference).abs();
-                assert!(
-                    error < tolerance,
-                    "{name} {trace:?} {has_v} {has_div}: θ[{k}]: {} or {difference}",
-                    g[k]
-                );
+                assert!(error < tolerance, "{name} {trace:?} {has_v} {has_div}: θ[{k}]: {} or {difference}", g[k]);
             }
             for (l, &s) in samples.iter().enumerate() {
                 for i in 0..p.dim {
@@ -288,10 +228,7 @@ pub fn check_pull_back(name: &str, theta: &[f64], with: &dyn Fn(&[f64]) -> Box<d
                     let difference = (up - loss(&*velocity, &p)) / (2.0 * h);
                     p.x[k] += h;
                     let error = (gx[l * p.dim + i] - difference).abs();
-                    assert!(
-                        error < tolerance,
-                        "{name} {trace:?} {has_v} {has_div}: x[{k}]: {difference}"
-                    );
+                    assert!(error < tolerance, "{name} {trace:?} {has_v} {has_div}: x[{k}]: {difference}");
                 }
             }
         }

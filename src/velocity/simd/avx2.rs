@@ -141,10 +141,7 @@ unsafe fn exp2_f32(x: __m256) -> __m256 {
     // SAFETY: as above.
     unsafe {
         let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(x));
-        _mm256_castsi256_ps(_mm256_add_epi32(
-            exponent,
-            _mm256_castps_si256(_mm256_set1_ps(1.0)),
-        ))
+        _mm256_castsi256_ps(_mm256_add_epi32(exponent, _mm256_castps_si256(_mm256_set1_ps(1.0))))
     }
 }
 
@@ -153,10 +150,7 @@ unsafe fn exp2_f64(x: __m256d) -> __m256d {
     // SAFETY: as above.
     unsafe {
         let exponent = _mm256_slli_epi64::<52>(_mm256_castpd_si256(x));
-        _mm256_castsi256_pd(_mm256_add_epi64(
-            exponent,
-            _mm256_castpd_si256(_mm256_set1_pd(1.0)),
-        ))
+        _mm256_castsi256_pd(_mm256_add_epi64(exponent, _mm256_castpd_si256(_mm256_set1_pd(1.0))))
     }
 }
 
@@ -170,10 +164,7 @@ unsafe fn sum4_f32(rows: [F32x8; 4]) -> [f32; 4] {
         let ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
         let cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
         let mut sums = [0.0; 4];
-        _mm_storeu_ps(
-            sums.as_mut_ptr(),
-            _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)),
-        );
+        _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
         sums
     }
 }
@@ -185,14 +176,8 @@ unsafe fn sum4_f64(rows: [F64x4; 4]) -> [f64; 4] {
         let (a, b) = (fold_f64(rows[0]), fold_f64(rows[1]));
         let (c, d) = (fold_f64(rows[2]), fold_f64(rows[3]));
         let mut sums = [0.0; 4];
-        _mm_storeu_pd(
-            sums.as_mut_ptr(),
-            _mm_add_pd(_mm_unpacklo_pd(a, b), _mm_unpackhi_pd(a, b)),
-        );
-        _mm_storeu_pd(
-            sums.as_mut_ptr().add(2),
-            _mm_add_pd(_mm_unpacklo_pd(c, d), _mm_unpackhi_pd(c, d)),
-        );
+        _mm_storeu_pd(sums.as_mut_ptr(), _mm_add_pd(_mm_unpacklo_pd(a, b), _mm_unpackhi_pd(a, b)));
+        _mm_storeu_pd(sums.as_mut_ptr().add(2), _mm_add_pd(_mm_unpacklo_pd(c, d), _mm_unpackhi_pd(c, d)));
         sums
     }
 }
@@ -200,21 +185,11 @@ unsafe fn sum4_f64(rows: [F64x4; 4]) -> [f64; 4] {
 #[inline(always)]
 unsafe fn fold_f32(row: F32x8) -> __m128 {
     // SAFETY: as above.
-    unsafe {
-        _mm_add_ps(
-            _mm256_castps256_ps128(row.0),
-            _mm256_extractf128_ps::<1>(row.0),
-        )
-    }
+    unsafe { _mm_add_ps(_mm256_castps256_ps128(row.0), _mm256_extractf128_ps::<1>(row.0)) }
 }
 
 #[inline(always)]
 unsafe fn fold_f64(row: F64x4) -> __m128d {
     // SAFETY: as above.
-    unsafe {
-        _mm_add_pd(
-            _mm256_castpd256_pd128(row.0),
-            _mm256_extractf128_pd::<1>(row.0),
-        )
-    }
+    unsafe { _mm_add_pd(_mm256_castpd256_pd128(row.0), _mm256_extractf128_pd::<1>(row.0)) }
 }

@@ -132,7 +132,7 @@ impl Scalar for f32 {
     type Portable = portable::Array<f32, 8>;
     const ROUNDER: f32 = 12_582_912.0;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const EXP: &'static [f32] = &[
         0.5,

@@ -53,15 +53,11 @@ macro_rules! array {
             }
             #[inline(always)]
             fn fma(self, a: Self, b: Self) -> Self {
-                Self(std::array::from_fn(|l| {
-                    Real::mul_add(self.0[l], a.0[l], b.0[l])
-                }))
+                Self(std::array::from_fn(|l| Real::mul_add(self.0[l], a.0[l], b.0[l])))
             }
             #[inline(always)]
             fn neg_fma(self, a: Self, b: Self) -> Self {
-                Self(std::array::from_fn(|l| {
-                    Real::mul_add(-self.0[l], a.0[l], b.0[l])
-                }))
+                Self(std::array::from_fn(|l| Real::mul_add(-self.0[l], a.0[l], b.0[l])))
             }
             #[inline(always)]
             fn max(self, b: Self) -> Self {
@@ -77,15 +73,11 @@ macro_rules! array {
             }
             #[inline(always)]
             fn exp2_of_rounded(self) -> Self {
-                Self(self.0.map(|x| {
-                    <$t>::from_bits((x.to_bits() << $mantissa).wrapping_add(<$t>::ONE.to_bits()))
-                }))
+                Self(self.0.map(|x| <$t>::from_bits((x.to_bits() << $mantissa).wrapping_add(<$t>::ONE.to_bits()))))
             }
             #[inline(always)]
             fn if_positive(self, yes: Self, no: Self) -> Self {
-                Self(std::array::from_fn(|l| {
-                    if self.0[l] > 0.0 { yes.0[l] } else { no.0[l] }
-                }))
+                Self(std::array::from_fn(|l| if self.0[l] > 0.0 { yes.0[l] } else { no.0[l] }))
             }
             #[inline(always)]
             fn sum4(rows: [Self; 4]) -> [$t; 4] {
