@@ -101,11 +101,11 @@ impl<T: Scalar> ClosedForm<T> {
         let second = shape.weight_at(1);
         match self {
             Self::One { .. } => {
-                for q in 0..h1 {
+                for (q, &m_bar) in m_bar.iter().enumerate() {
                     for i in 0..dim {
                         let (w1, w2) = (q * inputs + i, second + i * h1 + q);
-                        g[w1] += m_bar[q] * theta[w2];
-                        g[w2] += m_bar[q] * theta[w1];
+                        g[w1] += m_bar * theta[w2];
+                        g[w2] += m_bar * theta[w1];
                     }
                 }
             }

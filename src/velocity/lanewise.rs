@@ -77,11 +77,16 @@ impl<T: Scalar> Kernel<T> for Dot<'_, T> {
                         }
                     }
                 }
-                for half in 0..PAIR {
+                let [a, b, c, d] = sums;
+                for (half, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
                     // SAFETY: `dot` checked the shapes.
                     unsafe {
                         let place = self.out.at(block, 0).add(slot + half * V::WIDTH);
+<<<<<<< HEAD
                         let sum = sums[0][half].add(sums[1][half]).add(sums[2][half].add(sums[3][half]));
+=======
+                        let sum = a.add(b).add(c.add(d));
+>>>>>>> kernel
                         let sum = if self.add { V::load(place).add(sum) } else { sum };
                         sum.store(place);
                     }

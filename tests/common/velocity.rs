@@ -185,10 +185,13 @@ pub fn check_lanes<T: Real>(name: &str, velocity: &dyn Velocity<T>) {
     }
 }
 
+/// Makes the velocity of a θ.
+pub type With<'a> = dyn Fn(&[f64]) -> Box<dyn Velocity<f64>> + 'a;
+
 /// The pull-back of value and divergence is the derivative of their inner product with the cotangents.
 ///
 /// `with` makes the velocity of another θ.
-pub fn check_pull_back(name: &str, theta: &[f64], with: &dyn Fn(&[f64]) -> Box<dyn Velocity<f64>>) {
+pub fn check_pull_back(name: &str, theta: &[f64], with: &With<'_>) {
     let velocity = with(theta);
     let mut p = Points::new(&*velocity, 3);
     let samples = [2, 0, 1];

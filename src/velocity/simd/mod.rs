@@ -132,7 +132,7 @@ impl Scalar for f32 {
     type Portable = portable::Array<f32, 8>;
     const ROUNDER: f32 = 12_582_912.0;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const EXP: &'static [f32] = &[0.5, 0.166_665_43, 0.041_666_287, 0.008_366_643, 0.001_394_623_6];
     const ATANH: &'static [f32] = &[0.333_332_06, 0.200_108_5, 0.139_995_65, 0.140_122_83];
