@@ -164,12 +164,14 @@ impl Model {
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
         let spec = card.flow;
         let names = spec.velocity.tensor_names();
-        spec.velocity.validate().and_then(|()| spec.solver.validate()).map_err(|e| Error::read(path, e.to_string(), again))?;
+        spec.velocity
+            .validate()
+            .and_then(|()| spec.solver.validate())
+            .map_err(|e| Error::read(path, e.to_string(), again))?;
         let mut theta = Vec::new();
         for (name, shape) in &names {
-            let tensor = file
-                .tensor(name)
-                .ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
+            let tensor =
+                file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
             if tensor.shape != *shape {
                 let problem = format!("`{name}` has shape {:?}, the description says {shape:?}", tensor.shape);
                 return Err(Error::read(path, problem, again));

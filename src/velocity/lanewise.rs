@@ -82,11 +82,7 @@ impl<T: Scalar> Kernel<T> for Dot<'_, T> {
                     // SAFETY: `dot` checked the shapes.
                     unsafe {
                         let place = self.out.at(block, 0).add(slot + half * V::WIDTH);
-<<<<<<< HEAD
-                        let sum = sums[0][half].add(sums[1][half]).add(sums[2][half].add(sums[3][half]));
-=======
                         let sum = a.add(b).add(c.add(d));
->>>>>>> kernel
                         let sum = if self.add { V::load(place).add(sum) } else { sum };
                         sum.store(place);
                     }
