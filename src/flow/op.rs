@@ -201,8 +201,8 @@ impl CustomOp2 for SolveOp {
         theta_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let shape = Shape::from((x_layout.dims()[0], self.velocity.dim() + 1));
-        let out = match x.dtype() {
-            DType::F64 => {
+        let out = match x {
+            CpuStorage::F64(_) => {
                 CpuStorage::F64(self.forward::<f64>(slice(x, x_layout)?, slice(theta, theta_layout)?).map_err(wrap)?)
             }
             _ => CpuStorage::F32(self.forward::<f32>(slice(x, x_layout)?, slice(theta, theta_layout)?).map_err(wrap)?),
