@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use rand::Rng as _;
 
 pub use mixture::Mixture;
-pub use table::{Split, SplitRule, Table, TableOptions};
+pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
 use crate::{Error, Result, Rng, io, rng};

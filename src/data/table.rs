@@ -13,6 +13,9 @@ use crate::{Error, Result, rng};
 /// The stream of the generator that shuffles rows into their sets.
 pub const SPLIT_STREAM: u64 = 0xda7a_0003;
 
+/// The shares of training and validation where nothing else is said; the rest is the test.
+pub const USUAL_SHARES: (f64, f64) = (0.8, 0.1);
+
 /// Where the split of a table comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SplitRule {
@@ -29,11 +32,6 @@ pub enum SplitRule {
         /// Of validation.
         valid: f64,
     },
-}
-
-impl SplitRule {
-    /// 80 % training, 10 % validation, 10 % test.
-    pub const USUAL: Self = Self::Fractions { train: 0.8, valid: 0.1 };
 }
 
 /// How to read a table.
@@ -110,7 +108,7 @@ impl Table {
             }
             (SplitRule::File(file), _) => by_file(file, path, array.rows)?,
             (SplitRule::Auto, Some(file)) => by_file(&file, path, array.rows)?,
-            (SplitRule::Auto, None) => at_random(path, array.rows, 0.8, 0.1, seed)?,
+            (SplitRule::Auto, None) => at_random(path, array.rows, USUAL_SHARES.0, USUAL_SHARES.1, seed)?,
             (&SplitRule::Fractions { train, valid }, _) => at_random(path, array.rows, train, valid, seed)?,
         };
         let Array { rows: n, cols: d, data: x, columns, .. } = array;
