@@ -74,7 +74,11 @@ fn numbers(t: &Tensor) -> Vec<f64> {
 }
 
 fn worst(a: &Tensor, b: &Tensor) -> f64 {
-    numbers(a).iter().zip(numbers(b)).map(|(a, b)| (a - b).abs()).fold(0.0, |m, e| if e > m || e.is_nan() { e } else { m })
+    numbers(a)
+        .iter()
+        .zip(numbers(b))
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |m, e| if e > m || e.is_nan() { e } else { m })
 }
 
 #[test]
@@ -99,7 +103,8 @@ fn the_log_determinant_is_that_of_the_dense_jacobian() {
         let z = draws(3, d, 4);
         let c = condition(&*map, 3);
         for inverse in [false, true] {
-            let apply = |x: &Tensor| if inverse { map.inverse(x, c.as_ref()) } else { map.forward(x, c.as_ref()) }.unwrap();
+            let apply =
+                |x: &Tensor| if inverse { map.inverse(x, c.as_ref()) } else { map.forward(x, c.as_ref()) }.unwrap();
             let logdet = numbers(&apply(&z).logdet);
             let columns: Vec<Vec<f64>> = (0..d)
                 .map(|j| {
@@ -213,7 +218,8 @@ fn a_gradient_has_the_same_bits_on_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let theta = Var::from_tensor(&start).unwrap();
-            let flow = Flow::new(Continuous::new(velocity.clone(), theta.as_tensor().clone(), SolverSpec::default()).unwrap());
+            let flow =
+                Flow::new(Continuous::new(velocity.clone(), theta.as_tensor().clone(), SolverSpec::default()).unwrap());
             let loss = flow.log_prob(&x, None).unwrap().mean_all().unwrap();
             numbers(loss.backward().unwrap().get(&theta).unwrap())
         })
@@ -231,7 +237,8 @@ fn the_density_of_a_flow_integrates_to_one_at_every_time() {
         // The trapezoidal rule is spectrally accurate for a smooth density that vanishes at the edges.
         let (half, m) = (9.0, 180);
         let h = 2.0 * half / f64::from(m);
-        let grid: Vec<f64> = (0..m * m).flat_map(|i| [f64::from(i % m) * h - half, f64::from(i / m) * h - half]).collect();
+        let grid: Vec<f64> =
+            (0..m * m).flat_map(|i| [f64::from(i % m) * h - half, f64::from(i / m) * h - half]).collect();
         let grid = Tensor::from_vec(grid, ((m * m) as usize, 2), &Device::Cpu).unwrap();
         let mass: f64 = numbers(&flow.log_prob(&grid, None).unwrap()).iter().map(|l| l.exp()).sum::<f64>() * h * h;
         assert!((mass - 1.0).abs() < 1e-4, "t = {t}: {mass}");
