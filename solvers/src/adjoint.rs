@@ -14,10 +14,13 @@ use crate::observe::{Observer, Step};
 use crate::options::Options;
 use crate::real::Real;
 
+/// An integrand and the loss's derivative by its integrals, `[n, rows]`.
+type Weighted<'a, T> = (Box<dyn Vjp<T> + 'a>, &'a [T]);
+
 /// y and λ as one state of twice the rows.
 struct Augmented<'a, T> {
     field: Box<dyn Vjp<T> + 'a>,
-    integrand: Option<(Box<dyn Vjp<T> + 'a>, &'a [T])>,
+    integrand: Option<Weighted<'a, T>>,
     scratch: Vec<T>,
     pulled: Vec<T>,
     bar: Vec<T>,
@@ -72,7 +75,7 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
 /// θ̄ = ∫ (∂f/∂θ)ᵀ λ + (∂g/∂θ)ᵀ ℓ̄ dt at the Gauss points of each step.
 struct ThetaBar<'a, T> {
     field: Box<dyn Vjp<T> + 'a>,
-    integrand: Option<(Box<dyn Vjp<T> + 'a>, &'a [T])>,
+    integrand: Option<Weighted<'a, T>>,
     rule: &'static Gauss,
     gp: &'a mut [T],
     column: Vec<T>,

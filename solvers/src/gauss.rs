@@ -1,5 +1,7 @@
 //! Gauss-Legendre rules on \[0, 1\].
 
+#![allow(clippy::excessive_precision)] // tables keep the digits of their source
+
 /// An n-point rule, exact for polynomials of degree 2n − 1.
 #[derive(Debug)]
 pub struct Gauss {

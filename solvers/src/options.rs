@@ -68,7 +68,7 @@ impl Options {
         if self.rtol == 0.0 && self.atol == 0.0 && self.steps.is_none() {
             return bad("rtol and atol are both 0: no step could ever be accepted".into());
         }
-        if self.tail > 0 && !(self.tail_atol > 0.0) {
+        if self.tail > 0 && !positive(self.tail_atol) {
             return bad(format!("tail_atol = {}: must be above 0", self.tail_atol));
         }
         if self.steps.is_none() && !self.method.adaptive() {
@@ -77,12 +77,18 @@ impl Options {
         if self.steps == Some(0) || self.max_steps == 0 || self.lanes == 0 {
             return bad("the numbers of steps and of lanes must be at least 1".into());
         }
-        if self.first_step.is_some_and(|h| !(h.is_finite() && h > 0.0))
-            || !(self.max_step > 0.0)
-            || !(self.min_step >= 0.0)
+        if !self.first_step.is_none_or(|h| h.is_finite() && positive(h))
+            || !positive(self.max_step)
+            || self.min_step.is_nan()
+            || self.min_step < 0.0
         {
             return bad("step lengths must be positive".into());
         }
         Ok(())
     }
+}
+
+/// Above zero; NaN is not.
+fn positive(value: f64) -> bool {
+    value > 0.0
 }

@@ -398,7 +398,8 @@ impl<'o, T: Real> Tile<'o, T> {
             let taken = (lane.report.accepted + lane.report.rejected) as usize;
             let at_end = accept && self.is_last(l);
             let lane = &mut self.lanes[l];
-            if failure.is_none() && taken >= self.options.max_steps && !at_end {
+            // A number of equal steps is the user's own cap.
+            if adaptive && failure.is_none() && taken >= self.options.max_steps && !at_end {
                 let t = if accept { self.t[l] + self.h_wide[l] } else { self.t[l] };
                 let speed = norm(&self.k, l, self.dim, self.stride);
                 failure = Some(Failure::TooManySteps { steps: self.options.max_steps, t, h: lane.h, speed });

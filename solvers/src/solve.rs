@@ -115,7 +115,7 @@ fn check<T: Real>(field: &dyn VectorField<T>, y0: &[T], span: (f64, f64), option
     if field.out_dim() != dim {
         return Err(SolveError::Shape { what: "rows of a velocity", expected: dim, found: field.out_dim() });
     }
-    if y0.len() % dim != 0 {
+    if !y0.len().is_multiple_of(dim) {
         return Err(SolveError::Shape { what: "numbers in y0", expected: y0.len() / dim * dim, found: y0.len() });
     }
     Ok(())

@@ -204,7 +204,7 @@ impl SolverSpec {
                 }
             }
         }
-        if !(self.log_density_atol() > 0.0) {
+        if self.log_density_atol().partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater) {
             return Err(Error::invalid("the tolerance of the log-density is not above 0", "give --atol above 0"));
         }
         Ok(())
@@ -225,7 +225,7 @@ impl SolverSpec {
             tail_atol: self.log_density_atol(),
             controller: Controller { law: law.1, ..Controller::default() },
             steps: self.fixed_steps,
-            max_steps: self.max_steps.max(self.fixed_steps.unwrap_or(0)),
+            max_steps: self.max_steps,
             lanes: self.lanes,
             ..Options::default()
         })
