@@ -1,6 +1,6 @@
 //! The continuous flow: x(0) = z, dx/dt = m_θ(x, t), x(1) = x.
 //!
-//! With a θ that candle tracks, a map is one node of the graph ([`op`](super::op)); else it is plain numbers, with
+//! With a θ that candle tracks, a map is one node of the graph (see `op.rs`); else it is plain numbers, with
 //! a quadrature that refines itself until its estimate meets the tolerance.
 
 use std::sync::atomic::AtomicUsize;
