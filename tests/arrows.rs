@@ -1,0 +1,71 @@
+//! Arrows run one way: cli → train → flow → velocity → solvers; data, io and plot are leaves.
+
+use std::path::{Path, PathBuf};
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Whether the text names `crate::module` or `crate::{…, module…}`.
+fn names(text: &str, module: &str) -> bool {
+    let direct = format!("crate::{module}");
+    let word = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let alone = text.match_indices(&direct).any(|(i, m)| word(&text[i + m.len()..]));
+    let grouped = text.split("crate::{").skip(1).any(|rest| {
+        let list = rest.split("};").next().unwrap_or("");
+        list.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|name| name == module)
+    });
+    alone || grouped
+}
+
+#[test]
+fn modules_know_only_those_below_them() {
+    let all = ["cli", "train", "flow", "velocity", "data", "io", "plot"];
+    let may: [(&str, &[&str]); 7] = [
+        ("cli", &["train", "flow", "velocity", "data", "io", "plot"]),
+        ("train", &["flow", "velocity", "data"]),
+        // A model file is tensors and a card.
+        ("flow", &["velocity", "io"]),
+        ("velocity", &[]),
+        // A table is read from a file.
+        ("data", &["io"]),
+        ("io", &[]),
+        ("plot", &[]),
+    ];
+    for (module, allowed) in may {
+        for file in files(&Path::new("src").join(module)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for other in all.into_iter().filter(|other| *other != module && !allowed.contains(other)) {
+                assert!(!names(&text, other), "{} knows `{other}`", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_solver_knows_no_network_and_no_tensor_library() {
+    for file in files(Path::new("solvers/src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("candle") && !text.contains("cnf::"), "{}", file.display());
+    }
+}
+
+#[test]
+fn unsafe_code_lives_in_the_kernels_only() {
+    for folder in ["src", "solvers/src"] {
+        for file in files(Path::new(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let kernel = file.starts_with("src/velocity");
+            assert!(kernel || !text.contains("unsafe {") && !text.contains("unsafe fn"), "{}", file.display());
+        }
+    }
+}
