@@ -1,18 +1,172 @@
 //! The command line: the only place that touches files, clocks and the terminal.
+//!
+//! Every command is a straight line: arguments → a validated job → the solve → files → one report.
+//! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
+mod data;
+mod density;
+mod import;
+mod info;
+mod interrupt;
+mod invert;
+mod normality;
+mod output;
+mod picture;
+mod progress;
+mod sample;
+mod setup;
+mod solver;
+mod text;
+
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cnf::Error;
+use serde_json::Value;
 
 /// How every command speaks.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code)]
 pub struct Context {
     /// One JSON object on stdout instead of text.
     pub json: bool,
     /// No progress on stderr (asked for, or stderr is no terminal).
     pub quiet: bool,
+    /// Notes on stderr: which model was taken, what is unusual. Absent only with `--quiet`.
+    pub notes: bool,
+}
+
+impl Context {
+    /// The result: one JSON object with `--json`, else `text`.
+    ///
+    /// # Errors
+    /// Where stdout is closed for another reason than that its reader has seen enough.
+    pub fn report(&self, text: &str, facts: &Value) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        let written = if self.json { writeln!(out, "{facts}") } else { writeln!(out, "{}", text.trim_end()) };
+        match written.and_then(|()| out.flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::write("stdout".as_ref(), e).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A remark on stderr.
+    pub fn note(&self, words: &str) {
+        if self.notes {
+            to_stderr(words);
+        }
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cnf data 8gaussians -n 10000 -o x.npy
+  cnf import weights.safetensors --activation tanh -o model.safetensors
+  cnf sample model.safetensors -n 10000 -o sample.npy
+  cnf density model.safetensors --grid 200 --plot density.png
+
+MODEL is a model file or a run folder; left out, it is the newest run under ./runs.";
+
+/// Continuous normalizing flows: exact densities and exact inverses by adaptive ODE solvers.
+#[derive(Debug, Parser)]
+#[command(name = "cnf", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    json: bool,
+    /// Print nothing on stderr but errors.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    quiet: bool,
+    /// Threads; all cores if left out. The results are the same bits for any number.
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere",
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Draw samples from a model.
+    #[command(after_help = sample::EXAMPLES)]
+    Sample(sample::SampleArgs),
+    /// Find the latents of points.
+    #[command(after_help = invert::EXAMPLES)]
+    Invert(invert::InvertArgs),
+    /// The log-density at points, or on a grid.
+    #[command(after_help = density::EXAMPLES)]
+    Density(density::DensityArgs),
+    /// Make a model file of PyTorch weights.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::ImportArgs),
+    /// What a model file holds.
+    #[command(after_help = info::EXAMPLES)]
+    Info(info::InfoArgs),
+    /// List the toy data sets, draw from one, or look into a file.
+    #[command(after_help = data::EXAMPLES)]
+    Data(data::DataArgs),
+}
+
+impl Command {
+    fn run(self, context: &Context) -> Result<()> {
+        match self {
+            Self::Sample(args) => sample::run(args, context),
+            Self::Invert(args) => invert::run(args, context),
+            Self::Density(args) => density::run(args, context),
+            Self::Import(args) => import::run(args, context),
+            Self::Info(args) => info::run(args, context),
+            Self::Data(args) => data::run(args, context),
+        }
+    }
 }
 
 /// Parses, runs, and maps the outcome to an exit code: 0 done, 1 failed, 2 misused.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let quiet = cli.quiet || !std::io::stderr().is_terminal();
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet };
+    match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives rayon's pool its size; it is started only when first used.
+fn use_threads(threads: Option<u16>) -> Result<()> {
+    let Some(threads) = threads else { return Ok(()) };
+    rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global().map_err(|e| {
+        Error::invalid(format!("{threads} threads cannot be started: {e}"), "give a smaller --threads").into()
+    })
+}
+
+/// Help and version on stdout with 0; a misuse on stderr with 2.
+fn refuse(refusal: &clap::Error) -> ExitCode {
+    if !refusal.use_stderr() {
+        // A closed stdout leaves nobody to tell.
+        let _ = refusal.print();
+        return ExitCode::SUCCESS;
+    }
+    let words = refusal.render().to_string();
+    to_stderr(words.replace("For more information, try '--help'.", "hint: `--help` shows what is accepted").trim_end());
+    ExitCode::from(2)
+}
+
+/// The cause, then the way out.
+fn complain(error: &anyhow::Error) {
+    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).and_then(Error::hint);
+    let hint = hint.unwrap_or_else(|| "`--help` shows what is accepted".into());
+    to_stderr(&format!("error: {error:#}\nhint: {hint}"));
+}
+
+/// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.
+fn to_stderr(words: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{words}");
 }

@@ -1,0 +1,155 @@
+//! `cnf data`: the toys, draws from one, or a look into a file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use cnf::data::{Toy, toys};
+use cnf::io::{self, Array, Dtype, Format};
+use cnf::{Error, rng};
+use serde_json::{Value, json};
+
+use super::output::{self, Kind};
+use super::{Context, interrupt, picture, text};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  cnf data                                                  the list
+  cnf data 8gaussians -n 10000 -o x.npy --with-density logp.npy --plot x.png
+  cnf data stars.npy                                        rows, columns and their ranges
+  cnf data archive.npz:x --plot x.png
+
+An entropy is the lowest mean negative log-likelihood, in nats, that any model can reach on unseen points.";
+
+/// The generator's stream of draws; training and held-out sets have others.
+const DRAW_STREAM: u64 = 0x5a3b_0003;
+/// A picture of a toy without -n shows this many.
+const SHOWN: u32 = 10_000;
+
+/// Arguments of `cnf data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// A toy's name, or a file: .npy, .npz or .csv.
+    name: Option<String>,
+    /// How many points to draw of a toy.
+    #[arg(short, long, value_name = "N", requires = "name",
+        value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    n: Option<u32>,
+    /// The points, [n, d]: .npy or .csv.
+    #[arg(short, long, value_name = "FILE", requires = "name")]
+    output: Option<PathBuf>,
+    /// The toy's exact log-density at them, [n].
+    #[arg(long, value_name = "FILE", requires = "output")]
+    with_density: Option<PathBuf>,
+    /// A picture: .png or .svg.
+    #[arg(long, value_name = "FILE", requires = "name")]
+    plot: Option<PathBuf>,
+    /// Fixes the draw.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: DataArgs, context: &Context) -> Result<()> {
+    interrupt::install()?;
+    let (out, density) = (args.output.as_deref(), args.with_density.as_deref());
+    output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())])?;
+    let Some(name) = &args.name else { return list(context) };
+    match toys::find(name) {
+        Ok(toy) => draw(toy, &args, context),
+        Err(unknown) => {
+            let path = Path::new(name);
+            if Format::of(path).is_none() && path.components().count() < 2 && !path.exists() {
+                return Err(unknown.into());
+            }
+            look(path, &args, context)
+        }
+    }
+}
+
+fn facts_of(toy: &Toy) -> Value {
+    json!({ "name": toy.name, "dim": toy.dim, "entropy": toy.entropy, "entropy_se": toy.entropy_se, "about": toy.about })
+}
+
+fn list(context: &Context) -> Result<()> {
+    let facts: Vec<Value> = toys::ALL.iter().map(facts_of).collect();
+    let mut words = format!("{:<14} {:>3} {:>9}  about\n", "name", "d", "entropy");
+    for toy in toys::ALL {
+        words += &format!("{:<14} {:>3} {:>9.5}  {}\n", toy.name, toy.dim, toy.entropy, toy.about);
+    }
+    context.report(&words, &json!({ "toys": facts }))
+}
+
+fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
+    let wanted = args.n.is_some() || args.output.is_some() || args.plot.is_some();
+    if args.n.is_some() && args.output.is_none() && args.plot.is_none() {
+        return Err(Error::invalid("the points would go nowhere", "give -o x.npy or --plot x.png").into());
+    }
+    let n = if wanted { args.n.unwrap_or(SHOWN) as usize } else { 0 };
+    let x = (toy.sample)(n, &mut rng::stream(args.seed, DRAW_STREAM));
+    let log_prob: Vec<f64> = x.chunks_exact(toy.dim).map(toy.log_prob).collect();
+    interrupt::undisturbed(|| {
+        if let Some(path) = &args.output {
+            output::table(path, &x, toy.dim, Dtype::F64)?;
+        }
+        if let Some(path) = &args.with_density {
+            output::vector(path, &log_prob, Dtype::F64)?;
+        }
+        args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, &[]))
+    })?;
+    let mut facts = facts_of(toy);
+    let mut words = format!("{}: {}, dimension {}, entropy {:.5}\n", toy.name, toy.about, toy.dim, toy.entropy);
+    if wanted {
+        let (mean, se) = text::mean_and_se(&log_prob);
+        facts["n"] = n.into();
+        facts["mean_log_prob"] = mean.into();
+        words += &format!("{n} points, mean log p {mean:.5} ± {se:.5}\n");
+    }
+    for path in [&args.output, &args.with_density, &args.plot].into_iter().flatten() {
+        words += &format!("wrote {}\n", path.display());
+    }
+    context.report(&words, &facts)
+}
+
+fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
+    if args.n.is_some() || args.output.is_some() {
+        let problem = format!("`{}` is a file, not a density to draw from", path.display());
+        return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
+    }
+    let array = io::read(path)?;
+    let (mean, std) = text::moments(&array.data, array.cols);
+    let columns: Vec<Value> = (0..array.cols)
+        .map(|j| {
+            let (min, max) = range(&array, j);
+            json!({ "name": name(&array, j), "mean": mean[j], "std": std[j], "min": min, "max": max })
+        })
+        .collect();
+    if let Some(plot) = &args.plot {
+        let names = array.columns.clone().unwrap_or_default();
+        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, &names))?;
+    }
+    let mut words = format!("{}: {} rows, {} columns of {}\n", path.display(), array.rows, array.cols, array.dtype);
+    words += &format!("{:<12} {:>12} {:>12} {:>12} {:>12}\n", "column", "mean", "std", "min", "max");
+    for j in 0..array.cols {
+        let (min, max) = range(&array, j);
+        words += &format!("{:<12} {:>12.5} {:>12.5} {min:>12.5} {max:>12.5}\n", name(&array, j), mean[j], std[j]);
+    }
+    let facts = json!({
+        "file": path,
+        "rows": array.rows,
+        "cols": array.cols,
+        "dtype": array.dtype.to_string(),
+        "columns": columns,
+    });
+    context.report(&words, &facts)
+}
+
+fn name(array: &Array, j: usize) -> String {
+    array.columns.as_ref().and_then(|names| names.get(j).cloned()).unwrap_or_else(|| j.to_string())
+}
+
+fn range(array: &Array, j: usize) -> (f64, f64) {
+    let column = array.data.iter().skip(j).step_by(array.cols);
+    column.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)))
+}

@@ -1,0 +1,106 @@
+//! `cnf import`: the weights of a PyTorch net → a model file.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use cnf::Error;
+use cnf::flow::{FlowSpec, Model, SolverSpec, VelocitySpec};
+use cnf::io::safetensors::ModelFile;
+use cnf::io::torch::{self, Sequential};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use serde_json::json;
+
+use super::output::{self, Kind};
+use super::{Context, interrupt};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  cnf import weights.safetensors --activation tanh -o model.safetensors
+  cnf import mlp.safetensors --activation silu --condition-dim 10 -o model.safetensors
+
+In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear
+layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t;
+without t the field is autonomous. Weights of more than 32 bits are rounded.";
+
+/// Arguments of `cnf import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Weights, saved by safetensors.torch.save_file.
+    weights: PathBuf,
+    /// The activation between the layers: tanh, softplus, silu or elu.
+    #[arg(long)]
+    activation: String,
+    /// The model file, .safetensors.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// How many of the input columns are a condition.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    condition_dim: usize,
+}
+
+/// Runs the command.
+pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
+    interrupt::install()?;
+    output::check(&[(Kind::Model, Some(&args.output))])?;
+    let activation: Activation = args.activation.parse()?;
+    let net = read(&args)?;
+    let velocity = VelocitySpec::Mlp(spec(&args, &net, activation)?);
+    velocity.validate()?;
+    let source = args.weights.file_name().map(|name| name.to_string_lossy().into_owned());
+    let story = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
+    let spec = FlowSpec { velocity, solver: SolverSpec::default(), standardise: None };
+    let model = Model { spec, theta: net.theta(), story };
+    interrupt::undisturbed(|| model.save(&args.output))?;
+    report(&args, &net, &model, context)
+}
+
+fn read(args: &ImportArgs) -> Result<Sequential> {
+    let file = ModelFile::read(&args.weights)?;
+    if file.metadata.contains_key("cnf") {
+        let hint = "use it as it is: `cnf sample MODEL -o sample.npy`";
+        return Err(Error::read(&args.weights, "it is a model of cnf already", hint).into());
+    }
+    Ok(torch::sequential(&args.weights, &file)?)
+}
+
+/// What the sizes of the net say of its inputs.
+fn spec(args: &ImportArgs, net: &Sequential, activation: Activation) -> Result<MlpSpec> {
+    // `sequential` gives at least one layer, hence two sizes.
+    let [inputs, ref hidden @ .., dim] = net.sizes[..] else {
+        return Err(Error::read(&args.weights, "it holds no layers", "save a whole nn.Sequential").into());
+    };
+    let condition_dim = args.condition_dim;
+    let without_time = dim.saturating_add(condition_dim);
+    let time = match inputs {
+        _ if inputs == without_time.saturating_add(1) => TimeInput::Plain,
+        _ if inputs == without_time => TimeInput::None,
+        _ => {
+            let columns = format!("{} with t, {without_time} without", without_time.saturating_add(1));
+            let problem = format!(
+                "the net takes {inputs} columns and gives {dim}, but x and a condition of {condition_dim} are {columns}"
+            );
+            let hint = match inputs.checked_sub(dim + 1) {
+                Some(rest) if rest != condition_dim => format!("--condition-dim {rest} would fit, with t last"),
+                _ => "the net must give as many columns as x has".into(),
+            };
+            return Err(Error::read(&args.weights, problem, hint).into());
+        }
+    };
+    Ok(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time })
+}
+
+fn report(args: &ImportArgs, net: &Sequential, model: &Model, context: &Context) -> Result<()> {
+    let facts = json!({
+        "dim": model.dim(),
+        "condition_dim": model.condition_dim(),
+        "sizes": net.sizes,
+        "activation": args.activation,
+        "n_params": model.theta.len(),
+        "output": args.output,
+    });
+    let sizes = net.sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
+    let (params, out) = (model.theta.len(), args.output.display());
+    context.report(&format!("{sizes}, {}, {params} parameters\nwrote {out}", args.activation), &facts)
+}

@@ -1,0 +1,80 @@
+//! Where results go: names are checked before the long computation, files are written after it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use cnf::io::{self, Array, Dtype};
+use cnf::{Error, io::Format};
+
+use super::interrupt::undisturbed;
+
+/// What a file will hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `.npy`, `.csv`.
+    Table,
+    /// `.png`, `.svg`.
+    Picture,
+    /// `.safetensors`.
+    Model,
+}
+
+/// Refuses names that cannot be written: unknown endings, missing or read-only folders, folders, one name twice.
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Write`] or [`Error::Invalid`].
+pub fn check(outputs: &[(Kind, Option<&Path>)]) -> Result<()> {
+    let named: Vec<(Kind, &Path)> = outputs.iter().filter_map(|(kind, path)| Some((*kind, (*path)?))).collect();
+    for (i, (kind, path)) in named.iter().enumerate() {
+        check_ending(*kind, path)?;
+        check_place(path)?;
+        if named[..i].iter().any(|(_, other)| other == path) {
+            let problem = format!("two results would go to `{}`", path.display());
+            return Err(Error::invalid(problem, "give each its own name").into());
+        }
+    }
+    Ok(())
+}
+
+fn check_ending(kind: Kind, path: &Path) -> Result<(), Error> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let (fits, what, known) = match kind {
+        Kind::Table => (matches!(Format::of(path), Some(Format::Npy | Format::Csv)), "file type", io::WRITABLE),
+        Kind::Picture => (matches!(&*ending, "png" | "svg"), "picture format", ".png, .svg"),
+        Kind::Model => (ending == "safetensors", "model file type", ".safetensors"),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Unknown { kind: what, name: path.display().to_string(), known: known.into() })
+    }
+}
+
+fn check_place(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Err(Error::write(path, "it is a folder"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(Error::write(path, format!("the folder `{}` does not exist", folder.display())));
+    }
+    // The only sure way to know whether a file can be made is to make one.
+    undisturbed(|| tempfile::Builder::new().prefix(".cnf-").tempfile_in(folder).map(drop))
+        .map_err(|e| Error::write(path, e.kind()))
+}
+
+/// Writes a vector `[n]`.
+///
+/// # Errors
+/// As [`io::write`].
+pub fn vector(path: &Path, values: &[f64], dtype: Dtype) -> Result<()> {
+    Ok(io::write(path, &Array::vector(values.to_vec(), dtype))?)
+}
+
+/// Writes a table `[n, cols]`.
+///
+/// # Errors
+/// As [`io::write`].
+pub fn table(path: &Path, values: &[f64], cols: usize, dtype: Dtype) -> Result<()> {
+    Ok(io::write(path, &Array::table(values.to_vec(), cols, dtype)?)?)
+}
