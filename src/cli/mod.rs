@@ -17,6 +17,7 @@ mod sample;
 mod setup;
 mod solver;
 mod text;
+mod train;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ impl Context {
 
 const EXAMPLES: &str = "\
 Examples:
+  cnf train
   cnf data 8gaussians -n 10000 -o x.npy
   cnf import weights.safetensors --activation tanh -o model.safetensors
   cnf sample model.safetensors -n 10000 -o sample.npy
@@ -88,6 +90,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train a flow.
+    #[command(after_help = train::EXAMPLES)]
+    Train(Box<train::TrainArgs>),
     /// Draw samples from a model.
     #[command(after_help = sample::EXAMPLES)]
     Sample(sample::SampleArgs),
@@ -111,6 +116,7 @@ enum Command {
 impl Command {
     fn run(self, context: &Context) -> Result<()> {
         match self {
+            Self::Train(args) => train::run(*args, context),
             Self::Sample(args) => sample::run(args, context),
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),

@@ -1,1 +1,37 @@
-//! (being built)
+//! Training: a [`Job`] says everything, [`fit`] does it.
+//!
+//! One flat θ, one optimiser, one loop; an [`Objective`] only says what a batch is and what it costs. Every
+//! draw comes from a numbered stream of the job's seed and every sum runs in an order that the batch alone
+//! decides, so the same job gives the same bits on any number of threads.
+//!
+//! To add an objective: a variant of [`Objective`], its draw and its loss in a file of this folder, and
+//! `tests/training.rs`, whose laws it then has to meet.
+
+mod batch;
+mod clip;
+mod history;
+mod job;
+mod likelihood;
+mod matching;
+mod objective;
+mod schedule;
+mod score;
+mod shadow;
+mod trainer;
+
+pub use batch::Batch;
+pub use history::{History, Mark, Validation};
+pub use job::{Job, Precision, split_rule};
+pub use objective::{Objective, Scene};
+pub use schedule::Schedule;
+pub use score::{Score, score};
+pub use trainer::{Fitted, Progress, Watch, fit};
+
+/// The stream of fresh weights.
+pub const INIT_STREAM: u64 = 0x7a14_0001;
+/// The stream of the data of training batches.
+pub const DATA_STREAM: u64 = 0x7a14_0002;
+/// The stream of latents and times.
+pub const NOISE_STREAM: u64 = 0x7a14_0003;
+/// The stream of the rows of a toy whose moments standardise it.
+pub const MOMENTS_STREAM: u64 = 0x7a14_0004;

@@ -1,0 +1,229 @@
+//! Everything that a run depends on, as data: printed, saved as `config.toml`, read back.
+//!
+//! What is left out is chosen by [`Job::resolve`] from the data's dimension: in few dimensions depth is worth
+//! more than width (five layers of 48), in many two wide layers have an exact trace in closed form.
+
+use std::path::PathBuf;
+
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
+
+use super::Objective;
+use crate::data::SplitRule;
+use crate::flow::SolverSpec;
+use crate::velocity::{Activation, TimeInput};
+use crate::{Error, Result};
+
+/// The precision of weights and states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 64 bits.
+    F64,
+}
+
+impl Precision {
+    /// candle's name for it.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+        }
+    }
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Job {
+    /// A toy, or the path of a table.
+    pub data: String,
+    /// How a table is divided: see [`split_rule`].
+    pub split: String,
+    /// Fixes every draw.
+    pub seed: u64,
+    /// What is minimised.
+    pub objective: Objective,
+    /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 8 dimensions, 256,256 beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Vec<usize>>,
+    /// The nonlinearity.
+    pub activation: Activation,
+    /// Sines and cosines of time beside time itself: so many frequencies.
+    pub time_features: usize,
+    /// Columns are brought to zero mean and unit variance inside the model.
+    pub standardise: bool,
+    /// A model file whose weights, net and standardisation are the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// The run ends after so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// The run ends after so many seconds; where neither is given, after [`Job::USUAL_TIME`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<f64>,
+    /// Rows of a batch; left out: 1024 for matching, 512 for likelihood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// The highest learning rate; left out: 1e-2 up to 8 dimensions, 2e-3 beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// AdamW's decay of the weights.
+    pub weight_decay: f64,
+    /// The longest gradient that is not shortened.
+    pub clip: f64,
+    /// The decay of the average of the weights that is validated and saved; 0 for the last weights.
+    pub ema: f64,
+    /// Held-out scores along the way, at most a tenth of the time.
+    pub validations: usize,
+    /// Rows in each of them.
+    pub validation_rows: usize,
+    /// The precision of weights and states.
+    pub precision: Precision,
+    /// How the flow is integrated: while training by likelihood, and in the model.
+    pub solver: SolverSpec,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            data: "8gaussians".into(),
+            split: "auto".into(),
+            seed: 0,
+            objective: Objective::Matching,
+            hidden: None,
+            activation: Activation::Silu,
+            time_features: 0,
+            standardise: true,
+            init: None,
+            steps: None,
+            time: None,
+            batch: None,
+            lr: None,
+            weight_decay: 0.0,
+            clip: 1.0,
+            ema: 0.999,
+            validations: 20,
+            validation_rows: 1000,
+            precision: Precision::F32,
+            solver: SolverSpec::default(),
+        }
+    }
+}
+
+/// Up to this dimension the usual net is deep, beyond it is wide.
+const FEW_DIMENSIONS: usize = 8;
+
+impl Job {
+    /// The seconds of a run that says neither steps nor time.
+    pub const USUAL_TIME: f64 = 25.0;
+
+    /// Fills in what was left out, for data of `dim` columns, and refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the option's name; what the solver's options refuse.
+    pub fn resolve(mut self, dim: usize) -> Result<Self> {
+        let few = dim <= FEW_DIMENSIONS;
+        let matching = self.objective == Objective::Matching;
+        if self.init.is_none() {
+            self.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
+        }
+        self.batch.get_or_insert(if matching { 1024 } else { 512 });
+        self.lr.get_or_insert(if few { 1e-2 } else { 2e-3 });
+        if self.steps.is_none() {
+            self.time.get_or_insert(Self::USUAL_TIME);
+        }
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// How time enters the net.
+    pub fn time_input(&self) -> TimeInput {
+        match self.time_features {
+            0 => TimeInput::Plain,
+            frequencies => TimeInput::Fourier { frequencies },
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        if self.batch == Some(0) {
+            return refuse("a batch of 0 rows".into(), "give --batch of at least 1");
+        }
+        if let Some(lr) = self.lr.filter(|lr| !positive(*lr)) {
+            return refuse(format!("a learning rate of {lr}"), "give --lr above 0, such as 0.01");
+        }
+        if let Some(time) = self.time.filter(|time| !positive(*time)) {
+            return refuse(format!("a run of {time} seconds"), "give --time above 0, such as 60s");
+        }
+        if self.steps == Some(0) {
+            return refuse("a run of 0 steps".into(), "give --steps of at least 1");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return refuse(format!("a weight decay of {}", self.weight_decay), "give weight_decay of at least 0");
+        }
+        if !(self.clip > 0.0) {
+            return refuse(format!("a gradient clip of {}", self.clip), "give clip above 0; inf for none");
+        }
+        if !(0.0..1.0).contains(&self.ema) {
+            return refuse(format!("an average of weights with decay {}", self.ema), "give ema from 0 to below 1");
+        }
+        if self.validation_rows < 2 {
+            return refuse(format!("validation on {} rows", self.validation_rows), "give validation_rows above 1");
+        }
+        split_rule(&self.split)?;
+        self.solver.validate()
+    }
+
+    /// The job as TOML.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a job that TOML cannot hold, such as a seed of 2⁶³ or more.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::invalid(format!("the job cannot be written as TOML: {e}"), ""))
+    }
+
+    /// A job from TOML; what is left out has its default.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the place of what does not fit.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|e| {
+            let problem = e.to_string().trim_end().to_owned();
+            Error::invalid(problem, "`config.toml` of any run shows every field")
+        })
+    }
+}
+
+/// The rule that a text stands for: `auto`, `column:NAME`, `0.8,0.1` (shares of training and validation), or
+/// the path of a file of codes.
+///
+/// # Errors
+/// [`Error::Invalid`] for a text that is none of them.
+pub fn split_rule(text: &str) -> Result<SplitRule> {
+    let none = |problem: String| {
+        let hint = "write auto, column:NAME, the shares of training and validation as 0.8,0.1, or a file of codes";
+        Err(Error::invalid(problem, hint))
+    };
+    if text == "auto" {
+        return Ok(SplitRule::Auto);
+    }
+    if let Some(name) = text.strip_prefix("column:") {
+        return if name.is_empty() {
+            none("a split by a column without a name".into())
+        } else {
+            Ok(SplitRule::Column(name.into()))
+        };
+    }
+    if let Some((train, valid)) = text.split_once(',')
+        && let (Ok(train), Ok(valid)) = (train.trim().parse(), valid.trim().parse())
+    {
+        return Ok(SplitRule::Fractions { train, valid });
+    }
+    let path = PathBuf::from(text);
+    if crate::io::Format::of(&path).is_some() { Ok(SplitRule::File(path)) } else { none(format!("the split `{text}`")) }
+}

@@ -1,0 +1,138 @@
+//! Flow matching: |m_θ(x_t, t) − (x − z)|², x_t = (1 − t) z + t x.
+//!
+//! Ref: Lipman et al., *Flow matching for generative modeling* (2022), and Tong et al. (2023) with σ = 0. The loss
+//! is the mean over rows and columns.
+//!
+//! Loss and gradient come out of one pass of the fused kernel, so the whole batch is one node of candle's
+//! graph and its backward pass a multiplication. Rows are taken in fixed chunks and the chunks' gradients
+//! added along a fixed tree: the bits do not depend on the number of threads.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, WithDType};
+use cnf_solvers::gradient::{chunks, tree_sum};
+use cnf_solvers::lanes::stride_for;
+use cnf_solvers::{At, Lanes, LanesMut};
+use rayon::prelude::*;
+
+use super::{Batch, Scene};
+use crate::Result;
+use crate::flow::VelocitySpec;
+use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity};
+
+/// Rows of a chunk: few enough to stay in the second-level cache with their activations, and to feed
+/// several threads.
+const CHUNK: usize = 128;
+
+/// The loss of a batch, as a scalar of θ's precision.
+pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
+    let op = Regression { velocity: scene.velocity.clone(), batch: batch.clone(), gradient: Mutex::new(None) };
+    Ok(theta.contiguous()?.apply_op1(op)?)
+}
+
+/// The regression of a batch, and after it the gradient.
+struct Regression {
+    velocity: VelocitySpec,
+    batch: Batch,
+    gradient: Mutex<Option<Tensor>>,
+}
+
+/// An evaluator with the tiles it reads and writes.
+struct Worker<'a, T> {
+    evaluator: Box<dyn Evaluator<T> + 'a>,
+    x: Vec<T>,
+    target: Vec<T>,
+    v: Vec<T>,
+    v_bar: Vec<T>,
+}
+
+impl<'a, T: Scalar> Worker<'a, T> {
+    fn new(velocity: &'a dyn Velocity<T>) -> Self {
+        let batch = velocity::Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: CHUNK };
+        let slots = || vec![T::ZERO; velocity.dim() * stride_for(CHUNK)];
+        Self { evaluator: velocity.evaluator(batch), x: slots(), target: slots(), v: slots(), v_bar: slots() }
+    }
+
+    /// The sum of squares over the rows of a chunk, and the gradient of `weight` times it.
+    fn chunk(&mut self, batch: &Batch, rows: Range<usize>, samples: &[usize], weight: T) -> (f64, Vec<T>) {
+        let (d, stride, lanes) = (self.evaluator.dim(), stride_for(CHUNK), rows.len());
+        for (l, row) in rows.clone().enumerate() {
+            let t = batch.t[row];
+            for j in 0..d {
+                let (x, z) = (batch.x[row * d + j], batch.z[row * d + j]);
+                self.x[j * stride + l] = T::of(z + t * (x - z));
+                self.target[j * stride + l] = T::of(x - z);
+            }
+        }
+        let mut gradient = vec![T::ZERO; self.evaluator.grad_len()];
+        let (mut sum, target) = (0.0, &self.target);
+        self.evaluator.value_and_gradient(
+            At::new(&batch.t[rows], &samples[..lanes]),
+            Lanes::new(&self.x, d, lanes, stride),
+            LanesMut::new(&mut self.v, d, lanes, stride),
+            LanesMut::new(&mut self.v_bar, d, lanes, stride),
+            &mut |v, mut v_bar| {
+                for j in 0..d {
+                    let (v, target, bar) = (v.row(j), &target[j * stride..], v_bar.row_mut(j));
+                    for l in 0..lanes {
+                        let off = v[l] - target[l];
+                        sum += off.wide() * off.wide();
+                        bar[l] = weight * (off + off);
+                    }
+                }
+            },
+            &mut gradient,
+        );
+        (sum, gradient)
+    }
+}
+
+impl Regression {
+    fn run<T: Scalar + WithDType>(&self, theta: &[T]) -> Result<(T, Tensor)> {
+        let (velocity, d) = (self.velocity.bind(theta)?, self.velocity.dim());
+        let entries = self.batch.t.len() * d;
+        let samples: Vec<usize> = (0..CHUNK).collect();
+        let weight = T::of(1.0 / entries as f64);
+        let ranges: Vec<_> = chunks(self.batch.t.len(), CHUNK).collect();
+        let parts: Vec<(f64, Vec<T>)> = ranges
+            .into_par_iter()
+            .map_init(|| Worker::new(&*velocity), |worker, rows| worker.chunk(&self.batch, rows, &samples, weight))
+            .collect();
+        let (sums, gradients): (Vec<f64>, Vec<Vec<T>>) = parts.into_iter().unzip();
+        let mut gradient = tree_sum(gradients);
+        velocity.fold_gradient(&mut gradient);
+        gradient.truncate(theta.len());
+        let loss = sums.iter().sum::<f64>() / entries as f64;
+        Ok((T::of(loss), Tensor::from_vec(gradient, theta.len(), &candle_core::Device::Cpu)?))
+    }
+
+    fn forward<T: Scalar + WithDType>(&self, theta: &CpuStorage, layout: &Layout) -> candle_core::Result<T> {
+        let Some((from, to)) = layout.contiguous_offsets() else { candle_core::bail!("θ is not contiguous") };
+        let theta = &theta.as_slice::<T>()?[from..to];
+        let (loss, gradient) = self.run(theta).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        *self.gradient.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradient);
+        Ok(loss)
+    }
+}
+
+impl CustomOp1 for Regression {
+    fn name(&self) -> &'static str {
+        "flow matching"
+    }
+
+    fn cpu_fwd(&self, theta: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let loss = match theta {
+            CpuStorage::F64(_) => CpuStorage::F64(vec![self.forward::<f64>(theta, layout)?]),
+            _ => CpuStorage::F32(vec![self.forward::<f32>(theta, layout)?]),
+        };
+        Ok((loss, Shape::from(())))
+    }
+
+    fn bwd(&self, _theta: &Tensor, _loss: &Tensor, bar: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        match &*self.gradient.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(gradient) => Ok(Some(gradient.broadcast_mul(bar)?)),
+            None => candle_core::bail!("a regression was pulled back before it was run"),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! How good a density is on rows it has not seen.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::data::Toy;
+use crate::flow::{Chain, Density, Flow};
+use crate::{Error, Result};
+
+/// Scores of some rows; the means are over those that have a density.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// Rows scored.
+    pub n: usize,
+    /// Rows whose trajectory failed.
+    pub failed: Vec<usize>,
+    /// Mean negative log-likelihood in nats, in the units of the data.
+    pub nll: f64,
+    /// Its standard error.
+    pub nll_se: f64,
+    /// Mean of log p_true − log p in nats, and its standard error, where the truth is known.
+    pub excess: Option<(f64, f64)>,
+    /// Mean number of velocity evaluations of a row.
+    pub nfe_mean: f64,
+}
+
+/// Mean and standard error.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
+}
+
+/// Scores the rows of `x` (`[n, d]`, row-major), computing in `dtype` (f32 or f64).
+///
+/// # Errors
+/// [`Error::Failed`] where no row has a density; whatever the solver refuses.
+pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>, dtype: DType) -> Result<Score> {
+    let d = Density::dim(flow);
+    let n = x.len() / d;
+    let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(dtype)?;
+    let (_, log_prob, cost) = flow.encode(&rows, None)?;
+    let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite()).collect();
+    if failed.len() == n {
+        crate::flow::check_failures(&cost, n)?;
+        return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
+    }
+    let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
+    let (nll, nll_se) = mean(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
+    let excess = truth.map(|toy| mean(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
+    Ok(Score { n, failed, nll, nll_se, excess, nfe_mean: cost.nfe_mean() })
+}
