@@ -8,14 +8,15 @@ use cnf::plot::{self, Aspect, Axis, Layer, Options, Panel, Tone};
 /// A scatter shows at most this many points, evenly taken.
 const MOST_DOTS: usize = 20_000;
 
-/// The points `[n, d]`: a histogram, a scatter, or a corner plot of up to six columns.
+/// The points `[n, d]`: a histogram, a scatter, or a corner plot of up to six columns, in the colour of data or samples.
 ///
 /// # Errors
 /// As for the pictures of [`plot`].
-pub fn points(path: &Path, x: &[f64], d: usize, names: &[String]) -> Result<()> {
+pub fn points(path: &Path, x: &[f64], d: usize, tone: Tone, names: &[String]) -> Result<()> {
     let options = Options { names: names.to_vec(), ..Options::default() };
     if d != 2 {
-        plot::samples(path, &[], x, d, &options)?;
+        let (data, samples) = if tone == Tone::Data { (x, &[][..]) } else { (&[][..], x) };
+        plot::samples(path, data, samples, d, &options)?;
         return Ok(());
     }
     let n = x.len() / 2;
@@ -29,7 +30,7 @@ pub fn points(path: &Path, x: &[f64], d: usize, names: &[String]) -> Result<()> 
         title: String::new(),
         x: axis(0),
         y: axis(1),
-        layers: vec![Layer::Dots { points: dots, tone: Tone::Model, label: String::new() }],
+        layers: vec![Layer::Dots { points: dots, tone, label: String::new() }],
         aspect: Aspect::Auto,
     };
     Ok(plot::panels(path, &[panel], 1, &options)?)

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use cnf::flow::StandardNormal;
 use cnf::io::Array;
+use cnf::plot::Tone;
 use cnf::rng;
 use serde_json::json;
 
@@ -90,7 +91,7 @@ fn save(args: &SampleArgs, setup: &Setup, solved: &Solved) -> Result<()> {
     if let Some(path) = &args.with_density {
         output::vector(path, &solved.log_prob, dtype)?;
     }
-    args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &solved.arrived(d), d, &[]))
+    args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &solved.arrived(d), d, Tone::Model, &[]))
 }
 
 fn report(output: &Path, setup: &Setup, solved: &Solved, context: &Context) -> Result<()> {

@@ -109,12 +109,24 @@ impl SolverArgs {
             Some(Accumulated::Quadrature) => LogDensity::Quadrature,
             Some(Accumulated::Coupled) => LogDensity::Coupled,
         };
+        if !adaptive && solver.fixed_steps.is_none() {
+            let problem = format!("`{}` takes fixed steps, and their number was not given", solver.method);
+            return Err(Error::invalid(problem, "give --fixed-steps N, or an adaptive --solver such as dopri5").into());
+        }
         solver.validate()?;
         let trained_wide = model.story.get("precision").and_then(|p| p.as_str()) == Some("f64");
-        Ok(match self.precision {
+        let dtype = match self.precision {
             Some(Precision::F64) => DType::F64,
             None if trained_wide => DType::F64,
             _ => DType::F32,
-        })
+        };
+        // Below two units of round-off of numbers of order 1, every step would be rejected for its noise.
+        let least = 2.0 * f64::from(f32::EPSILON);
+        let explicit = matches!(solver.method()?, Method::Explicit(_)) && solver.fixed_steps.is_none();
+        if dtype == DType::F32 && explicit && solver.rtol + solver.atol < least {
+            let problem = format!("rtol {:e} and atol {:e} are below the round-off of f32", solver.rtol, solver.atol);
+            return Err(Error::invalid(problem, "give --precision f64, or looser tolerances").into());
+        }
+        Ok(dtype)
     }
 }

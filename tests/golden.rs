@@ -1,0 +1,67 @@
+//! The references of `tests/golden`: SciPy's DOP853 at rtol = atol = 1e-13, cross-checked by diffrax (see the README
+//! beside them). They hold to 1e-11, so a deviation is ours.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use cnf::flow::{FlowSpec, LogDensity, Model, SolverSpec, VelocitySpec};
+use cnf::io::{self, torch};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+
+const NETS: [(&str, Activation); 2] = [("8gaussians", Activation::Tanh), ("d43", Activation::Softplus)];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn model(name: &str, activation: Activation, solver: SolverSpec) -> Model {
+    let net = torch::read_sequential(&folder(name).join("model.safetensors")).unwrap();
+    let [_, ref hidden @ .., dim] = net.sizes[..] else { panic!("a net has layers") };
+    let spec = MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation, time: TimeInput::Plain };
+    let spec = FlowSpec { velocity: VelocitySpec::Mlp(spec), solver, standardise: None };
+    Model { spec, theta: net.theta(), story: Default::default() }
+}
+
+fn numbers(name: &str, file: &str) -> Vec<f64> {
+    io::read(&folder(name).join(file)).unwrap().data
+}
+
+fn worst(found: &Tensor, reference: &[f64]) -> f64 {
+    let found: Vec<f64> = found.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    assert_eq!(found.len(), reference.len());
+    found.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// The worst deviations of z, log p(x), the samples and their log p stay below `bound`.
+fn check(dtype: DType, tolerance: f64, bound: f64) {
+    for (name, activation) in NETS {
+        for log_density in [LogDensity::Quadrature, LogDensity::Coupled] {
+            let solver = SolverSpec { rtol: tolerance, atol: tolerance, log_density, ..SolverSpec::default() };
+            let model = model(name, activation, solver);
+            let flow = model.flow(dtype).unwrap();
+            let rows = |file: &str| {
+                let values = numbers(name, file);
+                let shape = (values.len() / model.dim(), model.dim());
+                Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            let (z, log_prob, _) = flow.encode(&rows("x.npy"), None).unwrap();
+            let (x, carried, _) = flow.decode(&rows("noise.npy"), None).unwrap();
+            let found = [(&z, "z.npy"), (&log_prob, "logp.npy"), (&x, "samples.npy"), (&carried, "samples_logp.npy")];
+            for (found, file) in found {
+                let error = worst(found, &numbers(name, file));
+                println!("{name} {dtype:?} {log_density:?} {file}: {error:.1e}");
+                assert!(error <= bound, "{name} {dtype:?} {log_density:?} {file}: {error:.1e} above {bound:.0e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn in_f64_at_1e_10_every_number_is_right_to_1e_7() {
+    check(DType::F64, 1e-10, 1e-7);
+}
+
+#[test]
+fn in_f32_at_1e_6_every_number_is_right_to_2e_4() {
+    check(DType::F32, 1e-6, 2e-4);
+}
