@@ -196,7 +196,7 @@ impl Trainer<'_> {
         let params = ParamsAdamW { lr: peak, weight_decay: job.weight_decay, ..ParamsAdamW::default() };
         let mut optimiser = AdamW::new(vec![var.clone()], params)?;
         let schedule = Schedule { peak };
-        let mut shadow = Shadow::new(&numbers(&theta)?, job.ema);
+        let mut shadow = Shadow::new(&theta, job.ema)?;
         let mut history = History::default();
         let clock = Instant::now();
         let (mut steps, mut validating) = (0, 0.0);
@@ -220,7 +220,7 @@ impl Trainer<'_> {
             optimiser.set_learning_rate(lr);
             optimiser.step(&gradients)?;
             steps += 1;
-            shadow.follow(&numbers(&var)?);
+            shadow.follow(&var)?;
 
             let seconds = clock.elapsed().as_secs_f64();
             let done = self.done(steps, seconds);
@@ -274,10 +274,6 @@ fn gradient(
     let loss = objective.loss(scene, theta, batch)?;
     let gradients = loss.backward()?;
     Ok((loss.to_dtype(DType::F64)?.to_scalar::<f64>()?, gradients))
-}
-
-fn numbers(theta: &Tensor) -> Result<Vec<f64>> {
-    Ok(theta.to_dtype(DType::F64)?.to_vec1::<f64>()?)
 }
 
 fn broken(step: usize, lr: f64, cause: &str) -> Error {
