@@ -186,6 +186,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (Job { time: Some(-1.0), ..base.clone() }, "-1 seconds"),
         (Job { ema: 1.0, ..base.clone() }, "decay 1"),
         (Job { clip: 0.0, ..base.clone() }, "clip"),
+        (Job { spread: 0.0, ..base.clone() }, "deviation 0"),
         (Job { hidden: Some(vec![4, 0]), ..base.clone() }, "width 0"),
         (Job { split: "sideways".into(), ..base.clone() }, "sideways"),
         (Job { solver: SolverSpec { method: "magic".into(), ..SolverSpec::default() }, ..base.clone() }, "magic"),
@@ -195,6 +196,9 @@ fn what_makes_no_sense_is_refused_in_words() {
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     }
+    let implicit = SolverSpec { method: "bdf".into(), ..SolverSpec::default() };
+    let error = fit(&Job { solver: implicit, ..job(Objective::Likelihood, 5) }, &data, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("no gradient") && error.hint().unwrap().contains("dopri5"), "{error}");
     let mut holed = data.clone();
     holed.train = Source::Rows(vec![0.0, 1.0, f64::NAN, 3.0]);
     let text = fit(&base, &holed, &mut ()).unwrap_err().to_string();

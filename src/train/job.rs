@@ -173,7 +173,7 @@ impl Job {
         if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
             return refuse(format!("a weight decay of {}", self.weight_decay), "give weight_decay of at least 0");
         }
-        if !(self.clip > 0.0) {
+        if self.clip.is_nan() || self.clip <= 0.0 {
             return refuse(format!("a gradient clip of {}", self.clip), "give clip above 0; inf for none");
         }
         if !(0.0..1.0).contains(&self.ema) {

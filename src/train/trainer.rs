@@ -216,7 +216,10 @@ impl Trainer<'_> {
             let (outcome, next) =
                 rayon::join(|| gradient(objective, scene, tracked, &batch), || objective.draw(feed, n));
             batch = next;
-            let (loss, mut gradients) = outcome.map_err(|e| broken(steps + 1, lr, &e.to_string()))?;
+            let (loss, mut gradients) = outcome.map_err(|e| match e {
+                Error::Failed { .. } | Error::Candle(_) => broken(steps + 1, lr, &e.to_string()),
+                other => other,
+            })?;
             let raw =
                 gradients.remove(&var).ok_or_else(|| Error::invalid("the loss does not depend on the weights", ""))?;
             let (clipped, grad_norm) = clip(&raw, job.clip)?;
