@@ -23,6 +23,9 @@ pub const EXAMPLES: &str = "\
 The usual net has five layers of 48 up to 8 dimensions, where depth is worth more than width, and two layers
 of 256 beyond, whose trace is exact in closed form at any dimension.
 
+Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is
+not overwritten without --force.
+
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
   cnf train --data 2spirals --time 60s
@@ -53,7 +56,7 @@ pub struct TrainArgs {
     /// Sines and cosines of time beside time itself: so many frequencies [default: 0]
     #[arg(long, value_name = "N")]
     time_features: Option<usize>,
-    /// Leave the columns as they are, instead of bringing them to zero mean and unit variance inside the model
+    /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]
     no_standardise: bool,
     /// The integration method [default: dopri5]

@@ -10,7 +10,7 @@ use crate::{Rng, rng};
 /// One batch of n rows.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Standardised data, `[n, d]` row-major.
+    /// Data as the net sees them (standardised), `[n, d]` row-major.
     pub x: Vec<f64>,
     /// Latents, `[n, d]`; empty where there are none.
     pub z: Vec<f64>,

@@ -6,7 +6,7 @@ use super::{Batch, Scene};
 use crate::Result;
 use crate::flow::{FlowSpec, check_failures};
 
-/// −mean log p of the standardised rows, in nats, as a scalar of θ's precision.
+/// −mean log p of the rows as the net sees them, in nats, as a scalar of θ's precision.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
     let d = scene.velocity.dim();
     let n = batch.x.len() / d;

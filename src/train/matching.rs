@@ -23,7 +23,7 @@ use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity};
 
 /// Rows of a chunk: few enough to stay in the second-level cache with their activations, and to feed
 /// several threads.
-const CHUNK: usize = 128;
+const CHUNK: usize = 64;
 
 /// The loss of a batch, as a scalar of θ's precision.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {

@@ -40,7 +40,7 @@ impl Objective {
         }
     }
 
-    /// Whether the loss is a negative log-likelihood (of standardised data, in nats).
+    /// Whether the loss is a negative log-likelihood (of what the net sees, in nats).
     pub fn is_nll(self) -> bool {
         self == Self::Likelihood
     }

@@ -3,7 +3,9 @@
 //! θ̄ ← β θ̄ + (1 − β) θ with β = min(decay, (1 + k)/(10 + k)) after k steps, so that the first steps of a short
 //! run do not linger. Ref: Polyak & Juditsky (1992) for why an average is better than the last.
 
-use cnf_solvers::Real;
+use candle_core::{DType, Tensor};
+
+use crate::Result;
 
 /// The average of θ.
 pub(super) struct Shadow {
@@ -14,13 +16,18 @@ pub(super) struct Shadow {
 }
 
 impl Shadow {
-    pub(super) fn new<T: Real>(theta: &[T], decay: f64) -> Self {
-        Self { decay, steps: 0.0, theta: theta.iter().map(|w| w.wide()).collect() }
+    pub(super) fn new(theta: &Tensor, decay: f64) -> Result<Self> {
+        Ok(Self { decay, steps: 0.0, theta: theta.to_dtype(DType::F64)?.to_vec1()? })
     }
 
-    pub(super) fn follow<T: Real>(&mut self, theta: &[T]) {
+    pub(super) fn follow(&mut self, theta: &Tensor) -> Result<()> {
         let keep = self.decay.min((1.0 + self.steps) / (10.0 + self.steps));
         self.steps += 1.0;
-        self.theta.iter_mut().zip(theta).for_each(|(mean, w)| *mean += (1.0 - keep) * (w.wide() - *mean));
+        let pull = |mean: &mut f64, w: f64| *mean += (1.0 - keep) * (w - *mean);
+        match theta.dtype() {
+            DType::F64 => self.theta.iter_mut().zip(theta.to_vec1::<f64>()?).for_each(|(mean, w)| pull(mean, w)),
+            _ => self.theta.iter_mut().zip(theta.to_vec1::<f32>()?).for_each(|(mean, w)| pull(mean, w.into())),
+        }
+        Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Watch for () {
 pub struct Fitted {
     /// The model; its story is empty.
     pub model: Model,
-    /// Σ ln of the standardising deviations: NLL in the data's units minus that in standardised units.
+    /// Σ ln of the training data's deviations: NLL in the data's units minus that in units of variance 1.
     pub log_volume: f64,
     /// Losses and held-out scores. The losses of a likelihood are in the data's units.
     pub history: History,
@@ -73,12 +73,13 @@ pub struct Fitted {
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let job = job.clone().resolve(data.dim)?;
     check(data)?;
-    let start = start(&job, data)?;
+    let moments = moments(data, job.seed)?;
+    let start = start(&job, data, &moments)?;
     let dtype = job.precision.dtype();
     let theta = Tensor::from_slice(&start.theta, start.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
     let spec = start.spec;
     let map = spec.standardise.as_ref().map(|m| Standardise::new(m.mean.clone(), m.std.clone())).transpose()?;
-    let log_volume = map.as_ref().map_or(0.0, Standardise::log_volume);
+    let inside = map.as_ref().map_or(0.0, Standardise::log_volume);
     let trainer = Trainer {
         scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone() },
         feed: Feed::new(data, map.as_ref(), job.seed),
@@ -86,12 +87,13 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         spec: &spec,
         job: &job,
         data,
-        log_volume,
+        inside,
     };
     let run = trainer.run(theta, watch)?;
     let theta = run.theta.iter().map(|w| *w as f32).collect();
     let model = Model { spec, theta, story: Map::new() };
     let (steps, seconds, step_seconds) = (run.steps, run.seconds, run.seconds - run.validating);
+    let log_volume = moments.log_volume();
     Ok(Fitted { model, log_volume, history: run.history, steps, seconds, step_seconds, stopped: run.stopped })
 }
 
@@ -113,8 +115,18 @@ fn check(data: &Dataset) -> Result<()> {
     }
 }
 
+/// Means and deviations of the training data.
+fn moments(data: &Dataset, seed: u64) -> Result<Standardise> {
+    match &data.train {
+        Source::Rows(rows) => Standardise::fit(rows, data.dim),
+        Source::Toy(toy) => {
+            Standardise::fit(&(toy.sample)(MOMENT_ROWS, &mut rng::stream(seed, MOMENTS_STREAM)), data.dim)
+        }
+    }
+}
+
 /// The model before the first step.
-fn start(job: &Job, data: &Dataset) -> Result<Model> {
+fn start(job: &Job, data: &Dataset, moments: &Standardise) -> Result<Model> {
     if let Some(path) = &job.init {
         let mut model = Model::load(path)?;
         if model.dim() != data.dim {
@@ -147,14 +159,8 @@ fn start(job: &Job, data: &Dataset) -> Result<Model> {
     });
     velocity.validate()?;
     let standardise = if job.standardise {
-        let map = match &data.train {
-            Source::Rows(rows) => Standardise::fit(rows, data.dim)?,
-            Source::Toy(toy) => {
-                let rows = (toy.sample)(MOMENT_ROWS, &mut rng::stream(job.seed, MOMENTS_STREAM));
-                Standardise::fit(&rows, data.dim)?
-            }
-        };
-        Some(Moments::from(&map))
+        let Moments { mean, std } = Moments::from(moments);
+        Some(Moments { mean, std: std.into_iter().map(|s| s / job.spread).collect() })
     } else {
         None
     };
@@ -176,7 +182,8 @@ struct Trainer<'a> {
     scene: Scene,
     feed: Feed<'a>,
     valid: Vec<f64>,
-    log_volume: f64,
+    /// NLL in the data's units minus that of what the net sees.
+    inside: f64,
 }
 
 struct Run {
@@ -196,7 +203,7 @@ impl Trainer<'_> {
         let params = ParamsAdamW { lr: peak, weight_decay: job.weight_decay, ..ParamsAdamW::default() };
         let mut optimiser = AdamW::new(vec![var.clone()], params)?;
         let schedule = Schedule { peak };
-        let mut shadow = Shadow::new(&numbers(&theta)?, job.ema);
+        let mut shadow = Shadow::new(&theta, job.ema)?;
         let mut history = History::default();
         let clock = Instant::now();
         let (mut steps, mut validating) = (0, 0.0);
@@ -209,7 +216,10 @@ impl Trainer<'_> {
             let (outcome, next) =
                 rayon::join(|| gradient(objective, scene, tracked, &batch), || objective.draw(feed, n));
             batch = next;
-            let (loss, mut gradients) = outcome.map_err(|e| broken(steps + 1, lr, &e.to_string()))?;
+            let (loss, mut gradients) = outcome.map_err(|e| match e {
+                Error::Failed { .. } | Error::Candle(_) => broken(steps + 1, lr, &e.to_string()),
+                other => other,
+            })?;
             let raw =
                 gradients.remove(&var).ok_or_else(|| Error::invalid("the loss does not depend on the weights", ""))?;
             let (clipped, grad_norm) = clip(&raw, job.clip)?;
@@ -220,11 +230,11 @@ impl Trainer<'_> {
             optimiser.set_learning_rate(lr);
             optimiser.step(&gradients)?;
             steps += 1;
-            shadow.follow(&numbers(&var)?);
+            shadow.follow(&var)?;
 
             let seconds = clock.elapsed().as_secs_f64();
             let done = self.done(steps, seconds);
-            let loss = if objective.is_nll() { loss + self.log_volume } else { loss };
+            let loss = if objective.is_nll() { loss + self.inside } else { loss };
             let mark = Mark { step: steps, seconds, loss, grad_norm, lr };
             history.push(mark);
             let last = done >= 1.0;
@@ -274,10 +284,6 @@ fn gradient(
     let loss = objective.loss(scene, theta, batch)?;
     let gradients = loss.backward()?;
     Ok((loss.to_dtype(DType::F64)?.to_scalar::<f64>()?, gradients))
-}
-
-fn numbers(theta: &Tensor) -> Result<Vec<f64>> {
-    Ok(theta.to_dtype(DType::F64)?.to_vec1::<f64>()?)
 }
 
 fn broken(step: usize, lr: f64, cause: &str) -> Error {

@@ -10,10 +10,17 @@ use cnf::{Error, Result};
 /// The file that makes a folder a run.
 const MODEL: &str = "model.safetensors";
 
+/// The folders on the way to `path` that do not exist yet, the innermost first.
+fn absent(path: &Path) -> Vec<PathBuf> {
+    let named = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    path.ancestors().take_while(named).map(Path::to_owned).collect()
+}
+
 /// A run's folder; taken away again where it stays empty.
 pub struct Folder {
     path: PathBuf,
-    made: bool,
+    /// Folders made for it, the innermost first.
+    made: Vec<PathBuf>,
     kept: Cell<bool>,
 }
 
@@ -27,11 +34,12 @@ impl Folder {
                     "give another --out, or --force to overwrite it",
                 ));
             }
-            let made = !path.exists();
+            let made = absent(path);
             std::fs::create_dir_all(path).map_err(|e| Error::write(path, e))?;
             return Ok(Self { path: path.to_owned(), made, kept: Cell::new(false) });
         }
         let runs = Path::new("runs");
+        let above = absent(runs);
         std::fs::create_dir_all(runs).map_err(|e| Error::write(runs, e))?;
         let data = Path::new(&job.data).file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned());
         let mut n = 1;
@@ -39,7 +47,10 @@ impl Folder {
             let path = runs.join(format!("{data}-{}-{n}", job.objective.name()));
             // Two runs that start at once do not get the same.
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { path, made: true, kept: Cell::new(false) }),
+                Ok(()) => {
+                    let made = std::iter::once(path.clone()).chain(above).collect();
+                    return Ok(Self { path, made, kept: Cell::new(false) });
+                }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
                 Err(e) => return Err(Error::write(&path, e)),
             }
@@ -69,9 +80,11 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.made && !self.kept.get() {
-            // Only if it is empty: what was written stays. Nothing can be done about a failure here.
-            let _ = std::fs::remove_dir(&self.path);
+        if !self.kept.get() {
+            // Only what is empty goes: what was written stays. Nothing can be done about a failure here.
+            for folder in &self.made {
+                let _ = std::fs::remove_dir(folder);
+            }
         }
     }
 }

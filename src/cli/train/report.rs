@@ -85,13 +85,9 @@ impl fmt::Display for Summary {
         let score = &self.score;
         let (each, seconds) = (1e3 * self.seconds_per_step, lasting(self.seconds));
         writeln!(f, "{} steps in {seconds} ({each:.3} ms each), {} parameters", self.steps, self.n_params)?;
-        let standardised = if self.log_volume == 0.0 {
-            String::new()
-        } else {
-            format!("; {:.4} in standardised units", self.nll_standardised())
-        };
+        let standardised = self.nll_standardised();
         let (set, n, nll, se) = (self.set, score.n, score.nll, score.nll_se);
-        writeln!(f, "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows{standardised}")?;
+        writeln!(f, "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows ({standardised:.4} in units of variance 1)")?;
         if let Some((excess, se)) = score.excess {
             writeln!(f, "excess    {excess:.4} ± {se:.4} nats over the true density")?;
         }
