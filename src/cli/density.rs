@@ -91,7 +91,7 @@ impl Job {
         output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
-        setup.model.continuous(candle_core::DType::F32)?.until(args.time)?;
+        setup.model.continuous(setup.dtype)?.until(args.time)?;
         let condition = setup.condition(args.condition.as_deref())?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {

@@ -79,7 +79,7 @@ pub struct Setup {
     pub path: PathBuf,
     /// With its solver as asked.
     pub model: Model,
-    dtype: DType,
+    pub dtype: DType,
 }
 
 impl Setup {

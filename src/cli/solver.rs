@@ -120,13 +120,6 @@ impl SolverArgs {
             None if trained_wide => DType::F64,
             _ => DType::F32,
         };
-        // Below two units of round-off of numbers of order 1, every step would be rejected for its noise.
-        let least = 2.0 * f64::from(f32::EPSILON);
-        let explicit = matches!(solver.method()?, Method::Explicit(_)) && solver.fixed_steps.is_none();
-        if dtype == DType::F32 && explicit && solver.rtol + solver.atol < least {
-            let problem = format!("rtol {:e} and atol {:e} are below the round-off of f32", solver.rtol, solver.atol);
-            return Err(Error::invalid(problem, "give --precision f64, or looser tolerances").into());
-        }
         Ok(dtype)
     }
 }

@@ -41,7 +41,8 @@ impl Continuous {
             let (expected, found) = (velocity.n_params(), theta.elem_count());
             return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
         }
-        if theta.dtype() == DType::F32 && solver.fixed_steps.is_none() && solver.rtol.max(solver.atol) < F32_LIMIT {
+        let adaptive = matches!(solver.method()?, Method::Explicit(_)) && solver.fixed_steps.is_none();
+        if theta.dtype() == DType::F32 && adaptive && solver.rtol.max(solver.atol) < F32_LIMIT {
             return Err(Error::invalid(
                 format!("rtol = {:e} and atol = {:e} are below the round-off of f32", solver.rtol, solver.atol),
                 "compute in f64 (`--precision f64`), or ask for 1e-6",
