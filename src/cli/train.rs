@@ -20,19 +20,19 @@ use self::report::Summary;
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
-The usual net has five layers of 48 up to 8 dimensions, where depth is worth more than width, and two layers
-of 256 beyond, whose trace is exact in closed form at any dimension.
+The usual net has five layers of 48 up to 8 dimensions, where depth is worth more than width, and two layers of 256 \
+beyond, whose trace is exact in closed form at any dimension.
 
-Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is
-not overwritten without --force.
+Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is not \
+overwritten without --force.
 
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
   cnf train --data 2spirals --time 60s
   cnf train --data table.csv --split 0.8,0.1      a table; the rest of its rows is the test set
-  cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V (mag)' 'absolute magnitude Hp' --invert-y
+  cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
-  cnf train --init runs/8gaussians-matching-1/model.safetensors --objective likelihood --lr 1e-3
+  cnf train --init runs/8gaussians-matching-1/model.safetensors --objective likelihood
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
 /// Train a continuous flow on a toy or a table.
