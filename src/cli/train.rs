@@ -83,7 +83,7 @@ pub struct TrainArgs {
     /// End after so much time, such as 60s, 2m or 1h [default: 25s]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     time: Option<f64>,
-    /// Rows of a batch [default: 1024 for matching, 512 for likelihood]
+    /// Rows of a batch [default: 1024 for matching, 256 beyond 8 dimensions; 512 for likelihood]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 8 dimensions, 2e-3 beyond]

@@ -68,7 +68,7 @@ pub struct Job {
     /// The run ends after so many seconds; where neither is given, after [`Job::USUAL_TIME`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<f64>,
-    /// Rows of a batch; left out: 1024 for matching, 512 for likelihood.
+    /// Rows of a batch; left out: 1024 for matching (256 beyond 8 dimensions), 512 for likelihood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
     /// The highest learning rate; left out: 1e-2 up to 8 dimensions, 2e-3 beyond.
@@ -135,7 +135,11 @@ impl Job {
         if self.init.is_none() {
             self.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
         }
-        self.batch.get_or_insert(if matching { 1024 } else { 512 });
+        self.batch.get_or_insert(match (matching, few) {
+            (true, true) => 1024,
+            (true, false) => 256,
+            (false, _) => 512,
+        });
         self.lr.get_or_insert(if few { 1e-2 } else { 2e-3 });
         if self.steps.is_none() {
             self.time.get_or_insert(Self::USUAL_TIME);
