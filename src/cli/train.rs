@@ -7,6 +7,7 @@ mod pictures;
 mod report;
 mod watch;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,19 +21,19 @@ use self::report::Summary;
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
-The usual net has five layers of 48 up to 8 dimensions, where depth is worth more than width, and two layers
-of 256 beyond, whose trace is exact in closed form at any dimension.
+The usual net has five layers of 48 up to 16 dimensions, where depth is worth more than width, and two layers of 256 \
+beyond, whose trace is exact in closed form at any dimension.
 
-Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is
-not overwritten without --force.
+Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is not \
+overwritten without --force.
 
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
   cnf train --data 2spirals --time 60s
   cnf train --data table.csv --split 0.8,0.1      a table; the rest of its rows is the test set
-  cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V (mag)' 'absolute magnitude Hp' --invert-y
+  cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
-  cnf train --init runs/8gaussians-matching-1/model.safetensors --objective likelihood --lr 1e-3
+  cnf train --init runs/8gaussians-matching-1/model.safetensors --objective likelihood
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
 /// Train a continuous flow on a toy or a table.
@@ -47,7 +48,7 @@ pub struct TrainArgs {
     /// What is minimised: matching (a regression, fast) or likelihood (through the solver) [default: matching]
     #[arg(long, value_name = "NAME")]
     objective: Option<Objective>,
-    /// Widths of the hidden layers [default: 48,48,48,48,48 up to 8 dimensions, 256,256 beyond]
+    /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
     hidden: Option<Vec<usize>>,
     /// tanh, softplus, silu or elu [default: silu]
@@ -83,10 +84,10 @@ pub struct TrainArgs {
     /// End after so much time, such as 60s, 2m or 1h [default: 25s]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     time: Option<f64>,
-    /// Rows of a batch [default: 1024 for matching, 512 for likelihood]
+    /// Rows of a batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 8 dimensions, 2e-3 beyond]
+    /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond]
     #[arg(long)]
     lr: Option<f64>,
     /// Fixes every random draw [default: 0]
@@ -237,11 +238,10 @@ pub fn run(args: TrainArgs, context: &super::Context) -> anyhow::Result<()> {
     pictures::draw(&folder, &job, &fitted, &data, &held_out, &frame)?;
     folder.keep();
 
-    if context.json {
-        println!("{}", serde_json::Value::Object(summary.json()));
-    } else {
-        print!("{summary}");
-    }
+    let text =
+        if context.json { format!("{}\n", serde_json::Value::Object(summary.json())) } else { summary.to_string() };
+    // Whoever closed the pipe does not want to read on; the run is saved.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 

@@ -22,7 +22,8 @@ pub struct Validation {
     pub step: usize,
     /// Seconds since the start.
     pub seconds: f64,
-    /// Negative log-likelihood in nats, in the units of the data.
+    /// Negative log-likelihood in nats, in the units of the data; where the truth is known, its entropy and the
+    /// excess over it.
     pub nll: f64,
     /// Its standard error.
     pub se: f64,

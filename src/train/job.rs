@@ -47,7 +47,7 @@ pub struct Job {
     pub seed: u64,
     /// What is minimised.
     pub objective: Objective,
-    /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 8 dimensions, 256,256 beyond.
+    /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
     /// The nonlinearity.
@@ -68,10 +68,10 @@ pub struct Job {
     /// The run ends after so many seconds; where neither is given, after [`Job::USUAL_TIME`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<f64>,
-    /// Rows of a batch; left out: 1024 for matching, 512 for likelihood.
+    /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
-    /// The highest learning rate; left out: 1e-2 up to 8 dimensions, 2e-3 beyond.
+    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// AdamW's decay of the weights.
@@ -118,8 +118,10 @@ impl Default for Job {
     }
 }
 
-/// Up to this dimension the usual net is deep, beyond it is wide.
-const FEW_DIMENSIONS: usize = 8;
+/// Up to this dimension the usual net is deep, beyond it is wide: as far as one tangent a dimension is cheap.
+///
+/// In 10 dimensions (magic, 20 s on two busy cores) 48×5 reached 4.73 nats where 256-256 reached 5.75.
+const FEW_DIMENSIONS: usize = 16;
 
 impl Job {
     /// The seconds of a run that says neither steps nor time.
@@ -135,7 +137,11 @@ impl Job {
         if self.init.is_none() {
             self.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
         }
-        self.batch.get_or_insert(if matching { 1024 } else { 512 });
+        self.batch.get_or_insert(match (matching, few) {
+            (true, true) => 1024,
+            (true, false) => 256,
+            (false, _) => 512,
+        });
         self.lr.get_or_insert(if few { 1e-2 } else { 2e-3 });
         if self.steps.is_none() {
             self.time.get_or_insert(Self::USUAL_TIME);

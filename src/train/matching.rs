@@ -21,9 +21,11 @@ use crate::Result;
 use crate::flow::VelocitySpec;
 use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity};
 
-/// Rows of a chunk: few enough to stay in the second-level cache with their activations, and to feed
-/// several threads.
-const CHUNK: usize = 64;
+/// Rows of a chunk: few enough to stay in the second-level cache with their activations and to feed several
+/// threads; more where each chunk's gradient is itself large.
+fn chunk_rows(n_params: usize) -> usize {
+    if n_params < 1 << 15 { 128 } else { 256 }
+}
 
 /// The loss of a batch, as a scalar of θ's precision.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
@@ -41,6 +43,8 @@ struct Regression {
 /// An evaluator with the tiles it reads and writes.
 struct Worker<'a, T> {
     evaluator: Box<dyn Evaluator<T> + 'a>,
+    /// Slots of a row of the tiles.
+    stride: usize,
     x: Vec<T>,
     target: Vec<T>,
     v: Vec<T>,
@@ -48,15 +52,16 @@ struct Worker<'a, T> {
 }
 
 impl<'a, T: Scalar> Worker<'a, T> {
-    fn new(velocity: &'a dyn Velocity<T>) -> Self {
-        let batch = velocity::Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: CHUNK };
-        let slots = || vec![T::ZERO; velocity.dim() * stride_for(CHUNK)];
-        Self { evaluator: velocity.evaluator(batch), x: slots(), target: slots(), v: slots(), v_bar: slots() }
+    fn new(velocity: &'a dyn Velocity<T>, lanes: usize) -> Self {
+        let batch = velocity::Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes };
+        let stride = stride_for(lanes);
+        let slots = || vec![T::ZERO; velocity.dim() * stride];
+        Self { evaluator: velocity.evaluator(batch), stride, x: slots(), target: slots(), v: slots(), v_bar: slots() }
     }
 
     /// The sum of squares over the rows of a chunk, and the gradient of `weight` times it.
     fn chunk(&mut self, batch: &Batch, rows: Range<usize>, samples: &[usize], weight: T) -> (f64, Vec<T>) {
-        let (d, stride, lanes) = (self.evaluator.dim(), stride_for(CHUNK), rows.len());
+        let (d, stride, lanes) = (self.evaluator.dim(), self.stride, rows.len());
         for (l, row) in rows.clone().enumerate() {
             let t = batch.t[row];
             for j in 0..d {
@@ -92,16 +97,23 @@ impl Regression {
     fn run<T: Scalar + WithDType>(&self, theta: &[T]) -> Result<(T, Tensor)> {
         let (velocity, d) = (self.velocity.bind(theta)?, self.velocity.dim());
         let entries = self.batch.t.len() * d;
-        let samples: Vec<usize> = (0..CHUNK).collect();
+        let lanes = chunk_rows(theta.len());
+        let samples: Vec<usize> = (0..lanes).collect();
         let weight = T::of(1.0 / entries as f64);
-        let ranges: Vec<_> = chunks(self.batch.t.len(), CHUNK).collect();
+        let ranges: Vec<_> = chunks(self.batch.t.len(), lanes).collect();
         let parts: Vec<(f64, Vec<T>)> = ranges
             .into_par_iter()
-            .map_init(|| Worker::new(&*velocity), |worker, rows| worker.chunk(&self.batch, rows, &samples, weight))
+            .map_init(
+                || Worker::new(&*velocity, lanes),
+                |worker, rows| worker.chunk(&self.batch, rows, &samples, weight),
+            )
             .collect();
         let (sums, gradients): (Vec<f64>, Vec<Vec<T>>) = parts.into_iter().unzip();
         let mut gradient = tree_sum(gradients);
-        velocity.fold_gradient(&mut gradient);
+        // Nothing asked for a trace, so there is as a rule nothing to fold; folding zeros would cost H² d.
+        if gradient[theta.len()..].iter().any(|extra| *extra != T::ZERO) {
+            velocity.fold_gradient(&mut gradient);
+        }
         gradient.truncate(theta.len());
         let loss = sums.iter().sum::<f64>() / entries as f64;
         Ok((T::of(loss), Tensor::from_vec(gradient, theta.len(), &candle_core::Device::Cpu)?))

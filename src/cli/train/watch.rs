@@ -40,7 +40,7 @@ impl Screen {
         }
         let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
         eprintln!("data      {}: {} columns, {rows}", data.name, data.dim);
-        let net = job.hidden.as_ref().map_or("as in the start".into(), |hidden| {
+        let net = job.hidden.as_ref().map_or("that of the start".into(), |hidden| {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-") + " " + job.activation.name()
         });
         let (batch, lr) = (job.batch.unwrap_or_default(), job.lr.unwrap_or_default());
