@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::{
-    Bijection, Chain, Continuous, Density, Flow, LogDensity, Mapped, SolverSpec, Standardise, TraceSpec, VelocitySpec,
+    Bijection, Chain, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Model, Moments, SolverSpec, Standardise,
+    TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
@@ -288,4 +289,28 @@ fn wrong_widths_and_missing_conditions_are_refused_in_words() {
     let text = conditional.inverse(&draws(3, 2, 1), Some(&draws(2, 3, 1))).unwrap_err().to_string();
     assert!(text.contains("expected [3, 3]"), "{text}");
     assert!(plain.until(1.5).is_err());
+}
+
+#[test]
+fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let velocity = mlp(2, 0, &[16, 16]);
+    let theta: Vec<f32> = velocity.init(&mut stream(3, 0));
+    // Moments that no short decimal holds.
+    let moments = Moments { mean: vec![1.0 / 3.0, -2.0_f64.sqrt()], std: vec![0.1_f64.exp(), 1.0 / 7.0] };
+    for standardise in [None, Some(moments)] {
+        let spec = FlowSpec { velocity: velocity.clone(), solver: tight(), standardise };
+        let model = Model { spec, theta: theta.clone(), story: serde_json::Map::new() };
+        let path = folder.path().join("model.safetensors");
+        model.save(&path).unwrap();
+        let loaded = Model::load(&path).unwrap();
+        assert_eq!(loaded.spec, model.spec);
+        assert_eq!(loaded.theta, model.theta);
+        let x = draws(20, 2, 4);
+        let log_prob = |model: &Model| numbers(&model.flow(DType::F64).unwrap().log_prob(&x, None).unwrap());
+        assert_eq!(log_prob(&loaded), log_prob(&model));
+        let first = std::fs::read(&path).unwrap();
+        loaded.save(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first, "saving again changes the file");
+    }
 }

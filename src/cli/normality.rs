@@ -31,7 +31,7 @@ struct ChiSquared {
 impl ChiSquared {
     fn new(d: usize) -> Self {
         // Γ(a + 1) = a Γ(a) from Γ(1) = 1 or Γ(1/2) = √π: here ln Γ(a + 1).
-        let (start, first) = if d % 2 == 0 { (0.0, 1.0) } else { (0.5 * std::f64::consts::PI.ln(), 0.5) };
+        let (start, first) = if d.is_multiple_of(2) { (0.0, 1.0) } else { (0.5 * std::f64::consts::PI.ln(), 0.5) };
         let a = d as f64 / 2.0;
         let steps = (a - first).round() as usize + 1;
         let log_gamma = start + (0..steps).map(|k| (first + k as f64).ln()).sum::<f64>();

@@ -17,6 +17,9 @@ use crate::{Error, Result};
 
 /// The key of the metadata.
 const KEY: &str = "cnf";
+/// The tensors of a standardisation.
+const MEAN: &str = "standardise.mean";
+const STD: &str = "standardise.std";
 /// The version of what is under it.
 const FORMAT: u32 = 1;
 
@@ -133,7 +136,15 @@ impl Model {
             tensors.push(NamedTensor { name, shape, values });
             start += length;
         }
-        let card = Card { format: FORMAT, flow: self.spec.clone(), story: self.story.clone() };
+        // Moments are tensors, not text: their bits survive.
+        if let Some(Moments { mean, std }) = &self.spec.standardise {
+            for (name, values) in [(MEAN, mean), (STD, std)] {
+                let (shape, values) = (vec![values.len()], Values::F64(values.clone()));
+                tensors.push(NamedTensor { name: name.into(), shape, values });
+            }
+        }
+        let flow = FlowSpec { standardise: None, ..self.spec.clone() };
+        let card = Card { format: FORMAT, flow, story: self.story.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) }.write(path)
     }
@@ -162,7 +173,7 @@ impl Model {
         }
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
-        let spec = card.flow;
+        let mut spec = card.flow;
         let names = spec.velocity.tensor_names();
         spec.velocity
             .validate()
@@ -178,8 +189,15 @@ impl Model {
             }
             theta.extend_from_slice(&tensor.values.to_f32());
         }
-        if file.tensors.len() != names.len() {
-            let extra = file.tensors.iter().find(|t| !names.iter().any(|(name, _)| *name == t.name));
+        if let (Some(mean), Some(std)) = (file.tensor(MEAN), file.tensor(STD)) {
+            let (mean, std) = (mean.values.to_f64().into_owned(), std.values.to_f64().into_owned());
+            spec.standardise = Some(Moments { mean, std });
+        }
+        let moments = if spec.standardise.is_some() { &[MEAN, STD][..] } else { &[] };
+        if file.tensors.len() != names.len() + moments.len() {
+            let known =
+                |t: &NamedTensor| names.iter().any(|(name, _)| *name == t.name) || moments.contains(&t.name.as_str());
+            let extra = file.tensors.iter().find(|t| !known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
             return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
         }
