@@ -34,8 +34,11 @@ pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &O
         Cloud { points: data, tone: Tone::Data, name: "data" },
         Cloud { points: samples, tone: Tone::Model, name: "samples" },
     ];
+    // What is not there needs no place in the legend.
+    let there: Vec<Cloud> = both.into_iter().filter(|cloud| !cloud.points.is_empty()).collect();
+    let there = if there.is_empty() { &both[..] } else { &there[..] };
     match d {
-        1 => panels(path, &[marginal(&both, d, 0, both[0].extent(d, 0, &both[1]), true, options)], 1, options)?,
+        1 => panels(path, &[marginal(there, d, 0, both[0].extent(d, 0, &both[1]), true, options)], 1, options)?,
         2 => {
             let fair = fair(&both, d, MOST_DOTS);
             let (x, y) = (both[0].extent(d, 0, &both[1]), both[0].extent(d, 1, &both[1]));
@@ -43,7 +46,7 @@ pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &O
                 |cloud: &Cloud| map(cloud.name, x, y, vec![cloud.dots(cloud.pair(d, 0, 1, fair), false)], options);
             panels(path, &both.each_ref().map(scatter), 2, options)?;
         }
-        _ => return corner(path, &both, d, 'x', options),
+        _ => return corner(path, there, d, 'x', options),
     }
     Ok((0..d).collect())
 }
@@ -74,6 +77,7 @@ pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Ve
 }
 
 /// Points of one kind.
+#[derive(Clone, Copy)]
 struct Cloud<'a> {
     points: &'a [f64],
     tone: Tone,
