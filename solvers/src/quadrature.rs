@@ -43,6 +43,7 @@ pub struct Quadrature<T, G> {
     queue: Queue<T>,
     done: Vec<Integral>,
     theta: Vec<f64>,
+    times: Vec<f64>,
     differences: Vec<f64>,
     estimates: Vec<f64>,
 }
@@ -119,6 +120,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             },
             done: Vec::new(),
             theta,
+            times: Vec::new(),
             differences: Vec::new(),
             estimates: Vec::new(),
         }
@@ -243,10 +245,12 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             return if path.values.iter().all(|g| g.is_finite()) { f64::INFINITY } else { f64::NAN };
         }
         self.estimates.resize(panels, 0.0);
-        let time = |i: usize| {
-            let (panel, node) = (&path.panels[i / n], self.rule.nodes[i % n]);
-            panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node)
-        };
+        let times = &mut self.times;
+        times.clear();
+        times.extend(path.panels.iter().flat_map(|panel| {
+            let time = |node: &f64| panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node);
+            self.rule.nodes.iter().map(time)
+        }));
         let constant = self.rule.error_constant();
         let windows = points - 2 * n;
         let d = &mut self.differences;
@@ -255,7 +259,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             d.extend((0..points).map(|i| path.values[i * rows + row]));
             for order in 1..=2 * n {
                 for i in 0..points - order {
-                    d[i] = (d[i + 1] - d[i]) / (time(i + order) - time(i));
+                    d[i] = (d[i + 1] - d[i]) / (times[i + order] - times[i]);
                 }
             }
             for (p, estimate) in self.estimates.iter_mut().enumerate() {
