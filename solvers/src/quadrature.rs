@@ -43,6 +43,7 @@ pub struct Quadrature<T, G> {
     queue: Queue<T>,
     done: Vec<Integral>,
     theta: Vec<f64>,
+    times: Vec<f64>,
     differences: Vec<f64>,
     sizes: Vec<f64>,
     estimates: Vec<f64>,
@@ -125,6 +126,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             },
             done: Vec::new(),
             theta,
+            times: Vec::new(),
             differences: Vec::new(),
             sizes: Vec::new(),
             estimates: Vec::new(),
@@ -250,10 +252,12 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             return if path.values.iter().all(|g| g.is_finite()) { f64::INFINITY } else { f64::NAN };
         }
         self.estimates.resize(panels, 0.0);
-        let time = |i: usize| {
-            let (panel, node) = (&path.panels[i / n], self.rule.nodes[i % n]);
-            panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node)
-        };
+        let times = &mut self.times;
+        times.clear();
+        times.extend(path.panels.iter().flat_map(|panel| {
+            let time = |node: &f64| panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node);
+            self.rule.nodes.iter().map(time)
+        }));
         let d = &mut self.differences;
         let sizes = &mut self.sizes;
         for row in 0..rows {
@@ -262,7 +266,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             sizes.clear();
             for order in 1..=2 * n {
                 for i in 0..points - order {
-                    d[i] = (d[i + 1] - d[i]) / (time(i + order) - time(i));
+                    d[i] = (d[i + 1] - d[i]) / (times[i + order] - times[i]);
                 }
                 if order >= 2 * n - 2 {
                     sizes.extend((0..panels).map(|p| largest(&d[..points - order], p * n, n, order)));

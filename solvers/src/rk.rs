@@ -64,6 +64,8 @@ struct Lane {
     /// Step number, for equal steps.
     step: usize,
     history: History,
+    /// The last attempt was in vain.
+    retry: bool,
     report: Report,
     done: bool,
 }
@@ -166,7 +168,8 @@ impl<T: Real> Waiting<T> {
                 continue;
             }
             let history = History::default();
-            self.ready.push_back(Lane { sample, slot: l, h: first[l], step: 0, history, report, done: false });
+            let lane = Lane { sample, slot: l, h: first[l], step: 0, history, retry: false, report, done: false };
+            self.ready.push_back(lane);
         }
     }
 }
@@ -290,11 +293,13 @@ impl<'o, T: Real> Tile<'o, T> {
         let (t0, t1) = self.span;
         for (l, lane) in self.lanes.iter().enumerate() {
             let rest = (t1 - self.t[l]).abs();
+            // A step that has just failed must not be stretched back to its old length.
+            let stretch = if lane.retry { 1.0 } else { 1.1 };
             let h = match self.options.steps {
                 // From the step's number, so that round-off does not pile up.
                 Some(n) if lane.step + 1 == n => rest,
                 Some(n) => (t0 + (t1 - t0) * ((lane.step + 1) as f64 / n as f64) - self.t[l]).abs(),
-                None if rest <= lane.h || (rest <= 1.1 * lane.h && rest <= self.options.max_step) => rest,
+                None if rest <= lane.h || (rest <= stretch * lane.h && rest <= self.options.max_step) => rest,
                 None if rest < 2.0 * lane.h => 0.5 * rest,
                 None => lane.h,
             };
@@ -387,6 +392,7 @@ impl<'o, T: Real> Tile<'o, T> {
                 let speed = norm(&self.k, l, self.dim, self.stride);
                 failure = Some(Failure::NonFinite { t: self.t[l], h: self.h_wide[l].abs(), speed });
             }
+            lane.retry = !accept;
             lane.report.accepted += u32::from(accept);
             lane.report.rejected += u32::from(!accept);
             if accept {

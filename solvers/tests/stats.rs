@@ -295,3 +295,18 @@ fn requests_that_make_no_sense_are_refused() {
     let refused = solve_here(LINEAR[1].field(), (), &[1.0; 3], (0.0, 1.0), &Options::default()).unwrap_err();
     assert!(matches!(refused, SolveError::Shape { found: 3, .. }), "{refused}");
 }
+
+#[test]
+fn a_step_that_failed_is_never_tried_again_at_its_length() {
+    // With hardly any safety the last step of the span, cut or stretched to end there, is the one that comes back.
+    for method in adaptive().filter(|m| m.order > 2) {
+        for safety in [0.92, 0.97, 0.999] {
+            for p in DETEST {
+                let controller = Controller { safety, ..Controller::default() };
+                let options = Options { method, controller, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+                let (_, report, _) = run(p, &options);
+                assert!(report.status.is_ok(), "{} {} {safety}: {:?}", method.name, p.name, report.status);
+            }
+        }
+    }
+}

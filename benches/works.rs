@@ -1,0 +1,479 @@
+//! The works of the comparison with other libraries, on the golden 8gaussians net (3 hidden layers of 64, tanh).
+//!
+//! `cargo bench --bench works -- [A] [B] [D] [E] [F] [--threads N] [--points z.npy] [--match ERROR]`
+//!
+//! - A: 10 000 samples with their exact log-density, by several methods at 1e-5 and at the tolerance at
+//!   which the worst error of log p is that of `--match`: methods are compared at equal error.
+//! - B: one maximum-likelihood step, batch 512, the exact gradient of what was computed.
+//! - D: one flow-matching step, batch 256.
+//! - E: 500 points inverted and brought back.
+//! - F: from the start of a process to 1000 samples on the disk.
+//!
+//! Errors are against a solve in f64 at 1e-11. Rates count the products only, and are set beside a loop of
+//! nothing but fused multiply-adds on one thread.
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use cnf::Result;
+use cnf::data::toys;
+use cnf::flow::{Continuous, Density, Flow, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::io;
+use cnf::rng::stream;
+use cnf::velocity::{Activation, Batch, Mlp, MlpSpec, TimeInput, Trace, Velocity};
+use cnf_solvers::At;
+use cnf_solvers::lanes::{Lanes, LanesMut};
+use rand::Rng as _;
+use rand_distr::StandardNormal as Normal;
+
+/// The worst error of log p of diffrax 0.7.2 with dopri5 at 1e-5, f32, a step for each of 10 000 samples (mean 1.1e-5).
+/// With one step for all of them it is 4.7e-3 (mean 8.9e-6).
+const MATCH: f64 = 5.3e-4;
+const LANES: usize = 64;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if args.cold {
+        return cold_child();
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads)
+        .use_current_thread()
+        .build_global()
+        .expect("the pool is made once, before anything uses it");
+    let net = Net::load()?;
+    let peak = peak();
+    println!("fused multiply-adds: {peak:.1} GFLOP/s a thread; {} threads; f32 unless said", args.threads);
+    for (name, work) in [
+        ("A", work_a as fn(&Net, &Args, f64) -> Result<()>),
+        ("B", work_b),
+        ("D", work_d),
+        ("E", work_e),
+        ("F", work_f),
+    ] {
+        if args.works.is_empty() || args.works.iter().any(|w| w == name) {
+            work(&net, &args, peak)?;
+        }
+    }
+    Ok(())
+}
+
+struct Args {
+    works: Vec<String>,
+    threads: usize,
+    /// Latents for work A, `[n, 2]`.
+    points: Option<PathBuf>,
+    error: f64,
+    cold: bool,
+}
+
+impl Args {
+    fn parse() -> Self {
+        let mut args = Self { works: Vec::new(), threads: 1, points: None, error: MATCH, cold: false };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = |what: &str| words.next().unwrap_or_else(|| panic!("{what} wants a value"));
+            match word.as_str() {
+                "--threads" => args.threads = value("--threads").parse().expect("a number of threads"),
+                "--points" => args.points = Some(value("--points").into()),
+                "--match" => args.error = value("--match").parse().expect("an error of log p"),
+                "--cold-child" => args.cold = true,
+                // What cargo adds.
+                "--bench" => {}
+                _ => args.works.push(word.to_uppercase()),
+            }
+        }
+        args
+    }
+}
+
+struct Net {
+    spec: MlpSpec,
+    theta: Vec<f32>,
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/8gaussians")
+}
+
+impl Net {
+    fn load() -> Result<Self> {
+        let net = io::torch::read_sequential(&golden().join("model.safetensors"))?;
+        let hidden = net.sizes[1..net.sizes.len() - 1].to_vec();
+        let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+        let spec = MlpSpec { dim: 2, condition_dim: 0, hidden, activation, time };
+        Ok(Self { spec, theta: net.theta() })
+    }
+
+    fn velocity(&self) -> VelocitySpec {
+        VelocitySpec::Mlp(self.spec.clone())
+    }
+
+    fn flow(&self, dtype: DType, solver: &SolverSpec) -> Result<Flow<Continuous>> {
+        let theta = Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
+        Ok(Flow::new(Continuous::new(self.velocity(), theta, solver.clone())?))
+    }
+
+    fn layers(&self) -> Vec<f64> {
+        self.spec.layer_sizes().windows(2).map(|pair| 2.0 * (pair[0] * pair[1]) as f64).collect()
+    }
+
+    /// Floating point operations of the products in one value.
+    fn value_flops(&self) -> f64 {
+        self.layers().iter().sum()
+    }
+
+    /// The same in one value with its divergence: d tangents, each the middle products and one row of the last.
+    fn trace_flops(&self) -> f64 {
+        let layers = self.layers();
+        let last = layers.len() - 1;
+        let middle: f64 = layers[1..last].iter().sum();
+        self.value_flops() + self.spec.dim as f64 * middle + layers[last]
+    }
+}
+
+fn tight() -> SolverSpec {
+    SolverSpec { method: "vern7".into(), rtol: 1e-11, atol: 1e-11, ..SolverSpec::default() }
+}
+
+fn numbers(t: &Tensor) -> Result<Vec<f64>> {
+    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+/// The worst and the mean of |a − b|.
+fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let mean = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f64>() / a.len() as f64;
+    (worst, mean)
+}
+
+fn mean(counts: &[u32]) -> f64 {
+    counts.iter().map(|&n| f64::from(n)).sum::<f64>() / counts.len() as f64
+}
+
+/// Medians of wall and of CPU time over the process, in seconds.
+struct Times {
+    wall: f64,
+    cpu: f64,
+}
+
+fn median_of(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// One unmeasured call, then `repeats` measured ones of `calls` calls each.
+fn timed(repeats: usize, calls: usize, mut f: impl FnMut() -> Result<()>) -> Result<Times> {
+    f()?;
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..repeats {
+        let (start, cpu_start) = (Instant::now(), cpu_time());
+        (0..calls).try_for_each(|_| f())?;
+        cpu.push((cpu_time() - cpu_start) / calls as f64);
+        wall.push(start.elapsed().as_secs_f64() / calls as f64);
+    }
+    Ok(Times { wall: median_of(wall), cpu: median_of(cpu) })
+}
+
+fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
+    let z = match &args.points {
+        Some(path) => {
+            let points = io::read(path)?;
+            Tensor::from_vec(points.data, (points.rows, points.cols), &Device::Cpu)?.to_dtype(DType::F32)?
+        }
+        None => {
+            let mut rng = stream(0, 0);
+            let data: Vec<f32> = (0..20_000).map(|_| rng.sample(Normal)).collect();
+            Tensor::from_vec(data, (10_000, 2), &Device::Cpu)?
+        }
+    };
+    let n = z.dims()[0];
+    let (_, truth, _) = net.flow(DType::F64, &tight())?.decode(&z.to_dtype(DType::F64)?, None)?;
+    let truth = numbers(&truth)?;
+    println!("\nA. {n} samples with exact log-density");
+    println!("method  tolerance   cpu ms  wall ms  NFE mean max  traces  worst error  mean    GFLOP/s  of peak");
+    let error_at = |method: &str, tol: f64| -> Result<f64> {
+        let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
+        let (_, log_prob, _) = net.flow(DType::F32, &solver)?.decode(&z, None)?;
+        Ok(differences(&numbers(&log_prob)?, &truth).0)
+    };
+    let line = |method: &str, tol: f64| -> Result<()> {
+        let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
+        let flow = net.flow(DType::F32, &solver)?;
+        let (_, log_prob, cost) = flow.decode(&z, None)?;
+        let (worst, average) = differences(&numbers(&log_prob)?, &truth);
+        let times = timed(7, 1, || {
+            black_box(flow.decode(&z, None)?);
+            Ok(())
+        })?;
+        let (nfe, traces) = (mean(&cost.nfe), mean(&cost.traces));
+        let flops = n as f64 * (nfe * net.value_flops() + traces * net.trace_flops());
+        let rate = flops / times.cpu * 1e-9;
+        println!(
+            "{method:<7} {tol:>9.1e} {:8.1} {:8.1} {nfe:9.1} {:3} {traces:7.1} {worst:12.1e} {average:8.1e} {rate:7.1} {:6.0} %",
+            times.cpu * 1e3,
+            times.wall * 1e3,
+            cost.nfe.iter().max().copied().unwrap_or(0),
+            100.0 * rate / peak
+        );
+        Ok(())
+    };
+    for method in ["dopri5", "tsit5", "bosh3", "vern7"] {
+        line(method, 1e-5)?;
+    }
+    println!("at a worst error of {:.1e}:", args.error);
+    for method in ["dopri5", "tsit5", "bosh3", "vern7"] {
+        // The loosest tolerance of a fine grid from which on all are good enough.
+        let mut good = None;
+        for i in (0..=32).rev() {
+            let tol = 1e-3 * 10f64.powf(-f64::from(i) / 8.0);
+            if error_at(method, tol)? > args.error {
+                break;
+            }
+            good = Some(tol);
+        }
+        match good {
+            Some(tol) => line(method, tol)?,
+            None => println!("{method:<7} not above 1e-7"),
+        }
+    }
+    Ok(())
+}
+
+fn work_b(net: &Net, _: &Args, peak: f64) -> Result<()> {
+    const BATCH: usize = 512;
+    let theta = Tensor::from_slice(&net.theta, net.theta.len(), &Device::Cpu)?;
+    let data = toys::find("8gaussians")?;
+    let x: Vec<f32> = (data.sample)(BATCH, &mut stream(1, 0)).into_iter().map(|x| x as f32).collect();
+    let x = Tensor::from_vec(x, (BATCH, 2), &Device::Cpu)?;
+    println!("\nB. one maximum-likelihood step, batch {BATCH}");
+    println!("method  tolerance   cpu ms  wall ms  NFE mean max  points  worst error  loss     GFLOP/s  of peak");
+    let (_, truth, _) = net.flow(DType::F64, &tight())?.encode(&x.to_dtype(DType::F64)?, None)?;
+    let truth = numbers(&truth)?;
+    for method in ["dopri5", "tsit5", "bosh3", "vern7"] {
+        // A tolerance that is never in the way: the points are those that the gradient goes through.
+        let solver = SolverSpec { method: method.into(), log_density_atol: Some(1e9), ..SolverSpec::default() };
+        let (_, log_prob, cost) = net.flow(DType::F32, &solver)?.encode(&x, None)?;
+        let worst = differences(&numbers(&log_prob)?, &truth).0;
+        let solver = SolverSpec { method: method.into(), ..SolverSpec::default() };
+        let var = Var::from_tensor(&theta)?;
+        let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
+        let mut loss = f64::NAN;
+        let times = timed(15, 1, || {
+            var.set(&theta)?;
+            let flow = Flow::new(Continuous::new(net.velocity(), var.as_tensor().clone(), solver.clone())?);
+            let value = flow.log_prob(&x, None)?.mean_all()?.neg()?;
+            optimiser.step(&value.backward()?)?;
+            loss = f64::from(value.to_scalar::<f32>()?);
+            Ok(())
+        })?;
+        let (nfe, points) = (mean(&cost.nfe), mean(&cost.traces));
+        // Forward, then every evaluation again with its two pull-backs.
+        let flops = BATCH as f64 * (4.0 * nfe * net.value_flops() + 4.0 * points * net.trace_flops());
+        let rate = flops / times.cpu * 1e-9;
+        println!(
+            "{method:<7} {:>9.1e} {:8.2} {:8.2} {nfe:9.1} {:3} {points:7.1} {worst:12.1e} {loss:8.4} {rate:7.1} {:6.0} %",
+            solver.rtol,
+            times.cpu * 1e3,
+            times.wall * 1e3,
+            cost.nfe.iter().max().copied().unwrap_or(0),
+            100.0 * rate / peak
+        );
+    }
+    Ok(())
+}
+
+fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
+    const BATCH: usize = 256;
+    let data = toys::find("8gaussians")?;
+    let mut rng = stream(2, 0);
+    let pool: Vec<f32> = (data.sample)(50_000, &mut rng).into_iter().map(|x| x as f32).collect();
+    let start = net.spec.init(&mut rng);
+    let var = Var::from_vec(start.clone(), start.len(), &Device::Cpu)?;
+    let mut mlp = Mlp::<f32>::new(&net.spec, &start)?;
+    let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
+    let (mut x, mut target) = (vec![0.0f32; 2 * LANES], vec![0.0f32; 2 * LANES]);
+    let (mut v, mut bar) = (x.clone(), x.clone());
+    let (mut t, samples) = (vec![0.0f64; LANES], (0..LANES).collect::<Vec<_>>());
+    let mut g = vec![0.0f32; mlp.grad_len()];
+    let mut step = || -> Result<f64> {
+        mlp.set_theta(&var.to_vec1::<f32>()?)?;
+        g.fill(0.0);
+        let mut loss = 0.0;
+        let mut evaluator = mlp.evaluator(Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: LANES });
+        for _ in 0..BATCH / LANES {
+            for l in 0..LANES {
+                let row = rng.random_range(0..pool.len() / 2);
+                t[l] = rng.random();
+                for r in 0..2 {
+                    let (z, x1): (f32, f32) = (rng.sample(Normal), pool[2 * row + r]);
+                    target[r * LANES + l] = x1 - z;
+                    x[r * LANES + l] = z + t[l] as f32 * (x1 - z);
+                }
+            }
+            let mut cotangent = |v: Lanes<'_, f32>, mut bar: LanesMut<'_, f32>| {
+                let scale = 1.0 / BATCH as f32;
+                for ((bar, v), u) in bar.data_mut().iter_mut().zip(v.data()).zip(&target) {
+                    loss += 0.5 * f64::from(scale * (v - u) * (v - u));
+                    *bar = scale * (v - u);
+                }
+            };
+            evaluator.value_and_gradient(
+                At::new(&t, &samples),
+                Lanes::new(&x, 2, LANES, LANES),
+                LanesMut::new(&mut v, 2, LANES, LANES),
+                LanesMut::new(&mut bar, 2, LANES, LANES),
+                &mut cotangent,
+                &mut g,
+            );
+        }
+        // candle's own store of gradients cannot be made by hand: that of θ · g is g.
+        let g = Tensor::from_slice(&g[..var.elem_count()], var.elem_count(), &Device::Cpu)?;
+        optimiser.step(&var.mul(&g)?.sum_all()?.backward()?)?;
+        Ok(loss)
+    };
+    let first = step()?;
+    let mut last = 0.0;
+    let times = timed(9, 500, || {
+        last = step()?;
+        Ok(())
+    })?;
+    // Values, weight gradients, and what flows back through all but the first layer.
+    let flops = BATCH as f64 * (3.0 * net.value_flops() - net.layers()[0]);
+    let rate = flops / times.cpu * 1e-9;
+    println!("\nD. one flow-matching step, batch {BATCH}, candle's AdamW");
+    println!(
+        "cpu {:.3} ms  wall {:.3} ms  loss {first:.3} -> {last:.3}  {rate:.1} GFLOP/s  {:.0} % of peak",
+        times.cpu * 1e3,
+        times.wall * 1e3,
+        100.0 * rate / peak
+    );
+    Ok(())
+}
+
+fn work_e(net: &Net, _: &Args, _: f64) -> Result<()> {
+    let x = io::read(&golden().join("x.npy"))?;
+    let z = io::read(&golden().join("z.npy"))?.data;
+    let x = Tensor::from_vec(x.data, (x.rows, x.cols), &Device::Cpu)?;
+    println!("\nE. {} points inverted and brought back", x.dims()[0]);
+    println!("type method  tolerance   cpu ms  NFE there back  round trip worst  mean  latent worst");
+    for (name, dtype) in [("f64", DType::F64), ("f32", DType::F32)] {
+        for (method, tol) in [("dopri5", 1e-5), ("dopri5", 1e-7), ("tsit5", 1e-7), ("vern7", 1e-7), ("dop853", 1e-7)] {
+            let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
+            let flow = net.flow(dtype, &solver)?;
+            let map = flow.map.without_log_density();
+            let x = x.to_dtype(dtype)?;
+            let trip = || -> Result<_> {
+                use cnf::flow::Bijection;
+                let there = map.inverse(&x, None)?;
+                let back = map.forward(&there.y, None)?;
+                Ok((there, back))
+            };
+            let (there, back) = trip()?;
+            let (worst, average) = differences(&numbers(&back.y)?, &numbers(&x)?);
+            let latent = differences(&numbers(&there.y)?, &z).0;
+            let times = timed(7, 1, || {
+                black_box(trip()?);
+                Ok(())
+            })?;
+            println!(
+                "{name}  {method:<7} {tol:>9.1e} {:8.2} {:9.1} {:5.1} {worst:14.1e} {average:8.1e} {latent:10.1e}",
+                times.cpu * 1e3,
+                mean(&there.cost.nfe),
+                mean(&back.cost.nfe)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn work_f(_: &Net, _: &Args, _: f64) -> Result<()> {
+    let failed = |e: std::io::Error| cnf::Error::invalid(format!("the bench cannot start itself: {e}"), "");
+    let me = std::env::current_exe().map_err(failed)?;
+    let (mut wall, mut memory) = (Vec::new(), Vec::new());
+    for _ in 0..11 {
+        let start = Instant::now();
+        let output = std::process::Command::new(&me).arg("--cold-child").output().map_err(failed)?;
+        wall.push(start.elapsed().as_secs_f64());
+        memory.push(String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().unwrap_or(f64::NAN));
+    }
+    println!("\nF. cold start to 1000 samples written");
+    println!("wall {:.1} ms  peak memory {:.1} MiB", median_of(wall) * 1e3, median_of(memory));
+    Ok(())
+}
+
+/// Loads the net, writes 1000 samples, and prints the most memory it had, in MiB.
+fn cold_child() -> Result<()> {
+    let flow = Net::load()?.flow(DType::F32, &SolverSpec::default())?;
+    let z = StandardNormal::new(2).sample(1000, None, &mut stream(0, 0))?.to_dtype(DType::F32)?;
+    let x = cnf::flow::Bijection::forward(&flow.map.without_log_density(), &z, None)?.y;
+    let folder = tempfile::tempdir().map_err(|e| cnf::Error::invalid(format!("no temporary folder: {e}"), ""))?;
+    io::write(&folder.path().join("x.npy"), &io::Array::table(numbers(&x)?, 2, io::Dtype::F32)?)?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    println!("{:.1}", kib.unwrap_or(f64::NAN) / 1024.0);
+    Ok(())
+}
+
+/// CPU time of all threads of this process, in seconds.
+#[cfg(target_os = "linux")]
+fn cpu_time() -> f64 {
+    #[repr(C)]
+    struct Timespec {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut Timespec) -> i32;
+    }
+    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
+    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: the structure is that of 64-bit Linux, and outlives the call.
+    unsafe { clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.seconds as f64 + 1e-9 * time.nanoseconds as f64
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu_time() -> f64 {
+    f64::NAN
+}
+
+/// GFLOP/s of twelve independent chains of 256-bit fused multiply-adds.
+#[cfg(target_arch = "x86_64")]
+fn peak() -> f64 {
+    use std::arch::x86_64::*;
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn chains(n: usize) -> f32 {
+        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
+        let mut sums = [_mm256_setzero_ps(); 12];
+        for _ in 0..n {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, a, b);
+            }
+        }
+        let mut total = sums[0];
+        for sum in &sums[1..] {
+            total = _mm256_add_ps(total, *sum);
+        }
+        _mm256_cvtss_f32(total)
+    }
+    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+        return f64::NAN;
+    }
+    const N: usize = 1_000_000;
+    let times = timed(9, 1, || {
+        // SAFETY: the features were found.
+        black_box(unsafe { chains(black_box(N)) });
+        Ok(())
+    });
+    times.map_or(f64::NAN, |times| (N * 12 * 16) as f64 / times.cpu * 1e-9)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak() -> f64 {
+    f64::NAN
+}
