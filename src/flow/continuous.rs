@@ -14,9 +14,6 @@ use super::{Bijection, Cost, Mapped, Method, SolverSpec, VelocitySpec, check_row
 use crate::velocity::{Scalar, Trace};
 use crate::{Error, Result};
 
-/// Tolerances below four units of f32's round-off only waste steps.
-const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
-
 /// A velocity with its θ and the way it is integrated.
 #[derive(Clone, Debug)]
 pub struct Continuous {
@@ -41,13 +38,7 @@ impl Continuous {
             let (expected, found) = (velocity.n_params(), theta.elem_count());
             return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
         }
-        let adaptive = matches!(solver.method()?, Method::Explicit(_)) && solver.fixed_steps.is_none();
-        if theta.dtype() == DType::F32 && adaptive && solver.rtol.max(solver.atol) < F32_LIMIT {
-            return Err(Error::invalid(
-                format!("rtol = {:e} and atol = {:e} are below the round-off of f32", solver.rtol, solver.atol),
-                "compute in f64 (`--precision f64`), or ask for 1e-6",
-            ));
-        }
+        solver.check_precision(theta.dtype())?;
         Ok(Self { velocity, theta, solver, end: 1.0, log_density: true, progress: None })
     }
 
