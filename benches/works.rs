@@ -1,6 +1,6 @@
 //! The works of the comparison with other libraries, on the golden 8gaussians net (3 hidden layers of 64, tanh).
 //!
-//! `cargo bench --bench works -- [A] [B] [D] [E] [F] [--threads N] [--points z.npy] [--match ERROR]`
+//! `cargo bench --bench works -- [A] [B] [D] [E] [F] [--threads N] [--lanes N] [--points z.npy] [--match ERROR]`
 //!
 //! - A: 10 000 samples with their exact log-density, by several methods at 1e-5 and at the tolerance at
 //!   which the worst error of log p is that of `--match`: methods are compared at equal error.
@@ -64,6 +64,8 @@ fn main() -> Result<()> {
 struct Args {
     works: Vec<String>,
     threads: usize,
+    /// The width of the tiles of works A and B.
+    lanes: usize,
     /// Latents for work A, `[n, 2]`.
     points: Option<PathBuf>,
     error: f64,
@@ -72,12 +74,13 @@ struct Args {
 
 impl Args {
     fn parse() -> Self {
-        let mut args = Self { works: Vec::new(), threads: 1, points: None, error: MATCH, cold: false };
+        let mut args = Self { works: Vec::new(), threads: 1, lanes: LANES, points: None, error: MATCH, cold: false };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = |what: &str| words.next().unwrap_or_else(|| panic!("{what} wants a value"));
             match word.as_str() {
                 "--threads" => args.threads = value("--threads").parse().expect("a number of threads"),
+                "--lanes" => args.lanes = value("--lanes").parse().expect("a number of lanes"),
                 "--points" => args.points = Some(value("--points").into()),
                 "--match" => args.error = value("--match").parse().expect("an error of log p"),
                 "--cold-child" => args.cold = true,
@@ -201,7 +204,8 @@ fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
         Ok(differences(&numbers(&log_prob)?, &truth).0)
     };
     let line = |method: &str, tol: f64| -> Result<()> {
-        let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
+        let solver =
+            SolverSpec { method: method.into(), rtol: tol, atol: tol, lanes: args.lanes, ..SolverSpec::default() };
         let flow = net.flow(DType::F32, &solver)?;
         let (_, log_prob, cost) = flow.decode(&z, None)?;
         let (worst, average) = differences(&numbers(&log_prob)?, &truth);
@@ -243,7 +247,7 @@ fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
     Ok(())
 }
 
-fn work_b(net: &Net, _: &Args, peak: f64) -> Result<()> {
+fn work_b(net: &Net, args: &Args, peak: f64) -> Result<()> {
     const BATCH: usize = 512;
     let theta = Tensor::from_slice(&net.theta, net.theta.len(), &Device::Cpu)?;
     let data = toys::find("8gaussians")?;
@@ -258,7 +262,7 @@ fn work_b(net: &Net, _: &Args, peak: f64) -> Result<()> {
         let solver = SolverSpec { method: method.into(), log_density_atol: Some(1e9), ..SolverSpec::default() };
         let (_, log_prob, cost) = net.flow(DType::F32, &solver)?.encode(&x, None)?;
         let worst = differences(&numbers(&log_prob)?, &truth).0;
-        let solver = SolverSpec { method: method.into(), ..SolverSpec::default() };
+        let solver = SolverSpec { method: method.into(), lanes: args.lanes, ..SolverSpec::default() };
         let var = Var::from_tensor(&theta)?;
         let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
         let mut loss = f64::NAN;

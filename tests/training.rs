@@ -96,7 +96,8 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         // More rows than a chunk, and not a multiple of anything.
         let n = 131;
         let normal = |stream| cnf::flow::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
-        let batch = Batch { x: normal(1), z: normal(2), t: (0..n).map(|i| i as f64 / n as f64).collect() };
+        let batch =
+            Batch { x: normal(1), z: normal(2), t: (0..n).map(|i| i as f64 / n as f64).collect(), probe_seed: 0 };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
         let scene = Scene { velocity: velocity.clone(), solver };
         let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();

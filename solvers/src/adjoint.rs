@@ -128,7 +128,7 @@ pub type MakeVjp<'a, T> = &'a (dyn Fn() -> Box<dyn Vjp<T> + 'a> + Sync);
 /// `gp`; the result is the derivative by the start states. Approximate: see the head of this file.
 ///
 /// # Errors
-/// As [`crate::solve()`]; and [`SolveError::BadOption`] where a trajectory of the adjoint equation fails.
+/// As [`crate::solve()`]; and [`SolveError::Lane`] where a trajectory of the adjoint equation fails.
 pub fn pull_back<T: Real>(
     field: MakeVjp<'_, T>,
     integrand: Option<(MakeVjp<'_, T>, &[T])>,
@@ -160,8 +160,8 @@ pub fn pull_back<T: Real>(
         bar: Vec::new(),
     };
     let (y, reports) = crate::solve::solve_here(augmented, theta_bar, &start, (span.1, span.0), options)?;
-    if let Some(failure) = reports.iter().find_map(|report| report.status.err()) {
-        return Err(SolveError::BadOption(format!("the adjoint equation could not be solved: {failure}")));
+    if let Some((row, failure)) = reports.iter().enumerate().find_map(|(row, r)| Some((row, r.status.err()?))) {
+        return Err(SolveError::Lane { row, failure });
     }
     Ok(y.chunks_exact(2 * d).flat_map(|pair| pair[d..].to_vec()).collect())
 }

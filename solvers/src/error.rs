@@ -15,6 +15,14 @@ pub enum Failure {
         /// Euclidean norm of f at the last good state.
         speed: f64,
     },
+    /// The path arrived, but what is integrated along it is NaN or infinite somewhere.
+    #[error("the integrand along the path is not finite between t = {from:.6} and t = {to:.6}")]
+    Integrand {
+        /// Where the path began.
+        from: f64,
+        /// Where it ended.
+        to: f64,
+    },
     /// The controller asked for a step below round-off in t (or below the user's minimum).
     #[error("the step shrank to {h:.1e} at t = {t:.6} (|f| = {speed:.1e})")]
     StepTooSmall {
@@ -43,7 +51,9 @@ impl Failure {
     /// What to try, in a few words.
     pub fn advice(&self) -> &'static str {
         match self {
-            Failure::NonFinite { .. } => "the field overflows there: check the input's scale, or solve in f64",
+            Failure::NonFinite { .. } | Failure::Integrand { .. } => {
+                "the field overflows there: check the input's scale, or solve in f64"
+            }
             Failure::StepTooSmall { .. } => {
                 "the field is stiff or discontinuous there: loosen the tolerance, solve in f64, or use `bdf`"
             }
@@ -75,6 +85,14 @@ pub enum SolveError {
         expected: usize,
         /// The size given.
         found: usize,
+    },
+    /// A trajectory that the request cannot do without failed.
+    #[error("row {row}: {failure}")]
+    Lane {
+        /// Which.
+        row: usize,
+        /// Why.
+        failure: Failure,
     },
     /// diffsol gave up; its words.
     #[error("diffsol: {0}")]

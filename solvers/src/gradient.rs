@@ -220,7 +220,10 @@ impl<'t, 'i, T: Real> Sweep<'t, 'i, T> {
             self.points(&mut integrand, gp);
             self.integrand = Some(integrand);
         }
-        for i in (0..all).rev().filter(|i| self.live[*i]).collect::<Vec<_>>() {
+        for i in (0..all).rev() {
+            if !self.live[i] {
+                continue;
+            }
             let row: &[f64] = tableau.a[i];
             self.combine(|j| T::of(row[j]), i);
             self.set_times(|l, me| me.t[l] + tableau.c[i] * me.h_wide[l]);

@@ -10,6 +10,8 @@
 //! estimates exceeds the tolerance, or the trajectory has too few panels to tell, the worst panels are
 //! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations.
 
+mod estimate;
+
 use crate::error::Failure;
 use crate::field::{At, VectorField};
 use crate::gauss::Gauss;
@@ -28,6 +30,8 @@ pub struct Integral {
     pub error: f64,
     /// Evaluations of g.
     pub evals: u32,
+    /// The estimate met the tolerance (or there was none to meet).
+    pub settled: bool,
 }
 
 /// An observer that integrates `g` along every trajectory.
@@ -41,6 +45,7 @@ pub struct Quadrature<T, G> {
     /// Slot in `paths` of each sample under way.
     slot_of: Vec<u32>,
     queue: Queue<T>,
+    spare: Vec<(usize, usize)>,
     done: Vec<Integral>,
     theta: Vec<f64>,
     times: Vec<f64>,
@@ -73,6 +78,9 @@ struct Path<T> {
     ended: bool,
     evals: u32,
     rounds: u32,
+    /// The smallest estimate so far, and for how many rounds it has been.
+    best: f64,
+    stalls: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,14 +93,11 @@ struct Panel {
     to: f64,
 }
 
-/// Legendre coefficients that fall more slowly than this (or grow) are not resolved at all.
-const SLOWEST_FALL: f64 = 0.85;
-/// Estimates of the leading term are this much enlarged: they then cover at least 95 of 100 integrands of every shape
-/// that `tests/quadrature.rs` tries.
-const SAFETY: f64 = 3.0;
 const NONE: u32 = u32::MAX;
 /// Halvings of the worst panels before the estimate is reported as it is.
 const MAX_ROUNDS: u32 = 8;
+/// Rounds in a row without an estimate half the best before refinement is given up.
+const MAX_STALLS: u32 = 3;
 
 impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
     /// Integrates `g` with `rule` on each step, to the absolute `tolerance`, evaluating `lanes` points at a time.
@@ -124,6 +129,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
                 sample: Vec::with_capacity(lanes),
                 target: Vec::with_capacity(lanes),
             },
+            spare: Vec::with_capacity(lanes),
             done: Vec::new(),
             theta,
             times: Vec::new(),
@@ -153,6 +159,8 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
                     ended: false,
                     evals: 0,
                     rounds: 0,
+                    best: f64::INFINITY,
+                    stalls: 0,
                 });
                 self.paths.len() - 1
             });
@@ -196,15 +204,14 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         }
         q.t.clear();
         q.sample.clear();
-        // Settling may enqueue again, so the list of targets is walked by value.
-        let mut targets = std::mem::take(&mut q.target);
+        // Settling may enqueue again: the list of targets is set aside, and an empty one takes its place.
+        let mut targets = std::mem::take(&mut self.spare);
+        std::mem::swap(&mut targets, &mut self.queue.target);
         for (slot, _) in &targets {
             self.settle(*slot);
         }
         targets.clear();
-        if self.queue.target.capacity() < targets.capacity() && self.queue.target.is_empty() {
-            self.queue.target = targets;
-        }
+        self.spare = targets;
     }
 
     /// Finishes a path whose points are all known, or halves its worst panels.
@@ -214,9 +221,15 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             return;
         }
         let total = self.estimate(slot);
-        let path = &self.paths[slot];
+        let path = &mut self.paths[slot];
+        // Halving lowers truncation, not noise: what no longer falls is round-off, and more points will not help.
+        if total < 0.5 * path.best {
+            (path.best, path.stalls) = (total, 0);
+        } else {
+            path.stalls += 1;
+        }
         match self.tolerance {
-            Some(tolerance) if total > tolerance && path.rounds < MAX_ROUNDS => {
+            Some(tolerance) if total > tolerance && path.rounds < MAX_ROUNDS && path.stalls < MAX_STALLS => {
                 self.refine(slot, tolerance);
             }
             _ => self.close(slot, total),
@@ -226,6 +239,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
     fn close(&mut self, slot: usize, error: f64) {
         let rows = self.g.out_dim();
         let path = &self.paths[slot];
+        let settled = self.tolerance.is_none_or(|tolerance| error <= tolerance);
         let mut values = vec![0.0; rows];
         for (panel, points) in path.panels.iter().zip(path.values.chunks_exact(rows * self.rule.points())) {
             let h = panel.step_h * (panel.to - panel.from);
@@ -235,53 +249,9 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
                 }
             }
         }
-        self.done.push(Integral { sample: path.sample, values, error, evals: path.evals });
+        self.done.push(Integral { sample: path.sample, values, error, evals: path.evals, settled });
         self.slot_of[path.sample] = NONE;
         self.free.push(slot);
-    }
-
-    /// Fills `self.estimates`, one a panel, and adds them up; infinite where there are too few points to tell,
-    /// NaN where g is not finite.
-    fn estimate(&mut self, slot: usize) -> f64 {
-        let path = &self.paths[slot];
-        let (n, rows) = (self.rule.points(), self.g.out_dim());
-        let (points, panels) = (path.panels.len() * n, path.panels.len());
-        self.estimates.clear();
-        if points < 2 * n + 1 {
-            self.estimates.resize(panels, f64::INFINITY);
-            return if path.values.iter().all(|g| g.is_finite()) { f64::INFINITY } else { f64::NAN };
-        }
-        self.estimates.resize(panels, 0.0);
-        let times = &mut self.times;
-        times.clear();
-        times.extend(path.panels.iter().flat_map(|panel| {
-            let time = |node: &f64| panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node);
-            self.rule.nodes.iter().map(time)
-        }));
-        let d = &mut self.differences;
-        let sizes = &mut self.sizes;
-        for row in 0..rows {
-            d.clear();
-            d.extend((0..points).map(|i| path.values[i * rows + row]));
-            sizes.clear();
-            for order in 1..=2 * n {
-                for i in 0..points - order {
-                    d[i] = (d[i + 1] - d[i]) / (times[i + order] - times[i]);
-                }
-                if order >= 2 * n - 2 {
-                    sizes.extend((0..panels).map(|p| largest(&d[..points - order], p * n, n, order)));
-                }
-            }
-            for (p, estimate) in self.estimates.iter_mut().enumerate() {
-                let h = (path.panels[p].step_h * (path.panels[p].to - path.panels[p].from)).abs();
-                let [a, b, c] = [0, 1, 2].map(|k| sizes[k * panels + p] * h.powi((2 * n - 2 + k) as i32));
-                let error = SAFETY * h * self.rule.error_constant() * c * growth(n, [a, b, c]);
-                if error > *estimate || error.is_nan() {
-                    *estimate = error;
-                }
-            }
-        }
-        self.estimates.iter().sum()
     }
 
     /// Halves every panel whose share of the error is too large, and asks for the new points.
@@ -345,32 +315,9 @@ impl<T: Real> Path<T> {
         self.ended = false;
         self.evals = 0;
         self.rounds = 0;
+        self.best = f64::INFINITY;
+        self.stalls = 0;
     }
-}
-
-/// The largest difference of `order` among the windows of points that hold the `n` points from `first` on, and one
-/// more window on each side: at the ends of the span, and where panels change size, differences drift from window
-/// to window. Their spread is added for the same reason. NaN where any of them is.
-fn largest(d: &[f64], first: usize, n: usize, order: usize) -> f64 {
-    let from = first.saturating_sub(order + 2 - n).min(d.len() - 1);
-    let to = (first + 1).min(d.len() - 1);
-    let (low, high) = d[from..=to].iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), d| {
-        // `min` and `max` would drop a NaN.
-        if d.is_nan() || low.is_nan() { (f64::NAN, f64::NAN) } else { (low.min(*d), high.max(*d)) }
-    });
-    low.abs().max(high.abs()) + (high - low)
-}
-
-/// The first neglected term stands for all of them as long as the terms fall quickly; where they do not, the series
-/// is summed as a geometric one. `terms` are differences of orders 2n − 2, 2n − 1, 2n times those powers of h;
-/// divided by the leading coefficients of the shifted Legendre polynomials, (2k choose k), they estimate the
-/// coefficients of the integrand's Legendre series on the panel.
-fn growth(n: usize, [a, b, c]: [f64; 3]) -> f64 {
-    let ratio = |k: usize| (k + 1) as f64 / (2 * (2 * k + 1)) as f64;
-    let (first, second) = (b / a * ratio(2 * n - 2), c / b * ratio(2 * n - 1));
-    // 0/0 where differences vanish: nothing is neglected then.
-    let r = [first, second].into_iter().filter(|r| !r.is_nan()).fold(0.0, f64::max);
-    1.0 / (1.0 - r.min(SLOWEST_FALL))
 }
 
 /// The polynomial through (`theta`, `knots`) at `x`, in Lagrange's form.

@@ -5,14 +5,16 @@
 //! once; newcomers are prepared a tile at a time (their first slope and first step), so preparation
 //! runs at full width too. No operation ever combines two lanes.
 
-use std::collections::VecDeque;
+mod judge;
+mod step;
+mod waiting;
 
+use self::step::LaneStep;
+use self::waiting::Waiting;
 use crate::control::History;
-use crate::error::Failure;
 use crate::field::{At, VectorField};
-use crate::initial;
 use crate::lanes::{Lanes, LanesMut, stride_for};
-use crate::observe::{Observer, Step};
+use crate::observe::Observer;
 use crate::options::Options;
 use crate::real::Real;
 use crate::report::Report;
@@ -68,110 +70,6 @@ struct Lane {
     retry: bool,
     report: Report,
     done: bool,
-}
-
-/// Trajectories that are ready to start.
-#[derive(Default)]
-struct Waiting<T> {
-    ready: VecDeque<Lane>,
-    /// No trajectory is left to fetch.
-    exhausted: bool,
-    y: Vec<T>,
-    k: Vec<T>,
-    probe: Vec<T>,
-    k_probe: Vec<T>,
-}
-
-impl<T: Real> Waiting<T> {
-    /// Fetches up to a tile of trajectories; evaluates their first slope and chooses their first step.
-    #[allow(clippy::too_many_arguments)] // the arguments of `run`, handed on
-    fn prepare(
-        &mut self,
-        field: &mut dyn VectorField<T>,
-        (t0, t1): (f64, f64),
-        y0: &[T],
-        next: &mut dyn FnMut() -> Option<usize>,
-        options: &Options,
-        observer: &mut dyn Observer<T>,
-        deliver: &mut dyn FnMut(usize, &[T], &Report),
-    ) {
-        let (dim, stride) = (field.dim(), stride_for(options.lanes));
-        for buffer in [&mut self.y, &mut self.k, &mut self.probe, &mut self.k_probe] {
-            buffer.resize(dim * stride, T::ZERO);
-        }
-        let mut samples = Vec::with_capacity(options.lanes);
-        while samples.len() < options.lanes {
-            let Some(sample) = next() else {
-                self.exhausted = true;
-                break;
-            };
-            let start = &y0[sample * dim..(sample + 1) * dim];
-            if t0 == t1 {
-                deliver(sample, start, &Report::new(t0));
-                continue;
-            }
-            for (r, value) in start.iter().enumerate() {
-                self.y[r * stride + samples.len()] = *value;
-            }
-            samples.push(sample);
-        }
-        let n = samples.len();
-        if n == 0 {
-            return;
-        }
-        let times = vec![t0; n];
-        let at = At::new(&times, &samples);
-        let view = |data| Lanes::new(data, dim, n, stride);
-        field.eval(at, view(&self.y), LanesMut::new(&mut self.k, dim, n, stride));
-        let mut nfe = 1;
-        let mut first = vec![0.0; n];
-        if options.steps.is_none() {
-            match options.first_step {
-                Some(h) => first.fill(h.min(options.max_step)),
-                None => {
-                    let scale = initial::Scale::new(options, dim);
-                    for (l, h) in first.iter_mut().enumerate() {
-                        *h = scale.explore(&self.y, &self.k, l, stride, (t1 - t0).abs());
-                        for r in 0..dim {
-                            let i = r * stride + l;
-                            self.probe[i] = self.y[i] + T::of(h.copysign(t1 - t0)) * self.k[i];
-                        }
-                    }
-                    let times: Vec<f64> = first.iter().map(|h| t0 + h.copysign(t1 - t0)).collect();
-                    field.eval(
-                        At::new(&times, &samples),
-                        view(&self.probe),
-                        LanesMut::new(&mut self.k_probe, dim, n, stride),
-                    );
-                    nfe += 1;
-                    for (l, h) in first.iter_mut().enumerate() {
-                        *h = scale
-                            .choose(&self.y, &self.k, &self.k_probe, l, stride, *h)
-                            .min(options.max_step)
-                            .min((t1 - t0).abs());
-                    }
-                }
-            }
-        }
-        for h in &mut first {
-            *h = h.max(options.min_step).min((t1 - t0).abs());
-        }
-        for (l, sample) in samples.into_iter().enumerate() {
-            let mut report = Report { nfe, ..Report::new(t0) };
-            let finite = |data: &[T]| (0..dim).all(|r| data[r * stride + l].is_finite());
-            if !finite(&self.y) || !finite(&self.k) {
-                let speed = norm(&self.k, l, dim, stride);
-                let failure = Failure::NonFinite { t: t0, h: 0.0, speed };
-                report.status = Err(failure);
-                observer.failed(sample, &failure);
-                deliver(sample, &y0[sample * dim..(sample + 1) * dim], &report);
-                continue;
-            }
-            let history = History::default();
-            let lane = Lane { sample, slot: l, h: first[l], step: 0, history, retry: false, report, done: false };
-            self.ready.push_back(lane);
-        }
-    }
 }
 
 /// Euclidean norm of a lane.
@@ -353,166 +251,6 @@ impl<'o, T: Real> Tile<'o, T> {
         }
     }
 
-    /// Error ratios, verdicts and next steps, lane by lane.
-    fn judge(&mut self) {
-        let adaptive = self.options.steps.is_none();
-        if adaptive {
-            self.error_ratios();
-        }
-        self.stage_differences();
-        let k = f64::from(self.tableau.embedded_order + 1);
-        let s = self.tableau.stages();
-        for l in 0..self.active {
-            let lane = &mut self.lanes[l];
-            let mut accept = true;
-            let mut failure = None;
-            if adaptive {
-                let err = self.sums[0][l].wide();
-                let verdict = self.options.controller.judge(&mut lane.history, err, k);
-                let tried = self.h_wide[l].abs();
-                accept = verdict.accept;
-                // A step cut short by the end of the span says little about the next, and there is none.
-                lane.h = (tried * verdict.factor).min(self.options.max_step);
-                // Before giving up, the shortest step allowed is tried.
-                if accept || tried > self.options.min_step {
-                    lane.h = lane.h.max(self.options.min_step);
-                }
-                let round_off = 16.0 * f64::EPSILON * self.t[l].abs().max((self.span.1 - self.span.0).abs());
-                if !accept && lane.h < round_off.max(self.options.min_step) {
-                    let (t, h) = (self.t[l], lane.h);
-                    let speed = norm(&self.k, l, self.dim, self.stride);
-                    failure = Some(if err.is_finite() {
-                        Failure::StepTooSmall { t, h, speed }
-                    } else {
-                        Failure::NonFinite { t, h, speed }
-                    });
-                }
-            } else if !(0..self.dim).all(|r| self.y1[r * self.stride + l].is_finite()) {
-                accept = false;
-                let speed = norm(&self.k, l, self.dim, self.stride);
-                failure = Some(Failure::NonFinite { t: self.t[l], h: self.h_wide[l].abs(), speed });
-            }
-            lane.retry = !accept;
-            lane.report.accepted += u32::from(accept);
-            lane.report.rejected += u32::from(!accept);
-            if accept {
-                let (dk, dy) = (self.sums[1][l].wide().sqrt(), self.sums[2][l].wide().sqrt());
-                if s > 1 {
-                    lane.report.stiffness.observe(self.h_wide[l], dk, dy, self.tableau.stability);
-                }
-            }
-            let taken = (lane.report.accepted + lane.report.rejected) as usize;
-            let at_end = accept && self.is_last(l);
-            let lane = &mut self.lanes[l];
-            // A number of equal steps is the user's own cap.
-            if adaptive && failure.is_none() && taken >= self.options.max_steps && !at_end {
-                let t = if accept { self.t[l] + self.h_wide[l] } else { self.t[l] };
-                let speed = norm(&self.k, l, self.dim, self.stride);
-                failure = Some(Failure::TooManySteps { steps: self.options.max_steps, t, h: lane.h, speed });
-            }
-            if let Some(failure) = failure {
-                lane.report.status = Err(failure);
-                lane.done = true;
-            }
-            self.accept[l] = accept;
-        }
-    }
-
-    /// The step of lane `l` reaches the end of the span.
-    fn is_last(&self, l: usize) -> bool {
-        match self.options.steps {
-            Some(n) => self.lanes[l].step + 1 == n,
-            None => self.h_wide[l].abs() >= (self.span.1 - self.t[l]).abs(),
-        }
-    }
-
-    /// sums[0] ← the error of each lane in units of the tolerance; NaN where anything is not finite.
-    fn error_ratios(&mut self) {
-        let n = self.active;
-        let o = self.options;
-        let body = self.dim - o.tail;
-        let low = !self.tableau.e_low.is_empty();
-        let [ratio, second, tail, error] = &mut self.sums;
-        ratio[..n].fill(T::ZERO);
-        second[..n].fill(T::ZERO);
-        tail[..n].fill(T::ZERO);
-        let (rtol, atol) = (T::of(o.rtol), T::of(o.atol));
-        for r in 0..self.dim {
-            let row = r * self.stride..r * self.stride + n;
-            for (weights, into) in [(self.tableau.e, &mut *ratio), (self.tableau.e_low, &mut *second)] {
-                if weights.is_empty() {
-                    continue;
-                }
-                weighted_sum(&self.k, self.dim * self.stride, row.clone(), weights, &mut error[..n]);
-                let (y, y1) = (&self.y[row.clone()], &self.y1[row.clone()]);
-                if r < body {
-                    for l in 0..n {
-                        let (a, b) = (y[l].abs(), y1[l].abs());
-                        let e = self.h[l] * error[l] / (atol + rtol * if a > b { a } else { b });
-                        into[l] += e * e;
-                    }
-                } else if std::ptr::eq(weights, self.tableau.e) {
-                    let per = T::of(1.0 / o.tail_atol);
-                    for l in 0..n {
-                        let e = self.h[l] * error[l] * per;
-                        tail[l] += e * e;
-                    }
-                }
-            }
-        }
-        for l in 0..n {
-            let mean = |sum: T, rows: usize| sum.wide() / rows.max(1) as f64;
-            let squared = mean(ratio[l], body);
-            let body_err = if low {
-                // Hairer's combination for DOP853: the fifth-order estimate, damped by the third-order one.
-                // Ref: Hairer, Nørsett & Wanner I, II.10.
-                let denominator = squared + 0.01 * mean(second[l], body);
-                if denominator == 0.0 { 0.0 } else { squared / denominator.sqrt() }
-            } else {
-                squared.sqrt()
-            };
-            let err = body_err.max(mean(tail[l], o.tail).sqrt());
-            // `max` drops a NaN, and an infinite end is hidden by its own scale: ask for all of them.
-            let finite_end = (0..self.dim).all(|r| self.y1[r * self.stride + l].is_finite());
-            let sound = body_err.is_finite() && tail[l].is_finite() && finite_end;
-            ratio[l] = T::of(if sound { err } else { f64::NAN });
-        }
-    }
-
-    /// sums[1], sums[2] ← |k_s − k_{s−1}|², |Y_s − Y_{s−1}|² where both stages are at the step's end:
-    /// their ratio estimates the dominant eigenvalue at no cost. Ref: Hairer & Wanner II, IV.2.
-    fn stage_differences(&mut self) {
-        let n = self.active;
-        let (s, c) = (self.tableau.stages(), self.tableau.c);
-        let [_, dk, dy, scratch] = &mut self.sums;
-        dk[..n].fill(T::ZERO);
-        dy[..n].fill(T::ZERO);
-        if s < 3 || c[s - 1] != 1.0 || c[s - 2] != 1.0 {
-            return;
-        }
-        let size = self.dim * self.stride;
-        let (last, before) = (self.tableau.a[s - 1], self.tableau.a[s - 2]);
-        for r in 0..self.dim {
-            let row = r * self.stride..r * self.stride + n;
-            let scratch = &mut scratch[..n];
-            scratch.fill(T::ZERO);
-            for (j, a) in last.iter().enumerate() {
-                let weight = T::of(a - before.get(j).copied().unwrap_or(0.0));
-                let k = &self.k[j * size..][row.clone()];
-                for (sum, k) in scratch.iter_mut().zip(k) {
-                    *sum += weight * *k;
-                }
-            }
-            let (k1, k0) = (&self.k[(s - 1) * size..][row.clone()], &self.k[(s - 2) * size..][row]);
-            for l in 0..n {
-                let slope = k1[l] - k0[l];
-                let state = self.h[l] * scratch[l];
-                dk[l] += slope * slope;
-                dy[l] += state * state;
-            }
-        }
-    }
-
     /// Tells the observer of the accepted steps and makes their ends the beginnings of the next.
     fn move_on(&mut self, observer: &mut dyn Observer<T>) {
         for l in 0..self.active {
@@ -593,61 +331,5 @@ fn weighted_sum<T: Real>(k: &[T], stage: usize, row: std::ops::Range<usize>, wei
         for (sum, k) in sum.iter_mut().zip(&k[j * stage..][row.clone()]) {
             *sum += weight * *k;
         }
-    }
-}
-
-/// One lane's step, as observers see it.
-struct LaneStep<'t, 'o, T> {
-    tile: &'t Tile<'o, T>,
-    lane: usize,
-    last: bool,
-}
-
-impl<T: Real> Step<T> for LaneStep<'_, '_, T> {
-    fn sample(&self) -> usize {
-        self.tile.samples[self.lane]
-    }
-    fn dim(&self) -> usize {
-        self.tile.dim
-    }
-    fn t(&self) -> f64 {
-        self.tile.t[self.lane]
-    }
-    fn h(&self) -> f64 {
-        self.tile.h_wide[self.lane]
-    }
-    fn start(&self, out: &mut [T]) {
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = self.tile.y[r * self.tile.stride + self.lane];
-        }
-    }
-    fn end(&self, out: &mut [T]) {
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = self.tile.y1[r * self.tile.stride + self.lane];
-        }
-    }
-    fn stage(&self, i: usize, out: &mut [T]) -> bool {
-        let stage = &self.tile.k[i * self.tile.dim * self.tile.stride..];
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = stage[r * self.tile.stride + self.lane];
-        }
-        true
-    }
-    fn at(&self, theta: f64, out: &mut [T]) {
-        let tile = self.tile;
-        let size = tile.dim * tile.stride;
-        out.fill(T::ZERO);
-        for (i, polynomial) in tile.tableau.dense.iter().enumerate() {
-            let weight = T::of(polynomial.iter().rev().fold(0.0, |sum, c| (sum + c) * theta));
-            for (r, out) in out.iter_mut().enumerate() {
-                *out += weight * tile.k[i * size + r * tile.stride + self.lane];
-            }
-        }
-        for (r, out) in out.iter_mut().enumerate() {
-            *out = tile.y[r * tile.stride + self.lane] + tile.h[self.lane] * *out;
-        }
-    }
-    fn last(&self) -> bool {
-        self.last
     }
 }

@@ -27,8 +27,7 @@ pub(crate) struct Record {
 }
 
 impl<T: Real> Tape<T> {
-    /// For a solve of states of `dim` rows by `tableau`. With `dense` the gradient also reaches points of the
-    /// dense output, whose extra stages are then kept.
+    /// For a solve of states of `dim` rows by `tableau`. Extra stages are kept too: points of the dense output need them.
     pub fn new(tableau: &'static Tableau, dim: usize) -> Self {
         Self { tableau, dim, records: Vec::new(), states: Vec::new(), failed: Vec::new() }
     }

@@ -5,8 +5,9 @@ mod problems;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use cnf_solvers::gauss::RULES;
 use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Observer, Options, Real, Step, methods};
+use cnf_solvers::{Observer, Options, Quadrature, Real, Step, methods};
 use problems::{Field, LINEAR};
 
 struct Counting;
@@ -83,4 +84,21 @@ fn steps_allocate_nothing() {
     }
     check::<f32>();
     check::<f64>();
+}
+
+#[test]
+fn a_quadrature_allocates_for_trajectories_not_for_steps() {
+    let y0: Vec<f64> = (0..80).map(|i| 0.1 + 0.01 * f64::from(i)).collect();
+    let cost = |max_step: f64| {
+        let options = Options { max_step, lanes: 16, ..Options::default() };
+        let field = || Field::new(2, LINEAR[1].f);
+        let mut quadrature = Quadrature::new(field(), &RULES[1], Some(1e-3), 4, 16);
+        let before = ALLOCATIONS.get();
+        let (_, reports) = solve_here(field(), &mut quadrature, &y0, (0.0, 3.0), &options).unwrap();
+        (ALLOCATIONS.get() - before, reports.iter().map(|r| r.accepted).sum::<u32>())
+    };
+    let (few, many) = (cost(0.1), cost(0.01));
+    assert!(many.1 > 8 * few.1, "{few:?} {many:?}");
+    // Lists of panels double their room as they grow: a few more times for each path under way, not once a step.
+    assert!(many.0 < few.0 + 16 * 20, "{few:?} {many:?}");
 }

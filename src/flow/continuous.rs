@@ -14,9 +14,6 @@ use super::{Bijection, Cost, Mapped, Method, SolverSpec, VelocitySpec, check_row
 use crate::velocity::{Scalar, Trace};
 use crate::{Error, Result};
 
-/// Tolerances below four units of f32's round-off only waste steps.
-const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
-
 /// A velocity with its θ and the way it is integrated.
 #[derive(Clone, Debug)]
 pub struct Continuous {
@@ -27,6 +24,7 @@ pub struct Continuous {
     end: f64,
     log_density: bool,
     progress: Option<Arc<AtomicUsize>>,
+    device: Device,
 }
 
 impl Continuous {
@@ -41,14 +39,8 @@ impl Continuous {
             let (expected, found) = (velocity.n_params(), theta.elem_count());
             return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
         }
-        let adaptive = matches!(solver.method()?, Method::Explicit(_)) && solver.fixed_steps.is_none();
-        if theta.dtype() == DType::F32 && adaptive && solver.rtol.max(solver.atol) < F32_LIMIT {
-            return Err(Error::invalid(
-                format!("rtol = {:e} and atol = {:e} are below the round-off of f32", solver.rtol, solver.atol),
-                "compute in f64 (`--precision f64`), or ask for 1e-6",
-            ));
-        }
-        Ok(Self { velocity, theta, solver, end: 1.0, log_density: true, progress: None })
+        solver.check_precision(theta.dtype())?;
+        Ok(Self { velocity, theta, solver, end: 1.0, log_density: true, progress: None, device: Device::Cpu })
     }
 
     /// The flow on [0, t]: the distribution on its way from the normal (t = 0) to the data (t = 1).
@@ -70,6 +62,11 @@ impl Continuous {
     /// Counts trajectories in `progress` as they arrive.
     pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Self {
         Self { progress: Some(progress), ..self.clone() }
+    }
+
+    /// Evaluates a net of candle layers on `device`; steps, lanes and the fused kernel stay on the CPU.
+    pub fn on_device(&self, device: Device) -> Self {
+        Self { device, ..self.clone() }
     }
 
     /// What the velocity is.
@@ -94,21 +91,20 @@ impl Continuous {
 
     fn map(&self, x: &Tensor, condition: Option<&Tensor>, span: (f64, f64)) -> Result<Mapped> {
         check_rows(x, self.dim(), condition, self.condition_dim())?;
-        if x.dtype() != self.theta.dtype() {
-            return Err(Error::invalid(
-                format!("points are {}, parameters {}", x.dtype().as_str(), self.theta.dtype().as_str()),
-                "convert one to the other",
-            ));
-        }
         let condition = condition.map(|c| c.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()).transpose()?;
         let condition = condition.unwrap_or_default();
-        if self.theta.track_op() || x.track_op() {
-            return self.tracked(x, condition, span);
-        }
-        match x.dtype() {
-            DType::F64 => self.plain::<f64>(x, condition, span),
-            _ => self.plain::<f32>(x, condition, span),
-        }
+        // The solve runs in θ's precision; what comes in another one leaves in it.
+        let dtype = x.dtype();
+        let x = x.to_dtype(self.theta.dtype())?;
+        let mapped = if self.theta.track_op() || x.track_op() {
+            self.tracked(&x, condition, span)?
+        } else {
+            match x.dtype() {
+                DType::F64 => self.plain::<f64>(&x, condition, span)?,
+                _ => self.plain::<f32>(&x, condition, span)?,
+            }
+        };
+        Ok(Mapped { y: mapped.y.to_dtype(dtype)?, logdet: mapped.logdet.to_dtype(dtype)?, cost: mapped.cost })
     }
 
     fn tracked(&self, x: &Tensor, condition: Vec<f64>, span: (f64, f64)) -> Result<Mapped> {
@@ -126,6 +122,7 @@ impl Continuous {
             trace: self.trace(),
             span,
             condition,
+            device: self.device.clone(),
             saved: Mutex::new(None),
             failures: failures.clone(),
         };
@@ -150,13 +147,13 @@ impl Continuous {
         let (n, d) = x.dims2()?;
         if let Method::Implicit(method) = self.solver.method()? {
             let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-            let velocity = self.velocity.bind::<f64>(&wide(&self.theta)?)?;
+            let velocity = self.velocity.bind::<f64>(&wide(&self.theta)?, &self.device)?;
             let Carried { y, logdet, cost } = carry_implicit(&*velocity, method, &wide(x)?, &condition, &request)?;
             let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?.to_dtype(x.dtype())?;
             let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
             return Ok(Mapped { y, logdet, cost });
         }
-        let velocity = self.velocity.bind::<T>(&self.theta.to_vec1::<T>()?)?;
+        let velocity = self.velocity.bind::<T>(&self.theta.to_vec1::<T>()?, &self.device)?;
         let condition: Vec<T> = condition.into_iter().map(<T as cnf_solvers::Real>::of).collect();
         let points = x.flatten_all()?.to_vec1::<T>()?;
         let Carried { y, logdet, cost } = carry(&*velocity, &points, &condition, &request)?;

@@ -51,6 +51,8 @@ pub struct Cost {
     pub logdet_se: Vec<f64>,
     /// Rows that did not arrive, and why.
     pub failures: Vec<(usize, Failure)>,
+    /// Rows whose log-determinant missed its tolerance although it was refined; their error says by how much.
+    pub unsettled: usize,
     /// Rows whose steps were limited by stability.
     pub stiff: usize,
 }
@@ -76,6 +78,7 @@ impl Cost {
         }
         self.failures.extend(other.failures);
         self.stiff += other.stiff;
+        self.unsettled += other.unsettled;
     }
 
     /// Appends the rows of another batch, which come after the `rows` of this one.
@@ -86,6 +89,7 @@ impl Cost {
         self.logdet_se.extend(other.logdet_se);
         self.failures.extend(other.failures.into_iter().map(|(row, failure)| (row + rows, failure)));
         self.stiff += other.stiff;
+        self.unsettled += other.unsettled;
     }
 
     /// Mean NFE of a row; 0 for a closed form.

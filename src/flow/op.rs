@@ -9,7 +9,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
 use cnf_solvers::gauss::Gauss;
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
 use cnf_solvers::{Failure, Quadrature, Tableau, Tape, solve::solve_here};
@@ -33,6 +33,8 @@ pub(super) struct SolveOp {
     pub span: (f64, f64),
     /// `[n, c]`, or empty.
     pub condition: Vec<f64>,
+    /// Where a net of candle layers computes.
+    pub device: Device,
     pub saved: Mutex<Option<Box<dyn Any + Send>>>,
     /// Rows that failed in the forward pass.
     pub failures: std::sync::Arc<Mutex<Vec<(usize, Failure)>>>,
@@ -75,7 +77,7 @@ impl SolveOp {
     fn forward<T: Scalar + WithDType>(&self, x: &[T], theta: &[T]) -> crate::Result<Vec<T>> {
         let d = self.velocity.dim();
         let n = x.len() / d;
-        let velocity = self.velocity.bind(theta)?;
+        let velocity = self.velocity.bind(theta, &self.device)?;
         let condition: Vec<T> = self.condition.iter().map(|c| T::of(*c)).collect();
         let keys = keys(x, d, self.solver.probe_seed);
         let ranges: Vec<_> = chunks(n, CHUNK).collect();

@@ -1,5 +1,6 @@
 //! How a continuous flow is integrated, as data: saved in the model, changed at the command line.
 
+use candle_core::DType;
 use cnf_solvers::stiff::{Implicit, StiffOptions};
 use cnf_solvers::{Controller, Law, Options, SolveError, Tableau, methods};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub enum LogDensity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TraceSpec {
-    /// Exact where it is cheap: a closed form, or few dimensions; one Rademacher probe elsewhere.
+    /// Exact where it is cheap: a closed form, or few dimensions; two Rademacher probes elsewhere, so that their error is known.
     #[default]
     Auto,
     /// Exact at any price.
@@ -35,6 +36,13 @@ pub enum TraceSpec {
     Gaussian(usize),
 }
 
+/// Tolerances below four units of f32's round-off only waste steps.
+const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
+/// More probes than this are a mistake.
+const MOST_PROBES: usize = 4096;
+/// A wider tile leaves every cache.
+const MOST_LANES: usize = 4096;
+
 /// The most dimensions in which `auto` takes one tangent each.
 const FEW_DIMENSIONS: usize = 16;
 
@@ -43,7 +51,7 @@ impl TraceSpec {
     pub fn resolve(self, dim: usize, closed_form: bool) -> Trace {
         match self {
             Self::Auto if closed_form || dim <= FEW_DIMENSIONS => Trace::Exact,
-            Self::Auto => Trace::Hutchinson { probes: 1, noise: Noise::Rademacher },
+            Self::Auto => Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
             Self::Exact => Trace::Exact,
             Self::Hutchinson(probes) => Trace::Hutchinson { probes, noise: Noise::Rademacher },
             Self::Gaussian(probes) => Trace::Hutchinson { probes, noise: Noise::Gaussian },
@@ -182,11 +190,35 @@ impl SolverSpec {
         }
     }
 
+    /// Refuses tolerances below what a precision can hold: every step would be rejected for its noise.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for tight tolerances in f32 (implicit methods compute in f64 and hold any).
+    pub fn check_precision(&self, dtype: DType) -> Result<()> {
+        let adaptive = matches!(self.method()?, Method::Explicit(_)) && self.fixed_steps.is_none();
+        if dtype == DType::F32 && adaptive && self.rtol.max(self.atol) < F32_LIMIT {
+            return Err(Error::invalid(
+                format!("rtol = {:e} and atol = {:e} are below the round-off of f32", self.rtol, self.atol),
+                "compute in f64 (`--precision f64`), or ask for 1e-6",
+            ));
+        }
+        Ok(())
+    }
+
     /// Refuses what makes no sense.
     ///
     /// # Errors
     /// [`Error::Solve`] or [`Error::Invalid`] with the option's name.
     pub fn validate(&self) -> Result<()> {
+        let probes = match self.trace {
+            TraceSpec::Hutchinson(probes) | TraceSpec::Gaussian(probes) => probes,
+            TraceSpec::Auto | TraceSpec::Exact => 1,
+        };
+        for (what, value, most) in [("probes", probes, MOST_PROBES), ("lanes", self.lanes, MOST_LANES)] {
+            if !(1..=most).contains(&value) {
+                return Err(Error::invalid(format!("{value} {what}"), format!("give 1 to {most}")));
+            }
+        }
         match self.method()? {
             Method::Explicit(tableau) => self.options(tableau, 0)?.validate()?,
             Method::Implicit(method) => {

@@ -61,12 +61,23 @@ impl Standardise {
         &self.std
     }
 
-    fn affine(&self, x: &Tensor, scale: Vec<f64>, shift: Vec<f64>, logdet: f64) -> Result<Mapped> {
+    /// The moments as rows of x's dtype.
+    fn moments(&self, x: &Tensor) -> Result<(Tensor, Tensor, usize)> {
         let n = check_rows(x, self.mean.len(), None, 0)?;
-        let row = |v: Vec<f64>| Tensor::from_vec(v, (1, self.mean.len()), &Device::Cpu)?.to_dtype(x.dtype());
-        let y = x.broadcast_mul(&row(scale)?)?.broadcast_add(&row(shift)?)?;
-        let logdet = Tensor::full(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
+        let row = |v: &[f64]| Tensor::from_slice(v, (1, self.mean.len()), &Device::Cpu)?.to_dtype(x.dtype());
+        Ok((row(&self.mean)?, row(&self.std)?, n))
+    }
+
+    fn mapped(y: Tensor, logdet: f64, n: usize) -> Result<Mapped> {
+        let logdet = Tensor::full(logdet, n, &Device::Cpu)?.to_dtype(y.dtype())?;
         Ok(Mapped { y, logdet, cost: Cost::default() })
+    }
+
+    /// Standardises rows in place: the inverse, for plain numbers.
+    pub fn standardise(&self, x: &mut [f64]) {
+        for row in x.chunks_exact_mut(self.mean.len()) {
+            row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = (*x - m) / s);
+        }
     }
 
     /// Σ ln std.
@@ -81,12 +92,13 @@ impl Bijection for Standardise {
     }
 
     fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.affine(z, self.std.clone(), self.mean.clone(), self.log_volume())
+        let (mean, std, n) = self.moments(z)?;
+        Self::mapped(z.broadcast_mul(&std)?.broadcast_add(&mean)?, self.log_volume(), n)
     }
 
     fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        let scale: Vec<f64> = self.std.iter().map(|s| 1.0 / s).collect();
-        let shift = self.mean.iter().zip(&scale).map(|(m, s)| -m * s).collect();
-        self.affine(x, scale, shift, -self.log_volume())
+        // (x − m)/s, not x/s − m/s: a mean far from 0 would cost its digits.
+        let (mean, std, n) = self.moments(x)?;
+        Self::mapped(x.broadcast_sub(&mean)?.broadcast_div(&std)?, -self.log_volume(), n)
     }
 }

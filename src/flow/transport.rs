@@ -8,7 +8,7 @@ use cnf_solvers::gauss::Gauss;
 use cnf_solvers::progress::Progress;
 use cnf_solvers::quadrature::Integral;
 use cnf_solvers::stiff;
-use cnf_solvers::{Quadrature, Real, Report, Tableau, solve};
+use cnf_solvers::{Failure, Quadrature, Real, Report, Tableau, solve};
 
 use super::{Cost, Method, SolverSpec};
 use crate::rng::mix;
@@ -136,6 +136,7 @@ fn carry_coupled<T: Scalar>(
         values: row[d..].iter().map(|l| l.wide()).collect(),
         error: 0.0,
         evals: report.nfe,
+        settled: true,
     });
     carried.add_integrals(integrals, request);
     Ok(carried)
@@ -219,12 +220,18 @@ impl<T: Real> Carried<T> {
         if request.span.0 != request.span.1 {
             self.logdet.fill(f64::NAN);
         }
-        for Integral { sample, values, error, evals } in integrals {
+        let (from, to) = request.span;
+        for Integral { sample, values, error, evals, settled } in integrals {
             let k = values.len() as f64;
             let mean = values.iter().sum::<f64>() / k;
             self.logdet[sample] = mean;
             self.cost.logdet_error[sample] = error;
             self.cost.traces[sample] = evals;
+            if !mean.is_finite() {
+                self.cost.failures.push((sample, Failure::Integrand { from, to }));
+            } else if !settled {
+                self.cost.unsettled += 1;
+            }
             if probes && values.len() > 1 {
                 let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (k - 1.0);
                 self.cost.logdet_se[sample] = (variance / k).sqrt();

@@ -1,6 +1,6 @@
 //! Which velocity a continuous flow has, as data, and how θ brings it to life.
 
-use candle_core::{Tensor, WithDType};
+use candle_core::{Device, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{LayerNet, LayerNetSpec};
@@ -74,15 +74,15 @@ impl VelocitySpec {
         }
     }
 
-    /// The velocity with weights `theta`, `[n_params]`.
+    /// The velocity with weights `theta`, `[n_params]`; a net of candle layers computes on `device`.
     ///
     /// # Errors
     /// [`crate::Error::Dimension`] for a θ of the wrong length.
-    pub fn bind<T: Scalar + WithDType>(&self, theta: &[T]) -> Result<Box<dyn Velocity<T>>> {
+    pub fn bind<T: Scalar + WithDType>(&self, theta: &[T], device: &Device) -> Result<Box<dyn Velocity<T>>> {
         Ok(match self {
             Self::Mlp(spec) => Box::new(Mlp::new(spec, theta)?),
             Self::Layers(spec) => {
-                let theta = Tensor::from_slice(theta, theta.len(), &candle_core::Device::Cpu)?;
+                let theta = Tensor::from_slice(theta, theta.len(), device)?;
                 Box::new(LayerNet::new(spec.clone(), theta)?)
             }
         })

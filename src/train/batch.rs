@@ -16,6 +16,8 @@ pub struct Batch {
     pub z: Vec<f64>,
     /// Times, `[n]`; empty where there are none.
     pub t: Vec<f64>,
+    /// The key of Hutchinson's probes: another one each step, or the net would learn the probes of its rows.
+    pub probe_seed: u64,
 }
 
 /// An unlimited source of batches.
@@ -35,10 +37,7 @@ impl<'a> Feed<'a> {
     pub(super) fn rows(&mut self, n: usize) -> Vec<f64> {
         let mut x = self.data.draw(n, &mut self.rows);
         if let Some(map) = self.map {
-            let (mean, std) = (map.mean(), map.std());
-            for row in x.chunks_exact_mut(self.data.dim) {
-                row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
-            }
+            map.standardise(&mut x);
         }
         x
     }
@@ -46,6 +45,11 @@ impl<'a> Feed<'a> {
     /// n latents.
     pub(super) fn latents(&mut self, n: usize) -> Vec<f64> {
         StandardNormal::new(self.data.dim).draw(n, &mut self.noise)
+    }
+
+    /// A key for this step's probes.
+    pub(super) fn probe_seed(&mut self) -> u64 {
+        self.noise.random()
     }
 
     /// n times, one in each of n equal parts of [0, 1]: the same mean of a loss with less variance.

@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor, WithDType};
 use cnf_solvers::gradient::{chunks, tree_sum};
 use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Lanes, LanesMut};
@@ -95,7 +95,7 @@ impl<'a, T: Scalar> Worker<'a, T> {
 
 impl Regression {
     fn run<T: Scalar + WithDType>(&self, theta: &[T]) -> Result<(T, Tensor)> {
-        let (velocity, d) = (self.velocity.bind(theta)?, self.velocity.dim());
+        let (velocity, d) = (self.velocity.bind(theta, &Device::Cpu)?, self.velocity.dim());
         let entries = self.batch.t.len() * d;
         let lanes = chunk_rows(theta.len());
         let samples: Vec<usize> = (0..lanes).collect();

@@ -48,8 +48,8 @@ impl Objective {
     pub(super) fn draw(self, feed: &mut Feed<'_>, n: usize) -> Batch {
         let x = feed.rows(n);
         match self {
-            Self::Matching => Batch { x, z: feed.latents(n), t: feed.times(n) },
-            Self::Likelihood => Batch { x, ..Batch::default() },
+            Self::Matching => Batch { x, z: feed.latents(n), t: feed.times(n), probe_seed: 0 },
+            Self::Likelihood => Batch { x, probe_seed: feed.probe_seed(), ..Batch::default() },
         }
     }
 
