@@ -188,6 +188,10 @@ fn what_makes_no_sense_is_refused_in_words() {
         (Job { ema: 1.0, ..base.clone() }, "decay 1"),
         (Job { clip: 0.0, ..base.clone() }, "clip"),
         (Job { spread: 0.0, ..base.clone() }, "deviation 0"),
+        (Job { batch: Some(usize::MAX), ..base.clone() }, "rows of 2 columns"),
+        (Job { validations: usize::MAX, ..base.clone() }, "validations"),
+        (Job { hidden: Some(vec![1 << 20; 3]), ..base.clone() }, "parameters (3 → 1048576"),
+        (Job { solver: SolverSpec { rtol: 0.0, atol: 1e-9, ..SolverSpec::default() }, ..base.clone() }, "f32"),
         (Job { hidden: Some(vec![4, 0]), ..base.clone() }, "width 0"),
         (Job { split: "sideways".into(), ..base.clone() }, "sideways"),
         (Job { solver: SolverSpec { method: "magic".into(), ..SolverSpec::default() }, ..base.clone() }, "magic"),
@@ -239,7 +243,12 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     assert_eq!(went_on.model.spec.standardise, start.spec.standardise);
     assert_eq!(went_on.model.theta, fitted.model.theta);
     let wide = Job { hidden: Some(vec![3]), ..next };
-    assert!(fit(&wide, &data, &mut ()).unwrap_err().to_string().contains("not [3]"));
+    assert!(
+        fit(&wide, &data, &mut ())
+            .unwrap_err()
+            .to_string()
+            .contains("hidden is [3], but the model to start from has [16, 16]")
+    );
 }
 
 #[test]

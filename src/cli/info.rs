@@ -82,5 +82,11 @@ fn about(model: &Model) -> String {
         }
     }
     words += &line("solver", &steps);
+    let by_quadrature = !solver.coupled();
+    if by_quadrature {
+        words += &line("log-density", &format!("by quadrature, atol {:e} nats", solver.log_density_atol()));
+    } else {
+        words += &line("log-density", "coupled to the path");
+    }
     words + &line("trace", &solver.trace.to_string())
 }

@@ -17,8 +17,12 @@ use super::solver::SolverArgs;
 const RUNS: &str = "runs";
 /// The model's name in a run folder.
 const MODEL: &str = "model.safetensors";
-/// The most numbers of one array: 2 GiB in f64.
-const MOST_NUMBERS: usize = 1 << 28;
+/// The most numbers of the rows of one request, their costs counted as five each: 1 GiB in f64, of which a command
+/// holds a few copies.
+const MOST_NUMBERS: usize = 1 << 27;
+/// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
+const BLOCK_ROWS: usize = 1 << 17;
+const BLOCK_NUMBERS: usize = 1 << 22;
 
 /// The model file that is meant: a file, a run folder's, or the newest run's under `./runs`.
 ///
@@ -148,7 +152,7 @@ impl Setup {
     /// [`Error::Invalid`].
     pub fn check_rows(&self, n: usize) -> Result<()> {
         let d = self.model.dim();
-        if n.saturating_mul(d + self.model.condition_dim()) > MOST_NUMBERS {
+        if n.saturating_mul(d + self.model.condition_dim() + 5) > MOST_NUMBERS {
             let problem = format!("{n} rows of dimension {d} are too many at once");
             return Err(
                 Error::invalid(problem, "take fewer at a time; for samples, each time with another --seed").into()
@@ -165,8 +169,9 @@ impl Setup {
         let d = self.model.dim();
         let n = x.len() / d;
         self.check_rows(n)?;
-        let points = Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(self.dtype)?;
-        let condition = condition.map(|c| spread(c, n)).transpose()?;
+        if let Some(c) = condition {
+            check_spread(c, n)?;
+        }
         let mut continuous = self.model.continuous(self.dtype)?.until(way.until)?;
         if !way.log_density {
             continuous = continuous.without_log_density();
@@ -175,27 +180,52 @@ impl Setup {
         let (y, log_prob, cost, seconds) = watched(words, n, context, |done| {
             let flow = self.model.spec.around(continuous.with_progress(done))?;
             let start = Instant::now();
-            let go = |points, c| if way.to_data { flow.decode(points, c) } else { flow.encode(points, c) };
-            let (y, log_prob, cost) = go(&points, condition.as_ref())?;
+            let (mut y, mut log_prob, mut cost) = (Vec::with_capacity(x.len()), Vec::with_capacity(n), Cost::default());
+            // A row's result depends on that row alone: blocks change no bit.
+            let block = BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1);
+            for (k, rows) in x.chunks(block * d).enumerate() {
+                let (first, count) = (k * block, rows.len() / d);
+                let points = Tensor::from_slice(rows, (count, d), &Device::Cpu)?.to_dtype(self.dtype)?;
+                let c = condition.map(|c| spread(c, first, count)).transpose()?;
+                let (ends, densities, spent) = match way.to_data {
+                    true => flow.decode(&points, c.as_ref())?,
+                    false => flow.encode(&points, c.as_ref())?,
+                };
+                y.extend(wide(&ends)?);
+                log_prob.extend(wide(&densities)?);
+                cost.append(first, spent);
+            }
             Ok::<_, Error>((y, log_prob, cost, start.elapsed().as_secs_f64()))
         })?;
         if cost.failures.len() == n {
             cnf::flow::check_failures(&cost, n)?;
         }
-        let wide = |t: Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-        Ok(Solved { y: wide(y)?, log_prob: wide(log_prob)?, cost, seconds })
+        Ok(Solved { y, log_prob, cost, seconds })
     }
 }
 
-/// One row of conditions for each of `n` points; a single row serves all.
-fn spread(condition: &Array, n: usize) -> Result<Tensor> {
-    let (rows, cols) = (condition.rows, condition.cols);
+fn wide(t: &Tensor) -> cnf::Result<Vec<f64>> {
+    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+fn check_spread(condition: &Array, n: usize) -> Result<()> {
+    let rows = condition.rows;
     if rows != n && rows != 1 {
         let problem = format!("there are {rows} rows of conditions for {n} points");
         return Err(Error::invalid(problem, "give one row for each point, or one for all").into());
     }
-    let tensor = Tensor::from_slice(&condition.data, (rows, cols), &Device::Cpu)?;
-    Ok(tensor.broadcast_as((n, cols))?.contiguous()?)
+    Ok(())
+}
+
+/// One row of conditions for each of `count` points from the `first` on; a single row serves all.
+fn spread(condition: &Array, first: usize, count: usize) -> cnf::Result<Tensor> {
+    let cols = condition.cols;
+    let (rows, data) = match condition.rows {
+        1 => (1, &condition.data[..]),
+        _ => (count, &condition.data[first * cols..][..count * cols]),
+    };
+    let tensor = Tensor::from_slice(data, (rows, cols), &Device::Cpu)?;
+    Ok(tensor.broadcast_as((count, cols))?.contiguous()?)
 }
 
 impl Solved {

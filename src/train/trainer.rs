@@ -138,14 +138,7 @@ fn start(job: &Job, data: &Dataset, moments: &Standardise) -> Result<Model> {
                 "start from an unconditional model: only such are trained here",
             ));
         }
-        if let (Some(hidden), VelocitySpec::Mlp(spec)) = (&job.hidden, &model.spec.velocity)
-            && *hidden != spec.hidden
-        {
-            return Err(Error::invalid(
-                format!("the model `{}` has hidden layers {:?}, not {hidden:?}", path.display(), spec.hidden),
-                "leave out --hidden: the start decides the net",
-            ));
-        }
+        job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
         return Ok(model);
     }

@@ -63,6 +63,9 @@ impl Folder {
         let beside = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let above = if there { path } else { beside };
         let made = absent(above);
+        if let Some(file) = above.ancestors().find(|folder| folder.is_file()) {
+            return Err(Error::write(path, format!("`{}` is no folder", file.display())));
+        }
         let name = format!(".{}-", path.file_name().unwrap_or(OsStr::new("run")).to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&name);
@@ -91,9 +94,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Write`].
     pub fn text(&self, name: &str, text: &str) -> Result<()> {
-        interrupt::undisturbed(|| {
-            cnf::io::write_atomically(&self.file(name), |out| out.write_all(text.as_bytes()))
-        })
+        interrupt::undisturbed(|| cnf::io::write_atomically(&self.file(name), |out| out.write_all(text.as_bytes())))
     }
 
     /// It is complete: gives it its name, and returns that.
@@ -136,7 +137,8 @@ impl Folder {
 
     /// Moves the files into a folder that is there, the model last; other files in it stay.
     fn fill(&self, path: &Path) -> std::io::Result<()> {
-        let names: Vec<_> = std::fs::read_dir(&self.aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
+        let names: Vec<_> =
+            std::fs::read_dir(&self.aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
         for stale in SOMETIMES.iter().filter(|name| !self.file(name).exists()) {
             let _ = std::fs::remove_file(path.join(stale));
         }
