@@ -44,7 +44,10 @@ pub fn find(given: Option<&Path>, context: &Context) -> Result<PathBuf> {
 }
 
 fn newest(runs: &Path) -> Option<PathBuf> {
-    let models = std::fs::read_dir(runs).ok()?.filter_map(|entry| Some(entry.ok()?.path().join(MODEL)));
+    // What is hidden is not finished yet.
+    let hidden = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+    let folders = std::fs::read_dir(runs).ok()?.filter_map(Result::ok).filter(|entry| !hidden(entry));
+    let models = folders.map(|entry| entry.path().join(MODEL));
     let aged = models.filter_map(|model| Some((std::fs::metadata(&model).ok()?.modified().ok()?, model)));
     aged.max_by_key(|(time, model): &(SystemTime, PathBuf)| (*time, model.clone())).map(|(_, model)| model)
 }
@@ -90,7 +93,8 @@ impl Setup {
     pub fn open(given: Option<&Path>, solver: &SolverArgs, context: &Context) -> Result<Self> {
         let path = find(given, context)?;
         let mut model = Model::load(&path)?;
-        let dtype = solver.apply(&mut model)?;
+        solver.apply(&mut model.spec.solver)?;
+        let dtype = solver.dtype(&model.story);
         Ok(Self { path, model, dtype })
     }
 

@@ -2,35 +2,18 @@
 
 use anyhow::Result;
 use candle_core::DType;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use cnf::Error;
-use cnf::flow::{LogDensity, Method, Model, TraceSpec};
-
-/// In which arithmetic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// 64-bit floats.
-    F64,
-}
-
-/// How the log-density is accumulated.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Accumulated {
-    /// By quadrature where steps adapt, coupled where they are fixed.
-    Auto,
-    /// A quadrature along the path, with an error estimate.
-    Quadrature,
-    /// An extra state of the ODE.
-    Coupled,
-}
+use cnf::flow::{LogDensity, Method, SolverSpec, TraceSpec};
+use cnf::train::Precision;
+use serde_json::{Map, Value};
 
 /// Options of the solve.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Solver (what is left out stays as the model has it)")]
+#[command(next_help_heading = "Solver (what is left out stays as the model, or --config, has it)")]
 pub struct SolverArgs {
-    /// The method: dopri5, tsit5, vern7, dopri8, rk4, bdf, … (an unknown name lists them all).
+    /// The method: dopri5, tsit5, vern7, dop853, rk4, bdf, … (an unknown name lists them all).
     #[arg(long, value_name = "NAME")]
     pub solver: Option<String>,
     /// Relative tolerance.
@@ -45,11 +28,15 @@ pub struct SolverArgs {
     /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes.
     #[arg(long, value_name = "HOW", value_parser = trace)]
     pub trace: Option<TraceSpec>,
-    /// How the log-density is accumulated.
-    #[arg(long, value_name = "HOW")]
-    pub log_density: Option<Accumulated>,
+    /// How the log-density is accumulated: a quadrature along the path with an error estimate, coupled to the path as a
+    /// state of the ODE, or auto (by quadrature where steps adapt, coupled where they are fixed).
+    #[arg(long, value_name = "HOW", value_parser = log_density())]
+    pub log_density: Option<LogDensity>,
+    /// Absolute tolerance of the log-density in nats, where it is a quadrature; ten times that of the path if left out.
+    #[arg(long, value_name = "X")]
+    pub log_density_atol: Option<f64>,
     /// The arithmetic; that of the training if left out, else f32. Implicit solvers compute in f64 inside.
-    #[arg(long)]
+    #[arg(long, value_name = "HOW", value_parser = precision())]
     pub precision: Option<Precision>,
     /// Fixes every draw.
     #[arg(long, value_name = "N")]
@@ -68,13 +55,24 @@ fn trace(text: &str) -> Result<TraceSpec, String> {
     }
 }
 
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "f64"]).map(|name| if name == "f64" { Precision::F64 } else { Precision::F32 })
+}
+
+fn log_density() -> impl TypedValueParser<Value = LogDensity> {
+    PossibleValuesParser::new(["auto", "quadrature", "coupled"]).map(|name| match &*name {
+        "quadrature" => LogDensity::Quadrature,
+        "coupled" => LogDensity::Coupled,
+        _ => LogDensity::Auto,
+    })
+}
+
 impl SolverArgs {
-    /// Changes the model's solver as asked, and returns the arithmetic.
+    /// Changes a solver as asked.
     ///
     /// # Errors
-    /// As [`cnf::flow::SolverSpec::validate`].
-    pub fn apply(&self, model: &mut Model) -> Result<DType> {
-        let solver = &mut model.spec.solver;
+    /// As [`SolverSpec::validate`].
+    pub fn apply(&self, solver: &mut SolverSpec) -> Result<()> {
         if let Some(name) = &self.solver {
             solver.method = name.clone();
         }
@@ -103,23 +101,18 @@ impl SolverArgs {
         solver.fixed_steps = self.fixed_steps.or(solver.fixed_steps);
         solver.trace = self.trace.unwrap_or(solver.trace);
         solver.probe_seed = self.seed.unwrap_or(solver.probe_seed);
-        solver.log_density = match self.log_density {
-            None => solver.log_density,
-            Some(Accumulated::Auto) => LogDensity::Auto,
-            Some(Accumulated::Quadrature) => LogDensity::Quadrature,
-            Some(Accumulated::Coupled) => LogDensity::Coupled,
-        };
+        solver.log_density = self.log_density.unwrap_or(solver.log_density);
+        solver.log_density_atol = self.log_density_atol.or(solver.log_density_atol);
         if !adaptive && solver.fixed_steps.is_none() {
             let problem = format!("`{}` takes fixed steps, and their number was not given", solver.method);
             return Err(Error::invalid(problem, "give --fixed-steps N, or an adaptive --solver such as dopri5").into());
         }
-        solver.validate()?;
-        let trained_wide = model.story.get("precision").and_then(|p| p.as_str()) == Some("f64");
-        let dtype = match self.precision {
-            Some(Precision::F64) => DType::F64,
-            None if trained_wide => DType::F64,
-            _ => DType::F32,
-        };
-        Ok(dtype)
+        Ok(solver.validate()?)
+    }
+
+    /// The arithmetic: as asked, else that of the training.
+    pub fn dtype(&self, story: &Map<String, Value>) -> DType {
+        let trained_wide = story.get("precision").and_then(Value::as_str) == Some("f64");
+        self.precision.unwrap_or(if trained_wide { Precision::F64 } else { Precision::F32 }).dtype()
     }
 }

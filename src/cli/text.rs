@@ -1,15 +1,7 @@
 //! Numbers as people read them, and the few statistics that reports need.
 
 use cnf::flow::Cost;
-
-/// Mean and standard error of the finite values; NaN of none.
-pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
-    let finite = || values.iter().copied().filter(|v| v.is_finite());
-    let n = finite().count() as f64;
-    let mean = finite().sum::<f64>() / n;
-    let variance = finite().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (variance / n).sqrt())
-}
+pub use cnf::train::mean_and_se;
 
 /// Mean and standard deviation of each column of `[n, d]` over its finite rows.
 pub fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
@@ -25,12 +17,13 @@ pub fn nfe_max(cost: &Cost) -> u32 {
     cost.nfe.iter().copied().max().unwrap_or(0)
 }
 
-/// `142 ms`, `3.2 s`, `2 min 10 s`.
+/// `0.142 s`, `3.2 s`, `2 min 10 s`, `1 h 5 min`.
 pub fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 1.0 => format!("{:.3} s", s),
-        s if s < 120.0 => format!("{s:.1} s"),
-        s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+    match (seconds, seconds.round() as u64) {
+        (s, _) if s < 1.0 => format!("{s:.3} s"),
+        (s, whole) if whole < 120 => format!("{s:.1} s"),
+        (_, whole) if whole < 7200 => format!("{} min {} s", whole / 60, whole % 60),
+        (_, whole) => format!("{} h {} min", whole / 3600, whole / 60 % 60),
     }
 }
 

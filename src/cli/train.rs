@@ -7,22 +7,25 @@ mod pictures;
 mod report;
 mod watch;
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use cnf::Error;
 use cnf::data::{DataOptions, TableOptions, resolve};
-use cnf::flow::{LogDensity, TraceSpec};
-use cnf::train::{Job, Objective, Precision, fit, score, split_rule};
-use cnf::velocity::Activation;
+use cnf::flow::{Model, VelocitySpec};
+use cnf::train::{Job, Objective, fit, score, split_rule};
+use cnf::velocity::{Activation, TimeInput};
 
 use self::report::Summary;
+use super::solver::SolverArgs;
+use super::{Context, interrupt, setup};
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
 The usual net has five layers of 48 up to 16 dimensions, where depth is worth more than width, and two layers of 256 \
-beyond, whose trace is exact in closed form at any dimension.
+beyond, whose trace is exact in closed form at any dimension. The usual solver is dopri5 at tolerances of 1e-5.
+
+config.toml in the run's folder holds every option as it was resolved. With --steps its repetition gives the same \
+bits; with --time it takes as many steps as the machine allows.
 
 Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is not \
 overwritten without --force.
@@ -33,7 +36,7 @@ Examples:
   cnf train --data table.csv --split 0.8,0.1      a table; the rest of its rows is the test set
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
-  cnf train --init runs/8gaussians-matching-1/model.safetensors --objective likelihood
+  cnf train --init runs/8gaussians-matching-1 --objective likelihood
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
 /// Train a continuous flow on a toy or a table.
@@ -60,24 +63,6 @@ pub struct TrainArgs {
     /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]
     no_standardise: bool,
-    /// The integration method [default: dopri5]
-    #[arg(long, value_name = "METHOD")]
-    solver: Option<String>,
-    /// Relative tolerance of the path [default: 1e-5]
-    #[arg(long)]
-    rtol: Option<f64>,
-    /// Absolute tolerance of the path [default: 1e-5]
-    #[arg(long)]
-    atol: Option<f64>,
-    /// So many equal steps instead of step control
-    #[arg(long, value_name = "N")]
-    fixed_steps: Option<usize>,
-    /// auto, exact, hutchinson[:K] or gaussian[:K] [default: auto]
-    #[arg(long)]
-    trace: Option<TraceSpec>,
-    /// How the log-density is accumulated: auto, quadrature or coupled [default: auto]
-    #[arg(long, value_name = "HOW", value_parser = log_density)]
-    log_density: Option<LogDensity>,
     /// End after so many steps
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
@@ -90,19 +75,13 @@ pub struct TrainArgs {
     /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond]
     #[arg(long)]
     lr: Option<f64>,
-    /// Fixes every random draw [default: 0]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// f32 or f64 [default: f32]
-    #[arg(long, value_parser = precision)]
-    precision: Option<Precision>,
     /// The run's folder [default: runs/DATA-OBJECTIVE-N with the next free N]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Overwrite the run that is already there
     #[arg(long)]
     force: bool,
-    /// Start from the weights, the net and the standardisation of a model file
+    /// Start from the weights, the net and the standardisation of a model file, or of a run
     #[arg(long, value_name = "MODEL")]
     init: Option<PathBuf>,
     /// A job as TOML, such as the config.toml of a run
@@ -114,23 +93,8 @@ pub struct TrainArgs {
     /// The second axis of pictures grows downwards, as magnitudes do
     #[arg(long)]
     invert_y: bool,
-}
-
-fn log_density(text: &str) -> Result<LogDensity, String> {
-    match text {
-        "auto" => Ok(LogDensity::Auto),
-        "quadrature" => Ok(LogDensity::Quadrature),
-        "coupled" => Ok(LogDensity::Coupled),
-        _ => Err("known are auto, quadrature, coupled".into()),
-    }
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "f64" => Ok(Precision::F64),
-        _ => Err("known are f32, f64".into()),
-    }
+    #[command(flatten)]
+    solver: SolverArgs,
 }
 
 /// `90`, `90s`, `1.5m`, `1h`.
@@ -145,15 +109,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl TrainArgs {
-    /// The job: flags over the file over the defaults.
-    fn job(&self) -> cnf::Result<Job> {
+    /// The job: flags over the file over the defaults; and the model it starts from.
+    fn job(&self, context: &Context) -> anyhow::Result<(Job, Option<Model>)> {
         let mut job = match &self.config {
             None => Job::default(),
             Some(path) => {
                 let bytes = cnf::io::read_bytes(path)?;
                 let text = String::from_utf8_lossy(&bytes);
-                Job::from_toml(&text)
-                    .map_err(|e| cnf::Error::read(path, e.to_string(), e.hint().unwrap_or_default()))?
+                Job::from_toml(&text).map_err(|e| Error::read(path, e.to_string(), e.hint().unwrap_or_default()))?
             }
         };
         fn put<T: Clone>(slot: &mut T, flag: &Option<T>) {
@@ -169,25 +132,56 @@ impl TrainArgs {
         put(&mut job.data, &self.data);
         put(&mut job.split, &self.split);
         put(&mut job.objective, &self.objective);
-        put(&mut job.activation, &self.activation);
-        put(&mut job.time_features, &self.time_features);
-        put(&mut job.seed, &self.seed);
-        put(&mut job.precision, &self.precision);
-        put(&mut job.solver.method, &self.solver);
-        put(&mut job.solver.rtol, &self.rtol);
-        put(&mut job.solver.atol, &self.atol);
-        put(&mut job.solver.trace, &self.trace);
-        put(&mut job.solver.log_density, &self.log_density);
-        maybe(&mut job.solver.fixed_steps, &self.fixed_steps);
-        maybe(&mut job.hidden, &self.hidden);
+        put(&mut job.seed, &self.solver.seed);
+        put(&mut job.precision, &self.solver.precision);
         maybe(&mut job.batch, &self.batch);
         maybe(&mut job.lr, &self.lr);
-        maybe(&mut job.init, &self.init);
-        job.standardise &= !self.no_standardise;
+        if !self.names.is_empty() {
+            job.picture.names.clone_from(&self.names);
+        }
+        job.picture.invert_y |= self.invert_y;
         if self.steps.is_some() || self.time.is_some() {
             (job.steps, job.time) = (self.steps, self.time);
         }
-        Ok(job)
+        self.solver.apply(&mut job.solver)?;
+        maybe(&mut job.init, &self.init);
+        let model = match &job.init {
+            None => None,
+            Some(path) => {
+                let path = setup::find(Some(path), context)?;
+                let model = Model::load(&path)?;
+                self.check_start(&model)?;
+                job.init = Some(path);
+                Some(model)
+            }
+        };
+        put(&mut job.activation, &self.activation);
+        put(&mut job.time_features, &self.time_features);
+        maybe(&mut job.hidden, &self.hidden);
+        job.standardise &= !self.no_standardise;
+        if let Some(model) = &model {
+            job.adopt(model)?;
+        }
+        Ok((job, model))
+    }
+
+    /// Refuses flags that ask for another net than that of the model to start from.
+    fn check_start(&self, model: &Model) -> cnf::Result<()> {
+        let net = if let VelocitySpec::Mlp(net) = &model.spec.velocity { Some(net) } else { None };
+        let frequencies = net.map(|net| if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 });
+        let differs = [
+            ("--hidden", self.hidden.as_ref().is_some_and(|hidden| net.map(|net| &net.hidden) != Some(hidden))),
+            ("--activation", self.activation.is_some_and(|sigma| net.map(|net| net.activation) != Some(sigma))),
+            ("--time-features", self.time_features.is_some_and(|n| frequencies != Some(n))),
+            ("--no-standardise", self.no_standardise && model.spec.standardise.is_some()),
+        ];
+        match differs.into_iter().find(|(_, differs)| *differs) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Error::invalid(
+                format!("{flag} contradicts the model to start from"),
+                format!("leave out {flag}: the start decides the net; `cnf info MODEL` shows it"),
+            )),
+        }
     }
 }
 
@@ -195,54 +189,45 @@ impl TrainArgs {
 ///
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`cnf::Error`].
-pub fn run(args: TrainArgs, context: &super::Context) -> anyhow::Result<()> {
-    let job = args.job()?;
+pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
+    interrupt::install_patient()?;
+    let (job, start) = args.job(context)?;
     let options = DataOptions {
         table: TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() },
         ..DataOptions::default()
     };
     let data = resolve(&job.data, &options, job.seed)?;
-    let mut job = job.resolve(data.dim)?;
+    if let (Some(model), Some(path)) = (&start, &job.init)
+        && model.dim() != data.dim
+    {
+        let what = format!("the model `{}`", path.display());
+        return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
+    }
+    let job = job.resolve(data.dim)?;
+    let text = job.to_toml()?;
     let folder = folder::Folder::claim(&job, args.out.as_deref(), args.force)?;
 
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || {
-        // The second time is meant.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })?;
-    let mut watch = watch::Screen::new(context.quiet, interrupted);
-    watch.begin(&job, &data);
+    let mut watch = watch::Screen::new(context.quiet);
+    watch.begin(&job, &data, context);
     let fitted = fit(&job, &data, &mut watch);
-    watch.end();
+    watch.end(context);
     let mut fitted = fitted?;
 
-    // Repeating the run takes its number of steps, not its time on this machine.
-    (job.steps, job.time) = (Some(fitted.steps), None);
     let (set, held_out) = [("test", &data.test), ("validation", &data.valid)]
         .into_iter()
         .find(|(_, rows)| rows.len() >= 2 * data.dim)
         .map_or_else(|| ("training", training_rows(&data)), |(set, rows)| (set, rows.clone()));
     let flow = fitted.model.flow(job.precision.dtype())?;
     let score = score(&flow, &held_out, data.toy(), job.precision.dtype())?;
-    let summary = Summary::new(&job, &fitted, &score, set, folder.path());
+    let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 
-    fitted.model.save(&folder.file("model.safetensors"))?;
-    folder.text("config.toml", &job.to_toml()?)?;
+    folder.text("config.toml", &text)?;
     folder.text("metrics.csv", &report::metrics(&fitted.history))?;
-    let names = if args.names.is_empty() { data.columns.clone().unwrap_or_default() } else { args.names };
-    let frame = pictures::Frame { names, invert_y: args.invert_y };
-    pictures::draw(&folder, &job, &fitted, &data, &held_out, &frame)?;
-    folder.keep();
-
-    let text =
-        if context.json { format!("{}\n", serde_json::Value::Object(summary.json())) } else { summary.to_string() };
-    // Whoever closed the pipe does not want to read on; the run is saved.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    pictures::draw(&folder, &job, &fitted, &data, &held_out)?;
+    interrupt::undisturbed(|| fitted.model.save(&folder.file("model.safetensors")))?;
+    let run = folder.finish()?;
+    context.report(&summary.words(&run), &summary.json(&run))
 }
 
 /// Rows to score where none were kept back.

@@ -61,6 +61,13 @@ impl History {
         }
     }
 
+    /// Makes a mark of the steps since the last, if there are any.
+    pub fn finish(&mut self) {
+        if self.open.1 > 0 {
+            self.close();
+        }
+    }
+
     fn close(&mut self) {
         let (sum, count) = std::mem::take(&mut self.open);
         let n = count as f64;
@@ -77,7 +84,7 @@ impl History {
         }
     }
 
-    /// The marks so far, in the order of time; the steps since the last are left out.
+    /// The marks so far, in the order of time; the steps since the last are left out until [`History::finish`].
     pub fn marks(&self) -> &[Mark] {
         &self.marks
     }
@@ -98,5 +105,7 @@ mod tests {
             let width = pair[1].step - pair[0].step;
             assert_eq!(pair[1].loss, pair[1].step as f64 - 0.5 * (width as f64 - 1.0));
         }
+        history.finish();
+        assert_eq!(history.marks().last().unwrap().step, 100_000);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! What is left out is chosen by [`Job::resolve`] from the data's dimension: in few dimensions depth is worth
 //! more than width (five layers of 48), in many two wide layers have an exact trace in closed form.
+//!
+//! A job that counts its steps gives the same bits again. One that is bounded by time takes as many steps as the
+//! machine allows, and its learning rate follows the clock: it is repeated in kind, not in its bits.
 
 use std::path::PathBuf;
 
@@ -10,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Objective;
 use crate::data::SplitRule;
-use crate::flow::SolverSpec;
-use crate::velocity::{Activation, TimeInput};
+use crate::flow::{Model, SolverSpec, VelocitySpec};
+use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result};
 
 /// The precision of weights and states.
@@ -33,6 +36,16 @@ impl Precision {
             Self::F64 => DType::F64,
         }
     }
+}
+
+/// How the pictures of a run are drawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Picture {
+    /// Names of the columns; none for those of the file.
+    pub names: Vec<String>,
+    /// The second axis grows downwards, as magnitudes do.
+    pub invert_y: bool,
 }
 
 /// A run.
@@ -88,6 +101,8 @@ pub struct Job {
     pub precision: Precision,
     /// How the flow is integrated: while training by likelihood, and in the model.
     pub solver: SolverSpec,
+    /// How its pictures are drawn.
+    pub picture: Picture,
 }
 
 impl Default for Job {
@@ -114,6 +129,7 @@ impl Default for Job {
             validation_rows: 1000,
             precision: Precision::F32,
             solver: SolverSpec::default(),
+            picture: Picture::default(),
         }
     }
 }
@@ -122,6 +138,12 @@ impl Default for Job {
 ///
 /// In 10 dimensions (magic, 20 s on two busy cores) 48×5 reached 4.73 nats where 256-256 reached 5.75.
 const FEW_DIMENSIONS: usize = 16;
+
+/// The most rows of a batch, numbers in it, parameters of a net, and validations: far beyond use, within memory.
+const MOST_ROWS: usize = 1 << 22;
+const MOST_NUMBERS: usize = 1 << 28;
+const MOST_PARAMETERS: usize = 1 << 28;
+const MOST_VALIDATIONS: usize = 10_000;
 
 impl Job {
     /// The seconds of a run that says neither steps nor time.
@@ -146,8 +168,44 @@ impl Job {
         if self.steps.is_none() {
             self.time.get_or_insert(Self::USUAL_TIME);
         }
-        self.validate()?;
+        self.validate(dim)?;
         Ok(self)
+    }
+
+    /// Takes over the net of the model `job.init` names, so that the job says what is trained.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the job asks for another net than the model's; a field at its default asks for none.
+    pub fn adopt(&mut self, model: &Model) -> Result<()> {
+        let usual = Self::default();
+        let hint = "leave it out: the model to start from decides the net";
+        let refuse = |option: &str, asked: String, found: String| {
+            Err(Error::invalid(format!("{option} is {asked}, but the model to start from has {found}"), hint))
+        };
+        let VelocitySpec::Mlp(net) = &model.spec.velocity else {
+            if let Some(hidden) = &self.hidden {
+                return refuse("hidden", format!("{hidden:?}"), "a net of another kind".into());
+            }
+            self.standardise = model.spec.standardise.is_some();
+            return Ok(());
+        };
+        if let Some(hidden) = self.hidden.as_ref().filter(|hidden| **hidden != net.hidden) {
+            return refuse("hidden", format!("{hidden:?}"), format!("{:?}", net.hidden));
+        }
+        if self.activation != usual.activation && self.activation != net.activation {
+            return refuse("activation", self.activation.to_string(), net.activation.to_string());
+        }
+        let frequencies = if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 };
+        if self.time_features != usual.time_features && self.time_features != frequencies {
+            return refuse("time_features", self.time_features.to_string(), frequencies.to_string());
+        }
+        let standardised = model.spec.standardise.is_some();
+        if self.standardise != usual.standardise && self.standardise != standardised {
+            return refuse("standardise", self.standardise.to_string(), standardised.to_string());
+        }
+        self.hidden = Some(net.hidden.clone());
+        (self.activation, self.time_features, self.standardise) = (net.activation, frequencies, standardised);
+        Ok(())
     }
 
     /// How time enters the net.
@@ -158,7 +216,38 @@ impl Job {
         }
     }
 
-    fn validate(&self) -> Result<()> {
+    /// The net of a run without a start, for data of `dim` columns.
+    pub(super) fn net(&self, dim: usize) -> MlpSpec {
+        let hidden = self.hidden.clone().unwrap_or_default();
+        MlpSpec { dim, condition_dim: 0, hidden, activation: self.activation, time: self.time_input() }
+    }
+
+    /// Refuses sizes that no memory holds.
+    fn validate_sizes(&self, dim: usize) -> Result<()> {
+        let refuse = |what: String, hint: String| Err(Error::invalid(what, hint));
+        let batch = self.batch.unwrap_or_default();
+        if batch > MOST_ROWS || batch.saturating_mul(dim) > MOST_NUMBERS {
+            let most = MOST_ROWS.min(MOST_NUMBERS / dim.max(1));
+            return refuse(format!("a batch of {batch} rows of {dim} columns"), format!("give --batch of at most {most}"));
+        }
+        if self.validations > MOST_VALIDATIONS {
+            let most = format!("give validations of at most {MOST_VALIDATIONS}");
+            return refuse(format!("{} validations", self.validations), most);
+        }
+        if self.init.is_none() {
+            let net = self.net(dim);
+            net.validate()?;
+            if net.n_params() > MOST_PARAMETERS {
+                let sizes = net.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
+                let what = format!("a net of {} parameters ({sizes})", net.n_params());
+                return refuse(what, format!("give fewer or narrower --hidden layers: at most {MOST_PARAMETERS}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&self, dim: usize) -> Result<()> {
+        self.validate_sizes(dim)?;
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
         let positive = |value: f64| value > 0.0 && value.is_finite();
         if self.batch == Some(0) {
@@ -189,7 +278,8 @@ impl Job {
             return refuse(format!("validation on {} rows", self.validation_rows), "give validation_rows above 1");
         }
         split_rule(&self.split)?;
-        self.solver.validate()
+        self.solver.validate()?;
+        self.solver.check_precision(self.precision.dtype())
     }
 
     /// The job as TOML.

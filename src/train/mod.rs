@@ -21,10 +21,10 @@ mod trainer;
 
 pub use batch::Batch;
 pub use history::{History, Mark, Validation};
-pub use job::{Job, Precision, split_rule};
+pub use job::{Job, Picture, Precision, split_rule};
 pub use objective::{Objective, Scene};
 pub use schedule::Schedule;
-pub use score::{Score, score};
+pub use score::{Score, mean_and_se, score};
 pub use trainer::{Fitted, Progress, Watch, fit};
 
 /// The stream of fresh weights.

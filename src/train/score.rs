@@ -23,11 +23,12 @@ pub struct Score {
     pub nfe_mean: f64,
 }
 
-/// Mean and standard error.
-fn mean(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+/// Mean and standard error of the finite values; NaN for the mean of none, and for the error of fewer than two.
+pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let n = finite().count() as f64;
+    let mean = finite().sum::<f64>() / n;
+    let variance = finite().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, (variance / n).sqrt())
 }
 
@@ -47,7 +48,7 @@ pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>, dtype: DType) -
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
     }
     let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
-    let (nll, nll_se) = mean(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
-    let excess = truth.map(|toy| mean(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
+    let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
+    let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
     Ok(Score { n, failed, nll, nll_se, excess, nfe_mean: cost.nfe_mean() })
 }

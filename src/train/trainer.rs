@@ -16,7 +16,6 @@ use super::shadow::Shadow;
 use super::{History, INIT_STREAM, Job, MOMENTS_STREAM, Mark, Objective, Scene, Schedule, Validation, score};
 use crate::data::{Dataset, Source};
 use crate::flow::{FlowSpec, Model, Moments, Standardise, VelocitySpec};
-use crate::velocity::MlpSpec;
 use crate::{Error, Result, rng};
 
 /// Rows of a toy whose moments standardise it.
@@ -150,13 +149,7 @@ fn start(job: &Job, data: &Dataset, moments: &Standardise) -> Result<Model> {
         model.spec.solver = job.solver.clone();
         return Ok(model);
     }
-    let velocity = VelocitySpec::Mlp(MlpSpec {
-        dim: data.dim,
-        condition_dim: 0,
-        hidden: job.hidden.clone().unwrap_or_default(),
-        activation: job.activation,
-        time: job.time_input(),
-    });
+    let velocity = VelocitySpec::Mlp(job.net(data.dim));
     velocity.validate()?;
     let standardise = if job.standardise {
         let Moments { mean, std } = Moments::from(moments);
@@ -244,12 +237,12 @@ impl Trainer<'_> {
                 validation = score.map(|(nll, se)| Validation { step: steps, seconds, nll, se });
                 history.validations.extend(validation);
                 validating += clock.elapsed().as_secs_f64() - seconds;
-                while due <= done {
-                    due += 1.0 / job.validations as f64;
-                }
+                let wanted = job.validations as f64;
+                due = ((done * wanted).floor() + 1.0) / wanted;
             }
             let stopped = watch.see(&Progress { mark, done, validation }).is_break();
             if last || stopped {
+                history.finish();
                 let seconds = clock.elapsed().as_secs_f64();
                 return Ok(Run { theta: shadow.theta, history, steps, seconds, validating, stopped });
             }

@@ -8,6 +8,7 @@ use cnf::train::{Fitted, Job};
 use cnf::{Result, rng};
 
 use super::folder::Folder;
+use crate::cli::interrupt::undisturbed;
 
 /// Cells along each side of a density.
 const CELLS: usize = 200;
@@ -20,38 +21,31 @@ const SAMPLE_STREAM: u64 = 0x91c7_0001;
 /// The stream of the data beside them.
 const DATA_STREAM: u64 = 0x91c7_0002;
 
-/// How axes are drawn.
-pub struct Frame {
-    /// Names of the columns.
-    pub names: Vec<String>,
-    /// The second axis grows downwards.
-    pub invert_y: bool,
+/// A standard error as drawn: none of a single row.
+fn spread(se: f64) -> f64 {
+    if se.is_finite() { se } else { 0.0 }
 }
 
 /// Draws all of them.
-pub fn draw(
-    folder: &Folder,
-    job: &Job,
-    fitted: &Fitted,
-    data: &Dataset,
-    held_out: &[f64],
-    frame: &Frame,
-) -> Result<()> {
-    let d = data.dim;
-    let options = Options { names: frame.names.clone(), invert_y: frame.invert_y, ..Options::default() };
+pub fn draw(folder: &Folder, job: &Job, fitted: &Fitted, data: &Dataset, held_out: &[f64]) -> Result<()> {
+    let (d, dtype) = (data.dim, job.precision.dtype());
+    let names = &job.picture.names;
+    let names = if names.is_empty() { data.columns.clone().unwrap_or_default() } else { names.clone() };
+    let options = Options { names, invert_y: job.picture.invert_y, ..Options::default() };
     let seen = match &data.train {
         Source::Toy(_) => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
         Source::Rows(rows) => rows.clone(),
     };
-    let flow = fitted.model.flow(DType::F32)?;
+    let flow = fitted.model.flow(dtype)?;
     let tensor =
-        |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(DType::F32)?);
+        |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(dtype)?);
     let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
-    let continuous = fitted.model.continuous(DType::F32)?.without_log_density();
+    let continuous = fitted.model.continuous(dtype)?.without_log_density();
     let (samples, _, _) = fitted.model.spec.around(continuous)?.decode(&tensor(&latents, POINTS)?, None)?;
-    plot::samples(&folder.file("samples.png"), &seen, &numbers(&samples)?, d, &options)?;
+    let samples = numbers(&samples)?;
+    undisturbed(|| plot::samples(&folder.file("samples.png"), &seen, &samples, d, &options))?;
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -60,17 +54,18 @@ pub fn draw(
         let centres = Grid::centres(x, y, nx, ny);
         let (_, log_prob, _) = flow.encode(&tensor(&centres, nx * ny)?, None)?;
         let grid = Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?;
-        plot::density_and_data(&folder.file("density.png"), &seen, &grid, &options)?;
+        undisturbed(|| plot::density_and_data(&folder.file("density.png"), &seen, &grid, &options))?;
     } else {
         let (z, _, _) = flow.encode(&tensor(held_out, held_out.len() / d)?, None)?;
-        plot::latents(&folder.file("latents.png"), &numbers(&z)?, d, &Options::default())?;
+        let z = numbers(&z)?;
+        undisturbed(|| plot::latents(&folder.file("latents.png"), &z, d, &Options::default()))?;
     }
 
     let history = &fitted.history;
     let loss: Vec<_> = history.marks().iter().map(|m| (m.step as f64, m.loss)).collect();
-    let held_out: Vec<_> = history.validations.iter().map(|v| (v.step as f64, v.nll, v.se)).collect();
+    let held_out: Vec<_> = history.validations.iter().map(|v| (v.step as f64, v.nll, spread(v.se))).collect();
     let entropy = data.toy().map(|toy| toy.entropy);
     let training =
         Training { unit: "steps", loss: &loss, loss_is_nll: job.objective.is_nll(), held_out: &held_out, entropy };
-    plot::training_curve(&folder.file("training.png"), &training, &Options::default())
+    undisturbed(|| plot::training_curve(&folder.file("training.png"), &training, &Options::default()))
 }

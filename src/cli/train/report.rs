@@ -1,13 +1,12 @@
 //! How a run went: for people, as JSON, in the model's story, and step by step as a table.
 
-use std::fmt;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cnf::train::{Fitted, History, Job, Score};
 use serde_json::{Map, Value, json};
 
-use super::watch::lasting;
+use crate::cli::text;
 
 /// The end of a run.
 pub struct Summary {
@@ -15,7 +14,6 @@ pub struct Summary {
     score: Score,
     /// Which rows were scored.
     set: &'static str,
-    run: PathBuf,
     log_volume: f64,
     steps: usize,
     seconds: f64,
@@ -25,12 +23,11 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn new(job: &Job, fitted: &Fitted, score: &Score, set: &'static str, run: &Path) -> Self {
+    pub fn new(job: &Job, fitted: &Fitted, score: &Score, set: &'static str) -> Self {
         Self {
             job: job.clone(),
             score: score.clone(),
             set,
-            run: run.to_owned(),
             log_volume: fitted.log_volume,
             steps: fitted.steps,
             seconds: fitted.seconds,
@@ -45,11 +42,11 @@ impl Summary {
     }
 
     /// What `--json` prints.
-    pub fn json(&self) -> Map<String, Value> {
+    pub fn json(&self, run: &Path) -> Value {
         let mut out = self.story();
-        out.insert("run".into(), json!(self.run));
+        out.insert("run".into(), json!(run));
         out.remove("job");
-        out
+        Value::Object(out)
     }
 
     /// What the model file tells of its training.
@@ -59,6 +56,7 @@ impl Summary {
             "data": self.job.data,
             "objective": self.job.objective.name(),
             "seed": self.job.seed,
+            "precision": self.job.precision,
             "steps": self.steps,
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -78,28 +76,28 @@ impl Summary {
         });
         if let Value::Object(map) = story { map } else { Map::new() }
     }
-}
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What people read.
+    pub fn words(&self, run: &Path) -> String {
         let score = &self.score;
-        let (each, seconds) = (1e3 * self.seconds_per_step, lasting(self.seconds));
-        writeln!(f, "{} steps in {seconds} ({each:.3} ms each), {} parameters", self.steps, self.n_params)?;
+        let (each, seconds) = (1e3 * self.seconds_per_step, text::duration(self.seconds));
+        let mut out = format!("{} steps in {seconds} ({each:.3} ms each), {} parameters\n", self.steps, self.n_params);
         let standardised = self.nll_standardised();
         let (set, n, nll, se) = (self.set, score.n, score.nll, score.nll_se);
-        writeln!(f, "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows ({standardised:.4} in units of variance 1)")?;
+        out += &format!(
+            "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows ({standardised:.4} in units of variance 1)\n"
+        );
         if let Some((excess, se)) = score.excess {
-            writeln!(f, "excess    {excess:.4} ± {se:.4} nats over the true density")?;
+            out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
         }
-        writeln!(f, "NFE       {:.0} a row", score.nfe_mean)?;
+        out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
         if let Some(first) = score.failed.first() {
             let count = score.failed.len();
-            writeln!(
-                f,
-                "failed    {count} of {n} rows have no density (the first: row {first}); the means leave them out"
-            )?;
+            out += &format!(
+                "failed    {count} of {n} rows have no density (the first: row {first}); the means leave them out\n"
+            );
         }
-        writeln!(f, "run       {}", self.run.display())
+        out + &format!("run       {}\n", run.display())
     }
 }
 

@@ -1,13 +1,13 @@
 //! A running training on the terminal, and the end by Ctrl-C.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cnf::data::Dataset;
 use cnf::train::{Job, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::{Context, interrupt, text};
 
 /// Ticks of the bar, whatever the budget is counted in.
 const TICKS: u64 = 1000;
@@ -18,7 +18,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Screen {
     bar: ProgressBar,
     quiet: bool,
-    interrupted: Arc<AtomicBool>,
     drawn: Option<Instant>,
     loss: f64,
     held_out: String,
@@ -26,43 +25,32 @@ pub struct Screen {
 
 impl Screen {
     /// A bar on stderr, or nothing where `quiet`.
-    pub fn new(quiet: bool, interrupted: Arc<AtomicBool>) -> Self {
+    pub fn new(quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template("{bar:24.cyan/238} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(TICKS), target).with_style(style.progress_chars("━╸─"));
-        Self { bar, quiet, interrupted, drawn: None, loss: f64::NAN, held_out: String::new() }
+        Self { bar, quiet, drawn: None, loss: f64::NAN, held_out: String::new() }
     }
 
     /// What is about to be done.
-    pub fn begin(&self, job: &Job, data: &Dataset) {
-        if self.quiet {
-            return;
-        }
+    pub fn begin(&self, job: &Job, data: &Dataset, context: &Context) {
         let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
-        eprintln!("data      {}: {} columns, {rows}", data.name, data.dim);
+        context.note(&format!("data      {}: {} columns, {rows}", data.name, data.dim));
         let net = job.hidden.as_ref().map_or("that of the start".into(), |hidden| {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-") + " " + job.activation.name()
         });
         let (batch, lr) = (job.batch.unwrap_or_default(), job.lr.unwrap_or_default());
-        eprintln!("net       {net}");
-        eprintln!("training  {}, batches of {batch}, learning rate {lr}, seed {}", job.objective.name(), job.seed);
+        let (objective, seed) = (job.objective.name(), job.seed);
+        context.note(&format!("net       {net}"));
+        context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
 
     /// Takes the bar away.
-    pub fn end(&self) {
+    pub fn end(&self, context: &Context) {
         self.bar.finish_and_clear();
-        if self.interrupted.load(Ordering::Relaxed) {
-            eprintln!("stopped by Ctrl-C: the model as it is now is scored and saved");
+        if interrupt::asked() {
+            context.note("stopped by Ctrl-C: the model as it is now is scored and saved");
         }
-    }
-}
-
-/// Seconds as people say them.
-pub fn lasting(seconds: f64) -> String {
-    match seconds.max(0.0).round() as u64 {
-        s if s < 100 => format!("{s} s"),
-        s if s < 6000 => format!("{}:{:02} min", s / 60, s % 60),
-        s => format!("{}:{:02} h", s / 3600, s / 60 % 60),
     }
 }
 
@@ -82,10 +70,10 @@ impl Watch for Screen {
                 mark.step,
                 self.loss,
                 self.held_out,
-                lasting(left)
+                text::duration(left)
             ));
             self.bar.set_position((progress.done * TICKS as f64) as u64);
         }
-        if self.interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
