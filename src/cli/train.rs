@@ -168,7 +168,8 @@ impl TrainArgs {
     /// Refuses flags that ask for another net than that of the model to start from.
     fn check_start(&self, model: &Model) -> cnf::Result<()> {
         let net = if let VelocitySpec::Mlp(net) = &model.spec.velocity { Some(net) } else { None };
-        let frequencies = net.map(|net| if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 });
+        let frequencies =
+            net.map(|net| if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 });
         let differs = [
             ("--hidden", self.hidden.as_ref().is_some_and(|hidden| net.map(|net| &net.hidden) != Some(hidden))),
             ("--activation", self.activation.is_some_and(|sigma| net.map(|net| net.activation) != Some(sigma))),

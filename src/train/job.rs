@@ -228,7 +228,10 @@ impl Job {
         let batch = self.batch.unwrap_or_default();
         if batch > MOST_ROWS || batch.saturating_mul(dim) > MOST_NUMBERS {
             let most = MOST_ROWS.min(MOST_NUMBERS / dim.max(1));
-            return refuse(format!("a batch of {batch} rows of {dim} columns"), format!("give --batch of at most {most}"));
+            return refuse(
+                format!("a batch of {batch} rows of {dim} columns"),
+                format!("give --batch of at most {most}"),
+            );
         }
         if self.validations > MOST_VALIDATIONS {
             let most = format!("give validations of at most {MOST_VALIDATIONS}");

@@ -91,9 +91,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Write`].
     pub fn text(&self, name: &str, text: &str) -> Result<()> {
-        interrupt::undisturbed(|| {
-            cnf::io::write_atomically(&self.file(name), |out| out.write_all(text.as_bytes()))
-        })
+        interrupt::undisturbed(|| cnf::io::write_atomically(&self.file(name), |out| out.write_all(text.as_bytes())))
     }
 
     /// It is complete: gives it its name, and returns that.
@@ -136,7 +134,8 @@ impl Folder {
 
     /// Moves the files into a folder that is there, the model last; other files in it stay.
     fn fill(&self, path: &Path) -> std::io::Result<()> {
-        let names: Vec<_> = std::fs::read_dir(&self.aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
+        let names: Vec<_> =
+            std::fs::read_dir(&self.aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
         for stale in SOMETIMES.iter().filter(|name| !self.file(name).exists()) {
             let _ = std::fs::remove_file(path.join(stale));
         }
