@@ -4,7 +4,6 @@
 //! between columns, ready for a plot. Time is left out: with these fields it would measure the fields.
 
 #[path = "../tests/problems/mod.rs"]
-#[allow(dead_code)] // the tests use the rest
 mod problems;
 
 use cnf_solvers::{Options, methods, solve};
