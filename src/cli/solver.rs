@@ -26,7 +26,7 @@ pub struct SolverArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["rtol", "atol"])]
     pub fixed_steps: Option<usize>,
     /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes.
-    #[arg(long, value_name = "HOW", value_parser = trace)]
+    #[arg(long, value_name = "HOW")]
     pub trace: Option<TraceSpec>,
     /// How the log-density is accumulated: a quadrature along the path with an error estimate, coupled to the path as a
     /// state of the ODE, or auto (by quadrature where steps adapt, coupled where they are fixed).
@@ -41,18 +41,6 @@ pub struct SolverArgs {
     /// Fixes every draw.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-}
-
-/// More probes cost more than the exact trace.
-const MOST_PROBES: usize = 4096;
-
-fn trace(text: &str) -> Result<TraceSpec, String> {
-    match text.parse()? {
-        TraceSpec::Hutchinson(k) | TraceSpec::Gaussian(k) if k > MOST_PROBES => {
-            Err(format!("{k} probes are too many: at most {MOST_PROBES}, or exact"))
-        }
-        trace => Ok(trace),
-    }
 }
 
 fn precision() -> impl TypedValueParser<Value = Precision> {
