@@ -17,7 +17,7 @@ pub fn nfe_max(cost: &Cost) -> u32 {
     cost.nfe.iter().copied().max().unwrap_or(0)
 }
 
-/// `0.142 s`, `3.2 s`, `2 min 10 s`, `1 h 5 min`.
+/// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`.
 pub fn duration(seconds: f64) -> String {
     match (seconds, seconds.round() as u64) {
         (s, _) if s < 1.0 => format!("{s:.3} s"),
@@ -31,4 +31,17 @@ pub fn duration(seconds: f64) -> String {
 pub fn few(values: &[f64]) -> String {
     let shown = values.iter().take(8).map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(", ");
     if values.len() > 8 { format!("{shown}, … ({} in all)", values.len()) } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_the_units_that_fit_it() {
+        let told = [(0.1417, "0.142 s"), (3.21, "3.2 s"), (119.97, "2 min 0 s"), (130.2, "2 min 10 s")];
+        for (seconds, words) in told.into_iter().chain([(3599.6, "60 min 0 s"), (7500.0, "2 h 5 min")]) {
+            assert_eq!(duration(seconds), words);
+        }
+    }
 }

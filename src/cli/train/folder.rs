@@ -139,6 +139,11 @@ impl Folder {
     fn fill(&self, path: &Path) -> std::io::Result<()> {
         let names: Vec<_> =
             std::fs::read_dir(&self.aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
+        // Refused before anything is moved, not halfway.
+        if let Some(name) = names.iter().find(|name| path.join(name).is_dir()) {
+            let problem = format!("`{}` in it is a folder", name.to_string_lossy());
+            return Err(std::io::Error::other(problem));
+        }
         for stale in SOMETIMES.iter().filter(|name| !self.file(name).exists()) {
             let _ = std::fs::remove_file(path.join(stale));
         }
