@@ -300,6 +300,11 @@ fn a_training_reports_leaves_a_run_and_can_be_repeated() {
     let config = std::fs::read_to_string(at.join("three/config.toml")).unwrap();
     assert!(!config.contains("fixed_steps") && config.contains("rtol = 0.001"), "{config}");
     assert_eq!(listing(&at.join("three")), files);
+    // A run that the clock ends says so, and how many steps it took.
+    let facts = json(at, "train --hidden 8 --batch 64 --time 100ms --out timed --quiet");
+    let config = std::fs::read_to_string(at.join("timed/config.toml")).unwrap();
+    assert!(config.contains("time = 0.1") && !config.contains("\nsteps"), "{config}");
+    assert!(facts["steps"].as_u64() > Some(1) && json(at, "info timed")["story"]["steps"] == facts["steps"], "{facts}");
 }
 
 #[test]
