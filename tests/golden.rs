@@ -101,7 +101,7 @@ fn the_quadrature_is_as_good_as_the_coupled_state_for_fewer_traces() {
                     // noise in the error of a first, short step keeps the next from growing as much.
                     let (_, single) = score(solver, DType::F32);
                     assert!(
-                        single.traces_mean() < 1.3 * cost.traces_mean(),
+                        single.traces_mean() < 1.5 * cost.traces_mean(),
                         "{text}; f32: {:.1}",
                         single.traces_mean()
                     );

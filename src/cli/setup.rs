@@ -185,7 +185,7 @@ impl Setup {
             let block = BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1);
             for (k, rows) in x.chunks(block * d).enumerate() {
                 let (first, count) = (k * block, rows.len() / d);
-                let points = Tensor::from_slice(rows, (count, d), &Device::Cpu)?.to_dtype(self.dtype)?;
+                let points = Tensor::from_slice(rows, (count, d), &Device::Cpu)?;
                 let c = condition.map(|c| spread(c, first, count)).transpose()?;
                 let (ends, densities, spent) = match way.to_data {
                     true => flow.decode(&points, c.as_ref())?,

@@ -32,7 +32,8 @@ pub struct SolverArgs {
     /// state of the ODE, or auto (by quadrature where steps adapt, coupled where they are fixed).
     #[arg(long, value_name = "HOW", value_parser = log_density())]
     pub log_density: Option<LogDensity>,
-    /// Absolute tolerance of the log-density in nats, where it is a quadrature; ten times that of the path if left out.
+    /// Absolute tolerance of the log-density in nats; left out: 100 times that of the path for a quadrature, whose
+    /// estimate is pessimistic, 10 times for a coupled state.
     #[arg(long, value_name = "X")]
     pub log_density_atol: Option<f64>,
     /// The arithmetic; that of the training if left out, else f32. Implicit solvers compute in f64 inside.

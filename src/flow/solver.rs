@@ -129,7 +129,7 @@ pub struct SolverSpec {
     pub rtol: f64,
     /// Absolute tolerance of the path.
     pub atol: f64,
-    /// Absolute tolerance of the log-density in nats; ten times `atol` where it is left out.
+    /// Absolute tolerance of the log-density in nats; where it is left out, see [`SolverSpec::log_density_atol`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_density_atol: Option<f64>,
     /// This many equal steps instead of step control.
@@ -176,9 +176,12 @@ impl SolverSpec {
         Method::named(&self.method)
     }
 
-    /// The tolerance of the log-density.
+    /// The tolerance of the log-density, in nats: ten times the path's where it rides along as a state, a hundred times
+    /// where it is a quadrature, whose estimate sees the joints of the dense output and is itself some twenty times
+    /// larger than the error: so chosen, both are wrong by about as much, which is what the path's own error does to them.
     pub fn log_density_atol(&self) -> f64 {
-        self.log_density_atol.unwrap_or(10.0 * self.atol.max(0.1 * self.rtol))
+        let times = if self.coupled() { 10.0 } else { 100.0 };
+        self.log_density_atol.unwrap_or(times * self.atol.max(0.1 * self.rtol))
     }
 
     /// Whether the log-density rides along as a state.
