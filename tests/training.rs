@@ -72,7 +72,7 @@ fn every_objective_reduces_the_excess_over_the_true_density() {
         let excess = |steps| {
             let job = Job { lr: Some(lr), hidden: Some(vec![32, 32]), ..job(objective, steps) };
             let fitted = fit(&job, &data, &mut ()).unwrap();
-            score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy(), DType::F32).unwrap().excess.unwrap()
+            score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
         };
         let ((before, _), (after, se)) = (excess(1), excess(steps));
         assert!(se < 0.05 && after > -4.0 * se, "{}: {after} ± {se}", objective.name());
@@ -137,7 +137,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
     let data =
         Dataset { name: "rows".into(), dim: 2, columns: None, train: Source::Rows(train), valid: Vec::new(), test };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
-    let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None, DType::F64).unwrap();
+    let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
     // Entropy of the normal: 1 + ln 2π + ln 50 + ln 0.008.
     let entropy = 1.0 + std::f64::consts::TAU.ln() + (50.0f64 * 0.008).ln();
     assert!((score.nll - entropy).abs() < 0.05 + 4.0 * score.nll_se, "{} against {entropy}", score.nll);
@@ -280,7 +280,7 @@ fn a_score_counts_what_it_scored() {
     let fitted = fit(&job(Objective::Matching, 3), &toy("moons"), &mut ()).unwrap();
     let flow = fitted.model.flow(DType::F64).unwrap();
     let x = toy("moons").test;
-    let all = score(&flow, &x, None, DType::F64).unwrap();
+    let all = score(&flow, &x, None).unwrap();
     assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
     let rows = Tensor::from_slice(&x, (1000, 2), &Device::Cpu).unwrap();
     let (_, log_prob, _) = flow.encode(&rows, None).unwrap();

@@ -179,6 +179,7 @@ impl Job {
             "seconds": solved.seconds,
             "failed": cost.failures.len(),
             "quadrature_error_max": quadrature,
+            "unsettled": cost.unsettled,
             "stiff": cost.stiff,
             "model": self.setup.path,
             "output": args.output,
@@ -203,6 +204,9 @@ impl Job {
         }
         words += &format!("NFE a point: {:.1}, at most {}; ", cost.nfe_mean(), text::nfe_max(cost));
         words += &format!("traces: {:.1}; {}\n", cost.traces_mean(), text::duration(solved.seconds));
+        if quadrature > 0.0 {
+            words += &format!("estimated error of a row's quadrature: at most {quadrature:.1e} nats\n");
+        }
         words += &solved.troubles();
         for path in args.output.iter().chain(&args.plot) {
             words += &format!("wrote {}\n", path.display());

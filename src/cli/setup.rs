@@ -241,6 +241,11 @@ impl Solved {
         if failed > 0 {
             words += &format!("failed: {failed} of {n} rows; they are NaN in the files\n");
         }
+        if self.cost.unsettled > 0 {
+            let rows = self.cost.unsettled;
+            words +=
+                &format!("unsettled: the log-density of {rows} of {n} rows missed its tolerance by its own estimate\n");
+        }
         if stiff * 2 > n {
             words += &format!("stiff: {stiff} of {n} rows; `--solver bdf` may be cheaper\n");
         }

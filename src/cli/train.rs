@@ -219,7 +219,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         .find(|(_, rows)| rows.len() >= 2 * data.dim)
         .map_or_else(|| ("training", training_rows(&data)), |(set, rows)| (set, rows.clone()));
     let flow = fitted.model.flow(job.precision.dtype())?;
-    let score = score(&flow, &held_out, data.toy(), job.precision.dtype())?;
+    let score = score(&flow, &held_out, data.toy())?;
     let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 

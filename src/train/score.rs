@@ -32,14 +32,14 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
-/// Scores the rows of `x` (`[n, d]`, row-major), computing in `dtype` (f32 or f64).
+/// Scores the rows of `x` (`[n, d]`, row-major), in the flow's own precision.
 ///
 /// # Errors
 /// [`Error::Failed`] where no row has a density; whatever the solver refuses.
-pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>, dtype: DType) -> Result<Score> {
+pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score> {
     let d = Density::dim(flow);
     let n = x.len() / d;
-    let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(dtype)?;
+    let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?;
     let (_, log_prob, cost) = flow.encode(&rows, None)?;
     let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite()).collect();

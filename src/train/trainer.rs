@@ -253,7 +253,7 @@ impl Trainer<'_> {
     fn validate(&self, theta: &[f64]) -> Result<Option<(f64, f64)>> {
         let dtype = self.job.precision.dtype();
         let theta = Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
-        match score(&self.spec.build(theta)?, &self.valid, self.data.toy(), dtype) {
+        match score(&self.spec.build(theta)?, &self.valid, self.data.toy()) {
             // Where the truth is known, the mean of log p_true − log p is far less noisy than that of log p.
             Ok(score) => Ok(Some(match (score.excess, self.data.toy()) {
                 (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
