@@ -232,7 +232,7 @@ fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
     for method in ["dopri5", "tsit5", "bosh3", "vern7"] {
         // The loosest tolerance of a fine grid from which on all are good enough.
         let mut good = None;
-        for i in (0..=32).rev() {
+        for i in (0..=26).rev() {
             let tol = 1e-3 * 10f64.powf(-f64::from(i) / 8.0);
             if error_at(method, tol)? > args.error {
                 break;
@@ -241,7 +241,7 @@ fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
         }
         match good {
             Some(tol) => line(method, tol)?,
-            None => println!("{method:<7} not above 1e-7"),
+            None => println!("{method:<7} not above 6e-7, the least that f32 holds"),
         }
     }
     Ok(())
@@ -366,6 +366,8 @@ fn work_e(net: &Net, _: &Args, _: f64) -> Result<()> {
     println!("type method  tolerance   cpu ms  NFE there back  round trip worst  mean  latent worst");
     for (name, dtype) in [("f64", DType::F64), ("f32", DType::F32)] {
         for (method, tol) in [("dopri5", 1e-5), ("dopri5", 1e-7), ("tsit5", 1e-7), ("vern7", 1e-7), ("dop853", 1e-7)] {
+            // f32 holds no tolerance below 5e-7.
+            let tol = if dtype == DType::F32 { f64::max(tol, 1e-6) } else { tol };
             let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
             let flow = net.flow(dtype, &solver)?;
             let map = flow.map.without_log_density();
