@@ -3,13 +3,15 @@
 //! Before criterion's part, one table of CPU time: medians of many short runs, in ns a sample,
 //! GFLOP/s and percent of a loop of nothing but fused multiply-adds.
 
-use std::hint::black_box;
+mod measure;
+
 use std::time::Duration;
 
 use cnf::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
 use cnf_solvers::At;
 use cnf_solvers::lanes::{Lanes, LanesMut};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use measure::{cpu_time, median_of, peak};
 
 const LANES: usize = 64;
 
@@ -92,12 +94,6 @@ impl<T: cnf::velocity::Scalar> Tile<T> {
     }
 }
 
-/// CPU time of this thread, in seconds.
-fn cpu_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1e-9
-}
-
 /// The median over 9 runs of at least 50 ms each (the system counts in ticks of some ms), in seconds a call.
 fn median(mut f: impl FnMut()) -> f64 {
     let mut calls = 1;
@@ -109,44 +105,7 @@ fn median(mut f: impl FnMut()) -> f64 {
     while timed(calls, &mut f) * (calls as f64) < 5e-2 && calls < 1 << 24 {
         calls *= 2;
     }
-    let mut times: Vec<f64> = (0..9).map(|_| timed(calls, &mut f)).collect();
-    times.sort_by(f64::total_cmp);
-    times[4]
-}
-
-/// GFLOP/s of twelve independent chains of 256-bit fused multiply-adds.
-#[cfg(target_arch = "x86_64")]
-fn peak() -> f64 {
-    use std::arch::x86_64::*;
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn chains(n: usize) -> f32 {
-        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
-        let mut sums = [_mm256_setzero_ps(); 12];
-        for _ in 0..n {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        let mut total = sums[0];
-        for sum in &sums[1..] {
-            total = _mm256_add_ps(total, *sum);
-        }
-        _mm256_cvtss_f32(total)
-    }
-    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-        return f64::NAN;
-    }
-    const N: usize = 10_000;
-    // SAFETY: the features were found.
-    let seconds = median(|| {
-        black_box(unsafe { chains(black_box(N)) });
-    });
-    (N * 12 * 16) as f64 / seconds * 1e-9
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak() -> f64 {
-    f64::NAN
+    median_of((0..9).map(|_| timed(calls, &mut f)).collect())
 }
 
 fn table<T: cnf::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], peak: f64) {

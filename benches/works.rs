@@ -12,6 +12,8 @@
 //! Errors are against a solve in f64 at 1e-11. Rates count the products only, and are set beside a loop of
 //! nothing but fused multiply-adds on one thread.
 
+mod measure;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,9 +25,9 @@ use cnf::data::toys;
 use cnf::flow::{Continuous, Density, Flow, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::io;
 use cnf::rng::stream;
-use cnf::velocity::{Activation, Batch, Mlp, MlpSpec, TimeInput, Trace, Velocity};
-use cnf_solvers::At;
-use cnf_solvers::lanes::{Lanes, LanesMut};
+use cnf::train::{Batch, Objective, Scene};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use measure::{cpu_time, median_of, peak};
 use rand::Rng as _;
 use rand_distr::StandardNormal as Normal;
 
@@ -163,11 +165,6 @@ struct Times {
     cpu: f64,
 }
 
-fn median_of(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 /// One unmeasured call, then `repeats` measured ones of `calls` calls each.
 fn timed(repeats: usize, calls: usize, mut f: impl FnMut() -> Result<()>) -> Result<Times> {
     f()?;
@@ -294,50 +291,22 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
     const BATCH: usize = 256;
     let data = toys::find("8gaussians")?;
     let mut rng = stream(2, 0);
-    let pool: Vec<f32> = (data.sample)(50_000, &mut rng).into_iter().map(|x| x as f32).collect();
+    let pool = (data.sample)(50_000, &mut rng);
     let start = net.spec.init(&mut rng);
     let var = Var::from_vec(start.clone(), start.len(), &Device::Cpu)?;
-    let mut mlp = Mlp::<f32>::new(&net.spec, &start)?;
     let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
-    let (mut x, mut target) = (vec![0.0f32; 2 * LANES], vec![0.0f32; 2 * LANES]);
-    let (mut v, mut bar) = (x.clone(), x.clone());
-    let (mut t, samples) = (vec![0.0f64; LANES], (0..LANES).collect::<Vec<_>>());
-    let mut g = vec![0.0f32; mlp.grad_len()];
+    let scene = Scene { velocity: VelocitySpec::Mlp(net.spec.clone()), solver: SolverSpec::default() };
     let mut step = || -> Result<f64> {
-        mlp.set_theta(&var.to_vec1::<f32>()?)?;
-        g.fill(0.0);
-        let mut loss = 0.0;
-        let mut evaluator = mlp.evaluator(Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: LANES });
-        for _ in 0..BATCH / LANES {
-            for l in 0..LANES {
-                let row = rng.random_range(0..pool.len() / 2);
-                t[l] = rng.random();
-                for r in 0..2 {
-                    let (z, x1): (f32, f32) = (rng.sample(Normal), pool[2 * row + r]);
-                    target[r * LANES + l] = x1 - z;
-                    x[r * LANES + l] = z + t[l] as f32 * (x1 - z);
-                }
-            }
-            let mut cotangent = |v: Lanes<'_, f32>, mut bar: LanesMut<'_, f32>| {
-                let scale = 1.0 / BATCH as f32;
-                for ((bar, v), u) in bar.data_mut().iter_mut().zip(v.data()).zip(&target) {
-                    loss += 0.5 * f64::from(scale * (v - u) * (v - u));
-                    *bar = scale * (v - u);
-                }
-            };
-            evaluator.value_and_gradient(
-                At::new(&t, &samples),
-                Lanes::new(&x, 2, LANES, LANES),
-                LanesMut::new(&mut v, 2, LANES, LANES),
-                LanesMut::new(&mut bar, 2, LANES, LANES),
-                &mut cotangent,
-                &mut g,
-            );
+        let mut batch = Batch::default();
+        for _ in 0..BATCH {
+            let row = rng.random_range(0..pool.len() / 2);
+            batch.x.extend_from_slice(&pool[2 * row..2 * row + 2]);
+            batch.z.extend([rng.sample::<f64, _>(Normal), rng.sample::<f64, _>(Normal)]);
+            batch.t.push(rng.random());
         }
-        // candle's own store of gradients cannot be made by hand: that of θ · g is g.
-        let g = Tensor::from_slice(&g[..var.elem_count()], var.elem_count(), &Device::Cpu)?;
-        optimiser.step(&var.mul(&g)?.sum_all()?.backward()?)?;
-        Ok(loss)
+        let loss = Objective::Matching.loss(&scene, var.as_tensor(), &batch)?;
+        optimiser.step(&loss.backward()?)?;
+        Ok(f64::from(loss.to_scalar::<f32>()?))
     };
     let first = step()?;
     let mut last = 0.0;
@@ -423,63 +392,4 @@ fn cold_child() -> Result<()> {
     let kib = peak.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     println!("{:.1}", kib.unwrap_or(f64::NAN) / 1024.0);
     Ok(())
-}
-
-/// CPU time of all threads of this process, in seconds.
-#[cfg(target_os = "linux")]
-fn cpu_time() -> f64 {
-    #[repr(C)]
-    struct Timespec {
-        seconds: i64,
-        nanoseconds: i64,
-    }
-    unsafe extern "C" {
-        fn clock_gettime(clock: i32, time: *mut Timespec) -> i32;
-    }
-    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
-    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
-    // SAFETY: the structure is that of 64-bit Linux, and outlives the call.
-    unsafe { clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time) };
-    time.seconds as f64 + 1e-9 * time.nanoseconds as f64
-}
-
-#[cfg(not(target_os = "linux"))]
-fn cpu_time() -> f64 {
-    f64::NAN
-}
-
-/// GFLOP/s of twelve independent chains of 256-bit fused multiply-adds.
-#[cfg(target_arch = "x86_64")]
-fn peak() -> f64 {
-    use std::arch::x86_64::*;
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn chains(n: usize) -> f32 {
-        let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
-        let mut sums = [_mm256_setzero_ps(); 12];
-        for _ in 0..n {
-            for sum in &mut sums {
-                *sum = _mm256_fmadd_ps(*sum, a, b);
-            }
-        }
-        let mut total = sums[0];
-        for sum in &sums[1..] {
-            total = _mm256_add_ps(total, *sum);
-        }
-        _mm256_cvtss_f32(total)
-    }
-    if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
-        return f64::NAN;
-    }
-    const N: usize = 1_000_000;
-    let times = timed(9, 1, || {
-        // SAFETY: the features were found.
-        black_box(unsafe { chains(black_box(N)) });
-        Ok(())
-    });
-    times.map_or(f64::NAN, |times| (N * 12 * 16) as f64 / times.cpu * 1e-9)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn peak() -> f64 {
-    f64::NAN
 }
