@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use cnf::data::{Toy, toys};
 use cnf::io::{self, Array, Dtype, Format};
-use cnf::plot::Tone;
+use cnf::plot::{Options, Tone};
 use cnf::{Error, rng};
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
         if let Some(path) = &args.with_density {
             output::vector(path, &log_prob, Dtype::F64)?;
         }
-        args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, Tone::Data, &[]))
+        args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, Tone::Data, &Options::default()))
     })?;
     let mut facts = facts_of(toy);
     let mut words = format!("{}: {}, dimension {}, entropy {:.5}\n", toy.name, toy.about, toy.dim, toy.entropy);
@@ -127,8 +127,8 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         })
         .collect();
     if let Some(plot) = &args.plot {
-        let names = array.columns.clone().unwrap_or_default();
-        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, Tone::Data, &names))?;
+        let options = Options { names: array.columns.clone().unwrap_or_default(), ..Options::default() };
+        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, Tone::Data, &options))?;
     }
     let mut words = format!("{}: {} rows, {} columns of {}\n", path.display(), array.rows, array.cols, array.dtype);
     words += &format!("{:<12} {:>12} {:>12} {:>12} {:>12}\n", "column", "mean", "std", "min", "max");

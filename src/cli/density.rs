@@ -7,14 +7,14 @@ use clap::Args;
 use cnf::Error;
 use cnf::flow::StandardNormal;
 use cnf::io::{Array, Format};
-use cnf::plot::{self, Grid, Options};
+use cnf::plot::{self, Grid};
 use cnf::rng;
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
-use super::{Context, interrupt, text};
+use super::{Context, interrupt, picture, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -147,9 +147,10 @@ impl Job {
             (Some(path), _) => output::vector(path, &solved.log_prob, dtype)?,
             (None, _) => {}
         }
+        let style = picture::style(&self.setup.model);
         match (&args.plot, picture) {
-            (Some(path), Some(grid)) if self.grid.is_some() => plot::density(path, grid, None, &Options::default())?,
-            (Some(path), Some(grid)) => plot::density_and_data(path, &self.points, grid, &Options::default())?,
+            (Some(path), Some(grid)) if self.grid.is_some() => plot::density(path, grid, None, &style)?,
+            (Some(path), Some(grid)) => plot::density_and_data(path, &self.points, grid, &style)?,
             _ => {}
         }
         Ok(())

@@ -91,7 +91,9 @@ fn save(args: &SampleArgs, setup: &Setup, solved: &Solved) -> Result<()> {
     if let Some(path) = &args.with_density {
         output::vector(path, &solved.log_prob, dtype)?;
     }
-    args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &solved.arrived(d), d, Tone::Model, &[]))
+    args.plot
+        .as_ref()
+        .map_or(Ok(()), |path| picture::points(path, &solved.arrived(d), d, Tone::Model, &picture::style(&setup.model)))
 }
 
 fn report(output: &Path, setup: &Setup, solved: &Solved, context: &Context) -> Result<()> {

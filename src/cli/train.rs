@@ -204,7 +204,10 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         let what = format!("the model `{}`", path.display());
         return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
     }
-    let job = job.resolve(data.dim)?;
+    let mut job = job.resolve(data.dim)?;
+    if job.picture.names.is_empty() {
+        job.picture.names = data.columns.clone().unwrap_or_default();
+    }
     let text = job.to_toml()?;
     let folder = folder::Folder::claim(&job, args.out.as_deref(), args.force)?;
 

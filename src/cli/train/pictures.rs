@@ -9,6 +9,7 @@ use cnf::{Result, rng};
 
 use super::folder::Folder;
 use crate::cli::interrupt::undisturbed;
+use crate::cli::picture;
 
 /// Cells along each side of a density.
 const CELLS: usize = 200;
@@ -29,9 +30,7 @@ fn spread(se: f64) -> f64 {
 /// Draws all of them.
 pub fn draw(folder: &Folder, job: &Job, fitted: &Fitted, data: &Dataset, held_out: &[f64]) -> Result<()> {
     let (d, dtype) = (data.dim, job.precision.dtype());
-    let names = &job.picture.names;
-    let names = if names.is_empty() { data.columns.clone().unwrap_or_default() } else { names.clone() };
-    let options = Options { names, invert_y: job.picture.invert_y, ..Options::default() };
+    let options = picture::style(&fitted.model);
     let seen = match &data.train {
         Source::Toy(_) => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
         Source::Rows(rows) => rows.clone(),
