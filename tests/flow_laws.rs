@@ -279,6 +279,17 @@ fn hutchinsons_standard_error_covers_the_exact_value() {
 }
 
 #[test]
+fn a_candle_net_on_a_named_device_is_the_same_flow() {
+    let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
+    let layers = VelocitySpec::Layers(LayerNetSpec::stacked(concat, 2, 0, &[8, 8], Activation::Tanh));
+    let map = continuous(layers, tight(), 4);
+    let x = draws(5, 2, 30);
+    let (here, there) = (map.inverse(&x, None).unwrap(), map.on_device(Device::Cpu).inverse(&x, None).unwrap());
+    assert_eq!(numbers(&here.y), numbers(&there.y));
+    assert_eq!(numbers(&here.logdet), numbers(&there.logdet));
+}
+
+#[test]
 fn wrong_widths_and_missing_conditions_are_refused_in_words() {
     let plain = continuous(mlp(2, 0, &[4]), tight(), 1);
     let text = plain.inverse(&draws(3, 5, 1), None).unwrap_err().to_string();

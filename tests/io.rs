@@ -1,5 +1,8 @@
 //! Laws over every file format: what is written is read back, and no bytes whatever make a reader panic.
 
+#[path = "common/state_dict.rs"]
+mod state_dict;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,7 @@ use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Array, Dtype, csv, npy, npz, torch};
 use cnf::{Error, Result};
 use proptest::prelude::*;
+use state_dict::{state_dict, tensor};
 
 /// Every parser, on bytes that are in memory already.
 type Parser = fn(&[u8]) -> bool;
@@ -21,19 +25,6 @@ const PARSERS: [(&str, Parser); 5] = [
         ModelFile::parse(path, bytes).and_then(|file| torch::sequential(path, &file)).is_ok()
     }),
 ];
-
-fn tensor(name: &str, shape: &[usize]) -> NamedTensor {
-    let values = (0..shape.iter().product::<usize>()).map(|i| i as f32 / 7.0 - 1.0).collect();
-    NamedTensor { name: name.into(), shape: shape.to_vec(), values: Values::F32(values) }
-}
-
-/// A net of 3 → 4 → 2 in the file of a state dict.
-fn state_dict(prefix: &str) -> ModelFile {
-    let shapes: [(&str, &[usize]); 4] =
-        [("0.weight", &[4, 3]), ("0.bias", &[4]), ("2.weight", &[2, 4]), ("2.bias", &[2])];
-    let tensors = shapes.iter().map(|(name, shape)| tensor(&format!("{prefix}{name}"), shape)).collect();
-    ModelFile { tensors, metadata: BTreeMap::new() }
-}
 
 fn bytes_of(write: impl FnOnce(&Path) -> Result<()>, name: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();

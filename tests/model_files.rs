@@ -1,23 +1,13 @@
 //! Laws of the model file and of weights from PyTorch.
 
-use std::collections::BTreeMap;
+#[path = "common/state_dict.rs"]
+mod state_dict;
+
 use std::path::Path;
 
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Dtype, torch};
-
-fn tensor(name: &str, shape: &[usize]) -> NamedTensor {
-    let values = (0..shape.iter().product::<usize>()).map(|i| i as f32 / 7.0 - 1.0).collect();
-    NamedTensor { name: name.into(), shape: shape.to_vec(), values: Values::F32(values) }
-}
-
-/// A net of 3 → 4 → 2 in the file of a state dict.
-fn state_dict(prefix: &str) -> ModelFile {
-    let shapes: [(&str, &[usize]); 4] =
-        [("0.weight", &[4, 3]), ("0.bias", &[4]), ("2.weight", &[2, 4]), ("2.bias", &[2])];
-    let tensors = shapes.iter().map(|(name, shape)| tensor(&format!("{prefix}{name}"), shape)).collect();
-    ModelFile { tensors, metadata: BTreeMap::new() }
-}
+use state_dict::{state_dict, tensor};
 
 /// The bytes that a file has on the disk.
 fn bytes_of(file: &ModelFile) -> Vec<u8> {

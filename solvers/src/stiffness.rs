@@ -23,8 +23,8 @@ pub struct StiffnessMeter {
     pending: u32,
     /// Steps away from the edge, in a row.
     calm: u32,
-    /// The accepted step at which the rule first spoke.
-    stiff_since: Option<u32>,
+    /// The rule has spoken.
+    spoken: bool,
 }
 
 impl StiffnessMeter {
@@ -50,9 +50,7 @@ impl StiffnessMeter {
             self.stiff_steps += 1;
             self.calm = 0;
             self.pending += 1;
-            if self.pending == STIFF_STEPS && self.stiff_since.is_none() {
-                self.stiff_since = Some(self.accepted);
-            }
+            self.spoken |= self.pending == STIFF_STEPS;
         } else {
             self.calm += 1;
             if self.calm == CLEARING_STEPS {
@@ -63,28 +61,7 @@ impl StiffnessMeter {
 
     /// Whether the rule has spoken at any time: an implicit method would likely be cheaper.
     pub fn stiff(&self) -> bool {
-        self.stiff_since.is_some()
-    }
-
-    /// The number of the accepted step (from 1) at which it first spoke.
-    pub fn stiff_since(&self) -> Option<u32> {
-        self.stiff_since
-    }
-
-    /// The share of the accepted steps that stability limited, in [0, 1].
-    pub fn stiff_fraction(&self) -> f64 {
-        if self.accepted == 0 { 0.0 } else { f64::from(self.stiff_steps) / f64::from(self.accepted) }
-    }
-
-    /// Joins the record of another trajectory: sums and maxima; the earliest verdict wins.
-    pub fn merge(&mut self, other: &StiffnessMeter) {
-        self.max_h_rho = self.max_h_rho.max(other.max_h_rho);
-        self.stiff_steps += other.stiff_steps;
-        self.accepted += other.accepted;
-        self.stiff_since = match (self.stiff_since, other.stiff_since) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        self.spoken
     }
 }
 
@@ -131,10 +108,9 @@ mod tests {
     #[test]
     fn fifteen_steps_at_the_edge_make_it_stiff_and_fourteen_do_not() {
         assert!(!run(-100.0, 0.034, 14).stiff());
+        assert!(run(-100.0, 0.034, 15).stiff());
         let meter = run(-100.0, 0.034, 20);
-        assert_eq!(meter.stiff_since(), Some(15));
         assert_eq!((meter.stiff_steps, meter.accepted), (20, 20));
-        assert_eq!(meter.stiff_fraction(), 1.0);
         assert!(!run(-100.0, 0.03, 200).stiff());
     }
 
@@ -163,13 +139,5 @@ mod tests {
             meter.observe(1.0, dk, dy, 3.3);
         }
         assert_eq!((meter.max_h_rho, meter.stiff_steps, meter.accepted), (0.0, 0, 5));
-        assert_eq!(StiffnessMeter::new().stiff_fraction(), 0.0);
-    }
-
-    #[test]
-    fn records_of_two_trajectories_add_up() {
-        let mut both = run(-100.0, 0.034, 20);
-        both.merge(&run(-100.0, 0.01, 5));
-        assert_eq!((both.accepted, both.stiff_steps, both.stiff_since()), (25, 20, Some(15)));
     }
 }

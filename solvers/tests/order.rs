@@ -3,36 +3,14 @@
 mod problems;
 
 use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Observer, Options, Step, Tableau, methods};
-use problems::{Problem, SLOPES, Truth, scaled_error};
-
-/// The worst errors at the ends of steps and inside them, at two places that no method favours.
-struct Worst {
-    truth: fn(f64) -> Vec<f64>,
-    ends: f64,
-    inside: f64,
-}
-
-impl Observer<f64> for &mut Worst {
-    fn dense(&self) -> bool {
-        true
-    }
-    fn accepted(&mut self, step: &dyn Step<f64>) {
-        let mut y = vec![0.0; step.dim()];
-        step.end(&mut y);
-        self.ends = self.ends.max(scaled_error(&y, &(self.truth)(step.t() + step.h())));
-        for theta in [0.37, 0.81] {
-            step.at(theta, &mut y);
-            self.inside = self.inside.max(scaled_error(&y, &(self.truth)(step.t() + theta * step.h())));
-        }
-    }
-}
+use cnf_solvers::{Options, Tableau, methods};
+use problems::{Problem, SLOPES, Truth, Worst, scaled_error};
 
 /// Errors at the ends of `n` equal steps and inside them: the worst, as a single end may happen to be kind.
 fn errors(method: &'static Tableau, problem: &Problem, n: usize) -> (f64, f64) {
     let Truth::Closed(truth) = problem.truth else { panic!("{} has no formula", problem.name) };
     let options = Options { method, steps: Some(n), ..Options::default() };
-    let mut worst = Worst { truth, ends: 0.0, inside: 0.0 };
+    let mut worst = Worst::new(truth, &[0.37, 0.81]);
     solve_here(problem.field(), &mut worst, problem.y0, (problem.t0, problem.t1), &options).unwrap();
     (worst.ends, worst.inside)
 }

@@ -3,30 +3,8 @@
 mod problems;
 
 use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Observer, Options, Step, Tableau, methods};
-use problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, scaled_error};
-
-/// The worst errors at the ends of steps, and at a few places of every step.
-struct Worst {
-    truth: fn(f64) -> Vec<f64>,
-    ends: f64,
-    inside: f64,
-}
-
-impl Observer<f64> for &mut Worst {
-    fn dense(&self) -> bool {
-        true
-    }
-    fn accepted(&mut self, step: &dyn Step<f64>) {
-        let mut y = vec![0.0; step.dim()];
-        step.end(&mut y);
-        self.ends = self.ends.max(scaled_error(&y, &(self.truth)(step.t() + step.h())));
-        for theta in [0.1, 0.3, 0.5, 0.7, 0.9] {
-            step.at(theta, &mut y);
-            self.inside = self.inside.max(scaled_error(&y, &(self.truth)(step.t() + theta * step.h())));
-        }
-    }
-}
+use cnf_solvers::{Options, Tableau, methods};
+use problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, Worst, scaled_error};
 
 fn at_tolerance(method: &'static Tableau, tol: f64) -> Options {
     Options { method, rtol: tol, atol: tol, max_steps: 1_000_000, ..Options::default() }
@@ -85,7 +63,7 @@ fn errors_inside_the_steps_are_of_the_size_of_those_at_their_ends() {
         for problem in DETEST {
             let Truth::Closed(truth) = problem.truth else { continue };
             for tol in tolerances(method) {
-                let mut worst = Worst { truth, ends: 0.0, inside: 0.0 };
+                let mut worst = Worst::new(truth, &[0.1, 0.3, 0.5, 0.7, 0.9]);
                 let span = (problem.t0, problem.t1);
                 solve_here(problem.field(), &mut worst, problem.y0, span, &at_tolerance(method, tol)).unwrap();
                 let ratio = worst.inside / worst.ends.max(tol);

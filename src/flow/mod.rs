@@ -30,9 +30,9 @@ use crate::{Result, Rng};
 /// Points on the other side of a bijection.
 #[derive(Clone, Debug)]
 pub struct Mapped {
-    /// `[n, d]`. A row whose trajectory failed is NaN.
+    /// `[n, d]`. A row whose trajectory did not arrive is NaN.
     pub y: Tensor,
-    /// log|det ∂y/∂x|, `[n]`.
+    /// log|det ∂y/∂x|, `[n]`; NaN in every row that failed.
     pub logdet: Tensor,
     /// What it took.
     pub cost: Cost,

@@ -7,9 +7,11 @@
 
 mod detest;
 mod others;
+mod worst;
 
 pub use detest::DETEST;
 pub use others::{ARENSTORF, BRUSSELATOR, LINEAR, LORENZ, PLEIADES, SLOPES};
+pub use worst::Worst;
 
 use cnf_solvers::{At, Lanes, LanesMut, Real, VectorField};
 
