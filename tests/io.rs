@@ -3,15 +3,14 @@
 #[path = "common/state_dict.rs"]
 mod state_dict;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnf::io::safetensors::ModelFile;
 use cnf::io::{self, Array, Dtype, csv, npy, npz, torch};
 use cnf::{Error, Result};
 use proptest::prelude::*;
-use state_dict::{state_dict, tensor};
+use state_dict::state_dict;
 
 /// Every parser, on bytes that are in memory already.
 type Parser = fn(&[u8]) -> bool;
