@@ -4,7 +4,7 @@ mod problems;
 
 use cnf_solvers::solve::solve_here;
 use cnf_solvers::{Options, Tableau, methods};
-use problems::{Problem, SLOPES, Truth, Worst, scaled_error};
+use problems::{Problem, SLOPES, Truth, Worst};
 
 /// Errors at the ends of `n` equal steps and inside them: the worst, as a single end may happen to be kind.
 fn errors(method: &'static Tableau, problem: &Problem, n: usize) -> (f64, f64) {
