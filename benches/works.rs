@@ -25,7 +25,7 @@ use cnf::data::toys;
 use cnf::flow::{Continuous, Density, Flow, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::io;
 use cnf::rng::stream;
-use cnf::train::{Batch, Objective, Scene};
+use cnf::train::{Batch, Criterion, Scene};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use measure::{cpu_time, median_of, peak};
 use rand::Rng as _;
@@ -295,7 +295,7 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
     let start = net.spec.init(&mut rng);
     let var = Var::from_vec(start.clone(), start.len(), &Device::Cpu)?;
     let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
-    let scene = Scene { velocity: VelocitySpec::Mlp(net.spec.clone()), solver: SolverSpec::default() };
+    let scene = Scene::new(VelocitySpec::Mlp(net.spec.clone()), SolverSpec::default());
     let mut step = || -> Result<f64> {
         let mut batch = Batch::default();
         for _ in 0..BATCH {
@@ -304,7 +304,7 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
             batch.z.extend([rng.sample::<f64, _>(Normal), rng.sample::<f64, _>(Normal)]);
             batch.t.push(rng.random());
         }
-        let loss = Objective::Matching.loss(&scene, var.as_tensor(), &batch)?;
+        let (loss, _) = Criterion::Matching.loss(&scene, var.as_tensor(), &batch)?;
         optimiser.step(&loss.backward()?)?;
         Ok(f64::from(loss.to_scalar::<f32>()?))
     };

@@ -4,9 +4,12 @@ use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::data::{DataOptions, Dataset, Source, resolve};
-use cnf::flow::{SolverSpec, VelocitySpec};
+use cnf::flow::{SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
-use cnf::train::{Batch, Fitted, Job, Objective, Precision, Progress, Scene, Watch, fit, score, split_rule};
+use cnf::train::{
+    Batch, Checkpoint, Criterion, Fitted, Job, Objective, Precision, Progress, Scene, Watch, fit, resume, score,
+    split_rule,
+};
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
@@ -96,15 +99,15 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         // More rows than a chunk, and not a multiple of anything.
         let n = 131;
         let normal = |stream| cnf::flow::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
-        let batch =
-            Batch { x: normal(1), z: normal(2), t: (0..n).map(|i| i as f64 / n as f64).collect(), probe_seed: 0 };
+        let t = (0..n).map(|i| i as f64 / n as f64).collect();
+        let batch = Batch { x: normal(1), z: normal(2), t, ..Batch::default() };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
-        let scene = Scene { velocity: velocity.clone(), solver };
+        let scene = Scene::new(velocity.clone(), solver);
         let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
-        for objective in Objective::ALL {
+        for objective in Criterion::ALL {
             let loss = |theta: &[f64]| {
                 let var = Var::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
-                (objective.loss(&scene, var.as_tensor(), &batch).unwrap(), var)
+                (objective.loss(&scene, var.as_tensor(), &batch).unwrap().0, var)
             };
             // A scaled loss has a scaled gradient.
             let (value, var) = loss(&theta);
@@ -226,7 +229,7 @@ fn a_loss_that_is_not_finite_is_named_with_its_step() {
 fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     struct Until(usize);
     impl Watch for Until {
-        fn see(&mut self, progress: &Progress) -> ControlFlow<()> {
+        fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
             if progress.mark.step == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
@@ -286,4 +289,102 @@ fn a_score_counts_what_it_scored() {
     let (_, log_prob, _) = flow.encode(&rows, None).unwrap();
     let mean = log_prob.mean_all().unwrap().to_scalar::<f64>().unwrap();
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
+}
+
+/// Keeps every checkpoint.
+#[derive(Default)]
+struct Keeper(Vec<Checkpoint>);
+
+impl Watch for Keeper {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+        self.0.push(checkpoint.clone());
+        Ok(())
+    }
+}
+
+/// What a run is judged by, but for its seconds.
+fn outcome(fitted: &Fitted) -> (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize) {
+    let losses = fitted.history.marks().iter().map(|m| (m.step, m.loss)).collect();
+    let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
+    (fitted.model.theta.clone(), losses, scores, fitted.chosen)
+}
+
+#[test]
+fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let normal = StandardNormal::new(2);
+    let rows = |n: usize, stream| normal.draw(n, &mut rng::stream(3, stream));
+    let table = Dataset {
+        name: "rows".into(),
+        dim: 2,
+        columns: None,
+        train: Source::Rows(rows(700, 0)),
+        valid: rows(200, 1),
+        test: Vec::new(),
+    };
+    for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
+        for objective in Objective::ALL {
+            // Checkpoints on and beside the states that are fallen back to, and around the change of phase.
+            let checkpoint = "7".to_owned();
+            let job = Job {
+                validations: 6,
+                validation_rows: 100,
+                batch: Some(64),
+                checkpoint,
+                precision,
+                ..job(objective, 40)
+            };
+            let job = Job { likelihood_batch: Some(32), likelihood_share: 0.3, ..job };
+            let mut keeper = Keeper::default();
+            let whole = fit(&job, &data, &mut keeper).unwrap();
+            assert_eq!(keeper.0.iter().map(Checkpoint::steps).collect::<Vec<_>>(), [7, 14, 21, 28, 35]);
+            for checkpoint in keeper.0 {
+                checkpoint.save(&path).unwrap();
+                let again = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+                assert_eq!(outcome(&again), outcome(&whole), "{} from step {}", objective.name(), checkpoint.steps());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_rows() {
+    let mut data = toy("moons");
+    data.train = Source::Rows(data.valid.clone());
+    let mut keeper = Keeper::default();
+    fit(&Job { checkpoint: "5".into(), ..job(Objective::Matching, 12) }, &data, &mut keeper).unwrap();
+    let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
+    rows[17] += 1e-9;
+    let text = resume(keeper.0.remove(0), &data, &mut ()).unwrap_err().to_string();
+    assert!(text.contains("no longer holds the rows"), "{text}");
+}
+
+#[test]
+fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
+    struct Falls(Vec<String>);
+    impl Watch for Falls {
+        fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+            self.0.extend(progress.fall.map(str::to_owned));
+            assert!(progress.mark.loss.is_finite() || progress.mark.step == 0);
+            ControlFlow::Continue(())
+        }
+    }
+    let data = toy("moons");
+    // f32 overflows where a step is of this size; three falls bring it down to what training bears.
+    let job = Job { lr: Some(1e20), clip: f64::INFINITY, precision: Precision::F32, ..job(Objective::Matching, 60) };
+    let mut falls = Falls(Vec::new());
+    let outcome = fit(&job, &data, &mut falls);
+    assert!(!falls.0.is_empty() && falls.0[0].contains("broke down") && falls.0[0].contains("back to step"));
+    if let Ok(fitted) = outcome {
+        assert_eq!(fitted.falls, falls.0.len());
+        assert!(fitted.model.theta.iter().all(|w| w.is_finite()));
+    }
+    let job = Job { lr: Some(1e4), ..job };
+    let fitted = fit(&job, &data, &mut ()).unwrap();
+    assert!(fitted.model.theta.iter().all(|w| w.is_finite()) && fitted.steps == 60);
 }

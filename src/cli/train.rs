@@ -10,11 +10,12 @@ mod watch;
 use std::path::PathBuf;
 
 use cnf::Error;
-use cnf::data::{DataOptions, TableOptions, resolve};
+use cnf::data::{DataOptions, Dataset, TableOptions, resolve};
 use cnf::flow::{Model, VelocitySpec};
-use cnf::train::{Job, Objective, fit, score, split_rule};
+use cnf::train::{Checkpoint, Job, Objective, Pairing, Path, fit, resume as go_on, score, split_rule};
 use cnf::velocity::{Activation, TimeInput};
 
+use self::folder::Folder;
 use self::report::Summary;
 use super::solver::SolverArgs;
 use super::{Context, interrupt, setup};
@@ -27,7 +28,9 @@ beyond, whose trace is exact in closed form at any dimension. The usual solver i
 config.toml in the run's folder holds every option as it was resolved. With --steps its repetition gives the same \
 bits; with --time it takes as many steps as the machine allows.
 
-Ctrl-C ends the run after its step; the model is scored and saved as it is then. A run that is there already is not \
+Ctrl-C ends the run after its step; the model is scored and saved as it is then. That run, and one that was killed, \
+goes on from its last checkpoint with --resume, to the same bits as if it had not been broken off. A loss that is not \
+finite takes the run back to its last good state, with smaller steps from there. A run that is there already is not \
 overwritten without --force.
 
 Examples:
@@ -37,6 +40,8 @@ Examples:
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood
+  cnf train --objective mixed --nfe-target 30     as many evaluations a row, and what that costs in nats
+  cnf train --resume runs/8gaussians-matching-2
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
 /// Train a continuous flow on a toy or a table.
@@ -48,9 +53,30 @@ pub struct TrainArgs {
     /// How a table is split: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
     #[arg(long, value_name = "RULE")]
     split: Option<String>,
-    /// What is minimised: matching (a regression, fast) or likelihood (through the solver) [default: matching]
+    /// What is minimised: matching (a regression, fast), likelihood (through the solver), or mixed, one after the other [default: matching]
     #[arg(long, value_name = "NAME")]
     objective: Option<Objective>,
+    /// How a latent and a row are joined while matching: straight, or vp (variance preserving) [default: straight]
+    #[arg(long, value_name = "NAME")]
+    path: Option<Path>,
+    /// Which latent goes with which row while matching: independent, or optimal (exact transport in the batch) [default: independent]
+    #[arg(long, value_name = "NAME")]
+    pairing: Option<Pairing>,
+    /// The part of a mixed run that goes to the likelihood, at its end [default: 0.2]
+    #[arg(long, value_name = "PART")]
+    likelihood_share: Option<f64>,
+    /// The weight of the paths' kinetic energy in a likelihood (RNODE) [default: 0]
+    #[arg(long, value_name = "X")]
+    kinetic: Option<f64>,
+    /// The weight of the squared Jacobian along the paths in a likelihood (RNODE) [default: 0]
+    #[arg(long, value_name = "X")]
+    jacobian: Option<f64>,
+    /// Paths of a likelihood end at a random time within 1 ± X (STEER) [default: 0]
+    #[arg(long, value_name = "X")]
+    steer: Option<f64>,
+    /// Steer the penalties so that a row takes about N velocity evaluations; makes the run mixed
+    #[arg(long, value_name = "N")]
+    nfe_target: Option<f64>,
     /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
     hidden: Option<Vec<usize>>,
@@ -75,6 +101,15 @@ pub struct TrainArgs {
     /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond]
     #[arg(long)]
     lr: Option<f64>,
+    /// End after so many held-out scores without a better one [default: 0, never]
+    #[arg(long, value_name = "N")]
+    patience: Option<usize>,
+    /// Keep the run for --resume after so many steps (100), or so much time (10s) [default: 10s]
+    #[arg(long, value_name = "STEPS|TIME")]
+    checkpoint_every: Option<String>,
+    /// Go on with a run that was broken off, as its config.toml says
+    #[arg(long, value_name = "RUN", exclusive = true)]
+    resume: Option<PathBuf>,
     /// The run's folder [default: runs/DATA-OBJECTIVE-N with the next free N]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
@@ -131,7 +166,19 @@ impl TrainArgs {
         }
         put(&mut job.data, &self.data);
         put(&mut job.split, &self.split);
+        if self.nfe_target.is_some() && job.objective == Objective::Matching {
+            job.objective = Objective::Mixed;
+        }
         put(&mut job.objective, &self.objective);
+        put(&mut job.path, &self.path);
+        put(&mut job.pairing, &self.pairing);
+        put(&mut job.likelihood_share, &self.likelihood_share);
+        put(&mut job.kinetic, &self.kinetic);
+        put(&mut job.jacobian, &self.jacobian);
+        put(&mut job.steer, &self.steer);
+        maybe(&mut job.nfe_target, &self.nfe_target);
+        put(&mut job.patience, &self.patience);
+        put(&mut job.checkpoint, &self.checkpoint_every);
         put(&mut job.seed, &self.solver.seed);
         put(&mut job.precision, &self.solver.precision);
         maybe(&mut job.batch, &self.batch);
@@ -186,35 +233,68 @@ impl TrainArgs {
     }
 }
 
+/// A run that is about to begin, or to go on.
+struct Begun {
+    job: Job,
+    data: Dataset,
+    folder: Folder,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Begun {
+    fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
+        let (job, start) = args.job(context)?;
+        let data = data_of(&job)?;
+        if let (Some(model), Some(path)) = (&start, &job.init)
+            && model.dim() != data.dim
+        {
+            let what = format!("the model `{}`", path.display());
+            return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
+        }
+        let mut job = job.resolve(data.dim)?;
+        if job.picture.names.is_empty() {
+            job.picture.names = data.columns.clone().unwrap_or_default();
+        }
+        let folder = Folder::claim(&job, args.out.as_deref(), args.force)?;
+        Ok(Self { job, data, folder, checkpoint: None })
+    }
+
+    fn again(path: &std::path::Path) -> anyhow::Result<Self> {
+        let (folder, checkpoint) = Folder::reopen(path)?;
+        let job = checkpoint.job().clone();
+        Ok(Self { data: data_of(&job)?, job, folder, checkpoint: Some(checkpoint) })
+    }
+}
+
+fn data_of(job: &Job) -> anyhow::Result<Dataset> {
+    let options = DataOptions {
+        table: TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() },
+        ..DataOptions::default()
+    };
+    Ok(resolve(&job.data, &options, job.seed)?)
+}
+
 /// Trains, writes the run's folder, and tells how it went.
 ///
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`cnf::Error`].
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     interrupt::install_patient()?;
-    let (job, start) = args.job(context)?;
-    let options = DataOptions {
-        table: TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() },
-        ..DataOptions::default()
+    let Begun { job, data, folder, checkpoint } = match &args.resume {
+        Some(path) => Begun::again(path)?,
+        None => Begun::new(&args, context)?,
     };
-    let data = resolve(&job.data, &options, job.seed)?;
-    if let (Some(model), Some(path)) = (&start, &job.init)
-        && model.dim() != data.dim
-    {
-        let what = format!("the model `{}`", path.display());
-        return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
-    }
-    let mut job = job.resolve(data.dim)?;
-    if job.picture.names.is_empty() {
-        job.picture.names = data.columns.clone().unwrap_or_default();
-    }
-    let text = job.to_toml()?;
-    let folder = folder::Folder::claim(&job, args.out.as_deref(), args.force)?;
 
-    let mut watch = watch::Screen::new(context.quiet);
-    watch.begin(&job, &data, context);
-    let fitted = fit(&job, &data, &mut watch);
-    watch.end(context);
+    let mut watch = watch::Watcher { screen: watch::Screen::new(context.quiet), folder: &folder, context };
+    watch.screen.begin(&job, &data, context);
+    let fitted = match checkpoint {
+        Some(checkpoint) => {
+            watch.screen.goes_on(&checkpoint, context);
+            go_on(checkpoint, &data, &mut watch)
+        }
+        None => fit(&job, &data, &mut watch),
+    };
+    watch.screen.end(context);
     let mut fitted = fitted?;
 
     let (set, held_out) = [("test", &data.test), ("validation", &data.valid)]
@@ -226,11 +306,15 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 
-    folder.text("config.toml", &text)?;
-    folder.text("metrics.csv", &report::metrics(&fitted.history))?;
-    pictures::draw(&folder, &job, &fitted, &data, &held_out)?;
-    interrupt::undisturbed(|| fitted.model.save(&folder.file("model.safetensors")))?;
-    let run = folder.finish()?;
+    let aside = folder.aside()?;
+    interrupt::undisturbed(|| {
+        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| {
+            out.write_all(report::metrics(&fitted.history).as_bytes())
+        })
+    })?;
+    pictures::draw(&aside, &job, &fitted, &data, &held_out)?;
+    interrupt::undisturbed(|| fitted.model.save(&aside.join("model.safetensors")))?;
+    let run = folder.finish(fitted.stopped)?;
     context.report(&summary.words(&run), &summary.json(&run))
 }
 

@@ -40,3 +40,25 @@ impl Density for StandardNormal {
         Ok(Tensor::from_vec(self.draw(n, rng), (n, self.dim), &Device::Cpu)?.to_dtype(DType::F64)?)
     }
 }
+
+/// The distribution of the latents.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// Standard normal.
+    Normal(StandardNormal),
+}
+
+impl Base {
+    /// A latent for each row.
+    pub fn matched(&self, x: &[f64], rng: &mut Rng) -> Vec<f64> {
+        match self {
+            Self::Normal(normal) => normal.draw(x.len() / normal.dim, rng),
+        }
+    }
+    /// log p
+    pub fn log_prob(&self, x: &Tensor, c: Option<&Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Normal(normal) => normal.log_prob(x, c),
+        }
+    }
+}

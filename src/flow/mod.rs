@@ -16,7 +16,7 @@ pub mod velocity;
 use candle_core::Tensor;
 use cnf_solvers::Failure;
 
-pub use base::StandardNormal;
+pub use base::{Base, StandardNormal};
 pub use chain::Chain;
 pub use continuous::Continuous;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};

@@ -68,10 +68,25 @@ impl FlowSpec {
     /// As [`FlowSpec::build`].
     pub fn around(&self, continuous: Continuous) -> Result<Flow<Chain>> {
         let mut layers: Vec<Box<dyn Bijection>> = vec![Box::new(continuous)];
+        layers.extend(self.frame()?);
+        Ok(Flow::new(Chain::new(layers)?))
+    }
+
+    /// The layers between the velocity and the data, the velocity's side first: nothing in them is learnt.
+    ///
+    /// # Errors
+    /// As [`Standardise::new`].
+    pub fn frame(&self) -> Result<Vec<Box<dyn Bijection>>> {
+        let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
         if let Some(Moments { mean, std }) = &self.standardise {
             layers.push(Box::new(Standardise::new(mean.clone(), std.clone())?));
         }
-        Ok(Flow::new(Chain::new(layers)?))
+        Ok(layers)
+    }
+
+    /// tmp
+    pub fn base(&self) -> super::Base {
+        super::Base::Normal(super::StandardNormal::new(self.velocity.dim()))
     }
 }
 
@@ -128,6 +143,14 @@ impl Model {
     /// # Errors
     /// [`Error::Write`] where the disk refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
+        self.to_file(path)?.write(path)
+    }
+
+    /// What the model file at `path` shall hold.
+    ///
+    /// # Errors
+    /// [`Error::Write`] for a story that JSON cannot hold.
+    pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
         let mut tensors = Vec::new();
         let mut start = 0;
         for (name, shape) in self.spec.velocity.tensor_names() {
@@ -146,7 +169,7 @@ impl Model {
         let flow = FlowSpec { standardise: None, ..self.spec.clone() };
         let card = Card { format: FORMAT, flow, story: self.story.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
-        ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) }.write(path)
+        Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }
 
     /// Reads a model file.
@@ -154,7 +177,14 @@ impl Model {
     /// # Errors
     /// [`Error::Read`] where it is missing, truncated, foreign, or does not fit its own description.
     pub fn load(path: &Path) -> Result<Self> {
-        let file = ModelFile::read(path)?;
+        Self::of_file(path, &ModelFile::read(path)?)
+    }
+
+    /// The model that the contents of the file at `path` are.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub(crate) fn of_file(path: &Path, file: &ModelFile) -> Result<Self> {
         let Some(text) = file.metadata.get(KEY) else {
             return Err(Error::read(
                 path,

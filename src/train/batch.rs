@@ -1,14 +1,19 @@
 //! What a step is computed from: rows of data, and latents and times where the objective wants them.
+//!
+//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`Feed::place`] says how far the draws are,
+//! so that a run can be taken up again at the same number.
 
 use rand::Rng as _;
+use rand::seq::SliceRandom;
 
-use super::{DATA_STREAM, NOISE_STREAM};
-use crate::data::Dataset;
-use crate::flow::{StandardNormal, Standardise};
-use crate::{Rng, rng};
+use super::frame::Frame;
+use super::{DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
+use crate::data::{Dataset, Source};
+use crate::flow::Base;
+use crate::{Result, Rng, rng};
 
 /// One batch of n rows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// Data as the net sees them (standardised), `[n, d]` row-major.
     pub x: Vec<f64>,
@@ -18,38 +23,111 @@ pub struct Batch {
     pub t: Vec<f64>,
     /// The key of Hutchinson's probes: another one each step, or the net would learn the probes of its rows.
     pub probe_seed: u64,
+    /// The time at which the data lie: 1, but for a random end time.
+    pub end: f64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { x: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+    }
+}
+
+/// How far the draws are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Words drawn from the generator of rows.
+    pub rows: u128,
+    /// Words drawn from the generator of latents and times.
+    pub noise: u128,
+    /// Epochs of a table that are over.
+    pub epoch: u64,
+    /// Rows of the running epoch that are taken.
+    pub taken: u64,
 }
 
 /// An unlimited source of batches.
 pub(super) struct Feed<'a> {
     data: &'a Dataset,
-    map: Option<&'a Standardise>,
+    frame: &'a Frame,
+    base: &'a Base,
+    seed: u64,
+    /// A table's rows as the net sees them.
+    table: Vec<f64>,
+    /// The order of the running epoch, and which one that is.
+    order: Vec<u32>,
+    ordered: Option<u64>,
     rows: Rng,
     noise: Rng,
+    epoch: u64,
+    taken: usize,
 }
 
 impl<'a> Feed<'a> {
-    pub(super) fn new(data: &'a Dataset, map: Option<&'a Standardise>, seed: u64) -> Self {
-        Self { data, map, rows: rng::stream(seed, DATA_STREAM), noise: rng::stream(seed, NOISE_STREAM) }
+    /// `table` are the rows of a table as the net sees them; empty for a toy.
+    pub(super) fn new(data: &'a Dataset, frame: &'a Frame, base: &'a Base, table: Vec<f64>, seed: u64) -> Self {
+        let (rows, noise) = (rng::stream(seed, DATA_STREAM), rng::stream(seed, NOISE_STREAM));
+        Self { data, frame, base, seed, table, order: Vec::new(), ordered: None, rows, noise, epoch: 0, taken: 0 }
+    }
+
+    /// How far the draws are.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            rows: self.rows.get_word_pos(),
+            noise: self.noise.get_word_pos(),
+            epoch: self.epoch,
+            taken: self.taken as u64,
+        }
+    }
+
+    /// Goes to a place where a feed of the same job was.
+    pub(super) fn go_to(&mut self, place: Place) {
+        self.rows.set_word_pos(place.rows);
+        self.noise.set_word_pos(place.noise);
+        (self.epoch, self.taken) = (place.epoch, place.taken as usize);
     }
 
     /// n rows of data, in the units of the net.
-    pub(super) fn rows(&mut self, n: usize) -> Vec<f64> {
-        let mut x = self.data.draw(n, &mut self.rows);
-        if let Some(map) = self.map {
-            map.standardise(&mut x);
+    pub(super) fn rows(&mut self, n: usize) -> Result<Vec<f64>> {
+        match &self.data.train {
+            Source::Toy(toy) => Ok(self.frame.inward((toy.sample)(n, &mut self.rows))?.0),
+            Source::Rows(_) => Ok(self.next_of_epoch(n)),
+        }
+    }
+
+    fn next_of_epoch(&mut self, n: usize) -> Vec<f64> {
+        let d = self.data.dim;
+        let count = self.table.len() / d;
+        let mut x = Vec::with_capacity(n * d);
+        while x.len() < n * d {
+            if self.taken >= count {
+                (self.epoch, self.taken) = (self.epoch + 1, 0);
+            }
+            if self.ordered != Some(self.epoch) {
+                self.order = (0..count as u32).collect();
+                self.order.shuffle(&mut rng::stream(self.seed, EPOCH_STREAM + self.epoch));
+                self.ordered = Some(self.epoch);
+            }
+            let row = self.order[self.taken] as usize;
+            x.extend_from_slice(&self.table[row * d..][..d]);
+            self.taken += 1;
         }
         x
     }
 
-    /// n latents.
-    pub(super) fn latents(&mut self, n: usize) -> Vec<f64> {
-        StandardNormal::new(self.data.dim).draw(n, &mut self.noise)
+    /// A latent for each row of `x`.
+    pub(super) fn latents(&mut self, x: &[f64]) -> Vec<f64> {
+        self.base.matched(x, &mut self.noise)
     }
 
     /// A key for this step's probes.
     pub(super) fn probe_seed(&mut self) -> u64 {
         self.noise.random()
+    }
+
+    /// A number between −1 and 1.
+    pub(super) fn swing(&mut self) -> f64 {
+        self.noise.random_range(-1.0..1.0)
     }
 
     /// n times, one in each of n equal parts of [0, 1]: the same mean of a loss with less variance.

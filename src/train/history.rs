@@ -1,8 +1,12 @@
 //! What a run remembers of its steps, in a memory that does not grow with their number.
 
+use super::Criterion;
+
 /// The mean over some consecutive steps.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mark {
+    /// What was minimised.
+    pub criterion: Criterion,
     /// The number of steps done at its end.
     pub step: usize,
     /// Seconds since the start at its end.
@@ -27,85 +31,176 @@ pub struct Validation {
     pub nll: f64,
     /// Its standard error.
     pub se: f64,
+    /// Mean number of velocity evaluations of a row.
+    pub nfe: f64,
 }
 
 /// The most marks kept.
 const MOST: usize = 4096;
+/// Numbers of a mark and of a validation as [`History::numbers`] has them.
+const MARK: usize = 6;
+const VALIDATION: usize = 5;
 
 /// Losses along a run, and the held-out scores.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct History {
     marks: Vec<Mark>,
     /// Steps in a mark.
     width: usize,
-    /// The sums of the steps since the last mark, and how many they are.
-    open: (Mark, usize),
+    /// The sum of the steps since the last mark, and how many they are.
+    open: Option<(Mark, usize)>,
     /// In the order of time.
     pub validations: Vec<Validation>,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { marks: Vec::new(), width: 1, open: (Mark::default(), 0), validations: Vec::new() }
+        Self { marks: Vec::new(), width: 1, open: None, validations: Vec::new() }
     }
 }
 
 impl History {
     /// Takes note of one step.
     pub fn push(&mut self, now: Mark) {
-        let (sum, count) = &mut self.open;
-        *sum = Mark { loss: sum.loss + now.loss, grad_norm: sum.grad_norm + now.grad_norm, ..now };
-        *count += 1;
-        if *count == self.width {
+        if self.open.is_some_and(|(mark, _)| mark.criterion != now.criterion) {
+            self.close();
+        }
+        let (sum, count) = match self.open {
+            None => (now, 1),
+            Some((sum, count)) => (added(sum, now), count + 1),
+        };
+        self.open = Some((sum, count));
+        if count >= self.width {
             self.close();
         }
     }
 
     /// Makes a mark of the steps since the last, if there are any.
     pub fn finish(&mut self) {
-        if self.open.1 > 0 {
-            self.close();
-        }
+        self.close();
     }
 
     fn close(&mut self) {
-        let (sum, count) = std::mem::take(&mut self.open);
-        let n = count as f64;
-        self.marks.push(Mark { loss: sum.loss / n, grad_norm: sum.grad_norm / n, ..sum });
-        if self.marks.len() == MOST {
-            // Marks of half the width each.
-            let mean = |pair: &[Mark]| Mark {
-                loss: 0.5 * (pair[0].loss + pair[1].loss),
-                grad_norm: 0.5 * (pair[0].grad_norm + pair[1].grad_norm),
-                ..pair[1]
-            };
-            self.marks = self.marks.chunks_exact(2).map(mean).collect();
+        let Some((sum, count)) = self.open.take() else { return };
+        self.marks.push(scaled(sum, 1.0 / count as f64));
+        if self.marks.len() >= MOST {
+            // Marks of half the width each; those of two criteria are not mixed.
+            let mut halved = Vec::with_capacity(MOST / 2 + 2);
+            let mut rest = &self.marks[..];
+            while let [first, others @ ..] = rest {
+                match others {
+                    [second, others @ ..] if second.criterion == first.criterion => {
+                        halved.push(scaled(added(*first, *second), 0.5));
+                        rest = others;
+                    }
+                    _ => {
+                        halved.push(*first);
+                        rest = others;
+                    }
+                }
+            }
+            self.marks = halved;
             self.width *= 2;
         }
+    }
+
+    /// Forgets the steps after `step`, which are done again.
+    pub(super) fn return_to(&mut self, step: usize) {
+        self.close();
+        self.marks.retain(|mark| mark.step <= step);
+        self.validations.retain(|validation| validation.step <= step);
     }
 
     /// The marks so far, in the order of time; the steps since the last are left out until [`History::finish`].
     pub fn marks(&self) -> &[Mark] {
         &self.marks
     }
+
+    /// Everything as numbers: width, the open sum and its count, the marks; and the validations.
+    pub(super) fn numbers(&self) -> (Vec<f64>, Vec<f64>) {
+        let count = self.open.map_or(0, |(_, count)| count);
+        let open = self.open.iter().map(|(mark, _)| mark);
+        let mut marks = vec![self.width as f64, count as f64];
+        for m in open.chain(&self.marks) {
+            let kind = if m.criterion.is_nll() { 1.0 } else { 0.0 };
+            marks.extend([kind, m.step as f64, m.seconds, m.loss, m.grad_norm, m.lr]);
+        }
+        let scores = self.validations.iter().flat_map(|v| [v.step as f64, v.seconds, v.nll, v.se, v.nfe]);
+        (marks, scores.collect())
+    }
+
+    /// What [`History::numbers`] was made of; `None` for numbers that it cannot have given.
+    pub(super) fn of_numbers(marks: &[f64], validations: &[f64]) -> Option<Self> {
+        let [width, count, marks @ ..] = marks else { return None };
+        let whole = marks.len().is_multiple_of(MARK) && validations.len().is_multiple_of(VALIDATION);
+        if !whole || *width < 1.0 || (*count > 0.0 && marks.is_empty()) {
+            return None;
+        }
+        let mut marks: Vec<Mark> = marks
+            .chunks_exact(MARK)
+            .map(|m| Mark {
+                criterion: if m[0] > 0.0 { Criterion::Likelihood } else { Criterion::Matching },
+                step: m[1] as usize,
+                seconds: m[2],
+                loss: m[3],
+                grad_norm: m[4],
+                lr: m[5],
+            })
+            .collect();
+        let open = (*count > 0.0).then(|| (marks.remove(0), *count as usize));
+        let score = |v: &[f64]| Validation { step: v[0] as usize, seconds: v[1], nll: v[2], se: v[3], nfe: v[4] };
+        let validations = validations.chunks_exact(VALIDATION).map(score).collect();
+        Some(Self { marks, width: *width as usize, open, validations })
+    }
+}
+
+fn added(a: Mark, b: Mark) -> Mark {
+    Mark { loss: a.loss + b.loss, grad_norm: a.grad_norm + b.grad_norm, ..b }
+}
+
+fn scaled(sum: Mark, by: f64) -> Mark {
+    Mark { loss: by * sum.loss, grad_norm: by * sum.grad_norm, ..sum }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mark(step: usize) -> Mark {
+        let criterion = if step > 60_000 { Criterion::Likelihood } else { Criterion::Matching };
+        Mark { criterion, step, seconds: 0.5, loss: step as f64, grad_norm: 0.0, lr: 0.1 }
+    }
+
     #[test]
     fn a_long_history_stays_short_and_keeps_its_means() {
         let mut history = History::default();
         for step in 1..=100_000 {
-            history.push(Mark { step, loss: step as f64, ..Mark::default() });
+            history.push(mark(step));
         }
         assert!(history.marks().len() < MOST && history.marks().len() >= MOST / 4);
         for pair in history.marks().windows(2) {
-            let width = pair[1].step - pair[0].step;
-            assert_eq!(pair[1].loss, pair[1].step as f64 - 0.5 * (width as f64 - 1.0));
+            assert!(pair[1].step > pair[0].step);
+            if pair[1].criterion == pair[0].criterion && pair[0].step < 50_000 {
+                let width = pair[1].step - pair[0].step;
+                assert_eq!(pair[1].loss, pair[1].step as f64 - 0.5 * (width as f64 - 1.0));
+            }
         }
         history.finish();
         assert_eq!(history.marks().last().unwrap().step, 100_000);
+        assert!(history.marks().iter().any(|m| m.criterion == Criterion::Matching && m.step == 60_000));
+    }
+
+    #[test]
+    fn a_history_survives_being_numbers() {
+        let mut history = History::default();
+        history.validations.push(Validation { step: 3, seconds: 0.1 + 0.2, nll: 1.0 / 3.0, se: 0.1, nfe: 44.0 });
+        for step in (0..9001).map(|i| i * 7) {
+            history.push(mark(step));
+            if step % 1001 == 0 {
+                let (marks, validations) = history.numbers();
+                assert_eq!(History::of_numbers(&marks, &validations).unwrap(), history);
+            }
+        }
+        assert!(History::of_numbers(&[1.0], &[]).is_none() && History::of_numbers(&[1.0, 0.0, 3.0], &[]).is_none());
     }
 }

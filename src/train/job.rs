@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use super::Objective;
+use super::{Objective, Pairing, Path};
 use crate::data::SplitRule;
 use crate::flow::{Model, SolverSpec, VelocitySpec};
 use crate::velocity::{Activation, MlpSpec, TimeInput};
@@ -60,6 +60,32 @@ pub struct Job {
     pub seed: u64,
     /// What is minimised.
     pub objective: Objective,
+    /// How a latent and a row of data are joined, where a velocity is matched.
+    pub path: Path,
+    /// Which latent goes with which row, where a velocity is matched.
+    pub pairing: Pairing,
+    /// Rows of a batch that are paired with each other by an optimal pairing.
+    pub pairing_block: usize,
+    /// The part of the budget that a mixed run gives to the likelihood, at its end.
+    pub likelihood_share: f64,
+    /// Rows of a batch in that part; left out: 512.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_batch: Option<usize>,
+    /// The highest learning rate in that part; left out: a tenth of the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_lr: Option<f64>,
+    /// Both tolerances of the solver while training by likelihood; left out: those of `solver`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_tol: Option<f64>,
+    /// The weight of the kinetic energy ∫|m|² dt in a likelihood.  Ref: Finlay et al., *How to train your neural ODE* (2020).
+    pub kinetic: f64,
+    /// The weight of ∫‖∂m/∂x‖² dt in a likelihood; as above.
+    pub jacobian: f64,
+    /// The end time of a likelihood's paths is uniform in 1 ± this.  Ref: Ghosh et al., *STEER* (2020).
+    pub steer: f64,
+    /// The velocity evaluations a row that the penalties are steered to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nfe_target: Option<f64>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
@@ -95,6 +121,12 @@ pub struct Job {
     pub ema: f64,
     /// Held-out scores along the way, at most a tenth of the time.
     pub validations: usize,
+    /// A table's model is that of the best held-out score, not the last.
+    pub keep_best: bool,
+    /// The run ends after so many held-out scores that were not better; 0 for never.
+    pub patience: usize,
+    /// The run is kept for `--resume` after so many steps (`100`), or so much time (`10s`).
+    pub checkpoint: String,
     /// Rows in each of them.
     pub validation_rows: usize,
     /// The precision of weights and states.
@@ -112,6 +144,17 @@ impl Default for Job {
             split: "auto".into(),
             seed: 0,
             objective: Objective::Matching,
+            path: Path::Straight,
+            pairing: Pairing::Independent,
+            pairing_block: 256,
+            likelihood_share: 0.2,
+            likelihood_batch: None,
+            likelihood_lr: None,
+            likelihood_tol: None,
+            kinetic: 0.0,
+            jacobian: 0.0,
+            steer: 0.0,
+            nfe_target: None,
             hidden: None,
             activation: Activation::Silu,
             time_features: 0,
@@ -126,6 +169,9 @@ impl Default for Job {
             clip: 1.0,
             ema: 0.999,
             validations: 20,
+            keep_best: true,
+            patience: 0,
+            checkpoint: "10s".into(),
             validation_rows: 1000,
             precision: Precision::F32,
             solver: SolverSpec::default(),
@@ -148,6 +194,10 @@ const MOST_VALIDATIONS: usize = 10_000;
 impl Job {
     /// The seconds of a run that says neither steps nor time.
     pub const USUAL_TIME: f64 = 25.0;
+    /// The part of the time that a base may take to be fitted.
+    pub const BASE_SHARE: f64 = 0.15;
+    /// The weights from which penalties are steered.  Ref: Finlay et al. (2020), section 5.
+    pub const USUAL_PENALTY: f64 = 0.01;
 
     /// Fills in what was left out, for data of `dim` columns, and refuses what makes no sense.
     ///
@@ -155,7 +205,7 @@ impl Job {
     /// [`Error::Invalid`] with the option's name; what the solver's options refuse.
     pub fn resolve(mut self, dim: usize) -> Result<Self> {
         let few = dim <= FEW_DIMENSIONS;
-        let matching = self.objective == Objective::Matching;
+        let matching = self.objective != Objective::Likelihood;
         if self.init.is_none() {
             self.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
         }
@@ -164,7 +214,14 @@ impl Job {
             (true, false) => 256,
             (false, _) => 512,
         });
-        self.lr.get_or_insert(if few { 1e-2 } else { 2e-3 });
+        let lr = *self.lr.get_or_insert(if few { 1e-2 } else { 2e-3 });
+        if self.objective == Objective::Mixed {
+            self.likelihood_batch.get_or_insert(512);
+            self.likelihood_lr.get_or_insert(0.1 * lr);
+        }
+        if self.nfe_target.is_some() && self.kinetic == 0.0 && self.jacobian == 0.0 {
+            (self.kinetic, self.jacobian) = (Self::USUAL_PENALTY, Self::USUAL_PENALTY);
+        }
         if self.steps.is_none() {
             self.time.get_or_insert(Self::USUAL_TIME);
         }
@@ -280,6 +337,7 @@ impl Job {
         if self.validation_rows < 2 {
             return refuse(format!("validation on {} rows", self.validation_rows), "give validation_rows above 1");
         }
+        self.check_plan()?;
         split_rule(&self.split)?;
         self.solver.validate()?;
         self.solver.check_precision(self.precision.dtype())

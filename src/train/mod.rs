@@ -7,25 +7,37 @@
 //! To add an objective: a variant of [`Objective`], its draw and its loss in a file of this folder, and
 //! `tests/training.rs`, whose laws it then has to meet.
 
+mod adamw;
+mod assignment;
 mod batch;
 mod clip;
+mod frame;
 mod history;
 mod job;
 mod likelihood;
 mod matching;
 mod objective;
+mod pairing;
+mod path;
+mod plan;
 mod schedule;
 mod score;
 mod shadow;
+mod start;
+mod state;
 mod trainer;
 
 pub use batch::Batch;
 pub use history::{History, Mark, Validation};
 pub use job::{Job, Picture, Precision, split_rule};
-pub use objective::{Objective, Scene};
+pub use likelihood::Parts;
+pub use objective::{Criterion, Objective, Scene};
+pub use pairing::Pairing;
+pub use path::Path;
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
-pub use trainer::{Fitted, Progress, Watch, fit};
+pub use state::Checkpoint;
+pub use trainer::{Fitted, Progress, Watch, fit, resume};
 
 /// The stream of fresh weights.
 pub const INIT_STREAM: u64 = 0x7a14_0001;
@@ -35,3 +47,7 @@ pub const DATA_STREAM: u64 = 0x7a14_0002;
 pub const NOISE_STREAM: u64 = 0x7a14_0003;
 /// The stream of the rows of a toy whose moments standardise it.
 pub const MOMENTS_STREAM: u64 = 0x7a14_0004;
+/// The stream of the base's fit.
+pub const BASE_STREAM: u64 = 0x7a14_0005;
+/// The streams of the orders of a table's epochs, from this one on.
+pub const EPOCH_STREAM: u64 = 0x7a15_0000_0000;

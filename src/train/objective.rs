@@ -1,11 +1,15 @@
-//! What a run minimises.
+//! What a run minimises, and in which order.
+//!
+//! A [`Criterion`] is one loss: what a batch is, and what it costs. An [`Objective`] is what the user asks for: one
+//! criterion throughout, or matching first and likelihood after.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Feed};
-use super::{likelihood, matching};
-use crate::flow::{SolverSpec, VelocitySpec};
+use super::likelihood::{self, Parts};
+use super::{Pairing, Path, assignment, matching};
+use crate::flow::{Base, SolverSpec, StandardNormal, VelocitySpec};
 use crate::{Error, Result};
 
 /// What a run minimises.
@@ -17,6 +21,17 @@ pub enum Objective {
     Matching,
     /// Maximum likelihood through the solver.  Ref: Chen et al. (2018); Grathwohl et al. (2019).
     Likelihood,
+    /// Matching first, likelihood after.
+    Mixed,
+}
+
+/// One loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criterion {
+    /// The regression.
+    Matching,
+    /// The negative log-likelihood, with penalties where they have a weight.
+    Likelihood,
 }
 
 /// What a loss is computed with, apart from θ and the batch.
@@ -24,15 +39,56 @@ pub enum Objective {
 pub struct Scene {
     /// m_θ.
     pub velocity: VelocitySpec,
-    /// How it is integrated, where the objective integrates.
+    /// How it is integrated, where the criterion integrates.
     pub solver: SolverSpec,
+    /// The distribution of the latents.
+    pub base: Base,
+    /// How a latent and a row of data are joined, where the criterion matches.
+    pub path: Path,
+    /// The weight of the kinetic energy along the paths.
+    pub kinetic: f64,
+    /// The weight of the squared Jacobian along the paths.
+    pub jacobian: f64,
+}
+
+/// How the batches of a run are drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draw {
+    pub rows: usize,
+    pub pairing: Pairing,
+    /// Rows that are paired with each other.
+    pub block: usize,
+    /// The end time is uniform in 1 ± this.
+    pub steer: f64,
+}
+
+impl Scene {
+    /// Standard normal latents, straight paths, no penalties.
+    pub fn new(velocity: VelocitySpec, solver: SolverSpec) -> Self {
+        let base = Base::Normal(StandardNormal::new(velocity.dim()));
+        Self { velocity, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
+    }
 }
 
 impl Objective {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Matching, Self::Likelihood];
+    pub const ALL: [Self; 3] = [Self::Matching, Self::Likelihood, Self::Mixed];
 
     /// The name, as typed and as saved.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Matching => "matching",
+            Self::Likelihood => "likelihood",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
+impl Criterion {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Matching, Self::Likelihood];
+
+    /// The name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Matching => "matching",
@@ -45,22 +101,38 @@ impl Objective {
         self == Self::Likelihood
     }
 
-    pub(super) fn draw(self, feed: &mut Feed<'_>, n: usize) -> Batch {
-        let x = feed.rows(n);
-        match self {
-            Self::Matching => Batch { x, z: feed.latents(n), t: feed.times(n), probe_seed: 0 },
-            Self::Likelihood => Batch { x, probe_seed: feed.probe_seed(), ..Batch::default() },
-        }
+    pub(super) fn draw(self, feed: &mut Feed<'_>, how: Draw) -> Result<Batch> {
+        let n = how.rows;
+        let x = feed.rows(n)?;
+        Ok(match self {
+            Self::Matching => {
+                let mut z = feed.latents(&x);
+                if how.pairing == Pairing::Optimal {
+                    assignment::pair(&x, &mut z, x.len() / n, how.block);
+                }
+                let t = feed.times(n);
+                Batch { x, z, t, ..Batch::default() }
+            }
+            Self::Likelihood => {
+                let probe_seed = feed.probe_seed();
+                let end = if how.steer > 0.0 { 1.0 + how.steer * feed.swing() } else { 1.0 };
+                Batch { x, probe_seed, end, ..Batch::default() }
+            }
+        })
     }
 
-    /// The loss of a batch, a scalar through which candle differentiates by `theta` (`[n_params]`, f32 or f64).
+    /// The loss of a batch, a scalar through which candle differentiates by `theta` (`[n_params]`, f32 or f64), and
+    /// its parts where it is a likelihood.
     ///
     /// # Errors
-    /// [`Error::Failed`] where a trajectory has no density; whatever candle or the solver refuse.
-    pub fn loss(self, scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
+    /// [`Error::Failed`] where trajectories have no density; whatever candle or the solver refuse.
+    pub fn loss(self, scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<(Tensor, Option<Parts>)> {
         match self {
-            Self::Matching => matching::loss(scene, theta, batch),
-            Self::Likelihood => likelihood::loss(scene, theta, batch),
+            Self::Matching => Ok((matching::loss(scene, theta, batch)?, None)),
+            Self::Likelihood => {
+                let (loss, parts) = likelihood::loss(scene, theta, batch)?;
+                Ok((loss, Some(parts)))
+            }
         }
     }
 }

@@ -1,46 +1,74 @@
-//! The loop: draw, loss, gradient, step; now and then a held-out score.
+//! The loop: draw, loss, gradient, step; now and then a held-out score and a checkpoint.
 //!
-//! The next batch is drawn beside the step. The learning rate follows the part of the budget that is spent,
-//! in steps or in seconds.
+//! The next batch is drawn beside the step. The learning rate follows the part of the phase's budget that is spent,
+//! in steps or in seconds. A step that breaks down is not taken: the run falls back to its last good state and goes
+//! on with smaller steps.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
-use serde_json::Map;
 
+use super::adamw::AdamW;
 use super::batch::Feed;
 use super::clip::clip;
+use super::frame::Frame;
+use super::likelihood::Parts;
+use super::plan::Phase;
 use super::shadow::Shadow;
-use super::{History, INIT_STREAM, Job, MOMENTS_STREAM, Mark, Objective, Scene, Schedule, Validation, score};
+use super::state::{Best, Ledger, State, fingerprint};
+use super::{Batch, Checkpoint, Criterion, History, Job, Mark, Scene, Schedule, Validation, score, start};
 use crate::data::{Dataset, Source};
-use crate::flow::{FlowSpec, Model, Moments, Standardise, VelocitySpec};
-use crate::{Error, Result, rng};
+use crate::flow::Model;
+use crate::{Error, Result};
 
-/// Rows of a toy whose moments standardise it.
-const MOMENT_ROWS: usize = 20_000;
+/// Steps from one state to fall back to, to the next.
+const GOOD_EVERY: usize = 10;
+/// What each fall leaves of the step size, and the falls after which a run is given up.
+const FALL: f64 = 0.25;
+const MOST_FALLS: usize = 8;
+/// After so many steps without trouble earlier falls no longer count.
+const QUIET: usize = 2000;
+/// The part of the time that validations may take where the budget is one of time.
+const VALIDATING: f64 = 0.1;
+/// How fast the penalties follow the evaluations that are wanted, a step.
+const NFE_GAIN: f64 = 0.1;
+/// The range of the factor of the penalties.
+const PENALTY: (f64, f64) = (1e-4, 1e4);
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// The step just done, counted from 1.
     pub mark: Mark,
     /// The part of the budget that is spent.
     pub done: f64,
     /// The held-out score, where one was just taken.
     pub validation: Option<Validation>,
+    /// Velocity evaluations of a row in this step, where the criterion integrates.
+    pub nfe: Option<f64>,
+    /// What went wrong in a step that was taken back just now.
+    pub fall: Option<&'a str>,
+    /// The model with the weights as they are averaged now.
+    pub model: &'a dyn Fn() -> Result<Model>,
 }
 
 /// Whoever looks on, and may end the run.
 pub trait Watch {
     /// Told of every step; `Break` ends the run after it.
-    fn see(&mut self, progress: &Progress) -> ControlFlow<()>;
+    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
+
+    /// Given every checkpoint that is due, and one when the run is ended from outside.
+    ///
+    /// # Errors
+    /// Where it cannot be kept; this ends the run.
+    fn keep(&mut self, _checkpoint: &Checkpoint) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Looks away.
 impl Watch for () {
-    fn see(&mut self, _progress: &Progress) -> ControlFlow<()> {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }
@@ -56,10 +84,16 @@ pub struct Fitted {
     pub history: History,
     /// Steps done.
     pub steps: usize,
+    /// The step whose weights the model has: the last, or the one with the best held-out score.
+    pub chosen: usize,
     /// Seconds that they took, with the validations.
     pub seconds: f64,
     /// Seconds of the steps alone.
     pub step_seconds: f64,
+    /// Times that a step broke down and was taken back.
+    pub falls: usize,
+    /// The held-out NLL before the last phase began, where evaluations were steered.
+    pub before: Option<f64>,
     /// The run was ended from outside.
     pub stopped: bool,
 }
@@ -67,91 +101,94 @@ pub struct Fitted {
 /// Trains as the job says.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a job or data that make no sense, and for a loss that is not finite, with its step;
-/// whatever the solver refuses.
+/// [`Error::Invalid`] for a job or data that make no sense, and for a loss that stays not finite however small the
+/// steps, with its step; whatever the solver refuses.
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+    let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
-    check(data)?;
-    let moments = moments(data, job.seed)?;
-    let start = start(&job, data, &moments)?;
-    let dtype = job.precision.dtype();
-    let theta = Tensor::from_slice(&start.theta, start.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
-    let spec = start.spec;
-    let map = spec.standardise.as_ref().map(|m| Standardise::new(m.mean.clone(), m.std.clone())).transpose()?;
-    let inside = map.as_ref().map_or(0.0, Standardise::log_volume);
+    start::check(data)?;
+    let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let (model, log_volume) = start::start(&job, data, &mut stop)?;
+    let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
+    let state = State {
+        step: 0,
+        phase: 0,
+        adam: AdamW::new(theta.len()),
+        shadow: Shadow::new(&theta),
+        theta,
+        lr_scale: 1.0,
+        falls: 0,
+        all_falls: 0,
+        penalty: 1.0,
+        place: super::batch::Place::default(),
+    };
+    let checkpoint =
+        Checkpoint { job, model, log_volume, data: stamp(data), state, good: None, ledger: Ledger::default() };
+    run(checkpoint, clock, data, watch)
+}
+
+/// Goes on with a run from its checkpoint, to the same bits as if it had not been broken off.
+///
+/// # Errors
+/// [`Error::Invalid`] for other data than the run had; else as [`fit`].
+pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+    start::check(data)?;
+    if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
+        return Err(Error::invalid(
+            format!("`{}` no longer holds the rows that the run began with", data.name),
+            "bring the old file back, or begin anew with `cnf train --init RUN`",
+        ));
+    }
+    run(checkpoint, Instant::now(), data, watch)
+}
+
+/// Stands for the rows of a table; a toy is what it is.
+fn stamp(data: &Dataset) -> u64 {
+    match &data.train {
+        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid),
+        Source::Toy(_) => 0,
+    }
+}
+
+fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+    let Checkpoint { job, model, log_volume, data: stamp, mut state, good, ledger } = checkpoint;
+    let frame = Frame::new(&model.spec)?;
+    let (base, spec) = (model.spec.base(), &model.spec);
+    let (table, inside) = match &data.train {
+        Source::Rows(rows) => frame.inward(rows.clone())?,
+        Source::Toy(toy) => (Vec::new(), frame.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
+    };
+    let mut feed = Feed::new(data, &frame, &base, table, job.seed);
+    feed.go_to(state.place);
+    let phases = job.phases();
+    state.phase = state.phase.min(phases.len() - 1);
+    let scene = Scene {
+        velocity: spec.velocity.clone(),
+        solver: job.training_solver(),
+        base: base.clone(),
+        path: job.path,
+        kinetic: 0.0,
+        jacobian: 0.0,
+    };
     let trainer = Trainer {
-        scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone() },
-        feed: Feed::new(data, map.as_ref(), job.seed),
+        good: good.unwrap_or_else(|| state.clone()),
+        clock,
+        before: ledger.seconds,
         valid: subset(&data.valid, data.dim, job.validation_rows),
-        spec: &spec,
         job: &job,
         data,
+        model: &model,
+        log_volume,
+        stamp,
         inside,
+        phases,
+        scene,
+        latest: Mark { criterion: Criterion::Matching, step: 0, seconds: 0.0, loss: f64::NAN, grad_norm: 0.0, lr: 0.0 },
+        nfe: None,
+        state,
+        ledger,
     };
-    let run = trainer.run(theta, watch)?;
-    let theta = run.theta.iter().map(|w| *w as f32).collect();
-    let model = Model { spec, theta, story: Map::new() };
-    let (steps, seconds, step_seconds) = (run.steps, run.seconds, run.seconds - run.validating);
-    let log_volume = moments.log_volume();
-    Ok(Fitted { model, log_volume, history: run.history, steps, seconds, step_seconds, stopped: run.stopped })
-}
-
-fn check(data: &Dataset) -> Result<()> {
-    let sets = [("validation", &data.valid[..]), ("test", &data.test[..])];
-    let train = if let Source::Rows(rows) = &data.train { rows } else { &[][..] };
-    for (set, rows) in sets.into_iter().chain([("training", train)]) {
-        if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
-            let (row, column) = (i / data.dim, i % data.dim);
-            return Err(Error::invalid(
-                format!("row {row} of the {set} set has {} in column {column}", rows[i]),
-                "leave out rows with missing values",
-            ));
-        }
-    }
-    match data.n_train() {
-        Some(0) => Err(Error::invalid("there are no rows to train on", "give a split with a training set")),
-        _ => Ok(()),
-    }
-}
-
-/// Means and deviations of the training data.
-fn moments(data: &Dataset, seed: u64) -> Result<Standardise> {
-    match &data.train {
-        Source::Rows(rows) => Standardise::fit(rows, data.dim),
-        Source::Toy(toy) => {
-            Standardise::fit(&(toy.sample)(MOMENT_ROWS, &mut rng::stream(seed, MOMENTS_STREAM)), data.dim)
-        }
-    }
-}
-
-/// The model before the first step.
-fn start(job: &Job, data: &Dataset, moments: &Standardise) -> Result<Model> {
-    if let Some(path) = &job.init {
-        let mut model = Model::load(path)?;
-        if model.dim() != data.dim {
-            let what = format!("the model `{}`", path.display());
-            return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });
-        }
-        if model.condition_dim() > 0 {
-            return Err(Error::invalid(
-                format!("the model `{}` is conditional on {} columns", path.display(), model.condition_dim()),
-                "start from an unconditional model: only such are trained here",
-            ));
-        }
-        job.clone().adopt(&model)?;
-        model.spec.solver = job.solver.clone();
-        return Ok(model);
-    }
-    let velocity = VelocitySpec::Mlp(job.net(data.dim));
-    velocity.validate()?;
-    let standardise = if job.standardise {
-        let Moments { mean, std } = Moments::from(moments);
-        Some(Moments { mean, std: std.into_iter().map(|s| s / job.spread).collect() })
-    } else {
-        None
-    };
-    let theta = velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
-    Ok(Model { spec: FlowSpec { velocity, solver: job.solver.clone(), standardise }, theta, story: Map::new() })
+    trainer.run(&mut feed, watch)
 }
 
 /// At most `most` rows, evenly taken.
@@ -164,121 +201,303 @@ fn subset(x: &[f64], d: usize, most: usize) -> Vec<f64> {
 struct Trainer<'a> {
     job: &'a Job,
     data: &'a Dataset,
-    spec: &'a FlowSpec,
-    scene: Scene,
-    feed: Feed<'a>,
-    valid: Vec<f64>,
-    /// NLL in the data's units minus that of what the net sees.
+    model: &'a Model,
+    log_volume: f64,
+    stamp: u64,
+    /// NLL in the data's units minus that of what the net sees, on average.
     inside: f64,
+    phases: Vec<Phase>,
+    scene: Scene,
+    valid: Vec<f64>,
+    clock: Instant,
+    /// Seconds spent before this part of the run.
+    before: f64,
+    state: State,
+    good: State,
+    ledger: Ledger,
+    /// The last step, and its evaluations a row.
+    latest: Mark,
+    nfe: Option<f64>,
 }
 
-struct Run {
-    theta: Vec<f64>,
-    history: History,
-    steps: usize,
-    seconds: f64,
-    validating: f64,
-    stopped: bool,
+/// A gradient and what came with it.
+struct Slope {
+    loss: f64,
+    parts: Option<Parts>,
+    gradient: Vec<f64>,
+    /// Its length, and the factor that bounds it.
+    norm: f64,
+    scale: f64,
+}
+
+/// Why a step was not taken.
+enum Trouble {
+    /// The weights have gone astray: smaller steps may help.
+    Astray(String),
+    /// Something else is wrong.
+    Other(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Failed { .. } | Error::Candle(_) => Self::Astray(error.to_string()),
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl From<candle_core::Error> for Trouble {
+    fn from(error: candle_core::Error) -> Self {
+        Self::from(Error::from(error))
+    }
 }
 
 impl Trainer<'_> {
-    fn run(mut self, theta: Tensor, watch: &mut dyn Watch) -> Result<Run> {
-        let (job, objective) = (self.job, self.job.objective);
-        let var = Var::from_tensor(&theta)?;
-        let (peak, n) = (job.lr.unwrap_or_default(), job.batch.unwrap_or_default());
-        let params = ParamsAdamW { lr: peak, weight_decay: job.weight_decay, ..ParamsAdamW::default() };
-        let mut optimiser = AdamW::new(vec![var.clone()], params)?;
-        let schedule = Schedule { peak };
-        let mut shadow = Shadow::new(&theta, job.ema)?;
-        let mut history = History::default();
-        let clock = Instant::now();
-        let (mut steps, mut validating) = (0, 0.0);
-        let mut due = 0.0;
-        let mut batch = objective.draw(&mut self.feed, n);
+    fn run(mut self, feed: &mut Feed<'_>, watch: &mut dyn Watch) -> Result<Fitted> {
+        let mut kept = (self.state.step, self.seconds());
+        let mut batch = self.phase().draw(feed)?;
         loop {
-            let lr = schedule.at(self.done(steps, clock.elapsed().as_secs_f64()));
-            let Trainer { scene, feed, .. } = &mut self;
-            let (scene, tracked) = (&*scene, var.as_tensor());
+            let done = self.done();
+            if self.state.phase + 1 < self.phases.len() && done >= self.phase().to {
+                self.enter_next_phase(done)?;
+                feed.go_to(self.state.place);
+                batch = self.phase().draw(feed)?;
+            }
+            let phase = *self.phase();
+            let lr = Schedule { peak: phase.lr }.at(phase.part(done)) * self.state.lr_scale;
+            // A step that is taken back does not draw its batch again.
+            let place = feed.place();
+            self.set_penalties();
+            let theta = Var::from_tensor(&self.tensor(&self.state.theta)?)?;
             let (outcome, next) =
-                rayon::join(|| gradient(objective, scene, tracked, &batch), || objective.draw(feed, n));
-            batch = next;
-            let (loss, mut gradients) = outcome.map_err(|e| match e {
-                Error::Failed { .. } | Error::Candle(_) => broken(steps + 1, lr, &e.to_string()),
-                other => other,
-            })?;
-            let raw =
-                gradients.remove(&var).ok_or_else(|| Error::invalid("the loss does not depend on the weights", ""))?;
-            let (clipped, grad_norm) = clip(&raw, job.clip)?;
-            if !(loss.is_finite() && grad_norm.is_finite()) {
-                return Err(broken(steps + 1, lr, &format!("the loss is {loss}, its gradient {grad_norm}")));
+                rayon::join(|| slope(phase.criterion, &self.scene, &theta, &batch, self.job.clip), || phase.draw(feed));
+            batch = next?;
+            let fall = match outcome {
+                Ok(slope) => {
+                    self.step(&slope, lr, phase.criterion);
+                    None
+                }
+                Err(Trouble::Astray(cause)) => Some(self.fall_back(lr, cause)?),
+                Err(Trouble::Other(error)) => return Err(error),
+            };
+            self.state.place = place;
+            if fall.is_none() && self.state.step.is_multiple_of(GOOD_EVERY) {
+                self.good = self.state.clone();
             }
-            gradients.insert(&var, clipped);
-            optimiser.set_learning_rate(lr);
-            optimiser.step(&gradients)?;
-            steps += 1;
-            shadow.follow(&var)?;
 
-            let seconds = clock.elapsed().as_secs_f64();
-            let done = self.done(steps, seconds);
-            let loss = if objective.is_nll() { loss + self.inside } else { loss };
-            let mark = Mark { step: steps, seconds, loss, grad_norm, lr };
-            history.push(mark);
+            let done = self.done();
             let last = done >= 1.0;
-            let mut validation = None;
-            if done >= due && !last && validating <= 0.1 * seconds && !self.valid.is_empty() && job.validations > 0 {
-                let score = self.validate(&shadow.theta)?;
-                validation = score.map(|(nll, se)| Validation { step: steps, seconds, nll, se });
-                history.validations.extend(validation);
-                validating += clock.elapsed().as_secs_f64() - seconds;
-                let wanted = job.validations as f64;
-                due = ((done * wanted).floor() + 1.0) / wanted;
+            let due = fall.is_none() && !last && self.validation_due(done);
+            let validation = if due { self.validate(done)? } else { None };
+            let (mark, nfe) = (self.latest, self.nfe);
+            let model = || self.averaged();
+            let progress = Progress { mark, done, validation, nfe, fall: fall.as_deref(), model: &model };
+            let stopped = watch.see(&progress).is_break() && !last;
+            if stopped {
+                watch.keep(&self.checkpoint()?)?;
             }
-            let stopped = watch.see(&Progress { mark, done, validation }).is_break();
-            if last || stopped {
-                history.finish();
-                let seconds = clock.elapsed().as_secs_f64();
-                return Ok(Run { theta: shadow.theta, history, steps, seconds, validating, stopped });
+            let patient = self.job.patience == 0 || self.ledger.since_best < self.job.patience;
+            if last || stopped || !patient {
+                return self.finish(stopped);
+            }
+            let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);
+            if fall.is_none() && self.job.checkpoint_due(since)? {
+                watch.keep(&self.checkpoint()?)?;
+                kept = (self.state.step, self.seconds());
             }
         }
+    }
+
+    fn phase(&self) -> &Phase {
+        &self.phases[self.state.phase]
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.clock.elapsed().as_secs_f64()
     }
 
     /// The part of the budget that is spent.
-    fn done(&self, steps: usize, seconds: f64) -> f64 {
-        let by_steps = self.job.steps.map_or(0.0, |most| steps as f64 / most as f64);
-        let by_time = self.job.time.map_or(0.0, |most| seconds / most);
+    fn done(&self) -> f64 {
+        let by_steps = self.job.steps.map_or(0.0, |most| self.state.step as f64 / most as f64);
+        let by_time = self.job.time.map_or(0.0, |most| self.seconds() / most);
         by_steps.max(by_time)
     }
 
-    /// NLL and its standard error; none where the weights have no density anywhere yet.
-    fn validate(&self, theta: &[f64]) -> Result<Option<(f64, f64)>> {
-        let dtype = self.job.precision.dtype();
-        let theta = Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
-        match score(&self.spec.build(theta)?, &self.valid, self.data.toy()) {
-            // Where the truth is known, the mean of log p_true − log p is far less noisy than that of log p.
-            Ok(score) => Ok(Some(match (score.excess, self.data.toy()) {
-                (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
-                _ => (score.nll, score.nll_se),
-            })),
-            Err(Error::Failed { .. }) => Ok(None),
-            Err(other) => Err(other),
+    fn tensor(&self, theta: &[f64]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(self.job.precision.dtype())?)
+    }
+
+    /// The next phase begins at the average of the last one's weights, with a new optimiser.
+    fn enter_next_phase(&mut self, done: f64) -> Result<()> {
+        if self.job.nfe_target.is_some() {
+            self.ledger.before = self.validate(done)?.map(|v| v.nll);
         }
+        self.ledger.due = done;
+        self.ledger.history.finish();
+        let theta = self.state.shadow.theta.clone();
+        let state = &mut self.state;
+        (state.adam, state.shadow) = (AdamW::new(theta.len()), Shadow::new(&theta));
+        (state.theta, state.phase, state.lr_scale, state.falls) = (theta, state.phase + 1, 1.0, 0);
+        self.good = self.state.clone();
+        Ok(())
+    }
+
+    fn set_penalties(&mut self) {
+        let factor = if self.job.nfe_target.is_some() { self.state.penalty } else { 1.0 };
+        (self.scene.kinetic, self.scene.jacobian) = (factor * self.job.kinetic, factor * self.job.jacobian);
+    }
+
+    fn step(&mut self, slope: &Slope, lr: f64, criterion: Criterion) {
+        let state = &mut self.state;
+        state.adam.step(&mut state.theta, &slope.gradient, slope.scale, lr, self.job.weight_decay);
+        state.shadow.follow(&state.theta, self.job.ema);
+        state.step += 1;
+        if state.step.is_multiple_of(QUIET) {
+            state.falls = 0;
+        }
+        let loss = match &slope.parts {
+            Some(parts) => parts.nll + self.inside,
+            None => slope.loss,
+        };
+        self.nfe = slope.parts.as_ref().map(|parts| parts.nfe_mean);
+        if let (Some(target), Some(nfe)) = (self.job.nfe_target, self.nfe) {
+            let factor = state.penalty * (nfe / target).powf(NFE_GAIN);
+            state.penalty = factor.clamp(PENALTY.0, PENALTY.1);
+        }
+        let (step, grad_norm) = (state.step, slope.norm);
+        self.latest = Mark { criterion, step, seconds: self.seconds(), loss, grad_norm, lr };
+        self.ledger.history.push(self.latest);
+    }
+
+    /// Returns to the last good state, with smaller steps from there; the words say why.
+    fn fall_back(&mut self, lr: f64, cause: String) -> Result<String> {
+        let step = self.state.step + 1;
+        let (falls, all_falls) = (self.state.falls + 1, self.state.all_falls + 1);
+        if falls > MOST_FALLS {
+            return Err(broken(step, lr, falls, &cause));
+        }
+        self.good.lr_scale = self.state.lr_scale * FALL;
+        (self.good.falls, self.good.all_falls) = (falls, all_falls);
+        self.state = self.good.clone();
+        self.ledger.history.return_to(self.state.step);
+        Ok(format!("step {step} broke down ({cause}): back to step {}, with smaller steps", self.state.step))
+    }
+
+    fn validation_due(&self, done: f64) -> bool {
+        // A run that counts its steps does not look at the clock: it would not repeat its bits.
+        let cheap = self.job.time.is_none() || self.ledger.validating <= VALIDATING * self.seconds();
+        done >= self.ledger.due && cheap && !self.valid.is_empty() && self.job.validations > 0
+    }
+
+    /// The held-out score of the average; none where it has no density anywhere yet.
+    fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
+        let begun = self.clock.elapsed().as_secs_f64();
+        let flow = self.model.spec.build(self.tensor(&self.state.shadow.theta)?)?;
+        let (step, seconds) = (self.state.step, self.seconds());
+        let validation = match score(&flow, &self.valid, self.data.toy()) {
+            // Where the truth is known, the mean of log p_true − log p is far less noisy than that of log p.
+            Ok(score) => Some(match (score.excess, self.data.toy()) {
+                (Some((excess, se)), Some(toy)) => {
+                    Validation { step, seconds, nll: toy.entropy + excess, se, nfe: score.nfe_mean }
+                }
+                _ => Validation { step, seconds, nll: score.nll, se: score.nll_se, nfe: score.nfe_mean },
+            }),
+            Err(Error::Failed { .. }) => None,
+            Err(other) => return Err(other),
+        };
+        let wanted = self.job.validations.max(1) as f64;
+        self.ledger.due = ((done * wanted).floor() + 1.0) / wanted;
+        self.ledger.validating += self.clock.elapsed().as_secs_f64() - begun;
+        if let Some(v) = validation {
+            self.ledger.history.validations.push(v);
+            self.ledger.since_best += 1;
+            if self.ledger.best.as_ref().is_none_or(|best| v.nll < best.nll) {
+                self.ledger.since_best = 0;
+                self.ledger.best = Some(Best { step, nll: v.nll, theta: self.state.shadow.theta.clone() });
+            }
+        }
+        Ok(validation)
+    }
+
+    fn with_weights(&self, theta: &[f64]) -> Model {
+        Model { theta: theta.iter().map(|w| *w as f32).collect(), ..self.model.clone() }
+    }
+
+    fn averaged(&self) -> Result<Model> {
+        Ok(self.with_weights(&self.state.shadow.theta))
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        Ok(Checkpoint {
+            job: self.job.clone(),
+            model: self.averaged()?,
+            log_volume: self.log_volume,
+            data: self.stamp,
+            state: self.state.clone(),
+            good: (self.good != self.state).then(|| self.good.clone()),
+            ledger: Ledger { seconds: self.seconds(), ..self.ledger.clone() },
+        })
+    }
+
+    fn finish(mut self, stopped: bool) -> Result<Fitted> {
+        // Rows that never end cannot be learnt by heart: there the last weights are the best. Nor is the best score
+        // wanted where evaluations are.
+        let choose = self.job.keep_best && self.data.toy().is_none() && self.job.nfe_target.is_none();
+        let (mut theta, mut chosen) = (self.state.shadow.theta.clone(), self.state.step);
+        if choose && !self.valid.is_empty() && self.job.validations > 0 {
+            self.validate(1.0)?;
+            if let Some(best) = &self.ledger.best {
+                (theta, chosen) = (best.theta.clone(), best.step);
+            }
+        }
+        self.ledger.history.finish();
+        let seconds = self.seconds();
+        Ok(Fitted {
+            model: self.with_weights(&theta),
+            log_volume: self.log_volume,
+            steps: self.state.step,
+            chosen,
+            seconds,
+            step_seconds: seconds - self.ledger.validating,
+            falls: self.state.all_falls,
+            before: self.ledger.before,
+            history: self.ledger.history,
+            stopped,
+        })
     }
 }
 
-fn gradient(
-    objective: Objective,
+/// The loss of a batch and its gradient, unless one of them is not finite.
+fn slope(
+    criterion: Criterion,
     scene: &Scene,
-    theta: &Tensor,
-    batch: &super::Batch,
-) -> Result<(f64, candle_core::backprop::GradStore)> {
-    let loss = objective.loss(scene, theta, batch)?;
-    let gradients = loss.backward()?;
-    Ok((loss.to_dtype(DType::F64)?.to_scalar::<f64>()?, gradients))
+    theta: &Var,
+    batch: &Batch,
+    most: f64,
+) -> std::result::Result<Slope, Trouble> {
+    let (loss, parts) = criterion.loss(scene, theta.as_tensor(), batch)?;
+    let mut gradients = loss.backward()?;
+    let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    let gradient = gradients
+        .remove(theta)
+        .ok_or_else(|| Trouble::Other(Error::invalid("the loss does not depend on the weights", "")))?
+        .to_dtype(DType::F64)?
+        .to_vec1::<f64>()?;
+    let (norm, scale) = clip(&gradient, most);
+    if loss.is_finite() && norm.is_finite() {
+        Ok(Slope { loss, parts, gradient, norm, scale })
+    } else {
+        Err(Trouble::Astray(format!("the loss is {loss}, its gradient {norm}")))
+    }
 }
 
-fn broken(step: usize, lr: f64, cause: &str) -> Error {
+fn broken(step: usize, lr: f64, falls: usize, cause: &str) -> Error {
     Error::invalid(
-        format!("training broke down at step {step} (learning rate {lr:.2e}): {cause}"),
+        format!(
+            "training broke down at step {step} (learning rate {lr:.2e}) although it fell back {} times: {cause}",
+            falls - 1
+        ),
         "try a smaller --lr, --precision f64, or (by likelihood) looser tolerances",
     )
 }

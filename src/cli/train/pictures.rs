@@ -1,5 +1,7 @@
 //! The pictures of a run: density beside data, samples, and the training curve.
 
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
 use cnf::flow::StandardNormal;
@@ -7,7 +9,6 @@ use cnf::plot::{self, Grid, Options, Training};
 use cnf::train::{Fitted, Job};
 use cnf::{Result, rng};
 
-use super::folder::Folder;
 use crate::cli::interrupt::undisturbed;
 use crate::cli::picture;
 
@@ -28,7 +29,7 @@ fn spread(se: f64) -> f64 {
 }
 
 /// Draws all of them.
-pub fn draw(folder: &Folder, job: &Job, fitted: &Fitted, data: &Dataset, held_out: &[f64]) -> Result<()> {
+pub fn draw(folder: &Path, job: &Job, fitted: &Fitted, data: &Dataset, held_out: &[f64]) -> Result<()> {
     let (d, dtype) = (data.dim, job.precision.dtype());
     let options = picture::style(&fitted.model);
     let seen = match &data.train {
@@ -44,7 +45,7 @@ pub fn draw(folder: &Folder, job: &Job, fitted: &Fitted, data: &Dataset, held_ou
     let continuous = fitted.model.continuous(dtype)?.without_log_density();
     let (samples, _, _) = fitted.model.spec.around(continuous)?.decode(&tensor(&latents, POINTS)?, None)?;
     let samples = numbers(&samples)?;
-    undisturbed(|| plot::samples(&folder.file("samples.png"), &seen, &samples, d, &options))?;
+    undisturbed(|| plot::samples(&folder.join("samples.png"), &seen, &samples, d, &options))?;
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -53,18 +54,20 @@ pub fn draw(folder: &Folder, job: &Job, fitted: &Fitted, data: &Dataset, held_ou
         let centres = Grid::centres(x, y, nx, ny);
         let (_, log_prob, _) = flow.encode(&tensor(&centres, nx * ny)?, None)?;
         let grid = Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?;
-        undisturbed(|| plot::density_and_data(&folder.file("density.png"), &seen, &grid, &options))?;
+        undisturbed(|| plot::density_and_data(&folder.join("density.png"), &seen, &grid, &options))?;
     } else {
         let (z, _, _) = flow.encode(&tensor(held_out, held_out.len() / d)?, None)?;
         let z = numbers(&z)?;
-        undisturbed(|| plot::latents(&folder.file("latents.png"), &z, d, &Options::default()))?;
+        undisturbed(|| plot::latents(&folder.join("latents.png"), &z, d, &Options::default()))?;
     }
 
     let history = &fitted.history;
-    let loss: Vec<_> = history.marks().iter().map(|m| (m.step as f64, m.loss)).collect();
+    // A likelihood at the end of a matching has its curve in the held-out scores.
+    let is_nll = history.marks().first().is_some_and(|m| m.criterion.is_nll());
+    let first = history.marks().iter().filter(|m| m.criterion.is_nll() == is_nll);
+    let loss: Vec<_> = first.map(|m| (m.step as f64, m.loss)).collect();
     let held_out: Vec<_> = history.validations.iter().map(|v| (v.step as f64, v.nll, spread(v.se))).collect();
     let entropy = data.toy().map(|toy| toy.entropy);
-    let training =
-        Training { unit: "steps", loss: &loss, loss_is_nll: job.objective.is_nll(), held_out: &held_out, entropy };
-    undisturbed(|| plot::training_curve(&folder.file("training.png"), &training, &Options::default()))
+    let training = Training { unit: "steps", loss: &loss, loss_is_nll: is_nll, held_out: &held_out, entropy };
+    undisturbed(|| plot::training_curve(&folder.join("training.png"), &training, &Options::default()))
 }

@@ -19,6 +19,10 @@ pub struct Summary {
     seconds: f64,
     seconds_per_step: f64,
     n_params: usize,
+    chosen: usize,
+    falls: usize,
+    /// Held-out NLL before evaluations were steered, and at the end.
+    steered: Option<(f64, f64)>,
     stopped: bool,
 }
 
@@ -33,8 +37,16 @@ impl Summary {
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
             n_params: fitted.model.theta.len(),
+            chosen: fitted.chosen,
+            falls: fitted.falls,
+            steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
         }
+    }
+
+    /// What the steering of evaluations cost, in nats.
+    fn nfe_cost(&self) -> Option<f64> {
+        self.steered.map(|(before, after)| after - before)
     }
 
     fn nll_standardised(&self) -> f64 {
@@ -58,6 +70,10 @@ impl Summary {
             "seed": self.job.seed,
             "precision": self.job.precision,
             "steps": self.steps,
+            "chosen_step": self.chosen,
+            "falls": self.falls,
+            "nfe_target": self.job.nfe_target,
+            "nfe_cost": self.nfe_cost(),
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
             "n_params": self.n_params,
@@ -91,27 +107,41 @@ impl Summary {
             out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
         }
         out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
+        if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {
+            out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost:+.4} nats\n");
+        }
+        if self.chosen != self.steps {
+            out += &format!("weights   of step {}, the best held-out score\n", self.chosen);
+        }
+        if self.falls > 0 {
+            out += &format!("trouble   {} steps broke down and were taken back\n", self.falls);
+        }
         if let Some(first) = score.failed.first() {
             let count = score.failed.len();
             out += &format!(
                 "failed    {count} of {n} rows have no density (the first: row {first}); the means leave them out\n"
             );
         }
-        out + &format!("run       {}\n", run.display())
+        out += &format!("run       {}\n", run.display());
+        if self.stopped {
+            out += &format!("go on     cnf train --resume {}\n", run.display());
+        }
+        out
     }
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.
 pub fn metrics(history: &History) -> String {
-    let mut out = String::from("step,seconds,loss,grad_norm,lr,valid_nll,valid_nll_se\n");
+    let mut out = String::from("step,seconds,objective,loss,grad_norm,lr,valid_nll,valid_nll_se,valid_nfe\n");
     let mut scores = history.validations.iter().peekable();
     for m in history.marks() {
-        let mut valid = String::from(",");
+        let mut valid = String::from(",,");
         while let Some(v) = scores.next_if(|v| v.step <= m.step) {
-            valid = format!("{:.6},{:.6}", v.nll, v.se);
+            valid = format!("{:.6},{:.6},{:.2}", v.nll, v.se, v.nfe);
         }
         // A String takes every write.
-        let _ = writeln!(out, "{},{:.4},{:.6},{:.6},{:.6e},{valid}", m.step, m.seconds, m.loss, m.grad_norm, m.lr);
+        let (step, seconds, name) = (m.step, m.seconds, m.criterion.name());
+        let _ = writeln!(out, "{step},{seconds:.4},{name},{:.6},{:.6},{:.6e},{valid}", m.loss, m.grad_norm, m.lr);
     }
     out
 }

@@ -1,12 +1,14 @@
-//! A running training on the terminal, and the end by Ctrl-C.
+//! A running training on the terminal, its checkpoints, and the end by Ctrl-C.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use cnf::Result;
 use cnf::data::Dataset;
-use cnf::train::{Job, Progress, Watch};
+use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::folder::Folder;
 use crate::cli::{Context, interrupt, text};
 
 /// Ticks of the bar, whatever the budget is counted in.
@@ -20,6 +22,7 @@ pub struct Screen {
     quiet: bool,
     drawn: Option<Instant>,
     loss: f64,
+    criterion: Option<Criterion>,
     held_out: String,
 }
 
@@ -29,7 +32,7 @@ impl Screen {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template("{bar:24.cyan/238} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(TICKS), target).with_style(style.progress_chars("━╸─"));
-        Self { bar, quiet, drawn: None, loss: f64::NAN, held_out: String::new() }
+        Self { bar, quiet, drawn: None, loss: f64::NAN, criterion: None, held_out: String::new() }
     }
 
     /// What is about to be done.
@@ -45,29 +48,62 @@ impl Screen {
         context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
 
+    /// Where a run that was broken off goes on.
+    pub fn goes_on(&self, checkpoint: &Checkpoint, context: &Context) {
+        let (steps, time) = (checkpoint.steps(), text::duration(checkpoint.seconds()));
+        context.note(&format!("resumed   after step {steps} ({time})"));
+    }
+
     /// Takes the bar away.
     pub fn end(&self, context: &Context) {
         self.bar.finish_and_clear();
         if interrupt::asked() {
-            context.note("stopped by Ctrl-C: the model as it is now is scored and saved");
+            context.note("stopped by Ctrl-C: the model as it is now is scored and saved, and the run can go on");
         }
     }
 }
 
-impl Watch for Screen {
-    fn see(&mut self, progress: &Progress) -> ControlFlow<()> {
+/// A run's screen, and the folder that keeps its checkpoints.
+pub struct Watcher<'a> {
+    /// What people see.
+    pub screen: Screen,
+    /// Where checkpoints go.
+    pub folder: &'a Folder,
+    /// For words about what went wrong.
+    pub context: &'a Context,
+}
+
+impl Watch for Watcher<'_> {
+    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        if let Some(words) = progress.fall {
+            self.screen.bar.suspend(|| self.context.note(words));
+        }
+        self.screen.see(progress)
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.folder.keep(checkpoint)
+    }
+}
+
+impl Screen {
+    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
+        if self.criterion != Some(mark.criterion) {
+            (self.criterion, self.loss) = (Some(mark.criterion), f64::NAN);
+        }
         self.loss = if self.loss.is_nan() { mark.loss } else { 0.98 * self.loss + 0.02 * mark.loss };
         if let Some(v) = progress.validation {
-            self.held_out = format!(" · held-out NLL {:.3} ± {:.3}", v.nll, v.se);
+            self.held_out = format!(" · held-out NLL {:.3} ± {:.3}, NFE {:.0}", v.nll, v.se, v.nfe);
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let left = if progress.done > 0.0 { mark.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
             let rate = mark.step as f64 / mark.seconds.max(1e-9);
             self.bar.set_message(format!(
-                "step {} · {rate:.0}/s · loss {:.4}{} · {} left",
+                "step {} · {rate:.0}/s · {} {:.4}{} · {} left",
                 mark.step,
+                if mark.criterion.is_nll() { "NLL" } else { "loss" },
                 self.loss,
                 self.held_out,
                 text::duration(left)

@@ -1,0 +1,42 @@
+//! Which latent goes with which row of data, where a velocity is matched.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How latents and rows of data are paired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pairing {
+    /// As they are drawn.
+    #[default]
+    Independent,
+    /// By the exact assignment of least Σ|x − z|² within blocks of the batch: straighter paths.
+    /// Ref: Tong et al. (2023), algorithm 3; Pooladian et al. (2023).
+    Optimal,
+}
+
+impl Pairing {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Independent, Self::Optimal];
+
+    /// The name, as typed and as saved.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Independent => "independent",
+            Self::Optimal => "optimal",
+        }
+    }
+}
+
+impl std::str::FromStr for Pairing {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|pairing| pairing.name() == text).ok_or_else(|| Error::Unknown {
+            kind: "pairing",
+            name: text.into(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Everything that a step changes, and everything that a run has learnt so far: as structs, and as a file.
+//!
+//! A run that is taken up from a checkpoint goes on with the same bits as one that was never broken: the weights,
+//! their average, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
+//! last state to fall back to. All numbers are f64 tensors beside the model's own; nothing is rounded through text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::adamw::AdamW;
+use super::batch::Place;
+use super::shadow::Shadow;
+use super::{History, Job};
+use crate::flow::Model;
+use crate::io::safetensors::{ModelFile, NamedTensor, Values};
+use crate::{Error, Result};
+
+/// The key of the metadata.
+const KEY: &str = "cnf.checkpoint";
+/// The version of what is under it.
+const FORMAT: u32 = 1;
+/// What the names of a checkpoint's tensors start with; all others are the model's.
+const PREFIX: &str = "train.";
+
+/// What a step changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct State {
+    /// Steps done.
+    pub step: usize,
+    /// Which phase of the run this is.
+    pub phase: usize,
+    pub theta: Vec<f64>,
+    pub adam: AdamW,
+    pub shadow: Shadow,
+    /// How much smaller the steps are than the schedule says, after trouble.
+    pub lr_scale: f64,
+    /// Falls back since the last long quiet stretch, and all of them.
+    pub falls: usize,
+    pub all_falls: usize,
+    /// What the weights of the penalties are multiplied by.
+    pub penalty: f64,
+    /// Where the next batch begins.
+    pub place: Place,
+}
+
+/// Weights that scored best.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Best {
+    pub step: usize,
+    pub nll: f64,
+    pub theta: Vec<f64>,
+}
+
+/// What a run has learnt so far, apart from its state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Ledger {
+    /// Seconds since the start, over all parts of a run that was broken off.
+    pub seconds: f64,
+    /// Seconds of them spent on validation.
+    pub validating: f64,
+    /// The part of the budget at which the next validation is due.
+    pub due: f64,
+    pub history: History,
+    pub best: Option<Best>,
+    /// Validations since the best.
+    pub since_best: usize,
+    /// The held-out NLL when the last phase began.
+    pub before: Option<f64>,
+}
+
+/// A run as it stands after a step.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub(super) job: Job,
+    /// The model with the averaged weights.
+    pub(super) model: Model,
+    pub(super) log_volume: f64,
+    /// Stands for the data: see [`fingerprint`].
+    pub(super) data: u64,
+    pub(super) state: State,
+    /// The state to fall back to, where it is another one.
+    pub(super) good: Option<State>,
+    pub(super) ledger: Ledger,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Card {
+    format: u32,
+    job: String,
+    data: u64,
+}
+
+/// A number that stands for rows of data.
+pub(super) fn fingerprint(rows: &[f64]) -> u64 {
+    rows.iter().fold(rows.len() as u64, |hash, x| crate::rng::mix(hash ^ x.to_bits()))
+}
+
+impl State {
+    fn numbers(&self) -> Vec<f64> {
+        let Place { rows, noise, epoch, taken } = self.place;
+        let words = [rows, noise].into_iter().flat_map(|at| (0..4).map(move |i| f64::from((at >> (32 * i)) as u32)));
+        let mut numbers = vec![
+            self.step as f64,
+            self.phase as f64,
+            self.adam.steps as f64,
+            self.shadow.steps as f64,
+            self.lr_scale,
+            self.falls as f64,
+            self.all_falls as f64,
+            self.penalty,
+            epoch as f64,
+            taken as f64,
+        ];
+        numbers.extend(words);
+        numbers
+    }
+
+    fn push(&self, name: &str, tensors: &mut Vec<NamedTensor>) {
+        let parts = [
+            ("numbers", &self.numbers()),
+            ("theta", &self.theta),
+            ("m", &self.adam.m),
+            ("v", &self.adam.v),
+            ("average", &self.shadow.theta),
+        ];
+        tensors.extend(parts.map(|(part, values)| tensor(&format!("{name}.{part}"), values)));
+    }
+
+    fn pull(name: &str, file: &ModelFile) -> Option<Self> {
+        let part = |part: &str| numbers(file, &format!("{name}.{part}"));
+        let n = part("numbers")?;
+        if n.len() != 18 {
+            return None;
+        }
+        let place = |from: usize| (0..4).map(|i| (n[from + i] as u128) << (32 * i)).sum::<u128>();
+        let state = Self {
+            step: n[0] as usize,
+            phase: n[1] as usize,
+            theta: part("theta")?,
+            adam: AdamW { m: part("m")?, v: part("v")?, steps: n[2] as u64 },
+            shadow: Shadow { steps: n[3] as u64, theta: part("average")? },
+            lr_scale: n[4],
+            falls: n[5] as usize,
+            all_falls: n[6] as usize,
+            penalty: n[7],
+            place: Place { rows: place(10), noise: place(14), epoch: n[8] as u64, taken: n[9] as u64 },
+        };
+        let length = state.theta.len();
+        let fits = [&state.adam.m, &state.adam.v, &state.shadow.theta].iter().all(|part| part.len() == length);
+        fits.then_some(state)
+    }
+}
+
+fn tensor(name: &str, values: &[f64]) -> NamedTensor {
+    let (shape, values) = (vec![values.len()], Values::F64(values.to_vec()));
+    NamedTensor { name: format!("{PREFIX}{name}"), shape, values }
+}
+
+fn numbers(file: &ModelFile, name: &str) -> Option<Vec<f64>> {
+    Some(file.tensor(&format!("{PREFIX}{name}"))?.values.to_f64().into_owned())
+}
+
+impl Ledger {
+    fn push(&self, tensors: &mut Vec<NamedTensor>) {
+        let (marks, validations) = self.history.numbers();
+        let best = self.best.as_ref();
+        let of_best = |f: fn(&Best) -> f64| best.map_or(f64::NAN, f);
+        let scalars = [
+            self.seconds,
+            self.validating,
+            self.due,
+            self.since_best as f64,
+            self.before.unwrap_or(f64::NAN),
+            of_best(|best| best.step as f64),
+            of_best(|best| best.nll),
+        ];
+        tensors.push(tensor("ledger.numbers", &scalars));
+        tensors.push(tensor("ledger.marks", &marks));
+        tensors.push(tensor("ledger.validations", &validations));
+        tensors.extend(best.map(|best| tensor("ledger.best", &best.theta)));
+    }
+
+    fn pull(file: &ModelFile) -> Option<Self> {
+        let n = numbers(file, "ledger.numbers")?;
+        let &[seconds, validating, due, since_best, before, step, nll] = &n[..] else { return None };
+        let history = History::of_numbers(&numbers(file, "ledger.marks")?, &numbers(file, "ledger.validations")?)?;
+        let best = numbers(file, "ledger.best").map(|theta| Best { step: step as usize, nll, theta });
+        let before = Some(before).filter(|nll| !nll.is_nan());
+        Some(Self { seconds, validating, due, history, best, since_best: since_best as usize, before })
+    }
+}
+
+impl Checkpoint {
+    /// The job that goes on.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.state.step
+    }
+
+    /// Seconds spent.
+    pub fn seconds(&self) -> f64 {
+        self.ledger.seconds
+    }
+
+    /// Writes it, aside and renamed.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut file = self.model.to_file(path)?;
+        self.state.push("state", &mut file.tensors);
+        if let Some(good) = &self.good {
+            good.push("good", &mut file.tensors);
+        }
+        self.ledger.push(&mut file.tensors);
+        file.tensors.push(tensor("log_volume", &[self.log_volume]));
+        let card = Card { format: FORMAT, job: self.job.to_toml()?, data: self.data };
+        let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
+        file.metadata.insert(KEY.into(), text);
+        file.write(path)
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where it is missing, truncated, or no checkpoint.
+    pub fn load(path: &Path) -> Result<Self> {
+        let ModelFile { tensors, metadata } = ModelFile::read(path)?;
+        let broken = |problem: String| Error::read(path, problem, "begin anew with `cnf train`");
+        let Some(text) = metadata.get(KEY) else {
+            return Err(broken("it is no checkpoint of a training".into()));
+        };
+        let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its card is broken: {e}")))?;
+        if card.format != FORMAT {
+            return Err(broken(format!("it is of format {}, this program knows {FORMAT}", card.format)));
+        }
+        let job = Job::from_toml(&card.job).map_err(|e| broken(format!("its job is broken: {e}")))?;
+        let (own, others) = tensors.into_iter().partition(|t: &NamedTensor| t.name.starts_with(PREFIX));
+        let own = ModelFile { tensors: own, metadata: BTreeMap::new() };
+        let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;
+        let has_good = own.tensors.iter().any(|t| t.name.starts_with("train.good."));
+        let parts =
+            (State::pull("state", &own), State::pull("good", &own), Ledger::pull(&own), numbers(&own, "log_volume"));
+        let (Some(state), good, Some(ledger), Some(log_volume)) = parts else {
+            return Err(broken("a part of its state is missing".into()));
+        };
+        let lengths = [Some(&state), good.as_ref()].into_iter().flatten().all(|s| s.theta.len() == model.theta.len());
+        let best = ledger.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
+        let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
+        if !(lengths && best && finite && log_volume.len() == 1 && has_good == good.is_some()) {
+            return Err(broken("its state does not fit its model".into()));
+        }
+        Ok(Self { job, model, log_volume: log_volume[0], data: card.data, state, good, ledger })
+    }
+}
