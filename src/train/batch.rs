@@ -8,7 +8,7 @@ use crate::flow::{StandardNormal, Standardise};
 use crate::{Rng, rng};
 
 /// One batch of n rows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     /// Data as the net sees them (standardised), `[n, d]` row-major.
     pub x: Vec<f64>,
@@ -18,6 +18,14 @@ pub struct Batch {
     pub t: Vec<f64>,
     /// The key of Hutchinson's probes: another one each step, or the net would learn the probes of its rows.
     pub probe_seed: u64,
+    /// The time at which the data lie: 1, but for a random end time.
+    pub end: f64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { x: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+    }
 }
 
 /// An unlimited source of batches.

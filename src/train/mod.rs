@@ -22,6 +22,7 @@ mod trainer;
 pub use batch::Batch;
 pub use history::{History, Mark, Validation};
 pub use job::{Job, Picture, Precision, split_rule};
+pub use likelihood::{Parts, loss_and_parts};
 pub use objective::{Objective, Scene};
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};

@@ -26,6 +26,10 @@ pub struct Scene {
     pub velocity: VelocitySpec,
     /// How it is integrated, where the objective integrates.
     pub solver: SolverSpec,
+    /// λ_K, the weight of the kinetic energy along the paths; 0 for none.
+    pub kinetic: f64,
+    /// λ_J, the weight of the squared Jacobian along the paths; 0 for none.
+    pub jacobian: f64,
 }
 
 impl Objective {
@@ -48,7 +52,7 @@ impl Objective {
     pub(super) fn draw(self, feed: &mut Feed<'_>, n: usize) -> Batch {
         let x = feed.rows(n);
         match self {
-            Self::Matching => Batch { x, z: feed.latents(n), t: feed.times(n), probe_seed: 0 },
+            Self::Matching => Batch { x, z: feed.latents(n), t: feed.times(n), ..Batch::default() },
             Self::Likelihood => Batch { x, probe_seed: feed.probe_seed(), ..Batch::default() },
         }
     }

@@ -80,7 +80,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let map = spec.standardise.as_ref().map(|m| Standardise::new(m.mean.clone(), m.std.clone())).transpose()?;
     let inside = map.as_ref().map_or(0.0, Standardise::log_volume);
     let trainer = Trainer {
-        scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone() },
+        scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone(), kinetic: 0.0, jacobian: 0.0 },
         feed: Feed::new(data, map.as_ref(), job.seed),
         valid: subset(&data.valid, data.dim, job.validation_rows),
         spec: &spec,
