@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Source, resolve};
 use cnf::flow::{SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
@@ -100,9 +101,10 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         let n = 131;
         let normal = |stream| cnf::flow::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
         let t = (0..n).map(|i| i as f64 / n as f64).collect();
-        let batch = Batch { x: normal(1), z: normal(2), t, ..Batch::default() };
+        let batch = Batch { x: normal(1), z: normal(2), t, end: 1.3, ..Batch::default() };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
-        let scene = Scene::new(velocity.clone(), solver);
+        // The penalties have no say in matching.
+        let scene = Scene { kinetic: 0.3, jacobian: 0.2, ..Scene::new(velocity.clone(), solver) };
         let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
         for objective in Criterion::ALL {
             let loss = |theta: &[f64]| {
@@ -126,6 +128,72 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
             }
         }
     }
+}
+
+#[test]
+fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood() {
+    let velocity = mlp(2, &[8, 8]);
+    let theta: Vec<f64> = velocity.init(&mut rng::stream(4, 0)).into_iter().map(|w| 2.0 * f64::from(w)).collect();
+    let theta = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+    let mut x = cnf::flow::StandardNormal::new(2).draw(50, &mut rng::stream(4, 1));
+    let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
+    let scene = |kinetic, jacobian| Scene { kinetic, jacobian, ..Scene::new(velocity.clone(), solver.clone()) };
+    let number = |t: &Tensor| t.to_scalar::<f64>().unwrap();
+    // A row that is lost is left out of every mean.
+    for lost in [false, true] {
+        if lost {
+            x.extend([f64::NAN, 0.0]);
+        }
+        for end in [1.0, 1.4] {
+            let batch = Batch { x: x.clone(), end, ..Batch::default() };
+            let of = |kinetic, jacobian| {
+                let scene = scene(kinetic, jacobian);
+                let (loss, parts) = Criterion::Likelihood.loss(&scene, theta.as_tensor(), &batch).unwrap();
+                (loss, parts.unwrap())
+            };
+            let (plain, alone) = of(0.0, 0.0);
+            let (loss, parts) = of(0.3, 0.2);
+            assert_eq!((alone.kinetic, alone.jacobian), (0.0, 0.0));
+            assert_eq!(number(&plain).to_bits(), alone.nll.to_bits());
+            // Four evaluations a step; a lost row is given up after its first.
+            let nfe = if lost { (32.0 * 50.0 + 1.0) / 51.0 } else { 32.0 };
+            assert_eq!((parts.nll.to_bits(), parts.nfe_mean), (alone.nll.to_bits(), nfe));
+            let sum = parts.nll + 0.3 * parts.kinetic + 0.2 * parts.jacobian;
+            assert!((number(&loss) - sum).abs() < 1e-14 * sum.abs().max(1.0), "{} or {sum}", number(&loss));
+            assert!(parts.kinetic > 0.1 && parts.jacobian > 0.1, "{parts:?}");
+            let (_, kinetic) = of(0.3, 0.0);
+            assert_eq!((kinetic.kinetic, kinetic.jacobian), (parts.kinetic, 0.0));
+        }
+    }
+    let batch = Batch { x, end: 0.0, ..Batch::default() };
+    let text = loss_and_parts(&scene(0.0, 0.0), theta.as_tensor(), &batch).unwrap_err().to_string();
+    assert!(text.contains("cannot end at time 0"), "{text}");
+}
+
+#[test]
+fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
+    let velocity = mlp(2, &[16, 16]);
+    let start: Vec<f64> = velocity.init(&mut rng::stream(5, 0)).into_iter().map(f64::from).collect();
+    let x = toy("8gaussians").test[..400].to_vec();
+    let batch = Batch { x, ..Batch::default() };
+    let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
+    let scene =
+        |weight| Scene { velocity: velocity.clone(), solver: solver.clone(), kinetic: weight, jacobian: weight };
+    // Both penalties and the NLL, after as many steps with and without.
+    let train = |weight| {
+        let theta = Var::from_slice(&start, start.len(), &Device::Cpu).unwrap();
+        let params = ParamsAdamW { lr: 0.02, weight_decay: 0.0, ..ParamsAdamW::default() };
+        let mut optimiser = AdamW::new(vec![theta.clone()], params).unwrap();
+        for _ in 0..60 {
+            let (loss, _) = loss_and_parts(&scene(weight), theta.as_tensor(), &batch).unwrap();
+            optimiser.backward_step(&loss).unwrap();
+        }
+        loss_and_parts(&scene(1.0), theta.as_tensor(), &batch).unwrap().1
+    };
+    let (free, penalised) = (train(0.0), train(0.05));
+    assert!(penalised.kinetic < 0.9 * free.kinetic, "{penalised:?} {free:?}");
+    assert!(penalised.jacobian < 0.5 * free.jacobian, "{penalised:?} {free:?}");
+    assert!(penalised.nll < free.nll + 0.2, "{penalised:?} {free:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cnf::velocity::{Activation, Batch, Mlp, MlpSpec, Noise, TimeInput, Trace, Velocity};
+use cnf::velocity::{Activation, Batch, Cotangents, Mlp, MlpSpec, Noise, Squares, TimeInput, Trace, Velocity};
 use cnf_solvers::At;
 use cnf_solvers::lanes::{Lanes, LanesMut};
 
@@ -30,19 +30,21 @@ static ALLOCATOR: Counting = Counting;
 // One test only: another one beside it would be counted, too.
 #[test]
 fn evaluator_calls_and_new_weights_do_not_allocate() {
-    let (dim, lanes, stride) = (2, 21, 32);
+    let (lanes, stride) = (21, 32);
     let (t, samples) = (vec![0.3; lanes], (0..lanes).collect::<Vec<_>>());
     let keys: Vec<u64> = (0..lanes as u64).collect();
     let condition = vec![0.1; lanes];
-    let x = vec![0.5; dim * stride];
-    let (mut v, mut gx, mut div) = (x.clone(), x.clone(), vec![0.0; 2 * stride]);
-    let bar = vec![1.0; 2 * stride];
     let traces = [
         Trace::Exact,
         Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
         Trace::Hutchinson { probes: 2, noise: Noise::Gaussian },
     ];
-    for (depth, trace) in (0..4).flat_map(|depth| traces.map(|trace| (depth, trace))) {
+    // Few dimensions, and so many that the Jacobian of a net with a closed trace is probed.
+    let cases = [2, 18].into_iter().flat_map(|dim| (0..4).map(move |depth| (dim, depth)));
+    for ((dim, depth), trace) in cases.flat_map(|case| traces.map(|trace| (case, trace))) {
+        let x = vec![0.5; dim * stride];
+        let (mut v, mut gx, mut div) = (x.clone(), x.clone(), vec![0.0; 2 * stride]);
+        let bar = vec![1.0; dim * stride];
         let spec = MlpSpec {
             dim,
             condition_dim: 1,
@@ -63,10 +65,21 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         eval.value(at, x, LanesMut::new(&mut v, dim, lanes, stride));
         let rows = LanesMut::new(&mut div, k, lanes, stride);
         eval.value_and_divergence(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows);
+        let (mut kinetic, mut jacobian) = ([0.0; 32], [0.0; 32]);
+        let squares = Squares {
+            kinetic: Some(LanesMut::new(&mut kinetic, 1, lanes, stride)),
+            jacobian: Some(LanesMut::new(&mut jacobian, 1, lanes, stride)),
+        };
+        let rows = LanesMut::new(&mut div, k, lanes, stride);
+        eval.value_divergence_and_squares(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows, squares);
         eval.tangent(at, x, x, LanesMut::new(&mut v, dim, lanes, stride));
         let (v_bar, div_bar) = (Lanes::new(&bar, dim, lanes, stride), Lanes::new(&bar, k, lanes, stride));
         eval.pull_back(at, x, Some(v_bar), Some(div_bar), LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
+        let one = Some(Lanes::new(&bar, 1, lanes, stride));
+        let squares = Squares { kinetic: one, jacobian: one };
+        let all = Cotangents { v: Some(v_bar), div: Some(div_bar), squares };
+        eval.pull_back_all(at, x, all, LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
         mlp.fold_gradient(&mut g);
-        assert_eq!(COUNT.load(Ordering::Relaxed), before, "depth {depth}, {trace:?}");
+        assert_eq!(COUNT.load(Ordering::Relaxed), before, "d = {dim}, depth {depth}, {trace:?}");
     }
 }

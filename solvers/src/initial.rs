@@ -17,7 +17,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) fn new(options: &Options, dim: usize) -> Self {
         let order = options.method.embedded_order.max(1);
-        Self { rtol: options.rtol, atol: options.atol, body: dim - options.tail, order }
+        Self { rtol: options.rtol, atol: options.atol, body: dim - options.tail - options.free, order }
     }
 
     fn norm<T: Real>(&self, y: &[T], value: impl Fn(usize) -> f64, l: usize, stride: usize) -> f64 {

@@ -18,6 +18,8 @@ pub struct Options {
     pub tail: usize,
     /// …and held to this absolute tolerance instead: their offset is arbitrary, so a relative one is meaningless.
     pub tail_atol: f64,
+    /// So many rows behind the tail have no say in the steps: integrals that only ride along.
+    pub free: usize,
     /// Step control.
     pub controller: Controller,
     /// Equal steps instead of step control.
@@ -42,6 +44,7 @@ impl Default for Options {
             atol: 1e-5,
             tail: 0,
             tail_atol: 1e-4,
+            free: 0,
             controller: Controller::default(),
             steps: None,
             first_step: None,

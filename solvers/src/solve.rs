@@ -109,8 +109,9 @@ fn check<T: Real>(field: &dyn VectorField<T>, y0: &[T], span: (f64, f64), option
         return Err(SolveError::BadOption(format!("the span {} to {} is not finite", span.0, span.1)));
     }
     let dim = field.dim();
-    if dim == 0 || options.tail >= dim {
-        return Err(SolveError::BadOption(format!("a state of {dim} rows cannot have a tail of {}", options.tail)));
+    let tail = options.tail.saturating_add(options.free);
+    if dim == 0 || tail >= dim {
+        return Err(SolveError::BadOption(format!("a state of {dim} rows cannot have a tail of {tail}")));
     }
     if field.out_dim() != dim {
         return Err(SolveError::Shape { what: "rows of a velocity", expected: dim, found: field.out_dim() });

@@ -3,7 +3,10 @@
 mod problems;
 
 use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Controller, Failure, Law, Observer, Options, Report, SolveError, Step, Tableau, methods};
+use cnf_solvers::{
+    At, Controller, Failure, Lanes, LanesMut, Law, Observer, Options, Report, SolveError, Step, Tableau, VectorField,
+    methods,
+};
 use problems::{DETEST, Field, LINEAR, Problem, scaled_error};
 
 fn run(p: &Problem, options: &Options) -> (Vec<f64>, Report, usize) {
@@ -284,6 +287,7 @@ fn requests_that_make_no_sense_are_refused() {
         Options { min_step: f64::NAN, ..Options::default() },
         Options { first_step: Some(-0.1), ..Options::default() },
         Options { tail: 1, ..Options::default() },
+        Options { free: 1, ..Options::default() },
     ];
     for options in bad {
         let refused = solve_here(LINEAR[0].field(), (), &[1.0], (0.0, 1.0), &options).unwrap_err();
@@ -294,6 +298,49 @@ fn requests_that_make_no_sense_are_refused() {
     }
     let refused = solve_here(LINEAR[1].field(), (), &[1.0; 3], (0.0, 1.0), &Options::default()).unwrap_err();
     assert!(matches!(refused, SolveError::Shape { found: 3, .. }), "{refused}");
+}
+
+/// x of a problem with |x|² integrated behind it.
+struct WithSquare<F>(F);
+
+impl<F: VectorField<f64>> VectorField<f64> for WithSquare<F> {
+    fn dim(&self) -> usize {
+        self.0.dim() + 1
+    }
+    fn eval(&mut self, at: At<'_>, y: Lanes<'_, f64>, mut out: LanesMut<'_, f64>) {
+        let d = self.0.dim();
+        self.0.eval(at, y.rows_of(0, d), out.rows_of(0, d));
+        for l in 0..at.lanes() {
+            out.row_mut(d)[l] = (0..d).map(|r| y.row(r)[l].powi(2)).sum();
+        }
+    }
+}
+
+#[test]
+fn a_free_row_has_no_say_in_the_steps() {
+    for method in adaptive().filter(|m| m.order > 2) {
+        for p in DETEST {
+            let options = Options { method, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+            let (y, report, _) = run(p, &options);
+            let start: Vec<f64> = p.y0.iter().copied().chain([0.0]).collect();
+            let with = |options: &Options| {
+                let (y, reports) = solve_here(WithSquare(p.field()), (), &start, (p.t0, p.t1), options).unwrap();
+                (y, reports[0])
+            };
+            let (both, free) = with(&Options { free: 1, ..options.clone() });
+            assert_eq!(both[..y.len()], y[..], "{} {}", method.name, p.name);
+            assert_eq!((free.nfe, free.accepted), (report.nfe, report.accepted), "{} {}", method.name, p.name);
+            // It is integrated all the same: held to a tolerance of its own it comes out alike.
+            let (held, _) = with(&Options { tail: 1, tail_atol: 1e-6, ..options });
+            let (found, expected) = (both[y.len()], held[y.len()]);
+            assert!(
+                (found - expected).abs() < 1e-2 * expected.abs().max(1.0),
+                "{} {}: {found} or {expected}",
+                method.name,
+                p.name
+            );
+        }
+    }
 }
 
 #[test]

@@ -18,12 +18,14 @@ use cnf_solvers::Failure;
 
 pub use base::{Base, StandardNormal};
 pub use chain::Chain;
-pub use continuous::Continuous;
+pub use continuous::{Continuous, Penalised};
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
 pub use spec::{FlowSpec, Model, Moments};
 pub use standardise::Standardise;
 pub use velocity::VelocitySpec;
+
+pub use crate::velocity::Penalties;
 
 use crate::{Result, Rng};
 

@@ -1,24 +1,25 @@
 //! A whole solve as one node of candle's graph.
 //!
-//! Forward: (x `[n, d]`, θ) → `[n, d + 1]`, the points at the end of their paths and the log-determinant.
+//! Forward: (x `[n, d]`, θ) → `[n, d + 1 + p]`: the points at the end of their paths, the log-determinant, and the
+//! integrals of the p penalties asked for, which add up along the path whatever its direction in time.
 //! Backward: the exact gradient of what was computed, from the tapes that the forward pass left here. Rows
 //! are taken in fixed chunks and the chunks' gradients added along a fixed tree, so that the bits do not
 //! depend on the number of threads.
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
 use cnf_solvers::gauss::Gauss;
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Failure, Quadrature, Tableau, Tape, solve::solve_here};
+use cnf_solvers::{Options, Quadrature, Report, Tableau, Tape, solve::solve_here};
 use rayon::prelude::*;
 
 use super::transport::{degree, keys, with_zeros};
-use super::{SolverSpec, VelocitySpec};
+use super::{Cost, SolverSpec, VelocitySpec};
 use crate::velocity::fields::{Coupled, Divergence, Motion};
-use crate::velocity::{Batch, Scalar, Trace, Velocity};
+use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
 
 /// Rows of a chunk. Small enough to feed several threads from a batch of some hundreds, large enough that
 /// lanes are refilled.
@@ -30,14 +31,23 @@ pub(super) struct SolveOp {
     pub solver: SolverSpec,
     pub tableau: &'static Tableau,
     pub trace: Trace,
+    pub penalties: Penalties,
     pub span: (f64, f64),
     /// `[n, c]`, or empty.
     pub condition: Vec<f64>,
     /// Where a net of candle layers computes.
     pub device: Device,
     pub saved: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Rows that failed in the forward pass.
-    pub failures: std::sync::Arc<Mutex<Vec<(usize, Failure)>>>,
+    /// What the forward pass took.
+    pub cost: Arc<Mutex<Cost>>,
+}
+
+/// What became of a chunk.
+struct Chunk<T> {
+    /// `[rows, d + 1 + p]`.
+    out: Vec<T>,
+    tape: Tape<T>,
+    cost: Cost,
 }
 
 /// The tapes of a batch, chunk by chunk, and what made them.
@@ -74,6 +84,16 @@ impl SolveOp {
         Batch { condition, keys: &keys[rows.clone()], trace: self.trace, lanes: self.solver.lanes }
     }
 
+    /// Numbers of a row of the result: point, log-determinant, penalties.
+    fn width(&self) -> usize {
+        self.velocity.dim() + 1 + self.penalties.count()
+    }
+
+    /// A penalty is integrated over |dt|, a solve over dt.
+    fn direction(&self) -> f64 {
+        (self.span.1 - self.span.0).signum()
+    }
+
     fn forward<T: Scalar + WithDType>(&self, x: &[T], theta: &[T]) -> crate::Result<Vec<T>> {
         let d = self.velocity.dim();
         let n = x.len() / d;
@@ -85,65 +105,79 @@ impl SolveOp {
             .into_par_iter()
             .map(|rows| {
                 let batch = self.batch(&condition, &keys, &rows);
-                let (out, tape, failures) = self.chunk(&*velocity, &x[rows.start * d..rows.end * d], batch)?;
-                Ok((rows, out, tape, failures))
+                Ok((rows.clone(), self.chunk(&*velocity, &x[rows.start * d..rows.end * d], batch)?))
             })
             .collect::<crate::Result<_>>()?;
-        let mut out = Vec::with_capacity(n * (d + 1));
+        let mut out = Vec::with_capacity(n * self.width());
         let mut tapes = Vec::new();
-        let mut failed = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.clear();
-        for (rows, part, tape, failures) in parts {
-            out.extend(part);
-            failed.extend(failures.into_iter().map(|(row, failure)| (rows.start + row, failure)));
-            tapes.push((rows, tape));
+        let mut cost = Cost::default();
+        for (rows, chunk) in parts {
+            out.extend(chunk.out);
+            cost.append(rows.start, chunk.cost);
+            tapes.push((rows, chunk.tape));
         }
+        *self.cost.lock().unwrap_or_else(PoisonError::into_inner) = cost;
         let saved = Saved { velocity, condition, keys, tapes };
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(saved));
         Ok(out)
     }
 
-    /// One chunk: `[rows, d + 1]` and its tape.
-    #[allow(clippy::type_complexity)] // a triple used once
-    fn chunk<T: Scalar>(
-        &self,
-        velocity: &dyn Velocity<T>,
-        x: &[T],
-        batch: Batch<'_, T>,
-    ) -> crate::Result<(Vec<T>, Tape<T>, Vec<(usize, Failure)>)> {
-        let (d, k) = (self.velocity.dim(), self.probes());
-        let mean = |values: &[f64]| T::of(values.iter().sum::<f64>() / values.len() as f64);
+    fn chunk<T: Scalar>(&self, velocity: &dyn Velocity<T>, x: &[T], batch: Batch<'_, T>) -> crate::Result<Chunk<T>> {
+        let (d, k, width) = (self.velocity.dim(), self.probes(), self.width());
         let coupled = self.solver.coupled();
-        let tail = if coupled { k } else { 0 };
-        let options = self.solver.options(self.tableau, tail)?;
-        let mut tape = Tape::new(self.tableau, d + tail);
-        let mut out = vec![T::ZERO; x.len() / d * (d + 1)];
+        let (tail, free) = if coupled { (k, self.penalties.count()) } else { (0, 0) };
+        let options = Options { free, ..self.solver.options(self.tableau, tail)? };
+        let mut tape = Tape::new(self.tableau, d + tail + free);
+        let mut out = vec![T::ZERO; x.len() / d * width];
+        // The integrals of a row, from start to end: one a probe, then the penalties.
+        let direction = self.direction();
+        let put = |row: &mut [T], integrals: &[f64]| {
+            let (logdets, penalties) = integrals.split_at(k);
+            row[d] = T::of(logdets.iter().sum::<f64>() / k as f64);
+            for (slot, integral) in row[d + 1..].iter_mut().zip(penalties) {
+                *slot = T::of(direction * integral);
+            }
+        };
+        let mut traces = vec![0; x.len() / d];
         let (y, reports) = if coupled {
-            let start = with_zeros(x, d, k);
-            solve_here(Coupled(velocity.evaluator(batch)), &mut tape, &start, self.span, &options)?
+            let start = with_zeros(x, d, tail + free);
+            let field = Coupled(velocity.evaluator(batch), self.penalties);
+            let (y, reports) = solve_here(field, &mut tape, &start, self.span, &options)?;
+            for ((row, state), (traces, report)) in
+                out.chunks_exact_mut(width).zip(y.chunks_exact(d + tail + free)).zip(traces.iter_mut().zip(&reports))
+            {
+                let integrals: Vec<f64> = state[d..].iter().map(|integral| integral.wide()).collect();
+                put(row, &integrals);
+                *traces = report.nfe;
+            }
+            (y, reports)
         } else {
-            let g = Divergence::new(velocity.evaluator(batch), options.lanes);
+            let g = Divergence::new(velocity.evaluator(batch), options.lanes).with(self.penalties);
             let rule = Gauss::for_order(self.tableau.order);
             let mut quadrature = Quadrature::new(g, rule, None, degree(self.tableau), options.lanes);
             let both = (&mut tape, &mut quadrature);
             let solution = solve_here(Motion(velocity.evaluator(batch)), both, x, self.span, &options)?;
             for integral in quadrature.into_integrals() {
-                out[integral.sample * (d + 1) + d] = mean(&integral.values);
+                put(&mut out[integral.sample * width..][..width], &integral.values);
+                traces[integral.sample] = integral.evals;
             }
             solution
         };
-        for ((row, state), report) in out.chunks_exact_mut(d + 1).zip(y.chunks_exact(d + tail)).zip(&reports) {
+        for ((row, state), report) in out.chunks_exact_mut(width).zip(y.chunks_exact(d + tail + free)).zip(&reports) {
             row[..d].copy_from_slice(&state[..d]);
-            if coupled {
-                let wide: Vec<f64> = state[d..].iter().map(|l| l.wide()).collect();
-                row[d] = mean(&wide);
-            }
             if report.status.is_err() {
                 row.fill(T::of(f64::NAN));
             }
         }
-        let failed = |(row, report): (usize, &cnf_solvers::Report)| report.status.err().map(|f| (row, f));
-        Ok((out, tape, reports.iter().enumerate().filter_map(failed).collect()))
+        let failed = |(row, report): (usize, &Report)| report.status.err().map(|failure| (row, failure));
+        let cost = Cost {
+            nfe: reports.iter().map(|report| report.nfe).collect(),
+            traces,
+            failures: reports.iter().enumerate().filter_map(failed).collect(),
+            stiff: reports.iter().filter(|report| report.stiffness.stiff()).count(),
+            ..Cost::default()
+        };
+        Ok(Chunk { out, tape, cost })
     }
 
     fn backward<T: Scalar + WithDType>(&self, bar: &[T]) -> crate::Result<(Vec<T>, Vec<T>)> {
@@ -151,34 +185,32 @@ impl SolveOp {
         let Some(saved) = guard.as_ref().and_then(|saved| saved.downcast_ref::<Saved<T>>()) else {
             return Err(crate::Error::invalid("a solve was pulled back before it was run", ""));
         };
-        let (d, k) = (self.velocity.dim(), self.probes());
-        let rule = Gauss::for_order(self.tableau.order);
-        let tail = if self.solver.coupled() { k } else { 0 };
+        let (d, k, width) = (self.velocity.dim(), self.probes(), self.width());
+        let (rule, lanes) = (Gauss::for_order(self.tableau.order), self.solver.lanes);
+        let riding = if self.solver.coupled() { k + self.penalties.count() } else { 0 };
+        let direction = T::of(self.direction());
+        // The derivative by the integrals of a row; its log-determinant is the mean over probes.
+        let integrals = |row: &[T]| -> Vec<T> {
+            let logdets = std::iter::repeat_n(T::of(row[d].wide() / k as f64), k);
+            logdets.chain(row[d + 1..].iter().map(|penalty| direction * *penalty)).collect()
+        };
         let part = |(rows, tape): &(Range<usize>, Tape<T>)| {
             let batch = self.batch(&saved.condition, &saved.keys, rows);
             let mut g_theta = vec![T::ZERO; saved.velocity.grad_len()];
-            let bar = &bar[rows.start * (d + 1)..rows.end * (d + 1)];
-            // The log-determinant is the mean over probes.
-            let l_bar: Vec<T> = bar
-                .chunks_exact(d + 1)
-                .flat_map(|row| std::iter::repeat_n(T::of(row[d].wide() / k as f64), k))
-                .collect();
-            let end_bar: Vec<T> = bar
-                .chunks_exact(d + 1)
-                .zip(l_bar.chunks_exact(k))
-                .flat_map(|(row, l)| row[..d].iter().chain(&l[..tail]).copied().collect::<Vec<_>>())
-                .collect();
-            let lanes = self.solver.lanes;
-            let start_bar = if tail > 0 {
-                let mut field = Coupled(saved.velocity.evaluator(batch));
+            let bar = bar[rows.start * width..rows.end * width].chunks_exact(width);
+            let start_bar = if riding > 0 {
+                let end_bar: Vec<T> = bar.flat_map(|row| [&row[..d], &integrals(row)[..]].concat()).collect();
+                let mut field = Coupled(saved.velocity.evaluator(batch), self.penalties);
                 pull_back(tape, &mut field, None, &end_bar, lanes, &mut g_theta)
             } else {
+                let end_bar: Vec<T> = bar.clone().flat_map(|row| row[..d].to_vec()).collect();
+                let bar: Vec<T> = bar.flat_map(integrals).collect();
                 let mut field = Motion(saved.velocity.evaluator(batch));
-                let mut g = Divergence::new(saved.velocity.evaluator(batch), lanes);
-                let integrand = Integrand { g: &mut g, rule, bar: &l_bar };
+                let mut g = Divergence::new(saved.velocity.evaluator(batch), lanes).with(self.penalties);
+                let integrand = Integrand { g: &mut g, rule, bar: &bar };
                 pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut g_theta)
             };
-            let gx: Vec<T> = start_bar.chunks_exact(d + tail).flat_map(|row| row[..d].to_vec()).collect();
+            let gx: Vec<T> = start_bar.chunks_exact(d + riding).flat_map(|row| row[..d].to_vec()).collect();
             (gx, g_theta)
         };
         let parts: Vec<_> = saved.tapes.par_iter().map(part).collect();
@@ -202,7 +234,7 @@ impl CustomOp2 for SolveOp {
         theta: &CpuStorage,
         theta_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let shape = Shape::from((x_layout.dims()[0], self.velocity.dim() + 1));
+        let shape = Shape::from((x_layout.dims()[0], self.width()));
         let out = match x {
             CpuStorage::F64(_) => {
                 CpuStorage::F64(self.forward::<f64>(slice(x, x_layout)?, slice(theta, theta_layout)?).map_err(wrap)?)

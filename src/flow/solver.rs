@@ -5,7 +5,7 @@ use cnf_solvers::stiff::{Implicit, StiffOptions};
 use cnf_solvers::{Controller, Law, Options, SolveError, Tableau, methods};
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::{Noise, Trace};
+use crate::velocity::{FEW_DIMENSIONS, Noise, Trace};
 use crate::{Error, Result};
 
 /// How the log-density is accumulated along the path.
@@ -42,9 +42,6 @@ const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
 const MOST_PROBES: usize = 4096;
 /// A wider tile leaves every cache.
 const MOST_LANES: usize = 4096;
-
-/// The most dimensions in which `auto` takes one tangent each.
-const FEW_DIMENSIONS: usize = 16;
 
 impl TraceSpec {
     /// The trace for a velocity of `dim` dimensions, whose closed form exists or not.

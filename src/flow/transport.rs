@@ -13,7 +13,7 @@ use cnf_solvers::{Failure, Quadrature, Real, Report, Tableau, solve};
 use super::{Cost, Method, SolverSpec};
 use crate::rng::mix;
 use crate::velocity::fields::{Coupled, Divergence, Motion};
-use crate::velocity::{Batch, Scalar, Trace, Velocity};
+use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
 use crate::{Error, Result};
 
 /// What is to be carried, and how.
@@ -125,7 +125,7 @@ fn carry_coupled<T: Scalar>(
     let keys = keys(x, d, request.solver.probe_seed);
     let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: options.lanes };
     let start = with_zeros(x, d, probes);
-    let worker = || (Coupled(velocity.evaluator(batch)), request.progress.map(Progress));
+    let worker = || (Coupled(velocity.evaluator(batch), Penalties::NONE), request.progress.map(Progress));
     let (solution, _) = solve(worker, &start, request.span, &options, threads())?;
     let rows = solution.y.chunks_exact(d + probes);
     let y = rows.clone().flat_map(|row| row[..d].to_vec()).collect();

@@ -1,9 +1,9 @@
-//! An evaluator as the solver sees it: the velocity, its divergence as an integrand, or both as one state.
+//! An evaluator as the solver sees it: the velocity, its divergence (with penalties) as an integrand, or all as one state.
 
 use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
 
-use super::Evaluator;
+use super::{Cotangents, Evaluator, Penalties, Squares};
 
 /// dx/dt = m(x, t).
 pub struct Motion<'a, T>(pub Box<dyn Evaluator<T> + 'a>);
@@ -32,18 +32,42 @@ impl<T: Real> Jvp<T> for Motion<'_, T> {
     }
 }
 
-/// g = tr ∂m/∂x, or one estimate a probe: the integrand of the log-density.
+/// The rows of the squares that are wanted: the first ones of `data`.
+fn squares_mut<T>(data: &mut [T], wanted: Penalties, lanes: usize, stride: usize) -> Squares<LanesMut<'_, T>> {
+    let (first, second) = data.split_at_mut(usize::from(wanted.kinetic) * stride);
+    Squares {
+        kinetic: wanted.kinetic.then(|| LanesMut::new(first, 1, lanes, stride)),
+        jacobian: wanted.jacobian.then(|| LanesMut::new(second, 1, lanes, stride)),
+    }
+}
+
+/// The same rows of a cotangent, from row `from` on.
+fn squares<T>(a: Lanes<'_, T>, from: usize, wanted: Penalties) -> Squares<Lanes<'_, T>> {
+    let row = |i: usize| a.rows_of(i, i + 1);
+    Squares {
+        kinetic: wanted.kinetic.then(|| row(from)),
+        jacobian: wanted.jacobian.then(|| row(from + usize::from(wanted.kinetic))),
+    }
+}
+
+/// g = tr ∂m/∂x, or one estimate a probe: the integrand of the log-density; behind it the squares of penalties.
 pub struct Divergence<'a, T> {
     evaluator: Box<dyn Evaluator<T> + 'a>,
     /// The velocity comes along with its divergence; nobody asks for it here.
     value: Vec<T>,
+    penalties: Penalties,
 }
 
 impl<'a, T: Real> Divergence<'a, T> {
     /// For tiles of up to `lanes` lanes.
     pub fn new(evaluator: Box<dyn Evaluator<T> + 'a>, lanes: usize) -> Self {
         let value = vec![T::ZERO; evaluator.dim() * stride_for(lanes)];
-        Self { evaluator, value }
+        Self { evaluator, value, penalties: Penalties::NONE }
+    }
+
+    /// With a row for each penalty.
+    pub fn with(self, penalties: Penalties) -> Self {
+        Self { penalties, ..self }
     }
 }
 
@@ -52,11 +76,15 @@ impl<T: Real> VectorField<T> for Divergence<'_, T> {
         self.evaluator.dim()
     }
     fn out_dim(&self) -> usize {
-        self.evaluator.traces()
+        self.evaluator.traces() + self.penalties.count()
     }
-    fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, out: LanesMut<'_, T>) {
+    fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, mut out: LanesMut<'_, T>) {
+        let (traces, lanes, stride) = (self.evaluator.traces(), out.lanes(), out.stride());
+        let (div, rest) = out.data_mut().split_at_mut(traces * stride);
+        let div = LanesMut::new(div, traces, lanes, stride);
+        let squares = squares_mut(rest, self.penalties, lanes, stride);
         let v = LanesMut::new(&mut self.value, self.evaluator.dim(), y.lanes(), y.stride());
-        self.evaluator.value_and_divergence(at, y, v, out);
+        self.evaluator.value_divergence_and_squares(at, y, v, div, squares);
     }
 }
 
@@ -65,23 +93,32 @@ impl<T: Real> Vjp<T> for Divergence<'_, T> {
         self.evaluator.grad_len()
     }
     fn vjp(&mut self, at: At<'_>, y: Lanes<'_, T>, a: Lanes<'_, T>, gy: LanesMut<'_, T>, gp: &mut [T]) {
-        self.evaluator.pull_back(at, y, None, Some(a), gy, gp);
+        let traces = self.evaluator.traces();
+        let div = Some(a.rows_of(0, traces));
+        let bar = Cotangents { v: None, div, squares: squares(a, traces, self.penalties) };
+        self.evaluator.pull_back_all(at, y, bar, gy, gp);
     }
 }
 
-/// (x, ℓ)′ = (m, tr ∂m/∂x): the log-density rides along as extra rows, one a trace.
-pub struct Coupled<'a, T>(pub Box<dyn Evaluator<T> + 'a>);
+/// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density rides along as extra rows, one a trace, and behind it the penalties.
+pub struct Coupled<'a, T>(pub Box<dyn Evaluator<T> + 'a>, pub Penalties);
 
 impl<T: Real> VectorField<T> for Coupled<'_, T> {
     fn dim(&self) -> usize {
-        self.0.dim() + self.0.traces()
+        self.0.dim() + self.0.traces() + self.1.count()
     }
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, mut out: LanesMut<'_, T>) {
-        let (d, rows) = (self.0.dim(), self.dim());
+        let (d, traces) = (self.0.dim(), self.0.traces());
         let (lanes, stride) = (out.lanes(), out.stride());
-        let (v, div) = out.data_mut().split_at_mut(d * stride);
-        let div = LanesMut::new(div, rows - d, lanes, stride);
-        self.0.value_and_divergence(at, y.rows_of(0, d), LanesMut::new(v, d, lanes, stride), div);
+        let (v, rest) = out.data_mut().split_at_mut(d * stride);
+        let (div, rest) = rest.split_at_mut(traces * stride);
+        self.0.value_divergence_and_squares(
+            at,
+            y.rows_of(0, d),
+            LanesMut::new(v, d, lanes, stride),
+            LanesMut::new(div, traces, lanes, stride),
+            squares_mut(rest, self.1, lanes, stride),
+        );
     }
 }
 
@@ -91,9 +128,11 @@ impl<T: Real> Vjp<T> for Coupled<'_, T> {
     }
     fn vjp(&mut self, at: At<'_>, y: Lanes<'_, T>, a: Lanes<'_, T>, mut gy: LanesMut<'_, T>, gp: &mut [T]) {
         let (d, rows) = (self.0.dim(), self.dim());
-        let (v_bar, div_bar) = (a.rows_of(0, d), a.rows_of(d, rows));
-        self.0.pull_back(at, y.rows_of(0, d), Some(v_bar), Some(div_bar), gy.rows_of(0, d), gp);
-        // ℓ feeds back into nothing.
+        let end = d + self.0.traces();
+        let bar =
+            Cotangents { v: Some(a.rows_of(0, d)), div: Some(a.rows_of(d, end)), squares: squares(a, end, self.1) };
+        self.0.pull_back_all(at, y.rows_of(0, d), bar, gy.rows_of(0, d), gp);
+        // What rides along feeds back into nothing.
         gy.rows_of(d, rows).data_mut().fill(T::ZERO);
     }
 }

@@ -105,6 +105,11 @@ pub enum Pass<'a, T> {
         /// One row.
         lane: In<'a, T>,
     },
+    /// y[r] += a[r] · lane\[0\].
+    AddByLane {
+        /// One row.
+        lane: In<'a, T>,
+    },
 }
 
 /// y ← the pass over `rows` rows of a.
@@ -113,7 +118,7 @@ pub fn pass<T: Scalar>(isa: Isa, a: Rows<'_, T>, what: Pass<'_, T>, rows: usize,
     y.expect(rows, blocks);
     match what {
         Pass::Times { b } => b.expect(rows, blocks),
-        Pass::ByLane { lane } => lane.expect(1, blocks),
+        Pass::ByLane { lane } | Pass::AddByLane { lane } => lane.expect(1, blocks),
     }
     dispatch(isa, RowByRow { a, what, rows, blocks, y });
 }
@@ -136,11 +141,13 @@ impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
                     // SAFETY: `pass` checked the shapes.
                     unsafe {
                         let a = self.a.get::<V>(block, row, slot);
-                        let b = match &self.what {
-                            Pass::Times { b } => b.get::<V>(block, row, slot),
-                            Pass::ByLane { lane } => V::load(lane.at(block, 0).add(slot)),
+                        let y = self.y.at(block, row).add(slot);
+                        let out = match &self.what {
+                            Pass::Times { b } => a.mul(b.get::<V>(block, row, slot)),
+                            Pass::ByLane { lane } => a.mul(V::load(lane.at(block, 0).add(slot))),
+                            Pass::AddByLane { lane } => a.fma(V::load(lane.at(block, 0).add(slot)), V::load(y)),
                         };
-                        a.mul(b).store(self.y.at(block, row).add(slot));
+                        out.store(y);
                     }
                 }
             }

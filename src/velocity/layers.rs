@@ -106,7 +106,8 @@ impl LayerNet {
         condition: Option<&Tensor>,
         probes: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor)> {
-        Ok(self.trace(&self.views, x, t, condition, probes)?)
+        let Probed { value, divergence, .. } = self.trace(&self.views, x, t, condition, probes)?;
+        Ok((value, divergence))
     }
 
     /// m(x, t), `[n, d]`, and its derivatives along `directions`, both `[m, n, d]`.
@@ -192,7 +193,7 @@ impl LayerNet {
         t: &Tensor,
         condition: Option<&Tensor>,
         probes: Option<&Tensor>,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
+    ) -> candle_core::Result<Probed> {
         let directions = match probes {
             Some(probes) => probes.clone(),
             None => Tensor::eye(self.spec.dim, x.dtype(), x.device())?.unsqueeze(1)?,
@@ -205,7 +206,26 @@ impl LayerNet {
             // A net of linear layers has the same tangents in every row, and still one row of them.
             None => shares.sum(0)?.broadcast_as(n)?.unsqueeze(1)?,
         };
-        Ok((value, divergence))
+        Ok(Probed { value, divergence, tangent })
+    }
+}
+
+/// A value with its derivatives along unit vectors or probes.
+struct Probed {
+    /// `[n, d]`.
+    value: Tensor,
+    /// `[n, traces]`.
+    divergence: Tensor,
+    /// `[m, n, d]`, or `[m, 1, d]` where all rows have the same.
+    tangent: Tensor,
+}
+
+impl Probed {
+    /// ‖∂m/∂x‖², `[n, 1]`: a sum over unit vectors, or a mean over probes.
+    fn norm(&self, exact: bool) -> candle_core::Result<Tensor> {
+        let squares = self.tangent.sqr()?.sum(2)?;
+        let norm = if exact { squares.sum(0)? } else { squares.mean(0)? };
+        norm.broadcast_as(self.value.dim(0)?)?.unsqueeze(1)
     }
 }
 

@@ -13,7 +13,9 @@ use super::product::{Factor, ScaledByLane, Store, product};
 use super::simd::Scalar;
 use super::tangents::Tangents;
 use super::tile::Tile;
-use super::{Batch, Evaluator, Noise, Trace};
+use super::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Squares, Trace};
+
+mod squares;
 
 /// An MLP with the scratch of one caller.
 pub struct MlpEvaluator<'a, T> {
@@ -22,10 +24,17 @@ pub struct MlpEvaluator<'a, T> {
     ws: Workspace<T>,
     tangents: Tangents<T>,
     direction: Tile<T>,
+    /// The cotangent of J e.
+    end_bar: Tile<T>,
     probes: Option<Probes<T>>,
+    /// The probe of the Jacobian's norm, where the trace needs none and unit vectors would be too many.
+    lone_probe: Option<Probes<T>>,
     /// div, and its cotangent: one row a trace.
     div: Tile<T>,
     tau: Tile<T>,
+    /// |m|² and ‖∂m/∂x‖², or twice their cotangents.
+    kinetic: Tile<T>,
+    jacobian: Tile<T>,
     /// As wide as the second hidden layer: M σ′(a₁), then τ σ′(a₂).
     wide: Tile<T>,
 }
@@ -36,11 +45,13 @@ struct Probes<T> {
     e: Vec<Tile<T>>,
     /// The sample in each slot whose probes are held.
     held: Vec<Option<usize>>,
-    /// τ e.
-    bar: Tile<T>,
 }
 
 impl<T: Scalar> Probes<T> {
+    fn new(count: usize, noise: Noise, dim: usize, lanes: usize) -> Self {
+        Self { noise, e: vec![Tile::new(dim, lanes); count], held: vec![None; lanes] }
+    }
+
     fn refresh(&mut self, at: At<'_>, keys: &[u64]) {
         for (slot, &sample) in at.sample.iter().enumerate() {
             if self.held[slot] == Some(sample) {
@@ -63,20 +74,20 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
         let traces = if let Trace::Hutchinson { probes, .. } = batch.trace { probes } else { 1 };
         let probes = match batch.trace {
             Trace::Exact => None,
-            Trace::Hutchinson { probes, noise } => Some(Probes {
-                noise,
-                e: vec![Tile::new(dim, lanes); probes],
-                held: vec![None; lanes],
-                bar: Tile::new(dim, lanes),
-            }),
+            Trace::Hutchinson { probes, noise } => Some(Probes::new(probes, noise, dim, lanes)),
         };
+        let alone = probes.is_none() && mlp.closed.is_some() && dim > FEW_DIMENSIONS;
         Self {
             ws: stack.workspace(lanes),
             tangents: Tangents::new(stack, dim, lanes),
             direction: Tile::new(dim, lanes),
+            end_bar: Tile::new(dim, lanes),
             probes,
+            lone_probe: alone.then(|| Probes::new(1, Noise::Rademacher, dim, lanes)),
             div: Tile::new(traces, lanes),
             tau: Tile::new(traces, lanes),
+            kinetic: Tile::new(1, lanes),
+            jacobian: Tile::new(1, lanes),
             wide: Tile::new(mlp.spec.hidden.get(1).copied().unwrap_or(0), lanes),
             mlp,
             batch,
@@ -152,7 +163,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
 
     /// Pulls back the cotangent `self.tau` of the trace as far as `tangents.bent` and g.
     fn trace_back(&mut self, at: At<'_>, g: &mut [T]) {
-        let Self { mlp, ws, tangents, tau, wide, .. } = self;
+        let Self { mlp, ws, tangents, end_bar, tau, wide, .. } = self;
         let (stack, isa, blocks) = (&mlp.stack, mlp.stack.isa, ws.blocks);
         let (dim, inputs, n_params) = (mlp.spec.dim, mlp.spec.input_dim(), mlp.theta.len());
         if let Some(probes) = &mut self.probes {
@@ -161,8 +172,8 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
             for (k, e) in probes.e.iter().enumerate() {
                 tangents.advance(stack, ws, e.read());
                 let by = Pass::ByLane { lane: tau.read_from(k) };
-                pass(isa, Rows::Tile(e.read()), by, dim, blocks, probes.bar.write());
-                tangents.retreat(stack, ws, e.read(), probes.bar.read(), inputs, g);
+                pass(isa, Rows::Tile(e.read()), by, dim, blocks, end_bar.write());
+                tangents.retreat(stack, ws, e.read(), end_bar.read(), inputs, g);
             }
             return;
         }
@@ -220,11 +231,27 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.ws.out.unload(v);
     }
 
-    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
+    fn value_divergence_and_squares(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        div: LanesMut<'_, T>,
+        squares: Squares<LanesMut<'_, T>>,
+    ) {
         self.load(at, x);
         self.mlp.stack.run(&mut self.ws, Keep::Slope);
         self.ws.out.unload(v);
-        self.trace(at);
+        if let Some(kinetic) = squares.kinetic {
+            self.speed();
+            self.kinetic.unload(kinetic);
+        }
+        if let Some(jacobian) = squares.jacobian {
+            self.trace_and_norm(at);
+            self.jacobian.unload(jacobian);
+        } else {
+            self.trace(at);
+        }
         self.div.unload(div);
     }
 
@@ -254,28 +281,33 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.mlp.stack.run_back(&mut self.ws, None, true, g);
     }
 
-    fn pull_back(
-        &mut self,
-        at: At<'_>,
-        x: Lanes<'_, T>,
-        v_bar: Option<Lanes<'_, T>>,
-        div_bar: Option<Lanes<'_, T>>,
-        gx: LanesMut<'_, T>,
-        g: &mut [T],
-    ) {
+    fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
+        let Squares { kinetic, jacobian } = bar.squares;
         self.load(at, x);
-        let keep = if div_bar.is_some() { Keep::Curve } else { Keep::Slope };
-        self.mlp.stack.run_hidden(&mut self.ws, keep);
-        match v_bar {
+        let bends = bar.div.is_some() || jacobian.is_some();
+        let keep = if bends { Keep::Curve } else { Keep::Slope };
+        match kinetic {
+            // The cotangent of |m|² holds m.
+            Some(_) => self.mlp.stack.run(&mut self.ws, keep),
+            None => self.mlp.stack.run_hidden(&mut self.ws, keep),
+        }
+        match bar.v {
             Some(v_bar) => self.ws.out_bar.load(0, v_bar),
             None => self.ws.out_bar.clear(self.ws.blocks),
         }
-        if let Some(div_bar) = div_bar {
-            self.tau.load(0, div_bar);
-            self.trace_back(at, g);
+        if let Some(kinetic) = kinetic {
+            self.speed_back(kinetic);
         }
-        let bent = div_bar.is_some().then_some(&self.tangents.bent[..]);
-        self.mlp.stack.run_back(&mut self.ws, bent, v_bar.is_some(), g);
+        if let Some(div_bar) = bar.div {
+            self.tau.load(0, div_bar);
+        }
+        match jacobian {
+            Some(jacobian) => self.trace_and_norm_back(at, bar.div.is_some(), jacobian, g),
+            None if bar.div.is_some() => self.trace_back(at, g),
+            None => {}
+        }
+        let bent = bends.then_some(&self.tangents.bent[..]);
+        self.mlp.stack.run_back(&mut self.ws, bent, bar.v.is_some() || kinetic.is_some(), g);
         self.ws.in_bar.unload(gx);
     }
 }

@@ -1,4 +1,4 @@
-//! The velocity m_θ(x, t): its values, its divergence, and the joint pull-back of both.
+//! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of all.
 //!
 //! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
@@ -57,13 +57,62 @@ pub struct Batch<'a, T> {
     /// Conditions `[n, condition_dim]`, row-major; empty when the velocity has none. Row `at.sample[l]` is used.
     pub condition: &'a [T],
     /// One key a row of the batch: Hutchinson's probes of row i are a function of `keys[i]` alone.
-    /// May be empty with [`Trace::Exact`].
+    /// May be empty with [`Trace::Exact`], unless ‖∂m/∂x‖² is to be estimated by a probe.
     pub keys: &'a [u64],
     /// How the trace is taken.
     pub trace: Trace,
     /// The most lanes in one call.
     pub lanes: usize,
 }
+
+/// Which squares are integrated along a path, to be kept small in training.
+///
+/// Ref: Finlay, Jacobsen, Nurbekyan & Oberman, *How to train your neural ODE* (2020).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Penalties {
+    /// K = ∫ |m|² dt: straight paths at constant speed have the least.
+    pub kinetic: bool,
+    /// J = ∫ ‖∂m/∂x‖² dt, the Frobenius norm: the field varies little from one path to the next.
+    pub jacobian: bool,
+}
+
+impl Penalties {
+    /// None.
+    pub const NONE: Self = Self { kinetic: false, jacobian: false };
+
+    /// How many are asked for.
+    pub fn count(self) -> usize {
+        usize::from(self.kinetic) + usize::from(self.jacobian)
+    }
+}
+
+/// The squares that penalties integrate, or their cotangents; `[1, lanes]` each, `None` where not asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Squares<V> {
+    /// |m|².
+    pub kinetic: Option<V>,
+    /// ‖∂m/∂x‖², or an estimate of it; see [`Evaluator::value_divergence_and_squares`].
+    pub jacobian: Option<V>,
+}
+
+impl<V> Squares<V> {
+    /// Nothing is asked for.
+    pub const NONE: Self = Self { kinetic: None, jacobian: None };
+}
+
+/// The loss's derivatives by what a velocity gave. `None` stands for zero and costs nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Cotangents<'a, T> {
+    /// By m, `[d, lanes]`.
+    pub v: Option<Lanes<'a, T>>,
+    /// By the divergence, `[traces, lanes]`.
+    pub div: Option<Lanes<'a, T>>,
+    /// By the squares.
+    pub squares: Squares<Lanes<'a, T>>,
+}
+
+/// The most dimensions in which a tangent each is cheap.
+pub(crate) const FEW_DIMENSIONS: usize = 16;
 
 /// m_θ with its weights: shared by threads, never changed.
 pub trait Velocity<T: Real>: Send + Sync {
@@ -93,7 +142,23 @@ pub trait Evaluator<T: Real>: Send {
     /// v ← m(x, t). `x`, `v` are `[d, lanes]`.
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>);
     /// v ← m(x, t), div ← tr ∂m/∂x (or one estimate a probe). `div` is `[traces, lanes]`.
-    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>);
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
+        self.value_divergence_and_squares(at, x, v, div, Squares::NONE);
+    }
+    /// As [`Evaluator::value_and_divergence`], with the squares that are asked for: |m|² and ‖∂m/∂x‖².
+    ///
+    /// With Hutchinson's probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: E\[e eᵀ\] = I.
+    /// With an exact trace it is exact, through d tangents; but where the trace has a closed form and d exceeds 16,
+    /// d tangents would cost many times the rest: there it is |(∂m/∂x) e|² with the row's first Rademacher probe.
+    /// Value and divergence have the same bits whatever else is asked for.
+    fn value_divergence_and_squares(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        div: LanesMut<'_, T>,
+        squares: Squares<LanesMut<'_, T>>,
+    );
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
     /// v ← m(x, t); then `cotangent` fills v̄ from v, and g += Σ (∂m/∂θ)ᵀ v̄ over the lanes in use.
@@ -119,5 +184,9 @@ pub trait Evaluator<T: Real>: Send {
         div_bar: Option<Lanes<'_, T>>,
         gx: LanesMut<'_, T>,
         g: &mut [T],
-    );
+    ) {
+        self.pull_back_all(at, x, Cotangents { v: v_bar, div: div_bar, squares: Squares::NONE }, gx, g);
+    }
+    /// As [`Evaluator::pull_back`], of everything that [`Evaluator::value_divergence_and_squares`] gives.
+    fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]);
 }

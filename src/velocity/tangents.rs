@@ -95,18 +95,32 @@ impl<T: Scalar> Tangents<T> {
         g: &mut [T],
     ) {
         let dim = self.end.rows();
+        let first_bar = self.fall(stack, ws, end_bar, g);
+        outer(stack.isa, first_bar, (e, dim), ws.blocks, g, inputs);
+    }
+
+    /// As [`Tangents::retreat`], but for the gradient of the first layer's weights: returns the cotangent of its
+    /// product with e, and the number of rows.
+    pub fn fall<'s>(
+        &'s mut self,
+        stack: &Stack<T>,
+        ws: &Workspace<T>,
+        end_bar: In<'s, T>,
+        g: &mut [T],
+    ) -> (In<'s, T>, usize) {
+        let dim = self.end.rows();
         let (isa, blocks, top) = (stack.isa, ws.blocks, stack.hidden());
         let last = &stack.layers[top];
-        let weight = &mut g[last.weight_at..last.bias_at];
         let Some(dot) = self.dot.last() else {
-            return outer(isa, (end_bar, dim), (e, dim), blocks, weight, inputs);
+            return (end_bar, dim);
         };
+        let weight = &mut g[last.weight_at..last.bias_at];
         outer(isa, (end_bar, dim), (dot.read(), dot.rows()), blocks, weight, dot.rows());
         let (by, raw) = (ws.slope[top - 1].read(), self.raw[top - 1].read());
         let (y, bent) = (self.bar[top - 1].write(), self.bent[top - 1].write());
         product(isa, Factor::new(&last.back, end_bar), blocks, Cotangent { y, by, raw, bent });
         self.descend(stack, ws, g);
-        outer(isa, self.first_bar(), (e, dim), blocks, &mut g[..], inputs);
+        self.first_bar()
     }
 
     /// Pulls back the cotangent of row `j` of J e_j, one number a lane, where unit vector j went up last.

@@ -82,14 +82,15 @@ impl<T: Real> Tile<'_, T> {
     fn error_ratios(&mut self) {
         let n = self.active;
         let o = self.options;
-        let body = self.dim - o.tail;
+        let held = self.dim - o.free;
+        let body = held - o.tail;
         let low = !self.tableau.e_low.is_empty();
         let [ratio, second, tail, error] = &mut self.sums;
         ratio[..n].fill(T::ZERO);
         second[..n].fill(T::ZERO);
         tail[..n].fill(T::ZERO);
         let (rtol, atol) = (T::of(o.rtol), T::of(o.atol));
-        for r in 0..self.dim {
+        for r in 0..held {
             let row = r * self.stride..r * self.stride + n;
             for (weights, into) in [(self.tableau.e, &mut *ratio), (self.tableau.e_low, &mut *second)] {
                 if weights.is_empty() {
@@ -144,7 +145,7 @@ impl<T: Real> Tile<'_, T> {
         }
         let size = self.dim * self.stride;
         let (last, before) = (self.tableau.a[s - 1], self.tableau.a[s - 2]);
-        for r in 0..self.dim {
+        for r in 0..self.dim - self.options.free {
             let row = r * self.stride..r * self.stride + n;
             let scratch = &mut scratch[..n];
             scratch.fill(T::ZERO);

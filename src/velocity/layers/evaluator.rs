@@ -21,8 +21,8 @@
 use candle_core::{Result, Tensor, Var, WithDType};
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 
-use super::{LayerNet, draw};
-use crate::velocity::{Batch, Evaluator, Trace, Velocity};
+use super::{LayerNet, Probed, draw};
+use crate::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity};
 
 /// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each operation's
 /// overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice as long.
@@ -80,6 +80,14 @@ struct Block {
     x: Tensor,
     t: Tensor,
     condition: Option<Tensor>,
+}
+
+/// The cotangents of a block, as rows.
+struct Bars {
+    v: Option<Tensor>,
+    div: Option<Tensor>,
+    kinetic: Option<Tensor>,
+    jacobian: Option<Tensor>,
 }
 
 impl<T: Real + WithDType> LayerEvaluator<'_, T> {
@@ -141,28 +149,28 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
         true
     }
 
-    /// Gradients of Σ v·v̄ + Σ div·τ over one block: of x, returned, and of θ, added to `g`.
-    fn pull_back_block(
-        &self,
-        block: &Block,
-        probes: Option<&Tensor>,
-        v_bar: Option<&Tensor>,
-        div_bar: Option<&Tensor>,
-        g: &mut [T],
-    ) -> Result<Tensor> {
+    /// Gradients of Σ v·v̄ + Σ div·τ + Σ squares·bars over one block: of x, returned, and of θ, added to `g`.
+    fn pull_back_block(&self, block: &Block, probes: Option<&Tensor>, bar: &Bars, g: &mut [T]) -> Result<Tensor> {
         let x = Var::from_tensor(&block.x)?;
         let views: Vec<Tensor> = self.parameters.iter().map(|parameter| parameter.as_tensor().clone()).collect();
-        let (v, div) = if div_bar.is_some() {
-            let (v, div) = self.net.trace(&views, &x, &block.t, block.condition.as_ref(), probes)?;
-            (v, Some(div))
+        let (v, div, norm) = if bar.div.is_some() || bar.jacobian.is_some() {
+            let probed = self.net.trace(&views, &x, &block.t, block.condition.as_ref(), probes)?;
+            let norm = bar.jacobian.as_ref().map(|_| probed.norm(probes.is_none())).transpose()?;
+            (probed.value, Some(probed.divergence), norm)
         } else {
-            (self.net.push(&views, &x, &block.t, block.condition.as_ref(), None)?.value, None)
+            (self.net.push(&views, &x, &block.t, block.condition.as_ref(), None)?.value, None, None)
         };
-        let against = |value: Option<&Tensor>, bar: Option<&Tensor>| match (value, bar) {
+        let speed = bar.kinetic.as_ref().map(|_| v.sqr()?.sum_keepdim(1)).transpose()?;
+        let against = |value: Option<&Tensor>, bar: &Option<Tensor>| match (value, bar) {
             (Some(value), Some(bar)) => (value * bar)?.sum_all().map(Some),
             _ => Ok(None),
         };
-        let parts = [against(Some(&v), v_bar)?, against(div.as_ref(), div_bar)?];
+        let parts = [
+            against(Some(&v), &bar.v)?,
+            against(div.as_ref(), &bar.div)?,
+            against(speed.as_ref(), &bar.kinetic)?,
+            against(norm.as_ref(), &bar.jacobian)?,
+        ];
         let Some(loss) = parts.into_iter().flatten().map(Ok).reduce(|a, b| a? + b?).transpose()? else {
             return block.x.zeros_like();
         };
@@ -221,17 +229,33 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         }
     }
 
-    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>, mut div: LanesMut<'_, T>) {
+    fn value_divergence_and_squares(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut div: LanesMut<'_, T>,
+        mut squares: Squares<LanesMut<'_, T>>,
+    ) {
         let done = self.each_block(at.lanes(), |from, count| {
             let Block { x, t, condition } = self.block(at, x, from, count)?;
             let probes = self.probes(at, from, count)?;
-            let (value, trace) = self.net.trace(&self.constants, &x, &t, condition.as_ref(), probes.as_ref())?;
+            let probed = self.net.trace(&self.constants, &x, &t, condition.as_ref(), probes.as_ref())?;
+            if let Some(kinetic) = &mut squares.kinetic {
+                write(&probed.value.sqr()?.sum_keepdim(1)?, kinetic, from, count)?;
+            }
+            if let Some(jacobian) = &mut squares.jacobian {
+                write(&probed.norm(probes.is_none())?, jacobian, from, count)?;
+            }
+            let Probed { value, divergence, .. } = probed;
             write(&value, &mut v, from, count)?;
-            write(&trace, &mut div, from, count)
+            write(&divergence, &mut div, from, count)
         });
         if !done {
-            v.data_mut().fill(T::of(f64::NAN));
-            div.data_mut().fill(T::of(f64::NAN));
+            let Squares { kinetic, jacobian } = squares;
+            for mut tile in [Some(v), Some(div), kinetic, jacobian].into_iter().flatten() {
+                tile.data_mut().fill(T::of(f64::NAN));
+            }
         }
     }
 
@@ -263,21 +287,22 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         self.pull_back(at, x, Some(v_bar.as_lanes()), None, gx, g);
     }
 
-    fn pull_back(
+    fn pull_back_all(
         &mut self,
         at: At<'_>,
         x: Lanes<'_, T>,
-        v_bar: Option<Lanes<'_, T>>,
-        div_bar: Option<Lanes<'_, T>>,
+        bar: Cotangents<'_, T>,
         mut gx: LanesMut<'_, T>,
         g: &mut [T],
     ) {
+        let Cotangents { v, div, squares: Squares { kinetic, jacobian } } = bar;
+        let probed = div.is_some() || jacobian.is_some();
         let done = self.each_block(at.lanes(), |from, count| {
             let block = self.block(at, x, from, count)?;
-            let probes = if div_bar.is_some() { self.probes(at, from, count)? } else { None };
-            let bar = |tile: Option<Lanes<'_, T>>| tile.map(|tile| self.read(tile, from, count)).transpose();
-            let (v_bar, div_bar) = (bar(v_bar)?, bar(div_bar)?);
-            let gradient = self.pull_back_block(&block, probes.as_ref(), v_bar.as_ref(), div_bar.as_ref(), g)?;
+            let probes = if probed { self.probes(at, from, count)? } else { None };
+            let rows = |tile: Option<Lanes<'_, T>>| tile.map(|tile| self.read(tile, from, count)).transpose();
+            let bars = Bars { v: rows(v)?, div: rows(div)?, kinetic: rows(kinetic)?, jacobian: rows(jacobian)? };
+            let gradient = self.pull_back_block(&block, probes.as_ref(), &bars, g)?;
             write(&gradient, &mut gx, from, count)
         });
         if !done {
