@@ -166,7 +166,8 @@ fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood()
         }
     }
     let batch = Batch { x, end: 0.0, ..Batch::default() };
-    let text = loss_and_parts(&scene(0.0, 0.0), theta.as_tensor(), &batch).unwrap_err().to_string();
+    let outcome = Criterion::Likelihood.loss(&scene(0.0, 0.0), theta.as_tensor(), &batch);
+    let text = outcome.unwrap_err().to_string();
     assert!(text.contains("cannot end at time 0"), "{text}");
 }
 
@@ -178,17 +179,17 @@ fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
     let batch = Batch { x, ..Batch::default() };
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
     let scene =
-        |weight| Scene { velocity: velocity.clone(), solver: solver.clone(), kinetic: weight, jacobian: weight };
+        |weight| Scene { kinetic: weight, jacobian: weight, ..Scene::new(velocity.clone(), solver.clone()) };
     // Both penalties and the NLL, after as many steps with and without.
     let train = |weight| {
         let theta = Var::from_slice(&start, start.len(), &Device::Cpu).unwrap();
         let params = ParamsAdamW { lr: 0.02, weight_decay: 0.0, ..ParamsAdamW::default() };
         let mut optimiser = AdamW::new(vec![theta.clone()], params).unwrap();
         for _ in 0..60 {
-            let (loss, _) = loss_and_parts(&scene(weight), theta.as_tensor(), &batch).unwrap();
+            let (loss, _) = Criterion::Likelihood.loss(&scene(weight), theta.as_tensor(), &batch).unwrap();
             optimiser.backward_step(&loss).unwrap();
         }
-        loss_and_parts(&scene(1.0), theta.as_tensor(), &batch).unwrap().1
+        Criterion::Likelihood.loss(&scene(1.0), theta.as_tensor(), &batch).unwrap().1.unwrap()
     };
     let (free, penalised) = (train(0.0), train(0.05));
     assert!(penalised.kinetic < 0.9 * free.kinetic, "{penalised:?} {free:?}");
