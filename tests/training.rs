@@ -264,7 +264,7 @@ fn a_model_of_another_kind_is_not_trained_on() {
             time: TimeInput::Plain,
         });
         let theta = velocity.init(&mut rng::stream(0, 0));
-        let spec = cnf::flow::FlowSpec { velocity, solver: SolverSpec::default(), standardise: None };
+        let spec = cnf::flow::FlowSpec::plain(velocity, SolverSpec::default());
         cnf::flow::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
     };
     let start = Job { init: Some(path.clone()), hidden: None, ..job(Objective::Matching, 1) };

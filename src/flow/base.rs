@@ -1,9 +1,9 @@
-//! The standard normal, the distribution of the latent.
+//! The standard normal, the distribution of the latent, and what stands at the start of the velocity's path.
 
 use candle_core::{DType, Device, Tensor};
 use rand_distr::{Distribution, StandardNormal as Draw};
 
-use super::{Density, check_rows};
+use super::{Density, Mixture, check_rows};
 use crate::{Result, Rng};
 
 /// N(0, I) in `dim` dimensions.
@@ -38,5 +38,47 @@ impl Density for StandardNormal {
 
     fn sample(&self, n: usize, _condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
         Ok(Tensor::from_vec(self.draw(n, rng), (n, self.dim), &Device::Cpu)?.to_dtype(DType::F64)?)
+    }
+}
+
+/// The distribution at t = 0 of the continuous layer: the latent's own, or a fitted mixture that the latent was pushed
+/// to by its [`super::Rosenblatt`] map.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Base {
+    /// N(0, I).
+    Normal(StandardNormal),
+    /// A mixture of Gaussians.
+    Mixture(Mixture),
+}
+
+impl Base {
+    /// `n` draws `[n, dim]` as plain numbers.
+    pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
+        match self {
+            Self::Normal(normal) => normal.draw(n, rng),
+            Self::Mixture(mixture) => mixture.draw(n, rng),
+        }
+    }
+
+    fn density(&self) -> &dyn Density {
+        match self {
+            Self::Normal(normal) => normal,
+            Self::Mixture(mixture) => mixture,
+        }
+    }
+}
+
+impl Density for Base {
+    fn dim(&self) -> usize {
+        self.density().dim()
+    }
+
+    /// As candle differentiates it, for either.
+    fn log_prob(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        self.density().log_prob(x, condition)
+    }
+
+    fn sample(&self, n: usize, condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
+        self.density().sample(n, condition, rng)
     }
 }

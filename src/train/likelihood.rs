@@ -17,7 +17,7 @@ pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tenso
     let n = batch.x.len() / d;
     let x = Tensor::from_slice(&batch.x, (n, d), &Device::Cpu)?.to_dtype(theta.dtype())?;
     let solver = SolverSpec { probe_seed: batch.probe_seed, ..scene.solver.clone() };
-    let spec = FlowSpec { velocity: scene.velocity.clone(), solver, standardise: None };
+    let spec = FlowSpec::plain(scene.velocity.clone(), solver);
     let (_, log_prob, cost) = spec.build(theta.clone())?.encode(&x, None)?;
     if 2 * cost.failures.len() > n {
         check_failures(&cost, n)?;
