@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         time: TimeInput::Plain,
     });
     let solver = SolverSpec { method: "tsit5".into(), rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
-    let spec = FlowSpec { velocity, solver, standardise: None };
+    let spec = FlowSpec::plain(velocity, solver);
     let model = Model { spec, theta: net.theta(), story: serde_json::Map::new() };
     let flow = model.flow(DType::F64)?;
 

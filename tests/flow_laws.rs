@@ -310,7 +310,7 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
     // Moments that no short decimal holds.
     let moments = Moments { mean: vec![1.0 / 3.0, -2.0_f64.sqrt()], std: vec![0.1_f64.exp(), 1.0 / 7.0] };
     for standardise in [None, Some(moments)] {
-        let spec = FlowSpec { velocity: velocity.clone(), solver: tight(), standardise };
+        let spec = FlowSpec { standardise, ..FlowSpec::plain(velocity.clone(), tight()) };
         let model = Model { spec, theta: theta.clone(), story: serde_json::Map::new() };
         let path = folder.path().join("model.safetensors");
         model.save(&path).unwrap();

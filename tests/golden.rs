@@ -18,7 +18,7 @@ fn model(name: &str, activation: Activation, solver: SolverSpec) -> Model {
     let net = torch::read_sequential(&folder(name).join("model.safetensors")).unwrap();
     let [_, ref hidden @ .., dim] = net.sizes[..] else { panic!("a net has layers") };
     let spec = MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation, time: TimeInput::Plain };
-    let spec = FlowSpec { velocity: VelocitySpec::Mlp(spec), solver, standardise: None };
+    let spec = FlowSpec::plain(VelocitySpec::Mlp(spec), solver);
     Model { spec, theta: net.theta(), story: Default::default() }
 }
 

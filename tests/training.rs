@@ -178,8 +178,7 @@ fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
     let x = toy("8gaussians").test[..400].to_vec();
     let batch = Batch { x, ..Batch::default() };
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
-    let scene =
-        |weight| Scene { kinetic: weight, jacobian: weight, ..Scene::new(velocity.clone(), solver.clone()) };
+    let scene = |weight| Scene { kinetic: weight, jacobian: weight, ..Scene::new(velocity.clone(), solver.clone()) };
     // Both penalties and the NLL, after as many steps with and without.
     let train = |weight| {
         let theta = Var::from_slice(&start, start.len(), &Device::Cpu).unwrap();
@@ -336,7 +335,7 @@ fn a_model_of_another_kind_is_not_trained_on() {
             time: TimeInput::Plain,
         });
         let theta = velocity.init(&mut rng::stream(0, 0));
-        let spec = cnf::flow::FlowSpec { velocity, solver: SolverSpec::default(), standardise: None };
+        let spec = cnf::flow::FlowSpec::plain(velocity, SolverSpec::default());
         cnf::flow::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
     };
     let start = Job { init: Some(path.clone()), hidden: None, ..job(Objective::Matching, 1) };

@@ -50,7 +50,7 @@ pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     velocity.validate()?;
     let source = args.weights.file_name().map(|name| name.to_string_lossy().into_owned());
     let story = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
-    let spec = FlowSpec { velocity, solver: SolverSpec::default(), standardise: None };
+    let spec = FlowSpec::plain(velocity, SolverSpec::default());
     let model = Model { spec, theta: net.theta(), story };
     interrupt::undisturbed(|| model.save(&args.output))?;
     report(&args, &net, &model, context)

@@ -86,6 +86,12 @@ pub struct TrainArgs {
     /// Sines and cosines of time beside time itself: so many frequencies [default: 0]
     #[arg(long, value_name = "N")]
     time_features: Option<usize>,
+    /// What a column is that is no plain number: NAME:KIND (or its number from 0) with KIND angle[:PERIOD], unit[:LOW,HIGH] or positive
+    #[arg(long, value_name = "NAME:KIND")]
+    column: Vec<String>,
+    /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as the validation set likes), or mixture:K [default: normal]
+    #[arg(long, value_name = "NAME")]
+    base: Option<String>,
     /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]
     no_standardise: bool,
@@ -178,6 +184,10 @@ impl TrainArgs {
         put(&mut job.steer, &self.steer);
         maybe(&mut job.nfe_target, &self.nfe_target);
         put(&mut job.patience, &self.patience);
+        put(&mut job.base, &self.base);
+        if !self.column.is_empty() {
+            job.columns.clone_from(&self.column);
+        }
         put(&mut job.checkpoint, &self.checkpoint_every);
         put(&mut job.seed, &self.solver.seed);
         put(&mut job.precision, &self.solver.precision);

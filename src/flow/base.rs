@@ -1,9 +1,9 @@
-//! The standard normal, the distribution of the latent.
+//! The standard normal, the distribution of the latent, and what stands at the start of the velocity's path.
 
 use candle_core::{DType, Device, Tensor};
 use rand_distr::{Distribution, StandardNormal as Draw};
 
-use super::{Density, check_rows};
+use super::{Density, Mixture, check_rows};
 use crate::{Result, Rng};
 
 /// N(0, I) in `dim` dimensions.
@@ -41,24 +41,53 @@ impl Density for StandardNormal {
     }
 }
 
-/// The distribution of the latents.
-#[derive(Clone, Debug)]
+/// The distribution at t = 0 of the continuous layer: the latent's own, or a fitted mixture that the latent was pushed
+/// to by its [`super::Rosenblatt`] map.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Base {
-    /// Standard normal.
+    /// N(0, I).
     Normal(StandardNormal),
+    /// A mixture of Gaussians.
+    Mixture(Mixture),
 }
 
 impl Base {
-    /// A latent for each row.
+    /// `n` draws `[n, dim]` as plain numbers.
+    pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
+        match self {
+            Self::Normal(normal) => normal.draw(n, rng),
+            Self::Mixture(mixture) => mixture.draw(n, rng),
+        }
+    }
+
+    /// A latent for each row of `x` (`[n, dim]`): of a normal any, of a mixture one from a component that may have
+    /// given the row, so that its way to the row is short.
     pub fn matched(&self, x: &[f64], rng: &mut Rng) -> Vec<f64> {
         match self {
             Self::Normal(normal) => normal.draw(x.len() / normal.dim, rng),
+            Self::Mixture(mixture) => mixture.matched(x, rng),
         }
     }
-    /// log p
-    pub fn log_prob(&self, x: &Tensor, c: Option<&Tensor>) -> Result<Tensor> {
+
+    fn density(&self) -> &dyn Density {
         match self {
-            Self::Normal(normal) => normal.log_prob(x, c),
+            Self::Normal(normal) => normal,
+            Self::Mixture(mixture) => mixture,
         }
+    }
+}
+
+impl Density for Base {
+    fn dim(&self) -> usize {
+        self.density().dim()
+    }
+
+    /// As candle differentiates it, for either.
+    fn log_prob(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
+        self.density().log_prob(x, condition)
+    }
+
+    fn sample(&self, n: usize, condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
+        self.density().sample(n, condition, rng)
     }
 }

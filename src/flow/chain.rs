@@ -53,7 +53,8 @@ impl Chain {
                 }
             });
         }
-        Ok(total.expect("a chain has at least one layer"))
+        let Mapped { y, logdet, cost } = total.expect("a chain has at least one layer");
+        Ok(Mapped { y, logdet: cost.mark_outside(logdet)?, cost })
     }
 }
 

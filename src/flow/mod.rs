@@ -5,8 +5,13 @@
 
 pub mod base;
 pub mod chain;
+pub mod column;
+pub mod columns;
 pub mod continuous;
+pub mod mixture;
+mod normal;
 mod op;
+pub mod rosenblatt;
 pub mod solver;
 pub mod spec;
 pub mod standardise;
@@ -18,7 +23,11 @@ use cnf_solvers::Failure;
 
 pub use base::{Base, StandardNormal};
 pub use chain::Chain;
+pub use column::{Column, ColumnKind};
+pub use columns::Columns;
 pub use continuous::{Continuous, Penalised};
+pub use mixture::{Chosen, EmOptions, Mixture};
+pub use rosenblatt::Rosenblatt;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
 pub use spec::{FlowSpec, Model, Moments};
@@ -34,7 +43,7 @@ use crate::{Result, Rng};
 pub struct Mapped {
     /// `[n, d]`. A row whose trajectory did not arrive is NaN.
     pub y: Tensor,
-    /// log|det ∂y/∂x|, `[n]`; NaN in every row that failed.
+    /// log|det ∂y/∂x|, `[n]`; NaN in every row that failed, −∞ in those outside the support.
     pub logdet: Tensor,
     /// What it took.
     pub cost: Cost,
@@ -53,6 +62,8 @@ pub struct Cost {
     pub logdet_se: Vec<f64>,
     /// Rows that did not arrive, and why.
     pub failures: Vec<(usize, Failure)>,
+    /// Rows outside the support of the density: log p = −∞ there, and the latent is NaN. They are no failures.
+    pub outside: Vec<usize>,
     /// Rows whose log-determinant missed its tolerance although it was refined; their error says by how much.
     pub unsettled: usize,
     /// Rows whose steps were limited by stability.
@@ -79,6 +90,12 @@ impl Cost {
             self.logdet_se = other.logdet_se;
         }
         self.failures.extend(other.failures);
+        self.outside.extend(other.outside);
+        self.outside.sort_unstable();
+        self.outside.dedup();
+        // No path begins outside the support: that it did not arrive is no news.
+        let Self { failures, outside, .. } = self;
+        failures.retain(|(row, _)| outside.binary_search(row).is_err());
         self.stiff += other.stiff;
         self.unsettled += other.unsettled;
     }
@@ -90,8 +107,19 @@ impl Cost {
         self.logdet_error.extend(other.logdet_error);
         self.logdet_se.extend(other.logdet_se);
         self.failures.extend(other.failures.into_iter().map(|(row, failure)| (row + rows, failure)));
+        self.outside.extend(other.outside.into_iter().map(|row| row + rows));
         self.stiff += other.stiff;
         self.unsettled += other.unsettled;
+    }
+
+    /// −∞ in the rows outside the support, whatever else was computed there.
+    pub(crate) fn mark_outside(&self, log: Tensor) -> Result<Tensor> {
+        if self.outside.is_empty() {
+            return Ok(log);
+        }
+        let mut numbers = log.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>()?;
+        self.outside.iter().for_each(|row| numbers[*row] = f64::NEG_INFINITY);
+        Ok(Tensor::from_vec(numbers, log.dims(), log.device())?.to_dtype(log.dtype())?)
     }
 
     /// Mean NFE of a row; 0 for a closed form.
@@ -162,13 +190,15 @@ impl<B: Bijection> Flow<B> {
         Self { base: StandardNormal::new(map.dim()), map }
     }
 
-    /// Latents and log-densities of the rows of `x`, with what they cost. A failed row is NaN in both.
+    /// Latents and log-densities of the rows of `x`, with what they cost. A failed row is NaN in both; one outside the
+    /// support has no latent (NaN) and log-density −∞.
     ///
     /// # Errors
     /// As [`Bijection::inverse`].
     pub fn encode(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Tensor, Cost)> {
         let Mapped { y: z, logdet, cost } = self.map.inverse(x, condition)?;
         let log_prob = self.base.log_prob(&z, None)?.add(&logdet)?;
+        let log_prob = cost.mark_outside(log_prob)?;
         Ok((z, log_prob, cost))
     }
 

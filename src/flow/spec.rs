@@ -11,7 +11,10 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Bijection, Chain, Continuous, Flow, SolverSpec, Standardise, VelocitySpec};
+use super::{
+    Base, Bijection, Chain, Column, Columns, Continuous, Flow, Mixture, Rosenblatt, SolverSpec, StandardNormal,
+    Standardise, VelocitySpec,
+};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
 
@@ -20,8 +23,11 @@ const KEY: &str = "cnf";
 /// The tensors of a standardisation.
 const MEAN: &str = "standardise.mean";
 const STD: &str = "standardise.std";
-/// The version of what is under it.
-const FORMAT: u32 = 1;
+/// The tensors of a base distribution.
+const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
+/// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
+/// so that a program that knows neither says so.
+const FORMAT: u32 = 2;
 
 /// What a flow is made of, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +40,13 @@ pub struct FlowSpec {
     /// The data's columns are standardised inside the model: their means and deviations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standardise: Option<Moments>,
+    /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
+    /// their real-line side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<Column>>,
+    /// The velocity begins at this mixture, not at the standard normal; the latent is standard normal all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Mixture>,
 }
 
 /// Means and standard deviations of columns.
@@ -53,10 +66,23 @@ impl From<&Standardise> for Moments {
 }
 
 impl FlowSpec {
+    /// A velocity and its solver, and nothing else.
+    pub fn plain(velocity: VelocitySpec, solver: SolverSpec) -> Self {
+        Self { velocity, solver, standardise: None, columns: None, base: None }
+    }
+
+    /// The distribution at the start of the velocity's path.
+    pub fn base(&self) -> Base {
+        match &self.base {
+            None => Base::Normal(StandardNormal::new(self.velocity.dim())),
+            Some(mixture) => Base::Mixture(mixture.clone()),
+        }
+    }
+
     /// The flow with parameters `theta` (`[n_params]`, f32 or f64).
     ///
     /// # Errors
-    /// As [`Continuous::new`], [`Standardise::new`] and [`Chain::new`].
+    /// As [`Continuous::new`], [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
     pub fn build(&self, theta: Tensor) -> Result<Flow<Chain>> {
         let continuous = Continuous::new(self.velocity.clone(), theta, self.solver.clone())?;
         self.around(continuous)
@@ -67,26 +93,61 @@ impl FlowSpec {
     /// # Errors
     /// As [`FlowSpec::build`].
     pub fn around(&self, continuous: Continuous) -> Result<Flow<Chain>> {
+        let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
+        if let Some(mixture) = &self.base {
+            layers.push(Box::new(Rosenblatt::new(mixture.clone())));
+        }
+        layers.extend(self.after_base(continuous)?);
+        Ok(Flow::new(Chain::new(layers)?))
+    }
+
+    /// The flow's map without the one from the standard normal to the base: its latents have the distribution
+    /// [`FlowSpec::base`], and candle differentiates through it.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`].
+    pub fn inner(&self, theta: Tensor) -> Result<Chain> {
+        Chain::new(self.after_base(Continuous::new(self.velocity.clone(), theta, self.solver.clone())?)?)
+    }
+
+    fn after_base(&self, continuous: Continuous) -> Result<Vec<Box<dyn Bijection>>> {
         let mut layers: Vec<Box<dyn Bijection>> = vec![Box::new(continuous)];
         layers.extend(self.frame()?);
-        Ok(Flow::new(Chain::new(layers)?))
+        Ok(layers)
     }
 
     /// The layers between the velocity and the data, the velocity's side first: nothing in them is learnt.
     ///
     /// # Errors
-    /// As [`Standardise::new`].
+    /// As [`Standardise::new`] and [`Columns::new`].
     pub fn frame(&self) -> Result<Vec<Box<dyn Bijection>>> {
         let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
         if let Some(Moments { mean, std }) = &self.standardise {
             layers.push(Box::new(Standardise::new(mean.clone(), std.clone())?));
         }
+        if let Some(columns) = &self.columns {
+            layers.push(Box::new(Columns::new(columns.clone())?));
+        }
         Ok(layers)
     }
 
-    /// tmp
-    pub fn base(&self) -> super::Base {
-        super::Base::Normal(super::StandardNormal::new(self.velocity.dim()))
+    /// Whether all parts are sound and of one dimension.
+    fn check(&self) -> std::result::Result<(), String> {
+        let d = self.velocity.dim();
+        if let Some(Moments { mean, std }) = &self.standardise
+            && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
+        {
+            return Err("its standardisation does not fit its velocity".into());
+        }
+        if let Some(columns) = &self.columns
+            && (columns.len() != d || Columns::new(columns.clone()).is_err())
+        {
+            return Err("its columns do not fit its velocity".into());
+        }
+        match &self.base {
+            Some(base) if base.dim() != d => Err("its base distribution does not fit its velocity".into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -159,15 +220,23 @@ impl Model {
             tensors.push(NamedTensor { name, shape, values });
             start += length;
         }
-        // Moments are tensors, not text: their bits survive.
+        // Moments and mixtures are tensors, not text: their bits survive.
+        let mut put = |name: &str, shape: Vec<usize>, values: &[f64]| {
+            tensors.push(NamedTensor { name: name.into(), shape, values: Values::F64(values.to_vec()) });
+        };
         if let Some(Moments { mean, std }) = &self.spec.standardise {
-            for (name, values) in [(MEAN, mean), (STD, std)] {
-                let (shape, values) = (vec![values.len()], Values::F64(values.clone()));
-                tensors.push(NamedTensor { name: name.into(), shape, values });
-            }
+            put(MEAN, vec![mean.len()], mean);
+            put(STD, vec![std.len()], std);
         }
-        let flow = FlowSpec { standardise: None, ..self.spec.clone() };
-        let card = Card { format: FORMAT, flow, story: self.story.clone() };
+        if let Some(base) = &self.spec.base {
+            let (k, d) = (base.components(), base.dim());
+            put(BASE[0], vec![k], base.weights());
+            put(BASE[1], vec![k, d], base.means());
+            put(BASE[2], vec![k, d, d], base.factors());
+        }
+        let flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
+        let format = if self.spec.columns.is_some() || self.spec.base.is_some() { FORMAT } else { 1 };
+        let card = Card { format, flow, story: self.story.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }
@@ -219,28 +288,32 @@ impl Model {
             }
             theta.extend_from_slice(&tensor.values.to_f32());
         }
-        if let (Some(mean), Some(std)) = (file.tensor(MEAN), file.tensor(STD)) {
-            let (mean, std) = (mean.values.to_f64().into_owned(), std.values.to_f64().into_owned());
+        let numbers = |name: &str| file.tensor(name).map(|t| t.values.to_f64().into_owned());
+        let mut known = names.len();
+        if let (Some(mean), Some(std)) = (numbers(MEAN), numbers(STD)) {
             spec.standardise = Some(Moments { mean, std });
+            known += 2;
         }
-        let moments = if spec.standardise.is_some() { &[MEAN, STD][..] } else { &[] };
-        if file.tensors.len() != names.len() + moments.len() {
-            let known =
-                |t: &NamedTensor| names.iter().any(|(name, _)| *name == t.name) || moments.contains(&t.name.as_str());
-            let extra = file.tensors.iter().find(|t| !known(t));
+        if let [Some(weights), Some(means), Some(factors)] = BASE.map(numbers) {
+            let mixture = Mixture::new(weights, means, factors);
+            spec.base =
+                Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
+            known += BASE.len();
+        }
+        if file.tensors.len() != known {
+            let is_known = |t: &NamedTensor| {
+                let base = spec.base.is_some() && BASE.contains(&t.name.as_str());
+                let moments = spec.standardise.is_some() && [MEAN, STD].contains(&t.name.as_str());
+                names.iter().any(|(name, _)| *name == t.name) || base || moments
+            };
+            let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
             return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
         }
         if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
             return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));
         }
-        if let Some(moments) = &spec.standardise {
-            let fits = moments.mean.len() == spec.velocity.dim();
-            let sound = Standardise::new(moments.mean.clone(), moments.std.clone());
-            if !fits || sound.is_err() {
-                return Err(Error::read(path, "its standardisation does not fit its velocity", again));
-            }
-        }
+        spec.check().map_err(|problem| Error::read(path, problem, again))?;
         Ok(Self { spec, theta, story: card.story })
     }
 }

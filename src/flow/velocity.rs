@@ -66,6 +66,13 @@ impl VelocitySpec {
         }
     }
 
+    /// Sets the last layer of θ to zero: the velocity is zero everywhere, and has a gradient to leave it by.
+    pub fn rest(&self, theta: &mut [f32]) {
+        let last = self.tensor_names().into_iter().rev().take(2).map(|(_, shape)| shape.iter().product::<usize>());
+        let length = theta.len();
+        theta[length - last.sum::<usize>().min(length)..].fill(0.0);
+    }
+
     /// Names and shapes of the tensors in θ, in order.
     pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
         match self {

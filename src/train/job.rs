@@ -93,6 +93,12 @@ pub struct Job {
     pub activation: Activation,
     /// Sines and cosines of time beside time itself: so many frequencies.
     pub time_features: usize,
+    /// What columns are that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
+    /// unit or positive, as [`ColumnKind`](crate::flow::ColumnKind) reads it.
+    pub columns: Vec<String>,
+    /// The distribution at which the velocity begins: normal, mixture (of as many Gaussians as the validation set
+    /// likes), or mixture:K.
+    pub base: String,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
     /// The deviation that the standardised columns get. Latents have 1; where the data are wider, a net resolves
@@ -158,6 +164,8 @@ impl Default for Job {
             hidden: None,
             activation: Activation::Silu,
             time_features: 0,
+            columns: Vec::new(),
+            base: "normal".into(),
             standardise: true,
             spread: 2.0,
             init: None,
@@ -338,6 +346,7 @@ impl Job {
             return refuse(format!("validation on {} rows", self.validation_rows), "give validation_rows above 1");
         }
         self.check_plan()?;
+        super::start::check_rules(self)?;
         split_rule(&self.split)?;
         self.solver.validate()?;
         self.solver.check_precision(self.precision.dtype())

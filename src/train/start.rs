@@ -3,11 +3,13 @@
 use super::frame::Frame;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
 use crate::data::{Dataset, Source};
-use crate::flow::{FlowSpec, Model, Moments, Standardise, VelocitySpec};
+use crate::flow::{Column, ColumnKind, EmOptions, FlowSpec, Mixture, Model, Moments, Standardise, VelocitySpec};
 use crate::{Error, Result, rng};
 
 /// Rows of a toy whose moments standardise it.
 const MOMENT_ROWS: usize = 20_000;
+/// More components than this are a mistake.
+const MOST_COMPONENTS: usize = 4096;
 
 /// Refuses data that cannot be learnt from.
 pub(super) fn check(data: &Dataset) -> Result<()> {
@@ -61,13 +63,90 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
     }
     let velocity = VelocitySpec::Mlp(job.net(data.dim));
     velocity.validate()?;
-    let mut spec = FlowSpec { velocity, solver: job.solver.clone(), standardise: None };
-    let _ = (&stop, BASE_STREAM);
+    let mut spec = FlowSpec { columns: columns(job, data, &rows)?, ..FlowSpec::plain(velocity, job.solver.clone()) };
     let (rows, _) = Frame::new(&spec)?.inward(rows)?;
     if job.standardise {
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / job.spread).collect() });
     }
-    let theta = spec.velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
+    let mut theta = spec.velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
+    let rule = base_rule(&job.base)?;
+    if rule != BaseRule::Normal {
+        let (rows, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
+        let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+        let mut rng = rng::stream(job.seed, BASE_STREAM);
+        spec.base = Some(match rule {
+            BaseRule::Components(components) => {
+                let options = EmOptions { components, ..EmOptions::default() };
+                Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?
+            }
+            _ if valid.is_empty() => Mixture::fit(&rows, data.dim, &EmOptions::default(), &mut rng, stop)?,
+            _ => Mixture::choose(&rows, &valid, data.dim, &EmOptions::default(), &mut rng, stop)?.mixture,
+        });
+        // A flow that stands still has the density of its base: the net begins there.
+        spec.velocity.rest(&mut theta);
+    }
     Ok((Model { spec, theta, story: serde_json::Map::new() }, log_volume))
+}
+
+/// The distribution at which the velocity begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BaseRule {
+    Normal,
+    Choose,
+    Components(usize),
+}
+
+fn base_rule(text: &str) -> Result<BaseRule> {
+    let refuse = |problem: String| {
+        Err(Error::invalid(problem, "give normal, mixture, or mixture:K with K components, such as mixture:64"))
+    };
+    match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
+        ("normal", _) => Ok(BaseRule::Normal),
+        ("mixture", _) => Ok(BaseRule::Choose),
+        (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(BaseRule::Components(k)),
+        (_, Some(_)) => refuse(format!("the base `{text}` has no number of components from 1 to {MOST_COMPONENTS}")),
+        _ => refuse(format!("the base `{text}` is unknown")),
+    }
+}
+
+/// Refuses a base or kinds of columns that mean nothing.
+pub(super) fn check_rules(job: &Job) -> Result<()> {
+    base_rule(&job.base)?;
+    job.columns.iter().try_for_each(|text| column_rule(text).map(drop))
+}
+
+/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`.
+fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
+    let Some((name, kind)) = text.split_once(':').filter(|(name, _)| !name.is_empty()) else {
+        return Err(Error::invalid(
+            format!("`{text}` says of no column what it is"),
+            "write --column NAME:KIND, such as l:angle, 0:positive or share:unit",
+        ));
+    };
+    let kind = kind.parse().map_err(|problem: String| Error::invalid(problem, "`cnf train --help` shows the kinds"))?;
+    Ok((name, kind))
+}
+
+/// What the columns are, as the job says; none where all are plain.
+fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>>> {
+    if job.columns.is_empty() {
+        return Ok(None);
+    }
+    let mut columns = vec![Column::Plain; data.dim];
+    for text in &job.columns {
+        let (name, kind) = column_rule(text)?;
+        let named = data.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
+        let Some(j) = named.or_else(|| name.parse().ok().filter(|j| *j < data.dim)) else {
+            let known = match &data.columns {
+                Some(names) => names.join(", "),
+                None => format!("their numbers, 0 to {}", data.dim - 1),
+            };
+            return Err(Error::Unknown { kind: "column", name: name.into(), known });
+        };
+        let held_out = data.valid.iter().chain(&data.test).copied();
+        let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
+        columns[j] = Column::fit(kind, &values)?;
+    }
+    Ok(Some(columns))
 }

@@ -1,0 +1,88 @@
+//! Where EM begins: centres drawn far from each other, and the rows nearest to each.
+//!
+//! k-means++: a centre is drawn with probability proportional to the squared distance to the nearest one so far. On a
+//! part of the rows where there are many.  Ref: Arthur & Vassilvitskii (2007).
+
+use rand::Rng as _;
+use rand::seq::index;
+use rayon::prelude::*;
+
+use super::Mixture;
+use super::em::{Em, EmOptions};
+use crate::{Result, Rng};
+
+/// Rows for each component of which the start is made, and the least number of them.
+const SHARE: usize = 32;
+const LEAST: usize = 8192;
+/// Rounds of k-means before EM.
+const ROUNDS: usize = 3;
+/// Iterations of EM on the part before all rows are used.
+const WARM: usize = 8;
+
+/// A first mixture for the rows of `x`.
+pub(super) fn start(em: &Em<'_>, x: &[f64], dim: usize, options: &EmOptions, rng: &mut Rng) -> Result<Mixture> {
+    let (n, k) = (x.len() / dim, options.components);
+    let most = LEAST.max(SHARE * k);
+    if n <= 2 * most {
+        return clusters(em, x, dim, k, rng);
+    }
+    let mut chosen = index::sample(rng, n, most).into_vec();
+    chosen.sort_unstable();
+    let part: Vec<f64> = chosen.iter().flat_map(|i| &x[i * dim..(i + 1) * dim]).copied().collect();
+    let few = Em::new(&part, dim, k, options.strength)?;
+    let mut mixture = clusters(&few, &part, dim, k, rng)?;
+    for _ in 0..WARM {
+        mixture = few.step(&mixture)?.mixture;
+    }
+    Ok(mixture)
+}
+
+fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result<Mixture> {
+    // Distances in units of each column's own deviation.
+    let inverse: Vec<f64> = (0..d).map(|j| 1.0 / em.prior()[j * d + j]).collect();
+    let squared =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).zip(&inverse).map(|((a, b), s)| (a - b).powi(2) * s).sum::<f64>();
+    let n = x.len() / d;
+    let row = |i: usize| &x[i * d..(i + 1) * d];
+    let mut centres = row(rng.random_range(0..n)).to_vec();
+    let mut nearest = vec![f64::INFINITY; n];
+    while centres.len() < k * d {
+        let last = &centres[centres.len() - d..];
+        nearest.par_chunks_mut(1024).zip(x.par_chunks(1024 * d)).for_each(|(nearest, rows)| {
+            nearest.iter_mut().zip(rows.chunks_exact(d)).for_each(|(near, row)| *near = near.min(squared(row, last)));
+        });
+        let total: f64 = nearest.iter().sum();
+        let mut left = rng.random::<f64>() * total;
+        let drawn = nearest.iter().position(|near| {
+            left -= near;
+            left < 0.0
+        });
+        // Where every row is a centre already, any will do.
+        let drawn = drawn.unwrap_or_else(|| rng.random_range(0..n));
+        centres.extend_from_slice(row(drawn));
+    }
+    let assign = |centres: &[f64]| -> Vec<u32> {
+        let closest = |row: &[f64]| {
+            let distances = centres.chunks_exact(d).map(|centre| squared(row, centre));
+            let best =
+                distances.enumerate().fold((0, f64::INFINITY), |best, (k, s)| if s < best.1 { (k, s) } else { best });
+            best.0 as u32
+        };
+        x.par_chunks(d).map(closest).collect()
+    };
+    let mut owners = assign(&centres);
+    for _ in 0..ROUNDS {
+        let mut sums = vec![0.0; k * d];
+        let mut counts = vec![0.0; k];
+        for (owner, row) in owners.iter().zip(x.chunks_exact(d)) {
+            let at = *owner as usize;
+            counts[at] += 1.0;
+            sums[at * d..(at + 1) * d].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
+            (0..d).for_each(|j| centres[at * d + j] = sums[at * d + j] / count);
+        }
+        owners = assign(&centres);
+    }
+    em.from_assignment(k, &centres, &owners)
+}
