@@ -182,7 +182,8 @@ impl Continuous {
         };
         let all = x.contiguous()?.apply_op2(&self.theta, op)?;
         let d = self.dim();
-        let column = |i: usize| all.narrow(1, i, 1)?.squeeze(1);
+        // Some of candle's operations refuse a column with gaps.
+        let column = |i: usize| all.narrow(1, i, 1)?.squeeze(1)?.contiguous();
         let penalty = |wanted: bool, i: usize| if wanted { column(i) } else { column(d)?.zeros_like() };
         let cost = std::mem::take(&mut *cost.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Penalised {
