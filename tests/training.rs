@@ -99,7 +99,7 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         let batch =
             Batch { x: normal(1), z: normal(2), t: (0..n).map(|i| i as f64 / n as f64).collect(), probe_seed: 0 };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
-        let scene = Scene { velocity: velocity.clone(), solver };
+        let scene = Scene { velocity: velocity.clone(), solver, path: Default::default() };
         let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
         for objective in Objective::ALL {
             let loss = |theta: &[f64]| {

@@ -7,6 +7,7 @@
 //! To add an objective: a variant of [`Objective`], its draw and its loss in a file of this folder, and
 //! `tests/training.rs`, whose laws it then has to meet.
 
+mod assignment;
 mod batch;
 mod clip;
 mod history;
@@ -14,15 +15,18 @@ mod job;
 mod likelihood;
 mod matching;
 mod objective;
+mod path;
 mod schedule;
 mod score;
 mod shadow;
 mod trainer;
 
+pub use assignment::{assign, assign_with_prices, pair};
 pub use batch::Batch;
 pub use history::{History, Mark, Validation};
 pub use job::{Job, Picture, Precision, split_rule};
 pub use objective::{Objective, Scene};
+pub use path::Path;
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
 pub use trainer::{Fitted, Progress, Watch, fit};

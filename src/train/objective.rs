@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Feed};
-use super::{likelihood, matching};
+use super::{Path, likelihood, matching};
 use crate::flow::{SolverSpec, VelocitySpec};
 use crate::{Error, Result};
 
@@ -26,6 +26,8 @@ pub struct Scene {
     pub velocity: VelocitySpec,
     /// How it is integrated, where the objective integrates.
     pub solver: SolverSpec,
+    /// The way that matching teaches.
+    pub path: Path,
 }
 
 impl Objective {

@@ -13,7 +13,7 @@ use serde_json::Map;
 use super::batch::Feed;
 use super::clip::clip;
 use super::shadow::Shadow;
-use super::{History, INIT_STREAM, Job, MOMENTS_STREAM, Mark, Objective, Scene, Schedule, Validation, score};
+use super::{History, INIT_STREAM, Job, MOMENTS_STREAM, Mark, Objective, Path, Scene, Schedule, Validation, score};
 use crate::data::{Dataset, Source};
 use crate::flow::{FlowSpec, Model, Moments, Standardise, VelocitySpec};
 use crate::{Error, Result, rng};
@@ -80,7 +80,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let map = spec.standardise.as_ref().map(|m| Standardise::new(m.mean.clone(), m.std.clone())).transpose()?;
     let inside = map.as_ref().map_or(0.0, Standardise::log_volume);
     let trainer = Trainer {
-        scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone() },
+        scene: Scene { velocity: spec.velocity.clone(), solver: spec.solver.clone(), path: Path::default() },
         feed: Feed::new(data, map.as_ref(), job.seed),
         valid: subset(&data.valid, data.dim, job.validation_rows),
         spec: &spec,
