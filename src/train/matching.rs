@@ -1,4 +1,5 @@
-//! Flow matching: |m_θ(x_t, t) − (x − z)|², x_t = (1 − t) z + t x.
+//! Flow matching: |m_θ(x_t, t) − u|² with x_t = a x + s z and u = a′ x + s′ z along a [`Path`]; on the straight one
+//! x_t = (1 − t) z + t x and u = x − z.
 //!
 //! Ref: Lipman et al., *Flow matching for generative modeling* (2022), and Tong et al. (2023) with σ = 0. The loss
 //! is the mean over rows and columns.
@@ -16,7 +17,7 @@ use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Lanes, LanesMut};
 use rayon::prelude::*;
 
-use super::{Batch, Scene};
+use super::{Batch, Path, Scene};
 use crate::Result;
 use crate::flow::VelocitySpec;
 use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity};
@@ -29,13 +30,19 @@ fn chunk_rows(n_params: usize) -> usize {
 
 /// The loss of a batch, as a scalar of θ's precision.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
-    let op = Regression { velocity: scene.velocity.clone(), batch: batch.clone(), gradient: Mutex::new(None) };
+    let op = Regression {
+        velocity: scene.velocity.clone(),
+        path: scene.path,
+        batch: batch.clone(),
+        gradient: Mutex::new(None),
+    };
     Ok(theta.contiguous()?.apply_op1(op)?)
 }
 
 /// The regression of a batch, and after it the gradient.
 struct Regression {
     velocity: VelocitySpec,
+    path: Path,
     batch: Batch,
     gradient: Mutex<Option<Tensor>>,
 }
@@ -60,14 +67,14 @@ impl<'a, T: Scalar> Worker<'a, T> {
     }
 
     /// The sum of squares over the rows of a chunk, and the gradient of `weight` times it.
-    fn chunk(&mut self, batch: &Batch, rows: Range<usize>, samples: &[usize], weight: T) -> (f64, Vec<T>) {
+    fn chunk(&mut self, path: Path, batch: &Batch, rows: Range<usize>, samples: &[usize], weight: T) -> (f64, Vec<T>) {
         let (d, stride, lanes) = (self.evaluator.dim(), self.stride, rows.len());
         for (l, row) in rows.clone().enumerate() {
             let t = batch.t[row];
             for j in 0..d {
-                let (x, z) = (batch.x[row * d + j], batch.z[row * d + j]);
-                self.x[j * stride + l] = T::of(z + t * (x - z));
-                self.target[j * stride + l] = T::of(x - z);
+                let (x_t, u) = path.through(batch.x[row * d + j], batch.z[row * d + j], t);
+                self.x[j * stride + l] = T::of(x_t);
+                self.target[j * stride + l] = T::of(u);
             }
         }
         let mut gradient = vec![T::ZERO; self.evaluator.grad_len()];
@@ -105,7 +112,7 @@ impl Regression {
             .into_par_iter()
             .map_init(
                 || Worker::new(&*velocity, lanes),
-                |worker, rows| worker.chunk(&self.batch, rows, &samples, weight),
+                |worker, rows| worker.chunk(self.path, &self.batch, rows, &samples, weight),
             )
             .collect();
         let (sums, gradients): (Vec<f64>, Vec<Vec<T>>) = parts.into_iter().unzip();

@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod trainer;
 
+pub use assignment::{assign, assign_with_prices, pair};
 pub use batch::Batch;
 pub use history::{History, Mark, Validation};
 pub use job::{Job, Picture, Precision, split_rule};
