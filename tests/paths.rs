@@ -87,13 +87,13 @@ fn batch(d: usize) -> Batch {
     let n = 131;
     let normal = |stream| StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
     let t = (0..n).map(|i| i as f64 / (n - 1) as f64).collect();
-    Batch { x: normal(1), z: normal(2), t, probe_seed: 0 }
+    Batch { x: normal(1), z: normal(2), t, ..Batch::default() }
 }
 
 fn loss(path: Path, velocity: &VelocitySpec, theta: &[f64], batch: &Batch) -> (Tensor, Var) {
     let scene = Scene { path, ..Scene::new(velocity.clone(), SolverSpec::default()) };
     let var = Var::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
-    (Objective::Matching.loss(&scene, var.as_tensor(), batch).unwrap(), var)
+    (Criterion::Matching.loss(&scene, var.as_tensor(), batch).unwrap().0, var)
 }
 
 /// A linear net sees x_t and is held to u.
