@@ -295,7 +295,8 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
     let start = net.spec.init(&mut rng);
     let var = Var::from_vec(start.clone(), start.len(), &Device::Cpu)?;
     let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
-    let scene = Scene { velocity: VelocitySpec::Mlp(net.spec.clone()), solver: SolverSpec::default() };
+    let (velocity, solver) = (VelocitySpec::Mlp(net.spec.clone()), SolverSpec::default());
+    let scene = Scene { velocity, solver, kinetic: 0.0, jacobian: 0.0 };
     let mut step = || -> Result<f64> {
         let mut batch = Batch::default();
         for _ in 0..BATCH {
