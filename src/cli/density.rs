@@ -25,8 +25,8 @@ Examples:
   cnf density model.safetensors --grid 200 --extent -4,4,-4,4 --time 0.5 --plot halfway.png
   cnf density runs/wide x.npy --trace hutchinson:8
 
-log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N],
-rows along the second axis from low to high, and the integral of p over it. A row whose trajectory fails is NaN in the
+log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
+rows along the second axis from low to high, and the integral of p over it. A row whose trajectory fails is NaN in the \
 file, which is written all the same; the exit code is 1 then.";
 
 /// Cells a side of the density that is drawn beside given points.

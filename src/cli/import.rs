@@ -20,8 +20,8 @@ Examples:
   cnf import weights.safetensors --activation tanh -o model.safetensors
   cnf import mlp.safetensors --activation silu --condition-dim 10 -o model.safetensors
 
-In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear
-layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t;
+In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear \
+layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t; \
 without t the field is autonomous. Weights of more than 32 bits are rounded.";
 
 /// Arguments of `cnf import`.

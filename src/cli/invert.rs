@@ -20,7 +20,8 @@ Examples:
   cnf invert x.csv --model runs/gauss --rtol 1e-10 --atol 1e-10 --precision f64
 
 Round trip: the points are inverted and carried back; a row's error is that of its worst column, in the data's units.
-Distance from a standard normal: Kolmogorov-Smirnov between |z|² and chi-squared, 0 to 1, beside its noise floor
+
+Distance from a standard normal: Kolmogorov-Smirnov between |z|² and chi-squared, 0 to 1, beside its noise floor \
 (the level that as many exact draws stay below in 95 of 100 cases).";
 
 /// Arguments of `cnf invert`.
