@@ -190,6 +190,20 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --init m.safetensors --time-features 3 --steps 1", 1, "--time-features contradicts"),
     ("sample m.safetensors -o o.npy --threads 0", 2, "invalid value '0'"),
     ("sample m.safetensors -o o.npy --colour red", 2, "unexpected argument"),
+    ("check absent.safetensors", 1, "there is no such file"),
+    ("check", 1, "no model was named"),
+    ("check m.safetensors three.npy", 1, "3 columns"),
+    ("check m.safetensors nan.npy", 1, "not finite"),
+    ("check m.safetensors -n 3", 2, "invalid value '3'"),
+    ("check m.safetensors --solver leapfrog", 1, "unknown method `leapfrog`"),
+    ("check m.safetensors --rtol 1e-9 --atol 1e-9", 1, "below the round-off of f32"),
+    ("check m.safetensors --condition c3.npy", 1, "the model has no condition"),
+    ("check c.safetensors", 1, "conditional on 1 columns"),
+    ("check c.safetensors --condition c3.npy", 1, "3 rows of conditions"),
+    ("density m.safetensors x.npy --error-bars x.npy/o.npy", 1, "does not exist"),
+    ("density m.safetensors x.npy --error-bars o.xyz", 1, "unknown file type"),
+    ("density m.safetensors x.npy -o o.npy --error-bars o.npy", 1, "two results"),
+    ("density m.safetensors --error-bars o.npy", 1, "nothing to score"),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every command is a straight line: arguments → a validated job → the solve → files → one report.
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
+mod check;
 mod data;
 mod density;
 mod import;
@@ -102,6 +103,9 @@ enum Command {
     /// The log-density at points, or on a grid.
     #[command(after_help = density::EXAMPLES)]
     Density(density::DensityArgs),
+    /// Prove a model's density right, or say what is wrong with it.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
@@ -120,6 +124,7 @@ impl Command {
             Self::Sample(args) => sample::run(args, context),
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),
+            Self::Check(args) => check::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Data(args) => data::run(args, context),
