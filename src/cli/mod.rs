@@ -5,6 +5,8 @@
 
 mod data;
 mod density;
+mod export;
+mod feed;
 mod import;
 mod info;
 mod interrupt;
@@ -16,6 +18,7 @@ mod progress;
 mod sample;
 mod setup;
 mod solver;
+mod tally;
 mod text;
 mod train;
 
@@ -105,6 +108,9 @@ enum Command {
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
+    /// Write the weights of a model for PyTorch.
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// What a model file holds.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
@@ -121,6 +127,7 @@ impl Command {
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Data(args) => data::run(args, context),
         }
