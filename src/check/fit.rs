@@ -14,8 +14,8 @@ const NAME: &str = "latents of data";
 const FAR: f64 = 0.1;
 /// The level of significance that a failure needs.
 const LEVEL: f64 = 1e-3;
-/// Rows at most.
-const MOST: usize = 10_000;
+/// Rows at most: the first.
+pub const MOST_ROWS: usize = 10_000;
 /// Fewer tell nothing.
 const LEAST: usize = 20;
 
@@ -23,7 +23,7 @@ const LEAST: usize = 20;
 pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     let d = e.subject.model.dim();
     let (rows, from) = match &e.subject.held_out {
-        HeldOut::Rows(rows, from) => (&rows[..rows.len().min(MOST * d)], from),
+        HeldOut::Rows(rows, from) => (&rows[..rows.len().min(MOST_ROWS * d)], from),
         HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
     };
     let encoded = e.subject.encode(&e.subject.model.spec.solver, e.subject.dtype, rows)?;

@@ -13,6 +13,7 @@ use cnf::io::Format;
 use cnf::train::{Job, split_rule};
 use serde_json::{Value, json};
 
+use super::feed::{Conditions, Feed};
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
@@ -59,24 +60,26 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         both => both,
     };
     let setup = Setup::open(model, &args.solver, context)?;
-    let condition = match setup.condition(args.condition.as_deref())? {
-        None => Vec::new(),
-        Some(rows) if rows.rows == 1 => rows.data,
-        Some(rows) => {
-            let problem = format!("a check is of one density, but there are {} rows of conditions", rows.rows);
+    let condition = match setup.conditions(args.condition.as_deref())? {
+        Conditions::None => Vec::new(),
+        Conditions::One(row) => row,
+        Conditions::Each { .. } => {
+            let problem = "a check is of one density, but there are several rows of conditions";
             return Err(Error::invalid(problem, "give --condition with a single row").into());
         }
     };
     let held_out = match points {
-        Some(path) => HeldOut::Rows(setup.points(path)?.data, path.display().to_string()),
+        Some(path) => {
+            let mut feed = Feed::of_file(&setup, path, Conditions::None, Some(check::MOST_ROWS))?;
+            HeldOut::Rows(feed.next()?.map_or(Vec::new(), |part| part.x), path.display().to_string())
+        }
         None if setup.model.condition_dim() > 0 => HeldOut::Missing("no rows of this condition were given".into()),
         None => remembered(&setup.model),
     };
     let n = args.n as usize;
-    setup.check_rows(n)?;
     let seed = args.solver.seed.unwrap_or(0);
     let subject = Subject { model: setup.model.clone(), dtype: setup.dtype, n, seed, condition, held_out };
-    let lines = watched("checking", check::LINES.len(), context, |done| {
+    let lines = watched("checking", Some(check::LINES.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.fetch_add(1, Ordering::Relaxed);
         })

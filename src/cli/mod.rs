@@ -3,9 +3,12 @@
 //! Every command is a straight line: arguments → a validated job → the solve → files → one report.
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
+mod bars;
 mod check;
 mod data;
 mod density;
+mod export;
+mod feed;
 mod import;
 mod info;
 mod interrupt;
@@ -17,6 +20,7 @@ mod progress;
 mod sample;
 mod setup;
 mod solver;
+mod tally;
 mod text;
 mod train;
 
@@ -109,6 +113,9 @@ enum Command {
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
+    /// Write the weights of a model for PyTorch.
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// What a model file holds.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
@@ -126,6 +133,7 @@ impl Command {
             Self::Density(args) => density::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Data(args) => data::run(args, context),
         }

@@ -145,7 +145,8 @@ pub fn error_bars<T: Scalar>(
     Bars::between(coarse, &finer, &cost.logdet_se, probes(request.trace), request.solver)
 }
 
-fn probes(trace: Trace) -> usize {
+/// Hutchinson's probes; 0 where the trace is exact.
+pub fn probes(trace: Trace) -> usize {
     match trace {
         Trace::Exact => 0,
         Trace::Hutchinson { probes, .. } => probes,
