@@ -58,14 +58,14 @@ fn npz_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
 /// One sound file of each format.
 fn sound() -> [(&'static str, Vec<u8>); 5] {
     let table = Array::table((0..12).map(|i| f64::from(i) / 3.0).collect(), 3, Dtype::F64).unwrap();
-    let one = bytes_of(|p| npy::write(p, &table), "x.npy");
+    let one = bytes_of(|p| io::write(p, &table), "x.npy");
     let named = Array { columns: Some(vec!["a".into(), "b".into(), "c".into()]), ..table };
     let mut model = state_dict("net.");
     model.metadata.insert("spec".into(), "{\"hidden\": [4]}".into());
     [
         ("npz", npz_bytes(&[("x", one.clone())])),
         ("npy", one),
-        ("csv", bytes_of(|p| csv::write(p, &named), "x.csv")),
+        ("csv", bytes_of(|p| io::write(p, &named), "x.csv")),
         ("safetensors", bytes_of(|p| model.write(p), "m.safetensors")),
         ("torch", bytes_of(|p| model.write(p), "m.safetensors")),
     ]
@@ -284,7 +284,7 @@ fn wrong_text_tables_say_what_is_wrong() {
         (b"a,b\n", &[], "a header but no rows"),
         (b"\n\n", &[], "it holds no rows"),
         (b"# only a comment\n", &[], "it holds no rows"),
-        (b"1,\xff\xfe\n", &[], "byte 2 is not UTF-8"),
+        (b"1,\xff\xfe\n", &[], "line 1 is not UTF-8"),
         (b"a,b\n1,2\n", &["c"], "it has no column `c`"),
         (b"a,b\n1,2\n", &["a", "b"], "no column is left"),
     ];
@@ -297,8 +297,8 @@ fn wrong_text_tables_say_what_is_wrong() {
 
 #[test]
 fn members_of_an_archive_are_chosen_by_name_or_as_the_only_table() {
-    let table = bytes_of(|p| npy::write(p, &Array::table(vec![1.0, 2.0], 2, Dtype::F64).unwrap()), "x.npy");
-    let vector = bytes_of(|p| npy::write(p, &Array::vector(vec![5.0], Dtype::F64)), "y.npy");
+    let table = bytes_of(|p| io::write(p, &Array::table(vec![1.0, 2.0], 2, Dtype::F64).unwrap()), "x.npy");
+    let vector = bytes_of(|p| io::write(p, &Array::vector(vec![5.0], Dtype::F64)), "y.npy");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.npz");
     let named = |member: &str| PathBuf::from(format!("{}:{member}", file.display()));

@@ -5,7 +5,7 @@ mod command;
 
 use std::path::Path;
 
-use cnf::io::safetensors::ModelFile;
+use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Array, Dtype};
 
 use command::{bytes, cnf, conditional, folder, golden, json};
@@ -59,8 +59,34 @@ fn wrong_files(at: &Path) {
     write("wide.toml", b"validations = 100000000\n");
     std::fs::create_dir(at.join("run")).unwrap();
     std::fs::copy(at.join("m.safetensors"), at.join("run/model.safetensors")).unwrap();
+    let mut rows = vec![0.5; 200];
+    rows[181] = f64::NAN;
+    table("late.npy", rows, 2);
+    write("late.csv", format!("a,b\n{}5,six\n", "1,2\n".repeat(90)).as_bytes());
+    write("short.csv", b"0.1\n0.2\n0.3\n");
+    let weights = |name: &str, moments: &[(&str, f64)]| {
+        let mut file = ModelFile::read(&at.join("w.safetensors")).unwrap();
+        file.tensors.extend(moments.iter().map(|(name, value)| {
+            let (name, values) = (format!("standardise.{name}"), Values::F64(vec![*value; 2]));
+            NamedTensor { name, shape: vec![2], values }
+        }));
+        file.write(&at.join(name)).unwrap();
+    };
+    weights("halfscaled.safetensors", &[("mean", 0.0)]);
+    weights("flat.safetensors", &[("mean", 0.0), ("std", 0.0)]);
+    layers(&at.join("layers.safetensors"));
     std::fs::create_dir(at.join("folder")).unwrap();
     std::fs::create_dir(at.join("folder.npy")).unwrap();
+}
+
+/// A flow whose velocity is no MLP.
+fn layers(path: &Path) {
+    let solver = serde_json::to_value(cnf::flow::SolverSpec::default()).unwrap();
+    let layer = serde_json::json!({ "concat-squash": { "inputs": 2, "outputs": 2 } });
+    let spec = serde_json::json!({ "velocity": { "kind": "layers", "dim": 2, "layers": [layer] }, "solver": solver });
+    let spec: cnf::flow::FlowSpec = serde_json::from_value(spec).unwrap();
+    let theta = vec![0.1; spec.velocity.n_params()];
+    cnf::flow::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }
 
 /// Words after `cnf`, the exit code, and a part of the sentence.
@@ -105,7 +131,8 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("sample m.safetensors -o o.npy --latent x.npy -n 10", 2, "cannot be used with"),
     ("sample m.safetensors -o o.npy -n 0", 2, "invalid value '0'"),
     ("sample m.safetensors -o o.npy -n ten", 2, "invalid value 'ten'"),
-    ("sample m.safetensors -o o.npy -n 4000000000", 1, "too many at once"),
+    ("sample m.safetensors -o o.npy -n 9000000000000000000", 1, "more than a file can hold"),
+    ("sample m.safetensors -o o.npy -n 20000000000000000000", 2, "invalid value"),
     ("sample m.safetensors -o o.npy --seed -1", 2, "error:"),
     ("sample m.safetensors -n 10", 2, "--output"),
     ("sample m.safetensors -o o.npy --condition c3.npy", 1, "the model has no condition"),
@@ -190,6 +217,37 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --init m.safetensors --time-features 3 --steps 1", 1, "--time-features contradicts"),
     ("sample m.safetensors -o o.npy --threads 0", 2, "invalid value '0'"),
     ("sample m.safetensors -o o.npy --colour red", 2, "unexpected argument"),
+    ("check absent.safetensors", 1, "there is no such file"),
+    ("check", 1, "no model was named"),
+    ("check m.safetensors three.npy", 1, "3 columns"),
+    ("check m.safetensors nan.npy", 1, "not finite"),
+    ("check m.safetensors -n 3", 2, "invalid value '3'"),
+    ("check m.safetensors --solver leapfrog", 1, "unknown method `leapfrog`"),
+    ("check m.safetensors --rtol 1e-9 --atol 1e-9", 1, "below the round-off of f32"),
+    ("check m.safetensors --condition c3.npy", 1, "the model has no condition"),
+    ("check c.safetensors", 1, "conditional on 1 columns"),
+    ("check c.safetensors --condition c3.npy", 1, "several rows of conditions"),
+    ("density m.safetensors x.npy --error-bars x.npy/o.npy", 1, "does not exist"),
+    ("density m.safetensors x.npy --error-bars o.xyz", 1, "unknown file type"),
+    ("density m.safetensors x.npy -o o.npy --error-bars o.npy", 1, "two results"),
+    ("density m.safetensors --error-bars o.npy", 1, "nothing to score"),
+    ("sample m.safetensors -o o.npy --block 0", 2, "invalid value '0'"),
+    ("invert x.npy --model m.safetensors --block many", 2, "invalid value 'many'"),
+    ("density m.safetensors x.npy -o o.npy --block 99999999999", 2, "invalid value"),
+    ("density m.safetensors x.npy --block 5 -o late/o.npy", 1, "the folder `late` does not exist"),
+    ("density c.safetensors x.npy --condition c3.npy -o o.npy", 1, "3 rows of conditions for 1000 points"),
+    ("density c.safetensors x.npy --condition short.csv -o o.npy", 1, "3 rows of conditions for more than 3 points"),
+    ("density m.safetensors late.npy --block 10 -o o.npy", 1, "NaN in row 90, column 1"),
+    ("invert late.csv --model m.safetensors --block 10 -o o.npy", 1, "`six` in line 92, column `b`"),
+    ("export m.safetensors -o o.npy", 1, "unknown model file type"),
+    ("export m.safetensors", 2, "--output"),
+    ("export absent.safetensors -o o.safetensors", 1, "there is no such file"),
+    ("export w.safetensors -o o.safetensors", 1, "no description of a flow"),
+    ("export layers.safetensors -o o.safetensors", 1, "layers that an nn.Sequential of Linear layers cannot hold"),
+    ("import halfscaled.safetensors --activation tanh -o o.safetensors", 1, "`standardise.std` is missing"),
+    ("import flat.safetensors --activation tanh -o o.safetensors", 1, "deviation 0"),
+    ("import w.safetensors --activation tanh --time-features 3 -o o.safetensors", 1, "time with 3 frequencies are 9"),
+    ("import w.safetensors --activation tanh --time-features 18446744073709551615 -o o.safetensors", 1, "frequencies"),
 ];
 
 #[test]

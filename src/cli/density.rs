@@ -1,4 +1,4 @@
-//! `cnf density`: points, or the cells of a grid → log p.
+//! `cnf density`: points, or the cells of a grid → log p, block by block.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,18 @@ use anyhow::Result;
 use clap::Args;
 use cnf::Error;
 use cnf::flow::StandardNormal;
-use cnf::io::{Array, Format};
+use cnf::io::Format;
 use cnf::plot::{self, Grid};
 use cnf::rng;
 use serde_json::{Value, json};
 
-use super::output::{self, Kind};
+use super::bars::Barred;
+use super::feed::{Conditions, Feed, Part};
+use super::output::{self, Growing, Kind};
+use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
+use super::tally::{Kept, Mean, Spent};
 use super::{Context, interrupt, picture, text};
 
 /// Shown below the help.
@@ -24,10 +28,18 @@ Examples:
   cnf density model.safetensors --grid 200 -o logp.npy --plot density.png
   cnf density model.safetensors --grid 200 --extent -4,4,-4,4 --time 0.5 --plot halfway.png
   cnf density runs/wide x.npy --trace hutchinson:8
+  cnf density x.npy -o logp.npy --error-bars bars.npy       how far may each number be off?
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
 rows along the second axis from low to high, and the integral of p over it. A row whose trajectory fails is NaN in the \
-file, which is written all the same; the exit code is 1 then.";
+file, which is written all the same; the exit code is 1 then.
+
+Error bars are [n, 3], in nats: what the solver may have done to log p (from a second solve in f64 at a hundredth of the \
+tolerances; it covers the error in at least 95 of 100 rows), the standard error over Hutchinson's probes (0 for an exact \
+trace), and both together, the root of the sum of their squares. They cost three times the density itself.
+
+Rows are read, solved and written in blocks: the memory does not grow with their number. A picture beside more than \
+100000 points shows a random 100000 of them.";
 
 /// Cells a side of the density that is drawn beside given points.
 const DRAWN: usize = 200;
@@ -51,6 +63,9 @@ pub struct DensityArgs {
     /// log p, [n] or the grid's [N, N]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Error bars of log p, [n, 3] (solver, estimator, total): .npy or .csv.
+    #[arg(long, value_name = "FILE")]
+    error_bars: Option<PathBuf>,
     /// A picture of the density, in one or two dimensions: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -60,6 +75,10 @@ pub struct DensityArgs {
     /// The density at this time of the way, from 0 (the normal) to 1 (the data).
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     time: f64,
+    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// beyond 32 columns].
+    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
 }
@@ -67,9 +86,8 @@ pub struct DensityArgs {
 /// A request that makes sense.
 struct Job {
     setup: Setup,
-    /// `[n, d]`.
-    points: Vec<f64>,
-    condition: Option<Array>,
+    /// The one row of conditions of a grid or a picture.
+    condition: Option<Vec<f64>>,
     /// The grid whose centres are the points.
     grid: Option<Grid>,
     way: Way,
@@ -78,45 +96,114 @@ struct Job {
 /// Runs the command.
 pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
-    let job = Job::new(&args, context)?;
-    let solved = job.setup.carry(job.way, &job.points, job.condition.as_ref(), context)?;
-    let picture = args.plot.as_ref().map(|_| job.drawn(&solved, context)).transpose()?;
-    interrupt::undisturbed(|| job.save(&args, &solved, picture.as_ref()))?;
-    job.report(&args, &solved, context)?;
-    solved.check()
+    let (table, bars) = (Kind::Table, args.error_bars.as_deref());
+    output::check(&[(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())])?;
+    let (job, mut feed) = Job::new(&args, context)?;
+    let mut seen = Seen::new(&args, &job)?;
+    watched("inverting", feed.total(), 1 + u64::from(bars.is_some()), context, |done| {
+        let carrier = job.setup.carrier(job.way, &done)?;
+        seen.bars = bars.map(|path| Barred::new(path, &job.setup, job.way, &done)).transpose()?;
+        while let Some(part) = feed.next()? {
+            seen.take(&part, &carrier.carry(&part)?)?;
+        }
+        anyhow::Ok(())
+    })?;
+    seen.spent.check_any()?;
+    let picture = args.plot.as_ref().map(|_| job.drawn(&seen, context)).transpose()?;
+    interrupt::undisturbed(|| job.save(&args, &mut seen, picture.as_ref()))?;
+    job.report(&args, &seen, context)?;
+    seen.spent.check()
+}
+
+/// What is made of the rows while they pass.
+struct Seen {
+    output: Option<Growing>,
+    spent: Spent,
+    log_prob: Mean,
+    /// Σ p, of the rows that have one.
+    sum: f64,
+    /// log p of the cells, for the picture of a grid.
+    cells: Option<Vec<f64>>,
+    /// Points, for the picture beside them.
+    points: Option<Kept>,
+    bars: Option<Barred>,
+}
+
+impl Seen {
+    fn new(args: &DensityArgs, job: &Job) -> Result<Self> {
+        let (path, dtype) = (args.output.as_deref(), job.setup.file_dtype());
+        let output = match &job.grid {
+            Some(grid) if grid.ny > 1 => Growing::table(path, grid.nx, dtype)?,
+            _ => Growing::vector(path, dtype)?,
+        };
+        let (drawn, on_grid) = (args.plot.is_some(), job.grid.is_some());
+        Ok(Self {
+            output,
+            spent: Spent::default(),
+            log_prob: Mean::default(),
+            sum: 0.0,
+            cells: (drawn && on_grid).then(Vec::new),
+            points: (drawn && !on_grid).then(|| Kept::new(job.setup.model.dim())),
+            bars: None,
+        })
+    }
+
+    /// One block: its points, and what became of them.
+    fn take(&mut self, part: &Part, solved: &Solved) -> Result<()> {
+        self.spent.add(part.first, solved);
+        for l in &solved.log_prob {
+            self.log_prob.add(*l);
+            let p = l.exp();
+            self.sum += if p.is_finite() { p } else { 0.0 };
+        }
+        if let Some(cells) = &mut self.cells {
+            cells.extend_from_slice(&solved.log_prob);
+        }
+        if let Some(points) = &mut self.points {
+            points.add(&part.x);
+        }
+        self.bars.as_mut().map_or(Ok(()), |bars| bars.take(part, solved))?;
+        self.output.as_mut().map_or(Ok(()), |file| file.push(&solved.log_prob))
+    }
+
+    /// The points for the picture, `[m, d]`.
+    fn points(&self) -> &[f64] {
+        self.points.as_ref().map_or(&[], |kept| &kept.rows)
+    }
 }
 
 impl Job {
-    fn new(args: &DensityArgs, context: &Context) -> Result<Self> {
-        output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
+    fn new(args: &DensityArgs, context: &Context) -> Result<(Self, Feed)> {
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
         setup.model.continuous(setup.dtype)?.until(args.time)?;
-        let condition = setup.condition(args.condition.as_deref())?;
+        let conditions = setup.conditions(args.condition.as_deref())?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
             let problem = format!("the model has {d} dimensions: its density has no grid and no picture");
             return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
         }
-        if condition.as_ref().is_some_and(|c| c.rows > 1) && (args.grid.is_some() || args.plot.is_some()) {
+        if conditions.several() && (args.grid.is_some() || args.plot.is_some()) {
             let problem = "a grid, or a picture, is of one density, but there are several rows of conditions";
             return Err(Error::invalid(problem, "give --condition with a single row").into());
         }
+        let condition = if let Conditions::One(row) = &conditions { Some(row.clone()) } else { None };
         let way = Way { to_data: false, until: args.time, log_density: true };
-        let mut job = Self { setup, points: Vec::new(), condition, grid: None, way };
-        match points {
-            Some(path) => job.points = job.setup.points(path)?.data,
+        let mut job = Self { setup, condition, grid: None, way };
+        let feed = match points {
+            Some(path) => Feed::of_file(&job.setup, path, conditions, args.block)?,
             None => {
                 let edges = match &args.extent {
                     Some(edges) => given_extent(edges, d)?,
                     None => job.scouted(context)?,
                 };
-                let side = args.grid.map_or(DRAWN, usize::from);
-                job.grid = Some(cells(edges, d, side));
-                job.points = job.grid.as_ref().map_or(Vec::new(), centres);
+                let grid = cells(edges, d, args.grid.map_or(DRAWN, usize::from));
+                let feed = Feed::of_points(centres(&grid), d, conditions, args.block)?;
+                job.grid = Some(grid);
+                feed
             }
-        }
-        Ok(job)
+        };
+        Ok((job, feed))
     }
 
     /// Where samples fall, with a margin: the edges of each axis.
@@ -124,64 +211,60 @@ impl Job {
         let d = self.setup.model.dim();
         let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(0, SCOUT_STREAM));
         let way = Way { to_data: true, log_density: false, ..self.way };
-        let x = self.setup.carry(way, &z, self.condition.as_ref(), context)?.arrived(d);
+        let x = self.setup.carry(way, z, self.condition.as_deref(), context)?.arrived(d);
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
     /// The grid for the picture: the one asked for, or one around the given points.
-    fn drawn(&self, solved: &Solved, context: &Context) -> Result<Grid> {
-        if let Some(grid) = &self.grid {
-            return Ok(filled(grid, &solved.log_prob));
+    fn drawn(&self, seen: &Seen, context: &Context) -> Result<Grid> {
+        if let (Some(grid), Some(cells)) = (&self.grid, &seen.cells) {
+            return Ok(filled(grid, cells));
         }
         let d = self.setup.model.dim();
-        let edges = (0..d).map(|j| plot::extent(&self.points, d, j)).collect();
+        let edges = (0..d).map(|j| plot::extent(seen.points(), d, j)).collect();
         let grid = cells(edges, d, DRAWN);
-        let scored = self.setup.carry(self.way, &centres(&grid), self.condition.as_ref(), context)?;
+        let scored = self.setup.carry(self.way, centres(&grid), self.condition.as_deref(), context)?;
         Ok(filled(&grid, &scored.log_prob))
     }
 
-    fn save(&self, args: &DensityArgs, solved: &Solved, picture: Option<&Grid>) -> Result<()> {
-        let dtype = self.setup.file_dtype();
-        match (&args.output, &self.grid) {
-            (Some(path), Some(grid)) if grid.ny > 1 => output::table(path, &solved.log_prob, grid.nx, dtype)?,
-            (Some(path), _) => output::vector(path, &solved.log_prob, dtype)?,
-            (None, _) => {}
-        }
+    /// The picture, then the table: a picture that cannot be drawn leaves neither.
+    fn save(&self, args: &DensityArgs, seen: &mut Seen, picture: Option<&Grid>) -> Result<()> {
         let style = picture::style(&self.setup.model);
         match (&args.plot, picture) {
             (Some(path), Some(grid)) if self.grid.is_some() => plot::density(path, grid, None, &style)?,
-            (Some(path), Some(grid)) => plot::density_and_data(path, &self.points, grid, &style)?,
+            (Some(path), Some(grid)) => plot::density_and_data(path, seen.points(), grid, &style)?,
             _ => {}
         }
-        Ok(())
+        seen.bars.as_mut().map_or(Ok(()), Barred::finish)?;
+        seen.output.take().map_or(Ok(()), Growing::finish)
     }
 
     /// ∫p over the grid, by the midpoint rule; failed cells count as empty.
-    fn mass(&self, solved: &Solved) -> Option<f64> {
+    fn mass(&self, seen: &Seen) -> Option<f64> {
         let grid = self.grid.as_ref()?;
         let width = |(low, high): (f64, f64), n: usize| (high - low) / n as f64;
         let cell = width(grid.x, grid.nx) * if grid.ny > 1 { width(grid.y, grid.ny) } else { 1.0 };
-        Some(cell * solved.log_prob.iter().map(|l| l.exp()).filter(|p| p.is_finite()).sum::<f64>())
+        Some(cell * seen.sum)
     }
 
-    fn report(&self, args: &DensityArgs, solved: &Solved, context: &Context) -> Result<()> {
-        let (n, cost) = (solved.log_prob.len(), &solved.cost);
-        let (mean, se) = text::mean_and_se(&solved.log_prob);
-        let mass = self.mass(solved);
-        let noise = (!cost.logdet_se.is_empty()).then(|| text::mean_and_se(&cost.logdet_se).0);
-        let quadrature = cost.logdet_error.iter().copied().filter(|e| e.is_finite()).fold(0.0, f64::max);
+    fn report(&self, args: &DensityArgs, seen: &Seen, context: &Context) -> Result<()> {
+        let (spent, n) = (&seen.spent, seen.spent.n);
+        let (mean, se) = (seen.log_prob.mean(), seen.log_prob.se());
+        let mass = self.mass(seen);
+        let noise = spent.probes.map(|probes| probes.mean());
+        let quadrature = spent.quadrature;
         let mut facts = json!({
             "n": n,
             "mean_log_prob": mean,
             "se": se,
-            "nfe_mean": cost.nfe_mean(),
-            "nfe_max": text::nfe_max(cost),
-            "trace_evals_mean": cost.traces_mean(),
-            "seconds": solved.seconds,
-            "failed": cost.failures.len(),
+            "nfe_mean": spent.nfe_mean(),
+            "nfe_max": spent.nfe_max,
+            "trace_evals_mean": spent.traces_mean(),
+            "seconds": spent.seconds,
+            "failed": spent.failed,
             "quadrature_error_max": quadrature,
-            "unsettled": cost.unsettled,
-            "stiff": cost.stiff,
+            "unsettled": spent.unsettled,
+            "stiff": spent.stiff,
             "model": self.setup.path,
             "output": args.output,
         });
@@ -203,13 +286,17 @@ impl Job {
                 }
             };
         }
-        words += &format!("NFE a point: {:.1}, at most {}; ", cost.nfe_mean(), text::nfe_max(cost));
-        words += &format!("traces: {:.1}; {}\n", cost.traces_mean(), text::duration(solved.seconds));
+        if let Some((bars, told)) = seen.bars.as_ref().map(Barred::told) {
+            facts["error_bars"] = bars;
+            words += &told;
+        }
+        words += &format!("NFE a point: {:.1}, at most {}; ", spent.nfe_mean(), spent.nfe_max);
+        words += &format!("traces: {:.1}; {}\n", spent.traces_mean(), text::duration(spent.seconds));
         if quadrature > 0.0 {
             words += &format!("estimated error of a row's quadrature: at most {quadrature:.1e} nats\n");
         }
-        words += &solved.troubles();
-        for path in args.output.iter().chain(&args.plot) {
+        words += &spent.troubles();
+        for path in args.output.iter().chain(&args.error_bars).chain(&args.plot) {
             words += &format!("wrote {}\n", path.display());
         }
         context.report(&words, &facts)

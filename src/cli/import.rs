@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use cnf::Error;
-use cnf::flow::{FlowSpec, Model, SolverSpec, VelocitySpec};
+use cnf::flow::{FlowSpec, Model, Moments, SolverSpec, Standardise, VelocitySpec};
 use cnf::io::safetensors::ModelFile;
 use cnf::io::torch::{self, Sequential};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -22,7 +22,8 @@ Examples:
 
 In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear \
 layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t; \
-without t the field is autonomous. Weights of more than 32 bits are rounded.";
+without t the field is autonomous. Weights of more than 32 bits are rounded. Where standardise.mean and standardise.std \
+lie beside the layers, as `cnf export` writes them, the model standardises its columns so.";
 
 /// Arguments of `cnf import`.
 #[derive(Debug, Args)]
@@ -38,6 +39,9 @@ pub struct ImportArgs {
     /// How many of the input columns are a condition.
     #[arg(long, value_name = "N", default_value_t = 0)]
     condition_dim: usize,
+    /// Time enters as t and the sines and cosines of so many frequencies.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    time_features: usize,
 }
 
 /// Runs the command.
@@ -45,24 +49,27 @@ pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Model, Some(&args.output))])?;
     let activation: Activation = args.activation.parse()?;
-    let net = read(&args)?;
+    let (net, file) = read(&args)?;
     let velocity = VelocitySpec::Mlp(spec(&args, &net, activation)?);
     velocity.validate()?;
+    let moments = torch::standardisation(&args.weights, &file, velocity.dim())?;
+    let moments = moments.map(|(mean, std)| Standardise::new(mean, std)).transpose()?;
     let source = args.weights.file_name().map(|name| name.to_string_lossy().into_owned());
     let story = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
-    let spec = FlowSpec::plain(velocity, SolverSpec::default());
+    let mut spec = FlowSpec::plain(velocity, SolverSpec::default());
+    spec.standardise = moments.as_ref().map(Moments::from);
     let model = Model { spec, theta: net.theta(), story };
     interrupt::undisturbed(|| model.save(&args.output))?;
     report(&args, &net, &model, context)
 }
 
-fn read(args: &ImportArgs) -> Result<Sequential> {
+fn read(args: &ImportArgs) -> Result<(Sequential, ModelFile)> {
     let file = ModelFile::read(&args.weights)?;
     if file.metadata.contains_key("cnf") {
         let hint = "use it as it is: `cnf sample MODEL -o sample.npy`";
         return Err(Error::read(&args.weights, "it is a model of cnf already", hint).into());
     }
-    Ok(torch::sequential(&args.weights, &file)?)
+    Ok((torch::sequential(&args.weights, &file)?, file))
 }
 
 /// What the sizes of the net say of its inputs.
@@ -73,7 +80,20 @@ fn spec(args: &ImportArgs, net: &Sequential, activation: Activation) -> Result<M
     };
     let condition_dim = args.condition_dim;
     let without_time = dim.saturating_add(condition_dim);
+    let frequencies = args.time_features;
+    let features = frequencies.saturating_mul(2).saturating_add(1);
     let time = match inputs {
+        _ if frequencies > 0 && inputs == without_time.saturating_add(features) => TimeInput::Fourier { frequencies },
+        _ if frequencies > 0 => {
+            let columns = without_time.saturating_add(features);
+            let problem = format!(
+                "the net takes {inputs} columns and gives {dim}, but x, a condition of {condition_dim} and time with \
+                 {frequencies} frequencies are {columns}"
+            );
+            return Err(
+                Error::read(&args.weights, problem, "give the --time-features that the net was made with").into()
+            );
+        }
         _ if inputs == without_time.saturating_add(1) => TimeInput::Plain,
         _ if inputs == without_time => TimeInput::None,
         _ => {
@@ -97,10 +117,12 @@ fn report(args: &ImportArgs, net: &Sequential, model: &Model, context: &Context)
         "condition_dim": model.condition_dim(),
         "sizes": net.sizes,
         "activation": args.activation,
+        "standardised": model.spec.standardise.is_some(),
         "n_params": model.theta.len(),
         "output": args.output,
     });
     let sizes = net.sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
     let (params, out) = (model.theta.len(), args.output.display());
-    context.report(&format!("{sizes}, {}, {params} parameters\nwrote {out}", args.activation), &facts)
+    let scaled = if model.spec.standardise.is_some() { ", columns standardised" } else { "" };
+    context.report(&format!("{sizes}, {}, {params} parameters{scaled}\nwrote {out}", args.activation), &facts)
 }

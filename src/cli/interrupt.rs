@@ -17,6 +17,9 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 /// Folders that nobody shall find: the first with all that is in it, the others if they are empty.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// Files that grow aside.
+static GROWING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// From now on Ctrl-C waits for the file being written, if any, and exits with 130 (128 + SIGINT).
 pub fn install() -> Result<()> {
     ctrlc::set_handler(|| {
@@ -58,8 +61,21 @@ pub fn finished() {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
+/// A file begins to grow: it goes with an interruption unless [`grown`] is called. To be called [`undisturbed`].
+pub fn growing(file: &Path) {
+    GROWING.lock().unwrap_or_else(PoisonError::into_inner).push(file.to_owned());
+}
+
+/// The file has its name, or is gone.
+pub fn grown(file: &Path) {
+    GROWING.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != file);
+}
+
 /// Takes away what is unfinished. Nothing can be done about a failure here.
 pub fn take_away() {
+    for file in std::mem::take(&mut *GROWING.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let _ = std::fs::remove_file(file);
+    }
     let list = std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner));
     if let [folder, above @ ..] = &list[..] {
         let _ = std::fs::remove_dir_all(folder);

@@ -1,4 +1,4 @@
-//! `cnf invert`: points → latents, and how well the way back leads to the points.
+//! `cnf invert`: points → latents, and how well the way back leads to the points, block by block.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,12 @@ use clap::Args;
 use cnf::plot;
 use serde_json::json;
 
-use super::output::{self, Kind};
+use super::feed::{Feed, Part};
+use super::output::{self, Growing, Kind};
+use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
+use super::tally::{Kept, Mean, Spent};
 use super::{Context, interrupt, normality, text};
 
 /// Shown below the help.
@@ -19,10 +22,12 @@ Examples:
   cnf invert sample.npy --model model.safetensors -o latent.npy --plot latent.png
   cnf invert x.csv --model runs/gauss --rtol 1e-10 --atol 1e-10 --precision f64
 
-Round trip: the points are inverted and carried back; a row's error is that of its worst column, in the data's units.
-
+Round trip: the points are inverted and carried back; a row's error is that of its worst column, in the data's units. \
 Distance from a standard normal: Kolmogorov-Smirnov between |z|² and chi-squared, 0 to 1, beside its noise floor \
-(the level that as many exact draws stay below in 95 of 100 cases).";
+(the level that as many exact draws stay below in 95 of 100 cases).
+
+Rows are read, solved and written in blocks: the memory does not grow with their number. Of more than 100000 rows the \
+distance and the picture take a random 100000; means, deviations and round trips are those of all.";
 
 /// Arguments of `cnf invert`.
 #[derive(Debug, Args)]
@@ -41,6 +46,10 @@ pub struct InvertArgs {
     /// A picture of the latents: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// beyond 32 columns].
+    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
 }
@@ -50,68 +59,119 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
-    let x = setup.points(&args.points)?.data;
-    let condition = setup.condition(args.condition.as_deref())?;
+    let conditions = setup.conditions(args.condition.as_deref())?;
+    let mut feed = Feed::of_file(&setup, &args.points, conditions, args.block)?;
+    let mut seen = Seen::new(&args, &setup)?;
     let inverse = Way { to_data: false, until: 1.0, log_density: false };
-    let there = setup.carry(inverse, &x, condition.as_ref(), context)?;
-    let back = setup.carry(Way { to_data: true, ..inverse }, &there.y, condition.as_ref(), context)?;
-    interrupt::undisturbed(|| save(&args, &setup, &there))?;
-    report(&args, &setup, &x, &there, &back, context)?;
-    there.check()?;
-    back.check()
+    watched("inverting", feed.total(), 2, context, |done| {
+        let there = setup.carrier(inverse, &done)?;
+        let back = setup.carrier(Way { to_data: true, ..inverse }, &done)?;
+        while let Some(part) = feed.next()? {
+            let latents = there.carry(&part)?;
+            let again = back.carry_points(&latents.y, part.condition.as_ref())?;
+            seen.take(&part, &latents, &again)?;
+        }
+        anyhow::Ok(())
+    })?;
+    seen.there.check_any()?;
+    seen.back.check_any()?;
+    interrupt::undisturbed(|| seen.save(&args, &setup))?;
+    report(&args, &setup, &seen, context)?;
+    seen.there.check()?;
+    seen.back.check()
 }
 
-fn save(args: &InvertArgs, setup: &Setup, there: &Solved) -> Result<()> {
-    let d = setup.model.dim();
-    if let Some(path) = &args.output {
-        output::table(path, &there.y, d, setup.file_dtype())?;
+/// What is made of the rows while they pass.
+struct Seen {
+    output: Option<Growing>,
+    there: Spent,
+    back: Spent,
+    /// max |x − x̂| over a row's columns, of the rows that came back.
+    round_trip: Mean,
+    worst: f64,
+    /// Of each column of the latents.
+    columns: Vec<Mean>,
+    /// For the picture and the distance.
+    latents: Kept,
+}
+
+impl Seen {
+    fn new(args: &InvertArgs, setup: &Setup) -> Result<Self> {
+        let d = setup.model.dim();
+        Ok(Self {
+            output: Growing::table(args.output.as_deref(), d, setup.file_dtype())?,
+            there: Spent::default(),
+            back: Spent::default(),
+            round_trip: Mean::default(),
+            worst: 0.0,
+            columns: vec![Mean::default(); d],
+            latents: Kept::new(d),
+        })
     }
-    if let Some(path) = &args.plot {
-        plot::latents(path, &there.arrived(d), d, &plot::Options::default())?;
+
+    /// One block: its points, their latents, and where these lead back to.
+    fn take(&mut self, part: &Part, latents: &Solved, again: &Solved) -> Result<()> {
+        let d = self.columns.len();
+        self.there.add(part.first, latents);
+        self.back.add(part.first, again);
+        self.latents.add(&latents.y);
+        for row in latents.y.chunks_exact(d) {
+            self.columns.iter_mut().zip(row).for_each(|(column, z)| column.add(*z));
+        }
+        for (x, y) in part.x.chunks_exact(d).zip(again.y.chunks_exact(d)) {
+            if y.iter().all(|v| v.is_finite()) {
+                let error = x.iter().zip(y).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+                self.round_trip.add(error);
+                self.worst = self.worst.max(error);
+            }
+        }
+        self.output.as_mut().map_or(Ok(()), |file| file.push(&latents.y))
     }
-    Ok(())
+
+    /// The picture, then the table: a picture that cannot be drawn leaves neither.
+    fn save(&mut self, args: &InvertArgs, setup: &Setup) -> Result<()> {
+        if let Some(path) = &args.plot {
+            plot::latents(path, &self.latents.rows, setup.model.dim(), &plot::Options::default())?;
+        }
+        self.output.take().map_or(Ok(()), Growing::finish)
+    }
 }
 
-/// The mean over rows and the worst of max |x − x̂|, over the rows that came back.
-fn round_trip(x: &[f64], back: &[f64], d: usize) -> (f64, f64) {
-    let row = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    let rows = x.chunks_exact(d).zip(back.chunks_exact(d)).filter(|(_, b)| b.iter().all(|v| v.is_finite()));
-    let errors: Vec<f64> = rows.map(row).collect();
-    (text::mean_and_se(&errors).0, errors.iter().copied().fold(0.0, f64::max))
-}
-
-fn report(args: &InvertArgs, setup: &Setup, x: &[f64], there: &Solved, back: &Solved, context: &Context) -> Result<()> {
-    let d = setup.model.dim();
-    let (n, cost) = (x.len() / d, &there.cost);
-    let (mean_error, worst_error) = round_trip(x, &back.y, d);
-    let (mean, std) = text::moments(&there.y, d);
-    let (ks, floor) = normality::distance(&there.y, d);
+fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, context: &Context) -> Result<()> {
+    let (d, there) = (setup.model.dim(), &seen.there);
+    let (mean_error, worst_error) = (seen.round_trip.mean(), seen.worst);
+    let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
+    let std: Vec<f64> = seen.columns.iter().map(Mean::std).collect();
+    let (ks, floor) = normality::distance(&seen.latents.rows, d);
+    let n = there.n;
     let facts = json!({
         "n": n,
         "seconds": there.seconds,
-        "nfe_mean": cost.nfe_mean(),
-        "nfe_max": text::nfe_max(cost),
+        "nfe_mean": there.nfe_mean(),
+        "nfe_max": there.nfe_max,
         "round_trip_max": worst_error,
         "round_trip_mean": mean_error,
-        "round_trip_seconds": back.seconds,
+        "round_trip_seconds": seen.back.seconds,
         "latent_mean": mean,
         "latent_std": std,
         "latent_ks": ks,
         "latent_ks_noise": floor,
-        "failed": cost.failures.len(),
-        "stiff": cost.stiff,
+        "latent_ks_rows": seen.latents.rows.len() / d,
+        "failed": there.failed,
+        "stiff": there.stiff,
         "model": setup.path,
         "output": args.output,
     });
+    let among = seen.latents.part().map_or(String::new(), |kept| format!(", of a random {kept} of them"));
     let wrote = args.output.as_ref().map_or(String::new(), |path| format!("wrote {}", path.display()));
     let words = format!(
         "{n} points of dimension {d} inverted in {}\nNFE a point: {:.1}, at most {}\n\
          round trip: {mean_error:.2e} mean, {worst_error:.2e} worst\n\
          latent means: {}\nlatent deviations: {}\n\
-         distance from a standard normal: {ks:.4} (noise below {floor:.4})\n{}{wrote}",
+         distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}\n{}{wrote}",
         text::duration(there.seconds),
-        cost.nfe_mean(),
-        text::nfe_max(cost),
+        there.nfe_mean(),
+        there.nfe_max,
         text::few(&mean),
         text::few(&std),
         there.troubles(),

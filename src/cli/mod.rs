@@ -3,8 +3,12 @@
 //! Every command is a straight line: arguments → a validated job → the solve → files → one report.
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
+mod bars;
+mod check;
 mod data;
 mod density;
+mod export;
+mod feed;
 mod import;
 mod info;
 mod interrupt;
@@ -16,6 +20,7 @@ mod progress;
 mod sample;
 mod setup;
 mod solver;
+mod tally;
 mod text;
 mod train;
 
@@ -102,9 +107,15 @@ enum Command {
     /// The log-density at points, or on a grid.
     #[command(after_help = density::EXAMPLES)]
     Density(density::DensityArgs),
+    /// Prove a model's density right, or say what is wrong with it.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
+    /// Write the weights of a model for PyTorch.
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// What a model file holds.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
@@ -120,7 +131,9 @@ impl Command {
             Self::Sample(args) => sample::run(args, context),
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),
+            Self::Check(args) => check::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Export(args) => export::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Data(args) => data::run(args, context),
         }

@@ -1,12 +1,12 @@
-//! Where results go: names are checked before the long computation, files are written after it.
+//! Where results go: names are checked before the long computation; files grow aside while it runs, or are written after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::io::{self, Array, Dtype};
+use cnf::io::{self, Array, Dtype, Writer};
 use cnf::{Error, io::Format};
 
-use super::interrupt::undisturbed;
+use super::interrupt::{self, undisturbed};
 
 /// What a file will hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,68 @@ fn check_place(path: &Path) -> Result<(), Error> {
     // The only sure way to know whether a file can be made is to make one.
     undisturbed(|| tempfile::Builder::new().prefix(".cnf-").tempfile_in(folder).map(drop))
         .map_err(|e| Error::write(path, e.kind()))
+}
+
+/// A table that grows while the rows pass; an error or Ctrl-C leaves nothing of it.
+pub struct Growing {
+    /// Before `aside`: the file goes, then the memory of it.
+    writer: Writer,
+    aside: Aside,
+}
+
+/// The hidden file of a table that grows.
+struct Aside(PathBuf);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        interrupt::grown(&self.0);
+    }
+}
+
+impl Growing {
+    /// Begins a table `[n, cols]` where a file is asked for.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn table(path: Option<&Path>, cols: usize, dtype: Dtype) -> Result<Option<Self>> {
+        path.map(|path| Self::begin(path, cols, dtype, false)).transpose()
+    }
+
+    /// Begins a vector `[n]` where a file is asked for.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn vector(path: Option<&Path>, dtype: Dtype) -> Result<Option<Self>> {
+        path.map(|path| Self::begin(path, 1, dtype, true)).transpose()
+    }
+
+    fn begin(path: &Path, cols: usize, dtype: Dtype, vector: bool) -> Result<Self> {
+        undisturbed(|| {
+            let writer = Writer::create(path, cols, dtype, vector)?;
+            let aside = Aside(writer.aside().to_owned());
+            interrupt::growing(&aside.0);
+            Ok(Self { writer, aside })
+        })
+    }
+
+    /// Appends numbers.
+    ///
+    /// # Errors
+    /// As [`Writer::push`].
+    pub fn push(&mut self, values: &[f64]) -> Result<()> {
+        Ok(self.writer.push(values)?)
+    }
+
+    /// Gives the file its name. To be called [`undisturbed`].
+    ///
+    /// # Errors
+    /// As [`Writer::finish`].
+    pub fn finish(self) -> Result<()> {
+        let Self { writer, aside } = self;
+        writer.finish()?;
+        drop(aside);
+        Ok(())
+    }
 }
 
 /// Writes a vector `[n]`.

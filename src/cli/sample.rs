@@ -1,19 +1,20 @@
-//! `cnf sample`: latents → the flow → a table of samples.
+//! `cnf sample`: latents → the flow → a table of samples, block by block.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnf::flow::StandardNormal;
-use cnf::io::Array;
 use cnf::plot::Tone;
-use cnf::rng;
+use cnf::{Error, rng};
 use serde_json::json;
 
 use super::Context;
-use super::output::{self, Kind};
+use super::feed::Feed;
+use super::output::{self, Growing, Kind};
+use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
+use super::tally::{Kept, Spent};
 use super::{interrupt, picture, text};
 
 /// Shown below the help.
@@ -25,7 +26,10 @@ Examples:
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
 
-The files are f32, or f64 with --precision f64. The first rows of a longer sample are those of a shorter one.";
+The files are f32, or f64 with --precision f64. The first rows of a longer sample are those of a shorter one.
+
+Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000
+rows shows a random 100000 of them.";
 
 /// The generator's stream of latents.
 const LATENT_STREAM: u64 = 0x5a3b_0001;
@@ -36,8 +40,8 @@ pub struct SampleArgs {
     /// A model file or a run folder; the newest run if left out.
     model: Option<PathBuf>,
     /// How many samples; as many as there are latents or conditions, else 10000.
-    #[arg(short, long, value_name = "N", conflicts_with = "latent", value_parser = clap::value_parser!(u32).range(1..))]
-    n: Option<u32>,
+    #[arg(short, long, value_name = "N", conflicts_with = "latent", value_parser = clap::value_parser!(u64).range(1..))]
+    n: Option<u64>,
     /// The samples, [n, d]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -53,6 +57,10 @@ pub struct SampleArgs {
     /// A picture: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// beyond 32 columns].
+    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
 }
@@ -64,48 +72,83 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     let (density, plot) = (args.with_density.as_deref(), args.plot.as_deref());
     output::check(&[(table, Some(&args.output)), (table, density), (picture, plot)])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
-    let condition = setup.condition(args.condition.as_deref())?;
-    let z = latents(&args, &setup, condition.as_ref())?;
+    let mut feed = latents(&args, &setup)?;
+    let mut seen = Seen::new(&args, &setup)?;
     let way = Way { to_data: true, until: 1.0, log_density: density.is_some() };
-    let solved = setup.carry(way, &z, condition.as_ref(), context)?;
-    interrupt::undisturbed(|| save(&args, &setup, &solved))?;
-    report(&args.output, &setup, &solved, context)?;
-    solved.check()
+    let spent = watched("sampling", feed.total(), 1, context, |done| {
+        let (carrier, mut spent) = (setup.carrier(way, &done)?, Spent::default());
+        while let Some(part) = feed.next()? {
+            let solved = carrier.carry(&part)?;
+            seen.take(&solved)?;
+            spent.add(part.first, &solved);
+        }
+        anyhow::Ok(spent)
+    })?;
+    spent.check_any()?;
+    interrupt::undisturbed(|| seen.finish(&args, &setup))?;
+    report(&args.output, &setup, &spent, context)?;
+    spent.check()
 }
 
 /// The given latents, or fresh ones.
-fn latents(args: &SampleArgs, setup: &Setup, condition: Option<&Array>) -> Result<Vec<f64>> {
+fn latents(args: &SampleArgs, setup: &Setup) -> Result<Feed> {
+    let conditions = setup.conditions(args.condition.as_deref())?;
     if let Some(path) = &args.latent {
-        return Ok(setup.points(path)?.data);
+        return Feed::of_file(setup, path, conditions, args.block);
     }
-    let rows = condition.map(|c| c.rows).filter(|rows| *rows > 1);
-    let n = args.n.map_or(rows.unwrap_or(10_000), |n| n as usize);
-    setup.check_rows(n)?;
+    let n = args.n.or(if conditions.several() { None } else { Some(10_000) });
+    let (d, size) = (setup.model.dim(), setup.file_dtype().size());
+    if let Some(n) = n.filter(|n| n.saturating_mul((d * size) as u64) > i64::MAX as u64) {
+        let problem = format!("{n} rows of dimension {d} are more than a file can hold");
+        return Err(Error::invalid(problem, "take fewer at a time, each time with another --seed").into());
+    }
     let seed = args.solver.seed.unwrap_or(0);
-    Ok(StandardNormal::new(setup.model.dim()).draw(n, &mut rng::stream(seed, LATENT_STREAM)))
+    Feed::of_latents(setup, n, rng::stream(seed, LATENT_STREAM), conditions, args.block)
 }
 
-fn save(args: &SampleArgs, setup: &Setup, solved: &Solved) -> Result<()> {
-    let (d, dtype) = (setup.model.dim(), setup.file_dtype());
-    output::table(&args.output, &solved.y, d, dtype)?;
-    if let Some(path) = &args.with_density {
-        output::vector(path, &solved.log_prob, dtype)?;
+/// What is made of the samples while they pass.
+struct Seen {
+    samples: Option<Growing>,
+    log_prob: Option<Growing>,
+    picture: Option<Kept>,
+}
+
+impl Seen {
+    fn new(args: &SampleArgs, setup: &Setup) -> Result<Self> {
+        let (d, dtype) = (setup.model.dim(), setup.file_dtype());
+        Ok(Self {
+            samples: Growing::table(Some(&args.output), d, dtype)?,
+            log_prob: Growing::vector(args.with_density.as_deref(), dtype)?,
+            picture: args.plot.as_ref().map(|_| Kept::new(d)),
+        })
     }
-    args.plot
-        .as_ref()
-        .map_or(Ok(()), |path| picture::points(path, &solved.arrived(d), d, Tone::Model, &picture::style(&setup.model)))
+
+    fn take(&mut self, solved: &Solved) -> Result<()> {
+        if let Some(kept) = &mut self.picture {
+            kept.add(&solved.y);
+        }
+        self.samples.as_mut().map_or(Ok(()), |file| file.push(&solved.y))?;
+        self.log_prob.as_mut().map_or(Ok(()), |file| file.push(&solved.log_prob))
+    }
+
+    fn finish(self, args: &SampleArgs, setup: &Setup) -> Result<()> {
+        if let (Some(path), Some(kept)) = (&args.plot, &self.picture) {
+            picture::points(path, &kept.rows, setup.model.dim(), Tone::Model, &picture::style(&setup.model))?;
+        }
+        [self.samples, self.log_prob].into_iter().flatten().try_for_each(Growing::finish)
+    }
 }
 
-fn report(output: &Path, setup: &Setup, solved: &Solved, context: &Context) -> Result<()> {
-    let (n, cost, seconds) = (solved.cost.nfe.len(), &solved.cost, solved.seconds);
+fn report(output: &Path, setup: &Setup, spent: &Spent, context: &Context) -> Result<()> {
+    let (n, seconds) = (spent.n, spent.seconds);
     let facts = json!({
         "n": n,
         "seconds": seconds,
-        "nfe_mean": cost.nfe_mean(),
-        "nfe_max": text::nfe_max(cost),
-        "trace_evals_mean": cost.traces_mean(),
-        "failed": cost.failures.len(),
-        "stiff": cost.stiff,
+        "nfe_mean": spent.nfe_mean(),
+        "nfe_max": spent.nfe_max,
+        "trace_evals_mean": spent.traces_mean(),
+        "failed": spent.failed,
+        "stiff": spent.stiff,
         "model": setup.path,
         "output": output,
     });
@@ -114,9 +157,9 @@ fn report(output: &Path, setup: &Setup, solved: &Solved, context: &Context) -> R
         setup.model.dim(),
         text::duration(seconds),
         n as f64 / seconds,
-        cost.nfe_mean(),
-        text::nfe_max(cost),
-        solved.troubles(),
+        spent.nfe_mean(),
+        spent.nfe_max,
+        spent.troubles(),
         output.display(),
     );
     context.report(&words, &facts)

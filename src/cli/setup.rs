@@ -1,15 +1,18 @@
-//! A model, found and loaded, with its solver as asked; and the one way through which a command solves.
+//! A model, found and loaded, with its solver as asked; and the one way through which a command solves: block by block.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use cnf::Error;
-use cnf::flow::{Cost, Model};
-use cnf::io::{self, Array, Dtype};
+use cnf::flow::{Chain, Cost, Flow, Model};
+use cnf::io::{Dtype, Reader};
 
 use super::Context;
+use super::feed::{Conditions, Feed, Part};
 use super::progress::watched;
 use super::solver::SolverArgs;
 
@@ -17,13 +20,6 @@ use super::solver::SolverArgs;
 const RUNS: &str = "runs";
 /// The model's name in a run folder.
 const MODEL: &str = "model.safetensors";
-/// The most numbers of the rows of one request, their costs counted as five each: 1 GiB in f64, of which a command
-/// holds a few copies.
-const MOST_NUMBERS: usize = 1 << 27;
-/// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
-const BLOCK_ROWS: usize = 1 << 17;
-const BLOCK_NUMBERS: usize = 1 << 22;
-
 /// The model file that is meant: a file, a run folder's, or the newest run's under `./runs`.
 ///
 /// # Errors
@@ -67,8 +63,8 @@ pub struct Way {
     pub log_density: bool,
 }
 
-/// Where the rows arrived.
-#[derive(Clone, Debug)]
+/// Where the rows of a block arrived.
+#[derive(Clone, Debug, Default)]
 pub struct Solved {
     /// `[n, d]`; NaN where a trajectory failed.
     pub y: Vec<f64>,
@@ -78,6 +74,38 @@ pub struct Solved {
     pub cost: Cost,
     /// Of the solve alone.
     pub seconds: f64,
+}
+
+/// A flow that carries points one way.
+pub struct Carrier {
+    flow: Flow<Chain>,
+    to_data: bool,
+}
+
+impl Carrier {
+    /// Carries points to the other side. Rows that fail are NaN and listed in the cost.
+    ///
+    /// # Errors
+    /// Whatever the solver refuses.
+    pub fn carry(&self, part: &Part) -> Result<Solved> {
+        self.carry_points(&part.x, part.condition.as_ref())
+    }
+
+    /// As [`Carrier::carry`], for points `[n, d]` that lie elsewhere.
+    ///
+    /// # Errors
+    /// As [`Carrier::carry`].
+    pub fn carry_points(&self, x: &[f64], condition: Option<&Tensor>) -> Result<Solved> {
+        let d = cnf::flow::Bijection::dim(&self.flow.map);
+        let points = Tensor::from_slice(x, (x.len() / d, d), &Device::Cpu)?;
+        let start = Instant::now();
+        let (ends, densities, cost) = match self.to_data {
+            true => self.flow.decode(&points, condition)?,
+            false => self.flow.encode(&points, condition)?,
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Solved { y: wide(&ends)?, log_prob: wide(&densities)?, cost, seconds })
+    }
 }
 
 /// A model ready to be used.
@@ -107,30 +135,15 @@ impl Setup {
         if self.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 }
     }
 
-    /// Points of the model's dimension.
-    ///
-    /// # Errors
-    /// As [`io::read`], and for another number of columns.
-    pub fn points(&self, path: &Path) -> Result<Array> {
-        let array = io::read(path)?;
-        let d = self.model.dim();
-        if array.cols != d {
-            let (file, axes) = (path.display(), if array.vector { " (it has one axis)" } else { "" });
-            let problem = format!("`{file}` holds {} columns{axes}, the model has {d}", array.cols);
-            return Err(Error::invalid(problem, format!("give points of shape [n, {d}]")).into());
-        }
-        Ok(array)
-    }
-
     /// Conditions, there exactly if the model wants them.
     ///
     /// # Errors
-    /// As [`io::read`]; [`Error::Invalid`] where the model has none, wants some, or other columns.
-    pub fn condition(&self, path: Option<&Path>) -> Result<Option<Array>> {
+    /// As [`Reader::open`]; [`Error::Invalid`] where the model has none, wants some, or other columns.
+    pub fn conditions(&self, path: Option<&Path>) -> Result<Conditions> {
         let wanted = self.model.condition_dim();
         let Some(path) = path else {
             if wanted == 0 {
-                return Ok(None);
+                return Ok(Conditions::None);
             }
             let problem = format!("the model is conditional on {wanted} columns, and no condition was given");
             return Err(Error::invalid(problem, "give --condition c.npy: a row for each point, or one for all").into());
@@ -138,69 +151,51 @@ impl Setup {
         if wanted == 0 {
             return Err(Error::invalid("the model has no condition", "leave out --condition").into());
         }
-        let array = io::read(path)?;
-        if array.cols != wanted {
-            let problem = format!("`{}` holds {} columns, the condition has {wanted}", path.display(), array.cols);
+        let reader = Reader::open(path)?;
+        if reader.cols() != wanted {
+            let problem = format!("`{}` holds {} columns, the condition has {wanted}", path.display(), reader.cols());
             return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
         }
-        Ok(Some(array))
+        Conditions::of(reader)
     }
 
-    /// Refuses more rows than memory could hold.
+    /// The flow that carries points this way, and counts in `done` those that arrived.
     ///
     /// # Errors
-    /// [`Error::Invalid`].
-    pub fn check_rows(&self, n: usize) -> Result<()> {
-        let d = self.model.dim();
-        if n.saturating_mul(d + self.model.condition_dim() + 5) > MOST_NUMBERS {
-            let problem = format!("{n} rows of dimension {d} are too many at once");
-            return Err(
-                Error::invalid(problem, "take fewer at a time; for samples, each time with another --seed").into()
-            );
-        }
-        Ok(())
-    }
-
-    /// Carries every row of `x` (`[n, d]`) to the other side. Rows that fail are NaN and listed in the cost.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] where no row arrives at all; whatever the solver refuses.
-    pub fn carry(&self, way: Way, x: &[f64], condition: Option<&Array>, context: &Context) -> Result<Solved> {
-        let d = self.model.dim();
-        let n = x.len() / d;
-        self.check_rows(n)?;
-        if let Some(c) = condition {
-            check_spread(c, n)?;
-        }
+    /// As [`Model::continuous`], and for a time that is not on the way.
+    pub fn carrier(&self, way: Way, done: &Arc<AtomicUsize>) -> Result<Carrier> {
         let mut continuous = self.model.continuous(self.dtype)?.until(way.until)?;
         if !way.log_density {
             continuous = continuous.without_log_density();
         }
+        let flow = self.model.spec.around(continuous.with_progress(done.clone()))?;
+        Ok(Carrier { flow, to_data: way.to_data })
+    }
+
+    /// Carries a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] where no row arrives at all; whatever the solver refuses.
+    pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Solved> {
+        let conditions = condition.map_or(Conditions::None, |row| Conditions::One(row.to_vec()));
+        let mut feed = Feed::of_points(x, self.model.dim(), conditions, None)?;
         let words = if way.to_data { "sampling" } else { "inverting" };
-        let (y, log_prob, cost, seconds) = watched(words, n, context, |done| {
-            let flow = self.model.spec.around(continuous.with_progress(done))?;
-            let start = Instant::now();
-            let (mut y, mut log_prob, mut cost) = (Vec::with_capacity(x.len()), Vec::with_capacity(n), Cost::default());
-            // A row's result depends on that row alone: blocks change no bit.
-            let block = BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1);
-            for (k, rows) in x.chunks(block * d).enumerate() {
-                let (first, count) = (k * block, rows.len() / d);
-                let points = Tensor::from_slice(rows, (count, d), &Device::Cpu)?;
-                let c = condition.map(|c| spread(c, first, count)).transpose()?;
-                let (ends, densities, spent) = match way.to_data {
-                    true => flow.decode(&points, c.as_ref())?,
-                    false => flow.encode(&points, c.as_ref())?,
-                };
-                y.extend(wide(&ends)?);
-                log_prob.extend(wide(&densities)?);
-                cost.append(first, spent);
+        let all = watched(words, feed.total(), 1, context, |done| {
+            let carrier = self.carrier(way, &done)?;
+            let mut all = Solved::default();
+            while let Some(part) = feed.next()? {
+                let solved = carrier.carry(&part)?;
+                all.y.extend(solved.y);
+                all.log_prob.extend(solved.log_prob);
+                all.cost.append(part.first as usize, solved.cost);
+                all.seconds += solved.seconds;
             }
-            Ok::<_, Error>((y, log_prob, cost, start.elapsed().as_secs_f64()))
+            anyhow::Ok(all)
         })?;
-        if cost.failures.len() == n {
-            cnf::flow::check_failures(&cost, n)?;
+        if all.cost.failures.len() == all.log_prob.len() {
+            cnf::flow::check_failures(&all.cost, all.log_prob.len())?;
         }
-        Ok(Solved { y, log_prob, cost, seconds })
+        Ok(all)
     }
 }
 
@@ -208,55 +203,9 @@ fn wide(t: &Tensor) -> cnf::Result<Vec<f64>> {
     Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
-fn check_spread(condition: &Array, n: usize) -> Result<()> {
-    let rows = condition.rows;
-    if rows != n && rows != 1 {
-        let problem = format!("there are {rows} rows of conditions for {n} points");
-        return Err(Error::invalid(problem, "give one row for each point, or one for all").into());
-    }
-    Ok(())
-}
-
-/// One row of conditions for each of `count` points from the `first` on; a single row serves all.
-fn spread(condition: &Array, first: usize, count: usize) -> cnf::Result<Tensor> {
-    let cols = condition.cols;
-    let (rows, data) = match condition.rows {
-        1 => (1, &condition.data[..]),
-        _ => (count, &condition.data[first * cols..][..count * cols]),
-    };
-    let tensor = Tensor::from_slice(data, (rows, cols), &Device::Cpu)?;
-    Ok(tensor.broadcast_as((count, cols))?.contiguous()?)
-}
-
 impl Solved {
     /// The rows that arrived, `[m, d]`.
     pub fn arrived(&self, d: usize) -> Vec<f64> {
         self.y.chunks_exact(d).filter(|row| row.iter().all(|v| v.is_finite())).flatten().copied().collect()
-    }
-
-    /// What became of failed and stiff rows, for the text report; empty where all went well.
-    pub fn troubles(&self) -> String {
-        let (n, failed, stiff) = (self.cost.nfe.len(), self.cost.failures.len(), self.cost.stiff);
-        let mut words = String::new();
-        if failed > 0 {
-            words += &format!("failed: {failed} of {n} rows; they are NaN in the files\n");
-        }
-        if self.cost.unsettled > 0 {
-            let rows = self.cost.unsettled;
-            words +=
-                &format!("unsettled: the log-density of {rows} of {n} rows missed its tolerance by its own estimate\n");
-        }
-        if stiff * 2 > n {
-            words += &format!("stiff: {stiff} of {n} rows; `--solver bdf` may be cheaper\n");
-        }
-        words
-    }
-
-    /// The error that ends a command some of whose rows failed, after its files are written.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] with the first of them.
-    pub fn check(&self) -> Result<()> {
-        Ok(cnf::flow::check_failures(&self.cost, self.cost.nfe.len())?)
     }
 }

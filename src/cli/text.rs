@@ -1,6 +1,5 @@
 //! Numbers as people read them, and the few statistics that reports need.
 
-use cnf::flow::Cost;
 pub use cnf::train::mean_and_se;
 
 /// Mean and standard deviation of each column of `[n, d]` over its finite rows.
@@ -10,11 +9,6 @@ pub fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let mean: Vec<f64> = (0..d).map(|j| column(j).sum::<f64>() / count(j)).collect();
     let std = (0..d).map(|j| (column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / count(j)).sqrt()).collect();
     (mean, std)
-}
-
-/// The most evaluations that a row took.
-pub fn nfe_max(cost: &Cost) -> u32 {
-    cost.nfe.iter().copied().max().unwrap_or(0)
 }
 
 /// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`.

@@ -3,6 +3,7 @@
 //! A [`Flow`] is a base distribution and a [`Bijection`]; a continuous flow and a standardisation are
 //! bijections like any other. log p(x) = log N(z; 0, I) − log|det ∂x/∂z|, in the units of the data.
 
+pub mod bars;
 pub mod base;
 pub mod chain;
 pub mod column;
@@ -21,6 +22,7 @@ pub mod velocity;
 use candle_core::Tensor;
 use cnf_solvers::Failure;
 
+pub use bars::Bars;
 pub use base::{Base, StandardNormal};
 pub use chain::Chain;
 pub use column::{Column, ColumnKind};

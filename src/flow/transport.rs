@@ -42,9 +42,11 @@ pub struct Carried<T> {
     pub cost: Cost,
 }
 
-/// Hutchinson's key of each row: a function of the row's own numbers, so that its probes are the same in any batch.
+/// Hutchinson's key of each row: a function of the row's own numbers, so that its probes are the same in any batch;
+/// rounded to f32, so that they are the same in either precision.
 pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
-    let one = |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ value.wide().to_bits()));
+    let one =
+        |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ u64::from((value.wide() as f32).to_bits())));
     x.chunks_exact(dim).map(one).collect()
 }
 

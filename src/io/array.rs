@@ -97,20 +97,35 @@ impl Array {
     pub fn check_finite(&self, path: &Path) -> Result<()> {
         let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
         let count = self.data.iter().filter(|v| !v.is_finite()).count();
-        let (row, col) = (first / self.cols, first % self.cols);
-        let column = match self.columns.as_ref().and_then(|names| names.get(col)) {
-            Some(name) => format!("`{name}`"),
-            None => col.to_string(),
-        };
+        let place = self.place(first, 0);
         Err(Error::read(
             path,
             format!(
-                "{count} of its {} numbers {} not finite; the first is {} in row {row}, column {column} (counted from 0)",
+                "{count} of its {} numbers {} not finite; the first is {} in {place}",
                 self.data.len(),
                 if count == 1 { "is" } else { "are" },
                 self.data[first],
             ),
-            "drop or fill such rows first",
+            NOT_FINITE,
         ))
     }
+
+    /// As [`Array::check_finite`], for the rows of a file that come after its first `before`.
+    pub(super) fn check_finite_after(&self, path: &Path, before: usize) -> Result<()> {
+        let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+        let problem = format!("a number is not finite: {} in {}", self.data[first], self.place(first, before));
+        Err(Error::read(path, problem, NOT_FINITE))
+    }
+
+    /// The row and the column of a number in words, where `before` rows come before these.
+    fn place(&self, at: usize, before: usize) -> String {
+        let (row, col) = (before + at / self.cols, at % self.cols);
+        let column = match self.columns.as_ref().and_then(|names| names.get(col)) {
+            Some(name) => format!("`{name}`"),
+            None => col.to_string(),
+        };
+        format!("row {row}, column {column} (counted from 0)")
+    }
 }
+
+const NOT_FINITE: &str = "drop or fill such rows first";

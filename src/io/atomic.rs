@@ -1,7 +1,10 @@
 //! Files are written aside and renamed: whoever looks sees the old file or the new one, whole.
 
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
@@ -11,27 +14,78 @@ use crate::{Error, Result};
 /// [`Error::Write`] where the folder is missing, the name is a folder, the disk refuses, or `fill`
 /// fails; nothing new is left then, and an old file of that name stays as it was.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        return Err(Error::write(path, format!("the folder `{}` does not exist", folder.display())));
-    }
-    if path.is_dir() || path.file_name().is_none() {
-        return Err(Error::write(path, "it is a folder"));
-    }
-    let failed = |e: std::io::Error| Error::write(path, e);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".cnf-").suffix(".tmp");
-    // A temporary file is private by default; this one becomes the user's, under the user's umask.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut aside = builder.tempfile_in(folder).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 16, aside.as_file_mut());
-    fill(&mut out).and_then(|()| out.flush()).map_err(failed)?;
+    let mut aside = Aside::create(path)?;
+    let mut out = BufWriter::with_capacity(1 << 16, &mut aside);
+    let filled = fill(&mut out).and_then(|()| out.flush());
     drop(out);
-    aside.as_file().sync_all().map_err(failed)?;
-    aside.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    filled.map_err(|e| Error::write(path, e))?;
+    aside.keep()
+}
+
+/// A file that is being written beside the place where it shall be; dropped, it is gone.
+#[derive(Debug)]
+pub(super) struct Aside {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Aside {
+    /// Begins an empty file that will be called `path`.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the folder is missing, the name is a folder, or the disk refuses.
+    pub fn create(path: &Path) -> Result<Self> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            return Err(Error::write(path, format!("the folder `{}` does not exist", folder.display())));
+        }
+        if path.is_dir() || path.file_name().is_none() {
+            return Err(Error::write(path, "it is a folder"));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".cnf-").suffix(".tmp");
+        // A temporary file is private by default; this one becomes the user's, under the user's umask.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(folder).map_err(|e| Error::write(path, e))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Where it lies until it is kept.
+    pub fn place(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Flushes it to the disk and gives it its name.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the disk refuses; nothing is left then.
+    pub fn keep(self) -> Result<()> {
+        let Self { file, path } = self;
+        file.as_file().sync_all().map_err(|e| Error::write(&path, e))?;
+        file.persist(&path).map(drop).map_err(|e| Error::write(&path, e.error))
+    }
+
+    fn inner(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+}
+
+impl Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.inner().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner().flush()
+    }
+}
+
+impl Seek for Aside {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.inner().seek(to)
+    }
 }

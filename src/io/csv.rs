@@ -4,9 +4,13 @@
 //! when none of its cells is a number. A first line of numbers and one word is refused rather than
 //! taken for a header: it is more likely a slip. Lines that begin with `#` are comments.
 
-use std::path::Path;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
 
-use super::{Array, Dtype, read_bytes, write_atomically};
+use ::csv::StringRecord;
+
+use super::lines::Lines;
+use super::{Array, Dtype, writer::BUFFER};
 use crate::{Error, Result};
 
 /// What to make of the columns of a text table.
@@ -18,14 +22,6 @@ pub struct Columns {
     pub split: Option<String>,
 }
 
-/// Reads all columns.
-///
-/// # Errors
-/// [`Error::Read`] with the line and column of what is not a number.
-pub fn read(path: &Path) -> Result<Array> {
-    Ok(parse(path, &read_bytes(path)?, &Columns::default())?.0)
-}
-
 /// Parses a table held in memory, and the cells of the split column as they stand.
 ///
 /// `path` is only for the messages.
@@ -33,108 +29,136 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// [`Error::Read`] for ragged rows, cells that are not numbers, and names that are no column.
 pub fn parse(path: &Path, bytes: &[u8], columns: &Columns) -> Result<(Array, Option<Vec<String>>)> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let problem = format!("it is not text (byte {} is not UTF-8)", e.valid_up_to());
-        Error::read(path, problem, "save the table as UTF-8 text")
-    })?;
-    let records = records(path, text.trim_start_matches('\u{feff}'))?;
-    let Some((_, first)) = records.first() else {
-        return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
-    };
-    let headed = first.iter().all(|cell| number(cell).is_none());
-    let names: Option<Vec<String>> = headed.then(|| first.clone());
-    let width = first.len();
-    let place = |name: &String| match names.as_ref().map(|names| names.iter().position(|n| n == name)) {
-        Some(Some(at)) => Ok(at),
-        Some(None) => Err(Error::read(
-            path,
-            format!("it has no column `{name}`"),
-            format!("its columns are {}", first.join(", ")),
-        )),
-        None => Err(Error::read(
-            path,
-            format!("it has no column `{name}`: its columns have no names"),
-            "put the names in its first line",
-        )),
-    };
-    let dropped = columns.drop.iter().map(place).collect::<Result<Vec<_>>>()?;
-    let split_at = columns.split.as_ref().map(place).transpose()?;
-    let kept: Vec<usize> = (0..width).filter(|at| !dropped.contains(at) && split_at != Some(*at)).collect();
-    if kept.is_empty() {
-        return Err(Error::read(path, "no column is left", "drop fewer columns"));
-    }
-    let rows = &records[usize::from(headed)..];
-    if rows.is_empty() {
-        return Err(Error::read(path, "it has a header but no rows", "write one row of numbers a line"));
-    }
-    let mut data = Vec::with_capacity(rows.len() * kept.len());
-    for (line, row) in rows {
-        if row.len() != width {
-            let problem = format!("line {line} has {} cells, the first line has {width}", row.len());
-            return Err(Error::read(path, problem, "every row needs the same number of cells"));
-        }
-        for &at in &kept {
-            data.push(number(&row[at]).ok_or_else(|| {
-                let column = names.as_ref().map_or_else(|| (at + 1).to_string(), |names| format!("`{}`", names[at]));
-                let cell = shortened(&row[at]);
-                let problem = format!("`{cell}` in line {line}, column {column}, is not a number");
-                Error::read(path, problem, "mend the cell, drop its column, or name the columns in the first line")
-            })?);
-        }
-    }
-    let split = split_at.map(|at| rows.iter().map(|(_, row)| row[at].clone()).collect());
-    let columns = names.map(|names| kept.iter().map(|&at| names[at].clone()).collect());
-    let (rows, cols) = (rows.len(), kept.len());
-    Ok((Array { rows, cols, data, dtype: Dtype::F64, vector: false, columns }, split))
+    let mut rows = Rows::open(path, bytes, columns)?;
+    let (mut data, mut cells) = (Vec::new(), Vec::new());
+    while rows.next(&mut data, Some(&mut cells))? {}
+    let (cols, columns) = (rows.cols(), rows.columns());
+    let array = Array { rows: data.len() / cols, cols, data, dtype: Dtype::F64, vector: false, columns };
+    Ok((array, rows.split_at.is_some().then_some(cells)))
 }
 
-/// Writes a table with a header where the columns have names, each number in the fewest digits that
-/// read back to the same bits.
-///
-/// # Errors
-/// [`Error::Write`] where the disk refuses.
-pub fn write(path: &Path, array: &Array) -> Result<()> {
-    write_atomically(path, |out| {
-        let mut csv = ::csv::Writer::from_writer(out);
-        if let Some(names) = &array.columns {
-            csv.write_record(names)?;
+/// The rows of a text, of which only one is in memory.
+pub(super) struct Rows<R: BufRead> {
+    path: PathBuf,
+    lines: Lines<R>,
+    /// The names of all columns, where the first line is a header.
+    names: Option<Vec<String>>,
+    /// The number of all columns.
+    width: usize,
+    /// The columns that make the table.
+    kept: Vec<usize>,
+    split_at: Option<usize>,
+    /// The row to give out next, and the number of its line.
+    row: StringRecord,
+    line: Option<u64>,
+}
+
+impl<R: BufRead> Rows<R> {
+    /// Reads the header, if there is one, and the first row.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn open(path: &Path, text: R, columns: &Columns) -> Result<Self> {
+        let no_rows = || Error::read(path, "it holds no rows", "write one row of numbers a line");
+        let mut lines = Lines::open(path, text)?.ok_or_else(no_rows)?;
+        let mut row = StringRecord::new();
+        let mut line = Some(lines.next(path, &mut row)?.ok_or_else(no_rows)?);
+        let width = row.len();
+        let headed = row.iter().all(|cell| number(cell).is_none());
+        let names: Option<Vec<String>> = headed.then(|| row.iter().map(str::to_owned).collect());
+        let place = |name: &String| match names.as_ref().map(|names| names.iter().position(|n| n == name)) {
+            Some(Some(at)) => Ok(at),
+            Some(None) => Err(Error::read(
+                path,
+                format!("it has no column `{name}`"),
+                format!("its columns are {}", row.iter().collect::<Vec<_>>().join(", ")),
+            )),
+            None => Err(Error::read(
+                path,
+                format!("it has no column `{name}`: its columns have no names"),
+                "put the names in its first line",
+            )),
+        };
+        let dropped = columns.drop.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let split_at = columns.split.as_ref().map(place).transpose()?;
+        let kept: Vec<usize> = (0..width).filter(|at| !dropped.contains(at) && split_at != Some(*at)).collect();
+        if kept.is_empty() {
+            return Err(Error::read(path, "no column is left", "drop fewer columns"));
         }
-        for row in array.data.chunks_exact(array.cols) {
-            match array.dtype {
-                Dtype::F32 => csv.write_record(row.iter().map(|&v| (v as f32).to_string()))?,
-                _ => csv.write_record(row.iter().map(f64::to_string))?,
+        if headed {
+            line = lines.next(path, &mut row)?;
+            if line.is_none() {
+                return Err(Error::read(path, "it has a header but no rows", "write one row of numbers a line"));
             }
         }
-        csv.flush()
-    })
+        Ok(Self { path: path.to_owned(), lines, names, width, kept, split_at, row, line })
+    }
+
+    /// The number of columns of the table.
+    pub fn cols(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Their names, where the text has them.
+    pub fn columns(&self) -> Option<Vec<String>> {
+        self.names.as_ref().map(|names| self.kept.iter().map(|&at| names[at].clone()).collect())
+    }
+
+    /// Appends the numbers of the next row, and its cell of the split column; false behind the last.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn next(&mut self, data: &mut Vec<f64>, split: Option<&mut Vec<String>>) -> Result<bool> {
+        let Some(line) = self.line else { return Ok(false) };
+        if self.row.len() != self.width {
+            let problem = format!("line {line} has {} cells, the first line has {}", self.row.len(), self.width);
+            return Err(Error::read(&self.path, problem, "every row needs the same number of cells"));
+        }
+        for &at in &self.kept {
+            data.push(number(&self.row[at]).ok_or_else(|| {
+                let column =
+                    self.names.as_ref().map_or_else(|| (at + 1).to_string(), |names| format!("`{}`", names[at]));
+                let cell = shortened(&self.row[at]);
+                let problem = format!("`{cell}` in line {line}, column {column}, is not a number");
+                let hint = "mend the cell, drop its column, or name the columns in the first line";
+                Error::read(&self.path, problem, hint)
+            })?);
+        }
+        if let (Some(cells), Some(at)) = (split, self.split_at) {
+            cells.push(self.row[at].to_owned());
+        }
+        self.line = self.lines.next(&self.path, &mut self.row)?;
+        Ok(true)
+    }
 }
 
-/// The cells of each line that has any, with its number counted from 1.
-fn records(path: &Path, text: &str) -> Result<Vec<(u64, Vec<String>)>> {
-    let filled = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
-    let Some(first) = text.lines().find(filled) else { return Ok(Vec::new()) };
-    let delimiter = [',', ';', '\t'].into_iter().find(|&c| first.contains(c));
-    let Some(delimiter) = delimiter else {
-        // Runs of spaces divide too; the csv crate would see empty cells in them.
-        let lines = text.lines().zip(1..).filter(|(line, _)| filled(line));
-        return Ok(lines.map(|(line, at)| (at, line.split_whitespace().map(str::to_owned).collect())).collect());
-    };
-    let mut reader = ::csv::ReaderBuilder::new()
-        .delimiter(delimiter as u8)
-        .has_headers(false)
-        .flexible(true)
-        .comment(Some(b'#'))
-        .trim(::csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let mut all = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| Error::read(path, e.to_string(), "mend that line"))?;
-        let line = record.position().map_or(0, ::csv::Position::line);
-        if record.iter().any(|cell| !cell.is_empty()) {
-            all.push((line, record.iter().map(str::to_owned).collect()));
+/// A writer of text tables; it quotes the names that need it.
+pub(super) fn writer<W: Write>(out: W) -> ::csv::Writer<W> {
+    ::csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out)
+}
+
+/// Writes numbers, `cols` a line, where `before` were written already: each in the fewest digits that read back to the
+/// same bits.
+pub(super) fn put<W: Write>(
+    out: &mut ::csv::Writer<W>,
+    values: &[f64],
+    dtype: Dtype,
+    cols: usize,
+    before: u64,
+) -> std::io::Result<()> {
+    let mut column = (before % cols as u64) as usize;
+    for &value in values {
+        match dtype {
+            Dtype::F32 => out.write_field((value as f32).to_string())?,
+            _ => out.write_field(value.to_string())?,
+        }
+        column += 1;
+        if column == cols {
+            out.write_record(None::<&[u8]>)?;
+            column = 0;
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 fn number(cell: &str) -> Option<f64> {

@@ -1,21 +1,28 @@
 //! Files in and out: tables of numbers, model files, PyTorch weights.
 //!
-//! Every reader takes a whole file into memory, checks it against its own header, and answers with
-//! one sentence where it does not fit; nothing is allocated on a header's word alone. Every writer
-//! goes through [`write_atomically`], so a file is either whole or absent.
+//! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
+//! [`write`]. A file is checked against its own header first, and gets one sentence where it does not fit; nothing is
+//! allocated on a header's word alone. Every writer works aside and renames, so a file is either whole or absent.
 
 pub mod array;
 pub mod atomic;
 pub mod csv;
+mod lines;
 pub mod npy;
 pub mod npz;
+pub mod reader;
 pub mod safetensors;
 pub mod torch;
+pub mod writer;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
+pub use reader::Reader;
+pub use writer::Writer;
 
 use crate::{Error, Result};
 
@@ -51,31 +58,39 @@ impl Format {
     }
 }
 
+/// The rows that [`read`] takes at a time.
+const BLOCK: usize = 1 << 14;
+
 /// Reads a table `[rows, cols]` in the format of its name. Every number in it is finite.
 ///
 /// # Errors
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
 pub fn read(path: &Path) -> Result<Array> {
-    let array = match Format::of(path).ok_or_else(|| unknown(path, READABLE))? {
-        Format::Npy => npy::parse(path, &read_bytes(path)?)?,
-        Format::Npz => npz::read(path)?,
-        Format::Csv => csv::read(path)?,
-    };
+    let mut reader = Reader::open(path)?;
+    let (cols, dtype, vector) = (reader.cols(), reader.dtype(), reader.vector());
+    // The file was seen to hold as many rows as its header says.
+    let mut data = Vec::with_capacity(reader.rows().unwrap_or(0) * cols);
+    while let Some(block) = reader.next_unchecked(BLOCK)? {
+        data.extend(block.data);
+    }
+    let columns = reader.columns().map(<[String]>::to_vec);
+    let array = Array { rows: data.len() / cols, cols, data, dtype, vector, columns };
     array.check_finite(path)?;
     Ok(array)
 }
 
-/// Writes a table as `.npy` or `.csv`, by the ending of its name.
+/// Writes a table as `.npy` or `.csv`, by the ending of its name; integers go out as f64.
 ///
 /// # Errors
 /// [`Error::Unknown`] for another ending, [`Error::Write`] where the disk refuses.
 pub fn write(path: &Path, array: &Array) -> Result<()> {
-    match Format::of(path) {
-        Some(Format::Npy) => npy::write(path, array),
-        Some(Format::Csv) => csv::write(path, array),
-        _ => Err(unknown(path, WRITABLE)),
+    let mut writer = Writer::create(path, array.cols, array.dtype, array.vector)?;
+    if let Some(names) = &array.columns {
+        writer = writer.named(names)?;
     }
+    writer.push(&array.data)?;
+    writer.finish()
 }
 
 /// The whole of a regular file.
@@ -83,13 +98,16 @@ pub fn write(path: &Path, array: &Array) -> Result<()> {
 /// # Errors
 /// [`Error::Read`] where it is missing, a folder, a device, empty, or unreadable.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::read(path, "there is no such file", "check the name and the folder"),
-        std::io::ErrorKind::PermissionDenied => {
-            Error::read(path, "permission is denied", "check the owner and the mode of the file")
-        }
-        _ => Error::read(path, e.to_string(), ""),
-    };
+    let (mut file, length) = open_regular(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(|e| refused(path, &e))?;
+    Ok(bytes)
+}
+
+/// A regular file that holds something, and its length.
+fn open_regular(path: &Path) -> Result<(File, u64)> {
+    let failed = |e: std::io::Error| refused(path, &e);
+    // Asked before it is opened: to open a pipe would wait for its writer.
     let about = std::fs::metadata(path).map_err(failed)?;
     if about.is_dir() {
         return Err(Error::read(path, "it is a folder", "name a file inside it"));
@@ -97,11 +115,24 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     if !about.is_file() {
         return Err(Error::read(path, "it is not a regular file", "save it to a file first"));
     }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    if bytes.is_empty() {
+    if about.len() == 0 {
         return Err(Error::read(path, "it is empty", "write the file again; the program that made it was cut short"));
     }
-    Ok(bytes)
+    Ok((File::open(path).map_err(failed)?, about.len()))
+}
+
+/// What the system says about a file that it does not read.
+fn refused(path: &Path, e: &std::io::Error) -> Error {
+    match e.kind() {
+        std::io::ErrorKind::NotFound => Error::read(path, "there is no such file", "check the name and the folder"),
+        std::io::ErrorKind::PermissionDenied => {
+            Error::read(path, "permission is denied", "check the owner and the mode of the file")
+        }
+        std::io::ErrorKind::UnexpectedEof => {
+            Error::read(path, "it became shorter while it was read", "let the program that writes it finish first")
+        }
+        _ => Error::read(path, e.to_string(), ""),
+    }
 }
 
 fn unknown(path: &Path, known: &str) -> Error {

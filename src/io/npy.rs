@@ -4,10 +4,10 @@
 //! the crate `npyz`, which believes its lengths before it has seen the data: a header may claim
 //! 4 GB of text, a shape whose product overflows, or brackets nested deeper than the stack.
 
-use std::io::Write;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::{Array, Dtype, write_atomically};
+use super::{Array, Dtype, refused};
 use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -16,6 +16,8 @@ const HINT: &str = "save it with numpy.save, as numbers of shape [n] or [n, d]";
 /// The header of an array.
 #[derive(Debug)]
 pub(super) struct Header {
+    /// Its own bytes.
+    pub bytes: Vec<u8>,
     /// The type, as NumPy writes it: `<f4`.
     pub descr: String,
     /// Whether the first axis runs fastest.
@@ -26,92 +28,215 @@ pub(super) struct Header {
     pub start: usize,
 }
 
+impl Header {
+    /// The length of the file that it promises; `None` beyond any.
+    pub fn promised(&self, path: &Path) -> Result<Option<u64>> {
+        let size = dtype_of(path, &self.descr)?.0.size();
+        let numbers = self.shape.iter().try_fold(size, |product, n| product.checked_mul(*n));
+        Ok(numbers.and_then(|bytes| bytes.checked_add(self.start)).map(|bytes| bytes as u64))
+    }
+}
+
 /// Parses a `.npy` held in memory; `path` is only for the messages. Numbers may be NaN or infinite.
 ///
 /// # Errors
 /// [`Error::Read`] for a foreign or truncated file, or one that holds no table of real numbers.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
-    let header = header(path, bytes)?;
-    let (dtype, big_endian) = dtype_of(path, &header.descr)?;
-    let (rows, cols) = match header.shape[..] {
-        [rows] => (rows, 1),
-        [rows, cols] => (rows, cols),
-        _ => {
+    let mut stream = Stream::open(path, Cursor::new(bytes), bytes.len() as u64)?;
+    let Stream { rows, cols, dtype, vector, .. } = stream;
+    let mut data = Vec::with_capacity(rows * cols);
+    loop {
+        let block = stream.next(path, super::BLOCK)?;
+        if block.is_empty() {
+            return Ok(Array { rows, cols, data, dtype, vector, columns: None });
+        }
+        data.extend(block);
+    }
+}
+
+/// The rows of a file, of which only a block is in memory.
+#[derive(Debug)]
+pub(super) struct Stream<R> {
+    file: R,
+    /// Where the numbers begin.
+    start: u64,
+    rows: usize,
+    cols: usize,
+    dtype: Dtype,
+    big_endian: bool,
+    fortran: bool,
+    vector: bool,
+    /// Rows given out.
+    at: usize,
+    /// The bytes of a block.
+    bytes: Vec<u8>,
+}
+
+impl<R: Read + Seek> Stream<R> {
+    /// Reads the header of a file of `length` bytes, and holds the length against it.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn open(path: &Path, mut file: R, length: u64) -> Result<Self> {
+        let header = read_header(path, &mut file, length)?;
+        let (dtype, big_endian) = dtype_of(path, &header.descr)?;
+        let (rows, cols) = match header.shape[..] {
+            [rows] => (rows, 1),
+            [rows, cols] => (rows, cols),
+            _ => {
+                return Err(Error::read(
+                    path,
+                    format!("it has {} axes {}, a table has one or two", header.shape.len(), few(&header.shape)),
+                    HINT,
+                ));
+            }
+        };
+        let start = header.start as u64;
+        let follow = length - start;
+        let needed = rows.checked_mul(cols).and_then(|n| n.checked_mul(dtype.size()));
+        if needed.map(|n| n as u64) != Some(follow) {
+            let promised = needed.map_or("more than fit in memory".into(), |n| n.to_string());
             return Err(Error::read(
                 path,
-                format!("it has {} axes {:?}, a table has one or two", header.shape.len(), header.shape),
-                HINT,
+                format!(
+                    "its header promises [{rows}, {cols}] numbers of {dtype}, {promised} bytes, but {follow} follow"
+                ),
+                "the file was cut short or damaged; write it again",
             ));
         }
-    };
-    let body = &bytes[header.start..];
-    let needed = rows.checked_mul(cols).and_then(|n| n.checked_mul(dtype.size()));
-    if needed != Some(body.len()) {
-        let promised = needed.map_or("more than fit in memory".into(), |n| n.to_string());
-        return Err(Error::read(
-            path,
-            format!(
-                "its header promises [{rows}, {cols}] numbers of {dtype}, {promised} bytes, but {} follow",
-                body.len()
-            ),
-            "the file was cut short or damaged; write it again",
-        ));
+        if rows == 0 || cols == 0 {
+            return Err(Error::read(path, format!("it is a table of {rows} rows and {cols} columns"), HINT));
+        }
+        // With one row or one column both orders are the same.
+        let fortran = header.fortran && cols > 1 && rows > 1;
+        let vector = header.shape.len() == 1;
+        Ok(Self { file, start, rows, cols, dtype, big_endian, fortran, vector, at: 0, bytes: Vec::new() })
     }
-    if rows == 0 || cols == 0 {
-        return Err(Error::read(path, format!("it is a table of {rows} rows and {cols} columns"), HINT));
+
+    /// Rows of the whole file.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
-    let stored = decode(body, dtype, big_endian);
-    let data = if header.fortran && cols > 1 && rows > 1 {
-        (0..rows * cols).map(|i| stored[(i % cols) * rows + i / cols]).collect()
-    } else {
-        stored
-    };
-    Ok(Array { rows, cols, data, dtype, vector: header.shape.len() == 1, columns: None })
+
+    /// Columns; 1 for a vector.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The type of the numbers.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Whether there is one axis only.
+    pub fn vector(&self) -> bool {
+        self.vector
+    }
+
+    /// The next rows, at most `most_rows`, row-major; none behind the last.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the disk fails, or the file has become shorter.
+    pub fn next(&mut self, path: &Path, most_rows: usize) -> Result<Vec<f64>> {
+        let rows = most_rows.min(self.rows - self.at);
+        let block = self.block(rows).map_err(|e| refused(path, &e))?;
+        self.at += rows;
+        Ok(block)
+    }
+
+    fn block(&mut self, rows: usize) -> std::io::Result<Vec<f64>> {
+        if !self.fortran {
+            return self.numbers(self.at * self.cols, rows * self.cols);
+        }
+        let mut data = vec![0.0; rows * self.cols];
+        for j in 0..self.cols {
+            let column = self.numbers(j * self.rows + self.at, rows)?;
+            data.iter_mut().skip(j).step_by(self.cols).zip(column).for_each(|(slot, value)| *slot = value);
+        }
+        Ok(data)
+    }
+
+    /// So many numbers from the `first` on, as they lie in the file.
+    fn numbers(&mut self, first: usize, count: usize) -> std::io::Result<Vec<f64>> {
+        let size = self.dtype.size();
+        self.file.seek(SeekFrom::Start(self.start + (first * size) as u64))?;
+        self.bytes.resize(count * size, 0);
+        self.file.read_exact(&mut self.bytes)?;
+        Ok(decode(&self.bytes, self.dtype, self.big_endian))
+    }
 }
 
-/// Writes `[rows, cols]` (or `[rows]` for a vector) in the array's own type, C order, little-endian.
-///
-/// # Errors
-/// [`Error::Write`] where the disk refuses.
-pub fn write(path: &Path, array: &Array) -> Result<()> {
-    write_atomically(path, |out| encode(out, array))
-}
+/// The length of every header written here: the numbers start at a multiple of 64 bytes, and any shape fits.
+const ROOM: usize = 128;
 
-fn encode(out: &mut dyn Write, array: &Array) -> std::io::Result<()> {
+/// Writes the header of `[rows, cols]` (or `[rows]` for a vector), C order, little-endian.
+pub(super) fn put_header(
+    out: &mut impl Write,
+    rows: u64,
+    cols: usize,
+    dtype: Dtype,
+    vector: bool,
+) -> std::io::Result<()> {
     // An integer type stands for labels and codes, which no command writes: they go out as f64.
-    let descr = if array.dtype == Dtype::F32 { "<f4" } else { "<f8" };
-    let shape = if array.vector { format!("({},)", array.rows) } else { format!("({}, {})", array.rows, array.cols) };
-    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // The numbers start at a multiple of 64 bytes; the header ends in a newline.
-    let spaces = 63 - (MAGIC.len() + 4 + text.len()) % 64;
-    text.extend(std::iter::repeat_n(' ', spaces));
-    text.push('\n');
+    let descr = if dtype == Dtype::F32 { "<f4" } else { "<f8" };
+    let shape = if vector { format!("({rows},)") } else { format!("({rows}, {cols})") };
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    // Two numbers of twenty digits, the longest there are, make 97 bytes: with spaces and a newline all are as long.
+    let length = ROOM - MAGIC.len() - 4;
     out.write_all(MAGIC)?;
     out.write_all(&[1, 0])?;
-    out.write_all(&(text.len() as u16).to_le_bytes())?;
-    out.write_all(text.as_bytes())?;
-    for &value in &array.data {
-        match array.dtype {
-            Dtype::F32 => out.write_all(&(value as f32).to_le_bytes())?,
-            _ => out.write_all(&value.to_le_bytes())?,
-        }
+    out.write_all(&(length as u16).to_le_bytes())?;
+    writeln!(out, "{text:<width$}", width = length - 1)
+}
+
+/// Writes numbers.
+pub(super) fn put(out: &mut impl Write, values: &[f64], dtype: Dtype) -> std::io::Result<()> {
+    match dtype {
+        Dtype::F32 => values.iter().try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes())),
+        _ => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
     }
-    Ok(())
+}
+
+/// Reads as much of a file of `length` bytes as its header takes.
+pub(super) fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<Header> {
+    let mut bytes = Vec::new();
+    let mut more = |upto: u64, bytes: &mut Vec<u8>| {
+        let missing = upto - bytes.len() as u64;
+        file.by_ref().take(missing).read_to_end(bytes).map(drop).map_err(|e| refused(path, &e))
+    };
+    more(length.min(12), &mut bytes)?;
+    if let Some((_, end)) = extent(&bytes).filter(|(_, end)| (bytes.len() as u64..=length).contains(&(*end as u64))) {
+        more(end as u64, &mut bytes)?;
+    }
+    header(path, &bytes)
+}
+
+/// Where the text of a header begins, and where it ends; none where the file is too short or foreign to tell.
+fn extent(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (from, length) = match bytes.get(6)? {
+        1 => (10, usize::from(u16::from_le_bytes(*bytes.get(8..)?.first_chunk()?))),
+        2 | 3 => (12, u32::from_le_bytes(*bytes.get(8..)?.first_chunk()?) as usize),
+        _ => return None,
+    };
+    Some((from, from.checked_add(length)?))
+}
+
+/// The first sizes of a shape.
+fn few(shape: &[usize]) -> String {
+    if shape.len() > 8 { format!("{:?} and more", &shape[..8]) } else { format!("{shape:?}") }
 }
 
 /// Splits a header off.
-pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
+fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let cut = || Error::read(path, "its header is cut short", "the file was cut short or damaged; write it again");
     if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) {
         return Err(Error::read(path, "it is not a .npy file (its first bytes are not NumPy's)", HINT));
     }
     let &[major, _] = bytes.get(6..8).ok_or_else(cut)? else { return Err(cut()) };
-    let (from, length) = match major {
-        1 => (10, bytes.get(8..10).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])))),
-        2 | 3 => (12, bytes.get(8..12).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize)),
-        _ => return Err(Error::read(path, format!("its format version {major} is not known"), HINT)),
-    };
-    let start = length.and_then(|n| n.checked_add(from)).ok_or_else(cut)?;
+    if !(1..=3).contains(&major) {
+        return Err(Error::read(path, format!("its format version {major} is not known"), HINT));
+    }
+    let (from, start) = extent(bytes).ok_or_else(cut)?;
     let text = bytes.get(from..start).ok_or_else(cut)?;
     let text = std::str::from_utf8(text).ok();
     let (descr, fortran, shape) = text.and_then(dict).ok_or_else(|| {
@@ -123,7 +248,7 @@ pub(super) fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
         };
         Error::read(path, problem, HINT)
     })?;
-    Ok(Header { descr, fortran, shape, start })
+    Ok(Header { bytes: bytes[..start].to_vec(), descr, fortran, shape, start })
 }
 
 /// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`, in any order of the keys.

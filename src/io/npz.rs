@@ -3,12 +3,12 @@
 //! `file.npz` means its only table; `file.npz:x` its member `x`. A member is unpacked only up to
 //! the length that its own header justifies, so a small archive cannot fill the memory with zeros.
 
-use std::io::{Cursor, Read};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use npyz::npz::{NpzArchive, file_name_from_array_name};
 
-use super::{Array, npy, read_bytes};
+use super::{Array, npy, open_regular};
 use crate::{Error, Result};
 
 /// Deflate packs 1032 bytes into one at best (zlib's technical details).
@@ -32,7 +32,8 @@ pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
 /// members could be meant.
 pub fn read(path: &Path) -> Result<Array> {
     let (file, member) = split_member(path);
-    parse(&file, &read_bytes(&file)?, member)
+    let (opened, length) = open_regular(&file)?;
+    table(&file, BufReader::new(opened), length, member)
 }
 
 /// Parses an archive held in memory; `path` is only for the messages.
@@ -40,7 +41,12 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
-    let mut archive = NpzArchive::new(Cursor::new(bytes)).map_err(|e| damaged(path, e))?;
+    table(path, Cursor::new(bytes), bytes.len() as u64, member)
+}
+
+/// The table among the members of an archive of `packed` bytes.
+fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>) -> Result<Array> {
+    let mut archive = NpzArchive::new(file).map_err(|e| damaged(path, e))?;
     let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
     names.sort();
     let listed = names.join("`, `");
@@ -56,7 +62,9 @@ pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
         (None, _) => {
             let mut tables = Vec::new();
             for name in &names {
-                if npy::header(path, &unpack(path, &mut archive, name, bytes.len(), true)?)?.shape.len() == 2 {
+                let zip = archive.zip_archive();
+                let member = zip.by_name(&file_name_from_array_name(name)).map_err(|e| damaged(path, e))?;
+                if npy::read_header(path, &mut { member }, unpacked(packed))?.shape.len() == 2 {
                     tables.push(name.clone());
                 }
             }
@@ -69,24 +77,21 @@ pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
             }
         }
     };
-    let body = unpack(path, &mut archive, &chosen, bytes.len(), false)?;
-    npy::parse(&path.with_file_name(format!("{}:{chosen}", file_name(path))), &body)
+    let place = path.with_file_name(format!("{}:{chosen}", file_name(path)));
+    let zip = archive.zip_archive();
+    let mut member = zip.by_name(&file_name_from_array_name(&chosen)).map_err(|e| damaged(path, e))?;
+    let header = npy::read_header(&place, &mut member, unpacked(packed))?;
+    // One byte more than is promised shows that there are too many.
+    let promised = header.promised(&place)?.map_or(0, |bytes| bytes.min(unpacked(packed)) + 1);
+    let missing = promised.saturating_sub(header.bytes.len() as u64);
+    let mut body = header.bytes;
+    member.take(missing).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
+    npy::parse(&place, &body)
 }
 
-/// The bytes of a member, or only as many of them as a header needs.
-fn unpack(
-    path: &Path,
-    archive: &mut NpzArchive<Cursor<&[u8]>>,
-    name: &str,
-    packed: usize,
-    header_only: bool,
-) -> Result<Vec<u8>> {
-    let zip = archive.zip_archive();
-    let member = zip.by_name(&file_name_from_array_name(name)).map_err(|e| damaged(path, e))?;
-    let limit = if header_only { 1 << 16 } else { (packed as u64).saturating_mul(DEFLATE_AT_BEST) };
-    let mut body = Vec::new();
-    member.take(limit).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
-    Ok(body)
+/// The most bytes that an archive of so many can hold.
+fn unpacked(packed: u64) -> u64 {
+    packed.saturating_mul(DEFLATE_AT_BEST)
 }
 
 fn file_name(path: &Path) -> String {

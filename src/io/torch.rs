@@ -2,7 +2,7 @@
 //!
 //! Keys are `<prefix><N>.weight` and `<prefix><N>.bias`: N counts the modules, activations too, so it
 //! grows with gaps; the prefix (`net.`, `model.`, nothing) is the same for all. Input columns are in
-//! torchcfm's order: x, the condition, t.
+//! torchcfm's order: x, the condition, t. Beside them there may be a standardisation, [`STANDARDISE`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,6 +12,9 @@ use crate::{Error, Result};
 
 const HINT: &str =
     "expected are the keys `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential of Linear layers";
+
+/// The tensors that `cnf export` lays beside the layers: means and deviations of the data's columns, `[d]`.
+pub const STANDARDISE: [&str; 2] = ["standardise.mean", "standardise.std"];
 
 /// One linear layer y = W x + b.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +58,7 @@ pub fn sequential(path: &Path, file: &ModelFile) -> Result<Sequential> {
     let mut found: BTreeMap<u64, Pair<'_>> = BTreeMap::new();
     let mut prefix: Option<&str> = None;
     let mut foreign = Vec::new();
-    for tensor in &file.tensors {
+    for tensor in file.tensors.iter().filter(|tensor| !STANDARDISE.contains(&tensor.name.as_str())) {
         let name = tensor.name.as_str();
         match take_apart(name) {
             Some((head, number, part)) if *prefix.get_or_insert(head) == head => {
@@ -104,6 +107,25 @@ pub fn sequential(path: &Path, file: &ModelFile) -> Result<Sequential> {
         layers.push(Linear { weight: weight.values.to_f32().into_owned(), bias: bias.values.to_f32().into_owned() });
     }
     Ok(Sequential { layers, sizes })
+}
+
+/// The means and the deviations of the columns, where the file has both; `path` is only for the messages.
+///
+/// # Errors
+/// [`Error::Read`] where only one is there, or they are no two vectors `[dim]`.
+pub fn standardisation(path: &Path, file: &ModelFile, dim: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
+    let numbers = |name: &str| match file.tensor(name) {
+        Some(tensor) if tensor.shape == [dim] => Ok(tensor.values.to_f64().into_owned()),
+        Some(tensor) => Err(format!("`{name}` has the shape {:?}, the net gives [{dim}]", tensor.shape)),
+        None => Err(format!("`{name}` is missing")),
+    };
+    if STANDARDISE.iter().all(|name| file.tensor(name).is_none()) {
+        return Ok(None);
+    }
+    let [mean, std] = STANDARDISE.map(numbers);
+    let hint = "give both tensors, one number a column, or neither";
+    let both = mean.and_then(|mean| std.map(|std| (mean, std)));
+    both.map(Some).map_err(|problem| Error::read(path, problem, hint))
 }
 
 /// The two tensors of a layer.

@@ -3,8 +3,12 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::data::Toy;
-use crate::flow::{Chain, Density, Flow};
+use crate::flow::{Chain, Cost, Density, Flow};
 use crate::{Error, Result};
+
+/// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
+const BLOCK_ROWS: usize = 1 << 16;
+const BLOCK_NUMBERS: usize = 1 << 21;
 
 /// Scores of some rows; the means are over those that have a density.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +43,14 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
 pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score> {
     let d = Density::dim(flow);
     let n = x.len() / d;
-    let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?;
-    let (_, log_prob, cost) = flow.encode(&rows, None)?;
-    let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
+    // A row's result depends on that row alone: blocks change no bit.
+    for rows in x.chunks(BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1) * d) {
+        let points = Tensor::from_slice(rows, (rows.len() / d, d), &Device::Cpu)?;
+        let (_, densities, spent) = flow.encode(&points, None)?;
+        cost.append(log_prob.len(), spent);
+        log_prob.extend(densities.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+    }
     let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite()).collect();
     if failed.len() == n {
         crate::flow::check_failures(&cost, n)?;

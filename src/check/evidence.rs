@@ -1,0 +1,239 @@
+//! What several lines need: samples, their latents again, and both once more in better arithmetic.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::Subject;
+use crate::flow::{Bijection, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
+use crate::stats::quantile;
+use crate::{Result, rng};
+
+/// The generator's stream of latents, and of directions.
+const LATENT_STREAM: u64 = 0xc4ec_0001;
+const DIRECTION_STREAM: u64 = 0xc4ec_0002;
+/// The first samples, which tell whether all can be afforded.
+const PILOT: usize = 16;
+/// With more evaluations than this a sample…
+const DEAR: f64 = 3000.0;
+/// …there are only so many samples.
+const FEW: usize = 64;
+/// Rows whose amplification is measured, directions for each, and how far they are moved, in deviations.
+const MEASURED: usize = 200;
+const DIRECTIONS: usize = 2;
+const NUDGE: f64 = 1e-4;
+/// Where steps are fixed, their number is compared with this tolerance.
+const REFERENCE: f64 = 1e-7;
+/// States are some such number of units long: what a relative tolerance multiplies.
+const LENGTH: f64 = 3.0;
+
+/// Rows carried to the other side.
+#[derive(Clone, Debug, Default)]
+pub struct Solved {
+    /// `[n, d]`.
+    pub y: Vec<f64>,
+    /// `[n]`.
+    pub log_prob: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// What was measured of a model before any question is asked.
+pub struct Evidence<'a> {
+    /// What it is about.
+    pub subject: &'a Subject,
+    /// Samples asked for, those that failed included.
+    pub drawn: usize,
+    /// Latents of the samples that arrived, `[n, d]`.
+    pub z: Vec<f64>,
+    /// The samples that arrived, with the density carried along, and the cost of all.
+    pub there: Solved,
+    /// Their latents by the way back.
+    pub back: Solved,
+    /// The same in f64.
+    pub wide: Solved,
+    /// The same in f64 and far below the tolerance.
+    pub fine: Solved,
+    /// By how much the way back enlarges an error: for the first rows, the norm of ∂z/∂(x/σ).
+    pub amplification: Vec<f64>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Draws and solves.
+    ///
+    /// # Errors
+    /// Whatever the solver refuses.
+    pub fn gather(subject: &'a Subject) -> Result<Self> {
+        let d = subject.model.dim();
+        let mut z = StandardNormal::new(d).draw(subject.n.max(PILOT), &mut rng::stream(subject.seed, LATENT_STREAM));
+        // So that f32 holds them: their rounding is no error of the solve.
+        z.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+        let spec = &subject.model.spec.solver;
+        let pilot = subject.decode(spec, subject.dtype, &z[..PILOT * d])?;
+        if pilot.cost.nfe_mean() > DEAR {
+            z.truncate(FEW.min(z.len() / d) * d);
+        }
+        let there = subject.decode(spec, subject.dtype, &z)?;
+        let arrived: Vec<usize> = (0..z.len() / d).filter(|i| there.log_prob[*i].is_finite()).collect();
+        let rows = |x: &[f64]| arrived.iter().flat_map(|i| x[i * d..(i + 1) * d].to_vec()).collect::<Vec<f64>>();
+        let mut cost = there.cost.clone();
+        if !cost.logdet_se.is_empty() {
+            cost.logdet_se = arrived.iter().map(|i| cost.logdet_se[*i]).collect();
+        }
+        let log_prob = arrived.iter().map(|i| there.log_prob[*i]).collect();
+        let mut evidence = Self {
+            subject,
+            drawn: z.len() / d,
+            z: rows(&z),
+            there: Solved { y: rows(&there.y), log_prob, cost },
+            back: Solved::default(),
+            wide: Solved::default(),
+            fine: Solved::default(),
+            amplification: Vec::new(),
+        };
+        if evidence.enough() {
+            let x = &evidence.there.y;
+            let back = subject.encode(spec, subject.dtype, x)?;
+            let wide = if subject.dtype == DType::F64 { back.clone() } else { subject.encode(spec, DType::F64, x)? };
+            let fine = subject.encode(&reference(spec), DType::F64, x)?;
+            (evidence.back, evidence.wide, evidence.fine) = (back, wide, fine);
+            evidence.amplification = evidence.amplifications()?;
+        }
+        Ok(evidence)
+    }
+
+    /// At least half of the samples arrived.
+    pub fn enough(&self) -> bool {
+        2 * self.there.log_prob.len() >= self.drawn
+    }
+
+    /// ‖∂z/∂(x/σ)‖ of the first rows, by moving them: E |J u|² = ‖J‖²/d for a random direction u.
+    fn amplifications(&self) -> Result<Vec<f64>> {
+        let (d, spec) = (self.subject.model.dim(), reference(&self.subject.model.spec.solver));
+        let n = (self.z.len() / d).min(MEASURED);
+        let sigma = deviations(&self.there.y, d);
+        let u = StandardNormal::new(d).draw(n * DIRECTIONS, &mut rng::stream(self.subject.seed, DIRECTION_STREAM));
+        let mut moved = Vec::with_capacity(u.len());
+        let mut lengths = Vec::with_capacity(n * DIRECTIONS);
+        for (row, u) in u.chunks_exact(d).enumerate() {
+            let length = u.iter().map(|u| u * u).sum::<f64>().sqrt();
+            lengths.push(length);
+            let x = &self.there.y[row % n * d..][..d];
+            moved.extend((0..d).map(|j| x[j] + NUDGE * sigma[j] * u[j] / length));
+        }
+        let ends = self.subject.encode(&spec, DType::F64, &moved)?.y;
+        let gain = |row: usize| {
+            let pairs = ends[row * d..(row + 1) * d].iter().zip(&self.fine.y[row % n * d..]);
+            pairs.map(|(a, b)| ((a - b) / NUDGE).powi(2)).sum::<f64>()
+        };
+        let norm = |row: usize| {
+            let mean = (0..DIRECTIONS).map(|k| gain(row + k * n)).sum::<f64>() / DIRECTIONS as f64;
+            (d as f64 * mean).sqrt()
+        };
+        Ok((0..n).map(norm).collect())
+    }
+
+    /// What the local errors allow by the end of the way, in latents and in nats: 99 of 100 rows.
+    ///
+    /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way; what
+    /// happens on the way reaches the latent enlarged by A at most, and log p = −½|z|² + … follows with |z| + √d. The
+    /// log-determinant adds its own tolerance. Fixed steps promise nothing: only the cap is left.
+    pub fn allowed(&self) -> (f64, f64) {
+        let (spec, d) = (&self.subject.model.spec.solver, self.subject.model.dim());
+        if spec.fixed_steps.is_some() {
+            return (super::CAP, super::CAP);
+        }
+        let epsilon = if self.subject.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let tau = spec.atol + spec.rtol * LENGTH + epsilon * LENGTH;
+        let stages = match spec.method() {
+            Ok(Method::Explicit(tableau)) => tableau.stages() as f64,
+            _ => 1.0,
+        };
+        let each = |row: usize| {
+            let steps = f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0)) / stages;
+            let path = 2.0 * steps * tau * self.amplification[row].max(1.0);
+            let z = &self.z[row * d..(row + 1) * d];
+            let slope = z.iter().map(|z| z * z).sum::<f64>().sqrt() + (d as f64).sqrt();
+            let own = spec.log_density_atol() * if spec.coupled() { steps.max(1.0) } else { 1.0 };
+            (path, path * slope + 2.0 * own)
+        };
+        let (latents, nats): (Vec<f64>, Vec<f64>) = (0..self.amplification.len()).map(each).unzip();
+        (quantile(&latents, 0.99).min(super::CAP), quantile(&nats, 0.99).min(super::CAP))
+    }
+
+    /// Mean |error| of log p by the solver, as the better solve sees it; what it may do to ∫p.
+    pub fn log_error(&self) -> f64 {
+        let errors = self.back.log_prob.iter().zip(&self.fine.log_prob).map(|(a, b)| (a - b).abs());
+        let finite: Vec<f64> = errors.filter(|e| e.is_finite()).collect();
+        finite.iter().sum::<f64>() / finite.len().max(1) as f64
+    }
+}
+
+/// Standard deviations of the columns of `[n, d]`.
+pub fn deviations(x: &[f64], d: usize) -> Vec<f64> {
+    let n = (x.len() / d).max(1) as f64;
+    let column = |j: usize| x.iter().skip(j).step_by(d);
+    let one = |j: usize| {
+        let mean = column(j).sum::<f64>() / n;
+        (column(j).map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
+    };
+    (0..d).map(one).collect()
+}
+
+/// The solver that is taken for the truth, in f64: far below the tolerance, or adaptive where steps are fixed.
+pub fn reference(spec: &SolverSpec) -> SolverSpec {
+    if spec.fixed_steps.is_none() {
+        return bars::finer(spec);
+    }
+    SolverSpec {
+        rtol: REFERENCE,
+        atol: REFERENCE,
+        trace: spec.trace,
+        probe_seed: spec.probe_seed,
+        ..SolverSpec::default()
+    }
+}
+
+impl Subject {
+    /// The model with another solver.
+    pub fn with(&self, solver: &SolverSpec) -> Model {
+        let mut model = self.model.clone();
+        model.spec.solver = solver.clone();
+        model
+    }
+
+    /// The solver with an exact trace.
+    pub fn exact(&self, solver: &SolverSpec) -> SolverSpec {
+        SolverSpec { trace: TraceSpec::Exact, ..solver.clone() }
+    }
+
+    /// The row of conditions, for n rows.
+    pub fn conditions(&self, n: usize) -> Result<Option<Tensor>> {
+        if self.condition.is_empty() {
+            return Ok(None);
+        }
+        let c = self.condition.len();
+        Ok(Some(Tensor::from_slice(&self.condition, (1, c), &Device::Cpu)?.broadcast_as((n, c))?.contiguous()?))
+    }
+
+    /// Latents of the rows of `x`, `[n, d]`.
+    pub fn encode(&self, solver: &SolverSpec, dtype: DType, x: &[f64]) -> Result<Solved> {
+        self.through(&self.with(solver).flow(dtype)?, x, false)
+    }
+
+    /// Points of the latents `z`, `[n, d]`.
+    pub fn decode(&self, solver: &SolverSpec, dtype: DType, z: &[f64]) -> Result<Solved> {
+        self.through(&self.with(solver).flow(dtype)?, z, true)
+    }
+
+    /// Through a flow, one way or the other.
+    pub fn through<B: Bijection>(&self, flow: &Flow<B>, x: &[f64], to_data: bool) -> Result<Solved> {
+        let d = self.model.dim();
+        let n = x.len() / d;
+        let (rows, condition) = (Tensor::from_slice(x, (n, d), &Device::Cpu)?, self.conditions(n)?);
+        let (y, log_prob, cost) = match to_data {
+            true => flow.decode(&rows, condition.as_ref())?,
+            false => flow.encode(&rows, condition.as_ref())?,
+        };
+        let wide = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
+        Ok(Solved { y: wide(&y)?, log_prob: wide(&log_prob)?, cost })
+    }
+}

@@ -1,0 +1,58 @@
+//! Latents of held-out data against the standard normal: the one line that judges the training.
+//!
+//! The distance is Kolmogorov and Smirnov's D, between 0 and 1, of each column against N(0, 1) and of |z|² against χ²_d.
+//! With enough rows every model differs from the truth significantly, so a small p-value does not fail the line:
+//! a distance beyond [`FAR`] does, that chance does not explain (p below one in a thousand, Bonferroni-corrected for
+//! the number of distances). D = 0.1 is what a shift by a quarter of a deviation gives, or a scale wrong by a half.
+
+use super::{Evidence, HeldOut, Line};
+use crate::Result;
+use crate::stats::{ChiSquared, ks_critical, ks_distance, ks_p_value, normal_cdf};
+
+const NAME: &str = "latents of data";
+/// The effect that fails.
+const FAR: f64 = 0.1;
+/// The level of significance that a failure needs.
+const LEVEL: f64 = 1e-3;
+/// Rows at most: the first.
+pub const MOST_ROWS: usize = 10_000;
+/// Fewer tell nothing.
+const LEAST: usize = 20;
+
+/// Whether held-out data lie where the model puts them.
+pub fn latents(e: &Evidence<'_>) -> Result<Line> {
+    let d = e.subject.model.dim();
+    let (rows, from) = match &e.subject.held_out {
+        HeldOut::Rows(rows, from) => (&rows[..rows.len().min(MOST_ROWS * d)], from),
+        HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
+    };
+    let encoded = e.subject.encode(&e.subject.model.spec.solver, e.subject.dtype, rows)?;
+    let kept: Vec<&[f64]> = encoded.y.chunks_exact(d).filter(|z| z.iter().all(|v| v.is_finite())).collect();
+    let (n, lost) = (kept.len(), rows.len() / d - kept.len());
+    if n < LEAST {
+        return Ok(Line::skipped(NAME, format!("{n} rows of {from} are too few")));
+    }
+    let chi = ChiSquared::new(d);
+    let column = |j: usize| {
+        let mut values: Vec<f64> = kept.iter().map(|z| z[j]).collect();
+        (format!("column {}", j + 1), ks_distance(&mut values, normal_cdf))
+    };
+    let mut squares: Vec<f64> = kept.iter().map(|z| z.iter().map(|v| v * v).sum()).collect();
+    let mut all: Vec<(String, f64)> = (0..d).map(column).collect();
+    all.push(("|z|²".into(), ks_distance(&mut squares, |s| chi.at(s))));
+    let worst = all.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let (what, distance) = worst.map_or(("", f64::NAN), |(what, distance)| (what.as_str(), *distance));
+    let p = (all.len() as f64 * ks_p_value(distance, n)).min(1.0);
+    let floor = 1.358 / (n as f64).sqrt();
+    let mut words =
+        format!("distance of {n} rows ({from}) from a standard normal, in {what}; noise below {floor:.3}; p = {p:.1e}");
+    if p < LEVEL && distance <= FAR {
+        words += ": beyond chance, but small";
+    }
+    if lost > 0 {
+        words += &format!("; {lost} rows failed");
+    }
+    // Few rows have a larger distance by chance.
+    let bound = FAR.max(ks_critical(LEVEL / all.len() as f64, n));
+    Ok(Line::judge(NAME, distance, bound, words))
+}

@@ -1,0 +1,122 @@
+//! ∫p = 1: on a grid in one or two dimensions, by importance sampling beyond.
+//!
+//! The midpoint rule converges faster than any power for a smooth p that ends inside the grid, so one grid knows its
+//! own error: every second cell makes a grid of twice the spacing, and the spread of those is an upper bound.
+//! Refused in more dimensions: samples of the flow itself as the proposal. Their weights are one by construction
+//! whatever the log-determinant is; the proposal must not know it ([`super::proposal`]).
+
+use candle_core::DType;
+
+use super::proposal::Proposal;
+use super::solve::{SIGMAS, mean_and_se};
+use super::{Evidence, Line, Verdict};
+use crate::flow::SolverSpec;
+use crate::velocity::Trace;
+use crate::{Result, rng};
+
+const NAME: &str = "mass";
+/// Cells a side.
+const SIDES: [usize; 2] = [1024, 128];
+/// The grid reaches beyond the outermost samples by this part of their range, on each side.
+const MARGIN: f64 = 0.25;
+/// What is left out beyond the grid, and other small change.
+const SMALL: f64 = 2e-3;
+/// The solver's error excuses no more than this.
+const EXCUSE: f64 = 0.02;
+/// Noise beyond which there is no telling.
+const NOISE: f64 = 0.05;
+/// Draws from the proposal, for each sample of the model; the part of them that weights must amount to.
+const DRAWS: usize = 4;
+const LEAST_PART: f64 = 0.01;
+/// Exact traces by tangents are not asked for beyond this dimension.
+const MOST_TANGENTS: usize = 64;
+const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
+
+/// The integral of the density over everything.
+pub fn mass(e: &Evidence<'_>) -> Result<Line> {
+    let (model, solver) = (&e.subject.model, &e.subject.model.spec.solver);
+    let (d, closed) = (model.dim(), model.spec.velocity.closed_form());
+    // exp of a noisy log p is too large on average.
+    let noisy = matches!(solver.trace.resolve(d, closed), Trace::Hutchinson { .. });
+    if noisy && !closed && d > MOST_TANGENTS {
+        return Ok(Line::skipped(
+            NAME,
+            format!("Hutchinson's noise biases it, and an exact trace is dear in {d} dimensions"),
+        ));
+    }
+    let solver = e.subject.exact(solver);
+    let excuse = (SMALL + e.log_error()).min(EXCUSE);
+    if d <= 2 { grid(e, &solver, excuse) } else { importance(e, &solver, excuse) }
+}
+
+fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+    let d = e.subject.model.dim();
+    let side = SIDES[d - 1];
+    let edges: Vec<(f64, f64)> = (0..d).map(|j| around(e.there.y.iter().skip(j).step_by(d))).collect();
+    let at = |j: usize, i: usize| edges[j].0 + (edges[j].1 - edges[j].0) * (i as f64 + 0.5) / side as f64;
+    let cells = side.pow(d as u32);
+    let centres: Vec<f64> = (0..cells)
+        .flat_map(|c| (0..d).map(move |j| (j, c / side.pow(j as u32) % side)))
+        .map(|(j, i)| at(j, i))
+        .collect();
+    let cell: f64 = edges.iter().map(|(low, high)| (high - low) / side as f64).product();
+    let log_prob = e.subject.encode(solver, e.subject.dtype, &centres)?.log_prob;
+    let parts = 1 << d;
+    let mut masses = vec![0.0; parts];
+    for (c, l) in log_prob.iter().enumerate() {
+        let part = (0..d).map(|j| (c / side.pow(j as u32) % 2) << j).sum::<usize>();
+        let p = l.exp();
+        masses[part] += if p.is_finite() { parts as f64 * cell * p } else { 0.0 };
+    }
+    let mass = masses.iter().sum::<f64>() / parts as f64;
+    let spread =
+        masses.iter().copied().fold(f64::NEG_INFINITY, f64::max) - masses.iter().copied().fold(f64::INFINITY, f64::min);
+    let failed = log_prob.iter().filter(|l| l.is_nan()).count();
+    let mut words = format!("∫p − 1 over {} cells; grids of twice the spacing differ by {spread:.1e}", cells);
+    if failed > 0 {
+        words += &format!("; {failed} cells have no density and count as empty");
+    }
+    let line = Line::judge(NAME, mass - 1.0, 2.0 * spread + excuse, words);
+    Ok(unclear_where(line, spread > NOISE, "the density is sharper than the grid"))
+}
+
+fn around<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
+    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
+    let margin = (MARGIN * (high - low)).max(1e-9 * low.abs()).max(1e-300);
+    (low - margin, high + margin)
+}
+
+/// A line that would pass for its noise alone says nothing.
+fn unclear_where(line: Line, noisy: bool, why: &str) -> Line {
+    match noisy && line.verdict == Verdict::Pass {
+        true => Line { verdict: Verdict::Unclear, words: format!("{}; {why}", line.words), ..line },
+        false => line,
+    }
+}
+
+fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+    let d = e.subject.model.dim();
+    let Some(proposal) = Proposal::around(&e.there.y, d) else {
+        return Ok(Line::skipped(NAME, "the samples span no volume"));
+    };
+    let draws = DRAWS * e.z.len() / d;
+    let x = proposal.draw(draws, &mut rng::stream(e.subject.seed, PROPOSAL_STREAM));
+    let log_prob = e.subject.encode(solver, DType::F64, &x)?.log_prob;
+    let log_q = proposal.log_prob(&x);
+    let weights: Vec<f64> =
+        log_prob.iter().zip(&log_q).map(|(p, q)| if p.is_nan() { 0.0 } else { (p - q).exp() }).collect();
+    let failed = log_prob.iter().filter(|l| l.is_nan()).count();
+    let (mass, se) = mean_and_se(&weights);
+    let total: f64 = weights.iter().sum();
+    let effective = total * total / weights.iter().map(|w| w * w).sum::<f64>();
+    let mut words = format!("∫p − 1 by {draws} draws beside the samples, ± {se:.1e}, worth {effective:.0} of p itself");
+    if failed > 0 {
+        words += &format!("; {failed} have no density and count as empty");
+    }
+    let line = Line::judge(NAME, mass - 1.0, SIGMAS * se + excuse, words);
+    // With few that count, the mean is too low more often than not, and its standard error with it.
+    if effective.is_nan() || effective < LEAST_PART * draws as f64 {
+        return Ok(Line { verdict: Verdict::Unclear, words: format!("{}: too few to tell", line.words), ..line });
+    }
+    Ok(unclear_where(line, se > NOISE, "too noisy to tell"))
+}

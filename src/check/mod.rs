@@ -1,0 +1,143 @@
+//! Is a model's density right? One line a question, each with its value, its bound and its verdict.
+//!
+//! The questions are of three kinds. *Arithmetic*: does the solve deliver what the flow defines (round trip, density
+//! carried along, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
+//! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents)? The
+//! first two judge the program and its settings, the last the training.
+//!
+//! Bounds of the arithmetic follow from the tolerance and the amplification measured on the flow itself; because they
+//! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
+//! are four standard errors, so that a right model fails one of them in less than one run of a thousand.
+//!
+//! To add a line: a function from [`Evidence`] to [`Line`], and an entry in [`LINES`].
+
+mod evidence;
+mod fit;
+mod mass;
+mod proposal;
+mod solve;
+mod stein;
+
+use candle_core::DType;
+use serde::Serialize;
+
+pub use evidence::{Evidence, Solved};
+pub use fit::MOST_ROWS;
+
+use crate::Result;
+use crate::flow::Model;
+
+/// Worse than this, in nats of a log-density or in deviations of a latent, no tolerance excuses.
+pub const CAP: f64 = 0.05;
+
+/// A model, and what is to be asked of it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// With the solver to be checked.
+    pub model: Model,
+    /// Its arithmetic, f32 or f64.
+    pub dtype: DType,
+    /// Samples drawn from it, at least 16.
+    pub n: usize,
+    /// Fixes every draw.
+    pub seed: u64,
+    /// A row of conditions for all samples; empty if the model has none.
+    pub condition: Vec<f64>,
+    /// Rows that it was not trained on.
+    pub held_out: HeldOut,
+}
+
+/// Rows that the model was not trained on.
+#[derive(Clone, Debug)]
+pub enum HeldOut {
+    /// `[n, d]`, and where they come from.
+    Rows(Vec<f64>, String),
+    /// There are none, and why.
+    Missing(String),
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Within its bound.
+    Pass,
+    /// Beyond it.
+    Fail,
+    /// Too noisy to tell. It fails nothing.
+    Unclear,
+    /// Not asked.
+    Skipped,
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// The question, in two or three words.
+    pub name: &'static str,
+    /// What was measured; `None` where nothing was.
+    pub value: Option<f64>,
+    /// What it must not exceed (in size, or in distance from what the words say).
+    pub bound: Option<f64>,
+    /// Pass, fail, unclear or skipped.
+    pub verdict: Verdict,
+    /// What was compared, and what it means.
+    pub words: String,
+}
+
+impl Line {
+    /// Passes where |`value`| ≤ `bound`; NaN fails.
+    fn judge(name: &'static str, value: f64, bound: f64, words: String) -> Self {
+        let verdict = if value.abs() <= bound { Verdict::Pass } else { Verdict::Fail };
+        Self { name, value: Some(value), bound: Some(bound), verdict, words }
+    }
+
+    fn skipped(name: &'static str, words: impl Into<String>) -> Self {
+        Self { name, value: None, bound: None, verdict: Verdict::Skipped, words: words.into() }
+    }
+}
+
+/// A question: from what was measured to an answer.
+type Question = fn(&Evidence<'_>) -> Result<Line>;
+
+/// Every question, in the order of the report. [`Line::name`] is the first of each pair.
+pub const LINES: &[(&str, Question)] = &[
+    ("solver", solve::cost),
+    ("round trip", solve::round_trip),
+    ("density carried", solve::carried),
+    ("quadrature", solve::ways),
+    ("tolerance", solve::tolerance),
+    ("precision", solve::precision),
+    ("trace", solve::trace),
+    ("mass", mass::mass),
+    ("divergence, t = 1", stein::at_the_end),
+    ("divergence, t = 1/2", stein::half_way),
+    ("latents of data", fit::latents),
+];
+
+/// Asks every question; `see` is told each answer as it comes.
+///
+/// Where fewer than half of the samples arrive only the first line is asked: the others would compare what is not there.
+///
+/// # Errors
+/// Whatever the solver refuses. A row that fails is no error, it makes a line fail.
+pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
+    let evidence = Evidence::gather(subject)?;
+    let mut lines = Vec::new();
+    for (i, (name, ask)) in LINES.iter().enumerate() {
+        let line = if i > 0 && !evidence.enough() {
+            Line::skipped(name, "most trajectories fail: see the first line")
+        } else {
+            ask(&evidence)?
+        };
+        debug_assert_eq!(line.name, *name);
+        see(&line);
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
+/// No line failed.
+pub fn passed(lines: &[Line]) -> bool {
+    lines.iter().all(|line| line.verdict != Verdict::Fail)
+}

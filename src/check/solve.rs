@@ -1,0 +1,134 @@
+//! Lines about the arithmetic: what the solve makes of the flow.
+
+use candle_core::DType;
+
+use super::{Evidence, Line, Verdict};
+use crate::Result;
+use crate::flow::{LogDensity, Method, SolverSpec, TraceSpec};
+use crate::stats::quantile;
+use crate::velocity::Trace;
+
+/// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
+const PROBES: usize = 4;
+const ROWS_OF_TANGENTS: usize = 200;
+/// Standard errors that chance does not reach in a thousand runs.
+pub const SIGMAS: f64 = 4.0;
+
+/// Evaluations a row, and whether stability or failure decided over the steps.
+pub fn cost(e: &Evidence<'_>) -> Result<Line> {
+    let nfe: Vec<f64> = e.there.cost.nfe.iter().chain(&e.back.cost.nfe).map(|n| f64::from(*n)).collect();
+    let failed = e.there.cost.failures.len() + e.back.cost.failures.len();
+    let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
+    let at = |q: f64| quantile(&nfe, q);
+    let mut words = format!("NFE {} least, {} median, {} of 95 %, {} most; ", at(0.0), at(0.5), at(0.95), at(1.0));
+    words += &format!("steps limited by stability in {stiff} of {} rows; {failed} failed", e.drawn);
+    if let Some((_, first)) = e.there.cost.failures.iter().chain(&e.back.cost.failures).next() {
+        words += &format!(" (the first: {first})");
+    }
+    let part = stiff as f64 / e.drawn as f64;
+    let line = Line::judge("solver", part, 0.5, words);
+    Ok(if failed > 0 { Line { verdict: Verdict::Fail, ..line } } else { line })
+}
+
+/// The latent, decoded and encoded again.
+pub fn round_trip(e: &Evidence<'_>) -> Result<Line> {
+    let d = e.subject.model.dim();
+    let worst = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let errors: Vec<f64> = e.z.chunks_exact(d).zip(e.back.y.chunks_exact(d)).map(worst).collect();
+    let gain = quantile(&e.amplification, 0.5);
+    let words = format!(
+        "|z − inverse(forward(z))| of 99 % of rows, worst {:.1e}; the way back enlarges errors {gain:.1} times",
+        quantile(&errors, 1.0)
+    );
+    Ok(Line::judge("round trip", quantile(&errors, 0.99), e.allowed().0, words))
+}
+
+/// How two lists of log-densities differ in 99 of 100 rows, and in the worst.
+fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
+    let errors: Vec<f64> = a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect();
+    (quantile(&errors, 0.99), quantile(&errors, 1.0))
+}
+
+/// The density that came along with a sample against the one computed from the sample.
+pub fn carried(e: &Evidence<'_>) -> Result<Line> {
+    let (value, worst) = differences(&e.there.log_prob, &e.back.log_prob);
+    let mut bound = e.allowed().1;
+    let mut words = format!("|log p(sample) − density carried along| of 99 % of rows, worst {worst:.1e} nats");
+    let both = |(a, b): (&f64, &f64)| a.hypot(*b);
+    let ses: Vec<f64> = e.there.cost.logdet_se.iter().zip(&e.back.cost.logdet_se).map(both).collect();
+    if !ses.is_empty() {
+        if ses.iter().any(|se| se.is_nan()) {
+            words += "; one probe does not know its error: give --trace exact, or hutchinson:8";
+            return Ok(Line { verdict: Verdict::Unclear, ..Line::judge("density carried", value, bound, words) });
+        }
+        bound += SIGMAS * quantile(&ses, 0.99);
+        words += "; the bound includes Hutchinson's noise";
+    }
+    Ok(Line::judge("density carried", value, bound, words))
+}
+
+/// The quadrature against the coupled state.
+pub fn ways(e: &Evidence<'_>) -> Result<Line> {
+    let solver = &e.subject.model.spec.solver;
+    if matches!(solver.method()?, Method::Implicit(_)) {
+        return Ok(Line::skipped("quadrature", "an implicit method knows only the quadrature"));
+    }
+    let other = if solver.coupled() { LogDensity::Quadrature } else { LogDensity::Coupled };
+    let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
+    let second = e.subject.encode(&other, e.subject.dtype, &e.there.y)?;
+    let (value, worst) = differences(&e.back.log_prob, &second.log_prob);
+    let words = format!("|log p by quadrature − log p as a state| of 99 % of rows, worst {worst:.1e} nats");
+    Ok(Line::judge("quadrature", value, e.allowed().1, words))
+}
+
+/// The tolerance against a hundredth of it; fixed steps against adaptive ones.
+pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
+    let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
+    let solver = &e.subject.model.spec.solver;
+    let what = match solver.fixed_steps {
+        Some(steps) => format!("{steps} steps of {} against adaptive ones", solver.method),
+        None => format!("rtol {:.0e}, atol {:.0e} against a hundredth", solver.rtol, solver.atol),
+    };
+    let words = format!("{what}: change of log p in 99 % of rows, worst {worst:.1e} nats");
+    Ok(Line::judge("tolerance", value, e.allowed().1, words))
+}
+
+/// f32 against f64.
+pub fn precision(e: &Evidence<'_>) -> Result<Line> {
+    if e.subject.dtype == DType::F64 {
+        return Ok(Line::skipped("precision", "computed in f64"));
+    }
+    let (value, worst) = differences(&e.back.log_prob, &e.wide.log_prob);
+    let words = format!("f32 against f64: change of log p in 99 % of rows, worst {worst:.1e} nats");
+    Ok(Line::judge("precision", value, e.allowed().1, words))
+}
+
+/// The exact trace against Hutchinson's, which is free of bias: their mean difference is noise.
+pub fn trace(e: &Evidence<'_>) -> Result<Line> {
+    let (subject, solver) = (e.subject, &e.subject.model.spec.solver);
+    let (d, net) = (subject.model.dim(), &subject.model.spec.velocity);
+    let closed = net.closed_form();
+    let n = if closed { e.z.len() / d } else { (e.z.len() / d).min(ROWS_OF_TANGENTS * 16 / d.min(16)) };
+    let x = &e.there.y[..n * d];
+    let by = |trace: TraceSpec| SolverSpec { trace, ..solver.clone() };
+    let exact = match solver.trace.resolve(d, closed) {
+        Trace::Exact => e.back.log_prob[..n].to_vec(),
+        Trace::Hutchinson { .. } => subject.encode(&by(TraceSpec::Exact), subject.dtype, x)?.log_prob,
+    };
+    // Gaussian probes have noise in one dimension too, where random signs are exact.
+    let noisy = subject.encode(&by(TraceSpec::Gaussian(PROBES)), subject.dtype, x)?.log_prob;
+    let differences: Vec<f64> = noisy.iter().zip(&exact).map(|(a, b)| a - b).filter(|v| v.is_finite()).collect();
+    let (mean, se) = mean_and_se(&differences);
+    let kind = if closed { "closed-form trace" } else { "trace by tangents" };
+    let words = format!("mean of log p by {kind} minus log p by {PROBES} random probes, ± {se:.1e} over {n} rows");
+    // Both are right to the solver's tolerance only.
+    Ok(Line::judge("trace", mean, SIGMAS * se + e.log_error().min(super::CAP), words))
+}
+
+/// Mean and standard error.
+pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}

@@ -1,0 +1,114 @@
+//! The divergence theorem: E_p[div v + v · ∇log p] = ∫ div(p v) = 0, for samples of p and the flow's own velocity.
+//!
+//! It ties three things that are computed on three ways: where samples fall (the solve forward), the slope of their
+//! log-density (the solve backward) and the divergence. The slope along v is a central difference of log p: two solves
+//! a sample in any dimension. It is asked on the side of the data where the velocity lives, before any preprocessing,
+//! at t = 1 and on the way. Refused: the gradient through the graph, which would be that of the quadrature as it was
+//! computed, and so would share its errors.
+
+use candle_core::{DType, Device};
+use cnf_solvers::lanes::stride_for;
+use cnf_solvers::{At, Lanes, LanesMut};
+
+use super::evidence::reference;
+use super::solve::{SIGMAS, mean_and_se};
+use super::{Evidence, Line};
+use crate::Result;
+use crate::flow::{Bijection, Flow, FlowSpec};
+use crate::velocity::{Batch, Trace};
+
+/// Beyond this dimension exact traces are dear.
+const MOST: usize = 16;
+/// Points are moved by so much, against a unit of the velocity's own space.
+const STEP: f64 = 3e-4;
+/// The difference's own error, as a part of the size of what is averaged.
+const BIAS: f64 = 0.01;
+/// Lanes of a tile.
+const LANES: usize = 64;
+
+/// Where the data are.
+pub fn at_the_end(e: &Evidence<'_>) -> Result<Line> {
+    theorem(e, "divergence, t = 1", 1.0)
+}
+
+/// Half way from the normal to the data.
+pub fn half_way(e: &Evidence<'_>) -> Result<Line> {
+    theorem(e, "divergence, t = 1/2", 0.5)
+}
+
+fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
+    let subject = e.subject;
+    let (d, model) = (subject.model.dim(), &subject.model);
+    if d > MOST && !model.spec.velocity.closed_form() {
+        return Ok(Line::skipped(name, format!("dear in {d} dimensions: an exact trace costs one tangent in each")));
+    }
+    // Samples come from the solver as it is, the slope from a better one.
+    let flow = |model: &crate::flow::Model| -> Result<Flow<_>> {
+        let bare = FlowSpec { standardise: None, ..model.spec.clone() };
+        bare.around(model.continuous(DType::F64)?.until(t)?)
+    };
+    let own = model.spec.solver.clone();
+    let (rough, fine) =
+        (flow(&subject.with(&subject.exact(&own)))?, flow(&subject.with(&subject.exact(&reference(&own))))?);
+    let y = subject.through(&rough, &e.z, true)?.y;
+    let (v, div) = field(e, t, &y)?;
+    let terms = slopes(e, &fine, &y, &v)?
+        .iter()
+        .zip(&div)
+        .map(|(slope, div)| (slope, div, slope + div))
+        .filter(|(.., s)| s.is_finite())
+        .map(|(a, b, s)| (s, a.abs().max(b.abs())))
+        .collect::<Vec<_>>();
+    let (sums, sizes): (Vec<f64>, Vec<f64>) = terms.into_iter().unzip();
+    let (mean, se) = mean_and_se(&sums);
+    let size = mean_and_se(&sizes).0;
+    let words =
+        format!("mean of div v + v·∇log p, ± {se:.1e} over {} samples; its parts are some {size:.1}", sums.len());
+    Ok(Line::judge(name, mean, SIGMAS * se + BIAS * size, words))
+}
+
+/// v and div v at (t, y), `[n, d]` and `[n]`.
+fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (model, d) = (&e.subject.model, e.subject.model.dim());
+    let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
+    let velocity = model.spec.velocity.bind::<f64>(&theta, &Device::Cpu)?;
+    let condition = e.subject.condition.repeat(LANES);
+    let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: LANES };
+    let mut evaluator = velocity.evaluator(batch);
+    let stride = stride_for(LANES);
+    let (mut tile, mut v, mut div) = (vec![0.0; d * stride], vec![0.0; d * stride], vec![0.0; stride]);
+    let (mut values, mut divergences) = (Vec::with_capacity(y.len()), Vec::with_capacity(y.len() / d));
+    let samples: Vec<usize> = (0..LANES).collect();
+    for rows in y.chunks(LANES * d) {
+        let lanes = rows.len() / d;
+        for (l, row) in rows.chunks_exact(d).enumerate() {
+            (0..d).for_each(|i| tile[i * stride + l] = row[i]);
+        }
+        evaluator.value_and_divergence(
+            At::new(&vec![t; lanes], &samples[..lanes]),
+            Lanes::new(&tile, d, lanes, stride),
+            LanesMut::new(&mut v, d, lanes, stride),
+            LanesMut::new(&mut div, 1, lanes, stride),
+        );
+        values.extend((0..lanes).flat_map(|l| (0..d).map(move |i| (l, i))).map(|(l, i)| v[i * stride + l]));
+        divergences.extend_from_slice(&div[..lanes]);
+    }
+    Ok((values, divergences))
+}
+
+/// v · ∇log p at the rows of `y`.
+fn slopes<B: Bijection>(e: &Evidence<'_>, flow: &Flow<B>, y: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+    let d = e.subject.model.dim();
+    let speeds: Vec<f64> = v.chunks_exact(d).map(|v| v.iter().map(|v| v * v).sum::<f64>().sqrt()).collect();
+    let moved = |by: f64| -> Vec<f64> {
+        let rows = y.chunks_exact(d).zip(v.chunks_exact(d)).zip(&speeds);
+        rows.flat_map(|((y, v), speed)| {
+            let scale = by / speed.max(f64::MIN_POSITIVE);
+            y.iter().zip(v).map(move |(y, v)| y + scale * v).collect::<Vec<_>>()
+        })
+        .collect()
+    };
+    let up = e.subject.through(flow, &moved(STEP), false)?.log_prob;
+    let down = e.subject.through(flow, &moved(-STEP), false)?.log_prob;
+    Ok(up.iter().zip(&down).zip(&speeds).map(|((up, down), speed)| speed * (up - down) / (2.0 * STEP)).collect())
+}

@@ -1,0 +1,69 @@
+//! Error bars beside log-densities: every block is solved once more, in f64 and far below the tolerance.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use anyhow::Result;
+use candle_core::DType;
+use cnf::flow::{Bars, SolverSpec, bars};
+use cnf::stats::quantile;
+use serde_json::{Value, json};
+
+use super::feed::Part;
+use super::output::Growing;
+use super::setup::{Carrier, Setup, Solved, Way};
+use super::tally::Kept;
+
+/// The bars of all rows, as they pass.
+pub struct Barred {
+    file: Option<Growing>,
+    fine: Carrier,
+    solver: SolverSpec,
+    probes: usize,
+    totals: Kept,
+    worst: f64,
+}
+
+impl Barred {
+    /// Into a file `[n, 3]`; `done` counts the second solves too.
+    pub fn new(path: &Path, setup: &Setup, way: Way, done: &Arc<AtomicUsize>) -> Result<Self> {
+        let mut model = setup.model.clone();
+        let solver = model.spec.solver.clone();
+        model.spec.solver = bars::finer(&solver);
+        let second = Setup { path: setup.path.clone(), model, dtype: DType::F64 };
+        let probes = bars::probes(setup.model.continuous(setup.dtype)?.trace());
+        Ok(Self {
+            file: Growing::table(Some(path), 3, setup.file_dtype())?,
+            fine: second.carrier(way, done)?,
+            solver,
+            probes,
+            totals: Kept::new(1),
+            worst: 0.0,
+        })
+    }
+
+    /// One block: its points, and their log-densities at the tolerance asked for.
+    pub fn take(&mut self, part: &Part, solved: &Solved) -> Result<()> {
+        let fine = self.fine.carry(part)?.log_prob;
+        let bars = Bars::between(solved.log_prob.clone(), &fine, &solved.cost.logdet_se, self.probes, &self.solver)?;
+        let totals = bars.total();
+        let rows = bars.solver.iter().zip(&bars.estimator).zip(&totals);
+        let rows: Vec<f64> = rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect();
+        self.worst = totals.iter().copied().fold(self.worst, f64::max);
+        self.totals.add(&totals);
+        self.file.as_mut().map_or(Ok(()), |file| file.push(&rows))
+    }
+
+    /// The file is complete.
+    pub fn finish(&mut self) -> Result<()> {
+        self.file.take().map_or(Ok(()), Growing::finish)
+    }
+
+    /// For the report: the median and the worst bar.
+    pub fn told(&self) -> (Value, String) {
+        let median = quantile(&self.totals.rows, 0.5);
+        let facts = json!({ "median": median, "max": self.worst });
+        (facts, format!("error bar of a row: {median:.1e} nats in the median, at most {:.1e}\n", self.worst))
+    }
+}

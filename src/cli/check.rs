@@ -1,0 +1,158 @@
+//! `cnf check`: a model → its questions and their answers; exit code 1 where one fails.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use anyhow::Result;
+use clap::Args;
+use cnf::Error;
+use cnf::check::{self, HeldOut, Line, Subject, Verdict};
+use cnf::data::{DataOptions, TableOptions, resolve};
+use cnf::flow::Model;
+use cnf::io::Format;
+use cnf::train::{Job, split_rule};
+use serde_json::{Value, json};
+
+use super::feed::{Conditions, Feed};
+use super::progress::watched;
+use super::setup::Setup;
+use super::solver::SolverArgs;
+use super::{Context, interrupt};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  cnf check                                                 the newest run, on the data it was kept from
+  cnf check model.safetensors x.npy                         held-out rows of your own
+  cnf check model.safetensors -n 4000 --rtol 1e-7 --atol 1e-7 --precision f64
+  cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
+  cnf check runs/gauss --json
+
+Each line has a value, the bound that its size must not exceed, and a verdict: pass, FAIL, unclear (too noisy to tell) or
+skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never
+above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last line alone judges
+the training: it fails where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1).
+The exit code is 1 if a line fails.";
+
+/// Arguments of `cnf check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A model file or a run folder; the newest run if left out.
+    model: Option<PathBuf>,
+    /// Held-out rows, [n, d]: .npy, .npz or .csv; those of the training's data if left out.
+    points: Option<PathBuf>,
+    /// Samples drawn from the model.
+    #[arg(short, long, value_name = "N", default_value_t = 1000,
+        value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
+    n: u32,
+    /// Conditions: one row, for all samples.
+    #[arg(long, value_name = "FILE")]
+    condition: Option<PathBuf>,
+    #[command(flatten)]
+    solver: SolverArgs,
+}
+
+/// Runs the command.
+pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
+    interrupt::install()?;
+    let (model, points) = match (args.model.as_deref(), args.points.as_deref()) {
+        (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
+        both => both,
+    };
+    let setup = Setup::open(model, &args.solver, context)?;
+    let condition = match setup.conditions(args.condition.as_deref())? {
+        Conditions::None => Vec::new(),
+        Conditions::One(row) => row,
+        Conditions::Each { .. } => {
+            let problem = "a check is of one density, but there are several rows of conditions";
+            return Err(Error::invalid(problem, "give --condition with a single row").into());
+        }
+    };
+    let held_out = match points {
+        Some(path) => {
+            let mut feed = Feed::of_file(&setup, path, Conditions::None, Some(check::MOST_ROWS))?;
+            HeldOut::Rows(feed.next()?.map_or(Vec::new(), |part| part.x), path.display().to_string())
+        }
+        None if setup.model.condition_dim() > 0 => HeldOut::Missing("no rows of this condition were given".into()),
+        None => remembered(&setup.model),
+    };
+    let n = args.n as usize;
+    let seed = args.solver.seed.unwrap_or(0);
+    let subject = Subject { model: setup.model.clone(), dtype: setup.dtype, n, seed, condition, held_out };
+    let lines = watched("checking", Some(check::LINES.len() as u64), 1, context, |done| {
+        check::run(&subject, &mut |_| {
+            done.fetch_add(1, Ordering::Relaxed);
+        })
+    })?;
+    report(&setup.path, &subject, &lines, context)?;
+    let failed: Vec<&str> = lines.iter().filter(|l| l.verdict == Verdict::Fail).map(|l| l.name).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let problem = format!("{} of {} lines failed: {}", failed.len(), lines.len(), failed.join(", "));
+    Err(Error::invalid(problem, advice(&failed)).into())
+}
+
+/// The test rows of the data that the model was trained on, as its story tells.
+fn remembered(model: &Model) -> HeldOut {
+    let Some(job) = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok()) else {
+        return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
+    };
+    let rows = || -> cnf::Result<Vec<f64>> {
+        let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
+        let data = resolve(&job.data, &DataOptions { table, ..DataOptions::default() }, job.seed)?;
+        let sets = [data.test, data.valid];
+        Ok(sets.into_iter().find(|rows| rows.len() >= data.dim && data.dim == model.dim()).unwrap_or_default())
+    };
+    match rows() {
+        Ok(rows) if !rows.is_empty() => HeldOut::Rows(rows, format!("held out of {}", job.data)),
+        Ok(_) => HeldOut::Missing(format!("nothing was held out of {}", job.data)),
+        Err(e) => HeldOut::Missing(format!("its data are gone: {e}")),
+    }
+}
+
+/// What to try, by the first line that failed.
+fn advice(failed: &[&str]) -> &'static str {
+    match failed[0] {
+        "solver" => "try `--solver bdf`, or train with a smaller learning rate",
+        "latents of data" => "train longer, or check that the rows are of the kind it was trained on",
+        "trace" | "mass" | "divergence, t = 1" | "divergence, t = 1/2" => {
+            "try `--trace exact --rtol 1e-7 --atol 1e-7 --precision f64`; if it still fails, report it"
+        }
+        _ => "give a smaller --rtol and --atol, or more --fixed-steps; `--precision f64` for f32's round-off",
+    }
+}
+
+fn report(path: &Path, subject: &Subject, lines: &[Line], context: &Context) -> Result<()> {
+    let passed = check::passed(lines);
+    let facts = json!({
+        "model": path,
+        "n": subject.n,
+        "passed": passed,
+        "checks": lines.iter().map(|line| json!(line)).collect::<Vec<Value>>(),
+    });
+    let mut words = format!("{}\n\n{:<21}{:>10}{:>10}  verdict\n", path.display(), "", "value", "bound");
+    for line in lines {
+        words += &row(line);
+    }
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    words += &format!("\n{} passed, {} failed", count(Verdict::Pass), count(Verdict::Fail));
+    for (verdict, name) in [(Verdict::Unclear, "unclear"), (Verdict::Skipped, "skipped")] {
+        if count(verdict) > 0 {
+            words += &format!(", {} {name}", count(verdict));
+        }
+    }
+    context.report(&words, &facts)
+}
+
+/// Numbers and verdict, and below them what was compared.
+fn row(line: &Line) -> String {
+    let number = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.2e}"));
+    let verdict = match line.verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "FAIL",
+        Verdict::Unclear => "unclear",
+        Verdict::Skipped => "skipped",
+    };
+    format!("{:<21}{:>10}{:>10}  {verdict}\n    {}\n", line.name, number(line.value), number(line.bound), line.words)
+}

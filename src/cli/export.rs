@@ -1,0 +1,140 @@
+//! `cnf export`: a model file → the weights of its net as PyTorch names them.
+//!
+//! The inverse of `cnf import`: `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential, in f32 bit by bit.
+//! Beside them lie `standardise.mean` and `standardise.std` (f64, one a column) where the model standardises: the net
+//! moves u = (x − mean)/std. The file's metadata say what the tensors cannot: the activation, the condition's columns,
+//! and how time enters. What is neither net nor standardisation has no place in a state dict, and is told.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use cnf::Error;
+use cnf::flow::{FlowSpec, Model, VelocitySpec};
+use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnf::io::torch;
+use cnf::velocity::{MlpSpec, TimeInput};
+use serde_json::json;
+
+use super::output::{self, Kind};
+use super::{Context, interrupt, setup};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = concat!(
+    "\
+Examples:
+  cnf export model.safetensors -o weights.safetensors
+  cnf export runs/gauss -o weights.safetensors
+
+The file holds net.0.weight, net.0.bias, net.2.weight, … of an nn.Sequential, in f32. Where the model standardises its
+columns, standardise.mean and standardise.std (f64) lie beside them: the net's first inputs are u = (x − mean)/std, and
+its value is du/dt; the columns of a condition follow, then t, then with time features sin 2πt, cos 2πt, sin 4πt, …
+`cnf import` makes a model of the file again.
+
+In Python, with torch and safetensors (examples/load_in_torch.py):
+
+",
+    include_str!("../../examples/load_in_torch.py")
+);
+
+/// Arguments of `cnf export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A model file or a run folder; the newest run if left out.
+    model: Option<PathBuf>,
+    /// The weights, .safetensors.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
+    interrupt::install()?;
+    output::check(&[(Kind::Model, Some(&args.output))])?;
+    let path = setup::find(args.model.as_deref(), context)?;
+    let model = Model::load(&path)?;
+    let VelocitySpec::Mlp(net) = &model.spec.velocity else {
+        let problem = "its net has layers that an nn.Sequential of Linear layers cannot hold";
+        let hint = "export an MLP; this model file can be read by safetensors.torch.load_file as it is";
+        return Err(Error::read(&path, problem, hint).into());
+    };
+    let file = ModelFile { tensors: tensors(&model), metadata: about(net) };
+    interrupt::undisturbed(|| file.write(&args.output))?;
+    report(&args, &model, net, context)
+}
+
+/// θ under PyTorch's names, and the standardisation.
+fn tensors(model: &Model) -> Vec<NamedTensor> {
+    let mut rest = &model.theta[..];
+    let mut named = Vec::new();
+    for (name, shape) in model.spec.velocity.tensor_names() {
+        let (values, after) = rest.split_at(shape.iter().product());
+        named.push(NamedTensor { name, shape, values: Values::F32(values.to_vec()) });
+        rest = after;
+    }
+    if let Some(moments) = &model.spec.standardise {
+        for (name, values) in torch::STANDARDISE.into_iter().zip([&moments.mean, &moments.std]) {
+            let (shape, values) = (vec![values.len()], Values::F64(values.clone()));
+            named.push(NamedTensor { name: name.into(), shape, values });
+        }
+    }
+    named
+}
+
+/// What the tensors do not say, as text; `format` is what PyTorch's own files have.
+fn about(net: &MlpSpec) -> BTreeMap<String, String> {
+    let time = match net.time {
+        TimeInput::Plain => "t".into(),
+        TimeInput::None => "none".into(),
+        TimeInput::Fourier { frequencies } => format!("t and {frequencies} frequencies"),
+    };
+    [
+        ("format", "pt".into()),
+        ("activation", net.activation.to_string()),
+        ("condition_dim", net.condition_dim.to_string()),
+        ("time", time),
+    ]
+    .map(|(key, value): (&str, String)| (key.to_owned(), value))
+    .into()
+}
+
+/// The parts of a flow that a state dict cannot hold, by their names in the model file.
+fn left_out(spec: &FlowSpec) -> Result<Vec<String>> {
+    let parts = serde_json::to_value(spec)?;
+    let held = |name: &&String| !matches!(name.as_str(), "velocity" | "standardise");
+    Ok(parts.as_object().into_iter().flat_map(|parts| parts.keys()).filter(held).cloned().collect())
+}
+
+fn report(args: &ExportArgs, model: &Model, net: &MlpSpec, context: &Context) -> Result<()> {
+    let left_out = left_out(&model.spec)?;
+    let mut back = format!("cnf import {} --activation {} -o model.safetensors", args.output.display(), net.activation);
+    if net.condition_dim > 0 {
+        back += &format!(" --condition-dim {}", net.condition_dim);
+    }
+    if let TimeInput::Fourier { frequencies } = net.time {
+        back += &format!(" --time-features {frequencies}");
+    }
+    let facts = json!({
+        "n_params": model.theta.len(),
+        "sizes": net.layer_sizes(),
+        "activation": net.activation.to_string(),
+        "standardised": model.spec.standardise.is_some(),
+        "left_out": left_out,
+        "back": back,
+        "output": args.output,
+    });
+    let sizes = net.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
+    let inputs = match &model.spec.standardise {
+        Some(_) => "the net takes u = (x − mean)/std: standardise.mean and standardise.std are in the file",
+        None => "the net takes x as it is: the model does not standardise",
+    };
+    let words = format!(
+        "{sizes}, {}, {} parameters\n{inputs}\nnot in the file: {}\nback: {back}\nwrote {}",
+        net.activation,
+        model.theta.len(),
+        left_out.join(", "),
+        args.output.display(),
+    );
+    context.report(&words, &facts)
+}

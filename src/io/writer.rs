@@ -1,0 +1,117 @@
+//! A table that grows block by block, in constant memory.
+//!
+//! The number of rows need not be known: a `.npy` header has room for any, and is completed at the end. Until
+//! [`Writer::finish`] the numbers lie in a hidden file beside the place, and go with the writer.
+
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use super::atomic::Aside;
+use super::{Dtype, Format, WRITABLE, csv, npy, unknown};
+use crate::{Error, Result};
+
+/// What goes to the disk at a time.
+pub(super) const BUFFER: usize = 1 << 16;
+
+/// Writes a table `[rows, cols]`, or a vector `[rows]`, as `.npy` or `.csv` by the ending of its name.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    cols: usize,
+    dtype: Dtype,
+    vector: bool,
+    /// Numbers so far.
+    count: u64,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Npy(BufWriter<Aside>),
+    Csv(Box<::csv::Writer<Aside>>),
+}
+
+impl Writer {
+    /// Begins a table of `cols` columns whose numbers have the type `dtype` in the file: f32, and f64 for any other.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for another ending, [`Error::Invalid`] for no columns or a vector of several,
+    /// [`Error::Write`] where the folder is missing, the name is a folder, or the disk refuses.
+    pub fn create(path: &Path, cols: usize, dtype: Dtype, vector: bool) -> Result<Self> {
+        if cols == 0 || (vector && cols != 1) {
+            let what = if vector { "a vector" } else { "a table" };
+            return Err(Error::invalid(format!("{what} of {cols} columns"), ""));
+        }
+        let body = match Format::of(path) {
+            Some(Format::Npy) => {
+                let mut out = BufWriter::with_capacity(BUFFER, Aside::create(path)?);
+                npy::put_header(&mut out, 0, cols, dtype, vector).map_err(|e| Error::write(path, e))?;
+                Body::Npy(out)
+            }
+            Some(Format::Csv) => Body::Csv(Box::new(csv::writer(Aside::create(path)?))),
+            _ => return Err(unknown(path, WRITABLE)),
+        };
+        Ok(Self { path: path.to_owned(), cols, dtype, vector, count: 0, body })
+    }
+
+    /// Names the columns, before any number; `.npy` has no place for names and takes none.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where their number differs, [`Error::Write`] where the disk refuses.
+    pub fn named(mut self, names: &[String]) -> Result<Self> {
+        if names.len() != self.cols {
+            return Err(Error::Dimension { what: "the header".into(), expected: self.cols, found: names.len() });
+        }
+        if let Body::Csv(out) = &mut self.body {
+            out.write_record(names).map_err(|e| Error::write(&self.path, e))?;
+        }
+        Ok(self)
+    }
+
+    /// The hidden file that holds what was written so far.
+    pub fn aside(&self) -> &Path {
+        match &self.body {
+            Body::Npy(out) => out.get_ref().place(),
+            Body::Csv(out) => out.get_ref().place(),
+        }
+    }
+
+    /// Appends numbers, row by row; a row may be continued by the next call.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the disk refuses, as a full one does.
+    pub fn push(&mut self, values: &[f64]) -> Result<()> {
+        let written = match &mut self.body {
+            Body::Npy(out) => npy::put(out, values, self.dtype),
+            Body::Csv(out) => csv::put(out, values, self.dtype, self.cols, self.count),
+        };
+        written.map_err(|e| Error::write(&self.path, e))?;
+        self.count += values.len() as u64;
+        Ok(())
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the last row is not whole, [`Error::Write`] where the disk refuses; nothing is left
+    /// then, and an old file of that name stays as it was.
+    pub fn finish(self) -> Result<()> {
+        let Self { path, cols, dtype, vector, count, body } = self;
+        if !count.is_multiple_of(cols as u64) {
+            return Err(Error::invalid(format!("{count} numbers do not divide into {cols} columns"), ""));
+        }
+        let aside = match body {
+            Body::Npy(out) => {
+                let complete = |mut out: BufWriter<Aside>| {
+                    use std::io::Seek as _;
+                    out.rewind()?;
+                    npy::put_header(&mut out, count / cols as u64, cols, dtype, vector)?;
+                    out.into_inner().map_err(|e| e.into_error())
+                };
+                complete(out).map_err(|e| Error::write(&path, e))?
+            }
+            Body::Csv(out) => out.into_inner().map_err(|e| Error::write(&path, e.error()))?,
+        };
+        aside.keep()
+    }
+}

@@ -1,0 +1,165 @@
+//! Distribution functions, quantiles and distances that verdicts need.
+//!
+//! χ²: P(d/2, x/2), by the series γ(a, x) = xᵃ e⁻ˣ Σ xᵏ / (a (a+1) … (a+k)), all of whose terms are positive
+//! (Abramowitz & Stegun, 6.5.29 and 26.4.19). The normal is χ² with one degree of freedom, with a sign. Student's t
+//! has a finite sum for whole degrees of freedom (26.7.3 and 26.7.4).
+
+use std::f64::consts::{FRAC_2_PI, PI};
+
+/// The distribution function of χ² with d degrees of freedom.
+#[derive(Clone, Copy, Debug)]
+pub struct ChiSquared {
+    a: f64,
+    log_gamma: f64,
+}
+
+impl ChiSquared {
+    /// With `d` degrees of freedom, d ≥ 1.
+    pub fn new(d: usize) -> Self {
+        // Γ(a + 1) = a Γ(a) from Γ(1) = 1 or Γ(1/2) = √π: here ln Γ(a + 1).
+        let (start, first) = if d.is_multiple_of(2) { (0.0, 1.0) } else { (0.5 * PI.ln(), 0.5) };
+        let a = d as f64 / 2.0;
+        let steps = (a - first).round() as usize + 1;
+        let log_gamma = start + (0..steps).map(|k| (first + k as f64).ln()).sum::<f64>();
+        Self { a, log_gamma }
+    }
+
+    /// P(χ² ≤ `square`).
+    pub fn at(&self, square: f64) -> f64 {
+        let (a, x) = (self.a, 0.5 * square);
+        if x <= 0.0 {
+            return 0.0;
+        }
+        // The tail beyond is below 1e-15.
+        if x > a + 10.0 * a.sqrt() + 60.0 {
+            return 1.0;
+        }
+        let (mut term, mut sum, mut k) = (1.0, 1.0, a);
+        while term > 1e-17 * sum {
+            k += 1.0;
+            term *= x / k;
+            sum += term;
+        }
+        (sum * (a * x.ln() - x - self.log_gamma).exp()).min(1.0)
+    }
+}
+
+/// Φ(z), to about 1e-15 absolutely.
+pub fn normal_cdf(z: f64) -> f64 {
+    0.5 + 0.5 * ChiSquared::new(1).at(z * z).copysign(z)
+}
+
+/// P(|t| ≤ `t`) for Student's t with `nu` degrees of freedom.
+fn student_within(t: f64, nu: usize) -> f64 {
+    let theta = (t / (nu as f64).sqrt()).atan();
+    let (sin, square) = (theta.sin(), theta.cos().powi(2));
+    // The sums run over every other number below nu: 1 + (1/2) cos² + (1·3)/(2·4) cos⁴ + … for an even one.
+    let series = |first: usize| {
+        let (mut term, mut sum) = (1.0, 1.0);
+        for k in (first..nu.saturating_sub(2)).step_by(2) {
+            term *= square * k as f64 / (k as f64 + 1.0);
+            sum += term;
+        }
+        sum
+    };
+    match nu {
+        1 => FRAC_2_PI * theta,
+        nu if nu % 2 == 1 => FRAC_2_PI * (theta + sin * theta.cos() * series(2)),
+        _ => sin * series(1),
+    }
+}
+
+/// The t with P(|t| ≤ t) = `level` for Student's distribution with `nu` ≥ 1 degrees of freedom, by bisection.
+pub fn student_quantile(level: f64, nu: usize) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while student_within(high, nu) < level && high < 1e12 {
+        high *= 2.0;
+    }
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if student_within(middle, nu) < level { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
+}
+
+/// Kolmogorov and Smirnov's D = sup |Fₙ − F| of `values`, which are sorted; NaN of none.
+pub fn ks_distance(values: &mut [f64], cdf: impl Fn(f64) -> f64) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let n = values.len() as f64;
+    let gap = |(i, v): (usize, &f64)| {
+        let f = cdf(*v);
+        ((i + 1) as f64 / n - f).max(f - i as f64 / n)
+    };
+    values.iter().enumerate().map(gap).fold(f64::NAN, f64::max)
+}
+
+/// The probability that D of `n` exact draws is larger.  Ref: Stephens (1970), whose correction makes Kolmogorov's
+/// limit right to some 1e-3 from n = 5 on.
+pub fn ks_p_value(d: f64, n: usize) -> f64 {
+    let root = (n as f64).sqrt();
+    let lambda = (root + 0.12 + 0.11 / root) * d;
+    // The alternating sum converges slowly below; there p is 1 to 1e-7.
+    if lambda < 0.27 {
+        return 1.0;
+    }
+    let term = |k: i32| f64::from(1 - 2 * ((k + 1) % 2)) * (-2.0 * f64::from(k * k) * lambda * lambda).exp();
+    (2.0 * (1..=100).map(term).sum::<f64>()).clamp(0.0, 1.0)
+}
+
+/// The distance that D of `n` exact draws exceeds with probability `level`, by bisection; at most 1.
+pub fn ks_critical(level: f64, n: usize) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..50 {
+        let middle = 0.5 * (low + high);
+        if ks_p_value(middle, n) > level { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// The value below which the part `q` of the finite `values` lies; NaN of none.
+pub fn quantile(values: &[f64], q: f64) -> f64 {
+    let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    finite.sort_unstable_by(f64::total_cmp);
+    let last = finite.len().saturating_sub(1);
+    finite.get((q * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distribution_functions_meet_the_tables() {
+        // χ² with 2 degrees of freedom is exponential; the others are Abramowitz & Stegun, table 26.8, to its digits.
+        for x in [0.01, 1.0, 9.0, 60.0] {
+            assert!((ChiSquared::new(2).at(x) - (1.0 - (-0.5 * x).exp())).abs() < 1e-14);
+        }
+        for (d, x, p) in [(1, 3.84146, 0.95), (3, 7.81473, 0.95), (10, 18.3070, 0.95), (100, 124.342, 0.95)] {
+            assert!((ChiSquared::new(d).at(x) - p).abs() < 1e-5, "{d}: {}", ChiSquared::new(d).at(x));
+        }
+        assert_eq!(ChiSquared::new(5).at(0.0), 0.0);
+        assert_eq!(ChiSquared::new(5).at(1e300), 1.0);
+        for (z, p) in [(-1.959_963_984_540_054, 0.025), (0.0, 0.5), (1.0, 0.841_344_746_068_542_9)] {
+            assert!((normal_cdf(z) - p).abs() < 1e-14, "{z}: {}", normal_cdf(z));
+        }
+        // Table 26.10, to its three digits.
+        for (nu, t) in [(1, 12.706), (2, 4.303), (3, 3.182), (7, 2.365), (8, 2.306), (30, 2.042), (120, 1.980)] {
+            assert!((student_quantile(0.95, nu) - t).abs() < 6e-4, "{nu}: {}", student_quantile(0.95, nu));
+        }
+        // Kolmogorov's 5 and 1 per cent points.
+        for (lambda, p) in [(1.3581, 0.05), (1.6276, 0.01)] {
+            assert!((ks_p_value(lambda / 1e3, 1_000_000) - p).abs() < 1e-4, "{}", ks_p_value(lambda / 1e3, 1_000_000));
+            assert!((ks_critical(p, 1_000_000) - lambda / 1e3).abs() < 1e-6, "{}", ks_critical(p, 1_000_000));
+        }
+    }
+
+    #[test]
+    fn distances_and_quantiles_of_small_samples_are_those_by_hand() {
+        let uniform = |v: f64| v.clamp(0.0, 1.0);
+        assert!((ks_distance(&mut [0.9, 0.1], uniform) - 0.4).abs() < 1e-15);
+        assert!(ks_distance(&mut [], uniform).is_nan());
+        assert_eq!(quantile(&[3.0, f64::NAN, 1.0, 2.0], 0.5), 2.0);
+        assert_eq!(quantile(&[3.0, 1.0, 2.0], 1.0), 3.0);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
+}

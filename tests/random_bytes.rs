@@ -1,0 +1,423 @@
+//! Whatever bytes a file holds, reading it ends in a result or an error: no panic, and no memory that the file's size
+//! does not justify.
+//!
+//! Three kinds of bytes: none that mean anything; a sound file with bytes changed, cut off or added; a sound file whose
+//! numbers announce huge sizes. The memory is counted by an allocator of this binary, for each thread on its own.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::Path;
+
+use cnf::data::{SplitRule, Table, TableOptions};
+use cnf::flow::Model;
+use cnf::io::safetensors::ModelFile;
+use cnf::io::{self, Array, Dtype, Reader, torch};
+use cnf::train::Job;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+struct Counting;
+
+thread_local! {
+    /// Bytes held, the most that were held, and the largest request.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+    static MOST: Cell<i64> = const { Cell::new(0) };
+    static LARGEST: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(change: i64) {
+    let held = HELD.get() + change;
+    HELD.set(held);
+    MOST.set(MOST.get().max(held));
+    LARGEST.set(LARGEST.get().max(change));
+}
+
+// SAFETY: hands everything to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The result of some work, the most bytes that it held, and its largest request.
+fn measured<R>(work: impl FnOnce() -> R) -> (R, i64, i64) {
+    let before = HELD.get();
+    MOST.set(before);
+    LARGEST.set(0);
+    let result = work();
+    (result, MOST.get() - before, LARGEST.get())
+}
+
+/// A kind of file: how it is read, one that is sound, and the bytes that reading may hold for one of the file.
+struct Kind {
+    name: &'static str,
+    read: fn(&Path) -> cnf::Result<()>,
+    sound: fn(&Path),
+    factor: i64,
+}
+
+/// What buffers, messages and tables of a fixed size take.
+const CONSTANT: i64 = 1 << 20;
+
+/// Deflate packs 1032 bytes into one at best; unpacked they are there twice while their vector grows, and each may be a
+/// number of eight bytes.
+const DEFLATED: i64 = 1032 * (3 + 8);
+
+const KINDS: [Kind; 8] = [
+    // A number of one byte becomes one of eight.
+    Kind { name: "x.npy", read: whole, sound: array, factor: 16 },
+    Kind { name: "blocks.npy", read: blocks, sound: array, factor: 16 },
+    Kind { name: "x.npz", read: whole, sound: archive, factor: DEFLATED },
+    // A cell of a comma alone is a name, twice, and its place in a record.
+    Kind { name: "x.csv", read: whole, sound: text, factor: 150 },
+    Kind { name: "t.csv", read: table, sound: text, factor: 250 },
+    // An entry `"a":0,` of the header is a key, a value and a place in a map.
+    Kind { name: "m.safetensors", read: model, sound: model_file, factor: 150 },
+    Kind { name: "w.safetensors", read: weights, sound: weights_file, factor: 150 },
+    // Of a line without an end the message tells all.
+    Kind { name: "job.toml", read: job, sound: job_file, factor: 150 },
+];
+
+fn whole(path: &Path) -> cnf::Result<()> {
+    io::read(path).map(drop)
+}
+
+fn blocks(path: &Path) -> cnf::Result<()> {
+    let mut reader = Reader::open(path)?;
+    while reader.next_block(3)?.is_some() {}
+    Ok(())
+}
+
+fn table(path: &Path) -> cnf::Result<()> {
+    let options = TableOptions { split: SplitRule::Column("set".into()), drop: vec!["b".into()] };
+    Table::read(path, &options, 1).map(drop)
+}
+
+fn model(path: &Path) -> cnf::Result<()> {
+    let model = Model::load(path)?;
+    // A model that was read can be put together, as every command does.
+    model.flow(candle_core::DType::F32).map(drop)
+}
+
+fn weights(path: &Path) -> cnf::Result<()> {
+    let net = torch::sequential(path, &ModelFile::read(path)?)?;
+    assert_eq!(net.theta().len(), net.sizes.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum::<usize>());
+    Ok(())
+}
+
+fn job(path: &Path) -> cnf::Result<()> {
+    let job = Job::from_toml(&String::from_utf8_lossy(&io::read_bytes(path)?))?;
+    job.resolve(2).map(drop)
+}
+
+fn array(path: &Path) {
+    io::write(path, &Array::table((0..12).map(|i| f64::from(i) / 3.0).collect(), 3, Dtype::F64).unwrap()).unwrap();
+}
+
+fn text(path: &Path) {
+    std::fs::write(path, "a,\"b\",set\n1,x,train\n-2.5e3,\"y\",valid\n3,,test\n4,z,0\n").unwrap();
+}
+
+fn archive(path: &Path) {
+    use npyz::WriterBuilder as _;
+    let mut archive = npyz::npz::NpzWriter::create(path).unwrap();
+    for (name, shape) in [("x", &[4, 3][..]), ("y", &[4][..])] {
+        let begun = archive.array::<f32>(name, Default::default()).unwrap().default_dtype().shape(shape);
+        let mut out = begun.begin_nd().unwrap();
+        out.extend((0..shape.iter().product::<u64>()).map(|i| i as f32)).unwrap();
+        out.finish().unwrap();
+    }
+}
+
+/// The net of the golden weights, 3 → 64 → 64 → 64 → 2.
+fn weights_file(path: &Path) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/8gaussians/model.safetensors");
+    let mut file = ModelFile::read(&golden).unwrap();
+    // Smaller, so that the header is most of it.
+    file.tensors.truncate(2);
+    file.write(path).unwrap();
+}
+
+fn model_file(path: &Path) {
+    let velocity = serde_json::json!({ "kind": "mlp", "dim": 2, "condition_dim": 0, "hidden": [3], "activation": "tanh",
+        "time": { "fourier": { "frequencies": 2 } } });
+    let solver = serde_json::to_value(cnf::flow::SolverSpec::default()).unwrap();
+    let spec = serde_json::json!({ "velocity": velocity, "solver": solver,
+        "standardise": { "mean": [1.0, 2.0], "std": [3.0, 4.0] } });
+    let spec: cnf::flow::FlowSpec = serde_json::from_value(spec).unwrap();
+    let theta = vec![0.5; spec.velocity.n_params()];
+    Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
+}
+
+fn job_file(path: &Path) {
+    std::fs::write(path, Job { steps: Some(10), ..Job::default() }.to_toml().unwrap()).unwrap();
+}
+
+/// Reads a file of these bytes, holds the memory against its size, and tells whether it was sound.
+fn read(kind: &Kind, bytes: &[u8]) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(kind.name);
+    std::fs::write(&path, bytes).unwrap();
+    let (result, most, largest) = measured(|| (kind.read)(&path));
+    if let Err(error) = &result {
+        let words = error.to_string();
+        assert!(!words.is_empty() && !words.contains("panicked"), "{}: {words}", kind.name);
+    }
+    let allowed = kind.factor * bytes.len() as i64 + CONSTANT;
+    let told = format!("{}: {most} bytes held, {largest} at once for a file of {}", kind.name, bytes.len());
+    assert!(most <= allowed && largest <= allowed, "{told}");
+    result.is_ok()
+}
+
+/// The bytes of a sound file of a kind.
+fn sound(kind: &Kind) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(kind.name);
+    (kind.sound)(&path);
+    std::fs::read(path).unwrap()
+}
+
+/// What is done to a sound file.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// Bytes in place of others.
+    Put(Index, Vec<u8>),
+    /// Cut off at a place.
+    Cut(Index),
+    /// Bytes more, somewhere.
+    Insert(Index, Vec<u8>),
+    /// A part of it once more.
+    Repeat(Index, Index),
+    /// One of its numbers, written in digits, is another.
+    Number(Index, &'static str),
+}
+
+const NUMBERS: [&str; 12] = [
+    "18446744073709551615",
+    "9223372036854775807",
+    "9223372036854775808",
+    "4294967296",
+    "1048577",
+    "1048576",
+    "99999999",
+    "0",
+    "-1",
+    "1e308",
+    "1e999",
+    "nan",
+];
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let some = || proptest::collection::vec(any::<u8>(), 1..9);
+    let large = prop_oneof![Just(u64::MAX), Just(1 << 40), Just(u64::from(u32::MAX)), Just(1 << 31), Just(0)];
+    prop_oneof![
+        3 => (any::<Index>(), some()).prop_map(|(at, bytes)| Damage::Put(at, bytes)),
+        2 => (any::<Index>(), large).prop_map(|(at, word)| Damage::Put(at, word.to_le_bytes().to_vec())),
+        1 => any::<Index>().prop_map(Damage::Cut),
+        2 => (any::<Index>(), some()).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Damage::Repeat(from, to)),
+        4 => (any::<Index>(), proptest::sample::select(&NUMBERS[..])).prop_map(|(at, n)| Damage::Number(at, n)),
+    ]
+}
+
+impl Damage {
+    fn done(&self, kind: &Kind, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let before = bytes.len();
+        match self {
+            Self::Put(at, new) => {
+                let at = at.index(before);
+                bytes.splice(at..(at + new.len()).min(before), new.iter().copied());
+            }
+            Self::Cut(at) => bytes.truncate(at.index(before)),
+            Self::Insert(at, new) => {
+                let at = at.index(before);
+                bytes.splice(at..at, new.iter().copied());
+            }
+            Self::Repeat(from, to) => {
+                let (from, to) = (from.index(before), to.index(before));
+                let part = bytes[from.min(to)..from.max(to)].to_vec();
+                bytes.splice(from..from, part);
+            }
+            Self::Number(which, new) => {
+                let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+                let starts: Vec<usize> = (0..before).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).collect();
+                if starts.is_empty() {
+                    return;
+                }
+                let start = starts[which.index(starts.len())];
+                let end = (start..before).find(|&i| !digit(i)).unwrap_or(before);
+                bytes.splice(start..end, new.bytes());
+                // The header's own length follows, so that what it says is read.
+                if kind.name.ends_with("safetensors") && start >= 8 {
+                    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap());
+                    let grown = length.wrapping_add(new.len() as u64).wrapping_sub((end - start) as u64);
+                    bytes[..8].copy_from_slice(&grown.to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_files_are_read_within_their_memory() {
+    for kind in &KINDS {
+        assert!(read(kind, &sound(kind)), "{}", kind.name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        for kind in &KINDS {
+            read(kind, &bytes);
+        }
+    }
+
+    #[test]
+    fn random_words_are_refused_or_read(text in "[-0-9a-z.,;\\t\\n \"'#{}()\\[\\]=:_eE\u{e9}]{0,400}") {
+        for kind in &KINDS {
+            read(kind, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_refused_or_read(damages in proptest::collection::vec(damage(), 1..4)) {
+        for kind in &KINDS {
+            let mut bytes = sound(kind);
+            damages.iter().for_each(|damage| damage.done(kind, &mut bytes));
+            read(kind, &bytes);
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_file_holds_are_refused(
+        rows in "[0-9]{1,21}",
+        cols in "[0-9]{1,21}",
+        descr in proptest::sample::select(&["<f4", "<f8", "|i1", ">u8"][..]),
+        fortran in any::<bool>(),
+        body in proptest::collection::vec(any::<u8>(), 0..64),
+    ) {
+        let order = if fortran { "True" } else { "False" };
+        let text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({rows}, {cols}), }}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((text.len() as u16).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.extend(&body);
+        read(&KINDS[0], &bytes);
+        read(&KINDS[1], &bytes);
+        // In an archive the member's header is believed no more.
+        let text = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{rows},{cols}],\"data_offsets\":[0,{rows}]}}}}");
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text.as_bytes());
+        bytes.extend(&body);
+        read(&KINDS[5], &bytes);
+        read(&KINDS[6], &bytes);
+    }
+}
+
+/// Long files of one short part are where a table of small things outgrows its text.
+#[test]
+fn long_files_of_little_content_are_held_within_their_memory() {
+    let parts = [
+        ",",
+        ", ",
+        "1,",
+        "1 ",
+        "a ",
+        "a,",
+        "\n",
+        "1\n",
+        ",\n",
+        "\"\n",
+        "\"\",",
+        "[",
+        "[]",
+        "{",
+        "[a]\n",
+        "a=1\n",
+        "[[a]]\n",
+        "a.",
+        "[1,",
+        "# x\n",
+        "\0",
+        "\u{e9}",
+        "'",
+        "1,\n",
+        "a,b\n1,2\n",
+    ];
+    for part in parts {
+        for kind in &KINDS {
+            read(kind, part.repeat(20_000).as_bytes());
+        }
+        // Behind the beginning of a header.
+        let header = part.replace('\n', " ").repeat(20_000);
+        for begun in ["{", "{\"a\":[", "{\"__metadata__\":{\"cnf\":\""] {
+            let bytes = [&((begun.len() + header.len()) as u64).to_le_bytes()[..], begun.as_bytes(), header.as_bytes()];
+            read(&KINDS[5], &bytes.concat());
+        }
+        let length = (header.len() as u32).to_le_bytes();
+        read(&KINDS[0], &[b"\x93NUMPY\x02\x00", &length[..], header.as_bytes()].concat());
+    }
+}
+
+#[test]
+fn an_archive_of_zeros_is_unpacked_as_far_as_its_header_says() {
+    use npyz::WriterBuilder as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zeros.npz");
+    let n = 4 << 20;
+    let mut archive = npyz::npz::NpzWriter::create(&path).unwrap();
+    let options = npyz::zip::write::FileOptions::default().compression_method(npyz::zip::CompressionMethod::Deflated);
+    let begun = archive.array::<i8>("x", options).unwrap().default_dtype().shape(&[n, 1]);
+    let mut out = begun.begin_nd().unwrap();
+    out.extend(std::iter::repeat_n(0i8, n as usize)).unwrap();
+    out.finish().unwrap();
+    drop(archive);
+    let bytes = std::fs::read(&path).unwrap();
+    assert!(bytes.len() < 10_000 && read(&KINDS[2], &bytes));
+    // The header promises three numbers: of the zeros behind them one is unpacked.
+    let short = [b"\x93NUMPY\x01\x00".to_vec(), 60u16.to_le_bytes().to_vec()].concat();
+    let text = format!("{:<59}\n", "{'descr': '|i1', 'fortran_order': False, 'shape': (3,), }");
+    let mut archive = npyz::zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    archive.start_file("x.npy", options).unwrap();
+    use std::io::Write as _;
+    archive.write_all(&[&short, text.as_bytes(), &vec![0; n as usize]].concat()).unwrap();
+    archive.finish().unwrap();
+    let (result, most, _) = measured(|| io::read(&path).map(drop));
+    assert!(result.unwrap_err().to_string().contains("promises [3, 1]"));
+    assert!(most < CONSTANT, "{most}");
+}
+
+#[test]
+fn a_reader_holds_a_block_and_not_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = folder.path().join(name);
+        let table = Array::table(vec![0.25; 1 << 20], 4, Dtype::F64).unwrap();
+        io::write(&path, &table).unwrap();
+        path
+    };
+    for path in [write("x.npy"), write("x.csv")] {
+        let ((), most, _) = measured(|| {
+            let mut reader = Reader::open(&path).unwrap();
+            while reader.next_block(1000).unwrap().is_some() {}
+        });
+        // A block of 32 000 bytes, its bytes in the file, twice while a vector grows, and a buffer of 64 KiB.
+        assert!(most < 4 * 32_000 + (1 << 17), "{}: {most}", path.display());
+    }
+}
