@@ -3,21 +3,25 @@
 //! Every command is a straight line: arguments → a validated job → the solve → files → one report.
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
+mod completions;
 mod data;
 mod density;
 mod import;
 mod info;
 mod interrupt;
 mod invert;
+mod man;
 mod normality;
 mod output;
 mod picture;
+mod plot;
 mod progress;
 mod sample;
 mod setup;
 mod solver;
 mod text;
 mod train;
+mod trajectory;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -102,12 +106,24 @@ enum Command {
     /// The log-density at points, or on a grid.
     #[command(after_help = density::EXAMPLES)]
     Density(density::DensityArgs),
+    /// Particles and densities on their way from the latent to the data.
+    #[command(after_help = trajectory::EXAMPLES)]
+    Trajectory(trajectory::TrajectoryArgs),
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
     /// What a model file holds.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
+    /// The pictures of a run again, in another size, format or theme.
+    #[command(after_help = plot::EXAMPLES)]
+    Plot(plot::PlotArgs),
+    /// The script that completes this command in a shell.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArgs),
+    /// The pages of the manual.
+    #[command(after_help = man::EXAMPLES)]
+    Man(man::ManArgs),
     /// List the toy data sets, draw from one, or look into a file.
     #[command(after_help = data::EXAMPLES)]
     Data(data::DataArgs),
@@ -120,8 +136,12 @@ impl Command {
             Self::Sample(args) => sample::run(args, context),
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),
+            Self::Trajectory(args) => trajectory::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Info(args) => info::run(args, context),
+            Self::Plot(args) => plot::run(args, context),
+            Self::Completions(args) => completions::run(&args, context),
+            Self::Man(args) => man::run(&args, context),
             Self::Data(args) => data::run(args, context),
         }
     }

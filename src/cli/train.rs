@@ -3,7 +3,8 @@
 //! Flags override the file of `--config`, which overrides the defaults of [`Job`].
 
 mod folder;
-mod pictures;
+mod live;
+pub mod pictures;
 mod report;
 mod watch;
 
@@ -15,6 +16,7 @@ use cnf::flow::{Model, VelocitySpec};
 use cnf::train::{Job, Objective, fit, score, split_rule};
 use cnf::velocity::{Activation, TimeInput};
 
+use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
 use super::solver::SolverArgs;
 use super::{Context, interrupt, setup};
@@ -87,6 +89,9 @@ pub struct TrainArgs {
     /// A job as TOML, such as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Watch the run over the whole terminal: curves, and in two dimensions the density as it forms
+    #[arg(long, conflicts_with = "quiet")]
+    watch: bool,
     /// Names of the columns in pictures
     #[arg(long, value_name = "NAME", num_args = 1..)]
     names: Vec<String>,
@@ -213,25 +218,46 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     let mut watch = watch::Screen::new(context.quiet);
     watch.begin(&job, &data, context);
-    let fitted = fit(&job, &data, &mut watch);
+    let fitted = if args.watch {
+        // Dropped at once, whatever came of it: words belong on the usual screen.
+        fit(&job, &data, &mut live(&job, &data)?)
+    } else {
+        fit(&job, &data, &mut watch)
+    };
     watch.end(context);
     let mut fitted = fitted?;
 
-    let (set, held_out) = [("test", &data.test), ("validation", &data.valid)]
-        .into_iter()
-        .find(|(_, rows)| rows.len() >= 2 * data.dim)
-        .map_or_else(|| ("training", training_rows(&data)), |(set, rows)| (set, rows.clone()));
+    let (set, held_out) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
     let score = score(&flow, &held_out, data.toy())?;
     let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 
     folder.text("config.toml", &text)?;
-    folder.text("metrics.csv", &report::metrics(&fitted.history))?;
-    pictures::draw(&folder, &job, &fitted, &data, &held_out)?;
+    let metrics = report::metrics(&fitted.history);
+    folder.text("metrics.csv", &metrics)?;
+    let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
+    let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, curves: &curves };
+    pictures::draw(&drawn, &Look::default(), &|name| folder.file(name))?;
     interrupt::undisturbed(|| fitted.model.save(&folder.file("model.safetensors")))?;
     let run = folder.finish()?;
     context.report(&summary.words(&run), &summary.json(&run))
+}
+
+/// The view over the whole terminal.
+fn live(job: &Job, data: &cnf::data::Dataset) -> anyhow::Result<live::Live> {
+    let (_, rows) = kept_back(data);
+    let extent = |column| cnf::plot::extent(&rows, data.dim, column);
+    let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
+    live::Live::start(job, format!("{} by {}", data.name, job.objective.name()), data.toy().map(|t| t.entropy), ranges)
+}
+
+/// The rows to score, `[n, d]`, and the name of their set.
+pub fn kept_back(data: &cnf::data::Dataset) -> (&'static str, Vec<f64>) {
+    [("test", &data.test), ("validation", &data.valid)]
+        .into_iter()
+        .find(|(_, rows)| rows.len() >= 2 * data.dim)
+        .map_or_else(|| ("training", training_rows(data)), |(set, rows)| (set, rows.clone()))
 }
 
 /// Rows to score where none were kept back.

@@ -7,6 +7,7 @@ pub mod base;
 pub mod chain;
 pub mod continuous;
 mod op;
+pub mod paths;
 pub mod solver;
 pub mod spec;
 pub mod standardise;
@@ -19,6 +20,7 @@ use cnf_solvers::Failure;
 pub use base::StandardNormal;
 pub use chain::Chain;
 pub use continuous::Continuous;
+pub use paths::{End, Paths};
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
 pub use spec::{FlowSpec, Model, Moments};
