@@ -5,8 +5,8 @@ use std::path::Path;
 
 use cnf::Error;
 use cnf::plot::{
-    Aspect, Axis, Grid, Layer, Options, Panel, Scale, Theme, Tone, Training, density, density_and_data, extent,
-    latents, panels, samples, training_curve,
+    Aspect, Axis, Grid, Journey, Layer, Moment, Options, Panel, Scale, Theme, Tone, Training, density,
+    density_and_data, extent, film, journey, latents, panels, samples, training_curve,
 };
 
 /// Numbers that look random enough for a picture: a Weyl sequence, folded.
@@ -26,6 +26,99 @@ fn line(values: impl Fn(usize) -> f64) -> Grid {
     Grid { x: (-3.0, 3.0), y: (0.0, 1.0), nx: 50, ny: 1, values: (0..50).map(values).collect() }
 }
 
+/// Particles at three times; as many as the places give.
+fn way(places: &[f64], columns: usize, dense: bool) -> Journey {
+    let n = places.len() / columns / 3;
+    let moment = |at: usize| {
+        let grid = if columns == 1 { line(move |i| bell(i + at)) } else { grid(move |i| bell(i + at)) };
+        Moment { at, density: dense.then_some(grid) }
+    };
+    Journey {
+        times: vec![0.0, 0.4, 1.0],
+        columns,
+        places: places[..3 * n * columns].to_vec(),
+        threads: 7,
+        ranges: vec![(-3.0, 3.0), (-2.0, 4.0)][..columns].to_vec(),
+        moments: (0..3).map(moment).collect(),
+        plane: (columns == 1).then(|| Grid { x: (0.0, 1.0), y: (-3.0, 3.0), nx: 12, ny: 9, ..grid(bell) }),
+    }
+}
+
+/// The frames of a GIF: as many as its graphic control extensions.
+fn frames(gif: &[u8]) -> usize {
+    gif.windows(8).filter(|w| w[..3] == [0x21, 0xf9, 4] && w[7] == 0).count()
+}
+
+#[test]
+fn a_film_has_its_frames_its_size_and_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (columns, dense) in [(1, true), (2, true), (2, false)] {
+        for options in every_options() {
+            let way = way(&numbers(60 * 3 * columns), columns, dense);
+            let (a, b) = (folder.path().join("a.gif"), folder.path().join("b.gif"));
+            let mut seen = 0;
+            let length = film(&a, &way, 20, 1.0, &options, || seen += 1).unwrap();
+            film(&b, &way, 20, 1.0, &options, || ()).unwrap();
+            let bytes = std::fs::read(&a).unwrap();
+            assert!(bytes == std::fs::read(&b).unwrap() && bytes.len() == length && seen == 3);
+            assert_eq!((&bytes[..6], frames(&bytes)), (&b"GIF89a"[..], 3));
+            let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+            assert_eq!((word(6), word(8)), (240, 200));
+        }
+    }
+    let way = way(&numbers(60), 2, true);
+    let wrong = film(&folder.path().join("a.png"), &way, 20, 1.0, &Options::default(), || ()).unwrap_err();
+    assert!(matches!(wrong, Error::Unknown { .. }), "{wrong}");
+    for broken in [
+        Journey { times: Vec::new(), ..way.clone() },
+        Journey { columns: 3, ..way.clone() },
+        Journey { moments: Vec::new(), ..way.clone() },
+        Journey { moments: vec![Moment { at: 3, density: None }], ..way.clone() },
+        Journey { places: vec![0.0; 5], ..way.clone() },
+        Journey { ranges: vec![(0.0, f64::NAN); 2], ..way.clone() },
+    ] {
+        let path = folder.path().join("c.gif");
+        assert!(film(&path, &broken, 20, 1.0, &Options::default(), || ()).is_err() && !path.exists());
+        assert!(journey(&folder.path().join("c.png"), &broken, &Options::default()).is_err());
+    }
+}
+
+#[test]
+fn a_picture_enlarged_is_the_same_picture_with_more_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let read = |enlarged| {
+        let options = Options { size: Some((240, 200)), enlarged, ..Options::default() };
+        density(&path, &grid(bell), Some(&numbers(60)), &options).unwrap();
+        std::fs::read_to_string(&path).unwrap()
+    };
+    let (once, thrice) = (read(None), read(Some(3)));
+    assert_eq!((stated_size(once.as_bytes()), stated_size(thrice.as_bytes())), ((240, 200), (720, 600)));
+    let letters = |svg: &str| -> Vec<f64> {
+        svg.split("font-size=\"").skip(1).map(|p| p.split('"').next().unwrap().parse().unwrap()).collect()
+    };
+    let (small, large) = (letters(&once), letters(&thrice));
+    assert!(!small.is_empty() && small.len() == large.len());
+    // Written with two decimals.
+    assert!(small.iter().zip(&large).all(|(a, b)| (3.0 * a - b).abs() < 0.03));
+    let options = Options { enlarged: Some(9), ..Options::default() };
+    assert!(matches!(density(&path, &grid(bell), None, &options).unwrap_err(), Error::Invalid { .. }));
+}
+
+#[test]
+fn a_fixed_maximum_gives_the_same_density_the_same_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let read = |times: f64, max| {
+        let options = Options { size: Some((240, 200)), max, ..Options::default() };
+        density(&path, &grid(|i| times * bell(i)), None, &options).unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    // Twice the density on twice the scale looks the same but for the labels; on the same scale it does not.
+    assert!(read(1.0, Some(2.0)) != read(2.0, Some(2.0)));
+    assert!(read(1.0, None) == read(1.0, Some(f64::NAN)) && read(2.0, Some(2.0)) == read(2.0, Some(2.0)));
+}
+
 type Picture = (&'static str, Box<dyn Fn(&Path, &Options) -> cnf::Result<()>>);
 
 /// Every picture of the list, on numbers from `of`.
@@ -34,6 +127,9 @@ fn every_picture(of: fn(usize) -> Vec<f64>) -> Vec<Picture> {
         (name, Box::new(draw))
     }
     vec![
+        named("a journey", move |p, o| journey(p, &way(&of(60 * 3 * 2), 2, true), o)),
+        named("a journey of particles alone", move |p, o| journey(p, &way(&of(60 * 3 * 2), 2, false), o)),
+        named("a journey in one column", move |p, o| journey(p, &way(&of(60 * 3), 1, true), o)),
         named("density", move |p, o| density(p, &grid(bell), None, o)),
         named("density under points", move |p, o| density(p, &grid(bell), Some(&of(60)), o)),
         named("density in one column", move |p, o| density(p, &line(bell), None, o)),

@@ -6,7 +6,6 @@ use anyhow::Result;
 use clap::Args;
 use cnf::Error;
 use cnf::flow::StandardNormal;
-use cnf::io::Format;
 use cnf::plot::{self, Grid};
 use cnf::rng;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::bars::Barred;
 use super::feed::{Conditions, Feed, Part};
 use super::output::{self, Growing, Kind};
 use super::progress::watched;
-use super::setup::{Setup, Solved, Way};
+use super::setup::{self, Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Mean, Spent};
 use super::{Context, interrupt, picture, text};
@@ -303,12 +302,9 @@ impl Job {
     }
 }
 
-/// Which of the two names is the model and which the points; one name that is a table means points.
+/// The model and the points; exactly one kind of points was given.
 fn inputs(args: &DensityArgs) -> Result<(Option<&Path>, Option<&Path>)> {
-    let (model, points) = match (args.model.as_deref(), args.points.as_deref()) {
-        (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
-        both => both,
-    };
+    let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
     match (points, args.grid, &args.plot) {
         (Some(_), Some(_), _) => {
             Err(Error::invalid("points and --grid were given: which shall be scored?", "leave one of them out").into())

@@ -1,11 +1,13 @@
-//! `cnf info`: what a model file holds.
+//! `cnf info`: what a model file holds, how it came to be, and how steep its velocity is.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
 use cnf::flow::{Model, VelocitySpec};
-use serde_json::{Value, json};
+use cnf::rng;
+use cnf::velocity::{Steepest, lipschitz_bound};
+use serde_json::{Map, Value, json};
 
 use super::{Context, setup, text};
 
@@ -14,7 +16,17 @@ pub const EXAMPLES: &str = "\
 Examples:
   cnf info                                                  the newest run
   cnf info model.safetensors
-  cnf info runs/gauss --json";
+  cnf info runs/gauss --json
+
+Steepness: the largest ‖∂m/∂x‖₂ over points along sampled paths, in the flow's own coordinates: what limits an explicit
+step, and how fast errors may grow. It is found, not proven: the true Lipschitz constant lies between it and the bound,
+the product of the layers' norms, which is usually far above.";
+
+/// The stream of the latents of the paths.
+const PATHS_STREAM: u64 = 0x11bf_0001;
+/// Paths and times of the search, where Jacobians are formed and where they are iterated on.
+const FORMED: (usize, usize) = (128, 33);
+const ITERATED: (usize, usize) = (32, 9);
 
 /// Arguments of `cnf info`.
 #[derive(Debug, Args)]
@@ -29,21 +41,30 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
     let model = Model::load(&path)?;
     let tensors = model.spec.velocity.tensor_names();
     let listed: Vec<Value> = tensors.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect();
+    let steepness = Steepness::of(&model);
     let facts = json!({
         "model": path,
         "dim": model.dim(),
         "condition_dim": model.condition_dim(),
         "n_params": model.theta.len(),
         "velocity": serde_json::to_value(&model.spec.velocity)?,
+        "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "solver": serde_json::to_value(&model.spec.solver)?,
         "story": model.story,
+        "lipschitz": steepness.json(),
         "tensors": listed,
     });
     let mut words = format!("{}\n{}", path.display(), about(&model));
-    words += &model.story.iter().map(|(key, value)| line(key, &plain(value))).collect::<String>();
+    words += &story(&model.story);
+    words += &steepness.words();
+    words += &heading("tensors");
     words += &tensors.iter().map(|(name, shape)| line(name, &format!("{shape:?}"))).collect::<String>();
     context.report(&words, &facts)
+}
+
+fn heading(words: &str) -> String {
+    format!("{words}\n")
 }
 
 fn line(key: &str, value: &str) -> String {
@@ -53,6 +74,14 @@ fn line(key: &str, value: &str) -> String {
 /// A JSON value as people read it.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The units of each layer of an MLP, the input first.
+fn layers(model: &Model) -> Option<Vec<usize>> {
+    match &model.spec.velocity {
+        VelocitySpec::Mlp(spec) => Some(spec.layer_sizes()),
+        VelocitySpec::Layers(_) => None,
+    }
 }
 
 fn about(model: &Model) -> String {
@@ -77,8 +106,9 @@ fn about(model: &Model) -> String {
     match &model.spec.standardise {
         None => words += &line("preprocessing", "none"),
         Some(moments) => {
+            words += &line("preprocessing", "x = mean + scale · y, y the flow's own coordinates");
             words += &line("column means", &text::few(&moments.mean));
-            words += &line("column deviations", &text::few(&moments.std));
+            words += &line("column scales", &text::few(&moments.std));
         }
     }
     words += &line("solver", &steps);
@@ -89,4 +119,104 @@ fn about(model: &Model) -> String {
         words += &line("log-density", "coupled to the path");
     }
     words + &line("trace", &solver.trace.to_string())
+}
+
+/// How the model came to be: what a training tells, then whatever else is written there.
+fn story(story: &Map<String, Value>) -> String {
+    let number = |key: &str| story.get(key).and_then(Value::as_f64);
+    let word = |key: &str| story.get(key).map(plain);
+    let mut told = vec!["job", "n_params"];
+    let mut words = String::new();
+    let mut say = |key: &str, text: Option<String>, keys: &[&'static str]| {
+        if let Some(text) = text {
+            words += &line(key, &text);
+            told.extend(keys);
+        }
+    };
+    say("data", word("data"), &["data"]);
+    say("objective", word("objective"), &["objective"]);
+    let steps = word("steps").zip(number("seconds")).map(|(steps, seconds)| {
+        let each = number("seconds_per_step").map_or(String::new(), |s| format!(" ({:.3} ms each)", 1e3 * s));
+        format!("{steps} in {}{each}", text::duration(seconds))
+    });
+    say("steps", steps, &["steps", "seconds", "seconds_per_step"]);
+    let seed = word("seed").zip(word("precision")).map(|(seed, precision)| format!("{seed}, in {precision}"));
+    say("seed", seed, &["seed", "precision"]);
+    let on = word("n").zip(word("scored")).map_or(String::new(), |(n, set)| format!(" on {n} {set} rows"));
+    let of = |key: &str, se: &str| {
+        let se = number(se).map_or(String::new(), |se| format!(" ± {se:.4}"));
+        number(key).map(|value| format!("{value:.4}{se} nats"))
+    };
+    say("NLL", of("nll", "nll_se").map(|nll| nll + &on), &["nll", "nll_se", "n", "scored"]);
+    let inside = number("nll_standardised").map(|nll| format!("{nll:.4} nats in units of variance 1"));
+    say("", inside, &["nll_standardised"]);
+    let excess = of("excess", "excess_se").map(|excess| excess + " over the true density");
+    say("excess", excess, &["excess", "excess_se"]);
+    say("NFE", number("nfe_mean").map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
+    // What says that nothing was amiss need not be said.
+    told.extend(["failed"].into_iter().filter(|key| number(key) == Some(0.0)));
+    told.extend(["stopped"].into_iter().filter(|key| story.get(*key) == Some(&Value::Bool(false))));
+    told.extend(["excess", "excess_se"].into_iter().filter(|key| story.get(*key) == Some(&Value::Null)));
+    let rest = story.iter().filter(|(key, _)| !told.contains(&key.as_str()));
+    words += &rest.map(|(key, value)| line(key, &plain(value))).collect::<String>();
+    if words.is_empty() { words } else { heading("training") + &words }
+}
+
+/// How steep the velocity is.
+struct Steepness {
+    found: Option<Steepest>,
+    bound: Option<f64>,
+    /// Why nothing was found.
+    why: Option<String>,
+}
+
+impl Steepness {
+    fn of(model: &Model) -> Self {
+        let (paths, times) = if model.dim() <= 16 { FORMED } else { ITERATED };
+        let bound = match &model.spec.velocity {
+            VelocitySpec::Mlp(spec) => lipschitz_bound(spec, &model.theta).filter(|b| b.is_finite()),
+            VelocitySpec::Layers(_) => None,
+        };
+        let (found, why) = match model.lipschitz(paths, times, &mut rng::stream(0, PATHS_STREAM)) {
+            Ok(Some(found)) => (Some(found), None),
+            Ok(None) if model.condition_dim() > 0 => (None, Some("depends on the condition".to_owned())),
+            Ok(None) => (None, Some("none is finite".to_owned())),
+            // A model that cannot be solved can still be read.
+            Err(error) => (None, Some(format!("unknown: {error}"))),
+        };
+        Self { found, bound, why }
+    }
+
+    fn json(&self) -> Value {
+        let bound = self.bound;
+        match &self.found {
+            None => json!({ "estimate": null, "bound": bound, "why": self.why }),
+            Some(s) => json!({
+                "estimate": s.norm,
+                "t": s.t,
+                "x": s.x,
+                "mean": s.mean,
+                "points": s.points,
+                "exact_jacobians": s.exact,
+                "bound": bound,
+            }),
+        }
+    }
+
+    fn words(&self) -> String {
+        let mut words = heading("steepness in x");
+        words += &match (&self.found, &self.why) {
+            (Some(s), _) => {
+                let how = if s.exact { "" } else { ", by power iteration" };
+                line("largest found", &format!("{:.3} at t = {:.3}, of {} points{how}", s.norm, s.t, s.points))
+                    + &line("mean", &format!("{:.3}", s.mean))
+            }
+            (None, Some(why)) => line("largest found", why),
+            (None, None) => String::new(),
+        };
+        if let Some(bound) = self.bound {
+            words += &line("bound", &format!("{bound:.3e} (the product of the layers' norms)"));
+        }
+        words
+    }
 }

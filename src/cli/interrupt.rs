@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 
 /// Held while files are written.
 static WRITING: Mutex<()> = Mutex::new(());
+/// What must be set right before the process ends, such as the terminal.
+static LAST_ACT: Mutex<Option<fn()>> = Mutex::new(None);
 /// The first Ctrl-C only asks.
 static PATIENT: AtomicBool = AtomicBool::new(false);
 /// It did.
@@ -28,9 +30,17 @@ pub fn install() -> Result<()> {
         }
         let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         take_away();
+        if let Some(act) = *LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner) {
+            act();
+        }
         std::process::exit(130);
     })
     .context("Ctrl-C cannot be caught")
+}
+
+/// Before Ctrl-C ends the process, `act` is called too.
+pub fn before_exit(act: fn()) {
+    *LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner) = Some(act);
 }
 
 /// As [`install`], but the first Ctrl-C only makes [`asked`] true.

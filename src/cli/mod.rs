@@ -5,6 +5,7 @@
 
 mod bars;
 mod check;
+mod completions;
 mod data;
 mod density;
 mod export;
@@ -13,9 +14,11 @@ mod import;
 mod info;
 mod interrupt;
 mod invert;
+mod man;
 mod normality;
 mod output;
 mod picture;
+mod plot;
 mod progress;
 mod sample;
 mod setup;
@@ -23,6 +26,7 @@ mod solver;
 mod tally;
 mod text;
 mod train;
+mod trajectory;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -110,6 +114,9 @@ enum Command {
     /// Prove a model's density right, or say what is wrong with it.
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Particles and densities on their way from the latent to the data.
+    #[command(after_help = trajectory::EXAMPLES)]
+    Trajectory(trajectory::TrajectoryArgs),
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
@@ -119,6 +126,15 @@ enum Command {
     /// What a model file holds.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
+    /// The pictures of a run again, in another size, format or theme.
+    #[command(after_help = plot::EXAMPLES)]
+    Plot(plot::PlotArgs),
+    /// The script that completes this command in a shell.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArgs),
+    /// The pages of the manual.
+    #[command(after_help = man::EXAMPLES)]
+    Man(man::ManArgs),
     /// List the toy data sets, draw from one, or look into a file.
     #[command(after_help = data::EXAMPLES)]
     Data(data::DataArgs),
@@ -132,9 +148,13 @@ impl Command {
             Self::Invert(args) => invert::run(args, context),
             Self::Density(args) => density::run(args, context),
             Self::Check(args) => check::run(args, context),
+            Self::Trajectory(args) => trajectory::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Info(args) => info::run(args, context),
+            Self::Plot(args) => plot::run(args, context),
+            Self::Completions(args) => completions::run(&args, context),
+            Self::Man(args) => man::run(&args, context),
             Self::Data(args) => data::run(args, context),
         }
     }

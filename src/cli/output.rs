@@ -15,6 +15,8 @@ pub enum Kind {
     Table,
     /// `.png`, `.svg`.
     Picture,
+    /// `.gif`.
+    Film,
     /// `.safetensors`.
     Model,
 }
@@ -41,6 +43,7 @@ fn check_ending(kind: Kind, path: &Path) -> Result<(), Error> {
     let (fits, what, known) = match kind {
         Kind::Table => (matches!(Format::of(path), Some(Format::Npy | Format::Csv)), "file type", io::WRITABLE),
         Kind::Picture => (matches!(&*ending, "png" | "svg"), "picture format", ".png, .svg"),
+        Kind::Film => (ending == "gif", "animation format", ".gif"),
         Kind::Model => (ending == "safetensors", "model file type", ".safetensors"),
     };
     if fits {

@@ -4,11 +4,26 @@ use std::path::Path;
 
 use anyhow::Result;
 use cnf::flow::Model;
-use cnf::plot::{self, Aspect, Axis, Layer, Options, Panel, Tone};
+use cnf::plot::{self, Aspect, Axis, Layer, Options, Panel, Theme, Tone};
 use cnf::train::Picture;
 
 /// A scatter shows at most this many points, evenly taken.
 const MOST_DOTS: usize = 20_000;
+
+/// `light` or `dark`.
+pub fn theme(name: &str) -> Result<Theme, String> {
+    match name {
+        "light" => Ok(Theme::Light),
+        "dark" => Ok(Theme::Dark),
+        _ => Err("known are light, dark".into()),
+    }
+}
+
+/// `900x600`.
+pub fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once(['x', '×']).and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
+    sides.ok_or_else(|| "write width and height in pixels, such as 900x600".into())
+}
 
 /// As the pictures of the model's own run were drawn: names of columns, direction of the second axis.
 pub fn style(model: &Model) -> Options {

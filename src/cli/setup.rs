@@ -9,7 +9,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use cnf::Error;
 use cnf::flow::{Chain, Cost, Flow, Model};
-use cnf::io::{Dtype, Reader};
+use cnf::io::{Dtype, Format, Reader};
 
 use super::Context;
 use super::feed::{Conditions, Feed, Part};
@@ -50,6 +50,14 @@ fn newest(runs: &Path) -> Option<PathBuf> {
     let models = folders.map(|entry| entry.path().join(MODEL));
     let aged = models.filter_map(|model| Some((std::fs::metadata(&model).ok()?.modified().ok()?, model)));
     aged.max_by_key(|(time, model): &(SystemTime, PathBuf)| (*time, model.clone())).map(|(_, model)| model)
+}
+
+/// Which of two names is the model and which the points; one name alone that is a table means points.
+pub fn told_apart<'a>(model: Option<&'a Path>, points: Option<&'a Path>) -> (Option<&'a Path>, Option<&'a Path>) {
+    match (model, points) {
+        (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
+        both => both,
+    }
 }
 
 /// Which way, and with what.

@@ -110,6 +110,8 @@ pub struct Spent {
     pub unsettled: u64,
     /// Rows whose steps were limited by stability.
     pub stiff: u64,
+    /// Rows outside the support of the density.
+    pub outside: u64,
     /// The largest estimate of a row's quadrature error.
     pub quadrature: f64,
     /// The standard errors of the rows' log-densities over their probes; none where the trace is exact.
@@ -122,7 +124,7 @@ pub struct Spent {
 impl Spent {
     /// Adds the rows of a block that come after `before` others.
     pub fn add(&mut self, before: u64, solved: &Solved) {
-        let Cost { nfe, traces, logdet_error, logdet_se, failures, unsettled, stiff } = &solved.cost;
+        let Cost { nfe, traces, logdet_error, logdet_se, failures, unsettled, stiff, outside } = &solved.cost;
         self.n += solved.log_prob.len() as u64;
         self.seconds += solved.seconds;
         self.nfe += nfe.iter().map(|n| u64::from(*n)).sum::<u64>();
@@ -138,6 +140,7 @@ impl Spent {
         self.first = self.first.or(first);
         self.unsettled += *unsettled as u64;
         self.stiff += *stiff as u64;
+        self.outside += outside.len() as u64;
     }
 
     /// Mean NFE of a row.
@@ -161,6 +164,10 @@ impl Spent {
             words += &format!(
                 "unsettled: the log-density of {unsettled} of {n} rows missed its tolerance by its own estimate\n"
             );
+        }
+        if self.outside > 0 {
+            let outside = self.outside;
+            words += &format!("outside the support: {outside} of {n} rows; their density is 0 and log p is -inf\n");
         }
         if stiff * 2 > *n {
             words += &format!("stiff: {stiff} of {n} rows; `--solver bdf` may be cheaper\n");

@@ -3,7 +3,8 @@
 //! Flags override the file of `--config`, which overrides the defaults of [`Job`].
 
 mod folder;
-mod pictures;
+mod live;
+pub mod pictures;
 mod report;
 mod watch;
 
@@ -16,6 +17,7 @@ use cnf::train::{Checkpoint, Job, Objective, Pairing, Path, fit, resume as go_on
 use cnf::velocity::{Activation, TimeInput};
 
 use self::folder::Folder;
+use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
 use super::solver::SolverArgs;
 use super::{Context, interrupt, setup};
@@ -128,6 +130,9 @@ pub struct TrainArgs {
     /// A job as TOML, such as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Watch the run over the whole terminal: curves, and in two dimensions the density as it forms
+    #[arg(long, conflicts_with = "quiet")]
+    watch: bool,
     /// Names of the columns in pictures
     #[arg(long, value_name = "NAME", num_args = 1..)]
     names: Vec<String>,
@@ -295,7 +300,9 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         None => Begun::new(&args, context)?,
     };
 
-    let mut watch = watch::Watcher { screen: watch::Screen::new(context.quiet), folder: &folder, context };
+    let live = if args.watch { Some(live(&job, &data)?) } else { None };
+    let screen = watch::Screen::new(context.quiet || args.watch);
+    let mut watch = watch::Watcher { screen, live, folder: &folder, context };
     watch.screen.begin(&job, &data, context);
     let fitted = match checkpoint {
         Some(checkpoint) => {
@@ -304,28 +311,44 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         }
         None => fit(&job, &data, &mut watch),
     };
+    // The terminal is given back first, whatever came of it: words belong on the usual screen.
+    watch.live = None;
     watch.screen.end(context);
     let mut fitted = fitted?;
 
-    let (set, held_out) = [("test", &data.test), ("validation", &data.valid)]
-        .into_iter()
-        .find(|(_, rows)| rows.len() >= 2 * data.dim)
-        .map_or_else(|| ("training", training_rows(&data)), |(set, rows)| (set, rows.clone()));
+    let (set, held_out) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
     let score = score(&flow, &held_out, data.toy())?;
     let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 
     let aside = folder.aside()?;
+    let metrics = report::metrics(&fitted.history);
     interrupt::undisturbed(|| {
-        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| {
-            out.write_all(report::metrics(&fitted.history).as_bytes())
-        })
+        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| out.write_all(metrics.as_bytes()))
     })?;
-    pictures::draw(&aside, &job, &fitted, &data, &held_out)?;
+    let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
+    let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, curves: &curves };
+    pictures::draw(&drawn, &Look::default(), &|name| aside.join(name))?;
     interrupt::undisturbed(|| fitted.model.save(&aside.join("model.safetensors")))?;
     let run = folder.finish(fitted.stopped)?;
     context.report(&summary.words(&run), &summary.json(&run))
+}
+
+/// The view over the whole terminal.
+fn live(job: &Job, data: &cnf::data::Dataset) -> anyhow::Result<live::Live> {
+    let (_, rows) = kept_back(data);
+    let extent = |column| cnf::plot::extent(&rows, data.dim, column);
+    let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
+    live::Live::start(job, format!("{} by {}", data.name, job.objective.name()), data.toy().map(|t| t.entropy), ranges)
+}
+
+/// The rows to score, `[n, d]`, and the name of their set.
+pub fn kept_back(data: &cnf::data::Dataset) -> (&'static str, Vec<f64>) {
+    [("test", &data.test), ("validation", &data.valid)]
+        .into_iter()
+        .find(|(_, rows)| rows.len() >= 2 * data.dim)
+        .map_or_else(|| ("training", training_rows(data)), |(set, rows)| (set, rows.clone()))
 }
 
 /// Rows to score where none were kept back.

@@ -135,6 +135,16 @@ impl Continuous {
         &self.solver
     }
 
+    /// Where a net of candle layers is evaluated.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The counter of arrivals.
+    pub(super) fn progress(&self) -> Option<&AtomicUsize> {
+        self.progress.as_deref()
+    }
+
     /// How its trace is taken.
     pub fn trace(&self) -> Trace {
         self.solver.trace.resolve(self.velocity.dim(), self.velocity.closed_form())

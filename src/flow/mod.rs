@@ -12,6 +12,7 @@ pub mod continuous;
 pub mod mixture;
 mod normal;
 mod op;
+pub mod paths;
 pub mod rosenblatt;
 pub mod solver;
 pub mod spec;
@@ -29,6 +30,7 @@ pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use continuous::{Continuous, Penalised};
 pub use mixture::{Chosen, EmOptions, Mixture};
+pub use paths::{End, Paths};
 pub use rosenblatt::Rosenblatt;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 

@@ -190,6 +190,19 @@ pub fn carry_implicit(
     Ok(carried)
 }
 
+/// What the reports of a solve tell.
+pub(super) fn cost_of(reports: &[Report]) -> Cost {
+    let failed = |(row, report): (usize, &Report)| Some((row, report.status.err()?));
+    Cost {
+        nfe: reports.iter().map(|report| report.nfe).collect(),
+        traces: vec![0; reports.len()],
+        logdet_error: vec![0.0; reports.len()],
+        stiff: reports.iter().filter(|report| report.stiffness.stiff()).count(),
+        failures: reports.iter().enumerate().filter_map(failed).collect(),
+        ..Cost::default()
+    }
+}
+
 /// Each row followed by `tail` zeros.
 pub(super) fn with_zeros<T: Real>(x: &[T], d: usize, tail: usize) -> Vec<T> {
     x.chunks_exact(d).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(T::ZERO, tail))).collect()
@@ -197,18 +210,9 @@ pub(super) fn with_zeros<T: Real>(x: &[T], d: usize, tail: usize) -> Vec<T> {
 
 impl<T: Real> Carried<T> {
     fn new(mut y: Vec<T>, d: usize, reports: &[Report]) -> Self {
-        let mut cost = Cost {
-            nfe: reports.iter().map(|report| report.nfe).collect(),
-            traces: vec![0; reports.len()],
-            logdet_error: vec![0.0; reports.len()],
-            stiff: reports.iter().filter(|report| report.stiffness.stiff()).count(),
-            ..Cost::default()
-        };
-        for (row, report) in reports.iter().enumerate() {
-            if let Err(failure) = report.status {
-                cost.failures.push((row, failure));
-                y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
-            }
+        let cost = cost_of(reports);
+        for (row, _) in &cost.failures {
+            y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
         }
         Self { y, logdet: vec![0.0; reports.len()], cost }
     }

@@ -27,6 +27,8 @@ pub enum Tone {
     Reference,
     /// The k-th of many, from a palette that the colour-blind can read (Okabe & Ito 2008).
     Series(usize),
+    /// A place on the colour wheel, in 256ths of a turn, equally light all around: for what has a direction or an order.
+    Hue(u8),
 }
 
 /// How a density becomes a place on the colour map.
@@ -105,6 +107,8 @@ impl Theme {
             (Tone::Model, Self::Dark) => [255, 150, 80],
             (Tone::Reference, _) => self.faded(self.ink(), 0.62),
             (Tone::Series(k), _) => OKABE_ITO[k % OKABE_ITO.len()],
+            (Tone::Hue(k), Self::Light) => oklch(0.64, 0.17, std::f64::consts::TAU * f64::from(k) / 256.0),
+            (Tone::Hue(k), Self::Dark) => oklch(0.76, 0.14, std::f64::consts::TAU * f64::from(k) / 256.0),
         }
     }
 

@@ -62,11 +62,11 @@ impl Edges {
 /// Draw `panel` so that its frame is `rect` (with whole corners).
 pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
     let on = |x: f64, y: f64| (rect.x + panel.x.place(x) * rect.w, rect.bottom() - panel.y.place(y) * rect.h);
-    if panel.is_map() {
+    if panel.has_pixels() {
         let (w, h) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
         let pixels = raster::image(panel, pen, w, h);
         scene.marks.push(Mark::Image { rect, fine: pen.fine, pixels });
-    } else {
+    } else if !panel.is_map() {
         for (value, _) in &edges.y {
             let y = on(panel.x.range.0, *value).1;
             scene.line(vec![(rect.x, y), (rect.right(), y)], pen.hair(), pen.theme.guide());
@@ -111,6 +111,26 @@ fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, laye
             let spots: Vec<Spot> = lower.chain(upper).collect();
             if finite.len() > 1 {
                 scene.marks.push(Mark::Area { spots, colour });
+            }
+        }
+        Layer::Threads { lines } => {
+            for (points, tone) in lines {
+                let spots: Vec<Spot> = points.iter().map(|p| on(p.0, p.1)).collect();
+                for run in clipped(&spots, rect) {
+                    scene.line(run, 0.9 * pen.hair(), pen.theme.tone(*tone));
+                }
+            }
+        }
+        Layer::Discs { points } => {
+            let radius = 0.14 * pen.em;
+            // A rim tells a mark from its neighbours and from the map below it.
+            let rim = pen.theme.background();
+            for (point, tone) in points {
+                let at = on(point.0, point.1);
+                if rect.holds(at) {
+                    scene.marks.push(Mark::Disc { at, radius: 1.3 * radius, colour: rim });
+                    scene.marks.push(Mark::Disc { at, radius, colour: pen.theme.tone(*tone) });
+                }
             }
         }
         Layer::Bars { range, heights, tone, filled, sideways, .. } => {
@@ -194,7 +214,7 @@ fn key(layer: &Layer) -> Option<(&str, Tone, Key)> {
         Layer::Bars { label, tone, filled: true, .. } => (label, *tone, Key::Swatch),
         Layer::Bars { label, tone, filled: false, .. } => (label, *tone, Key::Outline),
         Layer::Dots { label, tone, .. } => (label, *tone, Key::Disc),
-        Layer::Heat { .. } | Layer::Band { .. } => return None,
+        Layer::Heat { .. } | Layer::Band { .. } | Layer::Threads { .. } | Layer::Discs { .. } => return None,
     };
     (!label.is_empty()).then_some((label, tone, key))
 }

@@ -21,25 +21,57 @@ use crate::error::{Error, Result};
 /// [`Error::Invalid`] for an axis without length or a picture too small or too large;
 /// [`Error::Dimension`] for arrays that do not fit.
 pub fn panels(path: &Path, panels: &[Panel], columns: usize, options: &Options) -> Result<()> {
-    draw(path, panels.iter().cloned().map(Some).collect(), columns.min(panels.len()), 1.6, options)
+    draw(path, Sheet::of(panels, columns), options)
 }
 
-/// As [`panels`], with empty cells and a gap in ems between the panels.
-pub(super) fn draw(
-    path: &Path,
-    mut cells: Vec<Option<Panel>>,
-    columns: usize,
-    gap: f64,
-    options: &Options,
-) -> Result<()> {
-    let fine = file::check(path, options.size)?;
-    if columns == 0 || cells.iter().all(Option::is_none) {
-        return Err(Error::invalid("a picture without panels cannot be drawn", ""));
+/// Cells in rows of as many columns, row after row; a cell may be empty.
+pub(super) struct Sheet {
+    pub cells: Vec<Option<Panel>>,
+    pub columns: usize,
+    /// Between the panels, in ems.
+    pub gap: f64,
+    /// The share of the width that each column gets.
+    pub weights: Vec<f64>,
+}
+
+impl Sheet {
+    /// Columns of equal width. The last row is filled up, so that rows and columns are all whole.
+    pub fn new(mut cells: Vec<Option<Panel>>, columns: usize, gap: f64) -> Self {
+        cells.resize(cells.len().next_multiple_of(columns.max(1)), None);
+        Self { cells, columns, gap, weights: vec![1.0; columns] }
     }
-    cells.iter().flatten().try_for_each(Panel::check)?;
-    // The last row is filled up, so that rows and columns are all whole.
-    cells.resize(cells.len().next_multiple_of(columns), None);
-    file::save(&compose(&cells, columns, gap, fine, options), path)
+
+    /// Panels in rows.
+    pub fn of(panels: &[Panel], columns: usize) -> Self {
+        Self::new(panels.iter().cloned().map(Some).collect(), columns.min(panels.len()), 1.6)
+    }
+
+    /// The columns' shares of the width, one each.
+    pub fn weighted(mut self, weights: &[f64]) -> Self {
+        debug_assert_eq!(weights.len(), self.columns);
+        self.weights = weights.to_vec();
+        self
+    }
+
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<()> {
+        if self.columns == 0 || self.cells.iter().all(Option::is_none) {
+            return Err(Error::invalid("a picture without panels cannot be drawn", ""));
+        }
+        self.cells.iter().flatten().try_for_each(Panel::check)
+    }
+
+    /// The share of the width of cell `k`, all columns together having 1.
+    fn share(&self, k: usize) -> f64 {
+        self.weights[k % self.columns] / self.weights.iter().sum::<f64>()
+    }
+}
+
+/// As [`panels`], of a whole sheet.
+pub(super) fn draw(path: &Path, sheet: Sheet, options: &Options) -> Result<()> {
+    let fine = file::check(path, options.size, options)?;
+    sheet.check()?;
+    file::save(compose(&sheet, fine, options), path, options)
 }
 
 /// What all panels of a picture share, for panels about `across` pixels wide.
@@ -57,7 +89,8 @@ pub(super) fn pen<'a>(
             smooth_max = if *smooth { smooth_max.max(grid.max()) } else { smooth_max };
         }
     }
-    let max = [smooth_max, max].into_iter().find(|m| *m > 0.0).unwrap_or(1.0);
+    let given = options.max.filter(|m| m.is_finite()).unwrap_or(0.0);
+    let max = [given, smooth_max, max].into_iter().find(|m| *m > 0.0).unwrap_or(1.0);
     let em = (6.0 + 0.0075 * wide).min(across / 13.0).clamp(6.0, 40.0);
     let scale = match options.scale {
         Scale::Power(gamma) if !(gamma > 0.0 && gamma.is_finite()) => Scale::Linear,
@@ -85,7 +118,8 @@ pub(super) fn headroom(options: &Options, em: f64) -> f64 {
 }
 
 /// Edges of each cell, labelled where the neighbour on the left or below does not already say the same.
-fn edges(cells: &[Option<Panel>], columns: usize, across: f64, em: f64) -> Vec<Option<Edges>> {
+fn edges(sheet: &Sheet, wide: f64, em: f64) -> Vec<Option<Edges>> {
+    let (cells, columns) = (&sheet.cells, sheet.columns);
     let same = |cell: usize, other: Option<usize>, pick: fn(&Panel) -> &super::Axis| {
         let pair = (cells[cell].as_ref(), other.and_then(|o| cells.get(o)).and_then(Option::as_ref));
         matches!(pair, (Some(a), Some(b)) if pick(a) == pick(b))
@@ -95,6 +129,7 @@ fn edges(cells: &[Option<Panel>], columns: usize, across: f64, em: f64) -> Vec<O
         .enumerate()
         .map(|(k, cell)| {
             let panel = cell.as_ref()?;
+            let across = 0.8 * wide * sheet.share(k);
             let mut edges = Edges::new(panel, across, across * panel.ratio().unwrap_or(0.8).clamp(0.3, 1.6), em);
             edges.x_labels &= !same(k, Some(k + columns), |p| &p.x);
             edges.y_labels &= !same(k, (k % columns > 0).then(|| k - 1), |p| &p.y);
@@ -112,13 +147,16 @@ fn edges(cells: &[Option<Panel>], columns: usize, across: f64, em: f64) -> Vec<O
     all
 }
 
-fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, fine: usize, options: &Options) -> Scene {
+/// The page of a sheet that was found sound.
+pub(super) fn compose(sheet: &Sheet, fine: usize, options: &Options) -> Scene {
+    let Sheet { cells, columns, gap, .. } = sheet;
+    let (columns, gap) = (*columns, *gap);
     let lines = cells.len().div_ceil(columns);
     let natural = if cells.len() == 1 { 700 } else { 1200 };
     let wide = f64::from(options.size.map_or(natural, |s| s.0));
     let pen = pen(cells.iter().flatten(), wide, wide / columns as f64, fine, options);
     let em = pen.em;
-    let edges = edges(cells, columns, 0.8 * wide / columns as f64, em);
+    let edges = edges(sheet, wide, em);
 
     let named = |axis: &super::Axis| if axis.label.is_empty() { 0.0 } else { 1.0 };
     let mut left = vec![0.0f64; columns];
@@ -145,13 +183,15 @@ fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, fine: usize, optio
     let right = bar.as_ref().map_or(1.0 * em, Bar::room);
     let across = 2.0 * pad + right + left.iter().sum::<f64>() + gap * em * (columns - 1) as f64;
     let down = pad + head + above.iter().chain(&below).sum::<f64>() + gap.min(1.0) * em * (lines - 1) as f64;
-    let most_wide = ((wide - across) / columns as f64).max(4.0);
+    let most_wide = |k: usize| ((wide - across) * sheet.share(k)).max(4.0);
     let shape = |panel: &Panel| panel.ratio().map_or(if natural == 700 { 0.68 } else { 0.8 }, |r| r.clamp(0.2, 1.8));
-    let row = |line: usize| cells[line * columns..(line + 1) * columns].iter().flatten();
+    let row = |line: usize| {
+        (line * columns..(line + 1) * columns).filter_map(|k| Some(most_wide(k) * shape(cells[k].as_ref()?)))
+    };
     let high = match options.size {
         Some((_, high)) => f64::from(high),
         None => {
-            let sum: f64 = (0..lines).map(|l| row(l).map(shape).fold(0.2, f64::max) * most_wide).sum();
+            let sum: f64 = (0..lines).map(|l| row(l).fold(0.2 * most_wide(0), f64::max)).sum();
             (down + sum).ceil().clamp(64.0, 8192.0)
         }
     };
@@ -160,8 +200,9 @@ fn compose(cells: &[Option<Panel>], columns: usize, gap: f64, fine: usize, optio
     // Equal axes leave room over; columns close up to what their panels use.
     let boxes: Vec<Option<(f64, f64)>> = cells
         .iter()
-        .map(|cell| {
-            let ratio = cell.as_ref()?.ratio();
+        .enumerate()
+        .map(|(k, cell)| {
+            let (ratio, most_wide) = (cell.as_ref()?.ratio(), most_wide(k));
             Some(ratio.map_or((most_wide, most_high), |r| (most_wide.min(most_high / r), most_high.min(most_wide * r))))
         })
         .collect();

@@ -8,11 +8,13 @@
 //! plotters' charts are refused: their bitmap lines are aliased, their axes unequal, and their SVG
 //! coordinates whole pixels. plotters' bitmap backend still sets the text and fills the polygons.
 
+mod animation;
 mod axis;
 mod colour;
 mod density;
 mod draw;
 mod file;
+mod journey;
 mod layout;
 mod panel;
 mod png;
@@ -25,6 +27,7 @@ mod training;
 
 pub use colour::{Scale, Theme, Tone};
 pub use density::{density, density_and_data};
+pub use journey::{Journey, Moment, film, journey};
 pub use layout::panels;
 pub use panel::{Aspect, Axis, Grid, Layer, Panel};
 pub use samples::{latents, samples};
@@ -44,6 +47,11 @@ pub struct Options {
     pub title: Option<String>,
     /// How densities become colours.
     pub scale: Scale,
+    /// The density at the end of the colours; `None` is the greatest in the picture. One number for several pictures
+    /// makes them comparable.
+    pub max: Option<f64>,
+    /// So many times as large, letters and lines too, 1 to 8; `None` is once.
+    pub enlarged: Option<u32>,
     /// Names of the data's columns; those left out are x₁, x₂, …
     pub names: Vec<String>,
     /// The second axis grows downwards, as magnitudes do.

@@ -147,6 +147,16 @@ pub enum Layer {
         /// Whose it is.
         tone: Tone,
     },
+    /// Thin lines, each of a tone of its own; they break where they are not finite.
+    Threads {
+        /// The points of each line, and whose it is.
+        lines: Vec<(Vec<(f64, f64)>, Tone)>,
+    },
+    /// Few marks, each of a tone of its own, above everything that lies below them.
+    Discs {
+        /// Where, and whose.
+        points: Vec<((f64, f64), Tone)>,
+    },
     /// A histogram in equal bins.
     Bars {
         /// The outer edges of the first and the last bin.
@@ -182,6 +192,12 @@ pub struct Panel {
 impl Panel {
     /// Whether it is a map or a scatter rather than a chart of curves.
     pub(super) fn is_map(&self) -> bool {
+        let places = |l: &Layer| matches!(l, Layer::Discs { .. } | Layer::Threads { .. });
+        self.has_pixels() || self.layers.iter().any(places)
+    }
+
+    /// Whether a part of it is an image.
+    pub(super) fn has_pixels(&self) -> bool {
         self.layers.iter().any(|l| matches!(l, Layer::Heat { .. } | Layer::Dots { .. }))
     }
 
@@ -208,7 +224,11 @@ impl Panel {
             match layer {
                 Layer::Heat { grid, .. } => grid.check()?,
                 Layer::Dots { points, .. } => drop(super::rows(points, 2, "the points")?),
-                Layer::Curve { .. } | Layer::Band { .. } | Layer::Bars { .. } => {}
+                Layer::Curve { .. }
+                | Layer::Band { .. }
+                | Layer::Bars { .. }
+                | Layer::Threads { .. }
+                | Layer::Discs { .. } => {}
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::colour::Tone;
 use super::draw::{self, Edges};
-use super::layout::{self, chart, map, page, panels, pen};
+use super::layout::{self, Sheet, chart, map, page, panels, pen};
 use super::panel::{Aspect, Axis, Layer, Panel};
 use super::scene::Rect;
 use super::stats::{bins, extent, histogram, padded, quantiles};
@@ -211,14 +211,14 @@ fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Optio
     }
     cells[shown - 1] = Some(key);
     let square = Options { size: options.size.or(Some((1000, 1000))), ..options.clone() };
-    layout::draw(path, cells, shown, 0.5, &square)?;
+    layout::draw(path, Sheet::new(cells, shown, 0.5), &square)?;
     Ok(columns)
 }
 
 /// A scatter with the histogram of each column at its side.
 fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<()> {
     let size = options.size.unwrap_or((700, 700));
-    let fine = file::check(path, Some(size))?;
+    let fine = file::check(path, Some(size), options)?;
     // One range for both, wide enough for two circles.
     let ends = quantiles(cloud[0].points.iter().copied(), 5e-4, 1.0 - 5e-4).map_or(3.2, |(a, b)| a.abs().max(b.abs()));
     let reach = padded(Some((-ends, ends)), 0.06).1.clamp(2.6, 1e12);
@@ -267,5 +267,5 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     draw::panel(&mut scene, top, &above, &bare, &pen);
     draw::panel(&mut scene, right, &beside, &bare, &pen);
     layout::title(&mut scene, frame.x + 0.5 * frame.w, &pen, options);
-    file::save(&scene, path)
+    file::save(scene, path, options)
 }

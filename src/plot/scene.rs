@@ -33,6 +33,11 @@ impl Rect {
         self.y + self.h
     }
 
+    /// Whether a place is inside.
+    pub fn holds(&self, at: Spot) -> bool {
+        (self.x..=self.right()).contains(&at.0) && (self.y..=self.bottom()).contains(&at.1)
+    }
+
     /// The nearest box with whole corners, at least one pixel each way.
     pub fn snapped(&self) -> Self {
         let (x, y) = (self.x.round(), self.y.round());
@@ -64,6 +69,25 @@ pub(super) enum Mark {
     Image { rect: Rect, fine: usize, pixels: Vec<u8> },
 }
 
+impl Mark {
+    /// Everything `k` times as large.
+    fn times(self, k: f64) -> Self {
+        let spot = |(x, y): Spot| (k * x, k * y);
+        let all = |spots: Vec<Spot>| spots.into_iter().map(spot).collect();
+        let wide = |r: Rect| Rect { x: k * r.x, y: k * r.y, w: k * r.w, h: k * r.h };
+        match self {
+            Self::Box { rect, colour } => Self::Box { rect: wide(rect), colour },
+            Self::Line { spots, width, colour } => Self::Line { spots: all(spots), width: k * width, colour },
+            Self::Area { spots, colour } => Self::Area { spots: all(spots), colour },
+            Self::Disc { at, radius, colour } => Self::Disc { at: spot(at), radius: k * radius, colour },
+            Self::Words { text, at, size, anchor, up, colour } => {
+                Self::Words { text, at: spot(at), size: k * size, anchor, up, colour }
+            }
+            Self::Image { rect, fine, pixels } => Self::Image { rect: wide(rect), fine, pixels },
+        }
+    }
+}
+
 /// The page.
 pub(super) struct Scene {
     pub size: (u32, u32),
@@ -76,6 +100,12 @@ impl Scene {
         if !spots.is_empty() {
             self.marks.push(Mark::Line { spots, width, colour });
         }
+    }
+
+    /// The page `k` times as large, lines and letters too. Its images must have been drawn with as many more pixels.
+    pub fn times(self, k: u32) -> Self {
+        let marks = self.marks.into_iter().map(|mark| mark.times(f64::from(k))).collect();
+        Self { size: (k * self.size.0, k * self.size.1), marks, ..self }
     }
 
     /// The line cut into dashes; both formats then agree on where they fall.

@@ -10,6 +10,7 @@ pub mod dense;
 pub mod fields;
 mod lanewise;
 pub mod layers;
+mod lipschitz;
 mod mlp;
 mod mlp_eval;
 mod outer;
@@ -21,6 +22,7 @@ mod tangents;
 mod tile;
 
 pub use activation::Activation;
+pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};
 pub use mlp::Mlp;
 pub use probes::probe;
 pub use simd::Scalar;

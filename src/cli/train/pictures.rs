@@ -1,12 +1,15 @@
 //! The pictures of a run: density beside data, samples, and the training curve.
+//!
+//! They are drawn from what the run's folder holds (the model, the job, the metrics) and from the data, so that
+//! `cnf train` at its end and `cnf plot` years later draw the same.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
-use cnf::flow::StandardNormal;
-use cnf::plot::{self, Grid, Options, Training};
-use cnf::train::{Fitted, Job};
+use cnf::flow::{Model, StandardNormal};
+use cnf::plot::{self, Grid, Options, Theme, Training};
+use cnf::train::{Criterion, Job};
 use cnf::{Result, rng};
 
 use crate::cli::interrupt::undisturbed;
@@ -23,29 +26,114 @@ const SAMPLE_STREAM: u64 = 0x91c7_0001;
 /// The stream of the data beside them.
 const DATA_STREAM: u64 = 0x91c7_0002;
 
+/// What the pictures are drawn from.
+pub struct Run<'a> {
+    pub job: &'a Job,
+    /// With its story.
+    pub model: &'a Model,
+    pub data: &'a Dataset,
+    /// The rows that were scored, `[n, d]`.
+    pub held_out: &'a [f64],
+    pub curves: &'a Curves,
+}
+
+/// How the pictures look, whatever they show.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub theme: Theme,
+    pub size: Option<(u32, u32)>,
+    pub enlarged: Option<u32>,
+    /// `png` or `svg`.
+    pub ending: &'static str,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { theme: Theme::default(), size: None, enlarged: None, ending: "png" }
+    }
+}
+
+/// The losses and the held-out scores of a run, as its metrics.csv tells them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curves {
+    /// Step and mean loss. Where a likelihood followed upon a matching it is left out: the held-out scores show it.
+    pub loss: Vec<(f64, f64)>,
+    /// Step, negative log-likelihood and its standard error.
+    pub held_out: Vec<(f64, f64, f64)>,
+    /// The losses are negative log-likelihoods.
+    pub loss_is_nll: bool,
+}
+
+impl Curves {
+    /// Out of the text of a metrics.csv; columns are found by their names.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        let column =
+            |name: &str| names.iter().position(|n| *n == name).ok_or_else(|| format!("it has no column `{name}`"));
+        let (step, loss) = (column("step")?, column("loss")?);
+        let score = (column("valid_nll")?, column("valid_nll_se")?);
+        let objective = column("objective")?;
+        let mut first: Option<String> = None;
+        let mut curves = Self::default();
+        for (i, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let number = |k: usize| {
+                let cell = cells.get(k).ok_or_else(|| format!("line {} is cut short", i + 2))?;
+                cell.parse::<f64>().map_err(|_| format!("`{cell}` in line {} is no number", i + 2))
+            };
+            let at = number(step)?;
+            let name = cells.get(objective).ok_or_else(|| format!("line {} is cut short", i + 2))?;
+            if first.get_or_insert_with(|| (*name).to_owned()) == name {
+                curves.loss.push((at, number(loss)?));
+            }
+            if cells.get(score.0).is_some_and(|cell| !cell.is_empty()) {
+                curves.held_out.push((at, number(score.0)?, spread(number(score.1)?)));
+            }
+        }
+        curves.loss_is_nll = first.is_some_and(|name| name == Criterion::Likelihood.name());
+        Ok(curves)
+    }
+}
+
 /// A standard error as drawn: none of a single row.
 fn spread(se: f64) -> f64 {
     if se.is_finite() { se } else { 0.0 }
 }
 
-/// Draws all of them.
-pub fn draw(folder: &Path, job: &Job, fitted: &Fitted, data: &Dataset, held_out: &[f64]) -> Result<()> {
+/// Draws all of them into the files that `file` makes of their names, and returns those.
+///
+/// # Errors
+/// Whatever the solver or the disk refuses.
+pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Result<Vec<PathBuf>> {
+    let Run { job, model, data, held_out, curves } = run;
     let (d, dtype) = (data.dim, job.precision.dtype());
-    let options = picture::style(&fitted.model);
+    let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
+    let Options { names, invert_y, .. } = picture::style(model);
+    let options = Options { names, invert_y, ..plain.clone() };
+    let mut drawn = Vec::new();
+    let mut place = |name: &str| {
+        let path = file(&format!("{name}.{}", look.ending));
+        drawn.push(path.clone());
+        path
+    };
     let seen = match &data.train {
         Source::Toy(_) => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
         Source::Rows(rows) => rows.clone(),
     };
-    let flow = fitted.model.flow(dtype)?;
+    let flow = model.flow(dtype)?;
     let tensor =
         |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(dtype)?);
     let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
-    let continuous = fitted.model.continuous(dtype)?.without_log_density();
-    let (samples, _, _) = fitted.model.spec.around(continuous)?.decode(&tensor(&latents, POINTS)?, None)?;
+    let continuous = model.continuous(dtype)?.without_log_density();
+    let (samples, _, _) = model.spec.around(continuous)?.decode(&tensor(&latents, POINTS)?, None)?;
     let samples = numbers(&samples)?;
-    undisturbed(|| plot::samples(&folder.join("samples.png"), &seen, &samples, d, &options))?;
+    undisturbed(|| plot::samples(&place("samples"), &seen, &samples, d, &options))?;
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -54,20 +142,45 @@ pub fn draw(folder: &Path, job: &Job, fitted: &Fitted, data: &Dataset, held_out:
         let centres = Grid::centres(x, y, nx, ny);
         let (_, log_prob, _) = flow.encode(&tensor(&centres, nx * ny)?, None)?;
         let grid = Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?;
-        undisturbed(|| plot::density_and_data(&folder.join("density.png"), &seen, &grid, &options))?;
+        undisturbed(|| plot::density_and_data(&place("density"), &seen, &grid, &options))?;
     } else {
         let (z, _, _) = flow.encode(&tensor(held_out, held_out.len() / d)?, None)?;
         let z = numbers(&z)?;
-        undisturbed(|| plot::latents(&folder.join("latents.png"), &z, d, &Options::default()))?;
+        undisturbed(|| plot::latents(&place("latents"), &z, d, &plain))?;
     }
 
-    let history = &fitted.history;
-    // A likelihood at the end of a matching has its curve in the held-out scores.
-    let is_nll = history.marks().first().is_some_and(|m| m.criterion.is_nll());
-    let first = history.marks().iter().filter(|m| m.criterion.is_nll() == is_nll);
-    let loss: Vec<_> = first.map(|m| (m.step as f64, m.loss)).collect();
-    let held_out: Vec<_> = history.validations.iter().map(|v| (v.step as f64, v.nll, spread(v.se))).collect();
     let entropy = data.toy().map(|toy| toy.entropy);
-    let training = Training { unit: "steps", loss: &loss, loss_is_nll: is_nll, held_out: &held_out, entropy };
-    undisturbed(|| plot::training_curve(&folder.join("training.png"), &training, &Options::default()))
+    let training = Training {
+        unit: "steps",
+        loss: &curves.loss,
+        loss_is_nll: curves.loss_is_nll,
+        held_out: &curves.held_out,
+        entropy,
+    };
+    undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
+    Ok(drawn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_are_found_by_their_names_and_what_is_cut_short_is_named() {
+        let text = "step,objective,loss,valid_nll,valid_nll_se\n1,matching,0.5,,\n2,matching,NaN,1.25,0.5\n3,matching,0.25,1.5,NaN\n\
+                    4,likelihood,2.5,,\n";
+        let curves = Curves::parse(text).unwrap();
+        assert_eq!((curves.loss[0], curves.loss[2]), ((1.0, 0.5), (3.0, 0.25)));
+        assert!(curves.loss[1].1.is_nan() && curves.loss.len() == 3 && !curves.loss_is_nll);
+        assert_eq!(curves.held_out, [(2.0, 1.25, 0.5), (3.0, 1.5, 0.0)]);
+        for (wrong, part) in [
+            ("", "no column `step`"),
+            ("step,loss\n", "no column `valid_nll`"),
+            ("step,loss,valid_nll,valid_nll_se\n", "no column `objective`"),
+            ("step,objective,loss,valid_nll,valid_nll_se\n1\n", "line 2 is cut short"),
+            ("step,objective,loss,valid_nll,valid_nll_se\n1,matching,one,,\n", "`one` in line 2"),
+        ] {
+            assert!(Curves::parse(wrong).unwrap_err().contains(part), "{wrong}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
+use super::live::Live;
 use crate::cli::{Context, interrupt, text};
 
 /// Ticks of the bar, whatever the budget is counted in.
@@ -67,6 +68,8 @@ impl Screen {
 pub struct Watcher<'a> {
     /// What people see.
     pub screen: Screen,
+    /// What they see instead, where they want to watch.
+    pub live: Option<Live>,
     /// Where checkpoints go.
     pub folder: &'a Folder,
     /// For words about what went wrong.
@@ -75,6 +78,9 @@ pub struct Watcher<'a> {
 
 impl Watch for Watcher<'_> {
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        if let Some(live) = &mut self.live {
+            return live.see(progress);
+        }
         if let Some(words) = progress.fall {
             self.screen.bar.suspend(|| self.context.note(words));
         }

@@ -1,0 +1,119 @@
+//! `cnf plot`: the pictures of a run again, in another size, format or theme.
+//!
+//! They are drawn by what `cnf train` drew them with: from the run's model, job and metrics, and from the data, which is
+//! looked for where the job says.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use cnf::Error;
+use cnf::data::{DataOptions, Dataset, TableOptions, resolve};
+use cnf::flow::Model;
+use cnf::plot::Theme;
+use cnf::train::{Job, split_rule};
+use serde_json::json;
+
+use super::train::pictures::{Curves, Look, Run, draw};
+use super::{Context, interrupt, picture, setup, train};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  cnf plot runs/gauss --theme dark --out slides
+  cnf plot runs/gauss --format svg --out figures
+  cnf plot runs/gauss --size 900x450 --scale 2 --out figures
+  cnf plot                                                  the newest run, in its own folder
+
+The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for
+where the run found them; --data names another place.";
+
+/// Arguments of `cnf plot`.
+#[derive(Debug, Args)]
+pub struct PlotArgs {
+    /// A run folder; the newest run if left out.
+    run: Option<PathBuf>,
+    /// The folder for the pictures, made if need be; the run's own if left out.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// png or svg
+    #[arg(long, value_name = "NAME", default_value = "png", value_parser = format())]
+    format: &'static str,
+    /// light or dark
+    #[arg(long, value_name = "NAME", default_value = "light", value_parser = picture::theme)]
+    theme: Theme,
+    /// The size of each picture in pixels; what its content asks for if left out.
+    #[arg(long, value_name = "WxH", value_parser = picture::size)]
+    size: Option<(u32, u32)>,
+    /// So many times as large, letters and lines too.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    scale: Option<u32>,
+    /// Where the data of the run are now.
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+}
+
+fn format() -> impl TypedValueParser<Value = &'static str> {
+    PossibleValuesParser::new(["png", "svg"]).map(|name| if name == "svg" { "svg" } else { "png" })
+}
+
+/// Runs the command.
+pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
+    interrupt::install()?;
+    let model_file = setup::find(args.run.as_deref(), context)?;
+    let folder = model_file.parent().unwrap_or(Path::new("."));
+    let model = Model::load(&model_file)?;
+    let job = job(folder)?;
+    let data = data(&job, args.data.as_deref())?;
+    if data.dim != model.dim() {
+        let what = format!("the data `{}`", data.name);
+        return Err(Error::Dimension { what, expected: model.dim(), found: data.dim }.into());
+    }
+    let metrics = folder.join("metrics.csv");
+    let text = cnf::io::read_bytes(&metrics)?;
+    let hint = "the file was changed: only `cnf train` can write it again";
+    let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
+    let (_, held_out) = train::kept_back(&data);
+
+    let look = Look { theme: args.theme, size: args.size, enlarged: args.scale, ending: args.format };
+    let out = args.out.as_deref().unwrap_or(folder);
+    let there = out.exists();
+    std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
+    let run = Run { job: &job, model: &model, data: &data, held_out: &held_out, curves: &curves };
+    let drawn = draw(&run, &look, &|name| out.join(name)).inspect_err(|_| {
+        // A folder that was made for nothing goes again, if nothing is in it.
+        if !there {
+            let _ = std::fs::remove_dir(out);
+        }
+    })?;
+    let words: String = drawn.iter().map(|path| format!("wrote {}\n", path.display())).collect();
+    context.report(&words, &json!({ "run": folder, "data": data.name, "files": drawn }))
+}
+
+/// What the run was asked.
+fn job(folder: &Path) -> Result<Job> {
+    let path = folder.join("config.toml");
+    if !path.is_file() {
+        let hint = "give the folder of a run: pictures of a model file alone are drawn by `sample --plot` and `density --plot`";
+        return Err(Error::read(folder, "it holds no `config.toml`: it is no run of `cnf train`", hint).into());
+    }
+    let bytes = cnf::io::read_bytes(&path)?;
+    let job = Job::from_toml(&String::from_utf8_lossy(&bytes));
+    Ok(job.map_err(|e| Error::read(&path, e.to_string(), e.hint().unwrap_or_default()))?)
+}
+
+/// Its data, where they are still to be found.
+fn data(job: &Job, given: Option<&str>) -> Result<Dataset> {
+    let name = given.unwrap_or(&job.data);
+    let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
+    let found = resolve(name, &DataOptions { table, ..DataOptions::default() }, job.seed);
+    Ok(found.map_err(|error| match error {
+        Error::Read { path, .. } if !path.exists() => {
+            let place = std::env::current_dir().map_or_else(|_| ".".into(), |here| here.display().to_string());
+            let problem = format!("the run was trained on it, and from `{place}` it is not to be found");
+            Error::read(&path, problem, "call from the folder of the training, or name the file with --data")
+        }
+        other => other,
+    })?)
+}

@@ -1,0 +1,149 @@
+//! Sheets one after another as a GIF that loops.
+//!
+//! A GIF has 256 colours. All frames here share one palette that is made of what pictures are drawn with (the density
+//! map, the inks, the tones and their way into the background), so that no colour trembles from frame to frame; a
+//! palette fitted to each frame is refused for just that, and dithering too, which no GIF compresses.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, Frame, RgbaImage};
+
+use super::colour::{Rgb, Theme, Tone, blend};
+use super::layout::{Sheet, compose};
+use super::scene::FINE;
+use super::{Options, file, png};
+use crate::error::{Error, Result};
+
+/// Steps of the density map in the palette.
+const MAP_STEPS: usize = 64;
+/// Places of the colour wheel in the palette; tones between them are drawn as the nearest.
+pub(super) const HUES: usize = 16;
+
+/// One picture of the film.
+pub(super) struct Still {
+    pub sheet: Sheet,
+    /// The line above it.
+    pub title: String,
+    /// For how long it is seen, in hundredths of a second.
+    pub hold: u32,
+}
+
+/// Writes the film, and returns its length in bytes. Every still has the size that the options ask for.
+///
+/// # Errors
+/// [`Error::Unknown`] for a file that does not end in `.gif`; else as for [`super::panels`].
+pub(super) fn animation(
+    path: &Path,
+    stills: impl Iterator<Item = Still>,
+    size: (u32, u32),
+    options: &Options,
+) -> Result<usize> {
+    check(path, size, options)?;
+    let mut palette = Palette::new(options.theme);
+    let mut bytes = Vec::new();
+    let failed = |e: &dyn std::fmt::Display| Error::write(path, e);
+    {
+        // The speed only matters beyond 256 colours, of which there are none.
+        let mut encoder = GifEncoder::new_with_speed(&mut bytes, 30);
+        encoder.set_repeat(Repeat::Infinite).map_err(|e| failed(&e))?;
+        for Still { sheet, title, hold } in stills {
+            sheet.check()?;
+            let options = Options { size: Some(size), title: Some(title), enlarged: None, ..options.clone() };
+            let scene = compose(&sheet, FINE, &options);
+            let pixels = png::pixels(&scene).map_err(|e| failed(&e))?;
+            let (w, h) = scene.size;
+            let seen = pixels.chunks_exact(3).flat_map(|p| palette.nearest([p[0], p[1], p[2]]));
+            let image = RgbaImage::from_raw(w, h, seen.collect()).ok_or_else(|| failed(&"a frame is cut short"))?;
+            let frame = Frame::from_parts(image, 0, 0, Delay::from_numer_denom_ms(10 * hold, 1));
+            encoder.encode_frame(frame).map_err(|e| failed(&e))?;
+        }
+    }
+    file::write(path, &bytes)?;
+    Ok(bytes.len())
+}
+
+/// What is wrong with the name or the size.
+fn check(path: &Path, size: (u32, u32), options: &Options) -> Result<()> {
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    if ending != "gif" {
+        return Err(Error::Unknown { kind: "animation format", name: ending, known: "gif".into() });
+    }
+    file::check_size(Some(size), options)
+}
+
+/// At most 256 colours, and which of them each colour becomes.
+struct Palette {
+    colours: Vec<Rgb>,
+    known: HashMap<Rgb, [u8; 4]>,
+}
+
+impl Palette {
+    fn new(theme: Theme) -> Self {
+        let map = theme.map();
+        let steps = (0..MAP_STEPS).map(|i| map[i * (map.len() - 1) / (MAP_STEPS - 1)]);
+        let mut colours: Vec<Rgb> = steps.collect();
+        // What has smooth edges, on its way into the background.
+        let mut fade = |colour: Rgb, strengths: &[f64]| {
+            colours.extend(strengths.iter().map(|s| theme.faded(colour, *s)));
+        };
+        let (eighth, third) = ([0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0], [1.0 / 3.0, 2.0 / 3.0, 1.0]);
+        fade(theme.ink(), &eighth);
+        fade(theme.guide(), &[1.0]);
+        for tone in [Tone::Data, Tone::Model, Tone::Reference] {
+            fade(theme.tone(tone), &[0.22, 0.38, 0.7, 1.0]);
+        }
+        for k in 0..HUES {
+            fade(theme.tone(Tone::Hue((256 * k / HUES) as u8)), &third);
+        }
+        // Where a wheel's colour meets the dense end of the map.
+        let dense = map[2 * map.len() / 3];
+        for k in 0..HUES {
+            colours.push(blend(dense, theme.tone(Tone::Hue((256 * k / HUES) as u8)), 0.5));
+        }
+        colours.sort_unstable();
+        colours.dedup();
+        debug_assert!(colours.len() <= 256, "{} colours", colours.len());
+        colours.truncate(256);
+        Self { colours, known: HashMap::new() }
+    }
+
+    /// The nearest colour of the palette, opaque; of two as near the first.
+    fn nearest(&mut self, colour: Rgb) -> [u8; 4] {
+        let colours = &self.colours;
+        *self.known.entry(colour).or_insert_with(|| {
+            // Weights of the eye for red, green and blue.  Ref: Riemersma, *Colour metric* (low-cost form).
+            let away = |c: &Rgb| {
+                let part = |i: usize, weight: i64| weight * (i64::from(c[i]) - i64::from(colour[i])).pow(2);
+                part(0, 3) + part(1, 4) + part(2, 2)
+            };
+            let [r, g, b] = colours.iter().copied().min_by_key(away).unwrap_or(colour);
+            [r, g, b, 255]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_palette_fits_a_gif_and_holds_what_pictures_are_drawn_with() {
+        for theme in [Theme::Light, Theme::Dark] {
+            let mut palette = Palette::new(theme);
+            assert!((128..=256).contains(&palette.colours.len()), "{}", palette.colours.len());
+            let tones = [Tone::Data, Tone::Model, Tone::Reference, Tone::Hue(0), Tone::Hue(160)].map(|t| theme.tone(t));
+            for colour in tones.into_iter().chain([theme.background(), theme.ink()]) {
+                let [r, g, b, _] = palette.nearest(colour);
+                assert_eq!([r, g, b], colour);
+            }
+            // A density's colour is off by no more than half a step of the map, and its rounding.
+            for colour in theme.map() {
+                let found = palette.nearest(colour);
+                let off = (0..3).map(|i| found[i].abs_diff(colour[i])).max().unwrap();
+                assert!(off <= 8, "{colour:?} becomes {found:?}");
+            }
+        }
+    }
+}
