@@ -241,6 +241,10 @@ impl Solved {
         if failed > 0 {
             words += &format!("failed: {failed} of {n} rows; they are NaN in the files\n");
         }
+        if !self.cost.outside.is_empty() {
+            let rows = self.cost.outside.len();
+            words += &format!("outside: {rows} of {n} rows are no values of their columns; log p is -inf there\n");
+        }
         if self.cost.unsettled > 0 {
             let rows = self.cost.unsettled;
             words +=
