@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::{
-    Bijection, Chain, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Model, Moments, SolverSpec, Standardise,
-    TraceSpec, VelocitySpec,
+    Bijection, Chain, Column, Columns, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Mixture, Model, Moments,
+    Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
@@ -32,6 +32,33 @@ fn continuous(velocity: VelocitySpec, solver: SolverSpec, seed: u64) -> Continuo
     Continuous::new(velocity, theta, solver).unwrap()
 }
 
+/// One of each kind.
+fn every_column() -> [Column; 5] {
+    [
+        Column::Plain,
+        Column::Angle { period: 360.0, cut: 200.0 },
+        Column::Angle { period: 1.5, cut: -0.4 },
+        Column::Unit { low: -2.0, high: 5.0 },
+        Column::Positive,
+    ]
+}
+
+/// Overlapping components, none round.
+fn mixture(d: usize, k: usize, seed: u64) -> Mixture {
+    let mut rng = stream(seed, 3);
+    let weights: Vec<f64> = (0..k).map(|_| rng.random_range(0.2..1.0)).collect();
+    let total: f64 = weights.iter().sum();
+    let means = (0..k * d).map(|_| rng.random_range(-1.5..1.5)).collect();
+    let mut factors = vec![0.0; k * d * d];
+    for factor in factors.chunks_exact_mut(d * d) {
+        for i in 0..d {
+            (0..i).for_each(|j| factor[i * d + j] = rng.random_range(-0.4..0.4));
+            factor[i * d + i] = rng.random_range(0.3..0.8);
+        }
+    }
+    Mixture::new(weights.iter().map(|w| w / total).collect(), means, factors).unwrap()
+}
+
 /// Every bijection there is: a new one joins this list and meets every law below.
 fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     let mut all: Vec<(String, Box<dyn Bijection>)> = Vec::new();
@@ -52,6 +79,19 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[12, 12], Activation::Softplus));
     let solver = SolverSpec { method: "vern7".into(), ..tight() };
     all.push(("continuous concatsquash".into(), Box::new(continuous(layers, solver, 3))));
+    for (d, k) in [(1, 1), (1, 5), (2, 3), (3, 40), (5, 2)] {
+        let map = Rosenblatt::new(mixture(d, k, d as u64));
+        all.push((format!("rosenblatt d={d} K={k}"), Box::new(map)));
+    }
+    all.push(("columns".into(), Box::new(Columns::new(every_column().to_vec()).unwrap())));
+    let whole = FlowSpec {
+        standardise: Some(Moments { mean: vec![0.2, -0.3], std: vec![0.5, 0.4] }),
+        columns: Some(vec![Column::Angle { period: 360.0, cut: 200.0 }, Column::Unit { low: -2.0, high: 5.0 }]),
+        base: Some(mixture(2, 3, 9)),
+        ..FlowSpec::plain(mlp(2, 0, &[16, 16]), tight())
+    };
+    let built = whole.build(theta(&whole.velocity, 1)).unwrap();
+    all.push(("all layers".into(), Box::new(built.map)));
     let chain = Chain::new(vec![
         Box::new(continuous(mlp(2, 0, &[16, 16]), tight(), 1)),
         Box::new(Standardise::new(vec![1.0, -2.0], vec![0.5, 3.0]).unwrap()),
@@ -106,6 +146,8 @@ fn the_log_determinant_is_that_of_the_dense_jacobian() {
         for inverse in [false, true] {
             let apply =
                 |x: &Tensor| if inverse { map.inverse(x, c.as_ref()) } else { map.forward(x, c.as_ref()) }.unwrap();
+            // Points of the data's side, for some have a range.
+            let z = if inverse { map.forward(&z, c.as_ref()).unwrap().y } else { z.clone() };
             let logdet = numbers(&apply(&z).logdet);
             let columns: Vec<Vec<f64>> = (0..d)
                 .map(|j| {
@@ -132,8 +174,8 @@ fn the_log_determinant_is_that_of_the_dense_jacobian() {
 fn n_samples_are_n_times_one_bit_for_bit_on_any_number_of_threads() {
     for (name, map) in every_bijection() {
         let n = 37;
-        let x = draws(n, map.dim(), 5);
         let c = condition(&*map, n);
+        let x = map.forward(&draws(n, map.dim(), 5), c.as_ref()).unwrap().y;
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| map.inverse(&x, c.as_ref()).unwrap())
@@ -309,8 +351,19 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
     let theta: Vec<f32> = velocity.init(&mut stream(3, 0));
     // Moments that no short decimal holds.
     let moments = Moments { mean: vec![1.0 / 3.0, -2.0_f64.sqrt()], std: vec![0.1_f64.exp(), 1.0 / 7.0] };
-    for standardise in [None, Some(moments)] {
-        let spec = FlowSpec { standardise, ..FlowSpec::plain(velocity.clone(), tight()) };
+    let plain = FlowSpec::plain(velocity.clone(), tight());
+    let columns = vec![
+        Column::Angle { period: std::f64::consts::TAU, cut: 1.0 / 3.0 },
+        Column::Unit { low: -(2.0_f64.sqrt()) * 3.0, high: 1e30 / 7.0 },
+    ];
+    let specs = [
+        plain.clone(),
+        FlowSpec { standardise: Some(moments.clone()), ..plain.clone() },
+        FlowSpec { base: Some(mixture(2, 7, 5)), ..plain.clone() },
+        FlowSpec { columns: Some(columns.clone()), ..plain.clone() },
+        FlowSpec { columns: Some(columns), base: Some(mixture(2, 1, 5)), standardise: Some(moments), ..plain },
+    ];
+    for spec in specs {
         let model = Model { spec, theta: theta.clone(), story: serde_json::Map::new() };
         let path = folder.path().join("model.safetensors");
         model.save(&path).unwrap();

@@ -5,8 +5,10 @@ mod state_dict;
 
 use std::path::Path;
 
+use cnf::flow::{Column, FlowSpec, Mixture, Model, SolverSpec, VelocitySpec};
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Dtype, torch};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use state_dict::{state_dict, tensor};
 
 /// The bytes that a file has on the disk.
@@ -132,4 +134,70 @@ fn the_reference_nets_and_tables_are_read() {
         assert_eq!((x.rows, x.cols, x.dtype), (500, *sizes.last().unwrap(), Dtype::F64));
         assert!(io::read(&golden.join(name).join("logp.npy")).unwrap().vector);
     }
+}
+
+fn with_base_and_columns() -> Model {
+    let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+    let velocity = VelocitySpec::Mlp(MlpSpec { dim: 2, condition_dim: 0, hidden: vec![4], activation, time });
+    let theta = velocity.init(&mut cnf::rng::stream(0, 0));
+    let base = Mixture::new(vec![1.0], vec![0.1, -0.2], vec![1.0, 0.0, 0.5, 1.0 / 3.0]).unwrap();
+    let columns = Some(vec![Column::Angle { period: 360.0, cut: 12.5 }, Column::Positive]);
+    let spec = FlowSpec { columns, base: Some(base), ..FlowSpec::plain(velocity, SolverSpec::default()) };
+    Model { spec, theta, story: Default::default() }
+}
+
+#[test]
+fn the_format_says_what_a_reader_must_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let model = with_base_and_columns();
+    model.save(&path).unwrap();
+    let card = |path: &Path| ModelFile::read(path).unwrap().metadata["cnf"].clone();
+    assert!(card(&path).starts_with("{\"format\":2,"), "{}", card(&path));
+    assert!(card(&path).contains("\"kind\":\"angle\"") && !card(&path).contains("factors"), "{}", card(&path));
+    assert_eq!(Model::load(&path).unwrap().spec, model.spec);
+    // A model without them is still what older programs read.
+    let plain = Model { spec: FlowSpec { base: None, columns: None, ..model.spec.clone() }, ..model };
+    plain.save(&path).unwrap();
+    assert!(card(&path).starts_with("{\"format\":1,"), "{}", card(&path));
+    assert_eq!(Model::load(&path).unwrap().spec, plain.spec);
+}
+
+#[test]
+fn a_base_or_columns_that_do_not_fit_are_refused() {
+    type Change = fn(&mut ModelFile);
+    let cases: [(Change, &str); 6] = [
+        (|f| f.tensors.retain(|t| t.name != "base.means"), "`base.weights` that is no part of the flow"),
+        (|f| numbers(f, "base.weights")[0] = 0.4, "add up to 1"),
+        (|f| numbers(f, "base.factors")[3] = -1.0, "Cholesky"),
+        (|f| drop(numbers(f, "base.means").pop()), "is broken"),
+        (|f| edit(f, "{\"kind\":\"positive\"}", "{\"kind\":\"plain\"},{\"kind\":\"plain\"}"), "columns do not fit"),
+        (|f| edit(f, "\"period\":360", "\"period\":-360"), "columns do not fit"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    for (change, sentence) in cases {
+        with_base_and_columns().save(&path).unwrap();
+        let mut file = ModelFile::read(&path).unwrap();
+        change(&mut file);
+        for tensor in &mut file.tensors {
+            tensor.shape = if tensor.name.starts_with("base") { vec![tensor.values.len()] } else { tensor.shape.clone() };
+        }
+        file.write(&path).unwrap();
+        let error = Model::load(&path).unwrap_err();
+        assert!(error.to_string().contains(sentence) && error.hint().is_some(), "`{error}` lacks `{sentence}`");
+    }
+}
+
+fn numbers<'a>(file: &'a mut ModelFile, name: &str) -> &'a mut Vec<f64> {
+    match &mut file.tensors.iter_mut().find(|t| t.name == name).unwrap().values {
+        Values::F64(numbers) => numbers,
+        Values::F32(_) => panic!("{name} is in f32"),
+    }
+}
+
+fn edit(file: &mut ModelFile, from: &str, to: &str) {
+    let text = file.metadata["cnf"].replace(from, to);
+    assert_ne!(text, file.metadata["cnf"], "{from}");
+    file.metadata.insert("cnf".into(), text);
 }

@@ -50,6 +50,8 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "velocity": serde_json::to_value(&model.spec.velocity)?,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
+        "columns": serde_json::to_value(&model.spec.columns)?,
+        "base_components": model.spec.base.as_ref().map(|base| base.components()),
         "solver": serde_json::to_value(&model.spec.solver)?,
         "story": model.story,
         "lipschitz": steepness.json(),
@@ -110,6 +112,13 @@ fn about(model: &Model) -> String {
             words += &line("column means", &text::few(&moments.mean));
             words += &line("column scales", &text::few(&moments.std));
         }
+    }
+    if let Some(columns) = &model.spec.columns {
+        let kinds: Vec<String> = columns.iter().map(|column| column.kind().to_string()).collect();
+        words += &line("columns", &kinds.join(", "));
+    }
+    if let Some(base) = &model.spec.base {
+        words += &line("base", &format!("a mixture of {} Gaussians", base.components()));
     }
     words += &line("solver", &steps);
     let by_quadrature = !solver.coupled();

@@ -167,7 +167,7 @@ impl Spent {
         }
         if self.outside > 0 {
             let outside = self.outside;
-            words += &format!("outside the support: {outside} of {n} rows; their density is 0 and log p is -inf\n");
+            words += &format!("outside: {outside} of {n} rows are no values of their columns; log p is -inf there\n");
         }
         if stiff * 2 > *n {
             words += &format!("stiff: {stiff} of {n} rows; `--solver bdf` may be cheaper\n");

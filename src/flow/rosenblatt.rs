@@ -21,16 +21,29 @@ use conditional::Conditional;
 /// Rows that one task takes: results do not depend on it.
 const CHUNK: usize = 32;
 
+/// The most knots of the first column.
+const KNOTS: usize = 256;
+
 /// From z ~ N(0, I) to a mixture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rosenblatt {
     mixture: Mixture,
+    /// (x, z) of the first column, rising: it is the same equation for every row, and the one with the most components.
+    knots: Vec<(f64, f64)>,
 }
 
 impl Rosenblatt {
     /// Onto this mixture.
     pub fn new(mixture: Mixture) -> Self {
-        Self { mixture }
+        let d = mixture.dim();
+        let mut x: Vec<f64> = mixture.means().iter().step_by(d).copied().collect();
+        x.sort_by(f64::total_cmp);
+        let every = x.len().div_ceil(KNOTS);
+        let mut conditional = Conditional::new(&mixture);
+        conditional.reset();
+        conditional.column(0);
+        let knots = x.into_iter().step_by(every).map(|x| (x, conditional.z_of(x))).collect();
+        Self { mixture, knots }
     }
 
     /// The distribution of `forward(z)`, z standard normal.
@@ -79,7 +92,7 @@ impl Bijection for Rosenblatt {
                 let z = *value;
                 log_normal += log_pdf(z);
                 conditional.column(j);
-                *value = conditional.x_of(z);
+                *value = conditional.x_of(z, if j == 0 { &self.knots } else { &[] });
                 conditional.condition(j, *value);
             }
             log_normal - conditional.log_prob()

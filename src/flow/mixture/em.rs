@@ -5,20 +5,21 @@
 //! Σᵢ ln p(xᵢ) + Σₖ ln p(Σₖ) never falls. Without it a component shrinks onto a few rows and the likelihood has no bound.
 //! Ref: Dempster, Laird & Rubin (1977); Fraley & Raftery (2007) for the prior.
 //!
-//! Responsibilities below [`NEGLIGIBLE`] are left out; what is left is sorted by component, and each component sums over
-//! its rows in their order, whatever the threads.
+//! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows, the
+//! components that it sees; the M step takes the components in parallel and makes their responsibilities anew, block after
+//! block in order: no matrix of n K numbers is held, and no sum depends on the threads.
 
 use rayon::prelude::*;
 
-use super::{LANES, Mixture};
+use super::lanes::{LANES, Lane, to_blocks, whiten};
+use super::start::{neighbours, start};
+use super::{CHUNK, Mixture};
 use crate::{Error, Result, Rng};
 
-/// A thousand responsibilities of this size change a sum of one by 1e-12.
-const NEGLIGIBLE: f64 = 1e-15;
+/// Responsibilities below this are left out of the sums: of each row, a part of 1e-9 at the very most.
+const NEGLIGIBLE: f64 = 1e-12;
 /// A component with less than this many rows of its own is restarted.
 const EMPTY: f64 = 0.5;
-/// Rows that one task of the E step takes.
-const CHUNK: usize = 16 * LANES;
 
 /// How a mixture is fitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ impl Default for EmOptions {
 #[derive(Clone, Debug)]
 pub struct Em<'a> {
     x: &'a [f64],
+    /// The same, `[n / LANES][d]` lanes.
+    blocks: Vec<Lane>,
     dim: usize,
     strength: f64,
     /// Ψ, `[d, d]`.
@@ -62,12 +65,18 @@ pub struct Step {
     pub restarted: usize,
 }
 
-/// The rows of each component: their numbers and responsibilities, one component after another.
-struct Shares {
-    /// Where each component begins; K + 1 of them.
+/// What the E step leaves.
+struct Expected {
+    /// log p of each row, `[n / LANES]` lanes; +∞ in lanes without a row, whose responsibilities are 0 then.
+    log_probs: Vec<Lane>,
+    /// Where the blocks of each component begin; K + 1 of them.
     starts: Vec<usize>,
-    rows: Vec<(u32, f64)>,
+    /// The blocks that a component is seen in, one component after another.
+    blocks: Vec<u32>,
 }
+
+/// Nₖ, mₖ and Σₖ.
+type Part = (f64, Vec<f64>, Vec<f64>);
 
 impl<'a> Em<'a> {
     /// Over the rows of `x` (`[n, dim]` row-major) for `components` components, with `strength` pseudo-rows of the
@@ -93,16 +102,13 @@ impl<'a> Em<'a> {
         }
         let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| !(prior[j * dim + j] > 0.0)) {
-            return Err(Error::invalid(
-                format!("column {j} is constant"),
-                "a constant column has no density: leave it out",
-            ));
+            return Err(Error::invalid(format!("column {j} is constant"), "a constant column has no density: leave it out"));
         }
         let scale = (components as f64).powf(-2.0 / dim as f64);
         prior.iter_mut().for_each(|v| *v *= scale);
         // Columns that determine each other would leave Ψ flat in a direction.
         (0..dim).for_each(|j| prior[j * dim + j] *= 1.0 + 1e-9);
-        Ok(Self { x, dim, strength, prior })
+        Ok(Self { x, blocks: to_blocks(x, dim), dim, strength, prior })
     }
 
     /// Ψ, `[d, d]`.
@@ -123,10 +129,11 @@ impl<'a> Em<'a> {
     /// # Errors
     /// [`Error::Invalid`] where a covariance is singular to round-off.
     pub fn step(&self, mixture: &Mixture) -> Result<Step> {
-        let (shares, log_probs) = self.shares(mixture);
-        let total: f64 = log_probs.iter().sum();
+        let expected = self.expect(mixture);
+        let rows = expected.log_probs.iter().flatten().take(self.n());
+        let total: f64 = rows.sum();
         let objective = total + self.log_prior(mixture);
-        let (next, restarted) = self.maximise(mixture, &shares, &log_probs)?;
+        let (next, restarted) = self.maximise(mixture, &expected)?;
         Ok(Step { mixture: next, log_prob: total / self.n() as f64, objective, restarted })
     }
 
@@ -138,56 +145,62 @@ impl<'a> Em<'a> {
             let l = mixture.factor(k);
             let log_det: f64 = (0..d).map(|i| 2.0 * l[i * d + i].ln()).sum();
             // tr Ψ Σ⁻¹ = |L⁻¹ R|² with Ψ = R Rᵀ.
-            let trace: f64 = (0..d)
-                .map(|j| {
-                    let mut u: Vec<f64> = (0..d).map(|i| root[i * d + j]).collect();
-                    solve_lower(l, &mut u);
-                    u.iter().map(|u| u * u).sum::<f64>()
-                })
-                .sum();
+            let trace: f64 = (0..d).map(|j| {
+                let mut u: Vec<f64> = (0..d).map(|i| root[i * d + j]).collect();
+                solve_lower(l, &mut u);
+                u.iter().map(|u| u * u).sum::<f64>()
+            }).sum();
             log_det + trace
         };
         -0.5 * self.strength * (0..mixture.components()).map(one).sum::<f64>()
     }
 
     /// The E step.
-    fn shares(&self, mixture: &Mixture) -> (Shares, Vec<f64>) {
+    fn expect(&self, mixture: &Mixture) -> Expected {
         let k = mixture.components();
-        let found: Vec<(f64, Vec<(u32, f64)>)> = mixture.by_blocks(self.x, |_, block, out| {
-            for (lane, log_prob) in block.log_probs().iter().enumerate() {
-                let near = (0..k).filter(|k| block.logs[*k][lane] - log_prob > NEGLIGIBLE.ln());
-                let shares = near.map(|k| (k as u32, block.responsibility(k, lane))).collect();
-                out.push((*log_prob, shares));
-            }
+        let seen: Vec<(Lane, Vec<u32>)> = mixture.by_blocks(self.x, |_, block, out| {
+            let mut log_probs = [f64::INFINITY; LANES];
+            log_probs[..block.rows()].copy_from_slice(block.log_probs());
+            out.push((log_probs, block.seen(NEGLIGIBLE.ln())));
         });
         let mut starts = vec![0; k + 1];
-        found.iter().flat_map(|(_, shares)| shares).for_each(|(k, _)| starts[*k as usize + 1] += 1);
+        seen.iter().flat_map(|(_, components)| components).for_each(|k| starts[*k as usize + 1] += 1);
         (0..k).for_each(|k| starts[k + 1] += starts[k]);
         let mut next = starts.clone();
-        let mut rows = vec![(0, 0.0); starts[k]];
-        for (i, (_, shares)) in found.iter().enumerate() {
-            for (k, r) in shares {
-                rows[next[*k as usize]] = (i as u32, *r);
+        let mut blocks = vec![0; starts[k]];
+        for (b, (_, components)) in seen.iter().enumerate() {
+            for k in components {
+                blocks[next[*k as usize]] = b as u32;
                 next[*k as usize] += 1;
             }
         }
-        (Shares { starts, rows }, found.into_iter().map(|(log_prob, _)| log_prob).collect())
+        Expected { log_probs: seen.into_iter().map(|(log_probs, _)| log_probs).collect(), starts, blocks }
     }
 
     /// The M step; components without rows are set on the rows with the least density.
-    fn maximise(&self, mixture: &Mixture, shares: &Shares, log_probs: &[f64]) -> Result<(Mixture, usize)> {
+    fn maximise(&self, mixture: &Mixture, expected: &Expected) -> Result<(Mixture, usize)> {
         let (d, k) = (self.dim, mixture.components());
-        let parts: Vec<Option<(f64, Vec<f64>, Vec<f64>)>> = (0..k)
-            .into_par_iter()
-            .map(|k| {
-                let rows = &shares.rows[shares.starts[k]..shares.starts[k + 1]];
-                self.component(mixture.mean(k), rows)
-            })
-            .collect();
+        let part = |k: usize| {
+            let (mean, factor, c) = (mixture.mean(k), mixture.factor(k), mixture.log_norms[k]);
+            let mut u = vec![[0.0; LANES]; d];
+            let blocks = &expected.blocks[expected.starts[k]..expected.starts[k + 1]];
+            let shares = blocks.iter().map(|b| {
+                let b = *b as usize;
+                let squares = whiten(mean, factor, self.block(b), &mut u);
+                let share = |lane: usize| {
+                    let log = c - 0.5 * squares[lane] - expected.log_probs[b][lane];
+                    if log > NEGLIGIBLE.ln() { log.exp() } else { 0.0 }
+                };
+                (b, std::array::from_fn(share))
+            });
+            self.part(mean, shares)
+        };
+        let parts: Vec<Option<Part>> = (0..k).into_par_iter().map(part).collect();
         let mut lonely: Vec<usize> = Vec::new();
         if parts.iter().any(Option::is_none) {
+            let log_prob = |i: &usize| expected.log_probs[i / LANES][i % LANES];
             lonely = (0..self.n()).collect();
-            lonely.sort_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b]).then(a.cmp(b)));
+            lonely.sort_by(|a, b| log_prob(a).total_cmp(&log_prob(b)).then(a.cmp(b)));
         }
         let mut lonely = lonely.into_iter();
         let (mut counts, mut means, mut factors, mut restarted) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -200,12 +213,7 @@ impl<'a> Em<'a> {
                     (1.0, self.row(row).to_vec(), self.prior.clone())
                 }
             };
-            let factor = cholesky(&covariance, d).ok_or_else(|| {
-                Error::invalid(
-                    "a covariance of the mixture is singular",
-                    "raise its prior's strength, or leave out a column that others determine",
-                )
-            })?;
+            let factor = cholesky(&covariance, d).ok_or_else(singular)?;
             counts.push(count);
             means.extend(mean);
             factors.extend(factor);
@@ -215,26 +223,35 @@ impl<'a> Em<'a> {
         Ok((Mixture::new(weights, means, factors)?, restarted))
     }
 
-    /// Nₖ, mₖ and Σₖ from a component's rows; none if it has none of its own.
-    fn component(&self, about: &[f64], rows: &[(u32, f64)]) -> Option<(f64, Vec<f64>, Vec<f64>)> {
+    fn block(&self, b: usize) -> &[Lane] {
+        &self.blocks[b * self.dim..(b + 1) * self.dim]
+    }
+
+    /// Nₖ, mₖ and Σₖ from a component's responsibilities in some blocks; none if it has no rows of its own.
+    ///
+    /// Sums are about the mean before, which is near: about 0, narrow components far out would cancel.
+    fn part(&self, about: &[f64], shares: impl Iterator<Item = (usize, Lane)>) -> Option<Part> {
         let d = self.dim;
-        let count: f64 = rows.iter().map(|(_, r)| r).sum();
+        let zeros = [0.0; LANES];
+        let (mut counts, mut first) = (zeros, vec![zeros; d]);
+        let (mut second, mut gap) = (vec![0.0; d * d], vec![zeros; d]);
+        for (b, share) in shares {
+            for ((gap, x), m) in gap.iter_mut().zip(self.block(b)).zip(about) {
+                *gap = x.map(|x| x - m);
+            }
+            (0..LANES).for_each(|lane| counts[lane] += share[lane]);
+            for i in 0..d {
+                let weighted: Lane = std::array::from_fn(|lane| share[lane] * gap[i][lane]);
+                (0..LANES).for_each(|lane| first[i][lane] += weighted[lane]);
+                second[i * d..=i * d + i].iter_mut().zip(&gap).for_each(|(s, g)| *s += dot(&weighted, g));
+            }
+        }
+        let ones = [1.0; LANES];
+        let count = dot(&counts, &ones);
         if !(count > EMPTY) {
             return None;
         }
-        // About the mean before, which is near: about 0, narrow components far out would cancel.
-        let (mut first, mut second, mut gap) = (vec![0.0; d], vec![0.0; d * d], vec![0.0; d]);
-        for (i, r) in rows {
-            for ((gap, x), m) in gap.iter_mut().zip(self.row(*i as usize)).zip(about) {
-                *gap = x - m;
-            }
-            for i in 0..d {
-                let weighted = r * gap[i];
-                first[i] += weighted;
-                second[i * d..=i * d + i].iter_mut().zip(&gap).for_each(|(s, g)| *s += weighted * g);
-            }
-        }
-        let shift: Vec<f64> = first.iter().map(|s| s / count).collect();
+        let shift: Vec<f64> = first.iter().map(|s| dot(s, &ones) / count).collect();
         let mean = about.iter().zip(&shift).map(|(m, s)| m + s).collect();
         let mut covariance = vec![0.0; d * d];
         for i in 0..d {
@@ -251,24 +268,48 @@ impl<'a> Em<'a> {
     /// The mixture whose components own the rows assigned to them.
     pub(super) fn from_assignment(&self, components: usize, centres: &[f64], owners: &[u32]) -> Result<Mixture> {
         let d = self.dim;
-        let mut owned: Vec<Vec<(u32, f64)>> = vec![Vec::new(); components];
-        owners.iter().enumerate().for_each(|(i, k)| owned[*k as usize].push((i as u32, 1.0)));
+        let mut owned: Vec<Vec<(usize, Lane)>> = vec![Vec::new(); components];
+        for (i, k) in owners.iter().enumerate() {
+            let of = &mut owned[*k as usize];
+            if of.last().is_none_or(|(b, _)| *b != i / LANES) {
+                of.push((i / LANES, [0.0; LANES]));
+            }
+            if let Some((_, share)) = of.last_mut() {
+                share[i % LANES] = 1.0;
+            }
+        }
         let (mut counts, mut means, mut factors) = (Vec::new(), Vec::new(), Vec::new());
-        for (rows, centre) in owned.iter().zip(centres.chunks_exact(d)) {
-            let (count, mean, covariance) =
-                self.component(centre, rows).unwrap_or_else(|| (1.0, centre.to_vec(), self.prior.clone()));
+        for (shares, centre) in owned.into_iter().zip(centres.chunks_exact(d)) {
+            let part = self.part(centre, shares.into_iter());
+            let (count, mean, covariance) = part.unwrap_or_else(|| (1.0, centre.to_vec(), self.prior.clone()));
             counts.push(count);
             means.extend(mean);
-            factors.extend(cholesky(&covariance, d).ok_or_else(|| Error::invalid("a covariance is singular", ""))?);
+            factors.extend(cholesky(&covariance, d).ok_or_else(singular)?);
         }
         let total: f64 = counts.iter().sum();
         Mixture::new(counts.into_iter().map(|count| count / total).collect(), means, factors)
     }
 }
 
+fn singular() -> Error {
+    let hint = "raise the strength of its prior, or leave out a column that others determine";
+    Error::invalid("a covariance of the mixture is singular", hint)
+}
+
+/// Σ a b over the lanes, halves onto halves.
+fn dot(a: &Lane, b: &Lane) -> f64 {
+    let mut sum: Lane = std::array::from_fn(|lane| a[lane] * b[lane]);
+    let mut half = LANES / 2;
+    while half > 0 {
+        (0..half).for_each(|lane| sum[lane] += sum[lane + half]);
+        half /= 2;
+    }
+    sum[0]
+}
+
 impl Mixture {
     /// A mixture of `options.components` fitted to the rows of `x`, `[n, dim]` row-major; `stop` is asked before each
-    /// iteration over all rows, and ends it early.
+    /// iteration, and ends it early.
     ///
     /// # Errors
     /// As [`Em::new`] and [`Em::step`].
@@ -279,16 +320,33 @@ impl Mixture {
         rng: &mut Rng,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
-        let em = Em::new(x, dim, options.components, options.strength)?;
-        let mut mixture = super::start::start(&em, x, dim, options, rng)?;
+        let x = neighbours(x, dim);
+        let em = Em::new(&x, dim, options.components, options.strength)?;
+        let mixture = start(&em, &x, dim, options, rng, stop)?;
+        em.climb(mixture, options.iterations, options.tolerance, stop)
+    }
+}
+
+impl Em<'_> {
+    /// Iterates until the gain is below `tolerance` nats a row, `iterations` are done, or `stop` says so.
+    ///
+    /// # Errors
+    /// As [`Em::step`].
+    pub fn climb(
+        &self,
+        mut mixture: Mixture,
+        iterations: usize,
+        tolerance: f64,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<Mixture> {
         let mut before = f64::NEG_INFINITY;
-        for _ in 0..options.iterations {
+        for _ in 0..iterations {
             if stop() {
                 break;
             }
-            let step = em.step(&mixture)?;
+            let step = self.step(&mixture)?;
             mixture = step.mixture;
-            if step.restarted == 0 && step.log_prob - before < options.tolerance {
+            if step.restarted == 0 && step.log_prob - before < tolerance {
                 break;
             }
             before = step.log_prob;
@@ -302,7 +360,7 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
     let n = (x.len() / d) as f64;
     let sum_rows = |f: &(dyn Fn(&[f64], &mut [f64]) + Sync), len: usize| {
         let parts: Vec<Vec<f64>> = x
-            .par_chunks(CHUNK * 16 * d)
+            .par_chunks(16 * CHUNK * d)
             .map(|rows| {
                 let mut sum = vec![0.0; len];
                 rows.chunks_exact(d).for_each(|row| f(row, &mut sum));
@@ -311,10 +369,8 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
             .collect();
         cnf_solvers::gradient::tree_sum(parts)
     };
-    let mean: Vec<f64> = sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d)
-        .into_iter()
-        .map(|s| s / n)
-        .collect();
+    let mean: Vec<f64> =
+        sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d).into_iter().map(|s| s / n).collect();
     let add = |row: &[f64], sum: &mut [f64]| {
         for i in 0..d {
             for j in 0..d {

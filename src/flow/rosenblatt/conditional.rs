@@ -10,6 +10,8 @@ const FAINT: f64 = -75.0;
 /// Where both tails are above this, sums of plain numbers over the components that can be seen are exact to round-off
 /// (|z| < 7.3); else logarithms over all of them.
 const CLOSE: f64 = 1e-13;
+/// What sums over a thousand components leave uncertain of z.
+const ROUND_OFF: f64 = 32.0 * f64::EPSILON;
 /// More halvings than numbers between two f64 of the same sign and scale need.
 const HALVINGS: usize = 200;
 
@@ -124,10 +126,11 @@ impl<'a> Conditional<'a> {
 
     /// The x with Φ⁻¹(F(x)) = `z`.
     ///
-    /// It lies between the least and the largest of the components' own answers m_k + s_k z. Newton's method on
-    /// z(x) − z, which is linear for one component and in the tails of many, and halving wherever it leaves the bounds or
-    /// is slow. Where F is flat to round-off, between components far apart, any x of the flat part will do.
-    pub(super) fn x_of(&self, z: f64) -> f64 {
+    /// It lies between the least and the largest of the components' own answers m_k + s_k z, and between the two of the
+    /// `knots` (x, z) that z lies between. Newton's method on z(x) − z, which is linear for one component and in the tails
+    /// of many, and halving wherever it leaves the bounds or is slow. Where F is flat to round-off, between components far
+    /// apart, any x of the flat part will do.
+    pub(super) fn x_of(&self, z: f64, knots: &[(f64, f64)]) -> f64 {
         let answers = || self.means.iter().zip(&self.deviations).map(|(m, s)| m + s * z);
         let mut low = answers().fold(f64::INFINITY, f64::min);
         let mut high = answers().fold(f64::NEG_INFINITY, f64::max);
@@ -135,13 +138,25 @@ impl<'a> Conditional<'a> {
             // One component, or all alike; what overflows is for the caller to see.
             return low;
         }
-        let weighted: f64 = self.seen.iter().map(|(k, w)| w * (self.means[*k] + self.deviations[*k] * z)).sum();
-        let mut x = weighted.clamp(low, high);
+        let mut x: f64 = self.seen.iter().map(|(k, w)| w * (self.means[*k] + self.deviations[*k] * z)).sum();
+        let next = knots.partition_point(|knot| knot.1 < z);
+        if next > 0 {
+            low = low.max(knots[next - 1].0);
+        }
+        if next < knots.len() {
+            high = high.min(knots[next].0);
+        }
+        if 0 < next && next < knots.len() {
+            let ((x0, z0), (x1, z1)) = (knots[next - 1], knots[next]);
+            x = x0 + (x1 - x0) * ((z - z0) / (z1 - z0));
+        }
+        // Bounds of round-off's width may have crossed.
+        x = if low < high { x.clamp(low, high) } else { return low };
         let mut width = high - low;
         for _ in 0..HALVINGS {
             let place = self.place(x);
             let gap = place.z - z;
-            if gap.abs() <= 4.0 * f64::EPSILON * z.abs().max(0.5) {
+            if gap.abs() <= ROUND_OFF * z.abs().max(1.0) {
                 break;
             }
             if gap > 0.0 {

@@ -1,0 +1,416 @@
+//! Laws of mixtures of Gaussians: their fit, their gradient, their map to a standard normal; and of columns with a range.
+
+use candle_core::{DType, Device, Tensor, Var};
+use cnf::flow::mixture::{Em, EmOptions};
+use cnf::flow::{Base, Bijection, Column, ColumnKind, Columns, Density, Flow, FlowSpec, Mixture, Rosenblatt, SolverSpec, VelocitySpec};
+use cnf::rng::stream;
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use rand::Rng as _;
+
+/// K components with random means and factors, on a scale.
+fn mixture(d: usize, k: usize, spread: f64, seed: u64) -> Mixture {
+    let mut rng = stream(seed, 0);
+    let weights: Vec<f64> = (0..k).map(|_| rng.random_range(0.5..1.0)).collect();
+    let total: f64 = weights.iter().sum();
+    let means = (0..k * d).map(|_| rng.random_range(-spread..spread)).collect();
+    let mut factors = vec![0.0; k * d * d];
+    for factor in factors.chunks_exact_mut(d * d) {
+        for i in 0..d {
+            (0..i).for_each(|j| factor[i * d + j] = rng.random_range(-0.5..0.5));
+            factor[i * d + i] = rng.random_range(0.2..1.0);
+        }
+    }
+    Mixture::new(weights.iter().map(|w| w / total).collect(), means, factors).unwrap()
+}
+
+/// Mixtures of all sorts.
+fn every_mixture() -> Vec<(String, Mixture)> {
+    let sizes = [(1, 1), (1, 6), (2, 1), (2, 40), (5, 8), (17, 3)];
+    sizes.into_iter().map(|(d, k)| (format!("d={d} K={k}"), mixture(d, k, 4.0, 10 * d as u64 + k as u64))).collect()
+}
+
+fn tensor(x: &[f64], d: usize) -> Tensor {
+    Tensor::from_slice(x, (x.len() / d, d), &Device::Cpu).unwrap()
+}
+
+fn numbers(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn the_likelihood_with_its_prior_never_falls() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let x = truth.draw(1500, &mut stream(1, 1));
+        let k = truth.components();
+        let em = Em::new(&x, d, k, 2.0).unwrap();
+        // A start that is wrong everywhere: the truth of another seed.
+        let mut now = mixture(d, k, 4.0, 999);
+        let mut before = f64::NEG_INFINITY;
+        for round in 0..25 {
+            let step = em.step(&now).unwrap();
+            // A restart is a jump; what follows must rise again.
+            if step.restarted == 0 {
+                // 1500 rows, each to round-off of a few hundred nats; responsibilities are cut at 1e-15.
+                assert!(step.objective >= before - 1e-7, "{name}, round {round}: {} after {before}", step.objective);
+                before = step.objective;
+            } else {
+                before = f64::NEG_INFINITY;
+            }
+            now = step.mixture;
+        }
+        assert!(before.is_finite(), "{name}: only restarts");
+    }
+}
+
+#[test]
+fn a_known_mixture_is_recovered() {
+    let factors = vec![0.5, 0.0, 0.3, 0.4, 1.0, 0.0, -0.8, 0.3, 0.2, 0.0, 0.0, 0.2];
+    let truth = Mixture::new(vec![0.5, 0.3, 0.2], vec![-3.0, 0.0, 2.0, 2.0, 1.0, -3.0], factors).unwrap();
+    let (x, held_out) = (truth.draw(20_000, &mut stream(2, 0)), truth.draw(20_000, &mut stream(2, 1)));
+    let options = EmOptions { components: 3, tolerance: 1e-7, iterations: 200, strength: 1e-3 };
+    let found = Mixture::fit(&x, 2, &options, &mut stream(3, 0), &mut || false).unwrap();
+    for k in 0..3 {
+        let near = |c: &usize| (0..2).map(|j| (found.means()[2 * c + j] - truth.means()[2 * k + j]).powi(2)).sum::<f64>();
+        let c = (0..3).min_by(|a, b| near(a).total_cmp(&near(b))).unwrap();
+        // Four standard errors with the 4000 rows of the least component: 4 · 0.85/√4000, of weights 4 · 0.5/√20000.
+        assert!(near(&c).sqrt() < 0.054, "component {k}: {}", near(&c).sqrt());
+        assert!((found.weights()[c] - truth.weights()[k]).abs() < 0.0142);
+        let (l, t) = (&found.factors()[4 * c..4 * c + 4], &truth.factors()[4 * k..4 * k + 4]);
+        assert!(l.iter().zip(t).all(|(a, b)| (a - b).abs() < 0.05), "{l:?} for {t:?}");
+    }
+    // The excess of maximum likelihood is about half a nat a parameter over all rows: 17/40 000.
+    let excess = mean(&truth.log_prob_rows(&held_out)) - mean(&found.log_prob_rows(&held_out));
+    assert!(excess.abs() < 0.002, "{excess}");
+}
+
+#[test]
+fn the_ladder_keeps_the_best_rung_and_stops_when_told() {
+    let truth = mixture(2, 12, 6.0, 5);
+    let (train, valid) = (truth.draw(4000, &mut stream(4, 0)), truth.draw(2000, &mut stream(4, 1)));
+    let choose = |stop: &mut dyn FnMut() -> bool| {
+        Mixture::choose(&train, &valid, 2, &EmOptions::default(), &mut stream(4, 2), stop).unwrap()
+    };
+    let chosen = choose(&mut || false);
+    let least = chosen.table.iter().map(|(_, nll)| *nll).fold(f64::INFINITY, f64::min);
+    assert_eq!(-mean(&chosen.mixture.log_prob_rows(&valid)), least);
+    let gap = mean(&truth.log_prob_rows(&valid)) + least;
+    // 16 or 64 components for 12: some parameters too many, a few hundredths of a nat with 4000 rows.
+    assert!((0.0..0.05).contains(&gap), "{gap}: {:?}", chosen.table);
+    // Told to stop at once, it keeps a first rung; told the same, it does the same.
+    assert_eq!(choose(&mut || true).table.len(), 1);
+    assert_eq!(choose(&mut || false).mixture, chosen.mixture);
+}
+
+#[test]
+fn draws_have_the_density_and_matches_stay_near() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let x = truth.draw(4000, &mut stream(6, 0));
+        let y = truth.matched(&x, &mut stream(6, 1));
+        let other = truth.draw(4000, &mut stream(6, 2));
+        let gap = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / 4000.0;
+        // Draws, and matches of draws, have the entropy of the density: five standard errors of two means.
+        let (of_x, of_y) = (truth.log_prob_rows(&x), truth.log_prob_rows(&y));
+        let variance = of_x.iter().map(|l| (l - mean(&of_x)).powi(2)).sum::<f64>() / 4000.0;
+        let entropy = mean(&truth.log_prob_rows(&other));
+        for logs in [&of_x, &of_y] {
+            assert!((mean(logs) - entropy).abs() < 5.0 * (2.0 * variance / 4000.0).sqrt(), "{name}");
+        }
+        assert!(truth.components() == 1 || gap(&x, &y) < 0.7 * gap(&x, &other), "{name}");
+    }
+}
+
+#[test]
+fn the_density_integrates_to_one() {
+    let truth = mixture(2, 5, 3.0, 8);
+    let (half, m) = (10.0, 400);
+    let h = 2.0 * half / f64::from(m);
+    let grid: Vec<f64> = (0..m * m).flat_map(|i| [f64::from(i % m) * h - half, f64::from(i / m) * h - half]).collect();
+    let mass: f64 = truth.log_prob_rows(&grid).iter().map(|l| l.exp()).sum::<f64>() * h * h;
+    // The trapezoidal rule errs by e^(−2π²σ²/h²), σ ≥ 0.2: nothing.
+    assert!((mass - 1.0).abs() < 1e-9, "{mass}");
+}
+
+#[test]
+fn the_gradient_of_log_prob_is_that_of_central_differences() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let x = truth.draw(40, &mut stream(7, 0));
+        let weights: Vec<f64> = (0..40).map(|i| 0.5 + f64::from(i % 7)).collect();
+        let row_weights = Tensor::from_slice(&weights, 40, &Device::Cpu).unwrap();
+        for base in [Base::Mixture(truth.clone()), FlowSpec::plain(net(d), SolverSpec::default()).base()] {
+            for dtype in [DType::F64, DType::F32] {
+                let var = Var::from_tensor(&tensor(&x, d).to_dtype(dtype).unwrap()).unwrap();
+                let log_prob = base.log_prob(var.as_tensor(), None).unwrap();
+                let loss = (log_prob * row_weights.to_dtype(dtype).unwrap()).unwrap().sum_all().unwrap();
+                let gradient = numbers(loss.backward().unwrap().get(&var).unwrap());
+                for i in 0..x.len() {
+                    let value = |step: f64| {
+                        let mut x = x.clone();
+                        x[i] += step;
+                        let log_prob = base.log_prob(&tensor(&x[i / d * d..(i / d + 1) * d], d), None).unwrap();
+                        numbers(&log_prob)[0] * weights[i / d]
+                    };
+                    let difference = (value(1e-5) - value(-1e-5)) / 2e-5;
+                    // Central differences: h² f‴ ≈ 1e-10 · σ⁻³ · 7; f32 rounds x and the gradient.
+                    let tolerance = if dtype == DType::F64 { 1e-5 } else { 1e-3 };
+                    let gap = (difference - gradient[i]).abs();
+                    assert!(gap < tolerance * (1.0 + difference.abs()), "{name} {dtype:?}: {difference}, {}", gradient[i]);
+                }
+            }
+        }
+    }
+}
+
+fn net(d: usize) -> VelocitySpec {
+    let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+    VelocitySpec::Mlp(MlpSpec { dim: d, condition_dim: 0, hidden: vec![4], activation, time })
+}
+
+#[test]
+fn everything_has_the_same_bits_on_any_number_of_threads() {
+    let truth = mixture(3, 30, 4.0, 11);
+    let x = truth.draw(3000, &mut stream(8, 0));
+    let options = EmOptions { components: 16, iterations: 4, ..EmOptions::default() };
+    let run = |threads| {
+        on_threads(threads, || {
+            let fitted = Mixture::fit(&x, 3, &options, &mut stream(8, 1), &mut || false).unwrap();
+            let matched = truth.matched(&x, &mut stream(8, 2));
+            (fitted, matched, truth.log_prob_rows(&x), truth.score_rows(&x))
+        })
+    };
+    let one = run(1);
+    for threads in [2, 3] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+    for i in [0, 1234, 2999] {
+        let row = &x[3 * i..3 * i + 3];
+        assert_eq!(truth.log_prob_rows(row)[0], one.2[i]);
+        assert_eq!(truth.score_rows(row), one.3[3 * i..3 * i + 3]);
+    }
+}
+
+/// The largest gap between the values' distribution and the standard normal's, and Kolmogorov's 1 in 10 000 quantile.
+fn normal_gap(mut values: Vec<f64>) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let n = values.len() as f64;
+    let cdf = |z: f64| 0.5 * libm::erfc(-z / 2.0_f64.sqrt());
+    let gaps = values.iter().enumerate().map(|(i, z)| (cdf(*z) - i as f64 / n).abs().max((cdf(*z) - (i + 1) as f64 / n).abs()));
+    (gaps.fold(0.0, f64::max), 2.23 / n.sqrt())
+}
+
+#[test]
+fn the_rosenblatt_latents_of_samples_are_standard_normal_and_independent() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let n = 4000;
+        let x = truth.draw(n, &mut stream(9, 0));
+        let z = numbers(&Rosenblatt::new(truth).inverse(&tensor(&x, d), None).unwrap().y);
+        let column = |j: usize| z.iter().skip(j).step_by(d).copied().collect::<Vec<f64>>();
+        for j in 0..d {
+            let (gap, most) = normal_gap(column(j));
+            assert!(gap < most, "{name}, column {j}: {gap}");
+            for i in 0..j {
+                // The difference of two independent normals is normal with variance 2, and so is their sum.
+                for sign in [1.0, -1.0] {
+                    let mixed = column(i).iter().zip(column(j)).map(|(a, b)| (a + sign * b) / 2.0_f64.sqrt()).collect();
+                    let (gap, most) = normal_gap(mixed);
+                    assert!(gap < most, "{name}, columns {i} and {j}: {gap}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rosenblatt_map_is_exact_far_into_the_tails() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let map = Rosenblatt::new(truth.clone());
+        let mut rng = stream(10, 0);
+        for radius in [1.0, 8.0, 15.0, 40.0, 300.0, 1e5] {
+            let z: Vec<f64> = (0..40 * d).map(|_| rng.random_range(-radius..radius)).collect();
+            let there = map.forward(&tensor(&z, d), None).unwrap();
+            let back = map.inverse(&there.y, None).unwrap();
+            for ((a, b), row) in z.iter().zip(numbers(&back.y)).zip((0..40 * d).map(|i| i / d)) {
+                // Latents are right to some round-offs of the largest number on the way; a column inherits those of the
+                // columns before it, amplified by their slopes (factors up to 1/0.2, seventeen columns at most).
+                assert!((a - b).abs() < 1e-9 * radius.max(1.0), "{name}, radius {radius}, row {row}: {a} came back as {b}");
+            }
+            let x = numbers(&there.y);
+            let log_p = truth.log_prob_rows(&x);
+            for (i, (there, back)) in numbers(&there.logdet).iter().zip(numbers(&back.logdet)).enumerate() {
+                assert!((there + back).abs() < 1e-8 * radius * radius, "{name}, radius {radius}, row {i}: {there}, {back}");
+                let log_normal: f64 = z[i * d..(i + 1) * d].iter().map(|z| -0.5 * (z * z + std::f64::consts::TAU.ln())).sum();
+                let gap = (log_normal - there - log_p[i]).abs();
+                assert!(gap < 1e-11 * log_normal.abs().max(1.0), "{name}, radius {radius}, row {i}: {gap:e}");
+            }
+        }
+        // The rows of x a hundred deviations out, and between the components.
+        let x: Vec<f64> = (0..40 * d).map(|_| rng.random_range(-200.0..200.0)).collect();
+        let z = map.inverse(&tensor(&x, d), None).unwrap();
+        assert!(numbers(&z.y).iter().chain(&numbers(&z.logdet)).all(|v| v.is_finite()), "{name}");
+    }
+}
+
+#[test]
+fn islands_far_apart_are_no_trap() {
+    // Twenty deviations of nothing between the two: F is flat there, and z must pass over it.
+    let truth = Mixture::new(vec![0.3, 0.7], vec![-10.0, 10.0], vec![0.01, 0.02]).unwrap();
+    let map = Rosenblatt::new(truth);
+    let z: Vec<f64> = (-400..=400).map(|i| f64::from(i) * 0.02).collect();
+    let x = map.forward(&tensor(&z, 1), None).unwrap();
+    assert!(numbers(&x.y).windows(2).all(|pair| pair[0] <= pair[1]));
+    let back = numbers(&map.inverse(&x.y, None).unwrap().y);
+    assert!(z.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + a.abs())));
+    let between = map.inverse(&tensor(&[-5.0, 0.0, 5.0], 1), None).unwrap();
+    // Φ⁻¹(0.3) all along.
+    assert!(numbers(&between.y).iter().all(|z| (z + 0.524_400_512_708_041).abs() < 1e-14));
+    // What is no number is NaN, alone.
+    let rows = map.forward(&tensor(&[0.0, f64::NAN, f64::INFINITY, 1.0], 1), None).unwrap();
+    assert_eq!(numbers(&rows.y).iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, true, false]);
+}
+
+#[test]
+fn a_zero_velocity_has_the_likelihood_of_the_base() {
+    let base = mixture(2, 9, 3.0, 20);
+    let spec = FlowSpec { base: Some(base.clone()), ..FlowSpec::plain(net(2), SolverSpec::default()) };
+    let theta = Tensor::zeros(net(2).n_params(), DType::F64, &Device::Cpu).unwrap();
+    let x = base.draw(300, &mut stream(21, 0));
+    let by_flow = numbers(&spec.build(theta.clone()).unwrap().log_prob(&tensor(&x, 2), None).unwrap());
+    let inner = spec.inner(theta).unwrap().inverse(&tensor(&x, 2), None).unwrap();
+    let by_base = numbers(&(spec.base().log_prob(&inner.y, None).unwrap() + inner.logdet).unwrap());
+    for ((a, b), c) in by_flow.iter().zip(&by_base).zip(base.log_prob_rows(&x)) {
+        assert!((a - c).abs() < 1e-12 * (1.0 + c.abs()) && (b - c).abs() < 1e-12 * (1.0 + c.abs()), "{a} {b} {c}");
+    }
+}
+
+#[test]
+fn wrong_mixtures_and_rows_are_refused_in_words() {
+    let text = |r: cnf::Result<Mixture>| r.unwrap_err().to_string();
+    assert!(text(Mixture::new(vec![], vec![], vec![])).contains("0 weights"));
+    assert!(text(Mixture::new(vec![0.5, 0.6], vec![0.0; 2], vec![1.0; 2])).contains("add up to 1"));
+    assert!(text(Mixture::new(vec![1.0], vec![f64::NAN], vec![1.0])).contains("NaN"));
+    assert!(text(Mixture::new(vec![1.0], vec![0.0; 2], vec![1.0, 0.5, 0.0, 1.0])).contains("Cholesky"));
+    let fit = |x: &[f64], d, components| {
+        Mixture::fit(x, d, &EmOptions { components, ..EmOptions::default() }, &mut stream(0, 0), &mut || false)
+    };
+    assert!(text(fit(&[1.0, 2.0], 1, 3)).contains("2 rows for a mixture of 3"));
+    assert!(text(fit(&[1.0, f64::INFINITY, 2.0], 1, 1)).contains("row 1 has inf"));
+    assert!(text(fit(&[1.0, 5.0, 2.0, 5.0], 2, 1)).contains("column 1 is constant"));
+    // As many components as rows, half of them twins: restarts, and no failure.
+    let twins: Vec<f64> = (0..16).map(|i| f64::from(i / 2)).collect();
+    assert_eq!(fit(&twins, 1, 16).unwrap().components(), 16);
+}
+
+/// Columns, and whether numbers are in their range.
+const COLUMNS: [(Column, &[f64], &[f64]); 5] = [
+    (Column::Plain, &[0.0, -1e300, 5.0], &[]),
+    (Column::Positive, &[1e-300, 1.0, 1e300], &[0.0, -1.0, -0.0, f64::INFINITY]),
+    (Column::Unit { low: 0.0, high: 1.0 }, &[1e-300, 0.3, 1.0 - 1e-15], &[0.0, 1.0, -0.1, 2.0]),
+    (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.0, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
+    (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 0.0, 359.0], &[f64::INFINITY]),
+];
+
+#[test]
+fn columns_undo_themselves_inside_their_range_and_know_what_is_outside() {
+    for (column, inside, outside) in COLUMNS {
+        for x in inside {
+            let (y, slope) = column.encode(*x).unwrap();
+            let (back, back_slope) = column.decode(y);
+            assert!(y.is_finite() && (back - x).abs() <= 1e-13 * x.abs().max(1e-300), "{column:?}: {x} gave {back}");
+            assert!((slope + back_slope).abs() < 1e-12 * (1.0 + slope.abs()), "{column:?} {x}");
+        }
+        for x in outside {
+            assert!(column.encode(*x).is_none(), "{column:?} takes {x}");
+        }
+        // However far out, a sample is inside.
+        for y in [-1e5, -800.0, -40.0, -9.0, 9.0, 40.0, 700.0, 1e5] {
+            let (x, _) = column.decode(y);
+            assert!(column.encode(x).is_some(), "{column:?}: {y} gave {x}");
+        }
+    }
+    assert!(Column::Positive.encode(f64::NAN).unwrap().0.is_nan() && Column::Positive.decode(f64::NAN).0.is_nan());
+}
+
+#[test]
+fn angles_wrap_and_samples_lie_where_the_data_lay() {
+    let mut rng = stream(30, 0);
+    // Hours of the day, none of them around 4 o'clock; and degrees in [−180, 180), none around −90.
+    let hours: Vec<f64> = (0..500).map(|_| (6.0 + rng.random_range(0.0..20.0)) % 24.0).collect();
+    let Column::Angle { cut, .. } = Column::fit(ColumnKind::Angle { period: 24.0 }, &hours).unwrap() else { panic!() };
+    assert!((2.0..6.0).contains(&cut), "{cut}");
+    let degrees: Vec<f64> = (0..500).map(|_| (rng.random_range(-60.0..240.0) + 180.0) % 360.0 - 180.0).collect();
+    let column = Column::fit(ColumnKind::Angle { period: 360.0 }, &degrees).unwrap();
+    let Column::Angle { cut, .. } = column else { panic!() };
+    assert!((-120.0..-60.0).contains(&cut) || (-480.0..-420.0).contains(&cut), "{cut}");
+    for (column, low, high) in [(column, -180.0, 180.0), (Column::Angle { period: 24.0, cut: 4.0 }, 0.0, 24.0)] {
+        let period = high - low;
+        for y in (-90..=90).map(|i| f64::from(i) * 0.1) {
+            let (x, _) = column.decode(y);
+            assert!((low..high).contains(&x), "{column:?}: {y} gave {x}");
+            // A turn changes nothing, but for the round-off of adding it.
+            let (here, _) = column.encode(x).unwrap();
+            let (turned, _) = column.encode(x + 3.0 * period).unwrap();
+            assert!(y.abs() > 6.0 || ((here - y).abs() < 1e-6 && (turned - y).abs() < 1e-6), "{column:?}: {y} {here} {turned}");
+        }
+    }
+}
+
+#[test]
+fn column_kinds_are_read_and_their_data_checked() {
+    let read = |text: &str| text.parse::<ColumnKind>();
+    assert_eq!(read("angle"), Ok(ColumnKind::Angle { period: 360.0 }));
+    assert_eq!(read("unit:-1,2.5"), Ok(ColumnKind::Unit { low: -1.0, high: 2.5 }));
+    for text in ["angle:6.2831853", "unit:0,1", "positive", "plain"] {
+        assert_eq!(read(text).unwrap().to_string(), text);
+    }
+    for text in ["angle:0", "angle:x", "unit:1", "unit:2,1", "unit:0,1,2", "positive:3", "circle", "", "unit:nan,1"] {
+        assert!(read(text).unwrap_err().contains("angle:PERIOD"), "{text}");
+    }
+    let refused = |kind, values: &[f64]| {
+        let error = Column::fit(kind, values).unwrap_err();
+        assert!(error.hint().is_some());
+        error.to_string()
+    };
+    assert!(refused(ColumnKind::Positive, &[1.0, -2.0]).contains("row 1 of a column has -2"));
+    assert!(refused(ColumnKind::Positive, &[0.0]).contains("row 0"));
+    assert!(refused(ColumnKind::Unit { low: 0.0, high: 1.0 }, &[0.5, 1.0]).contains("inside (0, 1)"));
+    assert!(refused(ColumnKind::Angle { period: 360.0 }, &[f64::NAN]).contains("finite"));
+    assert!(refused(ColumnKind::Plain, &[f64::INFINITY]).contains("finite"));
+}
+
+#[test]
+fn a_row_outside_the_support_has_density_zero_and_no_latent() {
+    let columns = Columns::new(vec![Column::Positive, Column::Plain]).unwrap();
+    let mut good = vec![0.5, 1.0, 2.0, -1.0];
+    assert_eq!(columns.straighten(&mut good).unwrap().len(), 2);
+    let error = columns.straighten(&mut [1.0, 0.0, -4.0, 0.0]).unwrap_err().to_string();
+    assert!(error.contains("row 1 has -4 in column 0, which is positive"), "{error}");
+    let spec = FlowSpec {
+        columns: Some(vec![Column::Positive, Column::Plain]),
+        base: Some(mixture(2, 3, 1.0, 1)),
+        ..FlowSpec::plain(net(2), SolverSpec::default())
+    };
+    let theta: Vec<f64> = net(2).init(&mut stream(1, 0)).into_iter().map(f64::from).collect();
+    let flow: Flow<_> = spec.build(Tensor::from_slice(&theta, theta.len(), &Device::Cpu).unwrap()).unwrap();
+    let x = [1.0, 2.0, -1.0, 2.0, 0.0, 0.0, 3.0, 1.0];
+    let (z, log_prob, cost) = flow.encode(&tensor(&x, 2), None).unwrap();
+    let (z, log_prob) = (numbers(&z), numbers(&log_prob));
+    assert_eq!(cost.outside, [1, 2]);
+    assert!(cost.failures.is_empty(), "{:?}", cost.failures);
+    assert!(log_prob[0].is_finite() && log_prob[3].is_finite());
+    assert!(log_prob[1..3].iter().all(|l| *l == f64::NEG_INFINITY), "{log_prob:?}");
+    assert!(z[2..6].iter().all(|z| z.is_nan()) && z[..2].iter().chain(&z[6..]).all(|z| z.is_finite()));
+    // And the others are as they are alone.
+    assert_eq!(numbers(&flow.log_prob(&tensor(&x[6..], 2), None).unwrap())[0], log_prob[3]);
+}
