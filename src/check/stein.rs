@@ -14,7 +14,7 @@ use super::evidence::reference;
 use super::solve::{SIGMAS, mean_and_se};
 use super::{Evidence, Line};
 use crate::Result;
-use crate::flow::{Bijection, Flow, FlowSpec};
+use crate::flow::{Bijection, Flow, FlowSpec, Model};
 use crate::velocity::{Batch, Trace};
 
 /// Beyond this dimension exact traces are dear.
@@ -43,7 +43,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
         return Ok(Line::skipped(name, format!("dear in {d} dimensions: an exact trace costs one tangent in each")));
     }
     // Samples come from the solver as it is, the slope from a better one.
-    let flow = |model: &crate::flow::Model| -> Result<Flow<_>> {
+    let flow = |model: &Model| -> Result<Flow<_>> {
         let bare = FlowSpec { standardise: None, ..model.spec.clone() };
         bare.around(model.continuous(DType::F64)?.until(t)?)
     };
@@ -52,14 +52,10 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
         (flow(&subject.with(&subject.exact(&own)))?, flow(&subject.with(&subject.exact(&reference(&own))))?);
     let y = subject.through(&rough, &e.z, true)?.y;
     let (v, div) = field(e, t, &y)?;
-    let terms = slopes(e, &fine, &y, &v)?
-        .iter()
-        .zip(&div)
-        .map(|(slope, div)| (slope, div, slope + div))
-        .filter(|(.., s)| s.is_finite())
-        .map(|(a, b, s)| (s, a.abs().max(b.abs())))
-        .collect::<Vec<_>>();
-    let (sums, sizes): (Vec<f64>, Vec<f64>) = terms.into_iter().unzip();
+    let slopes = slopes(e, &fine, &y, &v)?;
+    let arrived = || slopes.iter().zip(&div).filter(|(slope, div)| (*slope + *div).is_finite());
+    let sums: Vec<f64> = arrived().map(|(slope, div)| slope + div).collect();
+    let sizes: Vec<f64> = arrived().map(|(slope, div)| slope.abs().max(div.abs())).collect();
     let (mean, se) = mean_and_se(&sums);
     let size = mean_and_se(&sizes).0;
     let words =

@@ -22,7 +22,7 @@ use super::{Context, interrupt};
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  cnf check                                                 the newest run, on the data it was kept from
+  cnf check                                                 the newest run, and its test set
   cnf check model.safetensors x.npy                         held-out rows of your own
   cnf check model.safetensors -n 4000 --rtol 1e-7 --atol 1e-7 --precision f64
   cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
