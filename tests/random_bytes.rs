@@ -73,16 +73,17 @@ const CONSTANT: i64 = 1 << 20;
 /// number of eight bytes.
 const DEFLATED: i64 = 1032 * (3 + 8);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     // A number of one byte becomes one of eight.
     Kind { name: "x.npy", read: whole, sound: array, factor: 16 },
     Kind { name: "blocks.npy", read: blocks, sound: array, factor: 16 },
     Kind { name: "x.npz", read: whole, sound: archive, factor: DEFLATED },
     // A cell of a comma alone is a name, twice, and its place in a record.
-    Kind { name: "x.csv", read: whole, sound: text, factor: 150 },
+    Kind { name: "x.csv", read: whole, sound: numbers, factor: 150 },
     Kind { name: "t.csv", read: table, sound: text, factor: 250 },
     // An entry `"a":0,` of the header is a key, a value and a place in a map.
     Kind { name: "m.safetensors", read: model, sound: model_file, factor: 150 },
+    Kind { name: "l.safetensors", read: model, sound: layers_file, factor: 150 },
     Kind { name: "w.safetensors", read: weights, sound: weights_file, factor: 150 },
     // Of a line without an end the message tells all.
     Kind { name: "job.toml", read: job, sound: job_file, factor: 150 },
@@ -124,6 +125,10 @@ fn array(path: &Path) {
     io::write(path, &Array::table((0..12).map(|i| f64::from(i) / 3.0).collect(), 3, Dtype::F64).unwrap()).unwrap();
 }
 
+fn numbers(path: &Path) {
+    std::fs::write(path, "# made by hand\na;\"b;c\"\n1;2e-3\n-4.5; 6\n\n7;8\n").unwrap();
+}
+
 fn text(path: &Path) {
     std::fs::write(path, "a,\"b\",set\n1,x,train\n-2.5e3,\"y\",valid\n3,,test\n4,z,0\n").unwrap();
 }
@@ -151,6 +156,20 @@ fn weights_file(path: &Path) {
 fn model_file(path: &Path) {
     let velocity = serde_json::json!({ "kind": "mlp", "dim": 2, "condition_dim": 0, "hidden": [3], "activation": "tanh",
         "time": { "fourier": { "frequencies": 2 } } });
+    save(path, velocity);
+}
+
+fn layers_file(path: &Path) {
+    let layers = serde_json::json!([
+        { "concat-linear": { "inputs": 2, "outputs": 3 } },
+        { "activation": "tanh" },
+        { "concat-squash": { "inputs": 3, "outputs": 3 } },
+        { "linear": { "inputs": 3, "outputs": 2 } },
+    ]);
+    save(path, serde_json::json!({ "kind": "layers", "dim": 2, "condition_dim": 0, "layers": layers }));
+}
+
+fn save(path: &Path, velocity: serde_json::Value) {
     let solver = serde_json::to_value(cnf::flow::SolverSpec::default()).unwrap();
     let spec = serde_json::json!({ "velocity": velocity, "solver": solver,
         "standardise": { "mean": [1.0, 2.0], "std": [3.0, 4.0] } });
@@ -326,7 +345,7 @@ proptest! {
         bytes.extend(text.as_bytes());
         bytes.extend(&body);
         read(&KINDS[5], &bytes);
-        read(&KINDS[6], &bytes);
+        read(&KINDS[7], &bytes);
     }
 }
 

@@ -235,7 +235,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("invert x.npy --model m.safetensors --block many", 2, "invalid value 'many'"),
     ("density m.safetensors x.npy -o o.npy --block 99999999999", 2, "invalid value"),
     ("density m.safetensors x.npy --block 5 -o late/o.npy", 1, "the folder `late` does not exist"),
-    ("density c.safetensors x.npy --condition c3.npy -o o.npy", 1, "3 rows of conditions for 1000 points"),
+    ("density c.safetensors x.npy --condition c3.npy -o o.npy", 1, "3 rows of conditions for 500 points"),
     ("density c.safetensors x.npy --condition short.csv -o o.npy", 1, "3 rows of conditions for more than 3 points"),
     ("density m.safetensors late.npy --block 10 -o o.npy", 1, "NaN in row 90, column 1"),
     ("invert late.csv --model m.safetensors --block 10 -o o.npy", 1, "`six` in line 92, column `b`"),

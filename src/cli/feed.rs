@@ -16,7 +16,7 @@ use super::setup::Setup;
 
 /// The rows, and the numbers, of a block where nothing else is asked.
 const BLOCK_ROWS: usize = 1 << 16;
-const BLOCK_NUMBERS: usize = 1 << 21;
+const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Where the points come from.
 enum Source {

@@ -58,7 +58,7 @@ pub struct SampleArgs {
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
-    /// beyond 32 columns].
+    /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
     block: Option<usize>,
     #[command(flatten)]

@@ -67,6 +67,11 @@ const BLOCK: usize = 1 << 14;
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
 pub fn read(path: &Path) -> Result<Array> {
+    if Format::of(path) == Some(Format::Npz) {
+        let array = npz::read(path)?;
+        array.check_finite(path)?;
+        return Ok(array);
+    }
     let mut reader = Reader::open(path)?;
     let (cols, dtype, vector) = (reader.cols(), reader.dtype(), reader.vector());
     // The file was seen to hold as many rows as its header says.

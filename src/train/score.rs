@@ -8,7 +8,7 @@ use crate::{Error, Result};
 
 /// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
 const BLOCK_ROWS: usize = 1 << 16;
-const BLOCK_NUMBERS: usize = 1 << 21;
+const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Scores of some rows; the means are over those that have a density.
 #[derive(Clone, Debug, PartialEq)]

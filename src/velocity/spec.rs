@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::Activation;
 use crate::{Error, Result, Rng};
 
+/// The most units of a layer: far beyond use, and sizes of tensors do not overflow.
+pub(super) const MOST_UNITS: usize = 1 << 20;
+
 /// How the net is told the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -26,7 +29,7 @@ impl TimeInput {
     pub fn columns(self) -> usize {
         match self {
             Self::Plain => 1,
-            Self::Fourier { frequencies } => 1 + 2 * frequencies,
+            Self::Fourier { frequencies } => frequencies.saturating_mul(2).saturating_add(1),
             Self::None => 0,
         }
     }
@@ -60,7 +63,8 @@ pub struct MlpSpec {
 impl MlpSpec {
     /// The number of input columns.
     pub fn input_dim(&self) -> usize {
-        self.dim + self.condition_dim + self.time.columns()
+        // A file may say anything before it is validated.
+        self.dim.saturating_add(self.condition_dim).saturating_add(self.time.columns())
     }
 
     /// The number of units of each layer, the input first.
@@ -90,11 +94,10 @@ impl MlpSpec {
                 "leave the layer out, or give it units",
             ));
         }
-        const MOST: usize = 1 << 20;
         let frequencies = if let TimeInput::Fourier { frequencies } = self.time { frequencies } else { 0 };
         let sizes = [self.dim, self.condition_dim, frequencies];
-        if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST) {
-            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST}")));
+        if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST_UNITS) {
+            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST_UNITS}")));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::Activation;
+use crate::velocity::spec::MOST_UNITS;
 use crate::{Error, Result, Rng};
 
 /// A net acting on rows: x and, appended to it, the condition enter the first layer; the last yields dx/dt.
@@ -65,7 +66,8 @@ impl Layer {
                 vec![("weight", vec![outputs, inputs], inputs), ("bias", vec![outputs], inputs)]
             }
             Self::ConcatLinear { inputs, outputs } => {
-                vec![("weight", vec![outputs, inputs + 1], inputs + 1), ("bias", vec![outputs], inputs + 1)]
+                let columns = inputs.saturating_add(1);
+                vec![("weight", vec![outputs, columns], columns), ("bias", vec![outputs], columns)]
             }
             Self::ConcatSquash { inputs, outputs } => vec![
                 ("_layer.weight", vec![outputs, inputs], inputs),
@@ -109,8 +111,14 @@ impl LayerNetSpec {
     /// Whether every layer takes what the one before it gives, from x and the condition to dx/dt.
     ///
     /// # Errors
-    /// [`Error::Dimension`] naming the first layer that does not fit; [`Error::Invalid`] for a width of 0.
+    /// [`Error::Dimension`] naming the first layer that does not fit; [`Error::Invalid`] for a width of 0 or beyond any
+    /// memory.
     pub fn check(&self) -> Result<()> {
+        let widths =
+            self.layers.iter().filter_map(|layer| layer.columns()).flat_map(|(inputs, outputs)| [inputs, outputs]);
+        if let Some(size) = widths.chain([self.dim, self.condition_dim]).find(|&size| size > MOST_UNITS) {
+            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST_UNITS}")));
+        }
         let mut columns = self.dim + self.condition_dim;
         for (i, layer) in self.layers.iter().enumerate() {
             let Some((inputs, outputs)) = layer.columns() else { continue };
