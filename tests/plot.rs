@@ -5,8 +5,8 @@ use std::path::Path;
 
 use cnf::Error;
 use cnf::plot::{
-    Aspect, Axis, Grid, Journey, Layer, Moment, Options, Panel, Scale, Theme, Tone, Training, density, density_and_data,
-    extent, film, journey, latents, panels, samples, training_curve,
+    Aspect, Axis, Grid, Journey, Layer, Moment, Options, Panel, Scale, Theme, Tone, Training, density,
+    density_and_data, extent, film, journey, latents, panels, samples, training_curve,
 };
 
 /// Numbers that look random enough for a picture: a Weyl sequence, folded.
