@@ -38,8 +38,7 @@ Examples:
 
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it.
 All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or
-in one dimension its rank. Densities are solved to a tolerance of 1e-3, which colours do not show, unless --rtol or
---atol is given. In one dimension the picture is p(x, t) over the (t, x) plane between the curves of both ends;
+in one dimension its rank. In one dimension the picture is p(x, t) over the (t, x) plane between the curves of both ends;
 in more than two there are particles only, in the first two columns or in --columns.";
 
 /// The stream of the latents.
@@ -51,8 +50,6 @@ const SCOUT_STREAM: u64 = 0x7a3b_0002;
 const FINE: usize = 96;
 /// Of a file with more rows, so many are followed.
 const MOST_FOLLOWED: usize = 5000;
-/// Colours tell no more of a density than this tolerance; a tighter solve costs twice the time and shows the same.
-const SEEN: f64 = 1e-3;
 /// Cells along each axis of the (t, x) plane.
 const PLANE: (usize, usize) = (120, 200);
 /// Cells of a curve of one column.
@@ -87,7 +84,7 @@ pub struct TrajectoryArgs {
     /// How many of them leave their path in the picture.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u16).range(1..=2000))]
     paths: u16,
-    /// Cells a side of each density [default: 150 in the picture, 80 in the film]
+    /// Cells a side of each density [default: 150 in the picture, 64 in the film]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=500))]
     grid: Option<u16>,
     /// Which two columns are drawn, counted from 0, in more than two dimensions.
@@ -227,20 +224,8 @@ impl Job {
         Ok(Self { setup, condition, start, end, of, columns, still, film })
     }
 
-    /// The layer as its solver was asked to solve it.
     fn continuous(&self) -> Result<Continuous> {
         Ok(self.setup.model.continuous(self.setup.dtype)?)
-    }
-
-    /// The layer as densities are solved for: no closer than colours can show, unless asked to.
-    fn coarse(&self, args: &TrajectoryArgs) -> Result<Continuous> {
-        let mut model = self.setup.model.clone();
-        let solver = &mut model.spec.solver;
-        if args.solver.rtol.is_none() && args.solver.atol.is_none() && solver.fixed_steps.is_none() {
-            (solver.rtol, solver.atol) = (solver.rtol.max(SEEN), solver.atol.max(SEEN));
-            solver.log_density_atol = args.solver.log_density_atol;
-        }
-        Ok(model.continuous(self.setup.dtype)?)
     }
 
     fn conditions(&self, n: usize) -> Vec<f64> {
@@ -266,8 +251,10 @@ impl Job {
         }
         // Given points decide too what is seen, but not all of them: the density is wherever the scouts are.
         let range = |j: &usize| {
-            let (a, b) = (plot::extent(&wide.states, d, *j), plot::extent(&found.states, d, *j));
-            if args.points.is_some() { (a.0.min(b.0), a.1.max(b.1)) } else { a }
+            let given = args.points.is_some().then(|| plot::extent(&found.states, d, *j));
+            // Time by time: what is wide for a moment only is seen whole too.
+            let moments = wide.states.chunks_exact(SCOUTS * d).map(|rows| plot::extent(rows, d, *j));
+            moments.chain(given).fold((f64::INFINITY, f64::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)))
         };
         let ranges = self.columns.iter().map(range).collect();
         Ok((found, ranges))
@@ -290,7 +277,7 @@ impl Job {
         let n = self.start.len() / d;
         let rows = &found.states[first * n * d..(first + times.len()) * n * d];
         let places = rows.chunks_exact(d).flat_map(|row| self.columns.iter().map(|c| row[*c])).collect();
-        let side = args.grid.map_or(if film { 80 } else { 150 }, usize::from);
+        let side = args.grid.map_or(if film { 64 } else { 150 }, usize::from);
         let (mut shown, mut plane) = (Vec::new(), None);
         if d > 2 {
             shown.extend(moments.iter().map(|at| Moment { at: *at, density: None }));
@@ -303,7 +290,7 @@ impl Job {
             let strips = if d == 1 { PLANE.0 } else { 0 };
             let work = moments.len() * nx * ny + strips * PLANE.1;
             let (grids, strips) = watched("densities", Some(work as u64), 1, context, |done| {
-                let layer = self.coarse(args)?.with_progress(done);
+                let layer = self.continuous()?.with_progress(done);
                 let at = |t: f64, nx: usize, ny: usize| self.density(&layer, t, (ranges[0], y), (nx, ny));
                 let grids = moments.iter().map(|k| at(times[*k], nx, ny)).collect::<Result<Vec<_>>>()?;
                 let centre = |i: usize| (i as f64 + 0.5) / PLANE.0 as f64;

@@ -17,7 +17,7 @@ use super::{Options, file, png};
 use crate::error::{Error, Result};
 
 /// Steps of the density map in the palette.
-const MAP_STEPS: usize = 64;
+const MAP_STEPS: usize = 80;
 /// Places of the colour wheel in the palette; tones between them are drawn as the nearest.
 pub(super) const HUES: usize = 16;
 
@@ -82,14 +82,16 @@ struct Palette {
 impl Palette {
     fn new(theme: Theme) -> Self {
         let map = theme.map();
-        let steps = (0..MAP_STEPS).map(|i| map[i * (map.len() - 1) / (MAP_STEPS - 1)]);
-        let mut colours: Vec<Rgb> = steps.collect();
+        // Closer where the map is pale: there the eye sees a step first.
+        let place = |i: usize| (i as f64 / (MAP_STEPS - 1) as f64).powf(1.15) * (map.len() - 1) as f64;
+        let mut colours: Vec<Rgb> = (0..MAP_STEPS).map(|i| map[place(i).round() as usize]).collect();
         // What has smooth edges, on its way into the background.
         let mut fade = |colour: Rgb, strengths: &[f64]| {
             colours.extend(strengths.iter().map(|s| theme.faded(colour, *s)));
         };
-        let (eighth, third) = ([0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0], [1.0 / 3.0, 2.0 / 3.0, 1.0]);
-        fade(theme.ink(), &eighth);
+        let third = [1.0 / 3.0, 2.0 / 3.0, 1.0];
+        fade(theme.ink(), &std::array::from_fn::<f64, 16, _>(|i| (i + 1) as f64 / 16.0));
+        fade(theme.frame(), &[0.5, 1.0]);
         fade(theme.guide(), &[1.0]);
         for tone in [Tone::Data, Tone::Model, Tone::Reference] {
             fade(theme.tone(tone), &[0.22, 0.38, 0.7, 1.0]);

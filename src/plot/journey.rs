@@ -14,7 +14,7 @@ use super::{Options, rows};
 use crate::error::{Error, Result};
 
 /// On a map so many particles are told apart.
-const MOST_DISCS: usize = 250;
+const MOST_DISCS: usize = 200;
 /// The tail of a particle in a film spans this part of the way.
 const TAIL: f64 = 0.12;
 
@@ -180,7 +180,7 @@ pub fn film(
 fn natural(journey: &Journey) -> (u32, u32) {
     let (x, y) = (journey.ranges[0], journey.ranges[1]);
     let ratio = ((y.1 - y.0) / (x.1 - x.0)).clamp(0.4, 1.6);
-    (480, 72 + (370.0 * if ratio.is_finite() { ratio } else { 1.0 }) as u32)
+    (448, 68 + (344.0 * if ratio.is_finite() { ratio } else { 1.0 }) as u32)
 }
 
 /// Two columns at one moment of a film: the density, and particles with the last of their paths.
