@@ -52,7 +52,8 @@ fn check(what: &str, cases: &[(String, Coverage)], wrong: &mut Vec<String>) {
         100.0 * least
     );
     for (case, c) in cases {
-        if c.covered < 0.95 {
+        // Three times the error where it follows the tolerance; dop853 at 1e-3 is better than it asked of itself.
+        if c.covered < 0.95 || c.ratio > 20.0 {
             wrong.push(format!("{what}, {case}: covers {:.3}, bar/|error| {:.2}", c.covered, c.ratio));
         }
     }
