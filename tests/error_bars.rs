@@ -10,7 +10,8 @@ use cnf::flow::transport::Request;
 use cnf::flow::{Bars, LogDensity, SolverSpec};
 use cnf::rng::stream;
 use cnf::velocity::{Noise, Scalar, Trace};
-use flows::{Closed, Field, every_flow};
+use flows::{Closed, Field, Mixture, every_flow};
+use rand::Rng as _;
 
 /// Points of each flow. A bar that covers 98 of 100 points in truth covers less than 190 of 200 in one case of 600.
 const N: usize = 200;
@@ -51,7 +52,8 @@ fn check(what: &str, cases: &[(String, Coverage)], wrong: &mut Vec<String>) {
         100.0 * least
     );
     for (case, c) in cases {
-        if c.covered < 0.95 {
+        // Three times the error where it follows the tolerance; dop853 at 1e-3 is better than it asked of itself.
+        if c.covered < 0.95 || c.ratio > 20.0 {
             wrong.push(format!("{what}, {case}: covers {:.3}, bar/|error| {:.2}", c.covered, c.ratio));
         }
     }
@@ -124,11 +126,17 @@ fn they_cover_the_round_off_of_f32_fixed_steps_and_implicit_methods() {
 #[test]
 fn with_probes_the_interval_covers_both_errors() {
     let mut wrong = Vec::new();
-    // In fewer dimensions random signs have too few values: four of them agree by chance too often.
-    for flow in every_flow().iter().filter(|flow| flow.dim() >= 5) {
+    let mut rng = stream(1, 3);
+    let mut between = |low: f64, high: f64| (0..60).map(|_| rng.random_range(low..high)).collect::<Vec<f64>>();
+    let wide = Mixture::new("mixture, 20-d", 20, &[0.4, 0.35, 0.25], &between(-1.0, 1.0), &between(0.5, 1.0));
+    let mut flows = every_flow();
+    flows.push(Box::new(wide));
+    // In few dimensions random signs have too few values: four of them agree by chance too often.
+    for flow in flows.iter().filter(|flow| flow.dim() >= 5) {
         let x = flow.points(5 * N, &mut stream(1, 2));
         let mut cases = Vec::new();
-        for noise in [Noise::Rademacher, Noise::Gaussian] {
+        let noises = if flow.dim() < 8 { &[Noise::Gaussian][..] } else { &[Noise::Rademacher, Noise::Gaussian] };
+        for &noise in noises {
             for probes in [4, 8] {
                 for (log_density, tol) in [(LogDensity::Quadrature, 1e-2), (LogDensity::Coupled, 1e-5)] {
                     let solver = SolverSpec { rtol: tol, atol: tol, log_density, ..SolverSpec::default() };

@@ -119,7 +119,7 @@ impl<'a> Evidence<'a> {
             let x = &self.there.y[row % n * d..][..d];
             moved.extend((0..d).map(|j| x[j] + NUDGE * sigma[j] * u[j] / length));
         }
-        let ends = self.subject.encode(&spec, DType::F64, &moved)?.y;
+        let ends = self.subject.paths(&spec, DType::F64, &moved, false)?;
         let gain = |row: usize| {
             let pairs = ends[row * d..(row + 1) * d].iter().zip(&self.fine.y[row % n * d..]);
             pairs.map(|(a, b)| ((a - b) / NUDGE).powi(2)).sum::<f64>()
@@ -222,6 +222,13 @@ impl Subject {
     /// Points of the latents `z`, `[n, d]`.
     pub fn decode(&self, solver: &SolverSpec, dtype: DType, z: &[f64]) -> Result<Solved> {
         self.through(&self.with(solver).flow(dtype)?, z, true)
+    }
+
+    /// Where rows arrive, one way or the other, without their density.
+    pub fn paths(&self, solver: &SolverSpec, dtype: DType, x: &[f64], to_data: bool) -> Result<Vec<f64>> {
+        let model = self.with(solver);
+        let flow = model.spec.around(model.continuous(dtype)?.without_log_density())?;
+        Ok(self.through(&flow, x, to_data)?.y)
     }
 
     /// Through a flow, one way or the other.

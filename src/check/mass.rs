@@ -10,14 +10,17 @@ use candle_core::DType;
 use super::proposal::Proposal;
 use super::solve::{SIGMAS, mean_and_se};
 use super::{Evidence, Line, Verdict};
-use crate::flow::SolverSpec;
+use crate::flow::{SolverSpec, StandardNormal};
 use crate::velocity::Trace;
 use crate::{Result, rng};
 
 const NAME: &str = "mass";
 /// Cells a side.
 const SIDES: [usize; 2] = [1024, 128];
-/// The grid reaches beyond the outermost samples by this part of their range, on each side.
+/// Samples that tell where the density lies.
+const SCOUTS: usize = 4096;
+const SCOUT_STREAM: u64 = 0xc4ec_0004;
+/// The grid reaches beyond the outermost of them by this part of their range, on each side.
 const MARGIN: f64 = 0.25;
 /// What is left out beyond the grid, and other small change.
 const SMALL: f64 = 2e-3;
@@ -52,7 +55,9 @@ pub fn mass(e: &Evidence<'_>) -> Result<Line> {
 fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let d = e.subject.model.dim();
     let side = SIDES[d - 1];
-    let edges: Vec<(f64, f64)> = (0..d).map(|j| around(e.there.y.iter().skip(j).step_by(d))).collect();
+    let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(e.subject.seed, SCOUT_STREAM));
+    let scouts = e.subject.paths(solver, e.subject.dtype, &z, true)?;
+    let edges: Vec<(f64, f64)> = (0..d).map(|j| around(scouts.iter().skip(j).step_by(d))).collect();
     let at = |j: usize, i: usize| edges[j].0 + (edges[j].1 - edges[j].0) * (i as f64 + 0.5) / side as f64;
     let cells = side.pow(d as u32);
     let centres: Vec<f64> = (0..cells)
@@ -72,7 +77,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let spread =
         masses.iter().copied().fold(f64::NEG_INFINITY, f64::max) - masses.iter().copied().fold(f64::INFINITY, f64::min);
     let failed = log_prob.iter().filter(|l| l.is_nan()).count();
-    let mut words = format!("∫p − 1 over {} cells; grids of twice the spacing differ by {spread:.1e}", cells);
+    let mut words = format!("∫p − 1 over {cells} cells; grids of twice the spacing differ by {spread:.1e}");
     if failed > 0 {
         words += &format!("; {failed} cells have no density and count as empty");
     }

@@ -147,7 +147,12 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], context: &Context) -> 
 
 /// Numbers and verdict, and below them what was compared.
 fn row(line: &Line) -> String {
-    let number = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.2e}"));
+    let number = |value: Option<f64>| match value {
+        None => String::new(),
+        Some(v) if v == 0.0 => "0".into(),
+        Some(v) if (0.01..1e4).contains(&v.abs()) => format!("{v:.3}"),
+        Some(v) => format!("{v:.1e}"),
+    };
     let verdict = match line.verdict {
         Verdict::Pass => "pass",
         Verdict::Fail => "FAIL",
