@@ -59,8 +59,12 @@ impl FromStr for ColumnKind {
             ("angle", None) => Ok(Self::Angle { period: DEGREES }),
             ("angle", Some(Some(&[period]))) if period > 0.0 && period.is_finite() => Ok(Self::Angle { period }),
             ("unit", None) => Ok(Self::Unit { low: 0.0, high: 1.0 }),
-            ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => Ok(Self::Unit { low, high }),
-            _ => Err(format!("`{text}`: write plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive")),
+            ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => {
+                Ok(Self::Unit { low, high })
+            }
+            _ => {
+                Err(format!("`{text}`: write plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"))
+            }
         }
     }
 }

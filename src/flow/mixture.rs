@@ -72,7 +72,8 @@ impl Mixture {
     /// [`Error::Invalid`] where the lengths do not fit, a weight or a diagonal is not above 0, the weights do not add up
     /// to 1 within 1e-9, or a number is not finite.
     pub fn new(weights: Vec<f64>, means: Vec<f64>, factors: Vec<f64>) -> Result<Self> {
-        let wrong = |problem: String| Error::invalid(problem, "a mixture is weights [K], means [K, d], factors [K, d, d]");
+        let wrong =
+            |problem: String| Error::invalid(problem, "a mixture is weights [K], means [K, d], factors [K, d, d]");
         let k = weights.len();
         let dim = means.len().checked_div(k).unwrap_or(0);
         if dim == 0 || means.len() != k * dim || factors.len() != means.len() * dim {
@@ -91,7 +92,9 @@ impl Mixture {
             for (i, row) in factor.chunks_exact(dim).enumerate() {
                 let lower = row[..i].iter().all(|v| v.is_finite()) && row[i + 1..].iter().all(|v| *v == 0.0);
                 if !(lower && row[i] > 0.0 && row[i].is_finite()) {
-                    return Err(wrong(format!("row {i} of the factor of component {c} is not that of a Cholesky factor")));
+                    return Err(wrong(format!(
+                        "row {i} of the factor of component {c} is not that of a Cholesky factor"
+                    )));
                 }
             }
             let log_det: f64 = (0..dim).map(|i| factor[i * dim + i].ln()).sum();

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Base, Bijection, Chain, Column, Columns, Continuous, Flow, Mixture, Rosenblatt, SolverSpec, Standardise,
-    StandardNormal, VelocitySpec,
+    Base, Bijection, Chain, Column, Columns, Continuous, Flow, Mixture, Rosenblatt, SolverSpec, StandardNormal,
+    Standardise, VelocitySpec,
 };
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
@@ -271,7 +271,8 @@ impl Model {
         }
         if let [Some(weights), Some(means), Some(factors)] = BASE.map(numbers) {
             let mixture = Mixture::new(weights, means, factors);
-            spec.base = Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
+            spec.base =
+                Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
             known += BASE.len();
         }
         if file.tensors.len() != known {

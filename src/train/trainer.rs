@@ -151,7 +151,11 @@ fn start(job: &Job, data: &Dataset, moments: &Standardise) -> Result<Model> {
         None
     };
     let theta = velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
-    Ok(Model { spec: FlowSpec { standardise, ..FlowSpec::plain(velocity, job.solver.clone()) }, theta, story: Map::new() })
+    Ok(Model {
+        spec: FlowSpec { standardise, ..FlowSpec::plain(velocity, job.solver.clone()) },
+        theta,
+        story: Map::new(),
+    })
 }
 
 /// At most `most` rows, evenly taken.

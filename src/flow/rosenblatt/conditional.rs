@@ -191,4 +191,3 @@ fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
     top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()
 }
-
