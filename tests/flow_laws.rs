@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::{
-    Bijection, Chain, Column, Columns, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Mixture, Model, Moments,
-    Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
+    Bijection, Chain, Column, Columns, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Mixture, Model,
+    Moments, Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};

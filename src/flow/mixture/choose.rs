@@ -1,5 +1,9 @@
 //! How many components, and how strong a prior: a ladder, climbed while held-out rows agree.
 
+use std::borrow::Cow;
+
+use rand::seq::index;
+
 use super::{Em, EmOptions, Mixture};
 use crate::{Error, Result, Rng};
 
@@ -10,6 +14,10 @@ const ROWS: usize = 8;
 /// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to tell rungs apart.
 const GAIN: f64 = 5e-3;
 const ITERATIONS: usize = 10;
+/// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be told from the
+/// next.
+const SHARE: usize = 512;
+const LEAST: usize = 1 << 14;
 /// Where there are fewer rows than this for each number of the covariances, stronger priors are tried too.
 const SCARCE: usize = 8;
 /// How much stronger.
@@ -66,6 +74,7 @@ impl Mixture {
             }
             let scarce = n < SCARCE * components * dim * (dim + 1) / 2;
             let stronger = STRONGER.into_iter().filter(|_| scarce && components > 1);
+            let part = part(train, dim, LEAST.max(SHARE * components), rng);
             let (mut rose, mut weaker) = (false, f64::INFINITY);
             for times in std::iter::once(1.0).chain(stronger) {
                 if times > 1.0 && stop() {
@@ -74,7 +83,7 @@ impl Mixture {
                 let strength = times * options.strength;
                 let (iterations, tolerance) = (options.iterations.min(ITERATIONS), options.tolerance.max(GAIN));
                 let rung = EmOptions { components, iterations, tolerance, strength };
-                let mixture = Self::fit(train, dim, &rung, rng, stop)?;
+                let mixture = Self::fit(&part, dim, &rung, rng, stop)?;
                 let nll = held_out(&mixture);
                 table.push((components, nll));
                 if best.as_ref().is_none_or(|best| nll < best.nll) {
@@ -110,4 +119,13 @@ impl Mixture {
         }
         Ok(Chosen { mixture: best.mixture, table })
     }
+}
+
+/// At most `most` of the rows, drawn without replacement.
+fn part<'a>(x: &'a [f64], d: usize, most: usize, rng: &mut Rng) -> Cow<'a, [f64]> {
+    let n = x.len() / d;
+    if n <= most {
+        return Cow::Borrowed(x);
+    }
+    index::sample(rng, n, most).into_iter().flat_map(|i| &x[i * d..(i + 1) * d]).copied().collect()
 }

@@ -102,7 +102,10 @@ impl<'a> Em<'a> {
         }
         let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| !(prior[j * dim + j] > 0.0)) {
-            return Err(Error::invalid(format!("column {j} is constant"), "a constant column has no density: leave it out"));
+            return Err(Error::invalid(
+                format!("column {j} is constant"),
+                "a constant column has no density: leave it out",
+            ));
         }
         let scale = (components as f64).powf(-2.0 / dim as f64);
         prior.iter_mut().for_each(|v| *v *= scale);
@@ -145,11 +148,13 @@ impl<'a> Em<'a> {
             let l = mixture.factor(k);
             let log_det: f64 = (0..d).map(|i| 2.0 * l[i * d + i].ln()).sum();
             // tr Ψ Σ⁻¹ = |L⁻¹ R|² with Ψ = R Rᵀ.
-            let trace: f64 = (0..d).map(|j| {
-                let mut u: Vec<f64> = (0..d).map(|i| root[i * d + j]).collect();
-                solve_lower(l, &mut u);
-                u.iter().map(|u| u * u).sum::<f64>()
-            }).sum();
+            let trace: f64 = (0..d)
+                .map(|j| {
+                    let mut u: Vec<f64> = (0..d).map(|i| root[i * d + j]).collect();
+                    solve_lower(l, &mut u);
+                    u.iter().map(|u| u * u).sum::<f64>()
+                })
+                .sum();
             log_det + trace
         };
         -0.5 * self.strength * (0..mixture.components()).map(one).sum::<f64>()
@@ -369,8 +374,10 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
             .collect();
         cnf_solvers::gradient::tree_sum(parts)
     };
-    let mean: Vec<f64> =
-        sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d).into_iter().map(|s| s / n).collect();
+    let mean: Vec<f64> = sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d)
+        .into_iter()
+        .map(|s| s / n)
+        .collect();
     let add = |row: &[f64], sum: &mut [f64]| {
         for i in 0..d {
             for j in 0..d {

@@ -80,7 +80,8 @@ pub(super) fn start(
 fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result<Mixture> {
     // Distances in units of each column's own deviation.
     let inverse: Vec<f64> = (0..d).map(|j| 1.0 / em.prior()[j * d + j]).collect();
-    let squared = |a: &[f64], b: &[f64]| a.iter().zip(b).zip(&inverse).map(|((a, b), s)| (a - b).powi(2) * s).sum::<f64>();
+    let squared =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).zip(&inverse).map(|((a, b), s)| (a - b).powi(2) * s).sum::<f64>();
     let n = x.len() / d;
     let row = |i: usize| &x[i * d..(i + 1) * d];
     let mut centres = row(rng.random_range(0..n)).to_vec();
@@ -103,7 +104,8 @@ fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result
     let assign = |centres: &[f64]| -> Vec<u32> {
         let closest = |row: &[f64]| {
             let distances = centres.chunks_exact(d).map(|centre| squared(row, centre));
-            let best = distances.enumerate().fold((0, f64::INFINITY), |best, (k, s)| if s < best.1 { (k, s) } else { best });
+            let best =
+                distances.enumerate().fold((0, f64::INFINITY), |best, (k, s)| if s < best.1 { (k, s) } else { best });
             best.0 as u32
         };
         x.par_chunks(d).map(closest).collect()
