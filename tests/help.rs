@@ -20,11 +20,11 @@ use npyz::WriterBuilder as _;
 /// Columns of a help where no terminal says how many there are.
 const WIDTH: usize = 100;
 
-/// Runs a line as a shell does, with the command in its path.
+/// Runs a line as a shell does, with the command in its path and `at` as its home.
 fn shell(at: &Path, line: &str) -> Output {
     let program = Path::new(env!("CARGO_BIN_EXE_cnf")).parent().unwrap();
     let others = std::env::var_os("PATH").unwrap_or_default();
-    let paths = std::iter::once(program.to_owned()).chain(std::env::split_paths(&others));
+    let paths = [at.join("bin"), program.to_owned()].into_iter().chain(std::env::split_paths(&others));
     let path: OsString = std::env::join_paths(paths).unwrap();
     Command::new("sh").args(["-c", line]).current_dir(at).env("PATH", path).env("HOME", at).output().unwrap()
 }
@@ -117,6 +117,19 @@ fn prepare(at: &Path) {
     std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data"), at.join("examples/data"))
         .unwrap();
 
+    // Where shells and manuals look for theirs. A pager is not for a test: `man` only shows what it gets.
+    for folder in [
+        ".local/share/bash-completion/completions",
+        ".zfunc",
+        ".config/fish/completions",
+        ".local/share/man/man1",
+        "bin",
+    ] {
+        std::fs::create_dir_all(at.join(folder)).unwrap();
+    }
+    std::fs::write(at.join("bin/man"), "#!/bin/sh\ngrep -q .\n").unwrap();
+    std::fs::set_permissions(at.join("bin/man"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+
     weights(at, "weights.safetensors", 3, 2);
     weights(at, "mlp.safetensors", 13, 2);
     weights(at, "digits.safetensors", 13, 2);
@@ -170,8 +183,10 @@ fn every_example_of_every_help_does_what_it_promises() {
         assert!(name.is_empty() || lines.iter().all(own), "{lines:?}");
         for line in lines {
             let out = shell(folder.path(), &shortened(line));
-            if !out.status.success() {
-                wrong.push(format!("`{line}`: {}", String::from_utf8_lossy(&out.stderr)));
+            let err = String::from_utf8_lossy(&out.stderr);
+            // Of a pipe only the last command's status is known.
+            if !out.status.success() || err.contains("error: ") {
+                wrong.push(format!("`{line}`: {err}"));
             }
         }
     }
