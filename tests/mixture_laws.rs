@@ -334,8 +334,8 @@ const COLUMNS: [(Column, &[f64], &[f64]); 5] = [
     (Column::Plain, &[0.0, -1e300, 5.0], &[]),
     (Column::Positive, &[1e-300, 1.0, 1e300], &[0.0, -1.0, -0.0, f64::INFINITY]),
     (Column::Unit { low: 0.0, high: 1.0 }, &[1e-300, 0.3, 1.0 - 1e-15], &[0.0, 1.0, -0.1, 2.0]),
-    (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.0, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
-    (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 0.0, 359.0], &[f64::INFINITY]),
+    (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.5, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
+    (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 1.0, 359.0], &[f64::INFINITY]),
 ];
 
 #[test]

@@ -8,6 +8,7 @@
 mod choose;
 mod em;
 mod lanes;
+mod matrix;
 mod score;
 mod start;
 

@@ -113,7 +113,7 @@ impl Mixture {
             if gain > 0.0 {
                 best = Best { mixture, nll, ..best };
             }
-            if !(gain > options.tolerance) {
+            if gain.is_nan() || gain <= options.tolerance {
                 break;
             }
         }

@@ -11,9 +11,10 @@
 
 use rayon::prelude::*;
 
+use super::Mixture;
 use super::lanes::{LANES, Lane, to_blocks, whiten};
+use super::matrix::{cholesky, pooled, solve_lower};
 use super::start::{neighbours, start};
-use super::{CHUNK, Mixture};
 use crate::{Error, Result, Rng};
 
 /// Responsibilities below this are left out of the sums: of each row, a part of 1e-9 at the very most.
@@ -101,7 +102,7 @@ impl<'a> Em<'a> {
             return Err(Error::invalid(problem, "give a strength above 0"));
         }
         let mut prior = pooled(x, dim);
-        if let Some(j) = (0..dim).find(|j| !(prior[j * dim + j] > 0.0)) {
+        if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant"),
                 "a constant column has no density: leave it out",
@@ -253,7 +254,7 @@ impl<'a> Em<'a> {
         }
         let ones = [1.0; LANES];
         let count = dot(&counts, &ones);
-        if !(count > EMPTY) {
+        if count.is_nan() || count <= EMPTY {
             return None;
         }
         let shift: Vec<f64> = first.iter().map(|s| dot(s, &ones) / count).collect();
@@ -271,7 +272,7 @@ impl<'a> Em<'a> {
     }
 
     /// The mixture whose components own the rows assigned to them.
-    pub(super) fn from_assignment(&self, components: usize, centres: &[f64], owners: &[u32]) -> Result<Mixture> {
+    pub(super) fn assigned(&self, components: usize, centres: &[f64], owners: &[u32]) -> Result<Mixture> {
         let d = self.dim;
         let mut owned: Vec<Vec<(usize, Lane)>> = vec![Vec::new(); components];
         for (i, k) in owners.iter().enumerate() {
@@ -357,63 +358,5 @@ impl Em<'_> {
             before = step.log_prob;
         }
         Ok(mixture)
-    }
-}
-
-/// The covariance of all rows, `[d, d]`.
-fn pooled(x: &[f64], d: usize) -> Vec<f64> {
-    let n = (x.len() / d) as f64;
-    let sum_rows = |f: &(dyn Fn(&[f64], &mut [f64]) + Sync), len: usize| {
-        let parts: Vec<Vec<f64>> = x
-            .par_chunks(16 * CHUNK * d)
-            .map(|rows| {
-                let mut sum = vec![0.0; len];
-                rows.chunks_exact(d).for_each(|row| f(row, &mut sum));
-                sum
-            })
-            .collect();
-        cnf_solvers::gradient::tree_sum(parts)
-    };
-    let mean: Vec<f64> = sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d)
-        .into_iter()
-        .map(|s| s / n)
-        .collect();
-    let add = |row: &[f64], sum: &mut [f64]| {
-        for i in 0..d {
-            for j in 0..d {
-                sum[i * d + j] += (row[i] - mean[i]) * (row[j] - mean[j]);
-            }
-        }
-    };
-    sum_rows(&add, d * d).into_iter().map(|s| s / n).collect()
-}
-
-/// The lower L with L Lᵀ = a; none where a is not positive definite.
-pub(super) fn cholesky(a: &[f64], d: usize) -> Option<Vec<f64>> {
-    let mut l = vec![0.0; d * d];
-    for i in 0..d {
-        for j in 0..=i {
-            let dot: f64 = (0..j).map(|k| l[i * d + k] * l[j * d + k]).sum();
-            let left = a[i * d + j] - dot;
-            l[i * d + j] = if i == j {
-                // What is below a few units of round-off of the diagonal is noise.
-                if !(left > 8.0 * f64::EPSILON * a[i * d + i]) {
-                    return None;
-                }
-                left.sqrt()
-            } else {
-                left / l[j * d + j]
-            };
-        }
-    }
-    Some(l)
-}
-
-/// u ← L⁻¹ u.
-fn solve_lower(l: &[f64], u: &mut [f64]) {
-    let d = u.len();
-    for i in 0..d {
-        let dot: f64 = (0..i).map(|j| l[i * d + j] * u[j]).sum();
-        u[i] = (u[i] - dot) / l[i * d + i];
     }
 }

@@ -153,10 +153,11 @@ fn log_sum_exp(logs: &[Lane], top: &Lane) -> Lane {
     let mut sum = [0.0; LANES];
     for logs in logs {
         let gaps: Lane = std::array::from_fn(|lane| logs[lane] - top[lane]);
-        // NaN is no less than anything: it is added.
-        if gaps.iter().fold(false, |seen, gap| seen | !(*gap < UNSEEN)) {
+        // NaN is told and added.
+        let seen = |gap: f64| gap.is_nan() || gap >= UNSEEN;
+        if gaps.iter().fold(false, |any, gap| any | seen(*gap)) {
             for lane in 0..LANES {
-                if !(gaps[lane] < UNSEEN) {
+                if seen(gaps[lane]) {
                     sum[lane] += gaps[lane].exp();
                 }
             }

@@ -68,13 +68,13 @@ impl Mixture {
             whiten(self.mean(k), factor, &block.x, &mut u);
             for i in (0..d).rev() {
                 let inverse = 1.0 / factor[i * d + i];
-                for lane in 0..LANES {
-                    let mut sum = u[i][lane];
-                    for j in i + 1..d {
-                        sum -= factor[j * d + i] * u[j][lane];
-                    }
-                    u[i][lane] = sum * inverse;
+                let (above, below) = u.split_at_mut(i + 1);
+                let here = &mut above[i];
+                for (j, solved) in below.iter().enumerate() {
+                    let l = factor[(i + 1 + j) * d + i];
+                    here.iter_mut().zip(solved).for_each(|(sum, v)| *sum -= l * v);
                 }
+                here.iter_mut().for_each(|sum| *sum *= inverse);
                 for lane in 0..LANES {
                     // A share of 0 leaves nothing behind, not even 0 · ∞.
                     if shares[lane] != 0.0 {

@@ -124,5 +124,5 @@ fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result
         }
         owners = assign(&centres);
     }
-    em.from_assignment(k, &centres, &owners)
+    em.assigned(k, &centres, &owners)
 }
