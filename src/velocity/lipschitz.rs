@@ -191,7 +191,7 @@ fn largest_singular_value(columns: &mut [Vec<f64>]) -> f64 {
     columns.iter().map(|c| dot(c, c).sqrt()).fold(0.0, f64::max)
 }
 
-/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above: at most n^(1/2^16) times too large for n the smaller side,
+/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above but for round-off: at most n^(1/2^16) times too large for n the smaller side,
 /// 1 part in 10⁴ at 256.
 ///
 /// ρ(G) ≤ ‖G^(2^k)‖_F^(1/2^k) for the Gram matrix G; a power iteration would approach from below and bound nothing.
@@ -300,7 +300,7 @@ mod tests {
             // The bound holds, and is close.
             let theta: Vec<f32> = net.theta().iter().map(|w| *w as f32).collect();
             let bound = lipschitz_bound(net.spec(), &theta).unwrap();
-            assert!(bound >= exact && bound <= exact * (1.0 + 2e-4), "{d}: {bound} for {exact}");
+            assert!(bound >= exact * (1.0 - 1e-12) && bound <= exact * (1.0 + 2e-4), "{d}: {bound} for {exact}");
         }
     }
 
