@@ -70,7 +70,7 @@ pub fn jacobian_norms<T: Scalar>(velocity: &dyn Velocity<T>, t: &[f64], x: &[T])
         let points = tile.columns(rows);
         norms.extend(match d {
             ..=FEW => tile.exact(times, &points),
-            _ => tile.from_below(times, &points, &mut gradient),
+            _ => tile.iterated(times, &points, &mut gradient),
         });
     }
     // An affine velocity has a Jacobian even where x is no number.
@@ -125,7 +125,7 @@ impl<T: Scalar> Tile<'_, T> {
     }
 
     /// By power iteration from a fixed start.
-    fn from_below(&mut self, t: &[f64], x: &[T], gradient: &mut [T]) -> Vec<f64> {
+    fn iterated(&mut self, t: &[f64], x: &[T], gradient: &mut [T]) -> Vec<f64> {
         let (d, n, stride) = (self.d, t.len(), self.stride);
         let sample: Vec<usize> = (0..n).collect();
         // Orthogonal to nothing in particular: a Weyl sequence.
