@@ -9,13 +9,14 @@ use cnf::flow::{Bijection, End, FlowSpec, Model, Moments, SolverSpec, StandardNo
 use cnf::rng;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
-fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usize>) -> Model {
+fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usize>, tolerance: f64) -> Model {
     let time = TimeInput::Plain;
     let net = MlpSpec { dim, condition_dim, hidden: vec![24, 24], activation: Activation::Tanh, time };
     let velocity = VelocitySpec::Mlp(net);
     let theta = velocity.init(&mut rng::stream(11, dim as u64)).iter().map(|w| 2.0 * w).collect();
     let moments = Moments { mean: vec![5.0; dim], std: (0..dim).map(|j| 0.5 + j as f64).collect() };
-    let solver = SolverSpec { method: method.into(), rtol: 1e-8, atol: 1e-8, fixed_steps, ..SolverSpec::default() };
+    let solver =
+        SolverSpec { method: method.into(), rtol: tolerance, atol: tolerance, fixed_steps, ..SolverSpec::default() };
     Model { spec: FlowSpec { velocity, solver, standardise: Some(moments) }, theta, story: serde_json::Map::new() }
 }
 
@@ -48,7 +49,7 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
     ];
     for (method, fixed_steps, tolerance) in cases {
         for (dim, condition_dim) in [(1, 0), (2, 1), (5, 0)] {
-            let model = model(dim, condition_dim, method, fixed_steps);
+            let model = model(dim, condition_dim, method, fixed_steps, 1e-8);
             let n = 37;
             let z = StandardNormal::new(dim).draw(n, &mut rng::stream(1, 2));
             let condition: Vec<f64> = (0..n * condition_dim).map(|i| i as f64 / 40.0).collect();
@@ -72,7 +73,7 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
 
 #[test]
 fn the_bits_of_a_path_depend_on_no_other_particle_time_or_thread() {
-    let model = model(3, 0, "dopri5", None);
+    let model = model(3, 0, "dopri5", None, 1e-5);
     let layer = model.continuous(DType::F32).unwrap();
     let z = StandardNormal::new(3).draw(200, &mut rng::stream(3, 4));
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -87,7 +88,7 @@ fn the_bits_of_a_path_depend_on_no_other_particle_time_or_thread() {
 
 #[test]
 fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
-    let model = model(2, 0, "dopri5", None);
+    let model = model(2, 0, "dopri5", None, 1e-5);
     let layer = model.continuous(DType::F32).unwrap();
     // Beyond f32.
     let paths = model.paths(&layer, &[0.1, 0.2, 1e300, 0.0, 0.3, 0.4], End::Latent, &[], &[0.5, 1.0]).unwrap();
@@ -99,7 +100,7 @@ fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    let model = model(2, 1, "dopri5", None);
+    let model = model(2, 1, "dopri5", None, 1e-5);
     let layer = model.continuous(DType::F32).unwrap();
     for refused in [
         model.paths(&layer, &[0.0; 2], End::Latent, &[0.0], &[1.5]),

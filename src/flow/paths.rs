@@ -103,15 +103,12 @@ impl Continuous {
                 let options = self.solver().stiff_options();
                 let outcomes =
                     stiff::integrate_many(field, method, start, span.0, span.1, &options, threads, observer)?;
-                let mut states = vec![f64::NAN; times.len() * n * d];
-                let mut reports = Vec::with_capacity(n);
-                for (i, (outcome, (saved, _))) in outcomes.into_iter().enumerate() {
-                    let alone = SaveAt::collect(&[saved], 1, span.0, &start[i * d..(i + 1) * d]);
-                    for (k, state) in alone.chunks_exact(d).enumerate() {
-                        states[(k * n + i) * d..][..d].copy_from_slice(state);
-                    }
+                let (mut saved, mut reports) = (Vec::with_capacity(n), Vec::with_capacity(n));
+                for (outcome, (states, _)) in outcomes {
+                    saved.push(states);
                     reports.push(Report { nfe: outcome.nfe as u32, status: outcome.status, ..Report::new(span.1) });
                 }
+                let states = SaveAt::collect(&saved, n, span.0, start);
                 (states, reports)
             }
         };

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// On a map so many particles are told apart.
 const MOST_DISCS: usize = 200;
+/// Over the plane of one column so many paths: more would hide it.
+const MOST_LINES: usize = 48;
 /// The tail of a particle in a film spans this part of the way.
 const TAIL: f64 = 0.12;
 
@@ -227,7 +229,7 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
     };
     let tones = tones(journey.starts(n), 1);
     let (mut lines, mut points) = (Vec::new(), Vec::new());
-    for i in Journey::some(journey.threads, n) {
+    for i in Journey::some(journey.threads.min(MOST_LINES), n) {
         let at = |k: usize| (journey.times[k], journey.place(k, i, n)[0]);
         lines.push(((0..=until).map(at).collect(), tones[i]));
         points.push((at(until), tones[i]));
@@ -255,7 +257,7 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
         (panel.y.ticks, panel.y.label) = (false, String::new());
         panel
     });
-    Sheet::new(vec![left, Some(middle), right], 3, 0.7).weighted(&[1.0, 3.0, 1.0])
+    Sheet::new(vec![left, Some(middle), right], 3, 2.2).weighted(&[1.0, 3.0, 1.0])
 }
 
 impl Sheet {

@@ -71,7 +71,8 @@ pub(super) enum Mark {
 
 impl Mark {
     /// Everything `k` times as large.
-    fn times(self, k: f64) -> Self {
+    fn times(self, k: u32) -> Self {
+        let (times, k) = (k as usize, f64::from(k));
         let spot = |(x, y): Spot| (k * x, k * y);
         let all = |spots: Vec<Spot>| spots.into_iter().map(spot).collect();
         let wide = |r: Rect| Rect { x: k * r.x, y: k * r.y, w: k * r.w, h: k * r.h };
@@ -83,7 +84,8 @@ impl Mark {
             Self::Words { text, at, size, anchor, up, colour } => {
                 Self::Words { text, at: spot(at), size: k * size, anchor, up, colour }
             }
-            Self::Image { rect, fine, pixels } => Self::Image { rect: wide(rect), fine, pixels },
+            // The same pixels over a larger box.
+            Self::Image { rect, fine, pixels } => Self::Image { rect: wide(rect), fine: fine / times, pixels },
         }
     }
 }
@@ -104,7 +106,7 @@ impl Scene {
 
     /// The page `k` times as large, lines and letters too. Its images must have been drawn with as many more pixels.
     pub fn times(self, k: u32) -> Self {
-        let marks = self.marks.into_iter().map(|mark| mark.times(f64::from(k))).collect();
+        let marks = self.marks.into_iter().map(|mark| mark.times(k)).collect();
         Self { size: (k * self.size.0, k * self.size.1), marks, ..self }
     }
 

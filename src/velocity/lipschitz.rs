@@ -70,7 +70,7 @@ pub fn jacobian_norms<T: Scalar>(velocity: &dyn Velocity<T>, t: &[f64], x: &[T])
         let points = tile.columns(rows);
         norms.extend(match d {
             ..=FEW => tile.exact(times, &points),
-            _ => tile.from_below(times, &points, &mut gradient),
+            _ => tile.iterated(times, &points, &mut gradient),
         });
     }
     // An affine velocity has a Jacobian even where x is no number.
@@ -125,7 +125,7 @@ impl<T: Scalar> Tile<'_, T> {
     }
 
     /// By power iteration from a fixed start.
-    fn from_below(&mut self, t: &[f64], x: &[T], gradient: &mut [T]) -> Vec<f64> {
+    fn iterated(&mut self, t: &[f64], x: &[T], gradient: &mut [T]) -> Vec<f64> {
         let (d, n, stride) = (self.d, t.len(), self.stride);
         let sample: Vec<usize> = (0..n).collect();
         // Orthogonal to nothing in particular: a Weyl sequence.
@@ -191,7 +191,7 @@ fn largest_singular_value(columns: &mut [Vec<f64>]) -> f64 {
     columns.iter().map(|c| dot(c, c).sqrt()).fold(0.0, f64::max)
 }
 
-/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above: at most n^(1/2^16) times too large for n the smaller side,
+/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above but for round-off: at most n^(1/2^16) times too large for n the smaller side,
 /// 1 part in 10⁴ at 256.
 ///
 /// ρ(G) ≤ ‖G^(2^k)‖_F^(1/2^k) for the Gram matrix G; a power iteration would approach from below and bound nothing.
@@ -300,7 +300,7 @@ mod tests {
             // The bound holds, and is close.
             let theta: Vec<f32> = net.theta().iter().map(|w| *w as f32).collect();
             let bound = lipschitz_bound(net.spec(), &theta).unwrap();
-            assert!(bound >= exact && bound <= exact * (1.0 + 2e-4), "{d}: {bound} for {exact}");
+            assert!(bound >= exact * (1.0 - 1e-12) && bound <= exact * (1.0 + 2e-4), "{d}: {bound} for {exact}");
         }
     }
 
