@@ -23,7 +23,7 @@ fn random(dim: usize, condition_dim: usize, hidden: &[usize], gain: f32) -> Mode
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     let velocity = VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time });
     let theta = velocity.init(&mut stream(9, dim as u64)).into_iter().map(|w| gain * w).collect();
-    let spec = FlowSpec { velocity, solver: SolverSpec::default(), standardise: None };
+    let spec = FlowSpec::plain(velocity, SolverSpec::default());
     Model { spec, theta, story: Map::new() }
 }
 

@@ -17,7 +17,8 @@ fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usi
     let moments = Moments { mean: vec![5.0; dim], std: (0..dim).map(|j| 0.5 + j as f64).collect() };
     let solver =
         SolverSpec { method: method.into(), rtol: tolerance, atol: tolerance, fixed_steps, ..SolverSpec::default() };
-    Model { spec: FlowSpec { velocity, solver, standardise: Some(moments) }, theta, story: serde_json::Map::new() }
+    let spec = FlowSpec { standardise: Some(moments), ..FlowSpec::plain(velocity, solver) };
+    Model { spec, theta, story: serde_json::Map::new() }
 }
 
 fn worst(a: &[f64], b: &[f64]) -> f64 {

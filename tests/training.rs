@@ -376,7 +376,9 @@ impl Watch for Keeper {
 }
 
 /// What a run is judged by, but for its seconds.
-fn outcome(fitted: &Fitted) -> (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize) {
+type Outcome = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
+
+fn outcome(fitted: &Fitted) -> Outcome {
     let losses = fitted.history.marks().iter().map(|m| (m.step, m.loss)).collect();
     let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
     (fitted.model.theta.clone(), losses, scores, fitted.chosen)

@@ -44,7 +44,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
     }
     // Samples come from the solver as it is, the slope from a better one.
     let flow = |model: &Model| -> Result<Flow<_>> {
-        let bare = FlowSpec { standardise: None, ..model.spec.clone() };
+        let bare = FlowSpec { standardise: None, columns: None, ..model.spec.clone() };
         bare.around(model.continuous(DType::F64)?.until(t)?)
     };
     let own = model.spec.solver.clone();

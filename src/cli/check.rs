@@ -149,7 +149,7 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], context: &Context) -> 
 fn row(line: &Line) -> String {
     let number = |value: Option<f64>| match value {
         None => String::new(),
-        Some(v) if v == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(v) if (0.01..1e4).contains(&v.abs()) => format!("{v:.3}"),
         Some(v) => format!("{v:.1e}"),
     };

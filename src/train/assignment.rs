@@ -323,7 +323,12 @@ fn approach(row: &[f32], open: &[f32], ahead: f32, distance: &mut [f32]) -> f32 
 /// # Panics
 /// Where x and z differ in length, or are not rows of d numbers.
 pub fn pair(x: &[f64], z: &mut [f64], d: usize, block: usize) {
-    assert!(d > 0 && x.len() == z.len() && x.len() % d == 0, "{} and {} numbers in rows of {d}", x.len(), z.len());
+    assert!(
+        d > 0 && x.len() == z.len() && x.len().is_multiple_of(d),
+        "{} and {} numbers in rows of {d}",
+        x.len(),
+        z.len()
+    );
     if d == 1 {
         return pair_sorted(x, z);
     }

@@ -6,7 +6,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 use cnf::rng::stream;
-use cnf::velocity::{Batch, Evaluator, Trace, Velocity, probe};
+use cnf::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 use nalgebra::DMatrix;
 use rand::Rng as _;
@@ -296,7 +296,15 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
             (0..self.x.len()).for_each(|i| v.row_mut(i)[l] = T::of(self.v[i]));
         }
     }
-    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>, mut div: LanesMut<'_, T>) {
+    fn value_divergence_and_squares(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut div: LanesMut<'_, T>,
+        squares: Squares<LanesMut<'_, T>>,
+    ) {
+        assert!(squares.kinetic.is_none() && squares.jacobian.is_none(), "nobody trains a flow of known density");
         let d = self.x.len();
         for (l, t) in at.t.iter().enumerate() {
             self.at(*t, x, l);
@@ -336,12 +344,11 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
         self.value(at, x, v.reborrow());
         cotangent(v.as_lanes(), v_bar);
     }
-    fn pull_back(
+    fn pull_back_all(
         &mut self,
         _at: At<'_>,
         _x: Lanes<'_, T>,
-        _v_bar: Option<Lanes<'_, T>>,
-        _div_bar: Option<Lanes<'_, T>>,
+        _bar: Cotangents<'_, T>,
         _gx: LanesMut<'_, T>,
         _g: &mut [T],
     ) {
