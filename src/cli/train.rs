@@ -89,10 +89,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     time_features: Option<usize>,
     /// What a column is that is no plain number: NAME:KIND (or its number from 0) with KIND angle[:PERIOD], unit[:LOW,HIGH] or positive
-    #[arg(long, value_name = "NAME:KIND")]
+    #[arg(long, value_name = "NAME:KIND", conflicts_with = "init")]
     column: Vec<String>,
-    /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as the validation set likes), or mixture:K [default: normal]
-    #[arg(long, value_name = "NAME")]
+    /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as the validation set likes), mixture:K, or auto: the normal, but for a table the better of the flow and a mixture by the validation set [default: auto]
+    #[arg(long, value_name = "NAME", conflicts_with = "init")]
     base: Option<String>,
     /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]

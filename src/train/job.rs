@@ -97,7 +97,8 @@ pub struct Job {
     /// unit or positive, as [`ColumnKind`](crate::flow::ColumnKind) reads it.
     pub columns: Vec<String>,
     /// The distribution at which the velocity begins: normal, mixture (of as many Gaussians as the validation set
-    /// likes), or mixture:K.
+    /// likes), mixture:K, or auto: the normal, but for a table a mixture is fitted too, and is the model where the
+    /// validation set likes it better.
     pub base: String,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
@@ -165,7 +166,7 @@ impl Default for Job {
             activation: Activation::Silu,
             time_features: 0,
             columns: Vec::new(),
-            base: "normal".into(),
+            base: "auto".into(),
             standardise: true,
             spread: 2.0,
             init: None,
@@ -203,7 +204,7 @@ impl Job {
     /// The seconds of a run that says neither steps nor time.
     pub const USUAL_TIME: f64 = 25.0;
     /// The part of the time that a base may take to be fitted.
-    pub const BASE_SHARE: f64 = 0.15;
+    pub const BASE_SHARE: f64 = 0.4;
     /// The weights from which penalties are steered.  Ref: Finlay et al. (2020), section 5.
     pub const USUAL_PENALTY: f64 = 0.01;
 

@@ -41,8 +41,18 @@ fn rows(data: &Dataset, seed: u64) -> Vec<f64> {
     }
 }
 
-/// The model before the first step, and Σ ln of the training data's deviations. `stop` ends the choice of a base.
-pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<(Model, f64)> {
+/// What a run begins with.
+pub(super) struct Start {
+    /// The model before the first step.
+    pub model: Model,
+    /// Σ ln of the training data's deviations.
+    pub log_volume: f64,
+    /// A mixture that the flow has to beat on the validation set, or gives way to.
+    pub rival: Option<Mixture>,
+}
+
+/// The beginning of a run. `stop` ends the fit of a mixture early.
+pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
     let rows = rows(data, job.seed);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
     if let Some(path) = &job.init {
@@ -59,7 +69,7 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         }
         job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
-        return Ok((model, log_volume));
+        return Ok(Start { model, log_volume, rival: None });
     }
     let velocity = VelocitySpec::Mlp(job.net(data.dim));
     velocity.validate()?;
@@ -70,39 +80,54 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / job.spread).collect() });
     }
     let mut theta = spec.velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
-    let rule = base_rule(&job.base)?;
+    let mut rival = None;
+    let rule = base_rule(&job.base, data)?;
     if rule != BaseRule::Normal {
         let (rows, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
         let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
         let mut rng = rng::stream(job.seed, BASE_STREAM);
-        spec.base = Some(match rule {
+        let mixture = match rule {
             BaseRule::Components(components) => {
                 let options = EmOptions { components, ..EmOptions::default() };
                 Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?
             }
             _ if valid.is_empty() => Mixture::fit(&rows, data.dim, &EmOptions::default(), &mut rng, stop)?,
             _ => Mixture::choose(&rows, &valid, data.dim, &EmOptions::default(), &mut rng, stop)?.mixture,
-        });
-        // A flow that stands still has the density of its base: the net begins there.
-        spec.velocity.rest(&mut theta);
+        };
+        if rule == BaseRule::Rival {
+            rival = Some(mixture);
+        } else {
+            spec.base = Some(mixture);
+            // A flow that stands still has the density of its base: the net begins there.
+            spec.velocity.rest(&mut theta);
+        }
     }
-    Ok((Model { spec, theta, story: serde_json::Map::new() }, log_volume))
+    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival })
 }
 
 /// The distribution at which the velocity begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BaseRule {
     Normal,
+    /// The velocity begins at the normal; a mixture is fitted beside it, and the better of the two is the model.
+    Rival,
     Choose,
     Components(usize),
 }
 
-fn base_rule(text: &str) -> Result<BaseRule> {
+fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
+    // A toy is there to show how a Gaussian flows into data; and without validation rows nobody can judge.
+    let judged = data.toy().is_none() && data.valid.len() >= 2 * data.dim;
+    parse_base(text, judged)
+}
+
+fn parse_base(text: &str, judged: bool) -> Result<BaseRule> {
     let refuse = |problem: String| {
-        Err(Error::invalid(problem, "give normal, mixture, or mixture:K with K components, such as mixture:64"))
+        Err(Error::invalid(problem, "give auto, normal, mixture, or mixture:K with K components, such as mixture:64"))
     };
     match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
         ("normal", _) => Ok(BaseRule::Normal),
+        ("auto", _) => Ok(if judged { BaseRule::Rival } else { BaseRule::Normal }),
         ("mixture", _) => Ok(BaseRule::Choose),
         (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(BaseRule::Components(k)),
         (_, Some(_)) => refuse(format!("the base `{text}` has no number of components from 1 to {MOST_COMPONENTS}")),
@@ -112,7 +137,7 @@ fn base_rule(text: &str) -> Result<BaseRule> {
 
 /// Refuses a base or kinds of columns that mean nothing.
 pub(super) fn check_rules(job: &Job) -> Result<()> {
-    base_rule(&job.base)?;
+    parse_base(&job.base, true)?;
     job.columns.iter().try_for_each(|text| column_rule(text).map(drop))
 }
 

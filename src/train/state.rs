@@ -13,7 +13,7 @@ use super::adamw::AdamW;
 use super::batch::Place;
 use super::shadow::Shadow;
 use super::{History, Job};
-use crate::flow::Model;
+use crate::flow::{Mixture, Model};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
 
@@ -77,6 +77,8 @@ pub struct Checkpoint {
     /// The model with the averaged weights.
     pub(super) model: Model,
     pub(super) log_volume: f64,
+    /// What the flow has to beat.
+    pub(super) rival: Option<Mixture>,
     /// Stands for the data: see [`fingerprint`].
     pub(super) data: u64,
     pub(super) state: State,
@@ -220,6 +222,10 @@ impl Checkpoint {
         }
         self.ledger.push(&mut file.tensors);
         file.tensors.push(tensor("log_volume", &[self.log_volume]));
+        if let Some(rival) = &self.rival {
+            let parts = [("weights", rival.weights()), ("means", rival.means()), ("factors", rival.factors())];
+            file.tensors.extend(parts.map(|(part, values)| tensor(&format!("rival.{part}"), values)));
+        }
         let card = Card { format: FORMAT, job: self.job.to_toml()?, data: self.data };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         file.metadata.insert(KEY.into(), text);
@@ -250,12 +256,19 @@ impl Checkpoint {
         let (Some(state), good, Some(ledger), Some(log_volume)) = parts else {
             return Err(broken("a part of its state is missing".into()));
         };
+        let rival = match ["weights", "means", "factors"].map(|part| numbers(&own, &format!("rival.{part}"))) {
+            [Some(weights), Some(means), Some(factors)] => {
+                Some(Mixture::new(weights, means, factors).map_err(|e| broken(format!("its rival is broken: {e}")))?)
+            }
+            _ => None,
+        };
+        let rivals = rival.as_ref().is_none_or(|rival| rival.dim() == model.dim());
         let lengths = [Some(&state), good.as_ref()].into_iter().flatten().all(|s| s.theta.len() == model.theta.len());
         let best = ledger.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
         let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
-        if !(lengths && best && finite && log_volume.len() == 1 && has_good == good.is_some()) {
+        if !(lengths && best && rivals && finite && log_volume.len() == 1 && has_good == good.is_some()) {
             return Err(broken("its state does not fit its model".into()));
         }
-        Ok(Self { job, model, log_volume: log_volume[0], data: card.data, state, good, ledger })
+        Ok(Self { job, model, log_volume: log_volume[0], rival, data: card.data, state, good, ledger })
     }
 }

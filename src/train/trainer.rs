@@ -16,10 +16,11 @@ use super::frame::Frame;
 use super::likelihood::Parts;
 use super::plan::Phase;
 use super::shadow::Shadow;
+use super::start::Start;
 use super::state::{Best, Ledger, State, fingerprint};
 use super::{Batch, Checkpoint, Criterion, History, Job, Mark, Scene, Schedule, Validation, score, start};
 use crate::data::{Dataset, Source};
-use crate::flow::Model;
+use crate::flow::{FlowSpec, Mixture, Model};
 use crate::{Error, Result};
 
 /// Steps from one state to fall back to, to the next.
@@ -90,6 +91,8 @@ pub struct Fitted {
     pub seconds: f64,
     /// Seconds of the steps alone.
     pub step_seconds: f64,
+    /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
+    pub gave_way: bool,
     /// Times that a step broke down and was taken back.
     pub falls: usize,
     /// The held-out NLL before the last phase began, where evaluations were steered.
@@ -108,7 +111,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
     let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
-    let (model, log_volume) = start::start(&job, data, &mut stop)?;
+    let Start { model, log_volume, rival } = start::start(&job, data, &mut stop)?;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -123,7 +126,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         place: super::batch::Place::default(),
     };
     let checkpoint =
-        Checkpoint { job, model, log_volume, data: stamp(data), state, good: None, ledger: Ledger::default() };
+        Checkpoint { job, model, log_volume, rival, data: stamp(data), state, good: None, ledger: Ledger::default() };
     run(checkpoint, clock, data, watch)
 }
 
@@ -151,7 +154,7 @@ fn stamp(data: &Dataset) -> u64 {
 }
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
-    let Checkpoint { job, model, log_volume, data: stamp, mut state, good, ledger } = checkpoint;
+    let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, ledger } = checkpoint;
     let frame = Frame::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
@@ -179,6 +182,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
         data,
         model: &model,
         log_volume,
+        rival,
         stamp,
         inside,
         phases,
@@ -203,6 +207,7 @@ struct Trainer<'a> {
     data: &'a Dataset,
     model: &'a Model,
     log_volume: f64,
+    rival: Option<Mixture>,
     stamp: u64,
     /// NLL in the data's units minus that of what the net sees, on average.
     inside: f64,
@@ -433,6 +438,7 @@ impl Trainer<'_> {
             job: self.job.clone(),
             model: self.averaged()?,
             log_volume: self.log_volume,
+            rival: self.rival.clone(),
             data: self.stamp,
             state: self.state.clone(),
             good: (self.good != self.state).then(|| self.good.clone()),
@@ -451,10 +457,23 @@ impl Trainer<'_> {
                 (theta, chosen) = (best.theta.clone(), best.step);
             }
         }
+        let mut model = self.with_weights(&theta);
+        let mut gave_way = false;
+        if let (Some(mixture), Some(Best { nll, .. })) = (self.rival.take(), &self.ledger.best) {
+            let mut rival = model.clone();
+            rival.spec = FlowSpec { base: Some(mixture), ..rival.spec };
+            // A velocity of zero: the density of the mixture, in whose steps nothing can go wrong.
+            rival.spec.velocity.rest(&mut rival.theta);
+            let score = score(&rival.flow(self.job.precision.dtype())?, &self.valid, None)?;
+            if score.failed.is_empty() && score.nll < *nll {
+                (model, gave_way, chosen) = (rival, true, 0);
+            }
+        }
         self.ledger.history.finish();
         let seconds = self.seconds();
         Ok(Fitted {
-            model: self.with_weights(&theta),
+            model,
+            gave_way,
             log_volume: self.log_volume,
             steps: self.state.step,
             chosen,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cnf::flow::Mixture;
 use cnf::train::{Fitted, History, Job, Score};
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,8 @@ pub struct Summary {
     n_params: usize,
     chosen: usize,
     falls: usize,
+    /// Components of the mixture that was better than the flow.
+    gave_way: Option<usize>,
     /// Held-out NLL before evaluations were steered, and at the end.
     steered: Option<(f64, f64)>,
     stopped: bool,
@@ -39,6 +42,7 @@ impl Summary {
             n_params: fitted.model.theta.len(),
             chosen: fitted.chosen,
             falls: fitted.falls,
+            gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
         }
@@ -71,6 +75,7 @@ impl Summary {
             "precision": self.job.precision,
             "steps": self.steps,
             "chosen_step": self.chosen,
+            "gave_way": self.gave_way,
             "falls": self.falls,
             "nfe_target": self.job.nfe_target,
             "nfe_cost": self.nfe_cost(),
@@ -110,7 +115,11 @@ impl Summary {
         if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {
             out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost:+.4} nats\n");
         }
-        if self.chosen != self.steps {
+        if let Some(components) = self.gave_way {
+            out += &format!(
+                "model     a mixture of {components} Gaussians, which the validation rows like better than the flow\n"
+            );
+        } else if self.chosen != self.steps {
             out += &format!("weights   of step {}, the best held-out score\n", self.chosen);
         }
         if self.falls > 0 {
