@@ -5,7 +5,7 @@
 //! - A: 10 000 samples with their exact log-density, by several methods at 1e-5 and at the tolerance at
 //!   which the worst error of log p is that of `--match`: methods are compared at equal error.
 //! - B: one maximum-likelihood step, batch 512, the exact gradient of what was computed.
-//! - D: one flow-matching step, batch 256.
+//! - D: one flow-matching step, batch 256, and the exact pairing of batches.
 //! - E: 500 points inverted and brought back.
 //! - F: from the start of a process to 1000 samples on the disk.
 //!
@@ -324,6 +324,31 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
         times.wall * 1e3,
         100.0 * rate / peak
     );
+    pairing(&mut rng, data)
+}
+
+/// Latents paired with rows of 8gaussians of deviation 2: one block of n rows, and a training's batch of four.
+fn pairing(rng: &mut cnf::Rng, data: &toys::Toy) -> Result<()> {
+    println!("exact pairing");
+    for (n, block) in [(128, 128), (256, 256), (512, 512), (1024, 1024), (1024, 256)] {
+        // Other rows each time: how long it takes depends on them.
+        let mut draw = || -> Result<(Vec<f64>, Vec<f64>)> {
+            let mut x = (data.sample)(n, rng);
+            let moments = cnf::flow::Standardise::fit(&x, 2)?;
+            moments.standardise(&mut x);
+            x.iter_mut().for_each(|x| *x *= 2.0);
+            Ok((x, (0..2 * n).map(|_| rng.sample(Normal)).collect()))
+        };
+        let mut batches = (0..40).map(|_| draw()).collect::<Result<Vec<_>>>()?.into_iter().cycle();
+        let times = timed(9, 4, || {
+            if let Some((x, mut z)) = batches.next() {
+                cnf::train::pair(&x, &mut z, 2, block);
+                black_box(z);
+            }
+            Ok(())
+        })?;
+        println!("{n:>5} rows in blocks of {block:>4}: cpu {:.2} ms  wall {:.2} ms", times.cpu * 1e3, times.wall * 1e3);
+    }
     Ok(())
 }
 

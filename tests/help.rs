@@ -185,7 +185,10 @@ fn every_example_of_every_help_does_what_it_promises() {
             let out = shell(folder.path(), &shortened(line));
             let err = String::from_utf8_lossy(&out.stderr);
             // Of a pipe only the last command's status is known.
-            if !out.status.success() || err.contains("error: ") {
+            let sound = out.status.success() && !err.contains("error: ");
+            // A model of 20 steps is a bad one, and a check has to say so and nothing else.
+            let only_bad = name == "check" && err.contains("error: 1 of ") && err.contains("failed: latents of data\n");
+            if !sound && !only_bad {
                 wrong.push(format!("`{line}`: {err}"));
             }
         }
@@ -210,26 +213,26 @@ fn a_long_example_is_run_in_little_time() {
 
 #[test]
 fn every_help_fits_its_lines_and_fills_them() {
+    let mut wrong = Vec::new();
     for name in commands() {
         let help = help(&name);
-        let mut lines = help.lines().peekable();
-        // Options are laid out by clap; what stands below them is ours.
-        let mut below = false;
-        while let Some(line) = lines.next() {
-            assert!(line.chars().count() <= WIDTH, "`cnf {name} --help`: {line}");
-            below |= line == "Examples:" || (line.starts_with("      --threads") && !name.is_empty());
-            let Some(next) = lines.peek().filter(|_| below && !line.starts_with(' ') && !line.is_empty()) else {
-                continue;
-            };
+        let lines: Vec<&str> = help.lines().collect();
+        wrong.extend(lines.iter().filter(|line| line.chars().count() > WIDTH).map(|line| format!("{name}: {line}")));
+        let examples = example_lines(&help).filter(|line| !line.starts_with("  cnf "));
+        wrong.extend(examples.map(|line| format!("{name}: `{line}` among the examples")));
+        // Options are laid out by clap; what stands below them is ours, but for code after a colon.
+        let below = lines.iter().position(|line| line.starts_with("      --threads")).unwrap_or(0);
+        let code = lines.windows(2).position(|pair| pair[0].ends_with(':') && pair[1].is_empty());
+        for pair in lines[below..code.unwrap_or(lines.len()).max(below)].windows(2) {
+            let (line, next) = (pair[0], pair[1].split(' ').next().unwrap_or_default());
+            let prose = !line.starts_with(' ') && !line.ends_with(':') && !line.is_empty() && !next.is_empty();
             // A paragraph goes on in the next line only where its first word does not fit any more.
-            let word = next.split(' ').next().unwrap_or_default();
-            let fits = line.chars().count() + 1 + word.chars().count() <= WIDTH;
-            assert!(word.is_empty() || !fits, "`cnf {name} --help` breaks a paragraph after `{line}`");
-        }
-        for line in example_lines(&help) {
-            assert!(line.starts_with("  cnf "), "`cnf {name} --help`: `{line}` among the examples");
+            if prose && line.chars().count() + 1 + next.chars().count() <= WIDTH {
+                wrong.push(format!("{name}: a paragraph breaks after `{line}`"));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
