@@ -272,7 +272,7 @@ fn a_training_reports_leaves_a_run_and_can_be_repeated() {
     assert_eq!(listing(&run), files);
     assert_eq!(listing(&at.join("runs")), ["one"]);
     let metrics = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
-    assert!(metrics.starts_with("step,seconds,loss") && metrics.lines().last().unwrap().starts_with("30,"));
+    assert!(metrics.starts_with("step,seconds,objective,loss") && metrics.lines().last().unwrap().starts_with("30,"));
 
     has(&json(at, "sample runs/one -n 100 -o s.npy"), "n");
     has(&json(at, "invert s.npy --model runs/one -o z.npy"), "n");

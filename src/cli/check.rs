@@ -28,10 +28,10 @@ Examples:
   cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
   cnf check runs/gauss --json
 
-Each line has a value, the bound that its size must not exceed, and a verdict: pass, FAIL, unclear (too noisy to tell) or
-skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never
-above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last line alone judges
-the training: it fails where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1).
+Each line has a value, the bound that its size must not exceed, and a verdict: pass, FAIL, unclear (too noisy to tell) or \
+skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never \
+above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last line alone judges \
+the training: it fails where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1). \
 The exit code is 1 if a line fails.";
 
 /// Arguments of `cnf check`.

@@ -27,9 +27,9 @@ Examples:
   cnf export model.safetensors -o weights.safetensors
   cnf export runs/gauss -o weights.safetensors
 
-The file holds net.0.weight, net.0.bias, net.2.weight, … of an nn.Sequential, in f32. Where the model standardises its
-columns, standardise.mean and standardise.std (f64) lie beside them: the net's first inputs are u = (x − mean)/std, and
-its value is du/dt; the columns of a condition follow, then t, then with time features sin 2πt, cos 2πt, sin 4πt, …
+The file holds net.0.weight, net.0.bias, net.2.weight, … of an nn.Sequential, in f32. Where the model standardises its \
+columns, standardise.mean and standardise.std (f64) lie beside them: the net's first inputs are u = (x − mean)/std, and \
+its value is du/dt; the columns of a condition follow, then t, then with time features sin 2πt, cos 2πt, sin 4πt, … \
 `cnf import` makes a model of the file again.
 
 In Python, with torch and safetensors (examples/load_in_torch.py):

@@ -18,8 +18,8 @@ Examples:
   cnf info model.safetensors
   cnf info runs/gauss --json
 
-Steepness: the largest ‖∂m/∂x‖₂ over points along sampled paths, in the flow's own coordinates: what limits an explicit
-step, and how fast errors may grow. It is found, not proven: the true Lipschitz constant lies between it and the bound,
+Steepness: the largest ‖∂m/∂x‖₂ over points along sampled paths, in the flow's own coordinates: what limits an explicit \
+step, and how fast errors may grow. It is found, not proven: the true Lipschitz constant lies between it and the bound, \
 the product of the layers' norms, which is usually far above.";
 
 /// The stream of the latents of the paths.

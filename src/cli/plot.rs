@@ -26,7 +26,7 @@ Examples:
   cnf plot runs/gauss --size 900x450 --scale 2 --out figures
   cnf plot                                                  the newest run, in its own folder
 
-The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for
+The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for \
 where the run found them; --data names another place.";
 
 /// Arguments of `cnf plot`.

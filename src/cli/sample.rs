@@ -28,7 +28,7 @@ Examples:
 
 The files are f32, or f64 with --precision f64. The first rows of a longer sample are those of a shorter one.
 
-Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000
+Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 rows shows a random 100000 of them.";
 
 /// The generator's stream of latents.

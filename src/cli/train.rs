@@ -42,9 +42,50 @@ Examples:
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood
-  cnf train --objective mixed --nfe-target 30     as many evaluations a row, and what that costs in nats
+  cnf train --objective mixed --nfe-target 30     30 evaluations a row, and their price in nats
   cnf train --resume runs/8gaussians-matching-2
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
+
+/// What a run that goes on has already decided.
+const EVERYTHING_ELSE: [&str; 37] = [
+    "data",
+    "split",
+    "objective",
+    "path",
+    "pairing",
+    "likelihood_share",
+    "kinetic",
+    "jacobian",
+    "steer",
+    "nfe_target",
+    "hidden",
+    "activation",
+    "time_features",
+    "column",
+    "base",
+    "no_standardise",
+    "steps",
+    "time",
+    "batch",
+    "lr",
+    "patience",
+    "checkpoint_every",
+    "out",
+    "force",
+    "init",
+    "config",
+    "names",
+    "invert_y",
+    "solver",
+    "rtol",
+    "atol",
+    "fixed_steps",
+    "trace",
+    "log_density",
+    "log_density_atol",
+    "precision",
+    "seed",
+];
 
 /// Train a continuous flow on a toy or a table.
 #[derive(clap::Args, Debug)]
@@ -116,7 +157,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "STEPS|TIME")]
     checkpoint_every: Option<String>,
     /// Go on with a run that was broken off, as its config.toml says
-    #[arg(long, value_name = "RUN", exclusive = true)]
+    #[arg(long, value_name = "RUN", conflicts_with_all = EVERYTHING_ELSE)]
     resume: Option<PathBuf>,
     /// The run's folder [default: runs/DATA-OBJECTIVE-N with the next free N]
     #[arg(long, value_name = "FOLDER")]

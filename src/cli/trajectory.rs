@@ -31,14 +31,14 @@ use super::{Context, interrupt, picture, text};
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  cnf trajectory -o paths.png                               the newest run at t = 0, 1/4, 1/2, 3/4 and 1
+  cnf trajectory -o paths.png                               the newest run at five times
   cnf trajectory model.safetensors --gif flow.gif           as a film
   cnf trajectory runs/gauss x.npy -o paths.svg --panels 4   the paths that end in these points
   cnf trajectory runs/gauss --gif flow.gif --frames 90 --fps 30 --theme dark
 
-All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it.
-All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or
-in one dimension its rank. In one dimension the picture is p(x, t) over the (t, x) plane between the curves of both ends;
+All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
+All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or \
+in one dimension its rank. In one dimension the picture is p(x, t) over the (t, x) plane between the curves of both ends; \
 in more than two there are particles only, in the first two columns or in --columns.";
 
 /// The stream of the latents.

@@ -132,6 +132,10 @@ impl Model {
         times: &[f64],
     ) -> Result<Paths> {
         let d = self.dim();
+        if !start.len().is_multiple_of(d) {
+            let what = "the last row of the particles".into();
+            return Err(Error::Dimension { what, expected: d, found: start.len() % d });
+        }
         let frame = self.spec.frame()?;
         let table = |x: Vec<f64>| Ok::<_, Error>(Tensor::from_vec(x.clone(), (x.len() / d, d), &Device::Cpu)?);
         let mut inside = table(start.to_vec())?;

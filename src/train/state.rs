@@ -167,29 +167,28 @@ fn numbers(file: &ModelFile, name: &str) -> Option<Vec<f64>> {
 impl Ledger {
     fn push(&self, tensors: &mut Vec<NamedTensor>) {
         let (marks, validations) = self.history.numbers();
-        let best = self.best.as_ref();
-        let of_best = |f: fn(&Best) -> f64| best.map_or(f64::NAN, f);
-        let scalars = [
-            self.seconds,
-            self.validating,
-            self.due,
-            self.since_best as f64,
-            self.before.unwrap_or(f64::NAN),
-            of_best(|best| best.step as f64),
-            of_best(|best| best.nll),
-        ];
+        let scalars = [self.seconds, self.validating, self.due, self.since_best as f64];
         tensors.push(tensor("ledger.numbers", &scalars));
         tensors.push(tensor("ledger.marks", &marks));
         tensors.push(tensor("ledger.validations", &validations));
-        tensors.extend(best.map(|best| tensor("ledger.best", &best.theta)));
+        // What there is not yet has no tensor: a model file holds finite numbers only.
+        tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
+        if let Some(best) = &self.best {
+            tensors.push(tensor("ledger.best", &best.theta));
+            tensors.push(tensor("ledger.best_score", &[best.step as f64, best.nll]));
+        }
     }
 
     fn pull(file: &ModelFile) -> Option<Self> {
         let n = numbers(file, "ledger.numbers")?;
-        let &[seconds, validating, due, since_best, before, step, nll] = &n[..] else { return None };
+        let &[seconds, validating, due, since_best] = &n[..] else { return None };
         let history = History::of_numbers(&numbers(file, "ledger.marks")?, &numbers(file, "ledger.validations")?)?;
-        let best = numbers(file, "ledger.best").map(|theta| Best { step: step as usize, nll, theta });
-        let before = Some(before).filter(|nll| !nll.is_nan());
+        let before = numbers(file, "ledger.before").and_then(|n| n.first().copied());
+        let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {
+            (None, None) => None,
+            (Some(theta), Some(&[step, nll])) => Some(Best { step: step as usize, nll, theta }),
+            _ => return None,
+        };
         Some(Self { seconds, validating, due, history, best, since_best: since_best as usize, before })
     }
 }
