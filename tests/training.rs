@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Source, resolve};
-use cnf::flow::{SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Density as _, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::train::{
-    Batch, Checkpoint, Criterion, Fitted, Job, Objective, Precision, Progress, Scene, Watch, fit, resume, score,
-    split_rule,
+    Batch, Checkpoint, Criterion, Fitted, Job, Objective, Pairing, Precision, Progress, Scene, Watch, fit, resume,
+    score, split_rule,
 };
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -268,6 +268,24 @@ fn what_makes_no_sense_is_refused_in_words() {
         (Job { split: "sideways".into(), ..base.clone() }, "sideways"),
         (Job { solver: SolverSpec { method: "magic".into(), ..SolverSpec::default() }, ..base.clone() }, "magic"),
         (Job { init: Some("nowhere.safetensors".into()), ..base.clone() }, "no such file"),
+        (Job { checkpoint: "often".into(), ..base.clone() }, "every `often`"),
+        (Job { checkpoint: "0".into(), ..base.clone() }, "every `0`"),
+        (Job { base: "uniform".into(), ..base.clone() }, "base `uniform` is unknown"),
+        (Job { base: "mixture:0".into(), ..base.clone() }, "mixture:0"),
+        (Job { columns: vec!["angle".into()], ..base.clone() }, "says of no column"),
+        (Job { columns: vec!["0:round".into()], ..base.clone() }, "round"),
+        (Job { likelihood_share: 1.0, ..base.clone() }, "share of 1"),
+        (Job { likelihood_tol: Some(2.0), ..base.clone() }, "tolerance of 2"),
+        (Job { likelihood_batch: Some(0), ..base.clone() }, "batch of 0"),
+        (Job { likelihood_lr: Some(-1.0), ..base.clone() }, "learning rate of -1"),
+        (Job { kinetic: -0.1, objective: Objective::Likelihood, ..base.clone() }, "kinetic penalty"),
+        (Job { jacobian: f64::NAN, objective: Objective::Likelihood, ..base.clone() }, "jacobian penalty"),
+        (Job { steer: 1.0, objective: Objective::Likelihood, ..base.clone() }, "end time of 1 ± 1"),
+        (Job { nfe_target: Some(0.0), objective: Objective::Mixed, ..base.clone() }, "target of 0"),
+        (Job { nfe_target: Some(30.0), ..base.clone() }, "--nfe-target has no meaning"),
+        (Job { steer: 0.5, ..base.clone() }, "--steer has no meaning"),
+        (Job { pairing: Pairing::Optimal, pairing_block: 1, ..base.clone() }, "pairing among 1"),
+        (Job { pairing: Pairing::Optimal, objective: Objective::Likelihood, ..base.clone() }, "pairs no latents"),
     ];
     for (job, word) in wrong {
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
@@ -458,4 +476,81 @@ fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
     let job = Job { lr: Some(1e4), ..job };
     let fitted = fit(&job, &data, &mut ()).unwrap();
     assert!(fitted.model.theta.iter().all(|w| w.is_finite()) && fitted.steps == 60);
+}
+
+/// Rows of a table in three sets.
+fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
+    let (train, valid, test) = (rows(3000, 0), rows(1000, 1), rows(1000, 2));
+    Dataset { name: "rows".into(), dim, columns: None, train: Source::Rows(train), valid, test }
+}
+
+#[test]
+fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
+    // One half as narrow as no flow of thirty steps can be, one half wide.
+    let narrow = 1e-3;
+    let data = table(2, |n, stream| {
+        let z = StandardNormal::new(2).draw(n, &mut rng::stream(9, stream));
+        let place =
+            |(i, z): (usize, &[f64])| if i % 2 == 0 { [z[0], z[1]] } else { [4.0 + narrow * z[0], narrow * z[1]] };
+        z.chunks_exact(2).enumerate().flat_map(place).collect()
+    });
+    let job = Job { validations: 3, checkpoint: "10".into(), ..job(Objective::Matching, 30) };
+    let mut keeper = Keeper::default();
+    let fitted = fit(&job, &data, &mut keeper).unwrap();
+    assert!(fitted.gave_way && fitted.model.spec.base.is_some());
+    let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    // ln 2 for the half, and the mean of the entropies of the two normals, which hardly overlap.
+    let entropy = std::f64::consts::LN_2 + 1.0 + std::f64::consts::TAU.ln() + narrow.ln();
+    // The sampling error of the mean, and what three thousand rows leave open of a dozen parameters.
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.02, "{} against {entropy}", found.nll);
+    let again = resume(keeper.0.remove(0), &data, &mut ()).unwrap();
+    assert!(again.gave_way && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta);
+    // Who wants the flow gets the flow.
+    let plain = fit(&Job { base: "normal".into(), ..job.clone() }, &data, &mut ()).unwrap();
+    assert!(!plain.gave_way && plain.model.spec.base.is_none());
+    // A velocity that begins at the mixture has its density before it has learnt anything.
+    let begun = Job { base: "mixture:2".into(), lr: Some(1e-9), ..job };
+    let begun = fit(&begun, &data, &mut ()).unwrap();
+    let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.02, "{} against {entropy}", found.nll);
+}
+
+#[test]
+fn columns_are_what_the_job_says_they_are() {
+    let turn = std::f64::consts::TAU;
+    let data = table(2, |n, stream| {
+        let z = StandardNormal::new(2).draw(n, &mut rng::stream(8, stream));
+        z.chunks_exact(2).flat_map(|z| [(2.0 + z[0]).exp(), (3.0 + z[1]).rem_euclid(turn)]).collect()
+    });
+    let columns = vec!["0:positive".to_owned(), format!("1:angle:{turn}")];
+    let fitted = fit(&Job { columns, ..job(Objective::Matching, 600) }, &data, &mut ()).unwrap();
+    let flow = fitted.model.flow(DType::F64).unwrap();
+    let found = score(&flow, &data.test, None).unwrap();
+    // A lognormal has 2 + ½ ln 2πe; wrapping a normal of deviation 1 hardly changes its ½ ln 2πe.
+    let entropy = 2.0 + 1.0 + turn.ln();
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
+    let x = flow.sample(500, None, &mut rng::stream(8, 9)).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
+    for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "says of no column"), ("1:unit", "")] {
+        let job = Job { columns: vec![column.into()], ..job(Objective::Matching, 1) };
+        let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn evaluations_are_steered_towards_their_target() {
+    let data = toy("8gaussians");
+    let base =
+        Job { hidden: Some(vec![32, 32]), likelihood_share: 0.4, batch: Some(256), ..job(Objective::Mixed, 200) };
+    let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(5e-3), ..base };
+    let nfe = |job: &Job| {
+        let fitted = fit(job, &data, &mut ()).unwrap();
+        let found = score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap();
+        (found.nfe_mean, fitted.before)
+    };
+    let (free, nothing) = nfe(&base);
+    let (steered, before) = nfe(&Job { nfe_target: Some(0.6 * free), validations: 2, ..base });
+    assert!(nothing.is_none() && before.is_some());
+    assert!(steered < 0.9 * free, "{steered} against {free}");
 }

@@ -23,9 +23,11 @@ mod plan;
 mod schedule;
 mod score;
 mod shadow;
+mod slope;
 mod start;
 mod state;
 mod trainer;
+mod watch;
 
 pub use assignment::{assign, assign_with_prices, pair};
 pub use batch::Batch;
@@ -38,7 +40,8 @@ pub use path::Path;
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
 pub use state::Checkpoint;
-pub use trainer::{Fitted, Progress, Watch, fit, resume};
+pub use trainer::{fit, resume};
+pub use watch::{Fitted, Progress, Watch};
 
 /// The stream of fresh weights.
 pub const INIT_STREAM: u64 = 0x7a14_0001;

@@ -4,21 +4,19 @@
 //! in steps or in seconds. A step that breaks down is not taken: the run falls back to its last good state and goes
 //! on with smaller steps.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 
 use super::adamw::AdamW;
 use super::batch::Feed;
-use super::clip::clip;
 use super::frame::Frame;
-use super::likelihood::Parts;
 use super::plan::Phase;
 use super::shadow::Shadow;
+use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
 use super::state::{Best, Ledger, State, fingerprint};
-use super::{Batch, Checkpoint, Criterion, History, Job, Mark, Scene, Schedule, Validation, score, start};
+use super::{Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score, start};
 use crate::data::{Dataset, Source};
 use crate::flow::{FlowSpec, Mixture, Model};
 use crate::{Error, Result};
@@ -36,70 +34,6 @@ const VALIDATING: f64 = 0.1;
 const NFE_GAIN: f64 = 0.1;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
-
-/// How far a run is.
-pub struct Progress<'a> {
-    /// The step just done, counted from 1.
-    pub mark: Mark,
-    /// The part of the budget that is spent.
-    pub done: f64,
-    /// The held-out score, where one was just taken.
-    pub validation: Option<Validation>,
-    /// Velocity evaluations of a row in this step, where the criterion integrates.
-    pub nfe: Option<f64>,
-    /// What went wrong in a step that was taken back just now.
-    pub fall: Option<&'a str>,
-    /// The model with the weights as they are averaged now.
-    pub model: &'a dyn Fn() -> Result<Model>,
-}
-
-/// Whoever looks on, and may end the run.
-pub trait Watch {
-    /// Told of every step; `Break` ends the run after it.
-    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
-
-    /// Given every checkpoint that is due, and one when the run is ended from outside.
-    ///
-    /// # Errors
-    /// Where it cannot be kept; this ends the run.
-    fn keep(&mut self, _checkpoint: &Checkpoint) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Looks away.
-impl Watch for () {
-    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
-
-/// A finished run.
-#[derive(Clone, Debug)]
-pub struct Fitted {
-    /// The model; its story is empty.
-    pub model: Model,
-    /// Σ ln of the training data's deviations: NLL in the data's units minus that in units of variance 1.
-    pub log_volume: f64,
-    /// Losses and held-out scores. The losses of a likelihood are in the data's units.
-    pub history: History,
-    /// Steps done.
-    pub steps: usize,
-    /// The step whose weights the model has: the last, or the one with the best held-out score.
-    pub chosen: usize,
-    /// Seconds that they took, with the validations.
-    pub seconds: f64,
-    /// Seconds of the steps alone.
-    pub step_seconds: f64,
-    /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
-    pub gave_way: bool,
-    /// Times that a step broke down and was taken back.
-    pub falls: usize,
-    /// The held-out NLL before the last phase began, where evaluations were steered.
-    pub before: Option<f64>,
-    /// The run was ended from outside.
-    pub stopped: bool,
-}
 
 /// Trains as the job says.
 ///
@@ -223,39 +157,6 @@ struct Trainer<'a> {
     /// The last step, and its evaluations a row.
     latest: Mark,
     nfe: Option<f64>,
-}
-
-/// A gradient and what came with it.
-struct Slope {
-    loss: f64,
-    parts: Option<Parts>,
-    gradient: Vec<f64>,
-    /// Its length, and the factor that bounds it.
-    norm: f64,
-    scale: f64,
-}
-
-/// Why a step was not taken.
-enum Trouble {
-    /// The weights have gone astray: smaller steps may help.
-    Astray(String),
-    /// Something else is wrong.
-    Other(Error),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Failed { .. } | Error::Candle(_) => Self::Astray(error.to_string()),
-            other => Self::Other(other),
-        }
-    }
-}
-
-impl From<candle_core::Error> for Trouble {
-    fn from(error: candle_core::Error) -> Self {
-        Self::from(Error::from(error))
-    }
 }
 
 impl Trainer<'_> {
@@ -484,30 +385,6 @@ impl Trainer<'_> {
             history: self.ledger.history,
             stopped,
         })
-    }
-}
-
-/// The loss of a batch and its gradient, unless one of them is not finite.
-fn slope(
-    criterion: Criterion,
-    scene: &Scene,
-    theta: &Var,
-    batch: &Batch,
-    most: f64,
-) -> std::result::Result<Slope, Trouble> {
-    let (loss, parts) = criterion.loss(scene, theta.as_tensor(), batch)?;
-    let mut gradients = loss.backward()?;
-    let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    let gradient = gradients
-        .remove(theta)
-        .ok_or_else(|| Trouble::Other(Error::invalid("the loss does not depend on the weights", "")))?
-        .to_dtype(DType::F64)?
-        .to_vec1::<f64>()?;
-    let (norm, scale) = clip(&gradient, most);
-    if loss.is_finite() && norm.is_finite() {
-        Ok(Slope { loss, parts, gradient, norm, scale })
-    } else {
-        Err(Trouble::Astray(format!("the loss is {loss}, its gradient {norm}")))
     }
 }
 

@@ -126,6 +126,7 @@ impl Folder {
             });
         }
         let checkpoint = Checkpoint::load(&checkpoint)?;
+        clear_hidden(path);
         let config = checkpoint.job().to_toml()?;
         let folder = Self { path: path.to_owned(), config, stale: Cell::new(false), aside: Cell::new(None) };
         Ok((folder, checkpoint))
@@ -203,6 +204,19 @@ impl Folder {
             interrupt::finished();
             Ok(self.path.clone())
         })
+    }
+}
+
+/// Takes away what a killed process was writing aside. Nothing can be done about a failure here.
+fn clear_hidden(path: &Path) {
+    for entry in std::fs::read_dir(path).into_iter().flatten().filter_map(std::result::Result::ok) {
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name.starts_with(".results-") && path.is_dir() {
+            let _ = std::fs::remove_dir_all(path);
+        } else if name.starts_with(".cnf-") && path.is_file() {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 

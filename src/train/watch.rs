@@ -1,0 +1,71 @@
+//! Who looks on at a training, what there is to see, and what is left at its end.
+
+use std::ops::ControlFlow;
+
+use super::{Checkpoint, History, Mark, Validation};
+use crate::Result;
+use crate::flow::Model;
+
+/// How far a run is.
+pub struct Progress<'a> {
+    /// The step just done, counted from 1.
+    pub mark: Mark,
+    /// The part of the budget that is spent.
+    pub done: f64,
+    /// The held-out score, where one was just taken.
+    pub validation: Option<Validation>,
+    /// Velocity evaluations of a row in this step, where the criterion integrates.
+    pub nfe: Option<f64>,
+    /// What went wrong in a step that was taken back just now.
+    pub fall: Option<&'a str>,
+    /// The model with the weights as they are averaged now.
+    pub model: &'a dyn Fn() -> Result<Model>,
+}
+
+/// Whoever looks on, and may end the run.
+pub trait Watch {
+    /// Told of every step; `Break` ends the run after it.
+    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
+
+    /// Given every checkpoint that is due, and one when the run is ended from outside.
+    ///
+    /// # Errors
+    /// Where it cannot be kept; this ends the run.
+    fn keep(&mut self, _checkpoint: &Checkpoint) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Looks away.
+impl Watch for () {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The model; its story is empty.
+    pub model: Model,
+    /// Σ ln of the training data's deviations: NLL in the data's units minus that in units of variance 1.
+    pub log_volume: f64,
+    /// Losses and held-out scores. The losses of a likelihood are in the data's units.
+    pub history: History,
+    /// Steps done.
+    pub steps: usize,
+    /// The step whose weights the model has: the last, or the one with the best held-out score.
+    pub chosen: usize,
+    /// Seconds that they took, with the validations.
+    pub seconds: f64,
+    /// Seconds of the steps alone.
+    pub step_seconds: f64,
+    /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
+    pub gave_way: bool,
+    /// Times that a step broke down and was taken back.
+    pub falls: usize,
+    /// The held-out NLL before the last phase began, where evaluations were steered.
+    pub before: Option<f64>,
+    /// The run was ended from outside.
+    pub stopped: bool,
+}
