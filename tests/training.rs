@@ -487,7 +487,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
 #[test]
 fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     // One half as narrow as no flow of thirty steps can be, one half wide.
-    let narrow = 1e-3;
+    let narrow = 0.1_f64;
     let data = table(2, |n, stream| {
         let z = StandardNormal::new(2).draw(n, &mut rng::stream(9, stream));
         let place =
@@ -501,18 +501,21 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
     // ln 2 for the half, and the mean of the entropies of the two normals, which hardly overlap.
     let entropy = std::f64::consts::LN_2 + 1.0 + std::f64::consts::TAU.ln() + narrow.ln();
-    // The sampling error of the mean, and what three thousand rows leave open of a dozen parameters.
-    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.02, "{} against {entropy}", found.nll);
+    // The sampling error of the mean; and the prior of EM, two pseudo-rows of the whole width, which makes the
+    // narrow half wider by a fifth.
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
     let again = resume(keeper.0.remove(0), &data, &mut ()).unwrap();
     assert!(again.gave_way && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta);
     // Who wants the flow gets the flow.
     let plain = fit(&Job { base: "normal".into(), ..job.clone() }, &data, &mut ()).unwrap();
     assert!(!plain.gave_way && plain.model.spec.base.is_none());
+    let flow = score(&plain.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
     // A velocity that begins at the mixture has its density before it has learnt anything.
     let begun = Job { base: "mixture:2".into(), lr: Some(1e-9), ..job };
     let begun = fit(&begun, &data, &mut ()).unwrap();
     let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
-    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.02, "{} against {entropy}", found.nll);
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
 }
 
 #[test]
@@ -542,8 +545,10 @@ fn columns_are_what_the_job_says_they_are() {
 fn evaluations_are_steered_towards_their_target() {
     let data = toy("8gaussians");
     let base =
-        Job { hidden: Some(vec![32, 32]), likelihood_share: 0.4, batch: Some(256), ..job(Objective::Mixed, 200) };
-    let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(5e-3), ..base };
+        Job { hidden: Some(vec![32, 32]), likelihood_share: 0.6, batch: Some(256), ..job(Objective::Mixed, 500) };
+    // Tight tolerances, so that there are evaluations to save; an average that does not lag behind the penalties.
+    let solver = SolverSpec { rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
+    let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(1e-2), ema: 0.9, solver, ..base };
     let nfe = |job: &Job| {
         let fitted = fit(job, &data, &mut ()).unwrap();
         let found = score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap();

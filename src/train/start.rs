@@ -171,7 +171,8 @@ fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>
         };
         let held_out = data.valid.iter().chain(&data.test).copied();
         let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
-        columns[j] = Column::fit(kind, &values)?;
+        columns[j] = Column::fit(kind, &values)
+            .map_err(|e| Error::invalid(format!("column `{name}`: {e}"), e.hint().unwrap_or_default()))?;
     }
     Ok(Some(columns))
 }
