@@ -1,7 +1,7 @@
 //! Files in and out: tables of numbers, model files, PyTorch weights.
 //!
 //! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
-//! [`write`]. A file is checked against its own header first, and gets one sentence where it does not fit; nothing is
+//! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; nothing is
 //! allocated on a header's word alone. Every writer works aside and renames, so a file is either whole or absent.
 
 pub mod array;
