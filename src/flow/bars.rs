@@ -34,7 +34,7 @@ const FINER: f64 = 0.01;
 /// …or so many times the steps.
 const MORE_STEPS: usize = 4;
 /// The level of Student's quantile in [`Bars::half_widths`]. Estimates of probes are squares, and so skewed: where the
-/// Jacobian's symmetric part is of rank one, the worst case, an interval of level 0.95 holds 85 of 100 rows, and one
+/// Jacobian's symmetric part is of rank one, the worst case, an interval of level 0.95 holds 83 to 87 of 100 rows, and one
 /// of 0.998 holds 96 (4 and 8 random signs in 20 dimensions).
 const LEVEL: f64 = 0.998;
 
