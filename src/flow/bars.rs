@@ -34,8 +34,8 @@ const FINER: f64 = 0.01;
 /// …or so many times the steps.
 const MORE_STEPS: usize = 4;
 /// The level of Student's quantile in [`Bars::half_widths`]. Estimates of probes are squares, and so skewed: where the
-/// Jacobian's symmetric part is of rank one, the worst case, an interval of level 0.95 holds 83 to 87 of 100 rows, and one
-/// of 0.998 holds 96 (4 and 8 random signs in 20 dimensions).
+/// Jacobian's symmetric part is of rank one, the worst case, an interval of level 0.95 holds 83 to 87 of 100 rows,
+/// and one of 0.998 holds 96 (4 and 8 random signs in 20 dimensions).
 const LEVEL: f64 = 0.998;
 
 /// Log-densities with their error bars, one a row.
@@ -76,8 +76,7 @@ impl Bars {
     /// The solver's bar is such a width already; a standard error over few probes is not, and is multiplied by
     /// Student's quantile. Random signs promise less where one pair of coordinates rules the Jacobian: their estimate
     /// has two values then, and of four probes all agree, and show no error, in one case of eight. So it is in two
-    /// dimensions; in five the interval held 92 of 100 rows of a mixture. There the exact trace is cheap, and `auto`
-    /// takes it.
+    /// dimensions, and nearly so in a few more. There the exact trace is cheap, and `auto` takes it.
     pub fn half_widths(&self) -> Vec<f64> {
         let times = if self.probes > 1 { student_quantile(LEVEL, self.probes - 1) } else { 1.0 };
         self.solver.iter().zip(&self.estimator).map(|(solver, se)| solver + times * se).collect()
