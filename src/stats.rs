@@ -116,6 +116,14 @@ pub fn ks_critical(level: f64, n: usize) -> f64 {
     high
 }
 
+/// Mean and standard error of all `values`; NaN where one of them is not finite.
+pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}
+
 /// The value below which the part `q` of the finite `values` lies; NaN of none.
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();

@@ -8,9 +8,10 @@
 use candle_core::DType;
 
 use super::proposal::Proposal;
-use super::solve::{SIGMAS, mean_and_se};
+use super::solve::SIGMAS;
 use super::{Evidence, Line, Verdict};
 use crate::flow::{SolverSpec, StandardNormal};
+use crate::stats::mean_and_se;
 use crate::velocity::Trace;
 use crate::{Result, rng};
 

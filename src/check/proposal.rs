@@ -131,7 +131,7 @@ mod tests {
         };
         let log_q = proposal.log_prob(&x);
         let weights: Vec<f64> = x.chunks_exact(d).zip(&log_q).map(|(x, q)| (target(x) - q).exp()).collect();
-        let (mean, se) = super::super::solve::mean_and_se(&weights);
+        let (mean, se) = crate::stats::mean_and_se(&weights);
         assert!(se < 0.02 && (mean - 1.0).abs() < 4.0 * se, "{mean} ± {se}");
         assert!(Proposal::around(&[1.0, 2.0, 1.0, 2.0, 1.0, 2.0], 2).is_none());
     }

@@ -5,7 +5,7 @@ use candle_core::DType;
 use super::{Evidence, Line, Verdict};
 use crate::Result;
 use crate::flow::{LogDensity, Method, SolverSpec, TraceSpec};
-use crate::stats::quantile;
+use crate::stats::{mean_and_se, quantile};
 use crate::velocity::Trace;
 
 /// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
@@ -123,12 +123,4 @@ pub fn trace(e: &Evidence<'_>) -> Result<Line> {
     let words = format!("mean of log p by {kind} minus log p by {PROBES} random probes, ± {se:.1e} over {n} rows");
     // Both are right to the solver's tolerance only.
     Ok(Line::judge("trace", mean, SIGMAS * se + e.log_error().min(super::CAP), words))
-}
-
-/// Mean and standard error.
-pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (variance / n).sqrt())
 }

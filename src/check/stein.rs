@@ -11,10 +11,11 @@ use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Lanes, LanesMut};
 
 use super::evidence::reference;
-use super::solve::{SIGMAS, mean_and_se};
+use super::solve::SIGMAS;
 use super::{Evidence, Line};
 use crate::Result;
 use crate::flow::{Bijection, Flow, FlowSpec, Model};
+use crate::stats::mean_and_se;
 use crate::velocity::{Batch, Trace};
 
 /// Beyond this dimension exact traces are dear.

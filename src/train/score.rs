@@ -29,11 +29,7 @@ pub struct Score {
 
 /// Mean and standard error of the finite values; NaN for the mean of none, and for the error of fewer than two.
 pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
-    let finite = || values.iter().copied().filter(|v| v.is_finite());
-    let n = finite().count() as f64;
-    let mean = finite().sum::<f64>() / n;
-    let variance = finite().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    (mean, (variance / n).sqrt())
+    crate::stats::mean_and_se(&values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>())
 }
 
 /// Scores the rows of `x` (`[n, d]`, row-major), in the flow's own precision.

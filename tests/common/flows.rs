@@ -352,6 +352,6 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
         _gx: LanesMut<'_, T>,
         _g: &mut [T],
     ) {
-        unimplemented!("a flow of known density has no gradient: nobody trains it");
+        panic!("a flow of known density has no parameters: nobody pulls back through it");
     }
 }
