@@ -2,11 +2,39 @@
 
 use std::path::{Path, PathBuf};
 
-use cnf_solvers::{Failure, SolveError};
+use cnf_solvers::SolveError;
 use thiserror::Error;
 
 /// The result of everything fallible here.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a row did not arrive on the other side of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum Failure {
+    /// Its trajectory could not be integrated.
+    #[error(transparent)]
+    Path(#[from] cnf_solvers::Failure),
+    /// It left the finite numbers in a layer of a discrete flow.
+    #[error("its numbers are not finite after layer {layer} of the flow, counted from the latent")]
+    Layer {
+        /// Counted from 1, the latent's side first.
+        layer: usize,
+    },
+    /// It is not finite itself.
+    #[error("the point or its condition is not finite")]
+    Point,
+}
+
+impl Failure {
+    /// What to try, in a few words.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Path(failure) => failure.advice(),
+            Self::Layer { .. } => "the point lies far outside of what the flow has seen: check its units, or use f64",
+            Self::Point => "leave out rows with NaN or infinity",
+        }
+    }
+}
 
 /// One clear sentence each; [`Error::hint`] has the way out.
 #[derive(Debug, Error)]
@@ -69,6 +97,12 @@ pub enum Error {
         /// What happened to it.
         first: Failure,
     },
+    /// A layer whose parameters make no bijection any more.
+    #[error("{problem}")]
+    Degenerate {
+        /// Which, and its number.
+        problem: String,
+    },
     /// The solver refused the request.
     #[error(transparent)]
     Solve(#[from] SolveError),
@@ -100,6 +134,7 @@ impl Error {
             Self::Write { .. } => Some("check that the folder exists, is writable and has room".into()),
             Self::Unknown { known, .. } => Some(format!("known are {known}")),
             Self::Failed { first, .. } => Some(first.advice().into()),
+            Self::Degenerate { .. } => Some("train with a smaller --lr, or from another --seed".into()),
             Self::Solve(SolveError::UnknownMethod { known, .. }) => Some(format!("known are {known}")),
             Self::Dimension { .. } | Self::Solve(_) | Self::Candle(_) => None,
         }

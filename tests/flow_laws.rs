@@ -2,14 +2,18 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::{
-    Bijection, Chain, Column, Columns, Continuous, Density, Flow, FlowSpec, LogDensity, Mapped, Mixture, Model,
-    Moments, Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
+    Bijection, Chain, Column, Columns, Continuous, Density, Discrete, Flow, FlowSpec, LogDensity, Mapped, Mixture,
+    Model, Moments, Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use nalgebra::DMatrix;
 use rand::Rng as _;
+
+#[path = "common/discrete.rs"]
+mod discrete;
+use discrete::{bent, every_discrete};
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
@@ -97,6 +101,10 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
         Box::new(Standardise::new(vec![1.0, -2.0], vec![0.5, 3.0]).unwrap()),
     ]);
     all.push(("chain".into(), Box::new(chain.unwrap())));
+    for (name, spec) in every_discrete() {
+        let theta = bent(&spec, 1);
+        all.push((name, Box::new(Discrete::new(spec, theta).unwrap())));
+    }
     all
 }
 

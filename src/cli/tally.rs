@@ -7,8 +7,8 @@
 
 use anyhow::Result;
 use cnf::flow::Cost;
+use cnf::flow::Failure;
 use cnf::{Error, Rng, rng};
-use cnf_solvers::Failure;
 use rand::Rng as _;
 
 use super::setup::Solved;

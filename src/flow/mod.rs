@@ -9,6 +9,7 @@ pub mod chain;
 pub mod column;
 pub mod columns;
 pub mod continuous;
+pub mod discrete;
 pub mod mixture;
 mod normal;
 mod op;
@@ -21,7 +22,6 @@ pub mod transport;
 pub mod velocity;
 
 use candle_core::Tensor;
-use cnf_solvers::Failure;
 
 pub use bars::Bars;
 pub use base::{Base, StandardNormal};
@@ -29,6 +29,7 @@ pub use chain::Chain;
 pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use continuous::{Continuous, Penalised};
+pub use discrete::{Discrete, DiscreteSpec};
 pub use mixture::{Chosen, EmOptions, Mixture};
 pub use paths::{End, Paths};
 pub use rosenblatt::Rosenblatt;
@@ -38,6 +39,7 @@ pub use spec::{FlowSpec, Model, Moments};
 pub use standardise::Standardise;
 pub use velocity::VelocitySpec;
 
+pub use crate::error::Failure;
 pub use crate::velocity::Penalties;
 
 use crate::{Result, Rng};

@@ -169,7 +169,7 @@ impl SolveOp {
                 row.fill(T::of(f64::NAN));
             }
         }
-        let failed = |(row, report): (usize, &Report)| report.status.err().map(|failure| (row, failure));
+        let failed = |(row, report): (usize, &Report)| report.status.err().map(|failure| (row, failure.into()));
         let cost = Cost {
             nfe: reports.iter().map(|report| report.nfe).collect(),
             traces,

@@ -192,7 +192,7 @@ pub fn carry_implicit(
 
 /// What the reports of a solve tell.
 pub(super) fn cost_of(reports: &[Report]) -> Cost {
-    let failed = |(row, report): (usize, &Report)| Some((row, report.status.err()?));
+    let failed = |(row, report): (usize, &Report)| Some((row, report.status.err()?.into()));
     Cost {
         nfe: reports.iter().map(|report| report.nfe).collect(),
         traces: vec![0; reports.len()],
@@ -234,7 +234,7 @@ impl<T: Real> Carried<T> {
             self.cost.logdet_error[sample] = error;
             self.cost.traces[sample] = evals;
             if !mean.is_finite() {
-                self.cost.failures.push((sample, Failure::Integrand { from, to }));
+                self.cost.failures.push((sample, Failure::Integrand { from, to }.into()));
             } else if !settled {
                 self.cost.unsettled += 1;
             }

@@ -130,8 +130,34 @@ impl<'a> Feed<'a> {
         self.noise.random_range(-1.0..1.0)
     }
 
-    /// n times, one in each of n equal parts of [0, 1]: the same mean of a loss with less variance.
-    pub(super) fn times(&mut self, n: usize) -> Vec<f64> {
-        (0..n).map(|i| (i as f64 + self.noise.random::<f64>()) / n as f64).collect()
+    /// n times, one in each of n equally likely parts of [0, 1]: the same mean of a loss with less variance. The
+    /// density of a time is proportional to (1 − t)^(1/late − 1): uniform for 1, crowded near the data above.
+    pub(super) fn times(&mut self, n: usize, late: f64) -> Vec<f64> {
+        let mut even = |i: usize| (i as f64 + self.noise.random::<f64>()) / n as f64;
+        (0..n).map(|i| if late == 1.0 { even(i) } else { 1.0 - (1.0 - even(i)).powf(late) }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{FlowSpec, SolverSpec, StandardNormal, VelocitySpec};
+    use crate::velocity::{Activation, MlpSpec, TimeInput};
+
+    #[test]
+    fn late_times_crowd_near_the_data_as_their_density_says() {
+        let data = crate::data::resolve("uniform", &crate::data::DataOptions::default(), 0).unwrap();
+        let net =
+            MlpSpec { dim: 1, condition_dim: 0, hidden: vec![2], activation: Activation::Tanh, time: TimeInput::Plain };
+        let frame = Frame::new(&FlowSpec::plain(VelocitySpec::Mlp(net), SolverSpec::default())).unwrap();
+        let base = Base::Normal(StandardNormal::new(1));
+        let mut feed = Feed::new(&data, &frame, &base, Vec::new(), 1);
+        for late in [1.0, 1.5, 2.0, 4.0] {
+            let times = feed.times(1000, late);
+            assert!(times.iter().all(|t| (0.0..=1.0).contains(t)));
+            // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
+            let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(late)).count();
+            assert!((499..=501).contains(&beyond), "{late}: {beyond}");
+        }
     }
 }

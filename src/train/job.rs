@@ -66,6 +66,9 @@ pub struct Job {
     pub pairing: Pairing,
     /// Rows of a batch that are paired with each other by an optimal pairing.
     pub pairing_block: usize,
+    /// How much more often a velocity is matched near the data than near the latent: the density of a time is
+    /// proportional to (1 − t)^(1/late − 1), uniform for 1.
+    pub late: f64,
     /// The part of the budget that a mixed run gives to the likelihood, at its end.
     pub likelihood_share: f64,
     /// Rows of a batch in that part; left out: 512.
@@ -154,6 +157,7 @@ impl Default for Job {
             path: Path::Straight,
             pairing: Pairing::Independent,
             pairing_block: 256,
+            late: 1.0,
             likelihood_share: 0.2,
             likelihood_batch: None,
             likelihood_lr: None,
@@ -330,6 +334,9 @@ impl Job {
         }
         if !positive(self.spread) {
             return refuse(format!("columns of deviation {}", self.spread), "give spread above 0, such as 2");
+        }
+        if !(self.late > 0.0 && self.late.is_finite()) {
+            return refuse(format!("times crowded by {}", self.late), "give late above 0, such as 1 for none or 2");
         }
         if self.steps == Some(0) {
             return refuse("a run of 0 steps".into(), "give --steps of at least 1");

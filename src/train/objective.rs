@@ -58,6 +58,8 @@ pub(super) struct Draw {
     pub pairing: Pairing,
     /// Rows that are paired with each other.
     pub block: usize,
+    /// How times crowd near the data: see [`Feed::times`].
+    pub late: f64,
     /// The end time is uniform in 1 ± this.
     pub steer: f64,
 }
@@ -110,7 +112,7 @@ impl Criterion {
                 if how.pairing == Pairing::Optimal {
                     assignment::pair(&x, &mut z, x.len() / n, how.block);
                 }
-                let t = feed.times(n);
+                let t = feed.times(n, how.late);
                 Batch { x, z, t, ..Batch::default() }
             }
             Self::Likelihood => {

@@ -41,7 +41,8 @@ impl Job {
     /// What is minimised, one after another.
     pub(super) fn phases(&self) -> Vec<Phase> {
         let (lr, rows) = (self.lr.unwrap_or_default(), self.batch.unwrap_or_default());
-        let draw = |rows| Draw { rows, pairing: self.pairing, block: self.pairing_block, steer: self.steer };
+        let draw =
+            |rows| Draw { rows, pairing: self.pairing, block: self.pairing_block, late: self.late, steer: self.steer };
         let whole = |criterion| Phase { criterion, from: 0.0, to: 1.0, lr, draw: draw(rows) };
         match self.objective {
             Objective::Matching => vec![whole(Criterion::Matching)],

@@ -28,7 +28,7 @@ pub(super) enum Trouble {
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         match error {
-            Error::Failed { .. } | Error::Candle(_) => Self::Astray(error.to_string()),
+            Error::Failed { .. } | Error::Degenerate { .. } | Error::Candle(_) => Self::Astray(error.to_string()),
             other => Self::Other(other),
         }
     }

@@ -142,7 +142,7 @@ impl Act for Elu {
 
 /// eˣ = scale · (1 + grown), for x ≤ a few; x below `least` counts as `least`.
 #[inline(always)]
-fn exp_parts<V: Vector>(x: V, least: V::Elem) -> (V, V) {
+pub(super) fn exp_parts<V: Vector>(x: V, least: V::Elem) -> (V, V) {
     let rounder = V::splat(V::Elem::ROUNDER);
     // `max` keeps its second operand when that is NaN.
     let x = V::splat(least).max(x);
@@ -152,6 +152,13 @@ fn exp_parts<V: Vector>(x: V, least: V::Elem) -> (V, V) {
     let r = n.neg_fma(V::splat(V::Elem::LN_2_LOW), r);
     let grown = r.mul(r).fma(horner(V::Elem::EXP, r), r);
     (rounded.exp2_of_rounded(), grown)
+}
+
+/// eˣ, for |x| up to a few hundred.
+#[inline(always)]
+pub fn exp<V: Vector>(x: V) -> V {
+    let (scale, grown) = exp_parts(x, V::Elem::EXP_LEAST);
+    scale.fma(grown, scale)
 }
 
 /// e = e^−|a|, up = 1 / (1 + e⁻ᵃ), down = 1 − up without cancellation.

@@ -48,16 +48,25 @@ pub enum Keep {
 #[derive(Clone, Debug)]
 pub struct Workspace<T> {
     /// h₀ (the input), h₁, …: one a layer.
-    pub(super) h: Vec<Tile<T>>,
+    pub(crate) h: Vec<Tile<T>>,
     /// σ′ and σ″, one a hidden layer.
     pub(super) slope: Vec<Tile<T>>,
     pub(super) curve: Vec<Tile<T>>,
     /// Cotangents before the activations, one a hidden layer.
     pub(super) bar: Vec<Tile<T>>,
-    pub(super) out: Tile<T>,
-    pub(super) out_bar: Tile<T>,
-    pub(super) in_bar: Tile<T>,
-    pub(super) blocks: usize,
+    pub(crate) out: Tile<T>,
+    pub(crate) out_bar: Tile<T>,
+    pub(crate) in_bar: Tile<T>,
+    pub(crate) blocks: usize,
+}
+
+impl<T: Scalar> Workspace<T> {
+    /// Of a stack without layers.
+    pub(crate) fn empty() -> Self {
+        let none = || Tile::new(0, 0);
+        let (h, slope, curve, bar) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { h, slope, curve, bar, out: none(), out_bar: none(), in_bar: none(), blocks: 0 }
+    }
 }
 
 impl<T: Scalar> Stack<T> {
@@ -177,7 +186,7 @@ impl<T: Scalar> Stack<T> {
     }
 
     /// The forward pass from `ws.h[0]` to `ws.out`.
-    pub(super) fn run(&self, ws: &mut Workspace<T>, keep: Keep) {
+    pub(crate) fn run(&self, ws: &mut Workspace<T>, keep: Keep) {
         self.run_hidden(ws, keep);
         let last = &self.layers[self.hidden()];
         let factor = Factor::new(&last.forward, ws.h[self.hidden()].read()).plus(&last.bias);
@@ -215,7 +224,7 @@ impl<T: Scalar> Stack<T> {
     ///
     /// `bent[l]` is what σ″ of hidden layer l multiplies: the trace's share. Without `has_out` the
     /// output's cotangent is known to be zero, and the last layer has no gradient.
-    pub(super) fn run_back(&self, ws: &mut Workspace<T>, bent: Option<&[Tile<T>]>, has_out: bool, g: &mut [T]) {
+    pub(crate) fn run_back(&self, ws: &mut Workspace<T>, bent: Option<&[Tile<T>]>, has_out: bool, g: &mut [T]) {
         let (isa, blocks) = (self.isa, ws.blocks);
         for (l, layer) in self.layers.iter().enumerate().rev() {
             let (below, above) = ws.bar.split_at_mut(l);

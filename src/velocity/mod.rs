@@ -4,7 +4,7 @@
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
 //! owns its scratch ([`Evaluator`]).
 
-mod activation;
+pub(crate) mod activation;
 mod closed_form;
 pub mod dense;
 pub mod fields;
@@ -16,10 +16,10 @@ mod mlp_eval;
 mod outer;
 mod probes;
 mod product;
-mod simd;
+pub(crate) mod simd;
 mod spec;
 mod tangents;
-mod tile;
+pub(crate) mod tile;
 
 pub use activation::Activation;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};

@@ -54,6 +54,26 @@ pub trait Vector: Copy {
     /// # Safety
     /// They must be writable; no alignment is asked for.
     unsafe fn store(self, to: *mut Self::Elem);
+    /// Reads `WIDTH` numbers from the place `at` on.
+    ///
+    /// # Panics
+    /// Where there are not so many.
+    #[inline(always)]
+    fn read(from: &[Self::Elem], at: usize) -> Self {
+        let part = &from[at..at + Self::WIDTH];
+        // SAFETY: `part` has `WIDTH` numbers.
+        unsafe { Self::load(part.as_ptr()) }
+    }
+    /// Writes `WIDTH` numbers to the place `at` on.
+    ///
+    /// # Panics
+    /// Where there is no room.
+    #[inline(always)]
+    fn write(self, to: &mut [Self::Elem], at: usize) {
+        let part = &mut to[at..at + Self::WIDTH];
+        // SAFETY: `part` has room for `WIDTH` numbers.
+        unsafe { self.store(part.as_mut_ptr()) }
+    }
     /// The same number in all lanes.
     fn splat(value: Self::Elem) -> Self;
     /// self + b.

@@ -1,0 +1,35 @@
+//! Discrete flows of every kind, for laws over all of them.
+
+use candle_core::{Device, Tensor};
+use cnf::flow::DiscreteSpec;
+use cnf::flow::discrete::{Kind, Plan, Split};
+use cnf::rng::stream;
+use rand::Rng as _;
+
+/// Weights large enough that every layer bends.
+pub fn bent(spec: &DiscreteSpec, seed: u64) -> Tensor {
+    let mut rng = stream(seed, 4);
+    let fresh = spec.init(&mut rng);
+    let theta: Vec<f64> = fresh.iter().map(|w| 1.5 * f64::from(*w) + rng.random_range(-0.25..0.25)).collect();
+    let n = theta.len();
+    Tensor::from_vec(theta, n, &Device::Cpu).unwrap()
+}
+
+/// Every kind of discrete flow, with every kind of layer and split.
+pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        for (d, c, split, linear) in [
+            (1, 0, Split::Halves, false),
+            (2, 0, Split::Random, false),
+            (3, 2, Split::Parity, true),
+            (5, 0, Split::Random, true),
+        ] {
+            let (depth, linear) = (4, linear || kind == Kind::Glow);
+            let plan = Plan { condition_dim: c, depth, split, linear, hidden: vec![12, 12], ..Plan::usual(kind, d) };
+            let spec = plan.spec(&mut stream(d as u64, 0)).unwrap();
+            all.push((format!("{} d={d} c={c} {} linear={linear}", kind.name(), split.name()), spec));
+        }
+    }
+    all
+}
