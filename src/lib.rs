@@ -4,10 +4,13 @@
 //! log p(x) = log N(z; 0, I) − ∫₀¹ tr(∂m/∂x) dt along the path that ends in x, in nats, in the units
 //! of the user's data. At every public edge an array is `[n, d]`, row-major.
 
+mod base64;
 pub mod check;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod flow;
+pub mod html;
 pub mod io;
 pub mod plot;
 pub mod rng;

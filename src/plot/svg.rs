@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::colour::Rgb;
 use super::png;
 use super::scene::{Anchor, FAMILY, Mark, Scene, Spot};
+use crate::base64::base64;
 
 /// The whole document.
 pub(super) fn document(scene: &Scene) -> Result<String, String> {
@@ -97,18 +98,4 @@ fn escaped(text: &str) -> String {
     // XML 1.0 has no way to write the control characters.
     let clean = text.replace(|c: char| c.is_control(), " ");
     clean.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// Ref: RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |w, i| w << 8 | u32::from(*group.get(i).unwrap_or(&0)));
-        for i in 0..4 {
-            let letter = LETTERS[(word >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= group.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
 }

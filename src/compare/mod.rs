@@ -1,0 +1,74 @@
+//! How near a sample is to the data, without any density: distances between two sets of points.
+//!
+//! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
+//! different units want scaling first, by the same numbers in both samples. No distance of finite samples is zero for a
+//! perfect model; [`floor`] tells what two draws of the data themselves are apart.
+//!
+//! - [`energy`]: 2E|X−Y| − E|X−X'| − E|Y−Y'|, exact and unbiased, in O(nm);
+//! - [`sliced`]: Wasserstein's distance of order 2 of projections, in O(k (n log n + d n)).
+
+pub mod energy;
+pub mod sliced;
+
+use rand::seq::SliceRandom;
+
+use crate::{Error, Result, Rng};
+
+/// The statistic `f` of two random halves of the data: what it comes to where nothing but chance differs.
+///
+/// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one for
+/// samples of n/2 rows, so compare a model's n/2 draws with n/2 rows of the data.
+///
+/// # Errors
+/// [`Error::Dimension`] where the last row is not whole, [`Error::Invalid`] for fewer than two rows or a number that is
+/// not finite; and those of `f`, which wants two rows in each half if it is the energy distance.
+pub fn floor(data: &[f64], d: usize, rng: &mut Rng, f: impl FnOnce(&[f64], &[f64]) -> Result<f64>) -> Result<f64> {
+    let n = rows(data, d, "the data", 2)?;
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(rng);
+    let half = |part: &[usize]| -> Vec<f64> { part.iter().flat_map(|&i| &data[i * d..(i + 1) * d]).copied().collect() };
+    let (one, other) = order.split_at(n / 2);
+    f(&half(one), &half(other))
+}
+
+/// How many rows a sample has: at least `least`, all whole and finite.
+fn rows(points: &[f64], d: usize, what: &str, least: usize) -> Result<usize> {
+    if d == 0 {
+        return Err(Error::invalid(format!("{what} has no columns"), ""));
+    }
+    if !points.len().is_multiple_of(d) {
+        return Err(Error::Dimension { what: format!("the last row of {what}"), expected: d, found: points.len() % d });
+    }
+    let n = points.len() / d;
+    if n < least {
+        return Err(Error::invalid(format!("{what} has {n} rows, a distance needs {least}"), "draw more rows"));
+    }
+    if let Some(at) = points.iter().position(|v| !v.is_finite()) {
+        let (row, column, value) = (at / d, at % d, points[at]);
+        return Err(Error::invalid(
+            format!("{what} holds {value} in row {row}, column {column} (from 0)"),
+            "leave such rows out of the sample, and say how many they were",
+        ));
+    }
+    Ok(n)
+}
+
+/// What was computed, unless squares or sums left the range of f64.
+fn in_range(value: f64) -> Result<f64> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::invalid("the distances between the samples overflow", "divide both by the same large number"))
+}
+
+/// The sum along a fixed tree: the bits depend on the numbers alone.
+fn tree_sum(parts: &[f64]) -> f64 {
+    match parts {
+        [] => 0.0,
+        [one] => *one,
+        _ => {
+            let (left, right) = parts.split_at(parts.len() / 2);
+            tree_sum(left) + tree_sum(right)
+        }
+    }
+}
