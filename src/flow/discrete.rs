@@ -166,7 +166,7 @@ impl Discrete {
 }
 
 /// Carries all rows, chunk by chunk.
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "each is a different thing")]
 fn carry<T: Scalar>(
     net: &Net<T>,
     way: Way,

@@ -86,6 +86,7 @@ impl Sub for Dual {
 
 impl Mul for Dual {
     type Output = Self;
+    #[expect(clippy::suspicious_arithmetic_impl, reason = "the rule of products has a sum")]
     fn mul(self, b: Self) -> Self {
         Self { value: self.value * b.value, by: from_fn(|i| self.by[i] * b.value + self.value * b.by[i]) }
     }
@@ -93,6 +94,7 @@ impl Mul for Dual {
 
 impl Div for Dual {
     type Output = Self;
+    #[expect(clippy::suspicious_arithmetic_impl, reason = "the rule of quotients has a product")]
     fn div(self, b: Self) -> Self {
         let value = self.value / b.value;
         Self { value, by: from_fn(|i| (self.by[i] - value * b.by[i]) / b.value) }
