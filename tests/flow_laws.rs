@@ -13,7 +13,7 @@ use rand::Rng as _;
 
 #[path = "common/discrete.rs"]
 mod discrete;
-use discrete::{bent, every_discrete};
+use discrete::{bent, draws, every_discrete, numbers};
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
@@ -108,18 +108,8 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     all
 }
 
-fn draws(n: usize, d: usize, seed: u64) -> Tensor {
-    let mut rng = stream(seed, 1);
-    let data: Vec<f64> = (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect();
-    Tensor::from_vec(data, (n, d), &Device::Cpu).unwrap()
-}
-
 fn condition(map: &dyn Bijection, n: usize) -> Option<Tensor> {
     (map.condition_dim() > 0).then(|| draws(n, map.condition_dim(), 99))
-}
-
-fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn worst(a: &Tensor, b: &Tensor) -> f64 {

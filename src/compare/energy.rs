@@ -35,16 +35,6 @@ pub fn energy_distance(x: &[f64], y: &[f64], d: usize) -> Result<f64> {
     in_range(if d == 1 { sorted(x, y) } else { pairwise(x, y, d) })
 }
 
-/// The same by all pairs, in any dimension: what the fast way in one dimension is held to.
-///
-/// # Errors
-/// Those of [`energy_distance`].
-pub fn energy_distance_by_pairs(x: &[f64], y: &[f64], d: usize) -> Result<f64> {
-    rows(x, d, "the first sample", 2)?;
-    rows(y, d, "the second sample", 2)?;
-    in_range(pairwise(x, y, d))
-}
-
 /// Σ over gaps of the pooled sample: its width times the weights of the pairs on both sides of it.
 fn sorted(x: &[f64], y: &[f64]) -> f64 {
     let (n, m) = (x.len() as f64, y.len() as f64);

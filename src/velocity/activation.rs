@@ -142,7 +142,7 @@ impl Act for Elu {
 
 /// eˣ = scale · (1 + grown), for x ≤ a few; x below `least` counts as `least`.
 #[inline(always)]
-pub(super) fn exp_parts<V: Vector>(x: V, least: V::Elem) -> (V, V) {
+fn exp_parts<V: Vector>(x: V, least: V::Elem) -> (V, V) {
     let rounder = V::splat(V::Elem::ROUNDER);
     // `max` keeps its second operand when that is NaN.
     let x = V::splat(least).max(x);
@@ -171,8 +171,7 @@ struct Logistic<V> {
 #[inline(always)]
 fn logistic<V: Vector>(a: V) -> Logistic<V> {
     let (zero, one) = (V::splat(V::Elem::ZERO), V::splat(V::Elem::ONE));
-    let (scale, grown) = exp_parts(zero.sub(a.abs()), V::Elem::EXP_LEAST);
-    let e = scale.fma(grown, scale);
+    let e = exp(zero.sub(a.abs()));
     let large = one.div(one.add(e));
     let small = e.mul(large);
     Logistic { e, up: a.if_positive(large, small), down: a.if_positive(small, large) }

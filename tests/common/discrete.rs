@@ -1,6 +1,6 @@
-//! Discrete flows of every kind, for laws over all of them.
+//! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use cnf::flow::DiscreteSpec;
 use cnf::flow::discrete::{Kind, Plan, Split};
 use cnf::rng::stream;
@@ -32,4 +32,16 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
         }
     }
     all
+}
+
+/// Uniform in ±1.5.
+pub fn draws(n: usize, d: usize, seed: u64) -> Tensor {
+    let mut rng = stream(seed, 1);
+    let data: Vec<f64> = (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect();
+    Tensor::from_vec(data, (n, d), &Device::Cpu).unwrap()
+}
+
+/// All entries as plain numbers.
+pub fn numbers(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }

@@ -1,5 +1,7 @@
 //! A discrete flow with its parameters, on chunks of rows: a pass through all layers, and its pull-back.
 
+use std::ops::Range;
+
 use cnf_solvers::lanes::LANE_BLOCK;
 
 use super::layer::{Gradient, Layer, Step, Way};
@@ -17,8 +19,15 @@ const STEEPEST: f64 = 60.0;
 pub(super) struct Net<T> {
     dim: usize,
     condition_dim: usize,
-    lengths: Vec<usize>,
+    n_params: usize,
+    parts: Vec<Part>,
     pub layers: Vec<Layer<T>>,
+}
+
+/// Where a layer's derivatives lie among all.
+struct Part {
+    theta: Range<usize>,
+    matrix: Range<usize>,
 }
 
 /// The scratch of one caller.
@@ -58,17 +67,20 @@ impl<T: Scalar> Net<T> {
         let mut all = Layer::all(spec, theta)?;
         all.truncate(layers);
         for (i, layer) in all.iter().enumerate() {
-            let steepest = layer.steepest();
-            if steepest.is_nan() || steepest > STEEPEST {
-                let what = match spec.layers[i] {
-                    LayerSpec::Linear { .. } => "linear map",
-                    _ => "diagonal",
-                };
-                let problem = format!("layer {} of the flow, a {what}, has a log-scale of {steepest:.0}", i + 1);
+            if let Some(log) = layer.log_scales().into_iter().find(|log| log.is_nan() || log.abs() > STEEPEST) {
+                let what = if matches!(spec.layers[i], LayerSpec::Linear { .. }) { "linear map" } else { "diagonal" };
+                let problem = format!("layer {} of the flow, a {what}, has a log-scale of {log:.0}", i + 1);
                 return Err(Error::Degenerate { problem });
             }
         }
-        Ok(Self { dim: spec.dim, condition_dim: spec.condition_dim, lengths: spec.lengths(), layers: all })
+        let (mut parts, mut at, mut matrix_at) = (Vec::with_capacity(all.len()), 0, 0);
+        for (layer, length) in all.iter().zip(spec.lengths()) {
+            let matrix = matrix_at..matrix_at + layer.matrix_len();
+            matrix_at = matrix.end;
+            parts.push(Part { theta: at..at + length, matrix });
+            at += length;
+        }
+        Ok(Self { dim: spec.dim, condition_dim: spec.condition_dim, n_params: theta.len(), parts, layers: all })
     }
 
     /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
@@ -78,7 +90,8 @@ impl<T: Scalar> Net<T> {
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
-                slots.push(usize::MAX);
+                // Not looked at.
+                slots.push(0);
                 continue;
             };
             let sizes = coupling.net.sizes();
@@ -92,7 +105,6 @@ impl<T: Scalar> Net<T> {
         if workspaces.is_empty() {
             workspaces.push(Workspace::empty());
         }
-        let slots = slots.into_iter().map(|slot| if slot == usize::MAX { 0 } else { slot }).collect();
         let states = if learns { self.layers.len() + 1 } else { 2 };
         Scratch {
             states: vec![Tile::new(d, lanes); states],
@@ -108,8 +120,8 @@ impl<T: Scalar> Net<T> {
 
     /// No slopes yet.
     pub fn slopes(&self) -> Slopes<T> {
-        let matrices = self.layers.iter().map(Layer::matrix_len).sum();
-        Slopes { theta: vec![T::ZERO; self.lengths.iter().sum()], matrices: vec![0.0; matrices] }
+        let matrices = self.parts.last().map_or(0, |part| part.matrix.end);
+        Slopes { theta: vec![T::ZERO; self.n_params], matrices: vec![0.0; matrices] }
     }
 
     /// The layers in the order of a pass.
@@ -156,17 +168,17 @@ impl<T: Scalar> Net<T> {
         at
     }
 
-    /// The first layer on the way after which a row is no longer finite.
-    pub fn broken_at(&self, way: Way, rows: Rows<'_>) -> Failure {
-        let mut scratch = self.scratch(LANE_BLOCK, true);
+    /// Why one row has no finite result: the first layer on the way after which it is no longer finite, or the last
+    /// one, where only its density is not. `scratch` is one that learns.
+    pub fn broken_at(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>) -> Failure {
         if !rows.x.iter().chain(rows.condition).all(|x| x.is_finite()) {
             return Failure::Point;
         }
-        self.run(way, rows, &mut scratch);
+        self.run(way, rows, scratch);
         let order = self.order(way);
         let lost = |state: &Tile<f64>| (0..self.dim).any(|j| !state.at(0, j)[0].is_finite());
-        let place = (1..scratch.states.len()).find(|i| lost(&scratch.states[*i])).map(|i| order[i - 1]);
-        Failure::Layer { layer: place.unwrap_or(0) + 1 }
+        let place = (0..order.len()).find(|i| lost(&scratch.states[i + 1])).map(|i| order[i]);
+        Failure::Layer { layer: place.or(order.last().copied()).map_or(0, |layer| layer + 1) }
     }
 
     /// A pass that is pulled back at once: `cotangent` is given the points and log-determinants and fills in the loss's
@@ -188,19 +200,10 @@ impl<T: Scalar> Net<T> {
         bar.clear(blocks);
         logdet_bar.clear(blocks);
         cotangent(&states[end], logdet, bar, logdet_bar);
-        let starts = |lengths: &mut dyn Iterator<Item = usize>| {
-            let mut starts = vec![0];
-            lengths.for_each(|length| starts.push(starts[starts.len() - 1] + length));
-            starts
-        };
-        let by_theta = starts(&mut self.lengths.iter().copied());
-        let by_matrix = starts(&mut self.layers.iter().map(Layer::matrix_len));
         for (place, layer) in self.order(way).into_iter().enumerate().rev() {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
-            let g = Gradient {
-                theta: &mut slopes.theta[by_theta[layer]..by_theta[layer + 1]],
-                matrix: &mut slopes.matrices[by_matrix[layer]..by_matrix[layer + 1]],
-            };
+            let Part { theta, matrix } = &self.parts[layer];
+            let g = Gradient { theta: &mut slopes.theta[theta.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
             self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
         }
         if let Some(x_bar) = x_bar {
@@ -214,14 +217,10 @@ impl<T: Scalar> Net<T> {
     /// The gradient by θ, the matrices' share spread into it.
     pub fn fold(&self, way: Way, slopes: Slopes<T>) -> Vec<T> {
         let Slopes { mut theta, matrices } = slopes;
-        let (mut at, mut matrix_at) = (0, 0);
-        for (layer, length) in self.layers.iter().zip(&self.lengths) {
+        for (layer, part) in self.layers.iter().zip(&self.parts) {
             if let Layer::Linear(linear) = layer {
-                let matrix = &matrices[matrix_at..matrix_at + layer.matrix_len()];
-                linear.fold(way, matrix, &mut theta[at..at + length]);
-                matrix_at += layer.matrix_len();
+                linear.fold(way, &matrices[part.matrix.clone()], &mut theta[part.theta.clone()]);
             }
-            at += length;
         }
         theta
     }

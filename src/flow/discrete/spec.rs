@@ -2,7 +2,6 @@
 
 use nalgebra::DMatrix;
 use rand::Rng as _;
-use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -37,162 +36,6 @@ impl Kind {
             Self::Spline => "spline",
         }
     }
-}
-
-/// Which columns a coupling leaves alone, layer after layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// The first half and the second half in turn.
-    Halves,
-    /// The even columns and the odd ones in turn.
-    Parity,
-    /// A random half, and then the other one: drawn anew for each pair of layers.
-    #[default]
-    Random,
-}
-
-impl Split {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Halves, Self::Parity, Self::Random];
-
-    /// The name, as typed and as saved.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Halves => "halves",
-            Self::Parity => "parity",
-            Self::Random => "random",
-        }
-    }
-}
-
-impl std::str::FromStr for Split {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|split| split.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "split",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
-    }
-}
-
-/// A discrete flow as its user asks for it; [`Plan::spec`] says layer by layer what that is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// Which flow.
-    pub kind: Kind,
-    /// d.
-    pub dim: usize,
-    /// The number of conditioning columns.
-    pub condition_dim: usize,
-    /// Couplings.
-    pub depth: usize,
-    /// The widths of a conditioner's hidden layers.
-    pub hidden: Vec<usize>,
-    /// The conditioners' nonlinearity.
-    pub activation: Activation,
-    /// Which columns a coupling leaves alone.
-    pub split: Split,
-    /// Activation norm and an invertible linear map before each coupling; Glow has them always.
-    pub linear: bool,
-    /// The bins of a spline.
-    pub bins: usize,
-    /// A spline bends between minus this and this, and is the identity beyond.
-    pub bound: f64,
-    /// A log-scale is this times the tanh of what the conditioner says.
-    pub most: f64,
-}
-
-impl Plan {
-    /// The usual flow of a kind: eight couplings, conditioners of 64-64.
-    pub fn usual(kind: Kind, dim: usize) -> Self {
-        Self {
-            kind,
-            dim,
-            condition_dim: 0,
-            depth: 8,
-            hidden: vec![64, 64],
-            activation: Activation::Silu,
-            split: Split::Random,
-            linear: kind == Kind::Glow,
-            bins: 8,
-            bound: 5.0,
-            most: 3.0,
-        }
-    }
-
-    /// The layers; random halves and rotations come from `rng`.
-    ///
-    /// # Errors
-    /// As [`DiscreteSpec::validate`].
-    pub fn spec(&self, rng: &mut Rng) -> Result<DiscreteSpec> {
-        let d = self.dim;
-        if self.depth == 0 || self.depth > MOST_LAYERS {
-            let hint = format!("give a depth from 1 to {MOST_LAYERS}, such as 8");
-            return Err(Error::invalid(format!("a flow of {} couplings", self.depth), hint));
-        }
-        let transform = match self.kind {
-            Kind::Nice => Transform::Additive,
-            Kind::RealNvp | Kind::Glow => Transform::Affine { most: self.most },
-            Kind::Spline => Transform::Spline { bins: self.bins, bound: self.bound },
-        };
-        let mut layers = Vec::new();
-        if self.kind == Kind::Nice && !self.linear {
-            // Next to the latent: the last layer that data pass on their way.
-            layers.push(LayerSpec::Diagonal { shift: false });
-        }
-        let mut order: Vec<usize> = (0..d).collect();
-        for i in 0..self.depth {
-            if i % 2 == 0 && self.split == Split::Random {
-                order.shuffle(rng);
-            }
-            if self.split == Split::Parity {
-                order = (0..d).step_by(2).chain((1..d).step_by(2)).collect();
-            }
-            let (a, b) = order.split_at(d - d.div_ceil(2));
-            // The first coupling changes the larger half; one column alone is always changed.
-            let (pass, change) = if i % 2 == 0 || d == 1 { (a, b) } else { (b, a) };
-            let sorted = |half: &[usize]| {
-                let mut half = half.to_vec();
-                half.sort_unstable();
-                half
-            };
-            layers.push(LayerSpec::Coupling {
-                pass: sorted(pass),
-                change: sorted(change),
-                hidden: self.hidden.clone(),
-                activation: self.activation,
-                transform,
-            });
-            if self.linear {
-                let seed = rng.random();
-                let (permutation, _, upper) = rotation(d, seed);
-                let signs = (0..d).map(|i| if upper[(i, i)] < 0.0 { -1 } else { 1 }).collect();
-                layers.push(LayerSpec::Linear { permutation, signs, seed });
-                layers.push(LayerSpec::Diagonal { shift: true });
-            }
-        }
-        let spec = DiscreteSpec { kind: self.kind, dim: d, condition_dim: self.condition_dim, layers };
-        spec.validate()?;
-        Ok(spec)
-    }
-}
-
-/// A uniformly random rotation as P, L, U with P as a list: row i is row `list[i]` of L U.
-///
-/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR, with
-/// the signs of R's diagonal.
-fn rotation(d: usize, seed: u64) -> (Vec<usize>, DMatrix<f64>, DMatrix<f64>) {
-    let mut rng = crate::rng::stream(seed, 0);
-    let qr = DMatrix::from_fn(d, d, |_, _| StandardNormal.sample(&mut rng)).qr();
-    let (mut q, r): (DMatrix<f64>, DMatrix<f64>) = (qr.q(), qr.r());
-    (0..d).for_each(|j| q.column_mut(j).scale_mut(r[(j, j)].signum()));
-    let (p, l, u) = q.lu().unpack();
-    let mut places = DMatrix::from_fn(d, 1, |i, _| i as f64);
-    p.inv_permute_rows(&mut places);
-    (places.iter().map(|place| *place as usize).collect(), l, u)
 }
 
 /// What a coupling does with the columns that it changes.
@@ -249,6 +92,7 @@ pub enum LayerSpec {
         shift: bool,
     },
     /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal.
+    /// P and the signs follow from `seed`, but a model's meaning must not hang on how a generator draws.
     Linear {
         /// P: row i of the product is row `permutation[i]` of L (U + D).
         permutation: Vec<usize>,
@@ -274,7 +118,7 @@ pub struct DiscreteSpec {
 }
 
 /// Sizes beyond any use, within memory.
-const MOST_LAYERS: usize = 4096;
+pub(super) const MOST_LAYERS: usize = 4096;
 const MOST_UNITS: usize = 1 << 16;
 const MOST_PARAMETERS: usize = 1 << 28;
 /// The most columns of a linear layer: its matrix is inverted for each set of parameters.
@@ -296,7 +140,7 @@ impl LayerSpec {
 
     /// Names and shapes of its tensors, in order.
     fn tensors(&self, dim: usize, condition_dim: usize) -> Vec<(String, Vec<usize>)> {
-        let half = dim.saturating_mul(dim - 1) / 2;
+        let half = dim.saturating_mul(dim.saturating_sub(1)) / 2;
         match self {
             Self::Coupling { .. } => {
                 let sizes = self.sizes(condition_dim);
@@ -438,4 +282,19 @@ impl DiscreteSpec {
         }
         theta
     }
+}
+
+/// A uniformly random rotation as P, L, U with P as a list: row i is row `list[i]` of L U.
+///
+/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR, with
+/// the signs of R's diagonal.
+pub(super) fn rotation(d: usize, seed: u64) -> (Vec<usize>, DMatrix<f64>, DMatrix<f64>) {
+    let mut rng = crate::rng::stream(seed, 0);
+    let qr = DMatrix::from_fn(d, d, |_, _| StandardNormal.sample(&mut rng)).qr();
+    let (mut q, r): (DMatrix<f64>, DMatrix<f64>) = (qr.q(), qr.r());
+    (0..d).for_each(|j| q.column_mut(j).scale_mut(r[(j, j)].signum()));
+    let (p, l, u) = q.lu().unpack();
+    let mut places = DMatrix::from_fn(d, 1, |i, _| i as f64);
+    p.inv_permute_rows(&mut places);
+    (places.iter().map(|place| *place as usize).collect(), l, u)
 }

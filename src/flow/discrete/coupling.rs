@@ -1,0 +1,215 @@
+//! A coupling: some columns pass, a net makes of them the numbers by which the others are changed.
+
+use cnf_solvers::lanes::LANE_BLOCK;
+
+use super::layer::{Slots, Step, Way, in_use};
+use super::spec::Transform;
+use super::spline::{self, Spline};
+use crate::velocity::Scalar;
+use crate::velocity::activation::{Act, Tanh, exp};
+use crate::velocity::dense::{Keep, Stack, Workspace};
+use crate::velocity::simd::{Isa, Kernel, Vector, dispatch};
+use crate::velocity::tile::Tile;
+
+/// A coupling with its parameters.
+pub(super) struct Coupling<T> {
+    pass: Vec<usize>,
+    change: Vec<usize>,
+    transform: Transform,
+    pub net: Stack<T>,
+    isa: Isa,
+}
+
+impl<T: Scalar> Coupling<T> {
+    /// The columns `change`, transformed by what `net` says of the columns `pass`.
+    pub fn new(pass: &[usize], change: &[usize], transform: Transform, net: Stack<T>) -> Self {
+        Self { pass: pass.to_vec(), change: change.to_vec(), transform, net, isa: Isa::detect() }
+    }
+
+    /// What the net says of the columns that pass.
+    pub fn ask(&self, x: &Tile<f64>, condition: &Tile<T>, ws: &mut Workspace<T>, keep: Keep, blocks: usize) {
+        ws.blocks = blocks;
+        let input = &mut ws.h[0];
+        for block in 0..blocks {
+            for (row, column) in self.pass.iter().enumerate() {
+                let from = x.at(block, *column);
+                let to = input.at_mut(block, row);
+                (0..LANE_BLOCK).for_each(|l| to[l] = T::of(from[l]));
+            }
+            for row in 0..condition.rows() {
+                *input.at_mut(block, self.pass.len() + row) = *condition.at(block, row);
+            }
+        }
+        self.net.run(ws, keep);
+    }
+
+    /// The conditioner's number `part` of changed column `j`, in one block.
+    fn said(&self, ws: &Workspace<T>, block: usize, part: usize, j: usize) -> Slots {
+        let out = ws.out.at(block, part * self.change.len() + j);
+        std::array::from_fn(|l| out[l].wide())
+    }
+
+    /// after ← the columns at `before`, by what the net said.
+    pub fn pass(
+        &self,
+        way: Way,
+        before: &Tile<f64>,
+        after: &mut Tile<f64>,
+        logdet: &mut Tile<f64>,
+        ws: &Workspace<T>,
+        blocks: usize,
+    ) {
+        for block in 0..blocks {
+            for column in &self.pass {
+                *after.at_mut(block, *column) = *before.at(block, *column);
+            }
+            for (j, column) in self.change.iter().enumerate() {
+                let x = before.at(block, *column);
+                let sum = logdet.at_mut(block, 0);
+                let y = after.at_mut(block, *column);
+                match (self.transform, way) {
+                    (Transform::Additive, Way::Forward) => {
+                        let m = self.said(ws, block, 0, j);
+                        (0..LANE_BLOCK).for_each(|l| y[l] = x[l] + m[l]);
+                    }
+                    (Transform::Additive, Way::Inverse) => {
+                        let m = self.said(ws, block, 0, j);
+                        (0..LANE_BLOCK).for_each(|l| y[l] = x[l] - m[l]);
+                    }
+                    (Transform::Affine { most }, _) => {
+                        let (raw, m) = (self.said(ws, block, 0, j), self.said(ws, block, 1, j));
+                        let Scales { log, factor, .. } = scales(self.isa, &raw, most, way);
+                        for l in 0..LANE_BLOCK {
+                            if way == Way::Forward {
+                                (y[l], sum[l]) = (x[l] * factor[l] + m[l], sum[l] + log[l]);
+                            } else {
+                                (y[l], sum[l]) = ((x[l] - m[l]) * factor[l], sum[l] - log[l]);
+                            }
+                        }
+                    }
+                    (Transform::Spline { bins, bound }, _) => {
+                        let mut raw = [0.0; 3 * spline::MOST];
+                        for l in 0..LANE_BLOCK {
+                            let spline = self.spline(ws, (block, l), j, (bins, bound), &mut raw);
+                            let (to, rate) =
+                                if way == Way::Forward { spline.forward(x[l]) } else { spline.inverse(x[l]) };
+                            (y[l], sum[l]) = (to, sum[l] + rate);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn spline(
+        &self,
+        ws: &Workspace<T>,
+        (block, lane): (usize, usize),
+        j: usize,
+        (bins, bound): (usize, f64),
+        raw: &mut [f64; 3 * spline::MOST],
+    ) -> Spline {
+        let count = spline::numbers(bins);
+        for (part, slot) in raw[..count].iter_mut().enumerate() {
+            *slot = ws.out.at(block, part * self.change.len() + j)[lane].wide();
+        }
+        Spline::new(&raw[..count], bins, bound)
+    }
+
+    /// As [`Layer::back`](super::layer::Layer::back).
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, ws: &mut Workspace<T>, g: &mut [T]) {
+        let changed = self.change.len();
+        for block in 0..step.blocks {
+            let used = in_use(block, step.lanes);
+            for (j, column) in self.change.iter().enumerate() {
+                let (x, y) = (step.before.at(block, *column), step.after.at(block, *column));
+                let l_bar = step.logdet_bar.at(block, 0);
+                let bar = bar.at_mut(block, *column);
+                match self.transform {
+                    Transform::Additive => {
+                        let sign = if step.way == Way::Forward { 1.0 } else { -1.0 };
+                        let out = ws.out_bar.at_mut(block, j);
+                        (0..LANE_BLOCK).for_each(|l| out[l] = T::of(if l < used { sign * bar[l] } else { 0.0 }));
+                    }
+                    Transform::Affine { most } => {
+                        let (raw, m) = (self.said(ws, block, 0, j), self.said(ws, block, 1, j));
+                        let Scales { factor, slope, .. } = scales(self.isa, &raw, most, step.way);
+                        let (mut s_bar, mut m_bar) = ([0.0; LANE_BLOCK], [0.0; LANE_BLOCK]);
+                        for l in 0..used {
+                            let x_bar = bar[l] * factor[l];
+                            (s_bar[l], m_bar[l]) = if step.way == Way::Forward {
+                                (bar[l] * (y[l] - m[l]) + l_bar[l], bar[l])
+                            } else {
+                                (-bar[l] * y[l] - l_bar[l], -x_bar)
+                            };
+                            s_bar[l] *= slope[l];
+                            bar[l] = x_bar;
+                        }
+                        *ws.out_bar.at_mut(block, j) = s_bar.map(T::of);
+                        *ws.out_bar.at_mut(block, changed + j) = m_bar.map(T::of);
+                    }
+                    Transform::Spline { bins, bound } => {
+                        let count = spline::numbers(bins);
+                        let mut raw = [0.0; 3 * spline::MOST];
+                        for l in 0..LANE_BLOCK {
+                            let mut raw_bar = [0.0; 3 * spline::MOST];
+                            if l < used {
+                                let spline = self.spline(ws, (block, l), j, (bins, bound), &mut raw);
+                                bar[l] = if step.way == Way::Forward {
+                                    spline.forward_back(x[l], bar[l], l_bar[l], &mut raw_bar)
+                                } else {
+                                    spline.inverse_back(y[l], bar[l], l_bar[l], &mut raw_bar)
+                                };
+                            }
+                            for (part, value) in raw_bar[..count].iter().enumerate() {
+                                ws.out_bar.at_mut(block, part * changed + j)[l] = T::of(*value);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.net.run_back(ws, None, true, g);
+        for block in 0..step.blocks {
+            for (row, column) in self.pass.iter().enumerate() {
+                let by_net = ws.in_bar.at(block, row);
+                let bar = bar.at_mut(block, *column);
+                (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].wide());
+            }
+        }
+    }
+}
+
+/// s = most · tanh(r / most), e^±s on the way asked for, and ds/dr.
+struct Scales {
+    log: Slots,
+    factor: Slots,
+    slope: Slots,
+}
+
+fn scales(isa: Isa, raw: &Slots, most: f64, way: Way) -> Scales {
+    let mut out = Scales { log: [0.0; LANE_BLOCK], factor: [0.0; LANE_BLOCK], slope: [0.0; LANE_BLOCK] };
+    dispatch(isa, AffineKernel { raw, most, sign: if way == Way::Forward { 1.0 } else { -1.0 }, out: &mut out });
+    out
+}
+
+struct AffineKernel<'a> {
+    raw: &'a Slots,
+    most: f64,
+    sign: f64,
+    out: &'a mut Scales,
+}
+
+impl Kernel<f64> for AffineKernel<'_> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = f64>>(self) {
+        let (most, part, sign) = (V::splat(self.most), V::splat(1.0 / self.most), V::splat(self.sign));
+        for at in (0..LANE_BLOCK).step_by(V::WIDTH) {
+            let jet = Tanh.jet(V::read(self.raw, at).mul(part));
+            let log = jet.value.mul(most);
+            log.write(&mut self.out.log, at);
+            jet.slope.write(&mut self.out.slope, at);
+            exp(log.mul(sign)).write(&mut self.out.factor, at);
+        }
+    }
+}
