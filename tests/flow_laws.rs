@@ -94,7 +94,7 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
         base: Some(mixture(2, 3, 9)),
         ..FlowSpec::plain(mlp(2, 0, &[16, 16]), tight())
     };
-    let built = whole.build(theta(&whole.velocity, 1)).unwrap();
+    let built = whole.build(theta(whole.core.velocity().unwrap(), 1)).unwrap();
     all.push(("all layers".into(), Box::new(built.map)));
     let chain = Chain::new(vec![
         Box::new(continuous(mlp(2, 0, &[16, 16]), tight(), 1)),

@@ -120,7 +120,9 @@ fn the_steepest_place_of_a_model_is_on_its_paths_and_the_same_each_time() {
     let found = model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap();
     assert_eq!(found, model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap());
     assert!(found.exact && found.points == 32 * 9 && found.norm >= found.mean && (0.0..=1.0).contains(&found.t));
-    let VelocitySpec::Mlp(spec) = &model.spec.velocity else { panic!("the golden net is an MLP") };
+    let cnf::flow::Core::Velocity(VelocitySpec::Mlp(spec)) = &model.spec.core else {
+        panic!("the golden net is an MLP")
+    };
     assert!(found.norm < cnf::velocity::lipschitz_bound(spec, &model.theta).unwrap());
     // A conditional velocity has none of its own.
     command::conditional(folder.path());

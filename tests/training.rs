@@ -206,8 +206,15 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         z.chunks_exact(2).flat_map(|z| [1000.0 + 50.0 * z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect()
     };
     let (train, test) = (rows(4000), rows(2000));
-    let data =
-        Dataset { name: "rows".into(), dim: 2, columns: None, train: Source::Rows(train), valid: Vec::new(), test };
+    let data = Dataset {
+        name: "rows".into(),
+        dim: 2,
+        columns: None,
+        train: Source::Rows(train),
+        valid: Vec::new(),
+        test,
+        given: None,
+    };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
     let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
     // Entropy of the normal: 1 + ln 2π + ln 50 + ln 0.008.
@@ -259,7 +266,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (Job { time: Some(-1.0), ..base.clone() }, "-1 seconds"),
         (Job { ema: 1.0, ..base.clone() }, "decay 1"),
         (Job { clip: 0.0, ..base.clone() }, "clip"),
-        (Job { spread: 0.0, ..base.clone() }, "deviation 0"),
+        (Job { spread: Some(0.0), ..base.clone() }, "deviation 0"),
         (Job { batch: Some(usize::MAX), ..base.clone() }, "rows of 2 columns"),
         (Job { validations: usize::MAX, ..base.clone() }, "validations"),
         (Job { hidden: Some(vec![1 << 20; 3]), ..base.clone() }, "parameters (3 → 1048576"),
@@ -329,7 +336,7 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     let start = cnf::flow::Model::load(&path).unwrap();
     let next = Job { init: Some(path), hidden: None, lr: Some(1e-30), ..job(Objective::Likelihood, 1) };
     let went_on = fit(&next, &data, &mut ()).unwrap();
-    assert_eq!(went_on.model.spec.velocity, fitted.model.spec.velocity);
+    assert_eq!(went_on.model.spec.core, fitted.model.spec.core);
     assert_eq!(went_on.model.spec.standardise, start.spec.standardise);
     assert_eq!(went_on.model.theta, fitted.model.theta);
     let wide = Job { hidden: Some(vec![3]), ..next };
@@ -415,6 +422,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         train: Source::Rows(rows(700, 0)),
         valid: rows(200, 1),
         test: Vec::new(),
+        given: None,
     };
     for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
         for objective in Objective::ALL {
@@ -481,7 +489,7 @@ fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
 /// Rows of a table in three sets.
 fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
     let (train, valid, test) = (rows(3000, 0), rows(1000, 1), rows(1000, 2));
-    Dataset { name: "rows".into(), dim, columns: None, train: Source::Rows(train), valid, test }
+    Dataset { name: "rows".into(), dim, columns: None, train: Source::Rows(train), valid, test, given: None }
 }
 
 #[test]

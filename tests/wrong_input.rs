@@ -85,7 +85,7 @@ fn layers(path: &Path) {
     let layer = serde_json::json!({ "concat-squash": { "inputs": 2, "outputs": 2 } });
     let spec = serde_json::json!({ "velocity": { "kind": "layers", "dim": 2, "layers": [layer] }, "solver": solver });
     let spec: cnf::flow::FlowSpec = serde_json::from_value(spec).unwrap();
-    let theta = vec![0.1; spec.velocity.n_params()];
+    let theta = vec![0.1; spec.core.n_params()];
     cnf::flow::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }
 

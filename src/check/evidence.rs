@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Subject;
-use crate::flow::{Bijection, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
+use crate::flow::{Bijection, Core, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
 use crate::stats::quantile;
 use crate::{Result, rng};
 
@@ -100,6 +100,11 @@ impl<'a> Evidence<'a> {
         Ok(evidence)
     }
 
+    /// The layers stand in closed form: nothing is integrated.
+    pub fn closed(&self) -> bool {
+        self.subject.model.spec.core.closed_layers().is_some()
+    }
+
     /// At least half of the samples arrived.
     pub fn enough(&self) -> bool {
         2 * self.there.log_prob.len() >= self.drawn
@@ -135,24 +140,31 @@ impl<'a> Evidence<'a> {
     ///
     /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way; what
     /// happens on the way reaches the latent enlarged by A at most, and log p = −½|z|² + … follows with |z| + √d. The
-    /// log-determinant adds its own tolerance. Fixed steps promise nothing: only the cap is left.
+    /// log-determinant adds its own tolerance. Where layers stand in closed form they take the place of steps, and round-off is
+    /// all there is. Fixed steps promise nothing: only the cap is left.
     pub fn allowed(&self) -> (f64, f64) {
         let (spec, d) = (&self.subject.model.spec.solver, self.subject.model.dim());
-        if spec.fixed_steps.is_some() {
+        if spec.fixed_steps.is_some() && self.subject.model.spec.core.as_velocity().is_some() {
             return (super::CAP, super::CAP);
         }
         let epsilon = if self.subject.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        let tau = spec.atol + spec.rtol * LENGTH + epsilon * LENGTH;
+        let closed = self.subject.model.spec.core.closed_layers();
+        let by_solver = if closed.is_some() { 0.0 } else { spec.atol + spec.rtol * LENGTH };
+        let tau = by_solver + epsilon * LENGTH;
         let stages = match spec.method() {
             Ok(Method::Explicit(tableau)) => tableau.stages() as f64,
             _ => 1.0,
         };
         let each = |row: usize| {
-            let steps = f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0)) / stages;
+            let solved = || f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0)) / stages;
+            let steps = closed.map_or_else(solved, |layers| layers as f64);
             let path = 2.0 * steps * tau * self.amplification[row].max(1.0);
             let z = &self.z[row * d..(row + 1) * d];
             let slope = z.iter().map(|z| z * z).sum::<f64>().sqrt() + (d as f64).sqrt();
-            let own = spec.log_density_atol() * if spec.coupled() { steps.max(1.0) } else { 1.0 };
+            let own = match closed {
+                Some(layers) => layers as f64 * d as f64 * epsilon * LENGTH,
+                None => spec.log_density_atol() * if spec.coupled() { steps.max(1.0) } else { 1.0 },
+            };
             (path, path * slope + 2.0 * own)
         };
         let (latents, nats): (Vec<f64>, Vec<f64>) = (0..self.amplification.len()).map(each).unzip();
@@ -227,7 +239,10 @@ impl Subject {
     /// Where rows arrive, one way or the other, without their density.
     pub fn paths(&self, solver: &SolverSpec, dtype: DType, x: &[f64], to_data: bool) -> Result<Vec<f64>> {
         let model = self.with(solver);
-        let flow = model.spec.around(model.continuous(dtype)?.without_log_density())?;
+        let flow = match &model.spec.core {
+            Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density())?,
+            _ => model.flow(dtype)?,
+        };
         Ok(self.through(&flow, x, to_data)?.y)
     }
 

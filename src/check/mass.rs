@@ -10,7 +10,7 @@ use candle_core::DType;
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
 use super::{Evidence, Line, Verdict};
-use crate::flow::{SolverSpec, StandardNormal};
+use crate::flow::{SolverSpec, StandardNormal, VelocitySpec};
 use crate::stats::mean_and_se;
 use crate::velocity::Trace;
 use crate::{Result, rng};
@@ -39,7 +39,7 @@ const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
 /// The integral of the density over everything.
 pub fn mass(e: &Evidence<'_>) -> Result<Line> {
     let (model, solver) = (&e.subject.model, &e.subject.model.spec.solver);
-    let (d, closed) = (model.dim(), model.spec.velocity.closed_form());
+    let (d, closed) = (model.dim(), model.spec.core.as_velocity().is_none_or(VelocitySpec::closed_form));
     // exp of a noisy log p is too large on average.
     let noisy = matches!(solver.trace.resolve(d, closed), Trace::Hutchinson { .. });
     if noisy && !closed && d > MOST_TANGENTS {

@@ -137,6 +137,19 @@ pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// The line about the integral of the density alone; none where it says nothing, or is too noisy to.
+///
+/// # Errors
+/// As [`run`].
+pub fn mass_of(subject: &Subject) -> Result<Option<Line>> {
+    let evidence = Evidence::gather(subject)?;
+    if !evidence.enough() {
+        return Ok(None);
+    }
+    let line = mass::mass(&evidence)?;
+    Ok((!matches!(line.verdict, Verdict::Unclear | Verdict::Skipped)).then_some(line))
+}
+
 /// No line failed.
 pub fn passed(lines: &[Line]) -> bool {
     lines.iter().all(|line| line.verdict != Verdict::Fail)

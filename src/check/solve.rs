@@ -11,6 +11,8 @@ use crate::velocity::Trace;
 /// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
 const PROBES: usize = 4;
 const ROWS_OF_TANGENTS: usize = 200;
+/// Why a line about the solver has nothing to say.
+pub const NOTHING: &str = "nothing is integrated: the layers stand in closed form";
 /// Standard errors that chance does not reach in a thousand runs.
 pub const SIGMAS: f64 = 4.0;
 
@@ -20,8 +22,17 @@ pub fn cost(e: &Evidence<'_>) -> Result<Line> {
     let failed = e.there.cost.failures.len() + e.back.cost.failures.len();
     let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
     let at = |q: f64| quantile(&nfe, q);
-    let mut words = format!("NFE {} least, {} median, {} of 95 %, {} most; ", at(0.0), at(0.5), at(0.95), at(1.0));
-    words += &format!("steps limited by stability in {stiff} of {} rows; {failed} failed", e.drawn);
+    let mut words = match e.subject.model.spec.core.closed_layers() {
+        Some(layers) => format!("{layers} layers in closed form; {failed} of {} rows failed", e.drawn),
+        None => format!(
+            "NFE {} least, {} median, {} of 95 %, {} most; steps limited by stability in {stiff} of {} rows; {failed} failed",
+            at(0.0),
+            at(0.5),
+            at(0.95),
+            at(1.0),
+            e.drawn
+        ),
+    };
     if let Some((_, first)) = e.there.cost.failures.iter().chain(&e.back.cost.failures).next() {
         words += &format!(" (the first: {first})");
     }
@@ -70,6 +81,9 @@ pub fn carried(e: &Evidence<'_>) -> Result<Line> {
 /// The quadrature against the coupled state.
 pub fn ways(e: &Evidence<'_>) -> Result<Line> {
     let solver = &e.subject.model.spec.solver;
+    if e.closed() {
+        return Ok(Line::skipped("quadrature", NOTHING));
+    }
     if matches!(solver.method()?, Method::Implicit(_)) {
         return Ok(Line::skipped("quadrature", "an implicit method knows only the quadrature"));
     }
@@ -83,6 +97,9 @@ pub fn ways(e: &Evidence<'_>) -> Result<Line> {
 
 /// The tolerance against a hundredth of it; fixed steps against adaptive ones.
 pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
+    if e.closed() {
+        return Ok(Line::skipped("tolerance", NOTHING));
+    }
     let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
     let solver = &e.subject.model.spec.solver;
     let what = match solver.fixed_steps {
@@ -106,8 +123,10 @@ pub fn precision(e: &Evidence<'_>) -> Result<Line> {
 /// The exact trace against Hutchinson's, which is free of bias: their mean difference is noise.
 pub fn trace(e: &Evidence<'_>) -> Result<Line> {
     let (subject, solver) = (e.subject, &e.subject.model.spec.solver);
-    let (d, net) = (subject.model.dim(), &subject.model.spec.velocity);
-    let closed = net.closed_form();
+    let Some(net) = subject.model.spec.core.as_velocity() else {
+        return Ok(Line::skipped("trace", NOTHING));
+    };
+    let (d, closed) = (subject.model.dim(), net.closed_form());
     let n = if closed { e.z.len() / d } else { (e.z.len() / d).min(ROWS_OF_TANGENTS * 16 / d.min(16)) };
     let x = &e.there.y[..n * d];
     let by = |trace: TraceSpec| SolverSpec { trace, ..solver.clone() };

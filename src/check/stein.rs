@@ -40,7 +40,10 @@ pub fn half_way(e: &Evidence<'_>) -> Result<Line> {
 fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
     let subject = e.subject;
     let (d, model) = (subject.model.dim(), &subject.model);
-    if d > MOST && !model.spec.velocity.closed_form() {
+    let Some(net) = model.spec.core.as_velocity() else {
+        return Ok(Line::skipped(name, super::solve::NOTHING));
+    };
+    if d > MOST && !net.closed_form() {
         return Ok(Line::skipped(name, format!("dear in {d} dimensions: an exact trace costs one tangent in each")));
     }
     // Samples come from the solver as it is, the slope from a better one.
@@ -68,8 +71,8 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
 fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
     let (model, d) = (&e.subject.model, e.subject.model.dim());
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let velocity = model.spec.velocity.bind::<f64>(&theta, &Device::Cpu)?;
-    let condition = e.subject.condition.repeat(LANES);
+    let velocity = model.spec.core.velocity()?.bind::<f64>(&theta, &Device::Cpu)?;
+    let condition = model.encoded(&e.subject.condition)?.repeat(LANES);
     let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: LANES };
     let mut evaluator = velocity.evaluator(batch);
     let stride = stride_for(LANES);

@@ -32,7 +32,10 @@ impl Barred {
         let solver = model.spec.solver.clone();
         model.spec.solver = bars::finer(&solver);
         let second = Setup { path: setup.path.clone(), model, dtype: DType::F64 };
-        let probes = bars::probes(setup.model.continuous(setup.dtype)?.trace());
+        let probes = match setup.model.spec.core.closed_layers() {
+            Some(_) => 0,
+            None => bars::probes(setup.model.continuous(setup.dtype)?.trace()),
+        };
         Ok(Self {
             file: Growing::table(Some(path), 3, setup.file_dtype())?,
             fine: second.carrier(way, done)?,

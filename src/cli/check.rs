@@ -14,6 +14,7 @@ use cnf::train::{Job, split_rule};
 use serde_json::{Value, json};
 
 use super::feed::{Conditions, Feed};
+use super::given::GivenArgs;
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
@@ -45,9 +46,8 @@ pub struct CheckArgs {
     #[arg(short, long, value_name = "N", default_value_t = 1000,
         value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
     n: u32,
-    /// Conditions: one row, for all samples.
-    #[arg(long, value_name = "FILE")]
-    condition: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenArgs,
     #[command(flatten)]
     solver: SolverArgs,
 }
@@ -60,7 +60,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         both => both,
     };
     let setup = Setup::open(model, &args.solver, context)?;
-    let condition = match setup.conditions(args.condition.as_deref())? {
+    let condition = match args.given.of(&setup.model)? {
         Conditions::None => Vec::new(),
         Conditions::One(row) => row,
         Conditions::Each { .. } => {
@@ -73,8 +73,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
             let mut feed = Feed::of_file(&setup, path, Conditions::None, Some(check::MOST_ROWS))?;
             HeldOut::Rows(feed.next()?.map_or(Vec::new(), |part| part.x), path.display().to_string())
         }
-        None if setup.model.condition_dim() > 0 => HeldOut::Missing("no rows of this condition were given".into()),
-        None => remembered(&setup.model),
+        None => remembered(&setup.model, &condition),
     };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
@@ -94,14 +93,26 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 }
 
 /// The test rows of the data that the model was trained on, as its story tells.
-fn remembered(model: &Model) -> HeldOut {
+fn remembered(model: &Model, condition: &[f64]) -> HeldOut {
     let Some(job) = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok()) else {
         return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
     };
     let rows = || -> cnf::Result<Vec<f64>> {
         let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
-        let data = resolve(&job.data, &DataOptions { table, ..DataOptions::default() }, job.seed)?;
-        let sets = [data.test, data.valid];
+        let options = DataOptions { table, condition: job.condition.clone(), ..DataOptions::default() };
+        let data = resolve(&job.data, &options, job.seed)?;
+        let given = data.given.unwrap_or_default();
+        // Only rows under this very condition are to be found where the model puts its samples.
+        let under = |rows: Vec<f64>, given: Vec<f64>| match given.is_empty() {
+            true => rows,
+            false => rows
+                .chunks_exact(data.dim)
+                .zip(given.chunks_exact(condition.len().max(1)))
+                .filter(|(_, row)| *row == condition)
+                .flat_map(|(row, _)| row.to_vec())
+                .collect(),
+        };
+        let sets = [under(data.test, given.test), under(data.valid, given.valid)];
         Ok(sets.into_iter().find(|rows| rows.len() >= data.dim && data.dim == model.dim()).unwrap_or_default())
     };
     match rows() {

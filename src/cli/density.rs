@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::bars::Barred;
 use super::feed::{Conditions, Feed, Part};
+use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::progress::watched;
 use super::setup::{self, Setup, Solved, Way};
@@ -68,9 +69,8 @@ pub struct DensityArgs {
     /// A picture of the density, in one or two dimensions: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Conditions, [n, c], or one row for all.
-    #[arg(long, value_name = "FILE")]
-    condition: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// The density at this time of the way, from 0 (the normal) to 1 (the data).
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     time: f64,
@@ -175,8 +175,8 @@ impl Job {
     fn new(args: &DensityArgs, context: &Context) -> Result<(Self, Feed)> {
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
-        setup.model.continuous(setup.dtype)?.until(args.time)?;
-        let conditions = setup.conditions(args.condition.as_deref())?;
+        setup.model.flow_until(setup.dtype, args.time)?;
+        let conditions = args.given.of(&setup.model)?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
             let problem = format!("the model has {d} dimensions: its density has no grid and no picture");

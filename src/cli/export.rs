@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use cnf::Error;
-use cnf::flow::{FlowSpec, Model, VelocitySpec};
+use cnf::flow::{Core, FlowSpec, Model, VelocitySpec};
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::torch;
 use cnf::velocity::{MlpSpec, TimeInput};
@@ -54,11 +54,16 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
     output::check(&[(Kind::Model, Some(&args.output))])?;
     let path = setup::find(args.model.as_deref(), context)?;
     let model = Model::load(&path)?;
-    let VelocitySpec::Mlp(net) = &model.spec.velocity else {
+    let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
         let problem = "its net has layers that an nn.Sequential of Linear layers cannot hold";
         let hint = "export an MLP; this model file can be read by safetensors.torch.load_file as it is";
         return Err(Error::read(&path, problem, hint).into());
     };
+    if model.spec.condition.is_some() {
+        let problem = "it encodes its conditions (classes, standardised columns), which an nn.Sequential cannot hold";
+        let hint = "this model file can be read by safetensors.torch.load_file as it is; `cnf info` shows the encoding";
+        return Err(Error::read(&path, problem, hint).into());
+    }
     let file = ModelFile { tensors: tensors(&model), metadata: about(net) };
     interrupt::undisturbed(|| file.write(&args.output))?;
     report(&args, &model, net, context)
@@ -68,7 +73,7 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
 fn tensors(model: &Model) -> Vec<NamedTensor> {
     let mut rest = &model.theta[..];
     let mut named = Vec::new();
-    for (name, shape) in model.spec.velocity.tensor_names() {
+    for (name, shape) in model.spec.core.tensor_names() {
         let (values, after) = rest.split_at(shape.iter().product());
         named.push(NamedTensor { name, shape, values: Values::F32(values.to_vec()) });
         rest = after;

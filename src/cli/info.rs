@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::flow::{Model, VelocitySpec};
+use cnf::flow::discrete::{LayerSpec, Transform};
+use cnf::flow::{Core, DiscreteSpec, Given, Model, VelocitySpec};
 use cnf::rng;
 use cnf::velocity::{Steepest, lipschitz_bound};
 use serde_json::{Map, Value, json};
@@ -39,7 +40,7 @@ pub struct InfoArgs {
 pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
     let path = setup::find(args.model.as_deref(), context)?;
     let model = Model::load(&path)?;
-    let tensors = model.spec.velocity.tensor_names();
+    let tensors = model.spec.core.tensor_names();
     let listed: Vec<Value> = tensors.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect();
     let steepness = Steepness::of(&model);
     let facts = json!({
@@ -47,7 +48,10 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "dim": model.dim(),
         "condition_dim": model.condition_dim(),
         "n_params": model.theta.len(),
-        "velocity": serde_json::to_value(&model.spec.velocity)?,
+        "kind": model.spec.core.name(),
+        "core": serde_json::to_value(&model.spec.core)?,
+        "velocity": serde_json::to_value(model.spec.core.as_velocity())?,
+        "condition": serde_json::to_value(&model.spec.condition)?,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
@@ -80,20 +84,56 @@ fn plain(value: &Value) -> String {
 
 /// The units of each layer of an MLP, the input first.
 fn layers(model: &Model) -> Option<Vec<usize>> {
-    match &model.spec.velocity {
-        VelocitySpec::Mlp(spec) => Some(spec.layer_sizes()),
-        VelocitySpec::Layers(_) => None,
+    match &model.spec.core {
+        Core::Velocity(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
+        _ => None,
     }
+}
+
+/// A discrete flow in a line.
+fn couplings(spec: &DiscreteSpec) -> String {
+    let first = spec.layers.iter().find_map(|layer| match layer {
+        LayerSpec::Coupling { hidden, activation, transform, .. } => Some((hidden, activation, transform)),
+        _ => None,
+    });
+    let linear = spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. }));
+    let with = if linear { " with activation norms and linear maps" } else { "" };
+    let Some((hidden, activation, transform)) = first else { return format!("{} layers{with}", spec.layers.len()) };
+    let hidden = hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    let transform = match transform {
+        Transform::Additive => "additive".to_owned(),
+        Transform::Affine { most } => format!("affine, log-scales within ±{most}"),
+        Transform::Spline { bins, bound } => format!("splines of {bins} bins within ±{bound}"),
+    };
+    format!("{}: {} couplings{with}, {transform}; nets of {hidden}, {activation}", spec.kind.name(), spec.depth())
+}
+
+/// What a model is conditioned on.
+fn conditions(model: &Model) -> String {
+    let Some(condition) = &model.spec.condition else { return format!("{} columns", model.condition_dim()) };
+    let one = |(j, given): (usize, &Given)| {
+        let name = condition.names.get(j).map_or_else(|| format!("column {j}"), Clone::clone);
+        match given {
+            Given::Number { .. } => name,
+            Given::Class { classes } => {
+                let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                format!("{name} (classes {classes})")
+            }
+        }
+    };
+    condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn about(model: &Model) -> String {
     let solver = &model.spec.solver;
-    let net = match &model.spec.velocity {
-        VelocitySpec::Mlp(spec) => {
+    let net = match &model.spec.core {
+        Core::Velocity(VelocitySpec::Mlp(spec)) => {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        VelocitySpec::Layers(spec) => plain(&json!(spec)),
+        Core::Velocity(VelocitySpec::Layers(spec)) => plain(&json!(spec)),
+        Core::Discrete(spec) => couplings(spec),
+        Core::Still { .. } => "none: the base is the distribution".into(),
     };
     let steps = match solver.fixed_steps {
         Some(steps) => format!("{} in {steps} steps", solver.method),
@@ -101,7 +141,7 @@ fn about(model: &Model) -> String {
     };
     let mut words = line("dimension", &model.dim().to_string());
     if model.condition_dim() > 0 {
-        words += &line("condition", &format!("{} columns", model.condition_dim()));
+        words += &line("condition", &conditions(model));
     }
     words += &line("net", &net);
     words += &line("parameters", &model.theta.len().to_string());
@@ -119,6 +159,9 @@ fn about(model: &Model) -> String {
     }
     if let Some(base) = &model.spec.base {
         words += &line("base", &format!("a mixture of {} Gaussians", base.components()));
+    }
+    if model.spec.core.as_velocity().is_none() {
+        return words;
     }
     words += &line("solver", &steps);
     let by_quadrature = !solver.coupled();
@@ -182,12 +225,13 @@ struct Steepness {
 impl Steepness {
     fn of(model: &Model) -> Self {
         let (paths, times) = if model.dim() <= 16 { FORMED } else { ITERATED };
-        let bound = match &model.spec.velocity {
-            VelocitySpec::Mlp(spec) => lipschitz_bound(spec, &model.theta).filter(|b| b.is_finite()),
-            VelocitySpec::Layers(_) => None,
+        let bound = match &model.spec.core {
+            Core::Velocity(VelocitySpec::Mlp(spec)) => lipschitz_bound(spec, &model.theta).filter(|b| b.is_finite()),
+            _ => None,
         };
         let (found, why) = match model.lipschitz(paths, times, &mut rng::stream(0, PATHS_STREAM)) {
             Ok(Some(found)) => (Some(found), None),
+            Ok(None) if model.spec.core.as_velocity().is_none() => (None, Some("there is no velocity".to_owned())),
             Ok(None) if model.condition_dim() > 0 => (None, Some("depends on the condition".to_owned())),
             Ok(None) => (None, Some("none is finite".to_owned())),
             // A model that cannot be solved can still be read.

@@ -8,6 +8,7 @@ use cnf::plot;
 use serde_json::json;
 
 use super::feed::{Feed, Part};
+use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
@@ -40,9 +41,8 @@ pub struct InvertArgs {
     /// The latents, [n, d]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Conditions, [n, c], or one row for all.
-    #[arg(long, value_name = "FILE")]
-    condition: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// A picture of the latents: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
-    let conditions = setup.conditions(args.condition.as_deref())?;
+    let conditions = args.given.of(&setup.model)?;
     let mut feed = Feed::of_file(&setup, &args.points, conditions, args.block)?;
     let mut seen = Seen::new(&args, &setup)?;
     let inverse = Way { to_data: false, until: 1.0, log_density: false };

@@ -10,6 +10,7 @@ mod data;
 mod density;
 mod export;
 mod feed;
+mod given;
 mod import;
 mod info;
 mod interrupt;

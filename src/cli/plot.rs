@@ -74,13 +74,13 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let text = cnf::io::read_bytes(&metrics)?;
     let hint = "the file was changed: only `cnf train` can write it again";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
-    let (_, held_out) = train::kept_back(&data);
+    let (_, held_out, given) = train::kept_back(&data);
 
     let look = Look { theme: args.theme, size: args.size, enlarged: args.scale, ending: args.format };
     let out = args.out.as_deref().unwrap_or(folder);
     let there = out.exists();
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-    let run = Run { job: &job, model: &model, data: &data, held_out: &held_out, curves: &curves };
+    let run = Run { job: &job, model: &model, data: &data, held_out: &held_out, given: &given, curves: &curves };
     let drawn = draw(&run, &look, &|name| out.join(name)).inspect_err(|_| {
         // A folder that was made for nothing goes again, if nothing is in it.
         if !there {
@@ -107,7 +107,8 @@ fn job(folder: &Path) -> Result<Job> {
 fn data(job: &Job, given: Option<&str>) -> Result<Dataset> {
     let name = given.unwrap_or(&job.data);
     let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
-    let found = resolve(name, &DataOptions { table, ..DataOptions::default() }, job.seed);
+    let options = DataOptions { table, condition: job.condition.clone(), ..DataOptions::default() };
+    let found = resolve(name, &options, job.seed);
     Ok(found.map_err(|error| match error {
         Error::Read { path, .. } if !path.exists() => {
             let place = std::env::current_dir().map_or_else(|_| ".".into(), |here| here.display().to_string());

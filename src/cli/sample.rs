@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use super::feed::Feed;
+use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
@@ -51,9 +52,8 @@ pub struct SampleArgs {
     /// Start from these latents, [n, d], instead of drawing them.
     #[arg(long, value_name = "FILE")]
     latent: Option<PathBuf>,
-    /// Conditions, [n, c], or one row for all.
-    #[arg(long, value_name = "FILE")]
-    condition: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// A picture: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -92,7 +92,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
 
 /// The given latents, or fresh ones.
 fn latents(args: &SampleArgs, setup: &Setup) -> Result<Feed> {
-    let conditions = setup.conditions(args.condition.as_deref())?;
+    let conditions = args.given.of(&setup.model)?;
     if let Some(path) = &args.latent {
         return Feed::of_file(setup, path, conditions, args.block);
     }

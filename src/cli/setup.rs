@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use cnf::Error;
 use cnf::flow::{Chain, Cost, Flow, Model};
-use cnf::io::{Dtype, Format, Reader};
+use cnf::io::{Dtype, Format};
 
 use super::Context;
 use super::feed::{Conditions, Feed, Part};
@@ -88,6 +88,8 @@ pub struct Solved {
 pub struct Carrier {
     flow: Flow<Chain>,
     to_data: bool,
+    /// Where rows that arrived are counted, for a flow that does not count them itself.
+    closed: Option<Arc<AtomicUsize>>,
 }
 
 impl Carrier {
@@ -112,6 +114,9 @@ impl Carrier {
             false => self.flow.encode(&points, condition)?,
         };
         let seconds = start.elapsed().as_secs_f64();
+        if let Some(done) = &self.closed {
+            done.fetch_add(x.len() / d, Ordering::Relaxed);
+        }
         Ok(Solved { y: wide(&ends)?, log_prob: wide(&densities)?, cost, seconds })
     }
 }
@@ -143,41 +148,23 @@ impl Setup {
         if self.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 }
     }
 
-    /// Conditions, there exactly if the model wants them.
-    ///
-    /// # Errors
-    /// As [`Reader::open`]; [`Error::Invalid`] where the model has none, wants some, or other columns.
-    pub fn conditions(&self, path: Option<&Path>) -> Result<Conditions> {
-        let wanted = self.model.condition_dim();
-        let Some(path) = path else {
-            if wanted == 0 {
-                return Ok(Conditions::None);
-            }
-            let problem = format!("the model is conditional on {wanted} columns, and no condition was given");
-            return Err(Error::invalid(problem, "give --condition c.npy: a row for each point, or one for all").into());
-        };
-        if wanted == 0 {
-            return Err(Error::invalid("the model has no condition", "leave out --condition").into());
-        }
-        let reader = Reader::open(path)?;
-        if reader.cols() != wanted {
-            let problem = format!("`{}` holds {} columns, the condition has {wanted}", path.display(), reader.cols());
-            return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
-        }
-        Conditions::of(reader)
-    }
-
     /// The flow that carries points this way, and counts in `done` those that arrived.
     ///
     /// # Errors
     /// As [`Model::continuous`], and for a time that is not on the way.
     pub fn carrier(&self, way: Way, done: &Arc<AtomicUsize>) -> Result<Carrier> {
-        let mut continuous = self.model.continuous(self.dtype)?.until(way.until)?;
-        if !way.log_density {
-            continuous = continuous.without_log_density();
-        }
-        let flow = self.model.spec.around(continuous.with_progress(done.clone()))?;
-        Ok(Carrier { flow, to_data: way.to_data })
+        let closed = self.model.spec.core.closed_layers().map(|_| done.clone());
+        let flow = match closed {
+            Some(_) => self.model.flow_until(self.dtype, way.until)?,
+            None => {
+                let mut continuous = self.model.continuous(self.dtype)?.until(way.until)?;
+                if !way.log_density {
+                    continuous = continuous.without_log_density();
+                }
+                self.model.spec.around(continuous.with_progress(done.clone()))?
+            }
+        };
+        Ok(Carrier { flow, to_data: way.to_data, closed })
     }
 
     /// Carries a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.

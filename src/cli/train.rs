@@ -2,18 +2,19 @@
 //!
 //! Flags override the file of `--config`, which overrides the defaults of [`Job`].
 
-mod folder;
+pub mod folder;
 mod live;
 pub mod pictures;
-mod report;
-mod watch;
+pub mod report;
+pub mod watch;
 
 use std::path::PathBuf;
 
 use cnf::Error;
 use cnf::data::{DataOptions, Dataset, TableOptions, resolve};
-use cnf::flow::{Model, VelocitySpec};
-use cnf::train::{Checkpoint, Job, Objective, Pairing, Path, fit, resume as go_on, score, split_rule};
+use cnf::flow::discrete::Split;
+use cnf::flow::{Core, Model, VelocitySpec};
+use cnf::train::{Checkpoint, Family, Job, Objective, Pairing, Path, fit, resume as go_on, score_given, split_rule};
 use cnf::velocity::{Activation, TimeInput};
 
 use self::folder::Folder;
@@ -40,6 +41,8 @@ Examples:
   cnf train --data 2spirals --time 60s
   cnf train --data table.csv --split 0.8,0.1      a table; the rest of its rows is the test set
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
+  cnf train --model realnvp --data moons --time 20s   a discrete flow
+  cnf train --data table.csv --condition 1        p(the other columns | the second)
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood
   cnf train --objective mixed --nfe-target 30     30 evaluations a row, and their price in nats
@@ -47,9 +50,16 @@ Examples:
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 37] = [
+const EVERYTHING_ELSE: [&str; 44] = [
     "data",
     "split",
+    "model",
+    "depth",
+    "halves",
+    "bins",
+    "linear",
+    "sigma",
+    "condition",
     "objective",
     "path",
     "pairing",
@@ -87,7 +97,7 @@ const EVERYTHING_ELSE: [&str; 37] = [
     "seed",
 ];
 
-/// Train a continuous flow on a toy or a table.
+/// Train a flow, continuous or discrete, on a toy or a table.
 #[derive(clap::Args, Debug)]
 pub struct TrainArgs {
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians]
@@ -96,6 +106,27 @@ pub struct TrainArgs {
     /// How a table is split: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
     #[arg(long, value_name = "RULE")]
     split: Option<String>,
+    /// What the model is told and does not make: columns of the table as NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
+    #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
+    condition: Vec<String>,
+    /// What is trained: cnf (a continuous flow), nice, realnvp, glow or spline (discrete flows), or a density without a net that they have to beat: gaussian, gaussian-fixed (only its mean is fitted), mixture [default: cnf]
+    #[arg(long, value_name = "NAME")]
+    model: Option<Family>,
+    /// The couplings of a discrete flow [default: 8, nice 12]
+    #[arg(long, value_name = "N")]
+    depth: Option<usize>,
+    /// Which columns a coupling leaves alone: random, halves or parity [default: random]
+    #[arg(long, value_name = "NAME")]
+    halves: Option<Split>,
+    /// The bins of a spline [default: 8]
+    #[arg(long, value_name = "N")]
+    bins: Option<usize>,
+    /// An activation norm and an invertible linear map before each coupling, as Glow has them always
+    #[arg(long)]
+    linear: bool,
+    /// The deviation of gaussian-fixed, in the data's units [default: 1]
+    #[arg(long, value_name = "X")]
+    sigma: Option<f64>,
     /// What is minimised: matching (a regression, fast), likelihood (through the solver), or mixed, one after the other [default: matching]
     #[arg(long, value_name = "NAME")]
     objective: Option<Objective>,
@@ -185,7 +216,7 @@ pub struct TrainArgs {
 }
 
 /// `90`, `90s`, `1.5m`, `1h`.
-fn seconds(text: &str) -> Result<f64, String> {
+pub fn seconds(text: &str) -> Result<f64, String> {
     let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let (number, unit) =
         units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1.0));
@@ -218,6 +249,22 @@ impl TrainArgs {
         }
         put(&mut job.data, &self.data);
         put(&mut job.split, &self.split);
+        put(&mut job.model, &self.model);
+        if !self.condition.is_empty() {
+            job.condition.clone_from(&self.condition);
+        }
+        maybe(&mut job.depth, &self.depth);
+        put(&mut job.halves, &self.halves);
+        put(&mut job.bins, &self.bins);
+        job.linear |= self.linear;
+        put(&mut job.sigma, &self.sigma);
+        if let (Some(kind), Some(Objective::Matching)) = (job.model.discrete(), self.objective) {
+            return Err(Error::invalid(
+                format!("{} has no velocity that could be matched", kind.name()),
+                "leave out --objective: a discrete flow is trained by likelihood",
+            )
+            .into());
+        }
         if self.nfe_target.is_some() && job.objective == Objective::Matching {
             job.objective = Objective::Mixed;
         }
@@ -270,7 +317,7 @@ impl TrainArgs {
 
     /// Refuses flags that ask for another net than that of the model to start from.
     fn check_start(&self, model: &Model) -> cnf::Result<()> {
-        let net = if let VelocitySpec::Mlp(net) = &model.spec.velocity { Some(net) } else { None };
+        let net = if let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core { Some(net) } else { None };
         let frequencies =
             net.map(|net| if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 });
         let differs = [
@@ -322,9 +369,14 @@ impl Begun {
     }
 }
 
-fn data_of(job: &Job) -> anyhow::Result<Dataset> {
+/// The data that a job names.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn data_of(job: &Job) -> anyhow::Result<Dataset> {
     let options = DataOptions {
         table: TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() },
+        condition: job.condition.clone(),
         ..DataOptions::default()
     };
     Ok(resolve(&job.data, &options, job.seed)?)
@@ -357,9 +409,9 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     watch.screen.end(context);
     let mut fitted = fitted?;
 
-    let (set, held_out) = kept_back(&data);
+    let (set, held_out, given) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
-    let score = score(&flow, &held_out, data.toy())?;
+    let score = score_given(&flow, &held_out, &given, data.toy())?;
     let summary = Summary::new(&job, &fitted, &score, set);
     fitted.model.story = summary.story();
 
@@ -369,7 +421,8 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         cnf::io::write_atomically(&aside.join("metrics.csv"), |out| out.write_all(metrics.as_bytes()))
     })?;
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
-    let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, curves: &curves };
+    let drawn =
+        Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, given: &given, curves: &curves };
     pictures::draw(&drawn, &Look::default(), &|name| aside.join(name))?;
     interrupt::undisturbed(|| fitted.model.save(&aside.join("model.safetensors")))?;
     let run = folder.finish(fitted.stopped)?;
@@ -378,18 +431,22 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
 /// The view over the whole terminal.
 fn live(job: &Job, data: &cnf::data::Dataset) -> anyhow::Result<live::Live> {
-    let (_, rows) = kept_back(data);
+    let (_, rows, _) = kept_back(data);
     let extent = |column| cnf::plot::extent(&rows, data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
-    live::Live::start(job, format!("{} by {}", data.name, job.objective.name()), data.toy().map(|t| t.entropy), ranges)
+    live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
 }
 
-/// The rows to score, `[n, d]`, and the name of their set.
-pub fn kept_back(data: &cnf::data::Dataset) -> (&'static str, Vec<f64>) {
-    [("test", &data.test), ("validation", &data.valid)]
+/// The name of the set to score, its rows `[n, d]`, and their conditions `[n, c]`.
+pub fn kept_back(data: &cnf::data::Dataset) -> (&'static str, Vec<f64>, Vec<f64>) {
+    let given = data.given.clone().unwrap_or_default();
+    [("test", &data.test, &given.test), ("validation", &data.valid, &given.valid)]
         .into_iter()
-        .find(|(_, rows)| rows.len() >= 2 * data.dim)
-        .map_or_else(|| ("training", training_rows(data)), |(set, rows)| (set, rows.clone()))
+        .find(|(_, rows, _)| rows.len() >= 2 * data.dim)
+        .map_or_else(
+            || ("training", training_rows(data), given.train.clone()),
+            |(set, rows, given)| (set, rows.clone(), given.clone()),
+        )
 }
 
 /// Rows to score where none were kept back.

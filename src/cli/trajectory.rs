@@ -22,6 +22,7 @@ use cnf::rng;
 use serde_json::json;
 
 use super::feed::{Conditions, Feed};
+use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::progress::watched;
 use super::setup::{self, Setup};
@@ -90,9 +91,8 @@ pub struct TrajectoryArgs {
     /// Which two columns are drawn, counted from 0, in more than two dimensions.
     #[arg(long, value_name = "I,J", value_delimiter = ',')]
     columns: Option<Vec<usize>>,
-    /// One row of conditions.
-    #[arg(long, value_name = "FILE")]
-    condition: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// light or dark
     #[arg(long, value_name = "NAME", default_value = "light", value_parser = picture::theme)]
     theme: Theme,
@@ -189,7 +189,7 @@ impl Job {
         let setup = Setup::open(model, &args.solver, context)?;
         let d = setup.model.dim();
         let columns = columns(args, d)?;
-        let condition = match setup.conditions(args.condition.as_deref())? {
+        let condition = match args.given.of(&setup.model)? {
             Conditions::None => Vec::new(),
             Conditions::One(row) => row,
             Conditions::Each { .. } => {

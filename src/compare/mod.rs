@@ -1,4 +1,6 @@
-//! How near a sample is to the data, without any density: distances between two sets of points.
+//! Several models on the same data: what is measured of each, and how near a sample is to the data without any density.
+//!
+//! [`Course`] measures models; the rest are distances between two sets of points.
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
 //! different units want scaling first, by the same numbers in both samples. No distance of finite samples is zero for a
@@ -8,7 +10,10 @@
 //! - [`sliced`]: Wasserstein's distance of order 2 of projections, in O(k (n log n + d n)).
 
 pub mod energy;
+mod measure;
 pub mod sliced;
+
+pub use measure::{Cost, Course, Figures};
 
 use rand::seq::SliceRandom;
 

@@ -8,6 +8,7 @@
 //! [`toys::ALL`], and run `tests/data.rs`, whose laws it then has to meet.
 
 mod curve;
+mod given;
 pub mod mixture;
 mod pinwheel;
 pub mod ring;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
 
+pub use given::Given;
 pub use mixture::Mixture;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
@@ -36,11 +38,13 @@ pub struct DataOptions {
     pub table: TableOptions,
     /// Rows of a toy's validation set, and of its test set.
     pub held_out: usize,
+    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`; or one file with a row for each of its rows.
+    pub condition: Vec<String>,
 }
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { table: TableOptions::default(), held_out: 10_000 }
+        Self { table: TableOptions::default(), held_out: 10_000, condition: Vec::new() }
     }
 }
 
@@ -68,6 +72,8 @@ pub struct Dataset {
     pub valid: Vec<f64>,
     /// The test set, `[n, d]`; empty where the split has none.
     pub test: Vec<f64>,
+    /// What the rows are conditioned on, where that was asked for.
+    pub given: Option<Given>,
 }
 
 impl Dataset {
@@ -108,6 +114,10 @@ impl Dataset {
 /// [`Error::Unknown`] for what is neither a toy nor looks like a file; what reading a file can raise.
 pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> {
     if let Ok(toy) = toys::find(name) {
+        if let Some(column) = options.condition.first() {
+            let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
+            return Err(Error::invalid(problem, "conditions belong to a table: give --data a file"));
+        }
         let held_out = |stream| (toy.sample)(options.held_out, &mut rng::stream(seed, stream));
         return Ok(Dataset {
             name: name.into(),
@@ -116,6 +126,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             train: Source::Toy(toy),
             valid: held_out(VALID_STREAM),
             test: held_out(TEST_STREAM),
+            given: None,
         });
     }
     let path = PathBuf::from(name);
@@ -123,7 +134,8 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         let known = format!("{}, or a .npy, .npz or .csv file", toys::names());
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
-    let table = Table::read(&path, &options.table, seed)?;
+    let mut table = Table::read(&path, &options.table, seed)?;
+    let given = Given::take(&options.condition, &path, &mut table)?;
     Ok(Dataset {
         name: name.into(),
         dim: table.d,
@@ -131,6 +143,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         valid: table.rows(&table.split.valid),
         test: table.rows(&table.split.test),
         columns: table.columns,
+        given,
     })
 }
 

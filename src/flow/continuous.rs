@@ -251,3 +251,9 @@ impl Bijection for Continuous {
         self.map(x, condition, (self.end, 0.0))
     }
 }
+
+impl From<Continuous> for Box<dyn Bijection> {
+    fn from(layer: Continuous) -> Self {
+        Box::new(layer)
+    }
+}

@@ -164,7 +164,7 @@ impl Model {
     /// The largest ‖∂m/∂x‖₂ over points of `paths` of latents, in the flow's own coordinates, and where it was found.
     ///
     /// `paths` starts from `rng`, seen at `times` equal times; one solve and a Jacobian a point. A lower bound of the
-    /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model.
+    /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model, or one without a velocity.
     ///
     /// # Errors
     /// As [`Continuous::paths`]; [`Error::Failed`] where no particle arrives.
@@ -174,7 +174,7 @@ impl Model {
         times: usize,
         rng: &mut crate::Rng,
     ) -> Result<Option<crate::velocity::Steepest>> {
-        if self.condition_dim() > 0 || times < 2 {
+        if self.condition_dim() > 0 || times < 2 || self.spec.core.as_velocity().is_none() {
             return Ok(None);
         }
         let continuous = self.continuous(DType::F64)?;
@@ -186,7 +186,7 @@ impl Model {
         }
         let at: Vec<f64> = seen.iter().flat_map(|t| std::iter::repeat_n(*t, paths)).collect();
         let theta: Tensor = continuous.theta().clone();
-        let velocity = self.spec.velocity.bind::<f64>(&theta.to_vec1::<f64>()?, &Device::Cpu)?;
+        let velocity = self.spec.core.velocity()?.bind::<f64>(&theta.to_vec1::<f64>()?, &Device::Cpu)?;
         Ok(crate::velocity::steepest(&*velocity, &at, &found.states))
     }
 }

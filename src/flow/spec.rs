@@ -1,6 +1,6 @@
 //! A flow as data, and a model as one file.
 //!
-//! The file is safetensors: the velocity's tensors under PyTorch's names (`net.0.weight`, …), and one JSON object
+//! The file is safetensors: a net's tensors under PyTorch's names (`net.0.weight`, …), and one JSON object
 //! in the metadata under `cnf` that says what they make: spec, preprocessing, solver, and how it was trained.
 //! Nothing else is needed to use it, on any machine.
 
@@ -11,9 +11,10 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::condition::Conditioned;
 use super::{
-    Base, Bijection, Chain, Column, Columns, Continuous, Flow, Mixture, Rosenblatt, SolverSpec, StandardNormal,
-    Standardise, VelocitySpec,
+    Base, Bijection, Chain, Column, Columns, Condition, Continuous, Core, Discrete, DiscreteSpec, Flow, Mixture,
+    Rosenblatt, SolverSpec, StandardNormal, Standardise, VelocitySpec,
 };
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
@@ -26,27 +27,81 @@ const STD: &str = "standardise.std";
 /// The tensors of a base distribution.
 const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// so that a program that knows neither says so.
-const FORMAT: u32 = 2;
+/// 3 for a core that is no velocity and for encoded conditions, so that a program that knows none of them says so.
+const FORMAT: u32 = 3;
 
 /// What a flow is made of, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct FlowSpec {
-    /// m_θ.
-    pub velocity: VelocitySpec,
-    /// How it is integrated.
+    /// What is learnt.
+    pub core: Core,
+    /// How a velocity is integrated; of no meaning for other cores.
     pub solver: SolverSpec,
     /// The data's columns are standardised inside the model: their means and deviations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standardise: Option<Moments>,
     /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
     /// their real-line side.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<Column>>,
-    /// The velocity begins at this mixture, not at the standard normal; the latent is standard normal all the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The core begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
+    /// How conditions become what the core sees; none where it takes them as they are.
+    pub condition: Option<Condition>,
+}
+
+/// A [`FlowSpec`] as text holds it: one of the cores by its name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    velocity: Option<VelocitySpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discrete: Option<DiscreteSpec>,
+    /// d.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    still: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    solver: Option<SolverSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standardise: Option<Moments>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<Column>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Mixture>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
+}
+
+impl From<FlowSpec> for Written {
+    fn from(FlowSpec { core, solver, standardise, columns, base, condition }: FlowSpec) -> Self {
+        let mut written =
+            Self { velocity: None, discrete: None, still: None, solver: None, standardise, columns, base, condition };
+        match core {
+            Core::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
+            Core::Discrete(spec) => written.discrete = Some(spec),
+            Core::Still { dim } => written.still = Some(dim),
+        }
+        written
+    }
+}
+
+impl TryFrom<Written> for FlowSpec {
+    type Error = String;
+
+    fn try_from(written: Written) -> std::result::Result<Self, String> {
+        let Written { velocity, discrete, still, solver, standardise, columns, base, condition } = written;
+        let core = match (velocity, discrete, still) {
+            (Some(spec), None, None) => Core::Velocity(spec),
+            (None, Some(spec), None) => Core::Discrete(spec),
+            (None, None, Some(dim)) => Core::Still { dim },
+            _ => return Err("a flow has one of `velocity`, `discrete` and `still`".into()),
+        };
+        let solver = match (solver, core.as_velocity()) {
+            (None, Some(_)) => return Err("missing field `solver`".into()),
+            (solver, _) => solver.unwrap_or_default(),
+        };
+        Ok(Self { core, solver, standardise, columns, base, condition })
+    }
 }
 
 /// Means and standard deviations of columns.
@@ -68,13 +123,28 @@ impl From<&Standardise> for Moments {
 impl FlowSpec {
     /// A velocity and its solver, and nothing else.
     pub fn plain(velocity: VelocitySpec, solver: SolverSpec) -> Self {
-        Self { velocity, solver, standardise: None, columns: None, base: None }
+        Self { solver, ..Self::bare(Core::Velocity(velocity)) }
     }
 
-    /// The distribution at the start of the velocity's path.
+    /// A core and nothing else; a velocity has the usual solver.
+    pub fn bare(core: Core) -> Self {
+        Self { core, solver: SolverSpec::default(), standardise: None, columns: None, base: None, condition: None }
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.core.dim()
+    }
+
+    /// The number of conditioning columns, as the user gives them.
+    pub fn condition_dim(&self) -> usize {
+        self.condition.as_ref().map_or(self.core.condition_dim(), |condition| condition.columns.len())
+    }
+
+    /// The distribution that the core starts from.
     pub fn base(&self) -> Base {
         match &self.base {
-            None => Base::Normal(StandardNormal::new(self.velocity.dim())),
+            None => Base::Normal(StandardNormal::new(self.dim())),
             Some(mixture) => Base::Mixture(mixture.clone()),
         }
     }
@@ -82,22 +152,21 @@ impl FlowSpec {
     /// The flow with parameters `theta` (`[n_params]`, f32 or f64).
     ///
     /// # Errors
-    /// As [`Continuous::new`], [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
+    /// As [`Core::bind`], [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
     pub fn build(&self, theta: Tensor) -> Result<Flow<Chain>> {
-        let continuous = Continuous::new(self.velocity.clone(), theta, self.solver.clone())?;
-        self.around(continuous)
+        self.around(self.core.bind(theta, &self.solver)?)
     }
 
-    /// The flow around a continuous layer of this spec.
+    /// The flow around a bijection in the place of this spec's core.
     ///
     /// # Errors
     /// As [`FlowSpec::build`].
-    pub fn around(&self, continuous: Continuous) -> Result<Flow<Chain>> {
+    pub fn around(&self, core: impl Into<Box<dyn Bijection>>) -> Result<Flow<Chain>> {
         let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
         if let Some(mixture) = &self.base {
             layers.push(Box::new(Rosenblatt::new(mixture.clone())));
         }
-        layers.extend(self.after_base(continuous)?);
+        layers.extend(self.after_base(core.into())?);
         Ok(Flow::new(Chain::new(layers)?))
     }
 
@@ -107,16 +176,20 @@ impl FlowSpec {
     /// # Errors
     /// As [`FlowSpec::build`].
     pub fn inner(&self, theta: Tensor) -> Result<Chain> {
-        Chain::new(self.after_base(Continuous::new(self.velocity.clone(), theta, self.solver.clone())?)?)
+        Chain::new(self.after_base(self.core.bind(theta, &self.solver)?)?)
     }
 
-    fn after_base(&self, continuous: Continuous) -> Result<Vec<Box<dyn Bijection>>> {
-        let mut layers: Vec<Box<dyn Bijection>> = vec![Box::new(continuous)];
+    fn after_base(&self, core: Box<dyn Bijection>) -> Result<Vec<Box<dyn Bijection>>> {
+        let core = match &self.condition {
+            None => core,
+            Some(condition) => Box::new(Conditioned { condition: condition.clone(), inner: core }),
+        };
+        let mut layers = vec![core];
         layers.extend(self.frame()?);
         Ok(layers)
     }
 
-    /// The layers between the velocity and the data, the velocity's side first: nothing in them is learnt.
+    /// The layers between the core and the data, the core's side first: nothing in them is learnt.
     ///
     /// # Errors
     /// As [`Standardise::new`] and [`Columns::new`].
@@ -133,19 +206,24 @@ impl FlowSpec {
 
     /// Whether all parts are sound and of one dimension.
     fn check(&self) -> std::result::Result<(), String> {
-        let d = self.velocity.dim();
+        let d = self.dim();
         if let Some(Moments { mean, std }) = &self.standardise
             && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
         {
-            return Err("its standardisation does not fit its velocity".into());
+            return Err("its standardisation does not fit its core".into());
         }
         if let Some(columns) = &self.columns
             && (columns.len() != d || Columns::new(columns.clone()).is_err())
         {
-            return Err("its columns do not fit its velocity".into());
+            return Err("its columns do not fit its core".into());
+        }
+        if let Some(condition) = &self.condition
+            && (!condition.is_sound() || condition.width() != self.core.condition_dim())
+        {
+            return Err("its condition does not fit its core".into());
         }
         match &self.base {
-            Some(base) if base.dim() != d => Err("its base distribution does not fit its velocity".into()),
+            Some(base) if base.dim() != d => Err("its base distribution does not fit its core".into()),
             _ => Ok(()),
         }
     }
@@ -174,21 +252,40 @@ struct Card {
 impl Model {
     /// d.
     pub fn dim(&self) -> usize {
-        self.spec.velocity.dim()
+        self.spec.dim()
     }
 
     /// The number of conditioning columns.
     pub fn condition_dim(&self) -> usize {
-        self.spec.velocity.condition_dim()
+        self.spec.condition_dim()
+    }
+
+    /// The numbers that were fitted: θ, or those of the base where nothing else is learnt.
+    pub fn n_params(&self) -> usize {
+        match (&self.spec.core, &self.spec.base) {
+            (Core::Still { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
+            _ => self.theta.len(),
+        }
+    }
+
+    /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::flow`] needs them so.
+    ///
+    /// # Errors
+    /// As [`Condition::encode`].
+    pub fn encoded(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
+    }
+
+    fn tensor(&self, dtype: DType) -> Result<Tensor> {
+        Ok(Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?)
     }
 
     /// The continuous layer, computing in `dtype` (f32 or f64).
     ///
     /// # Errors
-    /// As [`Continuous::new`].
+    /// As [`Continuous::new`]; [`Error::Invalid`] where there is no velocity.
     pub fn continuous(&self, dtype: DType) -> Result<Continuous> {
-        let theta = Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
-        Continuous::new(self.spec.velocity.clone(), theta, self.spec.solver.clone())
+        Continuous::new(self.spec.core.velocity()?.clone(), self.tensor(dtype)?, self.spec.solver.clone())
     }
 
     /// The flow, computing in `dtype` (f32 or f64).
@@ -196,7 +293,27 @@ impl Model {
     /// # Errors
     /// As [`FlowSpec::build`].
     pub fn flow(&self, dtype: DType) -> Result<Flow<Chain>> {
-        self.spec.around(self.continuous(dtype)?)
+        self.spec.build(self.tensor(dtype)?)
+    }
+
+    /// The flow as far as it is at `t`, from 0 (the base, in the data's frame) to 1 (the data): a continuous one ends at
+    /// that time, of a discrete one there are the first ⌊t L⌋ of its L layers.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`], and for a time that is not on the way.
+    pub fn flow_until(&self, dtype: DType, t: f64) -> Result<Flow<Chain>> {
+        if !(0.0..=1.0).contains(&t) {
+            return Err(Error::invalid(format!("t = {t} is not on the way"), "give a time from 0 to 1"));
+        }
+        let core: Box<dyn Bijection> = match &self.spec.core {
+            Core::Velocity(_) => Box::new(self.continuous(dtype)?.until(t)?),
+            Core::Discrete(spec) => {
+                let layers = (t * spec.layers.len() as f64).floor() as usize;
+                Box::new(Discrete::new(spec.clone(), self.tensor(dtype)?)?.until(layers)?)
+            }
+            Core::Still { .. } => return self.flow(dtype),
+        };
+        self.spec.around(core)
     }
 
     /// Writes the model file, aside and renamed.
@@ -214,7 +331,7 @@ impl Model {
     pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
         let mut tensors = Vec::new();
         let mut start = 0;
-        for (name, shape) in self.spec.velocity.tensor_names() {
+        for (name, shape) in self.spec.core.tensor_names() {
             let length: usize = shape.iter().product();
             let values = Values::F32(self.theta[start..start + length].to_vec());
             tensors.push(NamedTensor { name, shape, values });
@@ -235,7 +352,11 @@ impl Model {
             put(BASE[2], vec![k, d, d], base.factors());
         }
         let flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
-        let format = if self.spec.columns.is_some() || self.spec.base.is_some() { FORMAT } else { 1 };
+        let format = match &self.spec {
+            spec if spec.core.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
+            spec if spec.columns.is_some() || spec.base.is_some() => 2,
+            _ => 1,
+        };
         let card = Card { format, flow, story: self.story.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
@@ -273,11 +394,11 @@ impl Model {
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
         let mut spec = card.flow;
-        let names = spec.velocity.tensor_names();
-        spec.velocity
+        spec.core
             .validate()
             .and_then(|()| spec.solver.validate())
             .map_err(|e| Error::read(path, e.to_string(), again))?;
+        let names = spec.core.tensor_names();
         let mut theta = Vec::new();
         for (name, shape) in &names {
             let tensor =

@@ -17,6 +17,8 @@ use crate::{Result, Rng, rng};
 pub struct Batch {
     /// Data as the net sees them (standardised), `[n, d]` row-major.
     pub x: Vec<f64>,
+    /// Conditions as the net sees them, `[n, c]`; empty where there are none.
+    pub c: Vec<f64>,
     /// Latents, `[n, d]`; empty where there are none.
     pub z: Vec<f64>,
     /// Times, `[n]`; empty where there are none.
@@ -29,7 +31,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { x: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+        Self { x: Vec::new(), c: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
     }
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Feed<'a> {
     seed: u64,
     /// A table's rows as the net sees them.
     table: Vec<f64>,
+    /// Their conditions as the net sees them, `[n, c]`, and c; empty where there are none.
+    conditions: (Vec<f64>, usize),
     /// The order of the running epoch, and which one that is.
     order: Vec<u32>,
     ordered: Option<u64>,
@@ -67,7 +71,13 @@ impl<'a> Feed<'a> {
     /// `table` are the rows of a table as the net sees them; empty for a toy.
     pub(super) fn new(data: &'a Dataset, frame: &'a Frame, base: &'a Base, table: Vec<f64>, seed: u64) -> Self {
         let (rows, noise) = (rng::stream(seed, DATA_STREAM), rng::stream(seed, NOISE_STREAM));
-        Self { data, frame, base, seed, table, order: Vec::new(), ordered: None, rows, noise, epoch: 0, taken: 0 }
+        let (conditions, order) = ((Vec::new(), 0), Vec::new());
+        Self { data, frame, base, seed, table, conditions, order, ordered: None, rows, noise, epoch: 0, taken: 0 }
+    }
+
+    /// With a condition for each row of the table, `[n, c]` as the net sees it.
+    pub(super) fn given(self, conditions: Vec<f64>, c: usize) -> Self {
+        Self { conditions: (conditions, c), ..self }
     }
 
     /// How far the draws are.
@@ -87,18 +97,18 @@ impl<'a> Feed<'a> {
         (self.epoch, self.taken) = (place.epoch, place.taken as usize);
     }
 
-    /// n rows of data, in the units of the net.
-    pub(super) fn rows(&mut self, n: usize) -> Result<Vec<f64>> {
+    /// n rows of data and their conditions, in the units of the net.
+    pub(super) fn rows(&mut self, n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
         match &self.data.train {
-            Source::Toy(toy) => Ok(self.frame.inward((toy.sample)(n, &mut self.rows))?.0),
+            Source::Toy(toy) => Ok((self.frame.inward((toy.sample)(n, &mut self.rows))?.0, Vec::new())),
             Source::Rows(_) => Ok(self.next_of_epoch(n)),
         }
     }
 
-    fn next_of_epoch(&mut self, n: usize) -> Vec<f64> {
-        let d = self.data.dim;
+    fn next_of_epoch(&mut self, n: usize) -> (Vec<f64>, Vec<f64>) {
+        let (d, c) = (self.data.dim, self.conditions.1);
         let count = self.table.len() / d;
-        let mut x = Vec::with_capacity(n * d);
+        let (mut x, mut given) = (Vec::with_capacity(n * d), Vec::with_capacity(n * c));
         while x.len() < n * d {
             if self.taken >= count {
                 (self.epoch, self.taken) = (self.epoch + 1, 0);
@@ -110,9 +120,10 @@ impl<'a> Feed<'a> {
             }
             let row = self.order[self.taken] as usize;
             x.extend_from_slice(&self.table[row * d..][..d]);
+            given.extend_from_slice(&self.conditions.0[row * c..][..c]);
             self.taken += 1;
         }
-        x
+        (x, given)
     }
 
     /// A latent for each row of `x`.

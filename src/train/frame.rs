@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::Result;
 use crate::flow::{Bijection, FlowSpec};
 
-/// The layers between the velocity and the data, the velocity's side first.
+/// The layers between the core and the data, the core's side first.
 pub(super) struct Frame {
     layers: Vec<Box<dyn Bijection>>,
     dim: usize,
@@ -15,7 +15,7 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) fn new(spec: &FlowSpec) -> Result<Self> {
-        Ok(Self { layers: spec.frame()?, dim: spec.velocity.dim() })
+        Ok(Self { layers: spec.frame()?, dim: spec.dim() })
     }
 
     /// Rows `[n, d]` as the net sees them, and the mean over them of what a negative log-likelihood is larger in the

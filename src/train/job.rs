@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use super::{Objective, Pairing, Path};
+use super::{Family, Objective, Pairing, Path};
 use crate::data::SplitRule;
-use crate::flow::{Model, SolverSpec, VelocitySpec};
+use crate::flow::discrete::{Kind, Plan, Split};
+use crate::flow::{Core, Model, SolverSpec, VelocitySpec};
 use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result};
 
@@ -56,9 +57,14 @@ pub struct Job {
     pub data: String,
     /// How a table is divided: see [`split_rule`].
     pub split: String,
+    /// The columns of a table that the model is told and does not make, as `NAME` or `NAME:KIND` (by number from 0 where
+    /// they have no names; KIND is class or number); or one file of a row for each of the table's.
+    pub condition: Vec<String>,
     /// Fixes every draw.
     pub seed: u64,
-    /// What is minimised.
+    /// What is trained.
+    pub model: Family,
+    /// What is minimised; a discrete flow knows the likelihood only.
     pub objective: Objective,
     /// How a latent and a row of data are joined, where a velocity is matched.
     pub path: Path,
@@ -89,7 +95,23 @@ pub struct Job {
     /// The velocity evaluations a row that the penalties are steered to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nfe_target: Option<f64>,
-    /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond.
+    /// The couplings of a discrete flow; left out: 8, NICE 12.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Which columns a coupling leaves alone.
+    pub halves: Split,
+    /// An activation norm and an invertible linear map before each coupling, beside Glow's.
+    pub linear: bool,
+    /// The bins of a spline.
+    pub bins: usize,
+    /// A spline bends between minus this and this, in deviations.
+    pub bound: f64,
+    /// The most that an affine coupling's log-scale can be.
+    pub log_scale: f64,
+    /// The deviation of the Gaussian whose deviation is fixed, in the data's units.
+    pub sigma: f64,
+    /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
+    /// nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
     /// The nonlinearity.
@@ -105,9 +127,10 @@ pub struct Job {
     pub base: String,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
-    /// The deviation that the standardised columns get. Latents have 1; where the data are wider, a net resolves
-    /// finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2, 0.046 at 3).
-    pub spread: f64,
+    /// The deviation that the standardised columns get; left out: 2 for a velocity, else 1. Latents have 1; where the data
+    /// are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2, 0.046 at 3).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
     /// A model file whose weights, net and standardisation are the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
@@ -117,10 +140,10 @@ pub struct Job {
     /// The run ends after so many seconds; where neither is given, after [`Job::USUAL_TIME`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<f64>,
-    /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood.
+    /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood and discrete flows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
-    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond.
+    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 3e-3 and 1e-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// AdamW's decay of the weights.
@@ -152,7 +175,9 @@ impl Default for Job {
         Self {
             data: "8gaussians".into(),
             split: "auto".into(),
+            condition: Vec::new(),
             seed: 0,
+            model: Family::Cnf,
             objective: Objective::Matching,
             path: Path::Straight,
             pairing: Pairing::Independent,
@@ -166,13 +191,20 @@ impl Default for Job {
             jacobian: 0.0,
             steer: 0.0,
             nfe_target: None,
+            depth: None,
+            halves: Split::default(),
+            linear: false,
+            bins: 8,
+            bound: 5.0,
+            log_scale: 3.0,
+            sigma: 1.0,
             hidden: None,
             activation: Activation::Silu,
             time_features: 0,
             columns: Vec::new(),
             base: "auto".into(),
             standardise: true,
-            spread: 2.0,
+            spread: None,
             init: None,
             steps: None,
             time: None,
@@ -218,6 +250,10 @@ impl Job {
     /// [`Error::Invalid`] with the option's name; what the solver's options refuse.
     pub fn resolve(mut self, dim: usize) -> Result<Self> {
         let few = dim <= FEW_DIMENSIONS;
+        self.spread.get_or_insert(if self.model == Family::Cnf { 2.0 } else { 1.0 });
+        if let Some(kind) = self.model.discrete() {
+            self.resolve_discrete(kind, few)?;
+        }
         let matching = self.objective != Objective::Likelihood;
         if self.init.is_none() {
             self.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
@@ -242,6 +278,106 @@ impl Job {
         Ok(self)
     }
 
+    /// Fills in what a discrete flow leaves out, and refuses what has no meaning for it.
+    fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
+        let usual = Self::default();
+        // Matching is what a job says that says nothing.
+        if self.objective == Objective::Matching {
+            self.objective = Objective::Likelihood;
+        }
+        let asked = [
+            ("a mixed objective", self.objective == Objective::Mixed),
+            ("a base distribution", self.base != "auto" && self.base != "normal"),
+            ("a kinetic penalty", self.kinetic != 0.0),
+            ("a Jacobian penalty", self.jacobian != 0.0),
+            ("a random end time", self.steer != 0.0),
+            ("a number of evaluations to aim at", self.nfe_target.is_some()),
+            ("times of matching", self.late != usual.late),
+        ];
+        if let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked) {
+            return Err(Error::invalid(
+                format!("{what} has no meaning for {}, which integrates nothing", kind.name()),
+                "leave it out, or train --model cnf",
+            ));
+        }
+        self.base = "normal".into();
+        self.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
+        self.hidden.get_or_insert_with(|| vec![64, 64]);
+        self.batch.get_or_insert(512);
+        self.lr.get_or_insert(if few { 3e-3 } else { 1e-3 });
+        Ok(())
+    }
+
+    /// The discrete flow that is asked for, for data of `dim` columns given `condition_dim`.
+    fn plan(&self, kind: Kind, dim: usize, condition_dim: usize) -> Plan {
+        let usual = Plan::usual(kind, dim);
+        Plan {
+            condition_dim,
+            depth: self.depth.unwrap_or(usual.depth),
+            hidden: self.hidden.clone().unwrap_or(usual.hidden),
+            activation: self.activation,
+            split: self.halves,
+            linear: usual.linear || self.linear,
+            bins: self.bins,
+            bound: self.bound,
+            most: self.log_scale,
+            ..Plan::usual(kind, dim)
+        }
+    }
+
+    /// What a run without a start trains, for data of `dim` columns given `condition_dim`.
+    ///
+    /// # Errors
+    /// As [`Plan::spec`].
+    pub fn core(&self, dim: usize, condition_dim: usize) -> Result<Core> {
+        Ok(match self.model {
+            Family::Discrete(kind) => {
+                let mut rng = crate::rng::stream(self.seed, super::PLAN_STREAM);
+                Core::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
+            }
+            Family::Cnf => Core::Velocity(VelocitySpec::Mlp(MlpSpec { condition_dim, ..self.net(dim) })),
+            _ => Core::Still { dim },
+        })
+    }
+
+    /// The job with hidden layers of one width so that the core has about `params` parameters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where even the narrowest has more than twice as many, or the widest fewer than half.
+    pub fn sized(&self, dim: usize, given: Option<&crate::data::Given>, params: usize) -> Result<Self> {
+        const WIDEST: usize = 4096;
+        let resolved = self.clone().resolve(dim)?;
+        let layers = resolved.hidden.as_ref().map_or(1, Vec::len).max(1);
+        let c = given.map_or(0, |given| given.dim);
+        let of = |width: usize| -> Result<usize> {
+            Ok(Self { hidden: Some(vec![width; layers]), ..resolved.clone() }.core(dim, c)?.n_params())
+        };
+        // Parameters grow with the width.
+        let (mut low, mut high) = (1, WIDEST);
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if of(middle)? <= params { low = middle } else { high = middle }
+        }
+        let off = |width: usize| of(width).map(|found| found.abs_diff(params));
+        let width = if off(high)? < off(low)? { high } else { low };
+        let found = of(width)?;
+        if found > 2 * params || 2 * found < params {
+            return Err(Error::invalid(
+                format!("{} cannot have about {params} parameters: the nearest is {found}", self.model.name()),
+                "give other --params, or leave the model out",
+            ));
+        }
+        Ok(Self { hidden: Some(vec![width; layers]), ..self.clone() })
+    }
+
+    /// What the run is called: the model, and how a velocity is learnt.
+    pub fn label(&self) -> String {
+        match self.model {
+            Family::Cnf => self.objective.name().into(),
+            other => other.name().into(),
+        }
+    }
+
     /// Takes over the net of the model `job.init` names, so that the job says what is trained.
     ///
     /// # Errors
@@ -252,7 +388,23 @@ impl Job {
         let refuse = |option: &str, asked: String, found: String| {
             Err(Error::invalid(format!("{option} is {asked}, but the model to start from has {found}"), hint))
         };
-        let VelocitySpec::Mlp(net) = &model.spec.velocity else {
+        let asked = if self.model == usual.model { "cnf" } else { self.model.name() };
+        let found = model.spec.core.name();
+        if asked != found && self.model != usual.model {
+            return refuse("model", asked.into(), found.into());
+        }
+        match &model.spec.core {
+            Core::Velocity(_) => {}
+            Core::Discrete(spec) => {
+                self.model = Family::Discrete(spec.kind);
+                self.standardise = model.spec.standardise.is_some();
+                return Ok(());
+            }
+            Core::Still { .. } => {
+                return Err(Error::invalid("the model to start from has nothing to train", "start from a flow"));
+            }
+        }
+        let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
             if let Some(hidden) = &self.hidden {
                 return refuse("hidden", format!("{hidden:?}"), "a net of another kind".into());
             }
@@ -308,11 +460,12 @@ impl Job {
             return refuse(format!("{} validations", self.validations), most);
         }
         if self.init.is_none() {
-            let net = self.net(dim);
-            net.validate()?;
-            if net.n_params() > MOST_PARAMETERS {
-                let sizes = net.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
-                let what = format!("a net of {} parameters ({sizes})", net.n_params());
+            let core = self.core(dim, 0)?;
+            core.validate()?;
+            let params = core.n_params();
+            if params > MOST_PARAMETERS {
+                let sizes = self.net(dim).layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
+                let what = format!("a net of {params} parameters ({sizes})");
                 return refuse(what, format!("give fewer or narrower --hidden layers: at most {MOST_PARAMETERS}"));
             }
         }
@@ -332,8 +485,11 @@ impl Job {
         if let Some(time) = self.time.filter(|time| !positive(*time)) {
             return refuse(format!("a run of {time} seconds"), "give --time above 0, such as 60s");
         }
-        if !positive(self.spread) {
-            return refuse(format!("columns of deviation {}", self.spread), "give spread above 0, such as 2");
+        if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {
+            return refuse(format!("columns of deviation {spread}"), "give spread above 0, such as 2");
+        }
+        if !positive(self.sigma) {
+            return refuse(format!("a Gaussian of deviation {}", self.sigma), "give --sigma above 0, such as 1");
         }
         if !(self.late > 0.0 && self.late.is_finite()) {
             return refuse(format!("times crowded by {}", self.late), "give late above 0, such as 1 for none or 2");

@@ -1,4 +1,5 @@
-//! Maximum likelihood through the solver, with penalties along the paths and any end time.
+//! Maximum likelihood: of a continuous flow through the solver, with penalties along the paths and any end time; of a
+//! discrete one in a single pass.
 //!
 //! loss = mean over rows of −log p(x) + λ_K ∫ |m|² dt + λ_J ∫ ‖∂m/∂x‖² dt
 //!
@@ -10,7 +11,9 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{Batch, Scene};
 use crate::Result;
-use crate::flow::{Bijection, Continuous, Density, Mapped, Penalised, Penalties, SolverSpec, check_failures};
+use crate::flow::{
+    Bijection, Continuous, Core, Density, Discrete, Mapped, Penalised, Penalties, SolverSpec, check_failures,
+};
 
 /// What a loss is the sum of, and what it took: means over the rows that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,16 +35,27 @@ pub struct Parts {
 /// # Errors
 /// [`crate::Error::Failed`] where more than half of the rows fail; as [`Continuous::ending_at`] for the batch's end.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<(Tensor, Parts)> {
-    let d = scene.velocity.dim();
+    if let Core::Discrete(spec) = &scene.core {
+        let loss = Discrete::new(spec.clone(), theta.clone())?.nll(&batch.x, &batch.c)?;
+        let nll = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        return Ok((loss, Parts { nll, kinetic: 0.0, jacobian: 0.0, nfe_mean: 0.0 }));
+    }
+    let velocity = scene.core.velocity()?.clone();
+    let (d, c) = (velocity.dim(), velocity.condition_dim());
     let n = batch.x.len() / d;
+    let condition = match c {
+        0 => None,
+        c => Some(Tensor::from_slice(&batch.c, (n, c), &Device::Cpu)?.to_dtype(theta.dtype())?),
+    };
+    let condition = condition.as_ref();
     let x = Tensor::from_slice(&batch.x, (n, d), &Device::Cpu)?.to_dtype(theta.dtype())?;
     let solver = SolverSpec { probe_seed: batch.probe_seed, ..scene.solver.clone() };
-    let flow = Continuous::new(scene.velocity.clone(), theta.clone(), solver)?.ending_at(batch.end)?;
+    let flow = Continuous::new(velocity, theta.clone(), solver)?.ending_at(batch.end)?;
     let penalties = Penalties { kinetic: scene.kinetic != 0.0, jacobian: scene.jacobian != 0.0 };
     let (mapped, extra) = if penalties == Penalties::NONE {
-        (flow.inverse(&x, None)?, None)
+        (flow.inverse(&x, condition)?, None)
     } else {
-        let Penalised { mapped, kinetic, jacobian } = flow.inverse_penalised(&x, None, penalties)?;
+        let Penalised { mapped, kinetic, jacobian } = flow.inverse_penalised(&x, condition, penalties)?;
         (mapped, Some((kinetic, jacobian)))
     };
     let Mapped { y: z, logdet, cost } = mapped;

@@ -31,7 +31,7 @@ fn chunk_rows(n_params: usize) -> usize {
 /// The loss of a batch, as a scalar of θ's precision.
 pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<Tensor> {
     let op = Regression {
-        velocity: scene.velocity.clone(),
+        velocity: scene.core.velocity()?.clone(),
         path: scene.path,
         batch: batch.clone(),
         gradient: Mutex::new(None),
@@ -59,15 +59,15 @@ struct Worker<'a, T> {
 }
 
 impl<'a, T: Scalar> Worker<'a, T> {
-    fn new(velocity: &'a dyn Velocity<T>, lanes: usize) -> Self {
-        let batch = velocity::Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes };
+    fn new(velocity: &'a dyn Velocity<T>, condition: &'a [T], lanes: usize) -> Self {
+        let batch = velocity::Batch { condition, keys: &[], trace: Trace::Exact, lanes };
         let stride = stride_for(lanes);
         let slots = || vec![T::ZERO; velocity.dim() * stride];
         Self { evaluator: velocity.evaluator(batch), stride, x: slots(), target: slots(), v: slots(), v_bar: slots() }
     }
 
     /// The sum of squares over the rows of a chunk, and the gradient of `weight` times it.
-    fn chunk(&mut self, path: Path, batch: &Batch, rows: Range<usize>, samples: &[usize], weight: T) -> (f64, Vec<T>) {
+    fn chunk(&mut self, path: Path, batch: &Batch, rows: Range<usize>, weight: T) -> (f64, Vec<T>) {
         let (d, stride, lanes) = (self.evaluator.dim(), self.stride, rows.len());
         for (l, row) in rows.clone().enumerate() {
             let t = batch.t[row];
@@ -77,10 +77,11 @@ impl<'a, T: Scalar> Worker<'a, T> {
                 self.target[j * stride + l] = T::of(u);
             }
         }
+        let samples: Vec<usize> = rows.clone().collect();
         let mut gradient = vec![T::ZERO; self.evaluator.grad_len()];
         let (mut sum, target) = (0.0, &self.target);
         self.evaluator.value_and_gradient(
-            At::new(&batch.t[rows], &samples[..lanes]),
+            At::new(&batch.t[rows], &samples),
             Lanes::new(&self.x, d, lanes, stride),
             LanesMut::new(&mut self.v, d, lanes, stride),
             LanesMut::new(&mut self.v_bar, d, lanes, stride),
@@ -105,14 +106,14 @@ impl Regression {
         let (velocity, d) = (self.velocity.bind(theta, &Device::Cpu)?, self.velocity.dim());
         let entries = self.batch.t.len() * d;
         let lanes = chunk_rows(theta.len());
-        let samples: Vec<usize> = (0..lanes).collect();
+        let condition: Vec<T> = self.batch.c.iter().map(|c| T::of(*c)).collect();
         let weight = T::of(1.0 / entries as f64);
         let ranges: Vec<_> = chunks(self.batch.t.len(), lanes).collect();
         let parts: Vec<(f64, Vec<T>)> = ranges
             .into_par_iter()
             .map_init(
-                || Worker::new(&*velocity, lanes),
-                |worker, rows| worker.chunk(self.path, &self.batch, rows, &samples, weight),
+                || Worker::new(&*velocity, &condition, lanes),
+                |worker, rows| worker.chunk(self.path, &self.batch, rows, weight),
             )
             .collect();
         let (sums, gradients): (Vec<f64>, Vec<Vec<T>>) = parts.into_iter().unzip();

@@ -11,6 +11,7 @@ mod adamw;
 mod assignment;
 mod batch;
 mod clip;
+mod family;
 mod frame;
 mod history;
 mod job;
@@ -20,6 +21,7 @@ mod objective;
 mod pairing;
 mod path;
 mod plan;
+mod reference;
 mod schedule;
 mod score;
 mod shadow;
@@ -31,6 +33,7 @@ mod watch;
 
 pub use assignment::{assign, assign_with_prices, pair};
 pub use batch::Batch;
+pub use family::Family;
 pub use history::{History, Mark, Validation};
 pub use job::{Job, Picture, Precision, split_rule};
 pub use likelihood::Parts;
@@ -38,7 +41,7 @@ pub use objective::{Criterion, Objective, Scene};
 pub use pairing::Pairing;
 pub use path::Path;
 pub use schedule::Schedule;
-pub use score::{Score, mean_and_se, score};
+pub use score::{Score, mean_and_se, score, score_given};
 pub use state::Checkpoint;
 pub use trainer::{fit, resume};
 pub use watch::{Fitted, Progress, Watch};
@@ -47,6 +50,8 @@ pub use watch::{Fitted, Progress, Watch};
 pub const INIT_STREAM: u64 = 0x7a14_0001;
 /// The stream of the data of training batches.
 pub const DATA_STREAM: u64 = 0x7a14_0002;
+/// The stream of a discrete flow's halves and rotations.
+pub const PLAN_STREAM: u64 = 0x7a14_0006;
 /// The stream of latents and times.
 pub const NOISE_STREAM: u64 = 0x7a14_0003;
 /// The stream of the rows of a toy whose moments standardise it.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{Batch, Feed};
 use super::likelihood::{self, Parts};
 use super::{Pairing, Path, assignment, matching};
-use crate::flow::{Base, SolverSpec, StandardNormal, VelocitySpec};
+use crate::flow::{Base, Core, SolverSpec, StandardNormal};
 use crate::{Error, Result};
 
 /// What a run minimises.
@@ -37,9 +37,9 @@ pub enum Criterion {
 /// What a loss is computed with, apart from θ and the batch.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    /// m_θ.
-    pub velocity: VelocitySpec,
-    /// How it is integrated, where the criterion integrates.
+    /// What is learnt.
+    pub core: Core,
+    /// How a velocity is integrated, where the criterion integrates.
     pub solver: SolverSpec,
     /// The distribution of the latents.
     pub base: Base,
@@ -66,9 +66,10 @@ pub(super) struct Draw {
 
 impl Scene {
     /// Standard normal latents, straight paths, no penalties.
-    pub fn new(velocity: VelocitySpec, solver: SolverSpec) -> Self {
-        let base = Base::Normal(StandardNormal::new(velocity.dim()));
-        Self { velocity, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
+    pub fn new(core: impl Into<Core>, solver: SolverSpec) -> Self {
+        let core = core.into();
+        let base = Base::Normal(StandardNormal::new(core.dim()));
+        Self { core, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
     }
 }
 
@@ -105,7 +106,7 @@ impl Criterion {
 
     pub(super) fn draw(self, feed: &mut Feed<'_>, how: Draw) -> Result<Batch> {
         let n = how.rows;
-        let x = feed.rows(n)?;
+        let (x, c) = feed.rows(n)?;
         Ok(match self {
             Self::Matching => {
                 let mut z = feed.latents(&x);
@@ -113,12 +114,12 @@ impl Criterion {
                     assignment::pair(&x, &mut z, x.len() / n, how.block);
                 }
                 let t = feed.times(n, how.late);
-                Batch { x, z, t, ..Batch::default() }
+                Batch { x, c, z, t, ..Batch::default() }
             }
             Self::Likelihood => {
                 let probe_seed = feed.probe_seed();
                 let end = if how.steer > 0.0 { 1.0 + how.steer * feed.swing() } else { 1.0 };
-                Batch { x, probe_seed, end, ..Batch::default() }
+                Batch { x, c, probe_seed, end, ..Batch::default() }
             }
         })
     }

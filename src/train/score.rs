@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::data::Toy;
-use crate::flow::{Chain, Cost, Density, Flow};
+use crate::flow::{Bijection, Chain, Cost, Density, Flow};
 use crate::{Error, Result};
 
 /// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
@@ -32,18 +32,38 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
     crate::stats::mean_and_se(&values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>())
 }
 
-/// Scores the rows of `x` (`[n, d]`, row-major), in the flow's own precision.
+/// Scores the rows of `x` (`[n, d]`, row-major) of a flow without a condition, in the flow's own precision.
+///
+/// # Errors
+/// As [`score_given`].
+pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score> {
+    score_given(flow, x, &[], truth)
+}
+
+/// Scores the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one).
 ///
 /// # Errors
 /// [`Error::Failed`] where no row has a density; whatever the solver refuses.
-pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score> {
-    let d = Density::dim(flow);
+pub fn score_given(flow: &Flow<Chain>, x: &[f64], condition: &[f64], truth: Option<&Toy>) -> Result<Score> {
+    let (d, c) = (Density::dim(flow), flow.map.condition_dim());
     let n = x.len() / d;
+    if condition.len() != n * c {
+        let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
+        return Err(Error::invalid(problem, "give one row of conditions for each point"));
+    }
     let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
     for rows in x.chunks(BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1) * d) {
         let points = Tensor::from_slice(rows, (rows.len() / d, d), &Device::Cpu)?;
-        let (_, densities, spent) = flow.encode(&points, None)?;
+        let given = match c {
+            0 => None,
+            c => {
+                let from = log_prob.len() * c;
+                let rows = rows.len() / d;
+                Some(Tensor::from_slice(&condition[from..from + rows * c], (rows, c), &Device::Cpu)?)
+            }
+        };
+        let (_, densities, spent) = flow.encode(&points, given.as_ref())?;
         cost.append(log_prob.len(), spent);
         log_prob.extend(densities.to_dtype(DType::F64)?.to_vec1::<f64>()?);
     }

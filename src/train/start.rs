@@ -3,7 +3,9 @@
 use super::frame::Frame;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
 use crate::data::{Dataset, Source};
-use crate::flow::{Column, ColumnKind, EmOptions, FlowSpec, Mixture, Model, Moments, Standardise, VelocitySpec};
+use crate::flow::{
+    Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Standardise,
+};
 use crate::{Error, Result, rng};
 
 /// Rows of a toy whose moments standardise it.
@@ -33,11 +35,11 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
     }
 }
 
-/// The training data's own rows, or as many of a toy as moments need.
-fn rows(data: &Dataset, seed: u64) -> Vec<f64> {
+/// The training data's own rows, or so many of a toy.
+pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize) -> Vec<f64> {
     match &data.train {
         Source::Rows(rows) => rows.clone(),
-        Source::Toy(toy) => (toy.sample)(MOMENT_ROWS, &mut rng::stream(seed, MOMENTS_STREAM)),
+        Source::Toy(toy) => (toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM)),
     }
 }
 
@@ -53,7 +55,7 @@ pub(super) struct Start {
 
 /// The beginning of a run. `stop` ends the fit of a mixture early.
 pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
-    let rows = rows(data, job.seed);
+    let rows = rows(data, job.seed, MOMENT_ROWS);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
     if let Some(path) = &job.init {
         let mut model = Model::load(path)?;
@@ -61,25 +63,38 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });
         }
-        if model.condition_dim() > 0 {
+        let given = data.given.as_ref().map_or(0, |given| given.dim);
+        if model.condition_dim() != given {
+            let (path, has) = (path.display(), model.condition_dim());
             return Err(Error::invalid(
-                format!("the model `{}` is conditional on {} columns", path.display(), model.condition_dim()),
-                "start from an unconditional model: only such are trained here",
+                format!("the model `{path}` is conditional on {has} columns, the data on {given}"),
+                "give --condition the columns that the model was trained with, and none where it has none",
             ));
         }
         job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
         return Ok(Start { model, log_volume, rival: None });
     }
-    let velocity = VelocitySpec::Mlp(job.net(data.dim));
-    velocity.validate()?;
-    let mut spec = FlowSpec { columns: columns(job, data, &rows)?, ..FlowSpec::plain(velocity, job.solver.clone()) };
+    let condition = condition(job, data)?;
+    let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
+    core.validate()?;
+    let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
+    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
     let (rows, _) = Frame::new(&spec)?.inward(rows)?;
     if job.standardise {
+        let spread = job.spread.unwrap_or(1.0);
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
-        spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / job.spread).collect() });
+        spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
     }
-    let mut theta = spec.velocity.init(&mut rng::stream(job.seed, INIT_STREAM));
+    let mut theta = spec.core.init(&mut rng::stream(job.seed, INIT_STREAM));
+    if let Core::Discrete(discrete) = &spec.core {
+        let x = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
+        let n = (x.len() / data.dim).min(MOMENT_ROWS);
+        let given = data.given.as_ref().map_or(&[][..], |given| &given.train[..n * given.dim]);
+        let given = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(given))?;
+        theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &given)?;
+        return Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival: None });
+    }
     let mut rival = None;
     let rule = base_rule(&job.base, data)?;
     if rule != BaseRule::Normal {
@@ -99,7 +114,7 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         } else {
             spec.base = Some(mixture);
             // A flow that stands still has the density of its base: the net begins there.
-            spec.velocity.rest(&mut theta);
+            spec.core.velocity()?.rest(&mut theta);
         }
     }
     Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival })
@@ -116,8 +131,9 @@ enum BaseRule {
 }
 
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
-    // A toy is there to show how a Gaussian flows into data; and without validation rows nobody can judge.
-    let judged = data.toy().is_none() && data.valid.len() >= 2 * data.dim;
+    // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
+    // knows no condition.
+    let judged = data.toy().is_none() && data.valid.len() >= 2 * data.dim && data.given.is_none();
     parse_base(text, judged)
 }
 
@@ -153,8 +169,22 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     Ok((name, kind))
 }
 
+/// How the conditions of the data are encoded: as the job says, or as their training rows look.
+fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
+    let Some(given) = &data.given else { return Ok(None) };
+    let fit = |j: usize| {
+        let name = given.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
+        let kind = job.condition.get(j).and_then(|text| text.rsplit_once(':')).and_then(|(_, kind)| kind.parse().ok());
+        let values: Vec<f64> = given.train.iter().skip(j).step_by(given.dim).copied().collect();
+        Given::fit(kind.unwrap_or_default(), &values)
+            .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))
+    };
+    let columns = (0..given.dim).map(fit).collect::<Result<Vec<_>>>()?;
+    Ok(Some(Condition { columns, names: given.columns.clone() }))
+}
+
 /// What the columns are, as the job says; none where all are plain.
-fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>>> {
+pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>>> {
     if job.columns.is_empty() {
         return Ok(None);
     }

@@ -16,7 +16,9 @@ use super::shadow::Shadow;
 use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
 use super::state::{Best, Ledger, State, fingerprint};
-use super::{Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score, start};
+use super::{
+    Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
+};
 use crate::data::{Dataset, Source};
 use crate::flow::{FlowSpec, Mixture, Model};
 use crate::{Error, Result};
@@ -45,6 +47,9 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
     let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    if job.model.is_reference() {
+        return super::reference::fit(&job, data, clock, watch);
+    }
     let Start { model, log_volume, rival } = start::start(&job, data, &mut stop)?;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
@@ -96,11 +101,14 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
         Source::Toy(toy) => (Vec::new(), frame.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
     };
     let mut feed = Feed::new(data, &frame, &base, table, job.seed);
+    if let (Some(condition), Some(given)) = (&spec.condition, &data.given) {
+        feed = feed.given(condition.encode(&given.train)?, condition.width());
+    }
     feed.go_to(state.place);
     let phases = job.phases();
     state.phase = state.phase.min(phases.len() - 1);
     let scene = Scene {
-        velocity: spec.velocity.clone(),
+        core: spec.core.clone(),
         solver: job.training_solver(),
         base: base.clone(),
         path: job.path,
@@ -112,6 +120,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
         clock,
         before: ledger.seconds,
         valid: subset(&data.valid, data.dim, job.validation_rows),
+        valid_given: data.given.as_ref().map_or(Vec::new(), |g| subset(&g.valid, g.dim, job.validation_rows)),
         job: &job,
         data,
         model: &model,
@@ -148,6 +157,7 @@ struct Trainer<'a> {
     phases: Vec<Phase>,
     scene: Scene,
     valid: Vec<f64>,
+    valid_given: Vec<f64>,
     clock: Instant,
     /// Seconds spent before this part of the run.
     before: f64,
@@ -301,7 +311,7 @@ impl Trainer<'_> {
         let begun = self.clock.elapsed().as_secs_f64();
         let flow = self.model.spec.build(self.tensor(&self.state.shadow.theta)?)?;
         let (step, seconds) = (self.state.step, self.seconds());
-        let validation = match score(&flow, &self.valid, self.data.toy()) {
+        let validation = match score_given(&flow, &self.valid, &self.valid_given, self.data.toy()) {
             // Where the truth is known, the mean of log p_true − log p is far less noisy than that of log p.
             Ok(score) => Some(match (score.excess, self.data.toy()) {
                 (Some((excess, se)), Some(toy)) => {
@@ -364,8 +374,8 @@ impl Trainer<'_> {
             let mut rival = model.clone();
             rival.spec = FlowSpec { base: Some(mixture), ..rival.spec };
             // A velocity of zero: the density of the mixture, in whose steps nothing can go wrong.
-            rival.spec.velocity.rest(&mut rival.theta);
-            let score = score(&rival.flow(self.job.precision.dtype())?, &self.valid, None)?;
+            rival.spec.core.velocity()?.rest(&mut rival.theta);
+            let score = score_given(&rival.flow(self.job.precision.dtype())?, &self.valid, &[], None)?;
             if score.failed.is_empty() && score.nll < *nll {
                 (model, gave_way, chosen) = (rival, true, 0);
             }

@@ -53,7 +53,7 @@ impl Folder {
         let config = job.to_toml()?;
         let stem = || {
             let data = Path::new(&job.data).file_stem().unwrap_or(OsStr::new("data")).to_string_lossy();
-            Path::new("runs").join(format!("{data}-{}", job.objective.name()))
+            Path::new("runs").join(format!("{data}-{}", job.label()))
         };
         let path = out.map_or_else(stem, Path::to_owned);
         if out.is_some() && holds_run(&path) && !force {

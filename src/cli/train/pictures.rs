@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
-use cnf::flow::{Model, StandardNormal};
+use cnf::flow::{Core, Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
 use cnf::train::{Criterion, Job};
 use cnf::{Result, rng};
@@ -32,8 +32,9 @@ pub struct Run<'a> {
     /// With its story.
     pub model: &'a Model,
     pub data: &'a Dataset,
-    /// The rows that were scored, `[n, d]`.
+    /// The rows that were scored, `[n, d]`, and their conditions, `[n, c]`.
     pub held_out: &'a [f64],
+    pub given: &'a [f64],
     pub curves: &'a Curves,
 }
 
@@ -109,7 +110,7 @@ fn spread(se: f64) -> f64 {
 /// # Errors
 /// Whatever the solver or the disk refuses.
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Result<Vec<PathBuf>> {
-    let Run { job, model, data, held_out, curves } = run;
+    let Run { job, model, data, held_out, given, curves } = run;
     let (d, dtype) = (data.dim, job.precision.dtype());
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
     let Options { names, invert_y, .. } = picture::style(model);
@@ -130,8 +131,21 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
-    let continuous = model.continuous(dtype)?.without_log_density();
-    let (samples, _, _) = model.spec.around(continuous)?.decode(&tensor(&latents, POINTS)?, None)?;
+    let flow_to_data = match &model.spec.core {
+        Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density())?,
+        _ => model.flow(dtype)?,
+    };
+    // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.
+    let c = model.condition_dim();
+    let conditions = |n: usize| -> Result<Option<Tensor>> {
+        let rows = given.len().checked_div(c).unwrap_or(0);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let numbers: Vec<f64> = (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect();
+        Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
+    };
+    let (samples, _, _) = flow_to_data.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
     let samples = numbers(&samples)?;
     undisturbed(|| plot::samples(&place("samples"), &seen, &samples, d, &options))?;
 
@@ -140,15 +154,33 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
         let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
         let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
         let centres = Grid::centres(x, y, nx, ny);
-        let (_, log_prob, _) = flow.encode(&tensor(&centres, nx * ny)?, None)?;
-        let grid = Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?;
+        let points = tensor(&centres, nx * ny)?;
+        let shares = shares(given, c);
+        let grid = if shares.is_empty() {
+            let (_, log_prob, _) = flow.encode(&points, None)?;
+            Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?
+        } else {
+            // The density of all rows together: the mean of those under the conditions that there are.
+            let mut density = vec![0.0; nx * ny];
+            for (share, row) in &shares {
+                let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((nx * ny, c))?.contiguous()?;
+                let (_, log_prob, _) = flow.encode(&points, Some(&row))?;
+                density.iter_mut().zip(numbers(&log_prob)?).for_each(|(p, log)| *p += share * log.exp());
+            }
+            Grid::from_log(x, y, nx, ny, &density.iter().map(|p| p.ln()).collect::<Vec<_>>())?
+        };
         undisturbed(|| plot::density_and_data(&place("density"), &seen, &grid, &options))?;
     } else {
-        let (z, _, _) = flow.encode(&tensor(held_out, held_out.len() / d)?, None)?;
+        let n = held_out.len() / d;
+        let (z, _, _) = flow.encode(&tensor(held_out, n)?, conditions(n)?.as_ref())?;
         let z = numbers(&z)?;
         undisturbed(|| plot::latents(&place("latents"), &z, d, &plain))?;
     }
 
+    if curves.loss.is_empty() && curves.held_out.is_empty() {
+        // What was fitted in one go has no curve.
+        return Ok(drawn);
+    }
     let entropy = data.toy().map(|toy| toy.entropy);
     let training = Training {
         unit: "steps",
@@ -159,6 +191,29 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     };
     undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)
+}
+
+/// Different conditions among the rows `[n, c]`, each with its share of them: all where they are few, else evenly taken
+/// ones.
+fn shares(given: &[f64], c: usize) -> Vec<(f64, Vec<f64>)> {
+    const MOST: usize = 16;
+    if c == 0 || given.is_empty() {
+        return Vec::new();
+    }
+    let mut counted: Vec<(f64, Vec<f64>)> = Vec::new();
+    for row in given.chunks_exact(c) {
+        match counted.iter().position(|(_, known)| known == row) {
+            Some(k) => counted[k].0 += 1.0,
+            None if counted.len() < MOST => counted.push((1.0, row.to_vec())),
+            None => {
+                let n = given.len() / c;
+                return (0..MOST).map(|i| (1.0 / MOST as f64, given[i * n / MOST * c..][..c].to_vec())).collect();
+            }
+        }
+    }
+    let n = (given.len() / c) as f64;
+    counted.iter_mut().for_each(|(count, _)| *count /= n);
+    counted
 }
 
 #[cfg(test)]

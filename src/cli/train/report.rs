@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cnf::flow::Mixture;
-use cnf::train::{Fitted, History, Job, Score};
+use cnf::train::{Family, Fitted, History, Job, Score};
 use serde_json::{Map, Value, json};
 
 use crate::cli::text;
@@ -39,7 +39,7 @@ impl Summary {
             steps: fitted.steps,
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
-            n_params: fitted.model.theta.len(),
+            n_params: fitted.model.n_params(),
             chosen: fitted.chosen,
             falls: fitted.falls,
             gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),
@@ -70,7 +70,8 @@ impl Summary {
         let score = &self.score;
         let story = json!({
             "data": self.job.data,
-            "objective": self.job.objective.name(),
+            "model": self.job.model.name(),
+            "objective": (!self.job.model.is_reference()).then(|| self.job.objective.name()),
             "seed": self.job.seed,
             "precision": self.job.precision,
             "steps": self.steps,
@@ -102,7 +103,11 @@ impl Summary {
     pub fn words(&self, run: &Path) -> String {
         let score = &self.score;
         let (each, seconds) = (1e3 * self.seconds_per_step, text::duration(self.seconds));
-        let mut out = format!("{} steps in {seconds} ({each:.3} ms each), {} parameters\n", self.steps, self.n_params);
+        let mut out = if self.job.model.is_reference() {
+            format!("{} fitted in {seconds}, {} parameters\n", self.job.model.name(), self.n_params)
+        } else {
+            format!("{} steps in {seconds} ({each:.3} ms each), {} parameters\n", self.steps, self.n_params)
+        };
         let standardised = self.nll_standardised();
         let (set, n, nll, se) = (self.set, score.n, score.nll, score.nll_se);
         out += &format!(
@@ -111,7 +116,9 @@ impl Summary {
         if let Some((excess, se)) = score.excess {
             out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
         }
-        out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
+        if self.job.model == Family::Cnf {
+            out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
+        }
         if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {
             out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost:+.4} nats\n");
         }

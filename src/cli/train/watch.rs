@@ -44,7 +44,13 @@ impl Screen {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-") + " " + job.activation.name()
         });
         let (batch, lr) = (job.batch.unwrap_or_default(), job.lr.unwrap_or_default());
+        if job.model.is_reference() {
+            context.note(&format!("fitting   {}, seed {}", job.model.name(), job.seed));
+            return;
+        }
         let (objective, seed) = (job.objective.name(), job.seed);
+        let objective =
+            job.model.discrete().map_or_else(|| objective.to_owned(), |kind| format!("{} by {objective}", kind.name()));
         context.note(&format!("net       {net}"));
         context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
@@ -56,6 +62,11 @@ impl Screen {
     }
 
     /// Takes the bar away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Takes the bar away, and says why the run ends.
     pub fn end(&self, context: &Context) {
         self.bar.finish_and_clear();
         if interrupt::asked() {
@@ -93,7 +104,8 @@ impl Watch for Watcher<'_> {
 }
 
 impl Screen {
-    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+    /// Draws the bar, and asks for the end where Ctrl-C was pressed.
+    pub fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
         if self.criterion != Some(mark.criterion) {
             (self.criterion, self.loss) = (Some(mark.criterion), f64::NAN);

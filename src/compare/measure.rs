@@ -1,0 +1,312 @@
+//! What is measured of each model of a comparison, the same way for all: on the same held-out rows, with the same draws.
+//!
+//! Throughputs are medians of three runs on all threads of the process. Distances of samples are taken on columns scaled
+//! by the deviations of the held-out rows; [`Figures::energy_floor`] and [`Figures::sliced_floor`] are what two halves of
+//! those rows are apart.
+
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
+use crate::check::{self, HeldOut, Subject};
+use crate::data::Toy;
+use crate::flow::{Bijection, Chain, Core, Flow, Model, SolverSpec, StandardNormal, check_failures};
+use crate::train::score_given;
+use crate::{Result, rng};
+
+/// Streams of the latents that are timed and drawn, of the halves of the data, and of directions.
+const LATENT_STREAM: u64 = 0xc09a_0001;
+const HALVES_STREAM: u64 = 0xc09a_0002;
+const DIRECTIONS_STREAM: u64 = 0xc09a_0003;
+/// Rows that are sampled and scored for throughput and the round trip.
+const TIMED: usize = 10_000;
+/// The most rows of each of the samples whose distance is taken.
+const MOST_DISTANT: usize = 5000;
+/// Directions of the sliced distance.
+const DIRECTIONS: usize = 200;
+/// Samples of the model by which the integral of its density is taken.
+const MASS_SAMPLES: usize = 400;
+/// Rows of a point of a curve of cost.
+const CURVE_ROWS: usize = 2000;
+/// The tolerances that sweep a continuous flow.
+const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+
+/// What all models of a comparison are measured on.
+#[derive(Clone, Debug)]
+pub struct Course<'a> {
+    /// Rows that no model has seen, `[n, d]`.
+    pub x: &'a [f64],
+    /// Their conditions, `[n, c]`; empty without.
+    pub given: &'a [f64],
+    /// The truth, where it is known.
+    pub truth: Option<&'a Toy>,
+    /// The arithmetic of the models.
+    pub dtype: DType,
+    /// Fixes every draw.
+    pub seed: u64,
+}
+
+/// What was measured of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figures {
+    /// Held-out rows scored, and those of them without a density.
+    pub n: usize,
+    /// Rows without a density: the means leave them out.
+    pub failed: usize,
+    /// Mean −log p in nats and its standard error; where the truth is known the entropy and the excess, which is far
+    /// less noisy.
+    pub nll: f64,
+    /// Its standard error.
+    pub nll_se: f64,
+    /// Mean log p_true − log p and its standard error, where the truth is known.
+    pub excess: Option<(f64, f64)>,
+    /// Velocity evaluations of a density, and of a sample; 0 in closed form.
+    pub nfe_density: f64,
+    /// As above.
+    pub nfe_sample: f64,
+    /// Samples a second, and densities a second.
+    pub sample_rate: f64,
+    /// As above.
+    pub density_rate: f64,
+    /// |x − f(f⁻¹(x))| of the model's own samples, the greatest column of a row, in deviations of the data: mean, worst.
+    pub round_trip_mean: f64,
+    /// As above.
+    pub round_trip_max: f64,
+    /// ∫p, where it could be taken.
+    pub mass: Option<f64>,
+    /// The energy distance of samples to the data, and that of two halves of the data.
+    pub energy: f64,
+    /// As above.
+    pub energy_floor: f64,
+    /// The sliced Wasserstein distance of samples to the data, and that of two halves of the data.
+    pub sliced: f64,
+    /// As above.
+    pub sliced_floor: f64,
+    /// The samples that were drawn, `[n, d]`.
+    pub samples: Vec<f64>,
+}
+
+/// NLL at some cost of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// What was varied: `1e-3`, `8 couplings`.
+    pub label: String,
+    /// Microseconds a sample, on all threads.
+    pub microseconds: f64,
+    /// Velocity evaluations of a sample; 0 in closed form.
+    pub nfe: f64,
+    /// Held-out NLL in nats.
+    pub nll: f64,
+}
+
+impl Course<'_> {
+    fn rows(&self, d: usize) -> usize {
+        self.x.len() / d
+    }
+
+    /// The conditions of `n` rows: those of the held-out rows, over and over.
+    fn conditions(&self, n: usize, d: usize) -> Result<Option<Tensor>> {
+        let rows = self.rows(d).max(1);
+        let c = self.given.len() / rows;
+        if c == 0 {
+            return Ok(None);
+        }
+        let numbers: Vec<f64> = (0..n).flat_map(|i| &self.given[i % rows * c..][..c]).copied().collect();
+        Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
+    }
+
+    /// Measures a model.
+    ///
+    /// # Errors
+    /// Where a model has no density at all, or no sample arrives; whatever the solver refuses.
+    pub fn measure(&self, model: &Model) -> Result<Figures> {
+        let d = model.dim();
+        let flow = model.flow(self.dtype)?;
+        let score = score_given(&flow, self.x, self.given, self.truth)?;
+        let (nll, nll_se) = match (score.excess, self.truth) {
+            (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
+            _ => (score.nll, score.nll_se),
+        };
+        let drawn = self.sampled(&flow, &moving(model, self.dtype)?, TIMED)?;
+        let (samples, back) = (finite_rows(&drawn.x, d), &drawn.back);
+        let sigma = deviations(self.x, d);
+        let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
+        for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
+            let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
+            worst.push(error.fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) }));
+        }
+        worst.retain(|error| error.is_finite());
+        let scaled = |x: &[f64]| -> Vec<f64> { x.iter().zip(sigma.iter().cycle()).map(|(x, s)| x / s).collect() };
+        let m = (self.rows(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
+        let data = scaled(&self.x[..2 * m * d]);
+        let ours = scaled(&samples[..m * d]);
+        let halves = || rng::stream(self.seed, HALVES_STREAM);
+        let directions = || rng::stream(self.seed, DIRECTIONS_STREAM);
+        let by_directions = |a: &[f64], b: &[f64]| sliced_wasserstein(a, b, d, DIRECTIONS, &mut directions());
+        let (energy, energy_floor, sliced, sliced_floor) = if m < 2 {
+            (f64::NAN, f64::NAN, f64::NAN, f64::NAN)
+        } else {
+            (
+                energy_distance(&ours, &data[..m * d], d)?,
+                floor(&data, d, &mut halves(), |a, b| energy_distance(a, b, d))?,
+                by_directions(&ours, &data[..m * d])?,
+                floor(&data, d, &mut halves(), by_directions)?,
+            )
+        };
+        Ok(Figures {
+            n: score.n,
+            failed: score.failed.len(),
+            nll,
+            nll_se,
+            excess: score.excess,
+            nfe_density: score.nfe_mean,
+            nfe_sample: drawn.nfe,
+            sample_rate: drawn.sample_rate,
+            density_rate: drawn.density_rate,
+            round_trip_mean: worst.iter().sum::<f64>() / worst.len().max(1) as f64,
+            round_trip_max: worst.iter().copied().fold(0.0, f64::max),
+            mass: self.mass(model)?,
+            energy,
+            energy_floor,
+            sliced,
+            sliced_floor,
+            samples,
+        })
+    }
+
+    /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy.
+    fn mass(&self, model: &Model) -> Result<Option<f64>> {
+        let d = model.dim();
+        let c = model.condition_dim();
+        let subject = Subject {
+            model: model.clone(),
+            dtype: self.dtype,
+            n: MASS_SAMPLES,
+            seed: self.seed,
+            condition: self.given.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
+            held_out: HeldOut::Missing(String::new()),
+        };
+        debug_assert_eq!(d, subject.model.dim());
+        Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
+    }
+
+    fn sampled(&self, flow: &Flow<Chain>, moving: &Flow<Chain>, n: usize) -> Result<Drawn> {
+        let d = flow.map.dim();
+        let latents = StandardNormal::new(d).draw(n, &mut rng::stream(self.seed, LATENT_STREAM));
+        let z = Tensor::from_vec(latents, (n, d), &Device::Cpu)?;
+        let given = self.conditions(n, d)?;
+        let (mut times, mut scored) = (Vec::new(), Vec::new());
+        let mut last = None;
+        let rows = self.rows(d).min(n);
+        let held = Tensor::from_slice(&self.x[..rows * d], (rows, d), &Device::Cpu)?;
+        let held_given = self.conditions(rows, d)?;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            let (x, _, cost) = moving.decode(&z, given.as_ref())?;
+            times.push(begun.elapsed().as_secs_f64());
+            last = Some((x, cost));
+            let begun = Instant::now();
+            flow.encode(&held, held_given.as_ref())?;
+            scored.push(begun.elapsed().as_secs_f64());
+        }
+        let (x, cost) = last.expect("it was drawn three times");
+        if cost.failures.len() == n {
+            check_failures(&cost, n)?;
+        }
+        let (again, _, _) = moving.encode(&x, given.as_ref())?;
+        let (back, _, _) = moving.decode(&again, given.as_ref())?;
+        let wide = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
+        Ok(Drawn {
+            x: wide(&x)?,
+            back: wide(&back)?,
+            nfe: cost.nfe_mean(),
+            sample_rate: n as f64 / middle(&mut times),
+            density_rate: rows as f64 / middle(&mut scored),
+        })
+    }
+
+    /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, of another as it is.
+    ///
+    /// # Errors
+    /// Whatever the solver refuses, but for tolerances at which no row arrives: they are left out.
+    pub fn costs(&self, model: &Model) -> Result<Vec<Cost>> {
+        let Core::Velocity(_) = &model.spec.core else {
+            let couplings = if let Core::Discrete(spec) = &model.spec.core { spec.depth() } else { 0 };
+            let label = if couplings > 0 { format!("{couplings} couplings") } else { String::new() };
+            return Ok(vec![self.cost(model, label)?]);
+        };
+        let own = &model.spec.solver;
+        let mut costs = Vec::new();
+        for tol in TOLERANCES {
+            let mut other = model.clone();
+            other.spec.solver =
+                SolverSpec { rtol: tol, atol: tol, log_density_atol: None, fixed_steps: None, ..own.clone() };
+            match self.cost(&other, format!("{tol:e}")) {
+                Ok(cost) => costs.push(cost),
+                Err(crate::Error::Failed { .. } | crate::Error::Invalid { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(costs)
+    }
+
+    /// NLL and cost of a sample of a model as it is.
+    ///
+    /// # Errors
+    /// As [`Course::measure`].
+    pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
+        let d = model.dim();
+        let rows = self.rows(d).min(CURVE_ROWS);
+        let (x, c) = (&self.x[..rows * d], self.given.len() / self.rows(d).max(1));
+        let flow = model.flow(self.dtype)?;
+        let score = score_given(&flow, x, &self.given[..rows * c], self.truth)?;
+        let nll = match (score.excess, self.truth) {
+            (Some((excess, _)), Some(toy)) => toy.entropy + excess,
+            _ => score.nll,
+        };
+        let moving = moving(model, self.dtype)?;
+        let drawn = self.sampled(&moving, &moving, CURVE_ROWS)?;
+        Ok(Cost { label, microseconds: 1e6 / drawn.sample_rate, nfe: drawn.nfe, nll })
+    }
+}
+
+/// Samples, and what they took.
+struct Drawn {
+    x: Vec<f64>,
+    /// Each inverted and sampled again.
+    back: Vec<f64>,
+    nfe: f64,
+    sample_rate: f64,
+    density_rate: f64,
+}
+
+/// The flow for points alone: a continuous one does not integrate its divergence.
+fn moving(model: &Model, dtype: DType) -> Result<Flow<Chain>> {
+    match &model.spec.core {
+        Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density()),
+        _ => model.flow(dtype),
+    }
+}
+
+/// The rows that are finite.
+fn finite_rows(x: &[f64], d: usize) -> Vec<f64> {
+    x.chunks_exact(d).filter(|row| row.iter().all(|v| v.is_finite())).flatten().copied().collect()
+}
+
+/// Standard deviations of the columns; 1 for a column that is constant.
+fn deviations(x: &[f64], d: usize) -> Vec<f64> {
+    let n = (x.len() / d).max(1) as f64;
+    let one = |j: usize| {
+        let column = || x.iter().skip(j).step_by(d);
+        let mean = column().sum::<f64>() / n;
+        let std = (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        if std > 0.0 { std } else { 1.0 }
+    };
+    (0..d).map(one).collect()
+}
+
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,100 @@
+//! The conditions of a table's rows: some of its own columns, or a file of a row for each of its own.
+
+use std::path::Path;
+
+use super::Table;
+use crate::{Error, Result, io};
+
+/// The conditions of a data set's rows: what a model is told and does not learn to make.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Given {
+    /// c.
+    pub dim: usize,
+    /// The names of the columns, where the file has them.
+    pub columns: Vec<String>,
+    /// Of the training rows, `[n, c]`.
+    pub train: Vec<f64>,
+    /// Of the validation set.
+    pub valid: Vec<f64>,
+    /// Of the test set.
+    pub test: Vec<f64>,
+}
+
+/// Kinds that may stand behind a column's name.
+const KINDS: [&str; 3] = ["auto", "number", "class"];
+
+/// The name of a column in `NAME` or `NAME:KIND`.
+fn name_of(text: &str) -> &str {
+    match text.rsplit_once(':') {
+        Some((name, kind)) if KINDS.contains(&kind) => name,
+        _ => text,
+    }
+}
+
+impl Given {
+    /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers, from 0), or the rows of the
+    /// one file that is named.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] where
+    /// no column is left.
+    pub(super) fn take(wanted: &[String], path: &Path, table: &mut Table) -> Result<Option<Self>> {
+        let Some(first) = wanted.first() else { return Ok(None) };
+        let file = Path::new(name_of(first));
+        let (rows, dim, columns) = if io::Format::of(file).is_some() {
+            if let Some(second) = wanted.get(1) {
+                let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
+                return Err(Error::invalid(problem, "give one file, or columns of the table"));
+            }
+            let array = io::read(file)?;
+            if array.rows != table.n {
+                let problem = format!("it holds {} rows, but `{}` has {}", array.rows, path.display(), table.n);
+                return Err(Error::read(file, problem, "a condition is one row for each row of the data"));
+            }
+            (array.data, array.cols, array.columns.unwrap_or_default())
+        } else {
+            Self::out_of(wanted, table)?
+        };
+        let of = |set: &[usize]| set.iter().flat_map(|i| &rows[i * dim..][..dim]).copied().collect();
+        let split = &table.split;
+        Ok(Some(Self { dim, columns, train: of(&split.train), valid: of(&split.valid), test: of(&split.test) }))
+    }
+
+    /// Columns cut out of the table, their number and names.
+    fn out_of(wanted: &[String], table: &mut Table) -> Result<(Vec<f64>, usize, Vec<String>)> {
+        let mut places = Vec::with_capacity(wanted.len());
+        for text in wanted {
+            let name = name_of(text);
+            let named = table.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
+            let Some(j) = named.or_else(|| name.parse().ok().filter(|j| *j < table.d)) else {
+                let known = match &table.columns {
+                    Some(names) => names.join(", "),
+                    None => format!("their numbers, 0 to {}", table.d.saturating_sub(1)),
+                };
+                return Err(Error::Unknown { kind: "column", name: name.into(), known });
+            };
+            if places.contains(&j) {
+                return Err(Error::invalid(format!("the column `{name}` is a condition twice"), "name it once"));
+            }
+            places.push(j);
+        }
+        if places.len() >= table.d {
+            return Err(Error::invalid(
+                format!("all {} columns are conditions, and none is left to learn", table.d),
+                "name fewer columns with --condition",
+            ));
+        }
+        let rest: Vec<usize> = (0..table.d).filter(|j| !places.contains(j)).collect();
+        let cut = |columns: &[usize]| -> Vec<f64> {
+            table.x.chunks_exact(table.d).flat_map(|row| columns.iter().map(|j| row[*j])).collect()
+        };
+        let (given, x) = (cut(&places), cut(&rest));
+        let of = |columns: &[usize]| -> Option<Vec<String>> {
+            table.columns.as_ref().map(|names| columns.iter().map(|j| names[*j].clone()).collect())
+        };
+        let (names, left) = (of(&places), of(&rest));
+        let names = names.unwrap_or_else(|| places.iter().map(usize::to_string).collect());
+        (table.x, table.d, table.columns) = (x, rest.len(), left);
+        Ok((given, places.len(), names))
+    }
+}

@@ -1,0 +1,206 @@
+//! What a flow is conditioned on, as the user has it and as the nets see it.
+//!
+//! A number is brought to mean 0 and deviation 1, a class becomes one column for each of the classes (0 but for a 1 in
+//! its own): both inside the model, so that whoever uses it gives what the data file holds.
+
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::{Bijection, Mapped};
+use crate::{Error, Result};
+
+/// More values than this are no classes.
+const MOST_CLASSES: usize = 1000;
+/// Whole numbers with at most so many values are taken for classes.
+const FEW_CLASSES: usize = 20;
+
+/// What a conditioning column is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Given {
+    /// A number: c ↦ (c − mean) / std.  (f32, which survives as text.)
+    Number {
+        /// The training data's mean.
+        mean: f32,
+        /// Their standard deviation, above 0.
+        std: f32,
+    },
+    /// One of these classes, rising.
+    Class {
+        /// What the data file calls them.
+        classes: Vec<i64>,
+    },
+}
+
+/// How a column of conditions is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GivenKind {
+    /// As a class where all its values are whole and there are at most 20 of them, else as a number.
+    #[default]
+    Auto,
+    /// As a number.
+    Number,
+    /// As a class.
+    Class,
+}
+
+impl std::str::FromStr for GivenKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "number" => Ok(Self::Number),
+            "class" => Ok(Self::Class),
+            _ => Err(Error::Unknown {
+                kind: "kind of condition",
+                name: text.into(),
+                known: "auto, number, class".into(),
+            }),
+        }
+    }
+}
+
+impl Given {
+    /// What the column of these values is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that are not finite, do not differ, or are no classes where they should be.
+    pub fn fit(kind: GivenKind, values: &[f64]) -> Result<Self> {
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::invalid(
+                format!("row {i} of a condition is {}", values[i]),
+                "leave out rows with missing values",
+            ));
+        }
+        let whole = values.iter().all(|v| v.fract() == 0.0 && v.abs() < 1e15);
+        let mut classes: Vec<i64> = if whole { values.iter().map(|v| *v as i64).collect() } else { Vec::new() };
+        classes.sort_unstable();
+        classes.dedup();
+        let few = whole && classes.len() <= FEW_CLASSES;
+        if kind == GivenKind::Class || (kind == GivenKind::Auto && few) {
+            if !whole {
+                return Err(Error::invalid("classes are whole numbers", "read the column as a number: NAME:number"));
+            }
+            return match classes.len() {
+                0 | 1 => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+                2..=MOST_CLASSES => Ok(Self::Class { classes }),
+                many => Err(Error::invalid(format!("{many} classes"), "read the column as a number: NAME:number")),
+            };
+        }
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        match (mean as f32, std as f32) {
+            (mean, std) if mean.is_finite() && std.is_normal() => Ok(Self::Number { mean, std }),
+            _ => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+        }
+    }
+
+    /// Columns that the nets see of it.
+    fn width(&self) -> usize {
+        match self {
+            Self::Number { .. } => 1,
+            Self::Class { classes } => classes.len(),
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Number { mean, std } => mean.is_finite() && std.is_normal() && *std > 0.0,
+            Self::Class { classes } => classes.len() > 1 && classes.windows(2).all(|w| w[0] < w[1]),
+        }
+    }
+
+    fn push(&self, value: f64, out: &mut Vec<f64>) -> Result<()> {
+        match self {
+            Self::Number { .. } if !value.is_finite() => {
+                return Err(Error::invalid(format!("a condition of {value}"), "give a finite number"));
+            }
+            Self::Number { mean, std } => out.push((value - f64::from(*mean)) / f64::from(*std)),
+            Self::Class { classes } => {
+                let Some(place) = classes.iter().position(|class| *class as f64 == value) else {
+                    let known = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                    return Err(Error::Unknown { kind: "class", name: value.to_string(), known });
+                };
+                out.extend((0..classes.len()).map(|k| f64::from(u8::from(k == place))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All conditioning columns of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// One a column.
+    pub columns: Vec<Given>,
+    /// What the data file calls them; empty where it has no names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Condition {
+    /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] for a class that the model does not know; [`Error::Invalid`] for what is not finite.
+    pub fn encode(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        let mut out = Vec::with_capacity(rows.len() / self.columns.len().max(1) * self.width());
+        for row in rows.chunks_exact(self.columns.len().max(1)) {
+            for (given, value) in self.columns.iter().zip(row) {
+                given.push(*value, &mut out)?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Columns that the nets see.
+    pub fn width(&self) -> usize {
+        self.columns.iter().map(Given::width).sum()
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        let names = self.names.is_empty() || self.names.len() == self.columns.len();
+        !self.columns.is_empty() && names && self.columns.iter().all(Given::is_sound)
+    }
+}
+
+/// A bijection whose condition is encoded on its way in.
+pub(super) struct Conditioned {
+    pub condition: Condition,
+    pub inner: Box<dyn Bijection>,
+}
+
+impl Conditioned {
+    fn encoded(&self, condition: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let Some(rows) = condition else { return Ok(None) };
+        let (n, c) = rows.dims2()?;
+        if c != self.condition.columns.len() {
+            let (what, expected) = ("the condition".into(), self.condition.columns.len());
+            return Err(Error::Dimension { what, expected, found: c });
+        }
+        let numbers = rows.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let encoded = self.condition.encode(&numbers)?;
+        Ok(Some(Tensor::from_vec(encoded, (n, self.condition.width()), &Device::Cpu)?))
+    }
+}
+
+impl Bijection for Conditioned {
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    fn condition_dim(&self) -> usize {
+        self.condition.columns.len()
+    }
+
+    fn forward(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
+        self.inner.forward(z, self.encoded(condition)?.as_ref())
+    }
+
+    fn inverse(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
+        self.inner.inverse(x, self.encoded(condition)?.as_ref())
+    }
+}

@@ -1,0 +1,89 @@
+//! What is trained: a continuous flow, a discrete one, or a density without a net that both have to beat.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::flow::discrete::Kind;
+
+/// A family of models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Family {
+    /// A continuous normalizing flow.
+    #[default]
+    Cnf,
+    /// A discrete flow.
+    Discrete(Kind),
+    /// One Gaussian with a full covariance.
+    Gaussian,
+    /// One round Gaussian of fixed deviation: only its mean is fitted.
+    GaussianFixed,
+    /// A mixture of Gaussians by expectation maximisation; the validation set chooses how many.
+    Mixture,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Cnf,
+        Self::Discrete(Kind::Nice),
+        Self::Discrete(Kind::RealNvp),
+        Self::Discrete(Kind::Glow),
+        Self::Discrete(Kind::Spline),
+        Self::Gaussian,
+        Self::GaussianFixed,
+        Self::Mixture,
+    ];
+
+    /// The name, as typed and as saved.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cnf => "cnf",
+            Self::Discrete(kind) => kind.name(),
+            Self::Gaussian => "gaussian",
+            Self::GaussianFixed => "gaussian-fixed",
+            Self::Mixture => "mixture",
+        }
+    }
+
+    /// All names, for people.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// The kind of a discrete flow.
+    pub fn discrete(self) -> Option<Kind> {
+        if let Self::Discrete(kind) = self { Some(kind) } else { None }
+    }
+
+    /// A density without a net, fitted and not trained.
+    pub fn is_reference(self) -> bool {
+        !matches!(self, Self::Cnf | Self::Discrete(_))
+    }
+}
+
+impl std::str::FromStr for Family {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| Error::Unknown {
+            kind: "model",
+            name: text.into(),
+            known: Self::names(),
+        })
+    }
+}
+
+impl TryFrom<String> for Family {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Family> for String {
+    fn from(family: Family) -> Self {
+        family.name().into()
+    }
+}

@@ -1,0 +1,90 @@
+//! Densities without a net, which a flow has to beat: fitted in one go, not trained.
+
+use std::time::Instant;
+
+use super::frame::Frame;
+use super::start::{self, rows};
+use super::{BASE_STREAM, Family, Fitted, History, Job, Validation, Watch, score};
+use crate::data::Dataset;
+use crate::flow::{Core, EmOptions, FlowSpec, Mixture, Model, Moments, Standardise};
+use crate::{Error, Result, rng};
+
+/// Rows of a toy that a reference is fitted to.
+const TOY_ROWS: usize = 100_000;
+
+/// Fits the reference that the job names.
+///
+/// # Errors
+/// As the fits; [`Error::Invalid`] where conditions are given.
+pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, _watch: &mut dyn Watch) -> Result<Fitted> {
+    if data.given.is_some() {
+        return Err(Error::invalid(
+            format!("--model {} knows no condition", job.model.name()),
+            "leave out --condition, or train a flow",
+        ));
+    }
+    let d = data.dim;
+    let x = rows(data, job.seed, TOY_ROWS);
+    let log_volume = Standardise::fit(&x, d)?.log_volume();
+    let columns = start::columns(job, data, &x)?;
+    let mut spec = FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: d }) };
+    let (x, _) = Frame::new(&spec)?.inward(x)?;
+    let mut rng = rng::stream(job.seed, BASE_STREAM);
+    // Only the mixture takes time, and is told when there is none left.
+    let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
+    let base = match job.model {
+        Family::GaussianFixed => {
+            let mean = (0..d).map(|j| column_mean(&x, d, j)).collect();
+            let factor = (0..d * d).map(|i| if i % (d + 1) == 0 { job.sigma } else { 0.0 }).collect();
+            Mixture::new(vec![1.0], mean, factor)?
+        }
+        Family::Gaussian => {
+            let one = EmOptions { components: 1, strength: 0.0, ..EmOptions::default() };
+            Mixture::fit(&x, d, &one, &mut rng, &mut || false)?
+        }
+        _ => {
+            if job.standardise {
+                let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
+                let spread = job.spread.unwrap_or(1.0);
+                spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
+            }
+            let (x, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
+            let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+            if valid.is_empty() {
+                Mixture::fit(&x, d, &EmOptions::default(), &mut rng, &mut stop)?
+            } else {
+                Mixture::choose(&x, &valid, d, &EmOptions::default(), &mut rng, &mut stop)?.mixture
+            }
+        }
+    };
+    spec.base = Some(base);
+    let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
+    let seconds = clock.elapsed().as_secs_f64();
+    let mut history = History::default();
+    if data.valid.len() >= 2 * d {
+        let score = score(&model.flow(job.precision.dtype())?, &data.valid, data.toy())?;
+        let (nll, se) = match (score.excess, data.toy()) {
+            (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
+            _ => (score.nll, score.nll_se),
+        };
+        history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0 });
+    }
+    Ok(Fitted {
+        model,
+        log_volume,
+        history,
+        steps: 0,
+        chosen: 0,
+        seconds,
+        step_seconds: seconds,
+        gave_way: false,
+        falls: 0,
+        before: None,
+        stopped: false,
+    })
+}
+
+fn column_mean(x: &[f64], d: usize, j: usize) -> f64 {
+    let (sum, n) = x.iter().skip(j).step_by(d).fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
+    sum / n.max(1) as f64
+}
