@@ -30,7 +30,7 @@ pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use continuous::{Continuous, Penalised};
 pub use discrete::{Discrete, DiscreteSpec};
-pub use mixture::{Chosen, EmOptions, Mixture};
+pub use mixture::{Chosen, EmOptions, Gaussian, Mixture};
 pub use paths::{End, Paths};
 pub use rosenblatt::Rosenblatt;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
