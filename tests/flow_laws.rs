@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::{
-    Bijection, Chain, Column, Columns, Continuous, Density, Discrete, Flow, FlowSpec, LogDensity, Mapped, Mixture,
-    Model, Moments, Rosenblatt, SolverSpec, Standardise, TraceSpec, VelocitySpec,
+    Bijection, Chain, Column, Columns, Continuous, Density, Discrete, Flow, FlowSpec, Histogram, LogDensity, Mapped,
+    Mixture, Model, Moments, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
@@ -63,6 +63,18 @@ fn mixture(d: usize, k: usize, seed: u64) -> Mixture {
     Mixture::new(weights.iter().map(|w| w / total).collect(), means, factors).unwrap()
 }
 
+/// Probabilities of all sizes on bins over [−1, 2] a column, with tails that hold a part of the usual draws.
+fn histogram(bins: Vec<usize>) -> Histogram {
+    let mut rng = stream(bins.len() as u64, 6);
+    let weights: Vec<f64> = (0..bins.iter().product()).map(|_| rng.random_range(0.1..1.0)).collect();
+    let total: f64 = weights.iter().sum();
+    let tails = [Tail { share: 0.1, scale: 0.7 }, Tail { share: 0.2, scale: 0.3 }];
+    let table = Histogram::new(vec![[-1.0, 2.0]; bins.len()], bins, weights.iter().map(|w| w / total).collect());
+    let table = table.unwrap();
+    let tails = vec![tails; table.dim()];
+    table.with_tails(tails).unwrap()
+}
+
 /// Every bijection there is: a new one joins this list and meets every law below.
 fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     let mut all: Vec<(String, Box<dyn Bijection>)> = Vec::new();
@@ -86,6 +98,10 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     for (d, k) in [(1, 1), (1, 5), (2, 3), (3, 40), (5, 2)] {
         let map = Rosenblatt::new(mixture(d, k, d as u64));
         all.push((format!("rosenblatt d={d} K={k}"), Box::new(map)));
+    }
+    for bins in [vec![6], vec![4, 3]] {
+        let d = bins.len();
+        all.push((format!("histogram d={d}"), Box::new(histogram(bins))));
     }
     all.push(("columns".into(), Box::new(Columns::new(every_column().to_vec()).unwrap())));
     let whole = FlowSpec {

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::mixture::{Em, EmOptions};
 use cnf::flow::{
-    Base, Bijection, Column, ColumnKind, Columns, Density, Flow, FlowSpec, Mixture, Rosenblatt, SolverSpec,
+    Base, Bijection, Column, ColumnKind, Columns, Density, Flow, FlowSpec, Gaussian, Mixture, Rosenblatt, SolverSpec,
     VelocitySpec,
 };
 use cnf::rng::stream;
@@ -327,6 +327,69 @@ fn wrong_mixtures_and_rows_are_refused_in_words() {
     // As many components as rows, half of them twins: restarts, and no failure.
     let twins: Vec<f64> = (0..16).map(|i| f64::from(i / 2)).collect();
     assert_eq!(fit(&twins, 1, 16).unwrap().components(), 16);
+}
+
+#[test]
+fn one_gaussian_has_the_moments_of_the_rows_and_the_likelihood_they_say() {
+    for (name, truth) in every_mixture() {
+        let d = truth.dim();
+        let n = 700;
+        let x = truth.draw(n, &mut stream(12, 0));
+        let moment = |f: &dyn Fn(&[f64]) -> f64| x.chunks_exact(d).map(f).sum::<f64>() / n as f64;
+        let centre: Vec<f64> = (0..d).map(|j| moment(&|row| row[j])).collect();
+        let covariance = |i: usize, j: usize| moment(&|row| (row[i] - centre[i]) * (row[j] - centre[j]));
+        let full = Mixture::gaussian(&x, d, Gaussian::Full).unwrap();
+        let l = full.factors();
+        let mut log_det = 0.0;
+        for i in 0..d {
+            // Sums of 700 numbers below 40 in another order, and their squares.
+            assert!((full.means()[i] - centre[i]).abs() < 1e-11, "{name}: {} {}", full.means()[i], centre[i]);
+            log_det += 2.0 * l[i * d + i].ln();
+            for j in 0..=i {
+                let product: f64 = (0..=j).map(|k| l[i * d + k] * l[j * d + k]).sum();
+                assert!((product - covariance(i, j)).abs() < 1e-10, "{name}: {product} {}", covariance(i, j));
+            }
+        }
+        // At the maximum Σᵢ (xᵢ − m)ᵀ Σ⁻¹ (xᵢ − m) = n d, and Σᵢ |xᵢ − m|² = n tr Σ for any mean that is that of the rows.
+        let tau = std::f64::consts::TAU.ln();
+        let nll = -mean(&full.log_prob_rows(&x));
+        let says = 0.5 * (d as f64 * (tau + 1.0) + log_det);
+        assert!((nll - says).abs() < 1e-9, "{name}: {nll} {says}");
+        let sigma = 0.7;
+        let fixed = Mixture::gaussian(&x, d, Gaussian::Fixed { sigma }).unwrap();
+        assert_eq!(fixed.means(), full.means());
+        let trace: f64 = (0..d).map(|i| covariance(i, i)).sum();
+        let says = d as f64 * (0.5 * tau + sigma.ln()) + 0.5 * trace / (sigma * sigma);
+        let nll = -mean(&fixed.log_prob_rows(&x));
+        assert!((nll - says).abs() < 1e-9 * (1.0 + says), "{name}: {nll} {says}");
+    }
+}
+
+#[test]
+fn rows_of_which_no_gaussian_can_be_made_are_refused_in_words() {
+    let refused = |x: &[f64], d: usize, kind: Gaussian| {
+        let error = Mixture::gaussian(x, d, kind).unwrap_err();
+        assert!(error.hint().is_some());
+        error.to_string()
+    };
+    let fixed = |sigma| Gaussian::Fixed { sigma };
+    assert!(refused(&[1.0, 2.0, 3.0], 2, Gaussian::Full).contains("3 numbers are no rows of 2"));
+    assert!(refused(&[1.0], 0, Gaussian::Full).contains("0 columns"));
+    assert!(refused(&[1.0, 2.0], 2, Gaussian::Full).contains("1 rows"));
+    assert!(refused(&[], 2, fixed(1.0)).contains("0 rows"));
+    assert!(refused(&[1.0, 0.0, 2.0, f64::NAN], 2, fixed(1.0)).contains("row 1 has NaN in column 1"));
+    // 0.1 is no sum of bits: equal numbers have a mean that is not quite theirs.
+    assert!(refused(&[1.0, 0.1, 2.0, 0.1, 4.0, 0.1], 2, Gaussian::Full).contains("column 1 is constant"));
+    assert!(refused(&[1e200, -1e200], 1, Gaussian::Full).contains("variance of column 0"));
+    for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(refused(&[1.0, 2.0], 1, fixed(sigma)).contains("deviation"), "{sigma}");
+    }
+    // One row has a mean, and a column that another determines leaves a ridge of a billionth.
+    assert_eq!(Mixture::gaussian(&[3.0, 4.0], 2, fixed(0.5)).unwrap().means(), [3.0, 4.0]);
+    let twins = Mixture::gaussian(&[1.0, 2.0, 2.0, 4.0, 3.0, 6.0, 5.0, 10.0], 2, Gaussian::Full).unwrap();
+    let (slope, ridge) = (twins.factors()[2] / twins.factors()[0], twins.factors()[3]);
+    // Variance 8.75 of the second column: √(2 · 1e-9 · 8.75).
+    assert!((slope - 2.0).abs() < 1e-8 && (ridge / 1.322_9e-4 - 1.0).abs() < 1e-3, "{slope} {ridge}");
 }
 
 /// Columns, and whether numbers are in their range.

@@ -10,6 +10,7 @@ mod em;
 mod lanes;
 mod matrix;
 mod score;
+mod single;
 mod start;
 
 use candle_core::{Device, Tensor};
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choose::Chosen;
 pub use em::{Em, EmOptions};
+pub use single::Gaussian;
 
 use super::normal::HALF_LN_TAU;
 use super::{Density, check_rows};

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::Mixture;
 use super::lanes::{LANES, Lane, to_blocks, whiten};
-use super::matrix::{cholesky, pooled, solve_lower};
+use super::matrix::{cholesky, moments, solve_lower};
 use super::start::{neighbours, start};
 use crate::{Error, Result, Rng};
 
@@ -101,7 +101,7 @@ impl<'a> Em<'a> {
             let problem = format!("a prior worth {strength} rows holds no component open");
             return Err(Error::invalid(problem, "give a strength above 0"));
         }
-        let mut prior = pooled(x, dim);
+        let (_, mut prior) = moments(x, dim);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant"),

@@ -1,12 +1,12 @@
-//! The covariance of rows, its Cholesky factor, and the triangular system. Matrices are `[d, d]`, row-major; d is tens at
-//! most, and plain loops are what nobody waits for.
+//! The mean and covariance of rows, the Cholesky factor, and the triangular system. Matrices are `[d, d]`, row-major; d is
+//! tens at most, and plain loops are what nobody waits for.
 
 use rayon::prelude::*;
 
 use super::CHUNK;
 
-/// The covariance of all rows, `[d, d]`.
-pub(super) fn pooled(x: &[f64], d: usize) -> Vec<f64> {
+/// The mean `[d]` and the covariance `[d, d]` of all rows.
+pub(super) fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let n = (x.len() / d) as f64;
     let sum_rows = |f: &(dyn Fn(&[f64], &mut [f64]) + Sync), len: usize| {
         let parts: Vec<Vec<f64>> = x
@@ -30,7 +30,8 @@ pub(super) fn pooled(x: &[f64], d: usize) -> Vec<f64> {
             }
         }
     };
-    sum_rows(&add, d * d).into_iter().map(|s| s / n).collect()
+    let covariance = sum_rows(&add, d * d).into_iter().map(|s| s / n).collect();
+    (mean, covariance)
 }
 
 /// The lower L with L Lᵀ = a; none where a is not positive definite.
