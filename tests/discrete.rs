@@ -102,7 +102,7 @@ fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_flow_starts_as_a_linear_map_and_nice_and_realnvp_as_the_identity() {
+fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_bent() {
     for (name, spec) in every_discrete() {
         let theta = spec.init(&mut stream(1, 0));
         let length = theta.len();
@@ -111,6 +111,11 @@ fn a_flow_starts_as_a_linear_map_and_nice_and_realnvp_as_the_identity() {
         let Mapped { y, logdet, .. } = flow.inverse(&x, c.as_ref()).unwrap();
         // A rotation at most: volumes and lengths stay, to the round-off of f32 parameters.
         assert!(numbers(&logdet).iter().all(|l| l.abs() < 1e-5), "{name}");
+        if spec.kind == Kind::Nice {
+            // At the identity symmetric data would hold it for ever.
+            assert!(numbers(&x).iter().zip(numbers(&y)).any(|(a, b)| (a - b).abs() > 1e-3), "{name}");
+            continue;
+        }
         let lengths = |t: &Tensor| numbers(&t.sqr().unwrap().sum(1).unwrap());
         for (a, b) in lengths(&x).iter().zip(lengths(&y)) {
             assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");

@@ -134,6 +134,10 @@ fn about(model: &Model) -> String {
         Core::Velocity(VelocitySpec::Layers(spec)) => plain(&json!(spec)),
         Core::Discrete(spec) => couplings(spec),
         Core::Still { .. } => "none: the base is the distribution".into(),
+        Core::Histogram(table) => {
+            let bins = table.bins().iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+            format!("a table of {bins} probabilities")
+        }
     };
     let steps = match solver.fixed_steps {
         Some(steps) => format!("{} in {steps} steps", solver.method),

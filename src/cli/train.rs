@@ -109,7 +109,7 @@ pub struct TrainArgs {
     /// What the model is told and does not make: columns of the table as NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
-    /// What is trained: cnf (a continuous flow), nice, realnvp, glow or spline (discrete flows), or a density without a net that they have to beat: gaussian, gaussian-fixed (only its mean is fitted), mixture [default: cnf]
+    /// What is trained: cnf (a continuous flow), nice, realnvp, glow or spline (discrete flows), or a density without a net that they have to beat: gaussian, gaussian-fixed (only its mean is fitted), mixture, histogram (one or two columns) [default: cnf]
     #[arg(long, value_name = "NAME")]
     model: Option<Family>,
     /// The couplings of a discrete flow [default: 8, nice 12]

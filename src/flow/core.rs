@@ -6,7 +6,9 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Bijection, Continuous, Cost, Discrete, DiscreteSpec, Mapped, SolverSpec, VelocitySpec, check_rows};
+use super::{
+    Bijection, Continuous, Cost, Discrete, DiscreteSpec, Histogram, Mapped, SolverSpec, VelocitySpec, check_rows,
+};
 use crate::{Error, Result, Rng};
 
 /// The part of a flow that is learnt, without its parameters.
@@ -22,6 +24,8 @@ pub enum Core {
         /// d.
         dim: usize,
     },
+    /// A table of probabilities.
+    Histogram(Histogram),
 }
 
 impl Core {
@@ -31,6 +35,7 @@ impl Core {
             Self::Velocity(spec) => spec.dim(),
             Self::Discrete(spec) => spec.dim,
             Self::Still { dim } => *dim,
+            Self::Histogram(table) => table.dim(),
         }
     }
 
@@ -39,7 +44,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.condition_dim(),
             Self::Discrete(spec) => spec.condition_dim,
-            Self::Still { .. } => 0,
+            Self::Still { .. } | Self::Histogram(_) => 0,
         }
     }
 
@@ -48,7 +53,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.n_params(),
             Self::Discrete(spec) => spec.n_params(),
-            Self::Still { .. } => 0,
+            Self::Still { .. } | Self::Histogram(_) => 0,
         }
     }
 
@@ -57,7 +62,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.tensor_names(),
             Self::Discrete(spec) => spec.tensor_names(),
-            Self::Still { .. } => Vec::new(),
+            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
         }
     }
 
@@ -70,7 +75,7 @@ impl Core {
             Self::Velocity(spec) => spec.validate(),
             Self::Discrete(spec) => spec.validate(),
             Self::Still { dim: 0 } => Err(Error::invalid("a flow without columns", "give it at least one")),
-            Self::Still { .. } => Ok(()),
+            Self::Still { .. } | Self::Histogram(_) => Ok(()),
         }
     }
 
@@ -79,16 +84,17 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.init(rng),
             Self::Discrete(spec) => spec.init(rng),
-            Self::Still { .. } => Vec::new(),
+            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
         }
     }
 
-    /// What it is, in a word: `cnf`, a discrete flow's name, or `still`.
+    /// What it is, in a word: `cnf`, a discrete flow's name, `still` or `histogram`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Velocity(_) => "cnf",
             Self::Discrete(spec) => spec.kind.name(),
             Self::Still { .. } => "still",
+            Self::Histogram(_) => "histogram",
         }
     }
 
@@ -116,7 +122,7 @@ impl Core {
         match self {
             Self::Velocity(_) => None,
             Self::Discrete(spec) => Some(spec.layers.len()),
-            Self::Still { .. } => Some(1),
+            Self::Still { .. } | Self::Histogram(_) => Some(1),
         }
     }
 
@@ -129,6 +135,7 @@ impl Core {
             Self::Velocity(spec) => Box::new(Continuous::new(spec.clone(), theta, solver.clone())?),
             Self::Discrete(spec) => Box::new(Discrete::new(spec.clone(), theta)?),
             Self::Still { dim } => Box::new(Still { dim: *dim }),
+            Self::Histogram(table) => Box::new(table.clone()),
         })
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::condition::Conditioned;
 use super::{
-    Base, Bijection, Chain, Column, Columns, Condition, Continuous, Core, Discrete, DiscreteSpec, Flow, Mixture,
-    Rosenblatt, SolverSpec, StandardNormal, Standardise, VelocitySpec,
+    Base, Bijection, Chain, Column, Columns, Condition, Continuous, Core, Discrete, DiscreteSpec, Flow, Histogram,
+    Mixture, Rosenblatt, SolverSpec, StandardNormal, Standardise, VelocitySpec,
 };
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
@@ -26,6 +26,8 @@ const MEAN: &str = "standardise.mean";
 const STD: &str = "standardise.std";
 /// The tensors of a base distribution.
 const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
+/// The tensors of a table of probabilities.
+const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
 /// 3 for a core that is no velocity and for encoded conditions, so that a program that knows none of them says so.
 const FORMAT: u32 = 3;
@@ -61,6 +63,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     still: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    histogram: Option<Histogram>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     solver: Option<SolverSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     standardise: Option<Moments>,
@@ -74,12 +78,14 @@ struct Written {
 
 impl From<FlowSpec> for Written {
     fn from(FlowSpec { core, solver, standardise, columns, base, condition }: FlowSpec) -> Self {
+        let (velocity, discrete, still, histogram, solver_of) = (None, None, None, None, None);
         let mut written =
-            Self { velocity: None, discrete: None, still: None, solver: None, standardise, columns, base, condition };
+            Self { velocity, discrete, still, histogram, solver: solver_of, standardise, columns, base, condition };
         match core {
             Core::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
             Core::Discrete(spec) => written.discrete = Some(spec),
             Core::Still { dim } => written.still = Some(dim),
+            Core::Histogram(table) => written.histogram = Some(table),
         }
         written
     }
@@ -89,12 +95,13 @@ impl TryFrom<Written> for FlowSpec {
     type Error = String;
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
-        let Written { velocity, discrete, still, solver, standardise, columns, base, condition } = written;
-        let core = match (velocity, discrete, still) {
-            (Some(spec), None, None) => Core::Velocity(spec),
-            (None, Some(spec), None) => Core::Discrete(spec),
-            (None, None, Some(dim)) => Core::Still { dim },
-            _ => return Err("a flow has one of `velocity`, `discrete` and `still`".into()),
+        let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition } = written;
+        let core = match (velocity, discrete, still, histogram) {
+            (Some(spec), None, None, None) => Core::Velocity(spec),
+            (None, Some(spec), None, None) => Core::Discrete(spec),
+            (None, None, Some(dim), None) => Core::Still { dim },
+            (None, None, None, Some(table)) => Core::Histogram(table),
+            _ => return Err("a flow has one of `velocity`, `discrete`, `still` and `histogram`".into()),
         };
         let solver = match (solver, core.as_velocity()) {
             (None, Some(_)) => return Err("missing field `solver`".into()),
@@ -264,6 +271,7 @@ impl Model {
     pub fn n_params(&self) -> usize {
         match (&self.spec.core, &self.spec.base) {
             (Core::Still { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
+            (Core::Histogram(table), _) => table.probabilities().len() - 1,
             _ => self.theta.len(),
         }
     }
@@ -311,7 +319,7 @@ impl Model {
                 let layers = (t * spec.layers.len() as f64).floor() as usize;
                 Box::new(Discrete::new(spec.clone(), self.tensor(dtype)?)?.until(layers)?)
             }
-            Core::Still { .. } => return self.flow(dtype),
+            Core::Still { .. } | Core::Histogram(_) => return self.flow(dtype),
         };
         self.spec.around(core)
     }
@@ -351,7 +359,12 @@ impl Model {
             put(BASE[1], vec![k, d], base.means());
             put(BASE[2], vec![k, d, d], base.factors());
         }
-        let flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
+        let mut flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
+        if let Core::Histogram(table) = &self.spec.core {
+            let parts = table.to_tensors();
+            TABLE.iter().zip(parts).for_each(|(name, (_, shape, values))| put(name, shape, &values));
+            flow.core = Core::Still { dim: table.dim() };
+        }
         let format = match &self.spec {
             spec if spec.core.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
@@ -421,11 +434,22 @@ impl Model {
                 Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
             known += BASE.len();
         }
+        if let [Some(range), Some(tails), Some(probabilities)] = TABLE.map(numbers) {
+            let bins = file.tensor(TABLE[2]).map_or(Vec::new(), |tensor| tensor.shape.clone());
+            let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
+            let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
+            if spec.core != (Core::Still { dim: table.dim() }) {
+                return Err(Error::read(path, "its table does not fit its core", again));
+            }
+            spec.core = Core::Histogram(table);
+            known += TABLE.len();
+        }
         if file.tensors.len() != known {
             let is_known = |t: &NamedTensor| {
                 let base = spec.base.is_some() && BASE.contains(&t.name.as_str());
                 let moments = spec.standardise.is_some() && [MEAN, STD].contains(&t.name.as_str());
-                names.iter().any(|(name, _)| *name == t.name) || base || moments
+                let table = matches!(spec.core, Core::Histogram(_)) && TABLE.contains(&t.name.as_str());
+                names.iter().any(|(name, _)| *name == t.name) || base || moments || table
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());

@@ -20,11 +20,13 @@ pub enum Family {
     GaussianFixed,
     /// A mixture of Gaussians by expectation maximisation; the validation set chooses how many.
     Mixture,
+    /// A table of probabilities, in one or two dimensions; the validation set chooses its bins.
+    Histogram,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cnf,
         Self::Discrete(Kind::Nice),
         Self::Discrete(Kind::RealNvp),
@@ -33,6 +35,7 @@ impl Family {
         Self::Gaussian,
         Self::GaussianFixed,
         Self::Mixture,
+        Self::Histogram,
     ];
 
     /// The name, as typed and as saved.
@@ -43,6 +46,7 @@ impl Family {
             Self::Gaussian => "gaussian",
             Self::GaussianFixed => "gaussian-fixed",
             Self::Mixture => "mixture",
+            Self::Histogram => "histogram",
         }
     }
 

@@ -400,7 +400,7 @@ impl Job {
                 self.standardise = model.spec.standardise.is_some();
                 return Ok(());
             }
-            Core::Still { .. } => {
+            Core::Still { .. } | Core::Histogram(_) => {
                 return Err(Error::invalid("the model to start from has nothing to train", "start from a flow"));
             }
         }

@@ -6,7 +6,7 @@ use super::frame::Frame;
 use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Fitted, History, Job, Validation, Watch, score};
 use crate::data::Dataset;
-use crate::flow::{Core, EmOptions, FlowSpec, Mixture, Model, Moments, Standardise};
+use crate::flow::{Core, EmOptions, FlowSpec, Gaussian, Histogram, Mixture, Model, Moments, Standardise};
 use crate::{Error, Result, rng};
 
 /// Rows of a toy that a reference is fitted to.
@@ -32,32 +32,29 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, _watch: &mut dyn Wa
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and is told when there is none left.
     let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
-    let base = match job.model {
-        Family::GaussianFixed => {
-            let mean = (0..d).map(|j| column_mean(&x, d, j)).collect();
-            let factor = (0..d * d).map(|i| if i % (d + 1) == 0 { job.sigma } else { 0.0 }).collect();
-            Mixture::new(vec![1.0], mean, factor)?
-        }
-        Family::Gaussian => {
-            let one = EmOptions { components: 1, strength: 0.0, ..EmOptions::default() };
-            Mixture::fit(&x, d, &one, &mut rng, &mut || false)?
+    match job.model {
+        Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
+        Family::GaussianFixed => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.sigma })?),
+        Family::Histogram => {
+            let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+            spec.core = Core::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
             if job.standardise {
-                let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 let spread = job.spread.unwrap_or(1.0);
+                let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
             }
             let (x, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
             let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
-            if valid.is_empty() {
-                Mixture::fit(&x, d, &EmOptions::default(), &mut rng, &mut stop)?
+            let options = EmOptions::default();
+            spec.base = Some(if valid.is_empty() {
+                Mixture::fit(&x, d, &options, &mut rng, &mut stop)?
             } else {
-                Mixture::choose(&x, &valid, d, &EmOptions::default(), &mut rng, &mut stop)?.mixture
-            }
+                Mixture::choose(&x, &valid, d, &options, &mut rng, &mut stop)?.mixture
+            });
         }
-    };
-    spec.base = Some(base);
+    }
     let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
@@ -82,9 +79,4 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, _watch: &mut dyn Wa
         before: None,
         stopped: false,
     })
-}
-
-fn column_mean(x: &[f64], d: usize, j: usize) -> f64 {
-    let (sum, n) = x.iter().skip(j).step_by(d).fold((0.0, 0usize), |(sum, n), v| (sum + v, n + 1));
-    sum / n.max(1) as f64
 }

@@ -255,17 +255,19 @@ impl DiscreteSpec {
         self.layers.iter().filter(|layer| matches!(layer, LayerSpec::Coupling { .. })).count()
     }
 
-    /// A fresh θ: couplings start as the identity (the last layer of each net is zero), scales at 1, linear maps as
-    /// random rotations.
+    /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
+    /// linear maps as random rotations. Additive couplings start bent: at the identity the gradient of a last layer is
+    /// E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
     pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
         let mut theta = Vec::with_capacity(self.n_params());
         for layer in &self.layers {
             match layer {
-                LayerSpec::Coupling { .. } => {
+                LayerSpec::Coupling { transform, .. } => {
                     let sizes = layer.sizes(self.condition_dim);
+                    let rests = !matches!(transform, Transform::Additive);
                     let last = sizes.len() - 2;
                     for (l, pair) in sizes.windows(2).enumerate() {
-                        let bound = if l == last { 0.0 } else { 1.0 / (pair[0] as f32).sqrt() };
+                        let bound = if rests && l == last { 0.0 } else { 1.0 / (pair[0] as f32).sqrt() };
                         theta.extend((0..(pair[0] + 1) * pair[1]).map(|_| rng.random_range(-bound..=bound)));
                     }
                 }
