@@ -11,7 +11,7 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
 use super::colour::{Rgb, Theme, Tone, blend};
-use super::layout::{Sheet, compose};
+use super::layout::{Page, Sheet, compose};
 use super::scene::FINE;
 use super::{Options, file, png};
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ pub(super) fn animation(
         for Still { sheet, title, hold } in stills {
             sheet.check()?;
             let options = Options { size: Some(size), title: Some(title), enlarged: None, ..options.clone() };
-            let scene = compose(&sheet, FINE, &options);
+            let scene = compose(&Page::from(sheet), FINE, &options);
             let pixels = png::pixels(&scene).map_err(|e| failed(&e))?;
             let (w, h) = scene.size;
             let seen = pixels.chunks_exact(3).flat_map(|p| palette.nearest([p[0], p[1], p[2]]));

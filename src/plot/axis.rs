@@ -21,6 +21,48 @@ pub(super) fn fitting(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64
     coarse
 }
 
+/// As [`fitting`] where equal ratios are equally long: powers of ten, or 1, 2 and 5 times them where few powers fall into
+/// the range. What is not labelled keeps its tick where that tells the scale, with no words.
+pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64) -> Vec<Tick> {
+    let decades = (range.1 / range.0).log10();
+    if !(range.0 > 0.0 && decades.is_finite() && decades > 0.0) {
+        return Vec::new();
+    }
+    let place = |value: f64| (value / range.0).log10() / decades * pixels;
+    let (first, last) = (range.0.log10().floor() as i32, range.1.log10().ceil() as i32);
+    let inside = |value: &f64| (range.0 * (1.0 - 1e-9)..=range.1 * (1.0 + 1e-9)).contains(value);
+    let all = |digits: &'static [f64], every: i32| {
+        let powers = (first..=last).filter(move |e| e.rem_euclid(every) == 0);
+        powers.flat_map(move |e| digits.iter().map(move |m| m * 10f64.powi(e))).filter(inside)
+    };
+    let plain = (-4..=4).contains(&first) && (-4..=5).contains(&last);
+    let words = |value: f64| {
+        let exponent = (value.log10() + 1e-9).floor() as i32;
+        let power = (value / 10f64.powi(exponent) - 1.0).abs() < 1e-6;
+        if plain || !power { label(value, 10f64.powi(exponent)) } else { format!("10{}", raised(exponent)) }
+    };
+    let mut levels: Vec<(&[f64], i32)> =
+        if decades < 3.0 { vec![(&[1.0, 2.0, 5.0], 1), (&[1.0, 3.0], 1)] } else { vec![] };
+    levels.extend((1..=last - first).map(|every| (&[1.0][..], every)));
+    for (digits, every) in levels {
+        let said: Vec<Tick> = all(digits, every).map(|value| (value, words(value))).collect();
+        let fits = |w: &[Tick]| 0.5 * (room(&w[0].1) + room(&w[1].1)) <= place(w[1].0) - place(w[0].0);
+        if said.len() < 2 || !said.windows(2).all(fits) {
+            continue;
+        }
+        let between: &[f64] = if every == 1 { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0] } else { &[1.0] };
+        let mute = |value: f64| said.iter().all(|t| (t.0 / value - 1.0).abs() > 1e-6);
+        // Where ticks would run together they tell nothing.
+        let roomy = decades * 60.0 < pixels || every > 1;
+        let silent = all(between, 1).filter(|v| roomy && mute(*v)).map(|v| (v, String::new()));
+        let mut found: Vec<Tick> = said.iter().cloned().chain(silent).collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        return found;
+    }
+    // Not two of those numbers: the steps are even enough for the scale not to matter.
+    fitting(range, pixels, room)
+}
+
 /// Steps of 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
 fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
     let length = range.1 - range.0;
@@ -94,6 +136,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ticks_of_ratios_are_inside_in_order_and_their_labels_apart() {
+        for power in -9..9 {
+            for k in 1..40 {
+                let low = 0.7 * 10f64.powi(power) * f64::from(k);
+                for ratio in [1.02, 1.9, 7.0, 40.0, 900.0, 3e5, 1e11] {
+                    let range = (low, low * ratio);
+                    let found = fitting_ratios(range, 300.0, |label| 7.0 * (label.chars().count() + 1) as f64);
+                    let said: Vec<&Tick> = found.iter().filter(|t| !t.1.is_empty()).collect();
+                    assert!((2..=12).contains(&said.len()), "{range:?}: {found:?}");
+                    assert!(found.windows(2).all(|w| w[0].0 < w[1].0), "{range:?}: {found:?}");
+                    assert!(said.windows(2).all(|w| w[0].1 != w[1].1), "{range:?}: {found:?}");
+                    let slack = 1e-5 * (range.1 - range.0);
+                    assert!(
+                        found.iter().all(|t| t.0 > range.0 - slack && t.0 < range.1 + slack),
+                        "{range:?}: {found:?}"
+                    );
+                }
+            }
+        }
+        let words = |range| -> Vec<String> {
+            let all = fitting_ratios(range, 300.0, |label| 7.0 * (label.chars().count() + 1) as f64);
+            all.into_iter().map(|t| t.1).filter(|w| !w.is_empty()).collect()
+        };
+        assert_eq!(words((0.9, 1100.0)), ["1", "10", "100", "1000"]);
+        assert_eq!(words((3.0, 40.0)), ["5", "10", "20"]);
+        assert_eq!(words((1e-7, 2e-5)), ["10⁻⁷", "10⁻⁶", "10⁻⁵"]);
     }
 
     #[test]

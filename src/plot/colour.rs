@@ -25,11 +25,40 @@ pub enum Tone {
     Model,
     /// A reference: grey.
     Reference,
-    /// The k-th of many, from a palette that the colour-blind can read (Okabe & Ito 2008).
+    /// The k-th of many, from nine that the colour-blind can tell apart (Okabe & Ito 2008, and three of ours).
     Series(usize),
     /// A place on the colour wheel, in 256ths of a turn, equally light all around: for what has a direction or an order.
     Hue(u8),
 }
+
+/// So many tones of a series differ.
+const SERIES: usize = 9;
+
+/// Blue, vermilion, green, purple, sky, orange of Okabe & Ito; brown, indigo, wine, dark enough to differ from those.
+const SERIES_LIGHT: [Rgb; SERIES] = [
+    [0, 114, 178],
+    [213, 94, 0],
+    [0, 158, 115],
+    [204, 121, 167],
+    [86, 180, 233],
+    [230, 159, 0],
+    [96, 60, 0],
+    [51, 34, 136],
+    [136, 34, 85],
+];
+
+/// The same six, lighter; straw, crimson, pale green.
+const SERIES_DARK: [Rgb; SERIES] = [
+    [40, 120, 220],
+    [228, 96, 20],
+    [0, 168, 120],
+    [220, 130, 180],
+    [130, 205, 255],
+    [240, 170, 20],
+    [245, 240, 140],
+    [176, 64, 88],
+    [190, 225, 180],
+];
 
 /// How a density becomes a place on the colour map.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -91,22 +120,14 @@ impl Theme {
     }
 
     pub(super) fn tone(self, tone: Tone) -> Rgb {
-        const OKABE_ITO: [Rgb; 7] = [
-            [0, 114, 178],
-            [213, 94, 0],
-            [0, 158, 115],
-            [204, 121, 167],
-            [86, 180, 233],
-            [230, 159, 0],
-            [120, 120, 120],
-        ];
         match (tone, self) {
             (Tone::Data, Self::Light) => [31, 87, 145],
             (Tone::Data, Self::Dark) => [108, 176, 240],
             (Tone::Model, Self::Light) => [206, 82, 20],
             (Tone::Model, Self::Dark) => [255, 150, 80],
             (Tone::Reference, _) => self.faded(self.ink(), 0.62),
-            (Tone::Series(k), _) => OKABE_ITO[k % OKABE_ITO.len()],
+            (Tone::Series(k), Self::Light) => SERIES_LIGHT[k % SERIES],
+            (Tone::Series(k), Self::Dark) => SERIES_DARK[k % SERIES],
             (Tone::Hue(k), Self::Light) => oklch(0.64, 0.17, std::f64::consts::TAU * f64::from(k) / 256.0),
             (Tone::Hue(k), Self::Dark) => oklch(0.76, 0.14, std::f64::consts::TAU * f64::from(k) / 256.0),
         }
@@ -176,6 +197,50 @@ mod tests {
             let away = |c: &Rgb| (luma(c) - luma(&theme.background())).abs();
             assert!(map.windows(2).all(|w| away(&w[1]) > away(&w[0]) - 1.0), "{theme:?}");
             assert!(away(&map[1023]) > 180.0, "{theme:?}");
+        }
+    }
+
+    /// OKLab of linear light.
+    fn lab(linear: [f64; 3]) -> [f64; 3] {
+        let [r, g, b] = linear.map(|c| c.clamp(0.0, 1.0));
+        let l = (0.412_221_470_8 * r + 0.536_332_536_3 * g + 0.051_445_992_9 * b).cbrt();
+        let m = (0.211_903_498_2 * r + 0.680_699_545_1 * g + 0.107_396_956_6 * b).cbrt();
+        let s = (0.088_302_461_9 * r + 0.281_718_837_6 * g + 0.629_978_700_5 * b).cbrt();
+        [
+            0.210_454_255_3 * l + 0.793_617_785 * m - 0.004_072_046_8 * s,
+            1.977_998_495_1 * l - 2.428_592_205 * m + 0.450_593_709_9 * s,
+            0.025_904_037_1 * l + 0.782_771_766_2 * m - 0.808_675_766 * s,
+        ]
+    }
+
+    #[test]
+    fn the_tones_of_a_series_differ_for_every_eye_and_from_the_page() {
+        // Full eyes, and those without red or green cones.  Ref: Machado, Oliveira & Fernandes (2009), table 1.
+        let eyes: [[[f64; 3]; 3]; 3] = [
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        ];
+        let linear = |c: Rgb| {
+            c.map(|b| f64::from(b) / 255.0)
+                .map(|c| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) })
+        };
+        let light = |c: Rgb| linear(c).iter().zip([0.2126, 0.7152, 0.0722]).map(|(c, w)| c * w).sum::<f64>();
+        for theme in [Theme::Light, Theme::Dark] {
+            let tones: Vec<Rgb> = (0..SERIES).map(|k| theme.tone(Tone::Series(k))).collect();
+            for (i, a) in tones.iter().enumerate() {
+                let (one, page) = (light(*a), light(theme.background()));
+                // Okabe & Ito's sky and orange on white have 2.3.
+                assert!((one.max(page) + 0.05) / (one.min(page) + 0.05) > 2.2, "{theme:?} {a:?}");
+                for b in &tones[..i] {
+                    for eye in &eyes {
+                        let seen = |c: &Rgb| lab(eye.map(|row| row.iter().zip(linear(*c)).map(|(w, c)| w * c).sum()));
+                        let away = seen(a).iter().zip(seen(b)).map(|(p, q)| (p - q).powi(2)).sum::<f64>().sqrt();
+                        // What Okabe & Ito's nearest pair is apart, green and purple for a deuteranope.
+                        assert!(away > 0.076, "{theme:?} {a:?} {b:?}: {away}");
+                    }
+                }
+            }
         }
     }
 

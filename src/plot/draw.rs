@@ -1,7 +1,9 @@
 //! One panel onto the page: its image, its curves, its frame with ticks, its legend.
 
-use super::axis::{Tick, fitting};
-use super::colour::{Rgb, Scale, Theme, Tone};
+use super::axis::{Tick, fitting, fitting_ratios};
+use super::colour::{Rgb, Scale, Theme};
+use super::legend::legend;
+use super::marks;
 use super::panel::{Layer, Panel};
 use super::raster;
 use super::scene::{Anchor, Mark, Rect, Scene, Spot, width};
@@ -45,8 +47,10 @@ pub(super) struct Edges {
 impl Edges {
     /// Ticks for a panel of about this size; the labels are decided by the layout.
     pub fn new(panel: &Panel, across: f64, down: f64, em: f64) -> Self {
-        let along = |axis: &super::Axis, pixels: f64, room: &dyn Fn(&str) -> f64| {
-            if axis.ticks { fitting(axis.range, pixels, room) } else { Vec::new() }
+        let along = |axis: &super::Axis, pixels: f64, room: &dyn Fn(&str) -> f64| match (axis.ticks, axis.log) {
+            (false, _) => Vec::new(),
+            (true, false) => fitting(axis.range, pixels, room),
+            (true, true) => fitting_ratios(axis.range, pixels, room),
         };
         let x = along(&panel.x, across, &|label| width(label, 0.9 * em) + 1.1 * em);
         let y = along(&panel.y, down, &|_| 1.9 * em);
@@ -67,7 +71,7 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
         let pixels = raster::image(panel, pen, w, h);
         scene.marks.push(Mark::Image { rect, fine: pen.fine, pixels });
     } else if !panel.is_map() {
-        for (value, _) in &edges.y {
+        for (value, _) in edges.y.iter().filter(|t| !t.1.is_empty()) {
             let y = on(panel.x.range.0, *value).1;
             scene.line(vec![(rect.x, y), (rect.right(), y)], pen.hair(), pen.theme.guide());
         }
@@ -75,13 +79,14 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
     for layer in &panel.layers {
         draw_layer(scene, rect, &on, layer, pen);
     }
+    marks::draw(scene, rect, panel, &on, pen);
     frame(scene, rect, panel, edges, pen);
     legend(scene, rect, panel, pen);
 }
 
 fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Pen) {
     match layer {
-        Layer::Heat { .. } | Layer::Dots { .. } => {}
+        Layer::Heat { .. } | Layer::Dots { .. } | Layer::Marks { .. } => {}
         Layer::Curve { points, tone, strength, dashed, .. } => {
             let colour = pen.theme.faded(pen.theme.tone(*tone), *strength);
             let thick = pen.hair()
@@ -173,15 +178,17 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
     let small = 0.9 * em;
     for (value, label) in &edges.x {
         let x = left + panel.x.place(*value) * rect.w;
-        scene.line(vec![(x, bottom), (x, bottom + pen.tick())], hair, colour);
-        if edges.x_labels {
+        let long = if label.is_empty() { 0.6 } else { 1.0 } * pen.tick();
+        scene.line(vec![(x, bottom), (x, bottom + long)], hair, colour);
+        if edges.x_labels && !label.is_empty() {
             scene.words(label, (x, bottom + pen.tick() + 0.98 * em), small, Anchor::Middle, ink);
         }
     }
     for (value, label) in &edges.y {
         let y = bottom - panel.y.place(*value) * rect.h;
-        scene.line(vec![(left - pen.tick(), y), (left, y)], hair, colour);
-        if edges.y_labels {
+        let long = if label.is_empty() { 0.6 } else { 1.0 } * pen.tick();
+        scene.line(vec![(left - long, y), (left, y)], hair, colour);
+        if edges.y_labels && !label.is_empty() {
             scene.words(label, (left - pen.tick() - 0.25 * em, y + 0.32 * em), small, Anchor::End, ink);
         }
     }
@@ -198,62 +205,8 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
     }
 }
 
-/// How an entry of the legend looks.
-enum Key {
-    Line { strength: f64, dashed: bool },
-    Swatch,
-    Outline,
-    Disc,
-}
-
-fn key(layer: &Layer) -> Option<(&str, Tone, Key)> {
-    let (label, tone, key) = match layer {
-        Layer::Curve { label, tone, strength, dashed, .. } => {
-            (label, *tone, Key::Line { strength: *strength, dashed: *dashed })
-        }
-        Layer::Bars { label, tone, filled: true, .. } => (label, *tone, Key::Swatch),
-        Layer::Bars { label, tone, filled: false, .. } => (label, *tone, Key::Outline),
-        Layer::Dots { label, tone, .. } => (label, *tone, Key::Disc),
-        Layer::Heat { .. } | Layer::Band { .. } | Layer::Threads { .. } | Layer::Discs { .. } => return None,
-    };
-    (!label.is_empty()).then_some((label, tone, key))
-}
-
-fn legend(scene: &mut Scene, rect: Rect, panel: &Panel, pen: &Pen) {
-    let entries: Vec<_> = panel.layers.iter().filter_map(key).collect();
-    let Some(widest) = entries.iter().map(|e| width(e.0, 0.9 * pen.em)).reduce(f64::max) else {
-        return;
-    };
-    let (em, hair) = (pen.em, pen.hair());
-    let size = (widest + 3.2 * em, (1.4 * entries.len() as f64 + 0.5) * em);
-    let board = Rect { x: rect.right() - size.0 - 0.3 * em, y: rect.y + 0.3 * em, w: size.0, h: size.1 };
-    scene.marks.push(Mark::Box { rect: board, colour: pen.theme.background() });
-    for (i, (label, tone, key)) in entries.into_iter().enumerate() {
-        let (x, y) = (board.x + 0.5 * em, board.y + (0.95 + 1.4 * i as f64) * em);
-        let full = pen.theme.tone(tone);
-        let around = |h: f64| Rect { x: x + 0.2 * em, y: y - 0.5 * h, w: 1.2 * em, h };
-        match key {
-            Key::Line { strength, dashed: true } => {
-                scene.dashes(&[(x, y), (x + 1.7 * em, y)], 1.3 * hair, pen.theme.faded(full, strength));
-            }
-            Key::Line { strength, dashed: false } => {
-                let thick = if strength < 0.5 { hair } else { 1.7 * hair };
-                scene.line(vec![(x, y), (x + 1.7 * em, y)], thick, pen.theme.faded(full, strength));
-            }
-            Key::Swatch => scene.marks.push(Mark::Box { rect: around(0.8 * em), colour: pen.theme.faded(full, 0.38) }),
-            Key::Outline => {
-                let r = around(0.7 * em);
-                let corners = vec![(r.x, r.bottom()), (r.x, r.y), (r.right(), r.y), (r.right(), r.bottom())];
-                scene.line(corners, 1.4 * hair, full);
-            }
-            Key::Disc => scene.marks.push(Mark::Disc { at: (x + 0.85 * em, y), radius: 0.24 * em, colour: full }),
-        }
-        scene.words(label, (x + 2.2 * em, y + 0.32 * em), 0.9 * em, Anchor::Start, pen.theme.ink());
-    }
-}
-
 /// The parts of a line that lie in the box.  Ref: Liang & Barsky, *A new concept and method for line clipping* (1984).
-fn clipped(spots: &[Spot], rect: Rect) -> Vec<Vec<Spot>> {
+pub(super) fn clipped(spots: &[Spot], rect: Rect) -> Vec<Vec<Spot>> {
     let mut runs: Vec<Vec<Spot>> = Vec::new();
     let mut open = false;
     for pair in spots.windows(2) {

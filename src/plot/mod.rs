@@ -1,7 +1,8 @@
 //! Pictures: each a function from plain arrays to a file.
 //!
 //! A picture is a few [`Panel`]s of [`Layer`]s; [`panels`] lays them out, and the named pictures
-//! ([`density`], [`density_and_data`], [`samples`], [`training_curve`], [`latents`]) only choose them.
+//! ([`density`], [`density_and_data`], [`samples`], [`training_curve`], [`latents`], [`comparison`], [`overlay`]) only
+//! choose them.
 //! The file's ending chooses the format: `.png` or `.svg`. The same arrays give the same bytes.
 //!
 //! What is drawn is first a list of marks in output pixels, then written by one of two short writers.
@@ -10,12 +11,18 @@
 
 mod animation;
 mod axis;
+mod band;
+mod bar;
 mod colour;
+mod comparison;
 mod density;
 mod draw;
 mod file;
 mod journey;
 mod layout;
+mod legend;
+mod marks;
+mod overlay;
 mod panel;
 mod png;
 mod raster;
@@ -26,9 +33,11 @@ mod svg;
 mod training;
 
 pub use colour::{Scale, Theme, Tone};
+pub use comparison::{Cells, Comparison, Contender, WorkPoint, comparison};
 pub use density::{density, density_and_data};
 pub use journey::{Journey, Moment, film, journey};
 pub use layout::panels;
+pub use overlay::{Overlay, overlay};
 pub use panel::{Aspect, Axis, Grid, Layer, Panel};
 pub use samples::{latents, samples};
 pub use stats::extent;

@@ -26,24 +26,43 @@ pub struct Axis {
     pub inverted: bool,
     /// Whether it has ticks and a label at all.
     pub ticks: bool,
+    /// Equal ratios are equally long; both ends are then positive, and what is not lies beyond the lower one.
+    pub log: bool,
 }
 
 impl Axis {
     /// An axis with ticks that grows rightwards or upwards.
     pub fn new(label: impl Into<String>, range: (f64, f64)) -> Self {
-        Self { label: label.into(), range, inverted: false, ticks: true }
+        Self { label: label.into(), range, inverted: false, ticks: true, log: false }
+    }
+
+    /// The same axis with equal ratios equally long.
+    pub fn logarithmic(label: impl Into<String>, range: (f64, f64)) -> Self {
+        Self { log: true, ..Self::new(label, range) }
+    }
+
+    /// What is spread evenly along it.
+    fn spread(&self, value: f64) -> f64 {
+        match self.log {
+            false => value,
+            true if value <= 0.0 => f64::NEG_INFINITY,
+            true => value.ln(),
+        }
     }
 
     /// The place of `value` along the axis, 0 at its start and 1 at its end.
     pub(super) fn place(&self, value: f64) -> f64 {
-        let part = (value - self.range.0) / (self.range.1 - self.range.0);
+        let (low, high) = (self.spread(self.range.0), self.spread(self.range.1));
+        let part = (self.spread(value) - low) / (high - low);
         if self.inverted { 1.0 - part } else { part }
     }
 
     /// The value at a place along the axis.
     pub(super) fn value(&self, place: f64) -> f64 {
         let part = if self.inverted { 1.0 - place } else { place };
-        self.range.0 + part * (self.range.1 - self.range.0)
+        let (low, high) = (self.spread(self.range.0), self.spread(self.range.1));
+        let value = low + part * (high - low);
+        if self.log { value.exp() } else { value }
     }
 }
 
@@ -157,6 +176,14 @@ pub enum Layer {
         /// Where, and whose.
         points: Vec<((f64, f64), Tone)>,
     },
+    /// Measurements on a chart, each with a few words beside it where there is room for them. One that lies above or
+    /// below the axis is an arrow at its edge; one that is not a number is not drawn.
+    Marks {
+        /// Where, and its words.
+        points: Vec<((f64, f64), String)>,
+        /// Whose they are.
+        tone: Tone,
+    },
     /// A histogram in equal bins.
     Bars {
         /// The outer edges of the first and the last bin.
@@ -201,10 +228,21 @@ impl Panel {
         self.layers.iter().any(|l| matches!(l, Layer::Heat { .. } | Layer::Dots { .. }))
     }
 
+    /// Whether there is a density in colours.
+    pub(super) fn is_heat(&self) -> bool {
+        self.layers.iter().any(|l| matches!(l, Layer::Heat { .. }))
+    }
+
+    /// Whether a density in it goes beyond `max`, by more than rounding.
+    pub(super) fn exceeds(&self, max: f64) -> bool {
+        self.layers.iter().any(|l| matches!(l, Layer::Heat { grid, .. } if grid.max() > 1.001 * max))
+    }
+
     /// Height over width, if the axes are to be drawn equal.
     pub(super) fn ratio(&self) -> Option<f64> {
         let ratio = (self.y.range.1 - self.y.range.0) / (self.x.range.1 - self.x.range.0);
         let equal = match self.aspect {
+            _ if self.x.log || self.y.log => false,
             Aspect::Equal => true,
             Aspect::Free => false,
             Aspect::Auto => self.is_map() && (0.4..=2.5).contains(&ratio),
@@ -219,6 +257,12 @@ impl Panel {
             if !(length > 0.0 && length.is_finite()) {
                 return Err(Error::invalid(format!("the axis {:?} has no length", axis.range), "give low < high"));
             }
+            if axis.log && axis.range.0 <= 0.0 {
+                return Err(Error::invalid(
+                    format!("the logarithmic axis {:?} does not begin above zero", axis.range),
+                    "give 0 < low < high",
+                ));
+            }
         }
         for layer in &self.layers {
             match layer {
@@ -227,6 +271,7 @@ impl Panel {
                 Layer::Curve { .. }
                 | Layer::Band { .. }
                 | Layer::Bars { .. }
+                | Layer::Marks { .. }
                 | Layer::Threads { .. }
                 | Layer::Discs { .. } => {}
             }

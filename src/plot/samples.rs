@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::colour::Tone;
 use super::draw::{self, Edges};
-use super::layout::{self, Sheet, chart, map, page, panels, pen};
+use super::layout::{self, Sheet, blank, chart, map, panels, pen};
 use super::panel::{Aspect, Axis, Layer, Panel};
 use super::scene::Rect;
 use super::stats::{bins, extent, histogram, padded, quantiles};
@@ -262,7 +262,7 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     let right = Rect { x: frame.right() + gap, y: frame.y, w: 0.2 * side, h: frame.h }.snapped();
 
     let bare = Edges { x: Vec::new(), y: Vec::new(), x_labels: false, y_labels: false, y_name: 0.0 };
-    let mut scene = page(size, options);
+    let mut scene = blank(size, options);
     draw::panel(&mut scene, frame, &main, &edges, &pen);
     draw::panel(&mut scene, top, &above, &bare, &pen);
     draw::panel(&mut scene, right, &beside, &bare, &pen);

@@ -1,0 +1,532 @@
+//! Laws of the figures that compare models: whole in both formats and every theme, of the asked size, to the same bytes,
+//! on one scale; what does not fit is refused with its place.
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+
+use cnf::Error;
+use cnf::plot::{Cells, Comparison, Contender, Grid, Options, Overlay, Scale, Theme, WorkPoint, comparison, overlay};
+
+/// The `i`-th number between 0 and 1 of a stream.  Ref: Steele, Lea & Flood (2014), the mix of SplitMix64.
+fn unit(i: usize, stream: usize) -> f64 {
+    let mut z =
+        (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (stream as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// Two normal numbers for each index.
+fn normals(i: usize, seed: usize) -> [f64; 2] {
+    let (u, v) = (unit(i, 4 * seed).max(1e-12), unit(i, 4 * seed + 1));
+    let r = (-2.0 * u.ln()).sqrt();
+    [r * (TAU * v).cos(), r * (TAU * v).sin()]
+}
+
+/// `modes` Gaussians on a ring (or a line), of this deviation, with a part of one broad Gaussian.
+#[derive(Clone, Copy)]
+struct Ring {
+    dim: usize,
+    modes: usize,
+    sigma: f64,
+    broad: f64,
+}
+
+impl Ring {
+    fn centre(&self, k: usize) -> [f64; 2] {
+        let turn = k as f64 / self.modes as f64;
+        if self.dim == 1 { [8.0 * turn - 3.5, 0.0] } else { [4.0 * (TAU * turn).cos(), 4.0 * (TAU * turn).sin()] }
+    }
+
+    fn density(&self, p: &[f64]) -> f64 {
+        let normal = |c: &[f64], s: f64| -> f64 {
+            let far: f64 = p.iter().zip(c).map(|(a, b)| ((a - b) / s).powi(2)).sum();
+            (-0.5 * far).exp() / (TAU * s * s).powf(0.5 * self.dim as f64)
+        };
+        let sharp: f64 = (0..self.modes).map(|k| normal(&self.centre(k), self.sigma)).sum();
+        (1.0 - self.broad) * sharp / self.modes as f64 + self.broad * normal(&[0.0, 0.0], 3.2)
+    }
+
+    fn sample(&self, n: usize, seed: usize) -> Vec<f64> {
+        (0..n)
+            .flat_map(|i| {
+                let e = normals(i, seed);
+                let (s, c) = if unit(i, 4 * seed + 2) < self.broad {
+                    (3.2, [0.0, 0.0])
+                } else {
+                    (self.sigma, self.centre((unit(i, 4 * seed + 3) * self.modes as f64) as usize))
+                };
+                (0..self.dim).map(move |j| c[j.min(1)] * if j > 1 { 0.5 } else { 1.0 } + s * e[j % 2])
+            })
+            .collect()
+    }
+}
+
+fn cells(dim: usize, n: usize) -> Cells {
+    let side = (-6.0, 6.0);
+    Cells { x: side, y: side, nx: n, ny: if dim == 1 { 1 } else { n } }
+}
+
+const NAMES: [&str; 8] = ["CNF", "RealNVP", "Glow", "Spline", "NICE", "Mixture", "KDE", "FFJORD ema"];
+
+/// Everything that a comparison can show, of `count` models.
+struct Study {
+    dim: usize,
+    data: Vec<f64>,
+    cells: Option<Cells>,
+    truth: Option<Vec<f64>>,
+    models: Vec<Contender>,
+    entropy: Option<f64>,
+}
+
+impl Study {
+    fn new(dim: usize, count: usize, n: usize, side: usize) -> Self {
+        let ring = Ring { dim, modes: if dim == 1 { 2 } else { 8 }, sigma: 0.38, broad: 0.0 };
+        let grid = (dim < 3).then(|| cells(dim, side));
+        let on = |r: Ring| grid.map(|g| g.centres().chunks(dim).map(|p| r.density(p)).collect::<Vec<f64>>());
+        let data = ring.sample(n, 1);
+        let mean = |r: Ring| -> f64 {
+            let d = dim.min(2);
+            -data.chunks(dim).map(|p| Ring { dim: d, ..r }.density(&p[..d]).ln()).sum::<f64>() / n as f64
+        };
+        let model = |k: usize| {
+            let r = Ring { sigma: 0.38 * (1.02 + 0.13 * k as f64), broad: 0.004 + 0.035 * k as f64, ..ring };
+            let end = mean(r);
+            let speed = [9.0, 3.0, 4.5, 5.0, 1.2, 0.6, 0.2, 14.0][k];
+            let wobble = |i: usize| 0.02 * normals(i, k)[0];
+            let curve = (1..=60).map(|i| {
+                let t = speed * 0.12 * f64::from(i);
+                (t, end + 3.5 * (-1.1 * f64::from(i).sqrt()).exp() * 3.0 + wobble(i as usize) / f64::from(i).sqrt())
+            });
+            let work = |label: String, cost: f64, loss: f64| WorkPoint { cost, nll: end + loss, label };
+            let cost = if k == 0 || k == 7 {
+                (1..=6)
+                    .map(|e| {
+                        work(format!("1e-{e}"), 60.0 * 1.7f64.powi(e) * (1.0 + k as f64 / 7.0), 1.2 * 10f64.powi(-e))
+                    })
+                    .collect()
+            } else if k < 4 {
+                [2, 4, 8, 16]
+                    .map(|l| work(format!("{l} layers"), (1.5 + k as f64) * f64::from(l), 1.6 / f64::from(l * l)))
+                    .to_vec()
+            } else {
+                vec![work(String::new(), 0.7 * k as f64, 0.0)]
+            };
+            Contender {
+                name: NAMES[k].into(),
+                density: on(r),
+                samples: r.sample(n, k + 2),
+                curve: curve.collect(),
+                end: Some((end, 0.004)),
+                cost,
+            }
+        };
+        Self {
+            dim,
+            truth: on(ring),
+            entropy: Some(mean(ring)),
+            models: (0..count).map(model).collect(),
+            cells: grid,
+            data: data.clone(),
+        }
+    }
+
+    fn small(dim: usize, count: usize) -> Self {
+        Self::new(dim, count, 200, 24)
+    }
+
+    fn of(&self) -> Comparison<'_> {
+        Comparison {
+            cells: self.cells,
+            truth: self.truth.as_deref(),
+            entropy: self.entropy,
+            ..Comparison::new(&self.data, self.dim, &self.models)
+        }
+    }
+}
+
+fn sized(size: (u32, u32)) -> Options {
+    Options { size: Some(size), ..Options::default() }
+}
+
+fn every_options() -> Vec<Options> {
+    let size = Some((360, 300));
+    vec![
+        Options { size, ..Options::default() },
+        Options { size, theme: Theme::Dark, scale: Scale::Log(4.0), invert_y: true, ..Options::default() },
+        Options {
+            size,
+            title: Some("a <title> & more".into()),
+            scale: Scale::Power(0.5),
+            names: vec!["first".into(), "second".into()],
+            ..Options::default()
+        },
+    ]
+}
+
+/// The size that a picture's own head states, once it was found whole.
+fn stated_size(path: &Path) -> (u32, u32) {
+    let bytes = std::fs::read(path).unwrap();
+    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
+        assert!(bytes.ends_with(b"IEND\xaeB`\x82"), "the PNG is cut short");
+        let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        return (word(16), word(20));
+    }
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "the SVG is cut short");
+    let drawn: String = text.split("base64,").map(|part| part.split_once('"').map_or(part, |p| p.1)).collect();
+    assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "the SVG holds what is no number");
+    let number = |key: &str| text.split(key).nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    (number("width=\""), number("height=\""))
+}
+
+/// The words of an SVG, in order.
+fn words(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.split("</text>").filter_map(|part| Some(part.rsplit_once('>')?.1.to_owned())).collect()
+}
+
+/// The images of an SVG, in order, as they are written.
+fn images(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.split("base64,").skip(1).map(|part| part.split('"').next().unwrap().to_owned()).collect()
+}
+
+/// Data, the truth and two models of them.
+type Column = (Vec<f64>, Vec<f64>, [Vec<f64>; 2]);
+
+fn columns_of_one(count: usize) -> Vec<Column> {
+    (0..count)
+        .map(|p| {
+            let ring = Ring { dim: 1, modes: 1 + p % 2, sigma: 0.5, broad: 0.0 };
+            let at = Grid::centres((-6.0, 6.0), (0.0, 1.0), 40, 1);
+            let on = |r: Ring| at.iter().map(|x| r.density(&[*x])).collect::<Vec<f64>>();
+            (ring.sample(150, p), on(ring), [on(Ring { sigma: 0.7, ..ring }), on(Ring { broad: 0.4, ..ring })])
+        })
+        .collect()
+}
+
+/// Overlays of such columns.
+fn draw_overlays(path: &Path, count: usize, options: &Options) -> cnf::Result<()> {
+    let all = columns_of_one(count);
+    let models: Vec<Vec<(&str, &[f64])>> = all.iter().map(|c| vec![("one", &c.2[0][..]), ("two", &c.2[1])]).collect();
+    let overlays: Vec<Overlay> = all
+        .iter()
+        .zip(&models)
+        .map(|(c, m)| Overlay { title: "panel", data: &c.0, range: (-6.0, 6.0), truth: Some(&c.1), models: m })
+        .collect();
+    overlay(path, &overlays, options)
+}
+
+#[test]
+fn a_comparison_is_written_in_both_formats_at_its_size_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (dim, count) in [(1, 1), (1, 8), (2, 1), (2, 2), (2, 8), (3, 2), (5, 3)] {
+        let study = Study::small(dim, count);
+        for options in every_options() {
+            for ending in ["png", "svg"] {
+                let [a, b]: [PathBuf; 2] = ["a", "b"].map(|name| folder.path().join(format!("{name}.{ending}")));
+                comparison(&a, &study.of(), &options).unwrap_or_else(|e| panic!("{dim}, {count}: {e}"));
+                comparison(&b, &study.of(), &options).unwrap();
+                assert_eq!(stated_size(&a), (360, 300));
+                assert!(std::fs::read(&a).unwrap() == std::fs::read(&b).unwrap(), "{dim}, {count} differ");
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
+fn overlays_are_written_in_both_formats_at_their_size_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    for count in [1, 2, 5] {
+        for options in every_options() {
+            for ending in ["png", "svg"] {
+                let [a, b]: [PathBuf; 2] = ["a", "b"].map(|name| folder.path().join(format!("{name}.{ending}")));
+                draw_overlays(&a, count, &options).unwrap();
+                draw_overlays(&b, count, &options).unwrap();
+                assert_eq!(stated_size(&a), (360, 300));
+                assert!(std::fs::read(&a).unwrap() == std::fs::read(&b).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_size_holds_every_number_of_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    for dim in [1, 2, 4] {
+        for count in [1, 2, 5, 8] {
+            let study = Study::small(dim, count);
+            for size in [(64, 64), (64, 900), (900, 64), (700, 500), (1920, 1080)] {
+                comparison(&path, &study.of(), &sized(size)).unwrap();
+                assert_eq!(stated_size(&path), size);
+            }
+            for wide in [700, 1200, 1920] {
+                let c = Comparison { width: Some(wide), ..study.of() };
+                comparison(&path, &c, &Options::default()).unwrap();
+                let (w, h) = stated_size(&path);
+                // Four rows of panels and a chart at most, on a page that is not wider than three times its height.
+                assert!(w == wide && (wide / 3..5 * wide / 2).contains(&h), "{dim}, {count}: {w}×{h}");
+                let seen = words(&path);
+                let names = study.models.iter().filter(|m| seen.iter().any(|w| w.starts_with(&m.name[..3])));
+                assert_eq!(names.count(), count, "{seen:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    for dim in [1, 2, 3] {
+        let full = Study::small(dim, 3);
+        let high = |study: &Study| {
+            comparison(&path, &study.of(), &Options::default()).unwrap();
+            stated_size(&path).1
+        };
+        let with_all = high(&full);
+        let without = |change: &dyn Fn(&mut Contender)| {
+            let mut study = Study::small(dim, 3);
+            study.models.iter_mut().for_each(change);
+            study
+        };
+        high(&Study { truth: None, entropy: None, ..Study::small(dim, 3) });
+        high(&without(&|m| m.density = None));
+        high(&without(&|m| m.samples = Vec::new()));
+        high(&without(&|m| m.end = None));
+        high(&without(&|m| m.curve = Vec::new()));
+        let no_charts = without(&|m| (m.curve, m.cost) = Default::default());
+        assert!(high(&no_charts) < with_all);
+        let names_alone = without(&|m| *m = Contender { name: m.name.clone(), ..Contender::default() });
+        high(&Study { truth: None, cells: None, ..names_alone });
+        // One model without what the others have.
+        let mut study = Study::small(dim, 3);
+        study.models[1] = Contender { name: "only a name".into(), ..Contender::default() };
+        high(&study);
+        assert!(words(&path).iter().any(|w| w == "only a name"));
+    }
+}
+
+#[test]
+fn all_densities_share_one_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let mut study = Study::small(2, 2);
+    let double = |p: &Option<Vec<f64>>, k: f64| p.as_ref().map(|p| p.iter().map(|v| k * v).collect::<Vec<f64>>());
+    // Truth, model, model, and three scatters: the same density thrice.
+    for model in &mut study.models {
+        model.density = study.truth.clone();
+    }
+    comparison(&path, &study.of(), &sized((700, 600))).unwrap();
+    let same = images(&path);
+    assert!(same[0] == same[1] && same[1] == same[2]);
+    study.models[1].density = double(&study.truth, 0.5);
+    comparison(&path, &study.of(), &sized((700, 600))).unwrap();
+    let other = images(&path);
+    assert!(other[..2] == same[..2] && other[2] != same[2], "half the density has the same colours");
+    // A spike in one model leaves the truth's colours, and those of the other model, as they were.
+    study.models[1].density = study.truth.clone();
+    study.models[1].density.as_mut().unwrap()[100] = 1e6;
+    comparison(&path, &study.of(), &sized((700, 600))).unwrap();
+    assert!(images(&path)[..2] == same[..2], "a spike makes the others pale");
+    study.truth = None;
+    let mut three = Study::small(2, 3);
+    three.truth = None;
+    comparison(&path, &three.of(), &sized((700, 600))).unwrap();
+    let before = images(&path);
+    three.models[2].density.as_mut().unwrap()[100] = 1e6;
+    comparison(&path, &three.of(), &sized((700, 600))).unwrap();
+    assert!(images(&path)[..3] == before[..3] && images(&path)[3] != before[3], "a spike makes the others pale");
+}
+
+#[test]
+fn early_and_terrible_scores_do_not_decide_the_range() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let mut study = Study::small(2, 3);
+    let read = |study: &Study| {
+        comparison(&path, &study.of(), &sized((700, 600))).unwrap();
+        words(&path)
+    };
+    let before = read(&study);
+    study.models[0].curve[0].1 = 1e9;
+    study.models[1].curve[1].1 = f64::INFINITY;
+    assert_eq!(read(&study), before);
+    study.models[2].cost[0].nll = f64::INFINITY;
+    study.models[2].end = Some((f64::INFINITY, 0.0));
+    read(&study);
+    stated_size(&path);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let refused = |c: &Comparison, says: &str| {
+        let error = comparison(&path, c, &sized((360, 300))).unwrap_err();
+        assert!(matches!(error, Error::Dimension { .. } | Error::Invalid { .. }), "{error}");
+        assert!(error.to_string().contains(says), "`{error}` does not say {says}");
+        assert!(!path.exists());
+    };
+    let study = Study::small(2, 2);
+    let c = study.of();
+    refused(&Comparison { data: &study.data[1..], ..c }, "the data has 1 columns, expected 2");
+    refused(&Comparison { data: &[], ..c }, "no rows");
+    refused(&Comparison { dim: 0, ..c }, "no columns");
+    refused(&Comparison { contenders: &[], ..c }, "wants a model");
+    refused(&Comparison { data: &[0.0, f64::NAN], ..c }, "NaN in row 0, column 1");
+    refused(&Comparison { truth: Some(&[1.0; 5]), ..c }, "5 numbers for 24 × 24 cells");
+    refused(&Comparison { cells: None, ..c }, "no cells");
+    refused(&Comparison { cells: Some(cells(1, 576)), ..c }, "576 × 1 cells");
+    refused(&Comparison { cells: Some(Cells { x: (1.0, 1.0), ..cells(2, 24) }), ..c }, "no area");
+    refused(&Comparison { cells: Some(Cells { ny: usize::MAX, ..cells(2, 24) }), ..c }, "cells");
+    refused(&Comparison { entropy: Some(f64::NAN), ..c }, "NaN");
+    refused(&Comparison { pairs: &[(0, 2)], ..c }, "columns 0 and 2");
+    refused(&Comparison { width: Some(3), ..c }, "3×3");
+    type Break = fn(&mut Contender);
+    let broken: [(Break, &str); 13] = [
+        (|m| m.density = Some(vec![0.1; 7]), "`RealNVP` has 7 numbers"),
+        (|m| m.density.as_mut().unwrap()[30] = f64::NAN, "NaN in row 1, column 6"),
+        (|m| m.density.as_mut().unwrap()[0] = f64::INFINITY, "inf in row 0"),
+        (|m| m.density.as_mut().unwrap()[0] = -0.5, "-0.5 in row 0"),
+        (|m| m.samples.truncate(5), "expected 2"),
+        (|m| m.samples[3] = f64::NEG_INFINITY, "-inf in row 1, column 1"),
+        (|m| m.curve[2].1 = f64::NAN, "point 2"),
+        (|m| m.curve[2].0 = f64::NAN, "point 2"),
+        (|m| m.curve[2].0 = 0.0, "back in time"),
+        (|m| m.end = Some((f64::NAN, 0.1)), "NaN ± 0.1"),
+        (|m| m.end = Some((1.0, -1.0)), "1 ± -1"),
+        (|m| m.cost[0].cost = 0.0, "costs 0"),
+        (|m| m.cost[0].nll = f64::NAN, "score of NaN"),
+    ];
+    for (change, says) in broken {
+        let mut study = Study::small(2, 2);
+        change(&mut study.models[1]);
+        refused(&study.of(), says);
+    }
+    let one = Study::small(3, 1);
+    refused(&Comparison { cells: Some(cells(2, 24)), ..one.of() }, "data of 3 columns");
+
+    let good = [0.1, 0.2];
+    let o = Overlay { title: "left", data: &good, range: (0.0, 1.0), truth: None, models: &[("m", &good)] };
+    for (o, says) in [
+        (Overlay { range: (1.0, 1.0), ..o }, "no length"),
+        (Overlay { data: &[0.0, f64::NAN], ..o }, "NaN in row 1"),
+        (Overlay { truth: Some(&[]), ..o }, "0 numbers"),
+        (Overlay { models: &[("m", &[0.0, f64::NAN])], ..o }, "`m` over `left` holds NaN in cell 1"),
+    ] {
+        let error = overlay(&path, &[o], &sized((360, 300))).unwrap_err();
+        assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains(says), "{error}");
+    }
+    assert!(overlay(&path, &[], &sized((360, 300))).is_err());
+    let wrong = comparison(&folder.path().join("a.gif"), &c, &Options::default()).unwrap_err();
+    assert!(matches!(wrong, Error::Unknown { .. }));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn no_finite_numbers_however_strange_stop_a_comparison() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let strange: [fn(usize) -> f64; 6] = [
+        |_| 0.0,
+        |_| 7.25e9,
+        |i| if i.is_multiple_of(2) { f64::MAX } else { 0.0 },
+        |i| f64::MIN_POSITIVE * i as f64,
+        |i| 1.0 + f64::EPSILON * (i % 7) as f64,
+        |i| if i == 3 { f64::MAX } else { 1e-310 },
+    ];
+    for of in strange {
+        for dim in [1, 2, 3] {
+            let mut study = Study::small(dim, 2);
+            let fill = |values: &mut [f64]| values.iter_mut().enumerate().for_each(|(i, v)| *v = of(i));
+            fill(&mut study.data);
+            for m in &mut study.models {
+                m.density.iter_mut().for_each(|p| fill(p));
+                fill(&mut m.samples);
+                m.curve = (0..9).map(|i| (if of(i) > 1.0 { of(0) } else { i as f64 }, of(i))).collect();
+                m.curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+                m.end = Some((of(3), of(2)));
+                m.cost.iter_mut().enumerate().for_each(|(i, p)| (p.cost, p.nll) = (of(i).max(1e-300), of(i + 1)));
+            }
+            for known in [true, false] {
+                if !known {
+                    study.truth = None;
+                }
+                comparison(&path, &study.of(), &sized((360, 300))).unwrap();
+                stated_size(&path);
+            }
+            let p: Vec<f64> = (0..20).map(of).collect();
+            let o = Overlay { title: "", data: &study.data, range: (0.0, 1.0), truth: Some(&p), models: &[("m", &p)] };
+            overlay(&path, &[o], &sized((360, 300))).unwrap();
+            stated_size(&path);
+        }
+    }
+}
+
+/// Pictures to look at: `cargo test --test plot_comparison -- --ignored`, then see the folder that it names.
+#[test]
+#[ignore = "writes pictures for the eye"]
+fn a_gallery() {
+    let folder = std::env::temp_dir().join("figure");
+    std::fs::create_dir_all(&folder).unwrap();
+    let draw = |name: &str, study: &Study, wide: Option<u32>, size: Option<(u32, u32)>, theme: Theme| {
+        let options = Options { size, theme, ..Options::default() };
+        let c = Comparison { width: wide, ..study.of() };
+        comparison(&folder.join(format!("{name}.png")), &c, &options).unwrap();
+        comparison(&folder.join(format!("{name}.svg")), &c, &options).unwrap();
+    };
+    for count in [1, 2, 4, 8] {
+        let study = Study::new(2, count, 3000, 120);
+        draw(&format!("two-{count}-700"), &study, Some(700), None, Theme::Light);
+        draw(&format!("two-{count}-slide"), &study, None, Some((1920, 1080)), Theme::Dark);
+        draw(&format!("two-{count}"), &study, None, None, Theme::Light);
+    }
+    for dim in [1, 5] {
+        let study = Study::new(dim, 5, 3000, 240);
+        draw(&format!("dim{dim}-700"), &study, Some(700), None, Theme::Light);
+        draw(&format!("dim{dim}-slide"), &study, None, Some((1920, 1080)), Theme::Dark);
+    }
+    let study = Study { truth: None, entropy: None, ..Study::new(2, 3, 3000, 120) };
+    draw("unknown-1200", &study, None, None, Theme::Dark);
+
+    // A Gaussian of fixed deviation, a mixture and a flow on one and on two uniforms.
+    let at = Grid::centres((-2.5, 2.5), (0.0, 1.0), 400, 1);
+    let step = |x: f64, steep: f64| 1.0 / (1.0 + (-x * steep).exp());
+    let soft = |steep: f64, two: bool| -> Vec<f64> {
+        let hill = |x: f64, a: f64, b: f64| (step(x - a, steep) - step(x - b, steep)) / (b - a);
+        let both = |x: f64| 0.5 * hill(x, -1.5, -0.5) + 0.5 * hill(x, 0.5, 1.5);
+        at.iter().map(|x| if two { both(*x) } else { hill(*x, -1.0, 1.0) }).collect()
+    };
+    let gauss = |s: f64| -> Vec<f64> { at.iter().map(|x| (-0.5 * (x / s).powi(2)).exp() / (s * TAU.sqrt())).collect() };
+    let data = |two: bool| -> Vec<f64> {
+        (0..4000)
+            .map(|i| {
+                let u = unit(i, 0);
+                if !two {
+                    2.0 * u - 1.0
+                } else if unit(i, 1) < 0.5 {
+                    u - 1.5
+                } else {
+                    u + 0.5
+                }
+            })
+            .collect()
+    };
+    let sets = [false, true].map(|two| (data(two), soft(1e4, two), soft(22.0, two), soft(9.0, two), gauss(1.0)));
+    let models = sets.each_ref().map(|s| [("CNF", &s.2[..]), ("RealNVP", &s.3), ("Gaussian, σ = 1", &s.4)]);
+    let overlays: Vec<Overlay> = sets
+        .iter()
+        .zip(&models)
+        .zip(["uniform", "two-uniforms"])
+        .map(|((s, m), title)| Overlay { title, data: &s.0, range: (-2.5, 2.5), truth: Some(&s.1), models: m })
+        .collect();
+    for (name, theme, size) in [("light", Theme::Light, (700, 320)), ("dark", Theme::Dark, (1920, 800))] {
+        let options = Options { size: Some(size), theme, ..Options::default() };
+        overlay(&folder.join(format!("overlay-{name}.png")), &overlays, &options).unwrap();
+    }
+    overlay(&folder.join("overlay-one.png"), &overlays[1..], &Options::default()).unwrap();
+}
