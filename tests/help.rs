@@ -2,7 +2,7 @@
 //!
 //! The commands are those that `cnf --help` lists, so a new one is held to the same without a change here; a file that
 //! an example names and that is not made by [`prepare`] is to be added there. Lines run in a shell, as they are typed,
-//! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, and animations have 5 frames.
+//! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, those of comparisons after 5, and animations have 5 frames.
 #![cfg(unix)]
 
 use std::ffi::OsString;
@@ -78,6 +78,15 @@ fn shortened(line: &str) -> String {
             words.extend(["--hidden", "8,8"]);
         }
     }
+    // A comparison of what is trained already trains nothing.
+    if words.get(1) == Some(&"compare") && words.get(2).is_some_and(|word| word.starts_with("--")) {
+        put(&mut words, "--time", None);
+        put(&mut words, "--steps", None);
+        words.extend(["--steps", "5"]);
+        if !words.contains(&"--models") {
+            words.extend(["--models", "gaussian,realnvp"]);
+        }
+    }
     words.join(" ")
 }
 
@@ -142,6 +151,7 @@ fn prepare(at: &Path) {
     for name in ["gauss", "wide", "8gaussians-matching-1"] {
         done(at, &format!("{net} --steps 20 --out runs/{name}"));
     }
+    done(at, &format!("{net} --model realnvp --steps 20 --out runs/8gaussians-realnvp-1"));
     std::fs::copy(at.join("runs/gauss/model.safetensors"), at.join("model.safetensors")).unwrap();
     if help("train").contains("--resume") {
         broken_off(at, &format!("{net} --steps 2000 --checkpoint-every 1 --out runs/8gaussians-matching-2"));

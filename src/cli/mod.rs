@@ -5,6 +5,7 @@
 
 mod bars;
 mod check;
+mod compare;
 mod completions;
 mod data;
 mod density;
@@ -118,6 +119,9 @@ enum Command {
     /// Particles and densities on their way from the latent to the data.
     #[command(after_help = trajectory::EXAMPLES)]
     Trajectory(trajectory::TrajectoryArgs),
+    /// Train several models under one budget, and compare them in numbers and pictures.
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(Box<compare::CompareArgs>),
     /// Make a model file of PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
@@ -150,6 +154,7 @@ impl Command {
             Self::Density(args) => density::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Trajectory(args) => trajectory::run(args, context),
+            Self::Compare(args) => compare::run(*args, context),
             Self::Import(args) => import::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Info(args) => info::run(args, context),

@@ -1,0 +1,344 @@
+//! `cnf compare`: several models of the same data, trained under one budget, measured alike, in one table and one figure.
+
+mod contest;
+mod pictures;
+mod report;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use cnf::Error;
+use cnf::compare::Course;
+use cnf::data::Dataset;
+use cnf::train::{Family, Job, Objective, Precision};
+use serde_json::json;
+
+use self::contest::{Contestant, Measured};
+use self::table::Row;
+use super::train::{data_of, kept_back, seconds};
+use super::{Context, interrupt};
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Each model is trained with the defaults of `cnf train --model NAME` under the same budget, and then all are measured on \
+the same held-out rows with the same draws. On tables the continuous flow begins at the normal, without the mixture that \
+`cnf train` would fit beside it: the mixture is a model of its own here.
+
+The folder holds table.csv, report.html (pictures inlined: it needs nothing else), compare.png, compare.svg, and a run \
+for each model, which `cnf sample`, `cnf check` and the others take as a model. Ctrl-C ends the training that runs, \
+leaves out those that did not begin, and reports what there is.
+
+Examples:
+  cnf compare --data 8gaussians --time 30s
+  cnf compare --data moons --models cnf,realnvp,spline --steps 2000 --seeds 3
+  cnf compare --data table.csv --models cnf,glow,mixture --params 20000 --out runs/table
+  cnf compare --models cnf,realnvp --depths 2,4,16       the cost of a sample, by depth too
+  cnf compare runs/8gaussians-matching-1 runs/8gaussians-realnvp-1   what is trained already";
+
+/// Arguments of `cnf compare`.
+#[derive(clap::Args, Debug)]
+pub struct CompareArgs {
+    /// Runs that are trained already, instead of training any.
+    #[arg(value_name = "RUN", conflicts_with_all = ["models", "time", "steps", "params", "seeds", "depths"])]
+    runs: Vec<PathBuf>,
+    /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained on]
+    #[arg(long, value_name = "NAME|FILE")]
+    data: Option<String>,
+    /// How a table is split, as in `cnf train` [default: auto]
+    #[arg(long, value_name = "RULE")]
+    split: Option<String>,
+    /// What the models are told and do not make, as in `cnf train`
+    #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
+    condition: Vec<String>,
+    /// What columns are that are no plain numbers, as in `cnf train`
+    #[arg(long, value_name = "NAME:KIND")]
+    column: Vec<String>,
+    /// What is trained, of cnf, nice, realnvp, glow, spline, gaussian, gaussian-fixed, mixture, histogram [default: the flows, gaussian, mixture]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
+    models: Vec<Family>,
+    /// The time of each training [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "steps")]
+    time: Option<f64>,
+    /// The steps of each training
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Size each net to about so many parameters, by the width of its hidden layers
+    #[arg(long, value_name = "N")]
+    params: Option<usize>,
+    /// How often each model is trained, from different seeds [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    seeds: Option<u16>,
+    /// Train the discrete flows at these depths too, for the chart of NLL against the cost of a sample
+    #[arg(long, value_name = "DEPTHS", value_delimiter = ',', num_args = 1)]
+    depths: Vec<usize>,
+    /// The objective of the continuous flow [default: matching]
+    #[arg(long, value_name = "NAME")]
+    objective: Option<Objective>,
+    /// The deviation of gaussian-fixed, in the data's units [default: 1]
+    #[arg(long, value_name = "X")]
+    sigma: Option<f64>,
+    /// f32 or f64 [default: f32]
+    #[arg(long, value_name = "NAME", value_parser = precision)]
+    precision: Option<Precision>,
+    /// The seed of the first training; the others count up from it [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Names of the columns in pictures
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    names: Vec<String>,
+    /// The second axis of pictures grows downwards, as magnitudes do
+    #[arg(long)]
+    invert_y: bool,
+    /// The folder of the comparison [default: runs/compare-DATA-N with the next free N]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Overwrite the comparison that is already there
+    #[arg(long)]
+    force: bool,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "f64" => Ok(Precision::F64),
+        _ => Err("known are f32, f64".into()),
+    }
+}
+
+/// The file that makes a folder a comparison.
+const REPORT: &str = "report.html";
+
+/// Trains (or finds), measures, writes, reports.
+///
+/// # Errors
+/// Whatever is wrong with the options, the data or the disk, as [`Error`].
+pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
+    interrupt::install_patient()?;
+    let contest = if args.runs.is_empty() { Contest::planned(&args)? } else { Contest::found(&args, context)? };
+    let out = place(args.out.as_deref(), args.force, &contest.data)?;
+    let measured = contest.held(&out, context)?;
+    if measured.is_empty() {
+        let problem = "the comparison was ended before any model was trained";
+        return Err(Error::invalid(problem, "let at least one training end, or give a shorter --time").into());
+    }
+    let rows = Row::all(&measured);
+    let skipped = contest.wanted().saturating_sub(measured.len());
+    let csv = table::csv(&rows);
+    interrupt::undisturbed(|| {
+        cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
+    })?;
+    let drawn = pictures::draw(&contest, &measured, &out, context)?;
+    interrupt::undisturbed(|| cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped)))?;
+    let mut words = table::words(&rows);
+    if skipped > 0 {
+        words += &format!("{skipped} trainings were left out: the comparison was ended by Ctrl-C\n");
+    }
+    words += &format!("{}\n", out.join(REPORT).display());
+    let facts = json!({
+        "data": contest.data.name,
+        "dim": contest.data.dim,
+        "n": measured[0].figures.n,
+        "scored": contest.set,
+        "entropy": contest.data.toy().map(|toy| toy.entropy),
+        "time": contest.jobs.first().and_then(|job| job.time),
+        "steps": contest.jobs.first().and_then(|job| job.steps),
+        "models": table::json(&rows),
+        "skipped": skipped,
+        "out": out,
+    });
+    context.report(&words, &facts)
+}
+
+/// What is compared, and on what.
+struct Contest {
+    data: Dataset,
+    /// The name of the held-out set.
+    set: &'static str,
+    x: Vec<f64>,
+    given: Vec<f64>,
+    /// What is to be trained; empty where runs were named.
+    jobs: Vec<Job>,
+    depths: Vec<usize>,
+    found: Vec<(PathBuf, Job)>,
+    precision: Precision,
+    seed: u64,
+    picture: cnf::train::Picture,
+}
+
+impl Contest {
+    /// The trainings that were asked for.
+    fn planned(args: &CompareArgs) -> Result<Self> {
+        let seed = args.seed.unwrap_or(0);
+        let mut job = Job { seed, condition: args.condition.clone(), columns: args.column.clone(), ..Job::default() };
+        job.data = args.data.clone().unwrap_or(job.data);
+        job.split = args.split.clone().unwrap_or(job.split);
+        job.precision = args.precision.unwrap_or_default();
+        job.sigma = args.sigma.unwrap_or(job.sigma);
+        // The mixture is a model of its own here.
+        job.base = "normal".into();
+        (job.steps, job.time) = (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
+        let data = data_of(&job)?;
+        job.picture.names = match (args.names.is_empty(), &data.columns) {
+            (false, _) => args.names.clone(),
+            (true, names) => names.clone().unwrap_or_default(),
+        };
+        job.picture.invert_y = args.invert_y;
+        let models = if args.models.is_empty() { contest::usual(&data) } else { args.models.clone() };
+        if let Some(i) = (1..models.len()).find(|i| models[..*i].contains(&models[*i])) {
+            let problem = format!("the model `{}` is named twice", models[i].name());
+            return Err(Error::invalid(problem, "name it once; --seeds trains it several times").into());
+        }
+        let mut jobs = Vec::new();
+        for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
+            for model in &models {
+                let mut job = Job { model: *model, seed, ..job.clone() };
+                if *model == Family::Cnf {
+                    job.objective = args.objective.unwrap_or_default();
+                }
+                if let Some(params) = args.params.filter(|_| !model.is_reference()) {
+                    job = job.sized(data.dim, data.given.as_ref(), params)?;
+                }
+                // What is wrong shall be said before the first training, not after it.
+                job.clone().resolve(data.dim)?;
+                for other in contest::other_depths(&job, &args.depths, data.dim)? {
+                    other.resolve(data.dim)?;
+                }
+                jobs.push(job);
+            }
+        }
+        let (set, x, given) = kept_back(&data);
+        let (precision, picture) = (job.precision, job.picture.clone());
+        let (depths, found) = (args.depths.clone(), Vec::new());
+        Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
+    }
+
+    /// The runs that were named, which must be of the same data.
+    fn found(args: &CompareArgs, context: &Context) -> Result<Self> {
+        let mut found: Vec<(PathBuf, Job)> = Vec::new();
+        for path in &args.runs {
+            found.push((path.clone(), contest::found(path, context)?.1));
+        }
+        let (first, mut job) = found[0].clone();
+        if let Some((path, other)) = found.iter().find(|(_, other)| other.condition != job.condition) {
+            let problem = format!(
+                "`{}` is conditional on {:?}, `{}` on {:?}",
+                path.display(),
+                other.condition,
+                first.display(),
+                job.condition
+            );
+            return Err(Error::invalid(problem, "compare models of the same conditions").into());
+        }
+        match &args.data {
+            Some(data) => job.data.clone_from(data),
+            None => {
+                if let Some((path, other)) = found.iter().find(|(_, other)| other.data != job.data) {
+                    let (path, first) = (path.display(), first.display());
+                    let problem = format!("`{path}` was trained on {}, `{first}` on {}", other.data, job.data);
+                    return Err(Error::invalid(problem, "say with --data on which they are to be compared").into());
+                }
+            }
+        }
+        job.split = args.split.clone().unwrap_or(job.split);
+        job.seed = args.seed.unwrap_or(job.seed);
+        let data = data_of(&job)?;
+        let (set, x, given) = kept_back(&data);
+        let mut picture = job.picture.clone();
+        picture.invert_y |= args.invert_y;
+        if !args.names.is_empty() {
+            picture.names.clone_from(&args.names);
+        }
+        let precision = args.precision.unwrap_or(job.precision);
+        let (jobs, depths, seed) = (Vec::new(), Vec::new(), job.seed);
+        Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
+    }
+
+    /// How many models are wanted.
+    fn wanted(&self) -> usize {
+        self.jobs.len() + self.found.len()
+    }
+
+    /// The course that all run.
+    fn course(&self) -> Course<'_> {
+        let (dtype, seed) = (self.precision.dtype(), self.seed);
+        Course { x: &self.x, given: &self.given, truth: self.data.toy(), dtype, seed }
+    }
+
+    /// Trains and measures one after another; what was not begun when Ctrl-C came is left out.
+    fn held(&self, out: &Path, context: &Context) -> Result<Vec<Measured>> {
+        let mut contestants = Vec::new();
+        for (path, _) in &self.found {
+            contestants.push(contest::found(path, context)?.0);
+        }
+        contest::told_apart(&mut contestants);
+        for (i, job) in self.jobs.iter().enumerate() {
+            if interrupt::asked() {
+                break;
+            }
+            let name = job.model.name();
+            let seed = if job.seed == self.seed { String::new() } else { format!(", seed {}", job.seed) };
+            let words = format!("training  {} of {}: {name}{seed}", i + 1, self.jobs.len());
+            let folder = out.join(if job.seed == self.seed { name.into() } else { format!("{name}-seed{}", job.seed) });
+            contestants.push(contest::train(job, &self.data, &folder, &words, context)?);
+        }
+        let mut measured = Vec::new();
+        for contestant in contestants {
+            if contestant.model.dim() != self.data.dim {
+                let what = format!("the run `{}`", contestant.run.display());
+                return Err(Error::Dimension { what, expected: self.data.dim, found: contestant.model.dim() }.into());
+            }
+            measured.push(self.measured(contestant, out, context)?);
+        }
+        Ok(measured)
+    }
+
+    fn measured(&self, contestant: Contestant, out: &Path, context: &Context) -> Result<Measured> {
+        context.note(&format!("measuring {}", contestant.name));
+        let course = self.course();
+        let figures = course.measure(&contestant.model)?;
+        let mut costs = Vec::new();
+        // One seed is enough for a curve.
+        if contestant.seed == self.seed || !self.found.is_empty() {
+            costs = course.costs(&contestant.model)?;
+            let own = self.jobs.iter().find(|job| job.model.name() == contestant.name && job.seed == self.seed);
+            let depths = own.map_or(Ok(Vec::new()), |own| contest::other_depths(own, &self.depths, self.data.dim))?;
+            for job in depths {
+                if interrupt::asked() {
+                    break;
+                }
+                let depth = job.depth.unwrap_or_default();
+                let folder = out.join(format!("{}-depth{depth}", job.model.name()));
+                let words = format!("training  {} at depth {depth}", job.model.name());
+                let other = contest::train(&job, &self.data, &folder, &words, context)?;
+                costs.push(course.cost(&other.model, format!("{depth} couplings"))?);
+            }
+            costs.sort_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
+        }
+        Ok(Measured { contestant, figures, costs })
+    }
+}
+
+/// The folder, made if it is not there.
+fn place(out: Option<&Path>, force: bool, data: &Dataset) -> Result<PathBuf> {
+    if let Some(out) = out {
+        if out.join(REPORT).exists() && !force {
+            let problem = format!("`{}` already holds a comparison", out.display());
+            return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
+        }
+        std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
+        return Ok(out.to_owned());
+    }
+    let stem = Path::new(&data.name).file_stem().map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
+    let runs = Path::new("runs");
+    std::fs::create_dir_all(runs).map_err(|e| Error::write(runs, e.kind()))?;
+    for n in 1_u64.. {
+        let folder = runs.join(format!("compare-{stem}-{n}"));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::write(&folder, e.kind()).into()),
+        }
+    }
+    Err(Error::write(runs, "it is full").into())
+}

@@ -1,0 +1,186 @@
+//! Who takes part: models that are trained for the comparison, or that were trained before.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use cnf::data::Dataset;
+use cnf::flow::Model;
+use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
+use cnf::{Error, compare};
+use serde_json::json;
+
+use crate::cli::train::folder::Folder;
+use crate::cli::train::report;
+use crate::cli::train::watch::Screen;
+use crate::cli::{Context, interrupt, setup};
+
+/// A model, and how it came to be.
+pub struct Contestant {
+    /// What it is called in tables and pictures.
+    pub name: String,
+    pub model: Model,
+    pub seed: u64,
+    /// Of the training.
+    pub seconds: f64,
+    pub steps: usize,
+    /// Seconds and held-out NLL along the training.
+    pub curve: Vec<(f64, f64)>,
+    /// Where it lies.
+    pub run: PathBuf,
+    /// It was broken off.
+    pub stopped: bool,
+}
+
+/// Trains one model as its job says, into a folder that is a run like any other.
+///
+/// # Errors
+/// As [`fit`], and where the disk refuses.
+pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Context) -> Result<Contestant> {
+    let job = job.clone().resolve(data.dim)?;
+    context.note(words);
+    let folder = Folder::claim(&job, Some(out), true)?;
+    let mut watch = Quietly { screen: Screen::new(context.quiet) };
+    let fitted = fit(&job, data, &mut watch);
+    watch.screen.clear();
+    let Fitted { mut model, history, steps, seconds, stopped, .. } = fitted?;
+    model.story = story(&job, steps, seconds, stopped, model.n_params());
+    let aside = folder.aside()?;
+    let metrics = report::metrics(&history);
+    interrupt::undisturbed(|| {
+        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| out.write_all(metrics.as_bytes()))
+    })?;
+    interrupt::undisturbed(|| model.save(&aside.join("model.safetensors")))?;
+    let run = folder.finish(false)?;
+    let curve = history.validations.iter().map(|v| (v.seconds, v.nll)).collect();
+    Ok(Contestant { name: job.model.name().into(), model, seed: job.seed, seconds, steps, curve, run, stopped })
+}
+
+fn story(
+    job: &Job,
+    steps: usize,
+    seconds: f64,
+    stopped: bool,
+    n_params: usize,
+) -> serde_json::Map<String, serde_json::Value> {
+    let story = json!({
+        "data": job.data,
+        "model": job.model.name(),
+        "objective": (!job.model.is_reference()).then(|| job.objective.name()),
+        "seed": job.seed,
+        "precision": job.precision,
+        "steps": steps,
+        "seconds": seconds,
+        "n_params": n_params,
+        "stopped": stopped,
+        "version": env!("CARGO_PKG_VERSION"),
+        "job": job,
+    });
+    if let serde_json::Value::Object(map) = story { map } else { serde_json::Map::new() }
+}
+
+/// A run that was trained before, and the job that made it.
+///
+/// # Errors
+/// As [`Model::load`]; [`Error::Invalid`] for a model that does not tell how it was trained.
+pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
+    let file = setup::find(Some(path), context)?;
+    let model = Model::load(&file)?;
+    let job = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok());
+    let Some(job) = job else {
+        let hint = "compare runs of `cnf train`; an imported model can be scored by `cnf density`";
+        return Err(Error::read(&file, "it does not tell on what it was trained", hint).into());
+    };
+    let number = |key: &str| model.story.get(key).and_then(serde_json::Value::as_f64);
+    let curve = match file.parent().map(|folder| folder.join("metrics.csv")).filter(|metrics| metrics.is_file()) {
+        None => Vec::new(),
+        Some(metrics) => curve(&String::from_utf8_lossy(&cnf::io::read_bytes(&metrics)?)),
+    };
+    let contestant = Contestant {
+        name: job.model.name().into(),
+        seed: job.seed,
+        seconds: number("seconds").unwrap_or(f64::NAN),
+        steps: number("steps").unwrap_or(0.0) as usize,
+        curve,
+        run: path.to_owned(),
+        stopped: model.story.get("stopped").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        model,
+    };
+    Ok((contestant, job))
+}
+
+/// Seconds and held-out NLL of a metrics.csv.
+fn curve(text: &str) -> Vec<(f64, f64)> {
+    let mut lines = text.lines();
+    let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let place = |name: &str| head.iter().position(|known| *known == name);
+    let (Some(seconds), Some(nll)) = (place("seconds"), place("valid_nll")) else { return Vec::new() };
+    let number = |cells: &[&str], at: usize| cells.get(at).and_then(|cell| cell.parse::<f64>().ok());
+    let point = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        number(&cells, seconds).zip(number(&cells, nll))
+    };
+    lines.filter_map(point).filter(|(_, nll)| nll.is_finite()).collect()
+}
+
+/// The depths at which a discrete flow is trained again, for its curve of cost: those asked for without its own.
+pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>> {
+    if job.model.discrete().is_none() {
+        return Ok(Vec::new());
+    }
+    let own = job.clone().resolve(dim)?.depth;
+    let others = depths.iter().filter(|depth| Some(**depth) != own);
+    Ok(others.map(|depth| Job { depth: Some(*depth), ..job.clone() }).collect())
+}
+
+/// The first model of each name, in the order in which they come.
+pub fn first_of_each(all: &[Measured]) -> Vec<&Measured> {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut first = Vec::new();
+    for one in all {
+        if !seen.contains(&one.contestant.name.as_str()) {
+            seen.push(&one.contestant.name);
+            first.push(one);
+        }
+    }
+    first
+}
+
+/// A contestant and what was measured of it.
+pub struct Measured {
+    pub contestant: Contestant,
+    pub figures: compare::Figures,
+    /// NLL against the cost of a sample.
+    pub costs: Vec<compare::Cost>,
+}
+
+/// Shows the rate, and ends after the step where Ctrl-C was pressed.
+struct Quietly {
+    screen: Screen,
+}
+
+impl Watch for Quietly {
+    fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        self.screen.see(progress)
+    }
+}
+
+/// Names that tell equal ones apart: `realnvp`, `realnvp 2`.
+pub fn told_apart(contestants: &mut [Contestant]) {
+    for i in 1..contestants.len() {
+        let same = |other: &&Contestant| other.name == contestants[i].name;
+        let before = contestants[..i].iter().filter(same).count();
+        // Another seed of the same model belongs to it.
+        if before > 0 {
+            let name = contestants[i].name.clone();
+            contestants[i].name = format!("{name} {}", before + 1);
+        }
+    }
+}
+
+/// The families that a comparison trains where none are named: all that can be.
+pub fn usual(data: &Dataset) -> Vec<Family> {
+    let references = data.given.is_none();
+    let flows = Family::ALL.into_iter().filter(|family| !family.is_reference());
+    flows.chain(references.then_some(Family::Gaussian)).chain(references.then_some(Family::Mixture)).collect()
+}

@@ -1,0 +1,160 @@
+//! The figure of a comparison, and the way of each model from the latent to the data.
+
+use std::path::Path;
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use cnf::flow::{Core, Model};
+use cnf::html::{Image, Mime, Slides, Strip};
+use cnf::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
+use cnf::rng;
+
+use super::Contest;
+use super::contest::{Measured, first_of_each};
+use crate::cli::Context;
+use crate::cli::interrupt::undisturbed;
+
+/// Cells along a side of a density in the figure, in a frame of the slides, and of a density of one column.
+const CELLS: usize = 160;
+const FRAME_CELLS: usize = 100;
+const CELLS_ALONE: usize = 800;
+/// Frames from the latent to the data.
+const FRAMES: usize = 11;
+/// Pixels of a frame's side.
+const FRAME_SIDE: u32 = 320;
+/// Points of a scatter.
+const POINTS: usize = 4000;
+/// The stream of the data in pictures of a toy.
+const DATA_STREAM: u64 = 0xc09b_0001;
+
+/// What was drawn.
+pub struct Drawn {
+    /// The figure as a PNG.
+    pub figure: Vec<u8>,
+    pub caption: String,
+    pub slides: Option<Slides>,
+}
+
+/// Draws compare.png, compare.svg and the frames of the page.
+///
+/// # Errors
+/// Whatever the solver or the disk refuses.
+pub fn draw(contest: &Contest, measured: &[Measured], out: &Path, context: &Context) -> Result<Drawn> {
+    context.note("drawing");
+    let data = &contest.data;
+    let d = data.dim;
+    let seen = data.draw(POINTS, &mut rng::stream(contest.seed, DATA_STREAM));
+    let first = first_of_each(measured);
+    let cells = cells(contest, if d == 1 { CELLS_ALONE } else { CELLS });
+    let mut contenders = Vec::new();
+    for one in &first {
+        let density = match cells {
+            Some(cells) if contest.given.is_empty() => {
+                Some(density(&one.contestant.model, contest.precision.dtype(), 1.0, &cells)?)
+            }
+            _ => None,
+        };
+        let (figures, most) = (&one.figures, POINTS.min(one.figures.samples.len() / d) * d);
+        contenders.push(Contender {
+            name: one.contestant.name.clone(),
+            density,
+            samples: figures.samples[..most].to_vec(),
+            curve: one.contestant.curve.clone(),
+            end: Some((figures.nll, if figures.nll_se.is_finite() { figures.nll_se } else { 0.0 })),
+            cost: one
+                .costs
+                .iter()
+                .map(|cost| WorkPoint { cost: cost.microseconds, nll: cost.nll, label: cost.label.clone() })
+                .collect(),
+        });
+    }
+    let truth = data
+        .toy()
+        .zip(cells)
+        .map(|(toy, cells)| -> Vec<f64> { cells.centres().chunks_exact(d).map(|x| (toy.log_prob)(x).exp()).collect() });
+    let comparison = Comparison {
+        cells: if contest.given.is_empty() { cells } else { None },
+        truth: truth.as_deref(),
+        entropy: data.toy().map(|toy| toy.entropy),
+        cost: "time of a sample (µs)",
+        ..Comparison::new(&seen, d, &contenders)
+    };
+    let (names, invert_y) = (contest.picture.names.clone(), contest.picture.invert_y);
+    let options = Options { names, invert_y, ..Options::default() };
+    let png = out.join("compare.png");
+    undisturbed(|| plot::comparison(&png, &comparison, &options))?;
+    undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
+    let figure = cnf::io::read_bytes(&png)?;
+    let slides = match d {
+        1 | 2 if contest.given.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
+        _ => None,
+    };
+    let caption =
+        "Densities of all models on one colour scale, and samples of each on the axes of the data; below, the \
+                   held-out NLL against the wall-clock of the training, and against the time of a sample, along which \
+                   the solver's tolerance moves the continuous flow and the depth the discrete ones."
+            .to_owned();
+    Ok(Drawn { figure, caption, slides })
+}
+
+/// The cells around the data, in one or two dimensions.
+fn cells(contest: &Contest, side: usize) -> Option<Cells> {
+    let d = contest.data.dim;
+    let extent = |column: usize| plot::extent(&contest.x, d, column);
+    match d {
+        1 => Some(Cells { x: extent(0), y: (0.0, 1.0), nx: side, ny: 1 }),
+        2 => Some(Cells { x: extent(0), y: extent(1), nx: side, ny: side }),
+        _ => None,
+    }
+}
+
+/// The density on the cells at the part `t` of the way; 0 where a row has none.
+fn density(model: &Model, dtype: DType, t: f64, cells: &Cells) -> Result<Vec<f64>> {
+    let (n, d) = (cells.nx * cells.ny, model.dim());
+    let points = Tensor::from_vec(cells.centres(), (n, d), &Device::Cpu)?;
+    let (_, log_prob, _) = model.flow_until(dtype, t)?.encode(&points, None)?;
+    let logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { log.exp() }).collect())
+}
+
+/// A strip of frames for each flow.
+fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("frame.png");
+    let Some(cells) = cells(contest, if contest.data.dim == 1 { CELLS_ALONE } else { FRAME_CELLS }) else {
+        return Ok(Slides::default());
+    };
+    let mut strips = Vec::new();
+    for one in first {
+        let model = &one.contestant.model;
+        let stages = match &model.spec.core {
+            Core::Velocity(_) => FRAMES,
+            Core::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
+            Core::Still { .. } | Core::Histogram(_) => continue,
+        };
+        // One scale for all frames: that of the truth, or of where the way ends.
+        let end = density(model, contest.precision.dtype(), 1.0, &cells)?;
+        let max = truth.unwrap_or(&end).iter().copied().filter(|p| p.is_finite()).fold(0.0, f64::max);
+        let mut frames = Vec::new();
+        for k in 0..stages {
+            let t = k as f64 / (stages - 1) as f64;
+            let values = density(model, contest.precision.dtype(), t, &cells)?;
+            let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
+            let options =
+                Options { size: Some((FRAME_SIDE, FRAME_SIDE)), max: (max > 0.0).then_some(max), ..options.clone() };
+            plot::density(&path, &grid, None, &options)?;
+            let label = match &model.spec.core {
+                Core::Discrete(spec) => {
+                    format!("layer {} of {}", (t * spec.layers.len() as f64).floor(), spec.layers.len())
+                }
+                _ => format!("t = {t:.1}"),
+            };
+            frames.push((label, Image { mime: Mime::Png, bytes: cnf::io::read_bytes(&path)? }));
+        }
+        strips.push(Strip { name: one.contestant.name.clone(), frames });
+    }
+    let caption = "The distribution on its way from the latent to the data: times of a continuous flow, layers of a \
+                   discrete one."
+        .to_owned();
+    Ok(Slides { caption, strips })
+}

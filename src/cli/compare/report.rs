@@ -1,0 +1,72 @@
+//! The page of a comparison.
+
+use cnf::html::{Figure, Image, Mime, Report};
+
+use super::Contest;
+use super::pictures::Drawn;
+use super::table::{self, Row};
+
+/// Table, figure and the way through t on one page.
+pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize) -> Report {
+    let data = &contest.data;
+    let best = rows.iter().min_by(|a, b| a.seeds[0].figures.nll.total_cmp(&b.seeds[0].figures.nll));
+    let lead = best.map_or_else(String::new, |best| {
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        let figures = &best.seeds[0].figures;
+        format!(
+            "{} on {}: the best held-out NLL is that of {}, {:.4} nats over {} {} rows.",
+            names.join(", "),
+            data.name,
+            best.name,
+            figures.nll,
+            figures.n,
+            contest.set
+        )
+    });
+    let budget = contest.jobs.first().map(|job| match (job.steps, job.time) {
+        (Some(steps), _) => format!("{steps} steps each"),
+        (None, time) => format!("{} s of wall-clock each", time.unwrap_or_default()),
+    });
+    let mut facts = vec![
+        ("data".to_owned(), format!("{}, {} columns", data.name, data.dim)),
+        ("held out".to_owned(), format!("{} rows ({} set)", rows[0].seeds[0].figures.n, contest.set)),
+        ("budget".to_owned(), budget.unwrap_or_else(|| "trained before".to_owned())),
+        ("seeds".to_owned(), rows[0].seeds.len().to_string()),
+        ("precision".to_owned(), format!("{:?}", contest.precision).to_lowercase()),
+        ("threads".to_owned(), rayon::current_num_threads().to_string()),
+        ("version".to_owned(), format!("cnf {}", env!("CARGO_PKG_VERSION"))),
+    ];
+    if let Some(toy) = data.toy() {
+        facts.push(("true entropy".to_owned(), format!("{:.4} nats", toy.entropy)));
+    }
+    let mut notes = vec![
+        "All models are scored on the same held-out rows and drawn from the same latents; the training of each had the \
+         same budget. Continuous flows are integrated with an exact trace of the Jacobian and an adaptive solver; the \
+         others are in closed form."
+            .to_owned(),
+        "Distances of samples are taken on columns scaled by the deviations of the held-out rows. Samples of a perfect \
+         model would be about as far from the data as two halves of the data are from each other, which the number in \
+         brackets says."
+            .to_owned(),
+    ];
+    if skipped > 0 {
+        notes.push(format!("The comparison was ended early: {skipped} trainings were left out."));
+    }
+    for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
+        notes.push(format!("The training of {} was broken off.", row.name));
+    }
+    let image = Image { mime: Mime::Png, bytes: drawn.figure.clone() };
+    Report {
+        title: format!("Flows on {}", data.name),
+        lead,
+        facts,
+        table: table::cells(rows, "What each model reaches, and what it costs"),
+        figures: vec![Figure {
+            caption: drawn.caption.clone(),
+            alt: "densities, samples, and charts of the held-out NLL of all models".into(),
+            image,
+        }],
+        slides: drawn.slides.clone().into_iter().collect(),
+        notes,
+    }
+}
