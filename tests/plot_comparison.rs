@@ -186,6 +186,31 @@ fn words(path: &Path) -> Vec<String> {
     text.split("</text>").filter_map(|part| Some(part.rsplit_once('>')?.1.to_owned())).collect()
 }
 
+/// Boxes that the words of an SVG surely cover: left, top, right, bottom. Narrow, for letters are wider than half an em.
+fn boxes(path: &Path) -> Vec<([f64; 4], String)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let one = |part: &str| {
+        let value = |key: &str| part.split(&format!("{key}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let number = |key: &str| value(key).parse::<f64>().unwrap();
+        let words = part.split_once('>').unwrap().1.split('<').next().unwrap().to_owned();
+        let (x, y, em) = (number(" x"), number(" y"), number("font-size"));
+        let long = 0.5 * em * words.chars().count() as f64;
+        let before = match &*value("text-anchor") {
+            "start" => 0.0,
+            "middle" => 0.5 * long,
+            _ => long,
+        };
+        let upright = part.contains("rotate(-90");
+        let place = if upright {
+            [x - 0.7 * em, y + before - long, x, y + before]
+        } else {
+            [x - before, y - 0.7 * em, x - before + long, y]
+        };
+        (place, words)
+    };
+    text.split("<text").skip(1).map(one).collect()
+}
+
 /// The images of an SVG, in order, as they are written.
 fn images(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -273,6 +298,48 @@ fn every_size_holds_every_number_of_models() {
                 let names = study.models.iter().filter(|m| seen.iter().any(|w| w.starts_with(&m.name[..3])));
                 assert_eq!(names.count(), count, "{seen:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn no_words_cover_others_or_leave_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let check = |what: &str| {
+        let (size, all) = (stated_size(&path), boxes(&path));
+        for (k, (a, words)) in all.iter().enumerate() {
+            let inside = a[0] >= 0.0 && a[1] >= 0.0 && a[2] <= f64::from(size.0) && a[3] <= f64::from(size.1);
+            assert!(inside, "{what}: `{words}` at {a:?}");
+            for (b, others) in &all[..k] {
+                let apart = a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
+                assert!(apart, "{what}: `{words}` covers `{others}`");
+            }
+        }
+    };
+    for dim in [1, 2, 5] {
+        for count in [1, 2, 5, 8] {
+            for long in [false, true] {
+                let mut study = Study::small(dim, count);
+                if long {
+                    study.models.iter_mut().for_each(|m| m.name += ", a name much too long to stand above a panel");
+                }
+                for wide in [700, 1200] {
+                    let c = Comparison { width: Some(wide), ..study.of() };
+                    comparison(&path, &c, &Options::default()).unwrap();
+                    check(&format!("{count} models of {dim} columns, {wide} wide"));
+                }
+                for size in [(1920, 1080), (800, 1100)] {
+                    comparison(&path, &study.of(), &Options { title: Some("title".into()), ..sized(size) }).unwrap();
+                    check(&format!("{count} models of {dim} columns in {size:?}"));
+                }
+            }
+        }
+    }
+    for count in [1, 2, 3, 5] {
+        for size in [None, Some((700, 320)), Some((1920, 1080))] {
+            draw_overlays(&path, count, &Options { size, ..Options::default() }).unwrap();
+            check(&format!("{count} overlays in {size:?}"));
         }
     }
 }
