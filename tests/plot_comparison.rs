@@ -374,6 +374,8 @@ fn what_is_missing_is_left_out() {
         study.models[1] = Contender { name: "only a name".into(), ..Contender::default() };
         high(&study);
         assert!(words(&path).iter().any(|w| w == "only a name"));
+        let said = |what: &str| words(&path).iter().filter(|w| *w == what).count();
+        assert_eq!((said("no density"), said("no samples")), [(0, 0), (1, 1), (0, 2)][dim - 1]);
     }
 }
 
@@ -559,6 +561,16 @@ fn a_gallery() {
     }
     let study = Study { truth: None, entropy: None, ..Study::new(2, 3, 3000, 120) };
     draw("unknown-1200", &study, None, None, Theme::Dark);
+
+    let mut study = Study::new(2, 5, 3000, 120);
+    study.models[1] =
+        Contender { density: None, name: "a name too long for its panel".into(), ..study.models[1].clone() };
+    study.models[2] = Contender { samples: Vec::new(), cost: Vec::new(), ..study.models[2].clone() };
+    study.models[3] = Contender { curve: Vec::new(), end: None, ..study.models[3].clone() };
+    study.models[4].end = Some((25.0, 0.3));
+    study.models[4].curve.iter_mut().for_each(|p| p.1 += 21.0);
+    study.models[4].density.as_mut().unwrap()[5000] = 40.0;
+    draw("partial-700", &study, Some(700), None, Theme::Light);
 
     // A Gaussian of fixed deviation, a mixture and a flow on one and on two uniforms.
     let at = Grid::centres((-2.5, 2.5), (0.0, 1.0), 400, 1);

@@ -2,7 +2,7 @@
 
 use super::axis::{Tick, fitting, fitting_ratios};
 use super::colour::{Rgb, Scale, Theme};
-use super::legend::legend;
+use super::legend::{legend, shortened};
 use super::marks;
 use super::panel::{Layer, Panel};
 use super::raster;
@@ -96,6 +96,11 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
 fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Pen) {
     match layer {
         Layer::Heat { .. } | Layer::Dots { .. } | Layer::Marks { .. } => {}
+        Layer::Note { text } => {
+            let (em, colour) = (0.9 * pen.em, pen.theme.faded(pen.theme.ink(), 0.6));
+            let at = (rect.x + 0.5 * rect.w, rect.y + 0.5 * rect.h + 0.35 * em);
+            scene.words(&shortened(text, em, 0.9 * rect.w), at, em, Anchor::Middle, colour);
+        }
         Layer::Curve { points, tone, strength, dashed, .. } => {
             let colour = pen.theme.faded(pen.theme.tone(*tone), *strength);
             let thick = pen.hair()

@@ -217,9 +217,13 @@ fn shares(room: f64, natural: &[f64], soft: &[bool]) -> Vec<f64> {
     let (rigid, yielding) = (sum(false), sum(true));
     let (hard, gentle) = if yielding > 0.0 && room >= rigid + LEAST * yielding {
         (1.0, (room - rigid) / yielding)
+    } else if yielding > 0.0 && rigid > 0.0 {
+        // Where maps would like far more than there is, they leave this part of the room to charts.
+        let charts = (0.36 * room).min(LEAST * yielding).max(LEAST * yielding * room / (rigid + LEAST * yielding));
+        ((room - charts) / rigid, charts / yielding)
     } else {
-        let part = room / (rigid + LEAST * yielding);
-        (part, LEAST * part)
+        let part = room / (rigid + yielding);
+        (part, part)
     };
     natural.iter().zip(soft).map(|(n, s)| n * if *s { gentle } else { hard }).collect()
 }

@@ -122,8 +122,12 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
         Line::Pair(i, j) => pair(points, c.dim, *i, *j, fair),
     };
     // Of nothing a scatter is an empty frame, which keeps the place.
+    let missing = (layer.is_none() && dots.is_empty()).then(|| {
+        let text = if matches!(line, Line::Density(_)) { "no density" } else { "no samples" };
+        Layer::Note { text: text.into() }
+    });
     let layer = layer.unwrap_or(Layer::Dots { points: dots, tone, label: String::new() });
-    let mut panel = map("", x, y, vec![layer], options);
+    let mut panel = map("", x, y, std::iter::once(layer).chain(missing).collect(), options);
     (panel.x.label, panel.y.label) = (options.name(i, 'x'), options.name(j, 'x'));
     panel
 }
