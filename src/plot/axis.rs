@@ -41,8 +41,9 @@ pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str)
         let power = (value / 10f64.powi(exponent) - 1.0).abs() < 1e-6;
         if plain || !power { label(value, 10f64.powi(exponent)) } else { format!("10{}", raised(exponent)) }
     };
-    let mut levels: Vec<(&[f64], i32)> =
-        if decades < 3.0 { vec![(&[1.0, 2.0, 5.0], 1), (&[1.0, 3.0], 1)] } else { vec![] };
+    // Digits before a power of ten are clutter where there are powers enough.
+    let few = decades < if plain { 3.0 } else { 2.0 };
+    let mut levels: Vec<(&[f64], i32)> = if few { vec![(&[1.0, 2.0, 5.0], 1), (&[1.0, 3.0], 1)] } else { Vec::new() };
     levels.extend((1..=last - first).map(|every| (&[1.0][..], every)));
     for (digits, every) in levels {
         let said: Vec<Tick> = all(digits, every).map(|value| (value, words(value))).collect();

@@ -131,7 +131,7 @@ impl<'a> Band<'a> {
                     let (w, h) = (size.0.round(), size.1.round());
                     let (x, y) = (x + 0.5 * (wide - w), y + 0.5 * (tall - h));
                     let frame = Rect { x: x.round(), y: y.round(), w, h }.snapped();
-                    draw::panel(scene, frame, panel, edge, pen);
+                    draw::panel(scene, frame, panel, &edge.coarsened(panel, frame.h, em), pen);
                     frames.push((frame, panel));
                 }
                 x += wide + gap * em;

@@ -2,7 +2,7 @@
 
 use super::axis::{Tick, fitting, fitting_ratios};
 use super::colour::{Rgb, Scale, Theme};
-use super::legend::legend;
+use super::legend::{legend, shortened};
 use super::marks;
 use super::panel::{Layer, Panel};
 use super::raster;
@@ -57,6 +57,15 @@ impl Edges {
         Self { x, y, x_labels: panel.x.ticks, y_labels: panel.y.ticks, y_name: 0.0 }
     }
 
+    /// Fewer ticks where the frame has become so low that the labels of the vertical axis would touch.
+    pub fn coarsened(&self, panel: &Panel, high: f64, em: f64) -> Self {
+        let places: Vec<f64> = self.y.iter().filter(|t| !t.1.is_empty()).map(|t| panel.y.place(t.0) * high).collect();
+        if places.windows(2).all(|w| (w[1] - w[0]).abs() >= 1.1 * em) {
+            return self.clone();
+        }
+        Self { y: Self::new(panel, 0.0, high, em).y, x: self.x.clone(), ..*self }
+    }
+
     /// The width of the widest label of the vertical axis.
     pub fn widest(&self, em: f64) -> f64 {
         self.y.iter().map(|(_, label)| width(label, em)).fold(0.0, f64::max)
@@ -87,6 +96,11 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
 fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Pen) {
     match layer {
         Layer::Heat { .. } | Layer::Dots { .. } | Layer::Marks { .. } => {}
+        Layer::Note { text } => {
+            let (em, colour) = (0.9 * pen.em, pen.theme.faded(pen.theme.ink(), 0.6));
+            let at = (rect.x + 0.5 * rect.w, rect.y + 0.5 * rect.h + 0.35 * em);
+            scene.words(&shortened(text, em, 0.9 * rect.w), at, em, Anchor::Middle, colour);
+        }
         Layer::Curve { points, tone, strength, dashed, .. } => {
             let colour = pen.theme.faded(pen.theme.tone(*tone), *strength);
             let thick = pen.hair()
@@ -198,7 +212,9 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
     }
     if edges.y_labels && !panel.y.label.is_empty() {
         let (text, at) = (panel.y.label.clone(), (left - edges.y_name, top + 0.5 * rect.h));
-        scene.marks.push(Mark::Words { text, at, size: em, anchor: Anchor::Middle, up: true, colour: ink });
+        // Smaller where it would reach far beyond the frame.
+        let size = em * (1.15 * rect.h / width(&text, em).max(1e-9)).clamp(0.6, 1.0);
+        scene.marks.push(Mark::Words { text, at, size, anchor: Anchor::Middle, up: true, colour: ink });
     }
     if !panel.title.is_empty() {
         scene.words(&panel.title, (left + 0.5 * rect.w, top - 0.55 * em), 1.06 * em, Anchor::Middle, ink);

@@ -124,13 +124,18 @@ pub(super) fn pen<'a>(
     }
     let given = options.max.filter(|m| m.is_finite()).unwrap_or(0.0);
     let max = [given, smooth_max, max].into_iter().find(|m| *m > 0.0).unwrap_or(1.0);
-    let em = (6.0 + 0.0075 * wide).min(across / 13.0).clamp(6.0, 40.0);
+    let em = em(wide, across);
     let scale = match options.scale {
         Scale::Power(gamma) if !(gamma > 0.0 && gamma.is_finite()) => Scale::Linear,
         Scale::Log(span) if !(span > 0.0 && span.is_finite()) => Scale::Linear,
         good => good,
     };
     Pen { theme: options.theme, map: options.theme.map(), scale, max, em, fine }
+}
+
+/// The size of the letters on a page so wide, with panels so far from one to the next.
+pub(super) fn em(wide: f64, across: f64) -> f64 {
+    (6.0 + 0.0075 * wide).min(across / 13.0).clamp(6.0, 40.0)
 }
 
 /// An empty page.
@@ -212,9 +217,13 @@ fn shares(room: f64, natural: &[f64], soft: &[bool]) -> Vec<f64> {
     let (rigid, yielding) = (sum(false), sum(true));
     let (hard, gentle) = if yielding > 0.0 && room >= rigid + LEAST * yielding {
         (1.0, (room - rigid) / yielding)
+    } else if yielding > 0.0 && rigid > 0.0 {
+        // Where maps would like far more than there is, they leave this part of the room to charts.
+        let charts = (0.36 * room).min(LEAST * yielding).max(LEAST * yielding * room / (rigid + LEAST * yielding));
+        ((room - charts) / rigid, charts / yielding)
     } else {
-        let part = room / (rigid + LEAST * yielding);
-        (part, LEAST * part)
+        let part = room / (rigid + yielding);
+        (part, part)
     };
     natural.iter().zip(soft).map(|(n, s)| n * if *s { gentle } else { hard }).collect()
 }

@@ -35,7 +35,12 @@ fn entry(layer: &Layer) -> Option<Entry> {
         Layer::Bars { label, tone, filled: true, .. } => (label, *tone, Key::Swatch),
         Layer::Bars { label, tone, filled: false, .. } => (label, *tone, Key::Outline),
         Layer::Dots { label, tone, .. } => (label, *tone, Key::Disc),
-        Layer::Heat { .. } | Layer::Band { .. } | Layer::Threads { .. } | Layer::Discs { .. } | Layer::Marks { .. } => {
+        Layer::Heat { .. }
+        | Layer::Band { .. }
+        | Layer::Threads { .. }
+        | Layer::Discs { .. }
+        | Layer::Note { .. }
+        | Layer::Marks { .. } => {
             return None;
         }
     };

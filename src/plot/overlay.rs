@@ -121,8 +121,8 @@ pub(super) fn panel(
     let bars = |points: &[f64], tone: Tone, filled: bool| {
         // As fine as where the points alone set the range.
         let spread = quantiles(points.iter().copied(), 0.01, 0.99).map_or(1.0, |(low, high)| high - low);
-        let finer = ((range.1 - range.0) / spread.max(1e-9 * (range.1 - range.0))).clamp(0.5, 4.0);
-        let heights = histogram(points.iter().copied(), range, (finer * bins(points.len()) as f64) as usize);
+        let finer = ((range.1 - range.0) / spread.max(1e-9 * (range.1 - range.0))).clamp(1.0, 5.0);
+        let heights = histogram(points.iter().copied(), range, (0.55 * finer * bins(points.len()) as f64) as usize);
         Layer::Bars { range, heights, tone, filled, sideways: false, label: String::new() }
     };
     let mut layers = Vec::new();

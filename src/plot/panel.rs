@@ -176,6 +176,11 @@ pub enum Layer {
         /// Where, and whose.
         points: Vec<((f64, f64), Tone)>,
     },
+    /// Faint words in the middle, as of why there is nothing else.
+    Note {
+        /// The words.
+        text: String,
+    },
     /// Measurements on a chart, each with a few words beside it where there is room for them. One that lies above or
     /// below the axis is an arrow at its edge; one that is not a number is not drawn.
     Marks {
@@ -272,6 +277,7 @@ impl Panel {
                 | Layer::Band { .. }
                 | Layer::Bars { .. }
                 | Layer::Marks { .. }
+                | Layer::Note { .. }
                 | Layer::Threads { .. }
                 | Layer::Discs { .. } => {}
             }

@@ -73,10 +73,9 @@ fn check_cells(cells: Cells, d: usize) -> Result<()> {
             "one column has a single row of cells, two have several, more have none",
         ));
     }
-    let Some(count) = cells.nx.checked_mul(cells.ny).filter(|n| *n > 0 && *n <= 1 << 28) else {
+    if !cells.nx.checked_mul(cells.ny).is_some_and(|n| (1..=1 << 28).contains(&n)) {
         return Err(Error::invalid(format!("{} × {} cells cannot be drawn", cells.nx, cells.ny), ""));
-    };
-    debug_assert!(count > 0, "filtered above");
+    }
     let good = |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low < high && (high - low).is_finite();
     if !good(cells.x) || (d == 2 && !good(cells.y)) {
         return Err(Error::invalid(

@@ -2,7 +2,7 @@
 
 use super::{Cells, Comparison, Contender, score};
 use crate::plot::colour::Tone;
-use crate::plot::layout::{Sheet, map};
+use crate::plot::layout::{Sheet, em, map};
 use crate::plot::legend::Heading;
 use crate::plot::panel::{Grid, Layer, Panel};
 use crate::plot::stats::{counted, extent, padded};
@@ -32,7 +32,7 @@ pub(super) fn blocks(c: &Comparison, wide: u32, options: &Options) -> Vec<Sheet>
         lines.extend(pairs(c).into_iter().map(|(i, j)| Line::Pair(i, j)));
     }
     let each: Vec<Option<&Contender>> = std::iter::once(None).chain(c.contenders.iter().map(Some)).collect();
-    let columns = columns(each.len(), lines.len(), wide, options);
+    let columns = columns(each.len(), lines.len(), c.dim > 2, wide, options);
     let fair = each.iter().map(|m| m.map_or(c.data, |m| &m.samples).len() / c.dim).filter(|n| *n > 0);
     let fair = fair.fold(MOST_DOTS, usize::min);
     let block = |(b, members): (usize, &[Option<&Contender>])| {
@@ -74,17 +74,20 @@ fn pairs(c: &Comparison) -> Vec<(usize, usize)> {
 }
 
 /// How many panels stand beside each other, the last row being as full as can be.
-fn columns(count: usize, lines: usize, wide: u32, options: &Options) -> usize {
+fn columns(count: usize, lines: usize, columns_differ: bool, wide: u32, options: &Options) -> usize {
     let wide = options.size.map_or(f64::from(wide), |s| f64::from(s.0));
     let even = |most: usize| count.div_ceil(count.div_ceil(most.clamp(1, count)));
     let most = ((wide / LEAST_WIDTH) as usize).max(3);
     let Some((_, high)) = options.size else {
         return even(most.min(MOST_COLUMNS));
     };
-    // Some 45 % of the page are charts and words; of equal sides the most beside each other win.
+    // Words take what they take; of the rest the charts want two fifths. Of equal sides the most beside each other win.
     let side = |columns: usize| {
-        let down = 0.55 * f64::from(high) / (lines * count.div_ceil(columns)) as f64;
-        (0.85 * wide / columns as f64).min(down)
+        let across = wide / columns as f64;
+        let em = em(wide, across);
+        let (blocks, named) = (count.div_ceil(columns), if columns_differ { lines } else { 1 });
+        let words = (11.0 + (4.2 + 3.0 * named as f64 + lines as f64) * blocks as f64) * em;
+        (0.85 * across).min(0.6 * (f64::from(high) - words) / (lines * blocks) as f64)
     };
     (1..=most).map(even).fold(1, |best, next| if side(next) >= side(best) { next } else { best })
 }
@@ -99,7 +102,10 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
     let (x, y, i, j) = match (*line, c.cells) {
         (Line::Density(cells), _) => (cells.x, cells.y, 0, 1),
         (Line::Pair(i, j), Some(cells)) if c.dim == 2 => (cells.x, cells.y, i, j),
-        (Line::Pair(i, j), _) => (range(i), range(j), i, j),
+        (Line::Pair(i, j), _) => {
+            let (x, y) = squared(range(i), range(j));
+            (x, y, i, j)
+        }
     };
     let layer = match (line, member) {
         (Line::Density(cells), Some(m)) => {
@@ -116,10 +122,27 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
         Line::Pair(i, j) => pair(points, c.dim, *i, *j, fair),
     };
     // Of nothing a scatter is an empty frame, which keeps the place.
+    let missing = (layer.is_none() && dots.is_empty()).then(|| {
+        let text = if matches!(line, Line::Density(_)) { "no density" } else { "no samples" };
+        Layer::Note { text: text.into() }
+    });
     let layer = layer.unwrap_or(Layer::Dots { points: dots, tone, label: String::new() });
-    let mut panel = map("", x, y, vec![layer], options);
+    let mut panel = map("", x, y, std::iter::once(layer).chain(missing).collect(), options);
     (panel.x.label, panel.y.label) = (options.name(i, 'x'), options.name(j, 'x'));
     panel
+}
+
+/// Two ranges as long as the longer of them where they are about alike: then all pairs have panels of one shape.
+fn squared(x: (f64, f64), y: (f64, f64)) -> ((f64, f64), (f64, f64)) {
+    let (wide, high) = (x.1 - x.0, y.1 - y.0);
+    if !(0.4..=2.5).contains(&(high / wide)) {
+        return (x, y);
+    }
+    let grown = |r: (f64, f64)| {
+        let more = 0.5 * (wide.max(high) - (r.1 - r.0));
+        (r.0 - more, r.1 + more)
+    };
+    (grown(x), grown(y))
 }
 
 /// The data's density in square-rootly many cells, which is all that they tell where the truth is unknown.

@@ -1,149 +1,16 @@
 //! Laws of the figures that compare models: whole in both formats and every theme, of the asked size, to the same bytes,
 //! on one scale; what does not fit is refused with its place.
 
-use std::f64::consts::TAU;
+mod gallery;
+mod study;
+mod svg;
+
 use std::path::{Path, PathBuf};
 
 use cnf::Error;
-use cnf::plot::{Cells, Comparison, Contender, Grid, Options, Overlay, Scale, Theme, WorkPoint, comparison, overlay};
-
-/// The `i`-th number between 0 and 1 of a stream.  Ref: Steele, Lea & Flood (2014), the mix of SplitMix64.
-fn unit(i: usize, stream: usize) -> f64 {
-    let mut z =
-        (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (stream as u64).wrapping_mul(0xd1b5_4a32_d192_ed03);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// Two normal numbers for each index.
-fn normals(i: usize, seed: usize) -> [f64; 2] {
-    let (u, v) = (unit(i, 4 * seed).max(1e-12), unit(i, 4 * seed + 1));
-    let r = (-2.0 * u.ln()).sqrt();
-    [r * (TAU * v).cos(), r * (TAU * v).sin()]
-}
-
-/// `modes` Gaussians on a ring (or a line), of this deviation, with a part of one broad Gaussian.
-#[derive(Clone, Copy)]
-struct Ring {
-    dim: usize,
-    modes: usize,
-    sigma: f64,
-    broad: f64,
-}
-
-impl Ring {
-    fn centre(&self, k: usize) -> [f64; 2] {
-        let turn = k as f64 / self.modes as f64;
-        if self.dim == 1 { [8.0 * turn - 3.5, 0.0] } else { [4.0 * (TAU * turn).cos(), 4.0 * (TAU * turn).sin()] }
-    }
-
-    fn density(&self, p: &[f64]) -> f64 {
-        let normal = |c: &[f64], s: f64| -> f64 {
-            let far: f64 = p.iter().zip(c).map(|(a, b)| ((a - b) / s).powi(2)).sum();
-            (-0.5 * far).exp() / (TAU * s * s).powf(0.5 * self.dim as f64)
-        };
-        let sharp: f64 = (0..self.modes).map(|k| normal(&self.centre(k), self.sigma)).sum();
-        (1.0 - self.broad) * sharp / self.modes as f64 + self.broad * normal(&[0.0, 0.0], 3.2)
-    }
-
-    fn sample(&self, n: usize, seed: usize) -> Vec<f64> {
-        (0..n)
-            .flat_map(|i| {
-                let e = normals(i, seed);
-                let (s, c) = if unit(i, 4 * seed + 2) < self.broad {
-                    (3.2, [0.0, 0.0])
-                } else {
-                    (self.sigma, self.centre((unit(i, 4 * seed + 3) * self.modes as f64) as usize))
-                };
-                (0..self.dim).map(move |j| c[j.min(1)] * if j > 1 { 0.5 } else { 1.0 } + s * e[j % 2])
-            })
-            .collect()
-    }
-}
-
-fn cells(dim: usize, n: usize) -> Cells {
-    let side = (-6.0, 6.0);
-    Cells { x: side, y: side, nx: n, ny: if dim == 1 { 1 } else { n } }
-}
-
-const NAMES: [&str; 8] = ["CNF", "RealNVP", "Glow", "Spline", "NICE", "Mixture", "KDE", "FFJORD ema"];
-
-/// Everything that a comparison can show, of `count` models.
-struct Study {
-    dim: usize,
-    data: Vec<f64>,
-    cells: Option<Cells>,
-    truth: Option<Vec<f64>>,
-    models: Vec<Contender>,
-    entropy: Option<f64>,
-}
-
-impl Study {
-    fn new(dim: usize, count: usize, n: usize, side: usize) -> Self {
-        let ring = Ring { dim, modes: if dim == 1 { 2 } else { 8 }, sigma: 0.38, broad: 0.0 };
-        let grid = (dim < 3).then(|| cells(dim, side));
-        let on = |r: Ring| grid.map(|g| g.centres().chunks(dim).map(|p| r.density(p)).collect::<Vec<f64>>());
-        let data = ring.sample(n, 1);
-        let mean = |r: Ring| -> f64 {
-            let d = dim.min(2);
-            -data.chunks(dim).map(|p| Ring { dim: d, ..r }.density(&p[..d]).ln()).sum::<f64>() / n as f64
-        };
-        let model = |k: usize| {
-            let r = Ring { sigma: 0.38 * (1.02 + 0.13 * k as f64), broad: 0.004 + 0.035 * k as f64, ..ring };
-            let end = mean(r);
-            let speed = [9.0, 3.0, 4.5, 5.0, 1.2, 0.6, 0.2, 14.0][k];
-            let wobble = |i: usize| 0.02 * normals(i, k)[0];
-            let curve = (1..=60).map(|i| {
-                let t = speed * 0.12 * f64::from(i);
-                (t, end + 3.5 * (-1.1 * f64::from(i).sqrt()).exp() * 3.0 + wobble(i as usize) / f64::from(i).sqrt())
-            });
-            let work = |label: String, cost: f64, loss: f64| WorkPoint { cost, nll: end + loss, label };
-            let cost = if k == 0 || k == 7 {
-                (1..=6)
-                    .map(|e| {
-                        work(format!("1e-{e}"), 60.0 * 1.7f64.powi(e) * (1.0 + k as f64 / 7.0), 1.2 * 10f64.powi(-e))
-                    })
-                    .collect()
-            } else if k < 4 {
-                [2, 4, 8, 16]
-                    .map(|l| work(format!("{l} layers"), (1.5 + k as f64) * f64::from(l), 1.6 / f64::from(l * l)))
-                    .to_vec()
-            } else {
-                vec![work(String::new(), 0.7 * k as f64, 0.0)]
-            };
-            Contender {
-                name: NAMES[k].into(),
-                density: on(r),
-                samples: r.sample(n, k + 2),
-                curve: curve.collect(),
-                end: Some((end, 0.004)),
-                cost,
-            }
-        };
-        Self {
-            dim,
-            truth: on(ring),
-            entropy: Some(mean(ring)),
-            models: (0..count).map(model).collect(),
-            cells: grid,
-            data: data.clone(),
-        }
-    }
-
-    fn small(dim: usize, count: usize) -> Self {
-        Self::new(dim, count, 200, 24)
-    }
-
-    fn of(&self) -> Comparison<'_> {
-        Comparison {
-            cells: self.cells,
-            truth: self.truth.as_deref(),
-            entropy: self.entropy,
-            ..Comparison::new(&self.data, self.dim, &self.models)
-        }
-    }
-}
+use cnf::plot::{Cells, Comparison, Contender, Grid, Options, Overlay, Scale, Theme, comparison, overlay};
+use study::{Ring, Study, cells};
+use svg::{boxes, images, stated_size, words};
 
 fn sized(size: (u32, u32)) -> Options {
     Options { size: Some(size), ..Options::default() }
@@ -162,34 +29,6 @@ fn every_options() -> Vec<Options> {
             ..Options::default()
         },
     ]
-}
-
-/// The size that a picture's own head states, once it was found whole.
-fn stated_size(path: &Path) -> (u32, u32) {
-    let bytes = std::fs::read(path).unwrap();
-    if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-        assert!(bytes.ends_with(b"IEND\xaeB`\x82"), "the PNG is cut short");
-        let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-        return (word(16), word(20));
-    }
-    let text = std::str::from_utf8(&bytes).unwrap();
-    assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "the SVG is cut short");
-    let drawn: String = text.split("base64,").map(|part| part.split_once('"').map_or(part, |p| p.1)).collect();
-    assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "the SVG holds what is no number");
-    let number = |key: &str| text.split(key).nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
-    (number("width=\""), number("height=\""))
-}
-
-/// The words of an SVG, in order.
-fn words(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.split("</text>").filter_map(|part| Some(part.rsplit_once('>')?.1.to_owned())).collect()
-}
-
-/// The images of an SVG, in order, as they are written.
-fn images(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.split("base64,").skip(1).map(|part| part.split('"').next().unwrap().to_owned()).collect()
 }
 
 /// Data, the truth and two models of them.
@@ -278,6 +117,48 @@ fn every_size_holds_every_number_of_models() {
 }
 
 #[test]
+fn no_words_cover_others_or_leave_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.svg");
+    let check = |what: &str| {
+        let (size, all) = (stated_size(&path), boxes(&path));
+        for (k, (a, words)) in all.iter().enumerate() {
+            let inside = a[0] >= 0.0 && a[1] >= 0.0 && a[2] <= f64::from(size.0) && a[3] <= f64::from(size.1);
+            assert!(inside, "{what}: `{words}` at {a:?}");
+            for (b, others) in &all[..k] {
+                let apart = a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
+                assert!(apart, "{what}: `{words}` covers `{others}`");
+            }
+        }
+    };
+    for dim in [1, 2, 5] {
+        for count in [1, 2, 5, 8] {
+            for long in [false, true] {
+                let mut study = Study::small(dim, count);
+                if long {
+                    study.models.iter_mut().for_each(|m| m.name += ", a name much too long to stand above a panel");
+                }
+                for wide in [700, 1200] {
+                    let c = Comparison { width: Some(wide), ..study.of() };
+                    comparison(&path, &c, &Options::default()).unwrap();
+                    check(&format!("{count} models of {dim} columns, {wide} wide"));
+                }
+                for size in [(1920, 1080), (800, 1100)] {
+                    comparison(&path, &study.of(), &Options { title: Some("title".into()), ..sized(size) }).unwrap();
+                    check(&format!("{count} models of {dim} columns in {size:?}"));
+                }
+            }
+        }
+    }
+    for count in [1, 2, 3, 5] {
+        for size in [None, Some((700, 320)), Some((1920, 1080))] {
+            draw_overlays(&path, count, &Options { size, ..Options::default() }).unwrap();
+            check(&format!("{count} overlays in {size:?}"));
+        }
+    }
+}
+
+#[test]
 fn what_is_missing_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.svg");
@@ -307,6 +188,8 @@ fn what_is_missing_is_left_out() {
         study.models[1] = Contender { name: "only a name".into(), ..Contender::default() };
         high(&study);
         assert!(words(&path).iter().any(|w| w == "only a name"));
+        let said = |what: &str| words(&path).iter().filter(|w| *w == what).count();
+        assert_eq!((said("no density"), said("no samples")), [(0, 0), (1, 1), (0, 2)][dim - 1]);
     }
 }
 
@@ -465,68 +348,4 @@ fn no_finite_numbers_however_strange_stop_a_comparison() {
             stated_size(&path);
         }
     }
-}
-
-/// Pictures to look at: `cargo test --test plot_comparison -- --ignored`, then see the folder that it names.
-#[test]
-#[ignore = "writes pictures for the eye"]
-fn a_gallery() {
-    let folder = std::env::temp_dir().join("figure");
-    std::fs::create_dir_all(&folder).unwrap();
-    let draw = |name: &str, study: &Study, wide: Option<u32>, size: Option<(u32, u32)>, theme: Theme| {
-        let options = Options { size, theme, ..Options::default() };
-        let c = Comparison { width: wide, ..study.of() };
-        comparison(&folder.join(format!("{name}.png")), &c, &options).unwrap();
-        comparison(&folder.join(format!("{name}.svg")), &c, &options).unwrap();
-    };
-    for count in [1, 2, 4, 8] {
-        let study = Study::new(2, count, 3000, 120);
-        draw(&format!("two-{count}-700"), &study, Some(700), None, Theme::Light);
-        draw(&format!("two-{count}-slide"), &study, None, Some((1920, 1080)), Theme::Dark);
-        draw(&format!("two-{count}"), &study, None, None, Theme::Light);
-    }
-    for dim in [1, 5] {
-        let study = Study::new(dim, 5, 3000, 240);
-        draw(&format!("dim{dim}-700"), &study, Some(700), None, Theme::Light);
-        draw(&format!("dim{dim}-slide"), &study, None, Some((1920, 1080)), Theme::Dark);
-    }
-    let study = Study { truth: None, entropy: None, ..Study::new(2, 3, 3000, 120) };
-    draw("unknown-1200", &study, None, None, Theme::Dark);
-
-    // A Gaussian of fixed deviation, a mixture and a flow on one and on two uniforms.
-    let at = Grid::centres((-2.5, 2.5), (0.0, 1.0), 400, 1);
-    let step = |x: f64, steep: f64| 1.0 / (1.0 + (-x * steep).exp());
-    let soft = |steep: f64, two: bool| -> Vec<f64> {
-        let hill = |x: f64, a: f64, b: f64| (step(x - a, steep) - step(x - b, steep)) / (b - a);
-        let both = |x: f64| 0.5 * hill(x, -1.5, -0.5) + 0.5 * hill(x, 0.5, 1.5);
-        at.iter().map(|x| if two { both(*x) } else { hill(*x, -1.0, 1.0) }).collect()
-    };
-    let gauss = |s: f64| -> Vec<f64> { at.iter().map(|x| (-0.5 * (x / s).powi(2)).exp() / (s * TAU.sqrt())).collect() };
-    let data = |two: bool| -> Vec<f64> {
-        (0..4000)
-            .map(|i| {
-                let u = unit(i, 0);
-                if !two {
-                    2.0 * u - 1.0
-                } else if unit(i, 1) < 0.5 {
-                    u - 1.5
-                } else {
-                    u + 0.5
-                }
-            })
-            .collect()
-    };
-    let sets = [false, true].map(|two| (data(two), soft(1e4, two), soft(22.0, two), soft(9.0, two), gauss(1.0)));
-    let models = sets.each_ref().map(|s| [("CNF", &s.2[..]), ("RealNVP", &s.3), ("Gaussian, σ = 1", &s.4)]);
-    let overlays: Vec<Overlay> = sets
-        .iter()
-        .zip(&models)
-        .zip(["uniform", "two-uniforms"])
-        .map(|((s, m), title)| Overlay { title, data: &s.0, range: (-2.5, 2.5), truth: Some(&s.1), models: m })
-        .collect();
-    for (name, theme, size) in [("light", Theme::Light, (700, 320)), ("dark", Theme::Dark, (1920, 800))] {
-        let options = Options { size: Some(size), theme, ..Options::default() };
-        overlay(&folder.join(format!("overlay-{name}.png")), &overlays, &options).unwrap();
-    }
-    overlay(&folder.join("overlay-one.png"), &overlays[1..], &Options::default()).unwrap();
 }
