@@ -42,11 +42,14 @@ fn main() -> cnf::Result<()> {
             let log_p = log_p.to_dtype(DType::F64)?.to_vec1::<f64>()?;
             densities.push(log_p.iter().map(|log| log.exp()).collect::<Vec<f64>>());
         }
-        let truth: Vec<f64> = data.toy().map_or(Vec::new(), |toy| points.iter().map(|x| (toy.log_prob)(&[*x]).exp()).collect());
+        let truth: Vec<f64> =
+            data.toy().map_or(Vec::new(), |toy| points.iter().map(|x| (toy.log_prob)(&[*x]).exp()).collect());
         drawn.push((name, data.draw(20_000, &mut stream(1, 0)), truth, densities));
     }
-    let pairs: Vec<Vec<(&str, &[f64])>> =
-        drawn.iter().map(|(_, _, _, all)| models.iter().copied().zip(all.iter().map(Vec::as_slice)).collect()).collect();
+    let pairs: Vec<Vec<(&str, &[f64])>> = drawn
+        .iter()
+        .map(|(_, _, _, all)| models.iter().copied().zip(all.iter().map(Vec::as_slice)).collect())
+        .collect();
     let overlays: Vec<Overlay<'_>> = drawn
         .iter()
         .zip(&pairs)

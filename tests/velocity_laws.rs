@@ -81,6 +81,7 @@ fn sigma(activation: Activation, a: f64) -> f64 {
                 a.exp_m1()
             }
         }
+        Activation::Relu => a.max(0.0),
     }
 }
 

@@ -30,7 +30,7 @@ lie beside the layers, as `cnf export` writes them, the model standardises its c
 pub struct ImportArgs {
     /// Weights, saved by safetensors.torch.save_file.
     weights: PathBuf,
-    /// The activation between the layers: tanh, softplus, silu or elu.
+    /// The activation between the layers: tanh, softplus, silu, elu or relu.
     #[arg(long)]
     activation: String,
     /// The model file, .safetensors.

@@ -154,7 +154,7 @@ pub struct TrainArgs {
     /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
     #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
     hidden: Option<Vec<usize>>,
-    /// tanh, softplus, silu or elu [default: silu]
+    /// tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
     /// Sines and cosines of time beside time itself: so many frequencies [default: 0]
@@ -305,7 +305,7 @@ impl TrainArgs {
                 Some(model)
             }
         };
-        put(&mut job.activation, &self.activation);
+        maybe(&mut job.activation, &self.activation);
         put(&mut job.time_features, &self.time_features);
         maybe(&mut job.hidden, &self.hidden);
         job.standardise &= !self.no_standardise;

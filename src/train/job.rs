@@ -114,8 +114,9 @@ pub struct Job {
     /// nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
-    /// The nonlinearity.
-    pub activation: Activation,
+    /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
     /// Sines and cosines of time beside time itself: so many frequencies.
     pub time_features: usize,
     /// What columns are that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
@@ -199,7 +200,7 @@ impl Default for Job {
             log_scale: 3.0,
             sigma: 1.0,
             hidden: None,
-            activation: Activation::Silu,
+            activation: None,
             time_features: 0,
             columns: Vec::new(),
             base: "auto".into(),
@@ -250,6 +251,9 @@ impl Job {
     /// [`Error::Invalid`] with the option's name; what the solver's options refuse.
     pub fn resolve(mut self, dim: usize) -> Result<Self> {
         let few = dim <= FEW_DIMENSIONS;
+        if self.model == Family::Cnf && self.init.is_none() {
+            self.activation.get_or_insert(Activation::Silu);
+        }
         self.spread.get_or_insert(if self.model == Family::Cnf { 2.0 } else { 1.0 });
         if let Some(kind) = self.model.discrete() {
             self.resolve_discrete(kind, few)?;
@@ -303,6 +307,7 @@ impl Job {
         self.base = "normal".into();
         self.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
         self.hidden.get_or_insert_with(|| vec![64, 64]);
+        self.activation.get_or_insert(Activation::Relu);
         self.batch.get_or_insert(512);
         self.lr.get_or_insert(if few { 3e-3 } else { 1e-3 });
         Ok(())
@@ -315,7 +320,7 @@ impl Job {
             condition_dim,
             depth: self.depth.unwrap_or(usual.depth),
             hidden: self.hidden.clone().unwrap_or(usual.hidden),
-            activation: self.activation,
+            activation: self.activation.unwrap_or(usual.activation),
             split: self.halves,
             linear: usual.linear || self.linear,
             bins: self.bins,
@@ -414,8 +419,8 @@ impl Job {
         if let Some(hidden) = self.hidden.as_ref().filter(|hidden| **hidden != net.hidden) {
             return refuse("hidden", format!("{hidden:?}"), format!("{:?}", net.hidden));
         }
-        if self.activation != usual.activation && self.activation != net.activation {
-            return refuse("activation", self.activation.to_string(), net.activation.to_string());
+        if let Some(activation) = self.activation.filter(|activation| *activation != net.activation) {
+            return refuse("activation", activation.to_string(), net.activation.to_string());
         }
         let frequencies = if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 };
         if self.time_features != usual.time_features && self.time_features != frequencies {
@@ -426,7 +431,7 @@ impl Job {
             return refuse("standardise", self.standardise.to_string(), standardised.to_string());
         }
         self.hidden = Some(net.hidden.clone());
-        (self.activation, self.time_features, self.standardise) = (net.activation, frequencies, standardised);
+        (self.activation, self.time_features, self.standardise) = (Some(net.activation), frequencies, standardised);
         Ok(())
     }
 
@@ -441,7 +446,13 @@ impl Job {
     /// The net of a run without a start, for data of `dim` columns.
     pub(super) fn net(&self, dim: usize) -> MlpSpec {
         let hidden = self.hidden.clone().unwrap_or_default();
-        MlpSpec { dim, condition_dim: 0, hidden, activation: self.activation, time: self.time_input() }
+        MlpSpec {
+            dim,
+            condition_dim: 0,
+            hidden,
+            activation: self.activation.unwrap_or(Activation::Silu),
+            time: self.time_input(),
+        }
     }
 
     /// Refuses sizes that no memory holds.

@@ -200,6 +200,7 @@ impl<T: Scalar> Stack<T> {
             Activation::Softplus => self.run_with(activation::Softplus, ws, keep),
             Activation::Silu => self.run_with(activation::Silu, ws, keep),
             Activation::Elu => self.run_with(activation::Elu, ws, keep),
+            Activation::Relu => self.run_with(activation::Relu, ws, keep),
         }
     }
 

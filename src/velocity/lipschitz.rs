@@ -259,7 +259,7 @@ impl Activation {
     /// sup |σ′|.
     pub fn steepest(self) -> f64 {
         match self {
-            Self::Tanh | Self::Softplus | Self::Elu => 1.0,
+            Self::Tanh | Self::Softplus | Self::Elu | Self::Relu => 1.0,
             // At a = 2.39936, where σ″ vanishes; rounded up.
             Self::Silu => 1.099_839_321,
         }

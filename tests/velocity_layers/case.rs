@@ -185,6 +185,7 @@ pub fn reference(spec: &LayerNetSpec, theta: &[f64], x: &[f64], t: f64, conditio
                     Activation::Softplus => a.max(0.0) + (-a.abs()).exp().ln_1p(),
                     Activation::Silu => a * sigmoid(a),
                     Activation::Elu => a.max(a.min(0.0).exp_m1()),
+                    Activation::Relu => a.max(0.0),
                 })
                 .collect(),
         };

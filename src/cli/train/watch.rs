@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cnf::Result;
 use cnf::data::Dataset;
 use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
+use cnf::velocity::Activation;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
@@ -41,7 +42,9 @@ impl Screen {
         let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
         context.note(&format!("data      {}: {} columns, {rows}", data.name, data.dim));
         let net = job.hidden.as_ref().map_or("that of the start".into(), |hidden| {
-            hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-") + " " + job.activation.name()
+            hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
+                + " "
+                + job.activation.map_or("", Activation::name)
         });
         let (batch, lr) = (job.batch.unwrap_or_default(), job.lr.unwrap_or_default());
         if job.model.is_reference() {

@@ -75,7 +75,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The usual flow of a kind: eight couplings, conditioners of 64-64.
+    /// The usual flow of a kind: eight couplings, conditioners of 64-64 with relu (8gaussians, 3000 steps of zuko's RealNVP: 0.07 nats above the truth with relu, 0.17 with
+    /// silu).
     pub fn usual(kind: Kind, dim: usize) -> Self {
         Self {
             kind,
@@ -83,7 +84,7 @@ impl Plan {
             condition_dim: 0,
             depth: 8,
             hidden: vec![64, 64],
-            activation: Activation::Silu,
+            activation: Activation::Relu,
             split: Split::Random,
             linear: kind == Kind::Glow,
             bins: 8,
@@ -120,7 +121,8 @@ impl Plan {
             Split::Halves | Split::Random => (0..d).collect(),
         };
         for i in 0..self.depth {
-            if i % 2 == 0 && self.split == Split::Random {
+            // Of two columns there is one split, and two couplings of the same column in a row are no more than one.
+            if i % 2 == 0 && self.split == Split::Random && (i == 0 || d > 2) {
                 order.shuffle(rng);
             }
             let (a, b) = order.split_at(d - d.div_ceil(2));

@@ -36,6 +36,11 @@ pub(super) fn forward(activation: Activation, pair: &Pair) -> Result<Pair> {
             let slope = needed.then(|| h.neg()?.relu()?.affine(-1.0, 1.0)).transpose()?;
             (h, slope)
         }
+        Activation::Relu => {
+            // A step: it has no gradient, as σ″ is 0.
+            let slope = needed.then(|| a.gt(0.0)?.to_dtype(a.dtype())).transpose()?;
+            (a.relu()?, slope)
+        }
     };
     let tangent = match slope {
         Some(slope) => pair.tangent_scaled(&slope)?,
