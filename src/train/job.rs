@@ -144,7 +144,7 @@ pub struct Job {
     /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood and discrete flows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
-    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 3e-3 and 1e-3.
+    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 5e-3 and 1e-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// AdamW's decay of the weights.
@@ -309,7 +309,7 @@ impl Job {
         self.hidden.get_or_insert_with(|| vec![64, 64]);
         self.activation.get_or_insert(Activation::Relu);
         self.batch.get_or_insert(512);
-        self.lr.get_or_insert(if few { 3e-3 } else { 1e-3 });
+        self.lr.get_or_insert(if few { 5e-3 } else { 1e-3 });
         Ok(())
     }
 
