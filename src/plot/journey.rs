@@ -1,7 +1,7 @@
 //! A distribution on its way from the latent to the data: a row of moments, or a film of them.
 //!
 //! In two columns each moment is a map of the density with particles on it, above the paths that they have travelled
-//! so far. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
+//! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
 //! curves of the two ends. Each path keeps the colour of where its latent was, so that one sees what went where.
 
 use std::path::Path;
@@ -140,7 +140,7 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     let dense = journey.moments.iter().any(|m| m.density.is_some());
     let mut above = Vec::new();
     let mut below = Vec::new();
-    for moment in &journey.moments {
+    for (k, moment) in journey.moments.iter().enumerate() {
         let mut layers: Vec<Layer> =
             moment.density.iter().map(|grid| Layer::Heat { grid: grid.clone(), smooth: true }).collect();
         let points = cloud.iter().flat_map(|i| journey.place(moment.at, *i, n)).copied().collect();
@@ -149,7 +149,9 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
         layers.push(Layer::Dots { points, tone: if dense { Tone::Model } else { Tone::Data }, label: String::new() });
         above.push(Some(square(&title, journey, layers, options)));
         let some = || Journey::some(journey.threads, n);
-        below.push(Some(square("", journey, threads(journey, n, 0..=moment.at, some(), &tones), options)));
+        // Paths through layers turn at each: all of them would hide each other.
+        let since = if journey.layers.is_some() { journey.moments[k.saturating_sub(1)].at.min(moment.at) } else { 0 };
+        below.push(Some(square("", journey, threads(journey, n, since..=moment.at, some(), &tones), options)));
     }
     let columns = above.len();
     above.extend(below);
