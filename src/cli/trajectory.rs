@@ -43,7 +43,7 @@ Examples:
   cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
 
 A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen, the first panel being the latent \
-and the last the data; between layers there is no distribution, so a film moves its particles along straight lines there, over \
+and the last the data, with the paths since the panel before; between layers there is no distribution, so a film moves its particles along straight lines there, over \
 the density of the last layer that is done. Points that a layer throws far out are beyond the axes. A model in which nothing moves (gaussian, mixture, histogram) has no trajectory.
 
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
@@ -358,9 +358,10 @@ impl Job {
             let moments = if d == 1 && !film { &ends } else { moments };
             let cells = Grid { x: ranges[0], y, nx, ny, values: Vec::new() };
             let strip = Grid { x: ranges[0], y, nx: PLANE.1, ny: 1, values: Vec::new() };
-            // No cell of the plane lies across the end of a layer.
-            let wide = self.layers.map_or(PLANE.0, |layers| PLANE.0.next_multiple_of(layers));
-            let centre = |i: usize| (i as f64 + 0.5) / wide as f64;
+            // Each layer has the part of the plane that is nearest to it, and no cell lies across the end of one.
+            let wide = self.layers.map_or(PLANE.0, |layers| PLANE.0.next_multiple_of(2 * layers));
+            let nearest = |t: f64| self.layers.map_or(t, |layers| (t * layers as f64).round() / layers as f64);
+            let centre = |i: usize| nearest((i as f64 + 0.5) / wide as f64);
             let seen: Vec<f64> = moments.iter().map(|k| times[*k]).collect();
             let across: Vec<f64> = if d == 1 { (0..wide).map(centre).collect() } else { Vec::new() };
             let work = self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1;

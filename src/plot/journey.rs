@@ -250,7 +250,6 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
         lines.push(((0..=until).map(at).collect(), tones[i]));
         points.push((at(until), tones[i]));
     }
-    // Layers are steps, and drawn as such.
     let wide = |grid: &Grid| Grid { x: (far * grid.x.0, far * grid.x.1), ..grid.clone() };
     let mut layers: Vec<Layer> =
         journey.plane.iter().map(|grid| Layer::Heat { grid: wide(grid), smooth: true }).collect();
@@ -292,7 +291,7 @@ impl Sheet {
         y.ticks = false;
         if let (Some(grid), Some(cell)) = (&moment.density, self.cells.last_mut()) {
             let mut panel = sideways(grid, highest, y);
-            panel.x.label = "p(x, t)".into();
+            panel.x.label = if journey.layers.is_some() { "p(x, layer)" } else { "p(x, t)" }.into();
             *cell = Some(panel);
         }
         self
