@@ -12,6 +12,9 @@
 //! film between two layers show particles on the straight line from the one to the other, over the density of the layer
 //! that is done; such places are drawn, not computed.
 
+mod report;
+mod times;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -23,15 +26,15 @@ use cnf::Error;
 use cnf::flow::{Cost, End, Mover, StandardNormal};
 use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
 use cnf::rng;
-use serde_json::json;
 
+use self::times::{even, frames, moments};
 use super::feed::{Conditions, Feed};
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
-use super::{Context, interrupt, picture, text};
+use super::{Context, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -43,8 +46,9 @@ Examples:
   cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
 
 A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen, the first panel being the latent \
-and the last the data, with the paths since the panel before; between layers there is no distribution, so a film moves its particles along straight lines there, over \
-the density of the last layer that is done. Points that a layer throws far out are beyond the axes. A model in which nothing moves (gaussian, mixture, histogram) has no trajectory.
+and the last the data, with the paths since the panel before. Between layers there is no distribution: a film moves its \
+particles along straight lines there, over the density of the last layer that is done. Points that a layer throws far out \
+are beyond the axes. A model in which nothing moves (gaussian, mixture, histogram) has no trajectory.
 
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
 All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or \
@@ -56,8 +60,6 @@ const LATENT_STREAM: u64 = 0x7a3b_0001;
 /// Particles whose places say what is to be seen.
 const SCOUTS: usize = 2048;
 const SCOUT_STREAM: u64 = 0x7a3b_0002;
-/// Times between 0 and 1 at which a path is known, at least.
-const FINE: usize = 96;
 /// Of a file with more rows, so many are followed.
 const MOST_FOLLOWED: usize = 5000;
 /// Beyond the ends of a flow of layers so much of their range is seen on either side: nothing keeps a layer from throwing
@@ -186,39 +188,6 @@ fn name(style: &plot::Options, column: usize) -> String {
     let low = |d: u8| char::from_u32(0x2080 + u32::from(d - b'0'));
     let usual = || std::iter::once('x').chain((column + 1).to_string().bytes().filter_map(low)).collect();
     style.names.get(column).cloned().unwrap_or_else(usual)
-}
-
-/// `n` equal times from 0 to 1.
-fn even(n: usize) -> Vec<f64> {
-    (0..n).map(|k| k as f64 / (n - 1) as f64).collect()
-}
-
-/// The times of a picture's paths and which of them are its moments: close to each other for a velocity, and all layers
-/// for a flow of so many, of which it shows the first, the last, and some between them as evenly as can be.
-fn moments(panels: usize, layers: Option<usize>) -> (Vec<f64>, Vec<usize>) {
-    match layers {
-        None => {
-            let gaps = panels - 1;
-            let between = FINE.div_ceil(gaps);
-            (even(gaps * between + 1), (0..=gaps).map(|k| k * between).collect())
-        }
-        Some(layers) => {
-            let gaps = (panels - 1).min(layers).max(1);
-            (even(layers + 1), (0..=gaps).map(|k| (2 * k * layers + gaps) / (2 * gaps)).collect())
-        }
-    }
-}
-
-/// The times of so many frames: equal, but that those next to a whole layer are at it, so that a particle turns where it
-/// does and the density changes when it is there.
-fn frames(frames: usize, layers: Option<usize>) -> Vec<f64> {
-    let mut times = even(frames);
-    if let Some(layers) = layers.filter(|layers| *layers < frames) {
-        for layer in 0..=layers {
-            times[(2 * layer * (frames - 1) + layers) / (2 * layers)] = layer as f64 / layers as f64;
-        }
-    }
-    times
 }
 
 /// All points of a file, `[n, d]`; of them only some are followed.
@@ -426,55 +395,6 @@ impl Job {
         }
         Ok(all)
     }
-
-    fn report(
-        &self,
-        args: &TrajectoryArgs,
-        found: &Found,
-        bytes: Option<usize>,
-        seconds: f64,
-        context: &Context,
-    ) -> Result<()> {
-        let (n, cost, d) = (self.n(), &found.cost, self.setup.model.dim());
-        let nfe_max = cost.nfe.iter().copied().max().unwrap_or(0);
-        let moments: Option<Vec<f64>> = self.still.as_ref().map(|(times, at)| at.iter().map(|k| times[*k]).collect());
-        let layers: Option<Vec<usize>> = moments.iter().flatten().map(|t| self.layer(*t)).collect();
-        let facts = json!({
-            "n": n,
-            "of": self.of,
-            "dim": d,
-            "columns": self.columns,
-            "densities": d <= 2,
-            "times": moments,
-            "layers": layers.filter(|_| moments.is_some()),
-            "n_layers": self.layers,
-            "frames": self.film.as_ref().map(Vec::len),
-            "gif_bytes": bytes,
-            "nfe_mean": cost.nfe_mean(),
-            "nfe_max": nfe_max,
-            "failed": cost.failures.len(),
-            "seconds": seconds,
-            "model": self.setup.path,
-            "output": args.output,
-            "gif": args.gif,
-        });
-        let some = if n < self.of { format!(" of {} rows, evenly taken,", self.of) } else { String::new() };
-        let mut words = format!("{n} particles{some} in {}\n", text::duration(seconds));
-        words += &match self.layers {
-            Some(layers) => format!("layers: {layers}\n"),
-            None => format!("NFE a particle: {:.1}, at most {nfe_max}\n", cost.nfe_mean()),
-        };
-        if !cost.failures.is_empty() {
-            words += &format!("failed: {} of {n} particles; their paths end where they failed\n", cost.failures.len());
-        }
-        if let Some(path) = &args.output {
-            words += &format!("wrote {}\n", path.display());
-        }
-        if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
-            words += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
-        }
-        context.report(&words, &facts)
-    }
 }
 
 /// The columns to draw: both, the only one, or the pair that was asked for.
@@ -490,40 +410,5 @@ fn columns(args: &TrajectoryArgs, d: usize) -> Result<Vec<usize>> {
         }
         [i, j] if i < d && j < d && i != j => Ok(vec![i, j]),
         _ => Err(Error::invalid(format!("--columns {asked:?} is no pair of the model's {d} columns"), hint).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn even_times_begin_at_0_end_at_1_and_hold_the_moments() {
-        for panels in 2..=12 {
-            let gaps = panels - 1;
-            let times = even(gaps * FINE.div_ceil(gaps) + 1);
-            assert!(times[0] == 0.0 && times[times.len() - 1] == 1.0 && times.len() > FINE);
-            for k in 0..=gaps {
-                assert!((times[k * FINE.div_ceil(gaps)] - k as f64 / gaps as f64).abs() < 1e-15);
-            }
-        }
-    }
-
-    #[test]
-    fn layers_are_shown_whole_from_the_first_to_the_last_and_frames_are_at_each() {
-        assert_eq!(moments(5, Some(8)).1, [0, 2, 4, 6, 8]);
-        assert_eq!(moments(5, Some(25)).1, [0, 6, 13, 19, 25]);
-        for (panels, layers) in (2..=12).flat_map(|panels| (1..40).map(move |layers| (panels, layers))) {
-            let (times, shown) = moments(panels, Some(layers));
-            assert_eq!((times.len(), shown.len()), (layers + 1, panels.min(layers + 1)));
-            assert!(shown.windows(2).all(|w| w[0] < w[1]) && (shown[0], shown[shown.len() - 1]) == (0, layers));
-            for n in [2, 3, 30, 60] {
-                let times = frames(n, Some(layers));
-                assert!(times.len() == n && times.windows(2).all(|w| w[0] < w[1]), "{n} frames, {layers} layers");
-                assert!((times[0], times[n - 1]) == (0.0, 1.0));
-                let at = |l: usize| times.contains(&(l as f64 / layers as f64));
-                assert!(layers >= n || (0..=layers).all(at), "{n} frames, {layers} layers");
-            }
-        }
     }
 }

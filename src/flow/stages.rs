@@ -136,9 +136,14 @@ impl Model {
             },
             Core::Histogram(_) => "a table of probabilities".to_owned(),
         };
+        let draw = if self.dim() > 2 {
+            "`cnf sample -o x.npy --plot samples.png` draws what it makes"
+        } else {
+            "`cnf density --grid 200 --plot density.png` draws what it is"
+        };
         Err(Error::invalid(
             format!("the model is {what}: nothing moves from a latent to the data"),
-            "`cnf density --grid 200 --plot density.png` draws what it is; `cnf train --base normal` makes a flow that moves",
+            format!("{draw}; `cnf train --base normal` makes a flow that moves"),
         ))
     }
 
