@@ -290,3 +290,38 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
         assert_eq!(again.model.theta, whole.model.theta, "{family}");
     }
 }
+
+#[test]
+fn a_run_that_gave_way_to_its_mixture_is_used_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // One half as narrow as no flow of thirty steps can be.
+    let mut rng = stream(4, 0);
+    let mut table = String::from("u,v\n");
+    for i in 0..2000 {
+        let (u, v): (f64, f64) = (Draw.sample(&mut rng), Draw.sample(&mut rng));
+        let (u, v) = if i % 2 == 0 { (u, v) } else { (4.0 + 0.1 * u, 0.1 * v) };
+        table += &format!("{u},{v}\n");
+    }
+    std::fs::write(at.join("t.csv"), table).unwrap();
+    let story = json(at, "train --data t.csv --hidden 8,8 --steps 30 --out r");
+    assert!(story["gave_way"].as_u64().unwrap() > 1 && story["nfe_mean"] == 0.0, "{story}");
+    for picture in ["density.png", "samples.png", "training.png"] {
+        assert!(at.join("r").join(picture).is_file());
+    }
+    let info = json(at, "info r");
+    assert_eq!((&info["kind"], &info["n_params"]), (&"still".into(), &story["n_params"]));
+    assert_eq!(json(at, "check r -n 300")["passed"], true);
+    json(at, "sample r -n 100 -o x.npy");
+    json(at, "density r x.npy -o log_p.npy --error-bars bars.npy");
+    json(at, "density r --grid 20 --plot density.png");
+    json(at, "invert x.npy --model r -o z.npy");
+    json(at, "plot r --out again");
+    let refused = cnf(at, "trajectory r -o t.png");
+    let err = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{err}");
+    assert!(err.contains("a mixture of") && err.contains("hint: "), "{err}");
+    // Who wants a flow gets one, and sees it move.
+    json(at, "train --data t.csv --hidden 8,8 --steps 30 --base normal --out flow");
+    json(at, "trajectory flow -o t.png -n 20 --grid 10");
+}

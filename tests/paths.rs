@@ -54,20 +54,20 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
             let n = 37;
             let z = StandardNormal::new(dim).draw(n, &mut rng::stream(1, 2));
             let condition: Vec<f64> = (0..n * condition_dim).map(|i| i as f64 / 40.0).collect();
-            let layer = model.continuous(DType::F64).unwrap();
-            let paths = model.paths(&layer, &z, End::Latent, &condition, &times).unwrap();
-            assert_eq!((paths.states.len(), paths.cost.nfe.len()), (times.len() * n * dim, n));
+            let layer = model.mover(DType::F64).unwrap();
+            let paths = model.stages_by(&layer, &z, End::Latent, &condition, &times).unwrap();
+            assert_eq!((paths.points.len(), paths.cost.nfe.len()), (times.len() * n * dim, n));
             for (k, t) in times.iter().enumerate() {
-                let found = &paths.states[k * n * dim..(k + 1) * n * dim];
+                let found = &paths.points[k * n * dim..(k + 1) * n * dim];
                 let error = worst(found, &carried(&model, &z, &condition, *t));
                 assert!(error < tolerance, "{method}, {dim} columns, t = {t}: {error:.1e}");
             }
             // From where they arrived they go back the same way.
-            let arrived = &paths.states[(times.len() - 1) * n * dim..];
-            let back = model.paths(&layer, arrived, End::Data, &condition, &times).unwrap();
-            assert!(worst(&back.states, &paths.states) < tolerance, "{method}, {dim} columns, backwards");
+            let arrived = &paths.points[(times.len() - 1) * n * dim..];
+            let back = model.stages_by(&layer, arrived, End::Data, &condition, &times).unwrap();
+            assert!(worst(&back.points, &paths.points) < tolerance, "{method}, {dim} columns, backwards");
             // Where they were given they are, to the round-off of the standardisation.
-            assert!(worst(&back.states[(times.len() - 1) * n * dim..], arrived) < 1e-13);
+            assert!(worst(&back.points[(times.len() - 1) * n * dim..], arrived) < 1e-13);
         }
     }
 }
@@ -75,26 +75,26 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
 #[test]
 fn the_bits_of_a_path_depend_on_no_other_particle_time_or_thread() {
     let model = model(3, 0, "dopri5", None, 1e-5);
-    let layer = model.continuous(DType::F32).unwrap();
+    let layer = model.mover(DType::F32).unwrap();
     let z = StandardNormal::new(3).draw(200, &mut rng::stream(3, 4));
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     let all = |threads, times: &[f64]| {
-        pool(threads).install(|| model.paths(&layer, &z, End::Latent, &[], times).unwrap().states)
+        pool(threads).install(|| model.stages_by(&layer, &z, End::Latent, &[], times).unwrap().points)
     };
     let (one, four) = (all(1, &[0.2, 0.7]), all(4, &[0.7, 0.2]));
     assert_eq!((&one[..600], &one[600..]), (&four[600..], &four[..600]));
-    let alone = model.paths(&layer, &z[150..153], End::Latent, &[], &[0.7]).unwrap().states;
+    let alone = model.stages_by(&layer, &z[150..153], End::Latent, &[], &[0.7]).unwrap().points;
     assert_eq!(alone, one[600 + 150..600 + 153]);
 }
 
 #[test]
 fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
     let model = model(2, 0, "dopri5", None, 1e-5);
-    let layer = model.continuous(DType::F32).unwrap();
+    let layer = model.mover(DType::F32).unwrap();
     // Beyond f32.
-    let paths = model.paths(&layer, &[0.1, 0.2, 1e300, 0.0, 0.3, 0.4], End::Latent, &[], &[0.5, 1.0]).unwrap();
+    let paths = model.stages_by(&layer, &[0.1, 0.2, 1e300, 0.0, 0.3, 0.4], End::Latent, &[], &[0.5, 1.0]).unwrap();
     assert_eq!(paths.cost.failures.iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
-    for rows in paths.states.chunks_exact(6) {
+    for rows in paths.points.chunks_exact(6) {
         assert!(rows[..2].iter().chain(&rows[4..]).all(|v| v.is_finite()) && !rows[2].is_finite(), "{rows:?}");
     }
 }
@@ -102,12 +102,12 @@ fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let model = model(2, 1, "dopri5", None, 1e-5);
-    let layer = model.continuous(DType::F32).unwrap();
+    let layer = model.mover(DType::F32).unwrap();
     for refused in [
-        model.paths(&layer, &[0.0; 2], End::Latent, &[0.0], &[1.5]),
-        model.paths(&layer, &[0.0; 2], End::Latent, &[0.0], &[f64::NAN]),
-        model.paths(&layer, &[0.0; 3], End::Latent, &[0.0], &[0.5]),
-        model.paths(&layer, &[0.0; 4], End::Latent, &[0.0], &[0.5]),
+        model.stages_by(&layer, &[0.0; 2], End::Latent, &[0.0], &[1.5]),
+        model.stages_by(&layer, &[0.0; 2], End::Latent, &[0.0], &[f64::NAN]),
+        model.stages_by(&layer, &[0.0; 3], End::Latent, &[0.0], &[0.5]),
+        model.stages_by(&layer, &[0.0; 4], End::Latent, &[0.0], &[0.5]),
     ] {
         assert!(matches!(refused.unwrap_err(), Error::Invalid { .. } | Error::Dimension { .. }));
     }

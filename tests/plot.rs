@@ -35,6 +35,7 @@ fn way(places: &[f64], columns: usize, dense: bool) -> Journey {
     };
     Journey {
         times: vec![0.0, 0.4, 1.0],
+        layers: None,
         columns,
         places: places[..3 * n * columns].to_vec(),
         threads: 7,

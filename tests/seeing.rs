@@ -72,9 +72,93 @@ fn a_trajectory_knows_one_dimension_many_and_conditions() {
     let rows: String =
         (0..400).map(|i| format!("{}\n", (f64::from(i) * 0.7).sin() + if i % 2 == 0 { 3.0 } else { 0.0 })).collect();
     std::fs::write(at.join("one.csv"), format!("a\n{rows}")).unwrap();
-    json(at, "train --data one.csv --hidden 8 --batch 32 --steps 20 --out one --quiet");
+    json(at, "train --data one.csv --base normal --hidden 8 --batch 32 --steps 20 --out one --quiet");
     json(at, &format!("trajectory one -o o.svg --gif o.gif {small}"));
     assert_eq!(delays(&bytes(at, "o.gif")).len(), 3);
+}
+
+/// The words of a refusal.
+fn refused(at: &Path, words: &str) -> String {
+    let out = cnf(at, words);
+    let err = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(1) && err.contains("hint: "), "{words}: {err}");
+    err
+}
+
+#[test]
+fn a_flow_of_layers_is_drawn_by_whole_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let small = "-n 60 --paths 20 --grid 12 --quiet";
+    json(at, "train --model realnvp --data moons --hidden 8 --depth 6 --batch 64 --steps 20 --out r --quiet");
+    let facts = json(at, &format!("trajectory r -o t.png --gif t.gif --frames 9 --panels 4 --size 300x180 {small}"));
+    assert_eq!((&facts["layers"], &facts["n_layers"]), (&serde_json::json!([0, 2, 4, 6]), &6.into()));
+    let third = |l: f64| 2.0 * l / 6.0;
+    assert_eq!(facts["times"], serde_json::json!([0.0, third(1.0), third(2.0), 1.0]));
+    assert_eq!((&facts["n"], &facts["frames"], &facts["nfe_mean"]), (&60.into(), &9.into(), &0.0.into()));
+    let gif = bytes(at, "t.gif");
+    assert_eq!((gif.len() as u64, size(&gif)), (facts["gif_bytes"].as_u64().unwrap(), (300, 180)));
+    assert_eq!(delays(&gif), [5, 5, 5, 5, 5, 5, 5, 5, 150]);
+    json(at, &format!("trajectory r -o u.png --gif u.gif --frames 9 --panels 4 --size 300x180 --threads 1 {small}"));
+    assert!(bytes(at, "t.png") == bytes(at, "u.png") && bytes(at, "t.gif") == bytes(at, "u.gif"));
+    // With more panels than there are layers each has its own; points are followed to where they came from.
+    let rows = Array::table(vec![0.0, 1.0, 0.5, -0.5, 1.0, 0.0], 2, Dtype::F64).unwrap();
+    io::write(&at.join("x.npy"), &rows).unwrap();
+    let facts = json(at, "trajectory r x.npy -o p.svg --panels 12 --grid 10 --theme dark");
+    assert_eq!((&facts["layers"], &facts["n"]), (&serde_json::json!([0, 1, 2, 3, 4, 5, 6]), &3.into()));
+    let text = String::from_utf8(bytes(at, "p.svg")).unwrap();
+    assert!(text.starts_with("<svg ") && names(at).iter().all(|n| !n.starts_with('.')));
+    let facts = json(at, &format!("trajectory r --gif few.gif --frames 3 {small}"));
+    assert_eq!((delays(&bytes(at, "few.gif")).len(), &facts["layers"]), (3, &serde_json::Value::Null));
+    // One column, and many.
+    let rows: String = (0..300).map(|i| format!("{},{},{}\n", i % 17, (i * i) % 23, (i * 7) % 29)).collect();
+    std::fs::write(at.join("three.csv"), format!("a,b,c\n{rows}")).unwrap();
+    let one: String = (0..300).map(|i| format!("{}\n", (f64::from(i) * 0.7).sin())).collect();
+    std::fs::write(at.join("one.csv"), format!("a\n{one}")).unwrap();
+    json(at, "train --model glow --data three.csv --hidden 8 --depth 2 --batch 32 --steps 10 --out three --quiet");
+    json(at, "train --model spline --data one.csv --hidden 8 --depth 3 --batch 32 --steps 10 --out one --quiet");
+    let facts = json(at, &format!("trajectory three --columns 0,2 -o three.png --gif three.gif --frames 4 {small}"));
+    assert_eq!((&facts["densities"], delays(&bytes(at, "three.gif")).len()), (&false.into(), 4));
+    json(at, &format!("trajectory one -o one.svg --gif one.gif --frames 4 {small}"));
+    assert_eq!(delays(&bytes(at, "one.gif")).len(), 4);
+}
+
+#[test]
+fn a_trajectory_is_told_what_the_user_knows_and_the_core_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let rows: String = (0..300).map(|i| format!("{},{},{}\n", i % 3, i % 17, (i * i) % 23)).collect();
+    std::fs::write(at.join("t.csv"), format!("class,u,v\n{rows}")).unwrap();
+    for model in ["cnf", "realnvp"] {
+        json(at, &format!("train --model {model} --data t.csv --condition class --hidden 8 --steps 20 --out {model}"));
+        let small = "-n 30 --paths 10 --grid 10 --frames 3 --quiet";
+        for class in [0, 2] {
+            json(at, &format!("trajectory {model} --given {class} -o {class}.png --gif {class}.gif {small}"));
+        }
+        assert!(bytes(at, "0.png") != bytes(at, "2.png"), "{model}");
+        assert!(refused(at, &format!("trajectory {model} --given 3 -o 3.png")).contains("0, 1, 2"), "{model}");
+        assert!(refused(at, &format!("trajectory {model} -o 3.png")).contains("no condition was given"), "{model}");
+    }
+}
+
+#[test]
+fn what_does_not_move_has_no_trajectory() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for (model, words) in [
+        ("gaussian", "one Gaussian"),
+        ("gaussian-fixed", "one Gaussian"),
+        ("mixture", "a mixture of"),
+        ("histogram", "a table of probabilities"),
+    ] {
+        let base = if model == "mixture" { "t.csv" } else { "moons" };
+        let rows: String = (0..200).map(|i| format!("{},{}\n", i % 17, (i * i) % 23)).collect();
+        std::fs::write(at.join("t.csv"), format!("a,b\n{rows}")).unwrap();
+        json(at, &format!("train --model {model} --data {base} --out {model} --quiet"));
+        let err = refused(at, &format!("trajectory {model} -o t.png --gif t.gif"));
+        assert!(err.contains(words) && err.contains("nothing moves") && err.contains("cnf density"), "{err}");
+        assert!(!at.join("t.png").exists() && !at.join("t.gif").exists());
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Source, resolve};
-use cnf::flow::{Density as _, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Core, Density as _, Model, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::train::{
     Batch, Checkpoint, Criterion, Fitted, Job, Objective, Pairing, Precision, Progress, Scene, Watch, fit, resume,
@@ -506,7 +506,14 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     let mut keeper = Keeper::default();
     let fitted = fit(&job, &data, &mut keeper).unwrap();
     assert!(fitted.gave_way && fitted.model.spec.base.is_some());
+    // It is the mixture itself: nothing moves, nothing is integrated.
+    assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
+    assert!(fitted.model.spec.condition.is_none() && fitted.model.mover(DType::F64).is_err());
     let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert_eq!(found.nfe_mean, 0.0);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fitted.model.save(file.path()).unwrap();
+    assert_eq!(Model::load(file.path()).unwrap().spec, fitted.model.spec);
     // ln 2 for the half, and the mean of the entropies of the two normals, which hardly overlap.
     let entropy = std::f64::consts::LN_2 + 1.0 + std::f64::consts::TAU.ln() + narrow.ln();
     // The sampling error of the mean; and the prior of EM, two pseudo-rows of the whole width, which makes the

@@ -47,7 +47,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "model": path,
         "dim": model.dim(),
         "condition_dim": model.condition_dim(),
-        "n_params": model.theta.len(),
+        "n_params": model.n_params(),
         "kind": model.spec.core.name(),
         "core": serde_json::to_value(&model.spec.core)?,
         "velocity": serde_json::to_value(model.spec.core.as_velocity())?,
@@ -148,7 +148,7 @@ fn about(model: &Model) -> String {
         words += &line("condition", &conditions(model));
     }
     words += &line("net", &net);
-    words += &line("parameters", &model.theta.len().to_string());
+    words += &line("parameters", &model.n_params().to_string());
     match &model.spec.standardise {
         None => words += &line("preprocessing", "none"),
         Some(moments) => {

@@ -7,27 +7,34 @@
 //!
 //! Places at all times are read off one solve; points from a file are carried backwards from where they are, so that
 //! their paths end in them exactly. Densities have no such short cut: each cell at each time is a solve of its own.
+//!
+//! A flow of layers has a distribution after each of them and none in between: panels show whole layers. The frames of a
+//! film between two layers show particles on the straight line from the one to the other, over the density of the layer
+//! that is done; such places are drawn, not computed.
+
+mod report;
+mod times;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use cnf::Error;
-use cnf::flow::{Continuous, End, Paths, StandardNormal};
+use cnf::flow::{Cost, End, Mover, StandardNormal};
 use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
 use cnf::rng;
-use serde_json::json;
 
+use self::times::{even, frames, moments};
 use super::feed::{Conditions, Feed};
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
-use super::{Context, interrupt, picture, text};
+use super::{Context, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -36,6 +43,12 @@ Examples:
   cnf trajectory model.safetensors --gif flow.gif           as a film
   cnf trajectory runs/gauss x.npy -o paths.svg --panels 4   the paths that end in these points
   cnf trajectory runs/gauss --gif flow.gif --frames 90 --fps 30 --theme dark
+  cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
+
+A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen, the first panel being the latent \
+and the last the data, with the paths since the panel before. Between layers there is no distribution: a film moves its \
+particles along straight lines there, over the density of the last layer that is done. Points that a layer throws far out \
+are beyond the axes. A model in which nothing moves (gaussian, mixture, histogram) has no trajectory.
 
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
 All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or \
@@ -47,10 +60,11 @@ const LATENT_STREAM: u64 = 0x7a3b_0001;
 /// Particles whose places say what is to be seen.
 const SCOUTS: usize = 2048;
 const SCOUT_STREAM: u64 = 0x7a3b_0002;
-/// Times between 0 and 1 at which a path is known, at least.
-const FINE: usize = 96;
 /// Of a file with more rows, so many are followed.
 const MOST_FOLLOWED: usize = 5000;
+/// Beyond the ends of a flow of layers so much of their range is seen on either side: nothing keeps a layer from throwing
+/// points far out, for another to bring them back, and on axes of that width the data would be a dot.
+const ROOM: f64 = 0.25;
 /// Cells along each axis of the (t, x) plane.
 const PLANE: (usize, usize) = (120, 200);
 /// Cells of a curve of one column.
@@ -69,7 +83,7 @@ pub struct TrajectoryArgs {
     /// A film: .gif.
     #[arg(long, value_name = "FILE")]
     gif: Option<PathBuf>,
-    /// Moments in the picture, at equal times from 0 to 1.
+    /// Moments in the picture, at equal times from 0 to 1, or at whole layers.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=12))]
     panels: u16,
     /// Frames of the film.
@@ -106,6 +120,9 @@ pub struct TrajectoryArgs {
 /// A request that makes sense.
 struct Job {
     setup: Setup,
+    /// Of a flow of layers, how many.
+    layers: Option<usize>,
+    /// As the user has it, a row or nothing.
     condition: Vec<f64>,
     /// The particles, `[n, d]`, at one end.
     start: Vec<f64>,
@@ -120,12 +137,21 @@ struct Job {
     film: Option<Vec<f64>>,
 }
 
+/// The particles as they were followed.
+struct Found {
+    /// Where they are drawn, `[times, n, d]`: at the times of the picture, then at those of the film.
+    places: Vec<f64>,
+    /// The range of each column that is drawn.
+    ranges: Vec<(f64, f64)>,
+    cost: Cost,
+}
+
 /// Runs the command.
 pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     let job = Job::new(&args, context)?;
     let clock = Instant::now();
-    let (found, ranges) = job.follow(&args, context)?;
+    let found = job.follow(&args, context)?;
     let style = plot::Options {
         theme: args.theme,
         size: args.size,
@@ -136,13 +162,13 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
     let style = plot::Options { names: job.columns.iter().map(|c| name(&style, *c)).collect(), ..style };
     let mut bytes = None;
     if let (Some(path), Some((times, moments))) = (&args.output, &job.still) {
-        let journey = job.journey(&args, &found, 0, times, moments, &ranges, false, context)?;
+        let journey = job.journey(&args, &found, 0, times, moments, false, context)?;
         interrupt::undisturbed(|| plot::journey(path, &journey, &style))?;
     }
     if let (Some(path), Some(times)) = (&args.gif, &job.film) {
         let first = job.still.as_ref().map_or(0, |still| still.0.len());
         let moments: Vec<usize> = (0..times.len()).collect();
-        let journey = job.journey(&args, &found, first, times, &moments, &ranges, true, context)?;
+        let journey = job.journey(&args, &found, first, times, &moments, true, context)?;
         bytes = Some(watched("drawing", Some(times.len() as u64), 1, context, |done| {
             let seen = || {
                 done.fetch_add(1, Ordering::Relaxed);
@@ -151,7 +177,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         })?);
     }
     job.report(&args, &found, bytes, clock.elapsed().as_secs_f64(), context)?;
-    Ok(cnf::flow::check_failures(&found.cost, found.cost.nfe.len())?)
+    Ok(cnf::flow::check_failures(&found.cost, job.n())?)
 }
 
 /// Seconds for which a film rests at its end.
@@ -162,11 +188,6 @@ fn name(style: &plot::Options, column: usize) -> String {
     let low = |d: u8| char::from_u32(0x2080 + u32::from(d - b'0'));
     let usual = || std::iter::once('x').chain((column + 1).to_string().bytes().filter_map(low)).collect();
     style.names.get(column).cloned().unwrap_or_else(usual)
-}
-
-/// `n` equal times from 0 to 1.
-fn even(n: usize) -> Vec<f64> {
-    (0..n).map(|k| k as f64 / (n - 1) as f64).collect()
 }
 
 /// All points of a file, `[n, d]`; of them only some are followed.
@@ -187,6 +208,7 @@ impl Job {
         }
         let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
         let setup = Setup::open(model, &args.solver, context)?;
+        let layers = setup.model.mover(setup.dtype)?.layers();
         let d = setup.model.dim();
         let columns = columns(args, d)?;
         let condition = match args.given.of(&setup.model)? {
@@ -215,17 +237,18 @@ impl Job {
             let [i, j] = [columns[0], columns[1]];
             context.note(&format!("the model has {d} dimensions: particles only, in columns {i} and {j}"));
         }
-        let still = args.output.as_ref().map(|_| {
-            let gaps = usize::from(args.panels) - 1;
-            let between = FINE.div_ceil(gaps);
-            (even(gaps * between + 1), (0..=gaps).map(|k| k * between).collect())
-        });
-        let film = args.gif.as_ref().map(|_| even(args.frames.into()));
-        Ok(Self { setup, condition, start, end, of, columns, still, film })
+        let still = args.output.as_ref().map(|_| moments(args.panels.into(), layers));
+        let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
+        Ok(Self { setup, layers, condition, start, end, of, columns, still, film })
     }
 
-    fn continuous(&self) -> Result<Continuous> {
-        Ok(self.setup.model.continuous(self.setup.dtype)?)
+    /// The number of particles.
+    fn n(&self) -> usize {
+        self.start.len() / self.setup.model.dim()
+    }
+
+    fn mover(&self) -> Result<Mover> {
+        Ok(self.setup.model.mover(self.setup.dtype)?)
     }
 
     fn conditions(&self, n: usize) -> Vec<f64> {
@@ -233,31 +256,46 @@ impl Job {
     }
 
     /// The particles at all times, and the range of each column that is drawn.
-    fn follow(&self, args: &TrajectoryArgs, context: &Context) -> Result<(Paths, Vec<(f64, f64)>)> {
+    fn follow(&self, args: &TrajectoryArgs, context: &Context) -> Result<Found> {
         let d = self.setup.model.dim();
         let stills = self.still.iter().flat_map(|still| &still.0);
         let times: Vec<f64> = stills.chain(self.film.iter().flatten()).copied().collect();
-        let n = self.start.len() / d;
+        let whole = self.layers.map(|layers| even(layers + 1));
+        let n = self.n();
         let scouts = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(0, SCOUT_STREAM));
         let (found, wide) = watched("following", Some((n + SCOUTS) as u64), 1, context, |done| {
-            let layer = self.continuous()?.with_progress(done);
+            let mover = self.mover()?.without_log_density().with_progress(done);
             let model = &self.setup.model;
-            let found = model.paths(&layer, &self.start, self.end, &self.conditions(n), &times)?;
-            let wide = model.paths(&layer, &scouts, End::Latent, &self.conditions(SCOUTS), &even(9))?;
+            let at = whole.as_ref().unwrap_or(&times);
+            let found = model.stages_by(&mover, &self.start, self.end, &self.conditions(n), at)?;
+            let at = whole.clone().unwrap_or_else(|| even(9));
+            let wide = model.stages_by(&mover, &scouts, End::Latent, &self.conditions(SCOUTS), &at)?;
             Ok::<_, anyhow::Error>((found, wide))
         })?;
         if found.cost.failures.len() == n {
             cnf::flow::check_failures(&found.cost, n)?;
         }
+        let places = match &whole {
+            Some(_) => times.iter().flat_map(|t| found.drawn(*t)).collect(),
+            None => found.points,
+        };
         // Given points decide too what is seen, but not all of them: the density is wherever the scouts are.
         let range = |j: &usize| {
-            let given = args.points.is_some().then(|| plot::extent(&found.states, d, *j));
-            // Time by time: what is wide for a moment only is seen whole too.
-            let moments = wide.states.chunks_exact(SCOUTS * d).map(|rows| plot::extent(rows, d, *j));
-            moments.chain(given).fold((f64::INFINITY, f64::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)))
+            let both = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+            // Time by time: what is wide for a moment only is seen too.
+            let seen: Vec<_> = wide.points.chunks_exact(SCOUTS * d).map(|rows| plot::extent(rows, d, *j)).collect();
+            let given = |rows: &[f64]| args.points.is_some().then(|| plot::extent(rows, d, *j));
+            let all = seen.iter().copied().chain(given(&places)).reduce(both).unwrap_or((0.0, 1.0));
+            if self.layers.is_none() {
+                return all;
+            }
+            let ends = [seen.first(), seen.last()].into_iter().flatten().copied().chain(given(&self.start));
+            let ends = ends.reduce(both).unwrap_or(all);
+            let room = ROOM * (ends.1 - ends.0);
+            (all.0.max(ends.0 - room), all.1.min(ends.1 + room))
         };
         let ranges = self.columns.iter().map(range).collect();
-        Ok((found, ranges))
+        Ok(Found { places, ranges, cost: found.cost })
     }
 
     /// What is to be drawn over `times`, which are those of `found` from the `first` on.
@@ -265,17 +303,17 @@ impl Job {
     fn journey(
         &self,
         args: &TrajectoryArgs,
-        found: &Paths,
+        found: &Found,
         first: usize,
         times: &[f64],
         moments: &[usize],
-        ranges: &[(f64, f64)],
         film: bool,
         context: &Context,
     ) -> Result<Journey> {
         let d = self.setup.model.dim();
-        let n = self.start.len() / d;
-        let rows = &found.states[first * n * d..(first + times.len()) * n * d];
+        let n = self.n();
+        let ranges = &found.ranges;
+        let rows = &found.places[first * n * d..(first + times.len()) * n * d];
         let places = rows.chunks_exact(d).flat_map(|row| self.columns.iter().map(|c| row[*c])).collect();
         let side = args.grid.map_or(if film { 64 } else { 150 }, usize::from);
         let (mut shown, mut plane) = (Vec::new(), None);
@@ -287,95 +325,75 @@ impl Job {
             // In one dimension the picture has the ends only.
             let ends = [moments[0], moments[moments.len() - 1]];
             let moments = if d == 1 && !film { &ends } else { moments };
-            let strips = if d == 1 { PLANE.0 } else { 0 };
-            let work = moments.len() * nx * ny + strips * PLANE.1;
+            let cells = Grid { x: ranges[0], y, nx, ny, values: Vec::new() };
+            let strip = Grid { x: ranges[0], y, nx: PLANE.1, ny: 1, values: Vec::new() };
+            // Each layer has the part of the plane that is nearest to it, and no cell lies across the end of one.
+            let wide = self.layers.map_or(PLANE.0, |layers| PLANE.0.next_multiple_of(2 * layers));
+            let nearest = |t: f64| self.layers.map_or(t, |layers| (t * layers as f64).round() / layers as f64);
+            let centre = |i: usize| nearest((i as f64 + 0.5) / wide as f64);
+            let seen: Vec<f64> = moments.iter().map(|k| times[*k]).collect();
+            let across: Vec<f64> = if d == 1 { (0..wide).map(centre).collect() } else { Vec::new() };
+            let work = self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1;
             let (grids, strips) = watched("densities", Some(work as u64), 1, context, |done| {
-                let layer = self.continuous()?.with_progress(done);
-                let at = |t: f64, nx: usize, ny: usize| self.density(&layer, t, (ranges[0], y), (nx, ny));
-                let grids = moments.iter().map(|k| at(times[*k], nx, ny)).collect::<Result<Vec<_>>>()?;
-                let centre = |i: usize| (i as f64 + 0.5) / PLANE.0 as f64;
-                let strips = (0..strips).map(|i| at(centre(i), PLANE.1, 1)).collect::<Result<Vec<_>>>()?;
-                Ok::<_, anyhow::Error>((grids, strips))
+                let mover = self.mover()?.with_progress(done.clone());
+                let all = |times: &[f64], cells: &Grid| self.densities(&mover, times, cells, &done);
+                Ok::<_, anyhow::Error>((all(&seen, &cells)?, all(&across, &strip)?))
             })?;
-            let grid = |values: Vec<f64>| Grid { x: ranges[0], y, nx, ny, values };
+            let grid = |values: Vec<f64>| Grid { values, ..cells.clone() };
             shown.extend(moments.iter().zip(grids).map(|(at, g)| Moment { at: *at, density: Some(grid(g)) }));
             if d == 1 {
                 let values = (0..PLANE.1).flat_map(|j| strips.iter().map(move |strip| strip[j])).collect();
-                plane = Some(Grid { x: (0.0, 1.0), y: ranges[0], nx: PLANE.0, ny: PLANE.1, values });
+                plane = Some(Grid { x: (0.0, 1.0), y: ranges[0], nx: wide, ny: PLANE.1, values });
             }
         }
         Ok(Journey {
             times: times.to_vec(),
+            layers: self.layers,
             columns: self.columns.len(),
             places,
             threads: args.paths.into(),
-            ranges: ranges.to_vec(),
+            ranges: ranges.clone(),
             moments: shown,
             plane,
         })
     }
 
-    /// The density at one time in the centres of cells, NaN where a trajectory fails.
-    fn density(
-        &self,
-        layer: &Continuous,
-        t: f64,
-        (x, y): ((f64, f64), (f64, f64)),
-        (nx, ny): (usize, usize),
-    ) -> Result<Vec<f64>> {
-        let d = self.setup.model.dim();
-        let centres = Grid::centres(x, y, nx, ny);
-        let n = centres.len() / d;
-        let flow = self.setup.model.spec.around(layer.until(t)?)?;
-        let points = Tensor::from_vec(centres, (n, d), &Device::Cpu)?;
-        let c = self.conditions(n);
-        let width = self.setup.model.condition_dim();
-        let c = (width > 0).then(|| Tensor::from_vec(c, (n, width), &Device::Cpu)).transpose()?;
-        let (_, log_prob, _) = flow.encode(&points, c.as_ref())?;
-        Ok(log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?.into_iter().map(f64::exp).collect())
+    /// Which layer is the last that is done at a time; nothing for a velocity.
+    fn layer(&self, t: f64) -> Option<usize> {
+        Some(self.setup.model.spec.core.as_discrete()?.layers_until(t))
     }
 
-    fn report(
-        &self,
-        args: &TrajectoryArgs,
-        found: &Paths,
-        bytes: Option<usize>,
-        seconds: f64,
-        context: &Context,
-    ) -> Result<()> {
-        let (n, cost, d) = (found.cost.nfe.len(), &found.cost, self.setup.model.dim());
-        let nfe_max = cost.nfe.iter().copied().max().unwrap_or(0);
-        let moments: Option<Vec<f64>> = self.still.as_ref().map(|(times, at)| at.iter().map(|k| times[*k]).collect());
-        let facts = json!({
-            "n": n,
-            "of": self.of,
-            "dim": d,
-            "columns": self.columns,
-            "densities": d <= 2,
-            "times": moments,
-            "frames": self.film.as_ref().map(Vec::len),
-            "gif_bytes": bytes,
-            "nfe_mean": cost.nfe_mean(),
-            "nfe_max": nfe_max,
-            "failed": cost.failures.len(),
-            "seconds": seconds,
-            "model": self.setup.path,
-            "output": args.output,
-            "gif": args.gif,
-        });
-        let some = if n < self.of { format!(" of {} rows, evenly taken,", self.of) } else { String::new() };
-        let mut words = format!("{n} particles{some} in {}\n", text::duration(seconds));
-        words += &format!("NFE a particle: {:.1}, at most {}\n", cost.nfe_mean(), nfe_max);
-        if !cost.failures.is_empty() {
-            words += &format!("failed: {} of {n} particles; their paths end where they failed\n", cost.failures.len());
+    /// Of how many times a density must be computed: times between the same layers share theirs.
+    fn solved(&self, times: &[f64]) -> usize {
+        (0..times.len()).filter(|k| !self.repeats(times, *k)).count()
+    }
+
+    /// Whether the density of rising times is at the k-th as at the one before.
+    fn repeats(&self, times: &[f64], k: usize) -> bool {
+        k > 0 && self.layers.is_some() && self.layer(times[k]) == self.layer(times[k - 1])
+    }
+
+    /// The densities at rising times in the centres of cells, NaN where a trajectory fails.
+    fn densities(&self, mover: &Mover, times: &[f64], cells: &Grid, done: &AtomicUsize) -> Result<Vec<Vec<f64>>> {
+        let d = self.setup.model.dim();
+        let centres = Grid::centres(cells.x, cells.y, cells.nx, cells.ny);
+        let n = centres.len() / d;
+        let points = Tensor::from_vec(centres, (n, d), &Device::Cpu)?;
+        let width = self.setup.model.condition_dim();
+        let c = (width > 0).then(|| Tensor::from_vec(self.conditions(n), (n, width), &Device::Cpu)).transpose()?;
+        let mut all: Vec<Vec<f64>> = Vec::with_capacity(times.len());
+        for (k, t) in times.iter().enumerate() {
+            if self.repeats(times, k) {
+                all.extend(all.last().cloned());
+                continue;
+            }
+            let (_, log_prob, _) = self.setup.model.spec.around(mover.until(*t)?)?.encode(&points, c.as_ref())?;
+            if self.layers.is_some() {
+                done.fetch_add(n, Ordering::Relaxed);
+            }
+            all.push(log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?.into_iter().map(f64::exp).collect());
         }
-        if let Some(path) = &args.output {
-            words += &format!("wrote {}\n", path.display());
-        }
-        if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
-            words += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
-        }
-        context.report(&words, &facts)
+        Ok(all)
     }
 }
 
@@ -392,22 +410,5 @@ fn columns(args: &TrajectoryArgs, d: usize) -> Result<Vec<usize>> {
         }
         [i, j] if i < d && j < d && i != j => Ok(vec![i, j]),
         _ => Err(Error::invalid(format!("--columns {asked:?} is no pair of the model's {d} columns"), hint).into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn even_times_begin_at_0_end_at_1_and_hold_the_moments() {
-        for panels in 2..=12 {
-            let gaps = panels - 1;
-            let times = even(gaps * FINE.div_ceil(gaps) + 1);
-            assert!(times[0] == 0.0 && times[times.len() - 1] == 1.0 && times.len() > FINE);
-            for k in 0..=gaps {
-                assert!((times[k * FINE.div_ceil(gaps)] - k as f64 / gaps as f64).abs() < 1e-15);
-            }
-        }
     }
 }

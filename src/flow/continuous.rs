@@ -135,6 +135,11 @@ impl Continuous {
         &self.solver
     }
 
+    /// Whether log-determinants are wanted.
+    pub(super) fn has_log_density(&self) -> bool {
+        self.log_density
+    }
+
     /// Where a net of candle layers is evaluated.
     pub(super) fn device(&self) -> &Device {
         &self.device

@@ -117,6 +117,11 @@ impl Core {
         if let Self::Velocity(spec) = self { Some(spec) } else { None }
     }
 
+    /// The layers, where it is a discrete flow.
+    pub fn as_discrete(&self) -> Option<&DiscreteSpec> {
+        if let Self::Discrete(spec) = self { Some(spec) } else { None }
+    }
+
     /// The layers of a core that stands in closed form; none where something is integrated.
     pub fn closed_layers(&self) -> Option<usize> {
         match self {

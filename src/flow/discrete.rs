@@ -11,6 +11,7 @@ mod layer;
 mod linear;
 mod net;
 mod op;
+mod paths;
 mod plan;
 mod spec;
 mod spline;

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod rosenblatt;
 pub mod solver;
 pub mod spec;
+pub mod stages;
 pub mod standardise;
 pub mod transport;
 pub mod velocity;
@@ -42,6 +43,7 @@ pub use rosenblatt::Rosenblatt;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
 pub use spec::{FlowSpec, Model, Moments};
+pub use stages::{Mover, Stages};
 pub use standardise::Standardise;
 pub use velocity::VelocitySpec;
 
@@ -136,7 +138,8 @@ impl Cost {
 
     /// Mean NFE of a row; 0 for a closed form.
     pub fn nfe_mean(&self) -> f64 {
-        self.nfe.iter().map(|n| f64::from(*n)).sum::<f64>() / self.nfe.len().max(1) as f64
+        // The sum of no numbers is −0.
+        self.nfe.iter().fold(0.0, |sum, n| sum + f64::from(*n)) / self.nfe.len().max(1) as f64
     }
 
     /// Mean number of divergence evaluations of a row.

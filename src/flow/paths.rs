@@ -1,21 +1,19 @@
 //! Where particles are on their way: the states of one solve at many times.
 //!
 //! x(t) with dx/dt = m_θ(x, t), read off the dense output of a single solve from one end to the other: a solve for each
-//! time would cost as many times more, and its states would lie on paths of slightly different steps.
-//!
-//! States are in the data's units throughout: the layers that end the flow (the standardisation x ↦ mean + std · x and
-//! the kinds of columns) are applied at every time. So the latent at t = 0 is N(mean, std²) (or a fitted mixture, where
-//! the velocity begins at one), and the paths are seen on one pair of axes.
+//! time would cost as many times more, and its states would lie on paths of slightly different steps. The log-determinant
+//! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
+//! know it at the end alone.
 
 use candle_core::{DType, Device, Tensor, WithDType};
 use cnf_solvers::progress::Progress;
 use cnf_solvers::save::SaveAt;
 use cnf_solvers::{Real, Report, solve, stiff};
 
-use super::transport::cost_of;
-use super::{Bijection, Continuous, Cost, Method, Model, Rosenblatt};
-use crate::velocity::fields::Motion;
-use crate::velocity::{Batch, Scalar, Trace};
+use super::transport::{cost_of, keys, with_zeros};
+use super::{Bijection, Continuous, Cost, LogDensity, Mapped, Method, Model, SolverSpec};
+use crate::velocity::fields::{Coupled, Motion};
+use crate::velocity::{Batch, Penalties, Scalar, Trace};
 use crate::{Error, Result};
 
 /// At which end the particles are known.
@@ -27,21 +25,25 @@ pub enum End {
     Data,
 }
 
-/// Particles at many times.
+/// Particles at many times, in the core's own coordinates.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// As asked for.
     pub times: Vec<f64>,
     /// `[times, n, d]`; NaN where a trajectory failed before it got there.
     pub states: Vec<f64>,
-    /// What it took; no log-density is carried along.
+    /// log|det ∂x(t)/∂x(0)|, `[times, n]`; empty where it was not asked for, NaN where x(t) or x(0) is.
+    pub logdet: Vec<f64>,
+    /// What it took.
     pub cost: Cost,
 }
 
 impl Continuous {
     /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
-    /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve.
+    /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
+    /// log-determinants ride along unless the layer is [`Continuous::without_log_density`]. With an implicit method they
+    /// cost a solve for each time.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; whatever the
@@ -62,44 +64,83 @@ impl Continuous {
                 "give one row of conditions for each particle",
             ));
         }
-        match self.theta().dtype() {
-            DType::F64 => self.follow::<f64>(start, end, condition, times),
-            _ => self.follow::<f32>(start, end, condition, times),
+        let (wanted, mut times) = (times.len(), times.to_vec());
+        // Log-determinants count from the latent, wherever the particles begin.
+        times.push(0.0);
+        let mut paths = match self.theta().dtype() {
+            DType::F64 => self.follow::<f64>(start, end, condition, times)?,
+            _ => self.follow::<f32>(start, end, condition, times)?,
+        };
+        if !paths.logdet.is_empty() {
+            let first = paths.logdet.split_off(wanted * n);
+            paths
+                .logdet
+                .chunks_exact_mut(n)
+                .flat_map(|row| row.iter_mut().zip(&first))
+                .for_each(|(l, zero)| *l -= zero);
         }
+        paths.states.truncate(wanted * n * d);
+        paths.times.truncate(wanted);
+        Ok(paths)
     }
 
+    /// As [`Continuous::paths`], the log-determinants counted from wherever the solve begins.
     fn follow<T: Scalar + WithDType>(
         &self,
         start: &[f64],
         end: End,
         condition: &[f64],
-        times: &[f64],
+        times: Vec<f64>,
     ) -> Result<Paths> {
         let d = self.velocity().dim();
         let n = start.len() / d;
         let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
         let threads = rayon::current_num_threads();
         let progress = || self.progress().map(Progress);
-        // The velocity alone is asked for: no probes, no keys.
-        let (states, reports) = match self.solver().method()? {
+        match self.solver().method()? {
             Method::Explicit(tableau) => {
-                let options = self.solver().options(tableau, 0)?;
                 let velocity = self.velocity().bind::<T>(&self.theta().to_vec1::<T>()?, self.device())?;
                 let narrow = |x: &[f64]| x.iter().map(|v| <T as Real>::of(*v)).collect::<Vec<T>>();
                 let (y0, condition) = (narrow(start), narrow(condition));
-                let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: options.lanes };
-                let worker = || (Motion(velocity.evaluator(batch)), (SaveAt::new(times, d), progress()));
-                let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
+                let trace = if self.has_log_density() { self.trace() } else { Trace::Exact };
+                let traces = match trace {
+                    _ if !self.has_log_density() => 0,
+                    Trace::Exact => 1,
+                    Trace::Hutchinson { probes, .. } => probes,
+                };
+                let solver = SolverSpec { log_density: LogDensity::Coupled, ..self.solver().clone() };
+                let options = solver.options(tableau, traces)?;
+                let keys = if traces > 0 { keys(&y0, d, solver.probe_seed) } else { Vec::new() };
+                let batch = Batch { condition: &condition, keys: &keys, trace, lanes: options.lanes };
+                let watch = || (SaveAt::new(&times, d + traces), progress());
+                let y0 = with_zeros(&y0, d, traces);
+                let (reports, observers) = if traces > 0 {
+                    let worker = || (Coupled(velocity.evaluator(batch), Penalties::NONE), watch());
+                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
+                    (solution.reports, observers)
+                } else {
+                    let worker = || (Motion(velocity.evaluator(batch)), watch());
+                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
+                    (solution.reports, observers)
+                };
                 let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
-                let states = SaveAt::collect(&saved, n, span.0, &y0).iter().map(|v| v.wide()).collect();
-                (states, solution.reports)
+                let all = SaveAt::collect(&saved, n, span.0, &y0);
+                let rows = || all.chunks_exact(d + traces);
+                let states = rows().flat_map(|row| row[..d].iter().map(|v| v.wide())).collect();
+                let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / traces as f64;
+                let logdet = if traces > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
+                let mut cost = cost_of(&reports);
+                if traces > 0 {
+                    cost.traces.clone_from(&cost.nfe);
+                }
+                Ok(Paths { times, states, logdet, cost })
             }
             Method::Implicit(method) => {
                 let theta = self.theta().to_dtype(DType::F64)?.to_vec1::<f64>()?;
                 let velocity = self.velocity().bind::<f64>(&theta, self.device())?;
                 let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes: d.max(16) };
                 let field = || Motion(velocity.evaluator(batch));
-                let observer = |_: usize| (SaveAt::new(times, d), progress());
+                let observer = |_: usize| (SaveAt::new(&times, d), progress());
                 let options = self.solver().stiff_options();
                 let outcomes =
                     stiff::integrate_many(field, method, start, span.0, span.1, &options, threads, observer)?;
@@ -109,58 +150,39 @@ impl Continuous {
                     reports.push(Report { nfe: outcome.nfe as u32, status: outcome.status, ..Report::new(span.1) });
                 }
                 let states = SaveAt::collect(&saved, n, span.0, start);
-                (states, reports)
+                let mut paths = Paths { times, states, logdet: Vec::new(), cost: cost_of(&reports) };
+                if self.has_log_density() {
+                    self.integrate_back(&mut paths, condition)?;
+                }
+                Ok(paths)
             }
-        };
-        Ok(Paths { times: times.to_vec(), states, cost: cost_of(&reports) })
+        }
+    }
+
+    /// The log-determinants of paths that are known already, each by a solve back to the latent.
+    fn integrate_back(&self, paths: &mut Paths, condition: &[f64]) -> Result<()> {
+        let (d, c) = (self.velocity().dim(), self.velocity().condition_dim());
+        let rows = paths.states.len() / d / paths.times.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let table = |x: &[f64], columns: usize| Tensor::from_slice(x, (rows, columns), &Device::Cpu);
+        let condition = (c > 0).then(|| table(condition, c)).transpose()?;
+        for (t, states) in paths.times.iter().zip(paths.states.chunks_exact(rows * d)) {
+            let Mapped { logdet, cost, .. } = self.until(*t)?.inverse(&table(states, d)?, condition.as_ref())?;
+            paths.logdet.extend(logdet.to_vec1::<f64>()?.iter().map(|l| -l));
+            for (row, failure) in cost.failures {
+                if !paths.cost.failures.iter().any(|(known, _)| *known == row) {
+                    paths.cost.failures.push((row, failure));
+                }
+            }
+            paths.cost.nfe.iter_mut().zip(&cost.nfe).for_each(|(all, more)| *all += more);
+        }
+        Ok(())
     }
 }
 
 impl Model {
-    /// As [`Continuous::paths`] of `continuous`, a layer of this model, with all points in the data's units.
-    ///
-    /// `start` is `[n, d]`: latents, standard normal, or data. `condition` is `[n, c]`, or empty.
-    ///
-    /// # Errors
-    /// As [`Continuous::paths`].
-    pub fn paths(
-        &self,
-        continuous: &Continuous,
-        start: &[f64],
-        end: End,
-        condition: &[f64],
-        times: &[f64],
-    ) -> Result<Paths> {
-        let d = self.dim();
-        if !start.len().is_multiple_of(d) {
-            let what = "the last row of the particles".into();
-            return Err(Error::Dimension { what, expected: d, found: start.len() % d });
-        }
-        let frame = self.spec.frame()?;
-        let table = |x: Vec<f64>| Ok::<_, Error>(Tensor::from_vec(x.clone(), (x.len() / d, d), &Device::Cpu)?);
-        let mut inside = table(start.to_vec())?;
-        match end {
-            End::Data => {
-                for layer in frame.iter().rev() {
-                    inside = layer.inverse(&inside, None)?.y;
-                }
-            }
-            End::Latent => {
-                if let Some(mixture) = &self.spec.base {
-                    inside = Rosenblatt::new(mixture.clone()).forward(&inside, None)?.y;
-                }
-            }
-        }
-        let inside = inside.flatten_all()?.to_vec1::<f64>()?;
-        let mut paths = continuous.paths(&inside, end, condition, times)?;
-        let mut states = table(std::mem::take(&mut paths.states))?;
-        for layer in &frame {
-            states = layer.forward(&states, None)?.y;
-        }
-        paths.states = states.flatten_all()?.to_vec1::<f64>()?;
-        Ok(paths)
-    }
-
     /// The largest ‖∂m/∂x‖₂ over points of `paths` of latents, in the flow's own coordinates, and where it was found.
     ///
     /// `paths` starts from `rng`, seen at `times` equal times; one solve and a Jacobian a point. A lower bound of the
@@ -177,7 +199,7 @@ impl Model {
         if self.condition_dim() > 0 || times < 2 || self.spec.core.as_velocity().is_none() {
             return Ok(None);
         }
-        let continuous = self.continuous(DType::F64)?;
+        let continuous = self.continuous(DType::F64)?.without_log_density();
         let z = self.spec.base().draw(paths, rng);
         let seen: Vec<f64> = (0..times).map(|k| k as f64 / (times - 1) as f64).collect();
         let found = continuous.paths(&z, End::Latent, &[], &seen)?;

@@ -284,7 +284,7 @@ impl Model {
         self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
     }
 
-    fn tensor(&self, dtype: DType) -> Result<Tensor> {
+    pub(super) fn tensor(&self, dtype: DType) -> Result<Tensor> {
         Ok(Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?)
     }
 
@@ -316,7 +316,7 @@ impl Model {
         let core: Box<dyn Bijection> = match &self.spec.core {
             Core::Velocity(_) => Box::new(self.continuous(dtype)?.until(t)?),
             Core::Discrete(spec) => {
-                let layers = (t * spec.layers.len() as f64).floor() as usize;
+                let layers = spec.layers_until(t);
                 Box::new(Discrete::new(spec.clone(), self.tensor(dtype)?)?.until(layers)?)
             }
             Core::Still { .. } | Core::Histogram(_) => return self.flow(dtype),

@@ -1,7 +1,7 @@
 //! A distribution on its way from the latent to the data: a row of moments, or a film of them.
 //!
 //! In two columns each moment is a map of the density with particles on it, above the paths that they have travelled
-//! so far. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
+//! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
 //! curves of the two ends. Each path keeps the colour of where its latent was, so that one sees what went where.
 
 use std::path::Path;
@@ -29,11 +29,13 @@ pub struct Moment {
     pub density: Option<Grid>,
 }
 
-/// Particles on their way from t = 0 to t = 1.
+/// Particles on their way from t = 0 to t = 1, in equal time through each layer where there are layers.
 #[derive(Debug, Clone)]
 pub struct Journey {
     /// Ascending, within \[0, 1\].
     pub times: Vec<f64>,
+    /// Where the way is made of so many layers, l / L is the time after the l-th; the titles then tell the layer.
+    pub layers: Option<usize>,
     /// 1 or 2 columns.
     pub columns: usize,
     /// `[times, n, columns]`; a particle is not drawn where it is not finite.
@@ -110,10 +112,16 @@ impl Journey {
     }
 }
 
-/// 0, 0.25, 0.3333.
+/// t = 0, t = 0.25, t = 0.333.
 fn said(t: f64) -> String {
     let text = format!("{t:.3}");
     format!("t = {}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// The layer that is done at a time.
+fn done(t: f64, layers: usize) -> String {
+    // l / L may be the last bit below itself.
+    format!("layer {} of {layers}", (t * layers as f64 + 1e-9).floor())
 }
 
 /// The moments side by side, with the paths of some particles.
@@ -132,14 +140,18 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     let dense = journey.moments.iter().any(|m| m.density.is_some());
     let mut above = Vec::new();
     let mut below = Vec::new();
-    for moment in &journey.moments {
+    for (k, moment) in journey.moments.iter().enumerate() {
         let mut layers: Vec<Layer> =
             moment.density.iter().map(|grid| Layer::Heat { grid: grid.clone(), smooth: true }).collect();
         let points = cloud.iter().flat_map(|i| journey.place(moment.at, *i, n)).copied().collect();
+        let now = journey.times[moment.at];
+        let title = journey.layers.map_or_else(|| said(now), |layers| done(now, layers));
         layers.push(Layer::Dots { points, tone: if dense { Tone::Model } else { Tone::Data }, label: String::new() });
-        above.push(Some(square(&said(journey.times[moment.at]), journey, layers, options)));
+        above.push(Some(square(&title, journey, layers, options)));
         let some = || Journey::some(journey.threads, n);
-        below.push(Some(square("", journey, threads(journey, n, 0..=moment.at, some(), &tones), options)));
+        // Paths through layers turn at each: all of them would hide each other.
+        let since = if journey.layers.is_some() { journey.moments[k.saturating_sub(1)].at.min(moment.at) } else { 0 };
+        below.push(Some(square("", journey, threads(journey, n, since..=moment.at, some(), &tones), options)));
     }
     let columns = above.len();
     above.extend(below);
@@ -172,7 +184,9 @@ pub fn film(
         };
         let held = if k == last { 100.0 * pause } else { 100.0 / f64::from(per_second.max(1)) };
         seen();
-        Still { sheet, title: format!("t = {:.2}", journey.times[moment.at]), hold: held.round().max(2.0) as u32 }
+        let now = journey.times[moment.at];
+        let title = journey.layers.map_or_else(|| format!("t = {now:.2}"), |layers| done(now, layers));
+        Still { sheet, title, hold: held.round().max(2.0) as u32 }
     });
     let natural = if journey.columns == 1 { (760, 420) } else { natural(journey) };
     animation(path, stills, options.size.unwrap_or(natural), options)
@@ -219,7 +233,8 @@ fn square(title: &str, journey: &Journey, layers: Vec<Layer>, options: &Options)
     super::layout::map(title, journey.ranges[0], journey.ranges[1], layers, options)
 }
 
-/// One column: the curve at t = 0, the plane with its paths up to a time, and the curve at t = 1.
+/// One column: the curve at t = 0, the plane with its paths up to a time, and the curve at t = 1; for layers the plane
+/// counts them.
 fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet {
     let range = journey.ranges[0];
     let column = |label: bool| {
@@ -228,21 +243,29 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
         axis
     };
     let tones = tones(journey.starts(n), 1);
+    let far = journey.layers.unwrap_or(1) as f64;
     let (mut lines, mut points) = (Vec::new(), Vec::new());
     for i in Journey::some(journey.threads.min(MOST_LINES), n) {
-        let at = |k: usize| (journey.times[k], journey.place(k, i, n)[0]);
+        let at = |k: usize| (far * journey.times[k], journey.place(k, i, n)[0]);
         lines.push(((0..=until).map(at).collect(), tones[i]));
         points.push((at(until), tones[i]));
     }
+    let wide = |grid: &Grid| Grid { x: (far * grid.x.0, far * grid.x.1), ..grid.clone() };
     let mut layers: Vec<Layer> =
-        journey.plane.iter().map(|grid| Layer::Heat { grid: grid.clone(), smooth: true }).collect();
+        journey.plane.iter().map(|grid| Layer::Heat { grid: wide(grid), smooth: true }).collect();
     layers.push(Layer::Threads { lines });
     let whole = until + 1 == journey.times.len();
+    let across = if journey.layers.is_some() { "layer" } else { "t" };
     if !whole {
         layers.push(Layer::Discs { points });
     }
-    let middle =
-        Panel { title: String::new(), x: Axis::new("t", (0.0, 1.0)), y: column(false), layers, aspect: Aspect::Free };
+    let middle = Panel {
+        title: String::new(),
+        x: Axis::new(across, (0.0, far)),
+        y: column(false),
+        layers,
+        aspect: Aspect::Free,
+    };
     let ends = [journey.moments.first(), journey.moments.last()].map(|m| m.and_then(|m| m.density.as_ref()));
     let highest = journey.moments.iter().filter_map(|m| m.density.as_ref()).map(Grid::max).fold(0.0, f64::max);
     let [first, last] = ends.map(|grid| grid.map(|grid| sideways(grid, highest, column(true))));
@@ -253,7 +276,7 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
         panel
     });
     let right = last.map(|mut panel| {
-        panel.x.label = "p(x, 1)".into();
+        panel.x.label = format!("p(x, {far})");
         (panel.y.ticks, panel.y.label) = (false, String::new());
         panel
     });
@@ -268,7 +291,7 @@ impl Sheet {
         y.ticks = false;
         if let (Some(grid), Some(cell)) = (&moment.density, self.cells.last_mut()) {
             let mut panel = sideways(grid, highest, y);
-            panel.x.label = "p(x, t)".into();
+            panel.x.label = if journey.layers.is_some() { "p(x, layer)" } else { "p(x, t)" }.into();
             *cell = Some(panel);
         }
         self

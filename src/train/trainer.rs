@@ -20,7 +20,7 @@ use super::{
     Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
 };
 use crate::data::{Dataset, Source};
-use crate::flow::{FlowSpec, Mixture, Model};
+use crate::flow::{Core, FlowSpec, Mixture, Model};
 use crate::{Error, Result};
 
 /// Steps from one state to fall back to, to the next.
@@ -371,10 +371,11 @@ impl Trainer<'_> {
         let mut model = self.with_weights(&theta);
         let mut gave_way = false;
         if let (Some(mixture), Some(Best { nll, .. })) = (self.rival.take(), &self.ledger.best) {
-            let mut rival = model.clone();
-            rival.spec = FlowSpec { base: Some(mixture), ..rival.spec };
-            // A velocity of zero: the density of the mixture, in whose steps nothing can go wrong.
-            rival.spec.core.velocity()?.rest(&mut rival.theta);
+            // Nothing moves: the density is the mixture's own, in closed form.
+            let core = Core::Still { dim: model.dim() };
+            let FlowSpec { standardise, columns, .. } = model.spec.clone();
+            let spec = FlowSpec { standardise, columns, base: Some(mixture), ..FlowSpec::bare(core) };
+            let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let score = score_given(&rival.flow(self.job.precision.dtype())?, &self.valid, &[], None)?;
             if score.failed.is_empty() && score.nll < *nll {
                 (model, gave_way, chosen) = (rival, true, 0);

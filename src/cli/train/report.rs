@@ -116,7 +116,7 @@ impl Summary {
         if let Some((excess, se)) = score.excess {
             out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
         }
-        if self.job.model == Family::Cnf {
+        if self.job.model == Family::Cnf && self.gave_way.is_none() {
             out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
         }
         if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {

@@ -255,6 +255,13 @@ impl DiscreteSpec {
         self.layers.iter().filter(|layer| matches!(layer, LayerSpec::Coupling { .. })).count()
     }
 
+    /// How many of the L layers have been passed at `t`, from 0 (the latent) to 1 (the data): ⌊t L⌋, where l / L is l.
+    pub fn layers_until(&self, t: f64) -> usize {
+        let all = self.layers.len();
+        // l / L times L may be the last bit below l.
+        ((t * all as f64 * (1.0 + 4.0 * f64::EPSILON)).floor() as usize).min(all)
+    }
+
     /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
     /// linear maps as random rotations. Additive couplings start bent: at the identity the gradient of a last layer is
     /// E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.

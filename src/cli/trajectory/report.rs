@@ -1,0 +1,59 @@
+//! What `cnf trajectory` says when it is done.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Found, Job, TrajectoryArgs};
+use crate::cli::{Context, text};
+
+impl Job {
+    /// The facts and the words, once everything is written: the film has so many bytes, all took so many seconds.
+    pub(super) fn report(
+        &self,
+        args: &TrajectoryArgs,
+        found: &Found,
+        bytes: Option<usize>,
+        seconds: f64,
+        context: &Context,
+    ) -> Result<()> {
+        let (n, cost, d) = (self.n(), &found.cost, self.setup.model.dim());
+        let nfe_max = cost.nfe.iter().copied().max().unwrap_or(0);
+        let moments: Option<Vec<f64>> = self.still.as_ref().map(|(times, at)| at.iter().map(|k| times[*k]).collect());
+        let layers: Option<Vec<usize>> = moments.iter().flatten().map(|t| self.layer(*t)).collect();
+        let facts = json!({
+            "n": n,
+            "of": self.of,
+            "dim": d,
+            "columns": self.columns,
+            "densities": d <= 2,
+            "times": moments,
+            "layers": layers.filter(|_| moments.is_some()),
+            "n_layers": self.layers,
+            "frames": self.film.as_ref().map(Vec::len),
+            "gif_bytes": bytes,
+            "nfe_mean": cost.nfe_mean(),
+            "nfe_max": nfe_max,
+            "failed": cost.failures.len(),
+            "seconds": seconds,
+            "model": self.setup.path,
+            "output": args.output,
+            "gif": args.gif,
+        });
+        let some = if n < self.of { format!(" of {} rows, evenly taken,", self.of) } else { String::new() };
+        let mut words = format!("{n} particles{some} in {}\n", text::duration(seconds));
+        words += &match self.layers {
+            Some(layers) => format!("layers: {layers}\n"),
+            None => format!("NFE a particle: {:.1}, at most {nfe_max}\n", cost.nfe_mean()),
+        };
+        if !cost.failures.is_empty() {
+            words += &format!("failed: {} of {n} particles; their paths end where they failed\n", cost.failures.len());
+        }
+        if let Some(path) = &args.output {
+            words += &format!("wrote {}\n", path.display());
+        }
+        if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
+            words += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
+        }
+        context.report(&words, &facts)
+    }
+}
