@@ -64,6 +64,11 @@ impl Screen {
         context.note(&format!("resumed   after step {steps} ({time})"));
     }
 
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Takes the bar away, and says why the run ends.
     pub fn end(&self, context: &Context) {
         self.bar.finish_and_clear();
