@@ -196,7 +196,7 @@ fn theta_is_laid_out_as_its_names_say() {
     }
     let zero = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![4, 0], activation: Activation::Silu, time: TIMES[0] };
     assert!(zero.validate().unwrap_err().to_string().contains("hidden layer 2"));
-    assert!("relu".parse::<Activation>().is_err());
+    assert!("gelu".parse::<Activation>().is_err());
 }
 
 fn npy(set: &str, name: &str) -> Vec<f64> {

@@ -189,6 +189,14 @@ impl Contest {
             let problem = format!("the model `{}` is named twice", models[i].name());
             return Err(Error::invalid(problem, "name it once; --seeds trains it several times").into());
         }
+        if let Some(model) = models.iter().find(|model| model.is_reference() && data.given.is_some()) {
+            let problem = format!("--models {} knows no condition", model.name());
+            return Err(Error::invalid(problem, "leave out --condition, or compare flows").into());
+        }
+        if models.contains(&Family::Histogram) && data.dim > 2 {
+            let problem = format!("a histogram of {} columns", data.dim);
+            return Err(Error::invalid(problem, "it has one or two; leave it out of --models").into());
+        }
         let mut jobs = Vec::new();
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
             for model in &models {
@@ -215,9 +223,11 @@ impl Contest {
 
     /// The runs that were named, which must be of the same data.
     fn found(args: &CompareArgs, context: &Context) -> Result<Self> {
-        let mut found: Vec<(PathBuf, Job)> = Vec::new();
+        let (mut found, mut dims): (Vec<(PathBuf, Job)>, Vec<usize>) = (Vec::new(), Vec::new());
         for path in &args.runs {
-            found.push((path.clone(), contest::found(path, context)?.1));
+            let (contestant, job) = contest::found(path, context)?;
+            found.push((path.clone(), job));
+            dims.push(contestant.model.dim());
         }
         let (first, mut job) = found[0].clone();
         if let Some((path, other)) = found.iter().find(|(_, other)| other.condition != job.condition) {
@@ -243,6 +253,10 @@ impl Contest {
         job.split = args.split.clone().unwrap_or(job.split);
         job.seed = args.seed.unwrap_or(job.seed);
         let data = data_of(&job)?;
+        if let Some(i) = dims.iter().position(|dim| *dim != data.dim) {
+            let what = format!("the run `{}`", found[i].0.display());
+            return Err(Error::Dimension { what, expected: data.dim, found: dims[i] }.into());
+        }
         let (set, x, given) = kept_back(&data);
         let mut picture = job.picture.clone();
         picture.invert_y |= args.invert_y;
@@ -284,10 +298,6 @@ impl Contest {
         }
         let mut measured = Vec::new();
         for contestant in contestants {
-            if contestant.model.dim() != self.data.dim {
-                let what = format!("the run `{}`", contestant.run.display());
-                return Err(Error::Dimension { what, expected: self.data.dim, found: contestant.model.dim() }.into());
-            }
             measured.push(self.measured(contestant, out, context)?);
         }
         Ok(measured)

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use cnf::flow::DiscreteSpec;
 use cnf::flow::discrete::{Kind, Plan, Split};
 use cnf::rng::stream;
+use cnf::velocity::Activation;
 use rand::Rng as _;
 
 /// Weights large enough that every layer bends.
@@ -26,7 +27,10 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
             (5, 0, Split::Random, true),
         ] {
             let (depth, linear) = (4, linear || kind == Kind::Glow);
-            let plan = Plan { condition_dim: c, depth, split, linear, hidden: vec![12, 12], ..Plan::usual(kind, d) };
+            // Smooth, for laws compare with central differences; the corners of the usual relu are the kernel's to test.
+            let activation = Activation::Silu;
+            let hidden = vec![12, 12];
+            let plan = Plan { condition_dim: c, depth, split, linear, hidden, activation, ..Plan::usual(kind, d) };
             let spec = plan.spec(&mut stream(d as u64, 0)).unwrap();
             all.push((format!("{} d={d} c={c} {} linear={linear}", kind.name(), split.name()), spec));
         }
