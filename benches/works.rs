@@ -39,6 +39,7 @@ const MATCH: f64 = 5.3e-4;
 const LANES: usize = 64;
 
 fn main() -> Result<()> {
+    cnf::memory::keep_freed();
     let args = Args::parse();
     if args.cold {
         return cold_child();

@@ -12,6 +12,7 @@ pub mod error;
 pub mod flow;
 pub mod html;
 pub mod io;
+pub mod memory;
 pub mod plot;
 pub mod rng;
 pub mod stats;

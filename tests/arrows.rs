@@ -1,4 +1,4 @@
-//! Arrows run one way: cli → train → flow → velocity → solvers; data, io, plot, compare and html are leaves.
+//! Arrows run one way: cli → compare → train → flow → velocity → solvers; data, io, plot and html are leaves.
 
 use std::path::{Path, PathBuf};
 

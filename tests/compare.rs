@@ -75,6 +75,40 @@ fn models_are_trained_under_one_budget_and_measured_alike() {
 }
 
 #[test]
+fn equal_names_are_told_apart_and_seeds_of_a_table_share_one_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for run in ["a", "b", "c"] {
+        json(at, &format!("train --data moons --model gaussian --out {run}"));
+    }
+    let facts = json(at, "compare a b c --out three");
+    let names: Vec<&str> = facts["models"].as_array().unwrap().iter().map(|m| m["model"].as_str().unwrap()).collect();
+    assert_eq!(names, ["gaussian", "gaussian 2", "gaussian 3"]);
+
+    // A table in rising order: its held-out rows are not the same for another seed, and what is far out comes last.
+    let rows: Vec<String> = (0..500).map(|i| format!("{},{}", i, f64::from(i * 7 % 31))).collect();
+    std::fs::write(at.join("t.csv"), format!("u,v\n{}\n", rows.join("\n"))).unwrap();
+    let seeds = json(at, "compare --data t.csv --models gaussian --seeds 2 --out seeds");
+    let nll = |value: &Value| number(value, "nll");
+    let [one, two] = [0, 1].map(|k| nll(&seeds["models"][0]["seeds"][k]));
+    assert_eq!(one, two, "a Gaussian knows no seed but that of the split");
+    let again = json(at, "compare seeds/gaussian seeds/gaussian-seed1 --out again");
+    assert_eq!([nll(&again["models"][0]), nll(&again["models"][1])], [one, one]);
+    // Samples of a Gaussian are as far from sorted data as from shuffled ones.
+    let model = &seeds["models"][0];
+    assert!(number(model, "sliced") < 6.0 * number(model, "sliced_floor"), "{model}");
+
+    json(at, "train --data t.csv --model gaussian --seed 5 --out other");
+    let refused = cnf(at, "compare seeds/gaussian other --out no");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("other rows"));
+    let refused = cnf(at, "compare --data t.csv --models gaussian --out seeds");
+    assert_eq!(refused.status.code(), Some(1));
+    std::fs::remove_file(at.join("seeds/report.html")).unwrap();
+    let refused = cnf(at, "compare --data t.csv --models gaussian --out seeds");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("already holds a run"));
+}
+
+#[test]
 fn nets_are_sized_to_about_as_many_parameters() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

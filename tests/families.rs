@@ -235,7 +235,26 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     json(at, "sample a -n 20 --given class=1 -o named.npy");
     json(at, "check a --given 1 -n 200");
 
+    // A class that only held-out rows have is told before anything is trained.
+    let rare: Vec<f64> = (0..1500).map(|i| if i == 1499 { 9.0 } else { f64::from(i % 2) }).collect();
+    io::write(&at.join("rare.npy"), &Array::table(rare, 1, Dtype::F64).unwrap()).unwrap();
+    let codes: Vec<f64> = (0..1500).map(|i| f64::from(u8::from(i > 1200) * 2)).collect();
+    io::write(&at.join("codes.npy"), &Array::table(codes, 1, Dtype::F64).unwrap()).unwrap();
+    let from = "train --init a --steps 5 --out no --data t.csv";
+    json(at, "train --init a --data t.csv --condition class --steps 5 --out further");
+    let told = std::fs::read_to_string(at.join("further/config.toml")).unwrap();
+    assert!(told.contains("model = \"realnvp\"") && told.contains("hidden = [16, 16]"), "{told}");
+
     for (words, sentence) in [
+        ("train --data x.npy --condition rare.npy --split codes.npy --steps 5 --out no", "the test set"),
+        (&format!("{from} --condition v"), "conditional on class"),
+        (from, "expected 3"),
+        (&format!("{from} --condition class --depth 3"), "depth is another"),
+        (&format!("{from} --condition class --model cnf"), "--model contradicts"),
+        ("train --model realnvp --rtol 1e-3 --steps 5 --out no", "a solver has no meaning"),
+        ("train --model realnvp --path vp --steps 5 --out no", "a path of matching has no meaning"),
+        ("train --depth 3 --steps 5 --out no", "a depth has no meaning for cnf"),
+        ("train --model gaussian --init a --data t.csv --out no", "--model contradicts"),
         ("train --data t.csv --condition mass --steps 5 --out no", "class, u, v"),
         ("train --data t.csv --condition class,class --steps 5 --out no", "twice"),
         ("train --data t.csv --condition class,u,v --steps 5 --out no", "none is left to learn"),
@@ -288,6 +307,12 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
         fit(&job, &data, &mut Keep(file.path().to_owned(), 17)).unwrap();
         let again = resume(Checkpoint::load(file.path()).unwrap(), &data, &mut ()).unwrap();
         assert_eq!(again.model.theta, whole.model.theta, "{family}");
+        if let Some(given) = &data.given {
+            let mut other = data.clone();
+            other.given = Some(Told { train: given.train.iter().rev().copied().collect(), ..given.clone() });
+            let refused = resume(Checkpoint::load(file.path()).unwrap(), &other, &mut ()).unwrap_err().to_string();
+            assert!(refused.contains("no longer holds the rows"), "{refused}");
+        }
     }
 }
 

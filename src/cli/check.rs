@@ -7,10 +7,9 @@ use anyhow::Result;
 use clap::Args;
 use cnf::Error;
 use cnf::check::{self, HeldOut, Line, Subject, Verdict};
-use cnf::data::{DataOptions, TableOptions, resolve};
 use cnf::flow::Model;
 use cnf::io::Format;
-use cnf::train::{Job, split_rule};
+use cnf::train::Job;
 use serde_json::{Value, json};
 
 use super::feed::{Conditions, Feed};
@@ -98,9 +97,7 @@ fn remembered(model: &Model, condition: &[f64]) -> HeldOut {
         return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
     };
     let rows = || -> cnf::Result<Vec<f64>> {
-        let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
-        let options = DataOptions { table, condition: job.condition.clone(), ..DataOptions::default() };
-        let data = resolve(&job.data, &options, job.seed)?;
+        let data = job.dataset(None)?;
         let given = data.given.unwrap_or_default();
         // Only rows under this very condition are to be found where the model puts its samples.
         let under = |rows: Vec<f64>, given: Vec<f64>| match given.is_empty() {

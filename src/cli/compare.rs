@@ -16,7 +16,7 @@ use serde_json::json;
 
 use self::contest::{Contestant, Measured};
 use self::table::Row;
-use super::train::{data_of, kept_back, seconds};
+use super::train::{kept_back, seconds};
 use super::{Context, interrupt};
 
 /// Shown below the help.
@@ -40,13 +40,15 @@ Examples:
 #[derive(clap::Args, Debug)]
 pub struct CompareArgs {
     /// Runs that are trained already, instead of training any.
-    #[arg(value_name = "RUN", conflicts_with_all = ["models", "time", "steps", "params", "seeds", "depths"])]
+    #[arg(value_name = "RUN", conflicts_with_all = [
+        "models", "time", "steps", "params", "seeds", "depths", "condition", "column", "objective", "sigma",
+    ])]
     runs: Vec<PathBuf>,
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained on]
     #[arg(long, value_name = "NAME|FILE")]
     data: Option<String>,
     /// How a table is split, as in `cnf train` [default: auto]
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", conflicts_with = "runs")]
     split: Option<String>,
     /// What the models are told and do not make, as in `cnf train`
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
@@ -106,6 +108,10 @@ fn precision(text: &str) -> Result<Precision, String> {
     }
 }
 
+/// The stream of the order of held-out rows.
+const ORDER_STREAM: u64 = 0xc09c_0001;
+/// The files that make a folder a run.
+const MODELS: [&str; 2] = ["model.safetensors", "checkpoint.safetensors"];
 /// The file that makes a folder a comparison.
 const REPORT: &str = "report.html";
 
@@ -116,24 +122,30 @@ const REPORT: &str = "report.html";
 pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     interrupt::install_patient()?;
     let contest = if args.runs.is_empty() { Contest::planned(&args)? } else { Contest::found(&args, context)? };
-    let out = place(args.out.as_deref(), args.force, &contest.data)?;
-    let measured = contest.held(&out, context)?;
+    let out = contest.place(args.out.as_deref(), args.force)?;
+    let (measured, broken) = contest.held(&out, context)?;
     if measured.is_empty() {
-        let problem = "the comparison was ended before any model was trained";
+        let problem = match broken.first() {
+            None => "the comparison was ended before any model was trained",
+            Some(first) => first,
+        };
         return Err(Error::invalid(problem, "let at least one training end, or give a shorter --time").into());
     }
     let rows = Row::all(&measured);
-    let skipped = contest.wanted().saturating_sub(measured.len());
+    let skipped = contest.wanted().saturating_sub(measured.len() + broken.len());
     let csv = table::csv(&rows);
     interrupt::undisturbed(|| {
         cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
     })?;
     let drawn = pictures::draw(&contest, &measured, &out, context)?;
-    interrupt::undisturbed(|| cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped)))?;
+    interrupt::undisturbed(|| {
+        cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped, &broken))
+    })?;
     let mut words = table::words(&rows);
     if skipped > 0 {
         words += &format!("{skipped} trainings were left out: the comparison was ended by Ctrl-C\n");
     }
+    broken.iter().for_each(|line| words += &format!("{line}\n"));
     words += &format!("{}\n", out.join(REPORT).display());
     let facts = json!({
         "data": contest.data.name,
@@ -145,6 +157,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         "steps": contest.jobs.first().and_then(|job| job.steps),
         "models": table::json(&rows),
         "skipped": skipped,
+        "broken": broken,
         "out": out,
     });
     context.report(&words, &facts)
@@ -175,10 +188,11 @@ impl Contest {
         job.split = args.split.clone().unwrap_or(job.split);
         job.precision = args.precision.unwrap_or_default();
         job.sigma = args.sigma.unwrap_or(job.sigma);
+        job.split_seed = Some(seed);
         // The mixture is a model of its own here.
         job.base = "normal".into();
         (job.steps, job.time) = (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
-        let data = data_of(&job)?;
+        let data = job.dataset(None)?;
         job.picture.names = match (args.names.is_empty(), &data.columns) {
             (false, _) => args.names.clone(),
             (true, names) => names.clone().unwrap_or_default(),
@@ -200,12 +214,13 @@ impl Contest {
         let mut jobs = Vec::new();
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
             for model in &models {
-                let mut job = Job { model: *model, seed, ..job.clone() };
+                // All seeds share the split of the first: what one was trained on is held out of none.
+                let mut job = Job { model: *model, seed, split_seed: job.split_seed, ..job.clone() };
                 if *model == Family::Cnf {
                     job.objective = args.objective.unwrap_or_default();
                 }
                 if let Some(params) = args.params.filter(|_| !model.is_reference()) {
-                    job = job.sized(data.dim, data.given.as_ref(), params)?;
+                    job = job.sized(&data, params)?;
                 }
                 // What is wrong shall be said before the first training, not after it.
                 job.clone().resolve(data.dim)?;
@@ -215,7 +230,7 @@ impl Contest {
                 jobs.push(job);
             }
         }
-        let (set, x, given) = kept_back(&data);
+        let (set, x, given) = in_random_order(&data, seed)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
         Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
@@ -250,21 +265,28 @@ impl Contest {
                 }
             }
         }
-        job.split = args.split.clone().unwrap_or(job.split);
-        job.seed = args.seed.unwrap_or(job.seed);
-        let data = data_of(&job)?;
+        let split = |job: &Job| (job.split.clone(), job.split_seed.unwrap_or(job.seed));
+        let data = job.dataset(None)?;
+        if data.toy().is_none()
+            && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))
+        {
+            let (path, first) = (path.display(), first.display());
+            let problem =
+                format!("`{path}` was trained on other rows than `{first}`: what one holds out the other has seen");
+            return Err(Error::invalid(problem, "train both from one split: the same --split and --seed").into());
+        }
         if let Some(i) = dims.iter().position(|dim| *dim != data.dim) {
             let what = format!("the run `{}`", found[i].0.display());
             return Err(Error::Dimension { what, expected: data.dim, found: dims[i] }.into());
         }
-        let (set, x, given) = kept_back(&data);
+        let (set, x, given) = in_random_order(&data, args.seed.unwrap_or(job.seed))?;
         let mut picture = job.picture.clone();
         picture.invert_y |= args.invert_y;
         if !args.names.is_empty() {
             picture.names.clone_from(&args.names);
         }
         let precision = args.precision.unwrap_or(job.precision);
-        let (jobs, depths, seed) = (Vec::new(), Vec::new(), job.seed);
+        let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
         Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
     }
 
@@ -279,13 +301,17 @@ impl Contest {
         Course { x: &self.x, given: &self.given, truth: self.data.toy(), dtype, seed }
     }
 
-    /// Trains and measures one after another; what was not begun when Ctrl-C came is left out.
-    fn held(&self, out: &Path, context: &Context) -> Result<Vec<Measured>> {
-        let mut contestants = Vec::new();
+    /// Trains and measures one after another; what was not begun when Ctrl-C came is left out, and what failed is told.
+    fn held(&self, out: &Path, context: &Context) -> Result<(Vec<Measured>, Vec<String>)> {
+        let (mut measured, mut broken) = (Vec::new(), Vec::new());
+        let mut found = Vec::new();
         for (path, _) in &self.found {
-            contestants.push(contest::found(path, context)?.0);
+            found.push(contest::found(path, context)?.0);
         }
-        contest::told_apart(&mut contestants);
+        contest::told_apart(&mut found);
+        for contestant in found {
+            measured.push(self.measured(contestant, out, context)?);
+        }
         for (i, job) in self.jobs.iter().enumerate() {
             if interrupt::asked() {
                 break;
@@ -293,14 +319,25 @@ impl Contest {
             let name = job.model.name();
             let seed = if job.seed == self.seed { String::new() } else { format!(", seed {}", job.seed) };
             let words = format!("training  {} of {}: {name}{seed}", i + 1, self.jobs.len());
-            let folder = out.join(if job.seed == self.seed { name.into() } else { format!("{name}-seed{}", job.seed) });
-            contestants.push(contest::train(job, &self.data, &folder, &words, context)?);
+            let one = contest::train(job, &self.data, &self.folder(job, out), &words, context)
+                .and_then(|contestant| self.measured(contestant, out, context));
+            match one {
+                Ok(one) => measured.push(one),
+                // The others are not to be lost with it.
+                Err(error) if self.jobs.len() > 1 => {
+                    broken.push(format!("{name}{seed} failed: {error:#}"));
+                    context.note(broken.last().map_or("", String::as_str));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let mut measured = Vec::new();
-        for contestant in contestants {
-            measured.push(self.measured(contestant, out, context)?);
-        }
-        Ok(measured)
+        Ok((measured, broken))
+    }
+
+    /// Where a training goes.
+    fn folder(&self, job: &Job, out: &Path) -> PathBuf {
+        let name = job.model.name();
+        out.join(if job.seed == self.seed { name.into() } else { format!("{name}-seed{}", job.seed) })
     }
 
     fn measured(&self, contestant: Contestant, out: &Path, context: &Context) -> Result<Measured> {
@@ -321,6 +358,9 @@ impl Contest {
                 let folder = out.join(format!("{}-depth{depth}", job.model.name()));
                 let words = format!("training  {} at depth {depth}", job.model.name());
                 let other = contest::train(&job, &self.data, &folder, &words, context)?;
+                if other.stopped {
+                    break;
+                }
                 costs.push(course.cost(&other.model, format!("{depth} couplings"))?);
             }
             costs.sort_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
@@ -329,26 +369,40 @@ impl Contest {
     }
 }
 
-/// The folder, made if it is not there.
-fn place(out: Option<&Path>, force: bool, data: &Dataset) -> Result<PathBuf> {
-    if let Some(out) = out {
-        if out.join(REPORT).exists() && !force {
-            let problem = format!("`{}` already holds a comparison", out.display());
-            return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
+/// The name of the held-out set, its rows and their conditions, in a random order: a file may be sorted.
+fn in_random_order(data: &Dataset, seed: u64) -> Result<(&'static str, Vec<f64>, Vec<f64>)> {
+    let (set, x, given) = kept_back(data);
+    let (x, given) = cnf::compare::shuffled(&x, &given, data.dim, &mut cnf::rng::stream(seed, ORDER_STREAM))?;
+    Ok((set, x, given))
+}
+
+impl Contest {
+    /// The folder, made if it is not there.
+    fn place(&self, out: Option<&Path>, force: bool) -> Result<PathBuf> {
+        if let Some(out) = out {
+            if out.join(REPORT).exists() && !force {
+                let problem = format!("`{}` already holds a comparison", out.display());
+                return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
+            }
+            let holds = |job: &&Job| MODELS.iter().any(|name| self.folder(job, out).join(name).exists());
+            if let Some(job) = self.jobs.iter().find(holds).filter(|_| !force) {
+                let problem = format!("`{}` already holds a run", self.folder(job, out).display());
+                return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
+            }
+            std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
+            return Ok(out.to_owned());
         }
-        std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-        return Ok(out.to_owned());
-    }
-    let stem = Path::new(&data.name).file_stem().map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
-    let runs = Path::new("runs");
-    std::fs::create_dir_all(runs).map_err(|e| Error::write(runs, e.kind()))?;
-    for n in 1_u64.. {
-        let folder = runs.join(format!("compare-{stem}-{n}"));
-        match std::fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::write(&folder, e.kind()).into()),
+        let stem = Path::new(&self.data.name).file_stem().map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
+        let runs = Path::new("runs");
+        std::fs::create_dir_all(runs).map_err(|e| Error::write(runs, e.kind()))?;
+        for n in 1_u64.. {
+            let folder = runs.join(format!("compare-{stem}-{n}"));
+            match std::fs::create_dir(&folder) {
+                Ok(()) => return Ok(folder),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::write(&folder, e.kind()).into()),
+            }
         }
+        Err(Error::write(runs, "it is full").into())
     }
-    Err(Error::write(runs, "it is full").into())
 }

@@ -168,6 +168,7 @@ impl Command {
 
 /// Parses, runs, and maps the outcome to an exit code: 0 done, 1 failed, 2 misused.
 pub fn main() -> ExitCode {
+    cnf::memory::keep_freed();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),

@@ -9,10 +9,10 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use cnf::Error;
-use cnf::data::{DataOptions, Dataset, TableOptions, resolve};
+use cnf::data::Dataset;
 use cnf::flow::Model;
 use cnf::plot::Theme;
-use cnf::train::{Job, split_rule};
+use cnf::train::Job;
 use serde_json::json;
 
 use super::train::pictures::{Curves, Look, Run, draw};
@@ -105,10 +105,7 @@ fn job(folder: &Path) -> Result<Job> {
 
 /// Its data, where they are still to be found.
 fn data(job: &Job, given: Option<&str>) -> Result<Dataset> {
-    let name = given.unwrap_or(&job.data);
-    let table = TableOptions { split: split_rule(&job.split)?, ..TableOptions::default() };
-    let options = DataOptions { table, condition: job.condition.clone(), ..DataOptions::default() };
-    let found = resolve(name, &options, job.seed);
+    let found = job.dataset(given);
     Ok(found.map_err(|error| match error {
         Error::Read { path, .. } if !path.exists() => {
             let place = std::env::current_dir().map_or_else(|_| ".".into(), |here| here.display().to_string());

@@ -38,7 +38,7 @@ const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 /// What all models of a comparison are measured on.
 #[derive(Clone, Debug)]
 pub struct Course<'a> {
-    /// Rows that no model has seen, `[n, d]`.
+    /// Held-out rows in a random order ([`shuffled`](super::shuffled)), `[n, d]`.
     pub x: &'a [f64],
     /// Their conditions, `[n, c]`; empty without.
     pub given: &'a [f64],
@@ -167,8 +167,9 @@ impl Course<'_> {
             nfe_sample: drawn.nfe,
             sample_rate: drawn.sample_rate,
             density_rate: drawn.density_rate,
-            round_trip_mean: worst.iter().sum::<f64>() / worst.len().max(1) as f64,
-            round_trip_max: worst.iter().copied().fold(0.0, f64::max),
+            // Of no row at all there is neither.
+            round_trip_mean: worst.iter().sum::<f64>() / worst.len() as f64,
+            round_trip_max: worst.iter().copied().fold(f64::NAN, f64::max),
             mass: self.mass(model)?,
             energy,
             energy_floor,
@@ -180,7 +181,6 @@ impl Course<'_> {
 
     /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy.
     fn mass(&self, model: &Model) -> Result<Option<f64>> {
-        let d = model.dim();
         let c = model.condition_dim();
         let subject = Subject {
             model: model.clone(),
@@ -190,7 +190,6 @@ impl Course<'_> {
             condition: self.given.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
         };
-        debug_assert_eq!(d, subject.model.dim());
         Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
     }
 

@@ -19,6 +19,19 @@ use rand::seq::SliceRandom;
 
 use crate::{Error, Result, Rng};
 
+/// The rows `[n, d]` in a random order, and the rows of conditions `[n, c]` with them: a file may be sorted.
+///
+/// # Errors
+/// As [`floor`].
+pub fn shuffled(x: &[f64], given: &[f64], d: usize, rng: &mut Rng) -> Result<(Vec<f64>, Vec<f64>)> {
+    let n = rows(x, d, "the held-out set", 2)?;
+    let c = given.len() / n;
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(rng);
+    let of = |all: &[f64], width: usize| order.iter().flat_map(|i| &all[i * width..][..width]).copied().collect();
+    Ok((of(x, d), of(given, c)))
+}
+
 /// The statistic `f` of two random halves of the data: what it comes to where nothing but chance differs.
 ///
 /// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one for

@@ -18,12 +18,14 @@ const FEW_CLASSES: usize = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Given {
-    /// A number: c ↦ (c − mean) / std.  (f32, which survives as text.)
+    /// A number: c ↦ (c − mean) / std.
     Number {
         /// The training data's mean.
-        mean: f32,
+        #[serde(with = "exact")]
+        mean: f64,
         /// Their standard deviation, above 0.
-        std: f32,
+        #[serde(with = "exact")]
+        std: f64,
     },
     /// One of these classes, rising.
     Class {
@@ -91,8 +93,8 @@ impl Given {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-        match (mean as f32, std as f32) {
-            (mean, std) if mean.is_finite() && std.is_normal() => Ok(Self::Number { mean, std }),
+        match std {
+            std if mean.is_finite() && std.is_normal() => Ok(Self::Number { mean, std }),
             _ => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
         }
     }
@@ -117,7 +119,7 @@ impl Given {
             Self::Number { .. } if !value.is_finite() => {
                 return Err(Error::invalid(format!("a condition of {value}"), "give a finite number"));
             }
-            Self::Number { mean, std } => out.push((value - f64::from(*mean)) / f64::from(*std)),
+            Self::Number { mean, std } => out.push((value - mean) / std),
             Self::Class { classes } => {
                 let Some(place) = classes.iter().position(|class| *class as f64 == value) else {
                     let known = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
@@ -127,6 +129,19 @@ impl Given {
             }
         }
         Ok(())
+    }
+}
+
+/// Numbers as text, for JSON's reader may miss their last bit.
+mod exact {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{value:e}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -145,8 +160,14 @@ impl Condition {
     /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a class that the model does not know; [`Error::Invalid`] for what is not finite.
+    /// [`Error::Unknown`] for a class that the model does not know; [`Error::Invalid`] for what is not finite;
+    /// [`Error::Dimension`] for a last row that is not whole.
     pub fn encode(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        let expected = self.columns.len().max(1);
+        if !rows.len().is_multiple_of(expected) {
+            let (what, found) = ("the last row of the conditions".into(), rows.len() % expected);
+            return Err(Error::Dimension { what, expected, found });
+        }
         let mut out = Vec::with_capacity(rows.len() / self.columns.len().max(1) * self.width());
         for row in rows.chunks_exact(self.columns.len().max(1)) {
             for (given, value) in self.columns.iter().zip(row) {

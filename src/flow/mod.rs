@@ -14,6 +14,7 @@ pub mod core;
 pub mod discrete;
 pub mod histogram;
 pub mod mixture;
+pub mod model;
 mod normal;
 mod op;
 pub mod paths;
@@ -42,7 +43,8 @@ pub use paths::{End, Paths};
 pub use rosenblatt::Rosenblatt;
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
-pub use spec::{FlowSpec, Model, Moments};
+pub use model::Model;
+pub use spec::{FlowSpec, Moments};
 pub use stages::{Mover, Stages};
 pub use standardise::Standardise;
 pub use velocity::VelocitySpec;

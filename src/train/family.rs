@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::flow::Model;
 use crate::flow::discrete::Kind;
 
 /// A family of models.
@@ -58,6 +59,11 @@ impl Family {
     /// The kind of a discrete flow.
     pub fn discrete(self) -> Option<Kind> {
         if let Self::Discrete(kind) = self { Some(kind) } else { None }
+    }
+
+    /// The numbers that were fitted in a model of this family.
+    pub fn n_params(self, model: &Model) -> usize {
+        if self == Self::GaussianFixed { model.dim() } else { model.n_params() }
     }
 
     /// A density without a net, fitted and not trained.

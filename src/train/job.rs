@@ -6,16 +6,19 @@
 //! A job that counts its steps gives the same bits again. One that is bounded by time takes as many steps as the
 //! machine allows, and its learning rate follows the clock: it is repeated in kind, not in its bits.
 
+mod core;
+mod validate;
+
 use std::path::PathBuf;
 
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Objective, Pairing, Path};
-use crate::data::SplitRule;
-use crate::flow::discrete::{Kind, Plan, Split};
-use crate::flow::{Core, Model, SolverSpec, VelocitySpec};
-use crate::velocity::{Activation, MlpSpec, TimeInput};
+use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
+use crate::flow::SolverSpec;
+use crate::flow::discrete::Split;
+use crate::velocity::Activation;
 use crate::{Error, Result};
 
 /// The precision of weights and states.
@@ -57,6 +60,9 @@ pub struct Job {
     pub data: String,
     /// How a table is divided: see [`split_rule`].
     pub split: String,
+    /// Fixes a table's random split; left out: `seed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
     /// The columns of a table that the model is told and does not make, as `NAME` or `NAME:KIND` (by number from 0 where
     /// they have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -176,6 +182,7 @@ impl Default for Job {
         Self {
             data: "8gaussians".into(),
             split: "auto".into(),
+            split_seed: None,
             condition: Vec::new(),
             seed: 0,
             model: Family::Cnf,
@@ -231,12 +238,6 @@ impl Default for Job {
 /// In 10 dimensions (magic, 20 s on two busy cores) 48×5 reached 4.73 nats where 256-256 reached 5.75.
 const FEW_DIMENSIONS: usize = 16;
 
-/// The most rows of a batch, numbers in it, parameters of a net, and validations: far beyond use, within memory.
-const MOST_ROWS: usize = 1 << 22;
-const MOST_NUMBERS: usize = 1 << 28;
-const MOST_PARAMETERS: usize = 1 << 28;
-const MOST_VALIDATIONS: usize = 10_000;
-
 impl Job {
     /// The seconds of a run that says neither steps nor time.
     pub const USUAL_TIME: f64 = 25.0;
@@ -255,8 +256,9 @@ impl Job {
             self.activation.get_or_insert(Activation::Silu);
         }
         self.spread.get_or_insert(if self.model == Family::Cnf { 2.0 } else { 1.0 });
-        if let Some(kind) = self.model.discrete() {
-            self.resolve_discrete(kind, few)?;
+        match self.model.discrete() {
+            Some(kind) => self.resolve_discrete(kind, few)?,
+            None => self.refuse_discrete()?,
         }
         let matching = self.objective != Objective::Likelihood;
         if self.init.is_none() {
@@ -282,249 +284,17 @@ impl Job {
         Ok(self)
     }
 
-    /// Fills in what a discrete flow leaves out, and refuses what has no meaning for it.
-    fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
-        let usual = Self::default();
-        // Matching is what a job says that says nothing.
-        if self.objective == Objective::Matching {
-            self.objective = Objective::Likelihood;
-        }
-        let asked = [
-            ("a mixed objective", self.objective == Objective::Mixed),
-            ("a base distribution", self.base != "auto" && self.base != "normal"),
-            ("a kinetic penalty", self.kinetic != 0.0),
-            ("a Jacobian penalty", self.jacobian != 0.0),
-            ("a random end time", self.steer != 0.0),
-            ("a number of evaluations to aim at", self.nfe_target.is_some()),
-            ("times of matching", self.late != usual.late),
-        ];
-        if let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked) {
-            return Err(Error::invalid(
-                format!("{what} has no meaning for {}, which integrates nothing", kind.name()),
-                "leave it out, or train --model cnf",
-            ));
-        }
-        self.base = "normal".into();
-        self.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
-        self.hidden.get_or_insert_with(|| vec![64, 64]);
-        self.activation.get_or_insert(Activation::Relu);
-        self.batch.get_or_insert(512);
-        self.lr.get_or_insert(if few { 5e-3 } else { 1e-3 });
-        Ok(())
-    }
-
-    /// The discrete flow that is asked for, for data of `dim` columns given `condition_dim`.
-    fn plan(&self, kind: Kind, dim: usize, condition_dim: usize) -> Plan {
-        let usual = Plan::usual(kind, dim);
-        Plan {
-            condition_dim,
-            depth: self.depth.unwrap_or(usual.depth),
-            hidden: self.hidden.clone().unwrap_or(usual.hidden),
-            activation: self.activation.unwrap_or(usual.activation),
-            split: self.halves,
-            linear: usual.linear || self.linear,
-            bins: self.bins,
-            bound: self.bound,
-            most: self.log_scale,
-            ..Plan::usual(kind, dim)
-        }
-    }
-
-    /// What a run without a start trains, for data of `dim` columns given `condition_dim`.
+    /// The data that the job is about, or those called `name` under the same options.
     ///
     /// # Errors
-    /// As [`Plan::spec`].
-    pub fn core(&self, dim: usize, condition_dim: usize) -> Result<Core> {
-        Ok(match self.model {
-            Family::Discrete(kind) => {
-                let mut rng = crate::rng::stream(self.seed, super::PLAN_STREAM);
-                Core::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
-            }
-            Family::Cnf => Core::Velocity(VelocitySpec::Mlp(MlpSpec { condition_dim, ..self.net(dim) })),
-            _ => Core::Still { dim },
-        })
-    }
-
-    /// The job with hidden layers of one width so that the core has about `params` parameters.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where even the narrowest has more than twice as many, or the widest fewer than half.
-    pub fn sized(&self, dim: usize, given: Option<&crate::data::Given>, params: usize) -> Result<Self> {
-        const WIDEST: usize = 4096;
-        let resolved = self.clone().resolve(dim)?;
-        let layers = resolved.hidden.as_ref().map_or(1, Vec::len).max(1);
-        let c = given.map_or(0, |given| given.dim);
-        let of = |width: usize| -> Result<usize> {
-            Ok(Self { hidden: Some(vec![width; layers]), ..resolved.clone() }.core(dim, c)?.n_params())
+    /// As [`resolve`](crate::data::resolve) and [`split_rule`].
+    pub fn dataset(&self, name: Option<&str>) -> Result<Dataset> {
+        let options = DataOptions {
+            table: TableOptions { split: split_rule(&self.split)?, ..TableOptions::default() },
+            condition: self.condition.clone(),
+            ..DataOptions::default()
         };
-        // Parameters grow with the width.
-        let (mut low, mut high) = (1, WIDEST);
-        while low + 1 < high {
-            let middle = low.midpoint(high);
-            if of(middle)? <= params { low = middle } else { high = middle }
-        }
-        let off = |width: usize| of(width).map(|found| found.abs_diff(params));
-        let width = if off(high)? < off(low)? { high } else { low };
-        let found = of(width)?;
-        if found > 2 * params || 2 * found < params {
-            return Err(Error::invalid(
-                format!("{} cannot have about {params} parameters: the nearest is {found}", self.model.name()),
-                "give other --params, or leave the model out",
-            ));
-        }
-        Ok(Self { hidden: Some(vec![width; layers]), ..self.clone() })
-    }
-
-    /// What the run is called: the model, and how a velocity is learnt.
-    pub fn label(&self) -> String {
-        match self.model {
-            Family::Cnf => self.objective.name().into(),
-            other => other.name().into(),
-        }
-    }
-
-    /// Takes over the net of the model `job.init` names, so that the job says what is trained.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] where the job asks for another net than the model's; a field at its default asks for none.
-    pub fn adopt(&mut self, model: &Model) -> Result<()> {
-        let usual = Self::default();
-        let hint = "leave it out: the model to start from decides the net";
-        let refuse = |option: &str, asked: String, found: String| {
-            Err(Error::invalid(format!("{option} is {asked}, but the model to start from has {found}"), hint))
-        };
-        let asked = if self.model == usual.model { "cnf" } else { self.model.name() };
-        let found = model.spec.core.name();
-        if asked != found && self.model != usual.model {
-            return refuse("model", asked.into(), found.into());
-        }
-        match &model.spec.core {
-            Core::Velocity(_) => {}
-            Core::Discrete(spec) => {
-                self.model = Family::Discrete(spec.kind);
-                self.standardise = model.spec.standardise.is_some();
-                return Ok(());
-            }
-            Core::Still { .. } | Core::Histogram(_) => {
-                return Err(Error::invalid("the model to start from has nothing to train", "start from a flow"));
-            }
-        }
-        let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
-            if let Some(hidden) = &self.hidden {
-                return refuse("hidden", format!("{hidden:?}"), "a net of another kind".into());
-            }
-            self.standardise = model.spec.standardise.is_some();
-            return Ok(());
-        };
-        if let Some(hidden) = self.hidden.as_ref().filter(|hidden| **hidden != net.hidden) {
-            return refuse("hidden", format!("{hidden:?}"), format!("{:?}", net.hidden));
-        }
-        if let Some(activation) = self.activation.filter(|activation| *activation != net.activation) {
-            return refuse("activation", activation.to_string(), net.activation.to_string());
-        }
-        let frequencies = if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 };
-        if self.time_features != usual.time_features && self.time_features != frequencies {
-            return refuse("time_features", self.time_features.to_string(), frequencies.to_string());
-        }
-        let standardised = model.spec.standardise.is_some();
-        if self.standardise != usual.standardise && self.standardise != standardised {
-            return refuse("standardise", self.standardise.to_string(), standardised.to_string());
-        }
-        self.hidden = Some(net.hidden.clone());
-        (self.activation, self.time_features, self.standardise) = (Some(net.activation), frequencies, standardised);
-        Ok(())
-    }
-
-    /// How time enters the net.
-    pub fn time_input(&self) -> TimeInput {
-        match self.time_features {
-            0 => TimeInput::Plain,
-            frequencies => TimeInput::Fourier { frequencies },
-        }
-    }
-
-    /// The net of a run without a start, for data of `dim` columns.
-    pub(super) fn net(&self, dim: usize) -> MlpSpec {
-        let hidden = self.hidden.clone().unwrap_or_default();
-        MlpSpec {
-            dim,
-            condition_dim: 0,
-            hidden,
-            activation: self.activation.unwrap_or(Activation::Silu),
-            time: self.time_input(),
-        }
-    }
-
-    /// Refuses sizes that no memory holds.
-    fn validate_sizes(&self, dim: usize) -> Result<()> {
-        let refuse = |what: String, hint: String| Err(Error::invalid(what, hint));
-        let batch = self.batch.unwrap_or_default();
-        if batch > MOST_ROWS || batch.saturating_mul(dim) > MOST_NUMBERS {
-            let most = MOST_ROWS.min(MOST_NUMBERS / dim.max(1));
-            return refuse(
-                format!("a batch of {batch} rows of {dim} columns"),
-                format!("give --batch of at most {most}"),
-            );
-        }
-        if self.validations > MOST_VALIDATIONS {
-            let most = format!("give validations of at most {MOST_VALIDATIONS}");
-            return refuse(format!("{} validations", self.validations), most);
-        }
-        if self.init.is_none() {
-            let core = self.core(dim, 0)?;
-            core.validate()?;
-            let params = core.n_params();
-            if params > MOST_PARAMETERS {
-                let sizes = self.net(dim).layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
-                let what = format!("a net of {params} parameters ({sizes})");
-                return refuse(what, format!("give fewer or narrower --hidden layers: at most {MOST_PARAMETERS}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn validate(&self, dim: usize) -> Result<()> {
-        self.validate_sizes(dim)?;
-        let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        if self.batch == Some(0) {
-            return refuse("a batch of 0 rows".into(), "give --batch of at least 1");
-        }
-        if let Some(lr) = self.lr.filter(|lr| !positive(*lr)) {
-            return refuse(format!("a learning rate of {lr}"), "give --lr above 0, such as 0.01");
-        }
-        if let Some(time) = self.time.filter(|time| !positive(*time)) {
-            return refuse(format!("a run of {time} seconds"), "give --time above 0, such as 60s");
-        }
-        if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {
-            return refuse(format!("columns of deviation {spread}"), "give spread above 0, such as 2");
-        }
-        if !positive(self.sigma) {
-            return refuse(format!("a Gaussian of deviation {}", self.sigma), "give --sigma above 0, such as 1");
-        }
-        if !(self.late > 0.0 && self.late.is_finite()) {
-            return refuse(format!("times crowded by {}", self.late), "give late above 0, such as 1 for none or 2");
-        }
-        if self.steps == Some(0) {
-            return refuse("a run of 0 steps".into(), "give --steps of at least 1");
-        }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return refuse(format!("a weight decay of {}", self.weight_decay), "give weight_decay of at least 0");
-        }
-        if self.clip.is_nan() || self.clip <= 0.0 {
-            return refuse(format!("a gradient clip of {}", self.clip), "give clip above 0; inf for none");
-        }
-        if !(0.0..1.0).contains(&self.ema) {
-            return refuse(format!("an average of weights with decay {}", self.ema), "give ema from 0 to below 1");
-        }
-        if self.validation_rows < 2 {
-            return refuse(format!("validation on {} rows", self.validation_rows), "give validation_rows above 1");
-        }
-        self.check_plan()?;
-        super::start::check_rules(self)?;
-        split_rule(&self.split)?;
-        self.solver.validate()?;
-        self.solver.check_precision(self.precision.dtype())
+        crate::data::resolve(name.unwrap_or(&self.data), &options, self.split_seed.unwrap_or(self.seed))
     }
 
     /// The job as TOML.

@@ -16,12 +16,15 @@ const TOY_ROWS: usize = 100_000;
 ///
 /// # Errors
 /// As the fits; [`Error::Invalid`] where conditions are given.
-pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, _watch: &mut dyn Watch) -> Result<Fitted> {
+pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
     if data.given.is_some() {
         return Err(Error::invalid(
             format!("--model {} knows no condition", job.model.name()),
             "leave out --condition, or train a flow",
         ));
+    }
+    if job.init.is_some() {
+        return Err(Error::invalid(format!("--model {} starts from nothing", job.model.name()), "leave out --init"));
     }
     let d = data.dim;
     let x = rows(data, job.seed, TOY_ROWS);
@@ -31,7 +34,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, _watch: &mut dyn Wa
     let (x, _) = Frame::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and is told when there is none left.
-    let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
+    let mut stop = || watch.asked() || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
     match job.model {
         Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
         Family::GaussianFixed => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.sigma })?),

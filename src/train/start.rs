@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Given as Told, Source};
 use crate::flow::{
     Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Standardise,
 };
@@ -70,6 +70,16 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
                 format!("the model `{path}` is conditional on {has} columns, the data on {given}"),
                 "give --condition the columns that the model was trained with, and none where it has none",
             ));
+        }
+        if let (Some(condition), Some(given)) = (&model.spec.condition, &data.given) {
+            if condition.names != given.columns {
+                let (path, has) = (path.display(), condition.names.join(", "));
+                return Err(Error::invalid(
+                    format!("the model `{path}` is conditional on {has}, the data on {}", given.columns.join(", ")),
+                    "give --condition the same columns in the same order",
+                ));
+            }
+            check_given(condition, given)?;
         }
         job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
@@ -170,17 +180,32 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
 }
 
 /// How the conditions of the data are encoded: as the job says, or as their training rows look.
-fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
+pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
     let Some(given) = &data.given else { return Ok(None) };
     let fit = |j: usize| {
         let name = given.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
-        let kind = job.condition.get(j).and_then(|text| text.rsplit_once(':')).and_then(|(_, kind)| kind.parse().ok());
+        // One kind for all columns of a file.
+        let text = if given.dim > 1 && job.condition.len() == 1 { job.condition.first() } else { job.condition.get(j) };
+        let kind = text.and_then(|text| text.rsplit_once(':')).and_then(|(_, kind)| kind.parse().ok());
         let values: Vec<f64> = given.train.iter().skip(j).step_by(given.dim).copied().collect();
         Given::fit(kind.unwrap_or_default(), &values)
             .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))
     };
     let columns = (0..given.dim).map(fit).collect::<Result<Vec<_>>>()?;
-    Ok(Some(Condition { columns, names: given.columns.clone() }))
+    let condition = Condition { columns, names: given.columns.clone() };
+    check_given(&condition, given)?;
+    Ok(Some(condition))
+}
+
+/// Refuses conditions of held-out rows that the model would not understand: better now than after the training.
+fn check_given(condition: &Condition, given: &Told) -> Result<()> {
+    for (set, rows) in [("training", &given.train), ("validation", &given.valid), ("test", &given.test)] {
+        condition.encode(rows).map_err(|e| {
+            let hint = format!("{}; or read the column as a number: NAME:number", e.hint().unwrap_or_default());
+            Error::invalid(format!("the conditions of the {set} set: {e}"), hint)
+        })?;
+    }
+    Ok(())
 }
 
 /// What the columns are, as the job says; none where all are plain.

@@ -19,8 +19,9 @@ use super::state::{Best, Ledger, State, fingerprint};
 use super::{
     Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
 };
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Given, Source};
 use crate::flow::{Core, FlowSpec, Mixture, Model};
+use crate::rng::mix;
 use crate::{Error, Result};
 
 /// Steps from one state to fall back to, to the next.
@@ -46,7 +47,8 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
-    let mut stop = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let late = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let mut stop = || late() || watch.asked();
     if job.model.is_reference() {
         return super::reference::fit(&job, data, clock, watch);
     }
@@ -87,9 +89,14 @@ pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> 
 /// Stands for the rows of a table; a toy is what it is.
 fn stamp(data: &Dataset) -> u64 {
     match &data.train {
-        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid),
+        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid) ^ data.given.as_ref().map_or(0, given_stamp),
         Source::Toy(_) => 0,
     }
+}
+
+/// Stands for the conditions of rows.
+fn given_stamp(given: &Given) -> u64 {
+    mix(fingerprint(&given.train) ^ mix(fingerprint(&given.valid)) ^ given.dim as u64)
 }
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
@@ -101,8 +108,8 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
         Source::Toy(toy) => (Vec::new(), frame.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
     };
     let mut feed = Feed::new(data, &frame, &base, table, job.seed);
-    if let (Some(condition), Some(given)) = (&spec.condition, &data.given) {
-        feed = feed.given(condition.encode(&given.train)?, condition.width());
+    if let Some(given) = &data.given {
+        feed = feed.given(model.encoded(&given.train)?, spec.core.condition_dim());
     }
     feed.go_to(state.place);
     let phases = job.phases();

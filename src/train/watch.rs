@@ -27,6 +27,11 @@ pub trait Watch {
     /// Told of every step; `Break` ends the run after it.
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
 
+    /// Whether the run shall end; asked before its first step too, while a mixture is fitted.
+    fn asked(&self) -> bool {
+        false
+    }
+
     /// Given every checkpoint that is due, and one when the run is ended from outside.
     ///
     /// # Errors

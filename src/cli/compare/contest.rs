@@ -20,6 +20,8 @@ pub struct Contestant {
     /// What it is called in tables and pictures.
     pub name: String,
     pub model: Model,
+    /// Numbers that were fitted.
+    pub params: usize,
     pub seed: u64,
     /// Of the training.
     pub seconds: f64,
@@ -44,7 +46,8 @@ pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Conte
     let fitted = fit(&job, data, &mut watch);
     watch.screen.clear();
     let Fitted { mut model, history, steps, seconds, stopped, .. } = fitted?;
-    model.story = story(&job, steps, seconds, stopped, model.n_params());
+    let params = job.model.n_params(&model);
+    model.story = story(&job, steps, seconds, stopped, params);
     let aside = folder.aside()?;
     let metrics = report::metrics(&history);
     interrupt::undisturbed(|| {
@@ -53,7 +56,7 @@ pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Conte
     interrupt::undisturbed(|| model.save(&aside.join("model.safetensors")))?;
     let run = folder.finish(false)?;
     let curve = history.validations.iter().map(|v| (v.seconds, v.nll)).collect();
-    Ok(Contestant { name: job.model.name().into(), model, seed: job.seed, seconds, steps, curve, run, stopped })
+    Ok(Contestant { name: job.model.name().into(), model, params, seed: job.seed, seconds, steps, curve, run, stopped })
 }
 
 fn story(
@@ -98,6 +101,7 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
     };
     let contestant = Contestant {
         name: job.model.name().into(),
+        params: job.model.n_params(&model),
         seed: job.seed,
         seconds: number("seconds").unwrap_or(f64::NAN),
         steps: number("steps").unwrap_or(0.0) as usize,
@@ -160,6 +164,10 @@ struct Quietly {
 }
 
 impl Watch for Quietly {
+    fn asked(&self) -> bool {
+        interrupt::asked()
+    }
+
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         self.screen.see(progress)
     }
@@ -167,13 +175,11 @@ impl Watch for Quietly {
 
 /// Names that tell equal ones apart: `realnvp`, `realnvp 2`.
 pub fn told_apart(contestants: &mut [Contestant]) {
-    for i in 1..contestants.len() {
-        let same = |other: &&Contestant| other.name == contestants[i].name;
-        let before = contestants[..i].iter().filter(same).count();
-        // Another seed of the same model belongs to it.
+    let names: Vec<String> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
+    for (i, contestant) in contestants.iter_mut().enumerate() {
+        let before = names[..i].iter().filter(|name| **name == names[i]).count();
         if before > 0 {
-            let name = contestants[i].name.clone();
-            contestants[i].name = format!("{name} {}", before + 1);
+            contestant.name = format!("{} {}", names[i], before + 1);
         }
     }
 }

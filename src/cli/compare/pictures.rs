@@ -91,8 +91,8 @@ pub fn draw(contest: &Contest, measured: &[Measured], out: &Path, context: &Cont
     };
     let caption =
         "Densities of all models on one colour scale, and samples of each on the axes of the data; below, the \
-                   held-out NLL against the wall-clock of the training, and against the time of a sample, along which \
-                   the solver's tolerance moves the continuous flow and the depth the discrete ones."
+                   held-out NLL against the wall-clock of the training, and against the time of a sample: of a continuous \
+                   flow at several tolerances of the solver, of a discrete one at the depths that were trained."
             .to_owned();
     Ok(Drawn { figure, caption, slides })
 }

@@ -7,21 +7,14 @@ use super::pictures::Drawn;
 use super::table::{self, Row};
 
 /// Table, figure and the way through t on one page.
-pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize) -> Report {
+pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, broken: &[String]) -> Report {
     let data = &contest.data;
-    let best = rows.iter().min_by(|a, b| a.seeds[0].figures.nll.total_cmp(&b.seeds[0].figures.nll));
+    let best = rows.iter().min_by(|a, b| a.nll().0.total_cmp(&b.nll().0));
     let lead = best.map_or_else(String::new, |best| {
         let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
-        let figures = &best.seeds[0].figures;
-        format!(
-            "{} on {}: the best held-out NLL is that of {}, {:.4} nats over {} {} rows.",
-            names.join(", "),
-            data.name,
-            best.name,
-            figures.nll,
-            figures.n,
-            contest.set
-        )
+        let (nll, n) = (best.nll().0, best.seeds[0].figures.n);
+        let (names, data, set) = (names.join(", "), &data.name, contest.set);
+        format!("{names} on {data}: the best NLL is that of {}, {nll:.4} nats over {n} {set} rows.", best.name)
     });
     let budget = contest.jobs.first().map(|job| match (job.steps, job.time) {
         (Some(steps), _) => format!("{steps} steps each"),
@@ -29,7 +22,7 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize) 
     });
     let mut facts = vec![
         ("data".to_owned(), format!("{}, {} columns", data.name, data.dim)),
-        ("held out".to_owned(), format!("{} rows ({} set)", rows[0].seeds[0].figures.n, contest.set)),
+        ("scored on".to_owned(), format!("{} rows ({} set)", rows[0].seeds[0].figures.n, contest.set)),
         ("budget".to_owned(), budget.unwrap_or_else(|| "trained before".to_owned())),
         ("seeds".to_owned(), rows[0].seeds.len().to_string()),
         ("precision".to_owned(), format!("{:?}", contest.precision).to_lowercase()),
@@ -40,9 +33,9 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize) 
         facts.push(("true entropy".to_owned(), format!("{:.4} nats", toy.entropy)));
     }
     let mut notes = vec![
-        "All models are scored on the same held-out rows and drawn from the same latents; the training of each had the \
-         same budget. Continuous flows are integrated with an exact trace of the Jacobian and an adaptive solver; the \
-         others are in closed form."
+        "All models are scored on the same rows and drawn from the same latents. Where they were trained for this comparison, \
+         each flow had the same budget; what is fitted in one go took less. A continuous flow is integrated as its model \
+         file says; the others are in closed form."
             .to_owned(),
         "Distances of samples are taken on columns scaled by the deviations of the held-out rows. Samples of a perfect \
          model would be about as far from the data as two halves of the data are from each other, which the number in \
@@ -52,6 +45,7 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize) 
     if skipped > 0 {
         notes.push(format!("The comparison was ended early: {skipped} trainings were left out."));
     }
+    notes.extend(broken.iter().cloned());
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
         notes.push(format!("The training of {} was broken off.", row.name));
     }

@@ -43,7 +43,8 @@ impl<'a> Row<'a> {
         self.seeds.iter().map(|one| of(one)).fold(f64::NEG_INFINITY, f64::max)
     }
 
-    fn nll(&self) -> (f64, f64) {
+    /// Mean and standard error.
+    pub fn nll(&self) -> (f64, f64) {
         (self.mean(|m| m.figures.nll), self.error(|m| m.figures.nll, |m| m.figures.nll_se))
     }
 
@@ -93,7 +94,7 @@ fn rate(value: f64) -> String {
     }
 }
 
-const FIELDS: [Field; 13] = [
+const FIELDS: [Field; 14] = [
     Field {
         key: "nll",
         title: "NLL",
@@ -118,8 +119,8 @@ const FIELDS: [Field; 13] = [
         unit: "",
         about: "numbers that are fitted.",
         better: Better::Neither,
-        value: |r| number(r.mean(|m| m.contestant.model.n_params() as f64)),
-        text: |r| format!("{:.0}", r.mean(|m| m.contestant.model.n_params() as f64)),
+        value: |r| number(r.mean(|m| m.contestant.params as f64)),
+        text: |r| format!("{:.0}", r.mean(|m| m.contestant.params as f64)),
     },
     Field {
         key: "train_seconds",
@@ -167,7 +168,7 @@ const FIELDS: [Field; 13] = [
             r.layers().map(|n| n as f64).or_else(|| number(r.mean(|m| m.figures.nfe_sample))).filter(|w| *w > 0.0)
         },
         text: |r| match r.layers() {
-            Some(layers) => format!("{layers} layers"),
+            Some(couplings) => format!("{couplings} couplings"),
             None if r.seeds[0].figures.nfe_sample > 0.0 => format!("{:.0} NFE", r.mean(|m| m.figures.nfe_sample)),
             None => "–".into(),
         },
@@ -191,10 +192,19 @@ const FIELDS: [Field; 13] = [
         text: |r| format!("{:.0e}", r.worst(|m| m.figures.round_trip_max)),
     },
     Field {
+        key: "failed",
+        title: "failed",
+        unit: "rows",
+        about: "held-out rows without a density, over all seeds: the means leave them out, so the NLL flatters.",
+        better: Better::Lower,
+        value: |r| Some(r.seeds.iter().map(|m| m.figures.failed).sum::<usize>() as f64).filter(|n| *n > 0.0),
+        text: |r| r.seeds.iter().map(|m| m.figures.failed).sum::<usize>().to_string(),
+    },
+    Field {
         key: "mass",
         title: "∫p",
         unit: "",
-        about: "the integral of the density: on a grid in one and two dimensions, else by importance sampling; – where that is too noisy.",
+        about: "the integral of the density: on a grid in one and two dimensions, else by importance sampling; – where that is too noisy; of the first seed, under the first row's condition.",
         better: Better::Neither,
         value: |r| r.seeds[0].figures.mass,
         text: |r| r.seeds[0].figures.mass.map_or_else(|| "–".into(), |mass| format!("{mass:.4}")),

@@ -39,7 +39,7 @@ impl Summary {
             steps: fitted.steps,
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
-            n_params: fitted.model.n_params(),
+            n_params: job.model.n_params(&fitted.model),
             chosen: fitted.chosen,
             falls: fitted.falls,
             gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),

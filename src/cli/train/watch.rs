@@ -68,14 +68,6 @@ impl Screen {
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
-
-    /// Takes the bar away, and says why the run ends.
-    pub fn end(&self, context: &Context) {
-        self.bar.finish_and_clear();
-        if interrupt::asked() {
-            context.note("stopped by Ctrl-C: the model as it is now is scored and saved, and the run can go on");
-        }
-    }
 }
 
 /// A run's screen, and the folder that keeps its checkpoints.
@@ -99,6 +91,10 @@ impl Watch for Watcher<'_> {
             self.screen.bar.suspend(|| self.context.note(words));
         }
         self.screen.see(progress)
+    }
+
+    fn asked(&self) -> bool {
+        interrupt::asked()
     }
 
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {
