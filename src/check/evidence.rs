@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Subject;
-use crate::flow::{Bijection, Core, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
+use crate::flow::{Bijection, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
 use crate::stats::quantile;
 use crate::{Result, rng};
 
@@ -238,12 +238,7 @@ impl Subject {
 
     /// Where rows arrive, one way or the other, without their density.
     pub fn paths(&self, solver: &SolverSpec, dtype: DType, x: &[f64], to_data: bool) -> Result<Vec<f64>> {
-        let model = self.with(solver);
-        let flow = match &model.spec.core {
-            Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density())?,
-            _ => model.flow(dtype)?,
-        };
-        Ok(self.through(&flow, x, to_data)?.y)
+        Ok(self.through(&self.with(solver).moving(dtype)?, x, to_data)?.y)
     }
 
     /// Through a flow, one way or the other.

@@ -208,12 +208,11 @@ fn story(story: &Map<String, Value>) -> String {
     say("", inside, &["nll_standardised"]);
     let excess = of("excess", "excess_se").map(|excess| excess + " over the true density");
     say("excess", excess, &["excess", "excess_se"]);
-    say("NFE", number("nfe_mean").map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
+    say("NFE", number("nfe_mean").filter(|nfe| *nfe > 0.0).map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
     // What says that nothing was amiss need not be said.
-    told.extend(["failed"].into_iter().filter(|key| number(key) == Some(0.0)));
+    told.extend(["failed", "falls", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
     told.extend(["stopped"].into_iter().filter(|key| story.get(*key) == Some(&Value::Bool(false))));
-    told.extend(["excess", "excess_se"].into_iter().filter(|key| story.get(*key) == Some(&Value::Null)));
-    let rest = story.iter().filter(|(key, _)| !told.contains(&key.as_str()));
+    let rest = story.iter().filter(|(key, value)| !told.contains(&key.as_str()) && !value.is_null());
     words += &rest.map(|(key, value)| line(key, &plain(value))).collect::<String>();
     if words.is_empty() { words } else { heading("training") + &words }
 }

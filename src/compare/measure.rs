@@ -127,11 +127,8 @@ impl Course<'_> {
         let d = model.dim();
         let flow = model.flow(self.dtype)?;
         let score = score_given(&flow, self.x, self.given, self.truth)?;
-        let (nll, nll_se) = match (score.excess, self.truth) {
-            (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
-            _ => (score.nll, score.nll_se),
-        };
-        let drawn = self.sampled(&flow, &moving(model, self.dtype)?, TIMED)?;
+        let (nll, nll_se) = score.best_nll(self.truth);
+        let drawn = self.sampled(&flow, &model.moving(self.dtype)?, TIMED)?;
         let (samples, back) = (finite_rows(&drawn.x, d), &drawn.back);
         let sigma = deviations(self.x, d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
@@ -265,11 +262,8 @@ impl Course<'_> {
         let (x, c) = (&self.x[..rows * d], self.given.len() / self.rows(d).max(1));
         let flow = model.flow(self.dtype)?;
         let score = score_given(&flow, x, &self.given[..rows * c], self.truth)?;
-        let nll = match (score.excess, self.truth) {
-            (Some((excess, _)), Some(toy)) => toy.entropy + excess,
-            _ => score.nll,
-        };
-        let moving = moving(model, self.dtype)?;
+        let nll = score.best_nll(self.truth).0;
+        let moving = model.moving(self.dtype)?;
         let drawn = self.sampled(&moving, &moving, CURVE_ROWS)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.sample_rate, nfe: drawn.nfe, nll })
     }
@@ -283,14 +277,6 @@ struct Drawn {
     nfe: f64,
     sample_rate: f64,
     density_rate: f64,
-}
-
-/// The flow for points alone: a continuous one does not integrate its divergence.
-fn moving(model: &Model, dtype: DType) -> Result<Flow<Chain>> {
-    match &model.spec.core {
-        Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density()),
-        _ => model.flow(dtype),
-    }
 }
 
 /// The rows that are finite.

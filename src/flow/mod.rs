@@ -140,14 +140,18 @@ impl Cost {
 
     /// Mean NFE of a row; 0 for a closed form.
     pub fn nfe_mean(&self) -> f64 {
-        // The sum of no numbers is −0.
-        self.nfe.iter().fold(0.0, |sum, n| sum + f64::from(*n)) / self.nfe.len().max(1) as f64
+        mean(&self.nfe)
     }
 
     /// Mean number of divergence evaluations of a row.
     pub fn traces_mean(&self) -> f64 {
-        self.traces.iter().map(|n| f64::from(*n)).sum::<f64>() / self.traces.len().max(1) as f64
+        mean(&self.traces)
     }
+}
+
+/// The mean of counts; 0 of none (whose sum as floats would be −0).
+fn mean(counts: &[u32]) -> f64 {
+    counts.iter().map(|n| u64::from(*n)).sum::<u64>() as f64 / counts.len().max(1) as f64
 }
 
 /// An invertible map between the latent's side and the data's.

@@ -96,6 +96,17 @@ impl Model {
         self.spec.build(self.tensor(dtype)?)
     }
 
+    /// The flow for points alone: a continuous one does not integrate its divergence, and its log-determinants mean nothing.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`].
+    pub fn moving(&self, dtype: DType) -> Result<Flow<Chain>> {
+        match &self.spec.core {
+            Core::Velocity(_) => self.spec.around(self.continuous(dtype)?.without_log_density()),
+            _ => self.flow(dtype),
+        }
+    }
+
     /// The flow as far as it is at `t`, from 0 (the base, in the data's frame) to 1 (the data): a continuous one ends at
     /// that time, of a discrete one there are the first ⌊t L⌋ of its L layers.
     ///

@@ -63,10 +63,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Wat
     let mut history = History::default();
     if data.valid.len() >= 2 * d {
         let score = score(&model.flow(job.precision.dtype())?, &data.valid, data.toy())?;
-        let (nll, se) = match (score.excess, data.toy()) {
-            (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
-            _ => (score.nll, score.nll_se),
-        };
+        let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0 });
     }
     Ok(Fitted {

@@ -27,6 +27,16 @@ pub struct Score {
     pub nfe_mean: f64,
 }
 
+impl Score {
+    /// The NLL and its standard error: where the truth is known its entropy and the excess over it, which is far less noisy.
+    pub fn best_nll(&self, truth: Option<&Toy>) -> (f64, f64) {
+        match (self.excess, truth) {
+            (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
+            _ => (self.nll, self.nll_se),
+        }
+    }
+}
+
 /// Mean and standard error of the finite values; NaN for the mean of none, and for the error of fewer than two.
 pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
     crate::stats::mean_and_se(&values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>())

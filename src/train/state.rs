@@ -13,8 +13,10 @@ use super::adamw::AdamW;
 use super::batch::Place;
 use super::shadow::Shadow;
 use super::{History, Job};
+use crate::data::{Dataset, Given, Source};
 use crate::flow::{Mixture, Model};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
+use crate::rng::mix;
 use crate::{Error, Result};
 
 /// The key of the metadata.
@@ -95,8 +97,21 @@ struct Card {
 }
 
 /// A number that stands for rows of data.
-pub(super) fn fingerprint(rows: &[f64]) -> u64 {
-    rows.iter().fold(rows.len() as u64, |hash, x| crate::rng::mix(hash ^ x.to_bits()))
+fn fingerprint(rows: &[f64]) -> u64 {
+    rows.iter().fold(rows.len() as u64, |hash, x| mix(hash ^ x.to_bits()))
+}
+
+/// Stands for the rows of a table; a toy is what it is.
+pub(super) fn stamp(data: &Dataset) -> u64 {
+    match &data.train {
+        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid) ^ data.given.as_ref().map_or(0, given_stamp),
+        Source::Toy(_) => 0,
+    }
+}
+
+/// Stands for the conditions of rows.
+fn given_stamp(given: &Given) -> u64 {
+    mix(fingerprint(&given.train) ^ mix(fingerprint(&given.valid)) ^ given.dim as u64)
 }
 
 impl State {

@@ -15,13 +15,12 @@ use super::plan::Phase;
 use super::shadow::Shadow;
 use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
-use super::state::{Best, Ledger, State, fingerprint};
+use super::state::{Best, Ledger, State, stamp};
 use super::{
     Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
 };
-use crate::data::{Dataset, Given, Source};
+use crate::data::{Dataset, Source};
 use crate::flow::{Core, FlowSpec, Mixture, Model};
-use crate::rng::mix;
 use crate::{Error, Result};
 
 /// Steps from one state to fall back to, to the next.
@@ -84,19 +83,6 @@ pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> 
         ));
     }
     run(checkpoint, Instant::now(), data, watch)
-}
-
-/// Stands for the rows of a table; a toy is what it is.
-fn stamp(data: &Dataset) -> u64 {
-    match &data.train {
-        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid) ^ data.given.as_ref().map_or(0, given_stamp),
-        Source::Toy(_) => 0,
-    }
-}
-
-/// Stands for the conditions of rows.
-fn given_stamp(given: &Given) -> u64 {
-    mix(fingerprint(&given.train) ^ mix(fingerprint(&given.valid)) ^ given.dim as u64)
 }
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
@@ -319,13 +305,10 @@ impl Trainer<'_> {
         let flow = self.model.spec.build(self.tensor(&self.state.shadow.theta)?)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let validation = match score_given(&flow, &self.valid, &self.valid_given, self.data.toy()) {
-            // Where the truth is known, the mean of log p_true − log p is far less noisy than that of log p.
-            Ok(score) => Some(match (score.excess, self.data.toy()) {
-                (Some((excess, se)), Some(toy)) => {
-                    Validation { step, seconds, nll: toy.entropy + excess, se, nfe: score.nfe_mean }
-                }
-                _ => Validation { step, seconds, nll: score.nll, se: score.nll_se, nfe: score.nfe_mean },
-            }),
+            Ok(score) => {
+                let (nll, se) = score.best_nll(self.data.toy());
+                Some(Validation { step, seconds, nll, se, nfe: score.nfe_mean })
+            }
             Err(Error::Failed { .. }) => None,
             Err(other) => return Err(other),
         };

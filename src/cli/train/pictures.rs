@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
-use cnf::flow::{Core, Model, StandardNormal};
+use cnf::flow::{Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
 use cnf::train::{Criterion, Job};
 use cnf::{Result, rng};
@@ -131,10 +131,6 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
-    let flow_to_data = match &model.spec.core {
-        Core::Velocity(_) => model.spec.around(model.continuous(dtype)?.without_log_density())?,
-        _ => model.flow(dtype)?,
-    };
     // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.
     let c = model.condition_dim();
     let conditions = |n: usize| -> Result<Option<Tensor>> {
@@ -145,7 +141,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
         let numbers: Vec<f64> = (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect();
         Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
     };
-    let (samples, _, _) = flow_to_data.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
+    let (samples, _, _) = model.moving(dtype)?.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
     let samples = numbers(&samples)?;
     undisturbed(|| plot::samples(&place("samples"), &seen, &samples, d, &options))?;
 
