@@ -1,7 +1,7 @@
 //! Where one Gaussian fails and a flow does not: data that are uniform on [−1, 1], and on [−2, −1] ∪ [1, 2].
 //!
 //! A Gaussian whose deviation is fixed has only its mean to learn. It fits the first set acceptably; of the second it puts
-//! its peak where there is no data at all. `cargo run --release --example two_uniforms` draws `two-uniforms.png`.
+//! its peak where there is no data at all. `cargo run --release --example two_uniforms` draws `runs/two-uniforms.png`.
 
 use std::path::Path;
 
@@ -55,5 +55,9 @@ fn main() -> cnf::Result<()> {
         .zip(&pairs)
         .map(|((title, data, truth, _), models)| Overlay { title, data, range: RANGE, truth: Some(truth), models })
         .collect();
-    overlay(Path::new("two-uniforms.png"), &overlays, &Options::default())
+    let path = Path::new("runs/two-uniforms.png");
+    std::fs::create_dir_all("runs").map_err(|e| cnf::Error::write(path, e.kind()))?;
+    overlay(path, &overlays, &Options::default())?;
+    println!("{}", path.display());
+    Ok(())
 }
