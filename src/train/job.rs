@@ -159,7 +159,7 @@ pub struct Job {
     pub clip: f64,
     /// The decay of the average of the weights that is validated and saved; 0 for the last weights.
     pub ema: f64,
-    /// Held-out scores along the way, at most a tenth of the time.
+    /// Held-out scores along the way, and some ten more at the start; at most a tenth of the time.
     pub validations: usize,
     /// A table's model is that of the best held-out score, not the last.
     pub keep_best: bool,

@@ -32,6 +32,9 @@ const MOST_FALLS: usize = 8;
 const QUIET: usize = 2000;
 /// The part of the time that validations may take where the budget is one of time.
 const VALIDATING: f64 = 0.1;
+/// The first validations: this part of the even distance, then further apart by this factor.
+const FIRST: f64 = 0.03;
+const EARLY: f64 = 1.4;
 /// How fast the penalties follow the evaluations that are wanted, a step.
 const NFE_GAIN: f64 = 0.1;
 /// The range of the factor of the penalties.
@@ -312,8 +315,7 @@ impl Trainer<'_> {
             Err(Error::Failed { .. }) => None,
             Err(other) => return Err(other),
         };
-        let wanted = self.job.validations.max(1) as f64;
-        self.ledger.due = ((done * wanted).floor() + 1.0) / wanted;
+        self.ledger.due = next_validation(done, self.job.validations.max(1) as f64);
         self.ledger.validating += self.clock.elapsed().as_secs_f64() - begun;
         if let Some(v) = validation {
             self.ledger.history.validations.push(v);
@@ -387,6 +389,13 @@ impl Trainer<'_> {
             stopped,
         })
     }
+}
+
+/// The part of the budget at which a validation is due after one at `done`: evenly, `wanted` of them, but sooner at the
+/// start, where a curve is steep and a small table is soon learnt by heart.
+fn next_validation(done: f64, wanted: f64) -> f64 {
+    let evenly = ((done * wanted).floor() + 1.0) / wanted;
+    evenly.min((EARLY * done).max(FIRST / wanted))
 }
 
 fn broken(step: usize, lr: f64, falls: usize, cause: &str) -> Error {

@@ -20,8 +20,8 @@ const FRAME_CELLS: usize = 100;
 const CELLS_ALONE: usize = 800;
 /// Frames from the latent to the data.
 const FRAMES: usize = 11;
-/// Pixels of a frame's side.
-const FRAME_SIDE: u32 = 320;
+/// Pixels of a frame: about a square, and its bar.
+const FRAME_SIZE: (u32, u32) = (320, 268);
 /// Points of a scatter.
 const POINTS: usize = 4000;
 /// The stream of the data in pictures of a toy.
@@ -141,7 +141,7 @@ fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options
             let values = density(model, contest.precision.dtype(), t, &cells)?;
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options =
-                Options { size: Some((FRAME_SIDE, FRAME_SIDE)), max: (max > 0.0).then_some(max), ..options.clone() };
+                Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;
             let label = match &model.spec.core {
                 Core::Discrete(spec) => {
