@@ -89,15 +89,16 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         None => Begun::new(&args, context)?,
     };
 
-    let live = if args.watch { Some(live(&job, &data)?) } else { None };
     let screen = watch::Screen::new(context.quiet || args.watch);
+    screen.begin(&job, &data, context);
+    if let Some(checkpoint) = &checkpoint {
+        screen.goes_on(checkpoint, context);
+    }
+    // From here on the terminal may be the view's: words would go through it.
+    let live = if args.watch { Some(live(&job, &data)?) } else { None };
     let mut watch = watch::Watcher { screen, live, folder: &folder, context };
-    watch.screen.begin(&job, &data, context);
     let fitted = match checkpoint {
-        Some(checkpoint) => {
-            watch.screen.goes_on(&checkpoint, context);
-            go_on(checkpoint, &data, &mut watch)
-        }
+        Some(checkpoint) => go_on(checkpoint, &data, &mut watch),
         None => fit(&job, &data, &mut watch),
     };
     // The terminal is given back first, whatever came of it: words belong on the usual screen.
