@@ -71,7 +71,7 @@ impl Model {
     /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::flow`] needs them so.
     ///
     /// # Errors
-    /// As [`Condition::encode`].
+    /// As [`Condition::encode`](super::Condition::encode).
     pub fn encoded(&self, rows: &[f64]) -> Result<Vec<f64>> {
         self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
     }

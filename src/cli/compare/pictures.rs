@@ -140,8 +140,7 @@ fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options
             let t = k as f64 / (stages - 1) as f64;
             let values = density(model, contest.precision.dtype(), t, &cells)?;
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
-            let options =
-                Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
+            let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;
             let label = match &model.spec.core {
                 Core::Discrete(spec) => {
