@@ -137,7 +137,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     interrupt::undisturbed(|| {
         cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
     })?;
-    let drawn = pictures::draw(&contest, &measured, &out, context)?;
+    let drawn = pictures::draw(&contest, &rows, &out, context)?;
     interrupt::undisturbed(|| {
         cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped, &broken))
     })?;

@@ -53,7 +53,7 @@ pub struct Course<'a> {
 /// What was measured of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// Held-out rows scored, and those of them without a density.
+    /// Held-out rows scored.
     pub n: usize,
     /// Rows without a density: the means leave them out.
     pub failed: usize,
@@ -64,27 +64,27 @@ pub struct Figures {
     pub nll_se: f64,
     /// Mean log p_true − log p and its standard error, where the truth is known.
     pub excess: Option<(f64, f64)>,
-    /// Velocity evaluations of a density, and of a sample; 0 in closed form.
+    /// Velocity evaluations of a density, mean over rows; 0 in closed form.
     pub nfe_density: f64,
-    /// As above.
+    /// Velocity evaluations of a sample, mean over rows; 0 in closed form.
     pub nfe_sample: f64,
-    /// Samples a second, and densities a second.
+    /// Samples a second.
     pub sample_rate: f64,
-    /// As above.
+    /// Log-densities a second.
     pub density_rate: f64,
-    /// |x − f(f⁻¹(x))| of the model's own samples, the greatest column of a row, in deviations of the data: mean, worst.
+    /// |x − f(f⁻¹(x))| of the model's own samples, the greatest column of a row, in deviations of the data: the mean.
     pub round_trip_mean: f64,
-    /// As above.
+    /// The worst of them.
     pub round_trip_max: f64,
     /// ∫p, where it could be taken.
     pub mass: Option<f64>,
-    /// The energy distance of samples to the data, and that of two halves of the data.
+    /// The energy distance of samples to the data, in deviations of the data.
     pub energy: f64,
-    /// As above.
+    /// The energy distance of two halves of the data.
     pub energy_floor: f64,
-    /// The sliced Wasserstein distance of samples to the data, and that of two halves of the data.
+    /// The sliced Wasserstein distance of samples to the data, in deviations of the data.
     pub sliced: f64,
-    /// As above.
+    /// The sliced Wasserstein distance of two halves of the data.
     pub sliced_floor: f64,
     /// The samples that were drawn, `[n, d]`.
     pub samples: Vec<f64>,
@@ -128,8 +128,9 @@ impl Course<'_> {
         let flow = model.flow(self.dtype)?;
         let score = score_given(&flow, self.x, self.given, self.truth)?;
         let (nll, nll_se) = score.best_nll(self.truth);
-        let drawn = self.sampled(&flow, &model.moving(self.dtype)?, TIMED)?;
-        let (samples, back) = (finite_rows(&drawn.x, d), &drawn.back);
+        let moving = model.moving(self.dtype)?;
+        let drawn = self.sampled(&moving, TIMED)?;
+        let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&moving, &drawn.x)?);
         let sigma = deviations(self.x, d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
@@ -162,8 +163,8 @@ impl Course<'_> {
             excess: score.excess,
             nfe_density: score.nfe_mean,
             nfe_sample: drawn.nfe,
-            sample_rate: drawn.sample_rate,
-            density_rate: drawn.density_rate,
+            sample_rate: drawn.rate,
+            density_rate: self.density_rate(&flow)?,
             // Of no row at all there is neither.
             round_trip_mean: worst.iter().sum::<f64>() / worst.len() as f64,
             round_trip_max: worst.iter().copied().fold(f64::NAN, f64::max),
@@ -190,41 +191,36 @@ impl Course<'_> {
         Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
     }
 
-    fn sampled(&self, flow: &Flow<Chain>, moving: &Flow<Chain>, n: usize) -> Result<Drawn> {
-        let d = flow.map.dim();
+    /// The same draws of every model, and what they took.
+    fn sampled(&self, moving: &Flow<Chain>, n: usize) -> Result<Drawn> {
+        let d = moving.map.dim();
         let latents = StandardNormal::new(d).draw(n, &mut rng::stream(self.seed, LATENT_STREAM));
         let z = Tensor::from_vec(latents, (n, d), &Device::Cpu)?;
         let given = self.conditions(n, d)?;
-        let (mut times, mut scored) = (Vec::new(), Vec::new());
-        let mut last = None;
-        let rows = self.rows(d).min(n);
-        let held = Tensor::from_slice(&self.x[..rows * d], (rows, d), &Device::Cpu)?;
-        let held_given = self.conditions(rows, d)?;
-        let whole = Instant::now();
-        // Three runs, and more where they are so short that chance would have a say.
-        while times.len() < 3 || (times.len() < MOST_RUNS && whole.elapsed().as_secs_f64() < SHORT) {
-            let begun = Instant::now();
-            let (x, _, cost) = moving.decode(&z, given.as_ref())?;
-            times.push(begun.elapsed().as_secs_f64());
-            last = Some((x, cost));
-            let begun = Instant::now();
-            flow.encode(&held, held_given.as_ref())?;
-            scored.push(begun.elapsed().as_secs_f64());
-        }
-        let (x, cost) = last.expect("it was drawn three times at least");
+        let ((x, _, cost), seconds) = timed(|| moving.decode(&z, given.as_ref()))?;
         if cost.failures.len() == n {
             check_failures(&cost, n)?;
         }
-        let (again, _, _) = moving.encode(&x, given.as_ref())?;
-        let (back, _, _) = moving.decode(&again, given.as_ref())?;
-        let wide = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
-        Ok(Drawn {
-            x: wide(&x)?,
-            back: wide(&back)?,
-            nfe: cost.nfe_mean(),
-            sample_rate: n as f64 / middle(&mut times),
-            density_rate: rows as f64 / middle(&mut scored),
-        })
+        Ok(Drawn { x: wide(&x)?, nfe: cost.nfe_mean(), rate: n as f64 / seconds })
+    }
+
+    /// Densities a second.
+    fn density_rate(&self, flow: &Flow<Chain>) -> Result<f64> {
+        let d = flow.map.dim();
+        let rows = self.rows(d).min(TIMED);
+        let held = Tensor::from_slice(&self.x[..rows * d], (rows, d), &Device::Cpu)?;
+        let given = self.conditions(rows, d)?;
+        let (_, seconds) = timed(|| flow.encode(&held, given.as_ref()))?;
+        Ok(rows as f64 / seconds)
+    }
+
+    /// Samples inverted and sampled again, `[n, d]`.
+    fn there_and_back(&self, moving: &Flow<Chain>, x: &[f64]) -> Result<Vec<f64>> {
+        let d = moving.map.dim();
+        let n = x.len() / d;
+        let given = self.conditions(n, d)?;
+        let (z, _, _) = moving.encode(&Tensor::from_slice(x, (n, d), &Device::Cpu)?, given.as_ref())?;
+        wide(&moving.decode(&z, given.as_ref())?.0)
     }
 
     /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, of another as it is.
@@ -263,20 +259,17 @@ impl Course<'_> {
         let flow = model.flow(self.dtype)?;
         let score = score_given(&flow, x, &self.given[..rows * c], self.truth)?;
         let nll = score.best_nll(self.truth).0;
-        let moving = model.moving(self.dtype)?;
-        let drawn = self.sampled(&moving, &moving, CURVE_ROWS)?;
-        Ok(Cost { label, microseconds: 1e6 / drawn.sample_rate, nfe: drawn.nfe, nll })
+        let drawn = self.sampled(&model.moving(self.dtype)?, CURVE_ROWS)?;
+        Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })
     }
 }
 
 /// Samples, and what they took.
 struct Drawn {
     x: Vec<f64>,
-    /// Each inverted and sampled again.
-    back: Vec<f64>,
     nfe: f64,
-    sample_rate: f64,
-    density_rate: f64,
+    /// Samples a second.
+    rate: f64,
 }
 
 /// The rows that are finite.
@@ -296,7 +289,21 @@ fn deviations(x: &[f64], d: usize) -> Vec<f64> {
     (0..d).map(one).collect()
 }
 
-fn middle(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn wide(t: &Tensor) -> Result<Vec<f64>> {
+    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+/// What `f` gives, and the median of the seconds that it takes: of three runs, and of more where they are so short that
+/// chance would have a say.
+fn timed<R>(mut f: impl FnMut() -> Result<R>) -> Result<(R, f64)> {
+    let (whole, mut times) = (Instant::now(), Vec::new());
+    loop {
+        let begun = Instant::now();
+        let result = f()?;
+        times.push(begun.elapsed().as_secs_f64());
+        if times.len() >= 3 && (times.len() >= MOST_RUNS || whole.elapsed().as_secs_f64() >= SHORT) {
+            times.sort_by(f64::total_cmp);
+            return Ok((result, times[times.len() / 2]));
+        }
+    }
 }

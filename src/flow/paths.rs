@@ -38,6 +38,22 @@ pub struct Paths {
     pub cost: Cost,
 }
 
+/// How many particles `start` (`[n, d]`) are, each with its row of `condition` (`[n, c]`).
+pub(super) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) -> Result<usize> {
+    if !start.len().is_multiple_of(d) {
+        let what = "the last row of the particles".into();
+        return Err(Error::Dimension { what, expected: d, found: start.len() % d });
+    }
+    let n = start.len() / d;
+    if condition.len() != n * c {
+        return Err(Error::invalid(
+            format!("{} numbers of conditions for {n} particles of {c} columns", condition.len()),
+            "give one row of conditions for each particle",
+        ));
+    }
+    Ok(n)
+}
+
 impl Continuous {
     /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
@@ -53,17 +69,7 @@ impl Continuous {
         if let Some(t) = times.iter().find(|t| !(0.0..=1.0).contains(*t)) {
             return Err(Error::invalid(format!("time {t} is not on the way"), "give times between 0 and 1"));
         }
-        if !start.len().is_multiple_of(d) {
-            let what = "the last row of the particles".into();
-            return Err(Error::Dimension { what, expected: d, found: start.len() % d });
-        }
-        let n = start.len() / d;
-        if condition.len() != n * c {
-            return Err(Error::invalid(
-                format!("{} numbers of conditions for {n} particles of {c} columns", condition.len()),
-                "give one row of conditions for each particle",
-            ));
-        }
+        let n = particles(start, d, condition, c)?;
         let (wanted, mut times) = (times.len(), times.to_vec());
         // Log-determinants count from the latent, wherever the particles begin.
         times.push(0.0);

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 
 use candle_core::{DType, Device, Tensor};
 
+use super::paths::particles;
 use super::{Bijection, Continuous, Core, Cost, Density as _, Discrete, End, Mapped, Model, Paths, Rosenblatt};
 use crate::{Error, Result};
 
@@ -169,17 +170,7 @@ impl Model {
     pub fn stages_by(&self, mover: &Mover, start: &[f64], end: End, condition: &[f64], at: &[f64]) -> Result<Stages> {
         let (d, c) = (self.dim(), self.condition_dim());
         on_the_way(at)?;
-        if !start.len().is_multiple_of(d) {
-            let what = "the last row of the particles".into();
-            return Err(Error::Dimension { what, expected: d, found: start.len() % d });
-        }
-        let n = start.len() / d;
-        if condition.len() != n * c {
-            return Err(Error::invalid(
-                format!("{} numbers of conditions for {n} particles of {c} columns", condition.len()),
-                "give one row of conditions for each particle",
-            ));
-        }
+        let n = particles(start, d, condition, c)?;
         let condition = self.encoded(condition)?;
         let frame = self.spec.frame()?;
         let mut inside = Tensor::from_slice(start, (n, d), &Device::Cpu)?;

@@ -137,19 +137,6 @@ pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>>
     Ok(others.map(|depth| Job { depth: Some(*depth), ..job.clone() }).collect())
 }
 
-/// The first model of each name, in the order in which they come.
-pub fn first_of_each(all: &[Measured]) -> Vec<&Measured> {
-    let mut seen: Vec<&str> = Vec::new();
-    let mut first = Vec::new();
-    for one in all {
-        if !seen.contains(&one.contestant.name.as_str()) {
-            seen.push(&one.contestant.name);
-            first.push(one);
-        }
-    }
-    first
-}
-
 /// A contestant and what was measured of it.
 pub struct Measured {
     pub contestant: Contestant,

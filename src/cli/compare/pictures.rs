@@ -10,7 +10,8 @@ use cnf::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
 use cnf::rng;
 
 use super::Contest;
-use super::contest::{Measured, first_of_each};
+use super::contest::Measured;
+use super::table::Row;
 use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;
 
@@ -39,12 +40,12 @@ pub struct Drawn {
 ///
 /// # Errors
 /// Whatever the solver or the disk refuses.
-pub fn draw(contest: &Contest, measured: &[Measured], out: &Path, context: &Context) -> Result<Drawn> {
+pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
     context.note("drawing");
     let data = &contest.data;
     let d = data.dim;
     let seen = data.draw(POINTS, &mut rng::stream(contest.seed, DATA_STREAM));
-    let first = first_of_each(measured);
+    let first: Vec<&Measured> = rows.iter().map(|row| row.seeds[0]).collect();
     let cells = cells(contest, if d == 1 { CELLS_ALONE } else { CELLS });
     let mut contenders = Vec::new();
     for one in &first {
