@@ -121,8 +121,9 @@ const REPORT: &str = "report.html";
 /// Whatever is wrong with the options, the data or the disk, as [`Error`].
 pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     interrupt::install_patient()?;
-    let contest = if args.runs.is_empty() { Contest::planned(&args)? } else { Contest::found(&args, context)? };
+    let mut contest = if args.runs.is_empty() { Contest::planned(&args)? } else { Contest::found(&args, context)? };
     let out = contest.place(args.out.as_deref(), args.force)?;
+    let wanted = contest.jobs.len() + contest.found.len();
     let (measured, broken) = contest.held(&out, context)?;
     if measured.is_empty() {
         let problem = match broken.first() {
@@ -132,7 +133,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         return Err(Error::invalid(problem, "let at least one training end, or give a shorter --time").into());
     }
     let rows = Row::all(&measured);
-    let skipped = contest.wanted().saturating_sub(measured.len() + broken.len());
+    let skipped = wanted.saturating_sub(measured.len() + broken.len());
     let csv = table::csv(&rows);
     interrupt::undisturbed(|| {
         cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
@@ -173,7 +174,8 @@ struct Contest {
     /// What is to be trained; empty where runs were named.
     jobs: Vec<Job>,
     depths: Vec<usize>,
-    found: Vec<(PathBuf, Job)>,
+    /// The runs that were named, until they are measured.
+    found: Vec<Contestant>,
     precision: Precision,
     seed: u64,
     picture: cnf::train::Picture,
@@ -238,11 +240,11 @@ impl Contest {
 
     /// The runs that were named, which must be of the same data.
     fn found(args: &CompareArgs, context: &Context) -> Result<Self> {
-        let (mut found, mut dims): (Vec<(PathBuf, Job)>, Vec<usize>) = (Vec::new(), Vec::new());
+        let (mut contestants, mut found): (Vec<Contestant>, Vec<(PathBuf, Job)>) = (Vec::new(), Vec::new());
         for path in &args.runs {
             let (contestant, job) = contest::found(path, context)?;
+            contestants.push(contestant);
             found.push((path.clone(), job));
-            dims.push(contestant.model.dim());
         }
         let (first, mut job) = found[0].clone();
         if let Some((path, other)) = found.iter().find(|(_, other)| other.condition != job.condition) {
@@ -275,10 +277,11 @@ impl Contest {
                 format!("`{path}` was trained on other rows than `{first}`: what one holds out the other has seen");
             return Err(Error::invalid(problem, "train both from one split: the same --split and --seed").into());
         }
-        if let Some(i) = dims.iter().position(|dim| *dim != data.dim) {
-            let what = format!("the run `{}`", found[i].0.display());
-            return Err(Error::Dimension { what, expected: data.dim, found: dims[i] }.into());
+        if let Some(other) = contestants.iter().find(|one| one.model.dim() != data.dim) {
+            let what = format!("the run `{}`", other.run.display());
+            return Err(Error::Dimension { what, expected: data.dim, found: other.model.dim() }.into());
         }
+        contest::told_apart(&mut contestants);
         let (set, x, given) = in_random_order(&data, args.seed.unwrap_or(job.seed))?;
         let mut picture = job.picture.clone();
         picture.invert_y |= args.invert_y;
@@ -287,12 +290,7 @@ impl Contest {
         }
         let precision = args.precision.unwrap_or(job.precision);
         let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
-        Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
-    }
-
-    /// How many models are wanted.
-    fn wanted(&self) -> usize {
-        self.jobs.len() + self.found.len()
+        Ok(Self { data, set, x, given, jobs, depths, found: contestants, precision, seed, picture })
     }
 
     /// The course that all run.
@@ -302,14 +300,9 @@ impl Contest {
     }
 
     /// Trains and measures one after another; what was not begun when Ctrl-C came is left out, and what failed is told.
-    fn held(&self, out: &Path, context: &Context) -> Result<(Vec<Measured>, Vec<String>)> {
+    fn held(&mut self, out: &Path, context: &Context) -> Result<(Vec<Measured>, Vec<String>)> {
         let (mut measured, mut broken) = (Vec::new(), Vec::new());
-        let mut found = Vec::new();
-        for (path, _) in &self.found {
-            found.push(contest::found(path, context)?.0);
-        }
-        contest::told_apart(&mut found);
-        for contestant in found {
+        for contestant in std::mem::take(&mut self.found) {
             measured.push(self.measured(contestant, out, context)?);
         }
         for (i, job) in self.jobs.iter().enumerate() {
@@ -346,7 +339,7 @@ impl Contest {
         let figures = course.measure(&contestant.model)?;
         let mut costs = Vec::new();
         // One seed is enough for a curve.
-        if contestant.seed == self.seed || !self.found.is_empty() {
+        if contestant.seed == self.seed || self.jobs.is_empty() {
             costs = course.costs(&contestant.model)?;
             let own = self.jobs.iter().find(|job| job.model.name() == contestant.name && job.seed == self.seed);
             let depths = own.map_or(Ok(Vec::new()), |own| contest::other_depths(own, &self.depths, self.data.dim))?;
