@@ -5,6 +5,7 @@
 //! result depends on that row alone, and chunks' gradients are added along a fixed tree: no bit depends on the batch
 //! or on threads.
 
+mod conditioner;
 mod coupling;
 mod diagonal;
 mod layer;

@@ -14,6 +14,7 @@ mod lipschitz;
 mod mlp;
 mod mlp_eval;
 mod outer;
+pub(crate) mod pieces;
 mod probes;
 mod product;
 pub(crate) mod simd;

@@ -12,7 +12,7 @@ use super::simd::Scalar;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Block<T>([T; LANE_BLOCK]);
+pub(super) struct Block<T>(pub [T; LANE_BLOCK]);
 
 /// `rows` rows of up to `blocks` blocks of lanes, aligned to cache lines.
 #[derive(Clone, Debug)]
@@ -66,6 +66,18 @@ impl<T: Scalar> Tile<T> {
     #[inline]
     pub fn at(&self, block: usize, row: usize) -> &[T; LANE_BLOCK] {
         &self.data[block * self.rows + row].0
+    }
+
+    /// All rows of one block.
+    #[inline]
+    pub(super) fn block(&self, block: usize) -> &[Block<T>] {
+        &self.data[block * self.rows..][..self.rows]
+    }
+
+    /// All rows of one block.
+    #[inline]
+    pub(super) fn block_mut(&mut self, block: usize) -> &mut [Block<T>] {
+        &mut self.data[block * self.rows..][..self.rows]
     }
 
     /// Sets all rows of the first `blocks` blocks to zero.

@@ -2,12 +2,13 @@
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
+use super::conditioner::{Conditioner, Desk};
 use super::layer::{Slots, Step, Way, in_use};
 use super::spec::Transform;
 use super::spline::{self, Spline};
 use crate::velocity::Scalar;
 use crate::velocity::activation::{Act, Tanh, exp};
-use crate::velocity::dense::{Keep, Stack, Workspace};
+use crate::velocity::dense::Keep;
 use crate::velocity::simd::{Isa, Kernel, Vector, dispatch};
 use crate::velocity::tile::Tile;
 
@@ -16,36 +17,24 @@ pub(super) struct Coupling<T> {
     pass: Vec<usize>,
     change: Vec<usize>,
     transform: Transform,
-    pub net: Stack<T>,
+    pub net: Conditioner<T>,
     isa: Isa,
 }
 
 impl<T: Scalar> Coupling<T> {
     /// The columns `change`, transformed by what `net` says of the columns `pass`.
-    pub fn new(pass: &[usize], change: &[usize], transform: Transform, net: Stack<T>) -> Self {
+    pub fn new(pass: &[usize], change: &[usize], transform: Transform, net: Conditioner<T>) -> Self {
         Self { pass: pass.to_vec(), change: change.to_vec(), transform, net, isa: Isa::detect() }
     }
 
     /// What the net says of the columns that pass.
-    pub fn ask(&self, x: &Tile<f64>, condition: &Tile<T>, ws: &mut Workspace<T>, keep: Keep, blocks: usize) {
-        ws.blocks = blocks;
-        let input = &mut ws.h[0];
-        for block in 0..blocks {
-            for (row, column) in self.pass.iter().enumerate() {
-                let from = x.at(block, *column);
-                let to = input.at_mut(block, row);
-                (0..LANE_BLOCK).for_each(|l| to[l] = T::of(from[l]));
-            }
-            for row in 0..condition.rows() {
-                *input.at_mut(block, self.pass.len() + row) = *condition.at(block, row);
-            }
-        }
-        self.net.run(ws, keep);
+    pub fn ask(&self, x: &Tile<f64>, condition: &Tile<T>, desk: &mut Desk<T>, keep: Keep, blocks: usize) {
+        self.net.ask((x, &self.pass), condition, desk, keep, blocks);
     }
 
     /// The conditioner's number `part` of changed column `j`, in one block.
-    fn said(&self, ws: &Workspace<T>, block: usize, part: usize, j: usize) -> Slots {
-        let out = ws.out.at(block, part * self.change.len() + j);
+    fn said(&self, desk: &Desk<T>, block: usize, part: usize, j: usize) -> Slots {
+        let out = desk.net.out.at(block, part * self.change.len() + j);
         std::array::from_fn(|l| out[l].wide())
     }
 
@@ -56,7 +45,7 @@ impl<T: Scalar> Coupling<T> {
         before: &Tile<f64>,
         after: &mut Tile<f64>,
         logdet: &mut Tile<f64>,
-        ws: &Workspace<T>,
+        desk: &Desk<T>,
         blocks: usize,
     ) {
         for block in 0..blocks {
@@ -69,15 +58,15 @@ impl<T: Scalar> Coupling<T> {
                 let y = after.at_mut(block, *column);
                 match (self.transform, way) {
                     (Transform::Additive, Way::Forward) => {
-                        let m = self.said(ws, block, 0, j);
+                        let m = self.said(desk, block, 0, j);
                         (0..LANE_BLOCK).for_each(|l| y[l] = x[l] + m[l]);
                     }
                     (Transform::Additive, Way::Inverse) => {
-                        let m = self.said(ws, block, 0, j);
+                        let m = self.said(desk, block, 0, j);
                         (0..LANE_BLOCK).for_each(|l| y[l] = x[l] - m[l]);
                     }
                     (Transform::Affine { most }, _) => {
-                        let (raw, m) = (self.said(ws, block, 0, j), self.said(ws, block, 1, j));
+                        let (raw, m) = (self.said(desk, block, 0, j), self.said(desk, block, 1, j));
                         let Scales { log, factor, .. } = scales(self.isa, &raw, most, way);
                         for l in 0..LANE_BLOCK {
                             if way == Way::Forward {
@@ -90,7 +79,7 @@ impl<T: Scalar> Coupling<T> {
                     (Transform::Spline { bins, bound }, _) => {
                         let mut raw = [0.0; 3 * spline::MOST];
                         for l in 0..LANE_BLOCK {
-                            let spline = self.spline(ws, (block, l), j, (bins, bound), &mut raw);
+                            let spline = self.spline(desk, (block, l), j, (bins, bound), &mut raw);
                             let (to, rate) =
                                 if way == Way::Forward { spline.forward(x[l]) } else { spline.inverse(x[l]) };
                             (y[l], sum[l]) = (to, sum[l] + rate);
@@ -103,7 +92,7 @@ impl<T: Scalar> Coupling<T> {
 
     fn spline(
         &self,
-        ws: &Workspace<T>,
+        desk: &Desk<T>,
         (block, lane): (usize, usize),
         j: usize,
         (bins, bound): (usize, f64),
@@ -111,13 +100,13 @@ impl<T: Scalar> Coupling<T> {
     ) -> Spline {
         let count = spline::numbers(bins);
         for (part, slot) in raw[..count].iter_mut().enumerate() {
-            *slot = ws.out.at(block, part * self.change.len() + j)[lane].wide();
+            *slot = desk.net.out.at(block, part * self.change.len() + j)[lane].wide();
         }
         Spline::new(&raw[..count], bins, bound)
     }
 
     /// As [`Layer::back`](super::layer::Layer::back).
-    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, ws: &mut Workspace<T>, g: &mut [T]) {
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, desk: &mut Desk<T>, g: &mut [T]) {
         let changed = self.change.len();
         for block in 0..step.blocks {
             let used = in_use(block, step.lanes);
@@ -128,11 +117,11 @@ impl<T: Scalar> Coupling<T> {
                 match self.transform {
                     Transform::Additive => {
                         let sign = if step.way == Way::Forward { 1.0 } else { -1.0 };
-                        let out = ws.out_bar.at_mut(block, j);
+                        let out = desk.net.out_bar.at_mut(block, j);
                         (0..LANE_BLOCK).for_each(|l| out[l] = T::of(if l < used { sign * bar[l] } else { 0.0 }));
                     }
                     Transform::Affine { most } => {
-                        let (raw, m) = (self.said(ws, block, 0, j), self.said(ws, block, 1, j));
+                        let (raw, m) = (self.said(desk, block, 0, j), self.said(desk, block, 1, j));
                         let Scales { factor, slope, .. } = scales(self.isa, &raw, most, step.way);
                         let (mut s_bar, mut m_bar) = ([0.0; LANE_BLOCK], [0.0; LANE_BLOCK]);
                         for l in 0..used {
@@ -145,8 +134,8 @@ impl<T: Scalar> Coupling<T> {
                             s_bar[l] *= slope[l];
                             bar[l] = x_bar;
                         }
-                        *ws.out_bar.at_mut(block, j) = s_bar.map(T::of);
-                        *ws.out_bar.at_mut(block, changed + j) = m_bar.map(T::of);
+                        *desk.net.out_bar.at_mut(block, j) = s_bar.map(T::of);
+                        *desk.net.out_bar.at_mut(block, changed + j) = m_bar.map(T::of);
                     }
                     Transform::Spline { bins, bound } => {
                         let count = spline::numbers(bins);
@@ -154,7 +143,7 @@ impl<T: Scalar> Coupling<T> {
                         for l in 0..LANE_BLOCK {
                             let mut raw_bar = [0.0; 3 * spline::MOST];
                             if l < used {
-                                let spline = self.spline(ws, (block, l), j, (bins, bound), &mut raw);
+                                let spline = self.spline(desk, (block, l), j, (bins, bound), &mut raw);
                                 bar[l] = if step.way == Way::Forward {
                                     spline.forward_back(x[l], bar[l], l_bar[l], &mut raw_bar)
                                 } else {
@@ -162,17 +151,18 @@ impl<T: Scalar> Coupling<T> {
                                 };
                             }
                             for (part, value) in raw_bar[..count].iter().enumerate() {
-                                ws.out_bar.at_mut(block, part * changed + j)[l] = T::of(*value);
+                                desk.net.out_bar.at_mut(block, part * changed + j)[l] = T::of(*value);
                             }
                         }
                     }
                 }
             }
         }
-        self.net.run_back(ws, None, true, g);
+        self.net.back(desk, g);
+        let in_bar = self.net.in_bar(desk);
         for block in 0..step.blocks {
             for (row, column) in self.pass.iter().enumerate() {
-                let by_net = ws.in_bar.at(block, row);
+                let by_net = in_bar.at(block, row);
                 let bar = bar.at_mut(block, *column);
                 (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].wide());
             }

@@ -5,13 +5,14 @@
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
+use super::conditioner::{Conditioner, Desk};
 use super::coupling::Coupling;
 use super::diagonal::Diagonal;
 use super::linear::Linear;
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::Result;
 use crate::velocity::Scalar;
-use crate::velocity::dense::{Keep, Stack, Workspace};
+use crate::velocity::dense::Keep;
 use crate::velocity::tile::Tile;
 
 /// Which way through a layer.
@@ -35,8 +36,8 @@ pub(super) enum Layer<T> {
 
 /// Where a layer's pull-back puts the derivatives by its parameters.
 pub(super) struct Gradient<'a, T> {
-    /// By its part of θ.
-    pub theta: &'a mut [T],
+    /// By its part of θ, or what [`Layer::fold`] makes them of.
+    pub own: &'a mut [T],
     /// By the matrix of a linear layer; empty for others.
     pub matrix: &'a mut [f64],
 }
@@ -73,7 +74,7 @@ impl<T: Scalar> Layer<T> {
         Ok(match layer {
             LayerSpec::Coupling { pass, change, activation, transform, .. } => {
                 let sizes = layer.sizes(spec.condition_dim);
-                let net = Stack::new(&sizes, *activation, pass.len(), theta)?;
+                let net = Conditioner::new(sizes, *activation, pass.len(), theta)?;
                 Self::Coupling(Box::new(Coupling::new(pass, change, *transform, net)))
             }
             LayerSpec::Diagonal { shift } => {
@@ -88,6 +89,23 @@ impl<T: Scalar> Layer<T> {
     /// The length of the matrix's gradient.
     pub fn matrix_len(&self) -> usize {
         if let Self::Linear(linear) = self { linear.matrix_len() } else { 0 }
+    }
+
+    /// The length of what pull-backs gather beside it; `length` is that of its part of θ.
+    pub fn n_slopes(&self, length: usize) -> usize {
+        if let Self::Coupling(coupling) = self { coupling.net.n_slopes() } else { length }
+    }
+
+    /// theta ← the derivatives by its part of θ, of what pull-backs gathered.
+    pub fn fold(&self, way: Way, (own, matrix): (&[T], &[f64]), theta: &mut [T]) {
+        match self {
+            Self::Coupling(coupling) => coupling.net.fold(own, theta),
+            Self::Diagonal(_) => theta.copy_from_slice(own),
+            Self::Linear(linear) => {
+                theta.copy_from_slice(own);
+                linear.fold(way, matrix, theta);
+            }
+        }
     }
 
     /// Its log-scales that depend on no point; those of a coupling are bounded.
@@ -106,13 +124,13 @@ impl<T: Scalar> Layer<T> {
         (before, after): (&Tile<f64>, &mut Tile<f64>),
         logdet: &mut Tile<f64>,
         condition: &Tile<T>,
-        (ws, keep): (&mut Workspace<T>, Keep),
+        (desk, keep): (&mut Desk<T>, Keep),
         blocks: usize,
     ) {
         match self {
             Self::Coupling(coupling) => {
-                coupling.ask(before, condition, ws, keep, blocks);
-                coupling.pass(way, before, after, logdet, ws, blocks);
+                coupling.ask(before, condition, desk, keep, blocks);
+                coupling.pass(way, before, after, logdet, desk, blocks);
             }
             Self::Diagonal(diagonal) => diagonal.pass(way, before, after, logdet, blocks),
             Self::Linear(linear) => linear.pass(way, before, after, logdet, blocks),
@@ -121,11 +139,11 @@ impl<T: Scalar> Layer<T> {
 
     /// bar (the cotangent of `after`) becomes that of `before`; `g` += the derivatives by the parameters.
     ///
-    /// For a coupling the workspace holds what its net said at this step, with slopes.
-    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, ws: &mut Workspace<T>, g: Gradient<'_, T>) {
+    /// For a coupling the desk holds what its net said at this step, with slopes.
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, desk: &mut Desk<T>, g: Gradient<'_, T>) {
         match self {
-            Self::Coupling(coupling) => coupling.back(step, bar, ws, g.theta),
-            Self::Diagonal(diagonal) => diagonal.back(step, bar, g.theta),
+            Self::Coupling(coupling) => coupling.back(step, bar, desk, g.own),
+            Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),
             Self::Linear(linear) => linear.back(step, bar, g),
         }
     }

@@ -123,7 +123,7 @@ impl Linear {
             volume_bar += step.logdet_bar.at(block, 0)[..used].iter().sum::<f64>();
         }
         let volume_bar = T::of(if step.way == Way::Inverse { volume_bar } else { -volume_bar });
-        g.theta[..d].iter_mut().for_each(|g| *g += volume_bar);
+        g.own[..d].iter_mut().for_each(|g| *g += volume_bar);
     }
 
     /// θ's gradient += what the matrix's comes to, on the way that it was multiplied.

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
+use super::conditioner::Desk;
 use super::layer::{Gradient, Layer, Step, Way};
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::flow::Failure;
 use crate::velocity::Scalar;
-use crate::velocity::dense::{Keep, Workspace};
+use crate::velocity::dense::Keep;
 use crate::velocity::tile::Tile;
 use crate::{Error, Result};
 
@@ -27,6 +28,7 @@ pub(super) struct Net<T> {
 /// Where a layer's derivatives lie among all.
 struct Part {
     theta: Range<usize>,
+    own: Range<usize>,
     matrix: Range<usize>,
 }
 
@@ -38,8 +40,8 @@ pub(super) struct Scratch<T> {
     logdet_bar: Tile<f64>,
     bar: Tile<f64>,
     condition: Tile<T>,
-    workspaces: Vec<Workspace<T>>,
-    /// The workspace of each layer.
+    desks: Vec<Desk<T>>,
+    /// The desk of each layer.
     slots: Vec<usize>,
     keep: Keep,
 }
@@ -53,10 +55,10 @@ pub(super) struct Rows<'a> {
     pub condition: &'a [f64],
 }
 
-/// The derivatives of a loss by everything that is learnt.
+/// The derivatives of a loss by everything that is learnt, before [`Net::fold`].
 #[derive(Clone)]
 pub(super) struct Slopes<T> {
-    pub theta: Vec<T>,
+    pub own: Vec<T>,
     /// By the matrices of the linear layers.
     pub matrices: Vec<f64>,
 }
@@ -73,12 +75,12 @@ impl<T: Scalar> Net<T> {
                 return Err(Error::Degenerate { problem });
             }
         }
-        let (mut parts, mut at, mut matrix_at) = (Vec::with_capacity(all.len()), 0, 0);
+        let (mut parts, mut at, mut own_at, mut matrix_at) = (Vec::with_capacity(all.len()), 0, 0, 0);
         for (layer, length) in all.iter().zip(spec.lengths()) {
+            let (theta, own) = (at..at + length, own_at..own_at + layer.n_slopes(length));
             let matrix = matrix_at..matrix_at + layer.matrix_len();
-            matrix_at = matrix.end;
-            parts.push(Part { theta: at..at + length, matrix });
-            at += length;
+            (at, own_at, matrix_at) = (theta.end, own.end, matrix.end);
+            parts.push(Part { theta, own, matrix });
         }
         Ok(Self { dim: spec.dim, condition_dim: spec.condition_dim, n_params: theta.len(), parts, layers: all })
     }
@@ -86,7 +88,7 @@ impl<T: Scalar> Net<T> {
     /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
         let d = self.dim;
-        let (mut workspaces, mut shapes): (Vec<Workspace<T>>, Vec<Vec<usize>>) = Default::default();
+        let (mut desks, mut shapes): (Vec<Desk<T>>, Vec<Vec<usize>>) = Default::default();
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
@@ -96,14 +98,14 @@ impl<T: Scalar> Net<T> {
             };
             let sizes = coupling.net.sizes();
             let shared = if learns { None } else { shapes.iter().position(|shape| shape == sizes) };
-            slots.push(shared.unwrap_or(workspaces.len()));
+            slots.push(shared.unwrap_or(desks.len()));
             if shared.is_none() {
                 shapes.push(sizes.to_vec());
-                workspaces.push(coupling.net.workspace(lanes));
+                desks.push(coupling.net.desk(lanes));
             }
         }
-        if workspaces.is_empty() {
-            workspaces.push(Workspace::empty());
+        if desks.is_empty() {
+            desks.push(Desk::empty());
         }
         let states = if learns { self.layers.len() + 1 } else { 2 };
         Scratch {
@@ -112,7 +114,7 @@ impl<T: Scalar> Net<T> {
             logdet_bar: Tile::new(1, lanes),
             bar: Tile::new(d, lanes),
             condition: Tile::new(self.condition_dim, lanes),
-            workspaces,
+            desks,
             slots,
             keep: if learns { Keep::Slope } else { Keep::Value },
         }
@@ -120,8 +122,8 @@ impl<T: Scalar> Net<T> {
 
     /// No slopes yet.
     pub fn slopes(&self) -> Slopes<T> {
-        let matrices = self.parts.last().map_or(0, |part| part.matrix.end);
-        Slopes { theta: vec![T::ZERO; self.n_params], matrices: vec![0.0; matrices] }
+        let (own, matrices) = self.parts.last().map_or((0, 0), |part| (part.own.end, part.matrix.end));
+        Slopes { own: vec![T::ZERO; own], matrices: vec![0.0; matrices] }
     }
 
     /// The layers in the order of a pass.
@@ -146,7 +148,7 @@ impl<T: Scalar> Net<T> {
         let (d, c) = (self.dim, self.condition_dim);
         let n = rows.x.len() / d;
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
+        let Scratch { states, logdet, condition, desks, slots, keep, .. } = scratch;
         logdet.clear(blocks);
         for block in 0..blocks {
             for l in 0..LANE_BLOCK {
@@ -161,8 +163,8 @@ impl<T: Scalar> Net<T> {
             let next = if states.len() > 2 { at + 1 } else { 1 - at.min(1) };
             let (low, high) = states.split_at_mut(at.max(next));
             let (before, after) = if next > at { (&low[at], &mut high[0]) } else { (&high[0], &mut low[next]) };
-            let ws = (&mut workspaces[slots[layer]], *keep);
-            self.layers[layer].pass(way, (before, after), logdet, condition, ws, blocks);
+            let desk = (&mut desks[slots[layer]], *keep);
+            self.layers[layer].pass(way, (before, after), logdet, condition, desk, blocks);
             at = next;
         }
         at
@@ -196,15 +198,15 @@ impl<T: Scalar> Net<T> {
         let n = rows.x.len() / d;
         let end = self.run(way, rows, scratch);
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, logdet_bar, bar, workspaces, slots, .. } = scratch;
+        let Scratch { states, logdet, logdet_bar, bar, desks, slots, .. } = scratch;
         bar.clear(blocks);
         logdet_bar.clear(blocks);
         cotangent(&states[end], logdet, bar, logdet_bar);
         for (place, layer) in self.order(way).into_iter().enumerate().rev() {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
-            let Part { theta, matrix } = &self.parts[layer];
-            let g = Gradient { theta: &mut slopes.theta[theta.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
-            self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
+            let Part { own, matrix, .. } = &self.parts[layer];
+            let g = Gradient { own: &mut slopes.own[own.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
+            self.layers[layer].back(&step, bar, &mut desks[slots[layer]], g);
         }
         if let Some(x_bar) = x_bar {
             for (l, row) in x_bar.chunks_exact_mut(d).enumerate() {
@@ -214,13 +216,12 @@ impl<T: Scalar> Net<T> {
         }
     }
 
-    /// The gradient by θ, the matrices' share spread into it.
-    pub fn fold(&self, way: Way, slopes: Slopes<T>) -> Vec<T> {
-        let Slopes { mut theta, matrices } = slopes;
+    /// The gradient by θ of what pull-backs gathered.
+    pub fn fold(&self, way: Way, slopes: &Slopes<T>) -> Vec<T> {
+        let mut theta = vec![T::ZERO; self.n_params];
         for (layer, part) in self.layers.iter().zip(&self.parts) {
-            if let Layer::Linear(linear) = layer {
-                linear.fold(way, &matrices[part.matrix.clone()], &mut theta[part.theta.clone()]);
-            }
+            let gathered = (&slopes.own[part.own.clone()], &slopes.matrices[part.matrix.clone()]);
+            layer.fold(way, gathered, &mut theta[part.theta.clone()]);
         }
         theta
     }

@@ -17,8 +17,8 @@ fn total<T: Scalar>(net: &Net<T>, parts: Vec<Slopes<T>>) -> Slopes<T> {
     if parts.is_empty() {
         return net.slopes();
     }
-    let (theta, matrices): (Vec<_>, Vec<_>) = parts.into_iter().map(|s| (s.theta, s.matrices)).unzip();
-    Slopes { theta: tree_sum(theta), matrices: tree_sum(matrices) }
+    let (own, matrices): (Vec<_>, Vec<_>) = parts.into_iter().map(|s| (s.own, s.matrices)).unzip();
+    Slopes { own: tree_sum(own), matrices: tree_sum(matrices) }
 }
 
 /// The negative log-likelihood of a batch and its gradient.
@@ -76,7 +76,7 @@ impl Nll<'_> {
             check_failures(&Cost { failures, ..Cost::default() }, n)?;
         }
         let sum: f64 = parts.iter().map(|(sum, ..)| sum).sum();
-        let gradient = net.fold(Way::Inverse, total(&net, parts.into_iter().map(|(.., slopes)| slopes).collect()));
+        let gradient = net.fold(Way::Inverse, &total(&net, parts.into_iter().map(|(.., slopes)| slopes).collect()));
         let constant = 0.5 * d as f64 * std::f64::consts::TAU.ln();
         Ok((sum * weight + constant, Tensor::from_vec(gradient, theta.len(), &Device::Cpu)?))
     }
@@ -172,7 +172,7 @@ impl PassOp {
             .collect();
         let (x_bars, slopes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let x_bar: Vec<T> = x_bars.concat().into_iter().map(T::of).collect();
-        let gradient = net.fold(self.way, total(&net, slopes));
+        let gradient = net.fold(self.way, &total(&net, slopes));
         Ok((
             Tensor::from_vec(x_bar, x.shape(), &Device::Cpu)?,
             Tensor::from_vec(gradient, theta.shape(), &Device::Cpu)?,

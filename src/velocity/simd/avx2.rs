@@ -18,7 +18,7 @@ pub struct F64x4(__m256d);
 macro_rules! register {
     ($vector:ident, $t:ty, $n:literal, $load:ident, $store:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fma:ident, $fnma:ident, $max:ident, $and:ident, $andnot:ident, $or:ident, $cmp:ident, $blend:ident,
-     $exp2:ident, $sum4:ident) => {
+     $exp2:ident, $sum4:ident, $transpose:ident) => {
         // SAFETY of all methods: values of this type only exist below `on_avx2`, where the features are there.
         impl Vector for $vector {
             type Elem = $t;
@@ -87,6 +87,10 @@ macro_rules! register {
             fn sum4(rows: [Self; 4]) -> [$t; 4] {
                 unsafe { $sum4(rows) }
             }
+            #[inline(always)]
+            fn transpose(rows: &mut [Self; 8]) {
+                unsafe { $transpose(rows) }
+            }
         }
     };
 }
@@ -111,7 +115,8 @@ register!(
     _mm256_cmp_ps,
     _mm256_blendv_ps,
     exp2_f32,
-    sum4_f32
+    sum4_f32,
+    transpose_f32
 );
 register!(
     F64x4,
@@ -133,7 +138,8 @@ register!(
     _mm256_cmp_pd,
     _mm256_blendv_pd,
     exp2_f64,
-    sum4_f64
+    sum4_f64,
+    transpose_f64
 );
 
 #[inline(always)]
@@ -192,4 +198,41 @@ unsafe fn fold_f32(row: F32x8) -> __m128 {
 unsafe fn fold_f64(row: F64x4) -> __m128d {
     // SAFETY: as above.
     unsafe { _mm_add_pd(_mm256_castpd256_pd128(row.0), _mm256_extractf128_pd::<1>(row.0)) }
+}
+
+#[inline(always)]
+unsafe fn transpose_f32(rows: &mut [F32x8; 8]) {
+    // SAFETY: as above.
+    unsafe {
+        // Pairs, then fours, then the two halves of the registers change places.
+        let mut twos = [_mm256_setzero_ps(); 8];
+        for i in (0..8).step_by(2) {
+            twos[i] = _mm256_unpacklo_ps(rows[i].0, rows[i + 1].0);
+            twos[i + 1] = _mm256_unpackhi_ps(rows[i].0, rows[i + 1].0);
+        }
+        let mut fours = twos;
+        for i in [0, 4] {
+            fours[i] = _mm256_shuffle_ps::<0x44>(twos[i], twos[i + 2]);
+            fours[i + 1] = _mm256_shuffle_ps::<0xee>(twos[i], twos[i + 2]);
+            fours[i + 2] = _mm256_shuffle_ps::<0x44>(twos[i + 1], twos[i + 3]);
+            fours[i + 3] = _mm256_shuffle_ps::<0xee>(twos[i + 1], twos[i + 3]);
+        }
+        for i in 0..4 {
+            rows[i] = F32x8(_mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]));
+            rows[i + 4] = F32x8(_mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn transpose_f64(rows: &mut [F64x4; 8]) {
+    // SAFETY: as above.
+    unsafe {
+        let (a, b) = (_mm256_unpacklo_pd(rows[0].0, rows[1].0), _mm256_unpackhi_pd(rows[0].0, rows[1].0));
+        let (c, d) = (_mm256_unpacklo_pd(rows[2].0, rows[3].0), _mm256_unpackhi_pd(rows[2].0, rows[3].0));
+        rows[0] = F64x4(_mm256_permute2f128_pd::<0x20>(a, c));
+        rows[1] = F64x4(_mm256_permute2f128_pd::<0x20>(b, d));
+        rows[2] = F64x4(_mm256_permute2f128_pd::<0x31>(a, c));
+        rows[3] = F64x4(_mm256_permute2f128_pd::<0x31>(b, d));
+    }
 }

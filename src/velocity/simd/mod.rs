@@ -100,6 +100,8 @@ pub trait Vector: Copy {
     fn if_positive(self, yes: Self, no: Self) -> Self;
     /// The sums of four vectors over their lanes, halves onto halves: [l] += [l + WIDTH/2], and so on.
     fn sum4(rows: [Self; 4]) -> [Self::Elem; 4];
+    /// The first `WIDTH` rows become the columns of what they were; the others are left alone.
+    fn transpose(rows: &mut [Self; 8]);
 }
 
 /// Which instructions to use.

@@ -93,6 +93,13 @@ macro_rules! array {
                     sums[0]
                 })
             }
+            #[inline(always)]
+            fn transpose(rows: &mut [Self; 8]) {
+                let before = *rows;
+                for (i, row) in rows.iter_mut().take($n).enumerate() {
+                    row.0 = std::array::from_fn(|l| before[l].0[i]);
+                }
+            }
         }
     };
 }

@@ -1,0 +1,564 @@
+//! Two layers of a relu net with one input, by their pieces.
+//!
+//! σ(W₁ x + b₁) of a number x bends at H₁ places, tⱼ = −b₁ⱼ / w₁ⱼ. Between two of them W₂ σ(W₁ x + b₁) + b₂ is a straight line,
+//! Vₖ + Bₖ (x − cₖ), and from one interval to the next Bₖ changes by |w₁ⱼ| times a column of W₂. All intervals together
+//! cost what one point costs by the product; a point then costs a search and one line a unit, H₂ operations where
+//! the product takes H₁ H₂. The pull-back adds up, in each interval, the cotangents a of the lines and a (x − cₖ): sums
+//! of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ ask for ([`Pieces::fold`]).
+//!
+//! The function is the same, and so is its gradient; only round-off differs, and lines are laid out in f64. To go on,
+//! piece by piece, through the next layer would leave two numbers to a point, but hundreds of pieces to lay out and to
+//! pull back for a batch no larger than they are.
+
+use cnf_solvers::lanes::LANE_BLOCK;
+
+use super::simd::{Isa, Kernel, Scalar, Vector, dispatch};
+use super::tile::Tile;
+
+/// Units whose Vₖ stand side by side, and then their Bₖ: one vector of either kind.
+const fn group<T: Scalar>() -> usize {
+    <T::Portable as Vector>::WIDTH
+}
+
+/// A place where a unit of the first layer bends.
+#[derive(Clone, Copy, Debug)]
+struct Hinge {
+    at: f64,
+    unit: usize,
+}
+
+/// x ↦ σ(W₂ σ(W₁ x + b₁) + b₂) of one number, σ the relu.
+#[derive(Clone, Debug)]
+pub struct Pieces<T> {
+    isa: Isa,
+    /// H₁ and H₂.
+    widths: [usize; 2],
+    /// w₁ and b₁.
+    first: Vec<(f64, f64)>,
+    /// W₂ᵀ, `[H₁, H₂]`.
+    second: Vec<f64>,
+    /// Hinges from left to right; units without one never bend.
+    hinges: Vec<Hinge>,
+    /// Their places.
+    knots: Vec<T>,
+    /// cₖ, the point of interval k next to 0: x − cₖ is never larger than x.
+    centres: Vec<f64>,
+    /// Interval by interval Vₖ and Bₖ, by turns a vector of each.
+    lines: Vec<T>,
+}
+
+/// Where the lanes of a tile stand.
+#[derive(Clone, Debug)]
+pub struct Seats<T> {
+    /// The interval k of each lane.
+    place: Vec<[usize; LANE_BLOCK]>,
+    /// x − cₖ.
+    offset: Tile<T>,
+}
+
+impl<T: Scalar> Seats<T> {
+    /// For up to `lanes` lanes.
+    pub fn new(lanes: usize) -> Self {
+        Self { place: vec![[0; LANE_BLOCK]; lanes.div_ceil(LANE_BLOCK)], offset: Tile::new(1, lanes) }
+    }
+}
+
+impl<T: Scalar> Pieces<T> {
+    /// The length of W₁, b₁, W₂ and b₂.
+    pub fn n_params([h1, h2]: [usize; 2]) -> usize {
+        2 * h1 + h1 * h2 + h2
+    }
+
+    /// The layers 1 → H₁ → H₂ with parameters W₁, b₁, W₂ (`[H₂, H₁]`), b₂.
+    ///
+    /// # Panics
+    /// Unless `theta` is [`Pieces::n_params`] long.
+    pub fn new(widths: [usize; 2], theta: &[T]) -> Self {
+        Self::on(Isa::detect(), widths, theta)
+    }
+
+    fn on(isa: Isa, widths: [usize; 2], theta: &[T]) -> Self {
+        let [h1, h2] = widths;
+        assert_eq!(theta.len(), Self::n_params(widths), "θ of two layers");
+        let (w1, rest) = theta.split_at(h1);
+        let (b1, rest) = rest.split_at(h1);
+        let (w2, b2) = rest.split_at(h1 * h2);
+        let first: Vec<_> = w1.iter().zip(b1).map(|(w, b)| (w.wide(), b.wide())).collect();
+        let mut second = vec![0.0; h1 * h2];
+        for (i, row) in w2.chunks_exact(h1).enumerate() {
+            row.iter().enumerate().for_each(|(j, w)| second[j * h2 + i] = w.wide());
+        }
+        let hinge = |(unit, (w, b)): (usize, &(f64, f64))| {
+            let at = -b / w;
+            at.is_finite().then_some(Hinge { at, unit })
+        };
+        let mut hinges: Vec<Hinge> = first.iter().enumerate().filter_map(hinge).collect();
+        hinges.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let m = hinges.len();
+        let centre = |k: usize| {
+            let left = if k > 0 { hinges[k - 1].at } else { f64::NEG_INFINITY };
+            let right = if k < m { hinges[k].at } else { f64::INFINITY };
+            0.0_f64.max(left).min(right)
+        };
+        let centres = (0..=m).map(centre).collect();
+        let knots = hinges.iter().map(|hinge| T::of(hinge.at)).collect();
+        let lines = vec![T::ZERO; (m + 1) * 2 * h2.next_multiple_of(group::<T>())];
+        let mut pieces = Self { isa, widths, first, second, hinges, knots, centres, lines };
+        pieces.lay_out(b2);
+        pieces
+    }
+
+    /// The length of an interval's numbers.
+    fn stride(&self) -> usize {
+        2 * self.widths[1].next_multiple_of(group::<T>())
+    }
+
+    /// The units that never bend: on for every x, or off.
+    fn still(&self, j: usize) -> Option<bool> {
+        let (w, b) = self.first[j];
+        // What is no number has to show in the result.
+        (!(-b / w).is_finite()).then_some(b > 0.0 || w.is_nan() || b.is_nan())
+    }
+
+    /// Lays out the lines, from left to right.
+    fn lay_out(&mut self, b2: &[T]) {
+        let (h2, stride, group) = (self.widths[1], self.stride(), group::<T>());
+        // a₂ = height + slope x
+        let mut height: Vec<f64> = b2.iter().map(|b| b.wide()).collect();
+        let mut slope = vec![0.0; h2];
+        for (j, (w, b)) in self.first.iter().enumerate() {
+            if self.still(j).unwrap_or(*w < 0.0) {
+                let column = &self.second[j * h2..][..h2];
+                dispatch(self.isa, Axpy { a: *b, x: column, y: &mut height });
+                dispatch(self.isa, Axpy { a: *w, x: column, y: &mut slope });
+            }
+        }
+        let mut lines = std::mem::take(&mut self.lines);
+        for (k, row) in lines.chunks_exact_mut(stride).enumerate() {
+            if let Some(hinge) = k.checked_sub(1).map(|left| self.hinges[left]) {
+                let (w, b) = self.first[hinge.unit];
+                let column = &self.second[hinge.unit * h2..][..h2];
+                dispatch(self.isa, Axpy { a: b * w.signum(), x: column, y: &mut height });
+                dispatch(self.isa, Axpy { a: w.abs(), x: column, y: &mut slope });
+            }
+            let centre = self.centres[k];
+            for (pair, (height, slope)) in
+                row.chunks_exact_mut(2 * group).zip(height.chunks(group).zip(slope.chunks(group)))
+            {
+                let (values, slopes) = pair.split_at_mut(group);
+                for (i, (v, b)) in height.iter().zip(slope).enumerate() {
+                    (values[i], slopes[i]) = (T::of(v + b * centre), T::of(*b));
+                }
+            }
+        }
+        self.lines = lines;
+    }
+
+    /// h ← σ(a₂) at x, `[1, lanes]` → `[H₂, lanes]`; `seats` remembers where the lanes stand.
+    pub fn forward(&self, x: &Tile<f64>, seats: &mut Seats<T>, h: &mut Tile<T>, blocks: usize) {
+        dispatch(self.isa, Search { pieces: self, x, seats, blocks });
+        dispatch(self.isa, Forward { pieces: self, seats, h, blocks });
+    }
+
+    /// The length of a pull-back's sums.
+    pub fn n_sums(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// `x_bar` ← (∂h/∂x)ᵀ h̄ and `sums` += those of the lanes' cotangents, where the last [`Pieces::forward`] was.
+    ///
+    /// `h` is what that gave, `h_bar` its cotangent; the lanes without a row must have none.
+    pub fn back(
+        &self,
+        seats: &Seats<T>,
+        (h, h_bar): (&Tile<T>, &Tile<T>),
+        sums: &mut [T],
+        x_bar: &mut Tile<T>,
+        blocks: usize,
+    ) {
+        debug_assert_eq!(sums.len(), self.n_sums());
+        dispatch(self.isa, Back { pieces: self, seats, h, h_bar, sums, x_bar, blocks });
+    }
+
+    /// The gradient by W₁, b₁, W₂ and b₂ of what the sums gathered.
+    ///
+    /// Where unit j is on for x > tⱼ, with A and X the sums of a and of a x over those x: ∂W₂ has the column w₁ⱼ X + b₁ⱼ A,
+    /// ∂w₁ⱼ is X and ∂b₁ⱼ is A times the column of W₂.
+    pub fn fold(&self, sums: &[T], g: &mut [T]) {
+        let ([h1, h2], stride, group) = (self.widths, self.stride(), group::<T>());
+        // Interval by interval A, and X = Σ a (x − c) + c A.
+        let mut wide = vec![0.0; sums.len()];
+        let (padded, mut total) = (stride / 2, vec![0.0; stride]);
+        for ((row, own), centre) in wide.chunks_exact_mut(stride).zip(sums.chunks_exact(stride)).zip(&self.centres) {
+            let (a, x) = row.split_at_mut(padded);
+            let parts = a.chunks_exact_mut(group).zip(x.chunks_exact_mut(group)).zip(own.chunks_exact(2 * group));
+            for ((a, x), pair) in parts {
+                for i in 0..group {
+                    a[i] = pair[i].wide();
+                    x[i] = pair[group + i].wide() + centre * a[i];
+                }
+            }
+            dispatch(self.isa, Axpy { a: 1.0, x: row, y: &mut total });
+        }
+        let mut by_second = vec![0.0; h1 * h2];
+        let mut by_unit = |j: usize, side: &[f64]| {
+            let (w, b) = self.first[j];
+            let (a, x) = (&side[..h2], &side[padded..][..h2]);
+            let (second, by) = (&self.second[j * h2..][..h2], &mut by_second[j * h2..][..h2]);
+            dispatch(self.isa, Axpy { a: w, x, y: by });
+            dispatch(self.isa, Axpy { a: b, x: a, y: by });
+            let mut dots = [0.0; 2];
+            dispatch(self.isa, Dots { by: second, rows: [x, a], out: &mut dots });
+            (g[j], g[h1 + j]) = (T::of(dots[0]), T::of(dots[1]));
+        };
+        for j in (0..h1).filter(|j| self.still(*j) == Some(true)) {
+            by_unit(j, &total);
+        }
+        let mut right = vec![0.0; stride];
+        let mut left = vec![0.0; stride];
+        for (hinge, row) in self.hinges.iter().zip(wide.chunks_exact(stride).skip(1)).rev() {
+            dispatch(self.isa, Axpy { a: 1.0, x: row, y: &mut right });
+            if self.first[hinge.unit].0 > 0.0 {
+                by_unit(hinge.unit, &right);
+            } else {
+                left.copy_from_slice(&total);
+                dispatch(self.isa, Axpy { a: -1.0, x: &right, y: &mut left });
+                by_unit(hinge.unit, &left);
+            }
+        }
+        let (by_w2, by_b2) = g[2 * h1..].split_at_mut(h1 * h2);
+        for (i, row) in by_w2.chunks_exact_mut(h1).enumerate() {
+            row.iter_mut().enumerate().for_each(|(j, w)| *w = T::of(by_second[j * h2 + i]));
+        }
+        by_b2.iter_mut().zip(&total).for_each(|(b, a)| *b = T::of(*a));
+    }
+}
+
+/// y += a x, over the length of x.
+struct Axpy<'a> {
+    a: f64,
+    x: &'a [f64],
+    y: &'a mut [f64],
+}
+
+impl Kernel<f64> for Axpy<'_> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = f64>>(self) {
+        let whole = self.x.len() / V::WIDTH * V::WIDTH;
+        for at in (0..whole).step_by(V::WIDTH) {
+            V::read(self.x, at).fma(V::splat(self.a), V::read(self.y, at)).write(self.y, at);
+        }
+        for at in whole..self.x.len() {
+            self.y[at] = self.x[at].mul_add(self.a, self.y[at]);
+        }
+    }
+}
+
+/// The scalar products of two rows with a third.
+struct Dots<'a> {
+    by: &'a [f64],
+    rows: [&'a [f64]; 2],
+    out: &'a mut [f64; 2],
+}
+
+impl Kernel<f64> for Dots<'_> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = f64>>(self) {
+        let whole = self.by.len() / V::WIDTH * V::WIDTH;
+        let mut sums = [V::splat(0.0); 4];
+        for at in (0..whole).step_by(V::WIDTH) {
+            let by = V::read(self.by, at);
+            sums[0] = by.fma(V::read(self.rows[0], at), sums[0]);
+            sums[1] = by.fma(V::read(self.rows[1], at), sums[1]);
+        }
+        let [a, b, ..] = V::sum4(sums);
+        *self.out = [a, b];
+        for at in whole..self.by.len() {
+            (0..2).for_each(|r| self.out[r] = self.by[at].mul_add(self.rows[r][at], self.out[r]));
+        }
+    }
+}
+
+/// Counts the hinges to the left of each lane: of few numbers, all at once is quicker than by halves.
+struct Search<'a, T> {
+    pieces: &'a Pieces<T>,
+    x: &'a Tile<f64>,
+    seats: &'a mut Seats<T>,
+    blocks: usize,
+}
+
+impl<T: Scalar> Kernel<T> for Search<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        let (zero, one) = (V::splat(T::ZERO), V::splat(T::ONE));
+        for block in 0..self.blocks {
+            let wide = self.x.at(block, 0);
+            let x = wide.map(T::of);
+            let mut counts = [T::ZERO; LANE_BLOCK];
+            let half = LANE_BLOCK / 2;
+            for lane in (0..half).step_by(V::WIDTH) {
+                let (low, high) = (V::read(&x, lane), V::read(&x, half + lane));
+                let (mut left, mut right) = (zero, zero);
+                for knot in &self.pieces.knots {
+                    let knot = V::splat(*knot);
+                    left = low.sub(knot).if_positive(one, zero).add(left);
+                    right = high.sub(knot).if_positive(one, zero).add(right);
+                }
+                left.write(&mut counts, lane);
+                right.write(&mut counts, half + lane);
+            }
+            let place = counts.map(|count| count.wide() as usize);
+            let offset = self.seats.offset.at_mut(block, 0);
+            (0..LANE_BLOCK).for_each(|l| offset[l] = T::of(wide[l] - self.pieces.centres[place[l]]));
+            self.seats.place[block] = place;
+        }
+    }
+}
+
+struct Forward<'a, T> {
+    pieces: &'a Pieces<T>,
+    seats: &'a Seats<T>,
+    h: &'a mut Tile<T>,
+    blocks: usize,
+}
+
+impl<T: Scalar> Kernel<T> for Forward<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        let stride = self.pieces.stride();
+        let zero = V::splat(T::ZERO);
+        for block in 0..self.blocks {
+            let (place, offset) = (&self.seats.place[block], self.seats.offset.at(block, 0));
+            let h = self.h.block_mut(block);
+            for lane in (0..LANE_BLOCK).step_by(V::WIDTH) {
+                let line = |l: usize| &self.pieces.lines[place[lane + l] * stride..][..stride];
+                let lines: [&[T]; 8] = std::array::from_fn(|l| line(l % V::WIDTH));
+                for (group, units) in h.chunks_mut(V::WIDTH).enumerate() {
+                    let at = 2 * group * V::WIDTH;
+                    let mut sums = [zero; 8];
+                    for l in 0..V::WIDTH {
+                        let by = V::splat(offset[lane + l]);
+                        // `max` keeps its second operand when that is NaN.
+                        sums[l] = zero.max(V::read(lines[l], at + V::WIDTH).fma(by, V::read(lines[l], at)));
+                    }
+                    V::transpose(&mut sums);
+                    units.iter_mut().zip(sums).for_each(|(unit, sum)| sum.write(&mut unit.0, lane));
+                }
+            }
+        }
+    }
+}
+
+struct Back<'a, T> {
+    pieces: &'a Pieces<T>,
+    seats: &'a Seats<T>,
+    h: &'a Tile<T>,
+    h_bar: &'a Tile<T>,
+    sums: &'a mut [T],
+    x_bar: &'a mut Tile<T>,
+    blocks: usize,
+}
+
+impl<T: Scalar> Kernel<T> for Back<'_, T> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = T>>(self) {
+        let stride = self.pieces.stride();
+        let zero = V::splat(T::ZERO);
+        for block in 0..self.blocks {
+            let (place, offset) = (&self.seats.place[block], self.seats.offset.at(block, 0));
+            let (h, h_bar) = (self.h.block(block), self.h_bar.block(block));
+            for lane in (0..LANE_BLOCK).step_by(V::WIDTH) {
+                let mut slopes = [zero; 8];
+                for (group, (h, h_bar)) in h.chunks(V::WIDTH).zip(h_bar.chunks(V::WIDTH)).enumerate() {
+                    let at = 2 * group * V::WIDTH;
+                    let mut bars = [zero; 8];
+                    for (bar, (h, h_bar)) in bars.iter_mut().zip(h.iter().zip(h_bar)) {
+                        *bar = V::read(&h.0, lane).if_positive(V::read(&h_bar.0, lane), zero);
+                    }
+                    V::transpose(&mut bars);
+                    for l in 0..V::WIDTH {
+                        let from = place[lane + l] * stride + at;
+                        let pair = &self.pieces.lines[from..][..2 * V::WIDTH];
+                        let sums = &mut self.sums[from..][..2 * V::WIDTH];
+                        bars[l].add(V::read(sums, 0)).write(sums, 0);
+                        bars[l].fma(V::splat(offset[lane + l]), V::read(sums, V::WIDTH)).write(sums, V::WIDTH);
+                        slopes[l] = bars[l].fma(V::read(pair, V::WIDTH), slopes[l]);
+                    }
+                }
+                let out = self.x_bar.at_mut(block, 0);
+                for l in (0..V::WIDTH).step_by(4) {
+                    let four = V::sum4([slopes[l], slopes[l + 1], slopes[l + 2], slopes[l + 3]]);
+                    out[lane + l..][..4].copy_from_slice(&four);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng as _;
+
+    use super::*;
+    use crate::rng::stream;
+
+    const WIDTHS: [[usize; 2]; 5] = [[1, 1], [3, 5], [8, 16], [64, 64], [50, 23]];
+
+    /// Parameters with all that hinges can be: together, far out, and none.
+    fn theta<T: Scalar>([h1, h2]: [usize; 2], seed: u64) -> Vec<T> {
+        let mut rng = stream(seed, 0);
+        let mut theta: Vec<f64> = (0..Pieces::<T>::n_params([h1, h2])).map(|_| rng.random_range(-1.0..1.0)).collect();
+        if h1 >= 8 {
+            (theta[1], theta[h1 + 1]) = (-theta[0], -theta[h1]);
+            (theta[2], theta[h1 + 2]) = (1e-7, 0.9);
+            (theta[3], theta[h1 + 3]) = (-1e-7, 0.9);
+            (theta[4], theta[h1 + 4]) = (0.0, 0.7);
+            (theta[5], theta[h1 + 5]) = (0.0, -0.7);
+            (theta[6], theta[h1 + 6]) = (0.5, 0.0);
+        }
+        theta.into_iter().map(T::of).collect()
+    }
+
+    fn points(lanes: usize) -> Vec<f64> {
+        let mut rng = stream(9, 1);
+        let mut x: Vec<f64> = (0..lanes).map(|_| rng.random_range(-4.0..4.0)).collect();
+        (x[0], x[1], x[2]) = (0.0, 1e3, -1e3);
+        x
+    }
+
+    fn cotangents(lanes: usize, h2: usize) -> Vec<f64> {
+        let mut rng = stream(9, 2);
+        (0..lanes * h2).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    /// h `[lanes, H₂]`, x̄ and the gradient by θ.
+    struct Said {
+        h: Vec<f64>,
+        x_bar: Vec<f64>,
+        g: Vec<f64>,
+    }
+
+    fn by_pieces<T: Scalar>(isa: Isa, widths: [usize; 2], theta: &[T], x: &[f64]) -> Said {
+        let (lanes, h2) = (x.len(), widths[1]);
+        let blocks = lanes.div_ceil(LANE_BLOCK);
+        let pieces = Pieces::on(isa, widths, theta);
+        let (mut at, mut h, mut h_bar) = (Tile::new(1, lanes), Tile::new(h2, lanes), Tile::<T>::new(h2, lanes));
+        let bars = cotangents(lanes, h2);
+        for (lane, x) in x.iter().enumerate() {
+            at.at_mut(lane / LANE_BLOCK, 0)[lane % LANE_BLOCK] = *x;
+            (0..h2).for_each(|i| h_bar.at_mut(lane / LANE_BLOCK, i)[lane % LANE_BLOCK] = T::of(bars[lane * h2 + i]));
+        }
+        let (mut seats, mut x_bar) = (Seats::new(lanes), Tile::new(1, lanes));
+        pieces.forward(&at, &mut seats, &mut h, blocks);
+        let (mut sums, mut g) = (vec![T::ZERO; pieces.n_sums()], vec![T::ZERO; theta.len()]);
+        pieces.back(&seats, (&h, &h_bar), &mut sums, &mut x_bar, blocks);
+        pieces.fold(&sums, &mut g);
+        let read = |tile: &Tile<T>, lane: usize, row: usize| tile.at(lane / LANE_BLOCK, row)[lane % LANE_BLOCK].wide();
+        Said {
+            h: (0..lanes * h2).map(|k| read(&h, k / h2, k % h2)).collect(),
+            x_bar: (0..lanes).map(|lane| read(&x_bar, lane, 0)).collect(),
+            g: g.iter().map(|g| g.wide()).collect(),
+        }
+    }
+
+    /// Layer by layer, in f64.
+    fn by_layers<T: Scalar>([h1, h2]: [usize; 2], theta: &[T], x: &[f64]) -> Said {
+        let theta: Vec<f64> = theta.iter().map(|w| w.wide()).collect();
+        let (w1, b1) = (&theta[..h1], &theta[h1..2 * h1]);
+        let (w2, b2) = theta[2 * h1..].split_at(h1 * h2);
+        let bars = cotangents(x.len(), h2);
+        let mut said = Said { h: Vec::new(), x_bar: Vec::new(), g: vec![0.0; theta.len()] };
+        for (lane, x) in x.iter().enumerate() {
+            let a1: Vec<f64> = (0..h1).map(|j| w1[j] * x + b1[j]).collect();
+            let mut by_h1 = vec![0.0; h1];
+            for i in 0..h2 {
+                let a2 = b2[i] + (0..h1).map(|j| w2[i * h1 + j] * a1[j].max(0.0)).sum::<f64>();
+                said.h.push(a2.max(0.0));
+                let bar = if a2 > 0.0 { bars[lane * h2 + i] } else { 0.0 };
+                said.g[2 * h1 + h1 * h2 + i] += bar;
+                for j in 0..h1 {
+                    said.g[2 * h1 + i * h1 + j] += bar * a1[j].max(0.0);
+                    by_h1[j] += bar * w2[i * h1 + j];
+                }
+            }
+            let on: Vec<f64> = (0..h1).map(|j| if a1[j] > 0.0 { by_h1[j] } else { 0.0 }).collect();
+            said.x_bar.push((0..h1).map(|j| on[j] * w1[j]).sum());
+            for (j, on) in on.iter().enumerate() {
+                said.g[j] += on * x;
+                said.g[h1 + j] += on;
+            }
+        }
+        said
+    }
+
+    fn check<T: Scalar>() {
+        for (seed, widths) in WIDTHS.into_iter().enumerate() {
+            let theta = theta::<T>(widths, seed as u64);
+            let x = points(48);
+            let (pieces, layers) = (by_pieces(Isa::detect(), widths, &theta, &x), by_layers(widths, &theta, &x));
+            // Sums of at most 64 terms below 1e3 in size: a sum of n terms has n ε relative to their magnitudes.
+            let bound = |size: f64| 64.0 * T::EPSILON * size;
+            for (name, ours, exact) in
+                [("h", &pieces.h, &layers.h), ("x_bar", &pieces.x_bar, &layers.x_bar), ("g", &pieces.g, &layers.g)]
+            {
+                let size = exact.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
+                for (i, (a, b)) in ours.iter().zip(exact).enumerate() {
+                    assert!((a - b).abs() <= bound(size), "{widths:?} {name}[{i}]: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_say_what_the_layers_say() {
+        check::<f64>();
+        check::<f32>();
+    }
+
+    #[test]
+    fn both_vectors_give_the_same_bits() {
+        fn same<T: Scalar>() {
+            for (seed, widths) in WIDTHS.into_iter().enumerate() {
+                let (theta, x) = (theta::<T>(widths, 7 + seed as u64), points(40));
+                let (a, b) =
+                    (by_pieces(Isa::detect(), widths, &theta, &x), by_pieces(Isa::Portable, widths, &theta, &x));
+                let bits = |said: &Said| {
+                    said.h.iter().chain(&said.x_bar).chain(&said.g).map(|v| v.to_bits()).collect::<Vec<_>>()
+                };
+                assert_eq!(bits(&a), bits(&b), "{widths:?}");
+            }
+        }
+        same::<f32>();
+        same::<f64>();
+    }
+
+    #[test]
+    fn at_a_hinge_both_lines_meet() {
+        let (widths, mut rng) = ([8, 16], stream(5, 0));
+        let theta: Vec<f64> = (0..Pieces::<f64>::n_params(widths)).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let pieces = Pieces::new(widths, &theta);
+        assert_eq!(pieces.hinges.len(), 8);
+        for (k, hinge) in pieces.hinges.iter().enumerate() {
+            for unit in 0..16 {
+                let value = |k: usize| {
+                    let at = k * pieces.stride() + unit / 4 * 8 + unit % 4;
+                    pieces.lines[at] + pieces.lines[at + 4] * (hinge.at - pieces.centres[k])
+                };
+                // Eight terms, as large as the farthest hinge makes them.
+                assert!((value(k) - value(k + 1)).abs() < 1e-14 * (1.0 + hinge.at.abs()), "{k} {unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_shows() {
+        for place in 0..Pieces::<f32>::n_params([3, 5]) {
+            let mut theta = theta::<f32>([3, 5], 1);
+            theta[place] = f32::NAN;
+            let said = by_pieces(Isa::detect(), [3, 5], &theta, &points(16));
+            assert!(said.h.iter().any(|h| h.is_nan()), "parameter {place}");
+        }
+        let said = by_pieces(Isa::detect(), [3, 5], &theta::<f32>([3, 5], 1), &[f64::NAN; 16]);
+        assert!(said.h.iter().all(|h| h.is_nan()));
+    }
+}
