@@ -342,7 +342,9 @@ impl<T: Scalar> Kernel<T> for Forward<'_, T> {
                         sums[l] = zero.max(V::read(lines[l], at + V::WIDTH).fma(by, V::read(lines[l], at)));
                     }
                     V::transpose(&mut sums);
-                    units.iter_mut().zip(sums).for_each(|(unit, sum)| sum.write(&mut unit.0, lane));
+                    for (unit, sum) in units.iter_mut().zip(sums) {
+                        sum.write(&mut unit.0, lane);
+                    }
                 }
             }
         }

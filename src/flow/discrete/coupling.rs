@@ -1,11 +1,13 @@
 //! A coupling: some columns pass, a net makes of them the numbers by which the others are changed.
 
+use std::array::from_fn;
+
 use cnf_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Conditioner, Desk};
 use super::layer::{Slots, Step, Way, in_use};
 use super::spec::Transform;
-use super::spline::{self, Spline};
+use super::spline::{self, Rule};
 use crate::velocity::Scalar;
 use crate::velocity::activation::{Act, Tanh, exp};
 use crate::velocity::dense::Keep;
@@ -35,7 +37,7 @@ impl<T: Scalar> Coupling<T> {
     /// The conditioner's number `part` of changed column `j`, in one block.
     fn said(&self, desk: &Desk<T>, block: usize, part: usize, j: usize) -> Slots {
         let out = desk.net.out.at(block, part * self.change.len() + j);
-        std::array::from_fn(|l| out[l].wide())
+        from_fn(|l| out[l].wide())
     }
 
     /// after ← the columns at `before`, by what the net said.
@@ -77,32 +79,28 @@ impl<T: Scalar> Coupling<T> {
                         }
                     }
                     (Transform::Spline { bins, bound }, _) => {
-                        let mut raw = [0.0; 3 * spline::MOST];
-                        for l in 0..LANE_BLOCK {
-                            let spline = self.spline(desk, (block, l), j, (bins, bound), &mut raw);
-                            let (to, rate) =
-                                if way == Way::Forward { spline.forward(x[l]) } else { spline.inverse(x[l]) };
-                            (y[l], sum[l]) = (to, sum[l] + rate);
-                        }
+                        let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
+                        let raw = self.numbers(desk, block, j, &mut raw);
+                        let (to, rate) = spline::pass(self.isa, raw, Rule { bins, bound }, way, x);
+                        *y = to;
+                        (0..LANE_BLOCK).for_each(|l| sum[l] += rate[l]);
                     }
                 }
             }
         }
     }
 
-    fn spline(
+    /// All the conditioner's numbers of changed column `j`, in one block.
+    fn numbers<'a>(
         &self,
         desk: &Desk<T>,
-        (block, lane): (usize, usize),
+        block: usize,
         j: usize,
-        (bins, bound): (usize, f64),
-        raw: &mut [f64; 3 * spline::MOST],
-    ) -> Spline {
-        let count = spline::numbers(bins);
-        for (part, slot) in raw[..count].iter_mut().enumerate() {
-            *slot = desk.net.out.at(block, part * self.change.len() + j)[lane].wide();
-        }
-        Spline::new(&raw[..count], bins, bound)
+        to: &'a mut [Slots; spline::MOST_NUMBERS],
+    ) -> &'a [Slots] {
+        let count = self.transform.numbers();
+        (0..count).for_each(|part| to[part] = self.said(desk, block, part, j));
+        &to[..count]
     }
 
     /// As [`Layer::back`](super::layer::Layer::back).
@@ -138,21 +136,17 @@ impl<T: Scalar> Coupling<T> {
                         *desk.net.out_bar.at_mut(block, changed + j) = m_bar.map(T::of);
                     }
                     Transform::Spline { bins, bound } => {
-                        let count = spline::numbers(bins);
-                        let mut raw = [0.0; 3 * spline::MOST];
-                        for l in 0..LANE_BLOCK {
-                            let mut raw_bar = [0.0; 3 * spline::MOST];
-                            if l < used {
-                                let spline = self.spline(desk, (block, l), j, (bins, bound), &mut raw);
-                                bar[l] = if step.way == Way::Forward {
-                                    spline.forward_back(x[l], bar[l], l_bar[l], &mut raw_bar)
-                                } else {
-                                    spline.inverse_back(y[l], bar[l], l_bar[l], &mut raw_bar)
-                                };
-                            }
-                            for (part, value) in raw_bar[..count].iter().enumerate() {
-                                desk.net.out_bar.at_mut(block, part * changed + j)[l] = T::of(*value);
-                            }
+                        let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
+                        let mut raw_bar = raw;
+                        let raw = self.numbers(desk, block, j, &mut raw);
+                        // Lanes without a row have no part in any gradient.
+                        let cut = |bar: &Slots| from_fn(|l| if l < used { bar[l] } else { 0.0 });
+                        let bars: (&Slots, &Slots) = (&cut(bar), &cut(l_bar));
+                        let from = if step.way == Way::Forward { x } else { y };
+                        let rule = Rule { bins, bound };
+                        *bar = spline::back(self.isa, raw, rule, step.way, from, bars, &mut raw_bar);
+                        for (part, raw_bar) in raw_bar[..raw.len()].iter().enumerate() {
+                            *desk.net.out_bar.at_mut(block, part * changed + j) = raw_bar.map(T::of);
                         }
                     }
                 }

@@ -17,7 +17,7 @@ pub struct F64x4(__m256d);
 
 macro_rules! register {
     ($vector:ident, $t:ty, $n:literal, $load:ident, $store:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fma:ident, $fnma:ident, $max:ident, $and:ident, $andnot:ident, $or:ident, $cmp:ident, $blend:ident,
+     $div:ident, $fma:ident, $fnma:ident, $max:ident, $sqrt:ident, $and:ident, $andnot:ident, $or:ident, $cmp:ident, $blend:ident,
      $exp2:ident, $sum4:ident, $transpose:ident) => {
         // SAFETY of all methods: values of this type only exist below `on_avx2`, where the features are there.
         impl Vector for $vector {
@@ -65,6 +65,10 @@ macro_rules! register {
                 unsafe { Self($max(self.0, b.0)) }
             }
             #[inline(always)]
+            fn sqrt(self) -> Self {
+                unsafe { Self($sqrt(self.0)) }
+            }
+            #[inline(always)]
             fn abs(self) -> Self {
                 unsafe { Self($andnot($set1(-0.0), self.0)) }
             }
@@ -109,6 +113,7 @@ register!(
     _mm256_fmadd_ps,
     _mm256_fnmadd_ps,
     _mm256_max_ps,
+    _mm256_sqrt_ps,
     _mm256_and_ps,
     _mm256_andnot_ps,
     _mm256_or_ps,
@@ -132,6 +137,7 @@ register!(
     _mm256_fmadd_pd,
     _mm256_fnmadd_pd,
     _mm256_max_pd,
+    _mm256_sqrt_pd,
     _mm256_and_pd,
     _mm256_andnot_pd,
     _mm256_or_pd,

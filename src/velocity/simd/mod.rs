@@ -90,6 +90,8 @@ pub trait Vector: Copy {
     fn neg_fma(self, a: Self, b: Self) -> Self;
     /// self if it is larger, else (and whenever either is NaN) `b`.
     fn max(self, b: Self) -> Self;
+    /// The square root, correctly rounded.
+    fn sqrt(self) -> Self;
     /// The magnitude.
     fn abs(self) -> Self;
     /// The magnitude of self with the sign of `sign`.

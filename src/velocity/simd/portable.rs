@@ -64,6 +64,10 @@ macro_rules! array {
                 self.zip(b, |a, b| if a > b { a } else { b })
             }
             #[inline(always)]
+            fn sqrt(self) -> Self {
+                Self(self.0.map(<$t>::sqrt))
+            }
+            #[inline(always)]
             fn abs(self) -> Self {
                 Self(self.0.map(<$t>::abs))
             }
