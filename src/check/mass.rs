@@ -32,6 +32,8 @@ const NOISE: f64 = 0.05;
 /// Draws from the proposal, for each sample of the model; the part of them that weights must amount to.
 const DRAWS: usize = 4;
 const LEAST_PART: f64 = 0.01;
+/// Weights whose largest fall off as a power w^(−1/k) have no variance from this k on, and their mean no standard error.
+const HEAVIEST: f64 = 0.5;
 /// Exact traces by tangents are not asked for beyond this dimension.
 const MOST_TANGENTS: usize = 64;
 const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
@@ -124,5 +126,41 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
     if effective.is_nan() || effective < LEAST_PART * draws as f64 {
         return Ok(Line { verdict: Verdict::Unclear, words: format!("{}: too few to tell", line.words), ..line });
     }
+    // A density that diverges, as a normal's at the cut of an angle does: every sample of weights looks harmless, and lies.
+    let k = tail(weights);
+    if k > HEAVIEST {
+        let words = format!("{}; the largest weights fall off as w^-{:.1}, too slowly to tell", line.words, 1.0 / k);
+        return Ok(Line { verdict: Verdict::Unclear, words, ..line });
+    }
     Ok(unclear_where(line, se > NOISE, "too noisy to tell"))
+}
+
+/// k where the greatest of `weights` have P(weight > w) ∝ w^(−1/k).
+///
+/// Ref: Hill, *A simple general approach to inference about the tail of a distribution* (1975), of the 3 √n greatest, as
+/// Vehtari, Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
+fn tail(mut weights: Vec<f64>) -> f64 {
+    weights.sort_by(|a, b| b.total_cmp(a));
+    let many = (3.0 * (weights.len() as f64).sqrt()) as usize;
+    match weights.get(many) {
+        Some(least) if *least > 0.0 => weights[..many].iter().map(|w| (w / least).ln()).sum::<f64>() / many as f64,
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_of_a_power_law_is_its_power() {
+        for k in [0.2, 0.5, 1.0] {
+            let mut rng = rng::stream(4, 0);
+            let weights = (0..16384).map(|_| rng.random_range(0.0_f64..1.0).powf(-k)).collect();
+            // The mean of 384 exponentials has a standard error of k / √384.
+            assert!((tail(weights) - k).abs() < 4.0 * k / 384_f64.sqrt());
+        }
+    }
 }

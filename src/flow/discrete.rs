@@ -32,6 +32,8 @@ use crate::{Error, Result};
 
 /// Rows of a chunk: few enough that the activations of all layers stay in the second-level cache.
 const CHUNK: usize = 64;
+/// Rows of a chunk whose gradient is summed on its own: more, since each has sums of its own, as long as θ, to clear and to add.
+const LEARNT: usize = 128;
 
 /// A discrete flow with its θ.
 #[derive(Clone, Debug)]

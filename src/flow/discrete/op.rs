@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::layer::Way;
 use super::net::{Net, Rows, Slopes};
-use super::{CHUNK, Discrete};
+use super::{Discrete, LEARNT};
 use crate::flow::{Cost, check_failures};
 use crate::velocity::Scalar;
 use crate::{Error, Result};
@@ -35,11 +35,11 @@ impl Nll<'_> {
         let (d, c, n) = (spec.dim, spec.condition_dim, self.x.len() / spec.dim);
         let net = Net::new(spec, theta, self.flow.layers)?;
         let weight = 1.0 / n as f64;
-        let ranges: Vec<_> = chunks(n, CHUNK).collect();
+        let ranges: Vec<_> = chunks(n, LEARNT).collect();
         let parts: Vec<(f64, Option<usize>, Slopes<T>)> = ranges
             .into_par_iter()
             .map_init(
-                || net.scratch(CHUNK, true),
+                || net.scratch(LEARNT, true),
                 |scratch, rows| {
                     let (mut sum, mut bad, mut slopes) = (0.0, None, net.slopes());
                     let part = Rows {
@@ -139,11 +139,11 @@ impl PassOp {
         let points = widened(&x.flatten_all()?.to_vec1::<T>()?);
         let bar = widened(&bar.flatten_all()?.to_vec1::<T>()?);
         let n = points.len() / d;
-        let ranges: Vec<_> = chunks(n, CHUNK).collect();
+        let ranges: Vec<_> = chunks(n, LEARNT).collect();
         let parts: Vec<(Vec<f64>, Slopes<T>)> = ranges
             .into_par_iter()
             .map_init(
-                || net.scratch(CHUNK, true),
+                || net.scratch(LEARNT, true),
                 |scratch, rows| {
                     let (mut slopes, mut x_bar) = (net.slopes(), vec![0.0; rows.len() * d]);
                     let part = Rows {
