@@ -32,8 +32,9 @@ const NOISE: f64 = 0.05;
 /// Draws from the proposal, for each sample of the model; the part of them that weights must amount to.
 const DRAWS: usize = 4;
 const LEAST_PART: f64 = 0.01;
-/// Weights whose largest fall off as a power w^(−1/k) have no variance from this k on, and their mean no standard error.
-const HEAVIEST: f64 = 0.5;
+/// Weights whose largest fall off as w^(−1/k) have no variance from k = 1/2 on, and beyond this their mean is no use: Vehtari,
+/// Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
+const HEAVIEST: f64 = 0.7;
 /// Exact traces by tangents are not asked for beyond this dimension.
 const MOST_TANGENTS: usize = 64;
 const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
@@ -137,8 +138,7 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
 
 /// k where the greatest of `weights` have P(weight > w) ∝ w^(−1/k).
 ///
-/// Ref: Hill, *A simple general approach to inference about the tail of a distribution* (1975), of the 3 √n greatest, as
-/// Vehtari, Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
+/// Ref: Hill, *A simple general approach to inference about the tail of a distribution* (1975), of the 3 √n greatest.
 fn tail(mut weights: Vec<f64>) -> f64 {
     weights.sort_by(|a, b| b.total_cmp(a));
     let many = (3.0 * (weights.len() as f64).sqrt()) as usize;

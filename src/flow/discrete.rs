@@ -32,7 +32,8 @@ use crate::{Error, Result};
 
 /// Rows of a chunk: few enough that the activations of all layers stay in the second-level cache.
 const CHUNK: usize = 64;
-/// Rows of a chunk whose gradient is summed on its own: more, since each has sums of its own, as long as θ, to clear and to add.
+/// Rows of a chunk whose gradient is summed on its own: more, since each has sums, longer than θ, to clear and to add (a
+/// training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
 const LEARNT: usize = 128;
 
 /// A discrete flow with its θ.

@@ -6,7 +6,8 @@
 //! the product takes H₁ H₂. The pull-back adds up, in each interval, the cotangents a of the lines and a (x − cₖ): sums
 //! of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ ask for ([`Pieces::fold`]).
 //!
-//! The function is the same, and so is its gradient; only round-off differs, and lines are laid out in f64. To go on,
+//! The function is the same, and so is its gradient, but for round-off (lines are laid out in f64) and for the slope
+//! exactly at a hinge, where it is that of the line to the left. To go on,
 //! piece by piece, through the next layer would leave two numbers to a point, but hundreds of pieces to lay out and to
 //! pull back for a batch no larger than they are.
 
@@ -130,9 +131,11 @@ impl<T: Scalar> Pieces<T> {
         let mut height: Vec<f64> = b2.iter().map(|b| b.wide()).collect();
         let mut slope = vec![0.0; h2];
         for (j, (w, b)) in self.first.iter().enumerate() {
-            if self.still(j).unwrap_or(*w < 0.0) {
-                let column = &self.second[j * h2..][..h2];
-                dispatch(self.isa, Axpy { a: *b, x: column, y: &mut height });
+            let column = &self.second[j * h2..][..h2];
+            let on = self.still(j).unwrap_or(*w < 0.0);
+            // What is off adds 0, or NaN where the column has what is no number, as the product would.
+            dispatch(self.isa, Axpy { a: if on { *b } else { 0.0 }, x: column, y: &mut height });
+            if on {
                 dispatch(self.isa, Axpy { a: *w, x: column, y: &mut slope });
             }
         }
@@ -168,9 +171,9 @@ impl<T: Scalar> Pieces<T> {
         self.lines.len()
     }
 
-    /// `x_bar` ← (∂h/∂x)ᵀ h̄ and `sums` += those of the lanes' cotangents, where the last [`Pieces::forward`] was.
+    /// `x_bar` (`[1, lanes]`) ← (∂h/∂x)ᵀ h̄ and `sums` += those of the lanes' cotangents, where the last [`Pieces::forward`] was.
     ///
-    /// `h` is what that gave, `h_bar` its cotangent; the lanes without a row must have none.
+    /// `h` is what that gave, `h_bar` its cotangent, both `[H₂, lanes]`; the lanes without a row must have none.
     pub fn back(
         &self,
         seats: &Seats<T>,
@@ -183,7 +186,7 @@ impl<T: Scalar> Pieces<T> {
         dispatch(self.isa, Back { pieces: self, seats, h, h_bar, sums, x_bar, blocks });
     }
 
-    /// The gradient by W₁, b₁, W₂ and b₂ of what the sums gathered.
+    /// g ← the gradient by W₁, b₁, W₂ and b₂, as θ has them, of what the sums gathered.
     ///
     /// Where unit j is on for x > tⱼ, with A and X the sums of a and of a x over those x: ∂W₂ has the column w₁ⱼ X + b₁ⱼ A,
     /// ∂w₁ⱼ is X and ∂b₁ⱼ is A times the column of W₂.
@@ -203,6 +206,8 @@ impl<T: Scalar> Pieces<T> {
             }
             dispatch(self.isa, Axpy { a: 1.0, x: row, y: &mut total });
         }
+        // Units that are always off have no part.
+        g[..2 * h1].fill(T::ZERO);
         let mut by_second = vec![0.0; h1 * h2];
         let mut by_unit = |j: usize, side: &[f64]| {
             let (w, b) = self.first[j];
@@ -398,7 +403,15 @@ mod tests {
             let mut theta = theta::<f32>([3, 5], 1);
             theta[place] = f32::NAN;
             let said = by_pieces(Isa::detect(), [3, 5], &theta, &points(16));
-            assert!(said.h.iter().any(|h| h.is_nan()), "parameter {place}");
+            // b₂ and W₂ belong to one unit, W₁ and b₁ to all.
+            let unit = match place {
+                0..6 => None,
+                6..21 => Some((place - 6) / 3),
+                _ => Some(place - 21),
+            };
+            let concerned = |i: usize| unit.is_none_or(|unit| i % 5 == unit);
+            let lost = said.h.iter().enumerate().filter(|(i, _)| concerned(*i)).all(|(_, h)| h.is_nan());
+            assert!(lost, "parameter {place}");
         }
         let said = by_pieces(Isa::detect(), [3, 5], &theta::<f32>([3, 5], 1), &[f64::NAN; 16]);
         assert!(said.h.iter().all(|h| h.is_nan()));

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use cnf::flow::DiscreteSpec;
-use cnf::flow::discrete::{Kind, Plan, Split};
+use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split};
 use cnf::rng::stream;
 use cnf::velocity::Activation;
 use rand::Rng as _;
@@ -40,6 +40,15 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
             all.push((name, spec));
         }
     }
+    // Couplings whose nets differ in nothing but what computes them.
+    let plan = Plan { depth: 4, hidden: vec![8, 8], ..Plan::usual(Kind::RealNvp, 2) };
+    let mut mixed = plan.spec(&mut stream(2, 0)).unwrap();
+    for (i, layer) in mixed.layers.iter_mut().enumerate() {
+        if let LayerSpec::Coupling { activation, .. } = layer {
+            *activation = if i % 2 == 0 { relu } else { smooth };
+        }
+    }
+    all.push(("realnvp d=2 of relu and silu".into(), mixed));
     all
 }
 

@@ -1,7 +1,7 @@
 //! What a coupling asks: a net on a tile of lanes; where it is a relu net of one number, its first two layers by pieces.
 //!
-//! Of two columns each coupling passes one, so that this is every relu flow in the plane. Which of the two computes
-//! is a matter of the sizes alone: a row's bits depend on nothing else.
+//! Of two columns each coupling passes one, so that this is every flow of relu nets in the plane that has two hidden layers
+//! or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
@@ -33,6 +33,13 @@ struct Front<T> {
     seats: Seats<T>,
 }
 
+/// What two nets must have in common to use one desk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape<'a> {
+    sizes: &'a [usize],
+    by_pieces: bool,
+}
+
 impl<T: Scalar> Desk<T> {
     /// Of no net.
     pub fn empty() -> Self {
@@ -41,7 +48,11 @@ impl<T: Scalar> Desk<T> {
 }
 
 impl<T: Scalar> Conditioner<T> {
-    /// A net of layers `sizes[0] → sizes[1] → …`, whose first `leading` inputs are differentiated.
+    /// A net of layers `sizes[0] → sizes[1] → …`, whose first `leading` inputs are differentiated; `theta` has the layers in
+    /// order, each its weight `[out, in]` and its bias.
+    ///
+    /// # Errors
+    /// As [`Stack::new`].
     pub fn new(sizes: Vec<usize>, activation: Activation, leading: usize, theta: &[T]) -> Result<Self> {
         if let ([1, h1, h2, _, ..], Activation::Relu) = (&sizes[..], activation) {
             let (widths, front_len) = ([*h1, *h2], Pieces::<T>::n_params([*h1, *h2]));
@@ -53,9 +64,9 @@ impl<T: Scalar> Conditioner<T> {
         Ok(Self { front: None, front_len: 0, rest, sizes })
     }
 
-    /// The number of units of each layer, the input first.
-    pub fn sizes(&self) -> &[usize] {
-        &self.sizes
+    /// What its desk depends on.
+    pub fn shape(&self) -> Shape<'_> {
+        Shape { sizes: &self.sizes, by_pieces: self.front.is_some() }
     }
 
     /// Scratch for up to `lanes` lanes.
@@ -68,7 +79,8 @@ impl<T: Scalar> Conditioner<T> {
         Desk { net: self.rest.workspace(lanes), front }
     }
 
-    /// Puts the columns `pass` of `x` and the condition before the net, and runs it.
+    /// Puts the columns `pass` of `x` (`[d, lanes]`) and the condition (`[c, lanes]`) before the net, and runs it: what it
+    /// says is in `desk.net.out`, `[numbers, lanes]`.
     pub fn ask(
         &self,
         (x, pass): (&Tile<f64>, &[usize]),
@@ -84,13 +96,16 @@ impl<T: Scalar> Conditioner<T> {
                 match pass {
                     [column] => *to = *x.at(block, *column),
                     _ if condition.rows() > 0 => *to = condition.at(block, 0).map(|c| c.wide()),
-                    // Without anything to go by, a net's input is one 0.
+                    // Without anything to go by, a net's input is one 0: here as below.
                     _ => *to = [0.0; LANE_BLOCK],
                 }
             }
             front.forward(&own.x, &mut own.seats, &mut desk.net.h[0], blocks);
         } else {
             let input = &mut desk.net.h[0];
+            if pass.is_empty() && condition.rows() == 0 {
+                input.clear(blocks);
+            }
             for block in 0..blocks {
                 for (row, column) in pass.iter().enumerate() {
                     let from = x.at(block, *column);
@@ -110,7 +125,8 @@ impl<T: Scalar> Conditioner<T> {
         self.front.as_ref().map_or(0, Pieces::n_sums) + self.rest.n_params()
     }
 
-    /// From the cotangent in `desk.net.out_bar` to that of the inputs ([`Conditioner::in_bar`]); `g` gains the slopes.
+    /// From the cotangent in `desk.net.out_bar`, `[numbers, lanes]`, to that of the inputs ([`Conditioner::in_bar`]);
+    /// `g` ([`Conditioner::n_slopes`] long) gains the slopes.
     pub fn back(&self, desk: &mut Desk<T>, g: &mut [T]) {
         let Desk { net, front: own } = desk;
         let (sums, others) = g.split_at_mut(g.len() - self.rest.n_params());
@@ -120,7 +136,7 @@ impl<T: Scalar> Conditioner<T> {
         }
     }
 
-    /// The cotangent of the inputs that are differentiated.
+    /// The cotangent of the inputs that are differentiated, `[pass, lanes]`.
     pub fn in_bar<'a>(&self, desk: &'a Desk<T>) -> &'a Tile<T> {
         desk.front.as_ref().map_or(&desk.net.in_bar, |front| &front.x_bar)
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
-use super::conditioner::Desk;
+use super::conditioner::{Desk, Shape};
 use super::layer::{Gradient, Layer, Step, Way};
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::flow::Failure;
@@ -88,7 +88,7 @@ impl<T: Scalar> Net<T> {
     /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
         let d = self.dim;
-        let (mut desks, mut shapes): (Vec<Desk<T>>, Vec<Vec<usize>>) = Default::default();
+        let (mut desks, mut shapes): (Vec<Desk<T>>, Vec<Shape<'_>>) = Default::default();
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
@@ -96,11 +96,11 @@ impl<T: Scalar> Net<T> {
                 slots.push(0);
                 continue;
             };
-            let sizes = coupling.net.sizes();
-            let shared = if learns { None } else { shapes.iter().position(|shape| shape == sizes) };
+            let own = coupling.net.shape();
+            let shared = if learns { None } else { shapes.iter().position(|shape| *shape == own) };
             slots.push(shared.unwrap_or(desks.len()));
             if shared.is_none() {
-                shapes.push(sizes.to_vec());
+                shapes.push(own);
                 desks.push(coupling.net.desk(lanes));
             }
         }

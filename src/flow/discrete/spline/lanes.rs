@@ -157,7 +157,7 @@ impl Kernel<f64> for Pass<'_> {
                 let bin = found.at(place.sub(xk).div(w));
                 (h.mul(bin.numerator).div(bin.denominator).add(yk), bin.slope())
             } else {
-                // The root of a quadratic, in the form that does not cancel.
+                // The authors' form of the root: it cancels only where b < 0, in bins far steeper at their end than s.
                 let Bin { s, d0, bend, .. } = found.at(zero);
                 let up = place.sub(yk);
                 let a = h.mul(s.sub(d0)).add(up.mul(bend));
