@@ -317,6 +317,20 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
 }
 
 #[test]
+fn every_family_is_trained_by_the_command_with_a_seed_and_its_config_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    for family in Family::ALL {
+        let (name, steps) = (family.name(), if family.is_reference() { "" } else { "--steps 20 --hidden 8,8" });
+        let first = json(at, &format!("train --data moons --model {name} {steps} --seed 5 --out {name}"));
+        let again = json(at, &format!("train --config {name}/config.toml --out {name}-again"));
+        let other = json(at, &format!("train --config {name}/config.toml --seed 6 --out {name}-other"));
+        assert_eq!(first["nll"], again["nll"], "{name}");
+        assert_ne!(first["nll"], other["nll"], "{name}");
+    }
+}
+
+#[test]
 fn a_run_that_gave_way_to_its_mixture_is_used_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

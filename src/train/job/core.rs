@@ -3,7 +3,7 @@
 use super::Job;
 use crate::data::Dataset;
 use crate::flow::discrete::{Kind, LayerSpec, Plan};
-use crate::flow::{Core, Model, VelocitySpec};
+use crate::flow::{Core, Model, SolverSpec, VelocitySpec};
 use crate::train::{Family, Objective, PLAN_STREAM, start};
 use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result, rng};
@@ -16,6 +16,8 @@ impl Job {
         if self.objective == Objective::Matching {
             self.objective = Objective::Likelihood;
         }
+        // A seed is everybody's, though it seeds probes too.
+        let solver = SolverSpec { probe_seed: usual.solver.probe_seed, ..self.solver.clone() };
         let asked = [
             ("a mixed objective", self.objective == Objective::Mixed),
             ("a base distribution", self.base != "auto" && self.base != "normal"),
@@ -27,7 +29,7 @@ impl Job {
             ("a path of matching", self.path != usual.path),
             ("a pairing", self.pairing != usual.pairing),
             ("a feature of time", self.time_features != 0),
-            ("a solver", self.solver != usual.solver),
+            ("a solver", solver != usual.solver),
         ];
         if let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked) {
             return Err(Error::invalid(
