@@ -15,8 +15,6 @@ use crate::velocity::{Activation, Scalar};
 pub(super) struct Conditioner<T> {
     sizes: Vec<usize>,
     front: Option<Pieces<T>>,
-    /// The length of the front's part of θ.
-    front_len: usize,
     /// All layers, or those that follow the front.
     rest: Stack<T>,
 }
@@ -55,13 +53,13 @@ impl<T: Scalar> Conditioner<T> {
     /// As [`Stack::new`].
     pub fn new(sizes: Vec<usize>, activation: Activation, leading: usize, theta: &[T]) -> Result<Self> {
         if let ([1, h1, h2, _, ..], Activation::Relu) = (&sizes[..], activation) {
-            let (widths, front_len) = ([*h1, *h2], Pieces::<T>::n_params([*h1, *h2]));
-            let (own, others) = theta.split_at(front_len);
+            let widths = [*h1, *h2];
+            let (own, others) = theta.split_at(Pieces::<T>::n_params(widths));
             let rest = Stack::new(&sizes[2..], activation, *h2, others)?;
-            return Ok(Self { front: Some(Pieces::new(widths, own)), front_len, rest, sizes });
+            return Ok(Self { front: Some(Pieces::new(widths, own)), rest, sizes });
         }
         let rest = Stack::new(&sizes, activation, leading, theta)?;
-        Ok(Self { front: None, front_len: 0, rest, sizes })
+        Ok(Self { front: None, rest, sizes })
     }
 
     /// What its desk depends on.
@@ -141,10 +139,10 @@ impl<T: Scalar> Conditioner<T> {
         desk.front.as_ref().map_or(&desk.net.in_bar, |front| &front.x_bar)
     }
 
-    /// The gradient by θ of what pull-backs gathered.
+    /// g ← the gradient by θ of what pull-backs gathered.
     pub fn fold(&self, slopes: &[T], g: &mut [T]) {
         let (sums, others) = slopes.split_at(slopes.len() - self.rest.n_params());
-        let (own, rest) = g.split_at_mut(self.front_len);
+        let (own, rest) = g.split_at_mut(g.len() - self.rest.n_params());
         rest.copy_from_slice(others);
         if let Some(front) = &self.front {
             front.fold(sums, own);

@@ -91,7 +91,7 @@ impl<T: Scalar> Layer<T> {
         if let Self::Linear(linear) = self { linear.matrix_len() } else { 0 }
     }
 
-    /// The length of what pull-backs gather beside it; `length` is that of its part of θ.
+    /// The length of what pull-backs gather beside the matrix's; `length` is that of its part of θ.
     pub fn n_slopes(&self, length: usize) -> usize {
         if let Self::Coupling(coupling) = self { coupling.net.n_slopes() } else { length }
     }
