@@ -13,6 +13,7 @@ pub mod flow;
 pub mod html;
 pub mod io;
 pub mod memory;
+pub mod names;
 pub mod plot;
 pub mod rng;
 pub mod stats;

@@ -163,7 +163,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
         ("compare nowhere --out no", 1, "nowhere"),
         ("compare moons --out there", 1, "already holds a comparison"),
         ("compare moons --data uniform --out no", 1, "2"),
-        ("compare --data x.npy --condition 0 --models gaussian --out no", 1, "knows no condition"),
+        ("compare --data x.npy --condition 0 --models gaussian --out no", 1, "cannot have a condition"),
     ] {
         let refused = cnf(at, words);
         let err = String::from_utf8_lossy(&refused.stderr).into_owned();

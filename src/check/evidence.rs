@@ -241,11 +241,28 @@ impl Subject {
         Ok(self.through(&self.with(solver).moving(dtype)?, x, to_data)?.y)
     }
 
+    /// Latents of the rows of `x`, `[n, d]`, each under its own condition, `[n, c]`.
+    pub fn encode_under(&self, x: &[f64], given: &[f64]) -> Result<Solved> {
+        let n = x.len() / self.model.dim();
+        let condition = Tensor::from_slice(given, (n, given.len() / n.max(1)), &Device::Cpu)?;
+        self.through_under(&self.model.flow(self.dtype)?, x, Some(condition), false)
+    }
+
     /// Through a flow, one way or the other.
     pub fn through<B: Bijection>(&self, flow: &Flow<B>, x: &[f64], to_data: bool) -> Result<Solved> {
+        self.through_under(flow, x, self.conditions(x.len() / self.model.dim())?, to_data)
+    }
+
+    fn through_under<B: Bijection>(
+        &self,
+        flow: &Flow<B>,
+        x: &[f64],
+        condition: Option<Tensor>,
+        to_data: bool,
+    ) -> Result<Solved> {
         let d = self.model.dim();
         let n = x.len() / d;
-        let (rows, condition) = (Tensor::from_slice(x, (n, d), &Device::Cpu)?, self.conditions(n)?);
+        let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?;
         let (y, log_prob, cost) = match to_data {
             true => flow.decode(&rows, condition.as_ref())?,
             false => flow.encode(&rows, condition.as_ref())?,

@@ -52,6 +52,8 @@ pub struct Subject {
 pub enum HeldOut {
     /// `[n, d]`, and where they come from.
     Rows(Vec<f64>, String),
+    /// `[n, d]`, each with a condition of its own, `[n, c]`, and where they come from.
+    Under(Vec<f64>, Vec<f64>, String),
     /// There are none, and why.
     Missing(String),
 }

@@ -36,8 +36,9 @@ impl Barred {
             Some(_) => 0,
             None => bars::probes(setup.model.continuous(setup.dtype)?.trace()),
         };
+        let file = Growing::table(Some(path), 3, setup.file_dtype())?;
         Ok(Self {
-            file: Growing::table(Some(path), 3, setup.file_dtype())?,
+            file: file.map(|file| file.named(&setup.header(&["solver", "estimator", "total"]))).transpose()?,
             fine: second.carrier(way, done)?,
             solver,
             probes,

@@ -12,7 +12,9 @@ use cnf::io::Format;
 use cnf::train::Job;
 use serde_json::{Value, json};
 
-use super::feed::{Conditions, Feed};
+use super::beyond::Beyond;
+use super::columns::Role;
+use super::feed::Feed;
 use super::given::GivenArgs;
 use super::progress::watched;
 use super::setup::Setup;
@@ -59,20 +61,35 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         both => both,
     };
     let setup = Setup::open(model, &args.solver, context)?;
-    let condition = match args.given.of(&setup.model)? {
-        Conditions::None => Vec::new(),
-        Conditions::One(row) => row,
-        Conditions::Each { .. } => {
-            let problem = "a check is of one density, but there are several rows of conditions";
-            return Err(Error::invalid(problem, "give --condition with a single row").into());
-        }
-    };
-    let held_out = match points {
+    let (condition, held_out, beyond) = match points {
         Some(path) => {
-            let mut feed = Feed::of_file(&setup, path, Conditions::None, Some(check::MOST_ROWS))?;
-            HeldOut::Rows(feed.next()?.map_or(Vec::new(), |part| part.x), path.display().to_string())
+            let block = Some(check::MOST_ROWS);
+            let mut feed = Feed::of_file(&setup, path, Role::Points, &args.given, block, context)?;
+            let (part, from) = (feed.next()?, path.display().to_string());
+            let (x, rows) = part.map_or((Vec::new(), None), |part| (part.x, part.condition));
+            match (feed.several(), rows) {
+                (true, Some(rows)) => {
+                    let rows = rows.flatten_all()?.to_vec1::<f64>()?;
+                    let first = rows[..setup.model.condition_dim()].to_vec();
+                    (first, HeldOut::Under(x, rows, from), feed.beyond().clone())
+                }
+                _ => {
+                    let condition = feed.one().map_or(Vec::new(), <[f64]>::to_vec);
+                    (condition, HeldOut::Rows(x, from), feed.beyond().clone())
+                }
+            }
         }
-        None => remembered(&setup.model, &condition),
+        None => {
+            let conditions = args.given.of(&setup.model, context)?;
+            if conditions.several() {
+                let problem = "a check is of one density, but there are several rows of conditions";
+                return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
+            }
+            let condition = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
+            let mut beyond = Beyond::of(&setup.model);
+            beyond.see_one(&condition)?;
+            (condition.clone(), remembered(&setup.model, &condition, context), beyond)
+        }
     };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
@@ -82,7 +99,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
             done.fetch_add(1, Ordering::Relaxed);
         })
     })?;
-    report(&setup.path, &subject, &lines, context)?;
+    report(&setup.path, &subject, &lines, &beyond, context)?;
     let failed: Vec<&str> = lines.iter().filter(|l| l.verdict == Verdict::Fail).map(|l| l.name).collect();
     if failed.is_empty() {
         return Ok(());
@@ -92,12 +109,13 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 }
 
 /// The test rows of the data that the model was trained on, as its story tells.
-fn remembered(model: &Model, condition: &[f64]) -> HeldOut {
+fn remembered(model: &Model, condition: &[f64], context: &Context) -> HeldOut {
     let Some(job) = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok()) else {
         return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
     };
     let rows = || -> cnf::Result<Vec<f64>> {
-        let data = job.dataset(None)?;
+        let (data, notes) = job.dataset_of(&model.spec, None)?;
+        notes.iter().for_each(|note| context.note(note));
         let given = data.given.unwrap_or_default();
         // Only rows under this very condition are to be found where the model puts its samples.
         let under = |rows: Vec<f64>, given: Vec<f64>| match given.is_empty() {
@@ -115,7 +133,7 @@ fn remembered(model: &Model, condition: &[f64]) -> HeldOut {
     match rows() {
         Ok(rows) if !rows.is_empty() => HeldOut::Rows(rows, format!("held out of {}", job.data)),
         Ok(_) => HeldOut::Missing(format!("nothing was held out of {}", job.data)),
-        Err(e) => HeldOut::Missing(format!("its data are gone: {e}")),
+        Err(e) => HeldOut::Missing(format!("its data cannot be used: {e}")),
     }
 }
 
@@ -131,18 +149,24 @@ fn advice(failed: &[&str]) -> &'static str {
     }
 }
 
-fn report(path: &Path, subject: &Subject, lines: &[Line], context: &Context) -> Result<()> {
+fn report(path: &Path, subject: &Subject, lines: &[Line], beyond: &Beyond, context: &Context) -> Result<()> {
     let passed = check::passed(lines);
     let facts = json!({
         "model": path,
         "n": subject.n,
         "passed": passed,
+        "condition": subject.condition,
+        "condition_outside": beyond.facts(),
         "checks": lines.iter().map(|line| json!(line)).collect::<Vec<Value>>(),
     });
     let mut words = format!("{}\n\n{:<21}{:>10}{:>10}  verdict\n", path.display(), "", "value", "bound");
     for line in lines {
         words += &row(line);
     }
+    if matches!(subject.held_out, HeldOut::Under(..)) {
+        words += &format!("\nAll lines but the last are under the condition of the first row: {}\n", under(subject));
+    }
+    words += &beyond.words(context);
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
     words += &format!("\n{} passed, {} failed", count(Verdict::Pass), count(Verdict::Fail));
     for (verdict, name) in [(Verdict::Unclear, "unclear"), (Verdict::Skipped, "skipped")] {
@@ -151,6 +175,13 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], context: &Context) -> 
         }
     }
     context.report(&words, &facts)
+}
+
+/// The condition of the lines about one density.
+fn under(subject: &Subject) -> String {
+    let name = |j| subject.model.spec.condition.as_ref().map_or_else(|| format!("c{j}"), |given| given.name(j));
+    let one = |(j, value): (usize, &f64)| format!("{} = {value}", name(j));
+    subject.condition.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Numbers and verdict, and below them what was compared.

@@ -12,9 +12,9 @@ use cnf::Error;
 use cnf::compare::Course;
 use cnf::data::Dataset;
 use cnf::train::{Family, Job, Objective, Precision};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use self::contest::{Contestant, Measured};
+use self::contest::{Contestant, Measured, Order};
 use self::table::Row;
 use super::train::{kept_back, seconds};
 use super::{Context, interrupt};
@@ -121,7 +121,8 @@ const REPORT: &str = "report.html";
 /// Whatever is wrong with the options, the data or the disk, as [`Error`].
 pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     interrupt::install_patient()?;
-    let mut contest = if args.runs.is_empty() { Contest::planned(&args)? } else { Contest::found(&args, context)? };
+    let mut contest =
+        if args.runs.is_empty() { Contest::planned(&args, context)? } else { Contest::found(&args, context)? };
     let out = contest.place(args.out.as_deref(), args.force)?;
     let wanted = contest.jobs.len() + contest.found.len();
     let (measured, broken) = contest.held(&out, context)?;
@@ -147,6 +148,9 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         words += &format!("{skipped} trainings were left out: the comparison was ended by Ctrl-C\n");
     }
     broken.iter().for_each(|line| words += &format!("{line}\n"));
+    contest.left_out.iter().for_each(|(name, why)| words += &format!("{name} is left out: {why}\n"));
+    let left_out: Vec<Value> =
+        contest.left_out.iter().map(|(name, why)| json!({ "model": name, "why": why })).collect();
     words += &format!("{}\n", out.join(REPORT).display());
     let facts = json!({
         "data": contest.data.name,
@@ -159,6 +163,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         "models": table::json(&rows),
         "skipped": skipped,
         "broken": broken,
+        "left_out": left_out,
         "out": out,
     });
     context.report(&words, &facts)
@@ -176,6 +181,8 @@ struct Contest {
     depths: Vec<usize>,
     /// The runs that were named, until they are measured.
     found: Vec<Contestant>,
+    /// Models that cannot learn these data, and why.
+    left_out: Vec<(&'static str, String)>,
     precision: Precision,
     seed: u64,
     picture: cnf::train::Picture,
@@ -183,7 +190,7 @@ struct Contest {
 
 impl Contest {
     /// The trainings that were asked for.
-    fn planned(args: &CompareArgs) -> Result<Self> {
+    fn planned(args: &CompareArgs, context: &Context) -> Result<Self> {
         let seed = args.seed.unwrap_or(0);
         let mut job = Job { seed, condition: args.condition.clone(), columns: args.column.clone(), ..Job::default() };
         job.data = args.data.clone().unwrap_or(job.data);
@@ -205,13 +212,22 @@ impl Contest {
             let problem = format!("the model `{}` is named twice", models[i].name());
             return Err(Error::invalid(problem, "name it once; --seeds trains it several times").into());
         }
-        if let Some(model) = models.iter().find(|model| model.is_reference() && data.given.is_some()) {
-            let problem = format!("--models {} knows no condition", model.name());
-            return Err(Error::invalid(problem, "leave out --condition, or compare flows").into());
-        }
-        if models.contains(&Family::Histogram) && data.dim > 2 {
-            let problem = format!("a histogram of {} columns", data.dim);
-            return Err(Error::invalid(problem, "it has one or two; leave it out of --models").into());
+        let unfit = |model: &Family| match model {
+            model if model.is_reference() && data.given.is_some() => Some("it cannot have a condition".to_owned()),
+            Family::Histogram if data.dim > 2 => Some(format!("it has one or two columns, the data {}", data.dim)),
+            _ => None,
+        };
+        let left_out: Vec<(&str, String)> =
+            models.iter().filter_map(|model| Some((model.name(), unfit(model)?))).collect();
+        let models: Vec<Family> = models.iter().copied().filter(|model| unfit(model).is_none()).collect();
+        for (name, why) in &left_out {
+            match models.is_empty() {
+                true => {
+                    let problem = format!("--models {name}: {why}");
+                    return Err(Error::invalid(problem, "name a flow, or leave out --models and --condition").into());
+                }
+                false => context.note(&format!("{name} is left out: {why}")),
+            }
         }
         let mut jobs = Vec::new();
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
@@ -235,7 +251,7 @@ impl Contest {
         let (set, x, given) = in_random_order(&data, seed)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
-        Ok(Self { data, set, x, given, jobs, depths, found, precision, seed, picture })
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture })
     }
 
     /// The runs that were named, which must be of the same data.
@@ -247,15 +263,20 @@ impl Contest {
             found.push((path.clone(), job));
         }
         let (first, mut job) = found[0].clone();
-        if let Some((path, other)) = found.iter().find(|(_, other)| other.condition != job.condition) {
-            let problem = format!(
-                "`{}` is conditional on {:?}, `{}` on {:?}",
-                path.display(),
-                other.condition,
-                first.display(),
-                job.condition
-            );
-            return Err(Error::invalid(problem, "compare models of the same conditions").into());
+        for (contestant, (path, other)) in contestants.iter().zip(&found) {
+            let names = |contestant: &Contestant| contestant.model.spec.condition_names().to_vec();
+            let (mine, theirs) = (names(&contestants[0]), names(contestant));
+            let same = match mine.is_empty() || theirs.is_empty() {
+                true => job.condition == other.condition,
+                // Their order is each model's own.
+                false => mine.len() == theirs.len() && mine.iter().all(|name| theirs.contains(name)),
+            };
+            if !same {
+                let (path, first) = (path.display(), first.display());
+                let problem =
+                    format!("`{path}` is conditional on {:?}, `{first}` on {:?}", other.condition, job.condition);
+                return Err(Error::invalid(problem, "compare models of the same conditions").into());
+            }
         }
         match &args.data {
             Some(data) => job.data.clone_from(data),
@@ -268,7 +289,8 @@ impl Contest {
             }
         }
         let split = |job: &Job| (job.split.clone(), job.split_seed.unwrap_or(job.seed));
-        let data = job.dataset(None)?;
+        let (data, notes) = job.dataset_of(&contestants[0].model.spec, None)?;
+        notes.iter().for_each(|note| context.note(note));
         if data.toy().is_none()
             && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))
         {
@@ -281,6 +303,13 @@ impl Contest {
             let what = format!("the run `{}`", other.run.display());
             return Err(Error::Dimension { what, expected: data.dim, found: other.model.dim() }.into());
         }
+        for contestant in &mut contestants {
+            contestant.order = Order::of(&contestant.model, &data)?;
+            if contestant.order.differs() {
+                let run = contestant.run.display();
+                context.note(&format!("the columns of the run `{run}` are in another order: they are taken by name"));
+            }
+        }
         contest::told_apart(&mut contestants);
         let (set, x, given) = in_random_order(&data, args.seed.unwrap_or(job.seed))?;
         let mut picture = job.picture.clone();
@@ -290,13 +319,8 @@ impl Contest {
         }
         let precision = args.precision.unwrap_or(job.precision);
         let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
-        Ok(Self { data, set, x, given, jobs, depths, found: contestants, precision, seed, picture })
-    }
-
-    /// The course that all run.
-    fn course(&self) -> Course<'_> {
-        let (dtype, seed) = (self.precision.dtype(), self.seed);
-        Course { x: &self.x, given: &self.given, truth: self.data.toy(), dtype, seed }
+        let (found, left_out) = (contestants, Vec::new());
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture })
     }
 
     /// Trains and measures one after another; what was not begun when Ctrl-C came is left out, and what failed is told.
@@ -335,8 +359,12 @@ impl Contest {
 
     fn measured(&self, contestant: Contestant, out: &Path, context: &Context) -> Result<Measured> {
         context.note(&format!("measuring {}", contestant.name));
-        let course = self.course();
-        let figures = course.measure(&contestant.model)?;
+        let order = &contestant.order;
+        let (x, given) = order.inward(&self.x, &self.given, self.data.dim);
+        let (dtype, seed) = (self.precision.dtype(), self.seed);
+        let course = Course { x: &x, given: &given, truth: self.data.toy(), dtype, seed };
+        let mut figures = course.measure(&contestant.model)?;
+        figures.samples = order.outward(&figures.samples);
         let mut costs = Vec::new();
         // One seed is enough for a curve.
         if contestant.seed == self.seed || self.jobs.is_empty() {

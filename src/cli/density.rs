@@ -11,7 +11,9 @@ use cnf::rng;
 use serde_json::{Value, json};
 
 use super::bars::Barred;
-use super::feed::{Conditions, Feed, Part};
+use super::beyond::Beyond;
+use super::columns::Role;
+use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::progress::watched;
@@ -110,7 +112,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     seen.spent.check_any()?;
     let picture = args.plot.as_ref().map(|_| job.drawn(&seen, context)).transpose()?;
     interrupt::undisturbed(|| job.save(&args, &mut seen, picture.as_ref()))?;
-    job.report(&args, &seen, context)?;
+    job.report(&args, &seen, feed.beyond(), context)?;
     seen.spent.check()
 }
 
@@ -133,7 +135,7 @@ impl Seen {
         let (path, dtype) = (args.output.as_deref(), job.setup.file_dtype());
         let output = match &job.grid {
             Some(grid) if grid.ny > 1 => Growing::table(path, grid.nx, dtype)?,
-            _ => Growing::vector(path, dtype)?,
+            _ => Growing::vector(path, dtype)?.map(|file| file.named(&job.setup.header(&["log_prob"]))).transpose()?,
         };
         let (drawn, on_grid) = (args.plot.is_some(), job.grid.is_some());
         Ok(Self {
@@ -176,28 +178,37 @@ impl Job {
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
         setup.model.flow_until(setup.dtype, args.time)?;
-        let conditions = args.given.of(&setup.model)?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
             let problem = format!("the model has {d} dimensions: its density has no grid and no picture");
             return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
         }
-        if conditions.several() && (args.grid.is_some() || args.plot.is_some()) {
-            let problem = "a grid, or a picture, is of one density, but there are several rows of conditions";
-            return Err(Error::invalid(problem, "give --condition with a single row").into());
-        }
-        let condition = if let Conditions::One(row) = &conditions { Some(row.clone()) } else { None };
+        let of_one = |several: bool| -> Result<()> {
+            if several && (args.grid.is_some() || args.plot.is_some()) {
+                let problem = "a grid, or a picture, is of one density, but there are several rows of conditions";
+                return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
+            }
+            Ok(())
+        };
         let way = Way { to_data: false, until: args.time, log_density: true };
-        let mut job = Self { setup, condition, grid: None, way };
+        let mut job = Self { setup, condition: None, grid: None, way };
         let feed = match points {
-            Some(path) => Feed::of_file(&job.setup, path, conditions, args.block)?,
+            Some(path) => {
+                let feed = Feed::of_file(&job.setup, path, Role::Points, &args.given, args.block, context)?;
+                of_one(feed.several())?;
+                job.condition = feed.one().map(<[f64]>::to_vec);
+                feed
+            }
             None => {
+                let conditions = args.given.of(&job.setup.model, context)?;
+                of_one(conditions.several())?;
+                job.condition = conditions.one().map(<[f64]>::to_vec);
                 let edges = match &args.extent {
                     Some(edges) => given_extent(edges, d)?,
                     None => job.scouted(context)?,
                 };
                 let grid = cells(edges, d, args.grid.map_or(DRAWN, usize::from));
-                let feed = Feed::of_points(centres(&grid), d, conditions, args.block)?;
+                let feed = Feed::of_points(centres(&grid), d, conditions, args.block)?.watched(&job.setup.model)?;
                 job.grid = Some(grid);
                 feed
             }
@@ -246,7 +257,7 @@ impl Job {
         Some(cell * seen.sum)
     }
 
-    fn report(&self, args: &DensityArgs, seen: &Seen, context: &Context) -> Result<()> {
+    fn report(&self, args: &DensityArgs, seen: &Seen, beyond: &Beyond, context: &Context) -> Result<()> {
         let (spent, n) = (&seen.spent, seen.spent.n);
         let (mean, se) = (seen.log_prob.mean(), seen.log_prob.se());
         let mass = self.mass(seen);
@@ -264,6 +275,7 @@ impl Job {
             "quadrature_error_max": quadrature,
             "unsettled": spent.unsettled,
             "stiff": spent.stiff,
+            "condition_outside": beyond.facts(),
             "model": self.setup.path,
             "output": args.output,
         });
@@ -295,6 +307,7 @@ impl Job {
             words += &format!("estimated error of a row's quadrature: at most {quadrature:.1e} nats\n");
         }
         words += &spent.troubles();
+        words += &beyond.words(context);
         for path in args.output.iter().chain(&args.error_bars).chain(&args.plot) {
             words += &format!("wrote {}\n", path.display());
         }

@@ -3,7 +3,7 @@
 //! The inverse of `cnf import`: `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential, in f32 bit by bit.
 //! Beside them lie `standardise.mean` and `standardise.std` (f64, one a column) where the model standardises: the net
 //! moves u = (x − mean)/std. The file's metadata say what the tensors cannot: the activation, the condition's columns,
-//! and how time enters. What is neither net nor standardisation has no place in a state dict, and is told.
+//! how time enters, and the names of the data's columns. What is neither net nor standardisation has no place in a state dict, and is told.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
         let hint = "this model file can be read by safetensors.torch.load_file as it is; `cnf info` shows the encoding";
         return Err(Error::read(&path, problem, hint).into());
     }
-    let file = ModelFile { tensors: tensors(&model), metadata: about(net) };
+    let file = ModelFile { tensors: tensors(&model), metadata: about(net, &model.spec.names)? };
     interrupt::undisturbed(|| file.write(&args.output))?;
     report(&args, &model, net, context)
 }
@@ -88,26 +88,30 @@ fn tensors(model: &Model) -> Vec<NamedTensor> {
 }
 
 /// What the tensors do not say, as text; `format` is what PyTorch's own files have.
-fn about(net: &MlpSpec) -> BTreeMap<String, String> {
+fn about(net: &MlpSpec, names: &[String]) -> Result<BTreeMap<String, String>> {
     let time = match net.time {
         TimeInput::Plain => "t".into(),
         TimeInput::None => "none".into(),
         TimeInput::Fourier { frequencies } => format!("t and {frequencies} frequencies"),
     };
-    [
+    let mut about: BTreeMap<String, String> = [
         ("format", "pt".into()),
         ("activation", net.activation.to_string()),
         ("condition_dim", net.condition_dim.to_string()),
         ("time", time),
     ]
     .map(|(key, value): (&str, String)| (key.to_owned(), value))
-    .into()
+    .into();
+    if !names.is_empty() {
+        about.insert(torch::COLUMNS.to_owned(), serde_json::to_string(names)?);
+    }
+    Ok(about)
 }
 
 /// The parts of a flow that a state dict cannot hold, by their names in the model file.
 fn left_out(spec: &FlowSpec) -> Result<Vec<String>> {
     let parts = serde_json::to_value(spec)?;
-    let held = |name: &&String| !matches!(name.as_str(), "velocity" | "standardise");
+    let held = |name: &&String| !matches!(name.as_str(), "velocity" | "standardise" | "names");
     Ok(parts.as_object().into_iter().flat_map(|parts| parts.keys()).filter(held).cloned().collect())
 }
 

@@ -8,10 +8,14 @@ use std::path::Path;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use clap::builder::TypedValueParser;
-use cnf::flow::StandardNormal;
+use cnf::flow::{Model, StandardNormal};
 use cnf::io::Reader;
 use cnf::{Error, Rng};
 
+use super::Context;
+use super::beyond::Beyond;
+use super::columns::{self, Plan, Role};
+use super::given::{self, GivenArgs};
 use super::setup::Setup;
 
 /// The rows, and the numbers, of a block where nothing else is asked.
@@ -20,7 +24,8 @@ const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Where the points come from.
 enum Source {
-    File(Reader),
+    /// A file that gives the points, and behind them in each row so many conditions.
+    File(Reader, usize),
     /// Fresh latents, so many, or as many as there are conditions.
     Drawn(Rng, Option<u64>),
     Whole(Vec<f64>),
@@ -60,22 +65,31 @@ pub struct Feed {
     block: usize,
     /// Rows given out.
     given: u64,
+    /// Their conditions that are far from those of the training.
+    beyond: Beyond,
 }
 
 impl Feed {
-    /// The points of a file, of the model's dimension; `block` rows at a time, or as many as suit.
+    /// The points of a file, in the model's columns, with their conditions; `block` rows at a time, or as many as suit.
     ///
     /// # Errors
-    /// As [`Reader::open`], and for another number of columns or of conditions.
-    pub fn of_file(setup: &Setup, path: &Path, conditions: Conditions, block: Option<usize>) -> Result<Self> {
-        let reader = Reader::open(path)?;
-        let d = setup.model.dim();
-        if reader.cols() != d {
-            let (file, axes) = (path.display(), if reader.vector() { " (it has one axis)" } else { "" });
-            let problem = format!("`{file}` holds {} columns{axes}, the model has {d}", reader.cols());
-            return Err(Error::invalid(problem, format!("give points of shape [n, {d}]")).into());
-        }
-        Self::new(Source::File(reader), conditions, d, block)
+    /// As [`Reader::open`], and for columns that do not fit those of the model.
+    pub fn of_file(
+        setup: &Setup,
+        path: &Path,
+        role: Role,
+        given: &GivenArgs,
+        block: Option<usize>,
+        context: &Context,
+    ) -> Result<Self> {
+        let model = &setup.model;
+        let asked = given.asked(model)?;
+        let mut reader = Reader::open(path)?;
+        let Plan { places, own, notes } = columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
+        reader.keep(&places)?;
+        notes.iter().for_each(|note| context.note(note));
+        let conditions = given::beside_points(asked, model, context)?;
+        Self::new(Source::File(reader, own), conditions, model.dim(), block)?.watched(model)
     }
 
     /// `n` latents, or as many as there are conditions, drawn in their order from one generator.
@@ -89,7 +103,7 @@ impl Feed {
         conditions: Conditions,
         block: Option<usize>,
     ) -> Result<Self> {
-        Self::new(Source::Drawn(rng, n), conditions, setup.model.dim(), block)
+        Self::new(Source::Drawn(rng, n), conditions, setup.model.dim(), block)?.watched(&setup.model)
     }
 
     /// Points that are in memory, `[n, d]`.
@@ -102,11 +116,39 @@ impl Feed {
 
     fn new(source: Source, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
         let block = block.unwrap_or_else(|| BLOCK_ROWS.min(BLOCK_NUMBERS / d)).max(1);
-        let feed = Self { source, conditions, d, block, given: 0 };
+        let feed = Self { source, conditions, d, block, given: 0, beyond: Beyond::default() };
         match (feed.own_total(), feed.conditions.rows()) {
             (Some(n), Some(rows)) if n != rows => Err(unequal(rows, &n.to_string())),
             _ => Ok(feed),
         }
+    }
+
+    /// Looks at the conditions while they pass: a class that the model does not have is refused, what is far from the
+    /// training's is counted.
+    ///
+    /// # Errors
+    /// For such a class in the one row for all.
+    pub fn watched(mut self, model: &Model) -> Result<Self> {
+        self.beyond = Beyond::of(model);
+        if let Conditions::One(row) = &self.conditions {
+            self.beyond.see_one(row)?;
+        }
+        Ok(self)
+    }
+
+    /// The conditions so far that are far from those of the training.
+    pub fn beyond(&self) -> &Beyond {
+        &self.beyond
+    }
+
+    /// The one row of conditions for all points, where there is one.
+    pub fn one(&self) -> Option<&[f64]> {
+        self.conditions.one()
+    }
+
+    /// Whether there may be more than one row of conditions.
+    pub fn several(&self) -> bool {
+        self.conditions.several() || matches!(self.source, Source::File(_, 1..))
     }
 
     /// The number of points, where it is known.
@@ -116,7 +158,7 @@ impl Feed {
 
     fn own_total(&self) -> Option<u64> {
         match &self.source {
-            Source::File(reader) => reader.rows().map(|n| n as u64),
+            Source::File(reader, ..) => reader.rows().map(|n| n as u64),
             Source::Drawn(_, n) => *n,
             Source::Whole(x) => Some((x.len() / self.d) as u64),
         }
@@ -128,20 +170,47 @@ impl Feed {
     /// As [`Reader::next_block`], and where the conditions end before or after the points.
     pub fn next(&mut self) -> Result<Option<Part>> {
         let first = self.given;
-        let x = self.points()?;
+        let (x, own) = self.points()?;
         if x.is_empty() {
             self.conditions.end(first)?;
             return Ok(None);
         }
         let n = x.len() / self.d;
-        let condition = self.conditions.take(first, n)?;
+        let rows = match own {
+            Some(rows) => Some(rows),
+            None => self.conditions.take(first, n)?,
+        };
+        if let Some(rows) = &rows {
+            self.beyond.see(first, rows)?;
+        }
+        let condition = match (rows, &self.conditions) {
+            (Some(rows), _) => {
+                let c = rows.len() / n;
+                Some(Tensor::from_vec(rows, (n, c), &Device::Cpu)?)
+            }
+            (None, Conditions::One(row)) => {
+                let row = Tensor::from_slice(row, (1, row.len()), &Device::Cpu)?;
+                Some(row.broadcast_as((n, row.dims()[1]))?.contiguous()?)
+            }
+            (None, _) => None,
+        };
         self.given += n as u64;
         Ok(Some(Part { first, x, condition }))
     }
 
-    fn points(&mut self) -> Result<Vec<f64>> {
-        Ok(match &mut self.source {
-            Source::File(reader) => reader.next_block(self.block)?.map_or(Vec::new(), |block| block.data),
+    /// The next points, and their conditions where both are in one file.
+    fn points(&mut self) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
+        let points = match &mut self.source {
+            Source::File(reader, own) => {
+                let rows = reader.next_block(self.block)?.map_or(Vec::new(), |block| block.data);
+                if *own == 0 {
+                    return Ok((rows, None));
+                }
+                let of = |from: usize, to: usize| {
+                    rows.chunks_exact(self.d + *own).flat_map(|row| &row[from..to]).copied().collect::<Vec<f64>>()
+                };
+                return Ok((of(0, self.d), Some(of(self.d, self.d + *own))));
+            }
             Source::Drawn(rng, n) => {
                 let most = match n {
                     Some(n) => (self.block as u64).min(*n - self.given) as usize,
@@ -153,7 +222,8 @@ impl Feed {
                 let rest = &x[self.given as usize * self.d..];
                 rest[..rest.len().min(self.block * self.d)].to_vec()
             }
-        })
+        };
+        Ok((points, None))
     }
 }
 
@@ -166,6 +236,11 @@ impl Conditions {
         // A text does not say how many rows it has: two of them tell one from several.
         let waiting = reader.next_block(2)?.map_or(Vec::new(), |block| block.data);
         Ok(if waiting.len() == reader.cols() { Self::One(waiting) } else { Self::Each { reader, waiting } })
+    }
+
+    /// The one row for all, where there is one.
+    pub fn one(&self) -> Option<&[f64]> {
+        if let Self::One(row) = self { Some(row) } else { None }
     }
 
     /// Whether there may be more than one row.
@@ -184,32 +259,26 @@ impl Conditions {
     /// How many rows wait after so many were called; any number where one row serves all.
     fn ready(&mut self, rows: usize) -> Result<usize> {
         let Self::Each { reader, waiting } = self else { return Ok(rows) };
-        let cols = reader.cols();
-        while waiting.len() < rows * cols {
-            let Some(block) = reader.next_block(rows - waiting.len() / cols)? else { break };
+        let c = reader.cols();
+        while waiting.len() < rows * c {
+            let Some(block) = reader.next_block(rows - waiting.len() / c)? else { break };
             waiting.extend(block.data);
         }
-        Ok(rows.min(waiting.len() / cols))
+        Ok(rows.min(waiting.len() / c))
     }
 
-    /// The conditions of the next `n` points, which come after `before` others.
-    fn take(&mut self, before: u64, n: usize) -> Result<Option<Tensor>> {
+    /// The conditions of the next `n` points, which come after `before` others, where each has its own.
+    fn take(&mut self, before: u64, n: usize) -> Result<Option<Vec<f64>>> {
         let ready = self.ready(n)?;
         match self {
-            Self::None => Ok(None),
-            Self::One(row) => {
-                let cols = row.len();
-                let row = Tensor::from_slice(row, (1, cols), &Device::Cpu)?;
-                Ok(Some(row.broadcast_as((n, cols))?.contiguous()?))
-            }
+            Self::None | Self::One(_) => Ok(None),
             Self::Each { .. } if ready < n => {
                 let rows = before + ready as u64;
                 Err(unequal(rows, &format!("more than {rows}")))
             }
             Self::Each { reader, waiting } => {
-                let cols = reader.cols();
-                let rest = waiting.split_off(n * cols);
-                Ok(Some(Tensor::from_vec(std::mem::replace(waiting, rest), (n, cols), &Device::Cpu)?))
+                let rest = waiting.split_off(n * reader.cols());
+                Ok(Some(std::mem::replace(waiting, rest)))
             }
         }
     }

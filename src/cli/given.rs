@@ -1,95 +1,181 @@
-//! `--condition` and `--given`: what a conditional model is told.
+//! `--condition` and `--given`: the conditions of a conditional model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cnf::Error;
-use cnf::flow::Model;
-use cnf::io::Reader;
+use cnf::flow::{Given, Model};
+use cnf::io::{Format, Reader};
+use cnf::names::{Header, Matched, list};
 
+use super::Context;
 use super::feed::Conditions;
 
 /// Conditions, from a file or from the command line.
 #[derive(Debug, Default, clap::Args)]
 pub struct GivenArgs {
-    /// Conditions, [n, c], or one row for all.
-    #[arg(long, value_name = "FILE", conflicts_with = "given")]
-    condition: Option<PathBuf>,
-    /// The one condition of all rows: its values in the model's order, or NAME=VALUE, such as class=1,mass=0.5.
+    /// Conditions: a file, [n, c] or one row for all; or columns of the points, by name or number from 0.
+    #[arg(long, value_name = "COLUMNS|FILE", conflicts_with = "given")]
+    condition: Option<String>,
+    /// One condition for all rows: values in the model's order, or NAME=VALUE, such as class=1,mass=0.5.
     #[arg(long, value_name = "VALUES", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
     given: Vec<String>,
 }
 
+/// Where the conditions are, as the command line says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// It says nothing.
+    Nothing,
+    /// One row for all, in the model's order.
+    One(Vec<f64>),
+    /// In a file of their own.
+    File(PathBuf),
+    /// In these columns of the file that holds the points.
+    Columns(Vec<String>),
+}
+
 impl GivenArgs {
-    /// Conditions, there exactly if the model wants them.
+    /// What the command line says.
     ///
     /// # Errors
-    /// As [`Reader::open`]; [`Error::Invalid`] where the model has none, wants some, or other columns.
-    pub fn of(&self, model: &Model) -> Result<Conditions> {
-        let wanted = model.condition_dim();
+    /// [`Error::Invalid`] where the model has no condition, or other columns.
+    pub fn asked(&self, model: &Model) -> Result<Asked> {
         let nothing = self.condition.is_none() && self.given.is_empty();
-        if wanted == 0 {
-            return match nothing {
-                true => Ok(Conditions::None),
-                false => Err(Error::invalid("the model has no condition", "leave out --condition and --given").into()),
-            };
-        }
         if nothing {
-            let problem = format!("the model is conditional on {}, and no condition was given", columns(model));
-            let hint = "give --given with its values, or --condition c.npy with a row for each point, or one for all";
-            return Err(Error::invalid(problem, hint).into());
+            return Ok(Asked::Nothing);
         }
-        if let Some(path) = &self.condition {
-            let reader = Reader::open(path)?;
-            if reader.cols() != wanted {
-                let problem =
-                    format!("`{}` holds {} columns, the condition has {wanted}", path.display(), reader.cols());
-                return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
+        if model.condition_dim() == 0 {
+            return Err(Error::invalid("the model has no condition", "leave out --condition and --given").into());
+        }
+        let Some(text) = &self.condition else { return Ok(Asked::One(self.row(model)?)) };
+        let path = Path::new(text);
+        Ok(match Format::of(path).is_some() || (path.extension().is_some() && path.is_file()) {
+            true => Asked::File(path.to_owned()),
+            false => Asked::Columns(text.split(',').map(|name| name.trim().to_owned()).collect()),
+        })
+    }
+
+    /// Conditions for rows that are in no file, there exactly if the model has a condition.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
+    pub fn of(&self, model: &Model, context: &Context) -> Result<Conditions> {
+        match self.asked(model)? {
+            Asked::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
+            Asked::Nothing => Err(nothing_given(model, false)),
+            Asked::One(row) => Ok(Conditions::One(row)),
+            Asked::File(path) => of_file(&path, model, context),
+            Asked::Columns(columns) => {
+                let problem = format!("--condition {}: there are no points with such columns", columns.join(","));
+                Err(Error::invalid(problem, "give a file of conditions, or --given with their values").into())
             }
-            return Conditions::of(reader);
         }
-        let row = self.row(model)?;
-        if let Some(condition) = &model.spec.condition {
-            condition.encode(&row)?;
-        }
-        Ok(Conditions::One(row))
     }
 
     /// The values of `--given` in the model's order.
     fn row(&self, model: &Model) -> Result<Vec<f64>> {
         let wanted = model.condition_dim();
         let names = model.spec.condition.as_ref().map_or(&[][..], |condition| &condition.names[..]);
-        let mut row = vec![f64::NAN; wanted];
+        let mut row: Vec<Option<f64>> = vec![None; wanted];
         let refuse = |problem: String| {
             let hint = format!("give --given {wanted} values, for {}", columns(model));
             anyhow::Error::from(Error::invalid(problem, hint))
         };
-        if self.given.len() != wanted {
+        let number = |value: &str| {
+            let number = value.trim().parse::<f64>().ok().filter(|value| value.is_finite());
+            number.ok_or_else(|| refuse(format!("the condition `{value}` is not a finite number")))
+        };
+        if self.given.len() > wanted {
             return Err(refuse(format!("--given has {} values, the condition {wanted}", self.given.len())));
         }
-        for (i, text) in self.given.iter().enumerate() {
-            let (place, value) = match text.split_once('=') {
-                None => (i, text.as_str()),
-                Some((name, value)) => {
-                    let place = names.iter().position(|known| known == name);
-                    let place = place.or_else(|| name.parse().ok().filter(|j| *j < wanted));
-                    (place.ok_or_else(|| refuse(format!("the model has no condition `{name}`")))?, value)
-                }
-            };
-            let number = value.trim().parse::<f64>().ok().filter(|value| value.is_finite());
-            row[place] = number.ok_or_else(|| refuse(format!("the condition `{value}` is no finite number")))?;
+        for (name, value) in self.given.iter().filter_map(|text| text.rsplit_once('=')) {
+            let name = name.trim();
+            let named = names.iter().position(|known| known == name);
+            let numbered = || name.strip_prefix('c').unwrap_or(name).parse().ok().filter(|j| *j < wanted);
+            let place = named
+                .or_else(numbered)
+                .ok_or_else(|| refuse(format!("the model has no condition `{name}`: it has {}", columns(model))))?;
+            if row[place].is_some() {
+                return Err(refuse(format!("--given has the condition `{name}` twice")));
+            }
+            row[place] = Some(number(value)?);
         }
-        match row.iter().position(|value| value.is_nan()) {
-            None => Ok(row),
-            Some(j) => Err(refuse(format!("no value was given for condition {j}"))),
+        // Values without a name go where no name went, in the model's order.
+        for text in self.given.iter().filter(|text| !text.contains('=')) {
+            let value = number(text)?;
+            if let Some(free) = row.iter_mut().find(|place| place.is_none()) {
+                *free = Some(value);
+            }
         }
+        let missing: Vec<String> = (0..wanted).filter(|j| row[*j].is_none()).map(|j| name(model, j)).collect();
+        if !missing.is_empty() {
+            return Err(refuse(format!("--given has no value for {}", list(&missing))));
+        }
+        Ok(row.into_iter().flatten().collect())
     }
 }
 
-/// What a model is conditioned on, for people.
-fn columns(model: &Model) -> String {
-    match &model.spec.condition {
-        Some(condition) if !condition.names.is_empty() => condition.names.join(", "),
-        _ => format!("{} columns", model.condition_dim()),
+/// The conditions of a file, for a model that has some.
+fn of_file(path: &Path, model: &Model, context: &Context) -> Result<Conditions> {
+    let mut reader = Reader::open(path)?;
+    let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
+    let matched = match reader.columns() {
+        Some(own) if !names.is_empty() => {
+            let header = Header::of_file(&table, own);
+            let matched = Matched::by_name(header, names, "the condition")?;
+            if let Some(note) = matched.note(header) {
+                context.note(&note);
+            }
+            matched
+        }
+        _ if reader.cols() != wanted => {
+            let problem = format!("{table} holds {} columns, the condition has {wanted}", reader.cols());
+            return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
+        }
+        _ => Matched::in_order(wanted),
+    };
+    reader.keep(&matched.places)?;
+    Conditions::of(reader)
+}
+
+/// Where the conditions of points that were found in a file are.
+///
+/// # Errors
+/// As [`GivenArgs::of`].
+pub fn beside_points(asked: Asked, model: &Model, context: &Context) -> Result<Conditions> {
+    match asked {
+        Asked::Nothing | Asked::Columns(_) => Ok(Conditions::None),
+        Asked::One(row) => Ok(Conditions::One(row)),
+        Asked::File(path) => of_file(&path, model, context),
     }
+}
+
+/// A conditional model without a condition; `beside` says that the points have as many columns more as it has.
+pub fn nothing_given(model: &Model, beside: bool) -> anyhow::Error {
+    let problem = format!("the model is conditional on {}, and no condition was given", columns(model));
+    let hint = match beside {
+        true => "name the columns of the points that are conditions, by name or number from 0: --condition COLUMNS",
+        false => "give --given with its values, or --condition c.npy with a row for each point, or one for all",
+    };
+    Error::invalid(problem, hint).into()
+}
+
+/// What a condition is called, as `--given` reads it.
+fn name(model: &Model, j: usize) -> String {
+    model.spec.condition.as_ref().map_or_else(|| format!("c{j}"), |condition| condition.name(j))
+}
+
+/// The conditions of a model, for people.
+fn columns(model: &Model) -> String {
+    let Some(condition) = &model.spec.condition else { return format!("{} columns", model.condition_dim()) };
+    let one = |(j, given): (usize, &Given)| match given {
+        Given::Number { .. } => condition.name(j),
+        Given::Class { classes } if classes.len() <= 20 => {
+            let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+            format!("{} (classes {classes})", condition.name(j))
+        }
+        Given::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
+    };
+    condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -23,7 +23,8 @@ Examples:
 In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear \
 layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t; \
 without t the field is autonomous. Weights of more than 32 bits are rounded. Where standardise.mean and standardise.std \
-lie beside the layers, as `cnf export` writes them, the model standardises its columns so.";
+lie beside the layers, as `cnf export` writes them, the model standardises its columns so; the names of its columns are \
+taken from the file too.";
 
 /// Arguments of `cnf import`.
 #[derive(Debug, Args)]
@@ -58,6 +59,7 @@ pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     let story = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
     let mut spec = FlowSpec::plain(velocity, SolverSpec::default());
     spec.standardise = moments.as_ref().map(Moments::from);
+    spec.names = torch::columns(&args.weights, &file, spec.dim())?;
     let model = Model { spec, theta: net.theta(), story };
     interrupt::undisturbed(|| model.save(&args.output))?;
     report(&args, &net, &model, context)
@@ -118,6 +120,7 @@ fn report(args: &ImportArgs, net: &Sequential, model: &Model, context: &Context)
         "sizes": net.sizes,
         "activation": args.activation,
         "standardised": model.spec.standardise.is_some(),
+        "names": model.spec.names,
         "n_params": model.theta.len(),
         "output": args.output,
     });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use cnf::flow::discrete::{LayerSpec, Transform};
-use cnf::flow::{Core, DiscreteSpec, Given, Model, VelocitySpec};
+use cnf::flow::{Core, DiscreteSpec, Given, Model, Range, VelocitySpec};
 use cnf::rng;
 use cnf::velocity::{Steepest, lipschitz_bound};
 use serde_json::{Map, Value, json};
@@ -51,7 +51,9 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "kind": model.spec.core.name(),
         "core": serde_json::to_value(&model.spec.core)?,
         "velocity": serde_json::to_value(model.spec.core.as_velocity())?,
+        "names": model.spec.names,
         "condition": serde_json::to_value(&model.spec.condition)?,
+        "condition_ranges": serde_json::to_value(&model.spec.condition_ranges)?,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
@@ -112,9 +114,12 @@ fn couplings(spec: &DiscreteSpec) -> String {
 fn conditions(model: &Model) -> String {
     let Some(condition) = &model.spec.condition else { return format!("{} columns", model.condition_dim()) };
     let one = |(j, given): (usize, &Given)| {
-        let name = condition.names.get(j).map_or_else(|| format!("column {j}"), Clone::clone);
+        let name = condition.name(j);
         match given {
-            Given::Number { .. } => name,
+            Given::Number { .. } => match model.spec.condition_ranges.get(j).copied().flatten() {
+                Some(Range { low, high }) => format!("{name} ({low} to {high} in training)"),
+                None => name,
+            },
             Given::Class { classes } => {
                 let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 format!("{name} (classes {classes})")
@@ -144,6 +149,9 @@ fn about(model: &Model) -> String {
         None => format!("{}, rtol {:e}, atol {:e}", solver.method, solver.rtol, solver.atol),
     };
     let mut words = line("dimension", &model.dim().to_string());
+    if !model.spec.names.is_empty() {
+        words += &line("names", &model.spec.names.join(", "));
+    }
     if model.condition_dim() > 0 {
         words += &line("condition", &conditions(model));
     }

@@ -7,6 +7,8 @@ use clap::Args;
 use cnf::plot;
 use serde_json::json;
 
+use super::beyond::Beyond;
+use super::columns::{self, Role};
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
@@ -59,8 +61,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
-    let conditions = args.given.of(&setup.model)?;
-    let mut feed = Feed::of_file(&setup, &args.points, conditions, args.block)?;
+    let mut feed = Feed::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let inverse = Way { to_data: false, until: 1.0, log_density: false };
     watched("inverting", feed.total(), 2, context, |done| {
@@ -76,7 +77,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     seen.there.check_any()?;
     seen.back.check_any()?;
     interrupt::undisturbed(|| seen.save(&args, &setup))?;
-    report(&args, &setup, &seen, context)?;
+    report(&args, &setup, &seen, feed.beyond(), context)?;
     seen.there.check()?;
     seen.back.check()
 }
@@ -98,8 +99,10 @@ struct Seen {
 impl Seen {
     fn new(args: &InvertArgs, setup: &Setup) -> Result<Self> {
         let d = setup.model.dim();
+        let output = Growing::table(args.output.as_deref(), d, setup.file_dtype())?;
+        let names = if setup.model.spec.names.is_empty() { Vec::new() } else { columns::latents(d) };
         Ok(Self {
-            output: Growing::table(args.output.as_deref(), d, setup.file_dtype())?,
+            output: output.map(|file| file.named(&names)).transpose()?,
             there: Spent::default(),
             back: Spent::default(),
             round_trip: Mean::default(),
@@ -137,7 +140,7 @@ impl Seen {
     }
 }
 
-fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, context: &Context) -> Result<()> {
+fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, beyond: &Beyond, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
     let (mean_error, worst_error) = (seen.round_trip.mean(), seen.worst);
     let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
@@ -159,6 +162,7 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, context: &Context) -> R
         "latent_ks_rows": seen.latents.rows.len() / d,
         "failed": there.failed,
         "stiff": there.stiff,
+        "condition_outside": beyond.facts(),
         "model": setup.path,
         "output": args.output,
     });
@@ -174,7 +178,7 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, context: &Context) -> R
         there.nfe_max,
         text::few(&mean),
         text::few(&std),
-        there.troubles(),
+        there.troubles() + &beyond.words(context),
     );
     context.report(&words, &facts)
 }

@@ -4,7 +4,9 @@
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
 mod bars;
+mod beyond;
 mod check;
+mod columns;
 mod compare;
 mod completions;
 mod data;

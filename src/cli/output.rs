@@ -108,6 +108,17 @@ impl Growing {
         })
     }
 
+    /// Names the columns of a text, before any number; no names leave it without a header.
+    ///
+    /// # Errors
+    /// As [`Writer::named`].
+    pub fn named(self, names: &[String]) -> Result<Self> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        Ok(Self { writer: self.writer.named(names)?, aside: self.aside })
+    }
+
     /// Appends numbers.
     ///
     /// # Errors

@@ -28,8 +28,11 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
 /// As the pictures of the model's own run were drawn: names of columns, direction of the second axis.
 pub fn style(model: &Model) -> Options {
     let drawn = model.story.get("job").and_then(|job| job.get("picture")).cloned();
-    let Picture { names, invert_y } =
+    let Picture { mut names, invert_y } =
         drawn.and_then(|picture| serde_json::from_value(picture).ok()).unwrap_or_default();
+    if names.is_empty() {
+        names.clone_from(&model.spec.names);
+    }
     Options { names, invert_y, ..Options::default() }
 }
 

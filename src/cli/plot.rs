@@ -65,7 +65,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let folder = model_file.parent().unwrap_or(Path::new("."));
     let model = Model::load(&model_file)?;
     let job = job(folder)?;
-    let data = data(&job, args.data.as_deref())?;
+    let data = data(&job, &model, args.data.as_deref(), context)?;
     if data.dim != model.dim() {
         let what = format!("the data `{}`", data.name);
         return Err(Error::Dimension { what, expected: model.dim(), found: data.dim }.into());
@@ -104,8 +104,11 @@ fn job(folder: &Path) -> Result<Job> {
 }
 
 /// Its data, where they are still to be found.
-fn data(job: &Job, given: Option<&str>) -> Result<Dataset> {
-    let found = job.dataset(given);
+fn data(job: &Job, model: &Model, given: Option<&str>, context: &Context) -> Result<Dataset> {
+    let found = job.dataset_of(&model.spec, given).map(|(data, notes)| {
+        notes.iter().for_each(|note| context.note(note));
+        data
+    });
     Ok(found.map_err(|error| match error {
         Error::Read { path, .. } if !path.exists() => {
             let place = std::env::current_dir().map_or_else(|_| ".".into(), |here| here.display().to_string());

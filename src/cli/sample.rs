@@ -9,6 +9,8 @@ use cnf::{Error, rng};
 use serde_json::json;
 
 use super::Context;
+use super::beyond::Beyond;
+use super::columns::Role;
 use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
@@ -72,7 +74,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     let (density, plot) = (args.with_density.as_deref(), args.plot.as_deref());
     output::check(&[(table, Some(&args.output)), (table, density), (picture, plot)])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
-    let mut feed = latents(&args, &setup)?;
+    let mut feed = latents(&args, &setup, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let way = Way { to_data: true, until: 1.0, log_density: density.is_some() };
     let spent = watched("sampling", feed.total(), 1, context, |done| {
@@ -86,16 +88,16 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     })?;
     spent.check_any()?;
     interrupt::undisturbed(|| seen.finish(&args, &setup))?;
-    report(&args.output, &setup, &spent, context)?;
+    report(&args.output, &setup, &spent, feed.beyond(), context)?;
     spent.check()
 }
 
 /// The given latents, or fresh ones.
-fn latents(args: &SampleArgs, setup: &Setup) -> Result<Feed> {
-    let conditions = args.given.of(&setup.model)?;
+fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<Feed> {
     if let Some(path) = &args.latent {
-        return Feed::of_file(setup, path, conditions, args.block);
+        return Feed::of_file(setup, path, Role::Latents, &args.given, args.block, context);
     }
+    let conditions = args.given.of(&setup.model, context)?;
     let n = args.n.or(if conditions.several() { None } else { Some(10_000) });
     let (d, size) = (setup.model.dim(), setup.file_dtype().size());
     if let Some(n) = n.filter(|n| n.saturating_mul((d * size) as u64) > i64::MAX as u64) {
@@ -116,9 +118,11 @@ struct Seen {
 impl Seen {
     fn new(args: &SampleArgs, setup: &Setup) -> Result<Self> {
         let (d, dtype) = (setup.model.dim(), setup.file_dtype());
+        let samples = Growing::table(Some(&args.output), d, dtype)?;
+        let log_prob = Growing::vector(args.with_density.as_deref(), dtype)?;
         Ok(Self {
-            samples: Growing::table(Some(&args.output), d, dtype)?,
-            log_prob: Growing::vector(args.with_density.as_deref(), dtype)?,
+            samples: samples.map(|file| file.named(&setup.model.spec.names)).transpose()?,
+            log_prob: log_prob.map(|file| file.named(&setup.header(&["log_prob"]))).transpose()?,
             picture: args.plot.as_ref().map(|_| Kept::new(d)),
         })
     }
@@ -139,7 +143,7 @@ impl Seen {
     }
 }
 
-fn report(output: &Path, setup: &Setup, spent: &Spent, context: &Context) -> Result<()> {
+fn report(output: &Path, setup: &Setup, spent: &Spent, beyond: &Beyond, context: &Context) -> Result<()> {
     let (n, seconds) = (spent.n, spent.seconds);
     let facts = json!({
         "n": n,
@@ -149,6 +153,8 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, context: &Context) -> Res
         "trace_evals_mean": spent.traces_mean(),
         "failed": spent.failed,
         "stiff": spent.stiff,
+        "columns": setup.model.spec.names,
+        "condition_outside": beyond.facts(),
         "model": setup.path,
         "output": output,
     });
@@ -159,7 +165,7 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, context: &Context) -> Res
         n as f64 / seconds,
         spent.nfe_mean(),
         spent.nfe_max,
-        spent.troubles(),
+        spent.troubles() + &beyond.words(context),
         output.display(),
     );
     context.report(&words, &facts)

@@ -143,6 +143,12 @@ impl Setup {
         Ok(Self { path, model, dtype })
     }
 
+    /// The header of a text with these columns: texts have one where the model's columns have names.
+    pub fn header(&self, columns: &[&str]) -> Vec<String> {
+        let named = !self.model.spec.names.is_empty();
+        columns.iter().filter(|_| named).map(|name| (*name).to_owned()).collect()
+    }
+
     /// The type of the results in files.
     pub fn file_dtype(&self) -> Dtype {
         if self.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 }

@@ -11,6 +11,7 @@ pub mod watch;
 
 use cnf::Error;
 use cnf::data::Dataset;
+use cnf::names;
 use cnf::train::{Checkpoint, Job, fit, resume as go_on, score_given};
 
 pub use self::args::{TrainArgs, seconds};
@@ -55,8 +56,20 @@ struct Begun {
 
 impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
-        let (job, start) = args.job(context)?;
-        let data = job.dataset(None)?;
+        let (mut job, start) = args.job(context)?;
+        let data = match &start {
+            None => job.dataset(None)?,
+            Some(model) => {
+                let names = model.spec.condition_names();
+                if job.condition.is_empty() && !names.is_empty() {
+                    context.note(&format!("the condition is that of the model to start from: {}", names::list(names)));
+                    job.condition = names.to_vec();
+                }
+                let (data, notes) = job.dataset_for(&model.spec, None)?;
+                notes.iter().for_each(|note| context.note(note));
+                data
+            }
+        };
         if let (Some(model), Some(path)) = (&start, &job.init)
             && model.dim() != data.dim
         {
@@ -71,10 +84,12 @@ impl Begun {
         Ok(Self { job, data, folder, checkpoint: None })
     }
 
-    fn again(path: &std::path::Path) -> anyhow::Result<Self> {
+    fn again(path: &std::path::Path, context: &Context) -> anyhow::Result<Self> {
         let (folder, checkpoint) = Folder::reopen(path)?;
         let job = checkpoint.job().clone();
-        Ok(Self { data: job.dataset(None)?, job, folder, checkpoint: Some(checkpoint) })
+        let (data, notes) = job.dataset_of(checkpoint.spec(), None)?;
+        notes.iter().for_each(|note| context.note(note));
+        Ok(Self { data, job, folder, checkpoint: Some(checkpoint) })
     }
 }
 
@@ -85,7 +100,7 @@ impl Begun {
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     interrupt::install_patient()?;
     let Begun { job, data, folder, checkpoint } = match &args.resume {
-        Some(path) => Begun::again(path)?,
+        Some(path) => Begun::again(path, context)?,
         None => Begun::new(&args, context)?,
     };
 

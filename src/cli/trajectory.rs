@@ -15,7 +15,7 @@
 mod report;
 mod times;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -28,12 +28,15 @@ use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
 use cnf::rng;
 
 use self::times::{even, frames, moments};
-use super::feed::{Conditions, Feed};
+use super::beyond::Beyond;
+use super::columns::Role;
+use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
+use super::train::pictures::shares;
 use super::{Context, interrupt, picture};
 
 /// Shown below the help.
@@ -122,8 +125,12 @@ struct Job {
     setup: Setup,
     /// Of a flow of layers, how many.
     layers: Option<usize>,
-    /// As the user has it, a row or nothing.
-    condition: Vec<f64>,
+    /// Conditions as the user has them, of the particles in turn: a row for each, one for all, or nothing.
+    given: Vec<f64>,
+    /// The conditions under which densities are drawn, each with its share of them; none where the model has no condition.
+    shares: Vec<(f64, Vec<f64>)>,
+    /// Conditions that are far from those of the training.
+    beyond: Beyond,
     /// The particles, `[n, d]`, at one end.
     start: Vec<f64>,
     end: End,
@@ -190,16 +197,6 @@ fn name(style: &plot::Options, column: usize) -> String {
     style.names.get(column).cloned().unwrap_or_else(usual)
 }
 
-/// All points of a file, `[n, d]`; of them only some are followed.
-fn whole(setup: &Setup, path: &Path) -> Result<Vec<f64>> {
-    let mut feed = Feed::of_file(setup, path, Conditions::None, None)?;
-    let mut rows = Vec::new();
-    while let Some(part) = feed.next()? {
-        rows.extend(part.x);
-    }
-    Ok(rows)
-}
-
 impl Job {
     fn new(args: &TrajectoryArgs, context: &Context) -> Result<Self> {
         output::check(&[(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())])?;
@@ -211,35 +208,50 @@ impl Job {
         let layers = setup.model.mover(setup.dtype)?.layers();
         let d = setup.model.dim();
         let columns = columns(args, d)?;
-        let condition = match args.given.of(&setup.model)? {
-            Conditions::None => Vec::new(),
-            Conditions::One(row) => row,
-            Conditions::Each { .. } => {
-                let problem = "a picture is of one density, but there are several rows of conditions";
-                return Err(Error::invalid(problem, "give --condition with a single row").into());
-            }
-        };
-        let (start, end, of) = match points {
+        let c = setup.model.condition_dim();
+        let (start, end, of, given, beyond) = match points {
             Some(path) => {
-                let rows = whole(&setup, path)?;
+                let mut feed = Feed::of_file(&setup, path, Role::Points, &args.given, None, context)?;
+                let (mut rows, mut given) = (Vec::new(), Vec::new());
+                while let Some(part) = feed.next()? {
+                    rows.extend(part.x);
+                    if let Some(own) = part.condition.filter(|_| feed.several()) {
+                        given.extend(own.flatten_all()?.to_vec1::<f64>()?);
+                    }
+                }
                 let n = rows.len() / d;
                 let most = n.min(MOST_FOLLOWED);
-                let some = (0..most).flat_map(|k| rows[k * n / most * d..][..d].to_vec()).collect();
-                (some, End::Data, n)
+                let some = |all: &[f64], width: usize| -> Vec<f64> {
+                    (0..most).flat_map(|k| &all[k * n / most * width..][..width]).copied().collect()
+                };
+                let given = if given.is_empty() { feed.one().map_or(given, <[f64]>::to_vec) } else { some(&given, c) };
+                (some(&rows, d), End::Data, n, given, feed.beyond().clone())
             }
             None => {
+                let conditions = args.given.of(&setup.model, context)?;
+                if conditions.several() {
+                    let problem = "a picture is of one density, but there are several rows of conditions";
+                    return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
+                }
+                let given = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
+                let mut beyond = Beyond::of(&setup.model);
+                beyond.see_one(&given)?;
                 let seed = args.solver.seed.unwrap_or(0);
                 let z = StandardNormal::new(d).draw(args.n.into(), &mut rng::stream(seed, LATENT_STREAM));
-                (z, End::Latent, args.n.into())
+                (z, End::Latent, args.n.into(), given, beyond)
             }
         };
+        let shares = shares(&given, c);
+        if shares.len() > 1 && d <= 2 {
+            context.note(&format!("densities: the mean of those under {} conditions of the points", shares.len()));
+        }
         if d > 2 {
             let [i, j] = [columns[0], columns[1]];
             context.note(&format!("the model has {d} dimensions: particles only, in columns {i} and {j}"));
         }
         let still = args.output.as_ref().map(|_| moments(args.panels.into(), layers));
         let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
-        Ok(Self { setup, layers, condition, start, end, of, columns, still, film })
+        Ok(Self { setup, layers, given, shares, beyond, start, end, of, columns, still, film })
     }
 
     /// The number of particles.
@@ -251,8 +263,9 @@ impl Job {
         Ok(self.setup.model.mover(self.setup.dtype)?)
     }
 
+    /// The conditions of n particles, in turn.
     fn conditions(&self, n: usize) -> Vec<f64> {
-        self.condition.repeat(n)
+        self.given.iter().copied().cycle().take(n * self.setup.model.condition_dim()).collect()
     }
 
     /// The particles at all times, and the range of each column that is drawn.
@@ -333,7 +346,7 @@ impl Job {
             let centre = |i: usize| nearest((i as f64 + 0.5) / wide as f64);
             let seen: Vec<f64> = moments.iter().map(|k| times[*k]).collect();
             let across: Vec<f64> = if d == 1 { (0..wide).map(centre).collect() } else { Vec::new() };
-            let work = self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1;
+            let work = self.shares.len().max(1) * (self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1);
             let (grids, strips) = watched("densities", Some(work as u64), 1, context, |done| {
                 let mover = self.mover()?.with_progress(done.clone());
                 let all = |times: &[f64], cells: &Grid| self.densities(&mover, times, cells, &done);
@@ -379,19 +392,31 @@ impl Job {
         let centres = Grid::centres(cells.x, cells.y, cells.nx, cells.ny);
         let n = centres.len() / d;
         let points = Tensor::from_vec(centres, (n, d), &Device::Cpu)?;
-        let width = self.setup.model.condition_dim();
-        let c = (width > 0).then(|| Tensor::from_vec(self.conditions(n), (n, width), &Device::Cpu)).transpose()?;
+        let under = |(share, row): &(f64, Vec<f64>)| -> Result<(f64, Option<Tensor>)> {
+            let c = row.len();
+            let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((n, c))?.contiguous()?;
+            Ok((*share, Some(row)))
+        };
+        let conditions = match &self.shares[..] {
+            [] => vec![(1.0, None)],
+            shares => shares.iter().map(under).collect::<Result<_>>()?,
+        };
         let mut all: Vec<Vec<f64>> = Vec::with_capacity(times.len());
         for (k, t) in times.iter().enumerate() {
             if self.repeats(times, k) {
                 all.extend(all.last().cloned());
                 continue;
             }
-            let (_, log_prob, _) = self.setup.model.spec.around(mover.until(*t)?)?.encode(&points, c.as_ref())?;
-            if self.layers.is_some() {
-                done.fetch_add(n, Ordering::Relaxed);
+            let mut density = vec![0.0; n];
+            for (share, c) in &conditions {
+                let (_, log_prob, _) = self.setup.model.spec.around(mover.until(*t)?)?.encode(&points, c.as_ref())?;
+                if self.layers.is_some() {
+                    done.fetch_add(n, Ordering::Relaxed);
+                }
+                let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+                density.iter_mut().zip(log_prob).for_each(|(p, log)| *p += share * log.exp());
             }
-            all.push(log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?.into_iter().map(f64::exp).collect());
+            all.push(density);
         }
         Ok(all)
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Table;
-use crate::{Error, Result, io};
+use crate::{Error, Result, io, names};
 
 /// The conditions of a data set's rows: what a model is told and does not learn to make.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,11 +20,44 @@ pub struct Given {
     pub test: Vec<f64>,
 }
 
+/// The places of the columns `wanted` in a table of `cols` columns: each a name, as [`name_of`] reads it, or a number from 0.
+///
+/// # Errors
+/// [`Error::Unknown`] for a column that is not there; [`Error::Invalid`] for one that is named twice, or a name of two.
+pub fn places(wanted: &[String], names: Option<&[String]>, cols: usize) -> Result<Vec<usize>> {
+    let mut places = Vec::with_capacity(wanted.len());
+    for text in wanted {
+        let of = |name: &str| names.and_then(|names| names.iter().position(|known| known == name));
+        let name = if of(text).is_some() { text } else { name_of(text) };
+        let Some(j) = of(name).or_else(|| name.parse().ok().filter(|j| *j < cols)) else {
+            let known = match names {
+                Some(names) => names.join(", "),
+                None => format!("their numbers, 0 to {}", cols.saturating_sub(1)),
+            };
+            return Err(Error::Unknown { kind: "column", name: name.into(), known });
+        };
+        if places.contains(&j) {
+            return Err(Error::invalid(format!("the column `{name}` is a condition twice"), "name it once"));
+        }
+        if names.is_some_and(|names| names.iter().filter(|known| *known == name).count() > 1) {
+            let problem = format!("two columns are called `{name}`");
+            return Err(Error::invalid(problem, "give each column its own name"));
+        }
+        places.push(j);
+    }
+    Ok(places)
+}
+
+/// Whether what `--condition` says is the name of a file, not of columns.
+pub fn is_file(wanted: &[String]) -> bool {
+    wanted.len() == 1 && wanted.iter().all(|text| io::Format::of(Path::new(name_of(text))).is_some())
+}
+
 /// Kinds that may stand behind a column's name.
 const KINDS: [&str; 3] = ["auto", "number", "class"];
 
 /// The name of a column in `NAME` or `NAME:KIND`.
-fn name_of(text: &str) -> &str {
+pub fn name_of(text: &str) -> &str {
     match text.rsplit_once(':') {
         Some((name, kind)) if KINDS.contains(&kind) => name,
         _ => text,
@@ -32,6 +65,11 @@ fn name_of(text: &str) -> &str {
 }
 
 impl Given {
+    /// The names of the columns, where a file gave them: `named` says whether the data's own columns have names.
+    pub fn names(&self, named: bool) -> &[String] {
+        if named || names::are_given(&self.columns) { &self.columns } else { &[] }
+    }
+
     /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers, from 0), or the rows of the
     /// one file that is named.
     ///
@@ -62,22 +100,7 @@ impl Given {
 
     /// Columns cut out of the table, their number and names.
     fn out_of(wanted: &[String], table: &mut Table) -> Result<(Vec<f64>, usize, Vec<String>)> {
-        let mut places = Vec::with_capacity(wanted.len());
-        for text in wanted {
-            let name = name_of(text);
-            let named = table.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
-            let Some(j) = named.or_else(|| name.parse().ok().filter(|j| *j < table.d)) else {
-                let known = match &table.columns {
-                    Some(names) => names.join(", "),
-                    None => format!("their numbers, 0 to {}", table.d.saturating_sub(1)),
-                };
-                return Err(Error::Unknown { kind: "column", name: name.into(), known });
-            };
-            if places.contains(&j) {
-                return Err(Error::invalid(format!("the column `{name}` is a condition twice"), "name it once"));
-            }
-            places.push(j);
-        }
+        let places = places(wanted, table.columns.as_deref(), table.d)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
                 format!("all {} columns are conditions, and none is left to learn", table.d),

@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
 
-pub use given::Given;
+pub use given::{Given, is_file, name_of, places};
 pub use mixture::Mixture;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
+use crate::names::{Header, Matched};
 use crate::{Error, Result, Rng, io, rng};
 
 /// The stream of a toy's validation set; training must draw from another.
@@ -95,6 +96,42 @@ impl Dataset {
             Source::Toy(_) => None,
             Source::Rows(rows) => Some(rows.len() / self.dim),
         }
+    }
+
+    /// Brings the columns, and those of the conditions, into the order of the names of a model; columns that it does not
+    /// have are left out. Without names the order counts. What was done is returned in words.
+    ///
+    /// # Errors
+    /// As [`Matched::by_name`].
+    pub fn arrange(&mut self, columns: &[String], condition: &[String]) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        let table = format!("`{}`", self.name);
+        if let Some(given) = &mut self.given {
+            let (whose, own) = (format!("the condition of {table}"), given.names(self.columns.is_some()));
+            if !condition.is_empty() && !own.is_empty() {
+                let hint = "give --condition the columns that the model was trained with";
+                let header = Header { table: &whose, names: own, hint };
+                let matched = Matched::by_name(header, condition, "the model")?;
+                notes.extend(matched.note(header));
+                for rows in [&mut given.train, &mut given.valid, &mut given.test] {
+                    *rows = matched.pick(rows, given.dim);
+                }
+                (given.dim, given.columns) = (condition.len(), condition.to_vec());
+            }
+        }
+        if let (Some(names), false) = (&self.columns, columns.is_empty()) {
+            let header = Header::of_file(&table, names);
+            let matched = Matched::by_name(header, columns, "the model")?;
+            notes.extend(matched.note(header));
+            if let Source::Rows(rows) = &mut self.train {
+                *rows = matched.pick(rows, self.dim);
+            }
+            for rows in [&mut self.valid, &mut self.test] {
+                *rows = matched.pick(rows, self.dim);
+            }
+            (self.dim, self.columns) = (columns.len(), Some(columns.to_vec()));
+        }
+        Ok(notes)
     }
 
     /// The truth, where it is known.

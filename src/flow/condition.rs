@@ -117,7 +117,7 @@ impl Given {
     fn push(&self, value: f64, out: &mut Vec<f64>) -> Result<()> {
         match self {
             Self::Number { .. } if !value.is_finite() => {
-                return Err(Error::invalid(format!("a condition of {value}"), "give a finite number"));
+                return Err(Error::invalid(value.to_string(), "give a finite number"));
             }
             Self::Number { mean, std } => out.push((value - mean) / std),
             Self::Class { classes } => {
@@ -129,6 +129,39 @@ impl Given {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the numbers of a column lie.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The least.
+    #[serde(with = "exact")]
+    pub low: f64,
+    /// The greatest.
+    #[serde(with = "exact")]
+    pub high: f64,
+}
+
+impl Range {
+    /// A number is outside when it is beyond an end by more than this part of the width. Of n rows of one distribution
+    /// the next is beyond an end once in n, and hardly ever far.
+    pub const MARGIN: f64 = 0.05;
+    /// Where the range is not known, a number is outside when it is further than so many deviations from the mean.
+    pub const DEVIATIONS: f64 = 6.0;
+
+    /// The range of these; none of no finite number.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let finite = values.iter().copied().filter(|v| v.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+        (low <= high).then_some(Self { low, high })
+    }
+
+    /// How far beyond the nearer end, in widths; 0 inside.
+    pub fn beyond(&self, value: f64) -> f64 {
+        let width = (self.high - self.low).max(f64::MIN_POSITIVE);
+        ((self.low - value).max(value - self.high) / width).max(0.0)
     }
 }
 
@@ -160,7 +193,7 @@ impl Condition {
     /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a class that the model does not know; [`Error::Invalid`] for what is not finite;
+    /// [`Error::Invalid`] with the column's name for a class that the model does not have, and for what is not finite;
     /// [`Error::Dimension`] for a last row that is not whole.
     pub fn encode(&self, rows: &[f64]) -> Result<Vec<f64>> {
         let expected = self.columns.len().max(1);
@@ -170,11 +203,25 @@ impl Condition {
         }
         let mut out = Vec::with_capacity(rows.len() / self.columns.len().max(1) * self.width());
         for row in rows.chunks_exact(self.columns.len().max(1)) {
-            for (given, value) in self.columns.iter().zip(row) {
-                given.push(*value, &mut out)?;
+            for (j, (given, value)) in self.columns.iter().zip(row).enumerate() {
+                given.push(*value, &mut out).map_err(|e| match e {
+                    Error::Unknown { name, known, .. } => {
+                        let problem = format!("the condition `{}` has no class {name}", self.name(j));
+                        Error::invalid(problem, format!("give one of its classes: {known}"))
+                    }
+                    Error::Invalid { problem, hint } => {
+                        Error::invalid(format!("the condition `{}` is {problem}", self.name(j)), hint)
+                    }
+                    other => other,
+                })?;
             }
         }
         Ok(out)
+    }
+
+    /// What a column is called: its name, else its number as `c0`.
+    pub fn name(&self, j: usize) -> String {
+        self.names.get(j).cloned().unwrap_or_else(|| format!("c{j}"))
     }
 
     /// Columns that the nets see.

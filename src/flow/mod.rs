@@ -33,7 +33,7 @@ pub use base::{Base, StandardNormal};
 pub use chain::Chain;
 pub use column::{Column, ColumnKind};
 pub use columns::Columns;
-pub use condition::{Condition, Given, GivenKind};
+pub use condition::{Condition, Given, GivenKind, Range};
 pub use continuous::{Continuous, Penalised};
 pub use core::Core;
 pub use discrete::{Discrete, DiscreteSpec};

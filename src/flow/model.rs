@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::condition::Range;
 use super::{Bijection, Chain, Continuous, Core, Discrete, Flow, FlowSpec, Histogram, Mixture, Moments};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
@@ -44,6 +45,12 @@ pub struct Model {
 struct Card {
     format: u32,
     flow: FlowSpec,
+    /// Names and ranges lie beside the flow, not in it: they change the meaning of no number, and a program that was made
+    /// before them reads the file without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    condition_ranges: Vec<Option<Range>>,
     #[serde(default)]
     story: serde_json::Map<String, Value>,
 }
@@ -163,6 +170,7 @@ impl Model {
             put(BASE[2], vec![k, d, d], base.factors());
         }
         let mut flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
+        let (names, condition_ranges) = (std::mem::take(&mut flow.names), std::mem::take(&mut flow.condition_ranges));
         if let Core::Histogram(table) = &self.spec.core {
             let parts = table.to_tensors();
             TABLE.iter().zip(parts).for_each(|(name, (_, shape, values))| put(name, shape, &values));
@@ -173,7 +181,7 @@ impl Model {
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };
-        let card = Card { format, flow, story: self.story.clone() };
+        let card = Card { format, flow, names, condition_ranges, story: self.story.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }
@@ -209,7 +217,7 @@ impl Model {
         }
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
-        let mut spec = card.flow;
+        let mut spec = FlowSpec { names: card.names, condition_ranges: card.condition_ranges, ..card.flow };
         spec.core
             .validate()
             .and_then(|()| spec.solver.validate())

@@ -3,12 +3,13 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::condition::Conditioned;
+use super::condition::{Conditioned, Range};
 use super::{
     Base, Bijection, Chain, Column, Columns, Condition, Core, DiscreteSpec, Flow, Histogram, Mixture, Rosenblatt,
     SolverSpec, StandardNormal, Standardise, VelocitySpec,
 };
 use crate::Result;
+use crate::names::are_given;
 
 /// What a flow is made of, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,11 @@ pub struct FlowSpec {
     pub base: Option<Mixture>,
     /// How conditions become what the core sees; none where it takes them as they are.
     pub condition: Option<Condition>,
+    /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
+    pub names: Vec<String>,
+    /// Where the conditions of the training rows lay, one a column of the condition; none for classes, empty where unknown.
+    /// No number depends on them.
+    pub condition_ranges: Vec<Option<Range>>,
 }
 
 /// A [`FlowSpec`] as text holds it: one of the cores by its name.
@@ -52,13 +58,28 @@ struct Written {
     base: Option<Mixture>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    condition_ranges: Vec<Option<Range>>,
 }
 
 impl From<FlowSpec> for Written {
-    fn from(FlowSpec { core, solver, standardise, columns, base, condition }: FlowSpec) -> Self {
-        let (velocity, discrete, still, histogram, solver_of) = (None, None, None, None, None);
-        let mut written =
-            Self { velocity, discrete, still, histogram, solver: solver_of, standardise, columns, base, condition };
+    fn from(spec: FlowSpec) -> Self {
+        let FlowSpec { core, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
+        let mut written = Self {
+            velocity: None,
+            discrete: None,
+            still: None,
+            histogram: None,
+            solver: None,
+            standardise,
+            columns,
+            base,
+            condition,
+            names,
+            condition_ranges,
+        };
         match core {
             Core::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
             Core::Discrete(spec) => written.discrete = Some(spec),
@@ -73,7 +94,9 @@ impl TryFrom<Written> for FlowSpec {
     type Error = String;
 
     fn try_from(written: Written) -> std::result::Result<Self, String> {
-        let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition } = written;
+        let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
+            written;
+        let (names, condition_ranges) = (written.names, written.condition_ranges);
         let core = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Core::Velocity(spec),
             (None, Some(spec), None, None) => Core::Discrete(spec),
@@ -85,7 +108,7 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(_)) => return Err("missing field `solver`".into()),
             (solver, _) => solver.unwrap_or_default(),
         };
-        Ok(Self { core, solver, standardise, columns, base, condition })
+        Ok(Self { core, solver, standardise, columns, base, condition, names, condition_ranges })
     }
 }
 
@@ -113,7 +136,16 @@ impl FlowSpec {
 
     /// A core and nothing else; a velocity has the usual solver.
     pub fn bare(core: Core) -> Self {
-        Self { core, solver: SolverSpec::default(), standardise: None, columns: None, base: None, condition: None }
+        Self {
+            core,
+            solver: SolverSpec::default(),
+            standardise: None,
+            columns: None,
+            base: None,
+            condition: None,
+            names: Vec::new(),
+            condition_ranges: Vec::new(),
+        }
     }
 
     /// d.
@@ -124,6 +156,13 @@ impl FlowSpec {
     /// The number of conditioning columns, as the user gives them.
     pub fn condition_dim(&self) -> usize {
         self.condition.as_ref().map_or(self.core.condition_dim(), |condition| condition.columns.len())
+    }
+
+    /// The names of the conditioning columns, where a file gave them: the numbers of unnamed columns are not names.
+    pub fn condition_names(&self) -> &[String] {
+        let names = self.condition.as_ref().map_or(&[][..], |condition| &condition.names);
+        // Numbers may be names where the columns beside them have some.
+        if are_given(names) || !self.names.is_empty() { names } else { &[] }
     }
 
     /// The distribution that the core starts from.
@@ -206,6 +245,12 @@ impl FlowSpec {
             && (!condition.is_sound() || condition.width() != self.core.condition_dim())
         {
             return Err("its condition does not fit its core".into());
+        }
+        if !self.names.is_empty() && self.names.len() != d {
+            return Err("the names of its columns do not fit its core".into());
+        }
+        if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
+            return Err("the ranges of its conditions do not fit its core".into());
         }
         match &self.base {
             Some(base) if base.dim() != d => Err("its base distribution does not fit its core".into()),

@@ -104,6 +104,11 @@ impl<R: BufRead> Rows<R> {
         self.names.as_ref().map(|names| self.kept.iter().map(|&at| names[at].clone()).collect())
     }
 
+    /// Keeps these columns of the table, in this order; the others may hold text from here on.
+    pub fn keep(&mut self, places: &[usize]) {
+        self.kept = places.iter().map(|at| self.kept[*at]).collect();
+    }
+
     /// Appends the numbers of the next row, and its cell of the split column; false behind the last.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::{Array, Dtype, Format, READABLE, csv, npy, npz, open_regular, unknown};
-use crate::Result;
+use crate::{Error, Result};
 
 /// What comes from the disk at a time.
 const BUFFER: usize = 1 << 16;
@@ -22,6 +22,10 @@ pub struct Reader {
     dtype: Dtype,
     vector: bool,
     columns: Option<Vec<String>>,
+    /// The columns of the file, and the places of those that are given out where they are not all of them in their order; a
+    /// text picks its own.
+    width: usize,
+    kept: Option<Vec<usize>>,
     /// Rows given out.
     given: usize,
     body: Body,
@@ -56,10 +60,36 @@ impl Reader {
             Body::Csv(rows) => (rows.cols(), None, Dtype::F64, false, rows.columns()),
             Body::Whole(array) => (array.cols, Some(array.rows), array.dtype, array.vector, array.columns.clone()),
         };
-        Ok(Self { path: path.to_owned(), cols, rows, dtype, vector, columns, given: 0, body })
+        Ok(Self { path: path.to_owned(), cols, rows, dtype, vector, columns, width: cols, kept: None, given: 0, body })
     }
 
-    /// Columns; 1 for a vector.
+    /// Gives out these columns from here on, in this order. Of a text the others may hold anything; no number that is
+    /// left out has to be finite.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for no columns, and for one that the file does not have.
+    pub fn keep(&mut self, places: &[usize]) -> Result<()> {
+        if let Some(at) = places.iter().find(|at| **at >= self.cols) {
+            let problem = format!("column {at} (counted from 0) of `{}`", self.path.display());
+            return Err(Error::invalid(problem, format!("it has {} columns", self.cols)));
+        }
+        if places.is_empty() {
+            return Err(Error::invalid(format!("no column of `{}`", self.path.display()), "keep at least one"));
+        }
+        if places.iter().copied().eq(0..self.cols) {
+            return Ok(());
+        }
+        self.columns = self.columns.take().map(|names| places.iter().map(|at| names[*at].clone()).collect());
+        self.cols = places.len();
+        match (&mut self.body, &mut self.kept) {
+            (Body::Csv(rows), _) => rows.keep(places),
+            (_, Some(kept)) => *kept = places.iter().map(|at| kept[*at]).collect(),
+            (_, kept) => *kept = Some(places.to_vec()),
+        }
+        Ok(())
+    }
+
+    /// Columns that are given out; 1 for a vector.
     pub fn cols(&self) -> usize {
         self.cols
     }
@@ -113,8 +143,12 @@ impl Reader {
             }
             Body::Whole(array) => {
                 let taken = most_rows.min(array.rows - self.given);
-                array.data[self.given * self.cols..][..taken * self.cols].to_vec()
+                array.data[self.given * array.cols..][..taken * array.cols].to_vec()
             }
+        };
+        let data = match &self.kept {
+            Some(kept) => data.chunks_exact(self.width).flat_map(|row| kept.iter().map(|at| row[*at])).collect(),
+            None => data,
         };
         if data.is_empty() {
             return Ok(None);

@@ -16,6 +16,9 @@ const HINT: &str =
 /// The tensors that `cnf export` lays beside the layers: means and deviations of the data's columns, `[d]`.
 pub const STANDARDISE: [&str; 2] = ["standardise.mean", "standardise.std"];
 
+/// The entry of the metadata where `cnf export` writes the names of the data's columns, as a JSON list.
+pub const COLUMNS: &str = "columns";
+
 /// One linear layer y = W x + b.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
@@ -126,6 +129,21 @@ pub fn standardisation(path: &Path, file: &ModelFile, dim: usize) -> Result<Opti
     let hint = "give both tensors, one number a column, or neither";
     let both = mean.and_then(|mean| std.map(|std| (mean, std)));
     both.map(Some).map_err(|problem| Error::read(path, problem, hint))
+}
+
+/// The names of the data's `dim` columns, where the file has them, else none; `path` is only for the messages.
+///
+/// # Errors
+/// [`Error::Read`] for another number of names.
+pub fn columns(path: &Path, file: &ModelFile, dim: usize) -> Result<Vec<String>> {
+    let text = file.metadata.get(COLUMNS);
+    // Another program may mean something else by this entry.
+    let names = text.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()).unwrap_or_default();
+    if names.is_empty() || names.len() == dim {
+        return Ok(names);
+    }
+    let problem = format!("its metadata name {} columns, the net gives {dim}", names.len());
+    Err(Error::read(path, problem, "give one name a column, or none"))
 }
 
 /// The two tensors of a layer.

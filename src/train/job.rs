@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Family, Objective, Pairing, Path};
 use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
-use crate::flow::SolverSpec;
 use crate::flow::discrete::Split;
+use crate::flow::{FlowSpec, SolverSpec};
+use crate::io::{Format, Reader};
+use crate::names::{Header, Matched};
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -289,12 +291,78 @@ impl Job {
     /// # Errors
     /// As [`resolve`](crate::data::resolve) and [`split_rule`].
     pub fn dataset(&self, name: Option<&str>) -> Result<Dataset> {
-        let options = DataOptions {
+        let options = self.data_options()?;
+        crate::data::resolve(name.unwrap_or(&self.data), &options, self.split_seed.unwrap_or(self.seed))
+    }
+
+    fn data_options(&self) -> Result<DataOptions> {
+        Ok(DataOptions {
             table: TableOptions { split: split_rule(&self.split)?, ..TableOptions::default() },
             condition: self.condition.clone(),
             ..DataOptions::default()
+        })
+    }
+
+    /// As [`Job::dataset`], for the model of this spec that the job made: its conditions are found by its own names, and
+    /// the columns are brought into its order. What was done is returned in words.
+    ///
+    /// # Errors
+    /// As [`Job::dataset`] and [`Dataset::arrange`].
+    pub fn dataset_of(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
+        let names = spec.condition_names();
+        // Numbers of columns mean something in the file of the training only.
+        let by_name = !names.is_empty() && !crate::data::is_file(&self.condition) && !spec.names.is_empty();
+        let condition = if by_name { names.to_vec() } else { self.condition.clone() };
+        Self { condition, ..self.clone() }.dataset_for(spec, name)
+    }
+
+    /// As [`Job::dataset`], for a model of this spec: the columns are brought into its order. What was done is returned in
+    /// words.
+    ///
+    /// # Errors
+    /// As [`Job::dataset`] and [`Dataset::arrange`].
+    pub fn dataset_for(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
+        let name = name.unwrap_or(&self.data);
+        let mut options = self.data_options()?;
+        let surplus = self.surplus(spec, std::path::Path::new(name), &mut options)?;
+        options.table.drop.extend(surplus.iter().cloned());
+        let mut data = crate::data::resolve(name, &options, self.split_seed.unwrap_or(self.seed))?;
+        let table = format!("`{name}`");
+        let left_out = Matched { places: Vec::new(), left_out: surplus };
+        let mut notes: Vec<String> = left_out.note(Header::of_file(&table, &[])).into_iter().collect();
+        notes.extend(data.arrange(&spec.names, spec.condition_names())?);
+        Ok((data, notes))
+    }
+
+    /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
+    /// `options` then.
+    fn surplus(&self, spec: &FlowSpec, path: &std::path::Path, options: &mut DataOptions) -> Result<Vec<String>> {
+        if spec.names.is_empty()
+            || Format::of(path) != Some(Format::Csv)
+            || crate::data::toys::find(&path.to_string_lossy()).is_ok()
+        {
+            return Ok(Vec::new());
+        }
+        let TableOptions { split, drop, .. } = &options.table;
+        let apart = |name: &String| drop.contains(name) || matches!(split, SplitRule::Column(column) if column == name);
+        let reader = Reader::open(path)?;
+        let names: Vec<String> = reader.columns().unwrap_or_default().iter().filter(|n| !apart(n)).cloned().collect();
+        if spec.names.iter().any(|name| !names.contains(name)) {
+            // Something is missing, and whoever matches the names says so.
+            return Ok(Vec::new());
+        }
+        let condition = crate::data::places(&self.condition, Some(&names), names.len()).unwrap_or_default();
+        let is_surplus = |at: &usize| {
+            let name = &names[*at];
+            let once = names.iter().filter(|other| *other == name).count() == 1;
+            once && !spec.names.contains(name) && !condition.contains(at)
         };
-        crate::data::resolve(name.unwrap_or(&self.data), &options, self.split_seed.unwrap_or(self.seed))
+        let surplus: Vec<String> = (0..names.len()).filter(is_surplus).map(|at| names[at].clone()).collect();
+        if !surplus.is_empty() && !condition.is_empty() {
+            // Numbers of columns change with those that are left out.
+            options.condition = condition.iter().map(|at| names[*at].clone()).collect();
+        }
+        Ok(surplus)
     }
 
     /// The job as TOML.

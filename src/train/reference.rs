@@ -19,7 +19,7 @@ const TOY_ROWS: usize = 100_000;
 pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
     if data.given.is_some() {
         return Err(Error::invalid(
-            format!("--model {} knows no condition", job.model.name()),
+            format!("--model {} cannot have a condition", job.model.name()),
             "leave out --condition, or train a flow",
         ));
     }
@@ -30,7 +30,8 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Wat
     let x = rows(data, job.seed, TOY_ROWS);
     let log_volume = Standardise::fit(&x, d)?.log_volume();
     let columns = start::columns(job, data, &x)?;
-    let mut spec = FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: d }) };
+    let names = data.columns.clone().unwrap_or_default();
+    let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Core::Still { dim: d }) };
     let (x, _) = Frame::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and is told when there is none left.

@@ -1,12 +1,15 @@
 //! What a run begins with: the checked data, and the model before the first step.
 
+use std::path::Path;
+
 use super::frame::Frame;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
 use crate::data::{Dataset, Given as Told, Source};
 use crate::flow::{
-    Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Standardise,
+    Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Range,
+    Standardise,
 };
-use crate::{Error, Result, rng};
+use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
 const MOMENT_ROWS: usize = 20_000;
@@ -71,25 +74,28 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
                 "give --condition the columns that the model was trained with, and none where it has none",
             ));
         }
-        if let (Some(condition), Some(given)) = (&model.spec.condition, &data.given) {
-            if condition.names != given.columns {
-                let (path, has) = (path.display(), condition.names.join(", "));
-                return Err(Error::invalid(
-                    format!("the model `{path}` is conditional on {has}, the data on {}", given.columns.join(", ")),
-                    "give --condition the same columns in the same order",
-                ));
+        if let Some(given) = &data.given {
+            same_order(path, model.spec.condition_names(), given.names(data.columns.is_some()))?;
+            if let Some(condition) = &model.spec.condition {
+                check_given(condition, given)?;
             }
-            check_given(condition, given)?;
         }
+        same_order(path, &model.spec.names, data.columns.as_deref().unwrap_or_default())?;
         job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
+        if let (true, Some(names)) = (model.spec.names.is_empty(), &data.columns) {
+            model.spec.names.clone_from(names);
+        }
+        model.spec.condition_ranges = ranges(&model.spec, data);
         return Ok(Start { model, log_volume, rival: None });
     }
     let condition = condition(job, data)?;
     let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
     core.validate()?;
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
-    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
+    let names = data.columns.clone().unwrap_or_default();
+    let mut spec = FlowSpec { columns, solver, condition, names, ..FlowSpec::bare(core) };
+    spec.condition_ranges = ranges(&spec, data);
     let (rows, _) = Frame::new(&spec)?.inward(rows)?;
     if job.standardise {
         let spread = job.spread.unwrap_or(1.0);
@@ -128,6 +134,28 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         }
     }
     Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival })
+}
+
+/// Refuses names in another order than a model's: [`Dataset::arrange`] brings them into it.
+fn same_order(path: &Path, model: &[String], data: &[String]) -> Result<()> {
+    if model.is_empty() || data.is_empty() || model == data {
+        return Ok(());
+    }
+    let (path, model, data) = (path.display(), names::list(model), names::list(data));
+    Err(Error::invalid(
+        format!("the model `{path}` has the columns {model}, the data {data}"),
+        "give data with the model's columns, in the model's order",
+    ))
+}
+
+/// Where the numbers among the conditions of the training rows lie.
+fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
+    let (Some(condition), Some(given)) = (&spec.condition, &data.given) else { return Vec::new() };
+    let of = |(j, column): (usize, &Given)| match column {
+        Given::Number { .. } => Range::of(&given.train.iter().skip(j).step_by(given.dim).copied().collect::<Vec<_>>()),
+        Given::Class { .. } => None,
+    };
+    condition.columns.iter().enumerate().map(of).collect()
 }
 
 /// The distribution at which the velocity begins.
@@ -224,6 +252,10 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             };
             return Err(Error::Unknown { kind: "column", name: name.into(), known });
         };
+        if data.columns.as_ref().is_some_and(|names| names.iter().filter(|known| *known == name).count() > 1) {
+            let problem = format!("--column {text}: two columns are called `{name}`");
+            return Err(Error::invalid(problem, "give each column its own name"));
+        }
         let held_out = data.valid.iter().chain(&data.test).copied();
         let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
         columns[j] = Column::fit(kind, &values)

@@ -14,7 +14,7 @@ use super::batch::Place;
 use super::shadow::Shadow;
 use super::{History, Job};
 use crate::data::{Dataset, Given, Source};
-use crate::flow::{Mixture, Model};
+use crate::flow::{FlowSpec, Mixture, Model};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::rng::mix;
 use crate::{Error, Result};
@@ -212,6 +212,11 @@ impl Checkpoint {
     /// The job that goes on.
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// What the model is made of.
+    pub fn spec(&self) -> &FlowSpec {
+        &self.model.spec
     }
 
     /// Steps done.

@@ -365,8 +365,8 @@ impl Trainer<'_> {
         if let (Some(mixture), Some(Best { nll, .. })) = (self.rival.take(), &self.ledger.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let core = Core::Still { dim: model.dim() };
-            let FlowSpec { standardise, columns, .. } = model.spec.clone();
-            let spec = FlowSpec { standardise, columns, base: Some(mixture), ..FlowSpec::bare(core) };
+            let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
+            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let score = score_given(&rival.flow(self.job.precision.dtype())?, &self.valid, &[], None)?;
             if score.failed.is_empty() && score.nll < *nll {

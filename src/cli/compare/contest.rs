@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnf::data::Dataset;
 use cnf::flow::Model;
+use cnf::names::{Header, Matched};
 use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
 use cnf::{Error, compare};
 use serde_json::json;
@@ -32,6 +33,60 @@ pub struct Contestant {
     pub run: PathBuf,
     /// It was broken off.
     pub stopped: bool,
+    /// Where its columns are among those of the comparison.
+    pub order: Order,
+}
+
+/// Of each column of a model, and of its conditions, the place among those of the comparison.
+pub struct Order {
+    points: Matched,
+    given: Matched,
+}
+
+impl Order {
+    /// As the names say; without names in the order of the data.
+    ///
+    /// # Errors
+    /// As [`Matched::by_name`].
+    pub fn of(model: &Model, data: &Dataset) -> Result<Self> {
+        let table = format!("`{}`", data.name);
+        let matched = |names: &[String], wanted: &[String], cols: usize| match names.is_empty() || wanted.is_empty() {
+            true => Ok(Matched::in_order(cols)),
+            false => Matched::by_name(Header::of_file(&table, names), wanted, "the model"),
+        };
+        let given = data.given.as_ref();
+        let conditions = given.map_or(&[][..], |given| given.names(data.columns.is_some()));
+        Ok(Self {
+            points: matched(data.columns.as_deref().unwrap_or_default(), &model.spec.names, data.dim)?,
+            given: matched(conditions, model.spec.condition_names(), given.map_or(0, |given| given.dim))?,
+        })
+    }
+
+    /// Whether it is another order than the data's.
+    pub fn differs(&self) -> bool {
+        [&self.points, &self.given].into_iter().any(|matched| !matched.is_all_of(matched.places.len()))
+    }
+
+    /// Rows of the comparison and their conditions, as the model has them.
+    pub fn inward(&self, x: &[f64], given: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
+        let c = given.len() / (x.len() / d).max(1);
+        (self.points.pick(x, d), if c == 0 { Vec::new() } else { self.given.pick(given, c) })
+    }
+
+    /// Points of the comparison, `[n, d]`, as the model has them.
+    pub fn points(&self, x: &[f64]) -> Vec<f64> {
+        self.points.pick(x, self.points.places.len())
+    }
+
+    /// Points of the model as the comparison has them.
+    pub fn outward(&self, x: &[f64]) -> Vec<f64> {
+        let places = &self.points.places;
+        let mut back = x.to_vec();
+        for (to, from) in back.chunks_exact_mut(places.len()).zip(x.chunks_exact(places.len())) {
+            places.iter().zip(from).for_each(|(j, value)| to[*j] = *value);
+        }
+        back
+    }
 }
 
 /// Trains one model as its job says, into a folder that is a run like any other.
@@ -56,7 +111,8 @@ pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Conte
     interrupt::undisturbed(|| model.save(&aside.join("model.safetensors")))?;
     let run = folder.finish(false)?;
     let curve = history.validations.iter().map(|v| (v.seconds, v.nll)).collect();
-    Ok(Contestant { name: job.model.name().into(), model, params, seed: job.seed, seconds, steps, curve, run, stopped })
+    let (name, order) = (job.model.name().into(), Order::of(&model, data)?);
+    Ok(Contestant { name, model, params, seed: job.seed, seconds, steps, curve, run, stopped, order })
 }
 
 fn story(
@@ -108,6 +164,8 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
         curve,
         run: path.to_owned(),
         stopped: model.story.get("stopped").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        // Until the data are read.
+        order: Order { points: Matched::in_order(model.dim()), given: Matched::in_order(model.condition_dim()) },
         model,
     };
     Ok((contestant, job))

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use cnf::flow::{Core, Model};
+use cnf::flow::Core;
 use cnf::html::{Image, Mime, Slides, Strip};
 use cnf::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
 use cnf::rng;
 
 use super::Contest;
-use super::contest::Measured;
+use super::contest::{Contestant, Measured};
 use super::table::Row;
 use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;
@@ -51,7 +51,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     for one in &first {
         let density = match cells {
             Some(cells) if contest.given.is_empty() => {
-                Some(density(&one.contestant.model, contest.precision.dtype(), 1.0, &cells)?)
+                Some(density(&one.contestant, contest.precision.dtype(), 1.0, &cells)?)
             }
             _ => None,
         };
@@ -110,9 +110,10 @@ fn cells(contest: &Contest, side: usize) -> Option<Cells> {
 }
 
 /// The density on the cells at the part `t` of the way; 0 where a row has none.
-fn density(model: &Model, dtype: DType, t: f64, cells: &Cells) -> Result<Vec<f64>> {
+fn density(contestant: &Contestant, dtype: DType, t: f64, cells: &Cells) -> Result<Vec<f64>> {
+    let model = &contestant.model;
     let (n, d) = (cells.nx * cells.ny, model.dim());
-    let points = Tensor::from_vec(cells.centres(), (n, d), &Device::Cpu)?;
+    let points = Tensor::from_vec(contestant.order.points(&cells.centres()), (n, d), &Device::Cpu)?;
     let (_, log_prob, _) = model.flow_until(dtype, t)?.encode(&points, None)?;
     let logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { log.exp() }).collect())
@@ -134,12 +135,12 @@ fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options
             Core::Still { .. } | Core::Histogram(_) => continue,
         };
         // One scale for all frames: that of the truth, or of where the way ends.
-        let end = density(model, contest.precision.dtype(), 1.0, &cells)?;
+        let end = density(&one.contestant, contest.precision.dtype(), 1.0, &cells)?;
         let max = truth.unwrap_or(&end).iter().copied().filter(|p| p.is_finite()).fold(0.0, f64::max);
         let mut frames = Vec::new();
         for k in 0..stages {
             let t = k as f64 / (stages - 1) as f64;
-            let values = density(model, contest.precision.dtype(), t, &cells)?;
+            let values = density(&one.contestant, contest.precision.dtype(), t, &cells)?;
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;

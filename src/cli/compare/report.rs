@@ -46,6 +46,7 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, 
         notes.push(format!("The comparison was ended early: {skipped} trainings were left out."));
     }
     notes.extend(broken.iter().cloned());
+    notes.extend(contest.left_out.iter().map(|(name, why)| format!("{name} is left out: {why}.")));
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
         notes.push(format!("The training of {} was broken off.", row.name));
     }

@@ -191,7 +191,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
 
 /// Different conditions among the rows `[n, c]`, each with its share of them: all where they are few, else evenly taken
 /// ones.
-fn shares(given: &[f64], c: usize) -> Vec<(f64, Vec<f64>)> {
+pub fn shares(given: &[f64], c: usize) -> Vec<(f64, Vec<f64>)> {
     const MOST: usize = 16;
     if c == 0 || given.is_empty() {
         return Vec::new();

@@ -35,6 +35,7 @@ impl Job {
             "nfe_max": nfe_max,
             "failed": cost.failures.len(),
             "seconds": seconds,
+            "condition_outside": self.beyond.facts(),
             "model": self.setup.path,
             "output": args.output,
             "gif": args.gif,
@@ -48,6 +49,7 @@ impl Job {
         if !cost.failures.is_empty() {
             words += &format!("failed: {} of {n} particles; their paths end where they failed\n", cost.failures.len());
         }
+        words += &self.beyond.words(context);
         if let Some(path) = &args.output {
             words += &format!("wrote {}\n", path.display());
         }

@@ -1,0 +1,156 @@
+//! Which columns of a file are the points, and which are their conditions.
+//!
+//! Columns are found by name where both the file and the model have names, else by their order. A file that holds the
+//! conditions beside the points gives both.
+
+use anyhow::Result;
+use cnf::Error;
+use cnf::data;
+use cnf::flow::Model;
+use cnf::io::Reader;
+use cnf::names::{Header, Matched, list};
+
+use super::given::{Asked, nothing_given};
+
+/// What the rows of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Points, in the columns of the model's data.
+    Points,
+    /// Latents: z0, z1, …
+    Latents,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug)]
+struct Found<'a> {
+    /// As errors call it.
+    table: String,
+    cols: usize,
+    /// It has one axis only.
+    vector: bool,
+    names: Option<&'a [String]>,
+}
+
+/// The columns of a file that are used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The places of the points' columns, then of their conditions' where the file holds them.
+    pub places: Vec<usize>,
+    /// The columns of the conditions among them.
+    pub own: usize,
+    /// What is not as the file has it.
+    pub notes: Vec<String>,
+}
+
+/// The names of d latents.
+pub fn latents(d: usize) -> Vec<String> {
+    (0..d).map(|j| format!("z{j}")).collect()
+}
+
+/// What the file that `reader` opened gives to a model.
+///
+/// # Errors
+/// [`Error::Invalid`] or [`Error::Unknown`] where columns are missing, or their number does not fit.
+pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
+    let found = Found { table, cols: reader.cols(), vector: reader.vector(), names: reader.columns() };
+    found.plan(model, role, asked)
+}
+
+impl Found<'_> {
+    fn plan(&self, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
+        let wanted = self.wanted(model, role);
+        let (d, c, conditions) = (model.dim(), model.condition_dim(), model.spec.condition_names());
+        let all: Vec<usize> = (0..self.cols).collect();
+        let holds = |wanted: &[String]| {
+            !wanted.is_empty() && self.names.is_some_and(|names| wanted.iter().all(|name| names.contains(name)))
+        };
+        // The places of the conditions that are called as the model's, and whether nothing but the points is left then.
+        let beside = holds(conditions) && if wanted.is_empty() { self.cols == d + c } else { holds(&wanted) };
+        let given = match asked {
+            Asked::Columns(columns) => Some(self.named(columns, conditions, c)?),
+            Asked::Nothing if c > 0 && beside => Some(self.called(conditions)?),
+            Asked::Nothing if c > 0 => return Err(nothing_given(model, role == Role::Points && self.cols == d + c)),
+            _ => None,
+        };
+        let set_aside = match (&given, beside && wanted.is_empty()) {
+            (Some(given), _) => given.places.clone(),
+            // The points of a model without names are what the conditions leave.
+            (None, true) => self.called(conditions)?.places,
+            (None, false) => Vec::new(),
+        };
+        let rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j)).collect();
+        let (points, note) = self.points(&rest, &wanted, d)?;
+        let mut notes: Vec<String> = note.into_iter().collect();
+        if *asked == Asked::Nothing && given.is_some() {
+            notes.insert(0, format!("{}: the conditions are its columns {}", self.table, list(conditions)));
+        }
+        if given.is_none() && !set_aside.is_empty() {
+            notes.push(format!("{}: its columns {} are left out", self.table, list(conditions)));
+        }
+        let given = given.map_or(Vec::new(), |given| given.places);
+        Ok(Plan { own: given.len(), places: [points.places, given].concat(), notes })
+    }
+
+    /// The names of the points' columns, where they have any.
+    fn wanted(&self, model: &Model, role: Role) -> Vec<String> {
+        match role {
+            Role::Points => model.spec.names.clone(),
+            Role::Latents => {
+                let all = latents(model.dim());
+                let any = self.names.is_some_and(|names| names.iter().any(|name| all.contains(name)));
+                if any { all } else { Vec::new() }
+            }
+        }
+    }
+
+    /// The columns that `--condition` names, in the model's order.
+    fn named(&self, columns: &[String], conditions: &[String], c: usize) -> Result<Matched> {
+        let places = data::places(columns, self.names, self.cols)?;
+        let order = match self.names {
+            Some(names) if !conditions.is_empty() => {
+                let own: Vec<String> = places.iter().map(|j| names[*j].clone()).collect();
+                let hint = format!("give --condition {}", conditions.join(","));
+                let header = Header { table: "--condition", names: &own, hint: &hint };
+                let matched = Matched::by_name(header, conditions, "the model")?;
+                if let Some(name) = matched.left_out.first() {
+                    let problem =
+                        format!("--condition names `{name}`, the model is conditional on {}", list(conditions));
+                    return Err(Error::invalid(problem, hint).into());
+                }
+                matched.places
+            }
+            _ => (0..places.len()).collect(),
+        };
+        if order.len() != c {
+            let problem = format!("--condition names {} columns, the condition has {c}", order.len());
+            return Err(Error::invalid(problem, format!("name {c} columns, in the model's order")).into());
+        }
+        Ok(Matched { places: order.into_iter().map(|k| places[k]).collect(), left_out: Vec::new() })
+    }
+
+    /// The columns of these names.
+    fn called(&self, names: &[String]) -> Result<Matched> {
+        let header = Header::of_file(&self.table, self.names.unwrap_or_default());
+        Ok(Matched::by_name(header, names, "the condition")?)
+    }
+
+    /// The points among the columns that are left, and what is not as the file has it.
+    fn points(&self, rest: &[usize], wanted: &[String], d: usize) -> Result<(Matched, Option<String>)> {
+        if let (Some(names), false) = (self.names, wanted.is_empty()) {
+            let own: Vec<String> = rest.iter().map(|j| names[*j].clone()).collect();
+            let header = Header::of_file(&self.table, &own);
+            let matched = Matched::by_name(header, wanted, "the model")?;
+            let note = matched.note(header);
+            let places = matched.places.into_iter().map(|k| rest[k]).collect();
+            return Ok((Matched { places, left_out: matched.left_out }, note));
+        }
+        if rest.len() == d {
+            return Ok((Matched { places: rest.to_vec(), left_out: Vec::new() }, None));
+        }
+        let axes = if self.vector { " (it has one axis)" } else { "" };
+        let besides = if rest.len() == self.cols { "" } else { " beside its conditions" };
+        let problem = format!("{} holds {} columns{besides}{axes}, the model has {d}", self.table, rest.len());
+        Err(Error::invalid(problem, format!("give points of shape [n, {d}]")).into())
+    }
+}
