@@ -124,6 +124,37 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
     (mean, (variance / n).sqrt())
 }
 
+/// Mean and standard deviation (over n) of the finite `values`, each to the round-off of the values; the deviation is 0
+/// where all are equal, and above 0 where two differ. NaN of none.
+///
+/// Sums of squares lose a small spread on a large mean, and leave the range of an f64 beyond 1e±154. So the values are
+/// scaled by a power of two, counted from the middle of their range, and divided by its half.
+pub fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let finite = || values.clone().filter(|v| v.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+    if low > high {
+        return (f64::NAN, f64::NAN);
+    }
+    if low == high {
+        return (low, 0.0);
+    }
+    // A power of two changes no digit. Away from the ends of the range nothing below overflows or is subnormal.
+    let unit = match low.abs().max(high.abs()) {
+        most if most > 1e300 => 0.25,
+        most if most < 1e-200 => 2f64.powi(600),
+        _ => 1.0,
+    };
+    let (low, high) = (unit * low, unit * high);
+    let (centre, half) = (0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low);
+    let shifted = || finite().map(|v| (unit * v - centre) / half);
+    let count = shifted().count() as f64;
+    let mean = shifted().sum::<f64>() / count;
+    let square = shifted().map(|u| (u - mean).powi(2)).sum::<f64>() / count;
+    // Two numbers that differ have a deviation, if only the least that there is.
+    let std = (half * square.sqrt() / unit).max(f64::from_bits(1));
+    ((centre + half * mean) / unit, std)
+}
+
 /// The value below which the part `q` of the finite `values` lies; NaN of none.
 pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
@@ -159,6 +190,37 @@ mod tests {
             assert!((ks_p_value(lambda / 1e3, 1_000_000) - p).abs() < 1e-4, "{}", ks_p_value(lambda / 1e3, 1_000_000));
             assert!((ks_critical(p, 1_000_000) - lambda / 1e3).abs() < 1e-6, "{}", ks_critical(p, 1_000_000));
         }
+    }
+
+    #[test]
+    fn moments_keep_their_digits_at_any_place_and_scale() {
+        // 0, 1, …, 9 has the mean 4.5 and the variance 99/12.
+        let std = (99f64 / 12.0).sqrt();
+        let scales = [1e-320, 1e-300, 1e-200, 1e-9, 1.0, 1e9, 1e200, 1e307];
+        for (scale, offset) in scales.map(|scale| (scale, 0.0)).into_iter().chain([
+            (1.0, 1e9),
+            (2f64.powi(-23), 1e9),
+            (2.0, 9_007_199_254_740_992.0),
+            (128.0, 1e18),
+            (-1e-3, -1e12),
+        ]) {
+            let values = (0..10).map(|i| offset + scale * f64::from(i));
+            let (mean, deviation) = moments(values.clone());
+            // The values themselves are rounded to half a unit in the last place of the largest.
+            let largest = values.fold(0.0, |most: f64, v| most.max(v.abs()));
+            let round_off = (largest.next_up() - largest) + 4.0 * f64::EPSILON * scale.abs();
+            assert!((mean - (offset + 4.5 * scale)).abs() <= round_off, "{scale} {offset}: {mean}");
+            assert!((deviation - std * scale.abs()).abs() <= round_off, "{scale} {offset}: {deviation}");
+        }
+        // Opposite ends of the range; one far number; the two least numbers that differ; none that do.
+        let (mean, deviation) = moments([-f64::MAX, f64::MAX].into_iter());
+        assert!(mean == 0.0 && (deviation / f64::MAX - 1.0).abs() < 1e-15);
+        let (mean, deviation) = moments((0..100).map(|i| if i == 7 { 1e300 } else { f64::from(i) }));
+        assert!((mean / 1e298 - 1.0).abs() < 1e-14 && (deviation / (1e298 * 99f64.sqrt()) - 1.0).abs() < 1e-14);
+        assert!(moments([1.0, 1f64.next_up()].into_iter()).1 > 0.0 && moments([0.0, 5e-324].into_iter()).1 > 0.0);
+        assert_eq!(moments([0.1; 7].into_iter()), (0.1, 0.0));
+        assert_eq!(moments([2.0, f64::NAN, f64::INFINITY].into_iter()), (2.0, 0.0));
+        assert!(moments(std::iter::empty()).0.is_nan());
     }
 
     #[test]

@@ -117,17 +117,20 @@ impl<'a> Evidence<'a> {
         let sigma = deviations(&self.there.y, d);
         let u = StandardNormal::new(d).draw(n * DIRECTIONS, &mut rng::stream(self.subject.seed, DIRECTION_STREAM));
         let mut moved = Vec::with_capacity(u.len());
-        let mut lengths = Vec::with_capacity(n * DIRECTIONS);
+        // As far as the numbers go: one far from 0 is rounded.
+        let mut steps = Vec::with_capacity(n * DIRECTIONS);
         for (row, u) in u.chunks_exact(d).enumerate() {
             let length = u.iter().map(|u| u * u).sum::<f64>().sqrt();
-            lengths.push(length);
             let x = &self.there.y[row % n * d..][..d];
-            moved.extend((0..d).map(|j| x[j] + NUDGE * sigma[j] * u[j] / length));
+            let next: Vec<f64> = (0..d).map(|j| x[j] + NUDGE * sigma[j] * u[j] / length).collect();
+            let gone = (0..d).map(|j| ((next[j] - x[j]) / sigma[j]).powi(2)).sum::<f64>().sqrt();
+            steps.push(if gone > 0.0 { gone } else { NUDGE });
+            moved.extend(next);
         }
         let ends = self.subject.paths(&spec, DType::F64, &moved, false)?;
         let gain = |row: usize| {
             let pairs = ends[row * d..(row + 1) * d].iter().zip(&self.fine.y[row % n * d..]);
-            pairs.map(|(a, b)| ((a - b) / NUDGE).powi(2)).sum::<f64>()
+            pairs.map(|(a, b)| ((a - b) / steps[row]).powi(2)).sum::<f64>()
         };
         let norm = |row: usize| {
             let mean = (0..DIRECTIONS).map(|k| gain(row + k * n)).sum::<f64>() / DIRECTIONS as f64;
@@ -181,13 +184,7 @@ impl<'a> Evidence<'a> {
 
 /// Standard deviations of the columns of `[n, d]`.
 pub fn deviations(x: &[f64], d: usize) -> Vec<f64> {
-    let n = (x.len() / d).max(1) as f64;
-    let column = |j: usize| x.iter().skip(j).step_by(d);
-    let one = |j: usize| {
-        let mean = column(j).sum::<f64>() / n;
-        (column(j).map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt()
-    };
-    (0..d).map(one).collect()
+    (0..d).map(|j| crate::stats::moments(x.iter().skip(j).step_by(d).copied()).1).collect()
 }
 
 /// The solver that is taken for the truth, in f64: far below the tolerance, or adaptive where steps are fixed.

@@ -68,14 +68,15 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
         .flat_map(|c| (0..d).map(move |j| (j, c / side.pow(j as u32) % side)))
         .map(|(j, i)| at(j, i))
         .collect();
-    let cell: f64 = edges.iter().map(|(low, high)| (high - low) / side as f64).product();
+    // As a logarithm: a cell of columns of 1e200 is larger than any number.
+    let log_cell: f64 = edges.iter().map(|(low, high)| ((high - low) / side as f64).ln()).sum();
     let log_prob = e.subject.encode(solver, e.subject.dtype, &centres)?.log_prob;
     let parts = 1 << d;
     let mut masses = vec![0.0; parts];
     for (c, l) in log_prob.iter().enumerate() {
         let part = (0..d).map(|j| (c / side.pow(j as u32) % 2) << j).sum::<usize>();
-        let p = l.exp();
-        masses[part] += if p.is_finite() { parts as f64 * cell * p } else { 0.0 };
+        let inside = (l + log_cell).exp();
+        masses[part] += if inside.is_finite() { parts as f64 * inside } else { 0.0 };
     }
     let mass = masses.iter().sum::<f64>() / parts as f64;
     let spread =
@@ -91,7 +92,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
 
 fn around<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(*v), b.max(*v)));
-    let margin = (MARGIN * (high - low)).max(1e-9 * low.abs()).max(1e-300);
+    let margin = (MARGIN * (high - low)).max(1e-13 * low.abs()).max(1e-300);
     (low - margin, high + margin)
 }
 

@@ -16,6 +16,7 @@ use super::columns::Role;
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
+use super::picture::Units;
 use super::progress::watched;
 use super::setup::{self, Setup, Solved, Way};
 use super::solver::SolverArgs;
@@ -116,13 +117,38 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     seen.spent.check()
 }
 
+/// Σ eˡ of numbers that come one by one, none of them too large or too small to count.
+#[derive(Default)]
+struct LogSum {
+    /// The largest l so far, and the sum in units of its exponential.
+    sum: Option<(f64, f64)>,
+}
+
+impl LogSum {
+    /// Adds eˡ; what is not finite adds nothing.
+    fn add(&mut self, l: f64) {
+        if !l.is_finite() {
+            return;
+        }
+        self.sum = Some(match self.sum {
+            None => (l, 1.0),
+            Some((most, sum)) if l <= most => (most, sum + (l - most).exp()),
+            Some((most, sum)) => (l, 1.0 + sum * (most - l).exp()),
+        });
+    }
+
+    fn ln(&self) -> f64 {
+        self.sum.map_or(f64::NEG_INFINITY, |(most, sum)| most + sum.ln())
+    }
+}
+
 /// What is made of the rows while they pass.
 struct Seen {
     output: Option<Growing>,
     spent: Spent,
     log_prob: Mean,
     /// Σ p, of the rows that have one.
-    sum: f64,
+    sum: LogSum,
     /// log p of the cells, for the picture of a grid.
     cells: Option<Vec<f64>>,
     /// Points, for the picture beside them.
@@ -142,7 +168,7 @@ impl Seen {
             output,
             spent: Spent::default(),
             log_prob: Mean::default(),
-            sum: 0.0,
+            sum: LogSum::default(),
             cells: (drawn && on_grid).then(Vec::new),
             points: (drawn && !on_grid).then(|| Kept::new(job.setup.model.dim())),
             bars: None,
@@ -154,8 +180,7 @@ impl Seen {
         self.spent.add(part.first, solved);
         for l in &solved.log_prob {
             self.log_prob.add(*l);
-            let p = l.exp();
-            self.sum += if p.is_finite() { p } else { 0.0 };
+            self.sum.add(*l);
         }
         if let Some(cells) = &mut self.cells {
             cells.extend_from_slice(&solved.log_prob);
@@ -225,25 +250,27 @@ impl Job {
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
-    /// The grid for the picture: the one asked for, or one around the given points.
-    fn drawn(&self, seen: &Seen, context: &Context) -> Result<Grid> {
+    /// The grid for the picture, and log p on it: the one asked for, or one around the given points.
+    fn drawn(&self, seen: &Seen, context: &Context) -> Result<(Grid, Vec<f64>)> {
         if let (Some(grid), Some(cells)) = (&self.grid, &seen.cells) {
-            return Ok(filled(grid, cells));
+            return Ok((grid.clone(), cells.clone()));
         }
         let d = self.setup.model.dim();
         let edges = (0..d).map(|j| plot::extent(seen.points(), d, j)).collect();
         let grid = cells(edges, d, DRAWN);
         let scored = self.setup.carry(self.way, centres(&grid), self.condition.as_deref(), context)?;
-        Ok(filled(&grid, &scored.log_prob))
+        Ok((grid, scored.log_prob))
     }
 
     /// The picture, then the table: a picture that cannot be drawn leaves neither.
-    fn save(&self, args: &DensityArgs, seen: &mut Seen, picture: Option<&Grid>) -> Result<()> {
-        let style = picture::style(&self.setup.model);
-        match (&args.plot, picture) {
-            (Some(path), Some(grid)) if self.grid.is_some() => plot::density(path, grid, None, &style)?,
-            (Some(path), Some(grid)) => plot::density_and_data(path, seen.points(), grid, &style)?,
-            _ => {}
+    fn save(&self, args: &DensityArgs, seen: &mut Seen, picture: Option<&(Grid, Vec<f64>)>) -> Result<()> {
+        if let (Some(path), Some((grid, log_prob))) = (&args.plot, picture) {
+            let units = Units::of(&[grid.x, grid.y][..self.setup.model.dim()]);
+            let (style, drawn) = (units.options(&picture::style(&self.setup.model)), units.grid(grid, log_prob));
+            match &self.grid {
+                Some(_) => plot::density(path, &drawn, None, &style)?,
+                None => plot::density_and_data(path, &units.rows(seen.points()), &drawn, &style)?,
+            }
         }
         seen.bars.as_mut().map_or(Ok(()), Barred::finish)?;
         seen.output.take().map_or(Ok(()), Growing::finish)
@@ -252,9 +279,10 @@ impl Job {
     /// ∫p over the grid, by the midpoint rule; failed cells count as empty.
     fn mass(&self, seen: &Seen) -> Option<f64> {
         let grid = self.grid.as_ref()?;
-        let width = |(low, high): (f64, f64), n: usize| (high - low) / n as f64;
-        let cell = width(grid.x, grid.nx) * if grid.ny > 1 { width(grid.y, grid.ny) } else { 1.0 };
-        Some(cell * seen.sum)
+        // As logarithms: a cell of columns of 1e200 is larger than any number.
+        let width = |(low, high): (f64, f64), n: usize| ((high - low) / n as f64).ln();
+        let cell = width(grid.x, grid.nx) + if grid.ny > 1 { width(grid.y, grid.ny) } else { 0.0 };
+        Some((cell + seen.sum.ln()).exp())
     }
 
     fn report(&self, args: &DensityArgs, seen: &Seen, beyond: &Beyond, context: &Context) -> Result<()> {
@@ -343,7 +371,9 @@ fn given_extent(edges: &[f64], d: usize) -> Result<Vec<(f64, f64)>> {
 /// From the least to the greatest, and a fifth of that on each side.
 fn around(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
-    let margin = (0.2 * (high - low)).max(1e-6 * low.abs()).max(1e-12);
+    // Samples that are equal, or nearly: a range that holds some numbers of an f64.
+    let least = if low == 0.0 && high == 0.0 { 1e-12 } else { 1e-13 * low.abs().max(high.abs()) };
+    let margin = (0.2 * (high - low)).max(least);
     (low - margin, high + margin)
 }
 
@@ -357,11 +387,16 @@ fn centres(grid: &Grid) -> Vec<f64> {
     Grid::centres(grid.x, grid.y, grid.nx, grid.ny)
 }
 
-fn filled(grid: &Grid, log_prob: &[f64]) -> Grid {
-    Grid { values: log_prob.iter().map(|l| l.exp()).collect(), ..grid.clone() }
-}
-
 fn edges_of(grid: &Grid) -> String {
-    let range = |(low, high): (f64, f64)| format!("[{low:.3}, {high:.3}]");
+    // As many digits as tell the ends apart by a thousandth of their distance.
+    let range = |(low, high): (f64, f64)| {
+        let (far, near) = (low.abs().max(high.abs()).log10().floor(), (high - low).log10().floor());
+        if far < 15.0 && near > -10.0 {
+            let digits = (3.0 - near).clamp(3.0, 12.0) as usize;
+            return format!("[{low:.digits$}, {high:.digits$}]");
+        }
+        let digits = (far - near + 3.0).clamp(3.0, 16.0) as usize;
+        format!("[{low:.digits$e}, {high:.digits$e}]")
+    };
     if grid.ny == 1 { range(grid.x) } else { format!("{} × {}", range(grid.x), range(grid.y)) }
 }

@@ -2,13 +2,10 @@
 
 pub use cnf::train::mean_and_se;
 
-/// Mean and standard deviation of each column of `[n, d]` over its finite rows.
+/// Mean and standard deviation of each column of `[n, d]` over its finite numbers.
 pub fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
-    let column = |j: usize| x.iter().skip(j).step_by(d).copied().filter(|v| v.is_finite());
-    let count = |j| column(j).count() as f64;
-    let mean: Vec<f64> = (0..d).map(|j| column(j).sum::<f64>() / count(j)).collect();
-    let std = (0..d).map(|j| (column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / count(j)).sqrt()).collect();
-    (mean, std)
+    let column = |j: usize| x.iter().skip(j).step_by(d).copied();
+    (0..d).map(|j| cnf::stats::moments(column(j))).unzip()
 }
 
 /// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`.

@@ -279,11 +279,8 @@ fn finite_rows(x: &[f64], d: usize) -> Vec<f64> {
 
 /// Standard deviations of the columns; 1 for a column that is constant.
 fn deviations(x: &[f64], d: usize) -> Vec<f64> {
-    let n = (x.len() / d).max(1) as f64;
     let one = |j: usize| {
-        let column = || x.iter().skip(j).step_by(d);
-        let mean = column().sum::<f64>() / n;
-        let std = (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let (_, std) = crate::stats::moments(x.iter().skip(j).step_by(d).copied());
         if std > 0.0 { std } else { 1.0 }
     };
     (0..d).map(one).collect()

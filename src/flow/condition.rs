@@ -90,12 +90,17 @@ impl Given {
                 many => Err(Error::invalid(format!("{many} classes"), "read the column as a number: NAME:number")),
             };
         }
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let (mean, std) = crate::stats::moments(values.iter().copied());
         match std {
-            std if mean.is_finite() && std.is_normal() => Ok(Self::Number { mean, std }),
-            _ => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+            std if std.is_normal() => Ok(Self::Number { mean, std }),
+            0.0 => Err(Error::invalid(
+                format!("a condition that is {mean} in all {} rows", values.len()),
+                "leave the column out: it says nothing",
+            )),
+            std => Err(Error::invalid(
+                format!("a condition of deviation {std:e}, which 64-bit numbers do not resolve"),
+                "give the column in a larger unit",
+            )),
         }
     }
 

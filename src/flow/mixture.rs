@@ -12,6 +12,7 @@ mod matrix;
 mod score;
 mod single;
 mod start;
+mod units;
 
 use candle_core::{Device, Tensor};
 use rand::Rng as _;

@@ -22,10 +22,18 @@ impl Standardise {
             return Err(Error::Dimension { what: "the deviations".into(), expected: mean.len(), found: std.len() });
         }
         if let Some(i) = (0..std.len()).find(|i| !(std[*i] > 0.0 && std[*i].is_finite() && mean[*i].is_finite())) {
-            return Err(Error::invalid(
-                format!("column {i} has mean {} and deviation {}", mean[i], std[i]),
-                "a constant column has no density: leave it out",
-            ));
+            return Err(if std[i] == 0.0 {
+                Error::invalid(
+                    format!("column {i} is constant: {} in every row", mean[i]),
+                    "a constant column has no density: leave it out",
+                )
+            } else {
+                let problem = format!("column {i} has mean {:e} and deviation {:e}", mean[i], std[i]);
+                Error::invalid(
+                    problem,
+                    "both are finite, and the deviation is above 0: give the column in another unit",
+                )
+            });
         }
         Ok(Self { mean, std })
     }
@@ -40,14 +48,7 @@ impl Standardise {
             return Err(Error::invalid(format!("{n} rows have no variance"), "give at least two rows"));
         }
         let column = |j: usize| x.iter().skip(j).step_by(dim).copied();
-        let mean: Vec<f64> = (0..dim).map(|j| column(j).sum::<f64>() / n as f64).collect();
-        let std = (0..dim)
-            .map(|j| {
-                let std = (column(j).map(|v| (v - mean[j]).powi(2)).sum::<f64>() / n as f64).sqrt();
-                // Equal numbers leave round-off behind, not zero.
-                if std > 1e-12 * mean[j].abs() { std } else { 0.0 }
-            })
-            .collect();
+        let (mean, std) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();
         Self::new(mean, std)
     }
 

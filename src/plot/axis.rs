@@ -64,8 +64,45 @@ pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str)
     fitting(range, pixels, room)
 }
 
+/// What the labels of a range leave out, for the name of the axis to say: a round number near a short range far from 0,
+/// whose labels would differ in a late digit only; 0 for any other.
+pub(super) fn offset(range: (f64, f64)) -> f64 {
+    const FAR: f64 = 1e4;
+    const NEAR: f64 = 10.0;
+    let (length, centre) = (range.1 - range.0, 0.5 * range.0 + 0.5 * range.1);
+    if !(length > 0.0 && length.is_finite() && centre.abs() > FAR * length) {
+        return 0.0;
+    }
+    // The roundest number from which labels have few digits.
+    let last = length.log10().floor() as i32;
+    let first = centre.abs().log10().floor() as i32;
+    let rounded = |exponent: i32| {
+        // Whole powers are exact where negative ones are not.
+        let power = 10f64.powi(exponent.abs());
+        if exponent < 0 { (centre * power).round() / power } else { (centre / power).round() * power }
+    };
+    (last..=first).rev().map(rounded).find(|o| (centre - o).abs() <= NEAR * length).unwrap_or(0.0)
+}
+
+/// The name of an axis with what its labels leave out: `t − 2459000`.
+pub(super) fn with_offset(name: &str, range: (f64, f64)) -> String {
+    let offset = offset(range);
+    if offset == 0.0 {
+        return name.to_owned();
+    }
+    let size = offset.abs();
+    let number = if (1e-4..1e12).contains(&size) { size.to_string() } else { format!("{size:e}").replace('-', "−") };
+    let sign = if offset > 0.0 { '−' } else { '+' };
+    format!("{name} {sign} {number}").trim_start().to_owned()
+}
+
 /// Steps of 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
 fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
+    let offset = offset(range);
+    if offset != 0.0 {
+        let near = ticks((range.0 - offset, range.1 - offset), count);
+        return near.into_iter().map(|(value, words)| (offset + value, words)).collect();
+    }
     let length = range.1 - range.0;
     if !length.is_finite() || length <= 0.0 {
         return Vec::new();
@@ -137,6 +174,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn short_ranges_far_from_zero_have_short_labels_and_an_offset_in_the_name() {
+        for scale in [1e-200, 1e-3, 1.0, 1e5, 1e200] {
+            for far in [2e4, 1e6, 1e9, 1e12, -1e9, 3.7e11] {
+                let range = (scale * far - 0.4 * scale, scale * far + 0.6 * scale);
+                let found = fitting(range, 400.0, |label| 6.0 * label.chars().count() as f64);
+                assert!((2..=10).contains(&found.len()), "{range:?}: {found:?}");
+                assert!(found.windows(2).all(|w| w[0].0 < w[1].0 && w[0].1 != w[1].1), "{range:?}: {found:?}");
+                // At most ten lengths away, in steps of a tenth: two digits and a few signs.
+                assert!(found.iter().all(|t| t.1.chars().count() <= 9), "{range:?}: {found:?}");
+                // The offset and a label make the place of its tick, to round-off of the offset.
+                assert!((offset(range) - scale * far).abs() <= 10.5 * scale, "{range:?}: {}", offset(range));
+                assert_ne!(with_offset("x", range), "x");
+            }
+        }
+        let words = |range| -> Vec<String> { ticks(range, 3.0).into_iter().map(|t| t.1).collect() };
+        assert_eq!(
+            words((1e9 - 3e-3, 1e9 + 3e-3)),
+            ["−0.002", "0.000", "0.002"].map(|w| if w == "0.000" { "0" } else { w })
+        );
+        assert_eq!(with_offset("x", (1e9 - 3e-3, 1e9 + 3e-3)), "x − 1000000000");
+        assert_eq!(with_offset("t", (2_459_000.2, 2_459_001.1)), "t − 2459000");
+        assert_eq!(with_offset("t", (-2_459_001.1, -2_459_000.2)), "t + 2459000");
+        assert_eq!(with_offset("x", (-1.0, 3.0)), "x");
+        assert_eq!(with_offset("x", (1e18, 1e18 + 4096.0)), "x − 1e18");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl<'a> Band<'a> {
         if !sheet.headings.is_empty() {
             clear(sheet, &mut edges);
         }
-        let named = |axis: &Axis| if axis.label.is_empty() { 0.0 } else { 1.0 };
+        let named = |axis: &Axis| if axis.words().is_empty() { 0.0 } else { 1.0 };
         let mut left = vec![0.0f64; columns];
         let (mut below, mut above) = (vec![0.0f64; lines], vec![0.0f64; lines]);
         above[0] = Heading::room(&sheet.headings, em);

@@ -206,12 +206,13 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
             scene.words(label, (left - pen.tick() - 0.25 * em, y + 0.32 * em), small, Anchor::End, ink);
         }
     }
-    if edges.x_labels && !panel.x.label.is_empty() {
+    let (across, up) = (panel.x.words(), panel.y.words());
+    if edges.x_labels && !across.is_empty() {
         let at = (left + 0.5 * rect.w, bottom + pen.tick() + 2.35 * em);
-        scene.words(&panel.x.label, at, em, Anchor::Middle, ink);
+        scene.words(&across, at, em, Anchor::Middle, ink);
     }
-    if edges.y_labels && !panel.y.label.is_empty() {
-        let (text, at) = (panel.y.label.clone(), (left - edges.y_name, top + 0.5 * rect.h));
+    if edges.y_labels && !up.is_empty() {
+        let (text, at) = (up, (left - edges.y_name, top + 0.5 * rect.h));
         // Smaller where it would reach far beyond the frame.
         let size = em * (1.15 * rect.h / width(&text, em).max(1e-9)).clamp(0.6, 1.0);
         scene.marks.push(Mark::Words { text, at, size, anchor: Anchor::Middle, up: true, colour: ink });

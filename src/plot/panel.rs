@@ -41,6 +41,11 @@ impl Axis {
         Self { log: true, ..Self::new(label, range) }
     }
 
+    /// Its name, with what the labels of its ticks leave out.
+    pub(super) fn words(&self) -> String {
+        if self.ticks && !self.log { super::axis::with_offset(&self.label, self.range) } else { self.label.clone() }
+    }
+
     /// What is spread evenly along it.
     fn spread(&self, value: f64) -> f64 {
         match self.log {

@@ -25,9 +25,9 @@ pub(super) fn padded(ends: Option<(f64, f64)>, pad: f64) -> (f64, f64) {
     let (low, high) = (low.clamp(-1e300, 1e300), high.clamp(-1e300, 1e300));
     let centre = 0.5 * low + 0.5 * high;
     let half = 0.5 * high - 0.5 * low;
-    // A length below what the labels can tell apart is as good as none.
+    // A length of few numbers of an f64 cannot be divided.
     let half =
-        if half > 1e-9 * centre.abs().max(1e-290) { half * (1.0 + 2.0 * pad) } else { (0.1 * centre.abs()).max(0.5) };
+        if half > 1e-13 * centre.abs().max(1e-290) { half * (1.0 + 2.0 * pad) } else { (0.1 * centre.abs()).max(0.5) };
     (centre - half, centre + half)
 }
 

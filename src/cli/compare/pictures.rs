@@ -14,6 +14,7 @@ use super::contest::{Contestant, Measured};
 use super::table::Row;
 use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;
+use crate::cli::picture::Units;
 
 /// Cells along a side of a density in the figure, in a frame of the slides, and of a density of one column.
 const CELLS: usize = 160;
@@ -47,11 +48,12 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     let seen = data.draw(POINTS, &mut rng::stream(contest.seed, DATA_STREAM));
     let first: Vec<&Measured> = rows.iter().map(|row| row.seeds[0]).collect();
     let cells = cells(contest, if d == 1 { CELLS_ALONE } else { CELLS });
+    let units = units(contest);
     let mut contenders = Vec::new();
     for one in &first {
         let density = match cells {
             Some(cells) if contest.given.is_empty() => {
-                Some(density(&one.contestant, contest.precision.dtype(), 1.0, &cells)?)
+                Some(density(&one.contestant, contest.precision.dtype(), 1.0, &cells, &units)?)
             }
             _ => None,
         };
@@ -59,7 +61,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         contenders.push(Contender {
             name: one.contestant.name.clone(),
             density,
-            samples: figures.samples[..most].to_vec(),
+            samples: units.rows(&figures.samples[..most]),
             curve: one.contestant.curve.clone(),
             end: Some((figures.nll, if figures.nll_se.is_finite() { figures.nll_se } else { 0.0 })),
             cost: one
@@ -73,15 +75,16 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         .toy()
         .zip(cells)
         .map(|(toy, cells)| -> Vec<f64> { cells.centres().chunks_exact(d).map(|x| (toy.log_prob)(x).exp()).collect() });
+    let shown = units.rows(&seen);
     let comparison = Comparison {
-        cells: if contest.given.is_empty() { cells } else { None },
+        cells: if contest.given.is_empty() { cells.map(|cells| units.cells(cells)) } else { None },
         truth: truth.as_deref(),
         entropy: data.toy().map(|toy| toy.entropy),
         cost: "time of a sample (µs)",
-        ..Comparison::new(&seen, d, &contenders)
+        ..Comparison::new(&shown, d, &contenders)
     };
     let (names, invert_y) = (contest.picture.names.clone(), contest.picture.invert_y);
-    let options = Options { names, invert_y, ..Options::default() };
+    let options = units.options(&Options { names, invert_y, ..Options::default() });
     let png = out.join("compare.png");
     undisturbed(|| plot::comparison(&png, &comparison, &options))?;
     undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
@@ -109,14 +112,20 @@ fn cells(contest: &Contest, side: usize) -> Option<Cells> {
     }
 }
 
+/// The units in which all is drawn.
+fn units(contest: &Contest) -> Units {
+    let d = contest.data.dim;
+    Units::of(&(0..d).map(|j| plot::extent(&contest.x, d, j)).collect::<Vec<_>>())
+}
+
 /// The density on the cells at the part `t` of the way; 0 where a row has none.
-fn density(contestant: &Contestant, dtype: DType, t: f64, cells: &Cells) -> Result<Vec<f64>> {
+fn density(contestant: &Contestant, dtype: DType, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
     let model = &contestant.model;
     let (n, d) = (cells.nx * cells.ny, model.dim());
     let points = Tensor::from_vec(contestant.order.points(&cells.centres()), (n, d), &Device::Cpu)?;
     let (_, log_prob, _) = model.flow_until(dtype, t)?.encode(&points, None)?;
     let logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { log.exp() }).collect())
+    Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { units.density(log) }).collect())
 }
 
 /// A strip of frames for each flow.
@@ -126,6 +135,7 @@ fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options
     let Some(cells) = cells(contest, if contest.data.dim == 1 { CELLS_ALONE } else { FRAME_CELLS }) else {
         return Ok(Slides::default());
     };
+    let units = units(contest);
     let mut strips = Vec::new();
     for one in first {
         let model = &one.contestant.model;
@@ -135,12 +145,13 @@ fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options
             Core::Still { .. } | Core::Histogram(_) => continue,
         };
         // One scale for all frames: that of the truth, or of where the way ends.
-        let end = density(&one.contestant, contest.precision.dtype(), 1.0, &cells)?;
+        let end = density(&one.contestant, contest.precision.dtype(), 1.0, &cells, &units)?;
         let max = truth.unwrap_or(&end).iter().copied().filter(|p| p.is_finite()).fold(0.0, f64::max);
         let mut frames = Vec::new();
         for k in 0..stages {
             let t = k as f64 / (stages - 1) as f64;
-            let values = density(&one.contestant, contest.precision.dtype(), t, &cells)?;
+            let values = density(&one.contestant, contest.precision.dtype(), t, &cells, &units)?;
+            let cells = units.cells(cells);
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;

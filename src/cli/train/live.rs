@@ -378,12 +378,18 @@ impl Drop for Live {
     }
 }
 
-/// p on a grid of [`CELLS`]² cells.
+/// p on a grid of [`CELLS`]² cells, as a part of its largest.
 fn coarse(model: &Model, [x, y]: [(f64, f64); 2], dtype: DType) -> cnf::Result<Grid> {
     let centres = Grid::centres(x, y, CELLS, CELLS);
     let points = Tensor::from_vec(centres, (CELLS * CELLS, 2), &Device::Cpu)?;
     let (_, log_prob, _) = model.flow(dtype)?.encode(&points, None)?;
-    Grid::from_log(x, y, CELLS, CELLS, &log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?)
+    // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is no number.
+    let mut logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let most = logs.iter().copied().filter(|l| l.is_finite()).fold(f64::NEG_INFINITY, f64::max);
+    if most.is_finite() {
+        logs.iter_mut().for_each(|l| *l -= most);
+    }
+    Grid::from_log(x, y, CELLS, CELLS, &logs)
 }
 
 impl Watch for Live {

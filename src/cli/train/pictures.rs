@@ -13,7 +13,7 @@ use cnf::train::{Criterion, Job};
 use cnf::{Result, rng};
 
 use crate::cli::interrupt::undisturbed;
-use crate::cli::picture;
+use crate::cli::picture::{self, Units};
 
 /// Cells along each side of a density.
 const CELLS: usize = 200;
@@ -126,8 +126,8 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
         Source::Rows(rows) => rows.clone(),
     };
     let flow = model.flow(dtype)?;
-    let tensor =
-        |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?.to_dtype(dtype)?);
+    // Points keep the digits of their columns; what the net computes in is its own affair.
+    let tensor = |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?);
     let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
@@ -143,7 +143,9 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     };
     let (samples, _, _) = model.moving(dtype)?.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
     let samples = numbers(&samples)?;
-    undisturbed(|| plot::samples(&place("samples"), &seen, &samples, d, &options))?;
+    let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
+    let in_units = units.options(&options);
+    undisturbed(|| plot::samples(&place("samples"), &units.rows(&seen), &units.rows(&samples), d, &in_units))?;
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -152,20 +154,21 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
         let centres = Grid::centres(x, y, nx, ny);
         let points = tensor(&centres, nx * ny)?;
         let shares = shares(given, c);
-        let grid = if shares.is_empty() {
+        let log_density = if shares.is_empty() {
             let (_, log_prob, _) = flow.encode(&points, None)?;
-            Grid::from_log(x, y, nx, ny, &numbers(&log_prob)?)?
+            numbers(&log_prob)?
         } else {
             // The density of all rows together: the mean of those under the conditions that there are.
-            let mut density = vec![0.0; nx * ny];
+            let mut density = vec![f64::NEG_INFINITY; nx * ny];
             for (share, row) in &shares {
                 let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((nx * ny, c))?.contiguous()?;
                 let (_, log_prob, _) = flow.encode(&points, Some(&row))?;
-                density.iter_mut().zip(numbers(&log_prob)?).for_each(|(p, log)| *p += share * log.exp());
+                density.iter_mut().zip(numbers(&log_prob)?).for_each(|(p, log)| *p = log_sum(*p, share.ln() + log));
             }
-            Grid::from_log(x, y, nx, ny, &density.iter().map(|p| p.ln()).collect::<Vec<_>>())?
+            density
         };
-        undisturbed(|| plot::density_and_data(&place("density"), &seen, &grid, &options))?;
+        let grid = units.grid(&Grid { x, y, nx, ny, values: Vec::new() }, &log_density);
+        undisturbed(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
     } else {
         let n = held_out.len() / d;
         let (z, _, _) = flow.encode(&tensor(held_out, n)?, conditions(n)?.as_ref())?;
@@ -187,6 +190,14 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     };
     undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)
+}
+
+/// ln(eᵃ + eᵇ); what is not a number adds nothing.
+fn log_sum(a: f64, b: f64) -> f64 {
+    match (a.max(b), a.min(b)) {
+        (most, least) if least > f64::NEG_INFINITY => most + (least - most).exp().ln_1p(),
+        (most, _) => most,
+    }
 }
 
 /// Different conditions among the rows `[n, c]`, each with its share of them: all where they are few, else evenly taken

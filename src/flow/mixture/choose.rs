@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rand::seq::index;
 
+use super::units::Units;
 use super::{Em, EmOptions, Mixture};
 use crate::{Error, Result, Rng};
 
@@ -60,6 +61,12 @@ impl Mixture {
     ) -> Result<Chosen> {
         if dim == 0 || valid.len() < dim {
             return Err(Error::invalid("there are no validation rows to choose a mixture by", "give some"));
+        }
+        if let Some(units) = Units::needed(train, dim)? {
+            let Chosen { mixture, table } = Self::choose(&units.of(train), &units.of(valid), dim, options, rng, stop)?;
+            let log_volume = units.log_volume();
+            let table = table.into_iter().map(|(components, nll)| (components, nll + log_volume)).collect();
+            return Ok(Chosen { mixture: units.back(&mixture)?, table });
         }
         let n = train.len() / dim;
         let held_out = |mixture: &Self| {

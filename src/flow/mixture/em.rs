@@ -15,6 +15,7 @@ use super::Mixture;
 use super::lanes::{LANES, Lane, to_blocks, whiten};
 use super::matrix::{cholesky, moments, solve_lower};
 use super::start::{neighbours, start};
+use super::units::Units;
 use crate::{Error, Result, Rng};
 
 /// Responsibilities below this are left out of the sums: of each row, a part of 1e-9 at the very most.
@@ -326,6 +327,9 @@ impl Mixture {
         rng: &mut Rng,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Self> {
+        if let Some(units) = Units::needed(x, dim)? {
+            return units.back(&Self::fit(&units.of(x), dim, options, rng, stop)?);
+        }
         let x = neighbours(x, dim);
         let em = Em::new(&x, dim, options.components, options.strength)?;
         let mixture = start(&em, &x, dim, options, rng, stop)?;

@@ -28,7 +28,7 @@ impl Mixture {
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two rows (one, where σ is fixed), lengths that do not fit, numbers that are not
-    /// finite or whose squares are not, a constant column, a σ that is not a number above 0.
+    /// finite, a constant column, a σ that is not a number above 0.
     pub fn gaussian(rows: &[f64], dim: usize, kind: Gaussian) -> Result<Self> {
         if dim == 0 || !rows.len().is_multiple_of(dim) {
             let problem = format!("{} numbers are no rows of {dim} columns", rows.len());
@@ -43,9 +43,10 @@ impl Mixture {
             let problem = format!("row {} has {} in column {}", i / dim, rows[i], i % dim);
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
-        let (mean, covariance) = moments(rows, dim);
+        let column = |j: usize| rows.iter().skip(j).step_by(dim).copied();
+        let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();
         let factor = match kind {
-            Gaussian::Full => root(&mean, covariance)?,
+            Gaussian::Full => root(rows, &mean, &std)?,
             Gaussian::Fixed { sigma } if sigma > 0.0 && sigma.is_finite() => {
                 (0..dim * dim).map(|i| if i % (dim + 1) == 0 { sigma } else { 0.0 }).collect()
             }
@@ -58,25 +59,26 @@ impl Mixture {
     }
 }
 
-/// The Cholesky factor of a covariance.
-fn root(mean: &[f64], mut covariance: Vec<f64>) -> Result<Vec<f64>> {
+/// The Cholesky factor of the covariance of `rows`, from their correlations: those are of order 1 whatever the units of
+/// the columns and however far their means lie from 0.
+fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     let d = mean.len();
-    for j in 0..d {
-        let variance = covariance[j * d + j];
-        if !variance.is_finite() {
-            let problem = format!("the variance of column {j} is {variance}");
-            return Err(Error::invalid(problem, "scale the column: its squares are no numbers"));
-        }
-        // Equal numbers leave round-off behind, not zero.
-        if variance.sqrt() <= 1e-12 * mean[j].abs() || variance == 0.0 {
-            let hint = "a constant column has no density: leave it out";
-            return Err(Error::invalid(format!("column {j} is constant"), hint));
-        }
+    if let Some(j) = std.iter().position(|s| *s == 0.0) {
+        let hint = "a constant column has no density: leave it out";
+        return Err(Error::invalid(format!("column {j} is constant: {} in every row", mean[j]), hint));
     }
-    if let Some(factor) = cholesky(&covariance, d) {
-        return Ok(factor);
+    let mut scaled = rows.to_vec();
+    for row in scaled.chunks_exact_mut(d) {
+        row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
     }
-    (0..d).for_each(|j| covariance[j * d + j] *= 1.0 + RIDGE);
-    let hint = "leave out a column that others determine";
-    cholesky(&covariance, d).ok_or_else(|| Error::invalid("the covariance of the rows is singular", hint))
+    let (_, mut correlation) = moments(&scaled, d);
+    let factor = match cholesky(&correlation, d) {
+        Some(factor) => factor,
+        None => {
+            (0..d).for_each(|j| correlation[j * d + j] *= 1.0 + RIDGE);
+            let hint = "leave out a column that others determine";
+            cholesky(&correlation, d).ok_or_else(|| Error::invalid("the covariance of the rows is singular", hint))?
+        }
+    };
+    Ok(factor.iter().enumerate().map(|(i, l)| l * std[i / d]).collect())
 }

@@ -1,0 +1,61 @@
+//! Units in which sums of squares keep their digits.
+//!
+//! A fit works on covariances. Of a column of 1e9 ± 1e-3 they keep few digits, and of one of 1e±200 none. Such rows are
+//! fitted in units of the columns' deviations, counted from their means, and the mixture is brought back.
+
+use super::Mixture;
+use crate::{Error, Result};
+
+/// Deviations whose squares, and sums of as many squares as there may be rows, are far from the ends of the range.
+const PLAIN: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+/// A mean of so many deviations costs a square half of its digits.
+const FAR: f64 = 1e6;
+
+/// Means and deviations of the columns.
+pub(super) struct Units {
+    mean: Vec<f64>,
+    std: Vec<f64>,
+}
+
+impl Units {
+    /// The units that rows `[n, d]` need; none where they are fitted as they are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a constant column.
+    pub fn needed(x: &[f64], d: usize) -> Result<Option<Self>> {
+        let column = |j: usize| x.iter().skip(j).step_by(d).copied();
+        let (mean, std): (Vec<f64>, Vec<f64>) = (0..d).map(|j| crate::stats::moments(column(j))).unzip();
+        if let Some(j) = std.iter().position(|s| *s == 0.0) {
+            return Err(Error::invalid(
+                format!("column {j} is constant: {} in every row", mean[j]),
+                "a constant column has no density: leave it out",
+            ));
+        }
+        let plain = mean.iter().zip(&std).all(|(m, s)| s.is_nan() || (PLAIN.contains(s) && m.abs() <= FAR * s));
+        Ok((!plain).then_some(Self { mean, std }))
+    }
+
+    /// Rows in these units.
+    pub fn of(&self, x: &[f64]) -> Vec<f64> {
+        let scaled = |row: &[f64]| -> Vec<f64> {
+            row.iter().zip(&self.mean).zip(&self.std).map(|((x, m), s)| (x - m) / s).collect()
+        };
+        x.chunks_exact(self.mean.len()).flat_map(scaled).collect()
+    }
+
+    /// Σ ln std: what a negative log-likelihood is larger in the data's units.
+    pub fn log_volume(&self) -> f64 {
+        self.std.iter().map(|s| s.ln()).sum()
+    }
+
+    /// A mixture of rows in these units, in those of the data.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where a number leaves the range.
+    pub fn back(&self, mixture: &Mixture) -> Result<Mixture> {
+        let d = self.mean.len();
+        let means = mixture.means.iter().enumerate().map(|(i, m)| self.mean[i % d] + self.std[i % d] * m).collect();
+        let factors = mixture.factors.iter().enumerate().map(|(i, l)| l * self.std[i / d % d]).collect();
+        Mixture::new(mixture.weights.clone(), means, factors)
+    }
+}
