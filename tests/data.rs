@@ -218,6 +218,103 @@ fn a_random_split_is_a_partition_fixed_by_the_seed() {
 }
 
 #[test]
+fn the_split_of_rows_without_copies_has_the_bits_it_always_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    io::write(&file, &numbered(12)).unwrap();
+    let split = Table::read(&file, &TableOptions::default(), 5).unwrap().split;
+    // As drawn when copies were not looked for.
+    assert_eq!((split.valid, split.test), (vec![11], vec![5]));
+}
+
+#[test]
+fn copies_never_sit_on_two_sides_of_a_random_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    // How often each different row comes.
+    let tables: [(&str, Vec<usize>); 7] = [
+        ("pairs", vec![2; 200]),
+        ("a few copies", (0..300).map(|i| 1 + usize::from(i % 50 == 0)).collect()),
+        ("one row most of the time", [vec![900], vec![1; 100]].concat()),
+        ("few different rows", vec![50; 36]),
+        ("three different rows", vec![18, 1, 1]),
+        ("three different rows, all many", vec![70, 80, 90]),
+        ("rising", (1..40).collect()),
+    ];
+    for (name, times) in tables {
+        let n: usize = times.iter().sum();
+        // Copies far apart in the file, and 0 beside −0.
+        let mut rows: Vec<f64> = Vec::new();
+        for turn in 0..*times.iter().max().unwrap() {
+            for (k, _) in times.iter().enumerate().filter(|(_, times)| turn < **times) {
+                rows.extend([k as f64, if turn % 2 == 0 { 0.0 } else { -0.0 }]);
+            }
+        }
+        io::write(&file, &Array::table(rows, 2, Dtype::F64).unwrap()).unwrap();
+        for seed in 0..20 {
+            let table = Table::read(&file, &TableOptions::default(), seed).unwrap();
+            let sets = [&table.split.train, &table.split.valid, &table.split.test];
+            let mut all: Vec<usize> = sets.into_iter().flatten().copied().collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..n).collect::<Vec<_>>(), "{name}");
+            let mut side = vec![None; times.len()];
+            for (k, set) in sets.iter().enumerate() {
+                assert!(!set.is_empty() && set.is_sorted(), "{name}, set {k}");
+                for row in *set {
+                    let of = &mut side[table.x[2 * row] as usize];
+                    assert!(of.is_none_or(|known| known == k), "{name}: copies in two sets");
+                    *of = Some(k);
+                }
+            }
+            // A held-out set misses its size by at most half of the smallest group that could have been added or left,
+            // or it is a single group.
+            let most = *times.iter().max().unwrap();
+            for set in &sets[1..] {
+                let groups = side
+                    .iter()
+                    .zip(&times)
+                    .filter(|(s, _)| **s == Some(if std::ptr::eq(*set, sets[1]) { 1 } else { 2 }))
+                    .count();
+                let off = set.len().abs_diff((n as f64 / 10.0).round() as usize);
+                assert!(groups == 1 || 2 * off <= most, "{name}: {} of {n} rows held out", set.len());
+            }
+        }
+    }
+    io::write(&file, &Array::table([1.0, 2.0].repeat(50), 1, Dtype::F64).unwrap()).unwrap();
+    let error = Table::read(&file, &TableOptions::default(), 0).unwrap_err();
+    assert!(error.to_string().contains("its 100 rows have 2 different values"), "{error}");
+    assert!(error.hint().unwrap().contains("noise"));
+}
+
+#[test]
+fn columns_are_dropped_by_name_and_by_number_from_every_kind_of_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (npy, csv) = (folder.path().join("x.npy"), folder.path().join("x.csv"));
+    io::write(&npy, &Array::table(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 3, Dtype::F64).unwrap()).unwrap();
+    std::fs::write(&csv, "a,b,c\n1,2,3\n4,5,6\n7,8,9\n").unwrap();
+    let read = |file: &Path, drop: &[&str]| {
+        let drop = drop.iter().map(|name| (*name).to_owned()).collect();
+        Table::read(file, &TableOptions { split: SplitRule::Auto, drop }, 0)
+    };
+    for (file, drop, left) in [
+        (&npy, &["1"][..], [1.0, 3.0]),
+        (&npy, &["0"], [2.0, 3.0]),
+        (&csv, &["a"], [2.0, 3.0]),
+        (&csv, &["1"], [1.0, 3.0]),
+    ] {
+        let table = read(file, drop).unwrap();
+        assert_eq!((table.d, &table.x[..2]), (2, &left[..]), "{drop:?}");
+    }
+    assert_eq!(read(&csv, &["a", "c"]).unwrap().columns.unwrap(), ["b"]);
+    assert_eq!(read(&npy, &["0", "2"]).unwrap().x, [2.0, 5.0, 8.0]);
+    for (file, drop, part) in [(&npy, "3", "unknown column `3`"), (&npy, "a", "unknown column `a`"), (&csv, "x", "`x`")]
+    {
+        assert!(read(file, &[drop]).unwrap_err().to_string().contains(part), "{drop}");
+    }
+    assert!(read(&npy, &["0", "1", "2"]).unwrap_err().to_string().contains("all 3 columns are dropped"));
+}
+
+#[test]
 fn a_split_is_found_beside_in_a_file_or_in_a_column() {
     let folder = tempfile::tempdir().unwrap();
     let (x, codes) = (folder.path().join("x.npy"), folder.path().join("x_split.npy"));

@@ -57,6 +57,16 @@ pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, asked: &A
     found.plan(model, role, asked)
 }
 
+/// The numbers of the columns that the training left out of its file.
+fn dropped(model: &Model) -> Vec<usize> {
+    let names = model.story.get("job").and_then(|job| job.get("drop")).and_then(serde_json::Value::as_array);
+    let number = |name: &serde_json::Value| name.as_str().and_then(|name| name.parse().ok());
+    let mut numbers: Vec<usize> = names.into_iter().flatten().filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
 impl Found<'_> {
     fn plan(&self, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
         let wanted = self.wanted(model, role);
@@ -79,9 +89,21 @@ impl Found<'_> {
             (None, true) => self.called(conditions)?.places,
             (None, false) => Vec::new(),
         };
-        let rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j)).collect();
+        let mut rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j)).collect();
+        let dropped = dropped(model);
+        let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(j)).collect();
+        let mut left_out = None;
+        // A file like that of the training, whose columns have no names.
+        if role == Role::Points && wanted.is_empty() && rest.len() == d + dropped.len() && without.len() == d {
+            let numbers = dropped.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            left_out = Some(format!(
+                "{}: the columns {numbers} (counted from 0) are left out, as in the training (--drop)",
+                self.table
+            ));
+            rest = without;
+        }
         let (points, note) = self.points(&rest, &wanted, d)?;
-        let mut notes: Vec<String> = note.into_iter().collect();
+        let mut notes: Vec<String> = left_out.into_iter().chain(note).collect();
         if *asked == Asked::Nothing && given.is_some() {
             notes.insert(0, format!("{}: the conditions are its columns {}", self.table, list(conditions)));
         }

@@ -11,13 +11,14 @@ use anyhow::Result;
 use cnf::Error;
 use cnf::compare::Course;
 use cnf::data::Dataset;
+use cnf::data::diagnose::Finding;
 use cnf::train::{Family, Job, Objective, Precision};
 use serde_json::{Value, json};
 
 use self::contest::{Contestant, Measured, Order};
 use self::table::Row;
 use super::train::{kept_back, seconds};
-use super::{Context, interrupt};
+use super::{Context, findings, interrupt};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -41,7 +42,7 @@ Examples:
 pub struct CompareArgs {
     /// Runs that are trained already, instead of training any.
     #[arg(value_name = "RUN", conflicts_with_all = [
-        "models", "time", "steps", "params", "seeds", "depths", "condition", "column", "objective", "sigma",
+        "models", "time", "steps", "params", "seeds", "depths", "drop", "condition", "column", "objective", "sigma",
     ])]
     runs: Vec<PathBuf>,
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained on]
@@ -50,6 +51,9 @@ pub struct CompareArgs {
     /// How a table is split, as in `cnf train` [default: auto]
     #[arg(long, value_name = "RULE", conflicts_with = "runs")]
     split: Option<String>,
+    /// Columns of the table to leave out, as in `cnf train`
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
+    drop: Vec<String>,
     /// What the models are told and do not make, as in `cnf train`
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
@@ -124,6 +128,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     let mut contest =
         if args.runs.is_empty() { Contest::planned(&args, context)? } else { Contest::found(&args, context)? };
     let out = contest.place(args.out.as_deref(), args.force)?;
+    contest.warned = findings::noted(&contest.about, &contest.data, context);
     let wanted = contest.jobs.len() + contest.found.len();
     let (measured, broken) = contest.held(&out, context)?;
     if measured.is_empty() {
@@ -144,6 +149,9 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped, &broken))
     })?;
     let mut words = table::words(&rows);
+    if let Some(caution) = findings::caution(&contest.warned) {
+        words += &format!("warning: {caution}\n");
+    }
     if skipped > 0 {
         words += &format!("{skipped} trainings were left out: the comparison was ended by Ctrl-C\n");
     }
@@ -164,6 +172,7 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         "skipped": skipped,
         "broken": broken,
         "left_out": left_out,
+        "data_warnings": contest.warned,
         "out": out,
     });
     context.report(&words, &facts)
@@ -186,13 +195,18 @@ struct Contest {
     precision: Precision,
     seed: u64,
     picture: cnf::train::Picture,
+    /// How the data are read.
+    about: Job,
+    /// What was found in them.
+    warned: Vec<Finding>,
 }
 
 impl Contest {
     /// The trainings that were asked for.
     fn planned(args: &CompareArgs, context: &Context) -> Result<Self> {
         let seed = args.seed.unwrap_or(0);
-        let mut job = Job { seed, condition: args.condition.clone(), columns: args.column.clone(), ..Job::default() };
+        let mut job = Job { seed, columns: args.column.clone(), ..Job::default() };
+        (job.drop, job.condition) = (args.drop.clone(), args.condition.clone());
         job.data = args.data.clone().unwrap_or(job.data);
         job.split = args.split.clone().unwrap_or(job.split);
         job.precision = args.precision.unwrap_or_default();
@@ -251,7 +265,8 @@ impl Contest {
         let (set, x, given) = in_random_order(&data, seed)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture })
+        let (about, warned) = (job, Vec::new());
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned })
     }
 
     /// The runs that were named, which must be of the same data.
@@ -319,8 +334,9 @@ impl Contest {
         }
         let precision = args.precision.unwrap_or(job.precision);
         let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
+        let (about, warned) = (job, Vec::new());
         let (found, left_out) = (contestants, Vec::new());
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture })
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned })
     }
 
     /// Trains and measures one after another; what was not begun when Ctrl-C came is left out, and what failed is told.
@@ -336,7 +352,7 @@ impl Contest {
             let name = job.model.name();
             let seed = if job.seed == self.seed { String::new() } else { format!(", seed {}", job.seed) };
             let words = format!("training  {} of {}: {name}{seed}", i + 1, self.jobs.len());
-            let one = contest::train(job, &self.data, &self.folder(job, out), &words, context)
+            let one = contest::train(job, &self.data, &self.warned, &self.folder(job, out), &words, context)
                 .and_then(|contestant| self.measured(contestant, out, context));
             match one {
                 Ok(one) => measured.push(one),
@@ -378,7 +394,7 @@ impl Contest {
                 let depth = job.depth.unwrap_or_default();
                 let folder = out.join(format!("{}-depth{depth}", job.model.name()));
                 let words = format!("training  {} at depth {depth}", job.model.name());
-                let other = contest::train(&job, &self.data, &folder, &words, context)?;
+                let other = contest::train(&job, &self.data, &self.warned, &folder, &words, context)?;
                 if other.stopped {
                     break;
                 }

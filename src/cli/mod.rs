@@ -13,6 +13,7 @@ mod data;
 mod density;
 mod export;
 mod feed;
+mod findings;
 mod given;
 mod import;
 mod info;

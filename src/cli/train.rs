@@ -18,7 +18,7 @@ pub use self::args::{TrainArgs, seconds};
 use self::folder::Folder;
 use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
-use super::{Context, interrupt};
+use super::{Context, findings, interrupt};
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
@@ -106,6 +106,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
+    let found = findings::noted(&job, &data, context);
     if let Some(checkpoint) = &checkpoint {
         screen.goes_on(checkpoint, context);
     }
@@ -127,7 +128,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     let (set, held_out, given) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
     let score = score_given(&flow, &held_out, &given, data.toy())?;
-    let summary = Summary::new(&job, &fitted, &score, set);
+    let summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
     fitted.model.story = summary.story();
 
     let aside = folder.aside()?;

@@ -7,7 +7,9 @@
 //! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
 //! [`toys::ALL`], and run `tests/data.rs`, whose laws it then has to meet.
 
+pub mod copies;
 mod curve;
+pub mod diagnose;
 mod given;
 pub mod mixture;
 mod pinwheel;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
 
+use super::copies::first_equal;
 use crate::io::{self, Array, Format, csv, npz};
 use crate::{Error, Result, rng};
 
@@ -39,7 +40,7 @@ pub enum SplitRule {
 pub struct TableOptions {
     /// Where the split comes from.
     pub split: SplitRule,
-    /// Columns of a text table to leave out, by name.
+    /// Columns to leave out, by name, or by number from 0 as the file has them.
     pub drop: Vec<String>,
 }
 
@@ -87,8 +88,7 @@ impl Table {
             _ => None,
         };
         let text = Format::of(path) == Some(Format::Csv);
-        if !text && (column.is_some() || !options.drop.is_empty()) {
-            let name = column.as_ref().or(options.drop.first()).map_or("", String::as_str);
+        if let (false, Some(name)) = (text, &column) {
             let problem = format!("it has no column `{name}`: only text tables have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes, --split FILE.npy"));
         }
@@ -98,7 +98,7 @@ impl Table {
             array.check_finite(path)?;
             (array, cells)
         } else {
-            (io::read(path)?, None)
+            (without(io::read(path)?, &options.drop)?, None)
         };
         let beside = beside(path).filter(|file| file.is_file());
         let split = match (&options.split, beside) {
@@ -108,8 +108,8 @@ impl Table {
             }
             (SplitRule::File(file), _) => by_file(file, path, array.rows)?,
             (SplitRule::Auto, Some(file)) => by_file(&file, path, array.rows)?,
-            (SplitRule::Auto, None) => at_random(path, array.rows, USUAL_SHARES.0, USUAL_SHARES.1, seed)?,
-            (&SplitRule::Fractions { train, valid }, _) => at_random(path, array.rows, train, valid, seed)?,
+            (SplitRule::Auto, None) => at_random(path, &array, USUAL_SHARES.0, USUAL_SHARES.1, seed)?,
+            (&SplitRule::Fractions { train, valid }, _) => at_random(path, &array, train, valid, seed)?,
         };
         let Array { rows: n, cols: d, data: x, columns, .. } = array;
         Ok(Self { columns, x, n, d, split })
@@ -119,6 +119,32 @@ impl Table {
     pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
         rows.iter().flat_map(|&i| &self.x[i * self.d..][..self.d]).copied().collect()
     }
+}
+
+/// A table without some of its columns, which are named, or numbered from 0.
+fn without(array: Array, drop: &[String]) -> Result<Array> {
+    if drop.is_empty() {
+        return Ok(array);
+    }
+    let names = array.columns.as_deref().unwrap_or_default();
+    let place = |name: &String| {
+        let number = || name.parse().ok().filter(|j| *j < array.cols);
+        names.iter().position(|known| known == name).or_else(number).ok_or_else(|| {
+            let known = match names {
+                [] => format!("their numbers, 0 to {}", array.cols - 1),
+                names => names.join(", "),
+            };
+            Error::Unknown { kind: "column", name: name.clone(), known }
+        })
+    };
+    let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
+    let kept: Vec<usize> = (0..array.cols).filter(|j| !dropped.contains(j)).collect();
+    if kept.is_empty() {
+        return Err(Error::invalid(format!("all {} columns are dropped", array.cols), "drop fewer columns"));
+    }
+    let data = array.data.chunks_exact(array.cols).flat_map(|row| kept.iter().map(|&j| row[j])).collect();
+    let columns = array.columns.as_ref().map(|names| kept.iter().map(|&j| names[j].clone()).collect());
+    Ok(Array { cols: kept.len(), data, columns, vector: false, ..array })
 }
 
 /// `NAME_split.npy` for `NAME.npy`.
@@ -174,7 +200,9 @@ fn by_codes(path: &Path, what: &str, codes: &[std::result::Result<u8, String>], 
     Ok(split)
 }
 
-fn at_random(path: &Path, rows: usize, train: f64, valid: f64, seed: u64) -> Result<Split> {
+/// Shares at random. Rows that are equal stay on one side: a copy in the test set would be scored by its own density.
+fn at_random(path: &Path, table: &Array, train: f64, valid: f64, seed: u64) -> Result<Split> {
+    let rows = table.rows;
     if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
         return Err(Error::invalid(
             format!("the shares {train} for training and {valid} for validation make no split"),
@@ -192,15 +220,64 @@ fn at_random(path: &Path, rows: usize, train: f64, valid: f64, seed: u64) -> Res
     let n_test = if wants_test { count(1.0 - train - valid) } else { 0 };
     let mut order: Vec<usize> = (0..rows).collect();
     order.shuffle(&mut rng::stream(seed, SPLIT_STREAM));
-    let mut part = |n: usize| {
-        let mut rows = order.split_off(order.len() - n.min(order.len()));
-        rows.sort_unstable();
-        rows
-    };
-    let (valid, test) = (part(n_valid), part(n_test));
-    order.sort_unstable();
+    let first = first_equal(&table.data, table.cols);
+    let different = first.iter().enumerate().filter(|(i, first)| i == *first).count();
+    if different < least {
+        let problem =
+            format!("its {rows} rows have {different} different values, which cannot be split into {least} sets");
+        let hint = "copies stay in one set: add noise of the resolution, or give the split as a file of codes";
+        return Err(Error::read(path, problem, hint));
+    }
+    let (valid, test);
+    if different == rows {
+        let mut part = |n: usize| {
+            let mut rows = order.split_off(order.len() - n.min(order.len()));
+            rows.sort_unstable();
+            rows
+        };
+        (valid, test) = (part(n_valid), part(n_test));
+        order.sort_unstable();
+    } else {
+        ([valid, test], order) = by_groups(&order, &first, [n_valid, n_test]);
+    }
     if order.is_empty() {
         return Err(Error::read(path, format!("its {rows} rows leave none for training"), "bring more rows"));
     }
     Ok(Split { train: order, valid, test })
+}
+
+/// Sets of about so many rows, and the rest, where rows with the same `first` stay together. From the end of the order,
+/// a group goes to the first set that it brings nearer to its size; a set that all groups are too large for gets the
+/// smallest of those left.
+fn by_groups(order: &[usize], first: &[usize], sizes: [usize; 2]) -> ([Vec<usize>; 2], Vec<usize>) {
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); first.len()];
+    (0..first.len()).for_each(|i| members[first[i]].push(i));
+    // Each group where its first member is.
+    let mut left: Vec<Vec<usize>> =
+        order.iter().rev().map(|i| std::mem::take(&mut members[*i])).filter(|group| !group.is_empty()).collect();
+    let mut sets = [Vec::new(), Vec::new()];
+    for (k, size) in sizes.into_iter().enumerate().filter(|(_, size)| *size > 0) {
+        let set = &mut sets[k];
+        // Each later set needs a group, and training is the last.
+        let later = 1 + sizes[k + 1..].iter().filter(|size| **size > 0).count();
+        let mut spare = left.len() - later.min(left.len());
+        left.retain_mut(|group| {
+            let nearer = set.len() < size && 2 * (set.len() + group.len()) <= 2 * size + group.len();
+            let taken = nearer && spare > 0;
+            if taken {
+                spare -= 1;
+                set.append(group);
+            }
+            !taken
+        });
+        if set.is_empty()
+            && let Some(smallest) = (0..left.len()).min_by_key(|i| left[*i].len())
+        {
+            *set = left.remove(smallest);
+        }
+        set.sort_unstable();
+    }
+    let mut rest: Vec<usize> = left.into_iter().flatten().collect();
+    rest.sort_unstable();
+    (sets, rest)
 }

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// What to make of the columns of a text table.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
-    /// The columns to leave out, by name; they may hold text.
+    /// The columns to leave out, by name, or by number from 0; they may hold text.
     pub drop: Vec<String>,
     /// The column that says which set a row belongs to, by name; left out of the table too.
     pub split: Option<String>,
@@ -79,7 +79,11 @@ impl<R: BufRead> Rows<R> {
                 "put the names in its first line",
             )),
         };
-        let dropped = columns.drop.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let numbered = |name: &String| {
+            let named = names.as_ref().is_some_and(|names| names.contains(name));
+            name.parse().ok().filter(|at| !named && *at < width).map_or_else(|| place(name), Ok)
+        };
+        let dropped = columns.drop.iter().map(numbered).collect::<Result<Vec<usize>>>()?;
         let split_at = columns.split.as_ref().map(place).transpose()?;
         let kept: Vec<usize> = (0..width).filter(|at| !dropped.contains(at) && split_at != Some(*at)).collect();
         if kept.is_empty() {

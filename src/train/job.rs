@@ -65,6 +65,9 @@ pub struct Job {
     /// Fixes a table's random split; left out: `seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
+    /// The columns of a table that are left out, by name, or by number from 0 as the file has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
     /// The columns of a table that the model is told and does not make, as `NAME` or `NAME:KIND` (by number from 0 where
     /// they have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -185,6 +188,7 @@ impl Default for Job {
             data: "8gaussians".into(),
             split: "auto".into(),
             split_seed: None,
+            drop: Vec::new(),
             condition: Vec::new(),
             seed: 0,
             model: Family::Cnf,
@@ -297,7 +301,7 @@ impl Job {
 
     fn data_options(&self) -> Result<DataOptions> {
         Ok(DataOptions {
-            table: TableOptions { split: split_rule(&self.split)?, ..TableOptions::default() },
+            table: TableOptions { split: split_rule(&self.split)?, drop: self.drop.clone() },
             condition: self.condition.clone(),
             ..DataOptions::default()
         })

@@ -29,6 +29,7 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
             ));
         }
     }
+    check_constant(data, train)?;
     match data.n_train() {
         Some(0) => Err(Error::invalid("there are no rows to train on", "give a split with a training set")),
         Some(n) if n > u32::MAX as usize => {
@@ -36,6 +37,32 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses columns whose training rows are all equal: they have no density.
+fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
+    let d = data.dim;
+    let n = train.len() / d;
+    let constant = |j: &usize| train.iter().skip(*j).step_by(d).all(|v| *v == train[*j]);
+    let all: Vec<usize> = if n < 2 { Vec::new() } else { (0..d).filter(constant).collect() };
+    let Some(first) = all.first() else { return Ok(()) };
+    let named = |j: &usize| data.columns.as_ref().map_or_else(|| j.to_string(), |names| names[*j].clone());
+    let others = match all.len() {
+        1 => String::new(),
+        2 => "; another column is constant too".to_owned(),
+        more => format!("; {} more columns are constant", more - 1),
+    };
+    let problem = format!("column `{}` is constant: {} in all {n} training rows{others}", named(first), train[*first]);
+    let hint = if all.len() == d {
+        "a constant has no density: give rows that differ".to_owned()
+    } else {
+        // Without names a number counts in the file, where conditions and dropped columns are counted too.
+        let counted = data.columns.is_some() || data.given.is_none();
+        let names =
+            if counted { format!(" {}", all.iter().map(named).collect::<Vec<_>>().join(",")) } else { String::new() };
+        format!("a constant column has no density: leave it out with --drop{names}")
+    };
+    Err(Error::invalid(problem, hint))
 }
 
 /// The training data's own rows, or so many of a toy.

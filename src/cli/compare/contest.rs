@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cnf::data::Dataset;
+use cnf::data::diagnose::Finding;
 use cnf::flow::Model;
 use cnf::names::{Header, Matched};
 use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
@@ -93,7 +94,14 @@ impl Order {
 ///
 /// # Errors
 /// As [`fit`], and where the disk refuses.
-pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Context) -> Result<Contestant> {
+pub fn train(
+    job: &Job,
+    data: &Dataset,
+    warned: &[Finding],
+    out: &Path,
+    words: &str,
+    context: &Context,
+) -> Result<Contestant> {
     let job = job.clone().resolve(data.dim)?;
     context.note(words);
     let folder = Folder::claim(&job, Some(out), true)?;
@@ -103,6 +111,7 @@ pub fn train(job: &Job, data: &Dataset, out: &Path, words: &str, context: &Conte
     let Fitted { mut model, history, steps, seconds, stopped, .. } = fitted?;
     let params = job.model.n_params(&model);
     model.story = story(&job, steps, seconds, stopped, params);
+    model.story.insert("data_warnings".into(), json!(warned));
     let aside = folder.aside()?;
     let metrics = report::metrics(&history);
     interrupt::undisturbed(|| {

@@ -5,6 +5,7 @@ use cnf::html::{Figure, Image, Mime, Report};
 use super::Contest;
 use super::pictures::Drawn;
 use super::table::{self, Row};
+use crate::cli::findings;
 
 /// Table, figure and the way through t on one page.
 pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, broken: &[String]) -> Report {
@@ -42,6 +43,8 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, 
          brackets says."
             .to_owned(),
     ];
+    notes.extend(contest.warned.iter().map(|finding| format!("The data: {}.", finding.text)));
+    notes.extend(findings::caution(&contest.warned).map(|caution| format!("Beware: {caution}.")));
     if skipped > 0 {
         notes.push(format!("The comparison was ended early: {skipped} trainings were left out."));
     }

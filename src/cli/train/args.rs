@@ -12,9 +12,10 @@ use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 44] = [
+const EVERYTHING_ELSE: [&str; 45] = [
     "data",
     "split",
+    "drop",
     "model",
     "depth",
     "halves",
@@ -68,6 +69,9 @@ pub struct TrainArgs {
     /// How a table is split: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
     #[arg(long, value_name = "RULE")]
     split: Option<String>,
+    /// Columns of the table to leave out, by name, or by number from 0 as in the file
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
+    drop: Vec<String>,
     /// What the model is told and does not make: columns of the table as NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
@@ -215,6 +219,9 @@ impl TrainArgs {
             // What a file says of another model's net and training is not meant for this one.
             let Job { objective, base, batch, lr, hidden, activation, spread, depth, .. } = Job::default();
             job = Job { model, objective, base, batch, lr, hidden, activation, spread, depth, ..job };
+        }
+        if !self.drop.is_empty() {
+            job.drop.clone_from(&self.drop);
         }
         if !self.condition.is_empty() {
             job.condition.clone_from(&self.condition);

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cnf::data::diagnose::Finding;
 use cnf::flow::Mixture;
 use cnf::train::{Family, Fitted, History, Job, Score};
 use serde_json::{Map, Value, json};
 
-use crate::cli::text;
+use crate::cli::{findings, text};
 
 /// The end of a run.
 pub struct Summary {
@@ -27,6 +28,8 @@ pub struct Summary {
     /// Held-out NLL before evaluations were steered, and at the end.
     steered: Option<(f64, f64)>,
     stopped: bool,
+    /// What was found in the data.
+    found: Vec<Finding>,
 }
 
 impl Summary {
@@ -45,7 +48,13 @@ impl Summary {
             gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
+            found: Vec::new(),
         }
+    }
+
+    /// The same with what was found in the data before the training.
+    pub fn with_findings(self, found: Vec<Finding>) -> Self {
+        Self { found, ..self }
     }
 
     /// What the steering of evaluations cost, in nats.
@@ -93,6 +102,7 @@ impl Summary {
             "nfe_mean": score.nfe_mean,
             "failed": score.failed.len(),
             "stopped": self.stopped,
+            "data_warnings": self.found,
             "version": env!("CARGO_PKG_VERSION"),
             "job": self.job,
         });
@@ -113,6 +123,9 @@ impl Summary {
         out += &format!(
             "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows ({standardised:.4} in units of variance 1)\n"
         );
+        if let Some(caution) = findings::caution(&self.found) {
+            out += &format!("warning   {caution}\n");
+        }
         if let Some((excess, se)) = score.excess {
             out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
         }

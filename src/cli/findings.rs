@@ -1,0 +1,25 @@
+//! What is to be said of the data before the first step.
+
+use cnf::data::Dataset;
+use cnf::data::diagnose::{self, Finding};
+use cnf::train::Job;
+
+use super::Context;
+
+/// What was found in the data of a job, each with its way out as a note.
+pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
+    let found = diagnose::dataset(data, job.drop.is_empty());
+    for finding in &found {
+        context.note(&format!("warning: {}\nhint: {}", finding.text, finding.hint));
+    }
+    found
+}
+
+/// What that means for a likelihood; nothing where the data have a density.
+pub fn caution(found: &[Finding]) -> Option<String> {
+    let mut kinds: Vec<&str> = found.iter().filter(|finding| finding.singular).map(|finding| finding.kind).collect();
+    kinds.dedup();
+    let kinds = kinds.join(", ");
+    (!kinds.is_empty())
+        .then(|| format!("the data have no density ({kinds}): the NLL depends on the narrowest scale of the fit"))
+}

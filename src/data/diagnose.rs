@@ -1,0 +1,192 @@
+//! Have the data a density? One function a question, asked before the first step.
+//!
+//! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine and
+//! rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and the
+//! number that it reaches says how narrow that was, not how good it is. Every question is answered from the training
+//! rows alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
+//!
+//! To add a question: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in
+//! `tests/diagnose.rs` data that it must find. It has to be silent on honest data, which those tests hold too.
+
+mod columns;
+mod manifold;
+mod matrix;
+mod relations;
+mod rows;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::copies::{first_equal, shared};
+use super::{Dataset, Source};
+use columns::Column;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The name of the question.
+    pub kind: &'static str,
+    /// The columns that it is about.
+    pub columns: Vec<String>,
+    /// The numbers in the text, by name.
+    pub numbers: BTreeMap<&'static str, f64>,
+    /// Whether the rows have no density because of it.
+    pub singular: bool,
+    /// One sentence.
+    pub text: String,
+    /// The way out.
+    pub hint: String,
+}
+
+/// A question, and the function that answers it.
+type Question = (&'static str, fn(&Table) -> Vec<Finding>);
+
+/// All questions about the training rows, in the order of the answers.
+pub const QUESTIONS: [Question; 6] = [
+    ("copies", rows::copies),
+    ("steps", columns::steps),
+    ("atoms", columns::atoms),
+    ("linear relation", relations::linear),
+    ("quadratic relation", relations::quadratic),
+    ("surface", manifold::surface),
+];
+
+/// The rows that are looked at, and what every question needs of them.
+pub struct Table {
+    /// Conditions first, then the columns of the model: `[n, width]`, row-major.
+    x: Vec<f64>,
+    width: usize,
+    /// How many of the columns are conditions.
+    given: usize,
+    names: Vec<String>,
+    /// Whether the names are those of the file.
+    named: bool,
+    /// For each row the number of the first that is equal to it.
+    first: Vec<usize>,
+    /// The numbers of the rows that come first.
+    different: Vec<usize>,
+    columns: Vec<Column>,
+    /// Rows with those held out, and how many of them are different.
+    all: (usize, usize),
+}
+
+impl Table {
+    /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
+    /// `named` says that the file has them too.
+    pub fn new(x: &[f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
+        let width = c + d;
+        let n = x.len() / d.max(1);
+        let row = |i: usize| given[i * c..(i + 1) * c].iter().chain(&x[i * d..(i + 1) * d]).copied();
+        let x: Vec<f64> = (0..n).flat_map(row).collect();
+        let first = first_equal(&x, width);
+        let different: Vec<usize> = (0..n).filter(|i| first[*i] == *i).collect();
+        // Copies of whole rows are a question of their own: columns are looked at without them. With one column a copy is
+        // a value that comes again.
+        let looked: Vec<usize> = if width > 1 { different.clone() } else { (0..n).collect() };
+        let column = |j: usize| Column::new(looked.iter().map(|i| x[i * width + j]).collect());
+        let columns = (0..width).map(column).collect();
+        let all = (n, different.len());
+        Self { x, width, given: c, names, named, first, different, columns, all }
+    }
+
+    /// Rows `[n, d]` behind their conditions, as this table has them.
+    fn joined(&self, x: &[f64], given: &[f64]) -> Vec<f64> {
+        let (c, d) = (self.given, self.width - self.given);
+        let row = |i: usize| given[i * c..(i + 1) * c].iter().chain(&x[i * d..(i + 1) * d]).copied();
+        (0..x.len() / d).flat_map(row).collect()
+    }
+
+    /// Rows.
+    fn n(&self) -> usize {
+        self.first.len()
+    }
+
+    /// The model's columns, without the conditions.
+    fn own(&self) -> std::ops::Range<usize> {
+        self.given..self.width
+    }
+
+    fn name(&self, j: usize) -> String {
+        format!("`{}`", self.names[j])
+    }
+
+    /// At most `most` of the different rows, evenly taken.
+    fn some(&self, most: usize) -> Vec<usize> {
+        let n = self.different.len();
+        let count = n.min(most);
+        (0..count).map(|i| self.different[i * n / count]).collect()
+    }
+
+    fn at(&self, i: usize, j: usize) -> f64 {
+        self.x[i * self.width + j]
+    }
+}
+
+/// What is to be said of a data set before a model is fitted to it; nothing of a toy, whose density is known. `numbered`
+/// says that columns without names are numbered as in the file, none being left out.
+pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
+    let Source::Rows(x) = &data.train else { return Vec::new() };
+    let (d, given) = (data.dim, data.given.clone().unwrap_or_default());
+    let c = given.dim;
+    if x.len() < 2 * d || given.train.len() * d != x.len() * c {
+        return Vec::new();
+    }
+    let known = |names: &[String], n: usize, what: &str| -> Vec<String> {
+        (0..n).map(|j| names.get(j).cloned().unwrap_or_else(|| format!("{what}{j}"))).collect()
+    };
+    let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
+    let names = [known(&given.columns, c, "condition "), own].concat();
+    let mut table = Table::new(x, d, &given.train, c, names, data.columns.is_some() || (numbered && c == 0));
+    let held_out = [table.joined(&data.valid, &given.valid), table.joined(&data.test, &given.test)];
+    let all = [&table.x[..], &held_out[0], &held_out[1]].concat();
+    let first = first_equal(&all, table.width);
+    table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
+    let mut found: Vec<Finding> = QUESTIONS.iter().flat_map(|(_, answer)| answer(&table)).collect();
+    found.extend(across(&table, &held_out));
+    found
+}
+
+/// Copies of training rows among those held out.
+fn across(table: &Table, [valid, test]: &[Vec<f64>; 2]) -> Option<Finding> {
+    let (in_valid, in_test) = (shared(valid, &table.x, table.width), shared(test, &table.x, table.width));
+    if in_valid + in_test == 0 {
+        return None;
+    }
+    let (all_valid, all_test) = (valid.len() / table.width, test.len() / table.width);
+    Some(Finding {
+        kind: "copies across the split",
+        columns: Vec::new(),
+        numbers: BTreeMap::from([("validation", in_valid as f64), ("test", in_test as f64)]),
+        singular: false,
+        text: format!(
+            "{in_valid} of {all_valid} validation rows and {in_test} of {all_test} test rows are copies of training rows: \
+             their scores are too good"
+        ),
+        hint: "let shares make the split (--split 0.8,0.1): they keep copies on one side".into(),
+    })
+}
+
+/// A number as people read it: five digits that matter, and no zeros behind them.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        return "0".into();
+    }
+    let exponent = value.abs().log10().floor();
+    if !(-4.0..9.0).contains(&exponent) {
+        let text = format!("{value:.4e}");
+        let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
+        let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+        return format!("{digits}e{power}");
+    }
+    let places = (4.0 - exponent).max(0.0) as usize;
+    let text = format!("{value:.places$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Up to six names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 6;
+    let shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
+}
