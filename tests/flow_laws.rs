@@ -392,3 +392,30 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
         assert_eq!(std::fs::read(&path).unwrap(), first, "saving again changes the file");
     }
 }
+
+#[test]
+fn log_determinants_of_an_f32_net_are_not_rounded_to_f32() {
+    let rounded = |logdet: &Tensor| numbers(logdet).iter().all(|l| f64::from(*l as f32) == *l);
+    let f32_weights = |theta: &Tensor| theta.to_dtype(DType::F32).unwrap();
+    let mut maps: Vec<(String, Box<dyn Bijection>)> = Vec::new();
+    for method in ["dopri5", "bdf"] {
+        let velocity = mlp(2, 0, &[8, 8]);
+        let solver = SolverSpec { method: method.into(), ..SolverSpec::default() };
+        let flow = Continuous::new(velocity.clone(), f32_weights(&theta(&velocity, 3)), solver).unwrap();
+        maps.push((method.into(), Box::new(flow)));
+    }
+    for (name, spec) in every_discrete().into_iter().filter(|(_, spec)| spec.dim == 2 && spec.condition_dim == 0) {
+        let weights = f32_weights(&bent(&spec, 1));
+        maps.push((name, Box::new(Discrete::new(spec, weights).unwrap())));
+    }
+    let x = draws(40, 2, 5);
+    for (name, map) in maps {
+        for mapped in [map.forward(&x, None).unwrap(), map.inverse(&x, None).unwrap()] {
+            assert_eq!(mapped.logdet.dtype(), DType::F64, "{name}");
+            // Additive couplings have the log-determinant of the scales behind them: sums of weights, f32 as they are.
+            let logdet = numbers(&mapped.logdet);
+            let constant = logdet.iter().all(|l| *l == logdet[0]);
+            assert!(constant || !rounded(&mapped.logdet), "{name}");
+        }
+    }
+}

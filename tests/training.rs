@@ -574,3 +574,39 @@ fn evaluations_are_steered_towards_their_target() {
     assert!(nothing.is_none() && before.is_some());
     assert!(steered < 0.9 * free, "{steered} against {free}");
 }
+
+#[test]
+fn a_row_whose_integral_is_not_finite_is_left_out_of_the_step() {
+    // Two steep units that cancel each other: the velocity is 0 everywhere, its derivative 0 but at x = 0, where it is inf - inf.
+    let velocity = VelocitySpec::Layers(LayerNetSpec {
+        dim: 1,
+        condition_dim: 0,
+        layers: vec![
+            Layer::Linear { inputs: 1, outputs: 2 },
+            Layer::Activation(Activation::Tanh),
+            Layer::Linear { inputs: 2, outputs: 1 },
+        ],
+    });
+    let theta: [f32; 7] = [1e20, 1e20, 0.0, 0.0, 1e20, -1e20, 0.0];
+    let scene = Scene::new(velocity, SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() });
+    let sound: Vec<f64> = (1..=150).map(|i| 0.02 * f64::from(i) - 1.01).collect();
+    let step = |x: &[f64]| {
+        let var = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+        let batch = Batch { x: x.to_vec(), ..Batch::default() };
+        let (loss, parts) = Criterion::Likelihood.loss(&scene, var.as_tensor(), &batch).unwrap();
+        let gradient = loss.backward().unwrap().get(&var).unwrap().to_vec1::<f32>().unwrap();
+        (loss.to_scalar::<f32>().unwrap(), parts.unwrap().nll, gradient)
+    };
+    let alone = step(&sound);
+    assert!(alone.0.is_finite() && alone.2.iter().all(|g| g.is_finite()), "{alone:?}");
+    // First, last and in a chunk of its own.
+    for place in [0, 70, 150] {
+        let mut rows = sound.clone();
+        rows.insert(place, 0.0);
+        let with = step(&rows);
+        assert!((with.0 - alone.0).abs() < 1e-5 && (with.1 - alone.1).abs() < 1e-5, "{place}: {with:?} for {alone:?}");
+        for (a, b) in with.2.iter().zip(&alone.2) {
+            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{place}: {with:?} for {alone:?}");
+        }
+    }
+}

@@ -83,13 +83,15 @@ pub struct StiffOptions {
     pub max_steps: usize,
     /// The shortest step allowed, in units of time; zero leaves only round-off as a bound.
     pub min_step: f64,
+    /// No step is longer, in units of time.
+    pub max_step: f64,
     /// The length of the first step; `None` estimates it (Hairer, Nørsett & Wanner, *Solving ODEs I*, II.4).
     pub first_step: Option<f64>,
 }
 
 impl Default for StiffOptions {
     fn default() -> Self {
-        Self { rtol: 1e-6, atol: 1e-6, max_steps: 100_000, min_step: 0.0, first_step: None }
+        Self { rtol: 1e-6, atol: 1e-6, max_steps: 100_000, min_step: 0.0, max_step: f64::INFINITY, first_step: None }
     }
 }
 
@@ -107,6 +109,9 @@ impl StiffOptions {
         }
         if !(self.min_step.is_finite() && self.min_step >= 0.0) {
             return bad(format!("the shortest step must be finite and not negative, got {}", self.min_step));
+        }
+        if self.max_step.is_nan() || self.max_step <= 0.0 {
+            return bad(format!("the longest step must be above 0, got {}", self.max_step));
         }
         match self.first_step {
             Some(h) if !(h.is_finite() && h > 0.0) => {

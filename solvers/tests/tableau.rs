@@ -200,6 +200,23 @@ fn stability_ends_where_the_table_says() {
 }
 
 #[test]
+fn between_two_slopes_that_count_lies_no_more_than_the_longest_gap() {
+    for m in methods::ALL {
+        let gap = m.longest_gap();
+        assert!(gap > 0.0 && gap <= 1.0, "{}: {gap}", m.name);
+        // Equal steps of length 1: every window of that length holds a node whose slope has a weight.
+        for i in 0..1000 {
+            let from = f64::from(i) / 1000.0;
+            let counts = |j: usize| m.b[j] != 0.0 || m.e.get(j).is_some_and(|e| *e != 0.0);
+            let seen = |c: f64| (0..3).any(|step| (from..=from + gap + 1e-12).contains(&(c + f64::from(step))));
+            assert!((0..m.stages()).any(|j| counts(j) && seen(m.c[j])), "{}: nothing from {from} on", m.name);
+        }
+    }
+    assert_eq!(methods::named("dopri5").unwrap().longest_gap(), 0.8 - 0.3);
+    assert_eq!(methods::named("midpoint").unwrap().longest_gap(), 1.0);
+}
+
+#[test]
 fn methods_are_found_by_name_and_a_wrong_name_lists_them() {
     for m in methods::ALL {
         assert!(std::ptr::eq(methods::named(m.name).unwrap(), *m));

@@ -20,8 +20,8 @@ const FEW: usize = 64;
 const MEASURED: usize = 200;
 const DIRECTIONS: usize = 2;
 const NUDGE: f64 = 1e-4;
-/// Where steps are fixed, their number is compared with this tolerance.
-const REFERENCE: f64 = 1e-7;
+/// Where steps are fixed, they are compared with a solve a hundredth below this tolerance.
+const COMPARED: f64 = 1e-5;
 /// States are some such number of units long: what a relative tolerance multiplies.
 const LENGTH: f64 = 3.0;
 
@@ -93,7 +93,7 @@ impl<'a> Evidence<'a> {
             let x = &evidence.there.y;
             let back = subject.encode(spec, subject.dtype, x)?;
             let wide = if subject.dtype == DType::F64 { back.clone() } else { subject.encode(spec, DType::F64, x)? };
-            let fine = subject.encode(&reference(spec), DType::F64, x)?;
+            let fine = subject.encode(&reference(spec)?, DType::F64, x)?;
             (evidence.back, evidence.wide, evidence.fine) = (back, wide, fine);
             evidence.amplification = evidence.amplifications()?;
         }
@@ -112,7 +112,7 @@ impl<'a> Evidence<'a> {
 
     /// ‖∂z/∂(x/σ)‖ of the first rows, by moving them: E |J u|² = ‖J‖²/d for a random direction u.
     fn amplifications(&self) -> Result<Vec<f64>> {
-        let (d, spec) = (self.subject.model.dim(), reference(&self.subject.model.spec.solver));
+        let (d, spec) = (self.subject.model.dim(), reference(&self.subject.model.spec.solver)?);
         let n = (self.z.len() / d).min(MEASURED);
         let sigma = deviations(&self.there.y, d);
         let u = StandardNormal::new(d).draw(n * DIRECTIONS, &mut rng::stream(self.subject.seed, DIRECTION_STREAM));
@@ -188,17 +188,15 @@ pub fn deviations(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 /// The solver that is taken for the truth, in f64: far below the tolerance, or adaptive where steps are fixed.
-pub fn reference(spec: &SolverSpec) -> SolverSpec {
+///
+/// # Errors
+/// As [`bars::finer`].
+pub fn reference(spec: &SolverSpec) -> Result<SolverSpec> {
     if spec.fixed_steps.is_none() {
         return bars::finer(spec);
     }
-    SolverSpec {
-        rtol: REFERENCE,
-        atol: REFERENCE,
-        trace: spec.trace,
-        probe_seed: spec.probe_seed,
-        ..SolverSpec::default()
-    }
+    let (trace, probe_seed) = (spec.trace, spec.probe_seed);
+    bars::finer(&SolverSpec { rtol: COMPARED, atol: COMPARED, trace, probe_seed, ..SolverSpec::default() })
 }
 
 impl Subject {

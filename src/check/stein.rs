@@ -53,7 +53,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
     };
     let own = model.spec.solver.clone();
     let (rough, fine) =
-        (flow(&subject.with(&subject.exact(&own)))?, flow(&subject.with(&subject.exact(&reference(&own))))?);
+        (flow(&subject.with(&subject.exact(&own)))?, flow(&subject.with(&subject.exact(&reference(&own)?)))?);
     let y = subject.through(&rough, &e.z, true)?.y;
     let (v, div) = field(e, t, &y)?;
     let slopes = slopes(e, &fine, &y, &v)?;

@@ -30,7 +30,7 @@ impl Barred {
     pub fn new(path: &Path, setup: &Setup, way: Way, done: &Arc<AtomicUsize>) -> Result<Self> {
         let mut model = setup.model.clone();
         let solver = model.spec.solver.clone();
-        model.spec.solver = bars::finer(&solver);
+        model.spec.solver = bars::finer(&solver)?;
         let second = Setup { path: setup.path.clone(), model, dtype: DType::F64 };
         let probes = match setup.model.spec.core.closed_layers() {
             Some(_) => 0,

@@ -25,6 +25,9 @@ pub struct SolverArgs {
     /// So many equal steps instead of step control.
     #[arg(long, value_name = "N", conflicts_with_all = ["rtol", "atol"])]
     pub fixed_steps: Option<usize>,
+    /// The longest step, in units of time (a flow takes the time from 0 to 1).
+    #[arg(long, value_name = "H", conflicts_with = "fixed_steps")]
+    pub max_step: Option<f64>,
     /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes.
     #[arg(long, value_name = "HOW")]
     pub trace: Option<TraceSpec>,
@@ -88,6 +91,7 @@ impl SolverArgs {
         solver.rtol = self.rtol.unwrap_or(solver.rtol);
         solver.atol = self.atol.unwrap_or(solver.atol);
         solver.fixed_steps = self.fixed_steps.or(solver.fixed_steps);
+        solver.max_step = self.max_step.or(solver.max_step);
         solver.trace = self.trace.unwrap_or(solver.trace);
         solver.probe_seed = self.seed.unwrap_or(solver.probe_seed);
         solver.log_density = self.log_density.unwrap_or(solver.log_density);

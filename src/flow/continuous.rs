@@ -221,15 +221,16 @@ impl Continuous {
             let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
             let velocity = self.velocity.bind::<f64>(&wide(&self.theta)?, &self.device)?;
             let Carried { y, logdet, cost } = carry_implicit(&*velocity, method, &wide(x)?, &condition, &request)?;
-            let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?.to_dtype(x.dtype())?;
-            let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
-            return Ok(Mapped { y, logdet, cost });
+            // As they are computed: rounded to the caller's precision in the end, not to that of the net on the way.
+            let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?;
+            return Ok(Mapped { y, logdet: Tensor::from_vec(logdet, n, &Device::Cpu)?, cost });
         }
         let velocity = self.velocity.bind::<T>(&self.theta.to_vec1::<T>()?, &self.device)?;
         let condition: Vec<T> = condition.into_iter().map(<T as cnf_solvers::Real>::of).collect();
         let points = x.flatten_all()?.to_vec1::<T>()?;
         let Carried { y, logdet, cost } = carry(&*velocity, &points, &condition, &request)?;
-        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
+        // The quadrature sums in f64 whatever the net computes in.
+        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?;
         Ok(Mapped { y: Tensor::from_vec(y, (n, d), &Device::Cpu)?, logdet, cost })
     }
 }

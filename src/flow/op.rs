@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
 use cnf_solvers::gauss::Gauss;
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Options, Quadrature, Report, Tableau, Tape, solve::solve_here};
+use cnf_solvers::{Failure, Observer, Options, Quadrature, Report, Tableau, Tape, solve::solve_here};
 use rayon::prelude::*;
 
 use super::transport::{degree, keys, with_zeros};
@@ -126,7 +126,7 @@ impl SolveOp {
         let (d, k, width) = (self.velocity.dim(), self.probes(), self.width());
         let coupled = self.solver.coupled();
         let (tail, free) = if coupled { (k, self.penalties.count()) } else { (0, 0) };
-        let options = Options { free, ..self.solver.options(self.tableau, tail)? };
+        let options = Options { free, ..self.solver.options(self.tableau, tail, velocity.time_rate())? };
         let mut tape = Tape::new(self.tableau, d + tail + free);
         let mut out = vec![T::ZERO; x.len() / d * width];
         // The integrals of a row, from start to end: one a probe, then the penalties.
@@ -139,6 +139,8 @@ impl SolveOp {
             }
         };
         let mut traces = vec![0; x.len() / d];
+        // Rows whose path arrived but whose integral is not finite.
+        let mut unsound = Vec::new();
         let (y, reports) = if coupled {
             let start = with_zeros(x, d, tail + free);
             let field = Coupled(velocity.evaluator(batch), self.penalties);
@@ -158,22 +160,34 @@ impl SolveOp {
             let both = (&mut tape, &mut quadrature);
             let solution = solve_here(Motion(velocity.evaluator(batch)), both, x, self.span, &options)?;
             for integral in quadrature.into_integrals() {
-                put(&mut out[integral.sample * width..][..width], &integral.values);
+                let row = &mut out[integral.sample * width..][..width];
+                put(row, &integral.values);
+                // Asked of what is kept: an integral may leave the range of f32 when it is rounded.
+                if !row[d..].iter().all(|value| value.is_finite()) {
+                    unsound.push(integral.sample);
+                }
                 traces[integral.sample] = integral.evals;
             }
             solution
         };
+        let (from, to) = self.span;
+        let integrand = Failure::Integrand { from, to };
+        unsound.sort_unstable();
+        // The gradient leaves these rows out as it does those whose path failed: zero times NaN is NaN.
+        unsound.iter().for_each(|sample| Observer::<T>::failed(&mut tape, *sample, &integrand));
         for ((row, state), report) in out.chunks_exact_mut(width).zip(y.chunks_exact(d + tail + free)).zip(&reports) {
             row[..d].copy_from_slice(&state[..d]);
             if report.status.is_err() {
                 row.fill(T::of(f64::NAN));
             }
         }
+        unsound.iter().for_each(|sample| out[sample * width..][..width].fill(T::of(f64::NAN)));
         let failed = |(row, report): (usize, &Report)| report.status.err().map(|failure| (row, failure.into()));
+        let unsound = unsound.iter().map(|sample| (*sample, integrand.into()));
         let cost = Cost {
             nfe: reports.iter().map(|report| report.nfe).collect(),
             traces,
-            failures: reports.iter().enumerate().filter_map(failed).collect(),
+            failures: reports.iter().enumerate().filter_map(failed).chain(unsound).collect(),
             stiff: reports.iter().filter(|report| report.stiffness.stiff()).count(),
             ..Cost::default()
         };

@@ -115,7 +115,7 @@ impl Continuous {
                     Trace::Hutchinson { probes, .. } => probes,
                 };
                 let solver = SolverSpec { log_density: LogDensity::Coupled, ..self.solver().clone() };
-                let options = solver.options(tableau, traces)?;
+                let options = solver.options(tableau, traces, velocity.time_rate())?;
                 let keys = if traces > 0 { keys(&y0, d, solver.probe_seed) } else { Vec::new() };
                 let batch = Batch { condition: &condition, keys: &keys, trace, lanes: options.lanes };
                 let watch = || (SaveAt::new(&times, d + traces), progress());
@@ -147,7 +147,7 @@ impl Continuous {
                 let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes: d.max(16) };
                 let field = || Motion(velocity.evaluator(batch));
                 let observer = |_: usize| (SaveAt::new(&times, d), progress());
-                let options = self.solver().stiff_options();
+                let options = self.solver().stiff_options(velocity.time_rate());
                 let outcomes =
                     stiff::integrate_many(field, method, start, span.0, span.1, &options, threads, observer)?;
                 let (mut saved, mut reports) = (Vec::with_capacity(n), Vec::with_capacity(n));

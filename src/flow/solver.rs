@@ -40,6 +40,12 @@ pub enum TraceSpec {
 const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
 /// More probes than this are a mistake.
 const MOST_PROBES: usize = 4096;
+/// The longest gap between two stages, in units of the time in which a unit changes: see [`longest_step`].
+const SEEN: f64 = 2.0;
+/// Faster units than this would cost more than a thousand steps in every solve.
+const FASTEST: f64 = 4e3;
+/// A shorter longest step takes more steps than the cap allows.
+const SHORTEST_MAX_STEP: f64 = 1e-4;
 /// A wider tile leaves every cache.
 const MOST_LANES: usize = 4096;
 
@@ -132,6 +138,9 @@ pub struct SolverSpec {
     /// This many equal steps instead of step control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed_steps: Option<usize>,
+    /// No step is longer, in units of time; left out: as long as the tolerance and [`longest_step`] allow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_step: Option<f64>,
     /// The cap on steps of one trajectory.
     pub max_steps: usize,
     /// `i`, `pi` or `pid`.
@@ -154,6 +163,7 @@ impl Default for SolverSpec {
             atol: 1e-5,
             log_density_atol: None,
             fixed_steps: None,
+            max_step: None,
             max_steps: 10_000,
             controller: "pi".into(),
             log_density: LogDensity::Auto,
@@ -214,13 +224,19 @@ impl SolverSpec {
             TraceSpec::Hutchinson(probes) | TraceSpec::Gaussian(probes) => probes,
             TraceSpec::Auto | TraceSpec::Exact => 1,
         };
+        if let Some(h) = self.max_step.filter(|h| !(*h >= SHORTEST_MAX_STEP && h.is_finite())) {
+            return Err(Error::invalid(
+                format!("a longest step of {h}"),
+                format!("give max_step of at least {SHORTEST_MAX_STEP}: a flow takes the time from 0 to 1"),
+            ));
+        }
         for (what, value, most) in [("probes", probes, MOST_PROBES), ("lanes", self.lanes, MOST_LANES)] {
             if !(1..=most).contains(&value) {
                 return Err(Error::invalid(format!("{value} {what}"), format!("give 1 to {most}")));
             }
         }
         match self.method()? {
-            Method::Explicit(tableau) => self.options(tableau, 0)?.validate()?,
+            Method::Explicit(tableau) => self.options(tableau, 0, 0.0)?.validate()?,
             Method::Implicit(method) => {
                 if self.fixed_steps.is_some() || self.log_density == LogDensity::Coupled {
                     return Err(Error::invalid(
@@ -242,8 +258,9 @@ impl SolverSpec {
         Ok(())
     }
 
-    /// The options of an explicit solve whose last `tail` rows are log-densities.
-    pub(crate) fn options(&self, tableau: &'static Tableau, tail: usize) -> Result<Options> {
+    /// The options of an explicit solve whose last `tail` rows are log-densities, for a velocity of this
+    /// [`time_rate`](crate::velocity::Velocity::time_rate).
+    pub(crate) fn options(&self, tableau: &'static Tableau, tail: usize, time_rate: f64) -> Result<Options> {
         let law = Law::ALL.iter().find(|(name, _)| *name == self.controller).ok_or_else(|| Error::Unknown {
             kind: "controller",
             name: self.controller.clone(),
@@ -257,14 +274,39 @@ impl SolverSpec {
             tail_atol: self.log_density_atol(),
             controller: Controller { law: law.1, ..Controller::default() },
             steps: self.fixed_steps,
+            max_step: self.longest_step(tableau.longest_gap(), time_rate),
             max_steps: self.max_steps,
             lanes: self.lanes,
             ..Options::default()
         })
     }
 
-    /// The options of an implicit solve.
-    pub(crate) fn stiff_options(&self) -> StiffOptions {
-        StiffOptions { rtol: self.rtol, atol: self.atol, max_steps: self.max_steps, ..StiffOptions::default() }
+    /// The options of an implicit solve, as [`SolverSpec::options`].
+    pub(crate) fn stiff_options(&self, time_rate: f64) -> StiffOptions {
+        let max_step = self.longest_step(1.0, time_rate);
+        StiffOptions {
+            rtol: self.rtol,
+            atol: self.atol,
+            max_step,
+            max_steps: self.max_steps,
+            ..StiffOptions::default()
+        }
     }
+
+    fn longest_step(&self, gap: f64, time_rate: f64) -> f64 {
+        longest_step(gap, time_rate).min(self.max_step.unwrap_or(f64::INFINITY))
+    }
+}
+
+/// The longest step of a method whose neighbouring stages are at most the part `gap` of a step apart, for a velocity of this
+/// [`time_rate`](crate::velocity::Velocity::time_rate): infinite for a slow one.
+///
+/// Step control sees what its stages see. A unit that switches on and off again between two stages leaves no trace in the
+/// error estimate, and the step is accepted: a pulse of the velocity is stepped over, however tight the tolerance. A unit of
+/// rate w changes around its switch as 1 − tanh(w |t|), so that a stage within 1/w of it sees a quarter of its height, and
+/// the estimate takes over. No gap is therefore longer than 2/w. With 8/w dop853 at 1e-3 still passed over a pulse of w = 60.
+/// It costs nothing where nets are trained: after 1500 steps of matching on four toys and three tables the rates are 1.3 to
+/// 2.5, which allow dopri5 any step. A rate beyond [`FASTEST`] is not followed further.
+fn longest_step(gap: f64, time_rate: f64) -> f64 {
+    SEEN / (time_rate.min(FASTEST) * gap)
 }

@@ -90,7 +90,7 @@ fn carry_explicit<T: Scalar>(
     condition: &[T],
     request: &Request<'_>,
 ) -> Result<Carried<T>> {
-    let options = request.solver.options(tableau, 0)?;
+    let options = request.solver.options(tableau, 0, velocity.time_rate())?;
     let keys = keys(x, velocity.dim(), request.solver.probe_seed);
     let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: options.lanes };
     let rule = Gauss::for_order(tableau.order);
@@ -123,7 +123,7 @@ fn carry_coupled<T: Scalar>(
         Trace::Exact => 1,
         Trace::Hutchinson { probes, .. } => probes,
     };
-    let options = request.solver.options(tableau, probes)?;
+    let options = request.solver.options(tableau, probes, velocity.time_rate())?;
     let keys = keys(x, d, request.solver.probe_seed);
     let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: options.lanes };
     let start = with_zeros(x, d, probes);
@@ -158,7 +158,7 @@ pub fn carry_implicit(
     let d = velocity.dim();
     let keys = keys(x, d, request.solver.probe_seed);
     let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: d.max(16) };
-    let options = request.solver.stiff_options();
+    let options = request.solver.stiff_options(velocity.time_rate());
     let (rule, tolerance) = (Gauss::for_order(5), request.solver.log_density_atol());
     let field = || Motion(velocity.evaluator(batch));
     let observer = |_: usize| {

@@ -127,8 +127,14 @@ impl<'a> Feed<'a> {
     }
 
     /// A latent for each row of `x`.
+    ///
+    /// Under a condition the latents are drawn without regard to x: a component of a mixture that is chosen by the row would
+    /// depend on the row's condition, and the latents given c would not have the distribution that samples start from.
     pub(super) fn latents(&mut self, x: &[f64]) -> Vec<f64> {
-        self.base.matched(x, &mut self.noise)
+        match self.conditions.1 {
+            0 => self.base.matched(x, &mut self.noise),
+            _ => self.base.draw(x.len() / self.data.dim, &mut self.noise),
+        }
     }
 
     /// A key for this step's probes.

@@ -110,8 +110,10 @@ impl Criterion {
         Ok(match self {
             Self::Matching => {
                 let mut z = feed.latents(&x);
-                if how.pairing == Pairing::Optimal {
-                    assignment::pair(&x, &mut z, x.len() / n, how.block);
+                match (how.pairing, c.is_empty()) {
+                    (Pairing::Independent, _) => {}
+                    (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, how.block),
+                    (Pairing::Optimal, false) => assignment::pair_within(&x, &mut z, &c, x.len() / n, how.block),
                 }
                 let t = feed.times(n, how.late);
                 Batch { x, c, z, t, ..Batch::default() }

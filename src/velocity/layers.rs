@@ -135,6 +135,23 @@ impl LayerNet {
         Ok(Some(tensor.to_dtype(self.theta.dtype())?))
     }
 
+    /// The largest weight of time in any layer: see [`Velocity::time_rate`](super::Velocity::time_rate).
+    fn fastest_unit(&self) -> candle_core::Result<f64> {
+        let largest = |view: &Tensor| view.to_dtype(DType::F64)?.abs()?.max_all()?.to_scalar::<f64>();
+        let (mut fastest, mut at) = (0.0_f64, 0);
+        for layer in &self.spec.layers {
+            let views = &self.views[at..at + layer.tensors()];
+            at += views.len();
+            fastest = match layer {
+                Layer::ConcatLinear { inputs, .. } => fastest.max(largest(&views[0].narrow(1, *inputs, 1)?)?),
+                // The gate's weight and the hyper bias.
+                Layer::ConcatSquash { .. } => fastest.max(largest(&views[2])?).max(largest(&views[4])?),
+                Layer::Linear { .. } | Layer::Activation(_) => fastest,
+            };
+        }
+        Ok(fastest)
+    }
+
     /// What candle said in the first evaluation inside a solve that failed since this was last asked.
     ///
     /// A solve reports such lanes as [`NonFinite`](cnf_solvers::Failure::NonFinite); the cause is here.

@@ -118,6 +118,19 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
         }
     }
 
+    fn time_rate(&self) -> f64 {
+        let MlpSpec { dim, condition_dim, time, .. } = self.spec;
+        if self.spec.hidden.is_empty() {
+            // An affine field has no activation that could be brief; but its sines and cosines are.
+            return (0..time.columns()).map(|i| time.rate(i)).fold(0.0, f64::max);
+        }
+        let sizes = self.stack.sizes();
+        let of_unit = |row: &[T]| -> f64 {
+            row[dim + condition_dim..].iter().enumerate().map(|(i, w)| w.wide().abs() * time.rate(i)).sum()
+        };
+        self.theta[..sizes[0] * sizes[1]].chunks_exact(sizes[0]).map(of_unit).fold(0.0, f64::max)
+    }
+
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
         Box::new(MlpEvaluator::new(self, batch))
     }

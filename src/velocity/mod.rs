@@ -130,6 +130,11 @@ pub trait Velocity<T: Real>: Send + Sync {
     fn grad_len(&self) -> usize;
     /// Spreads the accumulated extras of a (summed) gradient buffer into its first `n_params` entries.
     fn fold_gradient(&self, gradient: &mut [T]);
+    /// The fastest change with time that the weights of time allow, in units of an activation's argument per unit of time;
+    /// 0 where nothing is known. A unit with a weight w of time goes from one of its ends to the other within about 4/w.
+    fn time_rate(&self) -> f64 {
+        0.0
+    }
     /// An evaluator with its own scratch for up to `batch.lanes` lanes.
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a>;
 }

@@ -34,6 +34,11 @@ impl TimeInput {
         }
     }
 
+    /// The largest derivative of feature `i` by time.
+    pub(super) fn rate(self, i: usize) -> f64 {
+        if i == 0 { 1.0 } else { std::f64::consts::TAU * i.div_ceil(2) as f64 }
+    }
+
     /// Feature `i` of time t.
     pub(super) fn feature(self, i: usize, t: f64) -> f64 {
         if i == 0 {

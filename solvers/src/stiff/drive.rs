@@ -77,8 +77,22 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
     let mut start = trajectory.y0.to_vec();
     let (mut s, mut h) = (0.0, solver.state().h);
     let (mut accepted, mut rejected) = (0, 0);
-    solver.set_stop_time(length)?;
+    // Where diffsol will stop, and whether it has just stopped there on the way.
+    let (mut stop, mut stopped) = (length, false);
+    solver.set_stop_time(stop)?;
     let status = loop {
+        // diffsol has no longest step of its own: a stop on the way cuts a step that would be longer, and no other.
+        let next_stop = if solver.state().h > options.max_step {
+            (s + options.max_step).min(length)
+        } else if stopped {
+            length
+        } else {
+            stop
+        };
+        if stopped || next_stop != stop {
+            stop = next_stop;
+            solver.set_stop_time(stop)?;
+        }
         let speed = || {
             let mut f = vec![0.0; start.len()];
             problem.eqn.value(s, &start, &mut f);
@@ -99,7 +113,10 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
         let counts = problem.eqn.counts();
         let state = solver.state();
         let reached = match result {
-            Ok(reason) => matches!(reason, OdeSolverStopReason::TstopReached),
+            Ok(reason) => {
+                stopped = matches!(reason, OdeSolverStopReason::TstopReached);
+                stopped && stop == length
+            }
             Err(error) => {
                 // How far the last attempt reached; where none was made, the step that was asked for.
                 let tried = if counts.nfe > before { counts.last_s - s } else { state.h };

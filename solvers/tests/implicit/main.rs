@@ -304,3 +304,33 @@ fn the_jacobian_is_ours_and_comes_in_one_call() {
         assert!(scaled_error(&wrong.y, &(BRUSSELATOR.end)(), &options) < 4.0 * bound(method, 1e-6), "{wrong:?}");
     }
 }
+
+#[test]
+fn no_step_is_longer_than_asked_and_a_bound_that_does_not_bind_changes_no_bit() {
+    for problem in [BRUSSELATOR, DECAY, GROWTH, SWING, SWING_BACK] {
+        let span = (problem.t1 - problem.t0).abs();
+        for method in Implicit::ALL {
+            let run = |max_step: f64| {
+                let mut witness = Witness::default();
+                let options = StiffOptions { max_step, ..problem.options(1e-4) };
+                let (y0, t0, t1) = (problem.y0, problem.t0, problem.t1);
+                let outcome =
+                    integrate_one(&mut problem.field(), method, 7, y0, t0, t1, &options, &mut witness).unwrap();
+                (outcome, witness)
+            };
+            let (free, steps) = run(f64::INFINITY);
+            assert_eq!(run(span).0.y, free.y, "{} by {method}", problem.name);
+            let longest = |witness: &Witness| witness.steps.iter().map(|step| step.1.abs()).fold(0.0, f64::max);
+            for part in [0.5, 0.1] {
+                let most = part * longest(&steps);
+                let (outcome, witness) = run(most);
+                assert_eq!(outcome.status, Ok(()));
+                // A stop is met within 100 round-offs of the time.
+                assert!(longest(&witness) <= most + 1e-13 * span.max(problem.t1.abs()), "{} by {method}", problem.name);
+                assert!(witness.steps.last().unwrap().2 && witness.steps.len() > steps.steps.len());
+                let error = scaled_error(&outcome.y, &(problem.end)(), &problem.options(1e-4));
+                assert!(error < bound(method, 1e-4), "{} by {method}: {error}", problem.name);
+            }
+        }
+    }
+}

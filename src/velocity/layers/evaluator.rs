@@ -48,6 +48,13 @@ impl<T: Real + WithDType> Velocity<T> for LayerNet {
 
     fn fold_gradient(&self, _gradient: &mut [T]) {}
 
+    fn time_rate(&self) -> f64 {
+        self.fastest_unit().unwrap_or_else(|error| {
+            self.record(error);
+            0.0
+        })
+    }
+
     /// Takes a copy of θ: later changes of it are not seen.
     ///
     /// A device that fails (out of memory, say) cannot be reported through this contract: all that was asked for is NaN
