@@ -191,7 +191,7 @@ fn numbered(n: usize) -> Array {
 }
 
 fn options(split: SplitRule) -> TableOptions {
-    TableOptions { split, drop: Vec::new() }
+    TableOptions { split, ..TableOptions::default() }
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn the_split_of_rows_without_copies_has_the_bits_it_always_had() {
 #[test]
 fn copies_never_sit_on_two_sides_of_a_random_split() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("x.npy");
+    let (file, other) = (folder.path().join("x.npy"), folder.path().join("y.npy"));
     // How often each different row comes.
     let tables: [(&str, Vec<usize>); 7] = [
         ("pairs", vec![2; 200]),
@@ -266,6 +266,11 @@ fn copies_never_sit_on_two_sides_of_a_random_split() {
                     *of = Some(k);
                 }
             }
+            // Runs of before are read with the split that they had: that of the same number of different rows.
+            let before = TableOptions { copies_together: false, ..TableOptions::default() };
+            let before = Table::read(&file, &before, seed).unwrap().split;
+            io::write(&other, &numbered(n)).unwrap();
+            assert_eq!(before, Table::read(&other, &TableOptions::default(), seed).unwrap().split, "{name}");
             // A held-out set misses its size by at most half of the smallest group that could have been added or left,
             // or it is a single group.
             let most = *times.iter().max().unwrap();
@@ -294,7 +299,7 @@ fn columns_are_dropped_by_name_and_by_number_from_every_kind_of_file() {
     std::fs::write(&csv, "a,b,c\n1,2,3\n4,5,6\n7,8,9\n").unwrap();
     let read = |file: &Path, drop: &[&str]| {
         let drop = drop.iter().map(|name| (*name).to_owned()).collect();
-        Table::read(file, &TableOptions { split: SplitRule::Auto, drop }, 0)
+        Table::read(file, &TableOptions { drop, ..TableOptions::default() }, 0)
     };
     for (file, drop, left) in [
         (&npy, &["1"][..], [1.0, 3.0]),
@@ -331,7 +336,12 @@ fn a_split_is_found_beside_in_a_file_or_in_a_column() {
     let text = folder.path().join("x.csv");
     std::fs::write(&text, "a,set,note,b\n1,test,x,2\n3,train,y,4\n5,1,z,6\n").unwrap();
     let drop = vec!["note".to_owned()];
-    let table = Table::read(&text, &TableOptions { split: SplitRule::Column("set".into()), drop }, 0).unwrap();
+    let table = Table::read(
+        &text,
+        &TableOptions { split: SplitRule::Column("set".into()), drop, ..TableOptions::default() },
+        0,
+    )
+    .unwrap();
     assert_eq!(table.columns.unwrap(), ["a", "b"]);
     assert_eq!(table.x, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     assert_eq!(table.split.train, [1]);

@@ -333,7 +333,7 @@ fn real_tables_are_not_accused_of_more_than_they_hold() {
 
 #[test]
 fn conditions_are_part_of_a_row_and_a_column_that_they_determine_is_found() {
-    let n = 500;
+    let n = 2000;
     let c = table(n, 40, |r| vec![normal(r)]);
     let of = |x: Vec<f64>, c: Vec<f64>| {
         let given = Given { dim: 1, columns: vec!["t".into()], train: c, valid: Vec::new(), test: Vec::new() };
@@ -345,6 +345,12 @@ fn conditions_are_part_of_a_row_and_a_column_that_they_determine_is_found() {
     let said = |x: Vec<f64>| dataset(&of(x, c.clone()), true).first().map(|f| f.text.clone()).unwrap_or_default();
     assert!(said(determined(|t| 3.0 * t + 1.0)).contains("`b` = 3 `t` + 1"), "{}", said(determined(|t| 3.0 * t + 1.0)));
     assert!(said(determined(|t| t * t)).contains("`t`² = `b`"), "{}", said(determined(|t| t * t)));
+    assert!(said(determined(f64::sin)).contains("a surface of 2 dimensions"));
+    // Under each class another line.
+    let classes: Vec<f64> = (0..n).map(|i| (i % 3) as f64).collect();
+    let lines: Vec<f64> = (0..n).flat_map(|i| [noise[2 * i], (1.0 + classes[i]) * noise[2 * i]]).collect();
+    let text = dataset(&of(lines, classes), true).first().map(|f| f.text.clone()).unwrap_or_default();
+    assert!(text.contains("where `t` = 0, column `b` is a copy of `a`, and 2 more"), "{text}");
     // The same x under different conditions are no copies; under one they are.
     let twice: Vec<f64> = noise.chunks_exact(2).flat_map(|row| row.repeat(2)).collect();
     let conditions: Vec<f64> = (0..2 * n).map(|i| (i / 2) as f64 + f64::from(u8::from(i % 2 == 0)) / 3.0).collect();
@@ -398,6 +404,10 @@ fn the_command_warns_before_it_trains_and_with_its_result() {
     assert_eq!(compared["data_warnings"][0]["kind"], "copies");
     let page = std::fs::read_to_string(at.join("r4/report.html")).unwrap();
     assert!(page.contains("the data have no density"), "the page does not say it");
+
+    // A look into the file says it too.
+    assert_eq!(json(at, "data int.npy")["data_warnings"][0]["kind"], "copies");
+    assert_eq!(json(at, "data honest.npy")["data_warnings"].as_array().map(Vec::len), Some(0));
 
     // A constant column is named, and can be dropped, in a text by name and in an array by number.
     let with: Vec<f64> = honest.chunks_exact(2).flat_map(|row| [row[0], 3.0, row[1]]).collect();

@@ -100,7 +100,8 @@ fn blocks(path: &Path) -> cnf::Result<()> {
 }
 
 fn table(path: &Path) -> cnf::Result<()> {
-    let options = TableOptions { split: SplitRule::Column("set".into()), drop: vec!["b".into()] };
+    let options =
+        TableOptions { split: SplitRule::Column("set".into()), drop: vec!["b".into()], ..TableOptions::default() };
     Table::read(path, &options, 1).map(drop)
 }
 

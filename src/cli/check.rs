@@ -110,7 +110,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 
 /// The test rows of the data that the model was trained on, as its story tells.
 fn remembered(model: &Model, condition: &[f64], context: &Context) -> HeldOut {
-    let Some(job) = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok()) else {
+    let Some(job) = Job::of_story(&model.story) else {
         return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
     };
     let rows = || -> cnf::Result<Vec<f64>> {

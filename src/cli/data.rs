@@ -11,7 +11,7 @@ use cnf::{Error, rng};
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};
-use super::{Context, interrupt, picture, text};
+use super::{Context, findings, interrupt, picture, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -142,6 +142,7 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         "cols": array.cols,
         "dtype": array.dtype.to_string(),
         "columns": columns,
+        "data_warnings": findings::noted_of(&array, context),
     });
     context.report(&words, &facts)
 }

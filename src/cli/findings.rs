@@ -1,18 +1,36 @@
 //! What is to be said of the data before the first step.
 
-use cnf::data::Dataset;
 use cnf::data::diagnose::{self, Finding};
+use cnf::data::{Dataset, Source};
+use cnf::io::Array;
 use cnf::train::Job;
 
 use super::Context;
 
 /// What was found in the data of a job, each with its way out as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
-    let found = diagnose::dataset(data, job.drop.is_empty());
+    told(diagnose::dataset(data, job.drop.is_empty()), context)
+}
+
+fn told(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
     for finding in &found {
         context.note(&format!("warning: {}\nhint: {}", finding.text, finding.hint));
     }
     found
+}
+
+/// As [`noted`], of all rows of a file.
+pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
+    let data = Dataset {
+        name: String::new(),
+        dim: array.cols,
+        columns: array.columns.clone(),
+        train: Source::Rows(array.data.clone()),
+        valid: Vec::new(),
+        test: Vec::new(),
+        given: None,
+    };
+    told(diagnose::dataset(&data, true), context)
 }
 
 /// What that means for a likelihood; nothing where the data have a density.

@@ -99,7 +99,7 @@ fn job(folder: &Path) -> Result<Job> {
         return Err(Error::read(folder, "it holds no `config.toml`: it is no run of `cnf train`", hint).into());
     }
     let bytes = cnf::io::read_bytes(&path)?;
-    let job = Job::from_toml(&String::from_utf8_lossy(&bytes));
+    let job = Job::of_run(&String::from_utf8_lossy(&bytes));
     Ok(job.map_err(|e| Error::read(&path, e.to_string(), e.hint().unwrap_or_default()))?)
 }
 

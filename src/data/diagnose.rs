@@ -143,7 +143,44 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let first = first_equal(&all, table.width);
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
     let mut found: Vec<Finding> = QUESTIONS.iter().flat_map(|(_, answer)| answer(&table)).collect();
+    found.extend(under_classes(&table, &found));
     found.extend(across(&table, &held_out));
+    found
+}
+
+/// Relations between columns that hold under one class of the conditions: of each class another perhaps.
+fn under_classes(table: &Table, said: &[Finding]) -> Vec<Finding> {
+    const MOST: usize = 50;
+    let c = table.given;
+    if c == 0 || !(0..c).all(|j| table.columns[j].is_coarse() || table.columns[j].is_constant()) {
+        return Vec::new();
+    }
+    let mut classes: BTreeMap<Vec<u64>, Vec<usize>> = BTreeMap::new();
+    for i in 0..table.n() {
+        let class = (0..c).map(|j| (table.at(i, j) + 0.0).to_bits()).collect();
+        classes.entry(class).or_default().push(i);
+    }
+    if classes.len() > MOST {
+        return Vec::new();
+    }
+    let relations = |of: &Vec<usize>| -> Vec<Finding> {
+        let x: Vec<f64> =
+            of.iter().flat_map(|i| &table.x[i * table.width + c..(i + 1) * table.width]).copied().collect();
+        let under = Table::new(&x, table.width - c, &[], 0, table.names[c..].to_vec(), table.named);
+        let under_which =
+            (0..c).map(|j| format!("{} = {}", table.name(j), short(table.at(of[0], j)))).collect::<Vec<_>>();
+        let found = [relations::linear(&under), relations::quadratic(&under), manifold::surface(&under)].concat();
+        let told = |f: Finding| Finding { text: format!("where {}, {}", under_which.join(" and "), f.text), ..f };
+        found.into_iter().map(told).collect()
+    };
+    let known = |f: &Finding| said.iter().any(|other| other.kind == f.kind && other.columns == f.columns);
+    let mut found: Vec<Finding> = classes.values().flat_map(relations).filter(|f| !known(f)).collect();
+    // One of a kind is an example.
+    let more = found.len().saturating_sub(1);
+    found.truncate(1);
+    if more > 0 {
+        found.iter_mut().for_each(|f| f.text += &format!(", and {more} more of the kind under other conditions"));
+    }
     found
 }
 

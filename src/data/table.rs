@@ -42,11 +42,13 @@ pub struct TableOptions {
     pub split: SplitRule,
     /// Columns to leave out, by name, or by number from 0 as the file has them.
     pub drop: Vec<String>,
+    /// Whether copies of a row stay in one set of a random split. Splits were once drawn without.
+    pub copies_together: bool,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { split: SplitRule::Auto, drop: Vec::new() }
+        Self { split: SplitRule::Auto, drop: Vec::new(), copies_together: true }
     }
 }
 
@@ -108,8 +110,10 @@ impl Table {
             }
             (SplitRule::File(file), _) => by_file(file, path, array.rows)?,
             (SplitRule::Auto, Some(file)) => by_file(&file, path, array.rows)?,
-            (SplitRule::Auto, None) => at_random(path, &array, USUAL_SHARES.0, USUAL_SHARES.1, seed)?,
-            (&SplitRule::Fractions { train, valid }, _) => at_random(path, &array, train, valid, seed)?,
+            (SplitRule::Auto, None) => at_random(path, &array, USUAL_SHARES, options.copies_together, seed)?,
+            (&SplitRule::Fractions { train, valid }, _) => {
+                at_random(path, &array, (train, valid), options.copies_together, seed)?
+            }
         };
         let Array { rows: n, cols: d, data: x, columns, .. } = array;
         Ok(Self { columns, x, n, d, split })
@@ -201,7 +205,7 @@ fn by_codes(path: &Path, what: &str, codes: &[std::result::Result<u8, String>], 
 }
 
 /// Shares at random. Rows that are equal stay on one side: a copy in the test set would be scored by its own density.
-fn at_random(path: &Path, table: &Array, train: f64, valid: f64, seed: u64) -> Result<Split> {
+fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: bool, seed: u64) -> Result<Split> {
     let rows = table.rows;
     if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
         return Err(Error::invalid(
@@ -220,7 +224,7 @@ fn at_random(path: &Path, table: &Array, train: f64, valid: f64, seed: u64) -> R
     let n_test = if wants_test { count(1.0 - train - valid) } else { 0 };
     let mut order: Vec<usize> = (0..rows).collect();
     order.shuffle(&mut rng::stream(seed, SPLIT_STREAM));
-    let first = first_equal(&table.data, table.cols);
+    let first = if together { first_equal(&table.data, table.cols) } else { (0..rows).collect() };
     let different = first.iter().enumerate().filter(|(i, first)| i == *first).count();
     if different < least {
         let problem =

@@ -54,6 +54,9 @@ pub struct Picture {
     pub invert_y: bool,
 }
 
+/// A field that older runs do not have.
+const COPIES_TOGETHER: &str = "copies_together";
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -65,6 +68,8 @@ pub struct Job {
     /// Fixes a table's random split; left out: `seed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
+    /// Copies of a row stay in one set of a table's random split. A run that does not say so was split without.
+    pub copies_together: bool,
     /// The columns of a table that are left out, by name, or by number from 0 as the file has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
@@ -188,6 +193,7 @@ impl Default for Job {
             data: "8gaussians".into(),
             split: "auto".into(),
             split_seed: None,
+            copies_together: true,
             drop: Vec::new(),
             condition: Vec::new(),
             seed: 0,
@@ -301,7 +307,11 @@ impl Job {
 
     fn data_options(&self) -> Result<DataOptions> {
         Ok(DataOptions {
-            table: TableOptions { split: split_rule(&self.split)?, drop: self.drop.clone() },
+            table: TableOptions {
+                split: split_rule(&self.split)?,
+                drop: self.drop.clone(),
+                copies_together: self.copies_together,
+            },
             condition: self.condition.clone(),
             ..DataOptions::default()
         })
@@ -375,6 +385,24 @@ impl Job {
     /// [`Error::Invalid`] for a job that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|e| Error::invalid(format!("the job cannot be written as TOML: {e}"), ""))
+    }
+
+    /// The job of a run from its `config.toml` or checkpoint: as [`Job::from_toml`], but what is left out has the meaning
+    /// that it had when the run was made.
+    ///
+    /// # Errors
+    /// As [`Job::from_toml`].
+    pub fn of_run(text: &str) -> Result<Self> {
+        let job = Self::from_toml(text)?;
+        let says = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key(COPIES_TOGETHER));
+        Ok(Self { copies_together: says && job.copies_together, ..job })
+    }
+
+    /// The job of a run from what its model file says of it, as [`Job::of_run`]; none where that is not a job.
+    pub fn of_story(story: &serde_json::Map<String, serde_json::Value>) -> Option<Self> {
+        let told = story.get("job")?;
+        let job = serde_json::from_value::<Self>(told.clone()).ok()?;
+        Some(Self { copies_together: told.get(COPIES_TOGETHER).is_some() && job.copies_together, ..job })
     }
 
     /// A job from TOML; what is left out has its default.

@@ -265,7 +265,7 @@ impl Checkpoint {
         if card.format != FORMAT {
             return Err(broken(format!("it is of format {}, this program knows {FORMAT}", card.format)));
         }
-        let job = Job::from_toml(&card.job).map_err(|e| broken(format!("its job is broken: {e}")))?;
+        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is broken: {e}")))?;
         let (own, others) = tensors.into_iter().partition(|t: &NamedTensor| t.name.starts_with(PREFIX));
         let own = ModelFile { tensors: own, metadata: BTreeMap::new() };
         let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;

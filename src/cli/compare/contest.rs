@@ -154,7 +154,7 @@ fn story(
 pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
     let file = setup::find(Some(path), context)?;
     let model = Model::load(&file)?;
-    let job = model.story.get("job").cloned().and_then(|job| serde_json::from_value::<Job>(job).ok());
+    let job = Job::of_story(&model.story);
     let Some(job) = job else {
         let hint = "compare runs of `cnf train`; an imported model can be scored by `cnf density`";
         return Err(Error::read(&file, "it does not tell on what it was trained", hint).into());

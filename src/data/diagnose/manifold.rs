@@ -29,18 +29,33 @@ const COARSE: usize = 4;
 
 /// A surface of less dimensions than there are columns.
 pub(super) fn surface(table: &Table) -> Vec<Finding> {
-    let plain = |j: &usize| *j >= table.given && !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
+    let plain = |j: &usize| !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
     let of: Vec<usize> = relations::free(table).into_iter().filter(plain).collect();
+    // Conditions may lie where they like; the rows under classes are tables of their own.
+    let given: Vec<usize> = of.iter().copied().filter(|j| *j < table.given).collect();
+    let classes = (0..table.given).any(|j| table.columns[j].is_coarse());
+    // What is said already is not said again.
+    if classes
+        || of.len() == given.len()
+        || !relations::quadratic(table).is_empty()
+        || of_columns(table, &given).is_some()
+    {
+        return Vec::new();
+    }
+    of_columns(table, &of).into_iter().collect()
+}
+
+/// The surface of less dimensions on which the rows lie in these columns.
+fn of_columns(table: &Table, of: &[usize]) -> Option<Finding> {
     let p = of.len();
     let chosen = table.some(ROWS);
-    // Under a condition every value of it has rows of its own; and what is said already is not said again.
-    if p < 2 || p > MOST_COLUMNS || table.given > 0 || chosen.len() < LEAST || !relations::quadratic(table).is_empty() {
-        return Vec::new();
+    if !(2..=MOST_COLUMNS).contains(&p) || chosen.len() < LEAST {
+        return None;
     }
     let scale: Vec<(f64, f64)> =
         of.iter().map(|j| (table.columns[*j].median(), table.columns[*j].quarters())).collect();
     if scale.iter().any(|(_, quarters)| *quarters <= 0.0) {
-        return Vec::new();
+        return None;
     }
     let point = |i: &usize| of.iter().zip(&scale).map(|(j, (m, s))| (table.at(*i, *j) - m) / s).collect();
     let points: Vec<Vec<f64>> = chosen.iter().map(point).collect();
@@ -62,7 +77,7 @@ pub(super) fn surface(table: &Table) -> Vec<Finding> {
             let names: Vec<String> = of.iter().map(|j| table.name(*j)).collect();
             let what = if m == 1 { "a curve".to_owned() } else { format!("a surface of {m} dimensions") };
             let drop = bare(table, &[of[p - 1]]);
-            return vec![Finding {
+            return Some(Finding {
                 kind: "surface",
                 columns: of.iter().map(|j| table.names[*j].clone()).collect(),
                 numbers: BTreeMap::from([
@@ -82,10 +97,10 @@ pub(super) fn surface(table: &Table) -> Vec<Finding> {
                 hint: format!(
                     "leave out columns that the others determine, with --drop{drop}, or add noise of the measurement's size"
                 ),
-            }];
+            });
         }
     }
-    Vec::new()
+    None
 }
 
 /// How far neighbours are along the first axes, and off the fitted surface.
