@@ -64,7 +64,7 @@ impl Units {
     }
 
     /// The range of column j.
-    fn range(&self, j: usize, (low, high): (f64, f64)) -> (f64, f64) {
+    pub fn range(&self, j: usize, (low, high): (f64, f64)) -> (f64, f64) {
         if j < self.exponents.len() { (self.number(j, low), self.number(j, high)) } else { (low, high) }
     }
 

@@ -33,6 +33,7 @@ use super::columns::Role;
 use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Kind};
+use super::picture::Units;
 use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
@@ -167,6 +168,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         ..picture::style(&job.setup.model)
     };
     let style = plot::Options { names: job.columns.iter().map(|c| name(&style, *c)).collect(), ..style };
+    let style = Units::of(&found.ranges).options(&style);
     let mut bytes = None;
     if let (Some(path), Some((times, moments))) = (&args.output, &job.still) {
         let journey = job.journey(&args, &found, 0, times, moments, false, context)?;
@@ -326,8 +328,9 @@ impl Job {
         let d = self.setup.model.dim();
         let n = self.n();
         let ranges = &found.ranges;
+        let units = Units::of(ranges);
         let rows = &found.places[first * n * d..(first + times.len()) * n * d];
-        let places = rows.chunks_exact(d).flat_map(|row| self.columns.iter().map(|c| row[*c])).collect();
+        let places: Vec<f64> = rows.chunks_exact(d).flat_map(|row| self.columns.iter().map(|c| row[*c])).collect();
         let side = args.grid.map_or(if film { 64 } else { 150 }, usize::from);
         let (mut shown, mut plane) = (Vec::new(), None);
         if d > 2 {
@@ -349,23 +352,24 @@ impl Job {
             let work = self.shares.len().max(1) * (self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1);
             let (grids, strips) = watched("densities", Some(work as u64), 1, context, |done| {
                 let mover = self.mover()?.with_progress(done.clone());
-                let all = |times: &[f64], cells: &Grid| self.densities(&mover, times, cells, &done);
+                let all = |times: &[f64], cells: &Grid| self.densities(&mover, times, cells, &units, &done);
                 Ok::<_, anyhow::Error>((all(&seen, &cells)?, all(&across, &strip)?))
             })?;
-            let grid = |values: Vec<f64>| Grid { values, ..cells.clone() };
+            let (x, y) = (units.range(0, cells.x), units.range(1, cells.y));
+            let grid = |values: Vec<f64>| Grid { x, y, values, ..cells.clone() };
             shown.extend(moments.iter().zip(grids).map(|(at, g)| Moment { at: *at, density: Some(grid(g)) }));
             if d == 1 {
                 let values = (0..PLANE.1).flat_map(|j| strips.iter().map(move |strip| strip[j])).collect();
-                plane = Some(Grid { x: (0.0, 1.0), y: ranges[0], nx: wide, ny: PLANE.1, values });
+                plane = Some(Grid { x: (0.0, 1.0), y: units.range(0, ranges[0]), nx: wide, ny: PLANE.1, values });
             }
         }
         Ok(Journey {
             times: times.to_vec(),
             layers: self.layers,
             columns: self.columns.len(),
-            places,
+            places: units.rows(&places),
             threads: args.paths.into(),
-            ranges: ranges.clone(),
+            ranges: ranges.iter().enumerate().map(|(j, range)| units.range(j, *range)).collect(),
             moments: shown,
             plane,
         })
@@ -387,7 +391,14 @@ impl Job {
     }
 
     /// The densities at rising times in the centres of cells, NaN where a trajectory fails.
-    fn densities(&self, mover: &Mover, times: &[f64], cells: &Grid, done: &AtomicUsize) -> Result<Vec<Vec<f64>>> {
+    fn densities(
+        &self,
+        mover: &Mover,
+        times: &[f64],
+        cells: &Grid,
+        units: &Units,
+        done: &AtomicUsize,
+    ) -> Result<Vec<Vec<f64>>> {
         let d = self.setup.model.dim();
         let centres = Grid::centres(cells.x, cells.y, cells.nx, cells.ny);
         let n = centres.len() / d;
@@ -414,7 +425,7 @@ impl Job {
                     done.fetch_add(n, Ordering::Relaxed);
                 }
                 let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-                density.iter_mut().zip(log_prob).for_each(|(p, log)| *p += share * log.exp());
+                density.iter_mut().zip(log_prob).for_each(|(p, log)| *p += share * units.density(log));
             }
             all.push(density);
         }
