@@ -24,7 +24,7 @@ impl Standardise {
         if let Some(i) = (0..std.len()).find(|i| !(std[*i] > 0.0 && std[*i].is_finite() && mean[*i].is_finite())) {
             return Err(if std[i] == 0.0 {
                 Error::invalid(
-                    format!("column {i} is constant: {} in every row", mean[i]),
+                    format!("column {i} is constant: its mean is {} and its deviation 0", mean[i]),
                     "a constant column has no density: leave it out",
                 )
             } else {
