@@ -141,7 +141,8 @@ impl<'a> Evidence<'a> {
 
     /// What the local errors allow by the end of the way, in latents and in nats: 99 of 100 rows.
     ///
-    /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way; what
+    /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way; the point
+    /// between the ways is rounded to 64 bits; what
     /// happens on the way reaches the latent enlarged by A at most, and log p = −½|z|² + … follows with |z| + √d. The
     /// log-determinant adds its own tolerance. Where layers stand in closed form they take the place of steps, and round-off is
     /// all there is. Fixed steps promise nothing: only the cap is left.
@@ -158,10 +159,15 @@ impl<'a> Evidence<'a> {
             Ok(Method::Explicit(tableau)) => tableau.stages() as f64,
             _ => 1.0,
         };
+        let sigma = deviations(&self.there.y, d);
         let each = |row: usize| {
             let solved = || f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0)) / stages;
             let steps = closed.map_or_else(solved, |layers| layers as f64);
-            let path = 2.0 * steps * tau * self.amplification[row].max(1.0);
+            // A point is a row of 64-bit numbers between the two ways: far from 0 they are coarse beside a deviation.
+            let x = &self.there.y[row * d..(row + 1) * d];
+            let rounded = |j: usize| if sigma[j] > 0.0 { f64::EPSILON * x[j].abs() / sigma[j] } else { 0.0 };
+            let point = (0..d).map(|j| rounded(j).powi(2)).sum::<f64>().sqrt();
+            let path = 2.0 * (steps * tau + point) * self.amplification[row].max(1.0);
             let z = &self.z[row * d..(row + 1) * d];
             let slope = z.iter().map(|z| z * z).sum::<f64>().sqrt() + (d as f64).sqrt();
             let own = match closed {
