@@ -234,6 +234,12 @@ impl Condition {
         self.columns.iter().map(Given::width).sum()
     }
 
+    /// Of each column that the nets see, whether it is a part of a class.
+    pub fn of_classes(&self) -> Vec<bool> {
+        let one = |given: &Given| std::iter::repeat_n(matches!(given, Given::Class { .. }), given.width());
+        self.columns.iter().flat_map(one).collect()
+    }
+
     pub(super) fn is_sound(&self) -> bool {
         let names = self.names.is_empty() || self.names.len() == self.columns.len();
         !self.columns.is_empty() && names && self.columns.iter().all(Given::is_sound)

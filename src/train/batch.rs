@@ -7,7 +7,7 @@ use rand::Rng as _;
 use rand::seq::SliceRandom;
 
 use super::frame::Frame;
-use super::{DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
+use super::{CONDITION_WEIGHT, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
 use crate::data::{Dataset, Source};
 use crate::flow::Base;
 use crate::{Result, Rng, rng};
@@ -58,6 +58,8 @@ pub(super) struct Feed<'a> {
     table: Vec<f64>,
     /// Their conditions as the net sees them, `[n, c]`, and c; empty where there are none.
     conditions: (Vec<f64>, usize),
+    /// As [`Conditions`](super::Conditions) has them, one a column of the conditions.
+    weights: Vec<f64>,
     /// The order of the running epoch, and which one that is.
     order: Vec<u32>,
     ordered: Option<u64>,
@@ -71,13 +73,40 @@ impl<'a> Feed<'a> {
     /// `table` are the rows of a table as the net sees them; empty for a toy.
     pub(super) fn new(data: &'a Dataset, frame: &'a Frame, base: &'a Base, table: Vec<f64>, seed: u64) -> Self {
         let (rows, noise) = (rng::stream(seed, DATA_STREAM), rng::stream(seed, NOISE_STREAM));
-        let (conditions, order) = ((Vec::new(), 0), Vec::new());
-        Self { data, frame, base, seed, table, conditions, order, ordered: None, rows, noise, epoch: 0, taken: 0 }
+        let (conditions, weights, order) = ((Vec::new(), 0), Vec::new(), Vec::new());
+        Self {
+            data,
+            frame,
+            base,
+            seed,
+            table,
+            conditions,
+            weights,
+            order,
+            ordered: None,
+            rows,
+            noise,
+            epoch: 0,
+            taken: 0,
+        }
     }
 
-    /// With a condition for each row of the table, `[n, c]` as the net sees it.
-    pub(super) fn given(self, conditions: Vec<f64>, c: usize) -> Self {
-        Self { conditions: (conditions, c), ..self }
+    /// With a condition for each row of the table, `[n, classes.len()]` as the net sees it; `classes` says which of its
+    /// columns are parts of a class.
+    pub(super) fn given(self, conditions: Vec<f64>, classes: &[bool]) -> Self {
+        let c = classes.len();
+        let weight = |(j, class): (usize, &bool)| {
+            let (_, std) = crate::stats::moments(conditions.iter().skip(j).step_by(c).copied());
+            // A column of one value is the same for all rows, whatever its weight.
+            if *class || std == 0.0 { 0.0 } else { CONDITION_WEIGHT / (std * std) }
+        };
+        let weights = classes.iter().enumerate().map(weight).collect();
+        Self { conditions: (conditions, c), weights, ..self }
+    }
+
+    /// What the conditions of a batch are to a pairing.
+    pub(super) fn weights(&self) -> &[f64] {
+        &self.weights
     }
 
     /// How far the draws are.

@@ -31,7 +31,7 @@ mod state;
 mod trainer;
 mod watch;
 
-pub use assignment::{assign, assign_with_prices, pair, pair_within};
+pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, pair, pair_given};
 pub use batch::Batch;
 pub use family::Family;
 pub use history::{History, Mark, Validation};

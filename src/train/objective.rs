@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, Feed};
 use super::likelihood::{self, Parts};
-use super::{Pairing, Path, assignment, matching};
+use super::{Conditions, Pairing, Path, assignment, matching};
 use crate::flow::{Base, Core, SolverSpec, StandardNormal};
 use crate::{Error, Result};
 
@@ -113,7 +113,10 @@ impl Criterion {
                 match (how.pairing, c.is_empty()) {
                     (Pairing::Independent, _) => {}
                     (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, how.block),
-                    (Pairing::Optimal, false) => assignment::pair_within(&x, &mut z, &c, x.len() / n, how.block),
+                    (Pairing::Optimal, false) => {
+                        let given = Conditions { rows: &c, weights: feed.weights() };
+                        assignment::pair_given(&x, &mut z, given, x.len() / n, how.block);
+                    }
                 }
                 let t = feed.times(n, how.late);
                 Batch { x, c, z, t, ..Batch::default() }

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::frame::Frame;
-use super::pairing::check_conditions;
-use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Pairing};
+use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
 use crate::data::{Dataset, Given as Told, Source};
 use crate::flow::{
     Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Range,
@@ -86,9 +85,6 @@ pub(super) struct Start {
 
 /// The beginning of a run. `stop` ends the fit of a mixture early.
 pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
-    if let (Pairing::Optimal, Some(given)) = (job.pairing, &data.given) {
-        check_conditions(&given.train, given.dim, job.batch.unwrap_or_default())?;
-    }
     let rows = rows(data, job.seed, MOMENT_ROWS);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
     if let Some(path) = &job.init {

@@ -20,7 +20,7 @@ use super::{
     Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
 };
 use crate::data::{Dataset, Source};
-use crate::flow::{Core, FlowSpec, Mixture, Model};
+use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
 use crate::{Error, Result};
 
 /// Steps from one state to fall back to, to the next.
@@ -98,7 +98,10 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
     };
     let mut feed = Feed::new(data, &frame, &base, table, job.seed);
     if let Some(given) = &data.given {
-        feed = feed.given(model.encoded(&given.train)?, spec.core.condition_dim());
+        // Without an encoding the columns are as they are: numbers, as far as anybody knows.
+        let plain = || vec![false; spec.core.condition_dim()];
+        let classes = spec.condition.as_ref().map_or_else(plain, Condition::of_classes);
+        feed = feed.given(model.encoded(&given.train)?, &classes);
     }
     feed.go_to(state.place);
     let phases = job.phases();

@@ -99,7 +99,7 @@ pub struct TrainArgs {
     /// How a latent and a row are joined while matching: straight, or vp (variance preserving) [default: straight]
     #[arg(long, value_name = "NAME")]
     path: Option<Path>,
-    /// Which latent goes with which row while matching: independent, or optimal (exact transport in the batch, among rows of the same condition) [default: independent]
+    /// Which latent goes with which row while matching: independent, or optimal (exact transport in the batch, within a class, near in numbers) [default: independent]
     #[arg(long, value_name = "NAME")]
     pairing: Option<Pairing>,
     /// The part of a mixed run that goes to the likelihood, at its end [default: 0.2]
