@@ -68,7 +68,7 @@ fn of_columns(table: &Table, of: &[usize]) -> Option<Finding> {
             break;
         }
         let fine = thickness(&points, 1, m, k);
-        if !(fine.across <= FLAT * fine.along) {
+        if fine.across.is_nan() || fine.along.is_nan() || fine.across > FLAT * fine.along {
             continue;
         }
         let coarse = thickness(&points, COARSE, m, k);
@@ -149,7 +149,7 @@ fn around(points: &[&[f64]], at: usize, m: usize, k: usize) -> Option<(f64, f64)
     };
     let along: Vec<Vec<f64>> = axes[..m].iter().map(|axis| on(axis)).collect();
     let r = along.iter().map(|u| norm(u)).fold(0.0, |sum: f64, u| sum.hypot(u)) / (n * m as f64).sqrt();
-    if !(r > 0.0) {
+    if r.is_nan() || r <= 0.0 {
         return None;
     }
     // A constant, the coordinates along, and their products, in units of r.
