@@ -3,7 +3,6 @@
 //! Laws over the orders of the columns, over the families of models and over the commands that read points.
 
 #[path = "common/command.rs"]
-#[allow(dead_code)]
 mod command;
 
 use std::ops::ControlFlow;
