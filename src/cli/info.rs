@@ -189,7 +189,7 @@ fn about(model: &Model) -> String {
 fn story(story: &Map<String, Value>) -> String {
     let number = |key: &str| story.get(key).and_then(Value::as_f64);
     let word = |key: &str| story.get(key).map(plain);
-    let mut told = vec!["job", "n_params"];
+    let mut told = vec!["job", "n_params", "data_warnings"];
     let mut words = String::new();
     let mut say = |key: &str, text: Option<String>, keys: &[&'static str]| {
         if let Some(text) = text {
@@ -198,6 +198,10 @@ fn story(story: &Map<String, Value>) -> String {
         }
     };
     say("data", word("data"), &["data"]);
+    let warned = story.get("data_warnings").and_then(Value::as_array);
+    for text in warned.into_iter().flatten().filter_map(|finding| finding.get("text")?.as_str()) {
+        say("data warning", Some(text.to_owned()), &[]);
+    }
     say("objective", word("objective"), &["objective"]);
     let steps = word("steps").zip(number("seconds")).map(|(steps, seconds)| {
         let each = number("seconds_per_step").map_or(String::new(), |s| format!(" ({:.3} ms each)", 1e3 * s));

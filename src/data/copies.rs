@@ -9,8 +9,21 @@ fn bits(value: f64) -> u64 {
 
 /// For each row of `x` (`[n, d]` row-major) the number of the first row that is equal to it: its own where there is none.
 pub fn first_equal(x: &[f64], d: usize) -> Vec<usize> {
-    let n = x.len() / d.max(1);
-    let row = |i: usize| &x[i * d..(i + 1) * d];
+    first_of(&[x], d)
+}
+
+/// As [`first_equal`], of the rows of several tables one after another.
+pub fn first_of(tables: &[&[f64]], d: usize) -> Vec<usize> {
+    let n = tables.iter().map(|x| x.len() / d.max(1)).sum();
+    let row = |mut i: usize| {
+        for x in tables {
+            if i < x.len() / d {
+                return &x[i * d..(i + 1) * d];
+            }
+            i -= x.len() / d;
+        }
+        &[][..]
+    };
     let hash = |i: usize| {
         let mut hasher = DefaultHasher::new();
         row(i).iter().for_each(|v| hasher.write_u64(bits(*v)));
@@ -36,8 +49,7 @@ pub fn first_equal(x: &[f64], d: usize) -> Vec<usize> {
 /// How many rows of `x` are equal to a row of `others`; both are `[n, d]` row-major.
 pub fn shared(x: &[f64], others: &[f64], d: usize) -> usize {
     let n = others.len() / d.max(1);
-    let all: Vec<f64> = others.iter().chain(x).copied().collect();
-    first_equal(&all, d)[n..].iter().filter(|first| **first < n).count()
+    first_of(&[others, x], d)[n..].iter().filter(|first| **first < n).count()
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ mod matrix;
 mod relations;
 mod rows;
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::copies::{first_equal, shared};
+use super::copies::{first_equal, first_of, shared};
 use super::{Dataset, Source};
 use columns::Column;
 
@@ -40,7 +42,7 @@ pub struct Finding {
 }
 
 /// A question, and the function that answers it.
-type Question = (&'static str, fn(&Table) -> Vec<Finding>);
+type Question = (&'static str, fn(&Table<'_>) -> Vec<Finding>);
 
 /// All questions about the training rows, in the order of the answers.
 pub const QUESTIONS: [Question; 6] = [
@@ -53,9 +55,9 @@ pub const QUESTIONS: [Question; 6] = [
 ];
 
 /// The rows that are looked at, and what every question needs of them.
-pub struct Table {
+pub struct Table<'a> {
     /// Conditions first, then the columns of the model: `[n, width]`, row-major.
-    x: Vec<f64>,
+    x: Cow<'a, [f64]>,
     width: usize,
     /// How many of the columns are conditions.
     given: usize,
@@ -69,16 +71,17 @@ pub struct Table {
     columns: Vec<Column>,
     /// Rows with those held out, and how many of them are different.
     all: (usize, usize),
+    /// Columns that are no linear function of others, and the relations of those that are.
+    ranked: OnceCell<(Vec<usize>, Vec<Finding>)>,
 }
 
-impl Table {
+impl<'a> Table<'a> {
     /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
     /// `named` says that the file has them too.
-    pub fn new(x: &[f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
+    pub fn new(x: &'a [f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
         let width = c + d;
         let n = x.len() / d.max(1);
-        let row = |i: usize| given[i * c..(i + 1) * c].iter().chain(&x[i * d..(i + 1) * d]).copied();
-        let x: Vec<f64> = (0..n).flat_map(row).collect();
+        let x = joined(x, d, given, c);
         let first = first_equal(&x, width);
         let different: Vec<usize> = (0..n).filter(|i| first[*i] == *i).collect();
         // Copies of whole rows are a question of their own: columns are looked at without them. With one column a copy is
@@ -87,14 +90,11 @@ impl Table {
         let column = |j: usize| Column::new(looked.iter().map(|i| x[i * width + j]).collect());
         let columns = (0..width).map(column).collect();
         let all = (n, different.len());
-        Self { x, width, given: c, names, named, first, different, columns, all }
+        Self { x, width, given: c, names, named, first, different, columns, all, ranked: OnceCell::new() }
     }
 
-    /// Rows `[n, d]` behind their conditions, as this table has them.
-    fn joined(&self, x: &[f64], given: &[f64]) -> Vec<f64> {
-        let (c, d) = (self.given, self.width - self.given);
-        let row = |i: usize| given[i * c..(i + 1) * c].iter().chain(&x[i * d..(i + 1) * d]).copied();
-        (0..x.len() / d).flat_map(row).collect()
+    fn ranked(&self) -> &(Vec<usize>, Vec<Finding>) {
+        self.ranked.get_or_init(|| relations::rank(self))
     }
 
     /// Rows.
@@ -123,6 +123,15 @@ impl Table {
     }
 }
 
+/// Rows `[n, d]` behind their conditions `[n, c]`.
+fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]> {
+    if c == 0 {
+        return Cow::Borrowed(x);
+    }
+    let row = |i: usize| given[i * c..(i + 1) * c].iter().chain(&x[i * d..(i + 1) * d]).copied();
+    (0..x.len() / d).flat_map(row).collect()
+}
+
 /// What is to be said of a data set before a model is fitted to it; nothing of a toy, whose density is known. `numbered`
 /// says that columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
@@ -138,9 +147,8 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
     let names = [known(&given.columns, c, "condition "), own].concat();
     let mut table = Table::new(x, d, &given.train, c, names, data.columns.is_some() || (numbered && c == 0));
-    let held_out = [table.joined(&data.valid, &given.valid), table.joined(&data.test, &given.test)];
-    let all = [&table.x[..], &held_out[0], &held_out[1]].concat();
-    let first = first_equal(&all, table.width);
+    let held_out = [joined(&data.valid, d, &given.valid, c), joined(&data.test, d, &given.test, c)];
+    let first = first_of(&[&table.x, &held_out[0], &held_out[1]], table.width);
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
     let mut found: Vec<Finding> = QUESTIONS.iter().flat_map(|(_, answer)| answer(&table)).collect();
     found.extend(under_classes(&table, &found));
@@ -149,7 +157,7 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
 }
 
 /// Relations between columns that hold under one class of the conditions: of each class another perhaps.
-fn under_classes(table: &Table, said: &[Finding]) -> Vec<Finding> {
+fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
     const MOST: usize = 50;
     let c = table.given;
     if c == 0 || !(0..c).all(|j| table.columns[j].is_coarse() || table.columns[j].is_constant()) {
@@ -185,7 +193,7 @@ fn under_classes(table: &Table, said: &[Finding]) -> Vec<Finding> {
 }
 
 /// Copies of training rows among those held out.
-fn across(table: &Table, [valid, test]: &[Vec<f64>; 2]) -> Option<Finding> {
+fn across(table: &Table<'_>, [valid, test]: &[Cow<'_, [f64]>; 2]) -> Option<Finding> {
     let (in_valid, in_test) = (shared(valid, &table.x, table.width), shared(test, &table.x, table.width));
     if in_valid + in_test == 0 {
         return None;

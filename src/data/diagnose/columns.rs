@@ -144,7 +144,7 @@ fn step(values: &[(f64, usize)]) -> Option<f64> {
 }
 
 /// Columns whose values come in steps, or are few.
-pub(super) fn steps(table: &Table) -> Vec<Finding> {
+pub(super) fn steps(table: &Table<'_>) -> Vec<Finding> {
     let coarse: Vec<usize> = table.own().filter(|j| table.columns[*j].is_coarse()).collect();
     // Many alike are one finding: nobody reads 64 lines about pixels.
     let together = coarse.len() > 3;
@@ -154,7 +154,7 @@ pub(super) fn steps(table: &Table) -> Vec<Finding> {
 }
 
 /// Whole numbers beyond 2⁵³, of which not all are numbers of 64 bits; their steps are those of the type.
-fn whole_beyond(table: &Table, j: usize) -> Option<Finding> {
+fn whole_beyond(table: &Table<'_>, j: usize) -> Option<Finding> {
     let column = &table.columns[j];
     let near = column.median().abs();
     let ulp = near.next_up() - near;
@@ -175,7 +175,7 @@ fn whole_beyond(table: &Table, j: usize) -> Option<Finding> {
     })
 }
 
-fn step_finding(table: &Table, group: &[usize]) -> Finding {
+fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
     let names: Vec<String> = group.iter().map(|j| table.name(*j)).collect();
     let column = &table.columns[group[0]];
     let (k, n) = (column.values.len(), table.n());
@@ -229,7 +229,7 @@ fn step_finding(table: &Table, group: &[usize]) -> Finding {
 }
 
 /// Columns in which one value comes too often.
-pub(super) fn atoms(table: &Table) -> Vec<Finding> {
+pub(super) fn atoms(table: &Table<'_>) -> Vec<Finding> {
     let find = |j: usize| {
         let (value, count) = table.columns[j].atom()?;
         let n = table.columns[j].n;
@@ -251,11 +251,11 @@ pub(super) fn atoms(table: &Table) -> Vec<Finding> {
     table.own().filter_map(find).collect()
 }
 
-fn bare_names(table: &Table, group: &[usize]) -> Vec<String> {
+fn bare_names(table: &Table<'_>, group: &[usize]) -> Vec<String> {
     group.iter().map(|j| table.names[*j].clone()).collect()
 }
 
 /// A space and the names of columns as `--drop` takes them; nothing where they have none, for numbers count in the file.
-pub(super) fn bare(table: &Table, group: &[usize]) -> String {
+pub(super) fn bare(table: &Table<'_>, group: &[usize]) -> String {
     if table.named { format!(" {}", bare_names(table, group).join(",")) } else { String::new() }
 }

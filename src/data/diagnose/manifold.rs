@@ -28,7 +28,7 @@ const NOTHING: f64 = 1e-6;
 const COARSE: usize = 4;
 
 /// A surface of less dimensions than there are columns.
-pub(super) fn surface(table: &Table) -> Vec<Finding> {
+pub(super) fn surface(table: &Table<'_>) -> Vec<Finding> {
     let plain = |j: &usize| !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
     let of: Vec<usize> = relations::free(table).into_iter().filter(plain).collect();
     // Conditions may lie where they like; the rows under classes are tables of their own.
@@ -46,7 +46,7 @@ pub(super) fn surface(table: &Table) -> Vec<Finding> {
 }
 
 /// The surface of less dimensions on which the rows lie in these columns.
-fn of_columns(table: &Table, of: &[usize]) -> Option<Finding> {
+fn of_columns(table: &Table<'_>, of: &[usize]) -> Option<Finding> {
     let p = of.len();
     let chosen = table.some(ROWS);
     if !(2..=MOST_COLUMNS).contains(&p) || chosen.len() < LEAST {

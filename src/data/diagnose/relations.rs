@@ -44,7 +44,7 @@ struct Scaled {
 
 impl Scaled {
     /// These columns of the table over at most `most` of its rows.
-    fn new(table: &Table, of: Vec<usize>, most: usize) -> Self {
+    fn new(table: &Table<'_>, of: Vec<usize>, most: usize) -> Self {
         let rows = table.some(most);
         let near = |i: &usize| {
             of.iter().all(|j| {
@@ -71,7 +71,7 @@ fn is_nothing(left: f64, rounding: f64) -> bool {
 }
 
 /// The columns that are no function of others, among all that are not constant, and the relations of those that are.
-fn ranked(table: &Table) -> (Vec<usize>, Vec<Finding>) {
+pub(super) fn rank(table: &Table<'_>) -> (Vec<usize>, Vec<Finding>) {
     let of: Vec<usize> = (0..table.width).filter(|j| !table.columns[*j].is_constant()).collect();
     if of.len() > MOST_COLUMNS || of.len() < 2 {
         return (of, Vec::new());
@@ -104,14 +104,14 @@ fn ranked(table: &Table) -> (Vec<usize>, Vec<Finding>) {
 }
 
 /// Columns without those that others determine linearly.
-pub(super) fn free(table: &Table) -> Vec<usize> {
-    ranked(table).0
+pub(super) fn free(table: &Table<'_>) -> Vec<usize> {
+    table.ranked().0.clone()
 }
 
 /// Columns that others determine linearly.
-pub(super) fn linear(table: &Table) -> Vec<Finding> {
+pub(super) fn linear(table: &Table<'_>) -> Vec<Finding> {
     const MOST: usize = 4;
-    let mut found = ranked(table).1;
+    let mut found = table.ranked().1.clone();
     if found.len() > MOST {
         let names: Vec<String> = found.iter().flat_map(|f| f.columns.first().cloned()).collect();
         let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -129,12 +129,12 @@ pub(super) fn linear(table: &Table) -> Vec<Finding> {
     found
 }
 
-fn indices(table: &Table, names: &[String]) -> Vec<usize> {
+fn indices(table: &Table<'_>, names: &[String]) -> Vec<usize> {
     table.own().filter(|j| names.contains(&table.names[*j])).collect()
 }
 
 /// The words of a linear relation: column k by the free ones and their weights, all in deviations.
-fn told(table: &Table, rows: &Scaled, k: usize, free: &[usize], weights: &[f64], left: f64) -> Finding {
+fn told(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: &[f64], left: f64) -> Finding {
     // A weight that is not above what is left is nothing.
     let least = (10.0 * left).clamp(1e-5, 1e-2);
     let terms: Vec<(usize, f64)> = free
@@ -248,7 +248,7 @@ enum Feature {
 }
 
 /// Columns that are products or squares of others, circles, spheres: a relation of second degree.
-pub(super) fn quadratic(table: &Table) -> Vec<Finding> {
+pub(super) fn quadratic(table: &Table<'_>) -> Vec<Finding> {
     // Steps and atoms make products that say nothing new.
     let plain = |j: &usize| !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
     let of: Vec<usize> = free(table).into_iter().filter(plain).collect();
@@ -358,7 +358,7 @@ impl Relation {
     }
 
     /// In words, in the units of the data.
-    fn told(&self, table: &Table, rows: &Scaled, left: f64) -> Finding {
+    fn told(&self, table: &Table<'_>, rows: &Scaled, left: f64) -> Finding {
         let (p, m, s) = (self.p, &rows.mean, &rows.std);
         // zᵢ zⱼ = (xᵢ xⱼ − mᵢ xⱼ − mⱼ xᵢ + mᵢ mⱼ)/(sᵢ sⱼ).
         let (mut a, mut b) = (vec![0.0; p * p], vec![0.0; p]);

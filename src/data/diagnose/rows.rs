@@ -8,7 +8,7 @@ use super::{Finding, Table, short};
 const SHARE: f64 = 5e-3;
 
 /// Equal rows, where there are more than rounding makes.
-pub(super) fn copies(table: &Table) -> Vec<Finding> {
+pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     let (n, k) = (table.n(), table.different.len());
     let copies = n - k;
     if copies == 0 || (copies as f64) < SHARE * n as f64 {
@@ -59,7 +59,7 @@ fn beyond_rounding(pairs: f64, by_chance: f64) -> bool {
 }
 
 /// Pairs of rows that are one step apart in one column and equal in the others, on average over the columns.
-fn by_chance(table: &Table, times: &HashMap<usize, usize>) -> f64 {
+fn by_chance(table: &Table<'_>, times: &HashMap<usize, usize>) -> f64 {
     let width = table.width;
     // A column without steps has those of its type.
     let key = |j: usize, x: f64| match table.columns[j].step {
