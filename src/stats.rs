@@ -163,9 +163,75 @@ pub fn quantile(values: &[f64], q: f64) -> f64 {
     finite.get((q * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
+/// How many of `n` rows may lie far out so that the others still tell where they are: 5, or one in 500 where that is more;
+/// of few rows one in 20; one at least.
+pub fn few_of(n: usize) -> usize {
+    5.max(n / 500).min(n / 20).max(1)
+}
+
+/// The parts of the values below and above which a robust deviation looks, and the normal's quantiles there.
+const PARTS: [(f64, f64); 4] = [
+    (0.25, 0.674_489_750_196_082),
+    (0.1, 1.281_551_565_544_600),
+    (0.05, 1.644_853_626_951_473),
+    (0.01, 2.326_347_874_040_841),
+];
+
+/// The median of finite `values` and a deviation that [`few_of`] far values do not move: the greatest of
+/// (q(1 − p) − q(p)) / 2z(p) over p = 1/4, 1/10, 1/20, 1/100, as far out as twice that many values lie beyond. For a normal
+/// all of them are its deviation; quartiles alone would take a spike for the whole. 0 where nearly all values are equal;
+/// the order of `values` is lost. NaN of none.
+pub fn robust_moments(values: &mut [f64]) -> (f64, f64) {
+    let n = values.len();
+    if n == 0 {
+        return (f64::NAN, f64::NAN);
+    }
+    let mut rank = |i: usize| *values.select_nth_unstable_by(i, f64::total_cmp).1;
+    let median = rank((n - 1) / 2);
+    let deviation = PARTS.into_iter().filter(|(part, _)| *part == 0.25 || part * n as f64 >= 2.0 * few_of(n) as f64);
+    let deviation = deviation.map(|(part, z)| {
+        let i = (part * n as f64) as usize;
+        // Halves first: the range of f64 may be exceeded by the difference.
+        (0.5 * rank(n - 1 - i) - 0.5 * rank(i)) / z
+    });
+    (median, deviation.fold(0.0, f64::max))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn robust_moments_are_those_of_a_normal_and_blind_to_a_few_far_values() {
+        // Exact quantiles of a normal, by bisection of its distribution function.
+        let quantile = |p: f64| {
+            let (mut low, mut high) = (-10.0, 10.0);
+            for _ in 0..60 {
+                let middle = 0.5 * (low + high);
+                if normal_cdf(middle) < p { low = middle } else { high = middle }
+            }
+            low
+        };
+        for n in [40, 200, 3000] {
+            let mut values: Vec<f64> =
+                (0..n).map(|i| 7.0 + 2.0 * quantile((f64::from(i) + 0.5) / f64::from(n))).collect();
+            let (median, deviation) = robust_moments(&mut values);
+            // A rank of n values is a quantile to a part of 1/n, and the density at the outermost is 0.027 of that at 0.
+            assert!((median - 7.0).abs() < 6.0 / f64::from(n), "{n}: {median}");
+            assert!((deviation / 2.0 - 1.0).abs() < 3.0 / f64::from(n).sqrt(), "{n}: {deviation}");
+            let few = few_of(values.len());
+            values.sort_unstable_by(f64::total_cmp);
+            values[..few].fill(1e300);
+            let (_, moved) = robust_moments(&mut values);
+            // As many far values shift each rank by as many, of the twice as many that lie beyond.
+            assert!(moved / deviation < 1.6, "{n}: {moved} for {deviation}");
+        }
+        // Mostly one value: no deviation. A spike and a slab: the slab's.
+        let mut spike: Vec<f64> = (0..1000).map(|i| if i < 990 { 1.0 } else { f64::from(i) }).collect();
+        assert_eq!(robust_moments(&mut spike), (1.0, 0.0));
+        let mut slab: Vec<f64> = (0..1000).map(|i| if i < 600 { 1e-6 * f64::from(i) } else { f64::from(i) }).collect();
+        assert!(robust_moments(&mut slab).1 > 100.0);
+    }
 
     #[test]
     fn the_distribution_functions_meet_the_tables() {

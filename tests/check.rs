@@ -15,7 +15,7 @@ use serde_json::Map;
 
 fn subject(model: Model) -> Subject {
     let held_out = HeldOut::Missing("none".into());
-    Subject { model, dtype: DType::F32, n: 400, seed: 0, condition: Vec::new(), held_out }
+    Subject { model, dtype: DType::F32, n: 400, seed: 0, condition: Vec::new(), held_out, trained_on: Vec::new() }
 }
 
 /// A net of random weights, `gain` times PyTorch's.

@@ -54,6 +54,7 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
         valid,
         test,
         given: Some(given),
+        places: None,
     };
     let log_normal = |z: f64| -0.5 * z * z - 0.5 * std::f64::consts::TAU.ln();
     let truth = move |x: &[f64], c: &[f64]| {

@@ -79,7 +79,7 @@ fn a_known_mixture_is_recovered() {
     let factors = vec![0.5, 0.0, 0.3, 0.4, 1.0, 0.0, -0.8, 0.3, 0.2, 0.0, 0.0, 0.2];
     let truth = Mixture::new(vec![0.5, 0.3, 0.2], vec![-3.0, 0.0, 2.0, 2.0, 1.0, -3.0], factors).unwrap();
     let (x, held_out) = (truth.draw(20_000, &mut stream(2, 0)), truth.draw(20_000, &mut stream(2, 1)));
-    let options = EmOptions { components: 3, tolerance: 1e-7, iterations: 200, strength: 1e-3 };
+    let options = EmOptions { components: 3, tolerance: 1e-7, iterations: 200, strength: 1e-3, ..EmOptions::default() };
     let found = Mixture::fit(&x, 2, &options, &mut stream(3, 0), &mut || false).unwrap();
     for k in 0..3 {
         let near =
@@ -529,4 +529,25 @@ fn a_row_outside_the_support_has_density_zero_and_no_latent() {
     assert!(z[2..6].iter().all(|z| z.is_nan()) && z[..2].iter().chain(&z[6..]).all(|z| z.is_finite()));
     // And the others are as they are alone.
     assert_eq!(numbers(&flow.log_prob(&tensor(&x[6..], 2), None).unwrap())[0], log_prob[3]);
+}
+
+#[test]
+fn the_work_of_a_choice_is_bounded_by_counting() {
+    let truth = mixture(3, 12, 6.0, 5);
+    let (train, valid) = (truth.draw(20_000, &mut stream(4, 0)), truth.draw(1000, &mut stream(4, 1)));
+    let choose = |work: f64| {
+        let options = EmOptions { work, ..EmOptions::default() };
+        Mixture::choose(&train, &valid, 3, &options, &mut stream(4, 2), &mut || false).unwrap()
+    };
+    // Nothing at all: one Gaussian, which costs one look at the rows.
+    let none = choose(0.0);
+    assert_eq!((none.table.len(), none.mixture.components()), (1, 1));
+    // An iteration costs some 50 multiplications a row and component: a rung of twelve, ten of them over 16 384 rows, 1e8.
+    let (some, all) = (choose(3e7), choose(f64::INFINITY));
+    assert!(some.table.len() > 1 && some.table.len() < all.table.len(), "{:?} of {:?}", some.table, all.table);
+    assert_eq!(some.table[..2], all.table[..2]);
+    assert_eq!(choose(1e15).mixture, all.mixture);
+    assert_eq!(choose(3e7).mixture, some.mixture);
+    let rungs: Vec<usize> = all.table.iter().map(|(k, _)| *k).take(6).collect();
+    assert_eq!(rungs, [1, 2, 3, 4, 6, 8]);
 }

@@ -214,6 +214,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         valid: Vec::new(),
         test,
         given: None,
+        places: None,
     };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
     let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
@@ -423,6 +424,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         valid: rows(200, 1),
         test: Vec::new(),
         given: None,
+        places: None,
     };
     for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
         for objective in Objective::ALL {
@@ -489,7 +491,16 @@ fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
 /// Rows of a table in three sets.
 fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
     let (train, valid, test) = (rows(3000, 0), rows(1000, 1), rows(1000, 2));
-    Dataset { name: "rows".into(), dim, columns: None, train: Source::Rows(train), valid, test, given: None }
+    Dataset {
+        name: "rows".into(),
+        dim,
+        columns: None,
+        train: Source::Rows(train),
+        valid,
+        test,
+        given: None,
+        places: None,
+    }
 }
 
 #[test]
@@ -531,6 +542,49 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     let begun = fit(&begun, &data, &mut ()).unwrap();
     let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
+}
+
+#[test]
+fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
+    let few = |n: usize, stream: u64| StandardNormal::new(3).draw(n, &mut rng::stream(11, stream));
+    let data = |n: usize| Dataset {
+        name: "rows".into(),
+        dim: 3,
+        columns: None,
+        train: Source::Rows(few(n, 0)),
+        valid: few(200, 1),
+        test: few(200, 2),
+        given: None,
+        places: None,
+    };
+    let job = Job {
+        hidden: Some(vec![48, 48]),
+        batch: Some(64),
+        lr: Some(1e-2),
+        ema: 0.9,
+        base: "normal".into(),
+        validations: 20,
+        ..job(Objective::Matching, 3000)
+    };
+    // Thirty rows, and a net of thousands of numbers.
+    let mut keeper = Keeper::default();
+    let fitted = fit(&Job { checkpoint: "100".into(), ..job.clone() }, &data(30), &mut keeper).unwrap();
+    let words = fitted.patience.clone().unwrap();
+    assert!(fitted.steps < 2400 && words.contains("clearly worse") && words.contains("--patience 0"), "{words}");
+    // As if it had not been broken off; and to the end, where that was asked for: the same model.
+    let again = resume(keeper.0.swap_remove(1), &data(30), &mut ()).unwrap();
+    assert_eq!((again.steps, &again.model.theta), (fitted.steps, &fitted.model.theta));
+    let whole = fit(&Job { patience: Some(0), ..job.clone() }, &data(30), &mut ()).unwrap();
+    assert_eq!((whole.steps, whole.patience.is_none(), whole.chosen), (3000, true, fitted.chosen));
+    assert_eq!(whole.model.theta, fitted.model.theta);
+    // Three scores without a better one are what they always were.
+    let told = fit(&Job { patience: Some(3), ..job.clone() }, &data(30), &mut ()).unwrap();
+    assert!(told.steps <= fitted.steps && told.patience.unwrap().contains("3 held-out scores"));
+    // Rows enough: the curve is flat and wiggles, and the run goes on to its end; so does one that keeps its last weights.
+    let enough = fit(&Job { steps: Some(1000), ..job.clone() }, &data(4000), &mut ()).unwrap();
+    assert_eq!((enough.steps, enough.patience), (1000, None));
+    let last = fit(&Job { keep_best: false, ..job }, &data(30), &mut ()).unwrap();
+    assert_eq!(last.steps, 3000);
 }
 
 #[test]

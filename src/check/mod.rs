@@ -2,8 +2,8 @@
 //!
 //! The questions are of three kinds. *Arithmetic*: does the solve deliver what the flow defines (round trip, density
 //! carried along, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
-//! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents)? The
-//! first two judge the program and its settings, the last the training.
+//! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and does it
+//! come to all of them (rows left alone)? The first two judge the program and its settings, the last the training.
 //!
 //! Bounds of the arithmetic follow from the tolerance and the amplification measured on the flow itself; because they
 //! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
@@ -14,6 +14,7 @@
 mod evidence;
 mod fit;
 mod mass;
+mod near;
 mod proposal;
 mod solve;
 mod stein;
@@ -45,6 +46,9 @@ pub struct Subject {
     pub condition: Vec<f64>,
     /// Rows that it was not trained on.
     pub held_out: HeldOut,
+    /// Rows that it was trained on, `[n, d]`, as far as they are known: they tell how many samples must come near a held-out
+    /// one.
+    pub trained_on: Vec<f64>,
 }
 
 /// Rows that the model was not trained on.
@@ -115,6 +119,7 @@ pub const LINES: &[(&str, Question)] = &[
     ("divergence, t = 1", stein::at_the_end),
     ("divergence, t = 1/2", stein::half_way),
     ("latents of data", fit::latents),
+    ("rows left alone", near::near),
 ];
 
 /// Asks every question; `see` is told each answer as it comes.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use cnf::Error;
 use cnf::check::{self, HeldOut, Line, Subject, Verdict};
+use cnf::data::{Dataset, Source};
 use cnf::flow::Model;
 use cnf::io::Format;
 use cnf::train::Job;
@@ -32,8 +33,9 @@ Examples:
 
 Each line has a value, the bound that its size must not exceed, and a verdict: pass, FAIL, unclear (too noisy to tell) or \
 skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never \
-above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last line alone judges \
-the training: it fails where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1). \
+above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last two lines alone judge \
+the training: they fail where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), \
+and where held-out rows are left alone: less than about a tenth of the samples that the rows around them promise come near. \
 The exit code is 1 if a line fails.";
 
 /// Arguments of `cnf check`.
@@ -61,6 +63,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         both => both,
     };
     let setup = Setup::open(model, &args.solver, context)?;
+    let data = dataset(&setup.model, points.is_none().then_some(context));
     let (condition, held_out, beyond) = match points {
         Some(path) => {
             let block = Some(check::MOST_ROWS);
@@ -88,12 +91,22 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
             let condition = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
             let mut beyond = Beyond::of(&setup.model);
             beyond.see_one(&condition)?;
-            (condition.clone(), remembered(&setup.model, &condition, context), beyond)
+            let rows = match &data {
+                Ok(data) => held_out(data, &condition),
+                Err(why) => HeldOut::Missing(why.clone()),
+            };
+            (condition, rows, beyond)
         }
+    };
+    let trained_on = match &data {
+        Ok(Dataset { train: Source::Rows(rows), dim, given, .. }) => {
+            under(rows, *dim, given.as_ref().map_or(&[], |given| &given.train), &condition)
+        }
+        _ => Vec::new(),
     };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
-    let subject = Subject { model: setup.model.clone(), dtype: setup.dtype, n, seed, condition, held_out };
+    let subject = Subject { model: setup.model.clone(), dtype: setup.dtype, n, seed, condition, held_out, trained_on };
     let lines = watched("checking", Some(check::LINES.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.fetch_add(1, Ordering::Relaxed);
@@ -108,32 +121,36 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     Err(Error::invalid(problem, advice(&failed)).into())
 }
 
-/// The test rows of the data that the model was trained on, as its story tells.
-fn remembered(model: &Model, condition: &[f64], context: &Context) -> HeldOut {
-    let Some(job) = Job::of_story(&model.story) else {
-        return HeldOut::Missing("no rows were given, and the model does not tell its data".into());
-    };
-    let rows = || -> cnf::Result<Vec<f64>> {
-        let (data, notes) = job.dataset_of(&model.spec, None)?;
+/// The data that the model was trained on, as its story tells, with the columns in the model's order; `context` is told what
+/// that took.
+fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Dataset, String> {
+    let job = Job::of_story(&model.story);
+    let job = job.ok_or("no rows were given, and the model does not tell its data")?;
+    let (data, notes) = job.dataset_of(&model.spec, None).map_err(|e| format!("its data cannot be used: {e}"))?;
+    if let Some(context) = context {
         notes.iter().for_each(|note| context.note(note));
-        let given = data.given.unwrap_or_default();
-        // Only rows under this very condition are to be found where the model puts its samples.
-        let under = |rows: Vec<f64>, given: Vec<f64>| match given.is_empty() {
-            true => rows,
-            false => rows
-                .chunks_exact(data.dim)
-                .zip(given.chunks_exact(condition.len().max(1)))
-                .filter(|(_, row)| *row == condition)
-                .flat_map(|(row, _)| row.to_vec())
-                .collect(),
-        };
-        let sets = [under(data.test, given.test), under(data.valid, given.valid)];
-        Ok(sets.into_iter().find(|rows| rows.len() >= data.dim && data.dim == model.dim()).unwrap_or_default())
-    };
-    match rows() {
-        Ok(rows) if !rows.is_empty() => HeldOut::Rows(rows, format!("held out of {}", job.data)),
-        Ok(_) => HeldOut::Missing(format!("nothing was held out of {}", job.data)),
-        Err(e) => HeldOut::Missing(format!("its data cannot be used: {e}")),
+    }
+    let fits = data.dim == model.dim();
+    fits.then_some(data).ok_or_else(|| format!("`{}` has another number of columns now", job.data))
+}
+
+/// The rows under a condition: only they are to be found where the model puts its samples.
+fn under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f64> {
+    if given.is_empty() {
+        return rows.to_vec();
+    }
+    let pairs = rows.chunks_exact(d).zip(given.chunks_exact(condition.len().max(1)));
+    pairs.filter(|(_, row)| *row == condition).flat_map(|(row, _)| row.to_vec()).collect()
+}
+
+/// The rows that were held out of the data that a model was trained on.
+fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
+    let given = data.given.clone().unwrap_or_default();
+    let sets = [(&data.test, &given.test), (&data.valid, &given.valid)];
+    let rows = sets.into_iter().map(|(rows, given)| under(rows, data.dim, given, condition));
+    match rows.into_iter().find(|rows| rows.len() >= data.dim) {
+        Some(rows) => HeldOut::Rows(rows, format!("held out of {}", data.name)),
+        None => HeldOut::Missing(format!("nothing was held out of {}", data.name)),
     }
 }
 
@@ -141,6 +158,9 @@ fn remembered(model: &Model, condition: &[f64], context: &Context) -> HeldOut {
 fn advice(failed: &[&str]) -> &'static str {
     match failed[0] {
         "solver" => "try `--solver bdf`, or train with a smaller learning rate",
+        "rows left alone" => {
+            "the model has lost a part of the data: train longer, or try --model mixture; `cnf density` shows the rows"
+        }
         "latents of data" => "train longer, or check that the rows are of the kind it was trained on",
         "trace" | "mass" | "divergence, t = 1" | "divergence, t = 1/2" => {
             "try `--trace exact --rtol 1e-7 --atol 1e-7 --precision f64`; if it still fails, report it"

@@ -12,7 +12,7 @@ use cnf::Error;
 use cnf::compare::Course;
 use cnf::data::Dataset;
 use cnf::data::diagnose::Finding;
-use cnf::train::{Family, Job, Objective, Precision};
+use cnf::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
 use serde_json::{Value, json};
 
 use self::contest::{Contestant, Measured, Order};
@@ -262,7 +262,9 @@ impl Contest {
                 jobs.push(job);
             }
         }
-        let (set, x, given) = in_random_order(&data, seed)?;
+        // Once, not with each of the trainings.
+        Far::find(&job, &data)?.words(job.far_rows).iter().for_each(|words| context.note(words));
+        let (set, x, given) = in_random_order(&job, &data, seed, context)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
         let (about, warned) = (job, Vec::new());
@@ -326,7 +328,7 @@ impl Contest {
             }
         }
         contest::told_apart(&mut contestants);
-        let (set, x, given) = in_random_order(&data, args.seed.unwrap_or(job.seed))?;
+        let (set, x, given) = in_random_order(&job, &data, args.seed.unwrap_or(job.seed), context)?;
         let mut picture = job.picture.clone();
         picture.invert_y |= args.invert_y;
         if !args.names.is_empty() {
@@ -407,8 +409,29 @@ impl Contest {
 }
 
 /// The name of the held-out set, its rows and their conditions, in a random order: a file may be sorted.
-fn in_random_order(data: &Dataset, seed: u64) -> Result<(&'static str, Vec<f64>, Vec<f64>)> {
+/// A row far beyond all others is in none of them: it would be the mean of every score and the scale of every distance.
+fn in_random_order(
+    job: &Job,
+    data: &Dataset,
+    seed: u64,
+    context: &Context,
+) -> Result<(&'static str, Vec<f64>, Vec<f64>)> {
     let (set, x, given) = kept_back(data);
+    let far = if job.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, data)? };
+    let rows = far.of(match set {
+        "test" => Set::Test,
+        "validation" => Set::Validation,
+        _ => Set::Training,
+    });
+    let c = data.given.as_ref().map_or(0, |given| given.dim);
+    let near = |x: &[f64], d: usize| -> Vec<f64> {
+        let kept = |(i, _): &(usize, &[f64])| rows.binary_search(i).is_err();
+        x.chunks_exact(d.max(1)).enumerate().filter(kept).flat_map(|(_, row)| row.to_vec()).collect()
+    };
+    let (x, given) = (near(&x, data.dim), near(&given, c));
+    if !rows.is_empty() {
+        context.note(&format!("{} {set} rows lie far out: no model is measured on them", rows.len()));
+    }
     let (x, given) = cnf::compare::shuffled(&x, &given, data.dim, &mut cnf::rng::stream(seed, ORDER_STREAM))?;
     Ok((set, x, given))
 }

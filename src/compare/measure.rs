@@ -187,6 +187,7 @@ impl Course<'_> {
             seed: self.seed,
             condition: self.given.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
+            trained_on: Vec::new(),
         };
         Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
     }

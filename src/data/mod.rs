@@ -77,6 +77,8 @@ pub struct Dataset {
     pub test: Vec<f64>,
     /// What the rows are conditioned on, where that was asked for.
     pub given: Option<Given>,
+    /// Which rows of the file the rows of each set are, where they come from one.
+    pub places: Option<Split>,
 }
 
 impl Dataset {
@@ -166,6 +168,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             valid: held_out(VALID_STREAM),
             test: held_out(TEST_STREAM),
             given: None,
+            places: None,
         });
     }
     let path = PathBuf::from(name);
@@ -183,6 +186,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         test: table.rows(&table.split.test),
         columns: table.columns,
         given,
+        places: Some(table.split),
     })
 }
 

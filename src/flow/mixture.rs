@@ -7,6 +7,7 @@
 
 mod choose;
 mod em;
+mod insert;
 mod lanes;
 mod matrix;
 mod score;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
-use super::{Family, Objective, Pairing, Path};
+use super::{Family, FarRows, Objective, Pairing, Path};
 use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
 use crate::flow::discrete::Split;
 use crate::flow::{FlowSpec, SolverSpec};
@@ -54,8 +54,9 @@ pub struct Picture {
     pub invert_y: bool,
 }
 
-/// A field that older runs do not have.
+/// Fields that older runs do not have.
 const COPIES_TOGETHER: &str = "copies_together";
+const FAR_ROWS: &str = "far_rows";
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +149,8 @@ pub struct Job {
     /// are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2, 0.046 at 3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
+    /// What becomes of rows that lie so far out that they ruin what is learnt of the others.
+    pub far_rows: FarRows,
     /// A model file whose weights, net and standardisation are the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
@@ -173,8 +176,10 @@ pub struct Job {
     pub validations: usize,
     /// A table's model is that of the best held-out score, not the last.
     pub keep_best: bool,
-    /// The run ends after so many held-out scores that were not better; 0 for never.
-    pub patience: usize,
+    /// The run ends after so many held-out scores that were not better; 0 for never. Left out: that of a table ends where its
+    /// scores have become clearly worse than the best, since its rows are learnt by heart then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// The run is kept for `--resume` after so many steps (`100`), or so much time (`10s`).
     pub checkpoint: String,
     /// Rows in each of them.
@@ -225,6 +230,7 @@ impl Default for Job {
             base: "auto".into(),
             standardise: true,
             spread: None,
+            far_rows: FarRows::default(),
             init: None,
             steps: None,
             time: None,
@@ -235,7 +241,7 @@ impl Default for Job {
             ema: 0.999,
             validations: 20,
             keep_best: true,
-            patience: 0,
+            patience: None,
             checkpoint: "10s".into(),
             validation_rows: 1000,
             precision: Precision::F32,
@@ -394,15 +400,23 @@ impl Job {
     /// As [`Job::from_toml`].
     pub fn of_run(text: &str) -> Result<Self> {
         let job = Self::from_toml(text)?;
-        let says = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key(COPIES_TOGETHER));
-        Ok(Self { copies_together: says && job.copies_together, ..job })
+        let table = toml::from_str::<toml::Table>(text).unwrap_or_default();
+        Ok(job.as_made(|field| table.contains_key(field)))
+    }
+
+    /// The job with the meaning that fields had before a program knew them, where a run does not say them: copies were
+    /// divided like other rows, and far rows were trained on.
+    fn as_made(self, says: impl Fn(&str) -> bool) -> Self {
+        let copies_together = says(COPIES_TOGETHER) && self.copies_together;
+        let far_rows = if says(FAR_ROWS) { self.far_rows } else { FarRows::Keep };
+        Self { copies_together, far_rows, ..self }
     }
 
     /// The job of a run from what its model file says of it, as [`Job::of_run`]; none where that is not a job.
     pub fn of_story(story: &serde_json::Map<String, serde_json::Value>) -> Option<Self> {
         let told = story.get("job")?;
         let job = serde_json::from_value::<Self>(told.clone()).ok()?;
-        Some(Self { copies_together: told.get(COPIES_TOGETHER).is_some() && job.copies_together, ..job })
+        Some(job.as_made(|field| told.get(field).is_some()))
     }
 
     /// A job from TOML; what is left out has its default.

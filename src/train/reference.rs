@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::frame::Frame;
 use super::start::{self, rows};
-use super::{BASE_STREAM, Family, Fitted, History, Job, Validation, Watch, score};
+use super::{BASE_STREAM, Family, Far, Fitted, History, Job, Validation, Watch, score};
 use crate::data::Dataset;
 use crate::flow::{Core, EmOptions, FlowSpec, Gaussian, Histogram, Mixture, Model, Moments, Standardise};
 use crate::{Error, Result, rng};
@@ -16,7 +16,7 @@ const TOY_ROWS: usize = 100_000;
 ///
 /// # Errors
 /// As the fits; [`Error::Invalid`] where conditions are given.
-pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
+pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
     if data.given.is_some() {
         return Err(Error::invalid(
             format!("--model {} cannot have a condition", job.model.name()),
@@ -51,7 +51,8 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Wat
             }
             let (x, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
             let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
-            let options = EmOptions::default();
+            let work = start::mixture_work(job, job.net(d).n_params());
+            let options = EmOptions { work, ..EmOptions::default() };
             spec.base = Some(if valid.is_empty() {
                 Mixture::fit(&x, d, &options, &mut rng, &mut stop)?
             } else {
@@ -75,8 +76,11 @@ pub(super) fn fit(job: &Job, data: &Dataset, clock: Instant, watch: &mut dyn Wat
         chosen: 0,
         seconds,
         step_seconds: seconds,
+        mixture_seconds: (job.model == Family::Mixture).then_some(seconds),
         gave_way: false,
+        patience: None,
         falls: 0,
+        far,
         before: None,
         stopped: false,
     })

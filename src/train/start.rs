@@ -1,9 +1,10 @@
 //! What a run begins with: the checked data, and the model before the first step.
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::frame::Frame;
-use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM};
+use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
 use crate::data::{Dataset, Given as Told, Source};
 use crate::flow::{
     Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Range,
@@ -81,6 +82,32 @@ pub(super) struct Start {
     pub log_volume: f64,
     /// A mixture that the flow has to beat on the validation set, or gives way to.
     pub rival: Option<Mixture>,
+    /// Seconds that the fit of a mixture took; none where none was fitted.
+    pub mixture_seconds: Option<f64>,
+}
+
+/// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one core.
+const LEAST_WORK: f64 = 1e9;
+/// A multiplication of EM, in f64 and between exponentials, takes as long as so many of a net.
+const DEARER: f64 = 8.0;
+/// The evaluations of a net that a row of a likelihood takes, forth and back.
+const EVALUATIONS: f64 = 60.0;
+
+/// What a mixture's fit may cost beside a run that counts its steps, so that it takes about as much of the whole as
+/// [`Job::BASE_SHARE`] would be of a time: counted, since such a run never looks at the clock.
+pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
+    let (Some(steps), None) = (job.steps, job.time) else { return f64::INFINITY };
+    // Forth once, and back at twice the cost.
+    let each = |rows: usize, evaluations: f64| 3.0 * params as f64 * rows as f64 * evaluations;
+    let (rows, later) = (job.batch.unwrap_or_default(), job.likelihood_batch.unwrap_or_default());
+    let step = match job.objective {
+        Objective::Matching => each(rows, 1.0),
+        Objective::Likelihood => each(rows, EVALUATIONS),
+        Objective::Mixed => {
+            (1.0 - job.likelihood_share) * each(rows, 1.0) + job.likelihood_share * each(later, EVALUATIONS)
+        }
+    };
+    (Job::BASE_SHARE / (1.0 - Job::BASE_SHARE) * steps as f64 * step / DEARER).max(LEAST_WORK)
 }
 
 /// The beginning of a run. `stop` ends the fit of a mixture early.
@@ -114,7 +141,7 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
             model.spec.names.clone_from(names);
         }
         model.spec.condition_ranges = ranges(&model.spec, data);
-        return Ok(Start { model, log_volume, rival: None });
+        return Ok(Start { model, log_volume, rival: None, mixture_seconds: None });
     }
     let condition = condition(job, data)?;
     let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
@@ -136,22 +163,30 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         let given = data.given.as_ref().map_or(&[][..], |given| &given.train[..n * given.dim]);
         let given = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(given))?;
         theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &given)?;
-        return Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival: None });
+        return Ok(Start {
+            model: Model { spec, theta, story: serde_json::Map::new() },
+            log_volume,
+            rival: None,
+            mixture_seconds: None,
+        });
     }
-    let mut rival = None;
+    let (mut rival, mut mixture_seconds) = (None, None);
     let rule = base_rule(&job.base, data)?;
     if rule != BaseRule::Normal {
         let (rows, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
         let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
         let mut rng = rng::stream(job.seed, BASE_STREAM);
+        let (begun, options) =
+            (Instant::now(), EmOptions { work: mixture_work(job, theta.len()), ..EmOptions::default() });
         let mixture = match rule {
             BaseRule::Components(components) => {
-                let options = EmOptions { components, ..EmOptions::default() };
+                let options = EmOptions { components, ..options };
                 Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?
             }
-            _ if valid.is_empty() => Mixture::fit(&rows, data.dim, &EmOptions::default(), &mut rng, stop)?,
-            _ => Mixture::choose(&rows, &valid, data.dim, &EmOptions::default(), &mut rng, stop)?.mixture,
+            _ if valid.is_empty() => Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?,
+            _ => Mixture::choose(&rows, &valid, data.dim, &options, &mut rng, stop)?.mixture,
         };
+        mixture_seconds = Some(begun.elapsed().as_secs_f64());
         if rule == BaseRule::Rival {
             rival = Some(mixture);
         } else {
@@ -160,7 +195,7 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
             spec.core.velocity()?.rest(&mut theta);
         }
     }
-    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival })
+    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival, mixture_seconds })
 }
 
 /// Refuses names in another order than a model's: [`Dataset::arrange`] brings them into it.

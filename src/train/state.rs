@@ -70,6 +70,8 @@ pub(super) struct Ledger {
     pub since_best: usize,
     /// The held-out NLL when the last phase began.
     pub before: Option<f64>,
+    /// Seconds that the fit of a mixture took, where one was fitted.
+    pub mixture_seconds: Option<f64>,
 }
 
 /// A run as it stands after a step.
@@ -188,6 +190,7 @@ impl Ledger {
         tensors.push(tensor("ledger.validations", &validations));
         // What there is not yet has no tensor: a model file holds finite numbers only.
         tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
+        tensors.extend(self.mixture_seconds.map(|seconds| tensor("ledger.mixture_seconds", &[seconds])));
         if let Some(best) = &self.best {
             tensors.push(tensor("ledger.best", &best.theta));
             tensors.push(tensor("ledger.best_score", &[best.step as f64, best.nll]));
@@ -198,13 +201,14 @@ impl Ledger {
         let n = numbers(file, "ledger.numbers")?;
         let &[seconds, validating, due, since_best] = &n[..] else { return None };
         let history = History::of_numbers(&numbers(file, "ledger.marks")?, &numbers(file, "ledger.validations")?)?;
-        let before = numbers(file, "ledger.before").and_then(|n| n.first().copied());
+        let one = |name: &str| numbers(file, name).and_then(|n| n.first().copied());
+        let (before, mixture_seconds) = (one("ledger.before"), one("ledger.mixture_seconds"));
         let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {
             (None, None) => None,
             (Some(theta), Some(&[step, nll])) => Some(Best { step: step as usize, nll, theta }),
             _ => return None,
         };
-        Some(Self { seconds, validating, due, history, best, since_best: since_best as usize, before })
+        Some(Self { seconds, validating, due, history, best, since_best: since_best as usize, before, mixture_seconds })
     }
 }
 

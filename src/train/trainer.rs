@@ -12,12 +12,14 @@ use super::adamw::AdamW;
 use super::batch::Feed;
 use super::frame::Frame;
 use super::plan::Phase;
+use super::score::{log_prob_rows, prefers_second};
 use super::shadow::Shadow;
 use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
 use super::state::{Best, Ledger, State, stamp};
 use super::{
-    Checkpoint, Criterion, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given, start,
+    Checkpoint, Criterion, Far, FarRows, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given,
+    start,
 };
 use crate::data::{Dataset, Source};
 use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
@@ -35,8 +37,15 @@ const VALIDATING: f64 = 0.1;
 /// The first validations: this part of the even distance, then further apart by this factor.
 const FIRST: f64 = 0.03;
 const EARLY: f64 = 1.4;
+/// So many held-out scores in a row, worse than the best by so many of its standard errors, over so much of the budget, end a
+/// run that was not told how patient to be.
+const CLEARLY: usize = 5;
+const BEYOND: f64 = 2.0;
+const SINCE: f64 = 0.15;
 /// How fast the penalties follow the evaluations that are wanted, a step.
 const NFE_GAIN: f64 = 0.1;
+/// A flow and the mixture beside it are compared on so many times the rows of a validation at the most.
+const JUDGED: usize = 4;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
 
@@ -50,11 +59,14 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
     let late = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let (far, near) = far(&job, data)?;
+    far.words(job.far_rows).iter().for_each(|words| watch.told(words));
+    let (whole, data) = (data, near.as_ref().unwrap_or(data));
     let mut stop = || late() || watch.asked();
     if job.model.is_reference() {
-        return super::reference::fit(&job, data, clock, watch);
+        return super::reference::fit(&job, data, far, clock, watch);
     }
-    let Start { model, log_volume, rival } = start::start(&job, data, &mut stop)?;
+    let Start { model, log_volume, rival, mixture_seconds } = start::start(&job, data, &mut stop)?;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -68,9 +80,9 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         penalty: 1.0,
         place: super::batch::Place::default(),
     };
-    let checkpoint =
-        Checkpoint { job, model, log_volume, rival, data: stamp(data), state, good: None, ledger: Ledger::default() };
-    run(checkpoint, clock, data, watch)
+    let ledger = Ledger { mixture_seconds, ..Ledger::default() };
+    let checkpoint = Checkpoint { job, model, log_volume, rival, data: stamp(whole), state, good: None, ledger };
+    run(checkpoint, clock, data, far, watch)
 }
 
 /// Goes on with a run from its checkpoint, to the same bits as if it had not been broken off.
@@ -85,10 +97,18 @@ pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> 
             "bring the old file back, or begin anew with `cnf train --init RUN`",
         ));
     }
-    run(checkpoint, Instant::now(), data, watch)
+    let (far, near) = far(&checkpoint.job, data)?;
+    run(checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
 
-fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+/// The rows that lie far out, and the data without them where they are left out.
+fn far(job: &Job, data: &Dataset) -> Result<(Far, Option<Dataset>)> {
+    let far = Far::find(job, data)?;
+    let near = (job.far_rows == FarRows::LeaveOut && !far.is_empty()).then(|| far.left_out(data));
+    Ok((far, near))
+}
+
+fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<Fitted> {
     let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, ledger } = checkpoint;
     let frame = Frame::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
@@ -122,6 +142,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, watch: &mut dyn W
         valid_given: data.given.as_ref().map_or(Vec::new(), |g| subset(&g.valid, g.dim, job.validation_rows)),
         job: &job,
         data,
+        far,
         model: &model,
         log_volume,
         rival,
@@ -147,6 +168,7 @@ fn subset(x: &[f64], d: usize, most: usize) -> Vec<f64> {
 struct Trainer<'a> {
     job: &'a Job,
     data: &'a Dataset,
+    far: Far,
     model: &'a Model,
     log_volume: f64,
     rival: Option<Mixture>,
@@ -212,9 +234,9 @@ impl Trainer<'_> {
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
             }
-            let patient = self.job.patience == 0 || self.ledger.since_best < self.job.patience;
-            if last || stopped || !patient {
-                return self.finish(stopped);
+            let impatient = if last || stopped { None } else { self.impatient(done) };
+            if last || stopped || impatient.is_some() {
+                return self.finish(stopped, impatient);
             }
             let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);
             if fall.is_none() && self.job.checkpoint_due(since)? {
@@ -352,10 +374,50 @@ impl Trainer<'_> {
         })
     }
 
-    fn finish(mut self, stopped: bool) -> Result<Fitted> {
-        // Rows that never end cannot be learnt by heart: there the last weights are the best. Nor is the best score
-        // wanted where evaluations are.
-        let choose = self.job.keep_best && self.data.toy().is_none() && self.job.nfe_target.is_none();
+    /// Whether the model is that of the best held-out score. Rows that never end cannot be learnt by heart: there the last
+    /// weights are the best. Nor is the best score wanted where evaluations are.
+    fn chooses(&self) -> bool {
+        self.job.keep_best && self.data.toy().is_none() && self.job.nfe_target.is_none()
+    }
+
+    /// Why the run ends here, before its budget is spent; none where it goes on.
+    ///
+    /// A number of held-out scores that were not better ends it where one was asked for. Else it ends where rows are
+    /// learnt by heart beyond doubt: [`CLEARLY`] scores in a row were worse than the best by [`BEYOND`] of its standard
+    /// errors, over [`SINCE`] of the budget and as many steps as the best took once more and again. A curve that wiggles by
+    /// its noise does neither; one that falls again late, as the learning rate does, is rarely so far above its best.
+    fn impatient(&self, done: f64) -> Option<String> {
+        let best = self.ledger.best.as_ref()?;
+        let scores = &self.ledger.history.validations;
+        let (last, step) = (scores.last()?, self.state.step);
+        let words = |why: String| {
+            Some(format!("after step {step}, {why} than that of step {}; --patience 0 goes on", best.step))
+        };
+        match self.job.patience {
+            Some(0) => None,
+            Some(most) if self.ledger.since_best < most => None,
+            Some(most) => words(format!("{most} held-out scores were no better")),
+            None => {
+                let of_best = scores.iter().find(|score| score.step == best.step)?;
+                let clearly = |score: &Validation| score.nll > best.nll + BEYOND * of_best.se;
+                let tail = scores.get(scores.len().checked_sub(CLEARLY)?..)?;
+                let since = done * (1.0 - best.step as f64 / step as f64);
+                let ends = self.chooses()
+                    && self.state.phase + 1 == self.phases.len()
+                    && last.step == step
+                    && tail.iter().all(|score| score.step > best.step && clearly(score))
+                    && step >= 3 * best.step
+                    && since >= SINCE;
+                if !ends {
+                    return None;
+                }
+                words(format!("the last {CLEARLY} held-out scores ({:.3} at the end) were clearly worse", last.nll))
+            }
+        }
+    }
+
+    fn finish(mut self, stopped: bool, impatient: Option<String>) -> Result<Fitted> {
+        let choose = self.chooses();
         let (mut theta, mut chosen) = (self.state.shadow.theta.clone(), self.state.step);
         if choose && !self.valid.is_empty() && self.job.validations > 0 {
             self.validate(1.0)?;
@@ -365,15 +427,24 @@ impl Trainer<'_> {
         }
         let mut model = self.with_weights(&theta);
         let mut gave_way = false;
-        if let (Some(mixture), Some(Best { nll, .. })) = (self.rival.take(), &self.ledger.best) {
+        if let (Some(mixture), Some(best)) = (self.rival.take(), &self.ledger.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let core = Core::Still { dim: model.dim() };
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
             let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
-            let score = score_given(&rival.flow(self.job.precision.dtype())?, &self.valid, &[], None)?;
-            if score.failed.is_empty() && score.nll < *nll {
-                (model, gave_way, chosen) = (rival, true, 0);
+            let dtype = self.job.precision.dtype();
+            gave_way = if self.ledger.mixture_seconds.is_some() {
+                let rows = subset(&self.data.valid, self.data.dim, JUDGED * self.job.validation_rows);
+                let scores = |model: &Model| log_prob_rows(&model.flow(dtype)?, &rows, &[]);
+                prefers_second(&scores(&model)?, &scores(&rival)?)
+            } else {
+                // A run that began when the mean alone decided ends as it would have then.
+                let score = score_given(&rival.flow(dtype)?, &self.valid, &[], None)?;
+                score.failed.is_empty() && score.nll < best.nll
+            };
+            if gave_way {
+                (model, chosen) = (rival, 0);
             }
         }
         self.ledger.history.finish();
@@ -385,8 +456,11 @@ impl Trainer<'_> {
             steps: self.state.step,
             chosen,
             seconds,
-            step_seconds: seconds - self.ledger.validating,
+            step_seconds: seconds - self.ledger.validating - self.ledger.mixture_seconds.unwrap_or(0.0),
+            mixture_seconds: self.ledger.mixture_seconds,
+            patience: impatient,
             falls: self.state.all_falls,
+            far: self.far,
             before: self.ledger.before,
             history: self.ledger.history,
             stopped,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Checkpoint, History, Mark, Validation};
+use super::{Checkpoint, Far, History, Mark, Validation};
 use crate::Result;
 use crate::flow::Model;
 
@@ -31,6 +31,9 @@ pub trait Watch {
     fn asked(&self) -> bool {
         false
     }
+
+    /// Told what is remarkable about the data, one sentence at a time, before the first step.
+    fn told(&mut self, _words: &str) {}
 
     /// Given every checkpoint that is due, and one when the run is ended from outside.
     ///
@@ -65,10 +68,16 @@ pub struct Fitted {
     pub seconds: f64,
     /// Seconds of the steps alone.
     pub step_seconds: f64,
+    /// Seconds that the fit of a mixture took, before the first step; none where none was fitted.
+    pub mixture_seconds: Option<f64>,
     /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
     pub gave_way: bool,
+    /// Why the run ended before its budget was spent: held-out scores that were no better.
+    pub patience: Option<String>,
     /// Times that a step broke down and was taken back.
     pub falls: usize,
+    /// Rows that lie far out: left out of the training and the validation, or kept, as the job says.
+    pub far: Far,
     /// The held-out NLL before the last phase began, where evaluations were steered.
     pub before: Option<f64>,
     /// The run was ended from outside.

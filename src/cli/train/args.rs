@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cnf::Error;
 use cnf::flow::discrete::Split;
 use cnf::flow::{Core, Model, VelocitySpec};
-use cnf::train::{Family, Job, Objective, Pairing, Path};
+use cnf::train::{Family, FarRows, Job, Objective, Pairing, Path};
 use cnf::velocity::{Activation, TimeInput};
 
 use crate::cli::solver::SolverArgs;
@@ -37,6 +37,7 @@ const EVERYTHING_ELSE: [&str; 45] = [
     "column",
     "base",
     "no_standardise",
+    "far_rows",
     "steps",
     "time",
     "batch",
@@ -135,6 +136,9 @@ pub struct TrainArgs {
     /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]
     no_standardise: bool,
+    /// What becomes of rows far beyond all others: leave-out (of the training and the validation), or keep [default: leave-out]
+    #[arg(long, value_name = "RULE")]
+    far_rows: Option<FarRows>,
     /// End after so many steps
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
@@ -147,7 +151,7 @@ pub struct TrainArgs {
     /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond; of discrete flows 5e-3 and 1e-3]
     #[arg(long)]
     lr: Option<f64>,
-    /// End after so many held-out scores without a better one [default: 0, never]
+    /// End after so many held-out scores without a better one; 0 for never [default: a table's run ends where its last five are clearly worse than the best]
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
     /// Keep the run for --resume after so many steps (100), or so much time (10s) [default: 10s]
@@ -242,7 +246,8 @@ impl TrainArgs {
         put(&mut job.jacobian, &self.jacobian);
         put(&mut job.steer, &self.steer);
         maybe(&mut job.nfe_target, &self.nfe_target);
-        put(&mut job.patience, &self.patience);
+        put(&mut job.far_rows, &self.far_rows);
+        maybe(&mut job.patience, &self.patience);
         put(&mut job.base, &self.base);
         if !self.column.is_empty() {
             job.columns.clone_from(&self.column);

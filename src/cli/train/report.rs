@@ -5,10 +5,13 @@ use std::path::Path;
 
 use cnf::data::diagnose::Finding;
 use cnf::flow::Mixture;
-use cnf::train::{Family, Fitted, History, Job, Score};
+use cnf::train::{Family, Far, FarRows, Fitted, History, Job, Score, Set};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{findings, text};
+
+/// Rows far out that are named in JSON.
+const NAMED: usize = 100;
 
 /// The end of a run.
 pub struct Summary {
@@ -20,9 +23,12 @@ pub struct Summary {
     steps: usize,
     seconds: f64,
     seconds_per_step: f64,
+    mixture_seconds: Option<f64>,
+    patience: Option<String>,
     n_params: usize,
     chosen: usize,
     falls: usize,
+    far: Far,
     /// Components of the mixture that was better than the flow.
     gave_way: Option<usize>,
     /// Held-out NLL before evaluations were steered, and at the end.
@@ -42,9 +48,12 @@ impl Summary {
             steps: fitted.steps,
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
+            mixture_seconds: fitted.mixture_seconds,
+            patience: fitted.patience.clone(),
             n_params: job.model.n_params(&fitted.model),
             chosen: fitted.chosen,
             falls: fitted.falls,
+            far: fitted.far.clone(),
             gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
@@ -87,10 +96,14 @@ impl Summary {
             "chosen_step": self.chosen,
             "gave_way": self.gave_way,
             "falls": self.falls,
+            "far_rows": self.job.far_rows,
+            "far": far_facts(&self.far),
             "nfe_target": self.job.nfe_target,
             "nfe_cost": self.nfe_cost(),
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
+            "mixture_seconds": self.mixture_seconds,
+            "ended_early": self.patience,
             "n_params": self.n_params,
             "scored": self.set,
             "n": score.n,
@@ -118,6 +131,12 @@ impl Summary {
         } else {
             format!("{} steps in {seconds} ({each:.3} ms each), {} parameters\n", self.steps, self.n_params)
         };
+        if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.is_reference()) {
+            out += &format!("mixture   fitted in {} of them\n", text::duration(seconds));
+        }
+        if let Some(words) = &self.patience {
+            out += &format!("ended     {words}\n");
+        }
         let standardised = self.nll_standardised();
         let (set, n, nll, se) = (self.set, score.n, score.nll, score.nll_se);
         out += &format!(
@@ -142,6 +161,11 @@ impl Summary {
         } else if self.chosen != self.steps {
             out += &format!("weights   of step {}, the best held-out score\n", self.chosen);
         }
+        let left_out = self.far.rows.iter().filter(|row| row.set != Set::Test).count();
+        if left_out > 0 && self.job.far_rows == FarRows::LeaveOut {
+            let rows = if left_out == 1 { "1 row".to_owned() } else { format!("{left_out} rows") };
+            out += &format!("far       {rows} far out left out of training and validation\n");
+        }
         if self.falls > 0 {
             out += &format!("trouble   {} steps broke down and were taken back\n", self.falls);
         }
@@ -157,6 +181,18 @@ impl Summary {
         }
         out
     }
+}
+
+/// How many rows of each set lie far out, and the first of them.
+fn far_facts(far: &Far) -> Value {
+    let count = |set| far.of(set).len();
+    let rows = far.rows.iter().take(NAMED).collect::<Vec<_>>();
+    json!({
+        "training": count(Set::Training),
+        "validation": count(Set::Validation),
+        "test": count(Set::Test),
+        "rows": rows,
+    })
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

@@ -97,6 +97,13 @@ impl Watch for Watcher<'_> {
         interrupt::asked()
     }
 
+    fn told(&mut self, words: &str) {
+        // Behind the view over the whole terminal, words wait for nobody.
+        if self.live.is_none() {
+            self.screen.bar.suspend(|| self.context.note(words));
+        }
+    }
+
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         self.folder.keep(checkpoint)
     }

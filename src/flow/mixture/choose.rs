@@ -1,15 +1,28 @@
-//! How many components, and how strong a prior: a ladder, climbed while held-out rows agree.
+//! How many components, and how strong a prior: a ladder, climbed while held-out rows agree; then what a ladder misses.
+//!
+//! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better; beyond
+//! each rung has twice as many as the one before, and costs twice as much; from there the climb ends at the first that is
+//! no better, and three quarters and three halves of the best are tried. Then EM goes on with the best over all rows;
+//! components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a thousand is missed by every
+//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. What held-out rows do not
+//! confirm is dropped.
 
 use std::borrow::Cow;
 
 use rand::seq::index;
 
 use super::units::Units;
+use super::em::{Effort, cost_of_prior, cost_of_step};
+use super::insert::cost_of_insertion;
+use super::start::cost_of_clusters;
 use super::{Em, EmOptions, Mixture};
 use crate::{Error, Result, Rng};
 
 /// The rungs.
-const LADDER: [usize; 6] = [1, 4, 16, 64, 256, 1024];
+const LADDER: [usize; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512, 1024];
+/// Up to so many components the climb ends after so many rungs that were no better; beyond after one.
+const CHEAP: usize = 16;
+const MISSES: usize = 3;
 /// The least rows for a component.
 const ROWS: usize = 8;
 /// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to tell rungs apart.
@@ -23,8 +36,14 @@ const LEAST: usize = 1 << 14;
 const SCARCE: usize = 8;
 /// How much stronger.
 const STRONGER: [f64; 2] = [10.0, 50.0];
+/// How much weaker, one after the other.
+const WEAKER: [f64; 2] = [0.1, 0.01];
 /// Iterations between two looks at the held-out rows.
 const POLISH: usize = 3;
+/// The most components that are put where rows are explained worst, one after another.
+const INSERTIONS: usize = 16;
+/// A rung is begun where its start and so many iterations can be paid.
+const USEFUL: usize = 2;
 
 /// The mixture with the best held-out likelihood, and what was tried.
 #[derive(Clone, Debug)]
@@ -32,7 +51,7 @@ pub struct Chosen {
     /// The best.
     pub mixture: Mixture,
     /// Components and held-out NLL in nats a row, in the order tried: one line for each rung and strength, then one for
-    /// each stretch of further iterations on the best.
+    /// each stretch of further iterations, each component that was put in, and each weaker prior.
     pub table: Vec<(usize, f64)>,
 }
 
@@ -43,11 +62,22 @@ struct Best {
     nll: f64,
 }
 
+/// A choice under way.
+struct Choice<'a> {
+    train: &'a [f64],
+    valid: &'a [f64],
+    dim: usize,
+    options: &'a EmOptions,
+    best: Option<Best>,
+    table: Vec<(usize, f64)>,
+}
+
 impl Mixture {
-    /// Fits 1, 4, 16, … components (no more than `options.components`, and one for eight rows) to `train` and keeps the
+    /// Fits 1, 2, 3, 4, 6, … components (no more than `options.components`, and one for eight rows) to `train` and keeps the
     /// mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls, tries stronger
     /// priors where rows are scarce, and then goes on with the best, to `options.iterations` and `options.tolerance`,
-    /// while the held-out NLL falls. `stop` is asked before each iteration and ends it early.
+    /// while the held-out NLL falls; puts components where rows are explained worst; and tries weaker priors. `stop` is
+    /// asked before each iteration and ends it early, as `options.work` does.
     ///
     /// # Errors
     /// As [`Mixture::fit`]; [`Error::Invalid`] without validation rows.
@@ -68,63 +98,149 @@ impl Mixture {
             let table = table.into_iter().map(|(components, nll)| (components, nll + log_volume)).collect();
             return Ok(Chosen { mixture: units.back(&mixture)?, table });
         }
-        let n = train.len() / dim;
-        let held_out = |mixture: &Self| {
-            let scores = mixture.log_prob_rows(valid);
-            -scores.iter().sum::<f64>() / scores.len() as f64
-        };
-        let mut best: Option<Best> = None;
-        let mut table = Vec::new();
-        for components in LADDER.into_iter().filter(|k| *k <= options.components && (*k == 1 || k * ROWS <= n)) {
-            if best.is_some() && stop() {
-                break;
+        let mut effort = Effort::new(options.work, stop);
+        let mut choice = Choice { train, valid, dim, options, best: None, table: Vec::new() };
+        choice.climb(rng, &mut effort)?;
+        choice.finish(&mut effort)?;
+        let best = choice.best.ok_or_else(|| Error::invalid("a mixture of no components", "allow at least one"))?;
+        Ok(Chosen { mixture: best.mixture, table: choice.table })
+    }
+}
+
+impl Choice<'_> {
+    /// Takes note of a mixture, and keeps it where it is better than the best: by how much.
+    fn see(&mut self, mixture: Mixture, strength: f64) -> f64 {
+        let scores = mixture.log_prob_rows(self.valid);
+        let nll = -scores.iter().sum::<f64>() / scores.len() as f64;
+        self.table.push((mixture.components(), nll));
+        let gain = self.best.as_ref().map_or(f64::INFINITY, |best| best.nll - nll);
+        if gain > 0.0 {
+            self.best = Some(Best { mixture, strength, nll });
+        }
+        gain
+    }
+
+    /// The ladder.
+    fn climb(&mut self, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<()> {
+        let mut misses = 0;
+        for components in LADDER {
+            match self.rung(components, rng, effort)? {
+                None => return Ok(()),
+                Some(true) => misses = 0,
+                Some(false) => misses += 1,
             }
-            let scarce = n < SCARCE * components * dim * (dim + 1) / 2;
-            let stronger = STRONGER.into_iter().filter(|_| scarce && components > 1);
-            let part = part(train, dim, LEAST.max(SHARE * components), rng);
-            let (mut rose, mut weaker) = (false, f64::INFINITY);
-            for times in std::iter::once(1.0).chain(stronger) {
-                if times > 1.0 && stop() {
-                    break;
-                }
-                let strength = times * options.strength;
-                let (iterations, tolerance) = (options.iterations.min(ITERATIONS), options.tolerance.max(GAIN));
-                let rung = EmOptions { components, iterations, tolerance, strength };
-                let mixture = Self::fit(&part, dim, &rung, rng, stop)?;
-                let nll = held_out(&mixture);
-                table.push((components, nll));
-                if best.as_ref().is_none_or(|best| nll < best.nll) {
-                    best = Some(Best { mixture, strength, nll });
-                    rose = true;
-                }
-                if nll > weaker {
-                    break;
-                }
-                weaker = nll;
-            }
-            if !rose {
+            let most = if components < CHEAP { MISSES } else { 1 };
+            if misses >= most {
                 break;
             }
         }
-        let mut best = best.ok_or_else(|| Error::invalid("a mixture of no components", "allow at least one"))?;
-        let x = super::start::neighbours(train, dim);
-        let em = Em::new(&x, dim, best.mixture.components(), best.strength)?;
-        for _ in 0..options.iterations.saturating_sub(ITERATIONS).div_ceil(POLISH) {
-            if stop() {
-                break;
-            }
-            let mixture = em.climb(best.mixture.clone(), POLISH, options.tolerance, stop)?;
-            let nll = held_out(&mixture);
-            table.push((mixture.components(), nll));
-            let gain = best.nll - nll;
-            if gain > 0.0 {
-                best = Best { mixture, nll, ..best };
-            }
-            if gain.is_nan() || gain <= options.tolerance {
+        let best = self.best.as_ref().map_or(1, |best| best.mixture.components());
+        for components in [best * 3 / 4, best * 3 / 2] {
+            if best >= CHEAP && self.rung(components, rng, effort)?.is_none() {
                 break;
             }
         }
-        Ok(Chosen { mixture: best.mixture, table })
+        Ok(())
+    }
+
+    /// Fits so many components, under each strength that is worth trying: whether they were better than the best; none
+    /// where they cannot be had.
+    fn rung(&mut self, components: usize, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<Option<bool>> {
+        let (d, options) = (self.dim, self.options);
+        let n = self.train.len() / d;
+        if components > options.components || (components > 1 && components * ROWS > n) {
+            return Ok(None);
+        }
+        let most = LEAST.max(SHARE * components);
+        let rows = n.min(most);
+        let cost = cost_of_prior(rows, d)
+            + cost_of_clusters(rows, components, d)
+            + USEFUL as f64 * cost_of_step(rows, components, d);
+        // The first is there in any case.
+        if self.best.is_some() && !effort.allows(cost) {
+            return Ok(None);
+        }
+        let scarce = n < SCARCE * components * d * (d + 1) / 2;
+        let stronger = STRONGER.into_iter().filter(|_| scarce && components > 1);
+        let part = part(self.train, d, most, rng);
+        let (mut rose, mut weaker) = (false, f64::INFINITY);
+        for times in std::iter::once(1.0).chain(stronger) {
+            if times > 1.0 && !effort.allows(cost) {
+                break;
+            }
+            let strength = times * options.strength;
+            let (iterations, tolerance) = (options.iterations.min(ITERATIONS), options.tolerance.max(GAIN));
+            let rung = EmOptions { components, iterations, tolerance, strength, ..options.clone() };
+            rose |= self.see(Mixture::fit_within(&part, d, &rung, rng, effort)?, strength) > 0.0;
+            let nll = self.table.last().map_or(f64::NAN, |(_, nll)| *nll);
+            if nll > weaker {
+                break;
+            }
+            weaker = nll;
+        }
+        Ok(Some(rose))
+    }
+
+    /// Over all rows: more iterations, more components, weaker priors.
+    fn finish(&mut self, effort: &mut Effort<'_>) -> Result<()> {
+        let (n, d, options) = (self.train.len() / self.dim, self.dim, self.options);
+        let Some(Best { mixture, strength, .. }) = &self.best else { return Ok(()) };
+        let (k, strength) = (mixture.components(), *strength);
+        let x = super::start::neighbours(self.train, d);
+        if !effort.pay(cost_of_prior(n, d) + cost_of_step(n, k, d)) {
+            return Ok(());
+        }
+        let em = Em::new(&x, d, k, strength)?;
+        let stretches = options.iterations.saturating_sub(ITERATIONS).div_ceil(POLISH);
+        self.polish(&em, strength, stretches, effort)?;
+        for _ in 0..INSERTIONS {
+            let Some(best) = &self.best else { break };
+            let k = best.mixture.components() + 1;
+            let cost = cost_of_prior(n, d) + cost_of_insertion(n, k, d) + POLISH as f64 * cost_of_step(n, k, d);
+            if k > options.components || k * ROWS > n || !effort.allows(cost) {
+                break;
+            }
+            effort.spend(cost_of_prior(n, d));
+            let em = Em::new(&x, d, k, strength)?;
+            let Some(more) = em.insert(&best.mixture, effort)? else { break };
+            let more = em.climb_within(more, POLISH, options.tolerance, effort)?;
+            if self.see(more, strength) <= 0.0 {
+                break;
+            }
+        }
+        for times in WEAKER {
+            let Some(best) = &self.best else { break };
+            let k = best.mixture.components();
+            // Stronger ones were chosen for scarce rows: weaker ones have lost there.
+            if strength > options.strength
+                || !effort.allows(cost_of_prior(n, d) + POLISH as f64 * cost_of_step(n, k, d))
+            {
+                break;
+            }
+            effort.spend(cost_of_prior(n, d));
+            let em = Em::new(&x, d, k, times * strength)?;
+            let looser = em.climb_within(best.mixture.clone(), POLISH, options.tolerance, effort)?;
+            if self.see(looser, times * strength) <= 0.0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// More iterations with the best, while the held-out NLL falls.
+    fn polish(&mut self, em: &Em<'_>, strength: f64, stretches: usize, effort: &mut Effort<'_>) -> Result<()> {
+        for _ in 0..stretches {
+            let Some(best) = &self.best else { break };
+            if !effort.allows(cost_of_step(em.n(), best.mixture.components(), self.dim)) {
+                break;
+            }
+            let mixture = em.climb_within(best.mixture.clone(), POLISH, self.options.tolerance, effort)?;
+            let gain = self.see(mixture, strength);
+            if gain.is_nan() || gain <= self.options.tolerance {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

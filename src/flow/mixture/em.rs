@@ -16,6 +16,7 @@ use super::lanes::{LANES, Lane, to_blocks, whiten};
 use super::matrix::{cholesky, moments, solve_lower};
 use super::start::{neighbours, start};
 use super::units::Units;
+use crate::stats::robust_moments;
 use crate::{Error, Result, Rng};
 
 /// Responsibilities below this are left out of the sums: of each row, a part of 1e-9 at the very most.
@@ -34,21 +35,67 @@ pub struct EmOptions {
     pub tolerance: f64,
     /// ν, in pseudo-rows for each component.
     pub strength: f64,
+    /// The most that a fit may cost, in multiplications; ∞ for no bound. It is counted, not timed, so that a fit is the
+    /// same on every machine; the first rung is always finished.
+    pub work: f64,
 }
 
 impl Default for EmOptions {
     fn default() -> Self {
-        Self { components: 1024, iterations: 30, tolerance: 1e-3, strength: 2.0 }
+        Self { components: 1024, iterations: 30, tolerance: 1e-3, strength: 2.0, work: f64::INFINITY }
     }
+}
+
+/// What is left of the work that a fit may cost, and whoever may end it early.
+pub(super) struct Effort<'a> {
+    left: f64,
+    stop: &'a mut dyn FnMut() -> bool,
+}
+
+impl<'a> Effort<'a> {
+    pub(super) fn new(work: f64, stop: &'a mut dyn FnMut() -> bool) -> Self {
+        Self { left: work, stop }
+    }
+
+    /// Whether so much may still be spent.
+    pub(super) fn allows(&mut self, cost: f64) -> bool {
+        cost <= self.left && !(self.stop)()
+    }
+
+    /// Takes note of work that is done in any case.
+    pub(super) fn spend(&mut self, cost: f64) {
+        self.left -= cost;
+    }
+
+    /// Spends so much, where it may.
+    pub(super) fn pay(&mut self, cost: f64) -> bool {
+        let allowed = self.allows(cost);
+        if allowed {
+            self.spend(cost);
+        }
+        allowed
+    }
+}
+
+/// What an iteration over `n` rows costs at the most, in multiplications: two triangular products and half an outer
+/// product for each row and component, and the exponentials.
+pub(super) fn cost_of_step(n: usize, components: usize, d: usize) -> f64 {
+    let (n, k, d) = (n as f64, components as f64, d as f64);
+    n * k * (1.5 * d * d + 3.0 * d + 20.0) + k * d * d * d / 6.0
+}
+
+/// What [`Em::new`] costs, likewise.
+pub(super) fn cost_of_prior(n: usize, d: usize) -> f64 {
+    (n * d * d) as f64
 }
 
 /// Rows, and the prior on the covariances of the components.
 #[derive(Clone, Debug)]
 pub struct Em<'a> {
-    x: &'a [f64],
+    pub(super) x: &'a [f64],
     /// The same, `[n / LANES][d]` lanes.
     blocks: Vec<Lane>,
-    dim: usize,
+    pub(super) dim: usize,
     strength: f64,
     /// Ψ, `[d, d]`.
     prior: Vec<f64>,
@@ -78,11 +125,12 @@ struct Expected {
 }
 
 /// Nₖ, mₖ and Σₖ.
-type Part = (f64, Vec<f64>, Vec<f64>);
+pub(super) type Part = (f64, Vec<f64>, Vec<f64>);
 
 impl<'a> Em<'a> {
     /// Over the rows of `x` (`[n, dim]` row-major) for `components` components, with `strength` pseudo-rows of the
-    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have.
+    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others have no say
+    /// in that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer rows than components or two, numbers that are not finite, a constant column.
@@ -102,7 +150,7 @@ impl<'a> Em<'a> {
             let problem = format!("a prior worth {strength} rows holds no component open");
             return Err(Error::invalid(problem, "give a strength above 0"));
         }
-        let (_, mut prior) = moments(x, dim);
+        let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant"),
@@ -121,11 +169,11 @@ impl<'a> Em<'a> {
         &self.prior
     }
 
-    fn n(&self) -> usize {
+    pub(super) fn n(&self) -> usize {
         self.x.len() / self.dim
     }
 
-    fn row(&self, i: usize) -> &'a [f64] {
+    pub(super) fn row(&self, i: usize) -> &'a [f64] {
         &self.x[i * self.dim..(i + 1) * self.dim]
     }
 
@@ -134,12 +182,17 @@ impl<'a> Em<'a> {
     /// # Errors
     /// [`Error::Invalid`] where a covariance is singular to round-off.
     pub fn step(&self, mixture: &Mixture) -> Result<Step> {
-        let expected = self.expect(mixture);
-        let rows = expected.log_probs.iter().flatten().take(self.n());
-        let total: f64 = rows.sum();
+        let (next, total, restarted) = self.advance(mixture)?;
         let objective = total + self.log_prior(mixture);
-        let (next, restarted) = self.maximise(mixture, &expected)?;
         Ok(Step { mixture: next, log_prob: total / self.n() as f64, objective, restarted })
+    }
+
+    /// The next mixture, Σᵢ ln p(xᵢ) under the one before, and the components that begin anew.
+    fn advance(&self, mixture: &Mixture) -> Result<(Mixture, f64, usize)> {
+        let expected = self.expect(mixture);
+        let total: f64 = expected.log_probs.iter().flatten().take(self.n()).sum();
+        let (next, restarted) = self.maximise(mixture, &expected)?;
+        Ok((next, total, restarted))
     }
 
     /// Σₖ ln p(Σₖ) up to a constant: −½ ν Σₖ (ln |Σₖ| + tr Ψ Σₖ⁻¹).
@@ -230,14 +283,14 @@ impl<'a> Em<'a> {
         Ok((Mixture::new(weights, means, factors)?, restarted))
     }
 
-    fn block(&self, b: usize) -> &[Lane] {
+    pub(super) fn block(&self, b: usize) -> &[Lane] {
         &self.blocks[b * self.dim..(b + 1) * self.dim]
     }
 
     /// Nₖ, mₖ and Σₖ from a component's responsibilities in some blocks; none if it has no rows of its own.
     ///
     /// Sums are about the mean before, which is near: about 0, narrow components far out would cancel.
-    fn part(&self, about: &[f64], shares: impl Iterator<Item = (usize, Lane)>) -> Option<Part> {
+    pub(super) fn part(&self, about: &[f64], shares: impl Iterator<Item = (usize, Lane)>) -> Option<Part> {
         let d = self.dim;
         let zeros = [0.0; LANES];
         let (mut counts, mut first) = (zeros, vec![zeros; d]);
@@ -298,7 +351,38 @@ impl<'a> Em<'a> {
     }
 }
 
-fn singular() -> Error {
+/// A column whose farthest value is beyond so many of its deviations is looked at…
+const FARTHEST: f64 = 10.0;
+/// …and where its deviation is so many times the robust one…
+const DISAGREE: f64 = 3.0;
+/// …rows beyond so many robust deviations are left out.
+const REACH: f64 = 20.0;
+
+/// The covariance of the rows, `[d, d]`: of those that are not far out, where far rows are most of it.
+fn pooled(x: &[f64], d: usize) -> Vec<f64> {
+    let (mean, covariance) = moments(x, d);
+    let limit = |j: usize| {
+        let deviation = covariance[j * d + j].sqrt();
+        let column = || x.iter().skip(j).step_by(d);
+        let farthest = column().map(|v| (v - mean[j]).abs()).fold(0.0, f64::max);
+        // Squares may have left the range of f64: such a column is looked at.
+        if deviation.is_finite() && farthest <= FARTHEST * deviation {
+            return None;
+        }
+        let (centre, scale) = robust_moments(&mut column().copied().collect::<Vec<f64>>());
+        (scale > 0.0 && (deviation.is_nan() || deviation > DISAGREE * scale)).then_some((j, centre, REACH * scale))
+    };
+    let limits: Vec<(usize, f64, f64)> = (0..d).into_par_iter().filter_map(limit).collect();
+    if limits.is_empty() {
+        return covariance;
+    }
+    let near = |row: &&[f64]| limits.iter().all(|(j, centre, reach)| (row[*j] - centre).abs() <= *reach);
+    let rows: Vec<f64> = x.chunks_exact(d).filter(near).flatten().copied().collect();
+    // Half of the rows are within each limit; in many columns too few may be within all.
+    if rows.len() < x.len() / 2 { covariance } else { moments(&rows, d).1 }
+}
+
+pub(super) fn singular() -> Error {
     let hint = "raise the strength of its prior, or leave out a column that others determine";
     Error::invalid("a covariance of the mixture is singular", hint)
 }
@@ -330,10 +414,24 @@ impl Mixture {
         if let Some(units) = Units::needed(x, dim)? {
             return units.back(&Self::fit(&units.of(x), dim, options, rng, stop)?);
         }
+        Self::fit_within(x, dim, options, rng, &mut Effort::new(options.work, stop))
+    }
+
+    /// As [`Mixture::fit`], with what is left of a larger fit's work.
+    pub(super) fn fit_within(
+        x: &[f64],
+        dim: usize,
+        options: &EmOptions,
+        rng: &mut Rng,
+        effort: &mut Effort<'_>,
+    ) -> Result<Self> {
         let x = neighbours(x, dim);
+        effort.spend(cost_of_prior(x.len().checked_div(dim).unwrap_or(0), dim));
         let em = Em::new(&x, dim, options.components, options.strength)?;
-        let mixture = start(&em, &x, dim, options, rng, stop)?;
-        em.climb(mixture, options.iterations, options.tolerance, stop)
+        let mixture = start(&em, &x, dim, options, rng, effort)?;
+        // One Gaussian is at its best at once.
+        let iterations = if options.components == 1 { 0 } else { options.iterations };
+        em.climb_within(mixture, iterations, options.tolerance, effort)
     }
 }
 
@@ -344,22 +442,34 @@ impl Em<'_> {
     /// As [`Em::step`].
     pub fn climb(
         &self,
-        mut mixture: Mixture,
+        mixture: Mixture,
         iterations: usize,
         tolerance: f64,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Mixture> {
+        self.climb_within(mixture, iterations, tolerance, &mut Effort::new(f64::INFINITY, stop))
+    }
+
+    pub(super) fn climb_within(
+        &self,
+        mut mixture: Mixture,
+        iterations: usize,
+        tolerance: f64,
+        effort: &mut Effort<'_>,
+    ) -> Result<Mixture> {
+        let cost = cost_of_step(self.n(), mixture.components(), self.dim);
         let mut before = f64::NEG_INFINITY;
         for _ in 0..iterations {
-            if stop() {
+            if !effort.pay(cost) {
                 break;
             }
-            let step = self.step(&mixture)?;
-            mixture = step.mixture;
-            if step.restarted == 0 && step.log_prob - before < tolerance {
+            let (next, total, restarted) = self.advance(&mixture)?;
+            mixture = next;
+            let log_prob = total / self.n() as f64;
+            if restarted == 0 && log_prob - before < tolerance {
                 break;
             }
-            before = step.log_prob;
+            before = log_prob;
         }
         Ok(mixture)
     }

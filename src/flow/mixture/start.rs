@@ -7,7 +7,7 @@ use rand::Rng as _;
 use rand::seq::index;
 use rayon::prelude::*;
 
-use super::em::{Em, EmOptions};
+use super::em::{Effort, Em, EmOptions, cost_of_prior, cost_of_step};
 use super::{LANES, Mixture};
 use crate::{Result, Rng};
 
@@ -53,11 +53,17 @@ pub(super) fn start(
     dim: usize,
     options: &EmOptions,
     rng: &mut Rng,
-    stop: &mut dyn FnMut() -> bool,
+    effort: &mut Effort<'_>,
 ) -> Result<Mixture> {
     let (n, k) = (x.len() / dim, options.components);
+    if k == 1 {
+        let mean: Vec<f64> = (0..dim).map(|j| x.iter().skip(j).step_by(dim).sum::<f64>() / n as f64).collect();
+        effort.spend(cost_of_step(n, 1, dim));
+        return em.assigned(1, &mean, &vec![0; n]);
+    }
     let least = LEAST.max(SHARE * k);
     if n <= 2 * least {
+        effort.spend(cost_of_clusters(n, k, dim));
         return clusters(em, x, dim, k, rng);
     }
     let mut mixture = None;
@@ -66,15 +72,24 @@ pub(super) fn start(
         let mut chosen = index::sample(rng, n, most).into_vec();
         chosen.sort_unstable();
         let part: Vec<f64> = chosen.iter().flat_map(|i| &x[i * dim..(i + 1) * dim]).copied().collect();
+        effort.spend(cost_of_prior(most, dim));
         let few = Em::new(&part, dim, k, options.strength)?;
         let first = match mixture {
-            None => clusters(&few, &part, dim, k, rng)?,
+            None => {
+                effort.spend(cost_of_clusters(most, k, dim));
+                clusters(&few, &part, dim, k, rng)?
+            }
             Some(mixture) => mixture,
         };
-        mixture = Some(few.climb(first, WARM, options.tolerance, stop)?);
+        mixture = Some(few.climb_within(first, WARM, options.tolerance, effort)?);
         most *= 4;
     }
     mixture.map_or_else(|| clusters(em, x, dim, k, rng), Ok)
+}
+
+/// What [`clusters`] cost, in multiplications: the centres, and so many rounds.
+pub(super) fn cost_of_clusters(n: usize, k: usize, d: usize) -> f64 {
+    ((2 + ROUNDS) * n * k) as f64 * d as f64 + (n * d * d) as f64
 }
 
 fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result<Mixture> {
