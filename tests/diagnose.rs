@@ -19,7 +19,16 @@ use rayon::prelude::*;
 fn rows(x: Vec<f64>, dim: usize) -> Dataset {
     let columns = (0..dim).map(|j| char::from(b'a' + (j % 26) as u8).to_string()).collect();
     let (valid, test) = (Vec::new(), Vec::new());
-    Dataset { name: "rows".into(), dim, columns: Some(columns), train: Source::Rows(x), valid, test, given: None }
+    Dataset {
+        name: "rows".into(),
+        dim,
+        columns: Some(columns),
+        train: Source::Rows(x),
+        valid,
+        test,
+        given: None,
+        places: None,
+    }
 }
 
 /// n rows of a function of a generator.

@@ -6,8 +6,11 @@ mod command;
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Given as Told, Source};
 use cnf::flow::{Mixture, StandardNormal};
+use cnf::io::safetensors::ModelFile;
 use cnf::rng::stream;
-use cnf::train::{Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, score, score_given};
+use cnf::train::{
+    Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score, score_given,
+};
 use command::{cnf, json};
 
 /// Two correlated columns; every family can have them.
@@ -46,7 +49,7 @@ fn job(model: Family, objective: Objective) -> Job {
 }
 
 #[derive(Default)]
-struct Ear(Vec<String>);
+struct Ear(Vec<String>, Vec<Checkpoint>);
 
 impl Watch for Ear {
     fn see(&mut self, _progress: &cnf::train::Progress<'_>) -> std::ops::ControlFlow<()> {
@@ -55,6 +58,11 @@ impl Watch for Ear {
 
     fn told(&mut self, words: &str) {
         self.0.push(words.into());
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+        self.1.push(checkpoint.clone());
+        Ok(())
     }
 }
 
@@ -196,4 +204,30 @@ fn the_command_names_the_row_of_the_file_in_text_and_json() {
     let facts = json(at, "compare --data t.csv --split 0.8,0.2 --models gaussian,realnvp --steps 100 --out c");
     let models = facts["models"].as_array().unwrap();
     assert!(models.iter().all(|model| model["nll"].as_f64().unwrap() < 3.5), "{facts}");
+}
+
+#[test]
+fn a_run_goes_on_with_the_rows_that_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let data = with_row(Set::Training, [1e8, 3.0]);
+    for far_rows in [FarRows::LeaveOut, FarRows::Keep] {
+        let job = Job { far_rows, checkpoint: "20".into(), steps: Some(50), ..job(Family::Cnf, Objective::Matching) };
+        let mut ear = Ear::default();
+        let whole = fit(&job, &data, &mut ear).unwrap();
+        ear.1[0].save(&path).unwrap();
+        let resumed = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+        assert_eq!((resumed.steps, &resumed.model.theta), (50, &whole.model.theta), "{far_rows:?}");
+        assert_eq!(resumed.far, whole.far);
+        // A checkpoint of a program that knew no far rows goes on with all of them.
+        let mut file = ModelFile::read(&path).unwrap();
+        let card = file.metadata.get_mut("cnf.checkpoint").unwrap();
+        let mut facts: serde_json::Value = serde_json::from_str(card).unwrap();
+        let old: Vec<&str> =
+            facts["job"].as_str().unwrap().lines().filter(|line| !line.starts_with("far_rows")).collect();
+        facts["job"] = old.join("\n").into();
+        *card = facts.to_string();
+        file.write(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path).unwrap().job().far_rows, FarRows::Keep);
+    }
 }

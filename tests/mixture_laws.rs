@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use cnf::flow::mixture::{Em, EmOptions};
 use cnf::flow::{
     Base, Bijection, Column, ColumnKind, Columns, Density, Flow, FlowSpec, Gaussian, Mixture, Rosenblatt, SolverSpec,
-    VelocitySpec,
+    StandardNormal, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -550,4 +550,36 @@ fn the_work_of_a_choice_is_bounded_by_counting() {
     assert_eq!(choose(3e7).mixture, some.mixture);
     let rungs: Vec<usize> = all.table.iter().map(|(k, _)| *k).take(6).collect();
     assert_eq!(rungs, [1, 2, 3, 4, 6, 8]);
+}
+
+#[test]
+fn few_rows_of_many_columns_are_shrunk_towards_their_diagonal() {
+    let d = 100;
+    let rows = |n: usize, seed: u64| -> Vec<f64> {
+        let z = StandardNormal::new(d).draw(n, &mut stream(seed, 5));
+        z.chunks_exact(d)
+            .flat_map(|z| (0..d).map(|j| z[j] + if j > 0 { 0.3 * z[j - 1] } else { 0.0 }).collect::<Vec<_>>())
+            .collect()
+    };
+    let (train, valid, test) = (rows(150, 1), rows(40, 2), rows(400, 3));
+    let options = EmOptions::default();
+    let chosen = Mixture::choose(&train, &valid, d, &options, &mut stream(1, 5), &mut || false).unwrap();
+    let nll = |mixture: &Mixture| -mean(&mixture.log_prob_rows(&test));
+    // One Gaussian without a covariance between columns: what a table of so few rows bears at least.
+    let (means, deviations): (Vec<f64>, Vec<f64>) = (0..d)
+        .map(|j| {
+            let column: Vec<f64> = train.iter().skip(j).step_by(d).copied().collect();
+            let m = mean(&column);
+            (m, mean(&column.iter().map(|x| (x - m).powi(2)).collect::<Vec<_>>()).sqrt())
+        })
+        .unzip();
+    let factors = (0..d * d).map(|i| if i % (d + 1) == 0 { deviations[i / d] } else { 0.0 }).collect();
+    let diagonal = Mixture::new(vec![1.0], means, factors).unwrap();
+    let full = Mixture::gaussian(&train, d, Gaussian::Full).unwrap();
+    let (found, plain, worst) = (nll(&chosen.mixture), nll(&diagonal), nll(&full));
+    // 40 rows choose the strength: their mean is known to √(d/2)/√40 = 1.1, but the differences of neighbours far better.
+    assert!(
+        found < plain + 0.5 && found < worst - 20.0,
+        "{found}, {plain} of the diagonal, {worst} of maximum likelihood"
+    );
 }

@@ -100,7 +100,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     };
     let trained_on = match &data {
         Ok(Dataset { train: Source::Rows(rows), dim, given, .. }) => {
-            under(rows, *dim, given.as_ref().map_or(&[], |given| &given.train), &condition)
+            rows_under(rows, *dim, given.as_ref().map_or(&[], |given| &given.train), &condition)
         }
         _ => Vec::new(),
     };
@@ -135,7 +135,7 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
 }
 
 /// The rows under a condition: only they are to be found where the model puts its samples.
-fn under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f64> {
+fn rows_under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f64> {
     if given.is_empty() {
         return rows.to_vec();
     }
@@ -147,7 +147,7 @@ fn under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f64> {
 fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
     let given = data.given.clone().unwrap_or_default();
     let sets = [(&data.test, &given.test), (&data.valid, &given.valid)];
-    let rows = sets.into_iter().map(|(rows, given)| under(rows, data.dim, given, condition));
+    let rows = sets.into_iter().map(|(rows, given)| rows_under(rows, data.dim, given, condition));
     match rows.into_iter().find(|rows| rows.len() >= data.dim) {
         Some(rows) => HeldOut::Rows(rows, format!("held out of {}", data.name)),
         None => HeldOut::Missing(format!("nothing was held out of {}", data.name)),
@@ -184,7 +184,10 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], beyond: &Beyond, conte
         words += &row(line);
     }
     if matches!(subject.held_out, HeldOut::Under(..)) {
-        words += &format!("\nAll lines but the last are under the condition of the first row: {}\n", under(subject));
+        words += &format!(
+            "\nAll lines but `latents of data` are under the condition of the first row: {}\n",
+            under(subject)
+        );
     }
     words += &beyond.words(context);
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();

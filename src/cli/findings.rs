@@ -29,6 +29,7 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
         valid: Vec::new(),
         test: Vec::new(),
         given: None,
+        places: None,
     };
     told(diagnose::dataset(&data, true), context)
 }

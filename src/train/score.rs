@@ -55,6 +55,16 @@ pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score
 /// # Errors
 /// [`Error::Failed`] where no row has a density; whatever the solver refuses.
 pub fn score_given(flow: &Flow<Chain>, x: &[f64], condition: &[f64], truth: Option<&Toy>) -> Result<Score> {
+    Ok(scored(flow, x, condition, truth)?.0)
+}
+
+/// As [`score_given`], with log p of each row.
+pub(super) fn scored(
+    flow: &Flow<Chain>,
+    x: &[f64],
+    condition: &[f64],
+    truth: Option<&Toy>,
+) -> Result<(Score, Vec<f64>)> {
     let d = Density::dim(flow);
     let n = x.len() / d;
     let (log_prob, cost) = densities(flow, x, condition)?;
@@ -66,7 +76,7 @@ pub fn score_given(flow: &Flow<Chain>, x: &[f64], condition: &[f64], truth: Opti
     let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
     let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
-    Ok(Score { n, failed, nll, nll_se, excess, nfe_mean: cost.nfe_mean() })
+    Ok((Score { n, failed, nll, nll_se, excess, nfe_mean: cost.nfe_mean() }, log_prob))
 }
 
 /// log p of the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one); NaN where a row has no
@@ -109,6 +119,13 @@ const WITHIN: f64 = 2.0;
 /// Rows on which two models differ by more nats than this (seven times the density) are rows that one of them has lost.
 const LOST: f64 = 2.0;
 
+/// Whether the second of two models is worse on the same held-out rows beyond two standard errors of their differences.
+pub(super) fn clearly_worse(first: &[f64], second: &[f64]) -> bool {
+    let losses = first.iter().zip(second).map(|(a, b)| a - b).filter(|loss| loss.is_finite());
+    let (mean, se) = crate::stats::mean_and_se(&losses.collect::<Vec<f64>>());
+    mean > WITHIN * se
+}
+
 /// Which of two models of the same held-out rows is the better, from their log-densities: whether it is the second.
 ///
 /// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean says nothing, and the
@@ -149,6 +166,8 @@ mod tests {
         // A mean that is clear is not overruled.
         let dear = rows(&|i| if i < 4 { -5.0 } else { -2.05 + noise(i) });
         assert!(!prefers_second(&lost, &dear) && prefers_second(&dear, &lost));
+        assert!(clearly_worse(&flat, &dear) && !clearly_worse(&dear, &flat) && !clearly_worse(&flat, &kept));
+        assert!(!clearly_worse(&flat, &flat) && !clearly_worse(&[], &[]));
         // No density is worse than any.
         let none = rows(&|i| if i == 7 { f64::NAN } else { 3.0 });
         assert!(!prefers_second(&flat, &none) && prefers_second(&none, &flat));

@@ -53,6 +53,8 @@ pub(super) struct Best {
     pub step: usize,
     pub nll: f64,
     pub theta: Vec<f64>,
+    /// log p of the validation rows; −∞ where there is none. Empty in checkpoints of old programs.
+    pub rows: Vec<f64>,
 }
 
 /// What a run has learnt so far, apart from its state.
@@ -68,6 +70,8 @@ pub(super) struct Ledger {
     pub best: Option<Best>,
     /// Validations since the best.
     pub since_best: usize,
+    /// The last validations in a row that were clearly worse than the best.
+    pub worse: usize,
     /// The held-out NLL when the last phase began.
     pub before: Option<f64>,
     /// Seconds that the fit of a mixture took, where one was fitted.
@@ -194,6 +198,10 @@ impl Ledger {
         if let Some(best) = &self.best {
             tensors.push(tensor("ledger.best", &best.theta));
             tensors.push(tensor("ledger.best_score", &[best.step as f64, best.nll]));
+            // A model file holds finite numbers only.
+            let rows: Vec<f64> = best.rows.iter().map(|l| l.max(f64::MIN)).collect();
+            tensors.push(tensor("ledger.best_rows", &rows));
+            tensors.push(tensor("ledger.worse", &[self.worse as f64]));
         }
     }
 
@@ -205,10 +213,25 @@ impl Ledger {
         let (before, mixture_seconds) = (one("ledger.before"), one("ledger.mixture_seconds"));
         let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {
             (None, None) => None,
-            (Some(theta), Some(&[step, nll])) => Some(Best { step: step as usize, nll, theta }),
+            (Some(theta), Some(&[step, nll])) => {
+                let rows = numbers(file, "ledger.best_rows").unwrap_or_default();
+                let rows = rows.into_iter().map(|l| if l == f64::MIN { f64::NEG_INFINITY } else { l }).collect();
+                Some(Best { step: step as usize, nll, theta, rows })
+            }
             _ => return None,
         };
-        Some(Self { seconds, validating, due, history, best, since_best: since_best as usize, before, mixture_seconds })
+        let worse = one("ledger.worse").unwrap_or(0.0) as usize;
+        Some(Self {
+            worse,
+            seconds,
+            validating,
+            due,
+            history,
+            best,
+            since_best: since_best as usize,
+            before,
+            mixture_seconds,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use super::adamw::AdamW;
 use super::batch::Feed;
 use super::frame::Frame;
 use super::plan::Phase;
-use super::score::{log_prob_rows, prefers_second};
+use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
 use super::shadow::Shadow;
 use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
@@ -37,10 +37,9 @@ const VALIDATING: f64 = 0.1;
 /// The first validations: this part of the even distance, then further apart by this factor.
 const FIRST: f64 = 0.03;
 const EARLY: f64 = 1.4;
-/// So many held-out scores in a row, worse than the best by so many of its standard errors, over so much of the budget, end a
-/// run that was not told how patient to be.
+/// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run that was not told how
+/// patient to be.
 const CLEARLY: usize = 5;
-const BEYOND: f64 = 2.0;
 const SINCE: f64 = 0.15;
 /// How fast the penalties follow the evaluations that are wanted, a step.
 const NFE_GAIN: f64 = 0.1;
@@ -332,8 +331,10 @@ impl Trainer<'_> {
         let begun = self.clock.elapsed().as_secs_f64();
         let flow = self.model.spec.build(self.tensor(&self.state.shadow.theta)?)?;
         let (step, seconds) = (self.state.step, self.seconds());
-        let validation = match score_given(&flow, &self.valid, &self.valid_given, self.data.toy()) {
-            Ok(score) => {
+        let mut rows = Vec::new();
+        let validation = match scored(&flow, &self.valid, &self.valid_given, self.data.toy()) {
+            Ok((score, log_probs)) => {
+                rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
                 let (nll, se) = score.best_nll(self.data.toy());
                 Some(Validation { step, seconds, nll, se, nfe: score.nfe_mean })
             }
@@ -345,9 +346,11 @@ impl Trainer<'_> {
         if let Some(v) = validation {
             self.ledger.history.validations.push(v);
             self.ledger.since_best += 1;
+            let worse = self.ledger.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows));
+            self.ledger.worse = if worse { self.ledger.worse + 1 } else { 0 };
             if self.ledger.best.as_ref().is_none_or(|best| v.nll < best.nll) {
                 self.ledger.since_best = 0;
-                self.ledger.best = Some(Best { step, nll: v.nll, theta: self.state.shadow.theta.clone() });
+                self.ledger.best = Some(Best { step, nll: v.nll, theta: self.state.shadow.theta.clone(), rows });
             }
         }
         Ok(validation)
@@ -383,37 +386,28 @@ impl Trainer<'_> {
     /// Why the run ends here, before its budget is spent; none where it goes on.
     ///
     /// A number of held-out scores that were not better ends it where one was asked for. Else it ends where rows are
-    /// learnt by heart beyond doubt: [`CLEARLY`] scores in a row were worse than the best by [`BEYOND`] of its standard
-    /// errors, over [`SINCE`] of the budget and as many steps as the best took once more and again. A curve that wiggles by
-    /// its noise does neither; one that falls again late, as the learning rate does, is rarely so far above its best.
+    /// learnt by heart beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
+    /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that wiggles by
+    /// its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so long.
     fn impatient(&self, done: f64) -> Option<String> {
         let best = self.ledger.best.as_ref()?;
-        let scores = &self.ledger.history.validations;
-        let (last, step) = (scores.last()?, self.state.step);
-        let words = |why: String| {
-            Some(format!("after step {step}, {why} than that of step {}; --patience 0 goes on", best.step))
-        };
-        match self.job.patience {
-            Some(0) => None,
-            Some(most) if self.ledger.since_best < most => None,
-            Some(most) => words(format!("{most} held-out scores were no better")),
+        let (last, step) = (self.ledger.history.validations.last()?, self.state.step);
+        let why = match self.job.patience {
+            Some(0) => return None,
+            Some(most) => (self.ledger.since_best >= most).then(|| format!("{most} held-out scores were no better"))?,
             None => {
-                let of_best = scores.iter().find(|score| score.step == best.step)?;
-                let clearly = |score: &Validation| score.nll > best.nll + BEYOND * of_best.se;
-                let tail = scores.get(scores.len().checked_sub(CLEARLY)?..)?;
                 let since = done * (1.0 - best.step as f64 / step as f64);
                 let ends = self.chooses()
                     && self.state.phase + 1 == self.phases.len()
                     && last.step == step
-                    && tail.iter().all(|score| score.step > best.step && clearly(score))
-                    && step >= 3 * best.step
+                    && self.ledger.worse >= CLEARLY
+                    && step >= 2 * best.step
                     && since >= SINCE;
-                if !ends {
-                    return None;
-                }
-                words(format!("the last {CLEARLY} held-out scores ({:.3} at the end) were clearly worse", last.nll))
+                let last = last.nll;
+                ends.then(|| format!("the last {CLEARLY} held-out scores ({last:.3} at the end) were clearly worse"))?
             }
-        }
+        };
+        Some(format!("after step {step}, {why} than that of step {}; --patience 0 trains to the end", best.step))
     }
 
     fn finish(mut self, stopped: bool, impatient: Option<String>) -> Result<Fitted> {

@@ -12,7 +12,7 @@ use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 45] = [
+const EVERYTHING_ELSE: [&str; 46] = [
     "data",
     "split",
     "drop",
@@ -136,7 +136,7 @@ pub struct TrainArgs {
     /// Leave the columns as they are, instead of bringing them to zero mean and deviation 2 inside the model
     #[arg(long)]
     no_standardise: bool,
-    /// What becomes of rows far beyond all others: leave-out (of the training and the validation), or keep [default: leave-out]
+    /// What becomes of rows far beyond all others: leave-out or keep [default: leave-out]
     #[arg(long, value_name = "RULE")]
     far_rows: Option<FarRows>,
     /// End after so many steps
@@ -151,7 +151,7 @@ pub struct TrainArgs {
     /// The highest learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond; of discrete flows 5e-3 and 1e-3]
     #[arg(long)]
     lr: Option<f64>,
-    /// End after so many held-out scores without a better one; 0 for never [default: a table's run ends where its last five are clearly worse than the best]
+    /// End after so many held-out scores without a better one; 0 for never [default: five clearly worse ones in a row, for tables]
     #[arg(long, value_name = "N")]
     patience: Option<usize>,
     /// Keep the run for --resume after so many steps (100), or so much time (10s) [default: 10s]

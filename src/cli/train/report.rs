@@ -155,9 +155,9 @@ impl Summary {
             out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost:+.4} nats\n");
         }
         if let Some(components) = self.gave_way {
-            out += &format!(
-                "model     a mixture of {components} Gaussians, which the validation rows like better than the flow\n"
-            );
+            let mixture =
+                if components == 1 { "one Gaussian".into() } else { format!("a mixture of {components} Gaussians") };
+            out += &format!("model     {mixture}: it explains the validation rows better than the flow\n");
         } else if self.chosen != self.steps {
             out += &format!("weights   of step {}, the best held-out score\n", self.chosen);
         }

@@ -1,8 +1,8 @@
 //! How many components, and how strong a prior: a ladder, climbed while held-out rows agree; then what a ladder misses.
 //!
 //! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better; beyond
-//! each rung has twice as many as the one before, and costs twice as much; from there the climb ends at the first that is
-//! no better, and three quarters and three halves of the best are tried. Then EM goes on with the best over all rows;
+//! each rung has two or four times as many as the one before, and costs as much more; from there the climb ends at the
+//! first that is no better, and numbers between the best and its neighbours are tried. Then EM goes on with the best over all rows;
 //! components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a thousand is missed by every
 //! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. What held-out rows do not
 //! confirm is dropped.
@@ -11,18 +11,20 @@ use std::borrow::Cow;
 
 use rand::seq::index;
 
-use super::units::Units;
 use super::em::{Effort, cost_of_prior, cost_of_step};
 use super::insert::cost_of_insertion;
 use super::start::cost_of_clusters;
+use super::units::Units;
 use super::{Em, EmOptions, Mixture};
 use crate::{Error, Result, Rng};
 
 /// The rungs.
-const LADDER: [usize; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 256, 512, 1024];
+const LADDER: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 256, 1024];
 /// Up to so many components the climb ends after so many rungs that were no better; beyond after one.
 const CHEAP: usize = 16;
 const MISSES: usize = 3;
+/// What is tried beside the best rung, as parts of it.
+const BETWEEN: [(usize, usize); 4] = [(1, 2), (3, 4), (3, 2), (2, 1)];
 /// The least rows for a component.
 const ROWS: usize = 8;
 /// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to tell rungs apart.
@@ -36,6 +38,9 @@ const LEAST: usize = 1 << 14;
 const SCARCE: usize = 8;
 /// How much stronger.
 const STRONGER: [f64; 2] = [10.0, 50.0];
+/// One Gaussian of scarce rows is shrunk towards its diagonal: the strengths tried, as parts of the number of rows.
+/// Ref: Ledoit & Wolf, *A well-conditioned estimator for large-dimensional covariance matrices* (2004).
+const SHRUNK: [f64; 5] = [0.02, 0.1, 0.5, 2.0, 10.0];
 /// How much weaker, one after the other.
 const WEAKER: [f64; 2] = [0.1, 0.01];
 /// Iterations between two looks at the held-out rows.
@@ -59,6 +64,8 @@ pub struct Chosen {
 struct Best {
     mixture: Mixture,
     strength: f64,
+    /// The prior is the diagonal alone.
+    diagonal: bool,
     nll: f64,
 }
 
@@ -109,13 +116,13 @@ impl Mixture {
 
 impl Choice<'_> {
     /// Takes note of a mixture, and keeps it where it is better than the best: by how much.
-    fn see(&mut self, mixture: Mixture, strength: f64) -> f64 {
+    fn see(&mut self, mixture: Mixture, strength: f64, diagonal: bool) -> f64 {
         let scores = mixture.log_prob_rows(self.valid);
         let nll = -scores.iter().sum::<f64>() / scores.len() as f64;
         self.table.push((mixture.components(), nll));
         let gain = self.best.as_ref().map_or(f64::INFINITY, |best| best.nll - nll);
         if gain > 0.0 {
-            self.best = Some(Best { mixture, strength, nll });
+            self.best = Some(Best { mixture, strength, diagonal, nll });
         }
         gain
     }
@@ -135,8 +142,12 @@ impl Choice<'_> {
             }
         }
         let best = self.best.as_ref().map_or(1, |best| best.mixture.components());
-        for components in [best * 3 / 4, best * 3 / 2] {
-            if best >= CHEAP && self.rung(components, rng, effort)?.is_none() {
+        // Where more are better but not allowed, all that is left goes into the most.
+        let between = if (CHEAP..self.options.components).contains(&best) { &BETWEEN[..] } else { &[] };
+        for (over, under) in between {
+            let components = best * over / under;
+            if self.table.iter().all(|(tried, _)| *tried != components) && self.rung(components, rng, effort)?.is_none()
+            {
                 break;
             }
         }
@@ -171,12 +182,20 @@ impl Choice<'_> {
             let strength = times * options.strength;
             let (iterations, tolerance) = (options.iterations.min(ITERATIONS), options.tolerance.max(GAIN));
             let rung = EmOptions { components, iterations, tolerance, strength, ..options.clone() };
-            rose |= self.see(Mixture::fit_within(&part, d, &rung, rng, effort)?, strength) > 0.0;
+            rose |= self.see(Mixture::fit_within(&part, d, &rung, rng, effort)?, strength, false) > 0.0;
             let nll = self.table.last().map_or(f64::NAN, |(_, nll)| *nll);
             if nll > weaker {
                 break;
             }
             weaker = nll;
+        }
+        for times in SHRUNK.into_iter().filter(|_| scarce && components == 1) {
+            if !effort.allows(cost_of_prior(rows, d) + cost_of_step(rows, 1, d)) {
+                break;
+            }
+            let strength = times * rows as f64;
+            let one = EmOptions { components, strength, diagonal: true, ..options.clone() };
+            rose |= self.see(Mixture::fit_within(&part, d, &one, rng, effort)?, strength, true) > 0.0;
         }
         Ok(Some(rose))
     }
@@ -184,7 +203,11 @@ impl Choice<'_> {
     /// Over all rows: more iterations, more components, weaker priors.
     fn finish(&mut self, effort: &mut Effort<'_>) -> Result<()> {
         let (n, d, options) = (self.train.len() / self.dim, self.dim, self.options);
-        let Some(Best { mixture, strength, .. }) = &self.best else { return Ok(()) };
+        let Some(Best { mixture, strength, diagonal, .. }) = &self.best else { return Ok(()) };
+        // Rows so scarce bear no second component, and one is at its best.
+        if *diagonal {
+            return Ok(());
+        }
         let (k, strength) = (mixture.components(), *strength);
         let x = super::start::neighbours(self.train, d);
         if !effort.pay(cost_of_prior(n, d) + cost_of_step(n, k, d)) {
@@ -204,7 +227,7 @@ impl Choice<'_> {
             let em = Em::new(&x, d, k, strength)?;
             let Some(more) = em.insert(&best.mixture, effort)? else { break };
             let more = em.climb_within(more, POLISH, options.tolerance, effort)?;
-            if self.see(more, strength) <= 0.0 {
+            if self.see(more, strength, false) <= 0.0 {
                 break;
             }
         }
@@ -220,7 +243,7 @@ impl Choice<'_> {
             effort.spend(cost_of_prior(n, d));
             let em = Em::new(&x, d, k, times * strength)?;
             let looser = em.climb_within(best.mixture.clone(), POLISH, options.tolerance, effort)?;
-            if self.see(looser, times * strength) <= 0.0 {
+            if self.see(looser, times * strength, false) <= 0.0 {
                 break;
             }
         }
@@ -235,7 +258,7 @@ impl Choice<'_> {
                 break;
             }
             let mixture = em.climb_within(best.mixture.clone(), POLISH, self.options.tolerance, effort)?;
-            let gain = self.see(mixture, strength);
+            let gain = self.see(mixture, strength, false);
             if gain.is_nan() || gain <= self.options.tolerance {
                 break;
             }

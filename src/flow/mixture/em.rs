@@ -35,6 +35,8 @@ pub struct EmOptions {
     pub tolerance: f64,
     /// ν, in pseudo-rows for each component.
     pub strength: f64,
+    /// Ψ is the diagonal of the pooled covariance alone: towards it covariances of few rows in many columns are shrunk.
+    pub diagonal: bool,
     /// The most that a fit may cost, in multiplications; ∞ for no bound. It is counted, not timed, so that a fit is the
     /// same on every machine; the first rung is always finished.
     pub work: f64,
@@ -42,7 +44,7 @@ pub struct EmOptions {
 
 impl Default for EmOptions {
     fn default() -> Self {
-        Self { components: 1024, iterations: 30, tolerance: 1e-3, strength: 2.0, work: f64::INFINITY }
+        Self { components: 1024, iterations: 30, tolerance: 1e-3, strength: 2.0, diagonal: false, work: f64::INFINITY }
     }
 }
 
@@ -162,6 +164,16 @@ impl<'a> Em<'a> {
         // Columns that determine each other would leave Ψ flat in a direction.
         (0..dim).for_each(|j| prior[j * dim + j] *= 1.0 + 1e-9);
         Ok(Self { x, blocks: to_blocks(x, dim), dim, strength, prior })
+    }
+
+    /// The same with the diagonal of Ψ alone, where `only` says so.
+    #[must_use]
+    pub fn diagonal(mut self, only: bool) -> Self {
+        if only {
+            let d = self.dim;
+            (0..d * d).filter(|i| i % (d + 1) != 0).for_each(|i| self.prior[i] = 0.0);
+        }
+        self
     }
 
     /// Ψ, `[d, d]`.
@@ -427,7 +439,7 @@ impl Mixture {
     ) -> Result<Self> {
         let x = neighbours(x, dim);
         effort.spend(cost_of_prior(x.len().checked_div(dim).unwrap_or(0), dim));
-        let em = Em::new(&x, dim, options.components, options.strength)?;
+        let em = Em::new(&x, dim, options.components, options.strength)?.diagonal(options.diagonal);
         let mixture = start(&em, &x, dim, options, rng, effort)?;
         // One Gaussian is at its best at once.
         let iterations = if options.components == 1 { 0 } else { options.iterations };

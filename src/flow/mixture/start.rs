@@ -73,7 +73,7 @@ pub(super) fn start(
         chosen.sort_unstable();
         let part: Vec<f64> = chosen.iter().flat_map(|i| &x[i * dim..(i + 1) * dim]).copied().collect();
         effort.spend(cost_of_prior(most, dim));
-        let few = Em::new(&part, dim, k, options.strength)?;
+        let few = Em::new(&part, dim, k, options.strength)?.diagonal(options.diagonal);
         let first = match mixture {
             None => {
                 effort.spend(cost_of_clusters(most, k, dim));
