@@ -172,7 +172,7 @@ pub fn few_of(n: usize) -> usize {
 /// The parts of the values below and above which a robust deviation looks, and the normal's quantiles there.
 const PARTS: [(f64, f64); 4] = [
     (0.25, 0.674_489_750_196_082),
-    (0.1, 1.281_551_565_544_600),
+    (0.1, 1.281_551_565_544_6),
     (0.05, 1.644_853_626_951_473),
     (0.01, 2.326_347_874_040_841),
 ];

@@ -138,7 +138,7 @@ pub struct SolverSpec {
     /// This many equal steps instead of step control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed_steps: Option<usize>,
-    /// No step is longer, in units of time; left out: as long as the tolerance and [`longest_step`] allow.
+    /// No step is longer, in units of time. In any case steps are short enough for what a net's weights of time let happen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
     /// The cap on steps of one trajectory.

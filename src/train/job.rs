@@ -401,12 +401,12 @@ impl Job {
     pub fn of_run(text: &str) -> Result<Self> {
         let job = Self::from_toml(text)?;
         let table = toml::from_str::<toml::Table>(text).unwrap_or_default();
-        Ok(job.as_made(|field| table.contains_key(field)))
+        Ok(job.recorded(|field| table.contains_key(field)))
     }
 
     /// The job with the meaning that fields had before a program knew them, where a run does not say them: copies were
     /// divided like other rows, and far rows were trained on.
-    fn as_made(self, says: impl Fn(&str) -> bool) -> Self {
+    fn recorded(self, says: impl Fn(&str) -> bool) -> Self {
         let copies_together = says(COPIES_TOGETHER) && self.copies_together;
         let far_rows = if says(FAR_ROWS) { self.far_rows } else { FarRows::Keep };
         Self { copies_together, far_rows, ..self }
@@ -416,7 +416,7 @@ impl Job {
     pub fn of_story(story: &serde_json::Map<String, serde_json::Value>) -> Option<Self> {
         let told = story.get("job")?;
         let job = serde_json::from_value::<Self>(told.clone()).ok()?;
-        Some(job.as_made(|field| told.get(field).is_some()))
+        Some(job.recorded(|field| told.get(field).is_some()))
     }
 
     /// A job from TOML; what is left out has its default.

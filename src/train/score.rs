@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_better_of_two_models_is_found_by_means_and_by_what_is_lost() {
         let rows = |f: &dyn Fn(usize) -> f64| (0..4000).map(f).collect::<Vec<f64>>();
-        let noise = |i: usize| if i % 2 == 0 { 0.1 } else { -0.1 };
+        let noise = |i: usize| if i.is_multiple_of(2) { 0.1 } else { -0.1 };
         let flat = rows(&|_| -2.0);
         // A mean beyond its error: the standard error of the noise is 0.1/√4000.
         assert!(prefers_second(&flat, &rows(&|i| -1.99 + noise(i))));
