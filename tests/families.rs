@@ -55,6 +55,7 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
         test,
         given: Some(given),
         places: None,
+        notes: Vec::new(),
     };
     let log_normal = |z: f64| -0.5 * z * z - 0.5 * std::f64::consts::TAU.ln();
     let truth = move |x: &[f64], c: &[f64]| {

@@ -215,6 +215,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         test,
         given: None,
         places: None,
+        notes: Vec::new(),
     };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
     let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
@@ -280,7 +281,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (Job { checkpoint: "0".into(), ..base.clone() }, "every `0`"),
         (Job { base: "uniform".into(), ..base.clone() }, "base `uniform` is unknown"),
         (Job { base: "mixture:0".into(), ..base.clone() }, "mixture:0"),
-        (Job { columns: vec!["angle".into()], ..base.clone() }, "says of no column"),
+        (Job { columns: vec!["angle".into()], ..base.clone() }, "expected NAME:KIND"),
         (Job { columns: vec!["0:round".into()], ..base.clone() }, "round"),
         (Job { likelihood_share: 1.0, ..base.clone() }, "share of 1"),
         (Job { likelihood_tol: Some(2.0), ..base.clone() }, "tolerance of 2"),
@@ -425,6 +426,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         test: Vec::new(),
         given: None,
         places: None,
+        notes: Vec::new(),
     };
     for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
         for objective in Objective::ALL {
@@ -500,6 +502,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
         test,
         given: None,
         places: None,
+        notes: Vec::new(),
     }
 }
 
@@ -603,7 +606,7 @@ fn columns_are_what_the_job_says_they_are() {
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
     let x = flow.sample(500, None, &mut rng::stream(8, 9)).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
     assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
-    for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "says of no column"), ("1:unit", "")] {
+    for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
         let job = Job { columns: vec![column.into()], ..job(Objective::Matching, 1) };
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");

@@ -20,7 +20,7 @@ use super::given::GivenArgs;
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::{Context, interrupt};
+use super::{Context, TableArgs, interrupt};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -51,6 +51,8 @@ pub struct CheckArgs {
     n: u32,
     #[command(flatten)]
     given: GivenArgs,
+    #[command(flatten)]
+    pub tables: TableArgs,
     #[command(flatten)]
     solver: SolverArgs,
 }

@@ -12,13 +12,14 @@ use cnf::Error;
 use cnf::compare::Course;
 use cnf::data::Dataset;
 use cnf::data::diagnose::Finding;
+use cnf::io::Header;
 use cnf::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
 use serde_json::{Value, json};
 
 use self::contest::{Contestant, Measured, Order};
 use self::table::Row;
 use super::train::{kept_back, seconds};
-use super::{Context, findings, interrupt};
+use super::{Context, TableArgs, findings, interrupt};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -54,6 +55,8 @@ pub struct CompareArgs {
     /// Columns of the table to leave out, as in `cnf train`
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
     drop: Vec<String>,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// What the models are told and do not make, as in `cnf train`
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
@@ -209,6 +212,7 @@ impl Contest {
         (job.drop, job.condition) = (args.drop.clone(), args.condition.clone());
         job.data = args.data.clone().unwrap_or(job.data);
         job.split = args.split.clone().unwrap_or(job.split);
+        job.header = args.tables.header.unwrap_or(job.header);
         job.precision = args.precision.unwrap_or_default();
         job.sigma = args.sigma.unwrap_or(job.sigma);
         job.split_seed = Some(seed);
@@ -216,6 +220,7 @@ impl Contest {
         job.base = "normal".into();
         (job.steps, job.time) = (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
         let data = job.dataset(None)?;
+        context.notes_on_tables(&data.notes);
         job.picture.names = match (args.names.is_empty(), &data.columns) {
             (false, _) => args.names.clone(),
             (true, names) => names.clone().unwrap_or_default(),
@@ -296,7 +301,12 @@ impl Contest {
             }
         }
         match &args.data {
-            Some(data) => job.data.clone_from(data),
+            Some(data) => {
+                if *data != job.data {
+                    job.header = Header::Auto;
+                }
+                job.data.clone_from(data);
+            }
             None => {
                 if let Some((path, other)) = found.iter().find(|(_, other)| other.data != job.data) {
                     let (path, first) = (path.display(), first.display());
@@ -305,6 +315,7 @@ impl Contest {
                 }
             }
         }
+        job.header = args.tables.header.unwrap_or(job.header);
         let split = |job: &Job| (job.split.clone(), job.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&contestants[0].model.spec, None)?;
         notes.iter().for_each(|note| context.note(note));

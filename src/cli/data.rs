@@ -11,7 +11,7 @@ use cnf::{Error, rng};
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};
-use super::{Context, findings, interrupt, picture, text};
+use super::{Context, TableArgs, findings, interrupt, picture, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -46,6 +46,8 @@ pub struct DataArgs {
     /// A picture: .png or .svg.
     #[arg(long, value_name = "FILE", requires = "name")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// Fixes the draw.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -118,7 +120,8 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         let problem = format!("`{}` is a file, not a density to draw from", path.display());
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
-    let array = io::read(path)?;
+    let io::Whole { array, notes, .. } = io::read_as(path, context.header.unwrap_or_default())?;
+    context.notes_on_tables(&notes);
     let (mean, std) = text::moments(&array.data, array.cols);
     let columns: Vec<Value> = (0..array.cols)
         .map(|j| {

@@ -21,7 +21,7 @@ use super::progress::watched;
 use super::setup::{self, Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Mean, Spent};
-use super::{Context, interrupt, picture, text};
+use super::{Context, TableArgs, interrupt, picture, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -74,6 +74,8 @@ pub struct DensityArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// The density at this time of the way, from 0 (the normal) to 1 (the data).
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     time: f64,

@@ -73,7 +73,7 @@ impl Feed {
     /// The points of a file, in the model's columns, with their conditions; `block` rows at a time, or as many as suit.
     ///
     /// # Errors
-    /// As [`Reader::open`], and for columns that do not fit those of the model.
+    /// As [`Context::table`], and for columns that do not fit those of the model.
     pub fn of_file(
         setup: &Setup,
         path: &Path,
@@ -84,7 +84,7 @@ impl Feed {
     ) -> Result<Self> {
         let model = &setup.model;
         let asked = given.asked(model)?;
-        let mut reader = Reader::open(path)?;
+        let mut reader = context.table(path)?;
         let Plan { places, own, notes } = columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
         reader.keep(&places)?;
         notes.iter().for_each(|note| context.note(note));

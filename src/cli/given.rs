@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnf::Error;
 use cnf::flow::{Given, Model};
-use cnf::io::{Format, Reader};
+use cnf::io::Format;
 use cnf::names::{Header, Matched, list};
 
 use super::Context;
@@ -118,7 +118,7 @@ impl GivenArgs {
 
 /// The conditions of a file, for a model that has some.
 fn of_file(path: &Path, model: &Model, context: &Context) -> Result<Conditions> {
-    let mut reader = Reader::open(path)?;
+    let mut reader = context.table(path)?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
     let matched = match reader.columns() {
         Some(own) if !names.is_empty() => {

@@ -16,7 +16,7 @@ use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Mean, Spent};
-use super::{Context, interrupt, normality, text};
+use super::{Context, TableArgs, interrupt, normality, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -45,6 +45,8 @@ pub struct InvertArgs {
     output: Option<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// A picture of the latents: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,

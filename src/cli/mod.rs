@@ -34,11 +34,13 @@ mod train;
 mod trajectory;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cnf::Error;
+use cnf::io::{Header, Reader};
 use serde_json::Value;
 
 /// How every command speaks.
@@ -50,6 +52,8 @@ pub struct Context {
     pub quiet: bool,
     /// Notes on stderr: which model was taken, what is unusual. Absent only with `--quiet`.
     pub notes: bool,
+    /// How the first line of a text table is read, where the command has `--header` and it was given.
+    pub header: Option<Header>,
 }
 
 impl Context {
@@ -72,6 +76,29 @@ impl Context {
             to_stderr(words);
         }
     }
+
+    /// Opens a table as `--header` says, and notes what is not plain about it.
+    ///
+    /// # Errors
+    /// As [`Reader::open_as`].
+    pub fn table(&self, path: &Path) -> Result<Reader> {
+        let reader = Reader::open_as(path, self.header.unwrap_or_default())?;
+        self.notes_on_tables(reader.notes());
+        Ok(reader)
+    }
+
+    /// Notes how tables were read.
+    pub fn notes_on_tables(&self, notes: &[String]) {
+        notes.iter().for_each(|words| self.note(words));
+    }
+}
+
+/// How tables are read.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct TableArgs {
+    /// First line of text tables: auto (names or numbers), none (numbers) or first (names) [default: auto]
+    #[arg(long, value_name = "RULE")]
+    pub header: Option<Header>,
 }
 
 const EXAMPLES: &str = "\
@@ -149,6 +176,21 @@ enum Command {
 }
 
 impl Command {
+    /// How it reads tables; `None` where it reads none, or was not given the option.
+    fn header(&self) -> Option<Header> {
+        match self {
+            Self::Train(args) => args.tables.header,
+            Self::Sample(args) => args.tables.header,
+            Self::Invert(args) => args.tables.header,
+            Self::Density(args) => args.tables.header,
+            Self::Check(args) => args.tables.header,
+            Self::Trajectory(args) => args.tables.header,
+            Self::Compare(args) => args.tables.header,
+            Self::Data(args) => args.tables.header,
+            _ => None,
+        }
+    }
+
     fn run(self, context: &Context) -> Result<()> {
         match self {
             Self::Train(args) => train::run(*args, context),
@@ -177,7 +219,7 @@ pub fn main() -> ExitCode {
         Err(refusal) => return refuse(&refusal),
     };
     let quiet = cli.quiet || !std::io::stderr().is_terminal();
-    let context = Context { json: cli.json, quiet, notes: !cli.quiet };
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header: cli.command.header() };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -41,7 +41,7 @@ pub fn check(outputs: &[(Kind, Option<&Path>)]) -> Result<()> {
 fn check_ending(kind: Kind, path: &Path) -> Result<(), Error> {
     let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let (fits, what, known) = match kind {
-        Kind::Table => (matches!(Format::of(path), Some(Format::Npy | Format::Csv)), "file type", io::WRITABLE),
+        Kind::Table => (Format::written(path).is_some(), "file type", io::WRITABLE),
         Kind::Picture => (matches!(&*ending, "png" | "svg"), "picture format", ".png, .svg"),
         Kind::Film => (ending == "gif", "animation format", ".gif"),
         Kind::Model => (ending == "safetensors", "model file type", ".safetensors"),

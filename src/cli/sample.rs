@@ -8,7 +8,6 @@ use cnf::plot::Tone;
 use cnf::{Error, rng};
 use serde_json::json;
 
-use super::Context;
 use super::beyond::Beyond;
 use super::columns::Role;
 use super::feed::Feed;
@@ -18,6 +17,7 @@ use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Spent};
+use super::{Context, TableArgs};
 use super::{interrupt, picture, text};
 
 /// Shown below the help.
@@ -56,6 +56,8 @@ pub struct SampleArgs {
     latent: Option<PathBuf>,
     #[command(flatten)]
     given: GivenArgs,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// A picture: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,

@@ -58,7 +58,11 @@ impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
         let (mut job, start) = args.job(context)?;
         let data = match &start {
-            None => job.dataset(None)?,
+            None => {
+                let data = job.dataset(None)?;
+                context.notes_on_tables(&data.notes);
+                data
+            }
             Some(model) => {
                 let names = model.spec.condition_names();
                 if job.condition.is_empty() && !names.is_empty() {

@@ -38,7 +38,7 @@ use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
 use super::train::pictures::shares;
-use super::{Context, interrupt, picture};
+use super::{Context, TableArgs, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -111,6 +111,8 @@ pub struct TrajectoryArgs {
     columns: Option<Vec<usize>>,
     #[command(flatten)]
     given: GivenArgs,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// light or dark
     #[arg(long, value_name = "NAME", default_value = "light", value_parser = picture::theme)]
     theme: Theme,

@@ -5,6 +5,8 @@ use std::path::Path;
 use super::Table;
 use crate::{Error, Result, io, names};
 
+use io::Header;
+
 /// The conditions of a data set's rows: what a model is told and does not learn to make.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
@@ -76,7 +78,7 @@ impl Given {
     /// # Errors
     /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] where
     /// no column is left.
-    pub(super) fn take(wanted: &[String], path: &Path, table: &mut Table) -> Result<Option<Self>> {
+    pub(super) fn take(wanted: &[String], path: &Path, table: &mut Table, header: Header) -> Result<Option<Self>> {
         let Some(first) = wanted.first() else { return Ok(None) };
         let file = Path::new(name_of(first));
         let (rows, dim, columns) = if io::Format::of(file).is_some() {
@@ -84,7 +86,8 @@ impl Given {
                 let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
                 return Err(Error::invalid(problem, "give one file, or columns of the table"));
             }
-            let array = io::read(file)?;
+            let io::Whole { array, notes, .. } = io::read_as(file, header)?;
+            table.notes.extend(notes);
             if array.rows != table.n {
                 let problem = format!("it holds {} rows, but `{}` has {}", array.rows, path.display(), table.n);
                 return Err(Error::read(file, problem, "a condition is one row for each row of the data"));

@@ -79,6 +79,8 @@ pub struct Dataset {
     pub given: Option<Given>,
     /// Which rows of the file the rows of each set are, where they come from one.
     pub places: Option<Split>,
+    /// How its files were read, where that is not plain: a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Dataset {
@@ -169,6 +171,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             test: held_out(TEST_STREAM),
             given: None,
             places: None,
+            notes: Vec::new(),
         });
     }
     let path = PathBuf::from(name);
@@ -177,7 +180,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
     let mut table = Table::read(&path, &options.table, seed)?;
-    let given = Given::take(&options.condition, &path, &mut table)?;
+    let given = Given::take(&options.condition, &path, &mut table, options.table.header)?;
     Ok(Dataset {
         name: name.into(),
         dim: table.d,
@@ -187,6 +190,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         columns: table.columns,
         given,
         places: Some(table.split),
+        notes: table.notes,
     })
 }
 

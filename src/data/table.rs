@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rand::seq::SliceRandom;
 
 use super::copies::first_equal;
-use crate::io::{self, Array, Format, csv, npz};
+use crate::io::{self, Array, Format, Header, Whole, csv, npz};
 use crate::{Error, Result, rng};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -44,11 +44,13 @@ pub struct TableOptions {
     pub drop: Vec<String>,
     /// Whether copies of a row stay in one set of a random split. Splits were once drawn without.
     pub copies_together: bool,
+    /// Whether the first line of a text holds names: of the table, and of files beside it.
+    pub header: Header,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { split: SplitRule::Auto, drop: Vec::new(), copies_together: true }
+        Self { split: SplitRule::Auto, drop: Vec::new(), copies_together: true, header: Header::Auto }
     }
 }
 
@@ -76,6 +78,8 @@ pub struct Table {
     pub d: usize,
     /// The sets.
     pub split: Split,
+    /// How its files were read, where that is not plain: a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Table {
@@ -94,29 +98,33 @@ impl Table {
             let problem = format!("it has no column `{name}`: only text tables have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes, --split FILE.npy"));
         }
-        let (array, cells) = if text {
-            let columns = csv::Columns { drop: options.drop.clone(), split: column };
-            let (array, cells) = csv::parse(path, &io::read_bytes(path)?, &columns)?;
-            array.check_finite(path)?;
-            (array, cells)
+        let (whole, cells) = if text {
+            let columns = csv::Columns { header: options.header, drop: options.drop.clone(), split: column };
+            let csv::Parsed { array, split, lines, notes } = io::read_text(path, &columns)?;
+            (Whole { array, lines: Some(lines), notes }, split)
         } else {
-            (without(io::read(path)?, &options.drop)?, None)
+            let mut whole = io::read_as(path, options.header)?;
+            whole.array = without(whole.array, &options.drop)?;
+            (whole, None)
         };
+        let rows = whole.array.rows;
+        let mut notes = whole.notes.clone();
+        let mut by_file = |file: &Path| by_file(file, path, rows, options.header, &mut notes);
         let beside = beside(path).filter(|file| file.is_file());
         let split = match (&options.split, beside) {
             (SplitRule::Column(name), _) => {
                 let codes = cells.unwrap_or_default().iter().map(|cell| code_of_word(cell)).collect::<Vec<_>>();
-                by_codes(path, &format!("column `{name}`"), &codes, array.rows)?
+                by_codes(path, &format!("column `{name}`"), &codes, &|row| whole.place(row))?
             }
-            (SplitRule::File(file), _) => by_file(file, path, array.rows)?,
-            (SplitRule::Auto, Some(file)) => by_file(&file, path, array.rows)?,
-            (SplitRule::Auto, None) => at_random(path, &array, USUAL_SHARES, options.copies_together, seed)?,
+            (SplitRule::File(file), _) => by_file(file)?,
+            (SplitRule::Auto, Some(file)) => by_file(&file)?,
+            (SplitRule::Auto, None) => at_random(path, &whole.array, USUAL_SHARES, options.copies_together, seed)?,
             (&SplitRule::Fractions { train, valid }, _) => {
-                at_random(path, &array, (train, valid), options.copies_together, seed)?
+                at_random(path, &whole.array, (train, valid), options.copies_together, seed)?
             }
         };
-        let Array { rows: n, cols: d, data: x, columns, .. } = array;
-        Ok(Self { columns, x, n, d, split })
+        let Array { rows: n, cols: d, data: x, columns, .. } = whole.array;
+        Ok(Self { columns, x, n, d, split, notes })
     }
 
     /// The rows of a set, `[rows.len(), d]`.
@@ -154,12 +162,13 @@ fn without(array: Array, drop: &[String]) -> Result<Array> {
 /// `NAME_split.npy` for `NAME.npy`.
 fn beside(path: &Path) -> Option<PathBuf> {
     let (file, _) = npz::split_member(path);
-    let stem = file.file_stem()?.to_str()?;
+    let stem = io::without_gz(&file).file_stem()?.to_str()?;
     Some(file.with_file_name(format!("{stem}_split.npy")))
 }
 
-fn by_file(file: &Path, table: &Path, rows: usize) -> Result<Split> {
-    let array = io::read(file)?;
+fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut Vec<String>) -> Result<Split> {
+    let whole = io::read_as(file, header)?;
+    let array = &whole.array;
     if array.cols != 1 || array.rows != rows {
         let (found, table) = (array.rows, table.display());
         let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
@@ -167,7 +176,8 @@ fn by_file(file: &Path, table: &Path, rows: usize) -> Result<Split> {
         return Err(Error::read(file, problem, "a split is one code a row: 0 train, 1 validation, 2 test"));
     }
     let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
-    by_codes(file, "the split", &codes, rows)
+    notes.extend(whole.notes.iter().cloned());
+    by_codes(file, "the split", &codes, &|row| whole.place(row))
 }
 
 fn code(value: f64) -> Option<u8> {
@@ -183,8 +193,13 @@ fn code_of_word(cell: &str) -> std::result::Result<u8, String> {
     }
 }
 
-fn by_codes(path: &Path, what: &str, codes: &[std::result::Result<u8, String>], rows: usize) -> Result<Split> {
-    debug_assert_eq!(codes.len(), rows);
+/// The split of these codes; `place` says where a row stands.
+fn by_codes(
+    path: &Path,
+    what: &str,
+    codes: &[std::result::Result<u8, String>],
+    place: &dyn Fn(usize) -> String,
+) -> Result<Split> {
     let hint = "the codes are 0 train, 1 validation, 2 test";
     let mut split = Split::default();
     for (row, code) in codes.iter().enumerate() {
@@ -193,7 +208,7 @@ fn by_codes(path: &Path, what: &str, codes: &[std::result::Result<u8, String>], 
             Ok(1) => split.valid.push(row),
             Ok(_) => split.test.push(row),
             Err(other) => {
-                let problem = format!("{what} has the unknown code `{other}` in row {row} (counted from 0)");
+                let problem = format!("{what} has the unknown code `{other}` in {}", place(row));
                 return Err(Error::read(path, problem, hint));
             }
         }

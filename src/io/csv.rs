@@ -1,43 +1,62 @@
 //! Tables of numbers as text.
 //!
-//! The delimiter (comma, semicolon, tab, spaces) is told from the first line; that line is a header
-//! when none of its cells is a number. A first line of numbers and one word is refused rather than
-//! taken for a header: it is more likely a slip. Lines that begin with `#` are comments.
+//! What divides the cells is described in `lines.rs`, and how a header is told from a row in `header.rs`. Every number is
+//! finite: a missing value, an infinity and any other word are errors with their line.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use ::csv::StringRecord;
-
-use super::lines::Lines;
+use super::cell::Cell;
+use super::header::{self, Header, shortened};
+use super::lines::{AHEAD, Lines, Row};
 use super::{Array, Dtype, writer::BUFFER};
 use crate::{Error, Result};
 
 /// What to make of the columns of a text table.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
+    /// Whether the first line holds their names.
+    pub header: Header,
     /// The columns to leave out, by name, or by number from 0; they may hold text.
     pub drop: Vec<String>,
     /// The column that says which set a row belongs to, by name; left out of the table too.
     pub split: Option<String>,
 }
 
-/// Parses a table held in memory, and the cells of the split column as they stand.
-///
-/// `path` is only for the messages.
-///
-/// # Errors
-/// [`Error::Read`] for ragged rows, cells that are not numbers, and names that are no column.
-pub fn parse(path: &Path, bytes: &[u8], columns: &Columns) -> Result<(Array, Option<Vec<String>>)> {
-    let mut rows = Rows::open(path, bytes, columns)?;
-    let (mut data, mut cells) = (Vec::new(), Vec::new());
-    while rows.next(&mut data, Some(&mut cells))? {}
-    let (cols, columns) = (rows.cols(), rows.columns());
-    let array = Array { rows: data.len() / cols, cols, data, dtype: Dtype::F64, vector: false, columns };
-    Ok((array, rows.split_at.is_some().then_some(cells)))
+/// A text table, and what was met on the way.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The numbers.
+    pub array: Array,
+    /// The cells of the split column as they stand, where there is one.
+    pub split: Option<Vec<String>>,
+    /// The line of each row, counted from 1.
+    pub lines: Vec<u64>,
+    /// What was decided about the header, where that is not plain: a sentence each.
+    pub notes: Vec<String>,
 }
 
-/// The rows of a text, of which only one is in memory.
+/// Parses a table held in memory; `path` is only for the messages.
+///
+/// # Errors
+/// [`Error::Read`] for ragged rows, cells that are not finite numbers, and names that are no column.
+pub fn parse(path: &Path, bytes: &[u8], columns: &Columns) -> Result<Parsed> {
+    read(path, bytes, columns)
+}
+
+/// Reads all rows of a text.
+pub(super) fn read(path: &Path, text: impl BufRead, columns: &Columns) -> Result<Parsed> {
+    let mut rows = Rows::open(path, text, columns)?;
+    let (mut data, mut cells, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(line) = rows.next(&mut data, Some(&mut cells))? {
+        lines.push(line);
+    }
+    let (cols, columns) = (rows.cols(), rows.columns());
+    let array = Array { rows: data.len() / cols, cols, data, dtype: Dtype::F64, vector: false, columns };
+    Ok(Parsed { array, split: rows.split_at.is_some().then_some(cells), lines, notes: rows.notes })
+}
+
+/// The rows of a text, of which only the first few are in memory together.
 pub(super) struct Rows<R: BufRead> {
     path: PathBuf,
     lines: Lines<R>,
@@ -45,12 +64,16 @@ pub(super) struct Rows<R: BufRead> {
     names: Option<Vec<String>>,
     /// The number of all columns.
     width: usize,
+    /// The number of the line whose cells were counted.
+    first_line: u64,
     /// The columns that make the table.
     kept: Vec<usize>,
     split_at: Option<usize>,
-    /// The row to give out next, and the number of its line.
-    row: StringRecord,
-    line: Option<u64>,
+    notes: Vec<String>,
+    /// The row to give out next.
+    row: Row,
+    /// Whether there is one.
+    more: bool,
 }
 
 impl<R: BufRead> Rows<R> {
@@ -59,43 +82,65 @@ impl<R: BufRead> Rows<R> {
     /// # Errors
     /// As [`parse`].
     pub fn open(path: &Path, text: R, columns: &Columns) -> Result<Self> {
-        let no_rows = || Error::read(path, "it holds no rows", "write one row of numbers a line");
-        let mut lines = Lines::open(path, text)?.ok_or_else(no_rows)?;
-        let mut row = StringRecord::new();
-        let mut line = Some(lines.next(path, &mut row)?.ok_or_else(no_rows)?);
-        let width = row.len();
-        let headed = row.iter().all(|cell| number(cell).is_none());
-        let names: Option<Vec<String>> = headed.then(|| row.iter().map(str::to_owned).collect());
-        let place = |name: &String| match names.as_ref().map(|names| names.iter().position(|n| n == name)) {
-            Some(Some(at)) => Ok(at),
-            Some(None) => Err(Error::read(
-                path,
-                format!("it has no column `{name}`"),
-                format!("its columns are {}", row.iter().collect::<Vec<_>>().join(", ")),
-            )),
-            None => Err(Error::read(
-                path,
-                format!("it has no column `{name}`: its columns have no names"),
-                "put the names in its first line",
-            )),
+        let lines = Lines::open(path, text)?;
+        let ahead = lines.peek(AHEAD + 1);
+        let Some((first, below)) = ahead.split_first() else {
+            return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
+        };
+        let below: Vec<Row> = below.iter().filter(|row| !is_hollow(row)).cloned().collect();
+        let decision = header::decide(path, columns.header, lines.delimiter(), first, &below)?;
+        let names = decision.names;
+        let place = |name: &String| {
+            let Some(names) = &names else {
+                let problem = format!("it has no column `{name}`: its columns have no names");
+                return Err(Error::read(path, problem, "put the names in its first line"));
+            };
+            let mut places = (0..names.len()).filter(|at| names[*at] == *name);
+            match (places.next(), places.next()) {
+                (Some(at), None) => Ok(at),
+                (Some(_), Some(_)) => {
+                    let problem = format!("several of its columns are called `{name}`");
+                    Err(Error::read(path, problem, "give each column its own name"))
+                }
+                (None, _) => {
+                    let problem = format!("it has no column `{name}`");
+                    Err(Error::read(path, problem, format!("its columns are {}", names.join(", "))))
+                }
+            }
         };
         let numbered = |name: &String| {
             let named = names.as_ref().is_some_and(|names| names.contains(name));
-            name.parse().ok().filter(|at| !named && *at < width).map_or_else(|| place(name), Ok)
+            name.parse().ok().filter(|at| !named && *at < decision.width).map_or_else(|| place(name), Ok)
         };
         let dropped = columns.drop.iter().map(numbered).collect::<Result<Vec<usize>>>()?;
         let split_at = columns.split.as_ref().map(place).transpose()?;
-        let kept: Vec<usize> = (0..width).filter(|at| !dropped.contains(at) && split_at != Some(*at)).collect();
+        let left_out = |at: usize| dropped.contains(&at) || split_at == Some(at) || (decision.labelled && at == 0);
+        let kept: Vec<usize> = (0..decision.width).filter(|at| !left_out(*at)).collect();
         if kept.is_empty() {
             return Err(Error::read(path, "no column is left", "drop fewer columns"));
         }
+        let headed = names.is_some();
+        let mut rows = Self {
+            path: path.to_owned(),
+            lines,
+            names,
+            width: decision.width,
+            first_line: first.line,
+            kept,
+            split_at,
+            notes: decision.notes,
+            row: Row::default(),
+            more: true,
+        };
         if headed {
-            line = lines.next(path, &mut row)?;
-            if line.is_none() {
-                return Err(Error::read(path, "it has a header but no rows", "write one row of numbers a line"));
-            }
+            rows.lines.next(path, &mut rows.row)?;
         }
-        Ok(Self { path: path.to_owned(), lines, names, width, kept, split_at, row, line })
+        rows.advance()?;
+        if !rows.more {
+            let problem = if headed { "it has a header but no rows" } else { "it holds no rows" };
+            return Err(Error::read(path, problem, "write one row of numbers a line"));
+        }
+        Ok(rows)
     }
 
     /// The number of columns of the table.
@@ -113,32 +158,100 @@ impl<R: BufRead> Rows<R> {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
     }
 
-    /// Appends the numbers of the next row, and its cell of the split column; false behind the last.
+    /// What was decided about the header, where that is not plain.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Appends the numbers of the next row, and its cell of the split column. Gives its line; `None` behind the last.
     ///
     /// # Errors
     /// As [`parse`].
-    pub fn next(&mut self, data: &mut Vec<f64>, split: Option<&mut Vec<String>>) -> Result<bool> {
-        let Some(line) = self.line else { return Ok(false) };
-        if self.row.len() != self.width {
-            let problem = format!("line {line} has {} cells, the first line has {}", self.row.len(), self.width);
-            return Err(Error::read(&self.path, problem, "every row needs the same number of cells"));
+    pub fn next(&mut self, data: &mut Vec<f64>, split: Option<&mut Vec<String>>) -> Result<Option<u64>> {
+        if !self.more {
+            return Ok(None);
+        }
+        let (line, cells) = (self.row.line, &self.row.cells);
+        // A delimiter may stand behind the last cell.
+        let ended = cells.len() == self.width + 1 && cells.get(self.width) == Some("");
+        if cells.len() != self.width && !ended {
+            let found = if cells.len() == 1 { "1 cell".into() } else { format!("{} cells", cells.len()) };
+            let problem = format!("line {line} has {found}, but line {} has {}", self.first_line, self.width);
+            let hint = "every row needs the same number of cells; a decimal comma makes two of one";
+            return Err(Error::read(&self.path, problem, hint));
         }
         for &at in &self.kept {
-            data.push(number(&self.row[at]).ok_or_else(|| {
-                let column =
-                    self.names.as_ref().map_or_else(|| (at + 1).to_string(), |names| format!("`{}`", names[at]));
-                let cell = shortened(&self.row[at]);
-                let problem = format!("`{cell}` in line {line}, column {column}, is not a number");
-                let hint = "mend the cell, drop its column, or name the columns in the first line";
-                Error::read(&self.path, problem, hint)
-            })?);
+            data.push(self.number(at)?);
         }
-        if let (Some(cells), Some(at)) = (split, self.split_at) {
-            cells.push(self.row[at].to_owned());
+        if let (Some(found), Some(at)) = (split, self.split_at) {
+            found.push(self.row.cells[at].to_owned());
         }
-        self.line = self.lines.next(&self.path, &mut self.row)?;
-        Ok(true)
+        self.advance()?;
+        Ok(Some(line))
     }
+
+    /// A number of the row.
+    fn number(&self, at: usize) -> Result<f64> {
+        let (cell, line) = (&self.row.cells[at], self.row.line);
+        let kind = Cell::of(cell);
+        if let Cell::Number(value) = kind
+            && value.is_finite()
+        {
+            return Ok(value);
+        }
+        let column = match &self.names {
+            Some(names) => format!("column `{}`", names[at]),
+            None => format!("column {at} (counted from 0)"),
+        };
+        let cell = shortened(cell);
+        let (problem, hint) = match kind {
+            Cell::Missing if cell.is_empty() => {
+                (format!("a value is missing in line {line}, {column}"), "leave out or fill such rows first")
+            }
+            Cell::Missing => {
+                (format!("a value is missing (`{cell}`) in line {line}, {column}"), "leave out or fill such rows first")
+            }
+            Cell::Number(_) => {
+                (format!("`{cell}` in line {line}, {column}, is not finite"), "leave out or fill such rows first")
+            }
+            Cell::DecimalComma => (
+                format!("`{cell}` in line {line}, {column}, has a decimal comma"),
+                "write numbers with a decimal point, such as 1.5",
+            ),
+            Cell::Text => (
+                format!("`{cell}` in line {line}, {column}, is not a number"),
+                "correct the cell, drop its column, or name the columns in the first line",
+            ),
+        };
+        Err(Error::read(&self.path, problem, hint))
+    }
+
+    /// Reads on to the next row. Rows without any value are left out at the end of the file, as spreadsheets write them.
+    fn advance(&mut self) -> Result<()> {
+        let mut hollow = None;
+        loop {
+            self.more = self.lines.next(&self.path, &mut self.row)?;
+            if !self.more {
+                return Ok(());
+            }
+            if !is_hollow(&self.row) {
+                break;
+            }
+            hollow.get_or_insert(self.row.line);
+        }
+        match hollow {
+            None => Ok(()),
+            Some(line) => {
+                let problem = format!("line {line} has no values");
+                Err(Error::read(&self.path, problem, "leave out or fill such rows first"))
+            }
+        }
+    }
+}
+
+/// Whether a row has cells, and nothing in them.
+fn is_hollow(row: &Row) -> bool {
+    row.cells.len() > 1 && row.cells.iter().all(str::is_empty)
 }
 
 /// A writer of text tables; it quotes the names that need it.
@@ -168,12 +281,4 @@ pub(super) fn put<W: Write>(
         }
     }
     Ok(())
-}
-
-fn number(cell: &str) -> Option<f64> {
-    cell.parse().ok()
-}
-
-fn shortened(cell: &str) -> String {
-    if cell.chars().count() > 24 { format!("{}…", cell.chars().take(24).collect::<String>()) } else { cell.into() }
 }

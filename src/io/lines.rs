@@ -1,122 +1,383 @@
-//! A text taken apart into cells, line by line.
+//! A text taken apart into rows of cells.
 //!
-//! Commas, semicolons and tabs divide as RFC 4180 has it, quotes and all, by the csv crate; runs of spaces divide too,
-//! where that crate would see empty cells.
+//! A line ends with LF, CRLF or CR. Blank lines and lines that begin with `#` are skipped, and counted: every message
+//! has the number that an editor shows. Cells are those of RFC 4180, quotes and all; a quoted cell may go on in the
+//! next lines. The csv crate is not used for reading: it loses count of the lines after CRLF and does not report
+//! which cells were quoted.
+//!
+//! The delimiter is the one of `, ; tab | spaces` by which the first rows have the most cells that are numbers, and as
+//! many cells as the first line (see [`Delimiter::guess`]). So a comma inside a name decides nothing.
 
-use std::io::{BufRead, Chain, Cursor, Read as _};
+use std::collections::VecDeque;
+use std::io::BufRead;
 use std::path::Path;
 
-use ::csv::{ErrorKind, Position, StringRecord};
+use ::csv::StringRecord;
 
+use super::cell::Cell;
 use super::refused;
 use crate::{Error, Result};
 
-/// The first line that is filled, put back before the rest.
-type Text<R> = Chain<Cursor<Vec<u8>>, R>;
+/// The rows behind the first that are looked at before anything is decided.
+pub(super) const AHEAD: usize = 100;
+/// The bytes after which no further row is looked at, unless there are fewer than three.
+const AHEAD_BYTES: usize = 1 << 20;
+/// The lines that a quoted cell may go over.
+const QUOTED_LINES: u64 = 100;
 
-/// The lines of a text that hold something.
-pub(super) enum Lines<R: BufRead> {
-    /// Cells between runs of spaces.
-    Spaced {
-        /// What is left of it.
-        text: Text<R>,
-        /// Lines read.
-        line: u64,
-        /// The last of them.
-        bytes: Vec<u8>,
-    },
-    /// Cells between delimiters.
-    Delimited {
-        /// What is left of it.
-        text: Box<::csv::Reader<Text<R>>>,
-        /// Lines before the first that is filled.
-        skipped: u64,
-    },
+/// What divides the cells of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delimiter {
+    /// One character.
+    Char(char),
+    /// Runs of spaces and tabs.
+    Spaces,
+}
+
+/// Those that are tried, the most usual first.
+const DELIMITERS: [Delimiter; 5] =
+    [Delimiter::Char(','), Delimiter::Char(';'), Delimiter::Char('\t'), Delimiter::Char('|'), Delimiter::Spaces];
+
+/// A row of cells, and where it stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    /// The cells, without spaces around them.
+    pub cells: StringRecord,
+    /// The number of its first line, from 1.
+    pub line: u64,
+    /// How many cells were in quotes.
+    pub quoted: usize,
+}
+
+/// The rows of a text.
+pub(super) struct Lines<R: BufRead> {
+    text: R,
+    /// Lines read from the text.
+    count: u64,
+    /// The last line ended with CR, so that LF would belong to the same end.
+    after_cr: bool,
+    bytes: Vec<u8>,
+    /// Lines that were looked at already, with their numbers.
+    ahead: VecDeque<(u64, String)>,
+    delimiter: Delimiter,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads up to the first line that is filled, which tells the delimiter; `None` where there is none.
+    /// Looks at the first rows, which show the delimiter.
     ///
     /// # Errors
-    /// [`Error::Read`] where that line is not text, or the disk fails.
-    pub fn open(path: &Path, mut text: R) -> Result<Option<Self>> {
-        let mut skipped = 0;
-        loop {
-            let mut bytes = Vec::new();
-            if text.read_until(b'\n', &mut bytes).map_err(|e| refused(path, &e))? == 0 {
-                return Ok(None);
-            }
-            if skipped == 0 && bytes.starts_with("\u{feff}".as_bytes()) {
-                bytes.drain(.."\u{feff}".len());
-            }
-            let line = std::str::from_utf8(&bytes).map_err(|_| no_text(path, skipped + 1))?;
-            if !filled(line) {
-                skipped += 1;
-                continue;
-            }
-            let delimiter = [',', ';', '\t'].into_iter().find(|&c| line.contains(c));
-            let text = Cursor::new(bytes).chain(text);
-            return Ok(Some(match delimiter {
-                None => Self::Spaced { text, line: skipped, bytes: Vec::new() },
-                Some(delimiter) => {
-                    let text = ::csv::ReaderBuilder::new()
-                        .delimiter(delimiter as u8)
-                        .has_headers(false)
-                        .flexible(true)
-                        .comment(Some(b'#'))
-                        .trim(::csv::Trim::All)
-                        .from_reader(text);
-                    Self::Delimited { text: Box::new(text), skipped }
-                }
-            }));
+    /// [`Error::Read`] where they are not text, or the disk fails.
+    pub fn open(path: &Path, text: R) -> Result<Self> {
+        let mut lines = Self {
+            text,
+            count: 0,
+            after_cr: false,
+            bytes: Vec::new(),
+            ahead: VecDeque::new(),
+            delimiter: Delimiter::Spaces,
+        };
+        let (mut rows, mut bytes) = (0, 0);
+        while rows <= AHEAD && (bytes < AHEAD_BYTES || rows < 3) {
+            let Some((number, line)) = lines.line(path)? else { break };
+            rows += usize::from(filled(&line));
+            bytes += line.len();
+            lines.ahead.push_back((number, line));
         }
+        lines.delimiter = Delimiter::guess(&lines.ahead);
+        Ok(lines)
     }
 
-    /// The cells of the next line that has any, in `row`, and its number counted from 1; `None` behind the last.
+    /// What divides the cells.
+    pub fn delimiter(&self) -> Delimiter {
+        self.delimiter
+    }
+
+    /// The rows that were looked at, but at most `most`. They are given out again by [`Lines::next`].
+    pub fn peek(&self, most: usize) -> Vec<Row> {
+        let mut rows = Vec::new();
+        each_row(&self.ahead, self.delimiter, most, |row| rows.push(row.clone()));
+        rows
+    }
+
+    /// Reads the next row that has any cell; false behind the last.
     ///
     /// # Errors
-    /// [`Error::Read`] where the line is not text, or the disk fails.
-    pub fn next(&mut self, path: &Path, row: &mut StringRecord) -> Result<Option<u64>> {
-        match self {
-            Self::Spaced { text, line, bytes } => loop {
-                bytes.clear();
-                if text.read_until(b'\n', bytes).map_err(|e| refused(path, &e))? == 0 {
-                    return Ok(None);
+    /// [`Error::Read`] where the line is not text, a quote is not closed, or the disk fails.
+    pub fn next(&mut self, path: &Path, row: &mut Row) -> Result<bool> {
+        let (first, mut line) = loop {
+            match self.line(path)? {
+                None => return Ok(false),
+                Some((_, line)) if !filled(&line) => {}
+                Some(found) => break found,
+            }
+        };
+        row.line = first;
+        while split(&line, self.delimiter, row) {
+            let last = self.line(path)?;
+            let Some((_, next)) = last.filter(|(number, _)| number - first < QUOTED_LINES) else {
+                let problem = format!("the quote opened in line {first} is not closed");
+                return Err(Error::read(path, problem, "close the quote, or remove it"));
+            };
+            line.push('\n');
+            line.push_str(&next);
+        }
+        Ok(true)
+    }
+
+    /// The next line without its end, and its number.
+    fn line(&mut self, path: &Path) -> Result<Option<(u64, String)>> {
+        if let Some(line) = self.ahead.pop_front() {
+            return Ok(Some(line));
+        }
+        if !self.read_line().map_err(|e| refused(path, &e))? {
+            return Ok(None);
+        }
+        self.count += 1;
+        let mut bytes = &self.bytes[..];
+        if self.count == 1 {
+            if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+                return Err(Error::read(path, "it is UTF-16 text", "save the table as UTF-8 text"));
+            }
+            bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        }
+        let line = std::str::from_utf8(bytes).map_err(|_| {
+            let problem = format!("it is not text (line {} is not UTF-8)", self.count);
+            Error::read(path, problem, "save the table as UTF-8 text")
+        })?;
+        Ok(Some((self.count, line.to_owned())))
+    }
+
+    /// Reads into `bytes` up to the end of the line; false behind the last.
+    fn read_line(&mut self) -> std::io::Result<bool> {
+        self.bytes.clear();
+        let mut any = false;
+        loop {
+            let buffer = match self.text.fill_buf() {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                buffer => buffer?,
+            };
+            if std::mem::take(&mut self.after_cr) && buffer.first() == Some(&b'\n') {
+                self.text.consume(1);
+                continue;
+            }
+            if buffer.is_empty() {
+                return Ok(any);
+            }
+            any = true;
+            match buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+                Some(at) => {
+                    self.after_cr = buffer[at] == b'\r';
+                    self.bytes.extend_from_slice(&buffer[..at]);
+                    self.text.consume(at + 1);
+                    return Ok(true);
                 }
-                *line += 1;
-                let words = std::str::from_utf8(bytes).map_err(|_| no_text(path, *line))?;
-                if filled(words) {
-                    row.clear();
-                    words.split_whitespace().for_each(|cell| row.push_field(cell));
-                    return Ok(Some(*line));
+                None => {
+                    let length = buffer.len();
+                    self.bytes.extend_from_slice(buffer);
+                    self.text.consume(length);
                 }
-            },
-            Self::Delimited { text, skipped } => {
-                while text.read_record(row).map_err(|e| broken(path, *skipped, e))? {
-                    if row.iter().any(|cell| !cell.is_empty()) {
-                        return Ok(Some(*skipped + row.position().map_or(0, Position::line)));
-                    }
-                }
-                Ok(None)
             }
         }
     }
+}
+
+impl Delimiter {
+    /// The delimiter of these lines.
+    ///
+    /// Each candidate is tried on all of them, and judged in this order: does it make rows of more than one cell; the
+    /// share of cells in rows of the usual width that are numbers or missing (a decimal comma counts a little less);
+    /// has the first line as many cells as the usual row; its place in the list.
+    fn guess(lines: &VecDeque<(u64, String)>) -> Self {
+        let mut best = (Self::Spaces, None);
+        for delimiter in DELIMITERS {
+            let merit = Some(delimiter.merit(lines));
+            if merit > best.1 {
+                best = (delimiter, merit);
+            }
+        }
+        best.0
+    }
+
+    fn merit(self, lines: &VecDeque<(u64, String)>) -> (bool, u64, bool) {
+        let mut widths: Vec<(usize, usize)> = Vec::new();
+        let mut first = 0;
+        let all = each_row(lines, self, usize::MAX, |row| {
+            let width = row.cells.len();
+            first = if first == 0 { width } else { first };
+            match widths.iter_mut().find(|(known, _)| *known == width) {
+                Some((_, count)) => *count += 1,
+                None => widths.push((width, 1)),
+            }
+        });
+        let usual = widths.iter().max_by_key(|(width, count)| (*count, *width)).map_or(0, |(width, _)| *width);
+        let (mut worth, mut cells, mut at) = (0, 0, 0);
+        each_row(lines, self, usize::MAX, |row| {
+            // The first line may hold names.
+            if at > 0 || all == 1 {
+                cells += row.cells.len();
+                if row.cells.len() == usual {
+                    worth += row.cells.iter().map(|cell| worth_of(Cell::of(cell))).sum::<u64>();
+                }
+            }
+            at += 1;
+        });
+        (usual > 1, worth * 100 / cells.max(1) as u64, first == usual)
+    }
+}
+
+fn worth_of(cell: Cell) -> u64 {
+    match cell {
+        Cell::Number(_) | Cell::Missing => 10,
+        Cell::DecimalComma => 9,
+        Cell::Text => 0,
+    }
+}
+
+/// The rows of some lines, at most `most` of them; a quote that is not closed there ends with the last. Gives how many.
+fn each_row(lines: &VecDeque<(u64, String)>, delimiter: Delimiter, most: usize, mut take: impl FnMut(&Row)) -> usize {
+    let mut row = Row::default();
+    let mut lines = lines.iter();
+    let mut count = 0;
+    while count < most {
+        let Some((number, line)) = lines.find(|(_, line)| filled(line)) else { break };
+        row.line = *number;
+        if split(line, delimiter, &mut row) {
+            let mut joined = line.clone();
+            for (next, line) in lines.by_ref() {
+                joined.push('\n');
+                joined.push_str(line);
+                if next - number >= QUOTED_LINES || !split(&joined, delimiter, &mut row) {
+                    break;
+                }
+            }
+        }
+        take(&row);
+        count += 1;
+    }
+    count
 }
 
 /// Neither blank nor a comment.
 fn filled(line: &str) -> bool {
-    !line.trim().is_empty() && !line.starts_with('#')
+    let line = line.trim_start();
+    !line.is_empty() && !line.starts_with('#')
 }
 
-fn no_text(path: &Path, line: u64) -> Error {
-    Error::read(path, format!("it is not text (line {line} is not UTF-8)"), "save the table as UTF-8 text")
+/// Takes a line apart; true where a quote is open at its end.
+fn split(line: &str, delimiter: Delimiter, row: &mut Row) -> bool {
+    row.cells.clear();
+    row.quoted = 0;
+    if !line.contains('"') {
+        match delimiter {
+            Delimiter::Char(mark) => line.split(mark).for_each(|cell| row.cells.push_field(cell.trim())),
+            Delimiter::Spaces => line.split_whitespace().for_each(|cell| row.cells.push_field(cell)),
+        }
+        return false;
+    }
+    let ends = |c: char| match delimiter {
+        Delimiter::Char(mark) => c == mark,
+        Delimiter::Spaces => c.is_whitespace(),
+    };
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() && (delimiter == Delimiter::Spaces || !ends(c)));
+        if delimiter == Delimiter::Spaces && rest.is_empty() {
+            return false;
+        }
+        match rest.strip_prefix('"') {
+            Some(inside) => {
+                let Some((cell, after)) = quoted(inside) else { return true };
+                let end = after.find(ends).unwrap_or(after.len());
+                row.cells.push_field((cell + &after[..end]).trim());
+                row.quoted += 1;
+                rest = &after[end..];
+            }
+            None => {
+                let end = rest.find(ends).unwrap_or(rest.len());
+                row.cells.push_field(rest[..end].trim());
+                rest = &rest[end..];
+            }
+        }
+        match rest.chars().next() {
+            None => return false,
+            Some(mark) => rest = &rest[mark.len_utf8()..],
+        }
+    }
 }
 
-fn broken(path: &Path, skipped: u64, e: ::csv::Error) -> Error {
-    let line = skipped + e.position().map_or(0, Position::line);
-    match e.into_kind() {
-        ErrorKind::Io(e) => refused(path, &e),
-        ErrorKind::Utf8 { .. } => no_text(path, line),
-        _ => Error::read(path, format!("line {line} cannot be taken apart"), "mend that line"),
+/// The inside of a quoted cell up to the closing quote, and what follows it; `None` where it is not closed.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut cell = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        cell.push_str(before);
+        // Two quotes stand for one.
+        match after.strip_prefix('"') {
+            Some(after) => {
+                cell.push('"');
+                rest = after;
+            }
+            None => return Some((cell, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &[u8]) -> (Delimiter, Vec<(u64, Vec<String>)>) {
+        let path = Path::new("x.csv");
+        let mut lines = Lines::open(path, text).unwrap();
+        let mut row = Row::default();
+        let mut rows = Vec::new();
+        while lines.next(path, &mut row).unwrap() {
+            rows.push((row.line, row.cells.iter().map(str::to_owned).collect()));
+        }
+        (lines.delimiter(), rows)
+    }
+
+    #[test]
+    fn cells_and_their_lines_are_found() {
+        let (_, found) = rows(b"\r\n# c\r\na , \"b\"\"c\" ,\"d\r\ne\"\r\n\r\n1,2,3\r\n");
+        let cells = |cells: &[&str]| cells.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
+        assert_eq!(found, [(3, cells(&["a", "b\"c", "d\ne"])), (6, cells(&["1", "2", "3"]))]);
+        assert_eq!(rows(b"1 2\r3 4\r").1.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(rows(b"\"x y\" z\n1\t 2\n").1[0].1, ["x y", "z"]);
+        assert_eq!(rows(b"1,,\n").1[0].1, ["1", "", ""]);
+        // The first quotes are closed, the last ones are not.
+        assert!(
+            Lines::open(Path::new("x"), &b"\"a\",\"b\n1,2\n"[..])
+                .and_then(|mut lines| lines.next(Path::new("x"), &mut Row::default()))
+                .unwrap_err()
+                .to_string()
+                .contains("the quote opened in line 1 is not closed")
+        );
+    }
+
+    #[test]
+    fn the_delimiter_is_that_of_the_numbers() {
+        let cases: [(&str, Delimiter); 16] = [
+            ("a,b\n1,2\n", Delimiter::Char(',')),
+            ("1,2\n", Delimiter::Char(',')),
+            ("1\n2\n", Delimiter::Char(',')),
+            ("flux density\n1\n2\n", Delimiter::Char(',')),
+            ("\"x, m\";\"y, m\"\n1;2\n3;4\n", Delimiter::Char(';')),
+            ("x, m;y, m\n1;2\n3;4\n", Delimiter::Char(';')),
+            ("x (m, s)\ty (m, s)\n1\t2\n", Delimiter::Char('\t')),
+            ("x; m,y; m\n1,2\n", Delimiter::Char(',')),
+            ("x, m|y\n1|2\n", Delimiter::Char('|')),
+            ("x,m y,m\n1 2\n3  4\n", Delimiter::Spaces),
+            ("a, b\n1, 2\n3, 4\n", Delimiter::Char(',')),
+            ("a;b\n1,5;2,5\n", Delimiter::Char(';')),
+            ("a\tb\n1,5\t2,5\n", Delimiter::Char('\t')),
+            ("a,b\n1,2\n3\n", Delimiter::Char(',')),
+            ("a\tb\n1\t\n\t2\n", Delimiter::Char('\t')),
+            ("name,x\n\"Doe; J\",1\n\"Roe; K\",2\n", Delimiter::Char(',')),
+        ];
+        for (text, delimiter) in cases {
+            assert_eq!(rows(text.as_bytes()).0, delimiter, "{text:?}");
+        }
     }
 }

@@ -6,13 +6,16 @@
 
 pub mod array;
 pub mod atomic;
+mod cell;
 pub mod csv;
+mod header;
 mod lines;
 pub mod npy;
 pub mod npz;
 pub mod reader;
 pub mod safetensors;
 pub mod torch;
+mod unpack;
 pub mod writer;
 
 use std::fs::File;
@@ -21,13 +24,14 @@ use std::path::Path;
 
 pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
+pub use header::Header;
 pub use reader::Reader;
 pub use writer::Writer;
 
 use crate::{Error, Result};
 
 /// The endings of the tables that can be read.
-pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt";
+pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, and .gz behind all but .npz";
 /// The endings of the tables that can be written.
 pub const WRITABLE: &str = ".npy, .csv";
 
@@ -45,10 +49,21 @@ pub enum Format {
 impl Format {
     /// The format that a name stands for; `None` where its ending is not known.
     ///
-    /// A member of an archive may follow a colon: `file.npz:x`.
+    /// A member of an archive may follow a colon: `file.npz:x`. The ending `.gz` may follow that of an array or a text.
     pub fn of(path: &Path) -> Option<Self> {
         let (file, _) = npz::split_member(path);
-        let ending = file.extension()?.to_str()?.to_ascii_lowercase();
+        let unpacked = without_gz(&file);
+        let format = Self::of_ending(unpacked)?;
+        (format != Self::Npz || unpacked == file).then_some(format)
+    }
+
+    /// The format in which a file of this name is written; `None` for all but `.npy` and texts.
+    pub fn written(path: &Path) -> Option<Self> {
+        Self::of_ending(path).filter(|format| *format != Self::Npz)
+    }
+
+    fn of_ending(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "npy" => Some(Self::Npy),
             "npz" => Some(Self::Npz),
@@ -58,31 +73,88 @@ impl Format {
     }
 }
 
+/// A name without the ending `.gz`.
+pub fn without_gz(path: &Path) -> &Path {
+    let packed = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+    let Some(text) = path.to_str().filter(|_| packed) else { return path };
+    Path::new(&text[..text.len() - ".gz".len()])
+}
+
 /// The rows that [`read`] takes at a time.
 const BLOCK: usize = 1 << 14;
 
 /// Reads a table `[rows, cols]` in the format of its name. Every number in it is finite.
 ///
 /// # Errors
+/// As [`read_as`].
+pub fn read(path: &Path) -> Result<Array> {
+    Ok(read_as(path, Header::Auto)?.array)
+}
+
+/// A table, and how it was read.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    /// The numbers.
+    pub array: Array,
+    /// The line of each row of a text, counted from 1.
+    pub lines: Option<Vec<u64>>,
+    /// What was decided about the header of a text, where that is not plain: a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Whole {
+    /// Where a row stands, in words.
+    pub fn place(&self, row: usize) -> String {
+        place(self.lines.as_deref(), row)
+    }
+}
+
+/// Where a row stands, in words: its line, where there are `lines`.
+pub(crate) fn place(lines: Option<&[u64]>, row: usize) -> String {
+    match lines.and_then(|lines| lines.get(row)) {
+        Some(line) => format!("line {line}"),
+        None => format!("row {row} (counted from 0)"),
+    }
+}
+
+/// As [`read`], where the header of a text is to be read in a certain way.
+///
+/// # Errors
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
-pub fn read(path: &Path) -> Result<Array> {
-    if Format::of(path) == Some(Format::Npz) {
-        let array = npz::read(path)?;
-        array.check_finite(path)?;
-        return Ok(array);
+pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
+    match Format::of(path) {
+        Some(Format::Npz) => {
+            let array = npz::read(path)?;
+            array.check_finite(path)?;
+            Ok(Whole { array, lines: None, notes: Vec::new() })
+        }
+        Some(Format::Csv) => {
+            let csv::Parsed { array, lines, notes, .. } =
+                read_text(path, &csv::Columns { header, ..Default::default() })?;
+            Ok(Whole { array, lines: Some(lines), notes })
+        }
+        _ => {
+            let mut reader = Reader::open(path)?;
+            let (cols, dtype, vector) = (reader.cols(), reader.dtype(), reader.vector());
+            // The file was seen to hold as many rows as its header says, or could hold them.
+            let mut data = Vec::with_capacity(reader.rows().unwrap_or(0) * cols);
+            while let Some(block) = reader.next_unchecked(BLOCK)? {
+                data.extend(block.data);
+            }
+            let array = Array { rows: data.len() / cols, cols, data, dtype, vector, columns: None };
+            array.check_finite(path)?;
+            Ok(Whole { array, lines: None, notes: Vec::new() })
+        }
     }
-    let mut reader = Reader::open(path)?;
-    let (cols, dtype, vector) = (reader.cols(), reader.dtype(), reader.vector());
-    // The file was seen to hold as many rows as its header says.
-    let mut data = Vec::with_capacity(reader.rows().unwrap_or(0) * cols);
-    while let Some(block) = reader.next_unchecked(BLOCK)? {
-        data.extend(block.data);
-    }
-    let columns = reader.columns().map(<[String]>::to_vec);
-    let array = Array { rows: data.len() / cols, cols, data, dtype, vector, columns };
-    array.check_finite(path)?;
-    Ok(array)
+}
+
+/// Reads a text table, packed or not.
+///
+/// # Errors
+/// As [`csv::parse`], and where the file is missing or unreadable.
+pub fn read_text(path: &Path, columns: &csv::Columns) -> Result<csv::Parsed> {
+    csv::read(path, unpack::text(path)?, columns)
 }
 
 /// Writes a table as `.npy` or `.csv`, by the ending of its name; integers go out as f64.
@@ -135,6 +207,9 @@ fn refused(path: &Path, e: &std::io::Error) -> Error {
         }
         std::io::ErrorKind::UnexpectedEof => {
             Error::read(path, "it became shorter while it was read", "let the program that writes it finish first")
+        }
+        std::io::ErrorKind::InvalidData => {
+            Error::read(path, e.to_string(), "the file was cut short or damaged; write it again")
         }
         _ => Error::read(path, e.to_string(), ""),
     }

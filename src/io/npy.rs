@@ -4,7 +4,7 @@
 //! the crate `npyz`, which believes its lengths before it has seen the data: a header may claim
 //! 4 GB of text, a shape whose product overflows, or brackets nested deeper than the stack.
 
-use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::{Array, Dtype, refused};
@@ -12,6 +12,7 @@ use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const HINT: &str = "save it with numpy.save, as numbers of shape [n] or [n, d]";
+const CUT_SHORT: &str = "the file was cut short or damaged; write it again";
 
 /// The header of an array.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Header {
 /// # Errors
 /// [`Error::Read`] for a foreign or truncated file, or one that holds no table of real numbers.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
-    let mut stream = Stream::open(path, Cursor::new(bytes), bytes.len() as u64)?;
+    let mut stream = Stream::open(path, Cursor::new(bytes), Length::Exactly(bytes.len() as u64))?;
     let Stream { rows, cols, dtype, vector, .. } = stream;
     let mut data = Vec::with_capacity(rows * cols);
     loop {
@@ -54,10 +55,23 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
     }
 }
 
+/// How long a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    /// So many bytes.
+    Exactly(u64),
+    /// No more than these: it is packed.
+    AtMost(u64),
+}
+
 /// The rows of a file, of which only a block is in memory.
 #[derive(Debug)]
 pub(super) struct Stream<R> {
     file: R,
+    /// Whether the length is not known before the end is reached.
+    packed: bool,
+    /// The bytes of the header.
+    header: Vec<u8>,
     /// Where the numbers begin.
     start: u64,
     rows: usize,
@@ -73,12 +87,13 @@ pub(super) struct Stream<R> {
 }
 
 impl<R: Read + Seek> Stream<R> {
-    /// Reads the header of a file of `length` bytes, and holds the length against it.
+    /// Reads the header of a file of some length, and holds the length against it.
     ///
     /// # Errors
     /// As [`parse`].
-    pub fn open(path: &Path, mut file: R, length: u64) -> Result<Self> {
-        let header = read_header(path, &mut file, length)?;
+    pub fn open(path: &Path, mut file: R, length: Length) -> Result<Self> {
+        let (Length::Exactly(most) | Length::AtMost(most)) = length;
+        let header = read_header(path, &mut file, most)?;
         let (dtype, big_endian) = dtype_of(path, &header.descr)?;
         let (rows, cols) = match header.shape[..] {
             [rows] => (rows, 1),
@@ -92,16 +107,17 @@ impl<R: Read + Seek> Stream<R> {
             }
         };
         let start = header.start as u64;
-        let follow = length - start;
+        let packed = matches!(length, Length::AtMost(_));
+        let follow = most - start;
         let needed = rows.checked_mul(cols).and_then(|n| n.checked_mul(dtype.size()));
-        if needed.map(|n| n as u64) != Some(follow) {
+        let bytes = needed.map(|n| n as u64);
+        if if packed { bytes.is_none_or(|bytes| bytes > follow) } else { bytes != Some(follow) } {
             let promised = needed.map_or("more than fit in memory".into(), |n| n.to_string());
+            let follow = if packed { format!("{follow} can follow") } else { format!("{follow} follow") };
             return Err(Error::read(
                 path,
-                format!(
-                    "its header promises [{rows}, {cols}] numbers of {dtype}, {promised} bytes, but {follow} follow"
-                ),
-                "the file was cut short or damaged; write it again",
+                format!("its header promises [{rows}, {cols}] numbers of {dtype}, {promised} bytes, but {follow}"),
+                CUT_SHORT,
             ));
         }
         if rows == 0 || cols == 0 {
@@ -110,7 +126,37 @@ impl<R: Read + Seek> Stream<R> {
         // With one row or one column both orders are the same.
         let fortran = header.fortran && cols > 1 && rows > 1;
         let vector = header.shape.len() == 1;
-        Ok(Self { file, start, rows, cols, dtype, big_endian, fortran, vector, at: 0, bytes: Vec::new() })
+        let header = header.bytes;
+        Ok(Self {
+            file,
+            packed,
+            header,
+            start,
+            rows,
+            cols,
+            dtype,
+            big_endian,
+            fortran,
+            vector,
+            at: 0,
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Whether the numbers are read from the beginning of the file to its end.
+    pub fn is_forward(&self) -> bool {
+        !self.fortran
+    }
+
+    /// The whole file, of which only the header was read.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the disk fails.
+    pub fn whole(mut self, path: &Path) -> Result<Vec<u8>> {
+        let promised = (self.rows * self.cols * self.dtype.size()) as u64;
+        // One byte more than is promised shows that there are too many.
+        self.file.take(promised + 1).read_to_end(&mut self.header).map_err(|e| refused(path, &e))?;
+        Ok(self.header)
     }
 
     /// Rows of the whole file.
@@ -139,8 +185,21 @@ impl<R: Read + Seek> Stream<R> {
     /// [`Error::Read`] where the disk fails, or the file has become shorter.
     pub fn next(&mut self, path: &Path, most_rows: usize) -> Result<Vec<f64>> {
         let rows = most_rows.min(self.rows - self.at);
-        let block = self.block(rows).map_err(|e| refused(path, &e))?;
+        let block = self.block(rows).map_err(|e| match e.kind() {
+            ErrorKind::UnexpectedEof if self.packed => {
+                let (rows, at) = (self.rows, self.at);
+                Error::read(path, format!("its header promises {rows} rows, but it ends after row {at}"), CUT_SHORT)
+            }
+            _ => refused(path, &e),
+        })?;
         self.at += rows;
+        if self.packed && self.at == self.rows && rows > 0 {
+            let more = self.file.by_ref().take(1).read(&mut [0]).map_err(|e| refused(path, &e))?;
+            if more > 0 {
+                let problem = format!("its header promises {} rows, but more bytes follow them", self.rows);
+                return Err(Error::read(path, problem, CUT_SHORT));
+            }
+        }
         Ok(block)
     }
 

@@ -1,7 +1,9 @@
 //! NumPy's `.npz`: a zip archive with one `.npy` a member.
 //!
-//! `file.npz` means its only table; `file.npz:x` its member `x`. A member is unpacked only up to
-//! the length that its own header justifies, so a small archive cannot fill the memory with zeros.
+//! `file.npz` means its only table: the only member of numbers with two axes, or, where none has two, the only one
+//! with one axis. Members that hold anything else (text, Python objects, records) do not count. `file.npz:x` means the
+//! member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot fill
+//! the memory with zeros.
 
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -12,15 +14,16 @@ use super::{Array, npy, open_regular};
 use crate::{Error, Result};
 
 /// Deflate packs 1032 bytes into one at best (zlib's technical details).
-const DEFLATE_AT_BEST: u64 = 1032;
+pub(super) const DEFLATE_AT_BEST: u64 = 1032;
 
 /// `file.npz:member` taken apart; the member is `None` where none is named.
 pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
+    const MARK: &str = ".npz:";
     if let Some(text) = path.to_str()
-        && let Some((file, member)) = text.rsplit_once(':')
-        && file.to_ascii_lowercase().ends_with(".npz")
+        && let Some(at) = text.to_ascii_lowercase().find(MARK)
     {
-        return (file.into(), Some(member));
+        let end = at + MARK.len();
+        return (text[..end - 1].into(), Some(&text[end..]));
     }
     (path.to_owned(), None)
 }
@@ -60,18 +63,18 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
         }
         (None, [only]) => only.clone(),
         (None, _) => {
-            let mut tables = Vec::new();
+            let (mut tables, mut vectors) = (Vec::new(), Vec::new());
             for name in &names {
-                let zip = archive.zip_archive();
-                let member = zip.by_name(&file_name_from_array_name(name)).map_err(|e| damaged(path, e))?;
-                if npy::read_header(path, &mut { member }, unpacked(packed))?.shape.len() == 2 {
-                    tables.push(name.clone());
+                match axes(path, &mut archive, name, packed) {
+                    Some(2) => tables.push(name.clone()),
+                    Some(1) => vectors.push(name.clone()),
+                    _ => {}
                 }
             }
-            match &tables[..] {
-                [only] => only.clone(),
-                _ => {
-                    let problem = format!("its members are `{listed}`, and {} of them are tables", tables.len());
+            match (&tables[..], &vectors[..]) {
+                ([only], _) | ([], [only]) => only.clone(),
+                (several, _) => {
+                    let problem = format!("its members are `{listed}`, and {} of them are tables", several.len());
                     return Err(Error::read(path, problem, format!("name one: {example}")));
                 }
             }
@@ -87,6 +90,14 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
     let mut body = header.bytes;
     member.take(missing).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
     npy::parse(&place, &body)
+}
+
+/// The axes of a member of numbers; `None` for any other.
+fn axes(path: &Path, archive: &mut NpzArchive<impl Read + Seek>, name: &str, packed: u64) -> Option<usize> {
+    let member = archive.zip_archive().by_name(&file_name_from_array_name(name)).ok()?;
+    let header = npy::read_header(path, &mut { member }, unpacked(packed)).ok()?;
+    header.promised(path).ok()?;
+    Some(header.shape.len())
 }
 
 /// The most bytes that an archive of so many can hold.

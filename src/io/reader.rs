@@ -2,17 +2,16 @@
 //!
 //! `.npy` and text are streamed, in Fortran order too (a block is then gathered from as many places as there are
 //! columns). A member of an `.npz` is unpacked whole: a zip archive is checked by a sum over all of it. A file is
-//! read once, from its beginning to its end; what is wrong in a late block is found late.
+//! read once, from its beginning to its end; what is wrong in a late block is found late. What is packed by gzip is
+//! unpacked on the way, whatever its name; only an array in Fortran order is then unpacked whole.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use super::{Array, Dtype, Format, READABLE, csv, npy, npz, open_regular, unknown};
+use super::unpack::{self, Forward, Source, Text};
+use super::{Array, Dtype, Format, Header, READABLE, csv, npy, npz, unknown};
 use crate::{Error, Result};
-
-/// What comes from the disk at a time.
-const BUFFER: usize = 1 << 16;
 
 /// A table whose rows come in blocks.
 pub struct Reader {
@@ -26,6 +25,7 @@ pub struct Reader {
     /// text picks its own.
     width: usize,
     kept: Option<Vec<usize>>,
+    notes: Vec<String>,
     /// Rows given out.
     given: usize,
     body: Body,
@@ -33,7 +33,10 @@ pub struct Reader {
 
 enum Body {
     Npy(npy::Stream<File>),
-    Csv(Box<csv::Rows<BufReader<File>>>),
+    /// An array that comes out of gzip.
+    Packed(Box<npy::Stream<Forward<Source>>>),
+    Unpacked(npy::Stream<Cursor<Vec<u8>>>),
+    Csv(Box<csv::Rows<Text>>),
     Whole(Array),
 }
 
@@ -41,26 +44,46 @@ impl Reader {
     /// Opens a file in the format of its name and reads as much of it as says what it holds.
     ///
     /// # Errors
+    /// As [`Reader::open_as`].
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_as(path, Header::Auto)
+    }
+
+    /// As [`Reader::open`], where the header of a text is to be read in a certain way.
+    ///
+    /// # Errors
     /// [`crate::Error::Unknown`] for an unknown ending, [`crate::Error::Read`] for a file that is missing, truncated,
     /// or of a wrong type or shape.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open_as(path: &Path, header: Header) -> Result<Self> {
         let body = match Format::of(path).ok_or_else(|| unknown(path, READABLE))? {
-            Format::Npy => {
-                let (file, length) = open_regular(path)?;
-                Body::Npy(npy::Stream::open(path, file, length)?)
-            }
+            Format::Npy => array(path)?,
             Format::Npz => Body::Whole(npz::read(path)?),
             Format::Csv => {
-                let file = BufReader::with_capacity(BUFFER, open_regular(path)?.0);
-                Body::Csv(Box::new(csv::Rows::open(path, file, &csv::Columns::default())?))
+                let columns = csv::Columns { header, ..csv::Columns::default() };
+                Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
             }
         };
+        /// What a stream of an array says of it.
+        macro_rules! of_stream {
+            ($stream:expr) => {
+                ($stream.cols(), Some($stream.rows()), $stream.dtype(), $stream.vector(), None)
+            };
+        }
         let (cols, rows, dtype, vector, columns) = match &body {
-            Body::Npy(stream) => (stream.cols(), Some(stream.rows()), stream.dtype(), stream.vector(), None),
+            Body::Npy(stream) => of_stream!(stream),
+            Body::Packed(stream) => of_stream!(stream),
+            Body::Unpacked(stream) => of_stream!(stream),
             Body::Csv(rows) => (rows.cols(), None, Dtype::F64, false, rows.columns()),
             Body::Whole(array) => (array.cols, Some(array.rows), array.dtype, array.vector, array.columns.clone()),
         };
-        Ok(Self { path: path.to_owned(), cols, rows, dtype, vector, columns, width: cols, kept: None, given: 0, body })
+        let notes = if let Body::Csv(rows) = &body { rows.notes().to_vec() } else { Vec::new() };
+        let (path, width) = (path.to_owned(), cols);
+        Ok(Self { path, cols, rows, dtype, vector, columns, width, kept: None, notes, given: 0, body })
+    }
+
+    /// What was decided about the header of a text, where that is not plain: a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Gives out these columns from here on, in this order. Of a text the others may hold anything; no number that is
@@ -133,10 +156,12 @@ impl Reader {
         let most_rows = most_rows.max(1);
         let data = match &mut self.body {
             Body::Npy(stream) => stream.next(&self.path, most_rows)?,
+            Body::Packed(stream) => stream.next(&self.path, most_rows)?,
+            Body::Unpacked(stream) => stream.next(&self.path, most_rows)?,
             Body::Csv(rows) => {
                 let mut data = Vec::new();
                 let mut taken = 0;
-                while taken < most_rows && rows.next(&mut data, None)? {
+                while taken < most_rows && rows.next(&mut data, None)?.is_some() {
                     taken += 1;
                 }
                 data
@@ -157,5 +182,22 @@ impl Reader {
         self.given += rows;
         let (cols, dtype, vector, columns) = (self.cols, self.dtype, self.vector, self.columns.clone());
         Ok(Some(Array { rows, cols, data, dtype, vector, columns }))
+    }
+}
+
+/// Opens an array, packed or not.
+fn array(path: &Path) -> Result<Body> {
+    let unpack::Opened { source, length, .. } = unpack::open(path)?;
+    match source {
+        Source::Plain(file) => Ok(Body::Npy(npy::Stream::open(path, file, npy::Length::Exactly(length))?)),
+        packed => {
+            let stream = npy::Stream::open(path, Forward::new(packed), npy::Length::AtMost(length))?;
+            if stream.is_forward() {
+                return Ok(Body::Packed(Box::new(stream)));
+            }
+            let bytes = stream.whole(path)?;
+            let length = npy::Length::Exactly(bytes.len() as u64);
+            Ok(Body::Unpacked(npy::Stream::open(path, Cursor::new(bytes), length)?))
+        }
     }
 }

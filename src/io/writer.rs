@@ -42,7 +42,7 @@ impl Writer {
             let what = if vector { "a vector" } else { "a table" };
             return Err(Error::invalid(format!("{what} of {cols} columns"), ""));
         }
-        let body = match Format::of(path) {
+        let body = match Format::written(path) {
             Some(Format::Npy) => {
                 let mut out = BufWriter::with_capacity(BUFFER, Aside::create(path)?);
                 npy::put_header(&mut out, 0, cols, dtype, vector).map_err(|e| Error::write(path, e))?;

@@ -18,7 +18,7 @@ use super::{Family, FarRows, Objective, Pairing, Path};
 use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
 use crate::flow::discrete::Split;
 use crate::flow::{FlowSpec, SolverSpec};
-use crate::io::{Format, Reader};
+use crate::io::{self, Format, Reader};
 use crate::names::{Header, Matched};
 use crate::velocity::Activation;
 use crate::{Error, Result};
@@ -74,6 +74,10 @@ pub struct Job {
     /// The columns of a table that are left out, by name, or by number from 0 as the file has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
+    /// Whether the first lines of texts hold the names of columns: of the table, and of the files of its split and its
+    /// conditions.
+    #[serde(skip_serializing_if = "io::Header::is_auto")]
+    pub header: io::Header,
     /// The columns of a table that the model is told and does not make, as `NAME` or `NAME:KIND` (by number from 0 where
     /// they have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -200,6 +204,7 @@ impl Default for Job {
             split_seed: None,
             copies_together: true,
             drop: Vec::new(),
+            header: io::Header::Auto,
             condition: Vec::new(),
             seed: 0,
             model: Family::Cnf,
@@ -317,6 +322,7 @@ impl Job {
                 split: split_rule(&self.split)?,
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
+                header: self.header,
             },
             condition: self.condition.clone(),
             ..DataOptions::default()
@@ -349,7 +355,8 @@ impl Job {
         let mut data = crate::data::resolve(name, &options, self.split_seed.unwrap_or(self.seed))?;
         let table = format!("`{name}`");
         let left_out = Matched { places: Vec::new(), left_out: surplus };
-        let mut notes: Vec<String> = left_out.note(Header::of_file(&table, &[])).into_iter().collect();
+        let mut notes = data.notes.clone();
+        notes.extend(left_out.note(Header::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
         Ok((data, notes))
     }
@@ -365,7 +372,7 @@ impl Job {
         }
         let TableOptions { split, drop, .. } = &options.table;
         let apart = |name: &String| drop.contains(name) || matches!(split, SplitRule::Column(column) if column == name);
-        let reader = Reader::open(path)?;
+        let reader = Reader::open_as(path, self.header)?;
         let names: Vec<String> = reader.columns().unwrap_or_default().iter().filter(|n| !apart(n)).cloned().collect();
         if spec.names.iter().any(|name| !names.contains(name)) {
             // Something is missing, and whoever matches the names says so.

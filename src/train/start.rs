@@ -257,16 +257,25 @@ pub(super) fn check_rules(job: &Job) -> Result<()> {
     job.columns.iter().try_for_each(|text| column_rule(text).map(drop))
 }
 
-/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`.
+/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`. A name may have colons itself: the kind begins behind the first colon
+/// after which a kind can be read.
 fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
-    let Some((name, kind)) = text.split_once(':').filter(|(name, _)| !name.is_empty()) else {
-        return Err(Error::invalid(
-            format!("`{text}` says of no column what it is"),
+    let places = text.char_indices().filter(|(at, c)| *at > 0 && *c == ':').map(|(at, _)| at);
+    let mut problem = None;
+    for at in places {
+        match text[at + 1..].parse() {
+            Ok(kind) => return Ok((&text[..at], kind)),
+            // The last is the shortest, and so what was meant for a kind.
+            Err(words) => problem = Some(words),
+        }
+    }
+    Err(match problem {
+        Some(words) => Error::invalid(format!("the column `{text}`: {words}"), "`cnf train --help` shows the kinds"),
+        None => Error::invalid(
+            format!("invalid column `{text}`: expected NAME:KIND"),
             "write --column NAME:KIND, such as l:angle, 0:positive or share:unit",
-        ));
-    };
-    let kind = kind.parse().map_err(|problem: String| Error::invalid(problem, "`cnf train --help` shows the kinds"))?;
-    Ok((name, kind))
+        ),
+    })
 }
 
 /// How the conditions of the data are encoded: as the job says, or as their training rows look.
@@ -276,7 +285,9 @@ pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> 
         let name = given.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
         // One kind for all columns of a file.
         let text = if given.dim > 1 && job.condition.len() == 1 { job.condition.first() } else { job.condition.get(j) };
-        let kind = text.and_then(|text| text.rsplit_once(':')).and_then(|(_, kind)| kind.parse().ok());
+        // A name may end like a kind.
+        let kind = text.filter(|text| **text != name).and_then(|text| text.rsplit_once(':'));
+        let kind = kind.and_then(|(_, kind)| kind.parse().ok());
         let values: Vec<f64> = given.train.iter().skip(j).step_by(given.dim).copied().collect();
         Given::fit(kind.unwrap_or_default(), &values)
             .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))

@@ -9,13 +9,14 @@ use cnf::train::{Family, FarRows, Job, Objective, Pairing, Path};
 use cnf::velocity::{Activation, TimeInput};
 
 use crate::cli::solver::SolverArgs;
-use crate::cli::{Context, setup};
+use crate::cli::{Context, TableArgs, setup};
 
 /// What a run that goes on has already decided.
 const EVERYTHING_ELSE: [&str; 46] = [
     "data",
     "split",
     "drop",
+    "header",
     "model",
     "depth",
     "halves",
@@ -73,6 +74,8 @@ pub struct TrainArgs {
     /// Columns of the table to leave out, by name, or by number from 0 as in the file
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
     drop: Vec<String>,
+    #[command(flatten)]
+    pub tables: TableArgs,
     /// What the model is told and does not make: columns of the table as NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
@@ -219,6 +222,7 @@ impl TrainArgs {
         }
         put(&mut job.data, &self.data);
         put(&mut job.split, &self.split);
+        put(&mut job.header, &self.tables.header);
         if let Some(model) = self.model.filter(|model| *model != job.model) {
             // What a file says of another model's net and training is not meant for this one.
             let Job { objective, base, batch, lr, hidden, activation, spread, depth, .. } = Job::default();
