@@ -17,13 +17,15 @@ use command::{cnf, conditional, folder, json};
 /// The rows of a table of `cols` columns of numbers with fractions, by this delimiter.
 fn reals(rows: usize, cols: usize, delimiter: &str) -> String {
     let number = |i: usize, j: usize| format!("{:.3}", ((i * 37 + j * 11) % 101) as f64 / 7.0 - 6.0 + 0.0004);
-    let row = |i| (0..cols).map(|j| number(i, j)).collect::<Vec<_>>().join(delimiter) + "\n";
+    let row = |i: usize| (0..cols).map(|j| number(i, j)).collect::<Vec<_>>().join(delimiter) + "\n";
     (0..rows).map(row).collect()
 }
 
 /// As [`reals`], but whole numbers from 0 to 99.
 fn wholes(rows: usize, cols: usize) -> String {
-    let row = |i| (0..cols).map(|j| ((i * 37 + j * j * 11 + 5) % 100).to_string()).collect::<Vec<_>>().join(",") + "\n";
+    let row = |i: usize| {
+        (0..cols).map(|j| ((i * 37 + j * j * 11 + 5) % 100).to_string()).collect::<Vec<_>>().join(",") + "\n"
+    };
     (0..rows).map(row).collect()
 }
 
@@ -485,7 +487,7 @@ fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
             &[0, 0],
         ]
         .concat();
-        bytes.extend([b"PK\x03\x04", &about[..], name.as_bytes(), body].concat());
+        bytes.extend([b"PK\x03\x04", &about[..], name.as_bytes(), &body[..]].concat());
         directory.extend([b"PK\x01\x02\x14\x00", &about[..], &[0; 10], &place, name.as_bytes()].concat());
     }
     let (count, size) = ((members.len() as u16).to_le_bytes(), (directory.len() as u32).to_le_bytes());
@@ -496,7 +498,7 @@ fn archive(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
 /// A member of zeros.
 fn member(descr: &str, shape: &str, bytes: usize) -> Vec<u8> {
     let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
-    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), &vec![0; bytes]].concat()
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), &vec![0; bytes][..]].concat()
 }
 
 #[test]

@@ -463,7 +463,9 @@ impl Contest {
             std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
             return Ok(out.to_owned());
         }
-        let stem = Path::new(&self.data.name).file_stem().map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
+        let stem = cnf::io::without_gz(Path::new(&self.data.name))
+            .file_stem()
+            .map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
         let runs = Path::new("runs");
         std::fs::create_dir_all(runs).map_err(|e| Error::write(runs, e.kind()))?;
         for n in 1_u64.. {

@@ -78,7 +78,7 @@ impl<R: BufRead> Lines<R> {
         };
         let (mut rows, mut bytes) = (0, 0);
         while rows <= AHEAD && (bytes < AHEAD_BYTES || rows < 3) {
-            let Some((number, line)) = lines.line(path)? else { break };
+            let Some((number, line)) = lines.fresh(path)? else { break };
             rows += usize::from(filled(&line));
             bytes += line.len();
             lines.ahead.push_back((number, line));
@@ -126,9 +126,14 @@ impl<R: BufRead> Lines<R> {
 
     /// The next line without its end, and its number.
     fn line(&mut self, path: &Path) -> Result<Option<(u64, String)>> {
-        if let Some(line) = self.ahead.pop_front() {
-            return Ok(Some(line));
+        match self.ahead.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => self.fresh(path),
         }
+    }
+
+    /// The next line that was not looked at.
+    fn fresh(&mut self, path: &Path) -> Result<Option<(u64, String)>> {
         if !self.read_line().map_err(|e| refused(path, &e))? {
             return Ok(None);
         }

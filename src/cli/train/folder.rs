@@ -52,7 +52,8 @@ impl Folder {
     pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
-            let data = Path::new(&job.data).file_stem().unwrap_or(OsStr::new("data")).to_string_lossy();
+            let data =
+                cnf::io::without_gz(Path::new(&job.data)).file_stem().unwrap_or(OsStr::new("data")).to_string_lossy();
             Path::new("runs").join(format!("{data}-{}", job.label()))
         };
         let path = out.map_or_else(stem, Path::to_owned);
