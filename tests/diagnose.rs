@@ -28,6 +28,7 @@ fn rows(x: Vec<f64>, dim: usize) -> Dataset {
         test,
         given: None,
         places: None,
+        notes: Vec::new(),
     }
 }
 

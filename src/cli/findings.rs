@@ -30,6 +30,7 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
         test: Vec::new(),
         given: None,
         places: None,
+        notes: Vec::new(),
     };
     told(diagnose::dataset(&data, true), context)
 }
