@@ -111,7 +111,8 @@ impl<R: Read + Seek> Stream<R> {
         let follow = most - start;
         let needed = rows.checked_mul(cols).and_then(|n| n.checked_mul(dtype.size()));
         let bytes = needed.map(|n| n as u64);
-        if if packed { bytes.is_none_or(|bytes| bytes > follow) } else { bytes != Some(follow) } {
+        let fits = if packed { bytes.is_some_and(|bytes| bytes <= follow) } else { bytes == Some(follow) };
+        if !fits {
             let promised = needed.map_or("more than fit in memory".into(), |n| n.to_string());
             let follow = if packed { format!("{follow} can follow") } else { format!("{follow} follow") };
             return Err(Error::read(
