@@ -76,7 +76,7 @@ fn table(kind: Kind, d: usize) -> Dataset {
         [rows(kind, 8000, d, 1), rows(kind, 500, d, 2), rows(kind, TEST_ROWS, d, 3)];
     let given = Told { dim: 1, columns: vec!["c".into()], train: a, valid: b, test: c };
     let (name, train) = ("classes".into(), Source::Rows(train));
-    Dataset { name, dim: d, columns: None, train, valid, test, given: Some(given), places: None }
+    Dataset { name, dim: d, columns: None, train, valid, test, given: Some(given), places: None, notes: Vec::new() }
 }
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {

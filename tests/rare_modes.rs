@@ -81,7 +81,17 @@ fn a_mode_of_one_row_in_a_thousand_is_found_by_the_mixture() {
 fn table(rare: &Rare) -> Dataset {
     let train = Source::Rows(rare.rows(24_000, 1));
     let (valid, test) = (rare.rows(4000, 2), rare.rows(4000, 5));
-    Dataset { name: "rare".into(), dim: rare.dim, columns: None, train, valid, test, given: None, places: None }
+    Dataset {
+        name: "rare".into(),
+        dim: rare.dim,
+        columns: None,
+        train,
+        valid,
+        test,
+        given: None,
+        places: None,
+        notes: Vec::new(),
+    }
 }
 
 #[test]

@@ -559,6 +559,7 @@ fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
         test: few(200, 2),
         given: None,
         places: None,
+        notes: Vec::new(),
     };
     let job = Job {
         hidden: Some(vec![48, 48]),
