@@ -237,7 +237,7 @@ impl<'a> Labels<'a> {
             let usual = self.values[0] == 0 || YEARS.contains(&self.values[0]);
             return usual && several && self.all_otherwise() && !self.in_order();
         }
-        if self.from_zero() {
+        if self.counts_up() {
             let any = || self.columns.iter().any(|j| self.otherwise(*j));
             let wide = || self.columns.len() >= 3 && !self.below_too(counts_up);
             return self.all_otherwise() || (several && any()) || (!self.below.is_empty() && wide());
@@ -254,10 +254,10 @@ impl<'a> Labels<'a> {
 
     /// Whether whoever wrote the file may have meant names, although the rows below look alike.
     fn doubtful(&self) -> bool {
-        self.columns.len() > 1 && !self.below.is_empty() && self.from_zero()
+        self.columns.len() > 1 && !self.below.is_empty() && self.counts_up()
     }
 
-    fn from_zero(&self) -> bool {
+    fn counts_up(&self) -> bool {
         self.values[0] == 0 && counts_up(&self.values)
     }
 
