@@ -10,9 +10,11 @@ use std::path::Path;
 
 use cnf::flow::{Condition, Given, Model, Range};
 use cnf::io::safetensors::ModelFile;
+use cnf::io::{Array, Dtype};
 use cnf::train::{Checkpoint, Family, Fitted, Job, Progress, Watch, fit, resume};
 use cnf::{io, rng};
 use command::{bytes, cnf, json};
+use npyz::WriterBuilder as _;
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -230,6 +232,8 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
         }
         write(at, "o.csv", &rows, &["e", "k"], true);
         same("plain.csv --condition o.csv", "taken by name, as `k`, `e`");
+        let notes = json(at, &format!("density {name} plain.csv --condition o.csv"))["notes"].to_string();
+        assert!(notes.contains("`o.csv`: its columns are taken by name"), "{notes}");
         for order in orders(&["u", "v", "k", "e"]).into_iter().step_by(5) {
             write(at, "o.csv", &rows, &order, true);
             same("o.csv", "the conditions are its columns `k`, `e`");
@@ -254,6 +258,9 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
         let theirs = check(at, &format!("{name} points.csv --condition given.csv -n 50"));
         assert!(fit_of(&ours)["value"].is_number(), "{name}: {ours}");
         assert_eq!(fit_of(&ours)["value"], fit_of(&theirs)["value"], "{name}");
+        // Of a number no held-out row has just this value: each is taken under its own.
+        let held_out = check(at, &format!("{name} -n 50 --given k=1,e=0.5"));
+        assert!(fit_of(&held_out)["words"].as_str().unwrap().contains("each under its own condition"), "{held_out}");
         let drawn = format!("trajectory {name} t.csv --condition k,e -o t.png --panels 2 --grid 10 --paths 5");
         assert_eq!(json(at, &drawn)["n"], 300);
     }
@@ -286,6 +293,19 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
         refused(at, words, sentence);
     }
     assert!(!at.join("no.npy").exists());
+    // Arrays have no names: columns are found by their numbers.
+    let all: Vec<f64> = rows.iter().flat_map(|row| [row[3], row[0], row[2], row[1]]).collect();
+    io::write(&at.join("all.npy"), &Array::table(all, 4, Dtype::F64).unwrap()).unwrap();
+    json(at, "density realnvp all.npy --condition 2,0 -o q.npy --block 13");
+    json(at, "density realnvp t.csv --condition k,e -o p.npy");
+    assert!(bytes(at, "p.npy") == bytes(at, "q.npy"));
+    refused(at, "density realnvp all.npy", "name the columns of the points that are conditions");
+    // A condition may be one of the points' columns too.
+    json(at, "train --data t.csv --condition given.csv --model realnvp --hidden 8,8 --depth 2 --steps 5 --out both");
+    json(at, "density both t.csv --condition given.csv -o p.npy");
+    let notes = json(at, "density both t.csv -o q.npy")["notes"].clone();
+    assert!(notes[0].as_str().unwrap().contains("the conditions are its columns `k`, `e`"), "{notes}");
+    assert!(bytes(at, "p.npy") == bytes(at, "q.npy"));
     // A class that only a late row of a file has is named with the row.
     let mut strange = rows.clone();
     strange[205][2] = 9.0;
@@ -352,6 +372,45 @@ fn conditions_beyond_those_of_the_training_are_counted() {
 }
 
 #[test]
+fn a_reader_gives_out_the_columns_that_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let (n, cols) = (50, 4);
+    let data: Vec<f64> = (0..n * cols).map(f64::from).collect();
+    let whole = Array::table(data, cols as usize, Dtype::F64).unwrap();
+    io::write(&at.join("x.npy"), &whole).unwrap();
+    io::write(&at.join("x.csv"), &whole).unwrap();
+    let mut archive = npyz::npz::NpzWriter::new(std::fs::File::create(at.join("x.npz")).unwrap());
+    let member = archive.array::<f64>("x", Default::default()).unwrap().default_dtype();
+    let mut out = member.shape(&[n as u64, cols as u64]).begin_nd().unwrap();
+    out.extend(whole.data.iter().copied()).unwrap();
+    out.finish().unwrap();
+    archive.zip_writer().finish().unwrap();
+    for file in ["x.npy", "x.csv", "x.npz"] {
+        for places in [vec![2], vec![3, 0], vec![0, 1, 2, 3], vec![1, 0, 3, 2, 1]] {
+            for block in [1, 7, 100] {
+                let mut reader = io::Reader::open(&at.join(file)).unwrap();
+                reader.keep(&places).unwrap();
+                assert_eq!(reader.cols(), places.len());
+                let mut found = Vec::new();
+                while let Some(block) = reader.next_block(block).unwrap() {
+                    found.extend(block.data);
+                }
+                let wanted: Vec<f64> =
+                    (0..n as usize).flat_map(|i| places.iter().map(move |j| (4 * i + j) as f64)).collect();
+                assert_eq!(found, wanted, "{file}, {places:?}, {block}");
+            }
+        }
+        let mut reader = io::Reader::open(&at.join(file)).unwrap();
+        assert!(reader.keep(&[4]).is_err() && reader.keep(&[]).is_err());
+        // What is kept of what was kept.
+        reader.keep(&[3, 1, 0]).unwrap();
+        reader.keep(&[2, 0]).unwrap();
+        assert_eq!(reader.next_block(1).unwrap().unwrap().data, [0.0, 3.0], "{file}");
+    }
+}
+
+#[test]
 fn a_range_has_a_margin_in_proportion() {
     for (low, high) in [(0.0, 2.0), (-1e6, 1e6), (1e-9, 2e-9)] {
         let (range, width) = (Range::of(&[high, low, f64::NAN]).unwrap(), high - low);
@@ -361,6 +420,28 @@ fn a_range_has_a_margin_in_proportion() {
         assert!((range.beyond(low - 2.0 * width) - 2.0).abs() < 1e-9);
     }
     assert_eq!(Range::of(&[f64::NAN]), None);
+}
+
+#[test]
+fn a_column_that_was_dropped_stays_out_wherever_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let rows = rows(300);
+    for drop in ["w", "1"] {
+        write(at, "t.csv", &rows, &["u", "w", "v"], true);
+        json(at, &format!("train --data t.csv --drop {drop} --model gaussian --out run --force"));
+        assert_eq!(json(at, "info run")["names"], serde_json::json!(["u", "v"]));
+        let (before, facts) = (check(at, "run -n 50"), json(at, "compare run --out compared --force"));
+        json(at, "density run t.csv -o p.npy");
+        for order in [["w", "u", "v"], ["v", "u", "w"]] {
+            write(at, "t.csv", &rows, &order, true);
+            assert_eq!(fit_of(&check(at, "run -n 50"))["value"], fit_of(&before)["value"], "{drop}, {order:?}");
+            let again = json(at, "compare run --out compared --force");
+            assert_eq!(again["models"][0]["nll"], facts["models"][0]["nll"], "{drop}, {order:?}");
+            json(at, "density run t.csv -o q.npy");
+            assert!(bytes(at, "p.npy") == bytes(at, "q.npy"), "{drop}, {order:?}");
+        }
+    }
 }
 
 /// Breaks a run off after so many steps, and keeps its checkpoint.
@@ -432,6 +513,15 @@ fn names_survive_files_and_change_no_number() {
     let (named, plain) = (load("named"), load("plain"));
     assert_eq!((named.spec.names.len(), plain.spec.names.len()), (2, 0));
     assert_eq!(named.theta, plain.theta);
+    // Names that look like comments, and that need quotes.
+    let strange = "\"#u\",\"v, in \"\"mm\"\"\"";
+    let text = String::from_utf8(bytes(at, "t.csv")).unwrap().replacen("u,v", strange, 1);
+    std::fs::write(at.join("strange.csv"), text).unwrap();
+    json(at, "train --data strange.csv --model gaussian --out strange");
+    assert_eq!(load("strange").spec.names, ["#u", "v, in \"mm\""]);
+    json(at, "sample strange -n 4 -o s.csv");
+    let back = io::read(&at.join("s.csv")).unwrap();
+    assert_eq!((back.rows, back.columns.unwrap()), (4, load("strange").spec.names));
     // A file with another number of names is broken.
     let mut wrong = named.clone();
     wrong.spec.names.push("w".into());

@@ -17,7 +17,7 @@ const LEVEL: f64 = 1e-3;
 /// Rows at most: the first.
 pub const MOST_ROWS: usize = 10_000;
 /// Fewer tell nothing.
-const LEAST: usize = 20;
+pub const LEAST_ROWS: usize = 20;
 
 /// Whether held-out data lie where the model puts them.
 pub fn latents(e: &Evidence<'_>) -> Result<Line> {
@@ -38,7 +38,7 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     };
     let kept: Vec<&[f64]> = encoded.y.chunks_exact(d).filter(|z| z.iter().all(|v| v.is_finite())).collect();
     let (n, lost) = (kept.len(), rows.len() / d - kept.len());
-    if n < LEAST {
+    if n < LEAST_ROWS {
         return Ok(Line::skipped(NAME, format!("{n} rows of {from} are too few")));
     }
     let chi = ChiSquared::new(d);

@@ -23,7 +23,7 @@ use candle_core::DType;
 use serde::Serialize;
 
 pub use evidence::{Evidence, Solved};
-pub use fit::MOST_ROWS;
+pub use fit::{LEAST_ROWS, MOST_ROWS};
 
 use crate::Result;
 use crate::flow::Model;

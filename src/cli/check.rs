@@ -57,6 +57,9 @@ pub struct CheckArgs {
     solver: SolverArgs,
 }
 
+/// Behind where held-out rows come from.
+const UNDER_ITS_OWN: &str = ", each under its own condition";
+
 /// Runs the command.
 pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
@@ -76,7 +79,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
                 (true, Some(rows)) => {
                     let rows = rows.flatten_all()?.to_vec1::<f64>()?;
                     let first = rows[..setup.model.condition_dim()].to_vec();
-                    (first, HeldOut::Under(x, rows, from), feed.beyond().clone())
+                    (first, HeldOut::Under(x, rows, from + UNDER_ITS_OWN), feed.beyond().clone())
                 }
                 _ => {
                     let condition = feed.one().map_or(Vec::new(), <[f64]>::to_vec);
@@ -145,15 +148,20 @@ fn rows_under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f
     pairs.filter(|(_, row)| *row == condition).flat_map(|(row, _)| row.to_vec()).collect()
 }
 
-/// The rows that were held out of the data that a model was trained on.
+/// The rows that were held out of the data that a model was trained on: those under the very condition of the samples, where
+/// a class gives enough of them; else each under its own.
 fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
-    let given = data.given.clone().unwrap_or_default();
+    let (d, given, from) = (data.dim, data.given.clone().unwrap_or_default(), format!("held out of {}", data.name));
     let sets = [(&data.test, &given.test), (&data.valid, &given.valid)];
-    let rows = sets.into_iter().map(|(rows, given)| rows_under(rows, data.dim, given, condition));
-    match rows.into_iter().find(|rows| rows.len() >= data.dim) {
-        Some(rows) => HeldOut::Rows(rows, format!("held out of {}", data.name)),
-        None => HeldOut::Missing(format!("nothing was held out of {}", data.name)),
+    let mut all = None;
+    for (rows, given) in sets.into_iter().filter(|(rows, _)| rows.len() >= d) {
+        let same = rows_under(rows, d, given, condition);
+        if given.is_empty() || same.len() >= check::LEAST_ROWS * d {
+            return HeldOut::Rows(same, from);
+        }
+        all.get_or_insert(HeldOut::Under(rows.clone(), given.clone(), from.clone() + UNDER_ITS_OWN));
     }
+    all.unwrap_or_else(|| HeldOut::Missing(format!("nothing was held out of {}", data.name)))
 }
 
 /// What to try, by the first line that failed.
@@ -185,11 +193,8 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], beyond: &Beyond, conte
     for line in lines {
         words += &row(line);
     }
-    if matches!(subject.held_out, HeldOut::Under(..)) {
-        words += &format!(
-            "\nAll lines but `latents of data` are under the condition of the first row: {}\n",
-            under(subject)
-        );
+    if !subject.condition.is_empty() {
+        words += &format!("\nSamples and densities are under the condition {}\n", under(subject));
     }
     words += &beyond.words(context);
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();

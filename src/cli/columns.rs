@@ -89,7 +89,9 @@ impl Found<'_> {
             (None, true) => self.called(conditions)?.places,
             (None, false) => Vec::new(),
         };
-        let mut rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j)).collect();
+        // A column may be a condition and one of the points too.
+        let both = |j: &usize| self.names.is_some_and(|names| wanted.contains(&names[*j]));
+        let mut rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j) || both(j)).collect();
         let dropped = dropped(model);
         let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(j)).collect();
         let mut left_out = None;

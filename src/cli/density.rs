@@ -11,7 +11,6 @@ use cnf::rng;
 use serde_json::{Value, json};
 
 use super::bars::Barred;
-use super::beyond::Beyond;
 use super::columns::Role;
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
@@ -115,7 +114,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     seen.spent.check_any()?;
     let picture = args.plot.as_ref().map(|_| job.drawn(&seen, context)).transpose()?;
     interrupt::undisturbed(|| job.save(&args, &mut seen, picture.as_ref()))?;
-    job.report(&args, &seen, feed.beyond(), context)?;
+    job.report(&args, &seen, &feed, context)?;
     seen.spent.check()
 }
 
@@ -287,7 +286,7 @@ impl Job {
         Some((cell + seen.sum.ln()).exp())
     }
 
-    fn report(&self, args: &DensityArgs, seen: &Seen, beyond: &Beyond, context: &Context) -> Result<()> {
+    fn report(&self, args: &DensityArgs, seen: &Seen, feed: &Feed, context: &Context) -> Result<()> {
         let (spent, n) = (&seen.spent, seen.spent.n);
         let (mean, se) = (seen.log_prob.mean(), seen.log_prob.se());
         let mass = self.mass(seen);
@@ -305,7 +304,8 @@ impl Job {
             "quadrature_error_max": quadrature,
             "unsettled": spent.unsettled,
             "stiff": spent.stiff,
-            "condition_outside": beyond.facts(),
+            "notes": feed.notes(),
+            "condition_outside": feed.beyond().facts(),
             "model": self.setup.path,
             "output": args.output,
         });
@@ -337,7 +337,7 @@ impl Job {
             words += &format!("estimated error of a row's quadrature: at most {quadrature:.1e} nats\n");
         }
         words += &spent.troubles();
-        words += &beyond.words(context);
+        words += &feed.beyond().words(context);
         for path in args.output.iter().chain(&args.error_bars).chain(&args.plot) {
             words += &format!("wrote {}\n", path.display());
         }

@@ -67,6 +67,8 @@ pub struct Feed {
     given: u64,
     /// Their conditions that are far from those of the training.
     beyond: Beyond,
+    /// How the columns of the file are used, where they are not as the model has them.
+    notes: Vec<String>,
 }
 
 impl Feed {
@@ -85,11 +87,13 @@ impl Feed {
         let model = &setup.model;
         let asked = given.asked(model)?;
         let mut reader = context.table(path)?;
-        let Plan { places, own, notes } = columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
+        let Plan { places, own, mut notes } =
+            columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
         reader.keep(&places)?;
         notes.iter().for_each(|note| context.note(note));
-        let conditions = given::beside_points(asked, model, context)?;
-        Self::new(Source::File(reader, own), conditions, model.dim(), block)?.watched(model)
+        let conditions = given::beside_points(asked, model, context, &mut notes)?;
+        let feed = Self::new(Source::File(reader, own), conditions, model.dim(), block)?;
+        Self { notes, ..feed }.watched(model)
     }
 
     /// `n` latents, or as many as there are conditions, drawn in their order from one generator.
@@ -116,7 +120,7 @@ impl Feed {
 
     fn new(source: Source, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
         let block = block.unwrap_or_else(|| BLOCK_ROWS.min(BLOCK_NUMBERS / d)).max(1);
-        let feed = Self { source, conditions, d, block, given: 0, beyond: Beyond::default() };
+        let feed = Self { source, conditions, d, block, given: 0, beyond: Beyond::default(), notes: Vec::new() };
         match (feed.own_total(), feed.conditions.rows()) {
             (Some(n), Some(rows)) if n != rows => Err(unequal(rows, &n.to_string())),
             _ => Ok(feed),
@@ -139,6 +143,11 @@ impl Feed {
     /// The conditions so far that are far from those of the training.
     pub fn beyond(&self) -> &Beyond {
         &self.beyond
+    }
+
+    /// How the columns of the file are used, where they are not as the model has them.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The one row of conditions for all points, where there is one.

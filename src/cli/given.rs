@@ -14,7 +14,7 @@ use super::feed::Conditions;
 /// Conditions, from a file or from the command line.
 #[derive(Debug, Default, clap::Args)]
 pub struct GivenArgs {
-    /// Conditions: a file, [n, c] or one row for all; or columns of the points, by name or number from 0.
+    /// Conditions: a file ([n, c], or one row for all), or columns of the points by name or number.
     #[arg(long, value_name = "COLUMNS|FILE", conflicts_with = "given")]
     condition: Option<String>,
     /// One condition for all rows: values in the model's order, or NAME=VALUE, such as class=1,mass=0.5.
@@ -65,7 +65,7 @@ impl GivenArgs {
             Asked::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
             Asked::Nothing => Err(nothing_given(model, false)),
             Asked::One(row) => Ok(Conditions::One(row)),
-            Asked::File(path) => of_file(&path, model, context),
+            Asked::File(path) => of_file(&path, model, context, &mut Vec::new()),
             Asked::Columns(columns) => {
                 let problem = format!("--condition {}: there are no points with such columns", columns.join(","));
                 Err(Error::invalid(problem, "give a file of conditions, or --given with their values").into())
@@ -116,8 +116,8 @@ impl GivenArgs {
     }
 }
 
-/// The conditions of a file, for a model that has some.
-fn of_file(path: &Path, model: &Model, context: &Context) -> Result<Conditions> {
+/// The conditions of a file, for a model that has some; `notes` gets what is not as the file has it.
+fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
     let mut reader = context.table(path)?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
     let matched = match reader.columns() {
@@ -126,6 +126,7 @@ fn of_file(path: &Path, model: &Model, context: &Context) -> Result<Conditions> 
             let matched = Matched::by_name(header, names, "the condition")?;
             if let Some(note) = matched.note(header) {
                 context.note(&note);
+                notes.push(note);
             }
             matched
         }
@@ -139,15 +140,15 @@ fn of_file(path: &Path, model: &Model, context: &Context) -> Result<Conditions> 
     Conditions::of(reader)
 }
 
-/// Where the conditions of points that were found in a file are.
+/// Where the conditions of points that were found in a file are; `notes` gets what is not as a file has it.
 ///
 /// # Errors
 /// As [`GivenArgs::of`].
-pub fn beside_points(asked: Asked, model: &Model, context: &Context) -> Result<Conditions> {
+pub fn beside_points(asked: Asked, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
     match asked {
         Asked::Nothing | Asked::Columns(_) => Ok(Conditions::None),
         Asked::One(row) => Ok(Conditions::One(row)),
-        Asked::File(path) => of_file(&path, model, context),
+        Asked::File(path) => of_file(&path, model, context, notes),
     }
 }
 

@@ -7,7 +7,6 @@ use clap::Args;
 use cnf::plot;
 use serde_json::json;
 
-use super::beyond::Beyond;
 use super::columns::{self, Role};
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
@@ -79,7 +78,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     seen.there.check_any()?;
     seen.back.check_any()?;
     interrupt::undisturbed(|| seen.save(&args, &setup))?;
-    report(&args, &setup, &seen, feed.beyond(), context)?;
+    report(&args, &setup, &seen, &feed, context)?;
     seen.there.check()?;
     seen.back.check()
 }
@@ -142,7 +141,7 @@ impl Seen {
     }
 }
 
-fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, beyond: &Beyond, context: &Context) -> Result<()> {
+fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
     let (mean_error, worst_error) = (seen.round_trip.mean(), seen.worst);
     let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
@@ -164,7 +163,8 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, beyond: &Beyond, contex
         "latent_ks_rows": seen.latents.rows.len() / d,
         "failed": there.failed,
         "stiff": there.stiff,
-        "condition_outside": beyond.facts(),
+        "notes": feed.notes(),
+        "condition_outside": feed.beyond().facts(),
         "model": setup.path,
         "output": args.output,
     });
@@ -180,7 +180,7 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, beyond: &Beyond, contex
         there.nfe_max,
         text::few(&mean),
         text::few(&std),
-        there.troubles() + &beyond.words(context),
+        there.troubles() + &feed.beyond().words(context),
     );
     context.report(&words, &facts)
 }

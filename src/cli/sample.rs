@@ -8,7 +8,6 @@ use cnf::plot::Tone;
 use cnf::{Error, rng};
 use serde_json::json;
 
-use super::beyond::Beyond;
 use super::columns::Role;
 use super::feed::Feed;
 use super::given::GivenArgs;
@@ -90,7 +89,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     })?;
     spent.check_any()?;
     interrupt::undisturbed(|| seen.finish(&args, &setup))?;
-    report(&args.output, &setup, &spent, feed.beyond(), context)?;
+    report(&args.output, &setup, &spent, &feed, context)?;
     spent.check()
 }
 
@@ -145,7 +144,7 @@ impl Seen {
     }
 }
 
-fn report(output: &Path, setup: &Setup, spent: &Spent, beyond: &Beyond, context: &Context) -> Result<()> {
+fn report(output: &Path, setup: &Setup, spent: &Spent, feed: &Feed, context: &Context) -> Result<()> {
     let (n, seconds) = (spent.n, spent.seconds);
     let facts = json!({
         "n": n,
@@ -156,7 +155,8 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, beyond: &Beyond, context:
         "failed": spent.failed,
         "stiff": spent.stiff,
         "columns": setup.model.spec.names,
-        "condition_outside": beyond.facts(),
+        "notes": feed.notes(),
+        "condition_outside": feed.beyond().facts(),
         "model": setup.path,
         "output": output,
     });
@@ -167,7 +167,7 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, beyond: &Beyond, context:
         n as f64 / seconds,
         spent.nfe_mean(),
         spent.nfe_max,
-        spent.troubles() + &beyond.words(context),
+        spent.troubles() + &feed.beyond().words(context),
         output.display(),
     );
     context.report(&words, &facts)

@@ -256,7 +256,8 @@ fn is_hollow(row: &Row) -> bool {
 
 /// A writer of text tables; it quotes the names that need it.
 pub(super) fn writer<W: Write>(out: W) -> ::csv::Writer<W> {
-    ::csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out)
+    // A name that begins like a comment is quoted.
+    ::csv::WriterBuilder::new().buffer_capacity(BUFFER).comment(Some(b'#')).from_writer(out)
 }
 
 /// Writes numbers, `cols` a line, where `before` were written already: each in the fewest digits that read back to the

@@ -339,7 +339,7 @@ impl Job {
         // Numbers of columns mean something in the file of the training only.
         let by_name = !names.is_empty() && !crate::data::is_file(&self.condition) && !spec.names.is_empty();
         let condition = if by_name { names.to_vec() } else { self.condition.clone() };
-        Self { condition, ..self.clone() }.dataset_for(spec, name)
+        Self { condition, ..self.clone() }.matched(spec, name, true)
     }
 
     /// As [`Job::dataset`], for a model of this spec: the columns are brought into its order. What was done is returned in
@@ -348,13 +348,19 @@ impl Job {
     /// # Errors
     /// As [`Job::dataset`] and [`Dataset::arrange`].
     pub fn dataset_for(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
+        self.matched(spec, name, false)
+    }
+
+    fn matched(&self, spec: &FlowSpec, name: Option<&str>, own: bool) -> Result<(Dataset, Vec<String>)> {
         let name = name.unwrap_or(&self.data);
         let mut options = self.data_options()?;
-        let surplus = self.surplus(spec, std::path::Path::new(name), &mut options)?;
+        let surplus = self.surplus(spec, std::path::Path::new(name), own, &mut options)?;
         options.table.drop.extend(surplus.iter().cloned());
         let mut data = crate::data::resolve(name, &options, self.split_seed.unwrap_or(self.seed))?;
         let table = format!("`{name}`");
-        let left_out = Matched { places: Vec::new(), left_out: surplus };
+        // What was left out of the training too is not news.
+        let news = surplus.into_iter().filter(|name| !self.drop.contains(name)).collect();
+        let left_out = Matched { places: Vec::new(), left_out: news };
         let mut notes = data.notes.clone();
         notes.extend(left_out.note(Header::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
@@ -362,8 +368,14 @@ impl Job {
     }
 
     /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
-    /// `options` then.
-    fn surplus(&self, spec: &FlowSpec, path: &std::path::Path, options: &mut DataOptions) -> Result<Vec<String>> {
+    /// `options` then. Where the job is the model's own, the columns that were dropped are among them.
+    fn surplus(
+        &self,
+        spec: &FlowSpec,
+        path: &std::path::Path,
+        own: bool,
+        options: &mut DataOptions,
+    ) -> Result<Vec<String>> {
         if spec.names.is_empty()
             || Format::of(path) != Some(Format::Csv)
             || crate::data::toys::find(&path.to_string_lossy()).is_ok()
@@ -371,9 +383,12 @@ impl Job {
             return Ok(Vec::new());
         }
         let TableOptions { split, drop, .. } = &options.table;
-        let apart = |name: &String| drop.contains(name) || matches!(split, SplitRule::Column(column) if column == name);
+        let dropped = |(at, name): (usize, &String)| drop.contains(name) || drop.contains(&at.to_string());
+        let apart = |name: &String| matches!(split, SplitRule::Column(column) if column == name);
         let reader = Reader::open_as(path, self.header)?;
-        let names: Vec<String> = reader.columns().unwrap_or_default().iter().filter(|n| !apart(n)).cloned().collect();
+        let all = reader.columns().unwrap_or_default().iter().enumerate();
+        let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
+        let names: Vec<String> = kept.map(|(_, name)| name.clone()).collect();
         if spec.names.iter().any(|name| !names.contains(name)) {
             // Something is missing, and whoever matches the names says so.
             return Ok(Vec::new());
@@ -385,6 +400,10 @@ impl Job {
             once && !spec.names.contains(name) && !condition.contains(at)
         };
         let surplus: Vec<String> = (0..names.len()).filter(is_surplus).map(|at| names[at].clone()).collect();
+        if own {
+            // A number of a column means nothing in a file that may have changed.
+            options.table.drop.clear();
+        }
         if !surplus.is_empty() && !condition.is_empty() {
             // Numbers of columns change with those that are left out.
             options.condition = condition.iter().map(|at| names[*at].clone()).collect();

@@ -137,19 +137,16 @@ pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -
         same_order(path, &model.spec.names, data.columns.as_deref().unwrap_or_default())?;
         job.clone().adopt(&model)?;
         model.spec.solver = job.solver.clone();
-        if let (true, Some(names)) = (model.spec.names.is_empty(), &data.columns) {
-            model.spec.names.clone_from(names);
-        }
-        model.spec.condition_ranges = ranges(&model.spec, data);
+        model.spec.condition_ranges.clear();
+        name(&mut model.spec, data);
         return Ok(Start { model, log_volume, rival: None, mixture_seconds: None });
     }
     let condition = condition(job, data)?;
     let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
     core.validate()?;
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
-    let names = data.columns.clone().unwrap_or_default();
-    let mut spec = FlowSpec { columns, solver, condition, names, ..FlowSpec::bare(core) };
-    spec.condition_ranges = ranges(&spec, data);
+    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
+    name(&mut spec, data);
     let (rows, _) = Frame::new(&spec)?.inward(rows)?;
     if job.standardise {
         let spread = job.spread.unwrap_or(1.0);
@@ -208,6 +205,16 @@ fn same_order(path: &Path, model: &[String], data: &[String]) -> Result<()> {
         format!("the model `{path}` has the columns {model}, the data {data}"),
         "give data with the model's columns, in the model's order",
     ))
+}
+
+/// Gives a spec the names of the data's columns and the ranges of their conditions, where it has none.
+pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
+    if spec.names.is_empty() {
+        spec.names = data.columns.clone().unwrap_or_default();
+    }
+    if spec.condition_ranges.is_empty() {
+        spec.condition_ranges = ranges(spec, data);
+    }
 }
 
 /// Where the numbers among the conditions of the training rows lie.

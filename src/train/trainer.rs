@@ -88,7 +88,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
 ///
 /// # Errors
 /// [`Error::Invalid`] for other data than the run had; else as [`fit`].
-pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     start::check(data)?;
     if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
         return Err(Error::invalid(
@@ -96,6 +96,8 @@ pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> 
             "bring the old file back, or begin anew with `cnf train --init RUN`",
         ));
     }
+    // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
+    start::name(&mut checkpoint.model.spec, data);
     let (far, near) = far(&checkpoint.job, data)?;
     run(checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
