@@ -181,7 +181,7 @@ fn conditions_are_encoded_as_they_look_or_as_they_are_told_to_be() {
     for (kind, values, sentence) in [
         (GivenKind::Auto, vec![1.0, f64::NAN], "row 1"),
         (GivenKind::Auto, vec![2.0, 2.0], "a single value"),
-        (GivenKind::Number, vec![2.5, 2.5], "a single value"),
+        (GivenKind::Number, vec![2.5, 2.5], "in all 2 rows"),
         (GivenKind::Class, vec![0.5, 2.0], "whole numbers"),
     ] {
         let refused = Given::fit(kind, &values).unwrap_err().to_string();
