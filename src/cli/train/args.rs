@@ -12,7 +12,7 @@ use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, TableArgs, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 46] = [
+const EVERYTHING_ELSE: [&str; 47] = [
     "data",
     "split",
     "drop",
