@@ -40,7 +40,7 @@ pub enum Conditions {
     /// One row for each.
     Each {
         /// The file.
-        reader: Reader,
+        reader: Box<Reader>,
         /// Rows of it that no point has taken yet.
         waiting: Vec<f64>,
     },
@@ -244,7 +244,11 @@ impl Conditions {
     pub fn of(mut reader: Reader) -> Result<Self> {
         // A text does not say how many rows it has: two of them tell one from several.
         let waiting = reader.next_block(2)?.map_or(Vec::new(), |block| block.data);
-        Ok(if waiting.len() == reader.cols() { Self::One(waiting) } else { Self::Each { reader, waiting } })
+        Ok(if waiting.len() == reader.cols() {
+            Self::One(waiting)
+        } else {
+            Self::Each { reader: Box::new(reader), waiting }
+        })
     }
 
     /// The one row for all, where there is one.
