@@ -21,7 +21,7 @@ fn every_command_works_and_reports_what_it_promised() {
     let facts = json(at, "sample m.safetensors -n 1000 -o s.npy --with-density slp.npy --plot s.png");
     has(&facts, "n seconds nfe_mean nfe_max trace_evals_mean failed model");
     let samples = io::read(&at.join("s.npy")).unwrap();
-    assert_eq!((samples.rows, samples.cols, samples.dtype), (1000, 2, Dtype::F32));
+    assert_eq!((samples.rows, samples.cols, samples.dtype), (1000, 2, Dtype::F64));
 
     let facts = json(at, "invert s.npy --model m.safetensors -o z.npy --plot z.svg --rtol 1e-6 --atol 1e-6");
     has(&facts, "n seconds nfe_mean round_trip_max round_trip_mean latent_mean latent_std latent_ks latent_ks_noise");
@@ -133,7 +133,7 @@ fn a_row_alone_gets_the_bytes_it_gets_among_ten_thousand() {
         io::write(&at.join("one.npy"), &alone).unwrap();
         json(at, "invert one.npy --model m.safetensors -o z1.npy");
         json(at, "density m.safetensors one.npy -o lp1.npy");
-        let expected = Array::table(z.row(row).to_vec(), 2, Dtype::F32).unwrap();
+        let expected = Array::table(z.row(row).to_vec(), 2, Dtype::F64).unwrap();
         io::write(&at.join("z1-expected.npy"), &expected).unwrap();
         assert_eq!(bytes(at, "z1.npy"), bytes(at, "z1-expected.npy"), "row {row}");
         assert_eq!(io::read(&at.join("lp1.npy")).unwrap().data, lp.row(row), "row {row}");
@@ -314,11 +314,16 @@ fn a_model_trained_in_f64_is_used_in_f64() {
     let facts =
         json(at, "train --hidden 8 --batch 64 --steps 3 --precision f64 --rtol 1e-9 --atol 1e-9 --out wide --quiet");
     assert_eq!(facts["precision"], "f64");
-    json(at, "density wide x.npy -o p.npy");
-    assert_eq!(io::read(&at.join("p.npy")).unwrap().dtype, Dtype::F64);
     json(at, "train --hidden 8 --batch 64 --steps 3 --out narrow --quiet");
-    json(at, "density narrow x.npy -o p.npy");
-    assert_eq!(io::read(&at.join("p.npy")).unwrap().dtype, Dtype::F32);
+    for (run, own, other) in [("wide", "f64", "f32"), ("narrow", "f32", "f64")] {
+        let by = |how: &str| {
+            json(at, &format!("density {run} x.npy -o p.npy --rtol 1e-6 --atol 1e-6{how}"));
+            bytes(at, "p.npy")
+        };
+        let left_out = by("");
+        assert_eq!(left_out, by(&format!(" --precision {own}")), "{run}");
+        assert_ne!(left_out, by(&format!(" --precision {other}")), "{run}");
+    }
 }
 
 #[cfg(unix)]

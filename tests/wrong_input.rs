@@ -202,7 +202,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --objective likelihood --log-density-atol=-1 --steps 1", 1, "tolerance of the log-density"),
     ("train --steps 1 --out run", 1, "already holds a run"),
     ("train --steps 1 --out x.npy", 1, "cannot write `x.npy`"),
-    ("train --steps 1 --out x.npy/run", 1, "`x.npy` is no folder"),
+    ("train --steps 1 --out x.npy/run", 1, "`x.npy` is not a folder"),
     // The model is of no use: what had been begun is taken away.
     ("train --hidden 4 --lr 1e30 --steps 1", 1, "trajectories failed"),
     ("train --config key.toml --steps 1", 1, "lerning_rate"),

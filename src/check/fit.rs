@@ -37,9 +37,15 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
         HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
     };
     let kept: Vec<&[f64]> = encoded.y.chunks_exact(d).filter(|z| z.iter().all(|v| v.is_finite())).collect();
-    let (n, lost) = (kept.len(), rows.len() / d - kept.len());
+    let outside = encoded.cost.outside.len();
+    let (n, lost) = (kept.len(), rows.len() / d - kept.len() - outside);
+    // The statistic is that of the rows inside: the others have no latent.
+    let apart = match outside {
+        0 => String::new(),
+        _ => format!("; {outside} rows are outside the support, where log p is -inf"),
+    };
     if n < LEAST_ROWS {
-        return Ok(Line::skipped(NAME, format!("{n} rows of {from} are too few")));
+        return Ok(Line::skipped(NAME, format!("{n} rows of {from} are too few{apart}")));
     }
     let chi = ChiSquared::new(d);
     let column = |j: usize| {
@@ -61,6 +67,7 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     if lost > 0 {
         words += &format!("; {lost} rows failed");
     }
+    words += &apart;
     // Few rows have a larger distance by chance.
     let bound = FAR.max(ks_critical(LEVEL / all.len() as f64, n));
     Ok(Line::judge(NAME, distance, bound, words))

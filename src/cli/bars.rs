@@ -36,7 +36,7 @@ impl Barred {
             Some(_) => 0,
             None => bars::probes(setup.model.continuous(setup.dtype)?.trace()),
         };
-        let file = Growing::table(Some(path), 3, setup.file_dtype())?;
+        let file = Growing::table(Some(path), 3)?;
         Ok(Self {
             file: file.map(|file| file.named(&setup.header(&["solver", "estimator", "total"]))).transpose()?,
             fine: second.carrier(way, done)?,
@@ -51,11 +51,20 @@ impl Barred {
     pub fn take(&mut self, part: &Part, solved: &Solved) -> Result<()> {
         let fine = self.fine.carry(part)?.log_prob;
         let bars = Bars::between(solved.log_prob.clone(), &fine, &solved.cost.logdet_se, self.probes, &self.solver)?;
-        let totals = bars.total();
+        let mut totals = bars.total();
         let rows = bars.solver.iter().zip(&bars.estimator).zip(&totals);
-        let rows: Vec<f64> = rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect();
+        let mut rows: Vec<f64> = rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect();
+        // Outside the support log p is -inf by both solves: it has no error.
+        for row in solved.cost.outside.iter().filter(|row| fine[**row] == f64::NEG_INFINITY) {
+            totals[*row] = 0.0;
+            rows[3 * row..3 * (row + 1)].fill(0.0);
+        }
         self.worst = totals.iter().copied().fold(self.worst, f64::max);
-        self.totals.add(&totals);
+        // A row outside has a bar of 0 that says nothing of the others.
+        let outside = &solved.cost.outside;
+        (0..totals.len())
+            .filter(|row| outside.binary_search(row).is_err())
+            .for_each(|row| self.totals.add(&totals[row..=row]));
         self.file.as_mut().map_or(Ok(()), |file| file.push(&rows))
     }
 

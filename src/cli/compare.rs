@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 
 use self::contest::{Contestant, Measured, Order};
 use self::table::Row;
-use super::train::{kept_back, seconds};
+use super::lock::Lock;
+use super::place;
+use super::train::{folder, kept_back, seconds};
+use super::warnings::Warnings;
 use super::{Context, TableArgs, findings, interrupt};
 
 /// Shown below the help.
@@ -28,8 +31,8 @@ the same held-out rows with the same draws. On tables the continuous flow begins
 `cnf train` would fit beside it: the mixture is a model of its own here.
 
 The folder holds table.csv, report.html (pictures inlined: it needs nothing else), compare.png, compare.svg, and a run \
-for each model, which `cnf sample`, `cnf check` and the others take as a model. Ctrl-C ends the training that runs, \
-leaves out those that did not begin, and reports what there is.
+for each model, which `cnf sample`, `cnf check` and the others take as a model. Ctrl-C, SIGTERM and SIGHUP end the training that runs, \
+leave out those that did not begin, and report what there is.
 
 Examples:
   cnf compare --data 8gaussians --time 30s
@@ -130,7 +133,9 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     interrupt::install_patient()?;
     let mut contest =
         if args.runs.is_empty() { Contest::planned(&args, context)? } else { Contest::found(&args, context)? };
-    let out = contest.place(args.out.as_deref(), args.force)?;
+    let (out, lock) = contest.place(args.out.as_deref(), args.force)?;
+    let mut warnings = Warnings::new(context);
+    lock.warning().into_iter().for_each(|words| warnings.add(words));
     contest.warned = findings::noted(&contest.about, &contest.data, context);
     let wanted = contest.jobs.len() + contest.found.len();
     let (measured, broken) = contest.held(&out, context)?;
@@ -143,25 +148,37 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
     }
     let rows = Row::all(&measured);
     let skipped = wanted.saturating_sub(measured.len() + broken.len());
+    measured.iter().for_each(|one| warnings.all.extend(one.contestant.warnings.iter().cloned()));
+    // The numbers first: what the disk refuses must not lose them.
     let csv = table::csv(&rows);
-    interrupt::undisturbed(|| {
+    let table = interrupt::undisturbed(|| {
         cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
-    })?;
-    let drawn = pictures::draw(&contest, &rows, &out, context)?;
-    interrupt::undisturbed(|| {
-        cnf::html::write(&out.join(REPORT), &report::page(&contest, &rows, &drawn, skipped, &broken))
-    })?;
+    });
+    let page = |drawn: Option<&pictures::Drawn>| {
+        let page = report::page(&contest, &rows, drawn, skipped, &broken);
+        interrupt::undisturbed(|| cnf::html::write(&out.join(REPORT), &page))
+    };
+    let mut reported = page(None);
+    match pictures::draw(&contest, &rows, &out, context) {
+        Ok(drawn) => match page(Some(&drawn)) {
+            Err(error) if reported.is_ok() => warnings.add(format!("{error}; it has the table, without pictures")),
+            other => reported = other,
+        },
+        Err(error) => warnings.add(format!("not all pictures were drawn: {error:#}")),
+    }
+    drop(lock);
     let mut words = table::words(&rows);
     if let Some(caution) = findings::caution(&contest.warned) {
         words += &format!("warning: {caution}\n");
     }
     if skipped > 0 {
-        words += &format!("{skipped} trainings were left out: the comparison was ended by Ctrl-C\n");
+        words += &format!("{skipped} trainings were left out: the comparison was ended by {}\n", interrupt::cause());
     }
     broken.iter().for_each(|line| words += &format!("{line}\n"));
     contest.left_out.iter().for_each(|(name, why)| words += &format!("{name} is left out: {why}\n"));
     let left_out: Vec<Value> =
         contest.left_out.iter().map(|(name, why)| json!({ "model": name, "why": why })).collect();
+    warnings.all.iter().for_each(|line| words += &format!("warning: {line}\n"));
     words += &format!("{}\n", out.join(REPORT).display());
     let facts = json!({
         "data": contest.data.name,
@@ -176,9 +193,13 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         "broken": broken,
         "left_out": left_out,
         "data_warnings": contest.warned,
+        "warnings": warnings.all,
         "out": out,
     });
-    context.report(&words, &facts)
+    context.report(&words, &facts)?;
+    // What was asked for and is not there is an error, but only after the report.
+    table?;
+    Ok(reported?)
 }
 
 /// What is compared, and on what.
@@ -352,7 +373,7 @@ impl Contest {
         Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned })
     }
 
-    /// Trains and measures one after another; what was not begun when Ctrl-C came is left out, and what failed is told.
+    /// Trains and measures one after another; what was not begun when a signal came is left out, and what failed is told.
     fn held(&mut self, out: &Path, context: &Context) -> Result<(Vec<Measured>, Vec<String>)> {
         let (mut measured, mut broken) = (Vec::new(), Vec::new());
         for contestant in std::mem::take(&mut self.found) {
@@ -448,20 +469,39 @@ fn in_random_order(
 }
 
 impl Contest {
-    /// The folder, made if it is not there.
-    fn place(&self, out: Option<&Path>, force: bool) -> Result<PathBuf> {
+    /// Refuses a folder in which the comparison would overwrite what it reads.
+    fn spares(&self, out: &Path) -> Result<()> {
+        let mut written: Vec<PathBuf> =
+            ["table.csv", REPORT, "compare.png", "compare.svg"].map(|f| out.join(f)).to_vec();
+        for job in &self.jobs {
+            written.extend(folder::FILES.map(|name| self.folder(job, out).join(name)));
+        }
+        let named = |job: &Job| folder::named_by(job);
+        let data = Path::new(&self.data.name);
+        let read: Vec<PathBuf> =
+            self.jobs.first().map_or_else(Vec::new, named).into_iter().chain([data.into()]).collect();
+        let read = read.iter().map(PathBuf::as_path).filter(|path| !path.is_dir());
+        let runs = self.found.iter().map(|one| one.run.as_path());
+        let written: Vec<&Path> = written.iter().map(PathBuf::as_path).collect();
+        Ok(place::spared(&written, &read.chain(runs).collect::<Vec<_>>())?)
+    }
+
+    /// The folder, made if it is not there, and locked.
+    fn place(&self, out: Option<&Path>, force: bool) -> Result<(PathBuf, Lock)> {
         if let Some(out) = out {
+            Lock::check(out)?;
             if out.join(REPORT).exists() && !force {
                 let problem = format!("`{}` already holds a comparison", out.display());
                 return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
             }
+            self.spares(out)?;
             let holds = |job: &&Job| MODELS.iter().any(|name| self.folder(job, out).join(name).exists());
             if let Some(job) = self.jobs.iter().find(holds).filter(|_| !force) {
                 let problem = format!("`{}` already holds a run", self.folder(job, out).display());
                 return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
             }
             std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-            return Ok(out.to_owned());
+            return Ok((out.to_owned(), interrupt::undisturbed(|| Lock::take(out))?));
         }
         let stem = cnf::io::without_gz(Path::new(&self.data.name))
             .file_stem()
@@ -471,7 +511,10 @@ impl Contest {
         for n in 1_u64.. {
             let folder = runs.join(format!("compare-{stem}-{n}"));
             match std::fs::create_dir(&folder) {
-                Ok(()) => return Ok(folder),
+                Ok(()) => {
+                    let lock = interrupt::undisturbed(|| Lock::take(&folder))?;
+                    return Ok((folder, lock));
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::write(&folder, e.kind()).into()),
             }

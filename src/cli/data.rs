@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnf::data::{Toy, toys};
-use cnf::io::{self, Array, Dtype, Format};
+use cnf::io::{self, Array, Format};
 use cnf::plot::{Options, Tone};
 use cnf::{Error, rng};
 use serde_json::{Value, json};
@@ -57,7 +57,8 @@ pub struct DataArgs {
 pub fn run(args: DataArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     let (out, density) = (args.output.as_deref(), args.with_density.as_deref());
-    output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())])?;
+    let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
+    output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
     let Some(name) = &args.name else { return list(context) };
     match toys::find(name) {
         Ok(toy) => draw(toy, &args, context),
@@ -94,10 +95,10 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
     let log_prob: Vec<f64> = x.chunks_exact(toy.dim).map(toy.log_prob).collect();
     interrupt::undisturbed(|| {
         if let Some(path) = &args.output {
-            output::table(path, &x, toy.dim, Dtype::F64)?;
+            output::table(path, &x, toy.dim)?;
         }
         if let Some(path) = &args.with_density {
-            output::vector(path, &log_prob, Dtype::F64)?;
+            output::vector(path, &log_prob)?;
         }
         args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, Tone::Data, &Options::default()))
     })?;

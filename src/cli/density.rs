@@ -100,8 +100,10 @@ struct Job {
 pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     let (table, bars) = (Kind::Table, args.error_bars.as_deref());
-    output::check(&[(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())])?;
+    let outputs = [(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())];
+    output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
     let (job, mut feed) = Job::new(&args, context)?;
+    output::check(&outputs, &[Some(&job.setup.path)])?;
     let mut seen = Seen::new(&args, &job)?;
     watched("inverting", feed.total(), 1 + u64::from(bars.is_some()), context, |done| {
         let carrier = job.setup.carrier(job.way, &done)?;
@@ -112,9 +114,11 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
         anyhow::Ok(())
     })?;
     seen.spent.check_any()?;
-    let picture = args.plot.as_ref().map(|_| job.drawn(&seen, context)).transpose()?;
-    interrupt::undisturbed(|| job.save(&args, &mut seen, picture.as_ref()))?;
-    job.report(&args, &seen, &feed, context)?;
+    interrupt::undisturbed(|| seen.finish())?;
+    // The picture last: one that cannot be drawn does not lose the table.
+    let drawn = job.draw(&args, &seen, context);
+    job.report(&args, &seen, drawn.is_ok(), &feed, context)?;
+    drawn?;
     seen.spent.check()
 }
 
@@ -159,10 +163,10 @@ struct Seen {
 
 impl Seen {
     fn new(args: &DensityArgs, job: &Job) -> Result<Self> {
-        let (path, dtype) = (args.output.as_deref(), job.setup.file_dtype());
+        let path = args.output.as_deref();
         let output = match &job.grid {
-            Some(grid) if grid.ny > 1 => Growing::table(path, grid.nx, dtype)?,
-            _ => Growing::vector(path, dtype)?.map(|file| file.named(&job.setup.header(&["log_prob"]))).transpose()?,
+            Some(grid) if grid.ny > 1 => Growing::table(path, grid.nx)?,
+            _ => Growing::vector(path)?.map(|file| file.named(&job.setup.header(&["log_prob"]))).transpose()?,
         };
         let (drawn, on_grid) = (args.plot.is_some(), job.grid.is_some());
         Ok(Self {
@@ -191,6 +195,11 @@ impl Seen {
         }
         self.bars.as_mut().map_or(Ok(()), |bars| bars.take(part, solved))?;
         self.output.as_mut().map_or(Ok(()), |file| file.push(&solved.log_prob))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.bars.as_mut().map_or(Ok(()), Barred::finish)?;
+        self.output.take().map_or(Ok(()), Growing::finish)
     }
 
     /// The points for the picture, `[m, d]`.
@@ -263,18 +272,16 @@ impl Job {
         Ok((grid, scored.log_prob))
     }
 
-    /// The picture, then the table: a picture that cannot be drawn leaves neither.
-    fn save(&self, args: &DensityArgs, seen: &mut Seen, picture: Option<&(Grid, Vec<f64>)>) -> Result<()> {
-        if let (Some(path), Some((grid, log_prob))) = (&args.plot, picture) {
-            let units = Units::of(&[grid.x, grid.y][..self.setup.model.dim()]);
-            let (style, drawn) = (units.options(&picture::style(&self.setup.model)), units.grid(grid, log_prob));
-            match &self.grid {
-                Some(_) => plot::density(path, &drawn, None, &style)?,
-                None => plot::density_and_data(path, &units.rows(seen.points()), &drawn, &style)?,
-            }
-        }
-        seen.bars.as_mut().map_or(Ok(()), Barred::finish)?;
-        seen.output.take().map_or(Ok(()), Growing::finish)
+    /// The picture, where one is asked for.
+    fn draw(&self, args: &DensityArgs, seen: &Seen, context: &Context) -> Result<()> {
+        let Some(path) = &args.plot else { return Ok(()) };
+        let (grid, log_prob) = self.drawn(seen, context)?;
+        let units = Units::of(&[grid.x, grid.y][..self.setup.model.dim()]);
+        let (style, drawn) = (units.options(&picture::style(&self.setup.model)), units.grid(&grid, &log_prob));
+        Ok(interrupt::undisturbed(|| match &self.grid {
+            Some(_) => plot::density(path, &drawn, None, &style),
+            None => plot::density_and_data(path, &units.rows(seen.points()), &drawn, &style),
+        })?)
     }
 
     /// ∫p over the grid, by the midpoint rule; failed cells count as empty.
@@ -286,7 +293,7 @@ impl Job {
         Some((cell + seen.sum.ln()).exp())
     }
 
-    fn report(&self, args: &DensityArgs, seen: &Seen, feed: &Feed, context: &Context) -> Result<()> {
+    fn report(&self, args: &DensityArgs, seen: &Seen, drawn: bool, feed: &Feed, context: &Context) -> Result<()> {
         let (spent, n) = (&seen.spent, seen.spent.n);
         let (mean, se) = (seen.log_prob.mean(), seen.log_prob.se());
         let mass = self.mass(seen);
@@ -301,6 +308,8 @@ impl Job {
             "trace_evals_mean": spent.traces_mean(),
             "seconds": spent.seconds,
             "failed": spent.failed,
+            "outside": spent.outside,
+            "inside": spent.inside(),
             "quadrature_error_max": quadrature,
             "unsettled": spent.unsettled,
             "stiff": spent.stiff,
@@ -310,7 +319,8 @@ impl Job {
             "output": args.output,
         });
         let mut words = match &self.grid {
-            None => format!("mean log p: {mean:.5} ± {se:.5} nats over {n} points\n"),
+            None if spent.inside() == 0 => format!("mean log p: none, {}\n", spent.among("points")),
+            None => format!("mean log p: {} nats {}\n", text::with_error(mean, se), spent.among("points")),
             Some(grid) => format!("log p in {} × {} cells over {}\n", grid.nx, grid.ny, edges_of(grid)),
         };
         if let Some(mass) = mass {
@@ -338,7 +348,7 @@ impl Job {
         }
         words += &spent.troubles();
         words += &feed.beyond().words(context);
-        for path in args.output.iter().chain(&args.error_bars).chain(&args.plot) {
+        for path in args.output.iter().chain(&args.error_bars).chain(args.plot.iter().filter(|_| drawn)) {
             words += &format!("wrote {}\n", path.display());
         }
         context.report(&words, &facts)

@@ -51,8 +51,10 @@ pub struct ExportArgs {
 /// Runs the command.
 pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
-    output::check(&[(Kind::Model, Some(&args.output))])?;
+    let output = [(Kind::Model, Some(&*args.output))];
+    output::check(&output, &[args.model.as_deref()])?;
     let path = setup::find(args.model.as_deref(), context)?;
+    output::check(&output, &[Some(&path)])?;
     let model = Model::load(&path)?;
     let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
         let problem = "its net has layers that an nn.Sequential of Linear layers cannot hold";

@@ -36,6 +36,11 @@ pub enum Asked {
 }
 
 impl GivenArgs {
+    /// The file of conditions, if the command line may mean one.
+    pub fn file(&self) -> Option<&Path> {
+        self.condition.as_deref().map(Path::new).filter(|path| !path.is_dir())
+    }
+
     /// What the command line says.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub struct ImportArgs {
 /// Runs the command.
 pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
-    output::check(&[(Kind::Model, Some(&args.output))])?;
+    output::check(&[(Kind::Model, Some(&args.output))], &[Some(&args.weights)])?;
     let activation: Activation = args.activation.parse()?;
     let (net, file) = read(&args)?;
     let velocity = VelocitySpec::Mlp(spec(&args, &net, activation)?);

@@ -1,49 +1,110 @@
-//! Ctrl-C ends a command at once, but never in the middle of a file, and what was half done goes with it.
+//! Ctrl-C, and the signals by which a queue system or a closing terminal ends a process: SIGINT, SIGTERM, SIGHUP.
 //!
-//! A training is asked first: it ends after its step and finishes its files; the second Ctrl-C is meant.
+//! A command ends at once with 128 + the signal's number, but never in the middle of a file, and what was half done goes
+//! with it. A training (a comparison) is asked first: it ends after its step and finishes its files; the second signal is
+//! meant. `timeout` and terminals send the same signal twice within moments, so a SIGTERM or SIGHUP within a second of
+//! the first signal counts as that one.
+//!
+//! Under `nohup` SIGHUP is ignored, and stays so.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+
+/// Ctrl-C's number.
+const SIGINT: i32 = 2;
+#[cfg(unix)]
+const SIGHUP: i32 = 1;
+#[cfg(unix)]
+const SIGTERM: i32 = 15;
+/// Within this time of the first signal a SIGTERM or SIGHUP is taken for the same.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// Held while files are written.
 static WRITING: Mutex<()> = Mutex::new(());
 /// What must be set right before the process ends, such as the terminal.
 static LAST_ACT: Mutex<Option<fn()>> = Mutex::new(None);
-/// The first Ctrl-C only asks.
+/// The first signal only asks.
 static PATIENT: AtomicBool = AtomicBool::new(false);
-/// It did.
-static ASKED: AtomicBool = AtomicBool::new(false);
+/// The signal that asked; 0 for none.
+static ASKED: AtomicI32 = AtomicI32::new(0);
+/// When it did.
+static ASKED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 /// Folders that nobody shall find: the first with all that is in it, the others if they are empty.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
 /// Files that grow aside.
 static GROWING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// What the process needs as long as it runs, and nobody after it: lock files, temporary folders.
+static OURS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// From now on Ctrl-C waits for the file being written, if any, and exits with 130 (128 + SIGINT).
+fn held<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on a signal waits for the file being written, if any, and ends the process with 128 + its number.
 pub fn install() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if PATIENT.load(Ordering::SeqCst) && !ASKED.swap(true, Ordering::SeqCst) {
+    listen().context("signals cannot be caught")
+}
+
+#[cfg(unix)]
+fn listen() -> std::io::Result<()> {
+    let caught = [SIGINT, SIGTERM].into_iter().chain((!hangup_is_ignored()).then_some(SIGHUP));
+    let mut signals = signal_hook::iterator::Signals::new(caught)?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || signals.forever().for_each(received)).map(drop)
+}
+
+#[cfg(not(unix))]
+fn listen() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| received(SIGINT))
+}
+
+/// Whether whoever started the process had SIGHUP ignored, as `nohup` does.
+///
+/// Linux tells. Elsewhere: `nohup` leaves no terminal on stderr, and who has none is not hung up on by one.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    use std::io::IsTerminal as _;
+    match std::fs::read_to_string("/proc/self/status").ok().and_then(|status| ignored_signals(&status)) {
+        Some(mask) => mask & 1 << (SIGHUP - 1) != 0,
+        None => !std::io::stderr().is_terminal(),
+    }
+}
+
+/// The mask of ignored signals, bit n − 1 for signal n, in the text of Linux' `/proc/self/status`.
+#[cfg(unix)]
+fn ignored_signals(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+fn received(signal: i32) {
+    if PATIENT.load(Ordering::SeqCst) {
+        let first = ASKED.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let mut at = held(&ASKED_AT);
+        let echo = signal != SIGINT && at.is_some_and(|at| at.elapsed() < ECHO);
+        at.get_or_insert_with(Instant::now);
+        if first || echo {
             return;
         }
-        let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-        take_away();
-        if let Some(act) = *LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner) {
-            act();
-        }
-        std::process::exit(130);
-    })
-    .context("Ctrl-C cannot be caught")
+    }
+    let _held = held(&WRITING);
+    take_away();
+    std::mem::take(&mut *held(&OURS)).iter().for_each(|path| remove(path));
+    if let Some(act) = *held(&LAST_ACT) {
+        act();
+    }
+    std::process::exit(128 + signal);
 }
 
-/// Before Ctrl-C ends the process, `act` is called too.
+/// Before a signal ends the process, `act` is called too.
 pub fn before_exit(act: fn()) {
-    *LAST_ACT.lock().unwrap_or_else(PoisonError::into_inner) = Some(act);
+    *held(&LAST_ACT) = Some(act);
 }
 
-/// As [`install`], but the first Ctrl-C only makes [`asked`] true.
+/// As [`install`], but the first signal only makes [`asked`] true.
 pub fn install_patient() -> Result<()> {
     PATIENT.store(true, Ordering::SeqCst);
     install()
@@ -51,46 +112,82 @@ pub fn install_patient() -> Result<()> {
 
 /// Whether a patient command was asked to end.
 pub fn asked() -> bool {
-    ASKED.load(Ordering::SeqCst)
+    ASKED.load(Ordering::SeqCst) != 0
 }
 
-/// Runs `write` where Ctrl-C cannot cut it short.
+/// What asked a patient command to end, in words.
+pub fn cause() -> &'static str {
+    match ASKED.load(Ordering::SeqCst) {
+        #[cfg(unix)]
+        SIGHUP => "SIGHUP",
+        #[cfg(unix)]
+        SIGTERM => "SIGTERM",
+        _ => "Ctrl-C",
+    }
+}
+
+/// Runs `write` where no signal can cut it short.
 pub fn undisturbed<R>(write: impl FnOnce() -> R) -> R {
-    let _held = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _held = held(&WRITING);
     write()
 }
 
 /// An unfinished folder, and those that were made for it (the innermost first): they go unless [`finished`] is called.
 pub fn unfinished(folder: &Path, above: &[PathBuf]) {
-    let mut list = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
-    *list = std::iter::once(folder.to_owned()).chain(above.iter().cloned()).collect();
+    *held(&UNFINISHED) = std::iter::once(folder.to_owned()).chain(above.iter().cloned()).collect();
 }
 
 /// Nothing is half done any more.
 pub fn finished() {
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    held(&UNFINISHED).clear();
 }
 
 /// A file begins to grow: it goes with an interruption unless [`grown`] is called. To be called [`undisturbed`].
 pub fn growing(file: &Path) {
-    GROWING.lock().unwrap_or_else(PoisonError::into_inner).push(file.to_owned());
+    held(&GROWING).push(file.to_owned());
 }
 
 /// The file has its name, or is gone.
 pub fn grown(file: &Path) {
-    GROWING.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other != file);
+    held(&GROWING).retain(|other| other != file);
+}
+
+/// A file or a folder that goes with the process, unless [`given_up`] is called.
+pub fn ours(path: &Path) {
+    held(&OURS).push(path.to_owned());
+}
+
+/// What was [`ours`] is gone, or somebody else's.
+pub fn given_up(path: &Path) {
+    held(&OURS).retain(|other| other != path);
 }
 
 /// Takes away what is unfinished. Nothing can be done about a failure here.
 pub fn take_away() {
-    for file in std::mem::take(&mut *GROWING.lock().unwrap_or_else(PoisonError::into_inner)) {
-        let _ = std::fs::remove_file(file);
-    }
-    let list = std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner));
+    std::mem::take(&mut *held(&GROWING)).iter().for_each(|file| remove(file));
+    let list = std::mem::take(&mut *held(&UNFINISHED));
     if let [folder, above @ ..] = &list[..] {
         let _ = std::fs::remove_dir_all(folder);
         for folder in above {
             let _ = std::fs::remove_dir(folder);
         }
+    }
+}
+
+/// Removes a file, or a folder with all that is in it. Nothing can be done about a failure here.
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_kernel_text() {
+        let status = "Name:\tcnf\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000440\n";
+        assert_eq!(ignored_signals(status), Some(0x1001));
+        assert_eq!(ignored_signals("Name:\tcnf\n"), None);
+        assert_eq!(ignored_signals("SigIgn:\tnone\n"), None);
     }
 }

@@ -60,25 +60,37 @@ pub struct InvertArgs {
 /// Runs the command.
 pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
-    output::check(&[(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())])?;
+    let outputs = [(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())];
+    output::check(&outputs, &[Some(&args.points), args.model.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
+    output::check(&outputs, &[Some(&setup.path)])?;
     let mut feed = Feed::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
     let mut seen = Seen::new(&args, &setup)?;
+    let d = setup.model.dim();
     let inverse = Way { to_data: false, until: 1.0, log_density: false };
     watched("inverting", feed.total(), 2, context, |done| {
         let there = setup.carrier(inverse, &done)?;
         let back = setup.carrier(Way { to_data: true, ..inverse }, &done)?;
         while let Some(part) = feed.next()? {
             let latents = there.carry(&part)?;
-            let again = back.carry_points(&latents.y, part.condition.as_ref())?;
+            // A row without a latent (it failed, or is outside the support) has no way back: it is not another failure.
+            let lost = |row: &[f64]| row.iter().any(|v| !v.is_finite());
+            let mut from = latents.y.clone();
+            from.chunks_exact_mut(d).filter(|row| lost(row)).for_each(|row| row.fill(0.0));
+            let mut again = back.carry_points(&from, part.condition.as_ref())?;
+            let ends = again.y.chunks_exact_mut(d).zip(latents.y.chunks_exact(d));
+            ends.filter(|(_, latent)| lost(latent)).for_each(|(end, _)| end.fill(f64::NAN));
             seen.take(&part, &latents, &again)?;
         }
         anyhow::Ok(())
     })?;
     seen.there.check_any()?;
     seen.back.check_any()?;
-    interrupt::undisturbed(|| seen.save(&args, &setup))?;
+    interrupt::undisturbed(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
+    // The picture last: one that cannot be drawn does not lose the table.
+    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup));
     report(&args, &setup, &seen, &feed, context)?;
+    drawn?;
     seen.there.check()?;
     seen.back.check()
 }
@@ -100,7 +112,7 @@ struct Seen {
 impl Seen {
     fn new(args: &InvertArgs, setup: &Setup) -> Result<Self> {
         let d = setup.model.dim();
-        let output = Growing::table(args.output.as_deref(), d, setup.file_dtype())?;
+        let output = Growing::table(args.output.as_deref(), d)?;
         let names = if setup.model.spec.names.is_empty() { Vec::new() } else { columns::latents(d) };
         Ok(Self {
             output: output.map(|file| file.named(&names)).transpose()?,
@@ -132,12 +144,11 @@ impl Seen {
         self.output.as_mut().map_or(Ok(()), |file| file.push(&latents.y))
     }
 
-    /// The picture, then the table: a picture that cannot be drawn leaves neither.
-    fn save(&mut self, args: &InvertArgs, setup: &Setup) -> Result<()> {
+    fn draw(&self, args: &InvertArgs, setup: &Setup) -> Result<()> {
         if let Some(path) = &args.plot {
             plot::latents(path, &self.latents.rows, setup.model.dim(), &plot::Options::default())?;
         }
-        self.output.take().map_or(Ok(()), Growing::finish)
+        Ok(())
     }
 }
 
@@ -162,6 +173,9 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
         "latent_ks_noise": floor,
         "latent_ks_rows": seen.latents.rows.len() / d,
         "failed": there.failed,
+        "outside": there.outside,
+        "inside": there.inside(),
+        "returned": seen.round_trip.n(),
         "stiff": there.stiff,
         "notes": feed.notes(),
         "condition_outside": feed.beyond().facts(),
@@ -170,9 +184,11 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
     });
     let among = seen.latents.part().map_or(String::new(), |kept| format!(", of a random {kept} of them"));
     let wrote = args.output.as_ref().map_or(String::new(), |path| format!("wrote {}", path.display()));
+    let returned = seen.round_trip.n();
+    let of = if returned < n { format!(", of the {returned} of {n} points that came back") } else { String::new() };
     let words = format!(
         "{n} points of dimension {d} inverted in {}\nNFE a point: {:.1}, at most {}\n\
-         round trip: {mean_error:.2e} mean, {worst_error:.2e} worst\n\
+         round trip: {mean_error:.2e} mean, {worst_error:.2e} worst{of}\n\
          latent means: {}\nlatent deviations: {}\n\
          distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}\n{}{wrote}",
         text::duration(there.seconds),

@@ -7,6 +7,7 @@ use cnf::io::{self, Array, Dtype, Writer};
 use cnf::{Error, io::Format};
 
 use super::interrupt::{self, undisturbed};
+use super::place;
 
 /// What a file will hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +22,20 @@ pub enum Kind {
     Model,
 }
 
-/// Refuses names that cannot be written: unknown endings, missing or read-only folders, folders, one name twice.
+/// Refuses names that cannot be written: unknown endings, missing or read-only folders, folders, one file twice, and a file
+/// that is read: one of `inputs`, by whatever name.
 ///
 /// # Errors
 /// [`Error::Unknown`], [`Error::Write`] or [`Error::Invalid`].
-pub fn check(outputs: &[(Kind, Option<&Path>)]) -> Result<()> {
+pub fn check(outputs: &[(Kind, Option<&Path>)], inputs: &[Option<&Path>]) -> Result<()> {
     let named: Vec<(Kind, &Path)> = outputs.iter().filter_map(|(kind, path)| Some((*kind, (*path)?))).collect();
-    for (i, (kind, path)) in named.iter().enumerate() {
+    for (kind, path) in &named {
         check_ending(*kind, path)?;
         check_place(path)?;
-        if named[..i].iter().any(|(_, other)| other == path) {
-            let problem = format!("two results would go to `{}`", path.display());
-            return Err(Error::invalid(problem, "give each its own name").into());
-        }
     }
-    Ok(())
+    let paths: Vec<&Path> = named.iter().map(|(_, path)| *path).collect();
+    let read: Vec<&Path> = inputs.iter().copied().flatten().collect();
+    Ok(place::apart(&paths, &read)?)
 }
 
 fn check_ending(kind: Kind, path: &Path) -> Result<(), Error> {
@@ -66,7 +66,9 @@ fn check_place(path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::write(path, e.kind()))
 }
 
-/// A table that grows while the rows pass; an error or Ctrl-C leaves nothing of it.
+/// A table of f64 that grows while the rows pass; an error or a signal leaves nothing of it.
+///
+/// Always f64: a date near 2.46e6 has steps of 0.25 in f32, and a log-density of -1e40 becomes the -inf of a row outside.
 pub struct Growing {
     /// Before `aside`: the file goes, then the memory of it.
     writer: Writer,
@@ -87,21 +89,21 @@ impl Growing {
     ///
     /// # Errors
     /// As [`Writer::create`].
-    pub fn table(path: Option<&Path>, cols: usize, dtype: Dtype) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(path, cols, dtype, false)).transpose()
+    pub fn table(path: Option<&Path>, cols: usize) -> Result<Option<Self>> {
+        path.map(|path| Self::begin(path, cols, false)).transpose()
     }
 
     /// Begins a vector `[n]` where a file is asked for.
     ///
     /// # Errors
     /// As [`Writer::create`].
-    pub fn vector(path: Option<&Path>, dtype: Dtype) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(path, 1, dtype, true)).transpose()
+    pub fn vector(path: Option<&Path>) -> Result<Option<Self>> {
+        path.map(|path| Self::begin(path, 1, true)).transpose()
     }
 
-    fn begin(path: &Path, cols: usize, dtype: Dtype, vector: bool) -> Result<Self> {
+    fn begin(path: &Path, cols: usize, vector: bool) -> Result<Self> {
         undisturbed(|| {
-            let writer = Writer::create(path, cols, dtype, vector)?;
+            let writer = Writer::create(path, cols, Dtype::F64, vector)?;
             let aside = Aside(writer.aside().to_owned());
             interrupt::growing(&aside.0);
             Ok(Self { writer, aside })
@@ -143,14 +145,14 @@ impl Growing {
 ///
 /// # Errors
 /// As [`io::write`].
-pub fn vector(path: &Path, values: &[f64], dtype: Dtype) -> Result<()> {
-    Ok(io::write(path, &Array::vector(values.to_vec(), dtype))?)
+pub fn vector(path: &Path, values: &[f64]) -> Result<()> {
+    Ok(io::write(path, &Array::vector(values.to_vec(), Dtype::F64))?)
 }
 
 /// Writes a table `[n, cols]`.
 ///
 /// # Errors
 /// As [`io::write`].
-pub fn table(path: &Path, values: &[f64], cols: usize, dtype: Dtype) -> Result<()> {
-    Ok(io::write(path, &Array::table(values.to_vec(), cols, dtype)?)?)
+pub fn table(path: &Path, values: &[f64], cols: usize) -> Result<()> {
+    Ok(io::write(path, &Array::table(values.to_vec(), cols, Dtype::F64)?)?)
 }

@@ -16,7 +16,7 @@ use cnf::train::Job;
 use serde_json::json;
 
 use super::train::pictures::{Curves, Look, Run, draw};
-use super::{Context, interrupt, picture, setup, train};
+use super::{Context, interrupt, picture, place, setup, train};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -78,6 +78,9 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
 
     let look = Look { theme: args.theme, size: args.size, enlarged: args.scale, ending: args.format };
     let out = args.out.as_deref().unwrap_or(folder);
+    let names = ["density", "latents", "samples", "training"].map(|name| out.join(format!("{name}.{}", args.format)));
+    let data_file = Path::new(args.data.as_deref().unwrap_or(&job.data));
+    place::spared(&names.each_ref().map(PathBuf::as_path), &[folder, data_file])?;
     let there = out.exists();
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
     let run = Run { job: &job, model: &model, data: &data, held_out: &held_out, given: &given, curves: &curves };

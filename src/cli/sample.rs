@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use cnf::io::Dtype;
 use cnf::plot::Tone;
 use cnf::{Error, rng};
 use serde_json::json;
@@ -28,7 +29,7 @@ Examples:
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
 
-The files are f32, or f64 with --precision f64. The first rows of a longer sample are those of a shorter one.
+The files hold f64 numbers, whatever the arithmetic is: points keep the resolution of their columns. The first rows of a longer sample are those of a shorter one.
 
 Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 rows shows a random 100000 of them.";
@@ -73,8 +74,10 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     let (table, picture) = (Kind::Table, Kind::Picture);
     let (density, plot) = (args.with_density.as_deref(), args.plot.as_deref());
-    output::check(&[(table, Some(&args.output)), (table, density), (picture, plot)])?;
+    let outputs = [(table, Some(&*args.output)), (table, density), (picture, plot)];
+    output::check(&outputs, &[args.model.as_deref(), args.latent.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
+    output::check(&outputs, &[Some(&setup.path)])?;
     let mut feed = latents(&args, &setup, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let way = Way { to_data: true, until: 1.0, log_density: density.is_some() };
@@ -88,8 +91,11 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
         anyhow::Ok(spent)
     })?;
     spent.check_any()?;
-    interrupt::undisturbed(|| seen.finish(&args, &setup))?;
+    interrupt::undisturbed(|| seen.finish())?;
+    // The picture last: one that cannot be drawn does not lose the table.
+    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup));
     report(&args.output, &setup, &spent, &feed, context)?;
+    drawn?;
     spent.check()
 }
 
@@ -100,8 +106,8 @@ fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<Feed> 
     }
     let conditions = args.given.of(&setup.model, context)?;
     let n = args.n.or(if conditions.several() { None } else { Some(10_000) });
-    let (d, size) = (setup.model.dim(), setup.file_dtype().size());
-    if let Some(n) = n.filter(|n| n.saturating_mul((d * size) as u64) > i64::MAX as u64) {
+    let d = setup.model.dim();
+    if let Some(n) = n.filter(|n| n.saturating_mul((d * Dtype::F64.size()) as u64) > i64::MAX as u64) {
         let problem = format!("{n} rows of dimension {d} are more than a file can hold");
         return Err(Error::invalid(problem, "take fewer at a time, each time with another --seed").into());
     }
@@ -118,9 +124,9 @@ struct Seen {
 
 impl Seen {
     fn new(args: &SampleArgs, setup: &Setup) -> Result<Self> {
-        let (d, dtype) = (setup.model.dim(), setup.file_dtype());
-        let samples = Growing::table(Some(&args.output), d, dtype)?;
-        let log_prob = Growing::vector(args.with_density.as_deref(), dtype)?;
+        let d = setup.model.dim();
+        let samples = Growing::table(Some(&args.output), d)?;
+        let log_prob = Growing::vector(args.with_density.as_deref())?;
         Ok(Self {
             samples: samples.map(|file| file.named(&setup.model.spec.names)).transpose()?,
             log_prob: log_prob.map(|file| file.named(&setup.header(&["log_prob"]))).transpose()?,
@@ -136,11 +142,15 @@ impl Seen {
         self.log_prob.as_mut().map_or(Ok(()), |file| file.push(&solved.log_prob))
     }
 
-    fn finish(self, args: &SampleArgs, setup: &Setup) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
+        [self.samples.take(), self.log_prob.take()].into_iter().flatten().try_for_each(Growing::finish)
+    }
+
+    fn draw(&self, args: &SampleArgs, setup: &Setup) -> Result<()> {
         if let (Some(path), Some(kept)) = (&args.plot, &self.picture) {
             picture::points(path, &kept.rows, setup.model.dim(), Tone::Model, &picture::style(&setup.model))?;
         }
-        [self.samples, self.log_prob].into_iter().flatten().try_for_each(Growing::finish)
+        Ok(())
     }
 }
 

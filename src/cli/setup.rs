@@ -9,7 +9,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use cnf::Error;
 use cnf::flow::{Chain, Cost, Flow, Model};
-use cnf::io::{Dtype, Format};
+use cnf::io::Format;
 
 use super::Context;
 use super::feed::{Conditions, Feed, Part};
@@ -147,11 +147,6 @@ impl Setup {
     pub fn header(&self, columns: &[&str]) -> Vec<String> {
         let named = !self.model.spec.names.is_empty();
         columns.iter().filter(|_| named).map(|name| (*name).to_owned()).collect()
-    }
-
-    /// The type of the results in files.
-    pub fn file_dtype(&self) -> Dtype {
-        if self.dtype == DType::F64 { Dtype::F64 } else { Dtype::F32 }
     }
 
     /// The flow that carries points this way, and counts in `done` those that arrived.

@@ -39,6 +39,11 @@ impl Mean {
         }
     }
 
+    /// How many finite numbers there were.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
     /// NaN of none.
     pub fn mean(&self) -> f64 {
         if self.n == 0 { f64::NAN } else { self.mean }
@@ -143,6 +148,27 @@ impl Spent {
         self.outside += outside.len() as u64;
     }
 
+    /// Rows that have a density: neither failed nor outside the support.
+    pub fn inside(&self) -> u64 {
+        self.n - self.failed - self.outside
+    }
+
+    /// Of how many rows a mean is, in words; `what` are rows, or points.
+    pub fn among(&self, what: &str) -> String {
+        let Self { n, failed, outside, .. } = self;
+        let mut words = format!("over {n} {what}");
+        if self.inside() < *n {
+            words = format!("over {} of {n} {what}", self.inside());
+        }
+        if *outside > 0 {
+            words += &format!("; {outside} are outside the support, where log p is -inf");
+        }
+        if *failed > 0 {
+            words += &format!("; {failed} failed");
+        }
+        words
+    }
+
     /// Mean NFE of a row.
     pub fn nfe_mean(&self) -> f64 {
         self.nfe as f64 / self.n.max(1) as f64
@@ -167,7 +193,7 @@ impl Spent {
         }
         if self.outside > 0 {
             let outside = self.outside;
-            words += &format!("outside: {outside} of {n} rows are no values of their columns; log p is -inf there\n");
+            words += &format!("outside: {outside} of {n} rows are not values of their columns; log p is -inf there\n");
         }
         if stiff * 2 > *n {
             words += &format!("stiff: {stiff} of {n} rows; `--solver bdf` may be cheaper\n");

@@ -18,6 +18,11 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `-1.23456 ± 0.00789`; without the error where there is none, as of a single number.
+pub fn with_error(mean: f64, se: f64) -> String {
+    if se.is_finite() { format!("{mean:.5} ± {se:.5}") } else { format!("{mean:.5}") }
+}
+
 /// Up to eight numbers, and how many more there are.
 pub fn few(values: &[f64]) -> String {
     let shown = values.iter().take(8).map(|v| format!("{v:.4}")).collect::<Vec<_>>().join(", ");

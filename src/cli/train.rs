@@ -18,6 +18,7 @@ pub use self::args::{TrainArgs, seconds};
 use self::folder::Folder;
 use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
+use super::warnings::Warnings;
 use super::{Context, findings, interrupt};
 
 /// Examples, shown below the help.
@@ -28,10 +29,11 @@ beyond, whose trace is exact in closed form at any dimension. The usual solver i
 config.toml in the run's folder holds every option as it was resolved. With --steps its repetition gives the same \
 bits; with --time it takes as many steps as the machine allows.
 
-Ctrl-C ends the run after its step; the model is scored and saved as it is then. That run, and one that was killed, \
-goes on from its last checkpoint with --resume, to the same bits as if it had not been broken off. A loss that is not \
-finite takes the run back to its last good state, with smaller steps from there. A run that is there already is not \
-overwritten without --force.
+Ctrl-C, SIGTERM and SIGHUP end the run after its step; the model is scored and saved as it is then. That run, and one \
+that was killed, goes on from its last checkpoint with --resume, to the same bits as if it had not been broken off. A \
+second Ctrl-C ends it at once. A loss that is not finite takes the run back to its last good state, with smaller steps \
+from there. A run that is there already is not overwritten without --force, and a run that another process trains is \
+refused. Where the disk is full, a checkpoint or a picture that does not fit is a warning.
 
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
@@ -84,7 +86,7 @@ impl Begun {
         if job.picture.names.is_empty() {
             job.picture.names = data.columns.clone().unwrap_or_default();
         }
-        let folder = Folder::claim(&job, args.out.as_deref(), args.force)?;
+        let folder = Folder::claim(&job, args.out.as_deref(), args.force, &args.read())?;
         Ok(Self { job, data, folder, checkpoint: None })
     }
 
@@ -108,6 +110,8 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         None => Begun::new(&args, context)?,
     };
 
+    let mut warnings = Warnings::new(context);
+    folder.warning().into_iter().for_each(|words| warnings.add(words));
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
@@ -116,7 +120,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     }
     // From here on the terminal may be the view's: words would go through it.
     let live = if args.watch { Some(live(&job, &data)?) } else { None };
-    let mut watch = watch::Watcher { screen, live, folder: &folder, context };
+    let mut watch = watch::Watcher { screen, live, folder: &folder, context, missed: None };
     let fitted = match checkpoint {
         Some(checkpoint) => go_on(checkpoint, &data, &mut watch),
         None => fit(&job, &data, &mut watch),
@@ -124,29 +128,58 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     // The terminal is given back first, whatever came of it: words belong on the usual screen.
     watch.live = None;
     watch.screen.clear();
+    if let Some(missed) = watch.missed.take() {
+        warnings.add(missed.words());
+    }
     let mut fitted = fitted?;
     if fitted.stopped {
-        context.note("stopped by Ctrl-C: the model as it is now is scored and saved, and the run can go on");
+        let cause = interrupt::cause();
+        context.note(&format!("stopped by {cause}: the model is scored and saved as it is now"));
     }
 
+    // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose it.
+    fitted.model.story = report::story(&job, &fitted);
+    folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     let (set, held_out, given) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
-    let score = score_given(&flow, &held_out, &given, data.toy())?;
-    let summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
+    let score = score_given(&flow, &held_out, &given, data.toy())
+        .inspect_err(|_| context.note(&format!("`{}` holds the model, without a score", folder.path().display())))?;
+    let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
     fitted.model.story = summary.story();
-
-    let aside = folder.aside()?;
+    warnings.without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model file has no score")?;
     let metrics = report::metrics(&fitted.history);
-    interrupt::undisturbed(|| {
-        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| out.write_all(metrics.as_bytes()))
-    })?;
+    let written =
+        folder.save("metrics.csv", |path| cnf::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+    warnings.without(written, "`cnf plot` cannot draw the curve of the training")?;
+    warnings.without(folder.write_config(), "`cnf plot` needs it")?;
+
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
     let drawn =
         Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, given: &given, curves: &curves };
-    pictures::draw(&drawn, &Look::default(), &|name| aside.join(name))?;
-    interrupt::undisturbed(|| fitted.model.save(&aside.join("model.safetensors")))?;
-    let run = folder.finish(fitted.stopped)?;
-    context.report(&summary.words(&run), &summary.json(&run))
+    // Those of a run that went on are of an older model.
+    folder.drop_pictures();
+    let draw = || pictures::draw(&drawn, &Look::default(), &|name| folder.file(name));
+    let mut pictures = draw();
+    if !fitted.stopped {
+        folder.drop_checkpoint();
+        if let Err(Error::Write { .. }) = &pictures {
+            // The checkpoint's room may be enough.
+            pictures = draw();
+        }
+    }
+    if let Err(error) = pictures {
+        warnings.add(format!("not all pictures were drawn: {error}; try `cnf plot {}`", folder.path().display()));
+    }
+    summary.end(warnings.all, folder.has_checkpoint());
+    context.report(&summary.words(folder.path()), &summary.json(folder.path()))
+}
+
+/// The error of a model that cannot be written, with the way back to it.
+fn unsaved(error: Error, folder: &Folder) -> Error {
+    if !folder.has_checkpoint() {
+        return error;
+    }
+    Error::invalid(error.to_string(), format!("make room, then `cnf train --resume {}`", folder.path().display()))
 }
 
 /// The view over the whole terminal.

@@ -203,12 +203,14 @@ fn name(style: &plot::Options, column: usize) -> String {
 
 impl Job {
     fn new(args: &TrajectoryArgs, context: &Context) -> Result<Self> {
-        output::check(&[(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())])?;
+        let outputs = [(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())];
+        output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
         if args.output.is_none() && args.gif.is_none() {
             return Err(Error::invalid("there is nothing to draw", "give -o paths.png, --gif flow.gif, or both").into());
         }
         let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
         let setup = Setup::open(model, &args.solver, context)?;
+        output::check(&outputs, &[Some(&setup.path)])?;
         let layers = setup.model.mover(setup.dtype)?.layers();
         let d = setup.model.dim();
         let columns = columns(args, d)?;

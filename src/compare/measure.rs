@@ -57,6 +57,8 @@ pub struct Figures {
     pub n: usize,
     /// Rows without a density: the means leave them out.
     pub failed: usize,
+    /// Held-out rows outside the support, where log p is −∞: the means leave them out too.
+    pub outside: usize,
     /// Mean −log p in nats and its standard error; where the truth is known the entropy and the excess, which is far
     /// less noisy.
     pub nll: f64,
@@ -158,6 +160,7 @@ impl Course<'_> {
         Ok(Figures {
             n: score.n,
             failed: score.failed.len(),
+            outside: score.outside.len(),
             nll,
             nll_se,
             excess: score.excess,

@@ -10,13 +10,15 @@ use crate::{Error, Result};
 const BLOCK_ROWS: usize = 1 << 16;
 const BLOCK_NUMBERS: usize = 1 << 20;
 
-/// Scores of some rows; the means are over those that have a density.
+/// Scores of some rows; the means are over those that are in neither list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     /// Rows scored.
     pub n: usize,
     /// Rows whose trajectory failed.
     pub failed: Vec<usize>,
+    /// Rows outside the support: log p is −∞ there, and so is the mean over all rows.
+    pub outside: Vec<usize>,
     /// Mean negative log-likelihood in nats, in the units of the data.
     pub nll: f64,
     /// Its standard error.
@@ -53,7 +55,8 @@ pub fn score(flow: &Flow<Chain>, x: &[f64], truth: Option<&Toy>) -> Result<Score
 /// Scores the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one).
 ///
 /// # Errors
-/// [`Error::Failed`] where no row has a density; whatever the solver refuses.
+/// [`Error::Failed`] where no row has a density, [`Error::Invalid`] where none is inside the support; whatever the solver
+/// refuses.
 pub fn score_given(flow: &Flow<Chain>, x: &[f64], condition: &[f64], truth: Option<&Toy>) -> Result<Score> {
     Ok(scored(flow, x, condition, truth)?.0)
 }
@@ -68,7 +71,13 @@ pub(super) fn scored(
     let d = Density::dim(flow);
     let n = x.len() / d;
     let (log_prob, cost) = densities(flow, x, condition)?;
-    let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite()).collect();
+    let outside: Vec<usize> = (0..n).filter(|&i| log_prob[i] == f64::NEG_INFINITY).collect();
+    let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite() && log_prob[i] != f64::NEG_INFINITY).collect();
+    if !outside.is_empty() && failed.len() + outside.len() == n {
+        let problem =
+            format!("{} of {n} rows are outside the support of the density: log p is -inf there", outside.len());
+        return Err(Error::invalid(problem, "check the rows against the kinds of the columns (`cnf info` shows them)"));
+    }
     if failed.len() == n {
         crate::flow::check_failures(&cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
@@ -76,7 +85,7 @@ pub(super) fn scored(
     let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
     let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
-    Ok((Score { n, failed, nll, nll_se, excess, nfe_mean: cost.nfe_mean() }, log_prob))
+    Ok((Score { n, failed, outside, nll, nll_se, excess, nfe_mean: cost.nfe_mean() }, log_prob))
 }
 
 /// log p of the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one); NaN where a row has no

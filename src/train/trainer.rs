@@ -437,7 +437,7 @@ impl Trainer<'_> {
             } else {
                 // A run that began when the mean alone decided ends as it would have then.
                 let score = score_given(&rival.flow(dtype)?, &self.valid, &[], None)?;
-                score.failed.is_empty() && score.nll < best.nll
+                score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
             };
             if gave_way {
                 (model, chosen) = (rival, 0);

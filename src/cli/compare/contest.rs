@@ -12,9 +12,10 @@ use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
 use cnf::{Error, compare};
 use serde_json::json;
 
-use crate::cli::train::folder::Folder;
+use crate::cli::train::folder::{self, Folder};
 use crate::cli::train::report;
 use crate::cli::train::watch::Screen;
+use crate::cli::warnings::Warnings;
 use crate::cli::{Context, interrupt, setup};
 
 /// A model, and how it came to be.
@@ -36,6 +37,8 @@ pub struct Contestant {
     pub stopped: bool,
     /// Where its columns are among those of the comparison.
     pub order: Order,
+    /// Files that the disk refused.
+    pub warnings: Vec<String>,
 }
 
 /// Of each column of a model, and of its conditions, the place among those of the comparison.
@@ -104,47 +107,41 @@ pub fn train(
 ) -> Result<Contestant> {
     let job = job.clone().resolve(data.dim)?;
     context.note(words);
-    let folder = Folder::claim(&job, Some(out), true)?;
+    let folder = Folder::claim(&job, Some(out), true, &[])?;
+    if let Some(words) = folder.warning() {
+        context.note(&format!("warning: {words}"));
+    }
     let mut watch = Quietly { screen: Screen::new(context.quiet) };
     let fitted = fit(&job, data, &mut watch);
     watch.screen.clear();
-    let Fitted { mut model, history, steps, seconds, stopped, .. } = fitted?;
-    let params = job.model.n_params(&model);
-    model.story = story(&job, steps, seconds, stopped, params);
-    model.story.insert("data_warnings".into(), json!(warned));
-    let aside = folder.aside()?;
-    let metrics = report::metrics(&history);
-    interrupt::undisturbed(|| {
-        cnf::io::write_atomically(&aside.join("metrics.csv"), |out| out.write_all(metrics.as_bytes()))
-    })?;
-    interrupt::undisturbed(|| model.save(&aside.join("model.safetensors")))?;
-    let run = folder.finish(false)?;
-    let curve = history.validations.iter().map(|v| (v.seconds, v.nll)).collect();
-    let (name, order) = (job.model.name().into(), Order::of(&model, data)?);
-    Ok(Contestant { name, model, params, seed: job.seed, seconds, steps, curve, run, stopped, order })
-}
-
-fn story(
-    job: &Job,
-    steps: usize,
-    seconds: f64,
-    stopped: bool,
-    n_params: usize,
-) -> serde_json::Map<String, serde_json::Value> {
-    let story = json!({
-        "data": job.data,
-        "model": job.model.name(),
-        "objective": (!job.model.is_reference()).then(|| job.objective.name()),
-        "seed": job.seed,
-        "precision": job.precision,
-        "steps": steps,
-        "seconds": seconds,
-        "n_params": n_params,
-        "stopped": stopped,
-        "version": env!("CARGO_PKG_VERSION"),
-        "job": job,
-    });
-    if let serde_json::Value::Object(map) = story { map } else { serde_json::Map::new() }
+    let mut fitted = fitted?;
+    let params = job.model.n_params(&fitted.model);
+    fitted.model.story = report::story(&job, &fitted);
+    fitted.model.story.insert("data_warnings".into(), json!(warned));
+    // What was trained is measured also where the disk has no room for it.
+    let mut warnings = Warnings::new(context);
+    warnings
+        .without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model is measured, and lost then")?;
+    let metrics = report::metrics(&fitted.history);
+    let written =
+        folder.save("metrics.csv", |path| cnf::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+    warnings.without(written, "the run has no curve")?;
+    warnings.without(folder.write_config(), "`cnf plot` needs it")?;
+    let Fitted { model, history, steps, seconds, stopped, .. } = fitted;
+    let order = Order::of(&model, data)?;
+    Ok(Contestant {
+        name: job.model.name().into(),
+        model,
+        params,
+        seed: job.seed,
+        seconds,
+        steps,
+        curve: history.validations.iter().map(|v| (v.seconds, v.nll)).collect(),
+        run: folder.path().to_owned(),
+        stopped,
+        warnings: warnings.all,
+        order,
+    })
 }
 
 /// A run that was trained before, and the job that made it.
@@ -176,6 +173,7 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
         // Until the data are read.
         order: Order { points: Matched::in_order(model.dim()), given: Matched::in_order(model.condition_dim()) },
         model,
+        warnings: Vec::new(),
     };
     Ok((contestant, job))
 }
@@ -212,7 +210,7 @@ pub struct Measured {
     pub costs: Vec<compare::Cost>,
 }
 
-/// Shows the rate, and ends after the step where Ctrl-C was pressed.
+/// Shows the rate, and ends after the step where a signal came.
 struct Quietly {
     screen: Screen,
 }

@@ -13,7 +13,7 @@ use super::Contest;
 use super::contest::{Contestant, Measured};
 use super::table::Row;
 use crate::cli::Context;
-use crate::cli::interrupt::undisturbed;
+use crate::cli::interrupt::{self, undisturbed};
 use crate::cli::picture::Units;
 
 /// Cells along a side of a density in the figure, in a frame of the slides, and of a density of one column.
@@ -131,7 +131,22 @@ fn density(contestant: &Contestant, dtype: DType, t: f64, cells: &Cells, units: 
 /// A strip of frames for each flow.
 fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
     let folder = tempfile::tempdir()?;
-    let path = folder.path().join("frame.png");
+    // It lies beyond the comparison's own folder: a signal takes it away too.
+    interrupt::ours(folder.path());
+    let slides = strips(contest, first, truth, options, folder.path());
+    interrupt::given_up(folder.path());
+    slides
+}
+
+/// As [`slides`]; pictures pass through `folder`.
+fn strips(
+    contest: &Contest,
+    first: &[&Measured],
+    truth: Option<&[f64]>,
+    options: &Options,
+    folder: &Path,
+) -> Result<Slides> {
+    let path = folder.join("frame.png");
     let Some(cells) = cells(contest, if contest.data.dim == 1 { CELLS_ALONE } else { FRAME_CELLS }) else {
         return Ok(Slides::default());
     };

@@ -7,8 +7,8 @@ use super::pictures::Drawn;
 use super::table::{self, Row};
 use crate::cli::findings;
 
-/// Table, figure and the way through t on one page.
-pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, broken: &[String]) -> Report {
+/// Table, figure and the way through t on one page; the table alone where nothing was drawn.
+pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped: usize, broken: &[String]) -> Report {
     let data = &contest.data;
     let best = rows.iter().min_by(|a, b| a.nll().0.total_cmp(&b.nll().0));
     let lead = best.map_or_else(String::new, |best| {
@@ -53,18 +53,18 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: &Drawn, skipped: usize, 
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
         notes.push(format!("The training of {} was broken off.", row.name));
     }
-    let image = Image { mime: Mime::Png, bytes: drawn.figure.clone() };
+    let figure = |drawn: &Drawn| Figure {
+        caption: drawn.caption.clone(),
+        alt: "densities, samples, and charts of the held-out NLL of all models".into(),
+        image: Image { mime: Mime::Png, bytes: drawn.figure.clone() },
+    };
     Report {
         title: format!("Flows on {}", data.name),
         lead,
         facts,
         table: table::cells(rows, "What each model reaches, and what it costs"),
-        figures: vec![Figure {
-            caption: drawn.caption.clone(),
-            alt: "densities, samples, and charts of the held-out NLL of all models".into(),
-            image,
-        }],
-        slides: drawn.slides.clone().into_iter().collect(),
+        figures: drawn.map(figure).into_iter().collect(),
+        slides: drawn.and_then(|drawn| drawn.slides.clone()).into_iter().collect(),
         notes,
     }
 }

@@ -94,7 +94,7 @@ fn rate(value: f64) -> String {
     }
 }
 
-const FIELDS: [Field; 14] = [
+const FIELDS: [Field; 15] = [
     Field {
         key: "nll",
         title: "NLL",
@@ -201,6 +201,15 @@ const FIELDS: [Field; 14] = [
         text: |r| r.seeds.iter().map(|m| m.figures.failed).sum::<usize>().to_string(),
     },
     Field {
+        key: "outside",
+        title: "outside",
+        unit: "rows",
+        about: "held-out rows outside the support, over all seeds: log p is -inf there, and the NLL is that of the others.",
+        better: Better::Lower,
+        value: |r| Some(r.seeds.iter().map(|m| m.figures.outside).sum::<usize>() as f64).filter(|n| *n > 0.0),
+        text: |r| r.seeds.iter().map(|m| m.figures.outside).sum::<usize>().to_string(),
+    },
+    Field {
         key: "mass",
         title: "∫p",
         unit: "",
@@ -298,6 +307,7 @@ pub fn json(rows: &[Row<'_>]) -> Vec<Value> {
         map.insert("sliced_floor".into(), json!(number(first.figures.sliced_floor)));
         map.insert("n".into(), json!(first.figures.n));
         map.insert("failed".into(), json!(row.seeds.iter().map(|m| m.figures.failed).sum::<usize>()));
+        map.insert("outside".into(), json!(row.seeds.iter().map(|m| m.figures.outside).sum::<usize>()));
         map.insert("run".into(), json!(first.contestant.run));
         map.insert("stopped".into(), json!(row.seeds.iter().any(|m| m.contestant.stopped)));
         let costs: Vec<Value> = first

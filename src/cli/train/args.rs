@@ -200,6 +200,11 @@ pub fn seconds(text: &str) -> Result<f64, String> {
 }
 
 impl TrainArgs {
+    /// The files that are read beside those that the job names.
+    pub fn read(&self) -> Vec<&std::path::Path> {
+        self.config.as_deref().into_iter().collect()
+    }
+
     /// The job: flags over the file over the defaults; and the model it starts from.
     pub(super) fn job(&self, context: &Context) -> anyhow::Result<(Job, Option<Model>)> {
         let mut job = match &self.config {

@@ -1,8 +1,8 @@
 //! The folder of a run: claimed before the training, so that a disk that refuses does so at once.
 //!
-//! While it trains the folder holds the job and the last checkpoint. The results are written aside and moved in when
-//! all are there, the model last; then the checkpoint goes. A run that fails before its first checkpoint leaves
-//! nothing; one that is killed later leaves a whole checkpoint, from which `--resume` goes on.
+//! While it trains the folder holds the job, the last checkpoint and a lock. At the end the model is written first and the
+//! pictures last; then the checkpoint goes. A run that fails before it has kept anything leaves nothing; one that is
+//! killed later leaves a whole checkpoint, from which `--resume` goes on.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -13,15 +13,17 @@ use cnf::train::{Checkpoint, Job};
 use cnf::{Error, Result};
 
 use crate::cli::interrupt;
+use crate::cli::lock::Lock;
+use crate::cli::place;
 
 /// The file that makes a folder a finished run.
-const MODEL: &str = "model.safetensors";
+pub const MODEL: &str = "model.safetensors";
 /// The file from which a run goes on.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The job.
 const CONFIG: &str = "config.toml";
 /// What a run writes: where one is overwritten, those of the old one go.
-const FILES: [&str; 8] =
+pub const FILES: [&str; 8] =
     [MODEL, CHECKPOINT, CONFIG, "metrics.csv", "density.png", "latents.png", "samples.png", "training.png"];
 
 /// A run's folder; taken away again if it is new and nothing was kept in it.
@@ -31,7 +33,9 @@ pub struct Folder {
     config: String,
     /// The folder holds another run, which goes when this one has something to keep.
     stale: Cell<bool>,
-    aside: Cell<Option<PathBuf>>,
+    /// The job of the other run is gone, and this one's not yet written.
+    config_due: Cell<bool>,
+    lock: Lock,
 }
 
 /// The folders on the way to `path` that do not exist yet, the innermost first.
@@ -45,11 +49,12 @@ fn holds_run(path: &Path) -> bool {
 }
 
 impl Folder {
-    /// The folder that was asked for, or the next free one below `runs/`.
+    /// The folder that was asked for, or the next free one below `runs/`. `read` are the files that are read beside those
+    /// that the job names.
     ///
     /// # Errors
-    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run would be overwritten.
-    pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
+    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run, or what is read, would be overwritten.
+    pub fn claim(job: &Job, out: Option<&Path>, force: bool, read: &[&Path]) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
             let data =
@@ -57,6 +62,10 @@ impl Folder {
             Path::new("runs").join(format!("{data}-{}", job.label()))
         };
         let path = out.map_or_else(stem, Path::to_owned);
+        if out.is_some() {
+            // Before a word about the run that is there: it may be on its way.
+            Lock::check(&path)?;
+        }
         if out.is_some() && holds_run(&path) && !force {
             let problem = format!("`{}` already holds a run", path.display());
             let unfinished = !path.join(MODEL).exists();
@@ -68,25 +77,21 @@ impl Folder {
             return Err(Error::invalid(problem, hint));
         }
         if out.is_some() && path.exists() && !path.is_dir() {
-            return Err(Error::write(&path, "it is no folder"));
+            return Err(Error::write(&path, "it is not a folder"));
+        }
+        if out.is_some() {
+            let written = FILES.map(|name| path.join(name));
+            let named = named_by(job);
+            let read: Vec<&Path> = named.iter().map(PathBuf::as_path).chain(read.iter().copied()).collect();
+            place::spared(&written.each_ref().map(PathBuf::as_path), &read)?;
         }
         if let Some(name) = FILES.iter().find(|name| path.join(name).is_dir()) {
             return Err(Error::write(&path, format!("`{name}` in it is a folder")));
         }
         if let Some(file) = path.ancestors().skip(1).find(|folder| folder.is_file()) {
-            return Err(Error::write(&path, format!("`{}` is no folder", file.display())));
+            return Err(Error::write(&path, format!("`{}` is not a folder", file.display())));
         }
-        let stale = out.is_some() && path.is_dir();
-        let path = interrupt::undisturbed(|| {
-            if stale {
-                // Nothing of what is there is touched yet; only whether a file can be made is asked.
-                tempfile::Builder::new()
-                    .prefix(".cnf-")
-                    .tempfile_in(&path)
-                    .map(drop)
-                    .map_err(|e| Error::write(&path, e.kind()))?;
-                return Ok::<_, Error>(path);
-            }
+        let folder = interrupt::undisturbed(|| {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let made = absent(above);
             let give_back = |e: std::io::Error| {
@@ -94,18 +99,23 @@ impl Folder {
                 Error::write(&path, e.kind())
             };
             std::fs::create_dir_all(above).map_err(give_back)?;
-            let path = match out {
-                Some(_) => std::fs::create_dir(&path).map(|()| path.clone()),
-                None => next_free(&path),
+            let (path, new) = match out {
+                None => (next_free(&path).map_err(give_back)?, true),
+                Some(_) => match std::fs::create_dir(&path) {
+                    Ok(()) => (path.clone(), true),
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => (path.clone(), false),
+                    Err(e) => return Err(give_back(e)),
+                },
+            };
+            // Of what is there nothing is touched yet: the lock also shows that a file can be made.
+            let lock = Lock::take(&path)?;
+            if new {
+                // Only now: without the lock the folder may already be another's.
+                interrupt::unfinished(&path, &made);
             }
-            .map_err(give_back)?;
-            interrupt::unfinished(&path, &made);
-            Ok(path)
+            Ok(Self { path, config, stale: Cell::new(!new), config_due: Cell::new(new), lock })
         })?;
-        let folder = Self { path, config, stale: Cell::new(stale), aside: Cell::new(None) };
-        if !stale {
-            folder.write_config()?;
-        }
+        folder.write_config()?;
         Ok(folder)
     }
 
@@ -126,86 +136,99 @@ impl Folder {
                 Error::read(path, format!("it holds no `{CHECKPOINT}`"), hint)
             });
         }
+        // Before it is read: whoever has the folder may be about to finish.
+        let lock = interrupt::undisturbed(|| Lock::take(path))?;
         let checkpoint = Checkpoint::load(&checkpoint)?;
         clear_hidden(path);
         let config = checkpoint.job().to_toml()?;
-        let folder = Self { path: path.to_owned(), config, stale: Cell::new(false), aside: Cell::new(None) };
-        Ok((folder, checkpoint))
+        Ok((
+            Self { path: path.to_owned(), config, stale: Cell::new(false), config_due: Cell::new(false), lock },
+            checkpoint,
+        ))
     }
 
-    fn write_config(&self) -> Result<()> {
-        let path = self.path.join(CONFIG);
-        interrupt::undisturbed(|| cnf::io::write_atomically(&path, |out| out.write_all(self.config.as_bytes())))
+    /// Writes the job, where that is still to be done.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write_config(&self) -> Result<()> {
+        if !self.config_due.get() {
+            return Ok(());
+        }
+        interrupt::undisturbed(|| {
+            cnf::io::write_atomically(&self.path.join(CONFIG), |out| out.write_all(self.config.as_bytes()))
+        })?;
+        self.config_due.set(false);
+        Ok(())
     }
 
     /// Keeps a checkpoint in place of the last.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`]; the last one stays then.
     pub fn keep(&self, checkpoint: &Checkpoint) -> Result<()> {
-        if self.stale.replace(false) {
-            interrupt::undisturbed(|| {
-                for name in FILES {
-                    let _ = std::fs::remove_file(self.path.join(name));
-                }
-            });
-            self.write_config()?;
-        }
-        interrupt::undisturbed(|| {
-            checkpoint.save(&self.path.join(CHECKPOINT))?;
-            // From now on there is something to go on from.
-            interrupt::finished();
-            Ok(())
-        })
+        self.save(CHECKPOINT, |path| checkpoint.save(path))
     }
 
-    /// Where a result is written until all are there.
+    /// Writes one of the run's files. With the first of them an old run in the folder goes; where the disk then has no
+    /// room for the job, the next file and [`Folder::write_config`] try it again.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn aside(&self) -> Result<PathBuf> {
+    /// Those of `write`.
+    pub fn save(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         interrupt::undisturbed(|| {
-            let aside = tempfile::Builder::new()
-                .prefix(".results-")
-                .tempdir_in(&self.path)
-                .map_err(|e| Error::write(&self.path, e.kind()))?
-                .keep();
-            self.aside.set(Some(aside.clone()));
-            Ok(aside)
-        })
+            write(&self.path.join(name))?;
+            // From now on there is something to keep.
+            interrupt::finished();
+            if self.stale.replace(false) {
+                for old in FILES.iter().filter(|old| **old != name) {
+                    let _ = std::fs::remove_file(self.path.join(old));
+                }
+                self.config_due.set(true);
+            }
+            Ok::<_, Error>(())
+        })?;
+        let _ = self.write_config();
+        Ok(())
     }
 
-    /// The results are complete: moves them in, the model last, and takes the checkpoint away unless the run shall go on.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn finish(self, goes_on: bool) -> Result<PathBuf> {
-        interrupt::undisturbed(|| {
-            let Some(aside) = self.aside.take() else { return Ok(self.path.clone()) };
-            let moved = || -> std::io::Result<()> {
-                let names: Vec<_> =
-                    std::fs::read_dir(&aside)?.map(|e| Ok(e?.file_name())).collect::<std::io::Result<_>>()?;
-                // What only the old run had goes.
-                for name in FILES.iter().filter(|name| self.stale.get() && !aside.join(name).exists()) {
-                    let _ = std::fs::remove_file(self.path.join(name));
-                }
-                let (model, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name == MODEL);
-                for name in others.iter().chain(&model) {
-                    std::fs::rename(aside.join(name), self.path.join(name))?;
-                }
-                std::fs::remove_dir(&aside)
-            };
-            moved().map_err(|e| Error::write(&self.path, e))?;
-            if self.stale.get() {
-                cnf::io::write_atomically(&self.path.join(CONFIG), |out| out.write_all(self.config.as_bytes()))?;
-            }
-            if !goes_on {
-                let _ = std::fs::remove_file(self.path.join(CHECKPOINT));
-            }
-            interrupt::finished();
-            Ok(self.path.clone())
-        })
+    /// A file of the run.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
+
+    /// Whether `--resume` can go on from here.
+    pub fn has_checkpoint(&self) -> bool {
+        self.path.join(CHECKPOINT).is_file()
+    }
+
+    /// Takes the checkpoint away.
+    pub fn drop_checkpoint(&self) {
+        interrupt::undisturbed(|| drop(std::fs::remove_file(self.path.join(CHECKPOINT))));
+    }
+
+    /// Takes the pictures away.
+    pub fn drop_pictures(&self) {
+        let pictures = FILES.iter().filter(|name| name.ends_with(".png"));
+        interrupt::undisturbed(|| pictures.for_each(|name| drop(std::fs::remove_file(self.path.join(name)))));
+    }
+
+    /// A word for people where the folder cannot be locked.
+    pub fn warning(&self) -> Option<String> {
+        self.lock.warning()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The files that a job names: its data, and what may be a file of codes, of conditions, or a start.
+pub fn named_by(job: &Job) -> Vec<PathBuf> {
+    let texts = std::iter::once(&job.data).chain([&job.split]).chain(&job.condition).map(PathBuf::from);
+    // A toy, a rule or a column may be called as a folder is.
+    texts.filter(|path| !path.is_dir()).chain(job.init.clone()).collect()
 }
 
 /// Takes away what a killed process was writing aside. Nothing can be done about a failure here.
@@ -238,12 +261,7 @@ fn next_free(stem: &Path) -> std::io::Result<PathBuf> {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        interrupt::undisturbed(|| {
-            if let Some(aside) = self.aside.take() {
-                let _ = std::fs::remove_dir_all(aside);
-            }
-            // Empty where something was kept, or the run is finished.
-            interrupt::take_away();
-        });
+        // Nothing where something was kept.
+        interrupt::undisturbed(interrupt::take_away);
     }
 }

@@ -36,6 +36,10 @@ pub struct Summary {
     stopped: bool,
     /// What was found in the data.
     found: Vec<Finding>,
+    /// What went wrong and ended nothing.
+    warnings: Vec<String>,
+    /// There is a checkpoint to go on from.
+    resumable: bool,
 }
 
 impl Summary {
@@ -58,12 +62,19 @@ impl Summary {
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
             found: Vec::new(),
+            warnings: Vec::new(),
+            resumable: false,
         }
     }
 
     /// The same with what was found in the data before the training.
     pub fn with_findings(self, found: Vec<Finding>) -> Self {
         Self { found, ..self }
+    }
+
+    /// How writing the run's files went.
+    pub fn end(&mut self, warnings: Vec<String>, resumable: bool) {
+        (self.warnings, self.resumable) = (warnings, resumable);
     }
 
     /// What the steering of evaluations cost, in nats.
@@ -79,6 +90,8 @@ impl Summary {
     pub fn json(&self, run: &Path) -> Value {
         let mut out = self.story();
         out.insert("run".into(), json!(run));
+        out.insert("warnings".into(), json!(self.warnings));
+        out.insert("resumable".into(), json!(self.resumable));
         out.remove("job");
         Value::Object(out)
     }
@@ -114,6 +127,7 @@ impl Summary {
             "excess_se": score.excess.map(|(_, se)| se),
             "nfe_mean": score.nfe_mean,
             "failed": score.failed.len(),
+            "outside": score.outside.len(),
             "stopped": self.stopped,
             "data_warnings": self.found,
             "version": env!("CARGO_PKG_VERSION"),
@@ -175,8 +189,18 @@ impl Summary {
                 "failed    {count} of {n} rows have no density (the first: row {first}); the means leave them out\n"
             );
         }
+        if let Some(first) = score.outside.first() {
+            let count = score.outside.len();
+            out += &format!(
+                "outside   {count} of {n} rows are outside the support, where log p is -inf (the first: row {first}); the \
+                 means are over the others\n"
+            );
+        }
+        for warning in &self.warnings {
+            out += &format!("warning   {warning}\n");
+        }
         out += &format!("run       {}\n", run.display());
-        if self.stopped {
+        if self.stopped && self.resumable {
             out += &format!("go on     cnf train --resume {}\n", run.display());
         }
         out
@@ -193,6 +217,24 @@ fn far_facts(far: &Far) -> Value {
         "test": count(Set::Test),
         "rows": rows,
     })
+}
+
+/// What a model file tells of its training before it is scored.
+pub fn story(job: &Job, fitted: &Fitted) -> Map<String, Value> {
+    let story = json!({
+        "data": job.data,
+        "model": job.model.name(),
+        "objective": (!job.model.is_reference()).then(|| job.objective.name()),
+        "seed": job.seed,
+        "precision": job.precision,
+        "steps": fitted.steps,
+        "seconds": fitted.seconds,
+        "n_params": job.model.n_params(&fitted.model),
+        "stopped": fitted.stopped,
+        "version": env!("CARGO_PKG_VERSION"),
+        "job": job,
+    });
+    if let Value::Object(map) = story { map } else { Map::new() }
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

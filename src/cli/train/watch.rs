@@ -1,12 +1,12 @@
-//! A running training on the terminal, its checkpoints, and the end by Ctrl-C.
+//! A running training on the terminal, its checkpoints, and the end by a signal.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use cnf::Result;
 use cnf::data::Dataset;
 use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
 use cnf::velocity::Activation;
+use cnf::{Error, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
@@ -80,6 +80,39 @@ pub struct Watcher<'a> {
     pub folder: &'a Folder,
     /// For words about what went wrong.
     pub context: &'a Context,
+    /// Checkpoints that the disk refused.
+    pub missed: Option<Missed>,
+}
+
+/// Checkpoints that could not be written.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    count: usize,
+    /// The step of the last of them, and why.
+    step: usize,
+    problem: String,
+    /// None was written since.
+    still: bool,
+}
+
+impl Missed {
+    /// For the end of the run.
+    pub fn words(&self) -> String {
+        let Self { count, step, problem, .. } = self;
+        match count {
+            1 => format!("the checkpoint of step {step} was not written: {problem}"),
+            _ => format!("{count} checkpoints were not written, the last of them of step {step}: {problem}"),
+        }
+    }
+}
+
+impl Watcher<'_> {
+    /// A note above the bar; none where the view has the terminal.
+    fn note(&self, words: &str) {
+        if self.live.is_none() {
+            self.screen.bar.suspend(|| self.context.note(words));
+        }
+    }
 }
 
 impl Watch for Watcher<'_> {
@@ -88,7 +121,7 @@ impl Watch for Watcher<'_> {
             return live.see(progress);
         }
         if let Some(words) = progress.fall {
-            self.screen.bar.suspend(|| self.context.note(words));
+            self.note(words);
         }
         self.screen.see(progress)
     }
@@ -99,18 +132,40 @@ impl Watch for Watcher<'_> {
 
     fn told(&mut self, words: &str) {
         // Behind the view over the whole terminal, words wait for nobody.
-        if self.live.is_none() {
-            self.screen.bar.suspend(|| self.context.note(words));
-        }
+        self.note(words);
     }
 
+    /// A disk that refuses a checkpoint does not end the run: the next one is tried when it is due.
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        self.folder.keep(checkpoint)
+        let step = checkpoint.steps();
+        match self.folder.keep(checkpoint) {
+            Err(error @ Error::Write { .. }) => {
+                let problem = error.to_string();
+                let (before, told) = self.missed.as_ref().map_or((0, false), |missed| (missed.count, missed.still));
+                if !told {
+                    self.note(&format!(
+                        "warning: no checkpoint after step {step}: {problem}; the next one is tried again"
+                    ));
+                }
+                self.missed = Some(Missed { count: before + 1, step, problem, still: true });
+                Ok(())
+            }
+            Ok(()) => {
+                if self.missed.as_ref().is_some_and(|missed| missed.still) {
+                    self.note(&format!("checkpoints are written again, from step {step} on"));
+                }
+                if let Some(missed) = &mut self.missed {
+                    missed.still = false;
+                }
+                Ok(())
+            }
+            other => other,
+        }
     }
 }
 
 impl Screen {
-    /// Draws the bar, and asks for the end where Ctrl-C was pressed.
+    /// Draws the bar, and asks for the end where a signal came.
     pub fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
         if self.criterion != Some(mark.criterion) {

@@ -1,0 +1,39 @@
+//! What went wrong and ended nothing: on stderr when it happens, and once more in the report.
+
+use cnf::Error;
+
+use super::Context;
+
+/// What went wrong and ended nothing.
+pub struct Warnings<'a> {
+    context: &'a Context,
+    /// In their order.
+    pub all: Vec<String>,
+}
+
+impl<'a> Warnings<'a> {
+    /// None yet.
+    pub fn new(context: &'a Context) -> Self {
+        Self { context, all: Vec::new() }
+    }
+
+    /// One more, on stderr at once.
+    pub fn add(&mut self, words: String) {
+        self.context.note(&format!("warning: {words}"));
+        self.all.push(words);
+    }
+
+    /// A file that the disk refuses is a warning with its consequence; another error stays one.
+    ///
+    /// # Errors
+    /// All but [`Error::Write`].
+    pub fn without(&mut self, written: cnf::Result<()>, consequence: &str) -> cnf::Result<()> {
+        match written {
+            Err(error @ Error::Write { .. }) => {
+                self.add(format!("{error}; {consequence}"));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
