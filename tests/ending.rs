@@ -228,7 +228,10 @@ fn a_second_signal_is_meant() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     for (first, second, number) in [("INT", "INT", 2), ("TERM", "INT", 2), ("HUP", "TERM", 15)] {
-        let words = "train --hidden 256,256 --batch 64 --time 1h --solver euler --fixed-steps 100000 --out r";
+        // No validations: only the score at the end is slow.
+        std::fs::write(at.join("job.toml"), "validations = 0\n").unwrap();
+        let words =
+            "train --config job.toml --hidden 256,256 --batch 64 --time 1h --solver euler --fixed-steps 100000 --out r";
         let child = spawn(at, words);
         until("the run", || at.join("r/config.toml").exists());
         signal(first, &child);
@@ -416,7 +419,7 @@ fn no_command_overwrites_what_it_reads_or_writes_two_results_to_one_file() {
     let folder = folder();
     let at = folder.path();
     json(at, "data moons -n 60 -o t.csv");
-    json(at, "train --data t.csv --hidden 8 --batch 16 --steps 3 --out r");
+    json(at, "train --data t.csv --base normal --hidden 8 --batch 16 --steps 3 --out r");
     command::conditional(at);
     let c = cnf::io::Array::table((0..60).map(f64::from).collect(), 1, cnf::io::Dtype::F64).unwrap();
     cnf::io::write(&at.join("c.npy"), &c).unwrap();
@@ -487,7 +490,7 @@ fn no_command_overwrites_what_it_reads_or_writes_two_results_to_one_file() {
         "sample m.safetensors -n 5 -o a/q.npy --with-density q.npy",
         "sample m.safetensors -n 5 -o q.npy --with-density a/q.npy",
         "density m.safetensors x.npy -o a/x.npy",
-        "train --data t.csv --hidden 8 --batch 16 --steps 3 --out r --force",
+        "train --data t.csv --base normal --hidden 8 --batch 16 --steps 3 --out r --force",
         "train --data t.csv --init r --steps 3 --out r2",
         "train --config r/config.toml --out r2 --force",
     ] {

@@ -121,8 +121,10 @@ fn every_command_writes_f64() {
             for name in *names {
                 let (binary, text) = (wide(at, &format!("{name}.npy")), wide(at, &format!("{name}.csv")));
                 assert_eq!(binary.data, text.data, "{words}: {name}");
-                // None of these numbers is one of f32 by chance in more than one of 2^29 cases.
-                assert!(binary.data.iter().any(|v| f64::from(*v as f32) != *v), "{words}: {name} at {precision}");
+                // In f32 a net without preprocessing ends at numbers of f32. In f64 all of them are such by chance in one case
+                // of 2^29 for each number.
+                let rounded = binary.data.iter().all(|v| f64::from(*v as f32) == *v);
+                assert!(!rounded || (precision == "f32" && !how.is_empty()), "{words}: {name} at {precision}");
             }
         }
     }

@@ -59,6 +59,9 @@ struct Begun {
 impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
         let (mut job, start) = args.job(context)?;
+        if let Some(out) = &args.out {
+            folder::spared(&job, out, &args.read())?;
+        }
         let data = match &start {
             None => {
                 let data = job.dataset(None)?;
@@ -86,7 +89,7 @@ impl Begun {
         if job.picture.names.is_empty() {
             job.picture.names = data.columns.clone().unwrap_or_default();
         }
-        let folder = Folder::claim(&job, args.out.as_deref(), args.force, &args.read())?;
+        let folder = Folder::claim(&job, args.out.as_deref(), args.force)?;
         Ok(Self { job, data, folder, checkpoint: None })
     }
 

@@ -107,7 +107,7 @@ pub fn train(
 ) -> Result<Contestant> {
     let job = job.clone().resolve(data.dim)?;
     context.note(words);
-    let folder = Folder::claim(&job, Some(out), true, &[])?;
+    let folder = Folder::claim(&job, Some(out), true)?;
     if let Some(words) = folder.warning() {
         context.note(&format!("warning: {words}"));
     }

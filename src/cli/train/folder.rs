@@ -49,12 +49,12 @@ fn holds_run(path: &Path) -> bool {
 }
 
 impl Folder {
-    /// The folder that was asked for, or the next free one below `runs/`. `read` are the files that are read beside those
-    /// that the job names.
+    /// The folder that was asked for, or the next free one below `runs/`.
     ///
     /// # Errors
-    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run, or what is read, would be overwritten.
-    pub fn claim(job: &Job, out: Option<&Path>, force: bool, read: &[&Path]) -> Result<Self> {
+    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run would be overwritten, or another process
+    /// is training in it.
+    pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
             let data =
@@ -78,12 +78,6 @@ impl Folder {
         }
         if out.is_some() && path.exists() && !path.is_dir() {
             return Err(Error::write(&path, "it is not a folder"));
-        }
-        if out.is_some() {
-            let written = FILES.map(|name| path.join(name));
-            let named = named_by(job);
-            let read: Vec<&Path> = named.iter().map(PathBuf::as_path).chain(read.iter().copied()).collect();
-            place::spared(&written.each_ref().map(PathBuf::as_path), &read)?;
         }
         if let Some(name) = FILES.iter().find(|name| path.join(name).is_dir()) {
             return Err(Error::write(&path, format!("`{name}` in it is a folder")));
@@ -222,6 +216,16 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Refuses a folder in which the run's files would overwrite what is read: what the job names, or one of `read`.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn spared(job: &Job, folder: &Path, read: &[&Path]) -> Result<()> {
+    let (written, named) = (FILES.map(|name| folder.join(name)), named_by(job));
+    let read: Vec<&Path> = named.iter().map(PathBuf::as_path).chain(read.iter().copied()).collect();
+    place::spared(&written.each_ref().map(PathBuf::as_path), &read)
 }
 
 /// The files that a job names: its data, and what may be a file of codes, of conditions, or a start.
