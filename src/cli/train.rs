@@ -142,14 +142,23 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose it.
     fitted.model.story = report::story(&job, &fitted);
-    folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
+    // Only an old run that is overwritten stays until there is a score.
+    if !folder.replaces() {
+        folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
+    }
     let (set, held_out, given) = kept_back(&data);
     let flow = fitted.model.flow(job.precision.dtype())?;
     let score = score_given(&flow, &held_out, &given, data.toy())
-        .inspect_err(|_| context.note(&format!("`{}` holds the model, without a score", folder.path().display())))?;
+        // A model without any density is none.
+        .inspect_err(|_| folder.abandon())?;
     let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
     fitted.model.story = summary.story();
-    warnings.without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model file has no score")?;
+    let scored = folder.save(folder::MODEL, |path| fitted.model.save(path));
+    if !folder.file(folder::MODEL).is_file() || folder.replaces() {
+        scored.map_err(|e| unsaved(e, &folder))?;
+    } else {
+        warnings.without(scored, "the model file has no score")?;
+    }
     let metrics = report::metrics(&fitted.history);
     let written =
         folder.save("metrics.csv", |path| cnf::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));

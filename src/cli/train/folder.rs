@@ -35,6 +35,8 @@ pub struct Folder {
     stale: Cell<bool>,
     /// The job of the other run is gone, and this one's not yet written.
     config_due: Cell<bool>,
+    /// The folders that were made for this one; none where it was there before.
+    made: Option<Vec<PathBuf>>,
     lock: Lock,
 }
 
@@ -107,7 +109,14 @@ impl Folder {
                 // Only now: without the lock the folder may already be another's.
                 interrupt::unfinished(&path, &made);
             }
-            Ok(Self { path, config, stale: Cell::new(!new), config_due: Cell::new(new), lock })
+            Ok(Self {
+                path,
+                config,
+                stale: Cell::new(!new),
+                config_due: Cell::new(new),
+                made: new.then_some(made),
+                lock,
+            })
         })?;
         folder.write_config()?;
         Ok(folder)
@@ -136,7 +145,14 @@ impl Folder {
         clear_hidden(path);
         let config = checkpoint.job().to_toml()?;
         Ok((
-            Self { path: path.to_owned(), config, stale: Cell::new(false), config_due: Cell::new(false), lock },
+            Self {
+                path: path.to_owned(),
+                config,
+                stale: Cell::new(false),
+                config_due: Cell::new(false),
+                made: None,
+                lock,
+            },
             checkpoint,
         ))
     }
@@ -184,6 +200,22 @@ impl Folder {
         })?;
         let _ = self.write_config();
         Ok(())
+    }
+
+    /// Whether another run is here that nothing has replaced yet.
+    pub fn replaces(&self) -> bool {
+        self.stale.get()
+    }
+
+    /// What was saved is no run: the model goes, and the folder too where nothing else is to be kept.
+    pub fn abandon(&self) {
+        if self.replaces() {
+            return;
+        }
+        interrupt::undisturbed(|| drop(std::fs::remove_file(self.path.join(MODEL))));
+        if let Some(made) = self.made.as_ref().filter(|_| !self.has_checkpoint()) {
+            interrupt::unfinished(&self.path, made);
+        }
     }
 
     /// A file of the run.
