@@ -25,14 +25,52 @@ pub enum Failure {
     Point,
 }
 
+/// With what something was computed, so that a hint does not advise what is done already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// In f64.
+    pub wide: bool,
+    /// By an implicit method, for stiff fields.
+    pub implicit: bool,
+}
+
 impl Failure {
     /// What to try, in a few words.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::Path(failure) => failure.advice(),
-            Self::Layer { .. } => "the point lies far outside of what the flow has seen: check its units, or use f64",
-            Self::Point => "leave out rows with NaN or infinity",
-        }
+    pub fn advice(&self, setting: Setting) -> String {
+        use cnf_solvers::Failure as F;
+        let wide = (!setting.wide).then_some("compute in f64");
+        let bdf = (!setting.implicit).then_some("use `bdf`");
+        let (why, ways) = match self {
+            Self::Path(F::NonFinite { .. } | F::Integrand { .. }) => {
+                ("the field overflows there", [Some("check the input's scale"), wide, None])
+            }
+            Self::Path(F::StepTooSmall { .. }) => {
+                ("the field is stiff or discontinuous there", [Some("loosen the tolerance"), wide, bdf])
+            }
+            Self::Path(F::TooManySteps { .. }) => {
+                ("", [Some("loosen the tolerance"), Some("raise the cap on steps"), bdf])
+            }
+            Self::Layer { .. } => {
+                ("the point lies far outside of what the flow has seen", [Some("check its units"), wide, None])
+            }
+            Self::Point => ("", [Some("leave out rows with NaN or infinity"), None, None]),
+        };
+        let ways: Vec<&str> = ways.into_iter().flatten().collect();
+        let ways = match ways.split_last() {
+            Some((last, [])) => (*last).to_owned(),
+            Some((last, before)) => format!("{}, or {last}", before.join(", ")),
+            None => String::new(),
+        };
+        if why.is_empty() { ways } else { format!("{why}: {ways}") }
+    }
+}
+
+/// `of` of what fails so: a point has a trajectory where a field carries it.
+fn failed_of(of: &usize, first: &Failure) -> String {
+    match (first, of) {
+        (Failure::Path(_), 1) => "1 trajectory".into(),
+        (Failure::Path(_), _) => format!("{of} trajectories"),
+        _ => crate::words::count(*of as u64, "row"),
     }
 }
 
@@ -86,7 +124,7 @@ pub enum Error {
         hint: String,
     },
     /// Some trajectories did not reach the end of their span.
-    #[error("{count} of {of} trajectories failed; the first (row {row}): {first}")]
+    #[error("{count} of {} failed; the first (row {row}, counted from 0): {first}", failed_of(.of, .first))]
     Failed {
         /// How many.
         count: usize,
@@ -127,13 +165,18 @@ impl Error {
         Self::Invalid { problem: problem.into(), hint: hint.into() }
     }
 
-    /// The way out, where there is one to name.
+    /// The way out, where there is one to name, of what was computed in f32 by an explicit method.
     pub fn hint(&self) -> Option<String> {
+        self.hint_in(Setting::default())
+    }
+
+    /// The way out, where there is one to name, of what was computed so.
+    pub fn hint_in(&self, setting: Setting) -> Option<String> {
         match self {
             Self::Read { hint, .. } | Self::Invalid { hint, .. } => (!hint.is_empty()).then(|| hint.clone()),
             Self::Write { .. } => Some("check that the folder exists, is writable and has room".into()),
             Self::Unknown { known, .. } => Some(format!("known are {known}")),
-            Self::Failed { first, .. } => Some(first.advice().into()),
+            Self::Failed { first, .. } => Some(first.advice(setting)),
             Self::Degenerate { .. } => Some("train with a smaller --lr, or from another --seed".into()),
             Self::Solve(SolveError::UnknownMethod { known, .. }) => Some(format!("known are {known}")),
             Self::Dimension { .. } | Self::Solve(_) | Self::Candle(_) => None,

@@ -19,6 +19,7 @@ pub mod rng;
 pub mod stats;
 pub mod train;
 pub mod velocity;
+pub mod words;
 
 pub use error::{Error, Result};
 pub use rng::Rng;

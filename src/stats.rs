@@ -4,7 +4,11 @@
 //! (Abramowitz & Stegun, 6.5.29 and 26.4.19). The normal is χ² with one degree of freedom, with a sign. Student's t
 //! has a finite sum for whole degrees of freedom (26.7.3 and 26.7.4).
 
+mod dominance;
+
 use std::f64::consts::{FRAC_2_PI, PI};
+
+pub use dominance::{Dominance, Weighted};
 
 /// The distribution function of χ² with d degrees of freedom.
 #[derive(Clone, Copy, Debug)]

@@ -164,7 +164,11 @@ fn every_picture(of: fn(usize) -> Vec<f64>) -> Vec<Picture> {
 fn train(path: &Path, values: &[f64], loss_is_nll: bool, entropy: Option<f64>, options: &Options) -> cnf::Result<()> {
     let loss: Vec<_> = values.iter().enumerate().map(|(i, v)| (i as f64, *v)).collect();
     let held_out: Vec<_> = loss.iter().step_by(20).map(|p| (p.0, p.1, 0.1)).collect();
-    training_curve(path, &Training { unit: "step", loss: &loss, loss_is_nll, held_out: &held_out, entropy }, options)
+    training_curve(
+        path,
+        &Training { unit: "step", loss: &loss, loss_is_nll, held_out: &held_out, entropy, winner: None },
+        options,
+    )
 }
 
 fn every_options() -> Vec<Options> {
@@ -269,8 +273,14 @@ fn one_point_is_enough() {
         samples(&path, &point, &point, d, &Options::default()).unwrap();
         latents(&path, &point, d, &Options::default()).unwrap();
     }
-    let once =
-        Training { unit: "step", loss: &[(0.0, 1.0)], loss_is_nll: true, held_out: &[(0.0, 1.0, 0.1)], entropy: None };
+    let once = Training {
+        unit: "step",
+        loss: &[(0.0, 1.0)],
+        loss_is_nll: true,
+        held_out: &[(0.0, 1.0, 0.1)],
+        entropy: None,
+        winner: None,
+    };
     training_curve(&path, &once, &Options::default()).unwrap();
 }
 

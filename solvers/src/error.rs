@@ -2,11 +2,16 @@
 
 use thiserror::Error;
 
+/// The speed of the last good state, which is not known where the first state was not good.
+fn and_speed(speed: &f64) -> String {
+    if speed.is_finite() { format!(", |f| = {speed:.1e}") } else { ", |f| = unknown".into() }
+}
+
 /// Why one lane stopped before the end of its span. The other lanes go on.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 pub enum Failure {
     /// The field returned NaN or infinity and no smaller step helped.
-    #[error("the velocity is not finite at t = {t:.6} (step {h:.1e}, |f| = {speed:.1e})")]
+    #[error("the velocity is not finite at t = {t:.6} (step {h:.1e}{})", and_speed(.speed))]
     NonFinite {
         /// Time of the last good state.
         t: f64,
@@ -24,7 +29,7 @@ pub enum Failure {
         to: f64,
     },
     /// The controller asked for a step below round-off in t (or below the user's minimum).
-    #[error("the step shrank to {h:.1e} at t = {t:.6} (|f| = {speed:.1e})")]
+    #[error("the step shrank to {h:.1e} at t = {t:.6}{}", and_speed(.speed))]
     StepTooSmall {
         /// Time of the last good state.
         t: f64,
@@ -34,7 +39,7 @@ pub enum Failure {
         speed: f64,
     },
     /// The cap on steps was reached.
-    #[error("{steps} steps were not enough: t = {t:.6}, step {h:.1e}, |f| = {speed:.1e}")]
+    #[error("{steps} steps were not enough: t = {t:.6}, step {h:.1e}{}", and_speed(.speed))]
     TooManySteps {
         /// The cap.
         steps: usize,

@@ -45,12 +45,15 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
         _ => format!("; {outside} rows are outside the support, where log p is -inf"),
     };
     if n < LEAST_ROWS {
-        return Ok(Line::skipped(NAME, format!("{n} rows of {from} are too few{apart}")));
+        return Ok(Line::skipped(
+            NAME,
+            format!("{} of {from}: too few, give {LEAST_ROWS}{apart}", crate::words::count(n as u64, "row")),
+        ));
     }
     let chi = ChiSquared::new(d);
     let column = |j: usize| {
         let mut values: Vec<f64> = kept.iter().map(|z| z[j]).collect();
-        (format!("column {}", j + 1), ks_distance(&mut values, normal_cdf))
+        (format!("column {j} (counted from 0)"), ks_distance(&mut values, normal_cdf))
     };
     let mut squares: Vec<f64> = kept.iter().map(|z| z.iter().map(|v| v * v).sum()).collect();
     let mut all: Vec<(String, f64)> = (0..d).map(column).collect();

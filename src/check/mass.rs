@@ -13,7 +13,7 @@ use super::{Evidence, Line, Verdict};
 use crate::flow::{SolverSpec, StandardNormal, VelocitySpec};
 use crate::stats::mean_and_se;
 use crate::velocity::Trace;
-use crate::{Result, rng};
+use crate::{Result, rng, words};
 
 const NAME: &str = "mass";
 /// Cells a side.
@@ -82,7 +82,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let spread =
         masses.iter().copied().fold(f64::NEG_INFINITY, f64::max) - masses.iter().copied().fold(f64::INFINITY, f64::min);
     let failed = log_prob.iter().filter(|l| l.is_nan()).count();
-    let mut words = format!("∫p − 1 over {cells} cells; grids of twice the spacing differ by {spread:.1e}");
+    let mut words = format!("∫p − 1 over {cells} cells; grids of twice the spacing differ by {}", words::error(spread));
     if failed > 0 {
         words += &format!("; {failed} cells have no density and count as empty");
     }
@@ -119,7 +119,8 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
     let (mass, se) = mean_and_se(&weights);
     let total: f64 = weights.iter().sum();
     let effective = total * total / weights.iter().map(|w| w * w).sum::<f64>();
-    let mut words = format!("∫p − 1 by {draws} draws beside the samples, ± {se:.1e}, worth {effective:.0} of p itself");
+    let mut words =
+        format!("∫p − 1 by {draws} draws beside the samples, ± {}, worth {effective:.0} of p itself", words::error(se));
     if failed > 0 {
         words += &format!("; {failed} have no density and count as empty");
     }

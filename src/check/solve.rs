@@ -7,6 +7,7 @@ use crate::Result;
 use crate::flow::{LogDensity, Method, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
 use crate::velocity::Trace;
+use crate::words;
 
 /// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
 const PROBES: usize = 4;
@@ -48,8 +49,9 @@ pub fn round_trip(e: &Evidence<'_>) -> Result<Line> {
     let errors: Vec<f64> = e.z.chunks_exact(d).zip(e.back.y.chunks_exact(d)).map(worst).collect();
     let gain = quantile(&e.amplification, 0.5);
     let words = format!(
-        "|z − inverse(forward(z))| of 99 % of rows, worst {:.1e}; the way back enlarges errors {gain:.1} times",
-        quantile(&errors, 1.0)
+        "|z − inverse(forward(z))| of 99 % of rows, worst {}; the way back enlarges errors {} times",
+        words::error(quantile(&errors, 1.0)),
+        words::number(gain, 1)
     );
     Ok(Line::judge("round trip", quantile(&errors, 0.99), e.allowed().0, words))
 }
@@ -64,7 +66,8 @@ fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
 pub fn carried(e: &Evidence<'_>) -> Result<Line> {
     let (value, worst) = differences(&e.there.log_prob, &e.back.log_prob);
     let mut bound = e.allowed().1;
-    let mut words = format!("|log p(sample) − density carried along| of 99 % of rows, worst {worst:.1e} nats");
+    let worst = words::error(worst);
+    let mut words = format!("|log p(sample) − density carried along| of 99 % of rows, worst {worst} nats");
     let both = |(a, b): (&f64, &f64)| a.hypot(*b);
     let ses: Vec<f64> = e.there.cost.logdet_se.iter().zip(&e.back.cost.logdet_se).map(both).collect();
     if !ses.is_empty() {
@@ -91,7 +94,7 @@ pub fn ways(e: &Evidence<'_>) -> Result<Line> {
     let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
     let second = e.subject.encode(&other, e.subject.dtype, &e.there.y)?;
     let (value, worst) = differences(&e.back.log_prob, &second.log_prob);
-    let words = format!("|log p by quadrature − log p as a state| of 99 % of rows, worst {worst:.1e} nats");
+    let words = format!("|log p by quadrature − log p as a state| of 99 % of rows, worst {} nats", words::error(worst));
     Ok(Line::judge("quadrature", value, e.allowed().1, words))
 }
 
@@ -106,7 +109,7 @@ pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
         Some(steps) => format!("{steps} steps of {} against adaptive ones", solver.method),
         None => format!("rtol {:.0e}, atol {:.0e} against a hundredth", solver.rtol, solver.atol),
     };
-    let words = format!("{what}: change of log p in 99 % of rows, worst {worst:.1e} nats");
+    let words = format!("{what}: change of log p in 99 % of rows, worst {} nats", words::error(worst));
     Ok(Line::judge("tolerance", value, e.allowed().1, words))
 }
 
@@ -116,7 +119,7 @@ pub fn precision(e: &Evidence<'_>) -> Result<Line> {
         return Ok(Line::skipped("precision", "computed in f64"));
     }
     let (value, worst) = differences(&e.back.log_prob, &e.wide.log_prob);
-    let words = format!("f32 against f64: change of log p in 99 % of rows, worst {worst:.1e} nats");
+    let words = format!("f32 against f64: change of log p in 99 % of rows, worst {} nats", words::error(worst));
     Ok(Line::judge("precision", value, e.allowed().1, words))
 }
 
@@ -139,7 +142,8 @@ pub fn trace(e: &Evidence<'_>) -> Result<Line> {
     let differences: Vec<f64> = noisy.iter().zip(&exact).map(|(a, b)| a - b).filter(|v| v.is_finite()).collect();
     let (mean, se) = mean_and_se(&differences);
     let kind = if closed { "closed-form trace" } else { "trace by tangents" };
-    let words = format!("mean of log p by {kind} minus log p by {PROBES} random probes, ± {se:.1e} over {n} rows");
+    let error = words::error(se);
+    let words = format!("mean of log p by {kind} minus log p by {PROBES} random probes, ± {error} over {n} rows");
     // Both are right to the solver's tolerance only.
     Ok(Line::judge("trace", mean, SIGMAS * se + e.log_error().min(super::CAP), words))
 }

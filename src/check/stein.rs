@@ -17,6 +17,7 @@ use crate::Result;
 use crate::flow::{Bijection, Flow, FlowSpec, Model};
 use crate::stats::mean_and_se;
 use crate::velocity::{Batch, Trace};
+use crate::words;
 
 /// Beyond this dimension exact traces are dear.
 const MOST: usize = 16;
@@ -62,8 +63,12 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
     let sizes: Vec<f64> = arrived().map(|(slope, div)| slope.abs().max(div.abs())).collect();
     let (mean, se) = mean_and_se(&sums);
     let size = mean_and_se(&sizes).0;
-    let words =
-        format!("mean of div v + v·∇log p, ± {se:.1e} over {} samples; its parts are some {size:.1}", sums.len());
+    let words = format!(
+        "mean of div v + v·∇log p, ± {} over {} samples; its parts are some {}",
+        words::error(se),
+        sums.len(),
+        words::number(size, 1)
+    );
     Ok(Line::judge(name, mean, SIGMAS * se + BIAS * size, words))
 }
 

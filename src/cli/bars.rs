@@ -8,6 +8,7 @@ use anyhow::Result;
 use candle_core::DType;
 use cnf::flow::{Bars, SolverSpec, bars};
 use cnf::stats::quantile;
+use cnf::words;
 use serde_json::{Value, json};
 
 use super::feed::Part;
@@ -76,7 +77,13 @@ impl Barred {
     /// For the report: the median and the worst bar.
     pub fn told(&self) -> (Value, String) {
         let median = quantile(&self.totals.rows, 0.5);
-        let facts = json!({ "median": median, "max": self.worst });
-        (facts, format!("error bar of a row: {median:.1e} nats in the median, at most {:.1e}\n", self.worst))
+        if !median.is_finite() {
+            // No row has a bar: there is neither a median nor a largest.
+            let why =
+                if self.probes == 1 { "one probe gives none; give --trace hutchinson:8" } else { "no row arrived" };
+            return (json!({ "median": null, "max": null }), format!("error bar of a row: unknown ({why})\n"));
+        }
+        let (facts, worst) = (json!({ "median": median, "max": self.worst }), words::error(self.worst));
+        (facts, format!("error bar of a row: {} nats in the median, at most {worst}\n", words::error(median)))
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use cnf::Error;
 use cnf::flow::{Given, Model, Range};
+use cnf::words::{estimate, exact};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -79,7 +80,7 @@ impl Beyond {
                     Known::Classes(classes) if classes.iter().any(|class| *class as f64 == *value) => continue,
                     Known::Classes(classes) => {
                         let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                        let problem = format!("the condition `{name}` has no class {value}");
+                        let problem = format!("the condition `{name}` has no class {}", exact(*value));
                         let row = match self.one {
                             true => String::new(),
                             false => format!(", which row {at} (counted from 0) has"),
@@ -120,14 +121,14 @@ impl Beyond {
         let Some(far) = &self.farthest else { return String::new() };
         let (name, known) = &self.columns[far.column];
         let training = match known {
-            Known::Range(Range { low, high }) => format!("it was {low} to {high} in training"),
-            Known::Moments(mean, std) => format!("it was {mean:.4} ± {std:.4} in training"),
+            Known::Range(Range { low, high }) => format!("it was {} to {} in training", exact(*low), exact(*high)),
+            Known::Moments(mean, std) => format!("it was {} in training", estimate(*mean, *std, 4)),
             Known::Classes(_) => String::new(),
         };
         let words = if self.one {
-            format!("condition far outside the training range: `{name}` = {} ({training})", far.value)
+            format!("condition far outside the training range: `{name}` = {} ({training})", exact(far.value))
         } else {
-            let (rows, n, row, value) = (self.rows, self.n, far.row, far.value);
+            let (rows, n, row, value) = (self.rows, self.n, far.row, exact(far.value));
             format!(
                 "conditions far outside the training range: {rows} of {n} rows; the farthest is `{name}` = {value} in \
                  row {row}, counted from 0 ({training})"

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
+use candle_core::DType;
 use clap::Args;
 use cnf::Error;
 use cnf::check::{self, HeldOut, Line, Subject, Verdict};
@@ -123,7 +124,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         return Ok(());
     }
     let problem = format!("{} of {} lines failed: {}", failed.len(), lines.len(), failed.join(", "));
-    Err(Error::invalid(problem, advice(&failed)).into())
+    Err(Error::invalid(problem, advice(&failed, subject.dtype)).into())
 }
 
 /// The data that the model was trained on, as its story tells, with the columns in the model's order; `context` is told what
@@ -165,17 +166,21 @@ fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
 }
 
 /// What to try, by the first line that failed.
-fn advice(failed: &[&str]) -> &'static str {
+fn advice(failed: &[&str], dtype: DType) -> String {
+    let wide = dtype == DType::F64;
+    let more = if wide { "" } else { " --precision f64" };
     match failed[0] {
-        "solver" => "try `--solver bdf`, or train with a smaller learning rate",
+        "solver" => "try `--solver bdf`, or train with a smaller learning rate".into(),
         "rows left alone" => {
             "the model has lost a part of the data: train longer, or try --model mixture; `cnf density` shows the rows"
+                .into()
         }
-        "latents of data" => "train longer, or check that the rows are of the kind it was trained on",
+        "latents of data" => "train longer, or check that the rows are of the kind it was trained on".into(),
         "trace" | "mass" | "divergence, t = 1" | "divergence, t = 1/2" => {
-            "try `--trace exact --rtol 1e-7 --atol 1e-7 --precision f64`; if it still fails, report it"
+            format!("try `--trace exact --rtol 1e-7 --atol 1e-7{more}`; if it still fails, report it")
         }
-        _ => "give a smaller --rtol and --atol, or more --fixed-steps; `--precision f64` for f32's round-off",
+        _ if wide => "give a smaller --rtol and --atol, or more --fixed-steps".into(),
+        _ => "give a smaller --rtol and --atol, or more --fixed-steps; `--precision f64` for f32's round-off".into(),
     }
 }
 
@@ -220,7 +225,7 @@ fn row(line: &Line) -> String {
         None => String::new(),
         Some(0.0) => "0".into(),
         Some(v) if (0.01..1e4).contains(&v.abs()) => format!("{v:.3}"),
-        Some(v) => format!("{v:.1e}"),
+        Some(v) => cnf::words::error(v),
     };
     let verdict = match line.verdict {
         Verdict::Pass => "pass",

@@ -96,7 +96,8 @@ impl Found<'_> {
         let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(j)).collect();
         let mut left_out = None;
         // A file like that of the training, whose columns have no names.
-        if role == Role::Points && wanted.is_empty() && rest.len() == d + dropped.len() && without.len() == d {
+        let alike = wanted.is_empty() && rest.len() == d + dropped.len() && without.len() == d;
+        if role == Role::Points && !dropped.is_empty() && alike {
             let numbers = dropped.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             left_out = Some(format!(
                 "{}: the columns {numbers} (counted from 0) are left out, as in the training (--drop)",

@@ -19,10 +19,11 @@ use serde_json::{Value, json};
 use self::contest::{Contestant, Measured, Order};
 use self::table::Row;
 use super::lock::Lock;
+use super::picture::Shown;
 use super::place;
 use super::train::{folder, kept_back, seconds};
 use super::warnings::Warnings;
-use super::{Context, TableArgs, findings, interrupt};
+use super::{Context, TableArgs, findings, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -102,12 +103,35 @@ pub struct CompareArgs {
     /// The second axis of pictures grows downwards, as magnitudes do
     #[arg(long)]
     invert_y: bool,
+    #[command(flatten)]
+    drawn: Shown,
     /// The folder of the comparison [default: runs/compare-DATA-N with the next free N]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Overwrite the comparison that is already there
     #[arg(long)]
     force: bool,
+}
+
+/// Log p instead of p, where it was asked for.
+fn maybe_log(picture: &mut cnf::train::Picture, args: &CompareArgs) {
+    picture.log = args.drawn.log.log.or(picture.log);
+}
+
+impl CompareArgs {
+    /// Each of the chosen columns against the next.
+    fn pairs(&self, names: &[String], d: usize) -> Result<Vec<(usize, usize)>> {
+        let Some(columns) = picture::columns(&self.drawn.columns, names, d)? else { return Ok(Vec::new()) };
+        if d <= 2 {
+            let problem = format!("--columns chooses of more than two columns, and the data have {d}");
+            return Err(Error::invalid(problem, "leave out --columns").into());
+        }
+        if !(2..=7).contains(&columns.len()) {
+            let problem = format!("--columns chooses {}", cnf::words::count(columns.len() as u64, "column"));
+            return Err(Error::invalid(problem, "give 2 to 7: each is drawn against the next").into());
+        }
+        Ok(columns.windows(2).map(|pair| (pair[0], pair[1])).collect())
+    }
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -172,8 +196,10 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         words += &format!("warning: {caution}\n");
     }
     if skipped > 0 {
-        words += &format!("{skipped} trainings were left out: the comparison was ended by {}\n", interrupt::cause());
+        let left = cnf::words::count(skipped as u64, "training");
+        words += &format!("{left} left out: the comparison was ended by {}\n", interrupt::cause());
     }
+    table::carried(&rows, contest.set).iter().for_each(|line| words += &format!("{line}\n"));
     broken.iter().for_each(|line| words += &format!("{line}\n"));
     contest.left_out.iter().for_each(|(name, why)| words += &format!("{name} is left out: {why}\n"));
     let left_out: Vec<Value> =
@@ -223,6 +249,8 @@ struct Contest {
     about: Job,
     /// What was found in them.
     warned: Vec<Finding>,
+    /// The pairs of columns that are scattered, where they were chosen.
+    shown: Vec<(usize, usize)>,
 }
 
 impl Contest {
@@ -247,6 +275,7 @@ impl Contest {
             (true, names) => names.clone().unwrap_or_default(),
         };
         job.picture.invert_y = args.invert_y;
+        maybe_log(&mut job.picture, args);
         let models = if args.models.is_empty() { contest::usual(&data) } else { args.models.clone() };
         if let Some(i) = (1..models.len()).find(|i| models[..*i].contains(&models[*i])) {
             let problem = format!("the model `{}` is named twice", models[i].name());
@@ -294,7 +323,8 @@ impl Contest {
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
         let (about, warned) = (job, Vec::new());
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned })
+        let shown = args.pairs(&picture.names, data.dim)?;
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
     }
 
     /// The runs that were named, which must be of the same data.
@@ -370,7 +400,9 @@ impl Contest {
         let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
         let (about, warned) = (job, Vec::new());
         let (found, left_out) = (contestants, Vec::new());
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned })
+        let shown = args.pairs(&picture.names, data.dim)?;
+        maybe_log(&mut picture, args);
+        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
     }
 
     /// Trains and measures one after another; what was not begun when a signal came is left out, and what failed is told.

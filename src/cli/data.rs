@@ -7,10 +7,11 @@ use clap::Args;
 use cnf::data::{Toy, toys};
 use cnf::io::{self, Array, Format};
 use cnf::plot::{Options, Tone};
-use cnf::{Error, rng};
+use cnf::{Error, rng, words};
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};
+use super::picture::Shown;
 use super::{Context, TableArgs, findings, interrupt, picture, text};
 
 /// Shown below the help.
@@ -48,6 +49,8 @@ pub struct DataArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     pub tables: TableArgs,
+    #[command(flatten)]
+    shown: Shown,
     /// Fixes the draw.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -93,6 +96,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
     let n = if wanted { args.n.unwrap_or(SHOWN) as usize } else { 0 };
     let x = (toy.sample)(n, &mut rng::stream(args.seed, DRAW_STREAM));
     let log_prob: Vec<f64> = x.chunks_exact(toy.dim).map(toy.log_prob).collect();
+    let style = args.shown.over(Options::default(), toy.dim)?;
     interrupt::undisturbed(|| {
         if let Some(path) = &args.output {
             output::table(path, &x, toy.dim)?;
@@ -100,7 +104,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
         if let Some(path) = &args.with_density {
             output::vector(path, &log_prob)?;
         }
-        args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, Tone::Data, &Options::default()))
+        args.plot.as_ref().map_or(Ok(()), |path| picture::points(path, &x, toy.dim, Tone::Data, &style, context))
     })?;
     let mut facts = facts_of(toy);
     let mut words = format!("{}: {}, dimension {}, entropy {:.5}\n", toy.name, toy.about, toy.dim, toy.entropy);
@@ -108,7 +112,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
         let (mean, se) = text::mean_and_se(&log_prob);
         facts["n"] = n.into();
         facts["mean_log_prob"] = mean.into();
-        words += &format!("{n} points, mean log p {mean:.5} ± {se:.5}\n");
+        words += &format!("mean log p {}\n", words::mean(mean, se, 5, "nats", n as u64, "point"));
     }
     for path in [&args.output, &args.with_density, &args.plot].into_iter().flatten() {
         words += &format!("wrote {}\n", path.display());
@@ -132,13 +136,19 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         .collect();
     if let Some(plot) = &args.plot {
         let options = Options { names: array.columns.clone().unwrap_or_default(), ..Options::default() };
-        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, Tone::Data, &options))?;
+        let options = args.shown.over(options, array.cols)?;
+        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, Tone::Data, &options, context))?;
     }
-    let mut words = format!("{}: {} rows, {} columns of {}\n", path.display(), array.rows, array.cols, array.dtype);
+    let (rows, cols) = (words::count(array.rows as u64, "row"), words::count(array.cols as u64, "column"));
+    let mut words = format!("{}: {rows}, {cols} of {}\n", path.display(), array.dtype);
+    if array.columns.is_none() {
+        words += "columns without names are counted from 0\n";
+    }
     words += &format!("{:<12} {:>12} {:>12} {:>12} {:>12}\n", "column", "mean", "std", "min", "max");
     for j in 0..array.cols {
         let (min, max) = range(&array, j);
-        words += &format!("{:<12} {:>12.5} {:>12.5} {min:>12.5} {max:>12.5}\n", name(&array, j), mean[j], std[j]);
+        let [mean, std, min, max] = [mean[j], std[j], min, max].map(|v| words::number(v, 5));
+        words += &format!("{:<12} {mean:>12} {std:>12} {min:>12} {max:>12}\n", name(&array, j));
     }
     let facts = json!({
         "file": path,

@@ -8,6 +8,7 @@ use cnf::Error;
 use cnf::flow::StandardNormal;
 use cnf::plot::{self, Grid};
 use cnf::rng;
+use cnf::words;
 use serde_json::{Value, json};
 
 use super::bars::Barred;
@@ -15,12 +16,12 @@ use super::columns::Role;
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
-use super::picture::Units;
+use super::picture::{Logarithm, Units};
 use super::progress::watched;
 use super::setup::{self, Setup, Solved, Way};
 use super::solver::SolverArgs;
-use super::tally::{Kept, Mean, Spent};
-use super::{Context, TableArgs, interrupt, picture, text};
+use super::tally::{Kept, Scores, Spent};
+use super::{Context, TableArgs, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -29,6 +30,7 @@ Examples:
   cnf density model.safetensors x.npy -o logp.npy --rtol 1e-10 --atol 1e-10 --precision f64
   cnf density model.safetensors --grid 200 -o logp.npy --plot density.png
   cnf density model.safetensors --grid 200 --extent -4,4,-4,4 --time 0.5 --plot halfway.png
+  cnf density model.safetensors --grid 200 --plot density.png --log        log p, over six decades
   cnf density runs/wide x.npy --trace hutchinson:8
   cnf density x.npy -o logp.npy --error-bars bars.npy       how far may each number be off?
 
@@ -71,6 +73,8 @@ pub struct DensityArgs {
     /// A picture of the density, in one or two dimensions: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    log: Logarithm,
     #[command(flatten)]
     given: GivenArgs,
     #[command(flatten)]
@@ -117,7 +121,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::undisturbed(|| seen.finish())?;
     // The picture last: one that cannot be drawn does not lose the table.
     let drawn = job.draw(&args, &seen, context);
-    job.report(&args, &seen, drawn.is_ok(), &feed, context)?;
+    job.report(&args, &mut seen, drawn.is_ok(), &feed, context)?;
     drawn?;
     seen.spent.check()
 }
@@ -151,7 +155,7 @@ impl LogSum {
 struct Seen {
     output: Option<Growing>,
     spent: Spent,
-    log_prob: Mean,
+    log_prob: Scores,
     /// Σ p, of the rows that have one.
     sum: LogSum,
     /// log p of the cells, for the picture of a grid.
@@ -172,7 +176,7 @@ impl Seen {
         Ok(Self {
             output,
             spent: Spent::default(),
-            log_prob: Mean::default(),
+            log_prob: Scores::new(),
             sum: LogSum::default(),
             cells: (drawn && on_grid).then(Vec::new),
             points: (drawn && !on_grid).then(|| Kept::new(job.setup.model.dim())),
@@ -183,8 +187,8 @@ impl Seen {
     /// One block: its points, and what became of them.
     fn take(&mut self, part: &Part, solved: &Solved) -> Result<()> {
         self.spent.add(part.first, solved);
+        self.log_prob.add(part.first, &solved.log_prob);
         for l in &solved.log_prob {
-            self.log_prob.add(*l);
             self.sum.add(*l);
         }
         if let Some(cells) = &mut self.cells {
@@ -277,7 +281,9 @@ impl Job {
         let Some(path) = &args.plot else { return Ok(()) };
         let (grid, log_prob) = self.drawn(seen, context)?;
         let units = Units::of(&[grid.x, grid.y][..self.setup.model.dim()]);
-        let (style, drawn) = (units.options(&picture::style(&self.setup.model)), units.grid(&grid, &log_prob));
+        let style = picture::style(&self.setup.model);
+        let style = plot::Options { scale: args.log.scale().unwrap_or(style.scale), ..style };
+        let (style, drawn) = (units.options(&style), units.grid(&grid, &log_prob));
         Ok(interrupt::undisturbed(|| match &self.grid {
             Some(_) => plot::density(path, &drawn, None, &style),
             None => plot::density_and_data(path, &units.rows(seen.points()), &drawn, &style),
@@ -293,9 +299,11 @@ impl Job {
         Some((cell + seen.sum.ln()).exp())
     }
 
-    fn report(&self, args: &DensityArgs, seen: &Seen, drawn: bool, feed: &Feed, context: &Context) -> Result<()> {
+    fn report(&self, args: &DensityArgs, seen: &mut Seen, drawn: bool, feed: &Feed, context: &Context) -> Result<()> {
+        let dominance = seen.log_prob.dominance();
         let (spent, n) = (&seen.spent, seen.spent.n);
-        let (mean, se) = (seen.log_prob.mean(), seen.log_prob.se());
+        let scores = seen.log_prob.mean();
+        let (mean, se) = (scores.mean(), scores.se());
         let mass = self.mass(seen);
         let noise = spent.probes.map(|probes| probes.mean());
         let quadrature = spent.quadrature;
@@ -303,6 +311,8 @@ impl Job {
             "n": n,
             "mean_log_prob": mean,
             "se": se,
+            "median_log_prob": dominance.median,
+            "mean_carried_by": dominance.few,
             "nfe_mean": spent.nfe_mean(),
             "nfe_max": spent.nfe_max,
             "trace_evals_mean": spent.traces_mean(),
@@ -320,18 +330,25 @@ impl Job {
         });
         let mut words = match &self.grid {
             None if spent.inside() == 0 => format!("mean log p: none, {}\n", spent.among("points")),
-            None => format!("mean log p: {} nats {}\n", text::with_error(mean, se), spent.among("points")),
+            None => {
+                let n = spent.inside();
+                let value = if n == 1 { words::number(mean, 5) } else { words::estimate(mean, se, 5) };
+                format!("mean log p: {value} nats {}{}\n", spent.among("points"), words::no_error(n))
+            }
             Some(grid) => format!("log p in {} × {} cells over {}\n", grid.nx, grid.ny, edges_of(grid)),
         };
+        if let Some(few) = dominance.words("").filter(|_| self.grid.is_none()) {
+            words += &format!("{few}\n");
+        }
         if let Some(mass) = mass {
             facts["mass"] = mass.into();
             facts["extent"] = self.grid.as_ref().map_or(Value::Null, |g| json!([g.x.0, g.x.1, g.y.0, g.y.1]));
-            words += &format!("∫p over the grid: {mass:.5}\n");
+            words += &format!("∫p over the grid: {}\n", words::number(mass, 5));
         }
         if let Some(noise) = noise {
             facts["hutchinson_se_mean"] = noise.into();
             words += &match noise.is_finite() {
-                true => format!("standard error of a row by its probes: {noise:.4} nats\n"),
+                true => format!("standard error of a row by its probes: {} nats\n", words::number(noise, 4)),
                 false => {
                     "standard error of a row by its probes: unknown with one probe; give --trace hutchinson:8\n".into()
                 }
@@ -342,9 +359,9 @@ impl Job {
             words += &told;
         }
         words += &format!("NFE a point: {:.1}, at most {}; ", spent.nfe_mean(), spent.nfe_max);
-        words += &format!("traces: {:.1}; {}\n", spent.traces_mean(), text::duration(spent.seconds));
+        words += &format!("traces: {:.1}; {}\n", spent.traces_mean(), words::duration(spent.seconds));
         if quadrature > 0.0 {
-            words += &format!("estimated error of a row's quadrature: at most {quadrature:.1e} nats\n");
+            words += &format!("estimated error of a row's quadrature: at most {} nats\n", words::error(quadrature));
         }
         words += &spent.troubles();
         words += &feed.beyond().words(context);

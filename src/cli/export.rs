@@ -15,6 +15,7 @@ use cnf::flow::{Core, FlowSpec, Model, VelocitySpec};
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::torch;
 use cnf::velocity::{MlpSpec, TimeInput};
+use cnf::words;
 use serde_json::json;
 
 use super::output::{self, Kind};
@@ -141,9 +142,9 @@ fn report(args: &ExportArgs, model: &Model, net: &MlpSpec, context: &Context) ->
         None => "the net takes x as it is: the model does not standardise",
     };
     let words = format!(
-        "{sizes}, {}, {} parameters\n{inputs}\nnot in the file: {}\nback: {back}\nwrote {}",
+        "{sizes}, {}, {}\n{inputs}\nnot in the file: {}\nback: {back}\nwrote {}",
         net.activation,
-        model.theta.len(),
+        words::count(model.theta.len() as u64, "parameter"),
         left_out.join(", "),
         args.output.display(),
     );

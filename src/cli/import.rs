@@ -9,6 +9,7 @@ use cnf::flow::{FlowSpec, Model, Moments, SolverSpec, Standardise, VelocitySpec}
 use cnf::io::safetensors::ModelFile;
 use cnf::io::torch::{self, Sequential};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnf::words;
 use serde_json::json;
 
 use super::output::{self, Kind};
@@ -125,7 +126,7 @@ fn report(args: &ImportArgs, net: &Sequential, model: &Model, context: &Context)
         "output": args.output,
     });
     let sizes = net.sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
-    let (params, out) = (model.theta.len(), args.output.display());
+    let (params, out) = (words::count(model.theta.len() as u64, "parameter"), args.output.display());
     let scaled = if model.spec.standardise.is_some() { ", columns standardised" } else { "" };
-    context.report(&format!("{sizes}, {}, {params} parameters{scaled}\nwrote {out}", args.activation), &facts)
+    context.report(&format!("{sizes}, {}, {params}{scaled}\nwrote {out}", args.activation), &facts)
 }

@@ -7,7 +7,9 @@ use clap::Args;
 use cnf::flow::discrete::{LayerSpec, Transform};
 use cnf::flow::{Core, DiscreteSpec, Given, Model, Range, VelocitySpec};
 use cnf::rng;
+use cnf::stats::Dominance;
 use cnf::velocity::{Steepest, lipschitz_bound};
+use cnf::words;
 use serde_json::{Map, Value, json};
 
 use super::{Context, setup, text};
@@ -112,12 +114,14 @@ fn couplings(spec: &DiscreteSpec) -> String {
 
 /// What a model is conditioned on.
 fn conditions(model: &Model) -> String {
-    let Some(condition) = &model.spec.condition else { return format!("{} columns", model.condition_dim()) };
+    let Some(condition) = &model.spec.condition else { return words::count(model.condition_dim() as u64, "column") };
     let one = |(j, given): (usize, &Given)| {
         let name = condition.name(j);
         match given {
             Given::Number { .. } => match model.spec.condition_ranges.get(j).copied().flatten() {
-                Some(Range { low, high }) => format!("{name} ({low} to {high} in training)"),
+                Some(Range { low, high }) => {
+                    format!("{name} ({} to {} in training)", words::exact(low), words::exact(high))
+                }
                 None => name,
             },
             Given::Class { classes } => {
@@ -145,7 +149,7 @@ fn about(model: &Model) -> String {
         }
     };
     let steps = match solver.fixed_steps {
-        Some(steps) => format!("{} in {steps} steps", solver.method),
+        Some(steps) => format!("{} in {}", solver.method, words::count(steps as u64, "step")),
         None => format!("{}, rtol {:e}, atol {:e}", solver.method, solver.rtol, solver.atol),
     };
     let mut words = line("dimension", &model.dim().to_string());
@@ -170,7 +174,8 @@ fn about(model: &Model) -> String {
         words += &line("columns", &kinds.join(", "));
     }
     if let Some(base) = &model.spec.base {
-        words += &line("base", &format!("a mixture of {} Gaussians", base.components()));
+        let components = words::count(base.components() as u64, "Gaussian");
+        words += &line("base", &format!("a mixture of {components}"));
     }
     if model.spec.core.as_velocity().is_none() {
         return words;
@@ -204,28 +209,40 @@ fn story(story: &Map<String, Value>) -> String {
     }
     say("objective", word("objective"), &["objective"]);
     let steps = word("steps").zip(number("seconds")).map(|(steps, seconds)| {
-        let each = number("seconds_per_step").map_or(String::new(), |s| format!(" ({:.3} ms each)", 1e3 * s));
-        format!("{steps} in {}{each}", text::duration(seconds))
+        let each =
+            number("seconds_per_step").map_or(String::new(), |s| format!(" ({} ms each)", words::number(1e3 * s, 3)));
+        format!("{steps} in {}{each}", words::duration(seconds))
     });
     say("steps", steps, &["steps", "seconds", "seconds_per_step"]);
     let seed = word("seed").zip(word("precision")).map(|(seed, precision)| format!("{seed}, in {precision}"));
     say("seed", seed, &["seed", "precision"]);
-    let on = word("n").zip(word("scored")).map_or(String::new(), |(n, set)| format!(" on {n} {set} rows"));
+    let n = story.get("n").and_then(Value::as_u64);
+    let on = n.zip(word("scored")).map_or(String::new(), |(n, set)| {
+        format!(" on {}{}", words::count(n, &format!("{set} row")), words::no_error(n))
+    });
     let of = |key: &str, se: &str| {
-        let se = number(se).map_or(String::new(), |se| format!(" ± {se:.4}"));
-        number(key).map(|value| format!("{value:.4}{se} nats"))
+        number(key).map(|value| format!("{} nats", words::estimate(value, number(se).unwrap_or(f64::NAN), 4)))
     };
     say("NLL", of("nll", "nll_se").map(|nll| nll + &on), &["nll", "nll_se", "n", "scored"]);
-    let inside = number("nll_standardised").map(|nll| format!("{nll:.4} nats in units of variance 1"));
+    let few = story.get("nll_carried_by").and_then(Value::as_u64).zip(n).zip(number("nll_median"));
+    let few = few.and_then(|((few, n), median)| Dominance { n, median, few: Some(few), farthest: 0 }.brief(""));
+    say("", few, &["nll_carried_by", "nll_median"]);
+    let inside = number("nll_standardised").map(|nll| format!("{} nats in units of variance 1", words::number(nll, 4)));
     say("", inside, &["nll_standardised"]);
     let excess = of("excess", "excess_se").map(|excess| excess + " over the true density");
     say("excess", excess, &["excess", "excess_se"]);
     say("NFE", number("nfe_mean").filter(|nfe| *nfe > 0.0).map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
     // What says that nothing was amiss need not be said.
+    told.push("nll_median");
     told.extend(["failed", "falls", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
     told.extend(["stopped"].into_iter().filter(|key| story.get(*key) == Some(&Value::Bool(false))));
     let rest = story.iter().filter(|(key, value)| !told.contains(&key.as_str()) && !value.is_null());
-    words += &rest.map(|(key, value)| line(key, &plain(value))).collect::<String>();
+    // Whole numbers have all their digits.
+    let short = |value: &Value| match value.as_f64().filter(|_| value.is_f64()) {
+        Some(number) => words::number(number, 6),
+        None => plain(value),
+    };
+    words += &rest.map(|(key, value)| line(key, &short(value))).collect::<String>();
     if words.is_empty() { words } else { heading("training") + &words }
 }
 
@@ -276,8 +293,9 @@ impl Steepness {
         words += &match (&self.found, &self.why) {
             (Some(s), _) => {
                 let how = if s.exact { "" } else { ", by power iteration" };
-                line("largest found", &format!("{:.3} at t = {:.3}, of {} points{how}", s.norm, s.t, s.points))
-                    + &line("mean", &format!("{:.3}", s.mean))
+                let (norm, points) = (words::number(s.norm, 3), words::count(s.points as u64, "point"));
+                line("largest found", &format!("{norm} at t = {:.3}, of {points}{how}", s.t))
+                    + &line("mean", &words::number(s.mean, 3))
             }
             (None, Some(why)) => line("largest found", why),
             (None, None) => String::new(),

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::plot;
+use cnf::{plot, words};
 use serde_json::json;
 
 use super::columns::{self, Role};
 use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
+use super::picture::Shown;
 use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Mean, Spent};
-use super::{Context, TableArgs, interrupt, normality, text};
+use super::{Context, TableArgs, interrupt, normality, picture, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -49,6 +50,8 @@ pub struct InvertArgs {
     /// A picture of the latents: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
@@ -64,6 +67,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     output::check(&outputs, &[Some(&args.points), args.model.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
+    let style = args.shown.style(&setup.model)?;
     let mut feed = Feed::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let d = setup.model.dim();
@@ -88,7 +92,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     seen.back.check_any()?;
     interrupt::undisturbed(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
     // The picture last: one that cannot be drawn does not lose the table.
-    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup));
+    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
     report(&args, &setup, &seen, &feed, context)?;
     drawn?;
     seen.there.check()?;
@@ -144,9 +148,11 @@ impl Seen {
         self.output.as_mut().map_or(Ok(()), |file| file.push(&latents.y))
     }
 
-    fn draw(&self, args: &InvertArgs, setup: &Setup) -> Result<()> {
+    fn draw(&self, args: &InvertArgs, setup: &Setup, style: &plot::Options, context: &Context) -> Result<()> {
         if let Some(path) = &args.plot {
-            plot::latents(path, &self.latents.rows, setup.model.dim(), &plot::Options::default())?;
+            let (d, options) = (setup.model.dim(), plot::Options { names: Vec::new(), ..style.clone() });
+            let shown = plot::latents(path, &self.latents.rows, d, &options)?;
+            picture::note_columns(path, &shown, d, &style.names, context);
         }
         Ok(())
     }
@@ -184,16 +190,24 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
     });
     let among = seen.latents.part().map_or(String::new(), |kept| format!(", of a random {kept} of them"));
     let wrote = args.output.as_ref().map_or(String::new(), |path| format!("wrote {}", path.display()));
+    // Of no latent at all there is no distance.
+    let distance = match seen.latents.rows.is_empty() {
+        true => "distance from a standard normal: unknown, no row has a latent".to_owned(),
+        false => format!("distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}"),
+    };
     let returned = seen.round_trip.n();
     let of = if returned < n { format!(", of the {returned} of {n} points that came back") } else { String::new() };
     let words = format!(
-        "{n} points of dimension {d} inverted in {}\nNFE a point: {:.1}, at most {}\n\
-         round trip: {mean_error:.2e} mean, {worst_error:.2e} worst{of}\n\
+        "{} of dimension {d} inverted in {}\nNFE a point: {:.1}, at most {}\n\
+         round trip: {} mean, {} worst{of}\n\
          latent means: {}\nlatent deviations: {}\n\
-         distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}\n{}{wrote}",
-        text::duration(there.seconds),
+         {distance}\n{}{wrote}",
+        words::count(n, "point"),
+        words::duration(there.seconds),
         there.nfe_mean(),
         there.nfe_max,
+        words::error(mean_error),
+        words::error(worst_error),
         text::few(&mean),
         text::few(&std),
         there.troubles() + &feed.beyond().words(context),

@@ -39,15 +39,19 @@ mod warnings;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::Result;
+use candle_core::DType;
 use clap::{Parser, Subcommand};
 use cnf::Error;
+use cnf::error::Setting;
+use cnf::flow::{Method, SolverSpec};
 use cnf::io::{Header, Reader};
 use serde_json::Value;
 
 /// How every command speaks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 pub struct Context {
     /// One JSON object on stdout instead of text.
     pub json: bool,
@@ -57,6 +61,8 @@ pub struct Context {
     pub notes: bool,
     /// How the first line of a text table is read, where the command has `--header` and it was given.
     pub header: Option<Header>,
+    /// With what the command computes, once that is known: hints depend on it.
+    pub setting: Mutex<Setting>,
 }
 
 impl Context {
@@ -70,6 +76,16 @@ impl Context {
         match written.and_then(|()| out.flush()) {
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::write("stdout".as_ref(), e).into()),
             _ => Ok(()),
+        }
+    }
+
+    /// From here on the command computes so.
+    pub fn computes(&self, dtype: DType, solver: &SolverSpec) {
+        let implicit = matches!(solver.method(), Ok(Method::Implicit(_)));
+        // Implicit methods run in f64 whatever the model's precision.
+        let setting = Setting { wide: dtype == DType::F64 || implicit, implicit };
+        if let Ok(mut known) = self.setting.lock() {
+            *known = setting;
         }
     }
 
@@ -222,11 +238,12 @@ pub fn main() -> ExitCode {
         Err(refusal) => return refuse(&refusal),
     };
     let quiet = cli.quiet || !std::io::stderr().is_terminal();
-    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header: cli.command.header() };
+    let (header, setting) = (cli.command.header(), Mutex::default());
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, setting };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            complain(&error, context.setting.lock().map(|setting| *setting).unwrap_or_default());
             ExitCode::FAILURE
         }
     }
@@ -253,8 +270,9 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
 }
 
 /// The cause, then the way out.
-fn complain(error: &anyhow::Error) {
-    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).and_then(Error::hint);
+fn complain(error: &anyhow::Error, setting: Setting) {
+    let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    let hint = ours.and_then(|error| error.hint_in(setting));
     let hint = hint.unwrap_or_else(|| "`--help` shows what is accepted".into());
     to_stderr(&format!("error: {error:#}\nhint: {hint}"));
 }

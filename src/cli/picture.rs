@@ -1,14 +1,15 @@
-//! Pictures of points, and the bounds of pictures of densities.
+//! Pictures of points, and the bounds and options of pictures.
 
 use std::path::Path;
 
 use anyhow::Result;
+use clap::Args;
+use cnf::Error;
 use cnf::flow::Model;
-use cnf::plot::{self, Aspect, Axis, Cells, Grid, Layer, Options, Panel, Theme, Tone};
+use cnf::plot::{self, Cells, Grid, Options, Scale, Theme, Tone};
 use cnf::train::Picture;
 
-/// A scatter shows at most this many points, evenly taken.
-const MOST_DOTS: usize = 20_000;
+use super::Context;
 
 /// `light` or `dark`.
 pub fn theme(name: &str) -> Result<Theme, String> {
@@ -25,15 +26,99 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
     sides.ok_or_else(|| "write width and height in pixels, such as 900x600".into())
 }
 
-/// As the pictures of the model's own run were drawn: names of columns, direction of the second axis.
+/// What pictures show, and how.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Shown {
+    /// Columns in pictures, by name or counted from 0 [default: all, or six evenly taken ones of more than eight]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
+    pub columns: Vec<String>,
+    #[command(flatten)]
+    pub log: Logarithm,
+}
+
+/// Whether densities are drawn by their logarithm.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Logarithm {
+    /// Draw log p instead of p, over so many decades; 6 if the number is left out
+    #[arg(long, value_name = "DECADES", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+        value_parser = clap::value_parser!(u16).range(1..=300))]
+    pub log: Option<u16>,
+}
+
+impl Logarithm {
+    /// The scale of colours and densities, where one was asked for.
+    pub fn scale(self) -> Option<Scale> {
+        scale(self.log)
+    }
+}
+
+fn scale(log: Option<u16>) -> Option<Scale> {
+    log.map(|decades| Scale::Log(decades.into()))
+}
+
+impl Shown {
+    /// As the pictures of the model's own run were drawn, and what was asked for here.
+    ///
+    /// # Errors
+    /// As [`columns`].
+    pub fn style(&self, model: &Model) -> Result<Options> {
+        self.over(style(model), model.dim())
+    }
+
+    /// What was asked for over a style for `d` columns.
+    ///
+    /// # Errors
+    /// As [`columns`].
+    pub fn over(&self, mut style: Options, d: usize) -> Result<Options> {
+        style.scale = self.log.scale().unwrap_or(style.scale);
+        style.columns = columns(&self.columns, &style.names, d)?.or(style.columns);
+        Ok(style)
+    }
+}
+
+/// The columns that were asked for, of `d` with these names; none where none were.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is the name of no column and no number below `d`, and for one asked for twice.
+pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
+    let mut found = Vec::new();
+    for text in asked {
+        let named = names.iter().position(|name| name == text);
+        let Some(column) = named.or_else(|| text.parse().ok()).filter(|column| *column < d) else {
+            let known = match names.iter().take(d).collect::<Vec<_>>()[..] {
+                [] => String::new(),
+                ref names => {
+                    format!(", or {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+                }
+            };
+            let hint = format!("give numbers from 0 to {}{known}", d.saturating_sub(1));
+            return Err(Error::invalid(format!("--columns `{text}` is not one of the {d} columns"), hint).into());
+        };
+        if found.contains(&column) {
+            let problem = format!("--columns names {} twice", cnf::words::column(Some(names), column));
+            return Err(Error::invalid(problem, "name each column once").into());
+        }
+        found.push(column);
+    }
+    Ok((!found.is_empty()).then_some(found))
+}
+
+/// As the pictures of the model's own run were drawn: names of columns, direction of the second axis, what is shown.
 pub fn style(model: &Model) -> Options {
     let drawn = model.story.get("job").and_then(|job| job.get("picture")).cloned();
-    let Picture { mut names, invert_y } =
-        drawn.and_then(|picture| serde_json::from_value(picture).ok()).unwrap_or_default();
-    if names.is_empty() {
-        names.clone_from(&model.spec.names);
+    let mut picture: Picture = drawn.and_then(|picture| serde_json::from_value(picture).ok()).unwrap_or_default();
+    if picture.names.is_empty() {
+        picture.names.clone_from(&model.spec.names);
     }
-    Options { names, invert_y, ..Options::default() }
+    of(&picture, model.dim())
+}
+
+/// The style that a run's options ask for, of `d` columns.
+pub fn of(picture: &Picture, d: usize) -> Options {
+    // What was chosen was checked before the training.
+    let columns = columns(&picture.columns, &picture.names, d).ok().flatten();
+    let scale = scale(picture.log).unwrap_or_default();
+    Options { names: picture.names.clone(), invert_y: picture.invert_y, columns, scale, ..Options::default() }
 }
 
 /// Powers of ten in which columns are drawn whose densities are no numbers of 64 bits otherwise.
@@ -91,47 +176,57 @@ impl Units {
             return options.clone();
         }
         let one = |(j, e): (usize, &i32)| {
-            let name = options.names.get(j).cloned().unwrap_or_else(|| {
-                let low = (j + 1)
-                    .to_string()
-                    .into_bytes()
-                    .into_iter()
-                    .filter_map(|b| char::from_u32(0x2080 + u32::from(b - b'0')));
-                std::iter::once('x').chain(low).collect()
-            });
+            let name = options.column_name(j);
             if *e == 0 { name } else { format!("{name} / 1e{e}").replace("e-", "e−") }
         };
         Options { names: self.exponents.iter().enumerate().map(one).collect(), ..options.clone() }
     }
 }
 
-/// The points `[n, d]`: a histogram, a scatter, or a corner plot of up to six columns, in the colour of data or samples.
+/// The points `[n, d]`: a histogram, a scatter, or a corner plot, in the colour of data or samples. Columns that are not
+/// shown are noted.
 ///
 /// # Errors
 /// As for the pictures of [`plot`].
-pub fn points(path: &Path, x: &[f64], d: usize, tone: Tone, options: &Options) -> Result<()> {
+pub fn points(path: &Path, x: &[f64], d: usize, tone: Tone, options: &Options, context: &Context) -> Result<()> {
     let units = Units::of(&(0..d).map(|j| plot::extent(x, d, j)).collect::<Vec<_>>());
-    let (x, options) = (&units.rows(x)[..], &units.options(options));
-    if d != 2 {
-        let (data, samples) = if tone == Tone::Data { (x, &[][..]) } else { (&[][..], x) };
-        plot::samples(path, data, samples, d, options)?;
-        return Ok(());
+    let (x, drawn) = (&units.rows(x)[..], &units.options(options));
+    let (data, samples) = if tone == Tone::Data { (x, &[][..]) } else { (&[][..], x) };
+    let shown = plot::samples(path, data, samples, d, drawn)?;
+    note_columns(path, &shown, d, &options.names, context);
+    Ok(())
+}
+
+/// Says which columns a picture shows, where not all were, and nobody chose them.
+pub fn note_columns(path: &Path, shown: &[usize], d: usize, names: &[String], context: &Context) {
+    if shown.len() < d {
+        let name = |c: &usize| names.get(*c).cloned().unwrap_or_else(|| c.to_string());
+        let list = shown.iter().map(name).collect::<Vec<_>>().join(", ");
+        let path = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let count = shown.len();
+        context
+            .note(&format!("{path} shows {count} of {d} columns: {list} (counted from 0); --columns chooses others"));
     }
-    let n = x.len() / 2;
-    let most = n.min(MOST_DOTS);
-    let dots = (0..most).map(|k| 2 * (k * n / most)).flat_map(|at| [x[at], x[at + 1]]).collect();
-    let axis = |j: usize| {
-        let name = options.names.get(j).cloned().unwrap_or_else(|| ["x₁", "x₂"][j].into());
-        let mut axis = Axis::new(name, plot::extent(x, 2, j));
-        axis.inverted = j == 1 && options.invert_y;
-        axis
-    };
-    let panel = Panel {
-        title: String::new(),
-        x: axis(0),
-        y: axis(1),
-        layers: vec![Layer::Dots { points: dots, tone, label: String::new() }],
-        aspect: Aspect::Auto,
-    };
-    Ok(plot::panels(path, &[panel], 1, options)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_name_or_number_and_others_are_refused_with_the_names() {
+        let names = ["ra".to_owned(), "dec".to_owned(), "0".to_owned()];
+        let asked = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
+        let found = |text: &str| columns(&asked(text), &names, 4);
+        assert_eq!(found("dec,3,ra").unwrap(), Some(vec![1, 3, 0]));
+        // A name goes before a number.
+        assert_eq!(found("0,1").unwrap(), Some(vec![2, 1]));
+        assert_eq!(columns(&[], &names, 4).unwrap(), None);
+        for (wrong, part) in [("4", "`4` is not one of the 4"), ("x", "`x`"), ("-1", "`-1`"), ("ra,ra", "`ra` twice")] {
+            let error = found(wrong).unwrap_err();
+            assert!(error.to_string().contains(part), "{wrong}: {error}");
+            let hint = error.downcast_ref::<Error>().and_then(Error::hint).unwrap();
+            assert!(wrong == "ra,ra" || hint.contains("0 to 3, or `ra`, `dec`"), "{wrong}: {hint}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use cnf::plot::Theme;
 use cnf::train::Job;
 use serde_json::json;
 
+use super::picture::Shown;
 use super::train::pictures::{Curves, Look, Run, draw};
 use super::{Context, interrupt, picture, place, setup, train};
 
@@ -24,6 +25,7 @@ Examples:
   cnf plot runs/gauss --theme dark --out slides
   cnf plot runs/gauss --format svg --out figures
   cnf plot runs/gauss --size 900x450 --scale 2 --out figures
+  cnf plot runs/gauss --columns 1,0 --log=8 --out figures    the second column first; log p over eight decades
   cnf plot                                                  the newest run, in its own folder
 
 The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for \
@@ -49,6 +51,8 @@ pub struct PlotArgs {
     /// So many times as large, letters and lines too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     scale: Option<u32>,
+    #[command(flatten)]
+    shown: Shown,
     /// Where the data of the run are now.
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
@@ -76,14 +80,18 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
     let (_, held_out, given) = train::kept_back(&data);
 
-    let look = Look { theme: args.theme, size: args.size, enlarged: args.scale, ending: args.format };
+    // What cannot be drawn is refused before a folder is made.
+    args.shown.style(&model)?;
+    let (theme, size, enlarged, ending) = (args.theme, args.size, args.scale, args.format);
+    let look = Look { theme, size, enlarged, ending, shown: args.shown };
     let out = args.out.as_deref().unwrap_or(folder);
     let names = ["density", "latents", "samples", "training"].map(|name| out.join(format!("{name}.{}", args.format)));
     let data_file = Path::new(args.data.as_deref().unwrap_or(&job.data));
     place::spared(&names.each_ref().map(PathBuf::as_path), &[folder, data_file])?;
     let there = out.exists();
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-    let run = Run { job: &job, model: &model, data: &data, held_out: &held_out, given: &given, curves: &curves };
+    let run =
+        Run { job: &job, model: &model, data: &data, held_out: &held_out, given: &given, curves: &curves, context };
     let drawn = draw(&run, &look, &|name| out.join(name)).inspect_err(|_| {
         // A folder that was made for nothing goes again, if nothing is in it.
         if !there {

@@ -5,20 +5,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnf::io::Dtype;
-use cnf::plot::Tone;
-use cnf::{Error, rng};
+use cnf::plot::{Options, Tone};
+use cnf::{Error, rng, words};
 use serde_json::json;
 
 use super::columns::Role;
 use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
+use super::picture::Shown;
 use super::progress::watched;
 use super::setup::{Setup, Solved, Way};
 use super::solver::SolverArgs;
 use super::tally::{Kept, Spent};
 use super::{Context, TableArgs};
-use super::{interrupt, picture, text};
+use super::{interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -61,6 +62,8 @@ pub struct SampleArgs {
     /// A picture: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    #[command(flatten)]
+    shown: Shown,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
@@ -78,6 +81,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     output::check(&outputs, &[args.model.as_deref(), args.latent.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
+    let style = args.shown.style(&setup.model)?;
     let mut feed = latents(&args, &setup, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let way = Way { to_data: true, until: 1.0, log_density: density.is_some() };
@@ -93,7 +97,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     spent.check_any()?;
     interrupt::undisturbed(|| seen.finish())?;
     // The picture last: one that cannot be drawn does not lose the table.
-    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup));
+    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
     report(&args.output, &setup, &spent, &feed, context)?;
     drawn?;
     spent.check()
@@ -146,9 +150,9 @@ impl Seen {
         [self.samples.take(), self.log_prob.take()].into_iter().flatten().try_for_each(Growing::finish)
     }
 
-    fn draw(&self, args: &SampleArgs, setup: &Setup) -> Result<()> {
+    fn draw(&self, args: &SampleArgs, setup: &Setup, style: &Options, context: &Context) -> Result<()> {
         if let (Some(path), Some(kept)) = (&args.plot, &self.picture) {
-            picture::points(path, &kept.rows, setup.model.dim(), Tone::Model, &picture::style(&setup.model))?;
+            picture::points(path, &kept.rows, setup.model.dim(), Tone::Model, style, context)?;
         }
         Ok(())
     }
@@ -171,10 +175,11 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, feed: &Feed, context: &Co
         "output": output,
     });
     let words = format!(
-        "{n} samples of dimension {} in {} ({:.0} a second)\nNFE a sample: {:.1}, at most {}\n{}wrote {}",
+        "{} of dimension {} in {} ({} a second)\nNFE a sample: {:.1}, at most {}\n{}wrote {}",
+        words::count(n, "sample"),
         setup.model.dim(),
-        text::duration(seconds),
-        n as f64 / seconds,
+        words::duration(seconds),
+        words::number(n as f64 / seconds.max(1e-9), 0),
         spent.nfe_mean(),
         spent.nfe_max,
         spent.troubles() + &feed.beyond().words(context),

@@ -140,6 +140,7 @@ impl Setup {
         let mut model = Model::load(&path)?;
         solver.apply(&mut model.spec.solver)?;
         let dtype = solver.dtype(&model.story);
+        context.computes(dtype, &model.spec.solver);
         Ok(Self { path, model, dtype })
     }
 

@@ -19,7 +19,7 @@ use self::folder::Folder;
 use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
 use super::warnings::Warnings;
-use super::{Context, findings, interrupt};
+use super::{Context, findings, interrupt, picture};
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
@@ -89,6 +89,8 @@ impl Begun {
         if job.picture.names.is_empty() {
             job.picture.names = data.columns.clone().unwrap_or_default();
         }
+        // What cannot be drawn is refused now, not after the training.
+        picture::columns(&job.picture.columns, &job.picture.names, data.dim)?;
         let folder = Folder::claim(&job, args.out.as_deref(), args.force)?;
         Ok(Self { job, data, folder, checkpoint: None })
     }
@@ -115,6 +117,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     let mut warnings = Warnings::new(context);
     folder.warning().into_iter().for_each(|words| warnings.add(words));
+    context.computes(job.precision.dtype(), &job.solver);
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
@@ -166,8 +169,15 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
-    let drawn =
-        Run { job: &job, model: &fitted.model, data: &data, held_out: &held_out, given: &given, curves: &curves };
+    let drawn = Run {
+        job: &job,
+        model: &fitted.model,
+        data: &data,
+        held_out: &held_out,
+        given: &given,
+        curves: &curves,
+        context,
+    };
     // Those of a run that went on are of an older model.
     folder.drop_pictures();
     let draw = || pictures::draw(&drawn, &Look::default(), &|name| folder.file(name));

@@ -23,7 +23,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use cnf::Error;
-use cnf::flow::{Cost, End, Mover, StandardNormal};
+use cnf::flow::{Cost, End, Model, Mover, StandardNormal};
 use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
 use cnf::rng;
 
@@ -33,7 +33,7 @@ use super::columns::Role;
 use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Kind};
-use super::picture::Units;
+use super::picture::{Logarithm, Units};
 use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
@@ -106,9 +106,11 @@ pub struct TrajectoryArgs {
     /// Cells a side of each density [default: 150 in the picture, 64 in the film]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=500))]
     grid: Option<u16>,
-    /// Which two columns are drawn, counted from 0, in more than two dimensions.
+    /// Which two columns are drawn, by name or counted from 0, in more than two dimensions.
     #[arg(long, value_name = "I,J", value_delimiter = ',')]
-    columns: Option<Vec<usize>>,
+    columns: Option<Vec<String>>,
+    #[command(flatten)]
+    log: Logarithm,
     #[command(flatten)]
     given: GivenArgs,
     #[command(flatten)]
@@ -166,10 +168,11 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         theme: args.theme,
         size: args.size,
         // Data are often far denser than the latent: in proportion the beginning would be blank.
-        scale: Scale::Power(0.5),
+        scale: args.log.scale().unwrap_or(Scale::Power(0.5)),
+        columns: None,
         ..picture::style(&job.setup.model)
     };
-    let style = plot::Options { names: job.columns.iter().map(|c| name(&style, *c)).collect(), ..style };
+    let style = plot::Options { names: job.columns.iter().map(|c| style.column_name(*c)).collect(), ..style };
     let style = Units::of(&found.ranges).options(&style);
     let mut bytes = None;
     if let (Some(path), Some((times, moments))) = (&args.output, &job.still) {
@@ -194,13 +197,6 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
 /// Seconds for which a film rests at its end.
 const PAUSE: f64 = 1.5;
 
-/// The name of a column, as the picture of a single pair would have it.
-fn name(style: &plot::Options, column: usize) -> String {
-    let low = |d: u8| char::from_u32(0x2080 + u32::from(d - b'0'));
-    let usual = || std::iter::once('x').chain((column + 1).to_string().bytes().filter_map(low)).collect();
-    style.names.get(column).cloned().unwrap_or_else(usual)
-}
-
 impl Job {
     fn new(args: &TrajectoryArgs, context: &Context) -> Result<Self> {
         let outputs = [(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())];
@@ -213,7 +209,7 @@ impl Job {
         output::check(&outputs, &[Some(&setup.path)])?;
         let layers = setup.model.mover(setup.dtype)?.layers();
         let d = setup.model.dim();
-        let columns = columns(args, d)?;
+        let columns = columns(args, &setup.model, d)?;
         let c = setup.model.condition_dim();
         let (start, end, of, given, beyond) = match points {
             Some(path) => {
@@ -253,7 +249,9 @@ impl Job {
         }
         if d > 2 {
             let [i, j] = [columns[0], columns[1]];
-            context.note(&format!("the model has {d} dimensions: particles only, in columns {i} and {j}"));
+            context.note(&format!(
+                "the model has {d} dimensions: particles only, in columns {i} and {j} (counted from 0)"
+            ));
         }
         let still = args.output.as_ref().map(|_| moments(args.panels.into(), layers));
         let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
@@ -438,17 +436,22 @@ impl Job {
 }
 
 /// The columns to draw: both, the only one, or the pair that was asked for.
-fn columns(args: &TrajectoryArgs, d: usize) -> Result<Vec<usize>> {
+fn columns(args: &TrajectoryArgs, model: &Model, d: usize) -> Result<Vec<usize>> {
     let Some(asked) = &args.columns else {
         return Ok((0..d.min(2)).collect());
     };
+    let names = picture::style(model).names;
     let hint = format!("give two different columns from 0 to {}, as --columns 0,{}", d - 1, d - 1);
-    match asked[..] {
+    let found = if d > 2 { picture::columns(asked, &names, d)?.unwrap_or_default() } else { Vec::new() };
+    match found[..] {
         _ if d <= 2 => {
             let problem = format!("the model has {d} dimensions: all of its columns are drawn");
             Err(Error::invalid(problem, "leave out --columns").into())
         }
-        [i, j] if i < d && j < d && i != j => Ok(vec![i, j]),
-        _ => Err(Error::invalid(format!("--columns {asked:?} is no pair of the model's {d} columns"), hint).into()),
+        [i, j] => Ok(vec![i, j]),
+        _ => {
+            let problem = format!("--columns {} is not a pair of the model's {d} columns", asked.join(","));
+            Err(Error::invalid(problem, hint).into())
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
 use crate::data::Toy;
 use crate::flow::{Bijection, Chain, Core, Flow, Model, SolverSpec, StandardNormal, check_failures};
+use crate::stats::Dominance;
 use crate::train::score_given;
 use crate::{Result, rng};
 
@@ -64,6 +65,8 @@ pub struct Figures {
     pub nll: f64,
     /// Its standard error.
     pub nll_se: f64,
+    /// Of the rows' −log p: the median, and whether few rows carry the mean.
+    pub dominance: Dominance,
     /// Mean log p_true − log p and its standard error, where the truth is known.
     pub excess: Option<(f64, f64)>,
     /// Velocity evaluations of a density, mean over rows; 0 in closed form.
@@ -163,6 +166,7 @@ impl Course<'_> {
             outside: score.outside.len(),
             nll,
             nll_se,
+            dominance: score.dominance,
             excess: score.excess,
             nfe_density: score.nfe_mean,
             nfe_sample: drawn.nfe,

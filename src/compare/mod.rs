@@ -64,7 +64,7 @@ fn rows(points: &[f64], d: usize, what: &str, least: usize) -> Result<usize> {
     if let Some(at) = points.iter().position(|v| !v.is_finite()) {
         let (row, column, value) = (at / d, at % d, points[at]);
         return Err(Error::invalid(
-            format!("{what} holds {value} in row {row}, column {column} (from 0)"),
+            format!("{what} holds {} in row {row}, column {column} (counted from 0)", crate::words::exact(value)),
             "leave such rows out of the sample, and say how many they were",
         ));
     }

@@ -159,7 +159,9 @@ impl Column {
     }
 
     fn refuse(&self, row: usize, value: f64) -> Error {
-        let problem = |range: &str| format!("row {row} of a column has {value}, which is not {range}");
+        let problem = |range: &str| {
+            format!("row {row} of a column has {}, which is not {range} (counted from 0)", crate::words::exact(value))
+        };
         let widen = "leave such rows out, or name the column differently";
         match *self {
             Self::Positive if value == 0.0 => Error::invalid(
@@ -168,10 +170,13 @@ impl Column {
             ),
             Self::Positive => Error::invalid(problem("above 0"), widen),
             Self::Unit { low, high } if value == low || value == high => Error::invalid(
-                problem(&format!("inside ({low}, {high})")),
+                problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
                 "the bounds are no part of the range: spread counts by noise (x + U[0, 1)), or widen it: unit:LOW,HIGH",
             ),
-            Self::Unit { low, high } => Error::invalid(problem(&format!("inside ({low}, {high})")), widen),
+            Self::Unit { low, high } => Error::invalid(
+                problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
+                widen,
+            ),
             Self::Plain | Self::Angle { .. } => Error::invalid(problem("finite"), "leave out rows with missing values"),
         }
     }

@@ -43,7 +43,11 @@ impl Columns {
         for (i, row) in x.chunks_exact_mut(d).enumerate() {
             for (j, (x, column)) in row.iter_mut().zip(&self.columns).enumerate() {
                 let Some((y, log_slope)) = column.encode(*x) else {
-                    let problem = format!("row {i} has {x} in column {j}, which is {}", column.kind());
+                    let problem = format!(
+                        "row {i} has {} in column {j}, which is {} (counted from 0)",
+                        crate::words::exact(*x),
+                        column.kind()
+                    );
                     return Err(Error::invalid(problem, "leave such rows out, or name the column differently"));
                 };
                 *x = y;

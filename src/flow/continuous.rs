@@ -67,7 +67,10 @@ impl Continuous {
     /// [`Error::Invalid`] for t outside [0, 1].
     pub fn until(&self, t: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&t) {
-            return Err(Error::invalid(format!("time {t} is not on the way"), "give a time between 0 and 1"));
+            return Err(Error::invalid(
+                format!("time {} is outside [0, 1]", crate::words::exact(t)),
+                "give a time between 0 and 1",
+            ));
         }
         Ok(Self { end: t, ..self.clone() })
     }
@@ -81,7 +84,7 @@ impl Continuous {
     pub fn ending_at(&self, t: f64) -> Result<Self> {
         if !(t > 0.0 && t <= LATEST) {
             return Err(Error::invalid(
-                format!("a flow cannot end at time {t}"),
+                format!("a flow cannot end at time {}", crate::words::exact(t)),
                 format!("give a time above 0, at most {LATEST}"),
             ));
         }

@@ -90,7 +90,12 @@ impl Mixture {
             return Err(wrong(format!("the weights of a mixture are above 0 and add up to 1, not to {total}")));
         }
         if let Some(i) = means.iter().position(|m| !m.is_finite()) {
-            return Err(wrong(format!("the mean of component {} has {} in column {}", i / dim, means[i], i % dim)));
+            return Err(wrong(format!(
+                "the mean of component {} has {} in column {} (counted from 0)",
+                i / dim,
+                means[i],
+                i % dim
+            )));
         }
         let mut log_norms = Vec::with_capacity(k);
         for (c, (factor, weight)) in factors.chunks_exact(dim * dim).zip(&weights).enumerate() {

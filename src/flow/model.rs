@@ -121,7 +121,10 @@ impl Model {
     /// As [`FlowSpec::build`], and for a time that is not on the way.
     pub fn flow_until(&self, dtype: DType, t: f64) -> Result<Flow<Chain>> {
         if !(0.0..=1.0).contains(&t) {
-            return Err(Error::invalid(format!("t = {t} is not on the way"), "give a time from 0 to 1"));
+            return Err(Error::invalid(
+                format!("t = {} is outside [0, 1]", crate::words::exact(t)),
+                "give a time from 0 to 1",
+            ));
         }
         let core: Box<dyn Bijection> = match &self.spec.core {
             Core::Velocity(_) => Box::new(self.continuous(dtype)?.until(t)?),

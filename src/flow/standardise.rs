@@ -23,12 +23,17 @@ impl Standardise {
         }
         if let Some(i) = (0..std.len()).find(|i| !(std[*i] > 0.0 && std[*i].is_finite() && mean[*i].is_finite())) {
             return Err(if std[i] == 0.0 {
+                let value = crate::words::exact(mean[i]);
                 Error::invalid(
-                    format!("column {i} is constant: its mean is {} and its deviation 0", mean[i]),
+                    format!(
+                        "column {i} is constant: its mean is {value} and its deviation 0 (columns are counted from 0)"
+                    ),
                     "a constant column has no density: leave it out",
                 )
             } else {
-                let problem = format!("column {i} has mean {:e} and deviation {:e}", mean[i], std[i]);
+                let (mean, std) = (mean[i], std[i]);
+                let problem =
+                    format!("column {i} has mean {mean:e} and deviation {std:e} (columns are counted from 0)");
                 Error::invalid(
                     problem,
                     "both are finite, and the deviation is above 0: give the column in another unit",

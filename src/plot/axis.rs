@@ -117,17 +117,6 @@ fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
     (first as i64..=last as i64).map(|k| k as f64 * step).map(|value| (value, label(value, step))).collect()
 }
 
-/// Each power of ten from 10^−`decades` of `max` up to it, at most `count` of them.
-pub(super) fn decades(max: f64, decades: f64, count: f64) -> Vec<Tick> {
-    let top = max.log10();
-    if !top.is_finite() {
-        return Vec::new();
-    }
-    let (first, last) = ((top - decades - 1e-9).ceil() as i32, (top + 1e-9).floor() as i32);
-    let every = (f64::from(last - first + 1) / count.max(2.0)).ceil().max(1.0) as i32;
-    (first..=last).filter(|e| e.rem_euclid(every) == 0).map(|e| (10f64.powi(e), format!("10{}", raised(e)))).collect()
-}
-
 /// `value` with just the digits that tell it from its neighbours a `step` away.
 pub(super) fn label(value: f64, step: f64) -> String {
     let finest = (step.abs().log10() + 1e-9).floor() as i32;

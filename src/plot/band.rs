@@ -114,7 +114,8 @@ impl<'a> Band<'a> {
         let spare = (0.5 * (shares - widths.iter().sum::<f64>())).max(0.0);
         let sunk = (0.5 * (high - heights.iter().sum::<f64>())).max(0.0);
 
-        let mut frames = Vec::new();
+        let mut frames: Vec<(Rect, &'a Panel)> = Vec::new();
+        let mut labels = Vec::new();
         let mut y = top + sunk;
         for (line, tall) in heights.iter().enumerate() {
             y += self.above[line];
@@ -131,14 +132,47 @@ impl<'a> Band<'a> {
                     let (w, h) = (size.0.round(), size.1.round());
                     let (x, y) = (x + 0.5 * (wide - w), y + 0.5 * (tall - h));
                     let frame = Rect { x: x.round(), y: y.round(), w, h }.snapped();
-                    draw::panel(scene, frame, panel, &edge.coarsened(panel, frame.h, em), pen);
+                    labels.push(edge.coarsened(panel, frame, em));
                     frames.push((frame, panel));
                 }
                 x += wide + gap * em;
             }
             y += tall + self.below[line] + gap.min(1.0) * em;
         }
+        part(&frames, &mut labels, scene, pen);
+        frames.iter().zip(&labels).for_each(|((frame, panel), edges)| draw::panel(scene, *frame, panel, edges, pen));
         frames
+    }
+}
+
+/// Takes away labels of ticks that would touch others, as those at the ends of neighbouring axes do, or that would leave
+/// the page. Of two the one goes whose axis has more of them left; the ticks stay.
+fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Pen) {
+    let (wide, high) = (f64::from(scene.size.0), f64::from(scene.size.1));
+    let inside = |r: &Rect| r.x >= 0.0 && r.y >= 0.0 && r.right() <= wide && r.bottom() <= high;
+    let mut boxes: Vec<(Rect, usize, usize, usize)> = Vec::new();
+    for (p, (edges, (frame, panel))) in labels.iter().zip(frames).enumerate() {
+        boxes.extend(edges.boxes(*frame, panel, pen).into_iter().map(|(r, axis, tick)| (r, p, axis, tick)));
+    }
+    let mut clear = |(_, p, axis, tick): &(Rect, usize, usize, usize)| {
+        let ticks = if *axis == 0 { &mut labels[*p].x } else { &mut labels[*p].y };
+        ticks[*tick].1.clear();
+    };
+    boxes.retain(|b| {
+        let kept = inside(&b.0);
+        if !kept {
+            clear(b);
+        }
+        kept
+    });
+    let (across, down) = (0.35 * pen.em, 0.1 * pen.em);
+    while let Some((a, b)) = (0..boxes.len())
+        .flat_map(|a| (a + 1..boxes.len()).map(move |b| (a, b)))
+        .find(|(a, b)| boxes[*a].0.meets(&boxes[*b].0, across, down))
+    {
+        let left = |k: usize| boxes.iter().filter(|other| (other.1, other.2) == (boxes[k].1, boxes[k].2)).count();
+        let gone = if left(a) > left(b) { a } else { b };
+        clear(&boxes.remove(gone));
     }
 }
 

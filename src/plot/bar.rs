@@ -1,6 +1,6 @@
 //! The colour bar: which density a colour means.
 
-use super::axis::{decades, fitting};
+use super::axis::fitting;
 use super::colour::Scale;
 use super::draw::Pen;
 use super::scene::{Anchor, Mark, Rect, Scene, width};
@@ -16,7 +16,14 @@ impl Bar {
     pub fn new(pen: &Pen, high: f64) -> Self {
         let em = pen.em;
         let mut ticks = match pen.scale {
-            Scale::Log(span) => decades(pen.max, span, high / (2.0 * em)),
+            // The logarithm in nats, as log p is everywhere; the place of each is that of its density.
+            Scale::Log(span) => {
+                let top = pen.max.ln();
+                fitting((top - span * std::f64::consts::LN_10, top), high, |_| 2.6 * em)
+                    .into_iter()
+                    .map(|(log, label)| (log.exp(), label))
+                    .collect()
+            }
             Scale::Linear | Scale::Power(_) => fitting((0.0, pen.max), high, |_| 2.6 * em),
         };
         // A power crowds the labels towards one end: the lower wins.

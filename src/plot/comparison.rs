@@ -17,6 +17,7 @@ use super::layout::{self, Page, Sheet};
 use super::legend::{Entry, Key};
 use super::overlay;
 use super::panel::{Grid, Panel};
+use super::stats::{outside, outside_note};
 use super::{Options, file};
 use crate::error::Result;
 
@@ -69,6 +70,8 @@ pub struct Contender {
     pub curve: Vec<(f64, f64)>,
     /// The final held-out negative log-likelihood and its standard error.
     pub end: Option<(f64, f64)>,
+    /// The median of the same scores, where few rows carry their mean: it then stands beside the name instead.
+    pub median: Option<f64>,
     /// Scores at prices, along the curve that joins them; may be empty.
     pub cost: Vec<WorkPoint>,
 }
@@ -92,6 +95,8 @@ pub struct Comparison<'a> {
     pub entropy: Option<f64>,
     /// What the cost of a sample is counted in, as the label of an axis.
     pub cost: &'a str,
+    /// The names of the rows that the curves of training are scored on, and of those of the final scores.
+    pub sets: (&'a str, &'a str),
     /// The width of the picture where the options leave the size to it; `None` is 1200.
     pub width: Option<u32>,
 }
@@ -108,6 +113,7 @@ impl<'a> Comparison<'a> {
             contenders,
             entropy: None,
             cost: "CPU time of a sample (µs)",
+            sets: ("held-out", "held-out"),
             width: None,
         }
     }
@@ -136,7 +142,34 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
         (sheet.gap, sheet.shape) = (2.2, if alone { 0.36 } else { 0.62 });
         bands.push(sheet);
     }
-    layout::draw(path, Page { bands, keys, wide, one_scale: true }, &options)
+    let notes = notes(c);
+    layout::draw(path, Page { bands, keys, wide, one_scale: true, notes }, &options)
+}
+
+/// Says which columns are shown, and how many points lie outside the axes.
+fn notes(c: &Comparison) -> Vec<String> {
+    let shown = maps::shown(c);
+    let mut notes = Vec::new();
+    if c.dim > 2 {
+        let pairs: Vec<String> =
+            shown.iter().map(|(columns, _)| format!("{} and {}", columns[0], columns[1])).collect();
+        notes.push(format!("columns shown, of {} (counted from 0): {}", c.dim, pairs.join("; ")));
+    }
+    let out = |points: &[f64]| {
+        let (columns, ranges): (Vec<_>, Vec<_>) = shown.iter().cloned().unzip();
+        outside(points, c.dim, &columns.concat(), &ranges.concat())
+    };
+    let kinds = std::iter::once(("data", c.data)).chain(c.contenders.iter().map(|m| (m.name.as_str(), &m.samples[..])));
+    let kinds: Vec<(String, usize, usize)> = kinds
+        .enumerate()
+        .map(|(k, (name, points))| {
+            let name = if k == 0 { name.to_owned() } else { format!("samples of {name}") };
+            (name, out(points), points.len() / c.dim)
+        })
+        .collect();
+    let kinds: Vec<(&str, usize, usize)> = kinds.iter().map(|(name, out, n)| (name.as_str(), *out, *n)).collect();
+    notes.extend(outside_note(&kinds));
+    notes
 }
 
 /// One column: every density over the histogram of the data.
@@ -173,14 +206,22 @@ fn keys(c: &Comparison) -> Vec<Entry> {
     }
     for (k, m) in c.contenders.iter().enumerate() {
         // Headings hold the scores; without them the legend does.
-        let label = match m.end.filter(|_| c.dim == 1) {
-            Some((nll, se)) => format!("{} {}", m.name, score(nll, se)),
-            None => m.name.clone(),
-        };
+        let label = if c.dim == 1 { format!("{} {}", m.name, m.note()).trim_end().to_owned() } else { m.name.clone() };
         let mark = if m.cost.is_empty() { Key::Line { strength: 1.0, dashed: false } } else { Key::Marked };
         key(label, Tone::Series(k), mark);
     }
     keys
+}
+
+impl Contender {
+    /// Its final score in a few words; empty without one.
+    fn note(&self) -> String {
+        match (self.end, self.median) {
+            (Some((nll, _)), Some(median)) => format!("median {}, mean {}", score(median, 0.0), score(nll, 0.0)),
+            (Some((nll, se)), None) => score(nll, se),
+            (None, _) => String::new(),
+        }
+    }
 }
 
 /// Nats with the digits that their standard error leaves, and the error if there is one.

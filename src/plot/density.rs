@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::colour::Tone;
-use super::layout::{chart, map, panels};
+use super::colour::{Scale, Tone};
+use super::layout::{chart, map, noted};
 use super::panel::{Axis, Grid, Layer, Panel};
-use super::stats::{bins, counted, histogram};
+use super::stats::{bins, counted, histogram, outside, outside_note};
 use super::{Options, rows};
 use crate::error::Result;
 
@@ -17,18 +17,19 @@ const MOST_DOTS: usize = 20_000;
 /// `points` is `[n, 2]`, or `[n, 1]` over one row (drawn as a histogram).
 ///
 /// # Errors
-/// As for [`panels`].
+/// As for [`panels`](super::panels).
 pub fn density(path: &Path, grid: &Grid, points: Option<&[f64]>, options: &Options) -> Result<()> {
     grid.check()?;
     if grid.ny == 1 {
-        return panels(path, &[one_column(points.unwrap_or(&[]), grid, options)], 1, options);
+        return alone(path, points.unwrap_or(&[]), grid, "points", options);
     }
     let mut layers = vec![Layer::Heat { grid: grid.clone(), smooth: true }];
     if let Some(points) = points {
         rows(points, 2, "the points")?;
         layers.push(Layer::Dots { points: points.to_vec(), tone: Tone::Model, label: String::new() });
     }
-    panels(path, &[map("", grid.x, grid.y, layers, options)], 1, options)
+    let notes = beyond(points.unwrap_or(&[]), grid, "points");
+    noted(path, &[map("", grid.x, grid.y, layers, options)], 1, notes, options)
 }
 
 /// The data on the left, the model's density on the right, on the grid's axes.
@@ -37,11 +38,11 @@ pub fn density(path: &Path, grid: &Grid, points: Option<&[f64]>, options: &Optio
 /// Over a grid of one row, `data` is `[n, 1]` and the picture a histogram under the density's curve.
 ///
 /// # Errors
-/// As for [`panels`].
+/// As for [`panels`](super::panels).
 pub fn density_and_data(path: &Path, data: &[f64], grid: &Grid, options: &Options) -> Result<()> {
     grid.check()?;
     if grid.ny == 1 {
-        return panels(path, &[one_column(data, grid, options)], 1, options);
+        return alone(path, data, grid, "data", options);
     }
     let n = rows(data, 2, "the data")?;
     let seen = if n > MOST_DOTS {
@@ -52,7 +53,28 @@ pub fn density_and_data(path: &Path, data: &[f64], grid: &Grid, options: &Option
     };
     let model = Layer::Heat { grid: grid.clone(), smooth: true };
     let pair = [map("data", grid.x, grid.y, vec![seen], options), map("model", grid.x, grid.y, vec![model], options)];
-    panels(path, &pair, 2, options)
+    noted(path, &pair, 2, beyond(data, grid, "data"), options)
+}
+
+/// The picture of one column.
+fn alone(path: &Path, data: &[f64], grid: &Grid, name: &str, options: &Options) -> Result<()> {
+    noted(path, &[one_column(data, grid, options)], 1, beyond(data, grid, name), options)
+}
+
+/// Says how many points lie outside the grid.
+fn beyond(points: &[f64], grid: &Grid, name: &str) -> Option<String> {
+    let (d, ranges) = if grid.ny == 1 { (1, vec![grid.x]) } else { (2, vec![grid.x, grid.y]) };
+    outside_note(&[(name, outside(points, d, &[0, 1][..d], &ranges), points.len() / d)])
+}
+
+/// The axis of densities up to `top`: from 0, or over the decades of a logarithmic scale.
+pub(super) fn density_axis(top: f64, options: &Options) -> Axis {
+    match options.scale {
+        Scale::Log(decades) if decades > 0.0 && decades.is_finite() && top * 10f64.powf(-decades) > 1e-290 => {
+            Axis::logarithmic("density", (top * 10f64.powf(-decades), top))
+        }
+        _ => Axis::new("density", (0.0, top)),
+    }
 }
 
 /// A histogram of `data` under the curve of a one-row grid.
@@ -75,5 +97,5 @@ fn one_column(data: &[f64], grid: &Grid, options: &Options) -> Panel {
         });
     }
     layers.push(Layer::Curve { points: curve, tone: Tone::Model, strength: 1.0, dashed: false, label: "model".into() });
-    chart("", Axis::new(options.name(0, 'x'), grid.x), Axis::new("density", (0.0, top)), layers)
+    chart("", Axis::new(options.name(0, 'x'), grid.x), density_axis(top, options), layers)
 }

@@ -6,7 +6,7 @@ use super::legend::{legend, shortened};
 use super::marks;
 use super::panel::{Layer, Panel};
 use super::raster;
-use super::scene::{Anchor, Mark, Rect, Scene, Spot, width};
+use super::scene::{Anchor, Mark, Rect, Scene, Spot, width, words_box};
 
 /// What all panels of a picture share.
 pub(super) struct Pen {
@@ -57,13 +57,51 @@ impl Edges {
         Self { x, y, x_labels: panel.x.ticks, y_labels: panel.y.ticks, y_name: 0.0 }
     }
 
-    /// Fewer ticks where the frame has become so low that the labels of the vertical axis would touch.
-    pub fn coarsened(&self, panel: &Panel, high: f64, em: f64) -> Self {
-        let places: Vec<f64> = self.y.iter().filter(|t| !t.1.is_empty()).map(|t| panel.y.place(t.0) * high).collect();
-        if places.windows(2).all(|w| (w[1] - w[0]).abs() >= 1.1 * em) {
-            return self.clone();
+    /// Fewer ticks where the frame has become so small that labels of one axis would touch.
+    pub fn coarsened(&self, panel: &Panel, frame: Rect, em: f64) -> Self {
+        let mut found = self.clone();
+        let said = |ticks: &[Tick]| -> Vec<Tick> { ticks.iter().filter(|t| !t.1.is_empty()).cloned().collect() };
+        let place = |t: &Tick| panel.y.place(t.0) * frame.h;
+        if !said(&self.y).windows(2).all(|w| (place(&w[1]) - place(&w[0])).abs() >= 1.1 * em) {
+            found.y = Self::new(panel, 0.0, frame.h, em).y;
         }
-        Self { y: Self::new(panel, 0.0, high, em).y, x: self.x.clone(), ..*self }
+        let place = |t: &Tick| panel.x.place(t.0) * frame.w;
+        let half = |t: &Tick| 0.5 * width(&t.1, 0.9 * em);
+        let fits = |w: &[Tick]| (place(&w[1]) - place(&w[0])).abs() >= half(&w[0]) + half(&w[1]) + 0.5 * em;
+        if !said(&self.x).windows(2).all(fits) {
+            found.x = Self::new(panel, frame.w, 0.0, em).x;
+        }
+        found
+    }
+
+    /// The place on the page of the label of a tick of the horizontal axis.
+    fn x_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Pen) -> Spot {
+        (frame.x + panel.x.place(value) * frame.w, frame.bottom() + pen.tick() + 0.98 * pen.em)
+    }
+
+    /// The place on the page of the label of a tick of the vertical axis.
+    fn y_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Pen) -> Spot {
+        let y = frame.bottom() - panel.y.place(value) * frame.h;
+        (frame.x - pen.tick() - 0.25 * pen.em, y + 0.32 * pen.em)
+    }
+
+    /// The boxes of the labels of ticks, with the axis (0 for the horizontal one) and the tick of each.
+    pub fn boxes(&self, frame: Rect, panel: &Panel, pen: &Pen) -> Vec<(Rect, usize, usize)> {
+        let size = 0.9 * pen.em;
+        let mut boxes = Vec::new();
+        if self.x_labels {
+            for (k, (value, text)) in self.x.iter().enumerate().filter(|(_, t)| !t.1.is_empty()) {
+                let at = Self::x_label_at(frame, panel, *value, pen);
+                boxes.push((words_box(text, at, size, Anchor::Middle, false), 0, k));
+            }
+        }
+        if self.y_labels {
+            for (k, (value, text)) in self.y.iter().enumerate().filter(|(_, t)| !t.1.is_empty()) {
+                let at = Self::y_label_at(frame, panel, *value, pen);
+                boxes.push((words_box(text, at, size, Anchor::End, false), 1, k));
+            }
+        }
+        boxes
     }
 
     /// The width of the widest label of the vertical axis.
@@ -195,7 +233,7 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
         let long = if label.is_empty() { 0.6 } else { 1.0 } * pen.tick();
         scene.line(vec![(x, bottom), (x, bottom + long)], hair, colour);
         if edges.x_labels && !label.is_empty() {
-            scene.words(label, (x, bottom + pen.tick() + 0.98 * em), small, Anchor::Middle, ink);
+            scene.words(label, Edges::x_label_at(rect, panel, *value, pen), small, Anchor::Middle, ink);
         }
     }
     for (value, label) in &edges.y {
@@ -203,22 +241,36 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
         let long = if label.is_empty() { 0.6 } else { 1.0 } * pen.tick();
         scene.line(vec![(left - long, y), (left, y)], hair, colour);
         if edges.y_labels && !label.is_empty() {
-            scene.words(label, (left - pen.tick() - 0.25 * em, y + 0.32 * em), small, Anchor::End, ink);
+            scene.words(label, Edges::y_label_at(rect, panel, *value, pen), small, Anchor::End, ink);
         }
     }
     let (across, up) = (panel.x.words(), panel.y.words());
     if edges.x_labels && !across.is_empty() {
         let at = (left + 0.5 * rect.w, bottom + pen.tick() + 2.35 * em);
-        scene.words(&across, at, em, Anchor::Middle, ink);
+        let (text, size) = named(&panel.x.label, &across, em, rect.w + 0.3 * em);
+        scene.words(&text, at, size, Anchor::Middle, ink);
     }
     if edges.y_labels && !up.is_empty() {
-        let (text, at) = (up, (left - edges.y_name, top + 0.5 * rect.h));
-        // Smaller where it would reach far beyond the frame.
-        let size = em * (1.15 * rect.h / width(&text, em).max(1e-9)).clamp(0.6, 1.0);
+        let at = (left - edges.y_name, top + 0.5 * rect.h);
+        let (text, size) = named(&panel.y.label, &up, em, rect.h + 0.3 * em);
         scene.marks.push(Mark::Words { text, at, size, anchor: Anchor::Middle, up: true, colour: ink });
     }
     if !panel.title.is_empty() {
-        scene.words(&panel.title, (left + 0.5 * rect.w, top - 0.55 * em), 1.06 * em, Anchor::Middle, ink);
+        let (text, size) = named(&panel.title, &panel.title, 1.06 * em, rect.w + 0.3 * em);
+        scene.words(&text, (left + 0.5 * rect.w, top - 0.55 * em), size, Anchor::Middle, ink);
+    }
+}
+
+/// `text` beside a frame so long: smaller where it would reach into the neighbours, then cut short. What follows upon
+/// `name`, as what the labels leave out, is kept.
+fn named(name: &str, text: &str, em: f64, long: f64) -> (String, f64) {
+    let size = em * (long / width(text, em).max(1e-9)).clamp(0.7, 1.0);
+    let rest = text.strip_prefix(name).filter(|rest| !rest.is_empty());
+    match rest {
+        Some(rest) if width(text, size) > long => {
+            (shortened(name, size, (long - width(rest, size)).max(0.0)) + rest, size)
+        }
+        _ => (shortened(text, size, long), size),
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) fn check_size(size: Option<(u32, u32)>, options: &Options) -> Result<
 
 /// Write the page beside `path`, then rename it into place.
 pub(super) fn save(scene: Scene, path: &Path, options: &Options) -> Result<()> {
+    #[cfg(test)]
+    super::apart::record(&scene);
     let scene = &scene.times(enlarged(options));
     let drawn = match format(path)? {
         Format::Png => png::pixels(scene).and_then(|pixels| png::encode(&pixels, scene.size)),

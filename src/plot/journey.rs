@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::animation::{HUES, Still, animation};
 use super::colour::Tone;
-use super::layout::{Sheet, draw};
+use super::layout::{Page, Sheet, draw};
 use super::panel::{Aspect, Axis, Grid, Layer, Panel};
+use super::stats::outside_note;
 use super::{Options, rows};
 use crate::error::{Error, Result};
 
@@ -95,6 +96,15 @@ impl Journey {
         &self.places[(k * n + i) * self.columns..][..self.columns]
     }
 
+    /// Says how many of `n` particles are outside the axes at a moment that is shown.
+    fn beyond(&self, n: usize) -> Option<String> {
+        let inside = |k: usize, i: usize| {
+            self.place(k, i, n).iter().zip(&self.ranges).all(|(v, range)| (range.0..=range.1).contains(v))
+        };
+        let out = (0..n).filter(|i| !self.moments.iter().all(|moment| inside(moment.at, *i))).count();
+        outside_note(&[("particles, at one of these moments", out, n)])
+    }
+
     /// At most `most` of the particles, evenly taken.
     fn some(most: usize, n: usize) -> impl Iterator<Item = usize> {
         let count = most.min(n);
@@ -133,7 +143,9 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     let options = &Options { max: options.max.or(journey.greatest()), ..options.clone() };
     if journey.columns == 1 {
         let size = options.size.or(Some((1200, 460)));
-        return draw(path, plane(journey, n, journey.times.len() - 1, options), &Options { size, ..options.clone() });
+        let page = Page::from(plane(journey, n, journey.times.len() - 1, options));
+        let page = Page { notes: journey.beyond(n).into_iter().collect(), ..page };
+        return draw(path, page, &Options { size, ..options.clone() });
     }
     let tones = tones(journey.starts(n), 2);
     let cloud: Vec<usize> = (0..n).collect();
@@ -155,7 +167,8 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     }
     let columns = above.len();
     above.extend(below);
-    draw(path, Sheet::new(above, columns, 0.7), options)
+    let page = Page::from(Sheet::new(above, columns, 0.7));
+    draw(path, Page { notes: journey.beyond(n).into_iter().collect(), ..page }, options)
 }
 
 /// The moments one after another: so many in a second, the last held for so long.

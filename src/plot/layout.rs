@@ -8,7 +8,7 @@ use super::bar::Bar;
 use super::colour::Scale;
 use super::draw::Pen;
 use super::file;
-use super::legend::{Entry, Heading, Strip};
+use super::legend::{Entry, Heading, Print, Strip};
 use super::panel::{Aspect, Layer, Panel};
 use super::scene::{Anchor, Rect, Scene, width};
 use crate::error::{Error, Result};
@@ -24,6 +24,18 @@ use crate::error::{Error, Result};
 /// [`Error::Dimension`] for arrays that do not fit.
 pub fn panels(path: &Path, panels: &[Panel], columns: usize, options: &Options) -> Result<()> {
     draw(path, Sheet::of(panels, columns), options)
+}
+
+/// As [`panels`], with small print below.
+pub(super) fn noted(
+    path: &Path,
+    panels: &[Panel],
+    columns: usize,
+    notes: impl IntoIterator<Item = String>,
+    options: &Options,
+) -> Result<()> {
+    let page = Page::from(Sheet::of(panels, columns));
+    draw(path, Page { notes: notes.into_iter().collect(), ..page }, options)
 }
 
 /// Cells in rows of as many columns, row after row; a cell may be empty.
@@ -83,12 +95,14 @@ pub(super) struct Page {
     pub wide: u32,
     /// Whether the colour bar stands beside the maps alone, and says that it holds for all of them.
     pub one_scale: bool,
+    /// Small print below everything: what the picture leaves out.
+    pub notes: Vec<String>,
 }
 
 impl From<Sheet> for Page {
     fn from(sheet: Sheet) -> Self {
         let wide = if sheet.cells.len() == 1 { 700 } else { 1200 };
-        Self { bands: vec![sheet], keys: Vec::new(), wide, one_scale: false }
+        Self { bands: vec![sheet], keys: Vec::new(), wide, one_scale: false, notes: Vec::new() }
     }
 }
 
@@ -167,6 +181,7 @@ pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
         * if page.one_scale { 0.8 + 2.2 * page.maps().saturating_sub(1) as f64 } else { 1.0 };
     let bar = panels().any(Panel::is_heat).then(|| Bar::new(&pen, 1.0f64.max(tall)));
     let strip = Strip::new(&page.keys, wide - 1.6 * em, em);
+    let print = Print::new(&page.notes, wide - 1.6 * em, em);
 
     let mut bands: Vec<Band> = page.bands.iter().map(|sheet| Band::new(sheet, wide, bar.as_ref(), &pen)).collect();
     // The frames of all bands begin in line.
@@ -174,7 +189,7 @@ pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
     bands.iter_mut().for_each(|band| band.left[0] = left);
 
     let (pad, head, between) = (0.8 * em, headroom(options, em), 1.2 * em);
-    let down = pad + head + strip.room() + between * (bands.len() - 1) as f64;
+    let down = pad + head + strip.room() + print.room() + between * (bands.len() - 1) as f64;
     let down = bands.iter().map(Band::down).fold(down, |sum, one| sum + one);
     let natural: Vec<f64> = bands.iter().map(Band::natural).collect();
     let high = match options.size {
@@ -197,11 +212,15 @@ pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
     if let Some(bar) = bar {
         let rect = Rect { x: maps.x.1 + 0.9 * em, y: maps.y.0, w: 0.85 * em, h: maps.y.1 - maps.y.0 };
         let beyond = page.one_scale && panels().any(|p| p.exceeds(pen.max));
-        let said = "density, one scale";
-        let said = if page.one_scale && width(said, em) < rect.h { said } else { "density" };
+        let (long, short) = match pen.scale {
+            Scale::Log(_) => ("log p (nats), one scale", "log p (nats)"),
+            _ => ("density, one scale", "density"),
+        };
+        let said = if page.one_scale && width(long, em) < rect.h { long } else { short };
         bar.draw(&mut scene, rect.snapped(), said, beyond, &pen);
     }
-    strip.draw(&mut scene, all.x, high - pad - strip.room() + 0.3 * em, &pen);
+    strip.draw(&mut scene, all.x, high - pad - print.room() - strip.room() + 0.3 * em, &pen);
+    print.draw(&mut scene, all.x, high - pad - print.room(), &pen);
     title(&mut scene, 0.5 * (all.x.0 + all.x.1), &pen, options);
     scene
 }

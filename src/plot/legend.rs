@@ -148,6 +148,52 @@ fn lines(entries: &[Entry], wide: f64, em: f64) -> Vec<Vec<(f64, Entry)>> {
     lines
 }
 
+/// Small print below everything, in lines as long as the page is wide.
+pub(super) struct Print {
+    lines: Vec<String>,
+    em: f64,
+}
+
+impl Print {
+    const SIZE: f64 = 0.86;
+
+    /// The lines that fit into `wide` pixels, broken between words; each note begins one.
+    pub fn new(notes: &[String], wide: f64, em: f64) -> Self {
+        let size = Self::SIZE * em;
+        let mut lines = Vec::new();
+        for note in notes {
+            let mut line = String::new();
+            for word in note.split_whitespace() {
+                let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+                if width(&longer, size) <= wide || line.is_empty() {
+                    line = longer;
+                } else {
+                    lines.push(std::mem::replace(&mut line, word.to_owned()));
+                }
+            }
+            lines.push(line);
+        }
+        let lines = lines.iter().filter(|line| !line.is_empty()).map(|line| shortened(line, size, wide)).collect();
+        Self { lines, em }
+    }
+
+    /// Its height.
+    pub fn room(&self) -> f64 {
+        if self.lines.is_empty() { 0.0 } else { (1.25 * self.lines.len() as f64 + 0.6) * self.em }
+    }
+
+    /// Centred between two sides where it fits there, else on the page, below `top`.
+    pub fn draw(&self, scene: &mut Scene, sides: (f64, f64), top: f64, pen: &Pen) {
+        let size = Self::SIZE * self.em;
+        for (i, line) in self.lines.iter().enumerate() {
+            let half = 0.5 * width(line, size) + 0.5 * self.em;
+            let x = (0.5 * (sides.0 + sides.1)).min(f64::from(scene.size.0) - half).max(half);
+            let at = (x, top + (1.2 + 1.25 * i as f64) * self.em);
+            scene.words(line, at, size, Anchor::Middle, pen.theme.faded(pen.theme.ink(), 0.75));
+        }
+    }
+}
+
 /// What stands above a column of panels: whose they are, and a score.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Heading {

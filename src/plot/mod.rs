@@ -10,6 +10,8 @@
 //! coordinates whole pixels. plotters' bitmap backend still sets the text and fills the polygons.
 
 mod animation;
+#[cfg(test)]
+mod apart;
 mod axis;
 mod band;
 mod bar;
@@ -61,8 +63,11 @@ pub struct Options {
     pub max: Option<f64>,
     /// So many times as large, letters and lines too, 1 to 8; `None` is once.
     pub enlarged: Option<u32>,
-    /// Names of the data's columns; those left out are x₁, x₂, …
+    /// Names of the data's columns; those left out are x₀, x₁, … by their numbers, counted from 0.
     pub names: Vec<String>,
+    /// Which columns [`samples`] and [`latents`] draw, counted from 0; `None` is all of them, or six
+    /// evenly taken ones of more than eight.
+    pub columns: Option<Vec<usize>>,
     /// The second axis grows downwards, as magnitudes do.
     pub invert_y: bool,
     /// Whether one unit is as long on both axes.
@@ -73,11 +78,26 @@ impl Options {
     /// The name of a column, with the default `letter` and its subscript.
     fn name(&self, column: usize, letter: char) -> String {
         self.names.get(column).cloned().unwrap_or_else(|| {
-            let digits = (column + 1).to_string();
+            let digits = column.to_string();
             let low = digits.bytes().filter_map(|b| char::from_u32(0x2080 + u32::from(b - b'0')));
             std::iter::once(letter).chain(low).collect()
         })
     }
+
+    /// The name of a column of the data: as given, else x₀, x₁, ….
+    pub fn column_name(&self, column: usize) -> String {
+        self.name(column, 'x')
+    }
+
+    /// The same for a table of these columns of the data alone.
+    fn of_columns(&self, columns: &[usize], letter: char) -> Self {
+        Self { names: columns.iter().map(|c| self.name(*c, letter)).collect(), columns: None, ..self.clone() }
+    }
+}
+
+/// These columns of `[n, d]` rows.
+fn chosen(points: &[f64], d: usize, columns: &[usize]) -> Vec<f64> {
+    points.chunks_exact(d).flat_map(|row| columns.iter().map(|c| row[*c])).collect()
 }
 
 /// `[n, d]` rows, or an error that names the array.

@@ -9,7 +9,7 @@ use super::colour::Tone;
 use super::layout::{self, Page, Sheet, chart};
 use super::legend::{Entry, Key};
 use super::panel::{Axis, Grid, Layer, Panel};
-use super::stats::{bins, histogram, quantiles};
+use super::stats::{bins, histogram, outside, outside_note, quantiles};
 use super::{Options, rows};
 use crate::error::{Error, Result};
 
@@ -66,7 +66,14 @@ pub fn overlay(path: &Path, overlays: &[Overlay], options: &Options) -> Result<(
         let key = Key::Line { strength: 1.0, dashed: false };
         Entry { label: (*name).into(), tone: Tone::Series(k), key }
     }));
-    layout::draw(path, Page { keys, ..Page::from(sheet) }, options)
+    let names: Vec<String> = overlays.iter().map(|o| format!("data {}", o.title)).collect();
+    let kinds: Vec<(&str, usize, usize)> = overlays
+        .iter()
+        .zip(&names)
+        .map(|(o, name)| (name.as_str(), outside(o.data, 1, &[0], &[o.range]), o.data.len()))
+        .collect();
+    let notes = outside_note(&kinds).into_iter().collect();
+    layout::draw(path, Page { keys, notes, ..Page::from(sheet) }, options)
 }
 
 /// What is wrong with it.
@@ -143,7 +150,7 @@ pub(super) fn panel(
     let top = if known > 0.0 { seen.min(MOST_ABOVE * known) } else { seen };
     // Nor can what is beyond 1e300 be an axis' end.
     let top = if top > 0.0 { 1.08 * top.clamp(1e-290, 1e300) } else { 1.0 };
-    chart(title, Axis::new(options.name(0, 'x'), range), Axis::new("density", (0.0, top)), layers)
+    chart(title, Axis::new(options.name(0, 'x'), range), super::density::density_axis(top, options), layers)
 }
 
 /// The greatest density of a layer.

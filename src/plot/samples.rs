@@ -3,16 +3,22 @@
 use std::path::Path;
 
 use super::colour::Tone;
+use super::density::density_axis;
 use super::draw::{self, Edges};
-use super::layout::{self, Sheet, blank, chart, map, panels, pen};
+use super::layout::{self, Page, Sheet, blank, chart, map, noted, pen};
+use super::legend::Print;
 use super::panel::{Aspect, Axis, Layer, Panel};
 use super::scene::Rect;
-use super::stats::{bins, extent, histogram, padded, quantiles};
-use super::{Options, file, rows};
-use crate::error::Result;
+use super::stats::{bins, extent, histogram, outside, outside_note, padded, quantiles};
+use super::{Options, chosen, file, rows};
+use crate::error::{Error, Result};
 
-/// A corner plot shows at most this many columns.
+/// A corner plot shows all columns up to this many, and of more, where none are chosen, so many.
+const MOST_ALL: usize = 8;
 const MOST_COLUMNS: usize = 6;
+
+/// A corner plot shows at most so many that are chosen: smaller panels have no legible letters.
+const MOST_CHOSEN: usize = 12;
 
 /// A scatter shows at most this many points of each kind, evenly taken.
 const MOST_DOTS: usize = 20_000;
@@ -22,14 +28,63 @@ const MOST_DOTS_EACH: usize = 4_000;
 
 /// Data and samples: two histograms for one column, two scatters for two, a corner plot beyond.
 ///
-/// Both are `[n, d]`. Scatters show equally many of each, evenly taken. The corner plot shows up to six columns, evenly chosen over all of them.
+/// Both are `[n, d]`. Scatters show equally many of each, evenly taken. The corner plot shows up to eight columns, six
+/// evenly chosen ones of more, or those that the options choose; of one or two chosen columns there are histograms or
+/// scatters. Small print says which columns are missing, and how many points lie outside the axes.
 /// Returns the columns shown.
 ///
 /// # Errors
-/// As for [`panels`].
+/// [`Error::Invalid`] for columns that the points do not have; as for [`panels`](super::panels).
 pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
     rows(data, d, "the data")?;
     rows(samples, d, "the samples")?;
+    let shown = shown(d, options)?;
+    if shown.len() < d || options.columns.is_some() {
+        let (data, samples) = (chosen(data, d, &shown), chosen(samples, d, &shown));
+        scattered(path, &data, &samples, shown.len(), left_out(&shown, d), &options.of_columns(&shown, 'x'))?;
+        return Ok(shown);
+    }
+    scattered(path, data, samples, d, None, options)?;
+    Ok(shown)
+}
+
+/// The columns to show of `d`.
+fn shown(d: usize, options: &Options) -> Result<Vec<usize>> {
+    let Some(columns) = &options.columns else {
+        return Ok(match d {
+            0..=MOST_ALL => (0..d).collect(),
+            _ => (0..MOST_COLUMNS).map(|k| k * (d - 1) / (MOST_COLUMNS - 1)).collect(),
+        });
+    };
+    if let Some(c) = columns.iter().find(|c| **c >= d) {
+        let problem = format!("column {c} (counted from 0) of {d} cannot be drawn");
+        return Err(Error::invalid(problem, format!("give columns from 0 to {}", d - 1)));
+    }
+    if let Some(k) = (1..columns.len()).find(|k| columns[..*k].contains(&columns[*k])) {
+        return Err(Error::invalid(format!("column {} (counted from 0) is chosen twice", columns[k]), "name it once"));
+    }
+    if !(1..=MOST_CHOSEN).contains(&columns.len()) {
+        let problem = format!("{} columns for one picture", columns.len());
+        return Err(Error::invalid(problem, format!("choose 1 to {MOST_CHOSEN} of them")));
+    }
+    Ok(columns.clone())
+}
+
+/// Says which columns are shown, where some are not.
+fn left_out(shown: &[usize], d: usize) -> Option<String> {
+    let list = || shown.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    (shown.len() < d).then(|| format!("{} of {d} columns are shown: {} (counted from 0)", shown.len(), list()))
+}
+
+/// All columns of both.
+fn scattered(
+    path: &Path,
+    data: &[f64],
+    samples: &[f64],
+    d: usize,
+    missing: Option<String>,
+    options: &Options,
+) -> Result<()> {
     let both = [
         Cloud { points: data, tone: Tone::Data, name: "data" },
         Cloud { points: samples, tone: Tone::Model, name: "samples" },
@@ -38,17 +93,32 @@ pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &O
     let there: Vec<Cloud> = both.into_iter().filter(|cloud| !cloud.points.is_empty()).collect();
     let there = if there.is_empty() { &both[..] } else { &there[..] };
     match d {
-        1 => panels(path, &[marginal(there, d, 0, both[0].extent(d, 0, &both[1]), true, options)], 1, options)?,
+        1 => {
+            let range = both[0].extent(d, 0, &both[1]);
+            let notes = missing.into_iter().chain(outside_all(there, d, &[range]));
+            noted(path, &[marginal(there, d, 0, range, true, options)], 1, notes, options)
+        }
         2 => {
             let fair = fair(&both, d, MOST_DOTS);
             let (x, y) = (both[0].extent(d, 0, &both[1]), both[0].extent(d, 1, &both[1]));
             let scatter =
                 |cloud: &Cloud| map(cloud.name, x, y, vec![cloud.dots(cloud.pair(d, 0, 1, fair), false)], options);
-            panels(path, &both.each_ref().map(scatter), 2, options)?;
+            let notes = missing.into_iter().chain(outside_all(there, d, &[x, y]));
+            if let [only] = there {
+                return noted(path, &[Panel { title: String::new(), ..scatter(only) }], 1, notes, options);
+            }
+            noted(path, &both.each_ref().map(scatter), 2, notes, options)
         }
-        _ => return corner(path, there, d, 'x', options),
+        _ => corner(path, there, d, 'x', missing, options),
     }
-    Ok((0..d).collect())
+}
+
+/// Says how many rows lie outside the axes of their columns.
+fn outside_all(clouds: &[Cloud], d: usize, ranges: &[(f64, f64)]) -> Option<String> {
+    let columns: Vec<usize> = (0..d).collect();
+    let kinds: Vec<_> =
+        clouds.iter().map(|c| (c.name, outside(c.points, d, &columns, ranges), c.points.len() / d)).collect();
+    outside_note(&kinds)
 }
 
 /// Latents against the standard normal, with circles at 1, 2 and 3 standard deviations.
@@ -57,9 +127,21 @@ pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &O
 /// Returns the columns shown.
 ///
 /// # Errors
-/// As for [`panels`].
+/// As for [`samples`].
 pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Vec<usize>> {
     rows(z, d, "the latents")?;
+    let shown = shown(d, options)?;
+    if shown.len() < d || options.columns.is_some() {
+        let z = chosen(z, d, &shown);
+        normals(path, &z, shown.len(), left_out(&shown, d), &options.of_columns(&shown, 'z'))?;
+        return Ok(shown);
+    }
+    normals(path, z, d, None, options)?;
+    Ok(shown)
+}
+
+/// All columns of latents.
+fn normals(path: &Path, z: &[f64], d: usize, missing: Option<String>, options: &Options) -> Result<()> {
     let cloud = [Cloud { points: z, tone: Tone::Data, name: "latents" }];
     match d {
         1 => {
@@ -68,12 +150,12 @@ pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Ve
             panel.x.label = options.name(0, 'z');
             panel.layers.push(normal(range, false, "N(0, 1)"));
             panel.y.range.1 = panel.y.range.1.max(0.45);
-            panels(path, &[panel], 1, options)?;
+            let notes = missing.into_iter().chain(outside_all(&cloud, d, &[range]));
+            noted(path, &[panel], 1, notes, options)
         }
-        2 => with_marginals(path, &cloud, options)?,
-        _ => return corner(path, &cloud, d, 'z', options),
+        2 => with_marginals(path, &cloud, missing, options),
+        _ => corner(path, &cloud, d, 'z', missing, options),
     }
-    Ok((0..d).collect())
 }
 
 /// Points of one kind.
@@ -133,7 +215,7 @@ fn marginal(clouds: &[Cloud], d: usize, column: usize, range: (f64, f64), axis: 
         layers.push(Layer::Bars { range, heights, tone: cloud.tone, filled: k == 0, sideways: false, label });
     }
     let top = if highest > 0.0 { 1.15 * highest } else { 1.0 };
-    let mut y = Axis::new("density", (0.0, top));
+    let mut y = if axis { density_axis(top, options) } else { Axis::new("density", (0.0, top)) };
     y.ticks = axis;
     chart("", Axis::new(options.name(column, 'x'), range), y, layers)
 }
@@ -162,16 +244,21 @@ fn circle(radius: f64) -> Layer {
 }
 
 /// Pairs of columns below the diagonal, each column's histogram on it.
-fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Options) -> Result<Vec<usize>> {
-    let shown = d.min(MOST_COLUMNS);
-    let columns: Vec<usize> = (0..shown).map(|k| k * (d - 1) / (shown - 1)).collect();
-    let ranges: Vec<(f64, f64)> = columns.iter().map(|c| clouds[0].extent(d, *c, &clouds[clouds.len() - 1])).collect();
+fn corner(
+    path: &Path,
+    clouds: &[Cloud],
+    d: usize,
+    letter: char,
+    missing: Option<String>,
+    options: &Options,
+) -> Result<()> {
+    let ranges: Vec<(f64, f64)> = (0..d).map(|c| clouds[0].extent(d, c, &clouds[clouds.len() - 1])).collect();
     let latent = letter == 'z';
     let fair = fair(clouds, d, MOST_DOTS_EACH);
-    let mut cells: Vec<Option<Panel>> = vec![None; shown * shown];
-    for row in 0..shown {
+    let mut cells: Vec<Option<Panel>> = vec![None; d * d];
+    for row in 0..d {
         for column in 0..=row {
-            let (i, j) = (columns[column], columns[row]);
+            let (i, j) = (column, row);
             let mut panel = if row == column {
                 let mut panel = marginal(clouds, d, i, ranges[row], false, options);
                 if latent {
@@ -192,7 +279,7 @@ fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Optio
             if row != column {
                 panel.y.label = options.name(j, letter);
             }
-            cells[row * shown + column] = Some(panel);
+            cells[row * d + column] = Some(panel);
         }
     }
     // The legend needs no room of its own: the upper right of a corner plot is empty.
@@ -209,14 +296,16 @@ fn corner(path: &Path, clouds: &[Cloud], d: usize, letter: char, options: &Optio
             label: "N(0, 1)".into(),
         });
     }
-    cells[shown - 1] = Some(key);
-    let square = Options { size: options.size.or(Some((1000, 1000))), ..options.clone() };
-    layout::draw(path, Sheet::new(cells, shown, 0.5), &square)?;
-    Ok(columns)
+    cells[d - 1] = Some(key);
+    // Panels of many columns keep their size.
+    let side = 1000.max(166 * d as u32);
+    let square = Options { size: options.size.or(Some((side, side))), ..options.clone() };
+    let notes = missing.into_iter().chain(outside_all(clouds, d, &ranges)).collect();
+    layout::draw(path, Page { notes, ..Page::from(Sheet::new(cells, d, 0.5)) }, &square)
 }
 
 /// A scatter with the histogram of each column at its side.
-fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<()> {
+fn with_marginals(path: &Path, cloud: &[Cloud; 1], missing: Option<String>, options: &Options) -> Result<()> {
     let size = options.size.unwrap_or((700, 700));
     let fine = file::check(path, Some(size), options)?;
     // One range for both, wide enough for two circles.
@@ -249,9 +338,11 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     let pen = pen(std::iter::once(&main), wide, 0.7 * wide, fine, options);
     let em = pen.em;
     let head = layout::headroom(options, em);
+    let notes: Vec<String> = missing.into_iter().chain(outside_all(cloud, 2, &[range, range])).collect();
+    let print = Print::new(&notes, wide - 1.6 * em, em);
     let mut edges = Edges::new(&main, 0.7 * wide, 0.7 * wide, em);
     edges.y_name = edges.widest(0.9 * em) + 1.25 * em;
-    let (left, below) = (edges.y_name + 1.5 * em, pen.tick() + 3.2 * em);
+    let (left, below) = (edges.y_name + 1.5 * em, pen.tick() + 3.2 * em + print.room());
     // The main panel is a square; each marginal is as deep as a fifth of its side.
     let (room, gap) = ((wide - left - 0.8 * em, high - head - below), 0.5 * em);
     let side = ((room.0.min(room.1) - gap) / 1.2).max(4.0);
@@ -266,6 +357,7 @@ fn with_marginals(path: &Path, cloud: &[Cloud; 1], options: &Options) -> Result<
     draw::panel(&mut scene, frame, &main, &edges, &pen);
     draw::panel(&mut scene, top, &above, &bare, &pen);
     draw::panel(&mut scene, right, &beside, &bare, &pen);
+    print.draw(&mut scene, (frame.x, right.right()), high - 0.8 * em - print.room(), &pen);
     layout::title(&mut scene, frame.x + 0.5 * frame.w, &pen, options);
     file::save(scene, path, options)
 }

@@ -33,6 +33,14 @@ impl Rect {
         self.y + self.h
     }
 
+    /// Whether two boxes share more than an edge, when this one is larger by so much on each side.
+    pub fn meets(&self, other: &Self, across: f64, down: f64) -> bool {
+        self.x - across < other.right()
+            && other.x < self.right() + across
+            && self.y - down < other.bottom()
+            && other.y < self.bottom() + down
+    }
+
     /// Whether a place is inside.
     pub fn holds(&self, at: Spot) -> bool {
         (self.x..=self.right()).contains(&at.0) && (self.y..=self.bottom()).contains(&at.1)
@@ -142,6 +150,21 @@ impl Scene {
 
     pub fn words(&mut self, text: &str, at: Spot, size: f64, anchor: Anchor, colour: Rgb) {
         self.marks.push(Mark::Words { text: text.into(), at, size, anchor, up: false, colour });
+    }
+}
+
+/// The box of words on a page: digits and capitals, which reach from the baseline 0.73 em up.
+pub(super) fn words_box(text: &str, at: Spot, size: f64, anchor: Anchor, up: bool) -> Rect {
+    let (long, high) = (width(text, size), 0.73 * size);
+    let before = match anchor {
+        Anchor::Start => 0.0,
+        Anchor::Middle => 0.5 * long,
+        Anchor::End => long,
+    };
+    match up {
+        false => Rect { x: at.0 - before, y: at.1 - high, w: long, h: high },
+        // Read from below: the text grows upwards from its anchor.
+        true => Rect { x: at.0 - high, y: at.1 - (long - before), w: high, h: long },
     }
 }
 

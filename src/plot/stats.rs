@@ -31,9 +31,50 @@ pub(super) fn padded(ends: Option<(f64, f64)>, pad: f64) -> (f64, f64) {
     (centre - half, centre + half)
 }
 
+/// A range this many times as long as the middle half of the values leaves that half less than two bins of forty.
+const LONGEST: f64 = 20.0;
+/// Such a range ends this many times the length of the middle half beyond it.
+const BEYOND: f64 = 6.0;
+
 /// The range in which to draw one column of `[n, d]` points: all but the outermost 0.05 % on each side, with a margin.
+///
+/// Where tails are so heavy that this would press the middle half of the points into two bins of forty, the range ends
+/// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. Pictures say how many.
 pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
-    padded(quantiles(points.iter().skip(column).step_by(d.max(1)).copied(), 5e-4, 1.0 - 5e-4), 0.06)
+    let kept = sorted(points.iter().skip(column).step_by(d.max(1)).copied());
+    let at = |part: f64| kept.get((part * (kept.len().checked_sub(1)? as f64)).round() as usize).copied();
+    let ends = at(5e-4).zip(at(1.0 - 5e-4));
+    let Some((low, high)) = ends else { return padded(None, 0.06) };
+    // Where half of the values are equal, as zeros may be, a wider part stands for the middle.
+    let mut middle = [0.25, 0.1, 0.05, 0.01].into_iter().filter_map(|part| at(part).zip(at(1.0 - part)));
+    let Some((first, last)) = middle.find(|(first, last)| last > first) else {
+        return padded(ends, 0.06);
+    };
+    // Halves, lest lengths overflow.
+    if 0.5 * high - 0.5 * low <= LONGEST * (0.5 * last - 0.5 * first) {
+        return padded(ends, 0.06);
+    }
+    let more = BEYOND * (last - first);
+    padded(Some((low.max(first - more), high.min(last + more))), 0.06)
+}
+
+/// How many of the rows of `[n, d]` points have one of these columns outside its range; those that are not finite count.
+pub(super) fn outside(points: &[f64], d: usize, columns: &[usize], ranges: &[(f64, f64)]) -> usize {
+    let inside = |row: &[f64]| columns.iter().zip(ranges).all(|(c, r)| (r.0..=r.1).contains(&row[*c]));
+    points.chunks_exact(d.max(1)).filter(|row| !inside(row)).count()
+}
+
+/// Says how many points of each kind lie outside the axes, where any do: name, how many, of how many.
+pub(super) fn outside_note(kinds: &[(&str, usize, usize)]) -> Option<String> {
+    let each: Vec<String> = kinds
+        .iter()
+        .filter(|(_, out, _)| *out > 0)
+        .map(|(name, out, n)| match *name {
+            "data" => format!("{out} of {n} rows of the data"),
+            name => format!("{out} of {n} {name}").trim_end().to_owned(),
+        })
+        .collect();
+    (!each.is_empty()).then(|| format!("outside the axes: {}", each.join(", ")))
 }
 
 /// How many bins serve `n` values: between 10 and 80, growing like the cube root.

@@ -22,6 +22,8 @@ pub struct Training<'a> {
     pub held_out: &'a [(f64, f64, f64)],
     /// The true entropy in nats, below which no model can stay.
     pub entropy: Option<f64>,
+    /// What replaced the flow, if anything did: its name, its score on the same rows, and its standard error.
+    pub winner: Option<(&'a str, f64, f64)>,
 }
 
 /// The loss, faint as it is and strong as smoothed, and the held-out score ± its standard error.
@@ -35,12 +37,12 @@ pub fn training_curve(path: &Path, training: &Training, options: &Options) -> Re
     let all = training.loss.iter().map(|p| p.0).chain(training.held_out.iter().map(|p| p.0));
     let ends = quantiles(all.chain([0.0]), 0.0, 1.0);
     let along = Axis::new(training.unit, padded(ends, 0.0));
-    let scored = !training.held_out.is_empty() || training.entropy.is_some();
+    let scored = !training.held_out.is_empty() || training.entropy.is_some() || training.winner.is_some();
     let chosen: &[(&str, bool, bool)] = match (training.loss_is_nll, training.loss.is_empty(), scored) {
         (true, _, _) => &[("nats", true, true)],
         (false, _, false) => &[("loss", true, false)],
         (false, true, true) => &[("nats", false, true)],
-        (false, false, true) => &[("training loss", true, false), ("held-out NLL (nats)", false, true)],
+        (false, false, true) => &[("training loss", true, false), ("validation NLL (nats)", false, true)],
     };
     let drawn: Vec<Panel> = chosen
         .iter()
@@ -93,6 +95,17 @@ fn score_layers(training: &Training, along: (f64, f64), layers: &mut Vec<Layer>,
         let (points, label) = (vec![(along.0, entropy), (along.1, entropy)], format!("true entropy {entropy:.3}"));
         layers.push(Layer::Curve { points, tone: Tone::Reference, strength: 1.0, dashed: true, label });
     }
+    if let Some((name, nll, se)) = training.winner.filter(|w| w.1.is_finite()) {
+        let error = if se > 0.0 && se.is_finite() { se } else { 0.0 };
+        ranges.push((nll - error, nll + error));
+        if error > 0.0 {
+            let points = [along.0, along.1].map(|x| (x, nll - error, nll + error)).to_vec();
+            layers.push(Layer::Band { points, tone: Tone::Series(2) });
+        }
+        let label = format!("the model: {name}, {}", crate::words::estimate(nll, se, 3).replace('-', "−"));
+        let points = vec![(along.0, nll), (along.1, nll)];
+        layers.push(Layer::Curve { points, tone: Tone::Series(2), strength: 1.0, dashed: false, label });
+    }
     let scores = training.held_out;
     if scores.is_empty() {
         return;
@@ -103,6 +116,7 @@ fn score_layers(training: &Training, along: (f64, f64), layers: &mut Vec<Layer>,
     layers
         .push(Layer::Band { points: scores.iter().map(|s| (s.0, s.1 - s.2, s.1 + s.2)).collect(), tone: Tone::Model });
     let points = scores.iter().map(|s| (s.0, s.1)).collect();
-    let label = "held-out NLL ± s.e.".into();
+    let whose = if training.winner.is_some() { "flow, validation NLL ± s.e." } else { "validation NLL ± s.e." };
+    let label = whose.into();
     layers.push(Layer::Curve { points, tone: Tone::Model, strength: 1.0, dashed: false, label });
 }

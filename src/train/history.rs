@@ -1,6 +1,7 @@
 //! What a run remembers of its steps, in a memory that does not grow with their number.
 
 use super::Criterion;
+use crate::stats::Dominance;
 
 /// The mean over some consecutive steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Validation {
     pub se: f64,
     /// Mean number of velocity evaluations of a row.
     pub nfe: f64,
+    /// Of the rows' −log p: the median, and whether few rows carry the mean.
+    pub dominance: Dominance,
 }
 
 /// The most marks kept.
@@ -40,6 +43,10 @@ const MOST: usize = 4096;
 /// Numbers of a mark and of a validation as [`History::numbers`] has them.
 const MARK: usize = 6;
 const VALIDATION: usize = 5;
+/// Numbers of a validation as [`History::dominances`] has them.
+const DOMINANCE: usize = 4;
+/// Stands for a standard error that does not exist: files hold finite numbers only.
+const NO_ERROR: f64 = -1.0;
 
 /// Losses along a run, and the held-out scores.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +123,8 @@ impl History {
         &self.marks
     }
 
-    /// Everything as numbers: width, the open sum and its count, the marks; and the validations.
+    /// Everything as numbers: width, the open sum and its count, the marks; and the validations, but for their
+    /// dominances.
     pub(super) fn numbers(&self) -> (Vec<f64>, Vec<f64>) {
         let count = self.open.map_or(0, |(_, count)| count);
         let open = self.open.iter().map(|(mark, _)| mark);
@@ -125,8 +133,27 @@ impl History {
             let kind = if m.criterion.is_nll() { 1.0 } else { 0.0 };
             marks.extend([kind, m.step as f64, m.seconds, m.loss, m.grad_norm, m.lr]);
         }
-        let scores = self.validations.iter().flat_map(|v| [v.step as f64, v.seconds, v.nll, v.se, v.nfe]);
+        let scores = self.validations.iter().flat_map(|v| [v.step as f64, v.seconds, v.nll, error(v.se), v.nfe]);
         (marks, scores.collect())
+    }
+
+    /// The validations' dominances as numbers, where all of them are known.
+    pub(super) fn dominances(&self) -> Option<Vec<f64>> {
+        let each = self.validations.iter().map(|v| v.dominance);
+        let numbers = |d: Dominance| [d.n as f64, d.median, d.few.unwrap_or(0) as f64, d.farthest as f64];
+        each.clone().all(|d| d.median.is_finite()).then(|| each.flat_map(numbers).collect())
+    }
+
+    /// With what [`History::dominances`] gave; runs of older programs have none.
+    pub(super) fn with_dominances(mut self, numbers: &[f64]) -> Option<Self> {
+        if numbers.len() != DOMINANCE * self.validations.len() {
+            return None;
+        }
+        for (v, d) in self.validations.iter_mut().zip(numbers.chunks_exact(DOMINANCE)) {
+            let few = (d[2] > 0.0).then_some(d[2] as u64);
+            v.dominance = Dominance { n: d[0] as u64, median: d[1], few, farthest: d[3] as u64 };
+        }
+        Some(self)
     }
 
     /// What [`History::numbers`] was made of; `None` for numbers that it cannot have given.
@@ -148,10 +175,21 @@ impl History {
             })
             .collect();
         let open = (*count > 0.0).then(|| (marks.remove(0), *count as usize));
-        let score = |v: &[f64]| Validation { step: v[0] as usize, seconds: v[1], nll: v[2], se: v[3], nfe: v[4] };
+        let score = |v: &[f64]| Validation {
+            step: v[0] as usize,
+            seconds: v[1],
+            nll: v[2],
+            se: if v[3] == NO_ERROR { f64::NAN } else { v[3] },
+            nfe: v[4],
+            dominance: Dominance::UNKNOWN,
+        };
         let validations = validations.chunks_exact(VALIDATION).map(score).collect();
         Some(Self { marks, width: *width as usize, open, validations })
     }
+}
+
+fn error(se: f64) -> f64 {
+    if se.is_finite() { se } else { NO_ERROR }
 }
 
 fn added(a: Mark, b: Mark) -> Mark {
@@ -193,14 +231,28 @@ mod tests {
     #[test]
     fn a_history_survives_being_numbers() {
         let mut history = History::default();
-        history.validations.push(Validation { step: 3, seconds: 0.1 + 0.2, nll: 1.0 / 3.0, se: 0.1, nfe: 44.0 });
+        let dominance = Dominance { n: 300, median: 0.1, few: Some(2), farthest: 17 };
+        let (seconds, nll) = (0.1 + 0.2, 1.0 / 3.0);
+        history.validations.push(Validation { step: 3, seconds, nll, se: 0.1, nfe: 44.0, dominance });
+        let alone = Dominance { few: None, farthest: 0, ..dominance };
+        history.validations.push(Validation { step: 4, seconds, nll, se: 0.2, nfe: 44.0, dominance: alone });
         for step in (0..9001).map(|i| i * 7) {
             history.push(mark(step));
             if step % 1001 == 0 {
                 let (marks, validations) = history.numbers();
-                assert_eq!(History::of_numbers(&marks, &validations).unwrap(), history);
+                let found = History::of_numbers(&marks, &validations).unwrap();
+                let dominances = history.dominances().unwrap();
+                assert_eq!(found.clone().with_dominances(&dominances).unwrap(), history);
+                assert!(found.with_dominances(&dominances[1..]).is_none());
             }
         }
+        // One validation row has no standard error, and older runs know no medians.
+        history.validations[0].se = f64::NAN;
+        let (marks, validations) = history.numbers();
+        assert!(validations.iter().all(|v| v.is_finite()));
+        let found = History::of_numbers(&marks, &validations).unwrap();
+        assert!(found.validations[0].se.is_nan() && found.validations[0].dominance.median.is_nan());
+        assert!(found.dominances().is_none());
         assert!(History::of_numbers(&[1.0], &[]).is_none() && History::of_numbers(&[1.0, 0.0, 3.0], &[]).is_none());
     }
 }

@@ -52,6 +52,12 @@ pub struct Picture {
     pub names: Vec<String>,
     /// The second axis grows downwards, as magnitudes do.
     pub invert_y: bool,
+    /// Columns to show, by name or counted from 0; none for all that fit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Densities by their logarithm, over so many decades.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<u16>,
 }
 
 /// Fields that older runs do not have.

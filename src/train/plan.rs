@@ -89,7 +89,7 @@ impl Job {
         if self.likelihood_tol.is_some_and(|tol| !(tol > 0.0 && tol < 1.0)) {
             let tol = self.likelihood_tol.unwrap_or_default();
             return refuse(
-                format!("a likelihood tolerance of {tol}"),
+                format!("a likelihood tolerance of {}", crate::words::exact(tol)),
                 "give likelihood_tol between 0 and 1, such as 1e-4",
             );
         }
@@ -97,7 +97,10 @@ impl Job {
             return refuse("a likelihood batch of 0 rows".into(), "give likelihood_batch of at least 1");
         }
         if let Some(lr) = self.likelihood_lr.filter(|lr| !(*lr > 0.0 && lr.is_finite())) {
-            return refuse(format!("a likelihood learning rate of {lr}"), "give likelihood_lr above 0, such as 0.001");
+            return refuse(
+                format!("a likelihood learning rate of {}", crate::words::exact(lr)),
+                "give likelihood_lr above 0, such as 0.001",
+            );
         }
         for (name, weight) in [("kinetic", self.kinetic), ("jacobian", self.jacobian)] {
             if !(weight >= 0.0 && weight.is_finite()) {

@@ -66,7 +66,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     if data.valid.len() >= 2 * d {
         let score = score(&model.flow(job.precision.dtype())?, &data.valid, data.toy())?;
         let (nll, se) = score.best_nll(data.toy());
-        history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0 });
+        history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });
     }
     Ok(Fitted {
         model,

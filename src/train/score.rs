@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::data::Toy;
 use crate::flow::{Bijection, Chain, Cost, Density, Flow};
+use crate::stats::Dominance;
 use crate::{Error, Result};
 
 /// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
@@ -21,8 +22,10 @@ pub struct Score {
     pub outside: Vec<usize>,
     /// Mean negative log-likelihood in nats, in the units of the data.
     pub nll: f64,
-    /// Its standard error.
+    /// Its standard error; NaN of one row.
     pub nll_se: f64,
+    /// Of the rows' −log p: the median, and whether few rows carry the mean.
+    pub dominance: Dominance,
     /// Mean of log p_true − log p in nats, and its standard error, where the truth is known.
     pub excess: Option<(f64, f64)>,
     /// Mean number of velocity evaluations of a row.
@@ -85,7 +88,9 @@ pub(super) fn scored(
     let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
     let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
-    Ok((Score { n, failed, outside, nll, nll_se, excess, nfe_mean: cost.nfe_mean() }, log_prob))
+    // Places are rows of `x`: those without a density keep theirs.
+    let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
+    Ok((Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() }, log_prob))
 }
 
 /// log p of the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one); NaN where a row has no

@@ -25,7 +25,7 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
         if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
             let (row, column) = (i / data.dim, i % data.dim);
             return Err(Error::invalid(
-                format!("row {row} of the {set} set has {} in column {column}", rows[i]),
+                format!("row {row} of the {set} set has {} in column {column} (counted from 0)", rows[i]),
                 "leave out rows with missing values",
             ));
         }

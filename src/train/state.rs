@@ -192,6 +192,7 @@ impl Ledger {
         tensors.push(tensor("ledger.numbers", &scalars));
         tensors.push(tensor("ledger.marks", &marks));
         tensors.push(tensor("ledger.validations", &validations));
+        tensors.extend(self.history.dominances().map(|numbers| tensor("ledger.dominances", &numbers)));
         // What there is not yet has no tensor: a model file holds finite numbers only.
         tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
         tensors.extend(self.mixture_seconds.map(|seconds| tensor("ledger.mixture_seconds", &[seconds])));
@@ -208,7 +209,10 @@ impl Ledger {
     fn pull(file: &ModelFile) -> Option<Self> {
         let n = numbers(file, "ledger.numbers")?;
         let &[seconds, validating, due, since_best] = &n[..] else { return None };
-        let history = History::of_numbers(&numbers(file, "ledger.marks")?, &numbers(file, "ledger.validations")?)?;
+        let mut history = History::of_numbers(&numbers(file, "ledger.marks")?, &numbers(file, "ledger.validations")?)?;
+        if let Some(numbers) = numbers(file, "ledger.dominances") {
+            history = history.with_dominances(&numbers)?;
+        }
         let one = |name: &str| numbers(file, name).and_then(|n| n.first().copied());
         let (before, mixture_seconds) = (one("ledger.before"), one("ledger.mixture_seconds"));
         let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {

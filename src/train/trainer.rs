@@ -18,8 +18,8 @@ use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
 use super::state::{Best, Ledger, State, stamp};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Fitted, Job, Mark, Progress, Scene, Schedule, Validation, Watch, score_given,
-    start,
+    Checkpoint, Criterion, Far, FarRows, Fitted, Job, Mark, Precision, Progress, Scene, Schedule, Validation, Watch,
+    score_given, start,
 };
 use crate::data::{Dataset, Source};
 use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
@@ -313,7 +313,7 @@ impl Trainer<'_> {
         let step = self.state.step + 1;
         let (falls, all_falls) = (self.state.falls + 1, self.state.all_falls + 1);
         if falls > MOST_FALLS {
-            return Err(broken(step, lr, falls, &cause));
+            return Err(broken(step, lr, falls, &cause, self.job.precision));
         }
         self.good.lr_scale = self.state.lr_scale * FALL;
         (self.good.falls, self.good.all_falls) = (falls, all_falls);
@@ -338,7 +338,8 @@ impl Trainer<'_> {
             Ok((score, log_probs)) => {
                 rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
                 let (nll, se) = score.best_nll(self.data.toy());
-                Some(Validation { step, seconds, nll, se, nfe: score.nfe_mean })
+                let (nfe, dominance) = (score.nfe_mean, score.dominance);
+                Some(Validation { step, seconds, nll, se, nfe, dominance })
             }
             Err(Error::Failed { .. }) => None,
             Err(other) => return Err(other),
@@ -471,12 +472,13 @@ fn next_validation(done: f64, wanted: f64) -> f64 {
     evenly.min((EARLY * done).max(FIRST / wanted))
 }
 
-fn broken(step: usize, lr: f64, falls: usize, cause: &str) -> Error {
+fn broken(step: usize, lr: f64, falls: usize, cause: &str, precision: Precision) -> Error {
+    let wide = if precision == Precision::F64 { "" } else { " --precision f64," };
     Error::invalid(
         format!(
-            "training broke down at step {step} (learning rate {lr:.2e}) although it fell back {} times: {cause}",
-            falls - 1
+            "training failed at step {step} (learning rate {lr:.2e}) after {}: {cause}",
+            crate::words::count(falls as u64 - 1, "rollback")
         ),
-        "try a smaller --lr, --precision f64, or (by likelihood) looser tolerances",
+        format!("try a smaller --lr,{wide} or (by likelihood) looser tolerances"),
     )
 }

@@ -115,6 +115,7 @@ impl Study {
                 samples: r.sample(n, k + 2),
                 curve: curve.collect(),
                 end: Some((end, 0.004)),
+                median: None,
                 cost,
             }
         };

@@ -14,7 +14,7 @@ use super::contest::{Contestant, Measured};
 use super::table::Row;
 use crate::cli::Context;
 use crate::cli::interrupt::{self, undisturbed};
-use crate::cli::picture::Units;
+use crate::cli::picture::{self, Units};
 
 /// Cells along a side of a density in the figure, in a frame of the slides, and of a density of one column.
 const CELLS: usize = 160;
@@ -64,6 +64,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
             samples: units.rows(&figures.samples[..most]),
             curve: one.contestant.curve.clone(),
             end: Some((figures.nll, if figures.nll_se.is_finite() { figures.nll_se } else { 0.0 })),
+            median: figures.dominance.few.map(|_| figures.dominance.median),
             cost: one
                 .costs
                 .iter()
@@ -81,10 +82,11 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         truth: truth.as_deref(),
         entropy: data.toy().map(|toy| toy.entropy),
         cost: "time of a sample (µs)",
+        sets: ("validation", contest.set),
+        pairs: &contest.shown,
         ..Comparison::new(&shown, d, &contenders)
     };
-    let (names, invert_y) = (contest.picture.names.clone(), contest.picture.invert_y);
-    let options = units.options(&Options { names, invert_y, ..Options::default() });
+    let options = units.options(&Options { columns: None, ..picture::of(&contest.picture, d) });
     let png = out.join("compare.png");
     undisturbed(|| plot::comparison(&png, &comparison, &options))?;
     undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
@@ -95,9 +97,11 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     };
     let caption =
         "Densities of all models on one colour scale, and samples of each on the axes of the data; below, the \
-                   held-out NLL against the wall-clock of the training, and against the time of a sample: of a continuous \
-                   flow at several tolerances of the solver, of a discrete one at the depths that were trained."
-            .to_owned();
+                   NLL against the wall-clock of the training, and against the time of a sample: of a continuous flow at \
+                   several tolerances of the solver, of a discrete one at the depths that were trained. Lines of the \
+                   training are scored on validation rows, discs on"
+            .to_owned()
+            + &format!(" {} rows.", contest.set);
     Ok(Drawn { figure, caption, slides })
 }
 

@@ -1,6 +1,7 @@
 //! The page of a comparison.
 
 use cnf::html::{Figure, Image, Mime, Report};
+use cnf::words;
 
 use super::Contest;
 use super::pictures::Drawn;
@@ -15,15 +16,19 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
         let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
         let (nll, n) = (best.nll().0, best.seeds[0].figures.n);
         let (names, data, set) = (names.join(", "), &data.name, contest.set);
-        format!("{names} on {data}: the best NLL is that of {}, {nll:.4} nats over {n} {set} rows.", best.name)
+        let (nll, over) = (words::number(nll, 4), words::count(n as u64, &format!("{set} row")));
+        format!("{names} on {data}: the best NLL is that of {}, {nll} nats over {over}.", best.name)
     });
     let budget = contest.jobs.first().map(|job| match (job.steps, job.time) {
-        (Some(steps), _) => format!("{steps} steps each"),
+        (Some(steps), _) => format!("{} each", words::count(steps as u64, "step")),
         (None, time) => format!("{} s of wall-clock each", time.unwrap_or_default()),
     });
     let mut facts = vec![
-        ("data".to_owned(), format!("{}, {} columns", data.name, data.dim)),
-        ("scored on".to_owned(), format!("{} rows ({} set)", rows[0].seeds[0].figures.n, contest.set)),
+        ("data".to_owned(), format!("{}, {}", data.name, words::count(data.dim as u64, "column"))),
+        (
+            "scored on".to_owned(),
+            format!("{} ({} set)", words::count(rows[0].seeds[0].figures.n as u64, "row"), contest.set),
+        ),
         ("budget".to_owned(), budget.unwrap_or_else(|| "trained before".to_owned())),
         ("seeds".to_owned(), rows[0].seeds.len().to_string()),
         ("precision".to_owned(), format!("{:?}", contest.precision).to_lowercase()),
@@ -46,8 +51,10 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
     notes.extend(contest.warned.iter().map(|finding| format!("The data: {}.", finding.text)));
     notes.extend(findings::caution(&contest.warned).map(|caution| format!("Beware: {caution}.")));
     if skipped > 0 {
-        notes.push(format!("The comparison was ended early: {skipped} trainings were left out."));
+        let left = words::count(skipped as u64, "training");
+        notes.push(format!("The comparison was ended early: {left} left out."));
     }
+    notes.extend(table::carried(rows, contest.set));
     notes.extend(broken.iter().cloned());
     notes.extend(contest.left_out.iter().map(|(name, why)| format!("{name} is left out: {why}.")));
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {

@@ -1,6 +1,8 @@
 //! The figures of a comparison as text, as CSV, as JSON and as cells: one list of columns for all of them.
 
 use cnf::html::{Better, Cell, Column, Table};
+use cnf::stats::Dominance;
+use cnf::words;
 use serde_json::{Map, Value, json};
 
 use super::contest::Measured;
@@ -48,6 +50,12 @@ impl<'a> Row<'a> {
         (self.mean(|m| m.figures.nll), self.error(|m| m.figures.nll, |m| m.figures.nll_se))
     }
 
+    /// Where few rows carry the mean: in the seed in which the fewest do. The median is the mean over seeds.
+    pub fn dominance(&self) -> Dominance {
+        let all: Vec<Dominance> = self.seeds.iter().map(|one| one.figures.dominance).collect();
+        Dominance::mean_of(&all).unwrap_or(Dominance::UNKNOWN)
+    }
+
     fn excess(&self) -> Option<(f64, f64)> {
         let of = |m: &Measured| m.figures.excess.unwrap_or((f64::NAN, f64::NAN));
         self.seeds[0].figures.excess?;
@@ -80,7 +88,12 @@ fn number(value: f64) -> Option<f64> {
 
 /// `2.8312 ± 0.0041`.
 fn with_error((value, se): (f64, f64)) -> String {
-    if se.is_finite() { format!("{value:.4} ± {se:.4}") } else { format!("{value:.4}") }
+    words::estimate(value, se, 4)
+}
+
+/// `3e-7`, or a dash for what does not exist.
+fn roughly(value: f64) -> String {
+    if value.is_finite() { format!("{value:.0e}") } else { "–".into() }
 }
 
 /// `203 k`.
@@ -103,6 +116,15 @@ const FIELDS: [Field; 15] = [
         better: Better::Lower,
         value: |r| number(r.nll().0),
         text: |r| with_error(r.nll()),
+    },
+    Field {
+        key: "nll_median",
+        title: "median",
+        unit: "nats",
+        about: "median −log p of the same rows: shown where few rows carry the mean.",
+        better: Better::Lower,
+        value: |r| number(r.dominance().median).filter(|_| r.dominance().few.is_some()),
+        text: |r| number(r.dominance().median).map_or_else(|| "–".into(), |median| words::number(median, 4)),
     },
     Field {
         key: "excess",
@@ -129,7 +151,7 @@ const FIELDS: [Field; 15] = [
         about: "wall-clock of the training, with its validations.",
         better: Better::Neither,
         value: |r| number(r.mean(|m| m.contestant.seconds)),
-        text: |r| format!("{:.1}", r.mean(|m| m.contestant.seconds)),
+        text: |r| number(r.mean(|m| m.contestant.seconds)).map_or_else(|| "–".into(), |s| words::number(s, 1)),
     },
     Field {
         key: "steps",
@@ -169,7 +191,9 @@ const FIELDS: [Field; 15] = [
         },
         text: |r| match r.layers() {
             Some(couplings) => format!("{couplings} couplings"),
-            None if r.seeds[0].figures.nfe_sample > 0.0 => format!("{:.0} NFE", r.mean(|m| m.figures.nfe_sample)),
+            None if r.seeds[0].figures.nfe_sample > 0.0 => {
+                format!("{} NFE", words::number(r.mean(|m| m.figures.nfe_sample), 0))
+            }
             None => "–".into(),
         },
     },
@@ -180,7 +204,7 @@ const FIELDS: [Field; 15] = [
         about: "mean over the model's samples of |x − f(f⁻¹(x))|, its greatest column, in deviations of the data.",
         better: Better::Lower,
         value: |r| number(r.mean(|m| m.figures.round_trip_mean)),
-        text: |r| format!("{:.0e}", r.mean(|m| m.figures.round_trip_mean)),
+        text: |r| roughly(r.mean(|m| m.figures.round_trip_mean)),
     },
     Field {
         key: "round_trip_max",
@@ -189,7 +213,7 @@ const FIELDS: [Field; 15] = [
         about: "the worst round trip of 10 000 samples.",
         better: Better::Lower,
         value: |r| number(r.worst(|m| m.figures.round_trip_max)),
-        text: |r| format!("{:.0e}", r.worst(|m| m.figures.round_trip_max)),
+        text: |r| roughly(r.worst(|m| m.figures.round_trip_max)),
     },
     Field {
         key: "failed",
@@ -216,7 +240,7 @@ const FIELDS: [Field; 15] = [
         about: "the integral of the density: on a grid in one and two dimensions, else by importance sampling; – where that is too noisy; of the first seed, under the first row's condition.",
         better: Better::Neither,
         value: |r| r.seeds[0].figures.mass,
-        text: |r| r.seeds[0].figures.mass.map_or_else(|| "–".into(), |mass| format!("{mass:.4}")),
+        text: |r| r.seeds[0].figures.mass.map_or_else(|| "–".into(), |mass| words::number(mass, 4)),
     },
     Field {
         key: "energy",
@@ -225,7 +249,10 @@ const FIELDS: [Field; 15] = [
         about: "energy distance of samples to the data, in deviations; in brackets that of two halves of the data.",
         better: Better::Lower,
         value: |r| number(r.mean(|m| m.figures.energy)),
-        text: |r| format!("{:.1e} ({:.0e})", r.mean(|m| m.figures.energy), r.seeds[0].figures.energy_floor),
+        text: |r| {
+            let (energy, floor) = (r.mean(|m| m.figures.energy), roughly(r.seeds[0].figures.energy_floor));
+            if energy.is_finite() { format!("{} ({floor})", words::error(energy)) } else { "–".into() }
+        },
     },
     Field {
         key: "sliced",
@@ -234,7 +261,17 @@ const FIELDS: [Field; 15] = [
         about: "sliced Wasserstein distance of samples to the data, in deviations; in brackets that of two halves of the data.",
         better: Better::Lower,
         value: |r| number(r.mean(|m| m.figures.sliced)),
-        text: |r| format!("{:.4} ({:.4})", r.mean(|m| m.figures.sliced), r.seeds[0].figures.sliced_floor),
+        text: |r| {
+            let (sliced, floor) = (r.mean(|m| m.figures.sliced), r.seeds[0].figures.sliced_floor);
+            if !sliced.is_finite() {
+                return "–".into();
+            }
+            format!(
+                "{} ({})",
+                words::number(sliced, 4),
+                if floor.is_finite() { words::number(floor, 4) } else { "–".into() }
+            )
+        },
     },
 ];
 
@@ -266,6 +303,11 @@ pub fn words(rows: &[Row<'_>]) -> String {
     out
 }
 
+/// What is to be known of the means: a line for each model whose mean few rows carry.
+pub fn carried(rows: &[Row<'_>], set: &str) -> Vec<String> {
+    rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.dominance().brief(set)?))).collect()
+}
+
 /// For spreadsheets: a line a model, and then one for each of several seeds.
 pub fn csv(rows: &[Row<'_>]) -> String {
     let fields = told(rows);
@@ -273,7 +315,9 @@ pub fn csv(rows: &[Row<'_>]) -> String {
     fields.iter().for_each(|field| out += &format!(",{}", field.key));
     out.push('\n');
     let mut line = |row: &Row<'_>, seed: &str| {
-        out += &format!("{},{seed},{:e}", row.name, row.nll().1);
+        // What does not exist is an empty cell.
+        let se = number(row.nll().1).map_or(String::new(), |se| format!("{se:e}"));
+        out += &format!("{},{seed},{se}", row.name);
         for field in &fields {
             out += &(field.value)(row).map_or_else(|| ",".into(), |value| format!(",{value:e}"));
         }
@@ -297,6 +341,10 @@ pub fn json(rows: &[Row<'_>]) -> Vec<Value> {
             map.insert(field.key.into(), json!((field.value)(row)));
             match field.key {
                 "nll" => drop(map.insert("nll_se".into(), json!(number(row.nll().1)))),
+                "nll_median" => {
+                    map.insert("nll_median".into(), json!(number(row.dominance().median)));
+                    map.insert("nll_carried_by".into(), json!(row.dominance().few));
+                }
                 "excess" => drop(map.insert("excess_se".into(), json!(row.excess().and_then(|e| number(e.1))))),
                 _ => {}
             }

@@ -8,11 +8,12 @@ use cnf::flow::{Core, Model, VelocitySpec};
 use cnf::train::{Family, FarRows, Job, Objective, Pairing, Path};
 use cnf::velocity::{Activation, TimeInput};
 
+use crate::cli::picture::Shown;
 use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, TableArgs, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 47] = [
+const EVERYTHING_ELSE: [&str; 48] = [
     "data",
     "split",
     "drop",
@@ -51,6 +52,8 @@ const EVERYTHING_ELSE: [&str; 47] = [
     "config",
     "names",
     "invert_y",
+    "columns",
+    "log",
     "solver",
     "rtol",
     "atol",
@@ -185,6 +188,8 @@ pub struct TrainArgs {
     #[arg(long)]
     invert_y: bool,
     #[command(flatten)]
+    shown: Shown,
+    #[command(flatten)]
     solver: SolverArgs,
 }
 
@@ -270,6 +275,10 @@ impl TrainArgs {
             job.picture.names.clone_from(&self.names);
         }
         job.picture.invert_y |= self.invert_y;
+        if !self.shown.columns.is_empty() {
+            job.picture.columns.clone_from(&self.shown.columns);
+        }
+        maybe(&mut job.picture.log, &self.shown.log.log);
         if self.steps.is_some() || self.time.is_some() {
             (job.steps, job.time) = (self.steps, self.time);
         }

@@ -17,7 +17,9 @@ use candle_core::{DType, Device, Tensor};
 use cnf::Error;
 use cnf::flow::Model;
 use cnf::plot::Grid;
+use cnf::stats::Dominance;
 use cnf::train::{Job, Mark, Progress, Watch};
+use cnf::words;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{cursor, execute, terminal};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -27,6 +29,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 use ratatui::{Frame, Terminal};
 
+use super::watch::few;
 use crate::cli::{interrupt, text};
 
 /// Points that a curve keeps; when they are twice as many, neighbours are merged.
@@ -45,6 +48,8 @@ pub struct HeldOut {
     pub se: f64,
     /// Mean NFE of a row, where it is known.
     pub nfe: Option<f64>,
+    /// The median, and whether few rows carry the mean.
+    pub dominance: Dominance,
 }
 
 /// One moment of a run.
@@ -201,19 +206,19 @@ impl LiveView {
         };
         let left = if now.done > 0.0 { now.seconds * (1.0 / now.done - 1.0).max(0.0) } else { 0.0 };
         let mut words = format!(
-            "step {} · {:.0}/s · loss {:.4} · lr {:.1e}",
+            "step {} · {:.0}/s · loss {} · lr {}",
             now.step,
             self.rate(),
-            self.loss.points.last().map_or(now.loss, |p| p.1),
-            now.lr
+            words::number(self.loss.points.last().map_or(now.loss, |p| p.1), 4),
+            words::error(now.lr)
         );
         if let Some(h) = self.latest {
-            words += &format!(" · NLL {:.3} ± {:.3}", h.nll, h.se);
+            words += &format!(" · NLL {}{}", words::estimate(h.nll, h.se, 3), few(&h.dominance));
             if let Some(nfe) = h.nfe {
-                words += &format!(" · NFE {nfe:.0}");
+                words += &format!(" · NFE {}", words::number(nfe, 0));
             }
         }
-        words += &format!(" · {} left", text::duration(left));
+        words += &format!(" · {} left", words::duration(left));
         let width = usize::from(area.width.saturating_sub(6));
         let full = ((now.done.clamp(0.0, 1.0)) * width as f64) as usize;
         let bar = Line::from(vec![
@@ -272,7 +277,7 @@ fn curve(frame: &mut Frame<'_>, area: Rect, title: &str, curve: &Curve, colour: 
     let flat: Vec<(f64, f64)> =
         level.map_or(Vec::new(), |l| (0..60).map(|i| (last * f64::from(i) / 59.0, l)).collect());
     let digits = ((2.0 - (high - low).log10()).ceil().clamp(0.0, 6.0)) as usize;
-    let labels = [low, 0.5 * (low + high), high].map(|v| format!("{v:.digits$}"));
+    let labels = [low, 0.5 * (low + high), high].map(|v| words::number(v, digits));
     let lines = vec![
         Dataset::default().marker(Marker::Dot).style(Style::new().dark_gray()).data(&flat),
         Dataset::default()
@@ -395,7 +400,8 @@ fn coarse(model: &Model, [x, y]: [(f64, f64); 2], dtype: DType) -> cnf::Result<G
 impl Watch for Live {
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
-        let held_out = progress.validation.map(|v| HeldOut { nll: v.nll, se: v.se, nfe: Some(v.nfe) });
+        let held_out =
+            progress.validation.map(|v| HeldOut { nll: v.nll, se: v.se, nfe: Some(v.nfe), dominance: v.dominance });
         let Mark { step, seconds, loss, lr, .. } = mark;
         self.moment(Now { step, seconds, loss, lr, done: progress.done, held_out }, Some(progress.model));
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -412,8 +418,12 @@ mod tests {
         let mut view = LiveView::new("8gaussians".into(), Some(2.5), planar);
         for step in 1..=steps {
             let x = step as f64;
-            let held_out =
-                (step % 100 == 0).then_some(HeldOut { nll: 2.6 + 10.0 / x, se: 0.01, nfe: Some(40.0 + x / 100.0) });
+            let held_out = (step % 100 == 0).then_some(HeldOut {
+                nll: 2.6 + 10.0 / x,
+                se: 0.01,
+                nfe: Some(40.0 + x / 100.0),
+                dominance: Dominance::UNKNOWN,
+            });
             view.update(Now { step, seconds: x / 200.0, loss: 1.0 + 5.0 / x, lr: 1e-2, done: x / 4000.0, held_out });
         }
         view
@@ -463,15 +473,29 @@ mod tests {
 
     #[test]
     fn strange_numbers_stop_no_view() {
-        for loss in [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0] {
+        for loss in [f64::NAN, f64::INFINITY, -1e300, 1e300, 1e60, 0.0] {
             let mut view = LiveView::new("x".into(), Some(f64::NEG_INFINITY), true);
             for step in 1..4 {
-                let held_out = Some(HeldOut { nll: loss, se: f64::NAN, nfe: Some(loss) });
+                let held_out =
+                    Some(HeldOut { nll: loss, se: f64::NAN, nfe: Some(loss), dominance: Dominance::UNKNOWN });
                 view.update(Now { step, seconds: 0.0, loss, lr: loss, done: 0.0, held_out });
             }
             view.set_density(Grid { values: vec![loss; CELLS * CELLS], ..bell() }, 1);
-            assert!(screen(&view, 100, 30).contains("step 3"));
+            let seen = screen(&view, 100, 30);
+            assert!(seen.contains("step 3") && !seen.contains("NaN"), "{seen}");
+            let digits = seen.split(|c: char| !c.is_ascii_digit()).map(str::len).max();
+            assert!(digits.is_some_and(|most| most <= 17), "{seen}");
         }
+    }
+
+    #[test]
+    fn a_score_that_one_row_carries_says_so() {
+        let mut view = run(100, false);
+        let dominance = Dominance { n: 300, median: 3.25, few: Some(1), farthest: 7 };
+        let held_out = Some(HeldOut { nll: 1.6e16, se: 1.6e16, nfe: None, dominance });
+        view.update(Now { step: 101, seconds: 1.0, loss: 1.0, lr: 1e-2, done: 0.1, held_out });
+        let seen = screen(&view, 140, 30);
+        assert!(seen.contains("NLL (1.60 ± 1.60)e16 (median 3.250: 1 of 300 rows carries the mean)"), "{seen}");
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
-use cnf::flow::{Model, StandardNormal};
+use cnf::flow::{Core, Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
-use cnf::train::{Criterion, Job};
-use cnf::{Result, rng};
+use cnf::train::{Criterion, Job, score_given};
+use cnf::{Result, rng, words};
 
+use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;
-use crate::cli::picture::{self, Units};
+use crate::cli::picture::{self, Shown, Units};
 
 /// Cells along each side of a density.
 const CELLS: usize = 200;
@@ -36,21 +37,25 @@ pub struct Run<'a> {
     pub held_out: &'a [f64],
     pub given: &'a [f64],
     pub curves: &'a Curves,
+    /// For words about what is not shown.
+    pub context: &'a Context,
 }
 
 /// How the pictures look, whatever they show.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Look {
     pub theme: Theme,
     pub size: Option<(u32, u32)>,
     pub enlarged: Option<u32>,
+    /// Instead of what the run was asked to show.
+    pub shown: Shown,
     /// `png` or `svg`.
     pub ending: &'static str,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { theme: Theme::default(), size: None, enlarged: None, ending: "png" }
+        Self { theme: Theme::default(), size: None, enlarged: None, shown: Shown::default(), ending: "png" }
     }
 }
 
@@ -89,10 +94,11 @@ impl Curves {
             let at = number(step)?;
             let name = cells.get(objective).ok_or_else(|| format!("line {} is cut short", i + 2))?;
             if first.get_or_insert_with(|| (*name).to_owned()) == name {
-                curves.loss.push((at, number(loss)?));
+                curves.loss.push((at, if cells.get(loss) == Some(&"") { f64::NAN } else { number(loss)? }));
             }
             if cells.get(score.0).is_some_and(|cell| !cell.is_empty()) {
-                curves.held_out.push((at, number(score.0)?, spread(number(score.1)?)));
+                let se = if cells.get(score.1) == Some(&"") { 0.0 } else { spread(number(score.1)?) };
+                curves.held_out.push((at, number(score.0)?, se));
             }
         }
         curves.loss_is_nll = first.is_some_and(|name| name == Criterion::Likelihood.name());
@@ -109,12 +115,13 @@ fn spread(se: f64) -> f64 {
 ///
 /// # Errors
 /// Whatever the solver or the disk refuses.
-pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Result<Vec<PathBuf>> {
-    let Run { job, model, data, held_out, given, curves } = run;
+pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
+    let Run { job, model, data, held_out, given, curves, context } = run;
     let (d, dtype) = (data.dim, job.precision.dtype());
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
-    let Options { names, invert_y, .. } = picture::style(model);
-    let options = Options { names, invert_y, ..plain.clone() };
+    let Options { names, invert_y, columns, scale, .. } = look.shown.style(model)?;
+    let plain = Options { columns, ..plain };
+    let options = Options { names, invert_y, scale, ..plain.clone() };
     let mut drawn = Vec::new();
     let mut place = |name: &str| {
         let path = file(&format!("{name}.{}", look.ending));
@@ -144,8 +151,10 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
     let (samples, _, _) = model.moving(dtype)?.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
     let samples = numbers(&samples)?;
     let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
-    let in_units = units.options(&options);
-    undisturbed(|| plot::samples(&place("samples"), &units.rows(&seen), &units.rows(&samples), d, &in_units))?;
+    let (path, in_units) = (place("samples"), units.options(&options));
+    let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
+    let shown = undisturbed(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
+    picture::note_columns(&path, &shown, d, &options.names, context);
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -181,12 +190,21 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> Resul
         return Ok(drawn);
     }
     let entropy = data.toy().map(|toy| toy.entropy);
+    // Where a mixture replaced the flow, the curve is not that of the model.
+    let winner = match (&model.spec.core, &model.spec.base) {
+        (Core::Still { .. }, Some(base)) if !data.valid.is_empty() => {
+            let (nll, se) = score_given(&flow, &data.valid, &[], data.toy())?.best_nll(data.toy());
+            Some((format!("a mixture of {}", words::count(base.components() as u64, "Gaussian")), nll, se))
+        }
+        _ => None,
+    };
     let training = Training {
         unit: "steps",
         loss: &curves.loss,
         loss_is_nll: curves.loss_is_nll,
         held_out: &curves.held_out,
         entropy,
+        winner: winner.as_ref().map(|(name, nll, se)| (name.as_str(), *nll, *se)),
     };
     undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)

@@ -6,9 +6,10 @@ use std::path::Path;
 use cnf::data::diagnose::Finding;
 use cnf::flow::Mixture;
 use cnf::train::{Family, Far, FarRows, Fitted, History, Job, Score, Set};
+use cnf::words;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{findings, text};
+use crate::cli::findings;
 
 /// Rows far out that are named in JSON.
 const NAMED: usize = 100;
@@ -122,6 +123,8 @@ impl Summary {
             "n": score.n,
             "nll": score.nll,
             "nll_se": score.nll_se,
+            "nll_median": score.dominance.median,
+            "nll_carried_by": score.dominance.few,
             "nll_standardised": self.nll_standardised(),
             "excess": score.excess.map(|(mean, _)| mean),
             "excess_se": score.excess.map(|(_, se)| se),
@@ -139,34 +142,43 @@ impl Summary {
     /// What people read.
     pub fn words(&self, run: &Path) -> String {
         let score = &self.score;
-        let (each, seconds) = (1e3 * self.seconds_per_step, text::duration(self.seconds));
+        let (each, seconds) = (1e3 * self.seconds_per_step, words::duration(self.seconds));
+        let parameters = words::count(self.n_params as u64, "parameter");
         let mut out = if self.job.model.is_reference() {
-            format!("{} fitted in {seconds}, {} parameters\n", self.job.model.name(), self.n_params)
+            format!("{} fitted in {seconds}, {parameters}\n", self.job.model.name())
         } else {
-            format!("{} steps in {seconds} ({each:.3} ms each), {} parameters\n", self.steps, self.n_params)
+            let steps = words::count(self.steps as u64, "step");
+            format!("{steps} in {seconds} ({each:.3} ms each), {parameters}\n")
         };
         if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.is_reference()) {
-            out += &format!("mixture   fitted in {} of them\n", text::duration(seconds));
+            out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));
         }
         if let Some(words) = &self.patience {
             out += &format!("ended     {words}\n");
         }
-        let standardised = self.nll_standardised();
-        let (set, n, nll, se) = (self.set, score.n, score.nll, score.nll_se);
+        let (set, n) = (self.set, score.n);
         out += &format!(
-            "NLL       {nll:.4} ± {se:.4} nats on {n} {set} rows ({standardised:.4} in units of variance 1)\n"
+            "NLL       {} nats on {}{} ({} in units of variance 1)\n",
+            words::estimate(score.nll, score.nll_se, 4),
+            words::count(n as u64, &format!("{set} row")),
+            words::no_error(score.dominance.n),
+            words::number(self.nll_standardised(), 4)
         );
+        if let Some(few) = score.dominance.words(set) {
+            out += &format!("          {few}\n");
+        }
         if let Some(caution) = findings::caution(&self.found) {
             out += &format!("warning   {caution}\n");
         }
         if let Some((excess, se)) = score.excess {
-            out += &format!("excess    {excess:.4} ± {se:.4} nats over the true density\n");
+            out += &format!("excess    {} nats over the true density\n", words::estimate(excess, se, 4));
         }
         if self.job.model == Family::Cnf && self.gave_way.is_none() {
             out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
         }
         if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {
-            out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost:+.4} nats\n");
+            let cost = words::change(cost, 4);
+            out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost} nats\n");
         }
         if let Some(components) = self.gave_way {
             let mixture =
@@ -181,12 +193,14 @@ impl Summary {
             out += &format!("far       {rows} far out left out of training and validation\n");
         }
         if self.falls > 0 {
-            out += &format!("trouble   {} steps broke down and were taken back\n", self.falls);
+            out += &format!("trouble   {} failed and went back\n", words::count(self.falls as u64, "step"));
         }
         if let Some(first) = score.failed.first() {
             let count = score.failed.len();
             out += &format!(
-                "failed    {count} of {n} rows have no density (the first: row {first}); the means leave them out\n"
+                "failed    {count} of {} without a density (the first: row {first}, counted from 0); the means leave \
+                 them out\n",
+                words::count(n as u64, "row")
             );
         }
         if let Some(first) = score.outside.first() {
@@ -239,16 +253,29 @@ pub fn story(job: &Job, fitted: &Fitted) -> Map<String, Value> {
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.
 pub fn metrics(history: &History) -> String {
-    let mut out = String::from("step,seconds,objective,loss,grad_norm,lr,valid_nll,valid_nll_se,valid_nfe\n");
+    let mut out = String::from(
+        "step,seconds,objective,loss,grad_norm,lr,valid_nll,valid_nll_se,valid_nfe,valid_nll_median,valid_nll_carried_by\n",
+    );
     let mut scores = history.validations.iter().peekable();
     for m in history.marks() {
-        let mut valid = String::from(",,");
+        let mut valid = String::from(",,,,");
         while let Some(v) = scores.next_if(|v| v.step <= m.step) {
-            valid = format!("{:.6},{:.6},{:.2}", v.nll, v.se, v.nfe);
+            let few = v.dominance.few.map_or(String::new(), |few| few.to_string());
+            valid = format!("{},{},{:.2},{},{few}", cell(v.nll), cell(v.se), v.nfe, cell(v.dominance.median));
         }
         // A String takes every write.
         let (step, seconds, name) = (m.step, m.seconds, m.criterion.name());
-        let _ = writeln!(out, "{step},{seconds:.4},{name},{:.6},{:.6},{:.6e},{valid}", m.loss, m.grad_norm, m.lr);
+        let (loss, norm) = (cell(m.loss), cell(m.grad_norm));
+        let _ = writeln!(out, "{step},{seconds:.4},{name},{loss},{norm},{:.6e},{valid}", m.lr);
     }
     out
+}
+
+/// A number in the table: six decimals, a power of ten where it is large; empty where it does not exist.
+fn cell(value: f64) -> String {
+    match value {
+        v if v.is_nan() => String::new(),
+        v if v.is_finite() && v.abs() >= 1e9 => format!("{v:.6e}"),
+        v => format!("{v:.6}"),
+    }
 }

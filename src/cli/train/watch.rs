@@ -4,14 +4,22 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use cnf::data::Dataset;
+use cnf::stats::Dominance;
 use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
 use cnf::velocity::Activation;
-use cnf::{Error, Result};
+use cnf::{Error, Result, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
 use super::live::Live;
 use crate::cli::{Context, interrupt, text};
+
+/// Beside a running score: the median, where few rows carry the mean.
+pub fn few(dominance: &Dominance) -> String {
+    let Some(few) = dominance.few else { return String::new() };
+    let carry = if few == 1 { "carries" } else { "carry" };
+    format!(" (median {}: {few} of {} rows {carry} the mean)", words::number(dominance.median, 3), dominance.n)
+}
 
 /// Ticks of the bar, whatever the budget is counted in.
 const TICKS: u64 = 1000;
@@ -60,7 +68,7 @@ impl Screen {
 
     /// Where a run that was broken off goes on.
     pub fn goes_on(&self, checkpoint: &Checkpoint, context: &Context) {
-        let (steps, time) = (checkpoint.steps(), text::duration(checkpoint.seconds()));
+        let (steps, time) = (checkpoint.steps(), words::duration(checkpoint.seconds()));
         context.note(&format!("resumed   after step {steps} ({time})"));
     }
 
@@ -173,19 +181,20 @@ impl Screen {
         }
         self.loss = if self.loss.is_nan() { mark.loss } else { 0.98 * self.loss + 0.02 * mark.loss };
         if let Some(v) = progress.validation {
-            self.held_out = format!(" · held-out NLL {:.3} ± {:.3}, NFE {:.0}", v.nll, v.se, v.nfe);
+            let (nll, few) = (words::estimate(v.nll, v.se, 3), few(&v.dominance));
+            self.held_out = format!(" · held-out NLL {nll}{few}, NFE {:.0}", v.nfe);
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let left = if progress.done > 0.0 { mark.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
             let rate = mark.step as f64 / mark.seconds.max(1e-9);
             self.bar.set_message(format!(
-                "step {} · {rate:.0}/s · {} {:.4}{} · {} left",
+                "step {} · {rate:.0}/s · {} {}{} · {} left",
                 mark.step,
                 if mark.criterion.is_nll() { "NLL" } else { "loss" },
-                self.loss,
+                words::number(self.loss, 4),
                 self.held_out,
-                text::duration(left)
+                words::duration(left)
             ));
             self.bar.set_position((progress.done * TICKS as f64) as u64);
         }

@@ -1,10 +1,11 @@
 //! What `cnf trajectory` says when it is done.
 
 use anyhow::Result;
+use cnf::words;
 use serde_json::json;
 
 use super::{Found, Job, TrajectoryArgs};
-use crate::cli::{Context, text};
+use crate::cli::Context;
 
 impl Job {
     /// The facts and the words, once everything is written: the film has so many bytes, all took so many seconds.
@@ -41,13 +42,14 @@ impl Job {
             "gif": args.gif,
         });
         let some = if n < self.of { format!(" of {} rows, evenly taken,", self.of) } else { String::new() };
-        let mut words = format!("{n} particles{some} in {}\n", text::duration(seconds));
+        let mut words = format!("{}{some} in {}\n", words::count(n as u64, "particle"), words::duration(seconds));
         words += &match self.layers {
             Some(layers) => format!("layers: {layers}\n"),
             None => format!("NFE a particle: {:.1}, at most {nfe_max}\n", cost.nfe_mean()),
         };
         if !cost.failures.is_empty() {
-            words += &format!("failed: {} of {n} particles; their paths end where they failed\n", cost.failures.len());
+            let of = words::count(n as u64, "particle");
+            words += &format!("failed: {} of {of}; their paths end where they failed\n", cost.failures.len());
         }
         words += &self.beyond.words(context);
         if let Some(path) = &args.output {

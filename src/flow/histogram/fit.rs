@@ -57,7 +57,7 @@ impl Histogram {
         let held_out = check("validation", valid, dim, 1)?;
         let sorted: Vec<Vec<f64>> = (0..dim).map(|j| sorted(train, dim, j)).collect();
         if let Some(j) = sorted.iter().position(|column| column[0] == column[n - 1]) {
-            let problem = format!("column {j} is constant");
+            let problem = format!("column {j} is constant (counted from 0)");
             return Err(Error::invalid(problem, "a constant column has no density: leave it out"));
         }
         let mut best: Option<(Histogram, Rung)> = None;
@@ -118,7 +118,7 @@ fn check(which: &str, x: &[f64], dim: usize, least: usize) -> Result<usize> {
     match x.iter().position(|x| !x.is_finite()) {
         None => Ok(n),
         Some(i) => {
-            let problem = format!("{which} row {} has {} in column {}", i / dim, x[i], i % dim);
+            let problem = format!("{which} row {} has {} in column {} (counted from 0)", i / dim, x[i], i % dim);
             Err(Error::invalid(problem, "leave out rows with missing values"))
         }
     }

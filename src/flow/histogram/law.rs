@@ -41,7 +41,14 @@ impl Axis {
         let edges: Vec<f64> = (0..=bins).map(|i| low * (1.0 - share(i)) + high * share(i)).collect();
         let apart = |pair: &[f64]| pair[0].next_up() < pair[1].next_down();
         if bins == 0 || !(high - low).is_finite() || !edges.windows(2).all(apart) {
-            return Err(Error::invalid(format!("{bins} bins over [{low}, {high}] are no column of a table"), hint));
+            return Err(Error::invalid(
+                format!(
+                    "{bins} bins over [{}, {}] are not a column of a table",
+                    crate::words::exact(low),
+                    crate::words::exact(high)
+                ),
+                hint,
+            ));
         }
         Ok(Self { edges, tails: [Tail::NONE; 2] })
     }

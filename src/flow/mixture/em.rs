@@ -145,7 +145,7 @@ impl<'a> Em<'a> {
             ));
         }
         if let Some(i) = x.iter().position(|x| !x.is_finite()) {
-            let problem = format!("row {} has {} in column {}", i / dim, x[i], i % dim);
+            let problem = format!("row {} has {} in column {} (counted from 0)", i / dim, x[i], i % dim);
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
         if !(strength > 0.0 && strength.is_finite()) {
@@ -155,7 +155,7 @@ impl<'a> Em<'a> {
         let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
-                format!("column {j} is constant"),
+                format!("column {j} is constant (counted from 0)"),
                 "a constant column has no density: leave it out",
             ));
         }

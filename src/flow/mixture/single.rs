@@ -40,7 +40,7 @@ impl Mixture {
             return Err(Error::invalid(format!("{n} rows for a Gaussian"), hint));
         }
         if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
-            let problem = format!("row {} has {} in column {}", i / dim, rows[i], i % dim);
+            let problem = format!("row {} has {} in column {} (counted from 0)", i / dim, rows[i], i % dim);
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
         let column = |j: usize| rows.iter().skip(j).step_by(dim).copied();
@@ -51,7 +51,7 @@ impl Mixture {
                 (0..dim * dim).map(|i| if i % (dim + 1) == 0 { sigma } else { 0.0 }).collect()
             }
             Gaussian::Fixed { sigma } => {
-                let problem = format!("a Gaussian of deviation {sigma} has no density");
+                let problem = format!("a Gaussian of deviation {} has no density", crate::words::exact(sigma));
                 return Err(Error::invalid(problem, "give a deviation above 0"));
             }
         };
@@ -65,7 +65,9 @@ fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     let d = mean.len();
     if let Some(j) = std.iter().position(|s| *s == 0.0) {
         let hint = "a constant column has no density: leave it out";
-        return Err(Error::invalid(format!("column {j} is constant: {} in every row", mean[j]), hint));
+        let value = crate::words::exact(mean[j]);
+        let problem = format!("column {j} is constant: {value} in every row (columns are counted from 0)");
+        return Err(Error::invalid(problem, hint));
     }
     let mut scaled = rows.to_vec();
     for row in scaled.chunks_exact_mut(d) {

@@ -20,12 +20,15 @@ pub(super) fn training(c: &Comparison) -> Option<Panel> {
     // The first part may be anything.
     let late: Vec<f64> = curves().flat_map(|curve| &curve[curve.len() * 3 / 20..]).map(|p| p.1).collect();
     let ends: Vec<(f64, f64)> = c.contenders.iter().filter_map(end).map(|(_, nll, se)| (nll, se)).collect();
-    let y = Axis::new("held-out NLL (nats)", range(&late, &ends, c.entropy));
+    let (along, final_set) = c.sets;
+    let same = along == final_set;
+    let label = if same { format!("{along} NLL (nats)") } else { "NLL (nats)".into() };
+    let y = Axis::new(label, range(&late, &ends, c.entropy));
     // From the first score within that range on, and to the end.
     let seen = |p: &&(f64, f64)| p.1 <= y.range.1;
     let times =
         curves().flat_map(|curve| curve.iter().filter(seen).chain(curve.last())).map(|p| p.0).collect::<Vec<_>>();
-    let x = along("training time (s)", &times, 10.0, (0.06, 0.04));
+    let x = positive_axis("training time (s)", &times, 10.0, (0.06, 0.04));
 
     let mut layers = vec![];
     layers.extend(truth(c, &x));
@@ -39,7 +42,8 @@ pub(super) fn training(c: &Comparison) -> Option<Panel> {
         }
         layers.push(Layer::Marks { points: vec![((time, nll), String::new())], tone: Tone::Series(k) });
     }
-    Some(chart("", x, y, layers))
+    let title = if same { String::new() } else { format!("lines: {along} rows; discs: {final_set} rows, at the end") };
+    Some(chart(&title, x, y, layers))
 }
 
 /// Scores over the cost of a sample, if a model has any.
@@ -47,11 +51,11 @@ pub(super) fn work(c: &Comparison) -> Option<Panel> {
     let points = || c.contenders.iter().flat_map(|m| &m.cost);
     points().next()?;
     let costs: Vec<f64> = points().map(|p| p.cost).collect();
-    let x = along(c.cost, &costs, 4.0, (0.1, 0.1));
+    let x = positive_axis(c.cost, &costs, 4.0, (0.1, 0.1));
     let best = |m: &Contender| m.cost.iter().map(|p| p.nll).reduce(f64::min);
     let ends: Vec<(f64, f64)> = c.contenders.iter().filter_map(best).map(|nll| (nll, 0.0)).collect();
     let all: Vec<f64> = points().map(|p| p.nll).collect();
-    let y = Axis::new("held-out NLL (nats)", range(&all, &ends, c.entropy));
+    let y = Axis::new(format!("{} NLL (nats)", c.sets.1), range(&all, &ends, c.entropy));
 
     let mut layers = vec![];
     layers.extend(truth(c, &x));
@@ -85,7 +89,7 @@ fn truth(c: &Comparison, x: &Axis) -> Option<Layer> {
 }
 
 /// An axis for what is positive, logarithmic where it spans more than a factor, with margins in parts of its length.
-fn along(label: &str, values: &[f64], factor: f64, margins: (f64, f64)) -> Axis {
+fn positive_axis(label: &str, values: &[f64], factor: f64, margins: (f64, f64)) -> Axis {
     let positive = || values.iter().copied().filter(|v| *v > 0.0 && v.is_finite());
     let Some((low, high)) = quantiles(positive(), 0.0, 1.0) else {
         return Axis::new(label, (0.0, 1.0));

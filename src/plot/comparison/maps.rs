@@ -49,11 +49,7 @@ pub(super) fn blocks(c: &Comparison, wide: u32, options: &Options) -> Vec<Sheet>
                     note: c.entropy.map_or(String::new(), |e| format!("entropy {}", score(e, 0.0))),
                     tone: None,
                 },
-                Some(m) => Heading {
-                    text: m.name.clone(),
-                    note: m.end.map_or(String::new(), |(nll, se)| score(nll, se)),
-                    tone: Some(tone),
-                },
+                Some(m) => Heading { text: m.name.clone(), note: m.note(), tone: Some(tone) },
             });
         }
         let mut sheet = Sheet::new(cells, columns, 1.0);
@@ -94,16 +90,11 @@ fn columns(count: usize, lines: usize, columns_differ: bool, wide: u32, options:
 
 /// One panel of a model, or of the data where there is none.
 fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fair: usize, options: &Options) -> Panel {
-    let range = |column: usize| {
-        let (low, high) = extent(c.data, c.dim, column);
-        padded(Some((low, high)), 0.04)
-    };
     let points = member.map_or(c.data, |m| &m.samples);
-    let (x, y, i, j) = match (*line, c.cells) {
-        (Line::Density(cells), _) => (cells.x, cells.y, 0, 1),
-        (Line::Pair(i, j), Some(cells)) if c.dim == 2 => (cells.x, cells.y, i, j),
-        (Line::Pair(i, j), _) => {
-            let (x, y) = squared(range(i), range(j));
+    let (x, y, i, j) = match *line {
+        Line::Density(cells) => (cells.x, cells.y, 0, 1),
+        Line::Pair(i, j) => {
+            let (x, y) = ranges(c, i, j);
             (x, y, i, j)
         }
     };
@@ -130,6 +121,30 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
     let mut panel = map("", x, y, std::iter::once(layer).chain(missing).collect(), options);
     (panel.x.label, panel.y.label) = (options.name(i, 'x'), options.name(j, 'x'));
     panel
+}
+
+/// The axes of two columns.
+fn ranges(c: &Comparison, i: usize, j: usize) -> ((f64, f64), (f64, f64)) {
+    let range = |column: usize| {
+        let (low, high) = extent(c.data, c.dim, column);
+        padded(Some((low, high)), 0.04)
+    };
+    match c.cells {
+        Some(cells) if c.dim == 2 => (cells.x, cells.y),
+        _ => squared(range(i), range(j)),
+    }
+}
+
+/// The columns of each panel and their axes.
+pub(super) fn shown(c: &Comparison) -> Vec<(Vec<usize>, Vec<(f64, f64)>)> {
+    if c.dim == 1 {
+        return vec![(vec![0], vec![c.cells.map_or_else(|| extent(c.data, 1, 0), |cells| cells.x)])];
+    }
+    let each = |(i, j): (usize, usize)| {
+        let (x, y) = ranges(c, i, j);
+        (vec![i, j], vec![x, y])
+    };
+    pairs(c).into_iter().map(each).collect()
 }
 
 /// Two ranges as long as the longer of them where they are about alike: then all pairs have panels of one shape.

@@ -50,7 +50,10 @@ impl Job {
             return refuse("a batch of 0 rows".into(), "give --batch of at least 1");
         }
         if let Some(lr) = self.lr.filter(|lr| !positive(*lr)) {
-            return refuse(format!("a learning rate of {lr}"), "give --lr above 0, such as 0.01");
+            return refuse(
+                format!("a learning rate of {}", crate::words::exact(lr)),
+                "give --lr above 0, such as 0.01",
+            );
         }
         if let Some(time) = self.time.filter(|time| !positive(*time)) {
             return refuse(format!("a run of {time} seconds"), "give --time above 0, such as 60s");

@@ -1,0 +1,219 @@
+//! What commands print of odd numbers: no NaN, no endless digits, the right plural, and which rows carry a mean.
+
+#[path = "common/command.rs"]
+mod command;
+
+use std::path::Path;
+
+use cnf::flow::StandardNormal;
+use cnf::io::{self, Array, Dtype};
+use cnf::rng;
+use command::{cnf, json};
+
+fn write(at: &Path, name: &str, x: Vec<f64>, d: usize) {
+    io::write(&at.join(name), &Array::table(x, d, Dtype::F64).unwrap()).unwrap();
+}
+
+/// Standard normal rows of two columns.
+fn normal(n: usize, stream: u64) -> Vec<f64> {
+    StandardNormal::new(2).draw(n, &mut rng::stream(11, stream))
+}
+
+/// Whether a text is fit for people: no number that is none, and none of more than 17 characters of digits.
+fn fit(words: &str, text: &str) {
+    // A failed row is NaN in a file, and that is said.
+    let lower = text.replace("NaN in the files", "").to_lowercase();
+    let word = |w: &str| lower.split(|c: char| !c.is_alphanumeric()).any(|found| found == w);
+    assert!(!word("nan"), "`cnf {words}` prints NaN:\n{text}");
+    let longest = text.split(|c: char| !(c.is_ascii_digit() || c == '.')).map(str::len).max();
+    assert!(longest.is_none_or(|most| most <= 17), "`cnf {words}` prints a number of {longest:?} digits:\n{text}");
+    for wrong in [" 1 points", " 1 rows", " 1 columns", " 1 samples", " 1 steps", " 1 particles"] {
+        assert!(!format!(" {text}").contains(wrong), "`cnf {words}` prints `{wrong}`:\n{text}");
+    }
+}
+
+/// Runs a command with text and with JSON; both are fit, whether it succeeds or fails.
+fn said(at: &Path, words: &str) -> String {
+    let out = cnf(at, words);
+    let text = String::from_utf8([&out.stdout[..], &out.stderr[..]].concat()).unwrap();
+    fit(words, &text);
+    assert!(!text.contains("panicked"), "{text}");
+    let out = cnf(at, &format!("{words} --json"));
+    if out.status.success() {
+        let facts: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert!(facts.is_object());
+    }
+    text
+}
+
+#[test]
+fn a_mean_that_one_row_carries_is_said_to_be_so_with_the_median() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "t.npy", normal(1000, 1), 2);
+    json(at, "train --data t.npy --model gaussian --out g");
+    let mut far = normal(300, 2);
+    far[2 * 17] = 1e8;
+    write(at, "far.npy", far, 2);
+    write(at, "near.npy", normal(300, 2), 2);
+    // −log p there is 10¹⁶ / 2 over a variance of about 1: with a deviation of 0.05.
+    let facts = json(at, "density g far.npy");
+    assert_eq!(facts["mean_carried_by"], 1);
+    let mean = facts["mean_log_prob"].as_f64().unwrap() * 300.0 / -5e15;
+    assert!((mean - 1.0).abs() < 0.3, "{facts}");
+    // The median of −log p of a standard normal is log 2π + median(χ²₂)/2 = 1.8379 + 0.6931; its error 0.06.
+    let median = facts["median_log_prob"].as_f64().unwrap();
+    assert!((median + 2.531).abs() < 0.3, "{facts}");
+    let text = said(at, "density g far.npy");
+    assert!(text.contains("1 of 300 rows carry") || text.contains("1 of 300 rows carries the mean"), "{text}");
+    assert!(text.contains("the farthest is row 17, counted from 0") && text.contains("the median is -2."), "{text}");
+    let facts = json(at, "density g near.npy");
+    assert!(facts["mean_carried_by"].is_null() && facts["median_log_prob"].is_number(), "{facts}");
+    assert!(!said(at, "density g near.npy").contains("carr"));
+
+    // The same of a training: the far row is a test row, and the other rows are not.
+    let mut rows = normal(400, 3);
+    rows[2 * 390] = 1e8;
+    write(at, "u.npy", rows, 2);
+    let codes: Vec<f64> = (0..400)
+        .map(|i| {
+            if i < 320 {
+                0.0
+            } else if i < 350 {
+                1.0
+            } else {
+                2.0
+            }
+        })
+        .collect();
+    write(at, "u_split.npy", codes, 1);
+    let facts = json(at, "train --data u.npy --model gaussian --out h");
+    assert_eq!((&facts["nll_carried_by"], &facts["n"]), (&1.into(), &50.into()), "{facts}");
+    assert!((facts["nll_median"].as_f64().unwrap() - 2.531).abs() < 0.8, "{facts}");
+    let text = said(at, "train --data u.npy --model gaussian --out h --force");
+    assert!(text.contains("1 of 50 test rows carries the mean (the farthest is row 40, counted from 0)"), "{text}");
+    let text = said(at, "info h");
+    assert!(text.contains("1 of 50 rows carries the mean"), "{text}");
+    // A comparison of it and another.
+    json(at, "train --data u.npy --model realnvp --steps 5 --hidden 8 --out k");
+    let facts = json(at, "compare h k --out c");
+    assert!(facts["models"].as_array().unwrap().iter().all(|m| m["nll_carried_by"] == 1), "{facts}");
+    let text = said(at, "compare h k --out c --force");
+    assert!(text.contains("gaussian: 1 of 50 test rows carries the mean; the median is"), "{text}");
+    assert!(text.lines().next().unwrap().contains("median nats"), "{text}");
+    let page = std::fs::read_to_string(at.join("c/report.html")).unwrap();
+    assert!(page.contains("1 of 50 test rows carries the mean"));
+}
+
+#[test]
+fn the_curve_of_a_training_has_the_median_of_each_score() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut rows = normal(400, 4);
+    rows[2 * 330] = 1e9;
+    write(at, "t.npy", rows, 2);
+    let codes: Vec<f64> = (0..400)
+        .map(|i| {
+            if i < 320 {
+                0.0
+            } else if i < 350 {
+                1.0
+            } else {
+                2.0
+            }
+        })
+        .collect();
+    write(at, "t_split.npy", codes, 1);
+    let text = said(at, "train --data t.npy --model realnvp --steps 20 --hidden 8 --out r");
+    assert!(text.contains("NLL "), "{text}");
+    let metrics = std::fs::read_to_string(at.join("r/metrics.csv")).unwrap();
+    let head: Vec<&str> = metrics.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| head.iter().position(|h| *h == name).unwrap();
+    let (nll, median, few) = (column("valid_nll"), column("valid_nll_median"), column("valid_nll_carried_by"));
+    let scored = metrics.lines().skip(1).map(|l| l.split(',').collect::<Vec<_>>()).filter(|c| !c[nll].is_empty());
+    let scored: Vec<Vec<&str>> = scored.collect();
+    assert!(!scored.is_empty());
+    for cells in scored {
+        assert_eq!((cells.len(), cells[few]), (head.len(), "1"), "{cells:?}");
+        let (mean, median): (f64, f64) = (cells[nll].parse().unwrap(), cells[median].parse().unwrap());
+        assert!(mean > 1e3 && (0.0..20.0).contains(&median), "{cells:?}");
+    }
+    // The run's pictures are drawn from that table again.
+    json(at, "plot r --out again");
+}
+
+#[test]
+fn one_point_none_and_huge_numbers_are_printed_as_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "t.npy", normal(300, 1), 2);
+    json(at, "train --data t.npy --model gaussian --out g");
+    json(at, "train --data t.npy --steps 5 --hidden 8 --base normal --out f");
+    write(at, "one.npy", vec![0.5, -0.5], 2);
+    write(at, "huge.npy", vec![1e60, -1e60, 0.0, 1.0, 1e-60, 3.0, 4e7, 2.0], 2);
+    let one = said(at, "density g one.npy");
+    assert!(one.contains("over 1 point (no standard error of one)"), "{one}");
+    assert!(!one.contains("are left out"), "{one}");
+    let facts = json(at, "density g one.npy");
+    assert!(facts["se"].is_null() && facts["mean_log_prob"].is_number(), "{facts}");
+    for model in ["g", "f"] {
+        for words in [
+            "density MODEL one.npy --error-bars b.npy",
+            "density MODEL huge.npy --error-bars b.npy",
+            "density MODEL one.npy --error-bars b.npy --trace hutchinson:1",
+            "sample MODEL -n 1 -o s.npy",
+            "invert one.npy --model MODEL",
+            "invert huge.npy --model MODEL",
+            "check MODEL one.npy -n 16",
+            "check MODEL huge.npy -n 16",
+            "info MODEL",
+            "density MODEL --grid 5 --extent -1e60,1e60,-1e60,1e60",
+        ] {
+            said(at, &words.replace("MODEL", model));
+        }
+    }
+    said(at, "trajectory f one.npy -o t.png");
+    let text = said(at, "data huge.npy");
+    assert!(text.contains("4 rows, 2 columns") && text.contains("counted from 0"), "{text}");
+    // A mean and a spread of 1e60.
+    assert!(text.contains("e59") && text.contains("1.000e60"), "{text}");
+    said(at, "data one.npy");
+    said(at, "data moons -n 1 -o m.npy");
+}
+
+#[test]
+fn hints_do_not_advise_what_is_done_already() {
+    use cnf::error::Setting;
+    use cnf::flow::Failure;
+    for (wide, implicit) in [(false, false), (true, false), (true, true)] {
+        let setting = Setting { wide, implicit };
+        for failure in [
+            Failure::Path(cnf_solvers::Failure::NonFinite { t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Path(cnf_solvers::Failure::StepTooSmall { t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Path(cnf_solvers::Failure::TooManySteps { steps: 9, t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Layer { layer: 2 },
+            Failure::Point,
+        ] {
+            let error = cnf::Error::Failed { count: 1, of: 1, row: 0, first: failure };
+            let hint = error.hint_in(setting).unwrap();
+            assert!(!hint.is_empty() && !(wide && hint.contains("f64")), "{failure}: {hint}");
+            assert!(!(implicit && hint.contains("bdf")), "{failure}: {hint}");
+            assert!(error.to_string().starts_with("1 of 1 "), "{error}");
+            fit("", &error.to_string());
+        }
+    }
+    // The command knows its precision: a row that leaves the numbers of a flow.
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "t.npy", normal(300, 1), 2);
+    json(at, "train --data t.npy --steps 5 --hidden 8 --base normal --out f");
+    write(at, "x.npy", vec![1e300, 1e300], 2);
+    for (precision, advised) in [("f32", true), ("f64", false)] {
+        let out = cnf(at, &format!("density f x.npy --precision {precision} -o l.npy"));
+        let err = String::from_utf8(out.stderr).unwrap();
+        let hint = err.lines().find(|line| line.starts_with("hint: "));
+        if let Some(hint) = hint {
+            assert!(advised || !hint.contains("f64"), "{precision}: {hint}");
+        }
+    }
+}
