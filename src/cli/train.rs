@@ -184,7 +184,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     let mut pictures = draw();
     if !fitted.stopped {
         folder.drop_checkpoint();
-        if let Err(Error::Write { .. }) = &pictures {
+        if pictures.as_ref().is_err_and(|e| matches!(e.downcast_ref(), Some(Error::Write { .. }))) {
             // The checkpoint's room may be enough.
             pictures = draw();
         }

@@ -107,7 +107,7 @@ fn rate(value: f64) -> String {
     }
 }
 
-const FIELDS: [Field; 15] = [
+const FIELDS: [Field; 16] = [
     Field {
         key: "nll",
         title: "NLL",

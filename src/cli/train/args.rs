@@ -13,7 +13,7 @@ use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, TableArgs, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 48] = [
+const EVERYTHING_ELSE: [&str; 49] = [
     "data",
     "split",
     "drop",

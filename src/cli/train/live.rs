@@ -30,7 +30,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 use ratatui::{Frame, Terminal};
 
 use super::watch::few;
-use crate::cli::{interrupt, text};
+use crate::cli::interrupt;
 
 /// Points that a curve keeps; when they are twice as many, neighbours are merged.
 const KEPT: usize = 512;

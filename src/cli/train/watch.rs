@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
 use super::live::Live;
-use crate::cli::{Context, interrupt, text};
+use crate::cli::{Context, interrupt};
 
 /// Beside a running score: the median, where few rows carry the mean.
 pub fn few(dominance: &Dominance) -> String {

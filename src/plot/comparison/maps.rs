@@ -135,8 +135,11 @@ fn ranges(c: &Comparison, i: usize, j: usize) -> ((f64, f64), (f64, f64)) {
     }
 }
 
+/// The columns of a panel, and the range of each of them.
+pub(super) type Axes = (Vec<usize>, Vec<(f64, f64)>);
+
 /// The columns of each panel and their axes.
-pub(super) fn shown(c: &Comparison) -> Vec<(Vec<usize>, Vec<(f64, f64)>)> {
+pub(super) fn shown(c: &Comparison) -> Vec<Axes> {
     if c.dim == 1 {
         return vec![(vec![0], vec![c.cells.map_or_else(|| extent(c.data, 1, 0), |cells| cells.x)])];
     }
