@@ -209,9 +209,9 @@ fn a_row_that_fails_is_nan_counted_and_named_and_the_others_are_written() {
 }
 
 /// The `n` f32 numbers of a file, which may be NaN.
-fn npy(path: &Path, n: usize) -> Vec<f32> {
+fn npy(path: &Path, n: usize) -> Vec<f64> {
     let bytes = std::fs::read(path).unwrap();
-    bytes[bytes.len() - 4 * n..].as_chunks::<4>().0.iter().map(|w| f32::from_le_bytes(*w)).collect()
+    bytes[bytes.len() - 8 * n..].as_chunks::<8>().0.iter().map(|w| f64::from_le_bytes(*w)).collect()
 }
 
 /// The most memory that a running process has held so far, in KiB; none where the system does not tell.

@@ -114,17 +114,17 @@ fn a_folder_has_one_training_at_a_time() {
         assert!(out.stdout.is_empty(), "{words}");
     }
     // The lock is neither a model nor a run, and nobody waits for it.
-    assert!(at.join("r/.lock").is_file());
+    assert!(at.join("r/.lock.tmp").is_file());
     assert_eq!(cnf(at, "info r").status.code(), Some(1));
     assert_eq!(cnf(at, "train --hidden 8 --batch 64 --steps 5 --out other").status.code(), Some(0));
 
     // A killed process leaves the file and no lock.
     signal("KILL", &first);
     end(first, "train");
-    assert!(at.join("r/.lock").is_file());
+    assert!(at.join("r/.lock.tmp").is_file());
     let again = spawn(at, "train --resume r");
     until("the lock", || {
-        std::fs::read_to_string(at.join("r/.lock")).is_ok_and(|text| text.trim() == again.id().to_string())
+        std::fs::read_to_string(at.join("r/.lock.tmp")).is_ok_and(|text| text.trim() == again.id().to_string())
     });
     let refused = cnf(at, "train --resume r");
     assert!(refused.status.code() == Some(1) && err(&refused).contains("another process"), "{refused:?}");

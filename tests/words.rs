@@ -87,15 +87,15 @@ fn a_mean_that_one_row_carries_is_said_to_be_so_with_the_median() {
         })
         .collect();
     write(at, "u_split.npy", codes, 1);
-    let facts = json(at, "train --data u.npy --model gaussian --out h");
+    let facts = json(at, "train --far-rows keep --data u.npy --model gaussian --out h");
     assert_eq!((&facts["nll_carried_by"], &facts["n"]), (&1.into(), &50.into()), "{facts}");
     assert!((facts["nll_median"].as_f64().unwrap() - 2.531).abs() < 0.8, "{facts}");
-    let text = said(at, "train --data u.npy --model gaussian --out h --force");
+    let text = said(at, "train --far-rows keep --data u.npy --model gaussian --out h --force");
     assert!(text.contains("1 of 50 test rows carries the mean (the farthest is row 40, counted from 0)"), "{text}");
     let text = said(at, "info h");
     assert!(text.contains("1 of 50 rows carries the mean"), "{text}");
     // A comparison of it and another.
-    json(at, "train --data u.npy --model realnvp --steps 5 --hidden 8 --out k");
+    json(at, "train --far-rows keep --data u.npy --model realnvp --steps 5 --hidden 8 --out k");
     let facts = json(at, "compare h k --out c");
     assert!(facts["models"].as_array().unwrap().iter().all(|m| m["nll_carried_by"] == 1), "{facts}");
     let text = said(at, "compare h k --out c --force");
@@ -124,7 +124,7 @@ fn the_curve_of_a_training_has_the_median_of_each_score() {
         })
         .collect();
     write(at, "t_split.npy", codes, 1);
-    let text = said(at, "train --data t.npy --model realnvp --steps 20 --hidden 8 --out r");
+    let text = said(at, "train --far-rows keep --data t.npy --model realnvp --steps 20 --hidden 8 --out r");
     assert!(text.contains("NLL "), "{text}");
     let metrics = std::fs::read_to_string(at.join("r/metrics.csv")).unwrap();
     let head: Vec<&str> = metrics.lines().next().unwrap().split(',').collect();

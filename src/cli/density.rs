@@ -329,11 +329,11 @@ impl Job {
             "output": args.output,
         });
         let mut words = match &self.grid {
-            None if spent.inside() == 0 => format!("mean log p: none, {}\n", spent.among("points")),
+            None if spent.inside() == 0 => format!("mean log p: none, {}\n", spent.among("point")),
             None => {
                 let n = spent.inside();
                 let value = if n == 1 { words::number(mean, 5) } else { words::estimate(mean, se, 5) };
-                format!("mean log p: {value} nats {}{}\n", spent.among("points"), words::no_error(n))
+                format!("mean log p: {value} nats {}{}\n", spent.among("point"), words::no_error(n))
             }
             Some(grid) => format!("log p in {} × {} cells over {}\n", grid.nx, grid.ny, edges_of(grid)),
         };

@@ -1,6 +1,6 @@
 //! One training at a time in a folder.
 //!
-//! The lock is the operating system's, on the file `.lock` in the folder: it ends with the process, however that ends. A
+//! The lock is the operating system's, on the file `.lock.tmp` in the folder: it ends with the process, however that ends. A
 //! file that a killed process left behind blocks nobody. It holds the number of the process, for the error of the others.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -12,7 +12,7 @@ use cnf::{Error, Result};
 use super::interrupt;
 
 /// The file, hidden and with an ending of no table and no model.
-const NAME: &str = ".lock";
+const NAME: &str = ".lock.tmp";
 /// How often a file is opened again that its owner removed between our opening and our locking it.
 const TRIES: usize = 100;
 

@@ -29,7 +29,7 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
 /// What pictures show, and how.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shown {
-    /// Columns in pictures, by name or counted from 0 [default: all, or six evenly taken ones of more than eight]
+    /// Columns in pictures, by name or counted from 0; left out: all, but six evenly taken ones of more than eight
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     pub columns: Vec<String>,
     #[command(flatten)]

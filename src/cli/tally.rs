@@ -222,12 +222,12 @@ impl Spent {
         self.n - self.failed - self.outside
     }
 
-    /// Of how many rows a mean is, in words; `what` are rows, or points.
-    pub fn among(&self, what: &str) -> String {
+    /// Of how many rows a mean is, in words; `one` is a row, or a point.
+    pub fn among(&self, one: &str) -> String {
         let Self { n, failed, outside, .. } = self;
-        let mut words = format!("over {n} {what}");
+        let mut words = format!("over {}", cnf::words::count(*n, one));
         if self.inside() < *n {
-            words = format!("over {} of {n} {what}", self.inside());
+            words = format!("over {} of {}", self.inside(), cnf::words::count(*n, one));
         }
         if *outside > 0 {
             words += &format!("; {outside} are outside the support, where log p is -inf");

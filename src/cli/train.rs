@@ -60,7 +60,9 @@ impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
         let (mut job, start) = args.job(context)?;
         if let Some(out) = &args.out {
-            folder::spared(&job, out, &args.read())?;
+            // A configuration is read whole before the run begins: a run that is repeated in its own folder has it again.
+            let read = if args.force { Vec::new() } else { args.read() };
+            folder::spared(&job, out, &read)?;
         }
         let data = match &start {
             None => {

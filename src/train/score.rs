@@ -180,7 +180,8 @@ mod tests {
         // A mean that is clear is not overruled.
         let dear = rows(&|i| if i < 4 { -5.0 } else { -2.05 + noise(i) });
         assert!(!prefers_second(&lost, &dear) && prefers_second(&dear, &lost));
-        assert!(clearly_worse(&flat, &dear) && !clearly_worse(&dear, &flat) && !clearly_worse(&flat, &kept));
+        let near = rows(&|i| -2.001 + noise(i));
+        assert!(clearly_worse(&flat, &dear) && !clearly_worse(&dear, &flat) && !clearly_worse(&flat, &near));
         assert!(!clearly_worse(&flat, &flat) && !clearly_worse(&[], &[]));
         // No density is worse than any.
         let none = rows(&|i| if i == 7 { f64::NAN } else { 3.0 });
