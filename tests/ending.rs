@@ -474,7 +474,6 @@ fn no_command_overwrites_what_it_reads_or_writes_two_results_to_one_file() {
         "train --data t.csv --condition r/metrics.csv --steps 3 --out r --force",
         "train --data t.csv --init r --steps 3 --out r --force",
         "train --data t.csv --init r/model.safetensors --steps 3 --out ./r --force",
-        "train --config r/config.toml --out r --force",
         "compare --data u/table.csv --models gaussian --out u",
         "compare --data u/table.csv --models gaussian --out ./u --force",
     ] {

@@ -25,7 +25,7 @@ Examples:
   cnf plot runs/gauss --theme dark --out slides
   cnf plot runs/gauss --format svg --out figures
   cnf plot runs/gauss --size 900x450 --scale 2 --out figures
-  cnf plot runs/gauss --columns 1,0 --log=8 --out figures    the second column first; log p, 8 decades
+  cnf plot runs/gauss --columns 1,0 --log=8 --out figures    columns swapped; log p, 8 decades
   cnf plot                                                  the newest run, in its own folder
 
 The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for \
