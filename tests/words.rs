@@ -217,3 +217,48 @@ fn hints_do_not_advise_what_is_done_already() {
         }
     }
 }
+
+#[test]
+fn rows_outside_the_support_are_counted_beside_every_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    write(at, "t.npy", normal(400, 5).into_iter().map(f64::exp).collect(), 2);
+    for model in ["gaussian", "realnvp --steps 5 --hidden 8", "cnf --steps 5 --hidden 8"] {
+        json(
+            at,
+            &format!("train --data t.npy --column 0:positive --column 1:positive --out g --force --model {model}"),
+        );
+        // One of three rows is inside; its mean is that of it alone, and the same as without the others.
+        write(at, "some.npy", vec![1.0, 1.5, -1.0, 1.0, 0.5, -2.0], 2);
+        write(at, "one.npy", vec![1.0, 1.5], 2);
+        let (some, one) = (json(at, "density g some.npy -o p.npy"), json(at, "density g one.npy"));
+        assert_eq!((&some["outside"], &some["inside"], &some["failed"]), (&2.into(), &1.into(), &0.into()), "{some}");
+        assert_eq!(some["mean_log_prob"], one["mean_log_prob"], "{model}");
+        let written = cnf::io::npy::parse(Path::new("p.npy"), &std::fs::read(at.join("p.npy")).unwrap()).unwrap();
+        assert!(
+            written.data[0].is_finite() && written.data[1..].iter().all(|l| *l == f64::NEG_INFINITY),
+            "{written:?}"
+        );
+        let text = said(at, "density g some.npy --error-bars bars.npy");
+        assert!(text.contains("over 1 of 3 points; 2 are outside the support, where log p is -inf"), "{text}");
+        // Of none there is no mean.
+        write(at, "none.npy", vec![-1.0, 1.0, 0.5, -2.0], 2);
+        assert!(json(at, "density g none.npy")["mean_log_prob"].is_null());
+        let text = said(at, "density g none.npy");
+        assert!(text.contains("mean log p: none, over 0 of 2 points"), "{text}");
+        // The way there and back is of the row that has one.
+        let facts = json(at, "invert some.npy --model g");
+        assert_eq!(
+            (&facts["outside"], &facts["returned"], &facts["failed"]),
+            (&2.into(), &1.into(), &0.into()),
+            "{facts}"
+        );
+        let text = said(at, "invert some.npy --model g");
+        assert!(text.contains("of the 1 of 3 points that came back"), "{text}");
+    }
+    // Held-out rows of a check.
+    let mut rows: Vec<f64> = normal(60, 6).into_iter().map(f64::exp).collect();
+    (rows[0], rows[5]) = (-1.0, -2.0);
+    write(at, "held.npy", rows, 2);
+    assert!(said(at, "check g held.npy").contains("2 rows are outside the support, where log p is -inf"));
+}
