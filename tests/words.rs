@@ -19,6 +19,11 @@ fn normal(n: usize, stream: u64) -> Vec<f64> {
     StandardNormal::new(2).draw(n, &mut rng::stream(11, stream))
 }
 
+/// Of 400 rows 320 to train on, 30 to validate with, and 50 test rows.
+fn codes() -> Vec<f64> {
+    [vec![0.0; 320], vec![1.0; 30], vec![2.0; 50]].concat()
+}
+
 /// Whether a text is fit for people: no number that is none, and none of more than 17 characters of digits.
 fn fit(words: &str, text: &str) {
     // A failed row is NaN in a file, and that is said.
@@ -75,18 +80,7 @@ fn a_mean_that_one_row_carries_is_said_to_be_so_with_the_median() {
     let mut rows = normal(400, 3);
     rows[2 * 390] = 1e8;
     write(at, "u.npy", rows, 2);
-    let codes: Vec<f64> = (0..400)
-        .map(|i| {
-            if i < 320 {
-                0.0
-            } else if i < 350 {
-                1.0
-            } else {
-                2.0
-            }
-        })
-        .collect();
-    write(at, "u_split.npy", codes, 1);
+    write(at, "u_split.npy", codes(), 1);
     let facts = json(at, "train --far-rows keep --data u.npy --model gaussian --out h");
     assert_eq!((&facts["nll_carried_by"], &facts["n"]), (&1.into(), &50.into()), "{facts}");
     assert!((facts["nll_median"].as_f64().unwrap() - 2.531).abs() < 0.8, "{facts}");
@@ -112,18 +106,7 @@ fn the_curve_of_a_training_has_the_median_of_each_score() {
     let mut rows = normal(400, 4);
     rows[2 * 330] = 1e9;
     write(at, "t.npy", rows, 2);
-    let codes: Vec<f64> = (0..400)
-        .map(|i| {
-            if i < 320 {
-                0.0
-            } else if i < 350 {
-                1.0
-            } else {
-                2.0
-            }
-        })
-        .collect();
-    write(at, "t_split.npy", codes, 1);
+    write(at, "t_split.npy", codes(), 1);
     let text = said(at, "train --far-rows keep --data t.npy --model realnvp --steps 20 --hidden 8 --out r");
     assert!(text.contains("NLL "), "{text}");
     let metrics = std::fs::read_to_string(at.join("r/metrics.csv")).unwrap();
