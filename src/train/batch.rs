@@ -56,9 +56,9 @@ pub(super) struct Feed<'a> {
     seed: u64,
     /// A table's rows as the net sees them.
     table: Vec<f64>,
-    /// Their conditions as the net sees them, `[n, c]`, and c; empty where there are none.
-    conditions: (Vec<f64>, usize),
-    /// As [`Conditions`](super::Conditions) has them, one a column of the conditions.
+    /// Their conditions as the net sees them, `[n, c]`; empty where there are none.
+    conditions: Vec<f64>,
+    /// As [`Conditions`](super::Conditions) has them, one for each of the c columns.
     weights: Vec<f64>,
     /// The order of the running epoch, and which one that is.
     order: Vec<u32>,
@@ -73,7 +73,7 @@ impl<'a> Feed<'a> {
     /// `table` are the rows of a table as the net sees them; empty for a toy.
     pub(super) fn new(data: &'a Dataset, frame: &'a Frame, base: &'a Base, table: Vec<f64>, seed: u64) -> Self {
         let (rows, noise) = (rng::stream(seed, DATA_STREAM), rng::stream(seed, NOISE_STREAM));
-        let (conditions, weights, order) = ((Vec::new(), 0), Vec::new(), Vec::new());
+        let (conditions, weights, order) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             data,
             frame,
@@ -101,7 +101,7 @@ impl<'a> Feed<'a> {
             if *class || std == 0.0 { 0.0 } else { CONDITION_WEIGHT / (std * std) }
         };
         let weights = classes.iter().enumerate().map(weight).collect();
-        Self { conditions: (conditions, c), weights, ..self }
+        Self { conditions, weights, ..self }
     }
 
     /// What the conditions of a batch are to a pairing.
@@ -135,7 +135,7 @@ impl<'a> Feed<'a> {
     }
 
     fn next_of_epoch(&mut self, n: usize) -> (Vec<f64>, Vec<f64>) {
-        let (d, c) = (self.data.dim, self.conditions.1);
+        let (d, c) = (self.data.dim, self.weights.len());
         let count = self.table.len() / d;
         let (mut x, mut given) = (Vec::with_capacity(n * d), Vec::with_capacity(n * c));
         while x.len() < n * d {
@@ -149,7 +149,7 @@ impl<'a> Feed<'a> {
             }
             let row = self.order[self.taken] as usize;
             x.extend_from_slice(&self.table[row * d..][..d]);
-            given.extend_from_slice(&self.conditions.0[row * c..][..c]);
+            given.extend_from_slice(&self.conditions[row * c..][..c]);
             self.taken += 1;
         }
         (x, given)
@@ -160,9 +160,9 @@ impl<'a> Feed<'a> {
     /// Under a condition the latents are drawn without regard to x: a component of a mixture that is chosen by the row would
     /// depend on the row's condition, and the latents given c would not have the distribution that samples start from.
     pub(super) fn latents(&mut self, x: &[f64]) -> Vec<f64> {
-        match self.conditions.1 {
-            0 => self.base.matched(x, &mut self.noise),
-            _ => self.base.draw(x.len() / self.data.dim, &mut self.noise),
+        match self.weights.is_empty() {
+            true => self.base.matched(x, &mut self.noise),
+            false => self.base.draw(x.len() / self.data.dim, &mut self.noise),
         }
     }
 
