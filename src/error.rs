@@ -47,9 +47,7 @@ impl Failure {
             Self::Path(F::StepTooSmall { .. }) => {
                 ("the field is stiff or discontinuous there", [Some("loosen the tolerance"), wide, bdf])
             }
-            Self::Path(F::TooManySteps { .. }) => {
-                ("", [Some("loosen the tolerance"), Some("raise the cap on steps"), bdf])
-            }
+            Self::Path(F::TooManySteps { .. }) => ("", [Some("loosen the tolerance"), Some("raise max_steps"), bdf]),
             Self::Layer { .. } => {
                 ("the point lies far outside of what the flow has seen", [Some("check its units"), wide, None])
             }

@@ -285,3 +285,22 @@ fn a_net_whose_time_weights_are_ordinary_takes_the_steps_it_always_took() {
     let blind = cnf::flow::transport::carry(&Blind(&*bound), &x, &[], &request).unwrap();
     assert_eq!((seen.y, seen.logdet, seen.cost.nfe), (blind.y, blind.logdet, blind.cost.nfe));
 }
+
+#[test]
+fn a_longest_step_is_refused_beside_equal_steps_and_never_runs_into_the_cap() {
+    let both = SolverSpec { fixed_steps: Some(4), max_step: Some(0.1), ..SolverSpec::default() };
+    assert!(both.validate().unwrap_err().to_string().contains("equal steps"));
+    let (velocity, theta) = switched(3.5, 0.3, 0.7, 1.0);
+    let x = [0.3, -1.0];
+    let truth = log_prob(&model(velocity.clone(), theta.clone(), SolverSpec::default()), &x);
+    for name in ["dopri5", "dop853", "bdf", "tr_bdf2", "esdirk34"] {
+        for max_step in [1e-4, 1.0 / 80.0, 1.0 / 70.0, 0.3] {
+            let solver = SolverSpec { method: name.into(), max_step: Some(max_step), ..SolverSpec::default() };
+            solver.validate().unwrap();
+            let found = log_prob(&model(velocity.clone(), theta.clone(), solver), &x);
+            for (a, b) in found.iter().zip(&truth) {
+                assert!((a - b).abs() < 1e-3, "{name}, {max_step}: {a} for {b}");
+            }
+        }
+    }
+}

@@ -208,7 +208,7 @@ fn a_row_that_fails_is_nan_counted_and_named_and_the_others_are_written() {
     assert!(out.status.code() == Some(1) && out.stdout.is_empty() && !at.join("none.npy").exists());
 }
 
-/// The `n` f32 numbers of a file, which may be NaN.
+/// The `n` f64 numbers of a file, which may be NaN.
 fn npy(path: &Path, n: usize) -> Vec<f64> {
     let bytes = std::fs::read(path).unwrap();
     bytes[bytes.len() - 8 * n..].as_chunks::<8>().0.iter().map(|w| f64::from_le_bytes(*w)).collect()

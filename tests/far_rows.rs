@@ -152,7 +152,7 @@ fn a_far_condition_is_left_out_too_and_a_rare_class_is_not() {
     train[60] = -3e7;
     data.given = Some(Told { dim: 2, columns: vec!["e".into(), "kind".into()], train, valid, test });
     let job = job(Family::Cnf, Objective::Matching);
-    let far = Far::find(&job, &data).unwrap();
+    let far = Far::find(&job, None, &data).unwrap();
     assert_eq!((far.rows.len(), far.rows[0].index, far.rows[0].column.as_str()), (1, 30, "`e` of the conditions"));
     let (fitted, _) = trained(&job, &data);
     let told = data.given.as_ref().unwrap();
@@ -171,12 +171,12 @@ fn far_rows_of_a_mode_stay() {
     }
     let job = job(Family::Gaussian, Objective::Matching);
     // Two are no mode.
-    assert_eq!(Far::find(&job, &data).unwrap().of(Set::Training), [0, 1]);
+    assert_eq!(Far::find(&job, None, &data).unwrap().of(Set::Training), [0, 1]);
     // Ten of ten thousand, near each other, are one.
     let mut x = StandardNormal::new(2).draw(10_000, &mut stream(1, 0));
     x.chunks_exact_mut(2).take(10).for_each(|row| row[0] += 1000.0);
     data.train = Source::Rows(x);
-    assert!(Far::find(&job, &data).unwrap().is_empty());
+    assert!(Far::find(&job, None, &data).unwrap().is_empty());
 }
 
 #[test]
@@ -230,4 +230,34 @@ fn a_run_goes_on_with_the_rows_that_it_began_with() {
         file.write(&path).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap().job().far_rows, FarRows::Keep);
     }
+}
+
+#[test]
+fn a_run_from_a_model_goes_on_when_that_file_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, path) = (folder.path().join("first.safetensors"), folder.path().join("checkpoint.safetensors"));
+    let data = with_row(Set::Training, [1e8, 3.0]);
+    let begun = Job { steps: Some(5), ..job(Family::Cnf, Objective::Matching) };
+    fit(&begun, &data, &mut ()).unwrap().model.save(&first).unwrap();
+    let next = Job { init: Some(first.clone()), hidden: None, steps: Some(50), checkpoint: "20".into(), ..begun };
+    let mut ear = Ear::default();
+    let whole = fit(&next, &data, &mut ear).unwrap();
+    ear.1[0].save(&path).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let resumed = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+    assert_eq!((&resumed.model.theta, &resumed.far), (&whole.model.theta, &whole.far));
+    assert_eq!(whole.far.of(Set::Training).len(), 1);
+}
+
+#[test]
+fn a_column_that_the_far_row_alone_fills_is_named() {
+    let mut data = table();
+    data.columns = Some(vec!["flux".into(), "flag".into()]);
+    if let Source::Rows(rows) = &mut data.train {
+        rows.chunks_exact_mut(2).for_each(|row| row[1] = 0.0);
+        (rows[6], rows[7]) = (1e6, 2.5);
+    }
+    let refused = fit(&job(Family::Gaussian, Objective::Matching), &data, &mut ()).unwrap_err();
+    let (text, hint) = (refused.to_string(), refused.hint().unwrap());
+    assert!(text.contains("column `flag` is constant: 0 in all") && hint.contains("--drop flag"), "{text} {hint}");
 }

@@ -124,3 +124,19 @@ fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     let told = line(fitted.model, train.clone());
     assert_eq!(told.verdict, Verdict::Pass, "{}", told.words);
 }
+
+#[test]
+fn a_column_that_counts_a_rare_event_is_fitted() {
+    // Of 4000 rows 32 have another place in the first column and any number but 0 in the second.
+    let z = StandardNormal::new(3).draw(4000, &mut stream(2, 4));
+    let row = |(i, z): (usize, &[f64])| match i % 125 {
+        7 => [1000.0 + 10.0 * z[0], 5.0 + z[1], z[2]],
+        _ => [z[0], 0.0, z[2]],
+    };
+    let x: Vec<f64> = z.chunks_exact(3).enumerate().flat_map(row).collect();
+    for components in [1, 2, 6] {
+        let options = EmOptions { components, ..EmOptions::default() };
+        let mixture = Mixture::fit(&x, 3, &options, &mut stream(2, 5), &mut || false).unwrap();
+        assert!(mixture.log_prob_rows(&x).iter().all(|l| l.is_finite()), "{components}");
+    }
+}

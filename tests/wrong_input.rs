@@ -219,6 +219,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("sample m.safetensors -o o.npy --colour red", 2, "unexpected argument"),
     ("train --resume absent", 1, "it holds no `checkpoint.safetensors`"),
     ("train --resume run --steps 5", 2, "cannot be used with"),
+    ("train --resume run --max-step 0.1", 2, "cannot be used with"),
     ("train --steps 1 --checkpoint-every often", 1, "every `often`"),
     ("train --steps 1 --pairing best", 2, "unknown pairing `best`"),
     ("train --steps 1 --path crooked", 2, "unknown path `crooked`"),

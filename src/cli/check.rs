@@ -36,7 +36,7 @@ Each line has a value, the bound that its size must not exceed, and a verdict: p
 skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never \
 above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last two lines alone judge \
 the training: they fail where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), \
-and where held-out rows are left alone: less than about a tenth of the samples that the rows around them promise come near. \
+and where the neighbourhood of held-out rows has less than about a tenth of the samples expected there. \
 The exit code is 1 if a line fails.";
 
 /// Arguments of `cnf check`.
@@ -131,10 +131,10 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 /// that took.
 fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Dataset, String> {
     let job = Job::of_story(&model.story);
-    let job = job.ok_or("no rows were given, and the model does not tell its data")?;
+    let job = job.ok_or("no rows were given, and the model file does not name its data")?;
     let (data, notes) = job.dataset_of(&model.spec, None).map_err(|e| format!("its data cannot be used: {e}"))?;
     if let Some(context) = context {
-        notes.iter().for_each(|note| context.note(note));
+        context.notes_on_tables(&notes);
     }
     let fits = data.dim == model.dim();
     fits.then_some(data).ok_or_else(|| format!("`{}` has another number of columns now", job.data))

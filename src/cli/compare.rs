@@ -318,7 +318,7 @@ impl Contest {
             }
         }
         // Once, not with each of the trainings.
-        Far::find(&job, &data)?.words(job.far_rows).iter().for_each(|words| context.note(words));
+        Far::find(&job, None, &data)?.words(job.far_rows).iter().for_each(|words| context.note(words));
         let (set, x, given) = in_random_order(&job, &data, seed, context)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
@@ -369,7 +369,7 @@ impl Contest {
         job.header = args.tables.header.unwrap_or(job.header);
         let split = |job: &Job| (job.split.clone(), job.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&contestants[0].model.spec, None)?;
-        notes.iter().for_each(|note| context.note(note));
+        context.notes_on_tables(&notes);
         if data.toy().is_none()
             && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))
         {
@@ -481,7 +481,7 @@ fn in_random_order(
     context: &Context,
 ) -> Result<(&'static str, Vec<f64>, Vec<f64>)> {
     let (set, x, given) = kept_back(data);
-    let far = if job.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, data)? };
+    let far = if job.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, None, data)? };
     let rows = far.of(match set {
         "test" => Set::Test,
         "validation" => Set::Validation,

@@ -90,7 +90,7 @@ impl Feed {
         let Plan { places, own, mut notes } =
             columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
         reader.keep(&places)?;
-        notes.iter().for_each(|note| context.note(note));
+        context.notes_on_tables(&notes);
         let conditions = given::beside_points(asked, model, context, &mut notes)?;
         let feed = Self::new(Source::File(reader, own), conditions, model.dim(), block)?;
         Self { notes, ..feed }.watched(model)

@@ -232,9 +232,13 @@ fn story(story: &Map<String, Value>) -> String {
     let excess = of("excess", "excess_se").map(|excess| excess + " over the true density");
     say("excess", excess, &["excess", "excess_se"]);
     say("NFE", number("nfe_mean").filter(|nfe| *nfe > 0.0).map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
+    let of_set = |set: &str| story.get("far")?.get(set)?.as_u64();
+    let far: u64 = ["training", "validation", "test"].into_iter().filter_map(of_set).sum();
+    say("far", (far > 0).then(|| format!("{} far out", words::count(far, "row"))), &["far"]);
     // What says that nothing was amiss need not be said.
     told.push("nll_median");
-    told.extend(["failed", "falls", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
+    told.extend((far == 0).then_some("far"));
+    told.extend(["failed", "falls", "outside", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
     told.extend(["stopped"].into_iter().filter(|key| story.get(*key) == Some(&Value::Bool(false))));
     let rest = story.iter().filter(|(key, value)| !told.contains(&key.as_str()) && !value.is_null());
     // Whole numbers have all their digits.

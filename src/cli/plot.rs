@@ -117,7 +117,7 @@ fn job(folder: &Path) -> Result<Job> {
 /// Its data, where they are still to be found.
 fn data(job: &Job, model: &Model, given: Option<&str>, context: &Context) -> Result<Dataset> {
     let found = job.dataset_of(&model.spec, given).map(|(data, notes)| {
-        notes.iter().for_each(|note| context.note(note));
+        context.notes_on_tables(&notes);
         data
     });
     Ok(found.map_err(|error| match error {

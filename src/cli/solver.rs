@@ -73,12 +73,16 @@ impl SolverArgs {
             Method::Implicit(_) => true,
         };
         let tolerances = self.rtol.is_some() || self.atol.is_some();
-        if tolerances && !adaptive {
-            let problem = format!("`{}` takes fixed steps: a tolerance means nothing to it", solver.method);
+        let controls = tolerances || self.max_step.is_some();
+        if controls && !adaptive {
+            let problem = format!(
+                "`{}` takes fixed steps: a tolerance means nothing to it, nor does a longest step",
+                solver.method
+            );
             return Err(Error::invalid(problem, "give --fixed-steps N, or an adaptive --solver such as dopri5").into());
         }
-        if adaptive && (tolerances || self.solver.is_some()) {
-            // Who names a method with step control, or a tolerance, wants step control.
+        if adaptive && (controls || self.solver.is_some()) {
+            // A method with step control, a tolerance or a longest step asks for step control.
             solver.fixed_steps = None;
         }
         if tolerances {
@@ -91,7 +95,9 @@ impl SolverArgs {
         solver.rtol = self.rtol.unwrap_or(solver.rtol);
         solver.atol = self.atol.unwrap_or(solver.atol);
         solver.fixed_steps = self.fixed_steps.or(solver.fixed_steps);
-        solver.max_step = self.max_step.or(solver.max_step);
+        // Equal steps have their own length.
+        let equal = solver.fixed_steps.is_some() || !adaptive;
+        solver.max_step = if equal { None } else { self.max_step.or(solver.max_step) };
         solver.trace = self.trace.unwrap_or(solver.trace);
         solver.probe_seed = self.seed.unwrap_or(solver.probe_seed);
         solver.log_density = self.log_density.unwrap_or(solver.log_density);

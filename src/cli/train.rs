@@ -77,7 +77,7 @@ impl Begun {
                     job.condition = names.to_vec();
                 }
                 let (data, notes) = job.dataset_for(&model.spec, None)?;
-                notes.iter().for_each(|note| context.note(note));
+                context.notes_on_tables(&notes);
                 data
             }
         };
@@ -101,7 +101,7 @@ impl Begun {
         let (folder, checkpoint) = Folder::reopen(path)?;
         let job = checkpoint.job().clone();
         let (data, notes) = job.dataset_of(checkpoint.spec(), None)?;
-        notes.iter().for_each(|note| context.note(note));
+        context.notes_on_tables(&notes);
         Ok(Self { data, job, folder, checkpoint: Some(checkpoint) })
     }
 }

@@ -44,7 +44,7 @@ const MOST_PROBES: usize = 4096;
 const SEEN: f64 = 2.0;
 /// Faster units than this would cost more than a thousand steps in every solve.
 const FASTEST: f64 = 4e3;
-/// A shorter longest step takes more steps than the cap allows.
+/// A shorter longest step would take more than ten thousand steps.
 const SHORTEST_MAX_STEP: f64 = 1e-4;
 /// A wider tile leaves every cache.
 const MOST_LANES: usize = 4096;
@@ -138,7 +138,8 @@ pub struct SolverSpec {
     /// This many equal steps instead of step control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed_steps: Option<usize>,
-    /// No step is longer, in units of time. In any case steps are short enough for what a net's weights of time let happen.
+    /// No adaptive step is longer, in units of time. In any case they are short enough for what a net's weights of time let
+    /// happen, up to a rate of 4000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
     /// The cap on steps of one trajectory.
@@ -224,6 +225,12 @@ impl SolverSpec {
             TraceSpec::Hutchinson(probes) | TraceSpec::Gaussian(probes) => probes,
             TraceSpec::Auto | TraceSpec::Exact => 1,
         };
+        if let (Some(steps), Some(h)) = (self.fixed_steps, self.max_step) {
+            return Err(Error::invalid(
+                format!("{steps} equal steps and a longest step of {h}"),
+                "give fixed_steps or max_step: equal steps have their own length",
+            ));
+        }
         if let Some(h) = self.max_step.filter(|h| !(*h >= SHORTEST_MAX_STEP && h.is_finite())) {
             return Err(Error::invalid(
                 format!("a longest step of {h}"),
@@ -266,6 +273,7 @@ impl SolverSpec {
             name: self.controller.clone(),
             known: Law::ALL.map(|(name, _)| name).join(", "),
         })?;
+        let max_step = self.longest_step(tableau.longest_gap(), time_rate);
         Ok(Options {
             method: tableau,
             rtol: self.rtol,
@@ -274,8 +282,8 @@ impl SolverSpec {
             tail_atol: self.log_density_atol(),
             controller: Controller { law: law.1, ..Controller::default() },
             steps: self.fixed_steps,
-            max_step: self.longest_step(tableau.longest_gap(), time_rate),
-            max_steps: self.max_steps,
+            max_step,
+            max_steps: self.most_steps(max_step),
             lanes: self.lanes,
             ..Options::default()
         })
@@ -284,13 +292,13 @@ impl SolverSpec {
     /// The options of an implicit solve, as [`SolverSpec::options`].
     pub(crate) fn stiff_options(&self, time_rate: f64) -> StiffOptions {
         let max_step = self.longest_step(1.0, time_rate);
-        StiffOptions {
-            rtol: self.rtol,
-            atol: self.atol,
-            max_step,
-            max_steps: self.max_steps,
-            ..StiffOptions::default()
-        }
+        let max_steps = self.most_steps(max_step);
+        StiffOptions { rtol: self.rtol, atol: self.atol, max_step, max_steps, ..StiffOptions::default() }
+    }
+
+    /// The cap on steps, but no fewer than twice what the longest step takes from 0 to 1.
+    fn most_steps(&self, max_step: f64) -> usize {
+        self.max_steps.max((2.0 / max_step).ceil() as usize)
     }
 
     fn longest_step(&self, gap: f64, time_rate: f64) -> f64 {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::Frame;
 use super::{Job, start};
 use crate::data::{Dataset, Given as Told, Source, Split};
-use crate::flow::{Condition, Core, FlowSpec, Given, Model};
+use crate::flow::{Condition, Core, FlowSpec, Given};
 use crate::stats::{few_of, robust_moments};
 use crate::{Error, Result};
 
@@ -144,20 +144,18 @@ struct Extent {
 }
 
 impl Far {
-    /// The far rows of the data that a job is about; those of a toy are none.
+    /// The far rows of the data that a job is about, which begins with a model of the spec `init` or anew; those of a toy are
+    /// none.
     ///
     /// # Errors
     /// For columns and conditions that the job cannot have, as [`fit`](super::fit) would.
-    pub fn find(job: &Job, data: &Dataset) -> Result<Self> {
+    pub fn find(job: &Job, init: Option<&FlowSpec>, data: &Dataset) -> Result<Self> {
         let Source::Rows(train) = &data.train else { return Ok(Self::default()) };
         if data.dim == 0 || train.len() / data.dim < FEWEST {
             return Ok(Self::default());
         }
-        let (columns, condition) = match &job.init {
-            Some(path) => {
-                let spec = Model::load(path)?.spec;
-                (spec.columns.filter(|columns| columns.len() == data.dim), spec.condition)
-            }
+        let (columns, condition) = match init {
+            Some(spec) => (spec.columns.clone().filter(|columns| columns.len() == data.dim), spec.condition.clone()),
             None => (start::columns(job, data, train)?, start::condition(job, data)?),
         };
         let frame = Frame::new(&FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: data.dim }) })?;
@@ -334,7 +332,10 @@ impl fmt::Display for FarRow {
         write!(
             f,
             " has {} in column {}: {:.3e} robust deviations from the median, where the other rows are within {:.1}",
-            self.value, self.column, self.deviations, self.others
+            crate::words::exact(self.value),
+            self.column,
+            self.deviations,
+            self.others
         )
     }
 }

@@ -137,11 +137,15 @@ impl History {
         (marks, scores.collect())
     }
 
-    /// The validations' dominances as numbers, where all of them are known.
-    pub(super) fn dominances(&self) -> Option<Vec<f64>> {
-        let each = self.validations.iter().map(|v| v.dominance);
-        let numbers = |d: Dominance| [d.n as f64, d.median, d.few.unwrap_or(0) as f64, d.farthest as f64];
-        each.clone().all(|d| d.median.is_finite()).then(|| each.flat_map(numbers).collect())
+    /// The validations' dominances as numbers; n = 0 where one is not known, as those of a run that an older program began.
+    pub(super) fn dominances(&self) -> Vec<f64> {
+        let numbers = |v: &Validation| {
+            let d = v.dominance;
+            // A model file holds finite numbers only.
+            let (n, median) = if d.median.is_finite() { (d.n, d.median) } else { (0, 0.0) };
+            [n as f64, median, d.few.unwrap_or(0) as f64, d.farthest as f64]
+        };
+        self.validations.iter().flat_map(numbers).collect()
     }
 
     /// With what [`History::dominances`] gave; runs of older programs have none.
@@ -151,7 +155,8 @@ impl History {
         }
         for (v, d) in self.validations.iter_mut().zip(numbers.chunks_exact(DOMINANCE)) {
             let few = (d[2] > 0.0).then_some(d[2] as u64);
-            v.dominance = Dominance { n: d[0] as u64, median: d[1], few, farthest: d[3] as u64 };
+            let known = Dominance { n: d[0] as u64, median: d[1], few, farthest: d[3] as u64 };
+            v.dominance = if known.n > 0 { known } else { Dominance::UNKNOWN };
         }
         Some(self)
     }
@@ -241,18 +246,23 @@ mod tests {
             if step % 1001 == 0 {
                 let (marks, validations) = history.numbers();
                 let found = History::of_numbers(&marks, &validations).unwrap();
-                let dominances = history.dominances().unwrap();
+                let dominances = history.dominances();
                 assert_eq!(found.clone().with_dominances(&dominances).unwrap(), history);
                 assert!(found.with_dominances(&dominances[1..]).is_none());
             }
         }
-        // One validation row has no standard error, and older runs know no medians.
+        // One validation row has no standard error, and older runs have no medians.
         history.validations[0].se = f64::NAN;
         let (marks, validations) = history.numbers();
         assert!(validations.iter().all(|v| v.is_finite()));
         let found = History::of_numbers(&marks, &validations).unwrap();
         assert!(found.validations[0].se.is_nan() && found.validations[0].dominance.median.is_nan());
-        assert!(found.dominances().is_none());
+        let mut resumed = found.with_dominances(&history.dominances()).unwrap();
+        assert_eq!(resumed.validations[1], history.validations[1]);
+        // What an older run did not know stays unknown, and costs the others nothing.
+        resumed.validations[0].dominance = Dominance::UNKNOWN;
+        let again = resumed.clone().with_dominances(&resumed.dominances()).unwrap();
+        assert!(again.validations[0].dominance.median.is_nan() && again.validations[1] == history.validations[1]);
         assert!(History::of_numbers(&[1.0], &[]).is_none() && History::of_numbers(&[1.0, 0.0, 3.0], &[]).is_none());
     }
 }

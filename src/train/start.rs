@@ -110,12 +110,11 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
     (Job::BASE_SHARE / (1.0 - Job::BASE_SHARE) * steps as f64 * step / DEARER).max(LEAST_WORK)
 }
 
-/// The beginning of a run. `stop` ends the fit of a mixture early.
-pub(super) fn start(job: &Job, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
+/// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture early.
+pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
     let rows = rows(data, job.seed, MOMENT_ROWS);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
-    if let Some(path) = &job.init {
-        let mut model = Model::load(path)?;
+    if let (Some(path), Some(mut model)) = (&job.init, init) {
         if model.dim() != data.dim {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });

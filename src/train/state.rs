@@ -192,7 +192,7 @@ impl Ledger {
         tensors.push(tensor("ledger.numbers", &scalars));
         tensors.push(tensor("ledger.marks", &marks));
         tensors.push(tensor("ledger.validations", &validations));
-        tensors.extend(self.history.dominances().map(|numbers| tensor("ledger.dominances", &numbers)));
+        tensors.push(tensor("ledger.dominances", &self.history.dominances()));
         // What there is not yet has no tensor: a model file holds finite numbers only.
         tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
         tensors.extend(self.mixture_seconds.map(|seconds| tensor("ledger.mixture_seconds", &[seconds])));

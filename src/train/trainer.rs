@@ -37,8 +37,7 @@ const VALIDATING: f64 = 0.1;
 /// The first validations: this part of the even distance, then further apart by this factor.
 const FIRST: f64 = 0.03;
 const EARLY: f64 = 1.4;
-/// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run that was not told how
-/// patient to be.
+/// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run without `patience`.
 const CLEARLY: usize = 5;
 const SINCE: f64 = 0.15;
 /// How fast the penalties follow the evaluations that are wanted, a step.
@@ -58,14 +57,15 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
     let late = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
-    let (far, near) = far(&job, data)?;
+    let init = job.init.as_deref().map(Model::load).transpose()?;
+    let (far, near) = far(&job, init.as_ref(), data)?;
     far.words(job.far_rows).iter().for_each(|words| watch.told(words));
     let (whole, data) = (data, near.as_ref().unwrap_or(data));
     let mut stop = || late() || watch.asked();
     if job.model.is_reference() {
         return super::reference::fit(&job, data, far, clock, watch);
     }
-    let Start { model, log_volume, rival, mixture_seconds } = start::start(&job, data, &mut stop)?;
+    let Start { model, log_volume, rival, mixture_seconds } = start::start(&job, init, data, &mut stop)?;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -98,14 +98,18 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
     start::name(&mut checkpoint.model.spec, data);
-    let (far, near) = far(&checkpoint.job, data)?;
+    // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
+    let init = checkpoint.job.init.is_some().then_some(&checkpoint.model);
+    let (far, near) = far(&checkpoint.job, init, data)?;
     run(checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
 
 /// The rows that lie far out, and the data without them where they are left out.
-fn far(job: &Job, data: &Dataset) -> Result<(Far, Option<Dataset>)> {
-    let far = Far::find(job, data)?;
+fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<Dataset>)> {
+    let far = Far::find(job, init.map(|model| &model.spec), data)?;
     let near = (job.far_rows == FarRows::LeaveOut && !far.is_empty()).then(|| far.left_out(data));
+    // A column may be constant but for the rows that are left out.
+    near.as_ref().map_or(Ok(()), start::check)?;
     Ok((far, near))
 }
 
@@ -119,7 +123,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     };
     let mut feed = Feed::new(data, &frame, &base, table, job.seed);
     if let Some(given) = &data.given {
-        // Without an encoding the columns are as they are: numbers, as far as anybody knows.
+        // Columns without an encoding are treated as numbers.
         let plain = || vec![false; spec.core.condition_dim()];
         let classes = spec.condition.as_ref().map_or_else(plain, Condition::of_classes);
         feed = feed.given(model.encoded(&given.train)?, &classes);
@@ -431,7 +435,7 @@ impl Trainer<'_> {
             let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let dtype = self.job.precision.dtype();
-            gave_way = if self.ledger.mixture_seconds.is_some() {
+            gave_way = if !best.rows.is_empty() {
                 let rows = subset(&self.data.valid, self.data.dim, JUDGED * self.job.validation_rows);
                 let scores = |model: &Model| log_prob_rows(&model.flow(dtype)?, &rows, &[]);
                 prefers_second(&scores(&model)?, &scores(&rival)?)

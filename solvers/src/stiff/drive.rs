@@ -16,6 +16,8 @@ use crate::observe::{Observer, Step};
 
 /// Steps are not cut below this many round-offs of the current time.
 const ROUND_OFFS: f64 = 16.0;
+/// No stop is set nearer to the end than this many round-offs of it.
+const STOP_ROUND_OFFS: f64 = 1000.0;
 /// No step is refused more often in a row: as many halvings take any f64 below any other.
 const HALVINGS: usize = 2200;
 
@@ -83,7 +85,9 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
     let status = loop {
         // diffsol has no longest step of its own: a stop on the way cuts a step that would be longer, and no other.
         let next_stop = if solver.state().h > options.max_step {
-            (s + options.max_step).min(length)
+            // Stops add up to nearly the end; diffsol refuses one within 100 round-offs of the time.
+            let on = s + options.max_step;
+            if length - on > STOP_ROUND_OFFS * f64::EPSILON * length { on } else { length }
         } else if stopped {
             length
         } else {

@@ -13,7 +13,7 @@ use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, TableArgs, setup};
 
 /// What a run that goes on has already decided.
-const EVERYTHING_ELSE: [&str; 49] = [
+const EVERYTHING_ELSE: [&str; 50] = [
     "data",
     "split",
     "drop",
@@ -58,6 +58,7 @@ const EVERYTHING_ELSE: [&str; 49] = [
     "rtol",
     "atol",
     "fixed_steps",
+    "max_step",
     "trace",
     "log_density",
     "log_density_atol",

@@ -272,6 +272,7 @@ fn clear_hidden(path: &Path) {
     for entry in std::fs::read_dir(path).into_iter().flatten().filter_map(std::result::Result::ok) {
         let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
+        // Earlier versions wrote their results into a folder aside.
         if name.starts_with(".results-") && path.is_dir() {
             let _ = std::fs::remove_dir_all(path);
         } else if name.starts_with(".cnf-") && path.is_file() {

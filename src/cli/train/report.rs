@@ -189,11 +189,14 @@ impl Summary {
         }
         let left_out = self.far.rows.iter().filter(|row| row.set != Set::Test).count();
         if left_out > 0 && self.job.far_rows == FarRows::LeaveOut {
-            let rows = if left_out == 1 { "1 row".to_owned() } else { format!("{left_out} rows") };
+            let rows = words::count(left_out as u64, "row");
             out += &format!("far       {rows} far out left out of training and validation\n");
         }
         if self.falls > 0 {
-            out += &format!("trouble   {} failed and went back\n", words::count(self.falls as u64, "step"));
+            out += &format!(
+                "trouble   {} failed; the last good state was restored\n",
+                words::count(self.falls as u64, "step")
+            );
         }
         if let Some(first) = score.failed.first() {
             let count = score.failed.len();
@@ -206,7 +209,7 @@ impl Summary {
         if let Some(first) = score.outside.first() {
             let count = score.outside.len();
             out += &format!(
-                "outside   {count} of {n} rows are outside the support, where log p is -inf (the first: row {first}); the \
+                "outside   {count} of {n} rows are outside the support, where log p is -inf (the first: row {first}, counted from 0); the \
                  means are over the others\n"
             );
         }

@@ -391,7 +391,12 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
     let near = |row: &&[f64]| limits.iter().all(|(j, centre, reach)| (row[*j] - centre).abs() <= *reach);
     let rows: Vec<f64> = x.chunks_exact(d).filter(near).flatten().copied().collect();
     // Half of the rows are within each limit; in many columns too few may be within all.
-    if rows.len() < x.len() / 2 { covariance } else { moments(&rows, d).1 }
+    if rows.len() < x.len() / 2 {
+        return covariance;
+    }
+    let near = moments(&rows, d).1;
+    // A column may vary on the rows far out alone, as one that counts a rare event.
+    if (0..d).all(|j| near[j * d + j] > 0.0) { near } else { covariance }
 }
 
 pub(super) fn singular() -> Error {
