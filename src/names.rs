@@ -11,7 +11,7 @@ const MOST_LISTED: usize = 12;
 
 /// The columns of a table, as errors and notes call them.
 #[derive(Clone, Copy, Debug)]
-pub struct Header<'a> {
+pub struct NamedTable<'a> {
     /// The table, such as `` `x.csv` ``.
     pub table: &'a str,
     /// The names of its columns.
@@ -20,7 +20,7 @@ pub struct Header<'a> {
     pub hint: &'a str,
 }
 
-impl<'a> Header<'a> {
+impl<'a> NamedTable<'a> {
     /// Of the file that holds the points, or conditions alone.
     pub fn of_file(table: &'a str, names: &'a [String]) -> Self {
         Self { table, names, hint: "rename its columns, or remove its header so that the order counts" }
@@ -32,7 +32,7 @@ impl<'a> Header<'a> {
 pub struct Matched {
     /// Of each wanted column its place in the table.
     pub places: Vec<usize>,
-    /// The names of the table's columns that nobody wants.
+    /// The names of the table's columns that are not used.
     pub left_out: Vec<String>,
 }
 
@@ -46,8 +46,8 @@ impl Matched {
     ///
     /// # Errors
     /// [`Error::Invalid`] with all names where one is missing, or is that of two columns.
-    pub fn by_name(header: Header<'_>, wanted: &[String], of: &str) -> Result<Self> {
-        let Header { table, names, hint } = header;
+    pub fn by_name(header: NamedTable<'_>, wanted: &[String], of: &str) -> Result<Self> {
+        let NamedTable { table, names, hint } = header;
         if names == wanted {
             return Ok(Self::in_order(names.len()));
         }
@@ -95,7 +95,7 @@ impl Matched {
     }
 
     /// What was done to the columns of `header`, in words; nothing where they are as they were wanted.
-    pub fn note(&self, header: Header<'_>) -> Option<String> {
+    pub fn note(&self, header: NamedTable<'_>) -> Option<String> {
         let order: Vec<String> = self.places.iter().filter_map(|j| header.names.get(*j)).cloned().collect();
         let reordered = (!self.is_rising()).then(|| format!("its columns are taken by name, as {}", list(&order)));
         let surplus = (!self.left_out.is_empty()).then(|| match self.left_out.len() {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn matched(found: &str, wanted: &str) -> Result<Matched> {
-        Matched::by_name(Header::of_file("`x.csv`", &names(found)), &names(wanted), "the model")
+        Matched::by_name(NamedTable::of_file("`x.csv`", &names(found)), &names(wanted), "the model")
     }
 
     #[test]
@@ -153,7 +153,7 @@ mod tests {
                 assert_eq!(one.pick(&row, found.len()), [97.0, 98.0, 99.0, 100.0], "{found:?}");
                 assert_eq!(one.left_out.len(), usize::from(strange < 5), "{found:?}");
                 let (found, kept) = (names(&found.join(" ")), order == 0 && strange == 5);
-                let header = Header::of_file("`x.csv`", &found);
+                let header = NamedTable::of_file("`x.csv`", &found);
                 assert_eq!(one.note(header).is_none(), kept, "{found:?}");
             }
         }
@@ -170,7 +170,7 @@ mod tests {
             let refused = matched(found, wanted).unwrap_err();
             assert!(refused.to_string().contains(sentence) && refused.hint().is_some(), "{refused}");
         }
-        // What is twice in both, and what nobody wants, does no harm.
+        // What is twice in both, and what is not used, does no harm.
         assert_eq!(matched("a a", "a a").unwrap(), Matched::in_order(2));
         assert_eq!(matched("b x x a", "a b").unwrap().places, [3, 0]);
     }

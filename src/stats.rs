@@ -161,10 +161,27 @@ pub fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 
 /// The value below which the part `q` of the finite `values` lies; NaN of none.
 pub fn quantile(values: &[f64], q: f64) -> f64 {
-    let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    quantile_of(&sorted(values.iter().copied()), q).unwrap_or(f64::NAN)
+}
+
+/// The finite values, sorted.
+pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut finite: Vec<f64> = values.filter(|v| v.is_finite()).collect();
     finite.sort_unstable_by(f64::total_cmp);
-    let last = finite.len().saturating_sub(1);
-    finite.get((q * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
+    finite
+}
+
+/// The value of rank q (n − 1), rounded, of sorted ones; nothing of none.
+pub(crate) fn quantile_of(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((q * last as f64).round() as usize).copied()
+}
+
+/// ln Σ eᵃ, from the largest, so that nothing overflows; NaN adds nothing. −∞ of none.
+pub fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let numbers = terms.filter(|a| !a.is_nan());
+    let top = numbers.clone().fold(f64::NEG_INFINITY, f64::max);
+    if top.is_infinite() { top } else { top + numbers.map(|a| (a - top).exp()).sum::<f64>().ln() }
 }
 
 /// How many of `n` rows may lie far out so that the others still tell where they are: 5, or one in 500 where that is more;
@@ -301,5 +318,18 @@ mod tests {
         assert_eq!(quantile(&[3.0, f64::NAN, 1.0, 2.0], 0.5), 2.0);
         assert_eq!(quantile(&[3.0, 1.0, 2.0], 1.0), 3.0);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn a_sum_of_exponentials_has_no_overflow_and_nan_adds_nothing() {
+        let sum = |terms: &[f64]| log_sum_exp(terms.iter().copied());
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        for shift in [0.0, -1e3, 1e3, 1e300] {
+            let found = sum(&[shift, nan, shift, -inf]);
+            assert!((found - (shift + std::f64::consts::LN_2)).abs() <= f64::EPSILON * shift.abs().max(1.0), "{found}");
+        }
+        // The sum of a number and NaN, in either order, is that of the number alone.
+        assert_eq!((sum(&[-0.7, nan]), sum(&[nan, -0.7])), (-0.7, -0.7));
+        assert_eq!((sum(&[]), sum(&[nan]), sum(&[-inf, -inf]), sum(&[inf, 1.0])), (-inf, -inf, -inf, inf));
     }
 }

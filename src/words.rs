@@ -29,6 +29,36 @@ pub fn number(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Characters of a number in a table.
+const WIDE: usize = 12;
+
+/// A number of a column with this deviation, for a table: as [`number`] with five decimals where these resolve a
+/// hundredth of the deviation, else with as many digits as do, at most 12 characters in all.
+pub fn resolved(value: f64, deviation: f64) -> String {
+    let short = number(value, 5);
+    let wanted = 0.01 * deviation;
+    if value == 0.0 || !value.is_finite() || !(wanted > 0.0 && wanted.is_finite()) || unit(&short) <= wanted {
+        return short;
+    }
+    let decimals = -wanted.log10().floor() as i32;
+    let (size, most) = (value.abs(), WIDE as i32);
+    let fits = |text: &String| text.len() <= WIDE;
+    let longer = if (1e-3..1e12).contains(&size) {
+        (0..=decimals.clamp(0, most)).rev().map(|k| format!("{value:.*}", k as usize)).find(fits)
+    } else {
+        let digits = size.log10().floor() as i32 + decimals;
+        (1..=digits.clamp(1, most)).rev().map(|k| power(value, k as usize)).find(fits)
+    };
+    longer.filter(|text| unit(text) < unit(&short)).unwrap_or(short)
+}
+
+/// What the last digit of a finite number counts.
+fn unit(text: &str) -> f64 {
+    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len() as i32);
+    10f64.powi(exponent.parse::<i32>().unwrap_or(0) - decimals)
+}
+
 /// As [`number`], with a sign in front of what is positive too.
 pub fn change(value: f64, decimals: usize) -> String {
     let text = number(value, decimals);
@@ -176,6 +206,40 @@ mod tests {
                     assert!(!text.contains("NaN"), "{value:e} ± {se:e}: {text}");
                     assert_eq!(text.contains('±'), value.is_finite() && se.is_finite(), "{value:e} ± {se:e}: {text}");
                     assert!(!text.contains("inf") || value.is_infinite(), "{value:e} ± {se:e}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_column_differ_where_its_rows_do() {
+        for (value, deviation, words) in [
+            (2_459_000.25, 0.3, "2459000.250"),
+            (2_459_000.25, 1e-3, "2459000.2500"),
+            (-2_459_000.25, 40.0, "-2459000.2"),
+            (2_459_000.25, 4e4, "2459000"),
+            (2_459_000.25, 1e6, "2.459e6"),
+            (1.6e16, 1e12, "1.600000e16"),
+            (1.0, 1e-6, "1.00000000"),
+            (1.25e-7, 1e-12, "1.2500000e-7"),
+            (0.5, 0.1, "0.50000"),
+            (2_459_000.25, 0.0, "2.459e6"),
+            (0.0, 1e-9, "0.00000"),
+            (2_459_000.25, f64::NAN, "2.459e6"),
+            (f64::INFINITY, 1.0, "inf"),
+            (f64::NAN, 1.0, UNDEFINED),
+        ] {
+            assert_eq!(resolved(value, deviation), words, "{value:e}, deviation {deviation:e}");
+        }
+        for value in odd() {
+            for deviation in odd().into_iter().map(f64::abs) {
+                let text = resolved(value, deviation);
+                assert!(text.len() <= WIDE, "{value:e}, deviation {deviation:e}: {text}");
+                // Two numbers a deviation apart are told apart, where twelve characters can hold their difference: of
+                // these a sign, a point and a power of ten take seven.
+                let other = value + deviation;
+                if (1e-4 * value.abs()..1e300).contains(&deviation) && deviation > 1e-290 && other.is_finite() {
+                    assert_ne!(text, resolved(other, deviation), "{value:e}, deviation {deviation:e}");
                 }
             }
         }

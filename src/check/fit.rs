@@ -16,7 +16,7 @@ const FAR: f64 = 0.1;
 const LEVEL: f64 = 1e-3;
 /// Rows at most: the first.
 pub const MOST_ROWS: usize = 10_000;
-/// Fewer tell nothing.
+/// The least rows for a verdict.
 pub const LEAST_ROWS: usize = 20;
 
 /// Whether held-out data lie where the model puts them.

@@ -3,7 +3,7 @@
 //! The questions are of three kinds. *Arithmetic*: does the solve deliver what the flow defines (round trip, density
 //! carried along, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
 //! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and does it
-//! come to all of them (rows left alone)? The first two judge the program and its settings, the last the training.
+//! come to all of them (coverage)? The first two judge the program and its settings, the last the training.
 //!
 //! Bounds of the arithmetic follow from the tolerance and the amplification measured on the flow itself; because they
 //! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
@@ -46,7 +46,7 @@ pub struct Subject {
     pub condition: Vec<f64>,
     /// Rows that it was not trained on.
     pub held_out: HeldOut,
-    /// Rows that it was trained on, `[n, d]`, as far as they are known: they tell how many samples must come near a held-out
+    /// Rows that it was trained on, `[n, d]`, as far as they are known: they set how many samples are expected near a held-out
     /// one.
     pub trained_on: Vec<f64>,
 }
@@ -119,7 +119,7 @@ pub const LINES: &[(&str, Question)] = &[
     ("divergence, t = 1", stein::at_the_end),
     ("divergence, t = 1/2", stein::half_way),
     ("latents of data", fit::latents),
-    ("rows left alone", near::near),
+    ("coverage", near::near),
 ];
 
 /// Asks every question; `see` is told each answer as it comes.

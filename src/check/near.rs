@@ -1,4 +1,4 @@
-//! Held-out rows that no sample comes near: what a model that has lost a part of the data never draws.
+//! Coverage: held-out rows that no sample comes near, which a model that has lost a part of the data never draws.
 //!
 //! Around each held-out row a ball is drawn that reaches to the [`REACH`]-th nearest of the rows that are known (those for training
 //! where they are, else the other held-out ones), and samples in it are counted. If the model is the truth, known rows and
@@ -11,7 +11,7 @@
 //!
 //! **Power.** A mode is noticed if it holds [`REACH`] known rows and a held-out one, and the model gives it less than a tenth:
 //! of 16 and no sample the chance is 0.2^16 = 7·10⁻¹².
-//! Ref: Wilks, *Statistical prediction with special reference to the problem of tolerance limits* (1942), for balls of
+//! Ref: Naeem et al., *Reliable fidelity and diversity metrics for generative models* (2020), for coverage by neighbours; Wilks, *Statistical prediction with special reference to the problem of tolerance limits* (1942), for balls of
 //! known content.
 
 use rayon::prelude::*;
@@ -20,7 +20,7 @@ use super::{Evidence, HeldOut, Line};
 use crate::flow::StandardNormal;
 use crate::{Result, rng};
 
-const NAME: &str = "rows left alone";
+const NAME: &str = "coverage";
 const STREAM: u64 = 0xc4ec_0005;
 /// Known rows in a ball.
 const REACH: usize = 16;
@@ -55,8 +55,13 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
     let each = e.there.cost.nfe_mean().max(1.0) * subject.model.n_params().max(1) as f64;
     let most = ((DEAREST / each) as usize / SAMPLES).min(KNOWN).min(known.len() / d);
     let asked = ASKED.min(rows.len() / d).min((DISTANCES / ((1 + SAMPLES) * most.max(1) * d) as f64) as usize);
+    if known.len() / d < FEWEST || rows.is_empty() {
+        let kind = if trained { "training" } else { "held-out" };
+        let words = crate::words::count((known.len() / d) as u64, &format!("{kind} row"));
+        return Ok(Line::skipped(NAME, format!("{words}: too few, give {FEWEST}")));
+    }
     if most < FEWEST || asked == 0 {
-        return Ok(Line::skipped(NAME, format!("{most} rows of {from} are too few, or samples too dear")));
+        return Ok(Line::skipped(NAME, "sampling is too expensive for this line"));
     }
     let z = StandardNormal::new(d).draw(SAMPLES * most, &mut rng::stream(subject.seed, STREAM));
     let samples = subject.paths(&subject.model.spec.solver, subject.dtype, &z, true)?;
@@ -86,10 +91,13 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         format!("of {asked} rows ({from}), among {drawn} samples; {REACH} of {most} {kind} rows are near each");
     if let Some((row, inside, near)) = alone.iter().min_by_key(|(_, inside, near)| (near * REACH / inside, *near)) {
         let expected = SAMPLES * inside;
+        let more = match alone.len() - 1 {
+            0 => String::new(),
+            1 => ", and 1 more row has too few".to_owned(),
+            n => format!(", and {n} more rows have too few"),
+        };
         words = format!(
-            "row {row} (counted from 0) has {near} samples near it where {expected} are expected, and {} more rows are alone: \
-             {words}",
-            alone.len() - 1
+            "row {row} (counted from 0) has {near} samples near it where {expected} are expected{more}: {words}"
         );
     }
     Ok(Line::judge(NAME, alone.len() as f64, 0.0, words))

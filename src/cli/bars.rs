@@ -79,8 +79,10 @@ impl Barred {
         let median = quantile(&self.totals.rows, 0.5);
         if !median.is_finite() {
             // No row has a bar: there is neither a median nor a largest.
-            let why =
-                if self.probes == 1 { "one probe gives none; give --trace hutchinson:8" } else { "no row arrived" };
+            let why = match self.probes {
+                1 => "one probe gives none; give --trace hutchinson:8",
+                _ => "no row has a finite log p",
+            };
             return (json!({ "median": null, "max": null }), format!("error bar of a row: unknown ({why})\n"));
         }
         let (facts, worst) = (json!({ "median": median, "max": self.worst }), words::error(self.worst));

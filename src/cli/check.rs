@@ -171,7 +171,7 @@ fn advice(failed: &[&str], dtype: DType) -> String {
     let more = if wide { "" } else { " --precision f64" };
     match failed[0] {
         "solver" => "try `--solver bdf`, or train with a smaller learning rate".into(),
-        "rows left alone" => {
+        "coverage" => {
             "the model has lost a part of the data: train longer, or try --model mixture; `cnf density` shows the rows"
                 .into()
         }

@@ -8,7 +8,7 @@ use cnf::Error;
 use cnf::data;
 use cnf::flow::Model;
 use cnf::io::Reader;
-use cnf::names::{Header, Matched, list};
+use cnf::names::{Matched, NamedTable, list};
 
 use super::given::{Asked, nothing_given};
 
@@ -30,6 +30,8 @@ struct Found<'a> {
     /// It has one axis only.
     vector: bool,
     names: Option<&'a [String]>,
+    /// The number of each column in the file.
+    numbers: &'a [usize],
 }
 
 /// The columns of a file that are used.
@@ -53,7 +55,8 @@ pub fn latents(d: usize) -> Vec<String> {
 /// # Errors
 /// [`Error::Invalid`] or [`Error::Unknown`] where columns are missing, or their number does not fit.
 pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
-    let found = Found { table, cols: reader.cols(), vector: reader.vector(), names: reader.columns() };
+    let (names, numbers) = (reader.columns(), reader.numbers());
+    let found = Found { table, cols: reader.cols(), vector: reader.vector(), names, numbers };
     found.plan(model, role, asked)
 }
 
@@ -93,7 +96,7 @@ impl Found<'_> {
         let both = |j: &usize| self.names.is_some_and(|names| wanted.contains(&names[*j]));
         let mut rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j) || both(j)).collect();
         let dropped = dropped(model);
-        let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(j)).collect();
+        let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(&self.numbers[*j])).collect();
         let mut left_out = None;
         // A file like that of the training, whose columns have no names.
         let alike = wanted.is_empty() && rest.len() == d + dropped.len() && without.len() == d;
@@ -131,12 +134,12 @@ impl Found<'_> {
 
     /// The columns that `--condition` names, in the model's order.
     fn named(&self, columns: &[String], conditions: &[String], c: usize) -> Result<Matched> {
-        let places = data::places(columns, self.names, self.cols)?;
+        let places = data::places(columns, self.names, self.numbers)?;
         let order = match self.names {
             Some(names) if !conditions.is_empty() => {
                 let own: Vec<String> = places.iter().map(|j| names[*j].clone()).collect();
                 let hint = format!("give --condition {}", conditions.join(","));
-                let header = Header { table: "--condition", names: &own, hint: &hint };
+                let header = NamedTable { table: "--condition", names: &own, hint: &hint };
                 let matched = Matched::by_name(header, conditions, "the model")?;
                 if let Some(name) = matched.left_out.first() {
                     let problem =
@@ -156,7 +159,7 @@ impl Found<'_> {
 
     /// The columns of these names.
     fn called(&self, names: &[String]) -> Result<Matched> {
-        let header = Header::of_file(&self.table, self.names.unwrap_or_default());
+        let header = NamedTable::of_file(&self.table, self.names.unwrap_or_default());
         Ok(Matched::by_name(header, names, "the condition")?)
     }
 
@@ -164,7 +167,7 @@ impl Found<'_> {
     fn points(&self, rest: &[usize], wanted: &[String], d: usize) -> Result<(Matched, Option<String>)> {
         if let (Some(names), false) = (self.names, wanted.is_empty()) {
             let own: Vec<String> = rest.iter().map(|j| names[*j].clone()).collect();
-            let header = Header::of_file(&self.table, &own);
+            let header = NamedTable::of_file(&self.table, &own);
             let matched = Matched::by_name(header, wanted, "the model")?;
             let note = matched.note(header);
             let places = matched.places.into_iter().map(|k| rest[k]).collect();

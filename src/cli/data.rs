@@ -59,6 +59,7 @@ pub struct DataArgs {
 /// Runs the command.
 pub fn run(args: DataArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.shown.check(args.plot.is_some())?;
     let (out, density) = (args.output.as_deref(), args.with_density.as_deref());
     let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
     output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
@@ -147,7 +148,8 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
     words += &format!("{:<12} {:>12} {:>12} {:>12} {:>12}\n", "column", "mean", "std", "min", "max");
     for j in 0..array.cols {
         let (min, max) = range(&array, j);
-        let [mean, std, min, max] = [mean[j], std[j], min, max].map(|v| words::number(v, 5));
+        let [mean, min, max] = [mean[j], min, max].map(|v| words::resolved(v, std[j]));
+        let std = words::number(std[j], 5);
         words += &format!("{:<12} {mean:>12} {std:>12} {min:>12} {max:>12}\n", name(&array, j));
     }
     let facts = json!({

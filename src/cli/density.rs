@@ -103,6 +103,7 @@ struct Job {
 /// Runs the command.
 pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.log.check(args.plot.is_some())?;
     let (table, bars) = (Kind::Table, args.error_bars.as_deref());
     let outputs = [(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
@@ -320,6 +321,7 @@ impl Job {
             "failed": spent.failed,
             "outside": spent.outside,
             "inside": spent.inside(),
+            "overflowed": spent.overflowed,
             "quadrature_error_max": quadrature,
             "unsettled": spent.unsettled,
             "stiff": spent.stiff,

@@ -1,5 +1,7 @@
 //! What is to be said of the data before the first step.
 
+use std::collections::BTreeSet;
+
 use cnf::data::diagnose::{self, Finding};
 use cnf::data::{Dataset, Source};
 use cnf::io::Array;
@@ -37,9 +39,32 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
 
 /// What that means for a likelihood; nothing where the data have a density.
 pub fn caution(found: &[Finding]) -> Option<String> {
-    let mut kinds: Vec<&str> = found.iter().filter(|finding| finding.singular).map(|finding| finding.kind).collect();
-    kinds.dedup();
-    let kinds = kinds.join(", ");
+    let kinds = found.iter().filter(|finding| finding.singular).map(|finding| finding.kind);
+    let mut seen = BTreeSet::new();
+    let kinds = kinds.filter(|kind| seen.insert(*kind)).collect::<Vec<_>>().join(", ");
     (!kinds.is_empty())
         .then(|| format!("the data have no density ({kinds}): the NLL depends on the narrowest scale of the fit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_said_once() {
+        let finding = |&(kind, singular): &(&'static str, bool)| Finding {
+            kind,
+            columns: Vec::new(),
+            numbers: BTreeMap::new(),
+            singular,
+            text: String::new(),
+            hint: String::new(),
+        };
+        let kinds = [("steps", true), ("atoms", true), ("steps", true), ("copies across the split", false)];
+        let found: Vec<Finding> = kinds.iter().map(finding).collect();
+        assert!(caution(&found).unwrap().contains("(steps, atoms)"));
+        assert_eq!(caution(&found[3..]), None);
+    }
 }

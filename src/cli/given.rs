@@ -6,7 +6,7 @@ use anyhow::Result;
 use cnf::Error;
 use cnf::flow::{Given, Model};
 use cnf::io::Format;
-use cnf::names::{Header, Matched, list};
+use cnf::names::{Matched, NamedTable, list};
 
 use super::Context;
 use super::feed::Conditions;
@@ -127,7 +127,7 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
     let matched = match reader.columns() {
         Some(own) if !names.is_empty() => {
-            let header = Header::of_file(&table, own);
+            let header = NamedTable::of_file(&table, own);
             let matched = Matched::by_name(header, names, "the condition")?;
             if let Some(note) = matched.note(header) {
                 context.note(&note);

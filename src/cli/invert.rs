@@ -63,6 +63,7 @@ pub struct InvertArgs {
 /// Runs the command.
 pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.shown.check(args.plot.is_some())?;
     let outputs = [(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[Some(&args.points), args.model.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
@@ -152,7 +153,7 @@ impl Seen {
         if let Some(path) = &args.plot {
             let (d, options) = (setup.model.dim(), plot::Options { names: Vec::new(), ..style.clone() });
             let shown = plot::latents(path, &self.latents.rows, d, &options)?;
-            picture::note_columns(path, &shown, d, &style.names, context);
+            picture::note_columns(path, &shown, d, style, context);
         }
         Ok(())
     }
@@ -160,10 +161,12 @@ impl Seen {
 
 fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
-    let (mean_error, worst_error) = (seen.round_trip.mean(), seen.worst);
+    let (returned, latents) = (seen.round_trip.n(), seen.latents.rows.len() / d);
+    // Of no point there is neither a round trip nor a distance: null, and not 0.
+    let (mean_error, worst_error) = (seen.round_trip.mean(), if returned == 0 { f64::NAN } else { seen.worst });
     let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
     let std: Vec<f64> = seen.columns.iter().map(Mean::std).collect();
-    let (ks, floor) = normality::distance(&seen.latents.rows, d);
+    let (ks, floor) = if latents == 0 { (f64::NAN, f64::NAN) } else { normality::distance(&seen.latents.rows, d) };
     let n = there.n;
     let facts = json!({
         "n": n,
@@ -177,11 +180,11 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
         "latent_std": std,
         "latent_ks": ks,
         "latent_ks_noise": floor,
-        "latent_ks_rows": seen.latents.rows.len() / d,
+        "latent_ks_rows": latents,
         "failed": there.failed,
         "outside": there.outside,
         "inside": there.inside(),
-        "returned": seen.round_trip.n(),
+        "returned": returned,
         "stiff": there.stiff,
         "notes": feed.notes(),
         "condition_outside": feed.beyond().facts(),
@@ -190,24 +193,24 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
     });
     let among = seen.latents.part().map_or(String::new(), |kept| format!(", of a random {kept} of them"));
     let wrote = args.output.as_ref().map_or(String::new(), |path| format!("wrote {}", path.display()));
-    // Of no latent at all there is no distance.
-    let distance = match seen.latents.rows.is_empty() {
-        true => "distance from a standard normal: unknown, no row has a latent".to_owned(),
-        false => format!("distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}"),
+    let distance = match latents {
+        0 => "distance from a standard normal: unknown, no row has a latent".to_owned(),
+        _ => format!("distance from a standard normal: {ks:.4} (noise below {floor:.4}){among}"),
     };
-    let returned = seen.round_trip.n();
     let of = if returned < n { format!(", of the {returned} of {n} points that came back") } else { String::new() };
+    let round_trip = match returned {
+        0 => "round trip: unknown, no point came back".to_owned(),
+        _ => format!("round trip: {} mean, {} worst{of}", words::error(mean_error), words::error(worst_error)),
+    };
     let words = format!(
         "{} of dimension {d} inverted in {}\nNFE a point: {:.1}, at most {}\n\
-         round trip: {} mean, {} worst{of}\n\
+         {round_trip}\n\
          latent means: {}\nlatent deviations: {}\n\
          {distance}\n{}{wrote}",
         words::count(n, "point"),
         words::duration(there.seconds),
         there.nfe_mean(),
         there.nfe_max,
-        words::error(mean_error),
-        words::error(worst_error),
         text::few(&mean),
         text::few(&std),
         there.troubles() + &feed.beyond().words(context),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use cnf::Error;
 use cnf::flow::Model;
-use cnf::plot::{self, Cells, Grid, Options, Scale, Theme, Tone};
+use cnf::plot::{self, Cells, Grid, MOST_CHOSEN, Options, Scale, Theme, Tone};
 use cnf::train::Picture;
 
 use super::Context;
@@ -29,7 +29,7 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
 /// What pictures show, and how.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shown {
-    /// Columns in pictures, by name or counted from 0; left out: all, but six evenly taken ones of more than eight
+    /// Columns in pictures, at most 12, by name or counted from 0; left out: all, but six evenly taken ones of more than eight
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     pub columns: Vec<String>,
     #[command(flatten)]
@@ -39,8 +39,8 @@ pub struct Shown {
 /// Whether densities are drawn by their logarithm.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Logarithm {
-    /// Draw log p instead of p, over so many decades; 6 if the number is left out
-    #[arg(long, value_name = "DECADES", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+    /// Logarithmic density scale over N decades [default: 6]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "6",
         value_parser = clap::value_parser!(u16).range(1..=300))]
     pub log: Option<u16>,
 }
@@ -50,6 +50,19 @@ impl Logarithm {
     pub fn scale(self) -> Option<Scale> {
         scale(self.log)
     }
+
+    /// For a command whose picture is drawn only where `plotted`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the option without a picture.
+    pub fn check(self, plotted: bool) -> Result<()> {
+        if plotted || self.log.is_none() { Ok(()) } else { Err(without_picture("--log")) }
+    }
+}
+
+fn without_picture(option: &str) -> anyhow::Error {
+    let hint = format!("give --plot x.png, or leave out {option}");
+    Error::invalid(format!("{option} without --plot: there is no picture"), hint).into()
 }
 
 fn scale(log: Option<u16>) -> Option<Scale> {
@@ -57,6 +70,17 @@ fn scale(log: Option<u16>) -> Option<Scale> {
 }
 
 impl Shown {
+    /// For a command whose picture is drawn only where `plotted`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for options without a picture.
+    pub fn check(&self, plotted: bool) -> Result<()> {
+        if !plotted && !self.columns.is_empty() {
+            return Err(without_picture("--columns"));
+        }
+        self.log.check(plotted)
+    }
+
     /// As the pictures of the model's own run were drawn, and what was asked for here.
     ///
     /// # Errors
@@ -79,8 +103,13 @@ impl Shown {
 /// The columns that were asked for, of `d` with these names; none where none were.
 ///
 /// # Errors
-/// [`Error::Invalid`] for what is the name of no column and no number below `d`, and for one asked for twice.
+/// [`Error::Invalid`] for more than [`MOST_CHOSEN`], for what is the name of no column and no number below `d`, and for
+/// one asked for twice.
 pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
+    if asked.len() > MOST_CHOSEN {
+        let problem = format!("--columns has {} columns; a picture shows at most {MOST_CHOSEN}", asked.len());
+        return Err(Error::invalid(problem, format!("name at most {MOST_CHOSEN} columns")).into());
+    }
     let mut found = Vec::new();
     for text in asked {
         let named = names.iter().position(|name| name == text);
@@ -193,20 +222,18 @@ pub fn points(path: &Path, x: &[f64], d: usize, tone: Tone, options: &Options, c
     let (x, drawn) = (&units.rows(x)[..], &units.options(options));
     let (data, samples) = if tone == Tone::Data { (x, &[][..]) } else { (&[][..], x) };
     let shown = plot::samples(path, data, samples, d, drawn)?;
-    note_columns(path, &shown, d, &options.names, context);
+    note_columns(path, &shown, d, options, context);
     Ok(())
 }
 
-/// Says which columns a picture shows, where not all were, and nobody chose them.
-pub fn note_columns(path: &Path, shown: &[usize], d: usize, names: &[String], context: &Context) {
-    if shown.len() < d {
-        let name = |c: &usize| names.get(*c).cloned().unwrap_or_else(|| c.to_string());
-        let list = shown.iter().map(name).collect::<Vec<_>>().join(", ");
-        let path = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        let count = shown.len();
-        context
-            .note(&format!("{path} shows {count} of {d} columns: {list} (counted from 0); --columns chooses others"));
+/// Says which columns a picture shows, where not all are shown and the options do not choose them.
+pub fn note_columns(path: &Path, shown: &[usize], d: usize, options: &Options, context: &Context) {
+    if options.columns.is_some() || shown.len() == d {
+        return;
     }
+    let path = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let (count, list) = (shown.len(), options.list(shown));
+    context.note(&format!("{path} shows {count} of {d} columns: {list}; choose others with --columns"));
 }
 
 #[cfg(test)]
@@ -222,6 +249,10 @@ mod tests {
         // A name goes before a number.
         assert_eq!(found("0,1").unwrap(), Some(vec![2, 1]));
         assert_eq!(columns(&[], &names, 4).unwrap(), None);
+        let many = (0..13).map(|c| c.to_string()).collect::<Vec<_>>();
+        assert!(columns(&many[..12], &[], 13).unwrap().is_some_and(|found| found.len() == 12));
+        let error = columns(&many, &[], 13).unwrap_err().to_string();
+        assert_eq!(error, "--columns has 13 columns; a picture shows at most 12");
         for (wrong, part) in [("4", "`4` is not one of the 4"), ("x", "`x`"), ("-1", "`-1`"), ("ra,ra", "`ra` twice")] {
             let error = found(wrong).unwrap_err();
             assert!(error.to_string().contains(part), "{wrong}: {error}");

@@ -75,6 +75,7 @@ pub struct SampleArgs {
 /// Runs the command.
 pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.shown.check(args.plot.is_some())?;
     let (table, picture) = (Kind::Table, Kind::Picture);
     let (density, plot) = (args.with_density.as_deref(), args.plot.as_deref());
     let outputs = [(table, Some(&*args.output)), (table, density), (picture, plot)];

@@ -2,6 +2,7 @@
 
 pub use cnf::train::mean_and_se;
 use cnf::words;
+
 /// Mean and standard deviation of each column of `[n, d]` over its finite numbers.
 pub fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let column = |j: usize| x.iter().skip(j).step_by(d).copied();

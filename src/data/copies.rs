@@ -46,12 +46,6 @@ pub fn first_of(tables: &[&[f64]], d: usize) -> Vec<usize> {
     first
 }
 
-/// How many rows of `x` are equal to a row of `others`; both are `[n, d]` row-major.
-pub fn shared(x: &[f64], others: &[f64], d: usize) -> usize {
-    let n = others.len() / d.max(1);
-    first_of(&[others, x], d)[n..].iter().filter(|first| **first < n).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,7 +56,7 @@ mod tests {
         assert_eq!(first_equal(&x, 2), [0, 1, 0, 3, 1, 0]);
         assert_eq!(first_equal(&[0.1, 0.1f64.next_up()], 1), [0, 1]);
         assert_eq!(first_equal(&[], 3), [0usize; 0]);
-        assert_eq!(shared(&[1.0, 2.0, 3.0, 2.0], &[2.0, 5.0], 1), 2);
-        assert_eq!(shared(&[1.0, 2.0], &[2.0, 1.0], 2), 0);
+        assert_eq!(first_of(&[&[2.0, 5.0], &[1.0, 2.0, 3.0, 2.0]], 1), [0, 1, 2, 0, 4, 0]);
+        assert_eq!(first_of(&[&[2.0, 1.0], &[], &[1.0, 2.0]], 2), [0, 1]);
     }
 }

@@ -1,12 +1,12 @@
-//! Have the data a density? One function a question, asked before the first step.
+//! Whether the data have a density: one function a check, run before the first step.
 //!
 //! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine and
 //! rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and the
-//! number that it reaches says how narrow that was, not how good it is. Every question is answered from the training
-//! rows alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
+//! number that it reaches says how narrow that was, not how good it is. Every check is made on the training rows
+//! alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
 //!
-//! To add a question: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in
-//! `tests/diagnose.rs` data that it must find. It has to be silent on honest data, which those tests hold too.
+//! To add a check: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in
+//! `tests/it/diagnose.rs` data that it must find. It has to be silent on honest data, which those tests hold too.
 
 mod columns;
 mod manifold;
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::copies::{first_equal, first_of, shared};
+use super::copies::{first_equal, first_of};
 use super::{Dataset, Source};
 use columns::Column;
 
@@ -71,7 +71,7 @@ pub struct Table<'a> {
     columns: Vec<Column>,
     /// Rows with those held out, and how many of them are different.
     all: (usize, usize),
-    /// Columns that are no linear function of others, and the relations of those that are.
+    /// Columns that are not a linear function of others, and the relations of those that are.
     ranked: OnceCell<(Vec<usize>, Vec<Finding>)>,
 }
 
@@ -79,10 +79,14 @@ impl<'a> Table<'a> {
     /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
     /// `named` says that the file has them too.
     pub fn new(x: &'a [f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
-        let width = c + d;
-        let n = x.len() / d.max(1);
         let x = joined(x, d, given, c);
-        let first = first_equal(&x, width);
+        let first = first_equal(&x, c + d);
+        Self::of(x, first, c, names, named)
+    }
+
+    /// As [`Table::new`], of rows behind their conditions: for each row, `first` is the number of the first equal one.
+    fn of(x: Cow<'a, [f64]>, first: Vec<usize>, c: usize, names: Vec<String>, named: bool) -> Self {
+        let (n, width) = (first.len(), names.len());
         let different: Vec<usize> = (0..n).filter(|i| first[*i] == *i).collect();
         // Copies of whole rows are a question of their own: columns are looked at without them. With one column a copy is
         // a value that comes again.
@@ -146,13 +150,17 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     };
     let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
     let names = [known(&given.columns, c, "condition "), own].concat();
-    let mut table = Table::new(x, d, &given.train, c, names, data.columns.is_some() || (numbered && c == 0));
-    let held_out = [joined(&data.valid, d, &given.valid, c), joined(&data.test, d, &given.test, c)];
-    let first = first_of(&[&table.x, &held_out[0], &held_out[1]], table.width);
+    let joined =
+        [joined(x, d, &given.train, c), joined(&data.valid, d, &given.valid, c), joined(&data.test, d, &given.test, c)];
+    // Equal rows of all sets; the first n are those of training.
+    let first = first_of(&[&joined[0], &joined[1], &joined[2]], c + d);
+    let (n, n_valid) = (x.len() / d, data.valid.len() / d);
+    let [x, ..] = joined;
+    let mut table = Table::of(x, first[..n].to_vec(), c, names, data.columns.is_some() || (numbered && c == 0));
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
     let mut found: Vec<Finding> = QUESTIONS.iter().flat_map(|(_, answer)| answer(&table)).collect();
     found.extend(under_classes(&table, &found));
-    found.extend(across(&table, &held_out));
+    found.extend(across(&first, n, n_valid));
     found
 }
 
@@ -182,23 +190,33 @@ fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
         found.into_iter().map(told).collect()
     };
     let known = |f: &Finding| said.iter().any(|other| other.kind == f.kind && other.columns == f.columns);
-    let mut found: Vec<Finding> = classes.values().flat_map(relations).filter(|f| !known(f)).collect();
-    // One of a kind is an example.
-    let more = found.len().saturating_sub(1);
-    found.truncate(1);
-    if more > 0 {
-        found.iter_mut().for_each(|f| f.text += &format!(", and {more} more of the kind under other conditions"));
+    // The first of each kind is an example, beside the number of those that follow it.
+    let mut found: Vec<(Finding, usize)> = Vec::new();
+    for finding in classes.values().flat_map(relations).filter(|f| !known(f)) {
+        match found.iter_mut().find(|(first, _)| first.kind == finding.kind) {
+            Some((_, more)) => *more += 1,
+            None => found.push((finding, 0)),
+        }
     }
-    found
+    let counted = |(mut first, more): (Finding, usize)| {
+        if more > 0 {
+            first.text += &format!(", and {more} more of the kind under these or other conditions");
+        }
+        first
+    };
+    found.into_iter().map(counted).collect()
 }
 
-/// Copies of training rows among those held out.
-fn across(table: &Table<'_>, [valid, test]: &[Cow<'_, [f64]>; 2]) -> Option<Finding> {
-    let (in_valid, in_test) = (shared(valid, &table.x, table.width), shared(test, &table.x, table.width));
+/// Copies of the first `n` rows, those of training, among the `n_valid` rows of validation and the test rows that follow
+/// them; for each row, `first` is the number of the first equal one.
+fn across(first: &[usize], n: usize, n_valid: usize) -> Option<Finding> {
+    let (valid, test) = first[n..].split_at(n_valid);
+    let copies = |set: &[usize]| set.iter().filter(|first| **first < n).count();
+    let (in_valid, in_test) = (copies(valid), copies(test));
     if in_valid + in_test == 0 {
         return None;
     }
-    let (all_valid, all_test) = (valid.len() / table.width, test.len() / table.width);
+    let (all_valid, all_test) = (valid.len(), test.len());
     Some(Finding {
         kind: "copies across the split",
         columns: Vec::new(),
@@ -227,11 +245,4 @@ fn short(value: f64) -> String {
     let places = (4.0 - exponent).max(0.0) as usize;
     let text = format!("{value:.places$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// Up to six names, and how many more there are.
-fn listed(names: &[String]) -> String {
-    const MOST: usize = 6;
-    let shown = names.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > MOST { format!("{shown} and {} more", names.len() - MOST) } else { shown }
 }

@@ -22,19 +22,27 @@ pub struct Given {
     pub test: Vec<f64>,
 }
 
-/// The places of the columns `wanted` in a table of `cols` columns: each a name, as [`name_of`] reads it, or a number from 0.
+/// The places of the columns `wanted` in a table: each a name, as [`name_of`] reads it, or a number from 0 as the file has
+/// it. `numbers` are those of the table's columns, which may be fewer than the file's.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a column that is not there; [`Error::Invalid`] for one that is named twice, or a name of two.
-pub fn places(wanted: &[String], names: Option<&[String]>, cols: usize) -> Result<Vec<usize>> {
+pub fn places(wanted: &[String], names: Option<&[String]>, numbers: &[usize]) -> Result<Vec<usize>> {
     let mut places = Vec::with_capacity(wanted.len());
     for text in wanted {
         let of = |name: &str| names.and_then(|names| names.iter().position(|known| known == name));
         let name = if of(text).is_some() { text } else { name_of(text) };
-        let Some(j) = of(name).or_else(|| name.parse().ok().filter(|j| *j < cols)) else {
+        let numbered = || name.parse().ok().and_then(|number: usize| numbers.iter().position(|j| *j == number));
+        let Some(j) = of(name).or_else(numbered) else {
             let known = match names {
                 Some(names) => names.join(", "),
-                None => format!("their numbers, 0 to {}", cols.saturating_sub(1)),
+                None if numbers.iter().copied().eq(0..numbers.len()) => {
+                    format!("their numbers, 0 to {}", numbers.len().saturating_sub(1))
+                }
+                None => {
+                    let left: Vec<String> = numbers.iter().map(usize::to_string).collect();
+                    format!("the numbers in the file of those that are left: {}", names::list(&left))
+                }
             };
             return Err(Error::Unknown { kind: "column", name: name.into(), known });
         };
@@ -72,8 +80,8 @@ impl Given {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }
 
-    /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers, from 0), or the rows of the
-    /// one file that is named.
+    /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or the rows
+    /// of the one file that is named.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] where
@@ -103,7 +111,7 @@ impl Given {
 
     /// Columns cut out of the table, their number and names.
     fn out_of(wanted: &[String], table: &mut Table) -> Result<(Vec<f64>, usize, Vec<String>)> {
-        let places = places(wanted, table.columns.as_deref(), table.d)?;
+        let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
                 format!("all {} columns are conditions, and none is left to learn", table.d),
@@ -119,7 +127,8 @@ impl Given {
             table.columns.as_ref().map(|names| columns.iter().map(|j| names[*j].clone()).collect())
         };
         let (names, left) = (of(&places), of(&rest));
-        let names = names.unwrap_or_else(|| places.iter().map(usize::to_string).collect());
+        let names = names.unwrap_or_else(|| places.iter().map(|j| table.numbers[*j].to_string()).collect());
+        table.numbers = rest.iter().map(|j| table.numbers[*j]).collect();
         (table.x, table.d, table.columns) = (x, rest.len(), left);
         Ok((given, places.len(), names))
     }

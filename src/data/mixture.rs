@@ -7,6 +7,7 @@ use std::f64::consts::PI;
 use rand::Rng as _;
 use rand_distr::StandardNormal;
 
+pub(super) use crate::stats::log_sum_exp;
 use crate::{Error, Result, Rng};
 
 /// Weights, means and standard deviations of K Gaussians.
@@ -85,10 +86,4 @@ impl Mixture {
         };
         log_sum_exp(parts.zip(&self.log_norms).map(term))
     }
-}
-
-/// ln Σ eᵃ, without overflow.
-pub(super) fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
-    let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
-    if top == f64::NEG_INFINITY { top } else { top + terms.map(|a| (a - top).exp()).sum::<f64>().ln() }
 }

@@ -5,7 +5,7 @@
 //! touches them.
 //!
 //! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
-//! [`toys::ALL`], and run `tests/data.rs`, whose laws it then has to meet.
+//! [`toys::ALL`], and run `tests/it/data.rs`, whose laws it then has to meet.
 
 pub mod copies;
 mod curve;
@@ -26,7 +26,7 @@ pub use mixture::Mixture;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
-use crate::names::{Header, Matched};
+use crate::names::{Matched, NamedTable};
 use crate::{Error, Result, Rng, io, rng};
 
 /// The stream of a toy's validation set; training must draw from another.
@@ -41,7 +41,8 @@ pub struct DataOptions {
     pub table: TableOptions,
     /// Rows of a toy's validation set, and of its test set.
     pub held_out: usize,
-    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`; or one file with a row for each of its rows.
+    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`, or by number from 0 as the file has them; or one
+    /// file with a row for each of its rows.
     pub condition: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ impl Dataset {
             let (whose, own) = (format!("the condition of {table}"), given.names(self.columns.is_some()));
             if !condition.is_empty() && !own.is_empty() {
                 let hint = "give --condition the columns that the model was trained with";
-                let header = Header { table: &whose, names: own, hint };
+                let header = NamedTable { table: &whose, names: own, hint };
                 let matched = Matched::by_name(header, condition, "the model")?;
                 notes.extend(matched.note(header));
                 for rows in [&mut given.train, &mut given.valid, &mut given.test] {
@@ -126,7 +127,7 @@ impl Dataset {
             }
         }
         if let (Some(names), false) = (&self.columns, columns.is_empty()) {
-            let header = Header::of_file(&table, names);
+            let header = NamedTable::of_file(&table, names);
             let matched = Matched::by_name(header, columns, "the model")?;
             notes.extend(matched.note(header));
             if let Source::Rows(rows) = &mut self.train {

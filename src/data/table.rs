@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rand::seq::SliceRandom;
 
 use super::copies::first_equal;
-use crate::io::{self, Array, Format, Header, Whole, csv, npz};
+use crate::io::{self, Array, Format, Header, Reader, Whole, csv, npz};
 use crate::{Error, Result, rng};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -76,6 +76,8 @@ pub struct Table {
     pub n: usize,
     /// Columns.
     pub d: usize,
+    /// The number of each column in the file, from 0.
+    pub numbers: Vec<usize>,
     /// The sets.
     pub split: Split,
     /// How its files were read, where that is not plain: a sentence each.
@@ -98,14 +100,15 @@ impl Table {
             let problem = format!("it has no column `{name}`: only text tables have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes, --split FILE.npy"));
         }
-        let (whole, cells) = if text {
+        let (whole, cells, numbers) = if text {
             let columns = csv::Columns { header: options.header, drop: options.drop.clone(), split: column };
-            let csv::Parsed { array, split, lines, notes } = io::read_text(path, &columns)?;
-            (Whole { array, lines: Some(lines), notes }, split)
+            let csv::Parsed { array, split, lines, numbers, notes } = io::read_text(path, &columns)?;
+            (Whole { array, lines: Some(lines), notes }, split, numbers)
         } else {
-            let mut whole = io::read_as(path, options.header)?;
-            whole.array = without(whole.array, &options.drop)?;
-            (whole, None)
+            let mut reader = Reader::open(path)?;
+            let left = left(&reader, &options.drop)?;
+            reader.keep(&left)?;
+            (Whole { array: reader.whole()?, lines: None, notes: Vec::new() }, None, left)
         };
         let rows = whole.array.rows;
         let mut notes = whole.notes.clone();
@@ -124,7 +127,7 @@ impl Table {
             }
         };
         let Array { rows: n, cols: d, data: x, columns, .. } = whole.array;
-        Ok(Self { columns, x, n, d, split, notes })
+        Ok(Self { columns, x, n, d, numbers, split, notes })
     }
 
     /// The rows of a set, `[rows.len(), d]`.
@@ -133,30 +136,25 @@ impl Table {
     }
 }
 
-/// A table without some of its columns, which are named, or numbered from 0.
-fn without(array: Array, drop: &[String]) -> Result<Array> {
-    if drop.is_empty() {
-        return Ok(array);
-    }
-    let names = array.columns.as_deref().unwrap_or_default();
+/// The columns that are left without some, which are named, or numbered from 0.
+fn left(reader: &Reader, drop: &[String]) -> Result<Vec<usize>> {
+    let (cols, names) = (reader.cols(), reader.columns().unwrap_or_default());
     let place = |name: &String| {
-        let number = || name.parse().ok().filter(|j| *j < array.cols);
+        let number = || name.parse().ok().filter(|j| *j < cols);
         names.iter().position(|known| known == name).or_else(number).ok_or_else(|| {
             let known = match names {
-                [] => format!("their numbers, 0 to {}", array.cols - 1),
+                [] => format!("their numbers, 0 to {}", cols - 1),
                 names => names.join(", "),
             };
             Error::Unknown { kind: "column", name: name.clone(), known }
         })
     };
     let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
-    let kept: Vec<usize> = (0..array.cols).filter(|j| !dropped.contains(j)).collect();
-    if kept.is_empty() {
-        return Err(Error::invalid(format!("all {} columns are dropped", array.cols), "drop fewer columns"));
+    let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j)).collect();
+    if left.is_empty() {
+        return Err(Error::invalid(format!("all {cols} columns are dropped"), "drop fewer columns"));
     }
-    let data = array.data.chunks_exact(array.cols).flat_map(|row| kept.iter().map(|&j| row[j])).collect();
-    let columns = array.columns.as_ref().map(|names| kept.iter().map(|&j| names[j].clone()).collect());
-    Ok(Array { cols: kept.len(), data, columns, vector: false, ..array })
+    Ok(left)
 }
 
 /// `NAME_split.npy` for `NAME.npy`.

@@ -37,7 +37,7 @@ pub struct Toy {
     pub extent: f64,
 }
 
-/// Every toy. A new one is added here and meets all laws of `tests/data.rs`.
+/// Every toy. A new one is added here and meets all laws of `tests/it/data.rs`.
 pub static ALL: &[Toy] = &[
     Toy {
         name: "8gaussians",

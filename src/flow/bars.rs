@@ -7,7 +7,7 @@
 //! error estimate of order p, so that Δ = L(tol) − L(tol/100) is the part 1 − 100⁻ᵏ of e, and the bar is
 //! 3 |Δ| / (1 − 100⁻ᵏ). Signed errors of single rows follow that law only on average, and cross zero: without a factor
 //! the bar would be right in the median, but 95 of 100 rows of closed-form flows need 1.0 to 1.3 in most cases and 2.7 in
-//! the worst of 660 (tests/error_bars.rs). Because the second solve is in f64, Δ sees the round-off of f32 too,
+//! the worst of 660 (tests/it/error_bars.rs). Because the second solve is in f64, Δ sees the round-off of f32 too,
 //! and needs no model of it.
 //!
 //! **The estimator's.** With Hutchinson's trace, the standard error over the probes.

@@ -6,7 +6,7 @@ use super::{Better, Cell, Column, Figure, Image, Report, Slides, Strip, Table};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// SHA-256 of `page.js`, as `tests/html.rs` computes it: the only script that the page lets run.
+/// SHA-256 of `page.js`, as `tests/it/html.rs` computes it: the only script that the page lets run.
 const SCRIPT_HASH: &str = "X0Ab2p/YLdGBtCq+X7nd8LSzk53OCHE3HkYcX94B6Hw=";
 /// Gaps between the frames of a strip that are shown where there is no slider; the first that fits, or else four.
 const GAPS: [usize; 3] = [4, 5, 3];

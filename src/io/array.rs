@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// The type that the numbers have in the file; in memory they are `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +90,14 @@ impl Array {
         Ok(self.data)
     }
 
-    /// Refuses NaN and infinities.
+    /// Refuses NaN and infinities; `numbers` are those of the columns in the file.
     ///
     /// # Errors
     /// [`Error::Read`] with the place of the first of them and their count.
-    pub fn check_finite(&self, path: &Path) -> Result<()> {
+    pub(super) fn check_finite(&self, path: &Path, numbers: &[usize]) -> Result<()> {
         let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
         let count = self.data.iter().filter(|v| !v.is_finite()).count();
-        let place = self.place(first, 0);
+        let place = self.place(first, numbers, 0);
         Err(Error::read(
             path,
             format!(
@@ -111,20 +111,17 @@ impl Array {
     }
 
     /// As [`Array::check_finite`], for the rows of a file that come after its first `before`.
-    pub(super) fn check_finite_after(&self, path: &Path, before: usize) -> Result<()> {
+    pub(super) fn check_finite_after(&self, path: &Path, numbers: &[usize], before: usize) -> Result<()> {
         let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
-        let problem = format!("a number is not finite: {} in {}", self.data[first], self.place(first, before));
+        let place = self.place(first, numbers, before);
+        let problem = format!("a number is not finite: {} in {place}", self.data[first]);
         Err(Error::read(path, problem, NOT_FINITE))
     }
 
-    /// The row and the column of a number in words, where `before` rows come before these.
-    fn place(&self, at: usize, before: usize) -> String {
-        let (row, col) = (before + at / self.cols, at % self.cols);
-        let column = match self.columns.as_ref().and_then(|names| names.get(col)) {
-            Some(name) => format!("`{name}`"),
-            None => col.to_string(),
-        };
-        format!("row {row}, column {column} (counted from 0)")
+    /// The row and the column of a number in words, where `before` rows come before these. The columns of a binary file
+    /// have no names, and a text is read without such numbers.
+    fn place(&self, at: usize, numbers: &[usize], before: usize) -> String {
+        format!("row {}, {}", before + at / self.cols, words::column(None, numbers[at % self.cols]))
     }
 }
 

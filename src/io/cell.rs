@@ -22,7 +22,7 @@ impl Cell {
     pub fn of(cell: &str) -> Self {
         match cell.parse::<f64>() {
             Ok(number) if !number.is_nan() => Self::Number(number),
-            // NaN has a sign and a case in some files, and is no number in any.
+            // NaN has a sign and a case in some files, and is not a number in any.
             Ok(_) => Self::Missing,
             Err(_) if cell.len() <= 4 && MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word)) => Self::Missing,
             Err(_) if is_decimal_comma(cell) => Self::DecimalComma,

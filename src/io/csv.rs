@@ -10,7 +10,7 @@ use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
 use super::{Array, Dtype, writer::BUFFER};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// What to make of the columns of a text table.
 #[derive(Clone, Debug, Default)]
@@ -32,20 +32,17 @@ pub struct Parsed {
     pub split: Option<Vec<String>>,
     /// The line of each row, counted from 1.
     pub lines: Vec<u64>,
+    /// The number of each column in the file, from 0.
+    pub numbers: Vec<usize>,
     /// What was decided about the header, where that is not plain: a sentence each.
     pub notes: Vec<String>,
 }
 
-/// Parses a table held in memory; `path` is only for the messages.
+/// Reads all rows of a text; `path` is only for the messages.
 ///
 /// # Errors
-/// [`Error::Read`] for ragged rows, cells that are not finite numbers, and names that are no column.
-pub fn parse(path: &Path, bytes: &[u8], columns: &Columns) -> Result<Parsed> {
-    read(path, bytes, columns)
-}
-
-/// Reads all rows of a text.
-pub(super) fn read(path: &Path, text: impl BufRead, columns: &Columns) -> Result<Parsed> {
+/// [`Error::Read`] for ragged rows, cells that are not finite numbers, and columns that are not there.
+pub fn parse(path: &Path, text: impl BufRead, columns: &Columns) -> Result<Parsed> {
     let mut rows = Rows::open(path, text, columns)?;
     let (mut data, mut cells, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(line) = rows.next(&mut data, Some(&mut cells))? {
@@ -53,7 +50,8 @@ pub(super) fn read(path: &Path, text: impl BufRead, columns: &Columns) -> Result
     }
     let (cols, columns) = (rows.cols(), rows.columns());
     let array = Array { rows: data.len() / cols, cols, data, dtype: Dtype::F64, vector: false, columns };
-    Ok(Parsed { array, split: rows.split_at.is_some().then_some(cells), lines, notes: rows.notes })
+    let split = rows.split_at.is_some().then_some(cells);
+    Ok(Parsed { array, split, lines, numbers: rows.kept, notes: rows.notes })
 }
 
 /// The rows of a text, of which only the first few are in memory together.
@@ -88,7 +86,7 @@ impl<R: BufRead> Rows<R> {
             return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
         };
         let below: Vec<Row> = below.iter().filter(|row| !is_hollow(row)).cloned().collect();
-        let decision = header::decide(path, columns.header, lines.delimiter(), first, &below)?;
+        let decision = header::decide(path, columns.header, &columns.drop, lines.delimiter(), first, &below)?;
         let names = decision.names;
         let place = |name: &String| {
             let Some(names) = &names else {
@@ -153,6 +151,11 @@ impl<R: BufRead> Rows<R> {
         self.names.as_ref().map(|names| self.kept.iter().map(|&at| names[at].clone()).collect())
     }
 
+    /// The number of each of them in the file, from 0.
+    pub fn numbers(&self) -> &[usize] {
+        &self.kept
+    }
+
     /// Keeps these columns of the table, in this order; the others may hold text from here on.
     pub fn keep(&mut self, places: &[usize]) {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
@@ -199,9 +202,9 @@ impl<R: BufRead> Rows<R> {
         {
             return Ok(value);
         }
-        let column = match &self.names {
-            Some(names) => format!("column `{}`", names[at]),
-            None => format!("column {at} (counted from 0)"),
+        let column = match self.names.as_ref().map(|names| &names[at]).filter(|name| !name.is_empty()) {
+            Some(name) => format!("column `{name}`"),
+            None => words::column(None, at),
         };
         let cell = shortened(cell);
         let (problem, hint) = match kind {
@@ -254,10 +257,20 @@ fn is_hollow(row: &Row) -> bool {
     row.cells.len() > 1 && row.cells.iter().all(str::is_empty)
 }
 
-/// A writer of text tables; it quotes the names that need it.
+/// A writer of the rows of text tables.
 pub(super) fn writer<W: Write>(out: W) -> ::csv::Writer<W> {
+    ::csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out)
+}
+
+/// Writes the names of the columns. Where one of them does not read as text, all are in quotes: they tell the line from the
+/// rows below it, which have none.
+pub(super) fn put_names(out: impl Write, names: &[String]) -> ::csv::Result<()> {
+    let plain = names.iter().all(|name| Cell::of(name.trim()) == Cell::Text);
+    let quotes = if plain { ::csv::QuoteStyle::Necessary } else { ::csv::QuoteStyle::Always };
     // A name that begins like a comment is quoted.
-    ::csv::WriterBuilder::new().buffer_capacity(BUFFER).comment(Some(b'#')).from_writer(out)
+    let mut out = ::csv::WriterBuilder::new().quote_style(quotes).comment(Some(b'#')).from_writer(out);
+    out.write_record(names)?;
+    out.flush().map_err(::csv::Error::from)
 }
 
 /// Writes numbers, `cols` a line, where `before` were written already: each in the fewest digits that read back to the

@@ -14,6 +14,9 @@
 //!    - next to words: above columns without any whole number, or years, or two or more that count up, as above. Else
 //!      the row is an error: it may as well be a slip;
 //!    - all cells of the row in quotes, and no quotes around the numbers below.
+//!
+//!    A row whose first cell goes on upwards below it in equal steps (`0,1` above `1,0.54`, `2,-0.42`) is a row all the
+//!    same: a table of k and f(k). A word in a column that is left out by its number is not taken for a slip.
 //! 3. *Row labels.* A first column without a name (or called `Unnamed: 0`, as pandas reads it back) is left out where
 //!    all others have names and it holds words, or whole numbers that all differ: pandas' index, R's row names.
 //! 4. *A delimiter at the end* of every line makes no column.
@@ -57,7 +60,7 @@ impl std::str::FromStr for Header {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, header)| header).ok_or_else(|| {
-            let known = "auto, none, first".into();
+            let known = Self::ALL.map(|(name, _)| name).join(", ");
             Error::Unknown { kind: "header", name: text.into(), known }
         })
     }
@@ -91,13 +94,14 @@ pub(super) struct Decision {
     pub notes: Vec<String>,
 }
 
-/// Decides by the first row and some rows below it.
+/// Decides by the first row and some rows below it; columns that are left out by their numbers hold no slip.
 ///
 /// # Errors
 /// [`Error::Read`] for a first row of words and numbers that may be names or a slip.
 pub(super) fn decide(
     path: &Path,
     header: Header,
+    drop: &[String],
     delimiter: Delimiter,
     first: &Row,
     below: &[Row],
@@ -109,7 +113,7 @@ pub(super) fn decide(
     let named = match header {
         Header::None => false,
         Header::First => true,
-        Header::Auto => match are_names(first, below) {
+        Header::Auto => match are_names(first, below, drop) {
             Verdict::Names(None) => true,
             Verdict::Names(Some(why)) => {
                 note(format!("line {line} ({shown}) holds the names of the columns: {why}; {AS_ROW}"));
@@ -123,7 +127,9 @@ pub(super) fn decide(
             Verdict::Slip(at) => {
                 let cell = shortened(cells[at]);
                 let problem = format!("`{cell}` in line {line}, column {at} (counted from 0), is not a number");
-                let hint = "correct the cell; or, if the line holds the names of the columns, set header first";
+                let hint = format!(
+                    "correct the cell; or set header first if line {line} holds names, header none if it is a row"
+                );
                 return Err(Error::read(path, problem, hint));
             }
         },
@@ -169,31 +175,39 @@ enum Verdict {
     Row,
     /// A row, but it may be names.
     Unclear,
-    /// A row with a cell that is no number.
+    /// A row with a cell that is not a number.
     Slip(usize),
 }
 
-fn are_names(first: &Row, below: &[Row]) -> Verdict {
+fn are_names(first: &Row, below: &[Row], drop: &[String]) -> Verdict {
     let kinds: Vec<Cell> = first.cells.iter().map(Cell::of).collect();
     let is_word = |kind: &Cell| matches!(kind, Cell::Text | Cell::DecimalComma);
     let numbers: Vec<usize> = (0..kinds.len()).filter(|j| matches!(kinds[*j], Cell::Number(_))).collect();
-    let word = kinds.iter().position(|kind| *kind == Cell::Text);
-    if word.is_none() && kinds.iter().any(is_word) {
-        // Numbers, only with a decimal comma: the rows are refused with a better word.
-        return Verdict::Row;
-    }
-    if numbers.is_empty() {
-        return if word.is_some() { Verdict::Names(None) } else { Verdict::Row };
+    let words: Vec<usize> = (0..kinds.len()).filter(|j| kinds[*j] == Cell::Text).collect();
+    if numbers.is_empty() && !words.is_empty() {
+        return Verdict::Names(None);
     }
     let quoted = |row: &Row| row.quoted > 0;
     if first.quoted == kinds.len() && !below.is_empty() && !below.iter().any(quoted) {
         return Verdict::Names(Some("they alone are in quotes"));
     }
+    if words.is_empty() && kinds.iter().any(is_word) {
+        // Numbers, only with a decimal comma: the rows are refused with a better word.
+        return Verdict::Row;
+    }
+    if numbers.is_empty() {
+        return Verdict::Row;
+    }
     let labels = Labels::of(first, &numbers, below);
-    if let Some(at) = word {
-        return match labels.filter(Labels::next_to_words) {
-            Some(_) => Verdict::Names(Some("it holds words, and the numbers below look otherwise")),
-            None => Verdict::Slip(at),
+    if !words.is_empty() {
+        let dropped = |j: &usize| drop.iter().any(|name| name.parse() == Ok(*j));
+        let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| Cell::of(c) == Cell::Text));
+        return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !dropped(j))) {
+            (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below look otherwise")),
+            (None, Some(at)) => Verdict::Slip(*at),
+            // Words in columns that are left out, above words or above other cells.
+            (None, None) if words.iter().all(|j| is_text(*j)) => Verdict::Row,
+            (None, None) => Verdict::Unclear,
         };
     }
     let missing = kinds.len() - numbers.len();
@@ -207,8 +221,8 @@ fn are_names(first: &Row, below: &[Row]) -> Verdict {
         };
     }
     match labels {
-        Some(labels) if labels.alone() => Verdict::Names(Some("the rows below look otherwise")),
-        Some(labels) if labels.doubtful() => Verdict::Unclear,
+        Some(labels) if labels.alone() && !labels.goes_on() => Verdict::Names(Some("the rows below look otherwise")),
+        Some(labels) if labels.alone() || labels.doubtful() => Verdict::Unclear,
         _ => Verdict::Row,
     }
 }
@@ -287,6 +301,15 @@ impl<'a> Labels<'a> {
         !cells().any(is_whole) && cells().any(|cell| matches!(Cell::of(cell), Cell::Number(_)))
     }
 
+    /// Whether the first column goes on upwards from its first number in equal steps, as the k of k and f(k).
+    fn goes_on(&self) -> bool {
+        let below = self.below.iter().map(|row| whole(row, &self.columns[..1]).map(|values| values[0]));
+        let column: Option<Vec<u64>> = std::iter::once(Some(self.values[0])).chain(below).collect();
+        column.is_some_and(|k| {
+            k.len() > 2 && k[0] < k[1] && k.windows(3).all(|v| v[1].wrapping_sub(v[0]) == v[2].wrapping_sub(v[1]))
+        })
+    }
+
     /// Whether the one column goes on from its first number, rising or falling.
     fn in_order(&self) -> bool {
         let below = self.below.iter().filter_map(|row| row.cells.get(self.columns[0])?.parse::<f64>().ok());
@@ -322,7 +345,7 @@ fn are_labels(below: &[Row]) -> bool {
 
 /// Whether the first line is one cell short, and the cells above which it has none are labels as R writes them.
 fn short_of_labels(delimiter: Delimiter, width: usize, below: &[Row]) -> bool {
-    // A comma may stand for a decimal point, so that a cell more is no label.
+    // A comma may stand for a decimal point, so that a cell more is not a label.
     delimiter != Delimiter::Char(',')
         && !below.is_empty()
         && below.iter().all(|row| row.cells.len() == width + 1 && row.cells.get(width) != Some(""))

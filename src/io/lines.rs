@@ -24,6 +24,8 @@ pub(super) const AHEAD: usize = 100;
 const AHEAD_BYTES: usize = 1 << 20;
 /// The lines that a quoted cell may go over.
 const QUOTED_LINES: u64 = 100;
+/// The bytes that a row may have: what has more is not a table of lines.
+const MOST_LINE_BYTES: usize = 64 << 20;
 
 /// What divides the cells of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,9 @@ impl<R: BufRead> Lines<R> {
                 let problem = format!("the quote opened in line {first} is not closed");
                 return Err(Error::read(path, problem, "close the quote, or remove it"));
             };
+            if line.len() + next.len() >= MOST_LINE_BYTES {
+                return Err(too_long(path, first));
+            }
             line.push('\n');
             line.push_str(&next);
         }
@@ -134,7 +139,7 @@ impl<R: BufRead> Lines<R> {
 
     /// The next line that was not looked at.
     fn fresh(&mut self, path: &Path) -> Result<Option<(u64, String)>> {
-        if !self.read_line().map_err(|e| refused(path, &e))? {
+        if !self.read_line(path)? {
             return Ok(None);
         }
         self.count += 1;
@@ -153,13 +158,13 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads into `bytes` up to the end of the line; false behind the last.
-    fn read_line(&mut self) -> std::io::Result<bool> {
+    fn read_line(&mut self, path: &Path) -> Result<bool> {
         self.bytes.clear();
         let mut any = false;
         loop {
             let buffer = match self.text.fill_buf() {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                buffer => buffer?,
+                buffer => buffer.map_err(|e| refused(path, &e))?,
             };
             if std::mem::take(&mut self.after_cr) && buffer.first() == Some(&b'\n') {
                 self.text.consume(1);
@@ -169,18 +174,19 @@ impl<R: BufRead> Lines<R> {
                 return Ok(any);
             }
             any = true;
-            match buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let length = end.unwrap_or(buffer.len());
+            if self.bytes.len() + length > MOST_LINE_BYTES {
+                return Err(too_long(path, self.count + 1));
+            }
+            self.bytes.extend_from_slice(&buffer[..length]);
+            match end {
                 Some(at) => {
                     self.after_cr = buffer[at] == b'\r';
-                    self.bytes.extend_from_slice(&buffer[..at]);
                     self.text.consume(at + 1);
                     return Ok(true);
                 }
-                None => {
-                    let length = buffer.len();
-                    self.bytes.extend_from_slice(buffer);
-                    self.text.consume(length);
-                }
+                None => self.text.consume(length),
             }
         }
     }
@@ -228,6 +234,11 @@ impl Delimiter {
         });
         (usual > 1, worth * 100 / cells.max(1) as u64, first == usual)
     }
+}
+
+fn too_long(path: &Path, line: u64) -> Error {
+    let problem = format!("line {line} is longer than {} MiB", MOST_LINE_BYTES >> 20);
+    Error::read(path, problem, "write one row a line")
 }
 
 fn worth_of(cell: Cell) -> u64 {

@@ -80,9 +80,6 @@ pub fn without_gz(path: &Path) -> &Path {
     Path::new(&text[..text.len() - ".gz".len()])
 }
 
-/// The rows that [`read`] takes at a time.
-const BLOCK: usize = 1 << 14;
-
 /// Reads a table `[rows, cols]` in the format of its name. Every number in it is finite.
 ///
 /// # Errors
@@ -123,30 +120,11 @@ pub(crate) fn place(lines: Option<&[u64]>, row: usize) -> String {
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
 pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
-    match Format::of(path) {
-        Some(Format::Npz) => {
-            let array = npz::read(path)?;
-            array.check_finite(path)?;
-            Ok(Whole { array, lines: None, notes: Vec::new() })
-        }
-        Some(Format::Csv) => {
-            let csv::Parsed { array, lines, notes, .. } =
-                read_text(path, &csv::Columns { header, ..Default::default() })?;
-            Ok(Whole { array, lines: Some(lines), notes })
-        }
-        _ => {
-            let mut reader = Reader::open(path)?;
-            let (cols, dtype, vector) = (reader.cols(), reader.dtype(), reader.vector());
-            // The file was seen to hold as many rows as its header says, or could hold them.
-            let mut data = Vec::with_capacity(reader.rows().unwrap_or(0) * cols);
-            while let Some(block) = reader.next_unchecked(BLOCK)? {
-                data.extend(block.data);
-            }
-            let array = Array { rows: data.len() / cols, cols, data, dtype, vector, columns: None };
-            array.check_finite(path)?;
-            Ok(Whole { array, lines: None, notes: Vec::new() })
-        }
+    if Format::of(path) == Some(Format::Csv) {
+        let csv::Parsed { array, lines, notes, .. } = read_text(path, &csv::Columns { header, ..Default::default() })?;
+        return Ok(Whole { array, lines: Some(lines), notes });
     }
+    Ok(Whole { array: Reader::open(path)?.whole()?, lines: None, notes: Vec::new() })
 }
 
 /// Reads a text table, packed or not.
@@ -154,7 +132,7 @@ pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
 /// # Errors
 /// As [`csv::parse`], and where the file is missing or unreadable.
 pub fn read_text(path: &Path, columns: &csv::Columns) -> Result<csv::Parsed> {
-    csv::read(path, unpack::text(path)?, columns)
+    csv::parse(path, unpack::text(path)?, columns)
 }
 
 /// Writes a table as `.npy` or `.csv`, by the ending of its name; integers go out as f64.

@@ -38,6 +38,9 @@ impl Header {
     }
 }
 
+/// The rows that [`parse`] takes at a time.
+const BLOCK: usize = 1 << 14;
+
 /// Parses a `.npy` held in memory; `path` is only for the messages. Numbers may be NaN or infinite.
 ///
 /// # Errors
@@ -47,7 +50,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
     let Stream { rows, cols, dtype, vector, .. } = stream;
     let mut data = Vec::with_capacity(rows * cols);
     loop {
-        let block = stream.next(path, super::BLOCK)?;
+        let block = stream.next(path, BLOCK)?;
         if block.is_empty() {
             return Ok(Array { rows, cols, data, dtype, vector, columns: None });
         }

@@ -13,6 +13,9 @@ use super::unpack::{self, Forward, Source, Text};
 use super::{Array, Dtype, Format, Header, READABLE, csv, npy, npz, unknown};
 use crate::{Error, Result};
 
+/// The rows that [`Reader::whole`] takes at a time.
+const BLOCK: usize = 1 << 14;
+
 /// A table whose rows come in blocks.
 pub struct Reader {
     path: PathBuf,
@@ -21,10 +24,10 @@ pub struct Reader {
     dtype: Dtype,
     vector: bool,
     columns: Option<Vec<String>>,
-    /// The columns of the file, and the places of those that are given out where they are not all of them in their order; a
-    /// text picks its own.
+    /// The columns of the file.
     width: usize,
-    kept: Option<Vec<usize>>,
+    /// The number in the file of each column that is given out; a text picks its own.
+    numbers: Vec<usize>,
     notes: Vec<String>,
     /// Rows given out.
     given: usize,
@@ -76,9 +79,12 @@ impl Reader {
             Body::Csv(rows) => (rows.cols(), None, Dtype::F64, false, rows.columns()),
             Body::Whole(array) => (array.cols, Some(array.rows), array.dtype, array.vector, array.columns.clone()),
         };
-        let notes = if let Body::Csv(rows) = &body { rows.notes().to_vec() } else { Vec::new() };
+        let (notes, numbers) = match &body {
+            Body::Csv(rows) => (rows.notes().to_vec(), rows.numbers().to_vec()),
+            _ => (Vec::new(), (0..cols).collect()),
+        };
         let (path, width) = (path.to_owned(), cols);
-        Ok(Self { path, cols, rows, dtype, vector, columns, width, kept: None, notes, given: 0, body })
+        Ok(Self { path, cols, rows, dtype, vector, columns, width, numbers, notes, given: 0, body })
     }
 
     /// What was decided about the header of a text, where that is not plain: a sentence each.
@@ -104,10 +110,9 @@ impl Reader {
         }
         self.columns = self.columns.take().map(|names| places.iter().map(|at| names[*at].clone()).collect());
         self.cols = places.len();
-        match (&mut self.body, &mut self.kept) {
-            (Body::Csv(rows), _) => rows.keep(places),
-            (_, Some(kept)) => *kept = places.iter().map(|at| kept[*at]).collect(),
-            (_, kept) => *kept = Some(places.to_vec()),
+        self.numbers = places.iter().map(|at| self.numbers[*at]).collect();
+        if let Body::Csv(rows) = &mut self.body {
+            rows.keep(places);
         }
         Ok(())
     }
@@ -115,6 +120,11 @@ impl Reader {
     /// Columns that are given out; 1 for a vector.
     pub fn cols(&self) -> usize {
         self.cols
+    }
+
+    /// The number in the file of each column that is given out, from 0.
+    pub fn numbers(&self) -> &[usize] {
+        &self.numbers
     }
 
     /// Rows of the whole file, where its header tells; a text does not.
@@ -146,13 +156,37 @@ impl Reader {
         let first = self.given;
         let block = self.next_unchecked(most_rows)?;
         if let Some(block) = &block {
-            block.check_finite_after(&self.path, first)?;
+            block.check_finite_after(&self.path, &self.numbers, first)?;
         }
         Ok(block)
     }
 
+    /// All rows of a file of which none was read yet. Every number is finite.
+    ///
+    /// # Errors
+    /// As [`Reader::next_block`].
+    pub(crate) fn whole(mut self) -> Result<Array> {
+        let (most, sure) = match &self.body {
+            Body::Whole(array) => (array.rows, 0),
+            // The file was seen to hold as many rows as its header says.
+            Body::Npy(_) | Body::Unpacked(_) => (BLOCK, self.rows.unwrap_or(0)),
+            // What is packed may hold less.
+            Body::Packed(_) | Body::Csv(_) => (BLOCK, 0),
+        };
+        let Some(mut all) = self.next_unchecked(most)? else {
+            return Err(Error::read(&self.path, "it holds no rows", "write one row of numbers a line"));
+        };
+        all.data.reserve_exact((sure * all.cols).saturating_sub(all.data.len()));
+        while let Some(block) = self.next_unchecked(most)? {
+            all.data.extend(block.data);
+        }
+        all.rows = all.data.len() / all.cols;
+        all.check_finite(&self.path, &self.numbers)?;
+        Ok(all)
+    }
+
     /// As [`Reader::next_block`], but numbers may be NaN or infinite.
-    pub(super) fn next_unchecked(&mut self, most_rows: usize) -> Result<Option<Array>> {
+    fn next_unchecked(&mut self, most_rows: usize) -> Result<Option<Array>> {
         let most_rows = most_rows.max(1);
         let data = match &mut self.body {
             Body::Npy(stream) => stream.next(&self.path, most_rows)?,
@@ -166,14 +200,17 @@ impl Reader {
                 }
                 data
             }
-            Body::Whole(array) => {
-                let taken = most_rows.min(array.rows - self.given);
-                array.data[self.given * array.cols..][..taken * array.cols].to_vec()
-            }
+            Body::Whole(array) => match most_rows.min(array.rows - self.given) {
+                0 => Vec::new(),
+                // All at once: nothing is copied.
+                taken if taken == array.rows => std::mem::take(&mut array.data),
+                taken => array.data[self.given * array.cols..][..taken * array.cols].to_vec(),
+            },
         };
-        let data = match &self.kept {
-            Some(kept) => data.chunks_exact(self.width).flat_map(|row| kept.iter().map(|at| row[*at])).collect(),
-            None => data,
+        let all = matches!(self.body, Body::Csv(_)) || self.numbers.iter().copied().eq(0..self.width);
+        let data = match all {
+            true => data,
+            false => data.chunks_exact(self.width).flat_map(|row| self.numbers.iter().map(|at| row[*at])).collect(),
         };
         if data.is_empty() {
             return Ok(None);

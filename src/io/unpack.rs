@@ -14,16 +14,17 @@ use crate::{Error, Result};
 const BUFFER: usize = 1 << 16;
 const GZIP: &[u8] = b"\x1f\x8b";
 
-/// The first bytes of files that are neither text nor one NumPy array, and what they are.
+/// The first bytes of files that are neither text nor one NumPy array, and what they are; `?` is any digit. Names of
+/// columns may begin a text, so that letters alone decide nothing.
 const FOREIGN: [(&[u8], &str); 9] = [
     (b"PK\x03\x04", "a zip archive (.zip, .npz and .xlsx files are)"),
-    (b"PAR1", "a Parquet file"),
+    (b"PAR1\x15", "a Parquet file"),
     (b"\x89HDF", "an HDF5 file"),
-    (b"ARROW1", "an Arrow file"),
+    (b"ARROW1\0\0", "an Arrow file"),
     (b"SIMPLE  =", "a FITS file"),
     (b"\x28\xb5\x2f\xfd", "packed by zstd"),
     (b"\xfd7zXZ", "packed by xz"),
-    (b"BZh", "packed by bzip2"),
+    (b"BZh?1AY", "packed by bzip2"),
     (b"\xd0\xcf\x11\xe0", "an old Office file"),
 ];
 
@@ -75,7 +76,7 @@ pub(super) fn text(path: &Path) -> Result<Text> {
     if first.starts_with(b"\x93NUMPY") {
         return Err(Error::read(path, "it is a NumPy array, not text", "give it a name that ends in .npy"));
     }
-    if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| first.starts_with(magic)) {
+    if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| begins(&first, magic)) {
         return Err(Error::read(
             path,
             format!("it is {what}, not text"),
@@ -83,6 +84,12 @@ pub(super) fn text(path: &Path) -> Result<Text> {
         ));
     }
     Ok(BufReader::with_capacity(BUFFER, source))
+}
+
+/// Whether a file begins with these bytes, of which `?` is any digit.
+fn begins(first: &[u8], magic: &[u8]) -> bool {
+    let same = |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'?' && byte.is_ascii_digit());
+    first.len() >= magic.len() && first.iter().zip(magic).all(same)
 }
 
 impl Read for Source {

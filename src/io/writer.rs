@@ -62,8 +62,10 @@ impl Writer {
         if names.len() != self.cols {
             return Err(Error::Dimension { what: "the header".into(), expected: self.cols, found: names.len() });
         }
-        if let Body::Csv(out) = &mut self.body {
-            out.write_record(names).map_err(|e| Error::write(&self.path, e))?;
+        if let Body::Csv(out) = self.body {
+            let mut aside = out.into_inner().map_err(|e| Error::write(&self.path, e.error()))?;
+            csv::put_names(&mut aside, names).map_err(|e| Error::write(&self.path, e))?;
+            self.body = Body::Csv(Box::new(csv::writer(aside)));
         }
         Ok(self)
     }

@@ -165,7 +165,8 @@ fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Pe
         }
         kept
     });
-    let (across, down) = (0.35 * pen.em, 0.1 * pen.em);
+    // At least a pixel in either direction.
+    let (across, down) = (0.35 * pen.em, (0.1 * pen.em).max(1.0));
     while let Some((a, b)) = (0..boxes.len())
         .flat_map(|a| (a + 1..boxes.len()).map(move |b| (a, b)))
         .find(|(a, b)| boxes[*a].0.meets(&boxes[*b].0, across, down))

@@ -132,7 +132,8 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
     file::check_size(c.width.map(|w| (w, w)), &Options { enlarged: None, ..options.clone() })?;
     let wide = c.width.unwrap_or(1200);
     let mut options = options.clone();
-    let mut bands = if c.dim == 1 { vec![histogram(c, &options)] } else { maps::blocks(c, wide, &options) };
+    let shown = maps::shown(c);
+    let mut bands = if c.dim == 1 { vec![histogram(c, &options)] } else { maps::blocks(c, &shown, wide, &options) };
     options.max = options.max.or_else(|| maps::level(c));
     let charts: Vec<Panel> = [charts::training(c), charts::work(c)].into_iter().flatten().collect();
     let keys = if c.dim == 1 || !charts.is_empty() { keys(c) } else { Vec::new() };
@@ -142,23 +143,23 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
         (sheet.gap, sheet.shape) = (2.2, if alone { 0.36 } else { 0.62 });
         bands.push(sheet);
     }
-    let notes = notes(c);
+    let notes = notes(c, &shown, &options);
     layout::draw(path, Page { bands, keys, wide, one_scale: true, notes }, &options)
 }
 
 /// Says which columns are shown, and how many points lie outside the axes.
-fn notes(c: &Comparison) -> Vec<String> {
-    let shown = maps::shown(c);
-    let mut notes = Vec::new();
-    if c.dim > 2 {
-        let pairs: Vec<String> =
-            shown.iter().map(|(columns, _)| format!("{} and {}", columns[0], columns[1])).collect();
-        notes.push(format!("columns shown, of {} (counted from 0): {}", c.dim, pairs.join("; ")));
+fn notes(c: &Comparison, shown: &[maps::Axes], options: &Options) -> Vec<String> {
+    let (columns, ranges): (Vec<_>, Vec<_>) = shown.iter().cloned().unzip();
+    let (columns, ranges) = (columns.concat(), ranges.concat());
+    // Each once, in the order in which they are drawn.
+    let mut once: Vec<usize> = Vec::new();
+    for column in &columns {
+        if !once.contains(column) {
+            once.push(*column);
+        }
     }
-    let out = |points: &[f64]| {
-        let (columns, ranges): (Vec<_>, Vec<_>) = shown.iter().cloned().unzip();
-        outside(points, c.dim, &columns.concat(), &ranges.concat())
-    };
+    let mut notes: Vec<String> = options.left_out(&once, c.dim).into_iter().collect();
+    let out = |points: &[f64]| outside(points, c.dim, &columns, &ranges);
     let kinds = std::iter::once(("data", c.data)).chain(c.contenders.iter().map(|m| (m.name.as_str(), &m.samples[..])));
     let kinds: Vec<(String, usize, usize)> = kinds
         .enumerate()

@@ -67,11 +67,14 @@ fn beyond(points: &[f64], grid: &Grid, name: &str) -> Option<String> {
     outside_note(&[(name, outside(points, d, &[0, 1][..d], &ranges), points.len() / d)])
 }
 
-/// The axis of densities up to `top`: from 0, or over the decades of a logarithmic scale.
+/// A logarithmic axis begins at this density at the lowest: ticks near the least number of an f64 lose their digits.
+const LEAST: f64 = 1e-290;
+
+/// The axis of densities up to `top`: from 0, or over the decades of a logarithmic scale, as far as [`LEAST`].
 pub(super) fn density_axis(top: f64, options: &Options) -> Axis {
     match options.scale {
-        Scale::Log(decades) if decades > 0.0 && decades.is_finite() && top * 10f64.powf(-decades) > 1e-290 => {
-            Axis::logarithmic("density", (top * 10f64.powf(-decades), top))
+        Scale::Log(decades) if decades > 0.0 && decades.is_finite() && top > 10.0 * LEAST => {
+            Axis::logarithmic("density", ((top * 10f64.powf(-decades)).max(LEAST), top))
         }
         _ => Axis::new("density", (0.0, top)),
     }
@@ -98,4 +101,31 @@ fn one_column(data: &[f64], grid: &Grid, options: &Options) -> Panel {
     }
     layers.push(Layer::Curve { points: curve, tone: Tone::Model, strength: 1.0, dashed: false, label: "model".into() });
     chart("", Axis::new(options.name(0, 'x'), grid.x), density_axis(top, options), layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_logarithmic_axis_stays_one_over_any_number_of_decades() {
+        for (decades, low) in [(6.0, 1e-6), (289.0, 1e-289), (295.0, LEAST), (300.0, LEAST)] {
+            let axis = density_axis(1.0, &Options { scale: Scale::Log(decades), ..Options::default() });
+            assert!(axis.log && axis.range.1 == 1.0, "{decades}: {axis:?}");
+            assert!((axis.range.0 / low - 1.0).abs() < 1e-9, "{decades}: {axis:?}");
+        }
+        assert!(!density_axis(1.0, &Options::default()).log);
+    }
+
+    #[test]
+    fn a_picture_over_the_most_decades_is_drawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.svg");
+        let values = (0..50).map(|i| (-0.1 * f64::from(i)).exp()).collect();
+        let grid = Grid { x: (0.0, 1.0), y: (0.0, 1.0), nx: 50, ny: 1, values };
+        for decades in [289.0, 295.0, 300.0] {
+            density(&path, &grid, None, &Options { scale: Scale::Log(decades), ..Options::default() }).unwrap();
+            assert!(std::fs::read_to_string(&path).unwrap().contains("10⁻"), "{decades}");
+        }
+    }
 }

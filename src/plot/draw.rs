@@ -247,16 +247,16 @@ fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen)
     let (across, up) = (panel.x.words(), panel.y.words());
     if edges.x_labels && !across.is_empty() {
         let at = (left + 0.5 * rect.w, bottom + pen.tick() + 2.35 * em);
-        let (text, size) = named(&panel.x.label, &across, em, rect.w + 0.3 * em);
+        let (text, size) = named(&panel.x.label, &across, em, rect.w - 0.3 * em);
         scene.words(&text, at, size, Anchor::Middle, ink);
     }
     if edges.y_labels && !up.is_empty() {
         let at = (left - edges.y_name, top + 0.5 * rect.h);
-        let (text, size) = named(&panel.y.label, &up, em, rect.h + 0.3 * em);
+        let (text, size) = named(&panel.y.label, &up, em, rect.h - 0.3 * em);
         scene.marks.push(Mark::Words { text, at, size, anchor: Anchor::Middle, up: true, colour: ink });
     }
     if !panel.title.is_empty() {
-        let (text, size) = named(&panel.title, &panel.title, 1.06 * em, rect.w + 0.3 * em);
+        let (text, size) = named(&panel.title, &panel.title, 1.06 * em, rect.w - 0.3 * em);
         scene.words(&text, (left + 0.5 * rect.w, top - 0.55 * em), size, Anchor::Middle, ink);
     }
 }

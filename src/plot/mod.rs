@@ -41,7 +41,7 @@ pub use journey::{Journey, Moment, film, journey};
 pub use layout::panels;
 pub use overlay::{Overlay, overlay};
 pub use panel::{Aspect, Axis, Grid, Layer, Panel};
-pub use samples::{latents, samples};
+pub use samples::{MOST_CHOSEN, latents, samples};
 pub use stats::extent;
 pub use training::{Training, training_curve};
 
@@ -87,6 +87,20 @@ impl Options {
     /// The name of a column of the data: as given, else x₀, x₁, ….
     pub fn column_name(&self, column: usize) -> String {
         self.name(column, 'x')
+    }
+
+    /// These columns as a sentence lists them: by their names, or by their numbers where a name is missing.
+    pub fn list(&self, columns: &[usize]) -> String {
+        let known = |column: usize| self.names.get(column).filter(|name| !name.is_empty());
+        let each = columns.iter().map(|c| known(*c).cloned().unwrap_or_else(|| c.to_string()));
+        let list = each.collect::<Vec<_>>().join(", ");
+        if columns.iter().all(|c| known(*c).is_some()) { list } else { list + " (counted from 0)" }
+    }
+
+    /// Says which of `d` columns are shown, where some are not.
+    fn left_out(&self, shown: &[usize], d: usize) -> Option<String> {
+        let are = if shown.len() == 1 { "is" } else { "are" };
+        (shown.len() < d).then(|| format!("{} of {d} columns {are} shown: {}", shown.len(), self.list(shown)))
     }
 
     /// The same for a table of these columns of the data alone.

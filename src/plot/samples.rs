@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 const MOST_ALL: usize = 8;
 const MOST_COLUMNS: usize = 6;
 
-/// A corner plot shows at most so many that are chosen: smaller panels have no legible letters.
-const MOST_CHOSEN: usize = 12;
+/// How many columns a corner plot shows at most: in smaller panels no letter is legible.
+pub const MOST_CHOSEN: usize = 12;
 
 /// A scatter shows at most this many points of each kind, evenly taken.
 const MOST_DOTS: usize = 20_000;
@@ -41,7 +41,8 @@ pub fn samples(path: &Path, data: &[f64], samples: &[f64], d: usize, options: &O
     let shown = shown(d, options)?;
     if shown.len() < d || options.columns.is_some() {
         let (data, samples) = (chosen(data, d, &shown), chosen(samples, d, &shown));
-        scattered(path, &data, &samples, shown.len(), left_out(&shown, d), &options.of_columns(&shown, 'x'))?;
+        let missing = options.left_out(&shown, d);
+        scattered(path, &data, &samples, shown.len(), missing, &options.of_columns(&shown, 'x'))?;
         return Ok(shown);
     }
     scattered(path, data, samples, d, None, options)?;
@@ -68,12 +69,6 @@ fn shown(d: usize, options: &Options) -> Result<Vec<usize>> {
         return Err(Error::invalid(problem, format!("choose 1 to {MOST_CHOSEN} of them")));
     }
     Ok(columns.clone())
-}
-
-/// Says which columns are shown, where some are not.
-fn left_out(shown: &[usize], d: usize) -> Option<String> {
-    let list = || shown.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    (shown.len() < d).then(|| format!("{} of {d} columns are shown: {} (counted from 0)", shown.len(), list()))
 }
 
 /// All columns of both.
@@ -133,7 +128,7 @@ pub fn latents(path: &Path, z: &[f64], d: usize, options: &Options) -> Result<Ve
     let shown = shown(d, options)?;
     if shown.len() < d || options.columns.is_some() {
         let z = chosen(z, d, &shown);
-        normals(path, &z, shown.len(), left_out(&shown, d), &options.of_columns(&shown, 'z'))?;
+        normals(path, &z, shown.len(), options.left_out(&shown, d), &options.of_columns(&shown, 'z'))?;
         return Ok(shown);
     }
     normals(path, z, d, None, options)?;

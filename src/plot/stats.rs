@@ -1,19 +1,12 @@
 //! The little statistics that pictures need: ranges, quantiles, histograms, smoothing.
 
 use super::panel::Grid;
-
-/// The finite values, sorted.
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut kept: Vec<f64> = values.filter(|v| v.is_finite()).collect();
-    kept.sort_by(f64::total_cmp);
-    kept
-}
+use crate::stats::{quantile_of, sorted};
 
 /// The quantiles at the parts `low` and `high` of the finite values, if there is one.
 pub(super) fn quantiles(values: impl Iterator<Item = f64>, low: f64, high: f64) -> Option<(f64, f64)> {
     let kept = sorted(values);
-    let at = |part: f64| kept.get((part * (kept.len().checked_sub(1)? as f64)).round() as usize).copied();
-    Some((at(low)?, at(high)?))
+    quantile_of(&kept, low).zip(quantile_of(&kept, high))
 }
 
 /// A range that can be divided: of finite ends, never empty, with a margin of `pad` of its length.
@@ -42,7 +35,7 @@ const BEYOND: f64 = 6.0;
 /// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. Pictures say how many.
 pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
     let kept = sorted(points.iter().skip(column).step_by(d.max(1)).copied());
-    let at = |part: f64| kept.get((part * (kept.len().checked_sub(1)? as f64)).round() as usize).copied();
+    let at = |part: f64| quantile_of(&kept, part);
     let ends = at(5e-4).zip(at(1.0 - 5e-4));
     let Some((low, high)) = ends else { return padded(None, 0.06) };
     // Where half of the values are equal, as zeros may be, a wider part stands for the middle.

@@ -9,7 +9,13 @@
 //! False alarms, by simulation of 4000 samples each (`honest_values_are_rarely_called_dominated` holds them):
 //! at n = 30 and more none of a Gaussian, below 1 in 1000 of χ² with one degree of freedom (the heaviest tail that the
 //! score of a correct Gaussian model has), below 1 in 300 of Student's t with 3 degrees, below 1 in 50 of a lognormal
-//! with σ = 1. Below 30 values one of them holds more than half by chance too often; [`share`] then asks for more.
+//! with σ = 1. Below 30 values one of them holds more than half by chance too often; [`share`] is then larger.
+//!
+//! It is so too where more than half of the values equal the median, as of a density that is constant over most rows (a
+//! spike and a slab): all deviations are then those of the other values, and few of honest ones make up half of them
+//! (`a_spike_and_a_slab_are_dominated_only_by_what_lies_far_out`). Where at most one value in [`FEW`] differs from the
+//! median, these few make up all deviations and are reported.
+//!
 //! Values are log-densities in nats: what few of them add to the mean must be worth [`LEAST_NATS`] to be reported, or
 //! the scores of a nearly constant density would be.
 
@@ -23,11 +29,13 @@ const LEAST: usize = 3;
 /// Less than this, in nats, on the mean is of no account.
 const LEAST_NATS: f64 = 0.01;
 
-/// The part of Σ |v − median| beyond which few values dominate the mean of `n`.
-fn share(n: u64) -> f64 {
+/// The part of Σ |v − median| beyond which few values dominate the mean of `n`; `spike` where more than half of them
+/// equal the median.
+fn share(n: u64, spike: bool) -> f64 {
     match n {
         0..8 => 0.999,
         8..30 => 0.95,
+        _ if spike => 0.95,
         _ => 0.5,
     }
 }
@@ -71,7 +79,7 @@ impl Dominance {
         values.retain(|v| v.value.is_finite());
         let total: f64 = values.iter().map(|v| v.weight).sum();
         let n = total.round() as u64;
-        values.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
+        values.sort_unstable_by(|a, b| a.value.total_cmp(&b.value).then(a.at.cmp(&b.at)));
         let median = median(&values, total);
         let away = |v: &Weighted| (v.value - median).abs();
         values.sort_by(|a, b| away(b).total_cmp(&away(a)));
@@ -81,25 +89,22 @@ impl Dominance {
 
     /// How many carry the mean, and the median, where few dominate; `set` is whose rows they are, or empty.
     pub fn brief(&self, set: &str) -> Option<String> {
-        let few = self.few?;
-        let carry = if few == 1 { "carries" } else { "carry" };
-        let space = if set.is_empty() { "" } else { " " };
-        let (n, median) = (self.n, words::number(self.median, 4));
-        Some(format!("{few} of {n} {set}{space}rows {carry} the mean; the median is {median}"))
+        self.sentence(set, "")
     }
 
     /// How many carry the mean, which is farthest, and the median, where few dominate; `set` is whose rows they are,
     /// such as `test`, or empty.
     pub fn words(&self, set: &str) -> Option<String> {
+        self.sentence(set, &format!(" (the farthest is row {}, counted from 0)", self.farthest))
+    }
+
+    /// The sentence, with `which` after the mean.
+    fn sentence(&self, set: &str, which: &str) -> Option<String> {
         let few = self.few?;
         let carry = if few == 1 { "carries" } else { "carry" };
-        let set = if set.is_empty() { String::new() } else { format!("{set} ") };
-        Some(format!(
-            "{few} of {} {set}rows {carry} the mean (the farthest is row {}, counted from 0); the median is {}",
-            self.n,
-            self.farthest,
-            words::number(self.median, 4)
-        ))
+        let space = if set.is_empty() { "" } else { " " };
+        let (n, median) = (self.n, words::number(self.median, 4));
+        Some(format!("{few} of {n} {set}{space}rows {carry} the mean{which}; the median is {median}"))
     }
 
     /// The same of the negated values.
@@ -140,15 +145,19 @@ fn few(farthest_first: &[Weighted], away: impl Fn(&Weighted) -> f64, n: u64) -> 
         return None;
     }
     // In parts of the greatest, lest the sum overflow.
-    let part = |v: &Weighted| v.weight * (away(v) / greatest);
-    let enough = share(n) * farthest_first.iter().map(part).sum::<f64>();
+    let each = |v: &Weighted| away(v) / greatest;
+    let part = |v: &Weighted| v.weight * each(v);
+    let equal: f64 = farthest_first.iter().filter(|v| away(v) == 0.0).map(|v| v.weight).sum();
+    let enough = share(n, 2.0 * equal > n as f64) * farthest_first.iter().map(part).sum::<f64>();
     let (mut sum, mut rows) = (0.0, 0.0);
     for v in farthest_first {
-        sum += part(v);
-        rows += v.weight;
-        if sum > enough {
+        if sum + part(v) > enough {
+            // So many of the values that it stands for.
+            let last = (((enough - sum) / each(v)).floor() + 1.0).min(v.weight);
+            (sum, rows) = (sum + last * each(v), rows + last);
             break;
         }
+        (sum, rows) = (sum + part(v), rows + v.weight);
     }
     let rows = rows.round() as u64;
     // sum · greatest / n is what they add to the mean, up to its sign.
@@ -193,6 +202,30 @@ mod tests {
                 ("lognormal", alarms(n, trials, |z| z[0].exp()), 20.0),
             ] {
                 assert!(count <= most(per_mille), "{name}, n = {n}: {count} of {trials}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spike_and_a_slab_are_dominated_only_by_what_lies_far_out() {
+        let mut rng = rng::stream(2, 5);
+        for n in [300, 2000] {
+            for spike in [0.5, 0.6, 0.8, 0.9, 0.94] {
+                for scale in [0.5, 5.0] {
+                    // A density that is constant over most rows, and whose logarithm spreads over the others.
+                    let slab = n - (spike * f64::from(n)) as i32;
+                    let spread: Vec<f64> = normal(slab as usize, &mut rng).iter().map(|z| scale * z).collect();
+                    let mut values = [&vec![-1.0; (n - slab) as usize][..], &spread[..]].concat();
+                    let honest = Dominance::of(&values);
+                    assert!(honest.few.is_none(), "{n} {spike} {scale}: {honest:?}");
+                    for count in [1, 3] {
+                        values[..count].fill(-1e6);
+                        let found = Dominance::of(&values);
+                        // Two of three equal ones are more than half.
+                        let few = found.few.is_some_and(|k| (1..=count as u64).contains(&k));
+                        assert!(few && found.farthest == 0, "{n} {spike} {scale} {count}: {found:?}");
+                    }
+                }
             }
         }
     }
@@ -249,5 +282,10 @@ mod tests {
             let (a, b) = (Dominance::weighted(together), Dominance::of(&[&apart[..], &[far]].concat()));
             assert_eq!((a.n, a.median, a.few), (b.n, b.median, b.few));
         }
+        // Of several far ones that one value stands for, no more are counted than are needed.
+        let far = Dominance::weighted(vec![one(0.0, 1000.0), one(1.0, 990.0), one(1e6, 10.0)]);
+        let apart = Dominance::of(&[vec![0.0; 1000], vec![1.0; 990], vec![1e6; 10]].concat());
+        assert_eq!((far.few, far.n), (Some(6), 2000));
+        assert_eq!((apart.few, apart.median), (far.few, far.median));
     }
 }

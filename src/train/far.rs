@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use super::{Job, start};
-use crate::data::{Dataset, Given as Told, Source, Split};
+use crate::data::{self, Dataset, Source, Split};
 use crate::flow::{Condition, Core, FlowSpec, Given};
 use crate::stats::{few_of, robust_moments};
 use crate::{Error, Result};
@@ -86,8 +86,6 @@ pub enum Set {
 }
 
 impl Set {
-    const ALL: [Self; 3] = [Self::Training, Self::Validation, Self::Test];
-
     fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
@@ -203,7 +201,7 @@ impl Far {
                     Set::Training => extent.far.clone(),
                     _ => (0..column.len()).filter(|i| distance(*i) > extent.most).collect(),
                 };
-                // A set that lies elsewhere as a whole is no matter of a few rows: its scores tell.
+                // A set that lies elsewhere as a whole is no matter of a few rows: its scores show it.
                 if set.set != Set::Training && beyond.len() > few_of(n).max(n / TENTH) {
                     continue;
                 }
@@ -216,7 +214,7 @@ impl Far {
             }
             let row = |(index, (place, deviations)): (usize, (usize, f64))| {
                 let extent = extents[place].as_ref();
-                let (column, value) = told(data, set.set, asked[place], index);
+                let (column, value) = entry(data, set.set, asked[place], index);
                 FarRow {
                     set: set.set,
                     index,
@@ -282,38 +280,29 @@ impl Far {
         data
     }
 
-    /// How many rows of each set lie far out: `1 training row and 2 test rows`.
-    fn counts(&self, of: impl Fn(Set) -> bool) -> Option<String> {
-        let counts = Set::ALL.into_iter().filter(|set| of(*set)).filter_map(|set| match self.of(set).len() {
-            0 => None,
-            1 => Some(format!("1 {} row", set.name())),
-            n => Some(format!("{n} {} rows", set.name())),
-        });
-        let counts: Vec<String> = counts.collect();
-        (!counts.is_empty()).then(|| counts.join(" and "))
+    /// How many rows of these sets lie far out, as `1 training row and 2 validation rows`, and whether it is one alone.
+    fn counts(&self, sets: &[Set]) -> Option<(String, bool)> {
+        let counts: Vec<(Set, usize)> =
+            sets.iter().map(|set| (*set, self.of(*set).len())).filter(|(_, n)| *n > 0).collect();
+        let words = |(set, n): &(Set, usize)| crate::words::count(*n as u64, &format!("{} row", set.name()));
+        let alone = counts.iter().map(|(_, n)| n).sum::<usize>() == 1;
+        (!counts.is_empty()).then(|| (counts.iter().map(words).collect::<Vec<_>>().join(" and "), alone))
     }
 
     /// What is to be said of them, one sentence a line; empty where there are none.
     pub fn words(&self, rule: FarRows) -> Vec<String> {
         let mut words = Vec::new();
-        let lie = |counts: &str| if counts.starts_with("1 ") && !counts.contains(" and ") { "lies" } else { "lie" };
-        if let Some(counts) = self.counts(|set| set != Set::Test) {
+        if let Some((counts, alone)) = self.counts(&[Set::Training, Set::Validation]) {
             let what = match rule {
                 FarRows::LeaveOut => "left out: no model learns a density from so few (--far-rows keep trains on them)",
                 FarRows::Keep => "kept: they may ruin the model (--far-rows leave-out)",
             };
-            words.push(format!(
-                "{counts} {} far out and {} {what}",
-                lie(&counts),
-                if lie(&counts) == "lies" { "is" } else { "are" }
-            ));
+            let lie = if alone { "lies far out and is" } else { "lie far out and are" };
+            words.push(format!("{counts} {lie} {what}"));
         }
-        if let Some(counts) = self.counts(|set| set == Set::Test) {
-            words.push(format!(
-                "{counts} {} far out and {} in the mean test score",
-                lie(&counts),
-                if lie(&counts) == "lies" { "counts" } else { "count" }
-            ));
+        if let Some((counts, alone)) = self.counts(&[Set::Test]) {
+            let lie = if alone { "lies far out and counts" } else { "lie far out and count" };
+            words.push(format!("{counts} {lie} in the mean test score"));
         }
         words.extend(self.rows.iter().take(NAMED).map(ToString::to_string));
         if self.rows.len() > NAMED {
@@ -341,7 +330,7 @@ impl fmt::Display for FarRow {
 }
 
 /// The conditions that are numbers.
-fn numbers(condition: Option<&Condition>, given: Option<&Told>) -> Vec<usize> {
+fn numbers(condition: Option<&Condition>, given: Option<&data::Given>) -> Vec<usize> {
     match (condition, given) {
         (Some(condition), Some(given)) if condition.columns.len() == given.dim => {
             (0..given.dim).filter(|k| matches!(condition.columns[*k], Given::Number { .. })).collect()
@@ -359,7 +348,7 @@ fn of_set(places: &Split, set: Set) -> &[usize] {
 }
 
 /// The name of a column (conditions come after the data's own), and what a row holds there.
-fn told(data: &Dataset, set: Set, j: usize, index: usize) -> (String, f64) {
+fn entry(data: &Dataset, set: Set, j: usize, index: usize) -> (String, f64) {
     let d = data.dim;
     match (j.checked_sub(d), &data.given) {
         (Some(k), Some(given)) => {
@@ -404,7 +393,7 @@ fn extent(values: &[f64], held_out: &[f64]) -> Option<Extent> {
     let mean = values.iter().sum::<f64>() / n as f64;
     let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt();
     let farthest = values.iter().chain(held_out).map(|v| (v - mean).abs()).fold(0.0, f64::max);
-    // Squares that leave the range of f64 tell nothing.
+    // Where squares leave the range of f64 the deviation decides nothing.
     if n > MANY && deviation.is_finite() && farthest < NEAR * deviation {
         return None;
     }

@@ -19,7 +19,7 @@ use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
 use crate::flow::discrete::Split;
 use crate::flow::{FlowSpec, SolverSpec};
 use crate::io::{self, Format, Reader};
-use crate::names::{Header, Matched};
+use crate::names::{Matched, NamedTable};
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -368,7 +368,7 @@ impl Job {
         let news = surplus.into_iter().filter(|name| !self.drop.contains(name)).collect();
         let left_out = Matched { places: Vec::new(), left_out: news };
         let mut notes = data.notes.clone();
-        notes.extend(left_out.note(Header::of_file(&table, &[])));
+        notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
         Ok((data, notes))
     }
@@ -394,12 +394,12 @@ impl Job {
         let reader = Reader::open_as(path, self.header)?;
         let all = reader.columns().unwrap_or_default().iter().enumerate();
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
-        let names: Vec<String> = kept.map(|(_, name)| name.clone()).collect();
+        let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
         if spec.names.iter().any(|name| !names.contains(name)) {
             // Something is missing, and whoever matches the names says so.
             return Ok(Vec::new());
         }
-        let condition = crate::data::places(&self.condition, Some(&names), names.len()).unwrap_or_default();
+        let condition = crate::data::places(&self.condition, Some(&names), &numbers).unwrap_or_default();
         let is_surplus = |at: &usize| {
             let name = &names[*at];
             let once = names.iter().filter(|other| *other == name).count() == 1;
@@ -436,7 +436,7 @@ impl Job {
         Ok(job.recorded(|field| table.contains_key(field)))
     }
 
-    /// The job with the meaning that fields had before a program knew them, where a run does not say them: copies were
+    /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
     /// divided like other rows, and far rows were trained on.
     fn recorded(self, says: impl Fn(&str) -> bool) -> Self {
         let copies_together = says(COPIES_TOGETHER) && self.copies_together;

@@ -5,7 +5,7 @@
 //! decides, so the same job gives the same bits on any number of threads.
 //!
 //! To add an objective: a variant of [`Objective`], its draw and its loss in a file of this folder, and
-//! `tests/training.rs`, whose laws it then has to meet.
+//! `tests/it/training.rs`, whose laws it then has to meet.
 
 mod adamw;
 mod assignment;

@@ -78,7 +78,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         step_seconds: seconds,
         mixture_seconds: (job.model == Family::Mixture).then_some(seconds),
         gave_way: false,
-        patience: None,
+        ended_early: None,
         falls: 0,
         far,
         before: None,

@@ -59,7 +59,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let late = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
     let init = job.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
-    far.words(job.far_rows).iter().for_each(|words| watch.told(words));
+    far.words(job.far_rows).iter().for_each(|words| watch.note(words));
     let (whole, data) = (data, near.as_ref().unwrap_or(data));
     let mut stop = || late() || watch.asked();
     if job.model.is_reference() {
@@ -239,9 +239,9 @@ impl Trainer<'_> {
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
             }
-            let impatient = if last || stopped { None } else { self.impatient(done) };
-            if last || stopped || impatient.is_some() {
-                return self.finish(stopped, impatient);
+            let ended_early = if last || stopped { None } else { self.early_end(done) };
+            if last || stopped || ended_early.is_some() {
+                return self.finish(stopped, ended_early);
             }
             let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);
             if fall.is_none() && self.job.checkpoint_due(since)? {
@@ -396,7 +396,7 @@ impl Trainer<'_> {
     /// learnt by heart beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
     /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that wiggles by
     /// its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so long.
-    fn impatient(&self, done: f64) -> Option<String> {
+    fn early_end(&self, done: f64) -> Option<String> {
         let best = self.ledger.best.as_ref()?;
         let (last, step) = (self.ledger.history.validations.last()?, self.state.step);
         let why = match self.job.patience {
@@ -417,7 +417,7 @@ impl Trainer<'_> {
         Some(format!("after step {step}, {why} than that of step {}; --patience 0 trains to the end", best.step))
     }
 
-    fn finish(mut self, stopped: bool, impatient: Option<String>) -> Result<Fitted> {
+    fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<Fitted> {
         let choose = self.chooses();
         let (mut theta, mut chosen) = (self.state.shadow.theta.clone(), self.state.step);
         if choose && !self.valid.is_empty() && self.job.validations > 0 {
@@ -459,7 +459,7 @@ impl Trainer<'_> {
             seconds,
             step_seconds: seconds - self.ledger.validating - self.ledger.mixture_seconds.unwrap_or(0.0),
             mixture_seconds: self.ledger.mixture_seconds,
-            patience: impatient,
+            ended_early,
             falls: self.state.all_falls,
             far: self.far,
             before: self.ledger.before,

@@ -33,7 +33,7 @@ pub trait Watch {
     }
 
     /// Told what is remarkable about the data, one sentence at a time, before the first step.
-    fn told(&mut self, _words: &str) {}
+    fn note(&mut self, _words: &str) {}
 
     /// Given every checkpoint that is due, and one when the run is ended from outside.
     ///
@@ -73,7 +73,7 @@ pub struct Fitted {
     /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
     pub gave_way: bool,
     /// Why the run ended before its budget was spent: held-out scores that were no better.
-    pub patience: Option<String>,
+    pub ended_early: Option<String>,
     /// Times that a step broke down and was taken back.
     pub falls: usize,
     /// Rows that lie far out: left out of the training and the validation, or kept, as the job says.

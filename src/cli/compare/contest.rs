@@ -7,7 +7,7 @@ use anyhow::Result;
 use cnf::data::Dataset;
 use cnf::data::diagnose::Finding;
 use cnf::flow::Model;
-use cnf::names::{Header, Matched};
+use cnf::names::{Matched, NamedTable};
 use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
 use cnf::{Error, compare};
 use serde_json::json;
@@ -56,7 +56,7 @@ impl Order {
         let table = format!("`{}`", data.name);
         let matched = |names: &[String], wanted: &[String], cols: usize| match names.is_empty() || wanted.is_empty() {
             true => Ok(Matched::in_order(cols)),
-            false => Matched::by_name(Header::of_file(&table, names), wanted, "the model"),
+            false => Matched::by_name(NamedTable::of_file(&table, names), wanted, "the model"),
         };
         let given = data.given.as_ref();
         let conditions = given.map_or(&[][..], |given| given.names(data.columns.is_some()));

@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Source};
 use cnf::flow::{Core, Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
+use cnf::stats::log_sum_exp;
 use cnf::train::{Criterion, Job, score_given};
 use cnf::{Result, rng, words};
 
@@ -154,7 +155,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     let (path, in_units) = (place("samples"), units.options(&options));
     let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
     let shown = undisturbed(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
-    picture::note_columns(&path, &shown, d, &options.names, context);
+    picture::note_columns(&path, &shown, d, &options, context);
 
     if d <= 2 {
         let extent = |column: usize| plot::extent(&seen, d, column);
@@ -172,7 +173,11 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
             for (share, row) in &shares {
                 let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((nx * ny, c))?.contiguous()?;
                 let (_, log_prob, _) = flow.encode(&points, Some(&row))?;
-                density.iter_mut().zip(numbers(&log_prob)?).for_each(|(p, log)| *p = log_sum(*p, share.ln() + log));
+                let log_prob = numbers(&log_prob)?;
+                density
+                    .iter_mut()
+                    .zip(log_prob)
+                    .for_each(|(p, log)| *p = log_sum_exp([*p, share.ln() + log].into_iter()));
             }
             density
         };
@@ -208,14 +213,6 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     };
     undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)
-}
-
-/// ln(eᵃ + eᵇ); what is not a number adds nothing.
-fn log_sum(a: f64, b: f64) -> f64 {
-    match (a.max(b), a.min(b)) {
-        (most, least) if least > f64::NEG_INFINITY => most + (least - most).exp().ln_1p(),
-        (most, _) => most,
-    }
 }
 
 /// Different conditions among the rows `[n, c]`, each with its share of them: all where they are few, else evenly taken

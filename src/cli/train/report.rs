@@ -25,7 +25,7 @@ pub struct Summary {
     seconds: f64,
     seconds_per_step: f64,
     mixture_seconds: Option<f64>,
-    patience: Option<String>,
+    ended_early: Option<String>,
     n_params: usize,
     chosen: usize,
     falls: usize,
@@ -54,7 +54,7 @@ impl Summary {
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
             mixture_seconds: fitted.mixture_seconds,
-            patience: fitted.patience.clone(),
+            ended_early: fitted.ended_early.clone(),
             n_params: job.model.n_params(&fitted.model),
             chosen: fitted.chosen,
             falls: fitted.falls,
@@ -117,7 +117,7 @@ impl Summary {
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
             "mixture_seconds": self.mixture_seconds,
-            "ended_early": self.patience,
+            "ended_early": self.ended_early,
             "n_params": self.n_params,
             "scored": self.set,
             "n": score.n,
@@ -153,7 +153,7 @@ impl Summary {
         if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.is_reference()) {
             out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));
         }
-        if let Some(words) = &self.patience {
+        if let Some(words) = &self.ended_early {
             out += &format!("ended     {words}\n");
         }
         let (set, n) = (self.set, score.n);

@@ -116,7 +116,7 @@ impl Missed {
 
 impl Watcher<'_> {
     /// A note above the bar; none where the view has the terminal.
-    fn note(&self, words: &str) {
+    fn write_note(&self, words: &str) {
         if self.live.is_none() {
             self.screen.bar.suspend(|| self.context.note(words));
         }
@@ -129,7 +129,7 @@ impl Watch for Watcher<'_> {
             return live.see(progress);
         }
         if let Some(words) = progress.fall {
-            self.note(words);
+            self.write_note(words);
         }
         self.screen.see(progress)
     }
@@ -138,9 +138,9 @@ impl Watch for Watcher<'_> {
         interrupt::asked()
     }
 
-    fn told(&mut self, words: &str) {
+    fn note(&mut self, words: &str) {
         // Behind the view over the whole terminal, words wait for nobody.
-        self.note(words);
+        self.write_note(words);
     }
 
     /// A disk that refuses a checkpoint does not end the run: the next one is tried when it is due.

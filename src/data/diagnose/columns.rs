@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Table, listed, short};
+use super::{Finding, Table, short};
+use crate::names::list;
 
 /// Steps are fine where the middle 98 % of a column is more than so many of them: the finest table of probabilities has
 /// 1024 bins, and nothing else that is fitted here is as narrow.
@@ -146,7 +147,7 @@ fn step(values: &[(f64, usize)]) -> Option<f64> {
 /// Columns whose values come in steps, or are few.
 pub(super) fn steps(table: &Table<'_>) -> Vec<Finding> {
     let coarse: Vec<usize> = table.own().filter(|j| table.columns[*j].is_coarse()).collect();
-    // Many alike are one finding: nobody reads 64 lines about pixels.
+    // Many alike are one finding: 64 lines are too many.
     let together = coarse.len() > 3;
     let groups: Vec<Vec<usize>> = if together { vec![coarse] } else { coarse.into_iter().map(|j| vec![j]).collect() };
     let found = groups.iter().map(|group| step_finding(table, group));
@@ -176,7 +177,7 @@ fn whole_beyond(table: &Table<'_>, j: usize) -> Option<Finding> {
 }
 
 fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
-    let names: Vec<String> = group.iter().map(|j| table.name(*j)).collect();
+    let names = bare_names(table, group);
     let column = &table.columns[group[0]];
     let (k, n) = (column.values.len(), table.n());
     let mut numbers = BTreeMap::from([("values", k as f64), ("rows", n as f64)]);
@@ -202,14 +203,14 @@ fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
         }
     });
     let text = match group.len() {
-        1 => format!("column {} has {k} different values in {n} rows{}", names[0], kind.unwrap_or_default()),
+        1 => format!("column `{}` has {k} different values in {n} rows{}", names[0], kind.unwrap_or_default()),
         many => {
             let values = group.iter().map(|j| table.columns[*j].values.len());
             let (least, most) = (values.clone().min().unwrap_or(0), values.max().unwrap_or(0));
             numbers = BTreeMap::from([("columns", many as f64), ("rows", n as f64)]);
             numbers.extend([("least_values", least as f64), ("most_values", most as f64)]);
             let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
-            format!("{many} columns ({}) have {range} different values each in {n} rows", listed(&names))
+            format!("{many} columns ({}) have {range} different values each in {n} rows", list(&names))
         }
     };
     let drop = bare(table, group);
@@ -225,7 +226,7 @@ fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
             _ => "spread the values by uniform noise of one step, such as x + U[0, 1) for whole numbers".to_owned(),
         }
     };
-    Finding { kind: "steps", columns: bare_names(table, group), numbers, singular: true, text, hint }
+    Finding { kind: "steps", columns: names, numbers, singular: true, text, hint }
 }
 
 /// Columns in which one value comes too often.

@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use super::matrix::{Basis, axes, norm};
-use super::{Finding, Table, columns::bare, listed, relations, short};
+use super::{Finding, Table, columns::bare, relations, short};
+use crate::names::list;
 
 /// The most rows among which neighbours are looked for, the least, and the rows whose neighbours are.
 const ROWS: usize = 20_000;
@@ -74,12 +75,11 @@ fn of_columns(table: &Table<'_>, of: &[usize]) -> Option<Finding> {
         let coarse = thickness(&points, COARSE, m, k);
         let slope = (coarse.across / fine.across).ln() / (coarse.along / fine.along).ln();
         if fine.across <= nothing || slope >= SLOPE {
-            let names: Vec<String> = of.iter().map(|j| table.name(*j)).collect();
+            let names: Vec<String> = of.iter().map(|j| table.names[*j].clone()).collect();
             let what = if m == 1 { "a curve".to_owned() } else { format!("a surface of {m} dimensions") };
             let drop = bare(table, &[of[p - 1]]);
             return Some(Finding {
                 kind: "surface",
-                columns: of.iter().map(|j| table.names[*j].clone()).collect(),
                 numbers: BTreeMap::from([
                     ("dimension", m as f64),
                     ("of", p as f64),
@@ -90,13 +90,14 @@ fn of_columns(table: &Table<'_>, of: &[usize]) -> Option<Finding> {
                 text: format!(
                     "the rows of the {p} columns {} lie on {what}: neighbours are {} apart and {} off it, in quartile \
                      ranges of the columns",
-                    listed(&names),
+                    list(&names),
                     short(fine.along),
                     short(fine.across)
                 ),
                 hint: format!(
                     "leave out columns that the others determine, with --drop{drop}, or add noise of the measurement's size"
                 ),
+                columns: names,
             });
         }
     }

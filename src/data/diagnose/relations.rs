@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 
 use super::matrix::{Basis, norm};
-use super::{Finding, Table, columns::bare, listed, short};
+use super::{Finding, Table, columns::bare, short};
+use crate::names::list;
 
 /// Rows for each feature, and the least and the most of them.
 const ROWS: usize = 4;
@@ -70,7 +71,7 @@ fn is_nothing(left: f64, rounding: f64) -> bool {
     left <= (NOTHING + ROUNDING * rounding).min(SOMETHING)
 }
 
-/// The columns that are no function of others, among all that are not constant, and the relations of those that are.
+/// The columns that are not functions of others, among all that are not constant, and the relations of those that are.
 pub(super) fn rank(table: &Table<'_>) -> (Vec<usize>, Vec<Finding>) {
     let of: Vec<usize> = (0..table.width).filter(|j| !table.columns[*j].is_constant()).collect();
     if of.len() > MOST_COLUMNS || of.len() < 2 {
@@ -114,13 +115,12 @@ pub(super) fn linear(table: &Table<'_>) -> Vec<Finding> {
     let mut found = table.ranked().1.clone();
     if found.len() > MOST {
         let names: Vec<String> = found.iter().flat_map(|f| f.columns.first().cloned()).collect();
-        let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let first = found.swap_remove(0);
         let numbers = BTreeMap::from([("columns", names.len() as f64)]);
         let text = format!(
             "{} columns ({}) are linear functions of the others; the first: {}",
             names.len(),
-            listed(&quoted),
+            list(&names),
             first.text
         );
         let hint = format!("leave them out with --drop{}", bare(table, &indices(table, &names)));
@@ -148,13 +148,14 @@ fn told(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: &[f
     let size = terms.iter().map(|(j, w)| (w * rows.mean[*j]).abs()).fold(rows.std[k], f64::max);
     let constant = if constant.abs() <= 10.0 * (left * rows.std[k]).max(1e-7 * size) { 0.0 } else { constant };
     let name = |k: usize| table.name(rows.of[k]);
-    let all: Vec<String> = terms.iter().map(|(j, _)| name(*j)).chain([name(k)]).collect();
+    let all: Vec<String> = terms.iter().map(|(j, _)| *j).chain([k]).map(|k| table.names[rows.of[k]].clone()).collect();
     let text = match &terms[..] {
         [(j, w)] if (w - 1.0).abs() < 1e-5 && constant == 0.0 => {
             format!("column {} is a copy of {}", name(k), name(*j))
         }
         terms if terms.iter().all(|(_, w)| (w + 1.0).abs() < 1e-3) && terms.len() > 1 => {
-            let sum = if all.len() > 6 { format!("{} columns ({})", all.len(), listed(&all)) } else { all.join(" + ") };
+            let ones: Vec<(f64, String)> = all.iter().map(|name| (1.0, format!("`{name}`"))).collect();
+            let sum = if all.len() > 6 { format!("{} columns ({})", all.len(), list(&all)) } else { sum(&ones) };
             let total: f64 = rows.mean[k] + terms.iter().map(|(j, _)| rows.mean[*j]).sum::<f64>();
             format!("{sum} = {} in every row", short(total))
         }
@@ -163,12 +164,9 @@ fn told(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: &[f
             right.push((constant, String::new()));
             format!("{} = {} in every row", name(k), sum(&right))
         }
-        terms => format!(
-            "column {} is a linear function of {} others ({})",
-            name(k),
-            terms.len(),
-            listed(&all[..terms.len()])
-        ),
+        terms => {
+            format!("column {} is a linear function of {} others ({})", name(k), terms.len(), list(&all[..terms.len()]))
+        }
     };
     let left_over = if left > 1e-5 { format!(", to {} of its deviation", short(left)) } else { String::new() };
     let drop = bare(table, &[rows.of[k]]);
@@ -405,8 +403,8 @@ impl Relation {
         let text = if sound && !terms.is_empty() && terms.len() <= 8 {
             format!("{} = {} in every row", sum(&left_side), sum(&right))
         } else {
-            let names: Vec<String> = involved.iter().map(|j| name(*j)).collect();
-            format!("columns {} satisfy an equation of second degree in every row", listed(&names))
+            let names: Vec<String> = involved.iter().map(|j| table.names[rows.of[*j]].clone()).collect();
+            format!("columns {} satisfy an equation of second degree in every row", list(&names))
         };
         let left_over = if left > 1e-5 { format!(", to {} of its deviation", short(left)) } else { String::new() };
         Finding {

@@ -61,9 +61,10 @@ fn beyond_rounding(pairs: f64, by_chance: f64) -> bool {
 /// Pairs of rows that are one step apart in one column and equal in the others, on average over the columns.
 fn by_chance(table: &Table<'_>, times: &HashMap<usize, usize>) -> f64 {
     let width = table.width;
-    // A column without steps has those of its type.
+    // A column without steps has those of its type. Counted from the middle, so that a value beyond what a key can hold
+    // leaves the keys of the others apart.
     let key = |j: usize, x: f64| match table.columns[j].step {
-        Some(step) => ((x - table.columns[j].values[0].0) / step).round() as i64,
+        Some(step) => ((x - table.columns[j].median()) / step).round() as i64,
         None if table.columns[j].narrow => i64::from(ordered32(x as f32)),
         None => ordered64(x),
     };
@@ -72,10 +73,12 @@ fn by_chance(table: &Table<'_>, times: &HashMap<usize, usize>) -> f64 {
     let mut pairs = 0.0;
     for (row, m) in &known {
         let mut next = row.clone();
-        for j in 0..width {
-            next[j] += 1;
+        for (j, key) in row.iter().enumerate() {
+            // A key at an end of the range stands for all values beyond it.
+            let Some(above) = key.checked_add(1).filter(|_| *key != i64::MIN) else { continue };
+            next[j] = above;
             pairs += known.get(&next).map_or(0.0, |other| (*m * *other) as f64);
-            next[j] -= 1;
+            next[j] = *key;
         }
     }
     // Neighbours above and below are counted once each: so are pairs of equal rows.

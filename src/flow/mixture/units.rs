@@ -4,58 +4,50 @@
 //! fitted in units of the columns' deviations, counted from their means, and the mixture is brought back.
 
 use super::Mixture;
-use crate::{Error, Result};
+use crate::Result;
+use crate::flow::Standardise;
 
 /// Deviations whose squares, and sums of as many squares as there may be rows, are far from the ends of the range.
 const PLAIN: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 /// A mean of so many deviations costs a square half of its digits.
 const FAR: f64 = 1e6;
 
-/// Means and deviations of the columns.
-pub(super) struct Units {
-    mean: Vec<f64>,
-    std: Vec<f64>,
-}
+/// Units of the columns' deviations, counted from their means.
+pub(super) struct Units(Standardise);
 
 impl Units {
     /// The units that rows `[n, d]` need; none where they are fitted as they are.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a constant column.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a constant column.
     pub fn needed(x: &[f64], d: usize) -> Result<Option<Self>> {
         let column = |j: usize| x.iter().skip(j).step_by(d).copied();
         let (mean, std): (Vec<f64>, Vec<f64>) = (0..d).map(|j| crate::stats::moments(column(j))).unzip();
-        if let Some(j) = std.iter().position(|s| *s == 0.0) {
-            return Err(Error::invalid(
-                format!("column {j} is constant: {} in every row", mean[j]),
-                "a constant column has no density: leave it out",
-            ));
-        }
         let plain = mean.iter().zip(&std).all(|(m, s)| s.is_nan() || (PLAIN.contains(s) && m.abs() <= FAR * s));
-        Ok((!plain).then_some(Self { mean, std }))
+        if plain { Ok(None) } else { Ok(Some(Self(Standardise::new(mean, std)?))) }
     }
 
     /// Rows in these units.
     pub fn of(&self, x: &[f64]) -> Vec<f64> {
-        let scaled = |row: &[f64]| -> Vec<f64> {
-            row.iter().zip(&self.mean).zip(&self.std).map(|((x, m), s)| (x - m) / s).collect()
-        };
-        x.chunks_exact(self.mean.len()).flat_map(scaled).collect()
+        let mut scaled = x.to_vec();
+        self.0.standardise(&mut scaled);
+        scaled
     }
 
     /// Σ ln std: what a negative log-likelihood is larger in the data's units.
     pub fn log_volume(&self) -> f64 {
-        self.std.iter().map(|s| s.ln()).sum()
+        self.0.log_volume()
     }
 
     /// A mixture of rows in these units, in those of the data.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where a number leaves the range.
+    /// [`Error::Invalid`](crate::Error::Invalid) where a number leaves the range.
     pub fn back(&self, mixture: &Mixture) -> Result<Mixture> {
-        let d = self.mean.len();
-        let means = mixture.means.iter().enumerate().map(|(i, m)| self.mean[i % d] + self.std[i % d] * m).collect();
-        let factors = mixture.factors.iter().enumerate().map(|(i, l)| l * self.std[i / d % d]).collect();
+        let (mean, std) = (self.0.mean(), self.0.std());
+        let d = mean.len();
+        let means = mixture.means.iter().enumerate().map(|(i, m)| mean[i % d] + std[i % d] * m).collect();
+        let factors = mixture.factors.iter().enumerate().map(|(i, l)| l * std[i / d % d]).collect();
         Mixture::new(mixture.weights.clone(), means, factors)
     }
 }

@@ -186,7 +186,8 @@ fn signed(below: f64, above: f64) -> f64 {
     if below <= above { quantile_of_log(below) } else { -quantile_of_log(above) }
 }
 
-/// ln Σ eᵃ, from the largest.
+/// ln Σ eᵃ, from the largest. Unlike [`crate::stats::log_sum_exp`] it is NaN where a term is, and where no term counts:
+/// such a row has no place in the distribution.
 fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     let top = terms.clone().fold(f64::NEG_INFINITY, f64::max);
     top + terms.map(|a| (a - top).exp()).sum::<f64>().ln()

@@ -1,5 +1,7 @@
 //! A column of panels for the data and for each model: densities above samples.
 
+use std::collections::BTreeMap;
+
 use super::{Cells, Comparison, Contender, score};
 use crate::plot::colour::Tone;
 use crate::plot::layout::{Sheet, em, map};
@@ -17,19 +19,21 @@ const LEAST_WIDTH: f64 = 130.0;
 
 /// What a line of panels shows of each model.
 #[derive(Clone, Copy)]
-enum Line {
+enum Line<'a> {
     Density(Cells),
-    Pair(usize, usize),
+    Pair(&'a Axes),
 }
 
 /// The panels of the data and of all models in blocks of as many columns as fit, each with its lines.
-pub(super) fn blocks(c: &Comparison, wide: u32, options: &Options) -> Vec<Sheet> {
+///
+/// `shown` are the columns of [`shown`].
+pub(super) fn blocks(c: &Comparison, shown: &[Axes], wide: u32, options: &Options) -> Vec<Sheet> {
     let mut lines = Vec::new();
     if let Some(cells) = c.cells.filter(|_| c.truth.is_some() || c.contenders.iter().any(|m| m.density.is_some())) {
         lines.push(Line::Density(cells));
     }
     if lines.is_empty() || c.contenders.iter().any(|m| !m.samples.is_empty()) {
-        lines.extend(pairs(c).into_iter().map(|(i, j)| Line::Pair(i, j)));
+        lines.extend(shown.iter().map(Line::Pair));
     }
     let each: Vec<Option<&Contender>> = std::iter::once(None).chain(c.contenders.iter().map(Some)).collect();
     let columns = columns(each.len(), lines.len(), c.dim > 2, wide, options);
@@ -91,12 +95,9 @@ fn columns(count: usize, lines: usize, columns_differ: bool, wide: u32, options:
 /// One panel of a model, or of the data where there is none.
 fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fair: usize, options: &Options) -> Panel {
     let points = member.map_or(c.data, |m| &m.samples);
-    let (x, y, i, j) = match *line {
+    let (x, y, i, j) = match line {
         Line::Density(cells) => (cells.x, cells.y, 0, 1),
-        Line::Pair(i, j) => {
-            let (x, y) = ranges(c, i, j);
-            (x, y, i, j)
-        }
+        Line::Pair((columns, ranges)) => (ranges[0], ranges[1], columns[0], columns[1]),
     };
     let layer = match (line, member) {
         (Line::Density(cells), Some(m)) => {
@@ -110,7 +111,7 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
     };
     let dots = match line {
         Line::Density(_) => Vec::new(),
-        Line::Pair(i, j) => pair(points, c.dim, *i, *j, fair),
+        Line::Pair(_) => pair(points, c.dim, i, j, fair),
     };
     // Of nothing a scatter is an empty frame, which keeps the place.
     let missing = (layer.is_none() && dots.is_empty()).then(|| {
@@ -123,18 +124,6 @@ fn panel(c: &Comparison, member: Option<&Contender>, line: &Line, tone: Tone, fa
     panel
 }
 
-/// The axes of two columns.
-fn ranges(c: &Comparison, i: usize, j: usize) -> ((f64, f64), (f64, f64)) {
-    let range = |column: usize| {
-        let (low, high) = extent(c.data, c.dim, column);
-        padded(Some((low, high)), 0.04)
-    };
-    match c.cells {
-        Some(cells) if c.dim == 2 => (cells.x, cells.y),
-        _ => squared(range(i), range(j)),
-    }
-}
-
 /// The columns of a panel, and the range of each of them.
 pub(super) type Axes = (Vec<usize>, Vec<(f64, f64)>);
 
@@ -143,8 +132,15 @@ pub(super) fn shown(c: &Comparison) -> Vec<Axes> {
     if c.dim == 1 {
         return vec![(vec![0], vec![c.cells.map_or_else(|| extent(c.data, 1, 0), |cells| cells.x)])];
     }
+    // A range takes a sort of the column: one for each, however many pairs and models it is drawn in.
+    let mut known = BTreeMap::new();
+    let mut range =
+        |column: usize| *known.entry(column).or_insert_with(|| padded(Some(extent(c.data, c.dim, column)), 0.04));
     let each = |(i, j): (usize, usize)| {
-        let (x, y) = ranges(c, i, j);
+        let (x, y) = match c.cells {
+            Some(cells) if c.dim == 2 => (cells.x, cells.y),
+            _ => squared(range(i), range(j)),
+        };
         (vec![i, j], vec![x, y])
     };
     pairs(c).into_iter().map(each).collect()

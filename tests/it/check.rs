@@ -1,0 +1,190 @@
+//! `cnf check`: right models pass every line, and what is wrong fails the line that is about it.
+
+use crate::common::command::{cnf, folder, has, json};
+use candle_core::DType;
+use cnf::check::{Evidence, HeldOut, LINES, Line, Subject, Verdict, passed, run};
+use cnf::data::{DataOptions, resolve, toys};
+use cnf::flow::{FlowSpec, LogDensity, Model, SolverSpec, TraceSpec, VelocitySpec};
+use cnf::rng::stream;
+use cnf::train::{Job, fit};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use serde_json::Map;
+
+fn subject(model: Model) -> Subject {
+    let held_out = HeldOut::Missing("none".into());
+    Subject { model, dtype: DType::F32, n: 400, seed: 0, condition: Vec::new(), held_out, trained_on: Vec::new() }
+}
+
+/// A net of random weights, `gain` times PyTorch's.
+fn random(dim: usize, condition_dim: usize, hidden: &[usize], gain: f32) -> Model {
+    let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+    let velocity = VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time });
+    let theta = velocity.init(&mut stream(9, dim as u64)).into_iter().map(|w| gain * w).collect();
+    let spec = FlowSpec::plain(velocity, SolverSpec::default());
+    Model { spec, theta, story: Map::new() }
+}
+
+/// Eight Gaussians after some seconds, and rows that it was not trained on.
+fn trained() -> Subject {
+    let data = resolve("8gaussians", &DataOptions::default(), 0).unwrap();
+    let job = Job { steps: Some(1200), batch: Some(512), hidden: Some(vec![48, 48]), ema: 0.99, ..Job::default() };
+    let model = fit(&job, &data, &mut ()).unwrap().model;
+    Subject { held_out: HeldOut::Rows(data.test[..4000].to_vec(), "test".into()), ..subject(model) }
+}
+
+fn told(lines: &[Line]) -> String {
+    lines.iter().map(|l| format!("{} {:?} of {:?}: {:?}, {}\n", l.name, l.value, l.bound, l.verdict, l.words)).collect()
+}
+
+fn verdict(lines: &[Line], name: &str) -> Verdict {
+    lines.iter().find(|line| line.name == name).unwrap_or_else(|| panic!("no line {name}")).verdict
+}
+
+/// One question alone, of evidence that was tampered with.
+fn ask(evidence: &Evidence<'_>, name: &str) -> Verdict {
+    let (_, question) = LINES.iter().find(|line| line.0 == name).unwrap();
+    question(evidence).unwrap().verdict
+}
+
+#[test]
+fn a_trained_model_passes_every_line_and_what_is_wrong_fails_the_line_about_it() {
+    let good = trained();
+    let lines = run(&good, &mut |_| {}).unwrap();
+    assert!(lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", told(&lines));
+    assert_eq!(lines.len(), LINES.len());
+
+    let with = |solver: SolverSpec| {
+        let mut other = good.clone();
+        other.model.spec.solver = solver;
+        other
+    };
+    let usual = SolverSpec::default;
+    let loose = SolverSpec { rtol: 0.3, atol: 0.3, ..usual() };
+    let few = SolverSpec { method: "rk4".into(), fixed_steps: Some(3), ..usual() };
+    let one = SolverSpec { method: "euler".into(), fixed_steps: Some(1), ..usual() };
+    let careless = SolverSpec { log_density_atol: Some(10.0), rtol: 1e-2, atol: 1e-2, ..usual() };
+    let noisy = SolverSpec { trace: TraceSpec::Hutchinson(1), ..usual() };
+    let moons = (toys::find("moons").unwrap().sample)(2000, &mut stream(1, 1));
+    let elsewhere = Subject { held_out: HeldOut::Rows(moons, "moons".into()), ..good.clone() };
+    let mut stiff = good.clone();
+    stiff.model.theta.iter_mut().for_each(|w| *w *= 20.0);
+    stiff.model.spec.solver.max_steps = 300;
+    stiff.n = 16;
+    let wrong: [(&str, Subject, &[&str]); 6] = [
+        ("a tolerance of 0.3", with(loose), &["tolerance", "density carried", "round trip"]),
+        ("three steps of rk4", with(few), &["tolerance", "density carried"]),
+        ("one step of Euler", with(one), &["mass", "round trip", "tolerance"]),
+        ("a careless quadrature", with(careless), &["quadrature", "tolerance"]),
+        ("other data", elsewhere, &["latents of data"]),
+        ("huge weights", stiff, &["solver"]),
+    ];
+    for (what, subject, names) in wrong {
+        let lines = run(&subject, &mut |_| {}).unwrap();
+        for name in names {
+            assert_eq!(verdict(&lines, name), Verdict::Fail, "{what}, {name}:\n{}", told(&lines));
+        }
+        assert!(!passed(&lines));
+    }
+    // Noise of probes is not told from error, with one probe.
+    let lines = run(&with(noisy), &mut |_| {}).unwrap();
+    assert_eq!(verdict(&lines, "density carried"), Verdict::Unclear, "{}", told(&lines));
+    assert!(passed(&lines), "{}", told(&lines));
+
+    // What no setting can break is broken by hand.
+    let mut evidence = Evidence::gather(&good).unwrap();
+    assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Pass, Verdict::Pass));
+    evidence.back.log_prob.iter_mut().for_each(|l| *l += 2.0);
+    assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Fail, Verdict::Fail));
+    // Samples of another density: that of latents twice as wide.
+    let theorem = ["divergence, t = 1", "divergence, t = 1/2"];
+    assert_eq!(theorem.map(|name| ask(&evidence, name)), [Verdict::Pass; 2]);
+    evidence.z.iter_mut().for_each(|z| *z *= 2.0);
+    assert_eq!(theorem.map(|name| ask(&evidence, name)), [Verdict::Fail; 2]);
+}
+
+#[test]
+fn right_models_pass_in_any_dimension_with_any_solver_and_seed() {
+    let usual = SolverSpec::default;
+    let coupled = SolverSpec { log_density: LogDensity::Coupled, ..usual() };
+    let fixed = SolverSpec { method: "rk4".into(), fixed_steps: Some(30), ..usual() };
+    let probes = SolverSpec { trace: TraceSpec::Hutchinson(8), ..usual() };
+    let sharp = SolverSpec { method: "vern7".into(), rtol: 1e-9, atol: 1e-9, ..usual() };
+    let implicit = SolverSpec { method: "tr_bdf2".into(), ..usual() };
+    let cases = [
+        (1, 0, vec![16, 16], usual(), DType::F32),
+        (2, 1, vec![24], coupled, DType::F32),
+        (2, 0, vec![16, 16, 16], fixed, DType::F32),
+        (3, 0, vec![16, 16, 16], probes, DType::F32),
+        (5, 0, vec![24, 24], sharp, DType::F64),
+        (2, 0, vec![8], implicit, DType::F64),
+        (8, 2, vec![32, 32], usual(), DType::F32),
+    ];
+    for (d, c, hidden, solver, dtype) in cases {
+        let mut model = random(d, c, &hidden, 2.5);
+        model.spec.solver = solver;
+        for seed in 0..2 {
+            let condition = vec![0.4; c];
+            let n = if model.spec.solver.method == "tr_bdf2" { 60 } else { 400 };
+            let subject = Subject { dtype, seed, n, condition: condition.clone(), ..subject(model.clone()) };
+            let lines = run(&subject, &mut |_| {}).unwrap();
+            assert!(passed(&lines), "{d} dimensions, {hidden:?}, seed {seed}:\n{}", told(&lines));
+            let asked = ["round trip", "density carried", "tolerance", "trace", "mass", "divergence, t = 1"];
+            // So few draws may be too noisy to tell the mass in eight dimensions, and say so.
+            for name in asked.into_iter().filter(|name| d < 8 || *name != "mass") {
+                assert_eq!(
+                    verdict(&lines, name),
+                    Verdict::Pass,
+                    "{d} dimensions, seed {seed}, {name}:\n{}",
+                    told(&lines)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_tells_each_line_and_its_exit_code_whether_all_passed() {
+    let folder = folder();
+    let at = folder.path();
+    let facts = json(at, "check m.safetensors -n 200");
+    has(&facts, "model n passed checks");
+    assert_eq!(facts["passed"], true, "{facts}");
+    let checks = facts["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), LINES.len());
+    checks.iter().for_each(|check| has(check, "name verdict words"));
+    // The seed fixes every draw.
+    assert_eq!(facts, json(at, "check m.safetensors -n 200 --threads 1"));
+    assert_ne!(facts, json(at, "check m.safetensors -n 200 --seed 1"));
+
+    let out = cnf(at, "check m.safetensors x.npy -n 100 --solver rk4 --fixed-steps 2");
+    assert_eq!(out.status.code(), Some(1));
+    let (words, err) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(words.contains("FAIL") && words.contains("tolerance"), "{words}");
+    assert!(err.contains("lines failed") && err.contains("hint: give a smaller --rtol"), "{err}");
+}
+
+#[test]
+fn the_command_writes_error_bars_that_cover_a_far_better_solve() {
+    let folder = folder();
+    let at = folder.path();
+    let read = |file: &str| cnf::io::read(&at.join(file)).unwrap();
+    let facts = json(at, "density m.safetensors x.npy -o l.npy --error-bars b.npy --block 300");
+    has(&facts["error_bars"], "median max");
+    json(at, "density m.safetensors x.npy -o best.npy --precision f64 --rtol 1e-11 --atol 1e-11");
+    let (l, best, bars) = (read("l.npy"), read("best.npy"), read("b.npy"));
+    assert_eq!((bars.rows, bars.cols), (l.rows, 3));
+    let rows = || bars.data.chunks_exact(3).zip(l.data.iter().zip(&best.data));
+    let covered = rows().filter(|(bar, (a, b))| (**a - **b).abs() <= bar[2]).count();
+    assert!(covered * 100 >= 95 * l.rows, "{covered} of {}", l.rows);
+    assert!(rows().all(|(bar, _)| bar[1] == 0.0 && bar[2] == bar[0]));
+    let worst = bars.data.chunks_exact(3).map(|bar| bar[2]).fold(0.0, f64::max);
+    assert!((facts["error_bars"]["max"].as_f64().unwrap() / worst - 1.0).abs() < 1e-6);
+    // Tight, too: the path's tolerance is 1e-5.
+    assert!(facts["error_bars"]["median"].as_f64().unwrap() < 1e-4, "{facts}");
+
+    let facts = json(at, "density m.safetensors x.npy -o l.npy --error-bars b.npy --trace hutchinson:4");
+    let bars = read("b.npy");
+    // Both parts are there, and the probes' is by far the larger.
+    assert!(bars.data.chunks_exact(3).all(|bar| (bar[2] - bar[0].hypot(bar[1])).abs() <= 1e-6 * bar[2]));
+    assert!(facts["error_bars"]["median"].as_f64().unwrap() > 0.01, "{facts}");
+}

@@ -1,0 +1,7 @@
+//! What several tests use.
+
+pub mod command;
+pub mod discrete;
+pub mod flows;
+pub mod state_dict;
+pub mod velocity;

@@ -1,0 +1,262 @@
+//! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
+
+use candle_core::{DType, Device, Tensor, Var};
+use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
+use cnf::flow::{Bijection, Density, Discrete, DiscreteSpec, Failure, Flow, Mapped};
+use cnf::rng::stream;
+
+use crate::common::discrete::{bent, draws, every_discrete, numbers};
+
+fn condition(spec: &DiscreteSpec, n: usize) -> Option<Tensor> {
+    (spec.condition_dim > 0).then(|| draws(n, spec.condition_dim, 99))
+}
+
+#[test]
+fn gradients_are_those_of_central_differences_on_both_ways() {
+    let (n, eps) = (9, 1e-5);
+    for (name, spec) in every_discrete() {
+        let (d, c) = (spec.dim, condition(&spec, n));
+        let (start, x) = (bent(&spec, 3), draws(n, d, 6));
+        let weights = draws(n, d, 10);
+        let row_weights = draws(n, 1, 11).squeeze(1).unwrap();
+        for inverse in [true, false] {
+            let loss = |theta: Tensor, x: &Tensor| {
+                let map = Discrete::new(spec.clone(), theta).unwrap();
+                let Mapped { y, logdet, .. } =
+                    if inverse { map.inverse(x, c.as_ref()) } else { map.forward(x, c.as_ref()) }.unwrap();
+                let ends = (y * &weights).unwrap().sum_all().unwrap();
+                (ends + (logdet * &row_weights).unwrap().sum_all().unwrap()).unwrap()
+            };
+            let theta_var = Var::from_tensor(&start).unwrap();
+            let x_var = Var::from_tensor(&x).unwrap();
+            let gradients = loss(theta_var.as_tensor().clone(), x_var.as_tensor()).backward().unwrap();
+            let value = |theta: &[f64], x: &[f64]| {
+                let theta = Tensor::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
+                loss(theta, &Tensor::from_slice(x, (n, d), &Device::Cpu).unwrap()).to_scalar::<f64>().unwrap()
+            };
+            let (theta0, x0) = (numbers(&start), numbers(&x));
+            let g_theta = numbers(gradients.get(&theta_var).unwrap());
+            let g_x = numbers(gradients.get(&x_var).unwrap());
+            let close = |what: &str, i: usize, gradient: f64, difference: f64| {
+                let error = (gradient - difference).abs();
+                let most = 2e-5 * (1.0 + difference.abs());
+                assert!(error < most, "{name} inverse={inverse} {what}[{i}]: {gradient} against {difference}");
+            };
+            let step = (theta0.len() / 150).max(1);
+            for i in (0..theta0.len()).step_by(step) {
+                let (mut up, mut down) = (theta0.clone(), theta0.clone());
+                up[i] += eps;
+                down[i] -= eps;
+                close("θ", i, g_theta[i], (value(&up, &x0) - value(&down, &x0)) / (2.0 * eps));
+            }
+            for i in 0..x0.len() {
+                let (mut up, mut down) = (x0.clone(), x0.clone());
+                up[i] += eps;
+                down[i] -= eps;
+                close("x", i, g_x[i], (value(&theta0, &up) - value(&theta0, &down)) / (2.0 * eps));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_loss_of_a_batch_is_the_mean_of_its_log_densities_and_so_is_its_gradient() {
+    let n = 150;
+    for (name, spec) in every_discrete() {
+        let (x, c) = (draws(n, spec.dim, 7), condition(&spec, n));
+        let theta = Var::from_tensor(&bent(&spec, 5)).unwrap();
+        let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
+        let fused = flow.nll(&numbers(&x), &c.as_ref().map(numbers).unwrap_or_default()).unwrap();
+        let plain = Flow::new(flow).log_prob(&x, c.as_ref()).unwrap().mean_all().unwrap().neg().unwrap();
+        let (a, b) = (fused.to_scalar::<f64>().unwrap(), plain.to_scalar::<f64>().unwrap());
+        assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{name}: {a} {b}");
+        let gradient = |loss: &Tensor| numbers(loss.backward().unwrap().get(&theta).unwrap());
+        let (a, b) = (gradient(&fused), gradient(&plain));
+        let largest = b.iter().fold(1.0f64, |most, g| most.max(g.abs()));
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            assert!((a - b).abs() < 1e-12 * largest, "{name} θ[{i}]: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
+    for (name, spec) in every_discrete() {
+        let start = bent(&spec, 5).to_dtype(DType::F32).unwrap();
+        let (x, c) = (draws(300, spec.dim, 8), condition(&spec, 300));
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let theta = Var::from_tensor(&start).unwrap();
+                let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
+                let loss = flow.nll(&numbers(&x), &c.as_ref().map(numbers).unwrap_or_default()).unwrap();
+                (numbers(&loss), numbers(loss.backward().unwrap().get(&theta).unwrap()))
+            })
+        };
+        let one = run(1);
+        assert_eq!(one, run(2), "{name}");
+        assert_eq!(one, run(3), "{name}");
+    }
+}
+
+#[test]
+fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_bent() {
+    for (name, spec) in every_discrete() {
+        let theta = spec.init(&mut stream(1, 0));
+        let length = theta.len();
+        let flow = Discrete::new(spec.clone(), Tensor::from_vec(theta, length, &Device::Cpu).unwrap()).unwrap();
+        let (x, c) = (draws(20, spec.dim, 2), condition(&spec, 20));
+        let Mapped { y, logdet, .. } = flow.inverse(&x, c.as_ref()).unwrap();
+        // A rotation at most: volumes and lengths stay, to the round-off of f32 parameters.
+        assert!(numbers(&logdet).iter().all(|l| l.abs() < 1e-5), "{name}");
+        if spec.kind == Kind::Nice {
+            // At the identity symmetric data would hold it for ever.
+            assert!(numbers(&x).iter().zip(numbers(&y)).any(|(a, b)| (a - b).abs() > 1e-3), "{name}");
+            continue;
+        }
+        let lengths = |t: &Tensor| numbers(&t.sqr().unwrap().sum(1).unwrap());
+        for (a, b) in lengths(&x).iter().zip(lengths(&y)) {
+            assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+        }
+        if !spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. })) {
+            let worst = numbers(&x).iter().zip(numbers(&y)).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+            assert!(worst < 1e-12, "{name}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn activation_norms_start_at_the_moments_of_the_first_batch() {
+    let mut rng = stream(3, 0);
+    let spec = Plan { depth: 3, ..Plan::usual(Kind::Glow, 4) }.spec(&mut rng).unwrap();
+    let x: Vec<f64> = numbers(&draws(500, 4, 1)).iter().enumerate().map(|(i, x)| 7.0 * x + (i % 4) as f64).collect();
+    let theta = Discrete::started(&spec, &spec.init(&mut rng), &x, &[]).unwrap();
+    let length = theta.len();
+    let flow = Discrete::new(spec.clone(), Tensor::from_vec(theta, length, &Device::Cpu).unwrap()).unwrap();
+    // The couplings are the identity and the maps rotations, so what arrives is white in the mean.
+    let z = numbers(&flow.inverse(&Tensor::from_vec(x, (500, 4), &Device::Cpu).unwrap(), None).unwrap().y);
+    for j in 0..4 {
+        let column: Vec<f64> = z.iter().skip(j).step_by(4).copied().collect();
+        let mean = column.iter().sum::<f64>() / 500.0;
+        assert!(mean.abs() < 1e-4, "column {j}: {mean}");
+    }
+    let square = z.iter().map(|z| z * z).sum::<f64>() / 2000.0;
+    assert!((square - 1.0).abs() < 1e-3, "{square}");
+}
+
+#[test]
+fn every_stage_has_a_density_of_mass_one() {
+    for kind in Kind::ALL {
+        let plan = Plan { depth: 3, hidden: vec![12, 12], ..Plan::usual(kind, 2) };
+        let spec = plan.spec(&mut stream(2, 0)).unwrap();
+        let whole = Discrete::new(spec.clone(), bent(&spec, 9)).unwrap();
+        for stage in 0..=spec.layers.len() {
+            let flow = Flow::new(whole.until(stage).unwrap());
+            let (half, m) = (30.0, 1000);
+            let h = 2.0 * half / f64::from(m);
+            let place = |i: i32| f64::from(i) * h - half;
+            let grid: Vec<f64> = (0..m * m).flat_map(|i| [place(i % m), place(i / m)]).collect();
+            let grid = Tensor::from_vec(grid, ((m * m) as usize, 2), &Device::Cpu).unwrap();
+            let mass: f64 = numbers(&flow.log_prob(&grid, None).unwrap()).iter().map(|l| l.exp()).sum::<f64>() * h * h;
+            assert!((mass - 1.0).abs() < 3e-3, "{} stage {stage}: {mass}", kind.name());
+        }
+        assert!(whole.until(spec.layers.len() + 1).is_err());
+    }
+}
+
+/// Points are f64 between the layers whatever the nets compute in. A column that returns to the last bit of f64 may still
+/// round to the neighbouring f32 where a net reads it: hence two bounds.
+#[test]
+fn a_round_trip_costs_round_off() {
+    for (name, spec) in every_discrete() {
+        for dtype in [DType::F32, DType::F64] {
+            let flow = Discrete::new(spec.clone(), bent(&spec, 4).to_dtype(dtype).unwrap()).unwrap();
+            let (z, c) = (draws(2000, spec.dim, 5), condition(&spec, 2000));
+            let x = flow.forward(&z, c.as_ref()).unwrap().y;
+            let back = flow.inverse(&x, c.as_ref()).unwrap().y;
+            let worst = numbers(&back).iter().zip(numbers(&z)).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+            let most = if dtype == DType::F64 { 1e-10 } else { 1e-5 };
+            assert!(worst < most, "{name} {dtype:?}: {worst:e}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_overflow_are_named_with_their_layer_and_the_others_go_on() {
+    let spec = Plan::usual(Kind::RealNvp, 2).spec(&mut stream(1, 0)).unwrap();
+    let flow = Discrete::new(spec.clone(), bent(&spec, 2)).unwrap();
+    let x = Tensor::new(&[[0.1, 0.2], [f64::NAN, 0.0], [0.3, 1e308], [0.5, 0.5]], &Device::Cpu).unwrap();
+    let Mapped { y, cost, .. } = flow.forward(&x, None).unwrap();
+    let y = numbers(&y);
+    assert!(y[0].is_finite() && y[1].is_finite() && y[6].is_finite() && y[7].is_finite());
+    assert_eq!(cost.failures[0], (1, Failure::Point));
+    assert!(matches!(cost.failures[1], (2, Failure::Layer { .. })), "{:?}", cost.failures);
+    let text = Flow::new(flow).log_prob(&x, None).unwrap_err().to_string();
+    assert!(text.contains("row 1"), "{text}");
+    // Nor does a row get lost where θ is learnt.
+    let theta = Var::from_tensor(&bent(&spec, 2)).unwrap();
+    let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
+    assert_eq!(flow.forward(&x, None).unwrap().cost.failures, cost.failures);
+    let text = flow.nll(&numbers(&x), &[]).unwrap_err().to_string();
+    assert!(text.contains("row 1"), "{text}");
+}
+
+#[test]
+fn numbers_that_make_no_rows_are_refused() {
+    for (name, spec) in every_discrete() {
+        let (d, c) = (spec.dim, spec.condition_dim);
+        let flow = Discrete::new(spec.clone(), bent(&spec, 2)).unwrap();
+        assert!(flow.nll(&[], &[]).is_err(), "{name}");
+        assert!(flow.nll(&vec![0.1; d], &vec![0.1; c + 1]).is_err(), "{name}");
+        let theta = spec.init(&mut stream(1, 0));
+        assert!(Discrete::started(&spec, &theta[1..], &vec![0.1; d], &vec![0.1; c]).is_err(), "{name}");
+        if d > 1 {
+            assert!(flow.nll(&vec![0.1; d + 1], &vec![0.1; c]).is_err(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_degenerates_is_named() {
+    let spec = Plan::usual(Kind::Nice, 2).spec(&mut stream(1, 0)).unwrap();
+    let mut theta = numbers(&bent(&spec, 2));
+    for (scale, word) in [(200.0, "200"), (f64::NAN, "NaN")] {
+        theta[0] = scale;
+        let tensor = Tensor::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+        let flow = Discrete::new(spec.clone(), tensor).unwrap();
+        let text = flow.inverse(&draws(3, 2, 1), None).unwrap_err().to_string();
+        assert!(text.contains("layer 1") && text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn plans_and_specs_that_make_no_sense_are_refused_in_words() {
+    let refuse = |plan: Plan, part: &str| {
+        let text = plan.spec(&mut stream(1, 0)).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    };
+    let usual = |kind| Plan::usual(kind, 2);
+    refuse(Plan { depth: 0, ..usual(Kind::Nice) }, "0 couplings");
+    refuse(Plan { hidden: vec![0], ..usual(Kind::Nice) }, "0 units");
+    refuse(Plan { bins: 1, ..usual(Kind::Spline) }, "1 bins");
+    refuse(Plan { bound: -1.0, ..usual(Kind::Spline) }, "spline on");
+    refuse(Plan { most: 0.0, ..usual(Kind::RealNvp) }, "log-scales");
+    for kind in Kind::ALL {
+        refuse(Plan { dim: 0, ..usual(kind) }, "without columns");
+    }
+    let good = usual(Kind::RealNvp).spec(&mut stream(1, 0)).unwrap();
+    let mut bad = good.clone();
+    if let LayerSpec::Coupling { pass, .. } = &mut bad.layers[0] {
+        pass.push(7);
+    }
+    assert!(bad.validate().unwrap_err().to_string().contains("two halves"));
+    let mut bad = good.clone();
+    bad.layers.clear();
+    assert!(bad.validate().is_err());
+    let mut bad = good;
+    if let LayerSpec::Coupling { transform, .. } = &mut bad.layers[0] {
+        *transform = Transform::Affine { most: f64::NAN };
+    }
+    assert!(bad.validate().is_err());
+    assert!("thirds".parse::<Split>().unwrap_err().to_string().contains("thirds"));
+}

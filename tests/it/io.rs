@@ -1,0 +1,425 @@
+//! Laws over every file format: what is written is read back, and no bytes whatever make a reader panic.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::common::state_dict::state_dict;
+use cnf::io::safetensors::ModelFile;
+use cnf::io::{self, Array, Dtype, csv, npy, npz, torch};
+use cnf::{Error, Result};
+use proptest::prelude::*;
+
+/// Every parser, on bytes that are in memory already.
+type Parser = fn(&[u8]) -> bool;
+const PARSERS: [(&str, Parser); 5] = [
+    ("npy", |bytes| npy::parse(Path::new("x.npy"), bytes).is_ok()),
+    ("npz", |bytes| npz::parse(Path::new("x.npz"), bytes, None).is_ok()),
+    ("csv", |bytes| csv::parse(Path::new("x.csv"), bytes, &csv::Columns::default()).is_ok()),
+    ("safetensors", |bytes| ModelFile::parse(Path::new("x.safetensors"), bytes).is_ok()),
+    ("torch", |bytes| {
+        let path = Path::new("x.safetensors");
+        ModelFile::parse(path, bytes).and_then(|file| torch::sequential(path, &file)).is_ok()
+    }),
+];
+
+fn bytes_of(write: impl FnOnce(&Path) -> Result<()>, name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    write(&path).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn npy_bytes(header: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+fn npz_bytes(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    use npyz::WriterBuilder as _;
+    let mut archive = npyz::npz::NpzWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, npy) in members {
+        let array = npy::parse(Path::new("member"), npy).unwrap();
+        let shape: Vec<u64> =
+            if array.vector { vec![array.rows as u64] } else { vec![array.rows as u64, array.cols as u64] };
+        let mut out =
+            archive.array::<f64>(name, Default::default()).unwrap().default_dtype().shape(&shape).begin_nd().unwrap();
+        out.extend(array.data).unwrap();
+        out.finish().unwrap();
+    }
+    archive.zip_writer().finish().unwrap().into_inner()
+}
+
+/// One sound file of each format.
+fn sound() -> [(&'static str, Vec<u8>); 5] {
+    let table = Array::table((0..12).map(|i| f64::from(i) / 3.0).collect(), 3, Dtype::F64).unwrap();
+    let one = bytes_of(|p| io::write(p, &table), "x.npy");
+    let named = Array { columns: Some(vec!["a".into(), "b".into(), "c".into()]), ..table };
+    let mut model = state_dict("net.");
+    model.metadata.insert("spec".into(), "{\"hidden\": [4]}".into());
+    [
+        ("npz", npz_bytes(&[("x", one.clone())])),
+        ("npy", one),
+        ("csv", bytes_of(|p| io::write(p, &named), "x.csv")),
+        ("safetensors", bytes_of(|p| model.write(p), "m.safetensors")),
+        ("torch", bytes_of(|p| model.write(p), "m.safetensors")),
+    ]
+}
+
+fn parser(format: &str) -> Parser {
+    PARSERS.iter().find(|(name, _)| *name == format).unwrap().1
+}
+
+#[test]
+fn sound_files_are_read_and_every_truncation_of_a_binary_is_refused() {
+    for (format, bytes) in sound() {
+        assert!(parser(format)(&bytes), "{format}");
+        for end in 0..bytes.len() {
+            let read = parser(format)(&bytes[..end]);
+            // A text cut at the end of a row is a shorter text.
+            assert!(format == "csv" || !read, "{format} cut at {end} of {}", bytes.len());
+        }
+        let longer = [&bytes[..], b"\0"].concat();
+        // A zip archive may carry a comment or other bytes at its end.
+        assert!(format == "npz" || !parser(format)(&longer), "{format} with a byte too many");
+    }
+}
+
+#[test]
+fn mutated_files_never_make_a_reader_panic() {
+    for (format, bytes) in sound() {
+        let parse = parser(format);
+        for at in 0..bytes.len() {
+            for value in [0x00, 0x01, 0x7f, 0x80, 0xff, b'9', b'{', b'(', bytes[at] ^ 1, bytes[at] ^ 0x10] {
+                let mut bad = bytes.clone();
+                bad[at] = value;
+                parse(&bad);
+            }
+        }
+        for at in 0..bytes.len().saturating_sub(8) {
+            for word in [u64::MAX, u64::MAX >> 1, 1 << 40, 0] {
+                let mut bad = bytes.clone();
+                bad[at..at + 8].copy_from_slice(&word.to_le_bytes());
+                parse(&bad);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        for (_, parse) in PARSERS {
+            parse(&bytes);
+        }
+        // Behind a sound beginning, so that the inner parts are reached too.
+        npy::parse(Path::new("x"), &[b"\x93NUMPY\x01\x00\x40\x00{'descr': '<f4', ", &bytes[..]].concat()).ok();
+        let length = (bytes.len() as u64).to_le_bytes();
+        ModelFile::parse(Path::new("x"), &[&length[..], b"{\"a\":", &bytes].concat()).ok();
+        npz::parse(Path::new("x"), &[b"PK\x03\x04", &bytes[..], b"PK\x05\x06", &bytes[..]].concat(), None).ok();
+    }
+
+    #[test]
+    fn random_text_never_makes_a_reader_panic(text in "[-0-9a-z.,;\\t\\n \"'#{}():eE\u{e9}]{0,200}") {
+        for (_, parse) in PARSERS {
+            parse(text.as_bytes());
+        }
+        npy::parse(Path::new("x"), &npy_bytes(&text, b"")).ok();
+        npy::parse(Path::new("x"), &npy_bytes(&format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({text}), }}"), b"")).ok();
+    }
+
+    #[test]
+    fn tables_come_back_as_they_were_written(
+        cols in 1usize..5,
+        numbers in proptest::collection::vec(-1e300f64..1e300, 1..40),
+        single in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = numbers.len().div_ceil(cols);
+        let mut data: Vec<f64> = numbers.iter().cycle().take(rows * cols).copied().collect();
+        if single {
+            data.iter_mut().for_each(|v| *v = f64::from((*v * 1e-270) as f32));
+        }
+        let dtype = if single { Dtype::F32 } else { Dtype::F64 };
+        let table = Array::table(data.clone(), cols, dtype).unwrap();
+        let vector = Array::vector(data, dtype);
+        let npy = folder.path().join("x.npy");
+        for array in [&table, &vector] {
+            io::write(&npy, array).unwrap();
+            prop_assert_eq!(&io::read(&npy).unwrap(), array);
+        }
+        let text = folder.path().join("x.csv");
+        io::write(&text, &table).unwrap();
+        // Read as f64, a text of f32 holds the nearest decimal; rounded to f32 it is the same again.
+        let back = io::read(&text).unwrap().data;
+        let same = back.iter().zip(&table.data).all(|(a, b)| if single { *a as f32 == *b as f32 } else { a == b });
+        prop_assert!(same);
+    }
+}
+
+#[test]
+fn every_type_and_order_of_numpy_is_read() {
+    let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    /// The bytes of the values in one type, little- and big-endian.
+    macro_rules! bytes {
+        ($t:ty) => {
+            (
+                values.iter().flat_map(|&v| (v as $t).to_le_bytes()).collect::<Vec<u8>>(),
+                values.iter().flat_map(|&v| (v as $t).to_be_bytes()).collect::<Vec<u8>>(),
+            )
+        };
+    }
+    let types = [
+        ("f4", Dtype::F32, bytes!(f32)),
+        ("f8", Dtype::F64, bytes!(f64)),
+        ("i1", Dtype::Int(1), bytes!(i8)),
+        ("i2", Dtype::Int(2), bytes!(i16)),
+        ("i4", Dtype::Int(4), bytes!(i32)),
+        ("i8", Dtype::Int(8), bytes!(i64)),
+        ("u1", Dtype::Uint(1), bytes!(u8)),
+        ("u2", Dtype::Uint(2), bytes!(u16)),
+        ("u4", Dtype::Uint(4), bytes!(u32)),
+        ("u8", Dtype::Uint(8), bytes!(u64)),
+    ];
+    for (name, dtype, (little, big)) in types {
+        for (order, body) in [("<", &little), (">", &big)] {
+            for (fortran, expected) in [("False", values), ("True", [1.0, 3.0, 5.0, 2.0, 4.0, 6.0])] {
+                let header = format!("{{'descr': '{order}{name}', 'fortran_order': {fortran}, 'shape': (2, 3), }}\n");
+                let array = npy::parse(Path::new("x.npy"), &npy_bytes(&header, body)).unwrap();
+                assert_eq!((array.rows, array.cols, array.dtype, array.vector), (2, 3, dtype, false));
+                assert_eq!(array.data, expected, "{order}{name} {fortran}");
+            }
+        }
+        let header = format!("{{\"shape\": (6,), \"fortran_order\": True, \"descr\": \"|{name}\"}}");
+        let array = npy::parse(Path::new("x.npy"), &npy_bytes(&header, &little)).unwrap();
+        assert_eq!((array.rows, array.cols, array.vector), (6, 1, true));
+        assert_eq!(array.data, values);
+    }
+}
+
+#[test]
+fn wrong_npy_files_say_what_is_wrong() {
+    let header =
+        |descr: &str, shape: &str| format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n");
+    let with = |descr: &str, shape: &str, n: usize| npy_bytes(&header(descr, shape), &vec![0; n]);
+    let cases = [
+        (b"hello, world: no array".to_vec(), "not a .npy file"),
+        (b"\x93NUM".to_vec(), "cut short"),
+        (b"\x93NUMPY\x01\x00\xff\xff{'descr'".to_vec(), "cut short"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{'descr'".to_vec(), "cut short"),
+        (b"\x93NUMPY\x09\x00\x00\x00".to_vec(), "version 9 is not known"),
+        (with("'<f8'", "(2, 3)", 40), "promises [2, 3] numbers of f64, 48 bytes, but 40 follow"),
+        (with("'<f8'", "(2, 3)", 56), "48 bytes, but 56 follow"),
+        (with("'<f8'", "(4611686018427387904, 4611686018427387904)", 8), "more than fit in memory"),
+        (with("'<f4'", "(99999999999999999999,)", 8), "not the one that NumPy writes"),
+        (with("'<f4'", "(-1,)", 8), "not the one that NumPy writes"),
+        (with("'<f4'", "(2, 2, 2)", 32), "it has 3 axes [2, 2, 2]"),
+        (with("'<f4'", "()", 4), "it has 0 axes"),
+        (with("'<f4'", "(0, 2)", 0), "0 rows"),
+        (with("'<f4'", "(2, 0)", 0), "0 columns"),
+        (with("'<c16'", "(1,)", 16), "complex numbers (`<c16`)"),
+        (with("'<f2'", "(1,)", 2), "half-precision"),
+        (with("'|b1'", "(1,)", 1), "truth values"),
+        (with("'|O'", "(1,)", 9), "pickled Python objects"),
+        (with("'<U5'", "(1,)", 20), "text"),
+        (with("'<M8[ns]'", "(1,)", 8), "dates"),
+        (with("'<q9'", "(1,)", 8), "unknown type"),
+        (with("[('a', '<f4'), ('b', '<f4')]", "(1,)", 8), "several named fields"),
+        (npy_bytes(&"(".repeat(60_000), b""), "not the one that NumPy writes"),
+    ];
+    for (bytes, sentence) in cases {
+        let error = npy::parse(Path::new("x.npy"), &bytes).unwrap_err();
+        assert!(error.to_string().contains(sentence), "`{error}` lacks `{sentence}`");
+        assert!(error.hint().is_some(), "`{error}` has no hint");
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_named_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    io::write(&file, &Array::table(vec![0.0, 1.0, 2.0, f64::NAN, f64::INFINITY, 5.0], 2, Dtype::F32).unwrap()).unwrap();
+    let error = io::read(&file).unwrap_err().to_string();
+    assert!(error.contains("2 of its 6 numbers are not finite; the first is NaN in row 1, column 1"), "{error}");
+    let text = folder.path().join("x.csv");
+    std::fs::write(&text, "a,b\n1,2\n3,-inf\n").unwrap();
+    let error = io::read(&text).unwrap_err().to_string();
+    assert!(error.contains("`-inf` in line 3, column `b`, is not finite"), "{error}");
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_named_by_its_column_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy");
+    let data = vec![0.0, 1.0, 2.0, 3.0, 4.0, f64::NAN];
+    io::write(&file, &Array::table(data, 3, Dtype::F64).unwrap()).unwrap();
+    let mut reader = io::Reader::open(&file).unwrap();
+    reader.keep(&[1, 2]).unwrap();
+    assert_eq!(reader.numbers(), [1, 2]);
+    let error = reader.next_block(10).unwrap_err().to_string();
+    assert!(error.contains("NaN in row 1, column 2 (counted from 0)"), "{error}");
+}
+
+#[test]
+fn no_memory_is_taken_on_the_word_of_a_packed_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.npy.gz");
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (9000000000000, 1), }\n";
+    let mut out = flate2::write::GzEncoder::new(std::fs::File::create(&file).unwrap(), flate2::Compression::default());
+    out.write_all(&npy_bytes(header, b"")).unwrap();
+    // A hole, so that the file is long enough for what its header promises.
+    out.finish().unwrap().set_len(10_000_000_000).unwrap();
+    let error = io::read(&file).unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn a_text_without_line_ends_is_refused() {
+    let long = vec![b'1'; (64 << 20) + 1];
+    for (bytes, line) in [(long.clone(), 1), ([b"a,b\n1,2\n", &long[..], b"\n3,4\n"].concat(), 3)] {
+        let error = csv::parse(Path::new("x.csv"), &bytes[..], &csv::Columns::default()).unwrap_err();
+        assert!(error.to_string().contains(&format!("line {line} is longer than 64 MiB")), "{error}");
+        assert_eq!(error.hint().as_deref(), Some("write one row a line"));
+    }
+}
+
+#[test]
+fn names_that_look_like_numbers_are_read_back_as_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.csv");
+    let data = vec![1.5, 2.0, -3.0, 0.25, 4.0, 1e-3];
+    for names in [
+        &["400.5", "410.5"][..],
+        &["5", "3"],
+        &["2019", "2020", "2021"],
+        &["7"],
+        &["NA", "-"],
+        &["nan", "inf"],
+        &["1,5", "2,5"],
+        &["x", "0.5", "#1"],
+        &["a", "b, c"],
+    ] {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let table = Array::table(data.clone(), names.len(), Dtype::F64).unwrap();
+        io::write(&file, &Array { columns: Some(names.clone()), ..table.clone() }).unwrap();
+        let back = io::read(&file).unwrap_or_else(|e| panic!("{names:?}: {e}"));
+        assert_eq!((back.rows, back.data), (table.rows, table.data), "{names:?}");
+        assert_eq!(back.columns, Some(names));
+    }
+}
+
+#[test]
+fn text_tables_are_read_with_any_delimiter_and_with_or_without_header() {
+    for (text, headed) in [
+        ("1,2\n3,4\n", false),
+        ("a,b\n1,2\n3,4", true),
+        ("a;b\r\n1;2\r\n3;4\r\n", true),
+        ("1\t2\n3\t4\n", false),
+        ("x y\n1 2\n3   4\n", true),
+        ("  1  2\n\n  3  4\n", false),
+        ("# made by savetxt\n1.0e0 2\n3 4\n", false),
+        ("\u{feff}\"a\", \"b\"\n 1 , 2 \n\n3,4\n", true),
+    ] {
+        let array = csv::parse(Path::new("x.csv"), text.as_bytes(), &csv::Columns::default()).unwrap().array;
+        assert_eq!((array.rows, array.cols), (2, 2), "{text:?}");
+        assert_eq!(array.data, [1.0, 2.0, 3.0, 4.0], "{text:?}");
+        assert_eq!(array.columns.is_some(), headed, "{text:?}");
+    }
+}
+
+#[test]
+fn wrong_text_tables_say_what_is_wrong() {
+    let columns =
+        |drop: &[&str]| csv::Columns { drop: drop.iter().map(|s| (*s).into()).collect(), ..Default::default() };
+    let cases: [(&[u8], &[&str], &str); 10] = [
+        (b"a,b\n1,2\n3,x\n", &[], "`x` in line 3, column `b`, is not a number"),
+        (b"1,2\n3,\n", &[], "a value is missing in line 2, column 1 (counted from 0)"),
+        (b"1,b\n3,4\n", &[], "`b` in line 1, column 1 (counted from 0), is not a number"),
+        (b"a,b\n1,2\n3\n", &[], "line 3 has 1 cell, but line 1 has 2"),
+        (b"a,b\n", &[], "a header but no rows"),
+        (b"\n\n", &[], "it holds no rows"),
+        (b"# only a comment\n", &[], "it holds no rows"),
+        (b"1,\xff\xfe\n", &[], "line 1 is not UTF-8"),
+        (b"a,b\n1,2\n", &["c"], "it has no column `c`"),
+        (b"a,b\n1,2\n", &["a", "b"], "no column is left"),
+    ];
+    for (bytes, drop, sentence) in cases {
+        let error = csv::parse(Path::new("x.csv"), bytes, &columns(drop)).unwrap_err();
+        assert!(error.to_string().contains(sentence), "`{error}` lacks `{sentence}`");
+        assert!(error.hint().is_some(), "`{error}` has no hint");
+    }
+}
+
+#[test]
+fn members_of_an_archive_are_chosen_by_name_or_as_the_only_table() {
+    let table = bytes_of(|p| io::write(p, &Array::table(vec![1.0, 2.0], 2, Dtype::F64).unwrap()), "x.npy");
+    let vector = bytes_of(|p| io::write(p, &Array::vector(vec![5.0], Dtype::F64)), "y.npy");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.npz");
+    let named = |member: &str| PathBuf::from(format!("{}:{member}", file.display()));
+    std::fs::write(&file, npz_bytes(&[("x", table.clone()), ("y", vector.clone())])).unwrap();
+    assert_eq!(io::read(&file).unwrap().data, [1.0, 2.0]);
+    assert_eq!(io::read(&named("y")).unwrap().data, [5.0]);
+    let error = io::read(&named("w")).unwrap_err();
+    assert!(error.to_string().contains("no member `w`") && error.hint().unwrap().contains("`x`, `y`"), "{error}");
+    std::fs::write(&file, npz_bytes(&[("x", table.clone()), ("z", table)])).unwrap();
+    let error = io::read(&file).unwrap_err().to_string();
+    assert!(error.contains("`x`, `z`, and 2 of them are tables"), "{error}");
+    std::fs::write(&file, npz_bytes(&[("y", vector)])).unwrap();
+    assert_eq!(io::read(&file).unwrap().data, [5.0]);
+    std::fs::write(&file, npz_bytes(&[])).unwrap();
+    assert!(io::read(&file).unwrap_err().to_string().contains("holds no array"));
+}
+
+#[test]
+fn files_that_are_missing_empty_folders_or_of_unknown_type_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("folder.npy")).unwrap();
+    for name in ["empty.npy", "empty.npz", "empty.csv", "m.safetensors"] {
+        std::fs::write(at(name), b"").unwrap();
+        let error = if name.starts_with('m') { ModelFile::read(&at(name)).err() } else { io::read(&at(name)).err() };
+        assert!(error.unwrap().to_string().contains("it is empty"), "{name}");
+    }
+    assert!(io::read(&at("gone.csv")).unwrap_err().to_string().contains("there is no such file"));
+    assert!(io::read(&at("folder.npy")).unwrap_err().to_string().contains("it is a folder"));
+    for name in ["x.parquet", "x"] {
+        let error = io::read(&at(name)).unwrap_err();
+        assert!(matches!(error, Error::Unknown { .. }) && error.hint().unwrap().contains(".npz"), "{error}");
+        let array = Array::vector(vec![1.0], Dtype::F32);
+        assert!(matches!(io::write(&at(name), &array), Err(Error::Unknown { .. })));
+    }
+    let table = Array::table(vec![1.0, 2.0], 2, Dtype::F32).unwrap();
+    assert!(table.into_vector("`y`").unwrap_err().to_string().contains("has 2 columns, expected 1"));
+    assert!(Array::table(vec![1.0; 3], 2, Dtype::F32).is_err());
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_and_keeps_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    io::write_atomically(&path, |out| out.write_all(b"old")).unwrap();
+    let failing = io::write_atomically(&path, |out| {
+        out.write_all(&[0; 100_000])?;
+        Err(std::io::Error::other("the disk is full"))
+    });
+    assert_eq!(failing.unwrap_err().to_string(), format!("cannot write `{}`: the disk is full", path.display()));
+    assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file is left");
+    let inside = folder.path().join("no/such/x.npy");
+    let error = io::write_atomically(&inside, |_| Ok(())).unwrap_err();
+    assert!(error.to_string().contains("does not exist") && error.hint().is_some(), "{error}");
+    assert!(io::write_atomically(folder.path(), |_| Ok(())).unwrap_err().to_string().contains("it is a folder"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let plain = folder.path().join("plain");
+        std::fs::File::create(&plain).unwrap().write_all(b"x").unwrap();
+        let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&plain), "not the mode of an ordinary file");
+    }
+}

@@ -1,0 +1,670 @@
+//! Laws of training, over every objective.
+
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use cnf::data::{DataOptions, Dataset, Source, resolve};
+use cnf::flow::{Core, Density as _, Model, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::rng;
+use cnf::train::{
+    Batch, Checkpoint, Criterion, Fitted, Job, Objective, Pairing, Precision, Progress, Scene, Watch, fit, resume,
+    score, split_rule,
+};
+use cnf::velocity::layers::{Layer, LayerNetSpec};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+
+fn toy(name: &str) -> Dataset {
+    resolve(name, &DataOptions { held_out: 1000, ..DataOptions::default() }, 0).unwrap()
+}
+
+/// A small job of so many steps.
+fn job(objective: Objective, steps: usize) -> Job {
+    Job {
+        objective,
+        hidden: Some(vec![16, 16]),
+        batch: Some(300),
+        steps: Some(steps),
+        validations: 0,
+        solver: SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() },
+        ..Job::default()
+    }
+}
+
+fn on(threads: usize, job: &Job, data: &Dataset) -> Fitted {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| fit(job, data, &mut ()).unwrap())
+}
+
+fn mlp(dim: usize, hidden: &[usize]) -> VelocitySpec {
+    let (activation, time) = (Activation::Silu, TimeInput::Plain);
+    VelocitySpec::Mlp(MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation, time })
+}
+
+#[test]
+fn fifty_steps_have_the_same_bits_on_any_number_of_threads_and_again() {
+    let data = toy("moons");
+    for objective in Objective::ALL {
+        let job = job(objective, 50);
+        let one = on(1, &job, &data);
+        assert_eq!(one.steps, 50);
+        for threads in [1, 2] {
+            let other = on(threads, &job, &data);
+            assert_eq!(one.model.theta, other.model.theta, "{} on {threads} threads", objective.name());
+            let losses = |fitted: &Fitted| fitted.history.marks().iter().map(|m| m.loss).collect::<Vec<_>>();
+            assert_eq!(losses(&one), losses(&other), "{}", objective.name());
+        }
+        let other_seed = on(1, &Job { seed: 1, ..job }, &data);
+        assert_ne!(one.model.theta, other_seed.model.theta);
+    }
+}
+
+#[test]
+fn looking_on_does_not_change_the_run() {
+    let data = toy("moons");
+    let blind = job(Objective::Matching, 40);
+    let seen = Job { validations: 10, ..blind.clone() };
+    let fitted = fit(&seen, &data, &mut ()).unwrap();
+    assert!(!fitted.history.validations.is_empty());
+    assert_eq!(fitted.model.theta, fit(&blind, &data, &mut ()).unwrap().model.theta);
+}
+
+#[test]
+fn every_objective_reduces_the_excess_over_the_true_density() {
+    let data = toy("8gaussians");
+    for (objective, steps, lr) in [(Objective::Matching, 600, 1e-2), (Objective::Likelihood, 80, 2e-2)] {
+        let excess = |steps| {
+            let job = Job { lr: Some(lr), hidden: Some(vec![32, 32]), ..job(objective, steps) };
+            let fitted = fit(&job, &data, &mut ()).unwrap();
+            score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
+        };
+        let ((before, _), (after, se)) = (excess(1), excess(steps));
+        assert!(se < 0.05 && after > -4.0 * se, "{}: {after} ± {se}", objective.name());
+        assert!(after < 0.75 * before, "{}: from {before} to {after}", objective.name());
+    }
+}
+
+#[test]
+fn the_gradient_of_every_loss_is_that_of_central_differences() {
+    let layers = VelocitySpec::Layers(LayerNetSpec {
+        dim: 2,
+        condition_dim: 0,
+        layers: vec![
+            Layer::ConcatSquash { inputs: 2, outputs: 5 },
+            Layer::Activation(Activation::Tanh),
+            Layer::ConcatLinear { inputs: 5, outputs: 2 },
+        ],
+    });
+    for velocity in [mlp(2, &[6, 5]), mlp(3, &[5, 4, 3]), layers] {
+        let d = velocity.dim();
+        // More rows than a chunk, and not a multiple of anything.
+        let n = 131;
+        let normal = |stream| cnf::flow::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
+        let t = (0..n).map(|i| i as f64 / n as f64).collect();
+        let batch = Batch { x: normal(1), z: normal(2), t, end: 1.3, ..Batch::default() };
+        let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
+        // The penalties have no say in matching.
+        let scene = Scene { kinetic: 0.3, jacobian: 0.2, ..Scene::new(velocity.clone(), solver) };
+        let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
+        for objective in Criterion::ALL {
+            let loss = |theta: &[f64]| {
+                let var = Var::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
+                (objective.loss(&scene, var.as_tensor(), &batch).unwrap().0, var)
+            };
+            // A scaled loss has a scaled gradient.
+            let (value, var) = loss(&theta);
+            let gradients = (value * 3.0).unwrap().backward().unwrap();
+            let gradient = gradients.get(&var).unwrap().to_vec1::<f64>().unwrap();
+            let eps = 1e-5;
+            for i in (0..theta.len()).step_by(5) {
+                let (mut up, mut down) = (theta.clone(), theta.clone());
+                up[i] += eps;
+                down[i] -= eps;
+                let at = |theta: &[f64]| loss(theta).0.to_scalar::<f64>().unwrap();
+                let difference = 3.0 * (at(&up) - at(&down)) / (2.0 * eps);
+                // Truncation ε² = 1e-10, round-off 1e-15/ε = 1e-10.
+                let off = (difference - gradient[i]).abs();
+                assert!(off < 1e-8, "{} {velocity:?} θ[{i}]: {} against {difference}", objective.name(), gradient[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood() {
+    let velocity = mlp(2, &[8, 8]);
+    let theta: Vec<f64> = velocity.init(&mut rng::stream(4, 0)).into_iter().map(|w| 2.0 * f64::from(w)).collect();
+    let theta = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+    let mut x = cnf::flow::StandardNormal::new(2).draw(50, &mut rng::stream(4, 1));
+    let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
+    let scene = |kinetic, jacobian| Scene { kinetic, jacobian, ..Scene::new(velocity.clone(), solver.clone()) };
+    let number = |t: &Tensor| t.to_scalar::<f64>().unwrap();
+    // A row that is lost is left out of every mean.
+    for lost in [false, true] {
+        if lost {
+            x.extend([f64::NAN, 0.0]);
+        }
+        for end in [1.0, 1.4] {
+            let batch = Batch { x: x.clone(), end, ..Batch::default() };
+            let of = |kinetic, jacobian| {
+                let scene = scene(kinetic, jacobian);
+                let (loss, parts) = Criterion::Likelihood.loss(&scene, theta.as_tensor(), &batch).unwrap();
+                (loss, parts.unwrap())
+            };
+            let (plain, alone) = of(0.0, 0.0);
+            let (loss, parts) = of(0.3, 0.2);
+            assert_eq!((alone.kinetic, alone.jacobian), (0.0, 0.0));
+            assert_eq!(number(&plain).to_bits(), alone.nll.to_bits());
+            // Four evaluations a step; a lost row is given up after its first.
+            let nfe = if lost { (32.0 * 50.0 + 1.0) / 51.0 } else { 32.0 };
+            assert_eq!((parts.nll.to_bits(), parts.nfe_mean), (alone.nll.to_bits(), nfe));
+            let sum = parts.nll + 0.3 * parts.kinetic + 0.2 * parts.jacobian;
+            assert!((number(&loss) - sum).abs() < 1e-14 * sum.abs().max(1.0), "{} or {sum}", number(&loss));
+            assert!(parts.kinetic > 0.1 && parts.jacobian > 0.1, "{parts:?}");
+            let (_, kinetic) = of(0.3, 0.0);
+            assert_eq!((kinetic.kinetic, kinetic.jacobian), (parts.kinetic, 0.0));
+        }
+    }
+    let batch = Batch { x, end: 0.0, ..Batch::default() };
+    let outcome = Criterion::Likelihood.loss(&scene(0.0, 0.0), theta.as_tensor(), &batch);
+    let text = outcome.unwrap_err().to_string();
+    assert!(text.contains("cannot end at time 0"), "{text}");
+}
+
+#[test]
+fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
+    let velocity = mlp(2, &[16, 16]);
+    let start: Vec<f64> = velocity.init(&mut rng::stream(5, 0)).into_iter().map(f64::from).collect();
+    let x = toy("8gaussians").test[..400].to_vec();
+    let batch = Batch { x, ..Batch::default() };
+    let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
+    let scene = |weight| Scene { kinetic: weight, jacobian: weight, ..Scene::new(velocity.clone(), solver.clone()) };
+    // Both penalties and the NLL, after as many steps with and without.
+    let train = |weight| {
+        let theta = Var::from_slice(&start, start.len(), &Device::Cpu).unwrap();
+        let params = ParamsAdamW { lr: 0.02, weight_decay: 0.0, ..ParamsAdamW::default() };
+        let mut optimiser = AdamW::new(vec![theta.clone()], params).unwrap();
+        for _ in 0..60 {
+            let (loss, _) = Criterion::Likelihood.loss(&scene(weight), theta.as_tensor(), &batch).unwrap();
+            optimiser.backward_step(&loss).unwrap();
+        }
+        Criterion::Likelihood.loss(&scene(1.0), theta.as_tensor(), &batch).unwrap().1.unwrap()
+    };
+    let (free, penalised) = (train(0.0), train(0.05));
+    // Seen: 3.08 → 2.37, 2.48 → 1.47 and 3.24 → 3.28.
+    assert!(penalised.kinetic < 0.85 * free.kinetic, "{penalised:?} {free:?}");
+    assert!(penalised.jacobian < 0.7 * free.jacobian, "{penalised:?} {free:?}");
+    assert!(penalised.nll < free.nll + 0.1, "{penalised:?} {free:?}");
+}
+
+#[test]
+fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
+    let mut rng = rng::stream(3, 0);
+    // Correlated columns of very different sizes.
+    let mut rows = |n: usize| -> Vec<f64> {
+        let z = cnf::flow::StandardNormal::new(2).draw(n, &mut rng);
+        z.chunks_exact(2).flat_map(|z| [1000.0 + 50.0 * z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect()
+    };
+    let (train, test) = (rows(4000), rows(2000));
+    let data = Dataset {
+        name: "rows".into(),
+        dim: 2,
+        columns: None,
+        train: Source::Rows(train),
+        valid: Vec::new(),
+        test,
+        given: None,
+        places: None,
+        notes: Vec::new(),
+    };
+    let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
+    let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    // Entropy of the normal: 1 + ln 2π + ln 50 + ln 0.008.
+    let entropy = 1.0 + std::f64::consts::TAU.ln() + (50.0f64 * 0.008).ln();
+    assert!((score.nll - entropy).abs() < 0.05 + 4.0 * score.nll_se, "{} against {entropy}", score.nll);
+    assert!((fitted.log_volume - (50.0f64 * 0.01).ln()).abs() < 0.1);
+}
+
+#[test]
+fn a_job_survives_being_written() {
+    let full = Job {
+        split: "column:set".into(),
+        objective: Objective::Likelihood,
+        init: Some("model.safetensors".into()),
+        time: Some(60.0),
+        precision: Precision::F64,
+        lr: Some(0.1 + 0.2),
+        solver: SolverSpec { trace: "hutchinson:3".parse().unwrap(), fixed_steps: Some(8), ..SolverSpec::default() },
+        ..Job::default()
+    };
+    for job in [Job::default(), full, Job::default().resolve(43).unwrap()] {
+        assert_eq!(Job::from_toml(&job.to_toml().unwrap()).unwrap(), job);
+    }
+    assert_eq!(Job::from_toml("").unwrap(), Job::default());
+    let text = Job::from_toml("lerning_rate = 1").unwrap_err().to_string();
+    assert!(text.contains("lerning_rate"), "{text}");
+}
+
+#[test]
+fn a_resolved_job_says_everything_and_stays_as_it_is() {
+    for dim in [1, 2, 8, 9, 64] {
+        for objective in Objective::ALL {
+            let job = Job { objective, ..Job::default() }.resolve(dim).unwrap();
+            assert!(job.hidden.is_some() && job.batch.is_some() && job.lr.is_some() && job.time.is_some());
+            assert_eq!(job.clone().resolve(dim).unwrap(), job);
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_words() {
+    let data = toy("moons");
+    let base = job(Objective::Matching, 5);
+    let wrong = [
+        (Job { lr: Some(0.0), ..base.clone() }, "learning rate"),
+        (Job { lr: Some(f64::NAN), ..base.clone() }, "learning rate"),
+        (Job { batch: Some(0), ..base.clone() }, "batch of 0"),
+        (Job { steps: Some(0), ..base.clone() }, "0 steps"),
+        (Job { time: Some(-1.0), ..base.clone() }, "-1 seconds"),
+        (Job { ema: 1.0, ..base.clone() }, "decay 1"),
+        (Job { clip: 0.0, ..base.clone() }, "clip"),
+        (Job { spread: Some(0.0), ..base.clone() }, "deviation 0"),
+        (Job { batch: Some(usize::MAX), ..base.clone() }, "rows of 2 columns"),
+        (Job { validations: usize::MAX, ..base.clone() }, "validations"),
+        (Job { hidden: Some(vec![1 << 20; 3]), ..base.clone() }, "parameters (3 → 1048576"),
+        (Job { solver: SolverSpec { rtol: 0.0, atol: 1e-9, ..SolverSpec::default() }, ..base.clone() }, "f32"),
+        (Job { hidden: Some(vec![4, 0]), ..base.clone() }, "width 0"),
+        (Job { split: "sideways".into(), ..base.clone() }, "sideways"),
+        (Job { solver: SolverSpec { method: "magic".into(), ..SolverSpec::default() }, ..base.clone() }, "magic"),
+        (Job { init: Some("nowhere.safetensors".into()), ..base.clone() }, "no such file"),
+        (Job { checkpoint: "often".into(), ..base.clone() }, "every `often`"),
+        (Job { checkpoint: "0".into(), ..base.clone() }, "every `0`"),
+        (Job { base: "uniform".into(), ..base.clone() }, "base `uniform` is unknown"),
+        (Job { base: "mixture:0".into(), ..base.clone() }, "mixture:0"),
+        (Job { columns: vec!["angle".into()], ..base.clone() }, "expected NAME:KIND"),
+        (Job { columns: vec!["0:round".into()], ..base.clone() }, "round"),
+        (Job { likelihood_share: 1.0, ..base.clone() }, "share of 1"),
+        (Job { likelihood_tol: Some(2.0), ..base.clone() }, "tolerance of 2"),
+        (Job { likelihood_batch: Some(0), ..base.clone() }, "batch of 0"),
+        (Job { likelihood_lr: Some(-1.0), ..base.clone() }, "learning rate of -1"),
+        (Job { kinetic: -0.1, objective: Objective::Likelihood, ..base.clone() }, "kinetic penalty"),
+        (Job { jacobian: f64::NAN, objective: Objective::Likelihood, ..base.clone() }, "jacobian penalty"),
+        (Job { steer: 1.0, objective: Objective::Likelihood, ..base.clone() }, "end time of 1 ± 1"),
+        (Job { nfe_target: Some(0.0), objective: Objective::Mixed, ..base.clone() }, "target of 0"),
+        (Job { nfe_target: Some(30.0), ..base.clone() }, "--nfe-target has no meaning"),
+        (Job { steer: 0.5, ..base.clone() }, "--steer has no meaning"),
+        (Job { pairing: Pairing::Optimal, pairing_block: 1, ..base.clone() }, "pairing among 1"),
+        (Job { pairing: Pairing::Optimal, objective: Objective::Likelihood, ..base.clone() }, "pairs no latents"),
+    ];
+    for (job, word) in wrong {
+        let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    }
+    let implicit = SolverSpec { method: "bdf".into(), ..SolverSpec::default() };
+    let error = fit(&Job { solver: implicit, ..job(Objective::Likelihood, 5) }, &data, &mut ()).unwrap_err();
+    assert!(error.to_string().contains("no gradient") && error.hint().unwrap().contains("dopri5"), "{error}");
+    let mut holed = data.clone();
+    holed.train = Source::Rows(vec![0.0, 1.0, f64::NAN, 3.0]);
+    let text = fit(&base, &holed, &mut ()).unwrap_err().to_string();
+    assert!(text.contains("row 1 of the training set has NaN in column 0"), "{text}");
+    assert!(split_rule("column:").is_err());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_named_with_its_step() {
+    let data = toy("moons");
+    for objective in Objective::ALL {
+        let job = Job { lr: Some(1e30), clip: f64::INFINITY, ..job(objective, 50) };
+        let error = fit(&job, &data, &mut ()).unwrap_err();
+        let (text, hint) = (error.to_string(), error.hint().unwrap());
+        assert!(text.contains("at step ") && hint.contains("--lr"), "{text}; {hint}");
+    }
+}
+
+#[test]
+fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
+    struct Until(usize);
+    impl Watch for Until {
+        fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+            if progress.mark.step == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    let data = toy("moons");
+    let fitted = fit(&job(Objective::Matching, 1000), &data, &mut Until(7)).unwrap();
+    assert!(fitted.stopped && fitted.steps == 7);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    fitted.model.save(&path).unwrap();
+    let start = cnf::flow::Model::load(&path).unwrap();
+    let next = Job { init: Some(path), hidden: None, lr: Some(1e-30), ..job(Objective::Likelihood, 1) };
+    let went_on = fit(&next, &data, &mut ()).unwrap();
+    assert_eq!(went_on.model.spec.core, fitted.model.spec.core);
+    assert_eq!(went_on.model.spec.standardise, start.spec.standardise);
+    assert_eq!(went_on.model.theta, fitted.model.theta);
+    let wide = Job { hidden: Some(vec![3]), ..next };
+    assert!(
+        fit(&wide, &data, &mut ())
+            .unwrap_err()
+            .to_string()
+            .contains("hidden is [3], but the model to start from has [16, 16]")
+    );
+}
+
+#[test]
+fn a_model_of_another_kind_is_not_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let save = |dim, condition_dim| {
+        let velocity = VelocitySpec::Mlp(MlpSpec {
+            dim,
+            condition_dim,
+            hidden: vec![4],
+            activation: Activation::Tanh,
+            time: TimeInput::Plain,
+        });
+        let theta = velocity.init(&mut rng::stream(0, 0));
+        let spec = cnf::flow::FlowSpec::plain(velocity, SolverSpec::default());
+        cnf::flow::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
+    };
+    let start = Job { init: Some(path.clone()), hidden: None, ..job(Objective::Matching, 1) };
+    let refused = || fit(&start, &toy("moons"), &mut ()).unwrap_err().to_string();
+    save(2, 3);
+    assert!(refused().contains("conditional on 3 columns"));
+    save(5, 0);
+    assert!(refused().contains("has 5 columns, expected 2"));
+}
+
+#[test]
+fn a_score_counts_what_it_scored() {
+    let fitted = fit(&job(Objective::Matching, 3), &toy("moons"), &mut ()).unwrap();
+    let flow = fitted.model.flow(DType::F64).unwrap();
+    let x = toy("moons").test;
+    let all = score(&flow, &x, None).unwrap();
+    assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
+    let rows = Tensor::from_slice(&x, (1000, 2), &Device::Cpu).unwrap();
+    let (_, log_prob, _) = flow.encode(&rows, None).unwrap();
+    let mean = log_prob.mean_all().unwrap().to_scalar::<f64>().unwrap();
+    assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
+}
+
+/// Keeps every checkpoint.
+#[derive(Default)]
+struct Keeper(Vec<Checkpoint>);
+
+impl Watch for Keeper {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+        self.0.push(checkpoint.clone());
+        Ok(())
+    }
+}
+
+/// What a run is judged by, but for its seconds.
+type Outcome = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
+
+fn outcome(fitted: &Fitted) -> Outcome {
+    let losses = fitted.history.marks().iter().map(|m| (m.step, m.loss)).collect();
+    let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
+    (fitted.model.theta.clone(), losses, scores, fitted.chosen)
+}
+
+#[test]
+fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let normal = StandardNormal::new(2);
+    let rows = |n: usize, stream| normal.draw(n, &mut rng::stream(3, stream));
+    let table = Dataset {
+        name: "rows".into(),
+        dim: 2,
+        columns: None,
+        train: Source::Rows(rows(700, 0)),
+        valid: rows(200, 1),
+        test: Vec::new(),
+        given: None,
+        places: None,
+        notes: Vec::new(),
+    };
+    for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
+        for objective in Objective::ALL {
+            // Checkpoints on and beside the states that are fallen back to, and around the change of phase.
+            let checkpoint = "7".to_owned();
+            let job = Job {
+                validations: 6,
+                validation_rows: 100,
+                batch: Some(64),
+                checkpoint,
+                precision,
+                ..job(objective, 40)
+            };
+            let job = Job { likelihood_batch: Some(32), likelihood_share: 0.3, ..job };
+            let mut keeper = Keeper::default();
+            let whole = fit(&job, &data, &mut keeper).unwrap();
+            assert_eq!(keeper.0.iter().map(Checkpoint::steps).collect::<Vec<_>>(), [7, 14, 21, 28, 35]);
+            for checkpoint in keeper.0 {
+                checkpoint.save(&path).unwrap();
+                let again = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+                assert_eq!(outcome(&again), outcome(&whole), "{} from step {}", objective.name(), checkpoint.steps());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_rows() {
+    let mut data = toy("moons");
+    data.train = Source::Rows(data.valid.clone());
+    let mut keeper = Keeper::default();
+    fit(&Job { checkpoint: "5".into(), ..job(Objective::Matching, 12) }, &data, &mut keeper).unwrap();
+    let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
+    rows[17] += 1e-9;
+    let text = resume(keeper.0.remove(0), &data, &mut ()).unwrap_err().to_string();
+    assert!(text.contains("no longer holds the rows"), "{text}");
+}
+
+#[test]
+fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
+    struct Falls(Vec<String>);
+    impl Watch for Falls {
+        fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+            self.0.extend(progress.fall.map(str::to_owned));
+            assert!(progress.mark.loss.is_finite() || progress.mark.step == 0);
+            ControlFlow::Continue(())
+        }
+    }
+    let data = toy("moons");
+    // f32 overflows where a step is of this size; three falls bring it down to what training bears.
+    let job = Job { lr: Some(1e20), clip: f64::INFINITY, precision: Precision::F32, ..job(Objective::Matching, 60) };
+    let mut falls = Falls(Vec::new());
+    let outcome = fit(&job, &data, &mut falls);
+    assert!(!falls.0.is_empty() && falls.0[0].contains("broke down") && falls.0[0].contains("back to step"));
+    if let Ok(fitted) = outcome {
+        assert_eq!(fitted.falls, falls.0.len());
+        assert!(fitted.model.theta.iter().all(|w| w.is_finite()));
+    }
+    let job = Job { lr: Some(1e4), ..job };
+    let fitted = fit(&job, &data, &mut ()).unwrap();
+    assert!(fitted.model.theta.iter().all(|w| w.is_finite()) && fitted.steps == 60);
+}
+
+/// Rows of a table in three sets.
+fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
+    let (train, valid, test) = (rows(3000, 0), rows(1000, 1), rows(1000, 2));
+    Dataset {
+        name: "rows".into(),
+        dim,
+        columns: None,
+        train: Source::Rows(train),
+        valid,
+        test,
+        given: None,
+        places: None,
+        notes: Vec::new(),
+    }
+}
+
+#[test]
+fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
+    // One half as narrow as no flow of thirty steps can be, one half wide.
+    let narrow = 0.1_f64;
+    let data = table(2, |n, stream| {
+        let z = StandardNormal::new(2).draw(n, &mut rng::stream(9, stream));
+        let place =
+            |(i, z): (usize, &[f64])| if i % 2 == 0 { [z[0], z[1]] } else { [4.0 + narrow * z[0], narrow * z[1]] };
+        z.chunks_exact(2).enumerate().flat_map(place).collect()
+    });
+    let job = Job { validations: 3, checkpoint: "10".into(), ..job(Objective::Matching, 30) };
+    let mut keeper = Keeper::default();
+    let fitted = fit(&job, &data, &mut keeper).unwrap();
+    assert!(fitted.gave_way && fitted.model.spec.base.is_some());
+    // It is the mixture itself: nothing moves, nothing is integrated.
+    assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
+    assert!(fitted.model.spec.condition.is_none() && fitted.model.mover(DType::F64).is_err());
+    let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert_eq!(found.nfe_mean, 0.0);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fitted.model.save(file.path()).unwrap();
+    assert_eq!(Model::load(file.path()).unwrap().spec, fitted.model.spec);
+    // ln 2 for the half, and the mean of the entropies of the two normals, which hardly overlap.
+    let entropy = std::f64::consts::LN_2 + 1.0 + std::f64::consts::TAU.ln() + narrow.ln();
+    // The sampling error of the mean; and the prior of EM, two pseudo-rows of the whole width, which makes the
+    // narrow half wider by a fifth.
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
+    let again = resume(keeper.0.remove(0), &data, &mut ()).unwrap();
+    assert!(again.gave_way && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta);
+    // Who wants the flow gets the flow.
+    let plain = fit(&Job { base: "normal".into(), ..job.clone() }, &data, &mut ()).unwrap();
+    assert!(!plain.gave_way && plain.model.spec.base.is_none());
+    let flow = score(&plain.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
+    // A velocity that begins at the mixture has its density before it has learnt anything.
+    let begun = Job { base: "mixture:2".into(), lr: Some(1e-9), ..job };
+    let begun = fit(&begun, &data, &mut ()).unwrap();
+    let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
+}
+
+#[test]
+fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
+    let few = |n: usize, stream: u64| StandardNormal::new(3).draw(n, &mut rng::stream(11, stream));
+    let data = |n: usize| Dataset {
+        name: "rows".into(),
+        dim: 3,
+        columns: None,
+        train: Source::Rows(few(n, 0)),
+        valid: few(200, 1),
+        test: few(200, 2),
+        given: None,
+        places: None,
+        notes: Vec::new(),
+    };
+    let job = Job {
+        hidden: Some(vec![48, 48]),
+        batch: Some(64),
+        lr: Some(1e-2),
+        ema: 0.9,
+        base: "normal".into(),
+        validations: 20,
+        ..job(Objective::Matching, 3000)
+    };
+    // Thirty rows, and a net of thousands of numbers.
+    let mut keeper = Keeper::default();
+    let fitted = fit(&Job { checkpoint: "100".into(), ..job.clone() }, &data(30), &mut keeper).unwrap();
+    let words = fitted.ended_early.clone().unwrap();
+    assert!(fitted.steps < 2400 && words.contains("clearly worse") && words.contains("--patience 0"), "{words}");
+    // As if it had not been broken off; and to the end, where that was asked for: the same model.
+    let again = resume(keeper.0.swap_remove(1), &data(30), &mut ()).unwrap();
+    assert_eq!((again.steps, &again.model.theta), (fitted.steps, &fitted.model.theta));
+    let whole = fit(&Job { patience: Some(0), ..job.clone() }, &data(30), &mut ()).unwrap();
+    assert_eq!((whole.steps, whole.ended_early.is_none(), whole.chosen), (3000, true, fitted.chosen));
+    assert_eq!(whole.model.theta, fitted.model.theta);
+    // Three scores without a better one are what they always were.
+    let told = fit(&Job { patience: Some(3), ..job.clone() }, &data(30), &mut ()).unwrap();
+    assert!(told.steps <= fitted.steps && told.ended_early.unwrap().contains("3 held-out scores"));
+    // Rows enough: the curve is flat and wiggles, and the run goes on to its end; so does one that keeps its last weights.
+    let enough = fit(&Job { steps: Some(1000), ..job.clone() }, &data(4000), &mut ()).unwrap();
+    assert_eq!((enough.steps, enough.ended_early), (1000, None));
+    let last = fit(&Job { keep_best: false, ..job }, &data(30), &mut ()).unwrap();
+    assert_eq!(last.steps, 3000);
+}
+
+#[test]
+fn columns_are_what_the_job_says_they_are() {
+    let turn = std::f64::consts::TAU;
+    let data = table(2, |n, stream| {
+        let z = StandardNormal::new(2).draw(n, &mut rng::stream(8, stream));
+        z.chunks_exact(2).flat_map(|z| [(2.0 + z[0]).exp(), (3.0 + z[1]).rem_euclid(turn)]).collect()
+    });
+    let columns = vec!["0:positive".to_owned(), format!("1:angle:{turn}")];
+    let fitted = fit(&Job { columns, ..job(Objective::Matching, 600) }, &data, &mut ()).unwrap();
+    let flow = fitted.model.flow(DType::F64).unwrap();
+    let found = score(&flow, &data.test, None).unwrap();
+    // A lognormal has 2 + ½ ln 2πe; wrapping a normal of deviation 1 hardly changes its ½ ln 2πe.
+    let entropy = 2.0 + 1.0 + turn.ln();
+    assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
+    let x = flow.sample(500, None, &mut rng::stream(8, 9)).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
+    for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
+        let job = Job { columns: vec![column.into()], ..job(Objective::Matching, 1) };
+        let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn evaluations_are_steered_towards_their_target() {
+    let data = toy("8gaussians");
+    let base =
+        Job { hidden: Some(vec![32, 32]), likelihood_share: 0.6, batch: Some(256), ..job(Objective::Mixed, 500) };
+    // Tight tolerances, so that there are evaluations to save; an average that does not lag behind the penalties.
+    let solver = SolverSpec { rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
+    let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(1e-2), ema: 0.9, solver, ..base };
+    let nfe = |job: &Job| {
+        let fitted = fit(job, &data, &mut ()).unwrap();
+        let found = score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap();
+        (found.nfe_mean, fitted.before)
+    };
+    let (free, nothing) = nfe(&base);
+    let (steered, before) = nfe(&Job { nfe_target: Some(0.6 * free), validations: 2, ..base });
+    assert!(nothing.is_none() && before.is_some());
+    assert!(steered < 0.9 * free, "{steered} against {free}");
+}
+
+#[test]
+fn a_row_whose_integral_is_not_finite_is_left_out_of_the_step() {
+    // Two steep units that cancel each other: the velocity is 0 everywhere, its derivative 0 but at x = 0, where it is inf - inf.
+    let velocity = VelocitySpec::Layers(LayerNetSpec {
+        dim: 1,
+        condition_dim: 0,
+        layers: vec![
+            Layer::Linear { inputs: 1, outputs: 2 },
+            Layer::Activation(Activation::Tanh),
+            Layer::Linear { inputs: 2, outputs: 1 },
+        ],
+    });
+    let theta: [f32; 7] = [1e20, 1e20, 0.0, 0.0, 1e20, -1e20, 0.0];
+    let scene = Scene::new(velocity, SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() });
+    let sound: Vec<f64> = (1..=150).map(|i| 0.02 * f64::from(i) - 1.01).collect();
+    let step = |x: &[f64]| {
+        let var = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+        let batch = Batch { x: x.to_vec(), ..Batch::default() };
+        let (loss, parts) = Criterion::Likelihood.loss(&scene, var.as_tensor(), &batch).unwrap();
+        let gradient = loss.backward().unwrap().get(&var).unwrap().to_vec1::<f32>().unwrap();
+        (loss.to_scalar::<f32>().unwrap(), parts.unwrap().nll, gradient)
+    };
+    let alone = step(&sound);
+    assert!(alone.0.is_finite() && alone.2.iter().all(|g| g.is_finite()), "{alone:?}");
+    // First, last and in a chunk of its own.
+    for place in [0, 70, 150] {
+        let mut rows = sound.clone();
+        rows.insert(place, 0.0);
+        let with = step(&rows);
+        assert!((with.0 - alone.0).abs() < 1e-5 && (with.1 - alone.1).abs() < 1e-5, "{place}: {with:?} for {alone:?}");
+        for (a, b) in with.2.iter().zip(&alone.2) {
+            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{place}: {with:?} for {alone:?}");
+        }
+    }
+}
