@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::Subject;
+use crate::data::Rows;
 use crate::flow::{Bijection, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
 use crate::stats::quantile;
 use crate::{Result, rng};
@@ -241,11 +242,11 @@ impl Subject {
         Ok(self.through(&self.with(solver).moving(dtype)?, x, to_data)?.y)
     }
 
-    /// Latents of the rows of `x`, `[n, d]`, each under its own condition, `[n, c]`.
-    pub fn encode_under(&self, x: &[f64], given: &[f64]) -> Result<Solved> {
-        let n = x.len() / self.model.dim();
-        let condition = Tensor::from_slice(given, (n, given.len() / n.max(1)), &Device::Cpu)?;
-        self.through_under(&self.model.flow(self.dtype)?, x, Some(condition), false)
+    /// Latents of rows, each under its own context.
+    pub fn encode_under(&self, rows: &Rows) -> Result<Solved> {
+        let d = self.model.dim();
+        let condition = Tensor::from_slice(&rows.context, (rows.count(d), rows.context_dim(d)), &Device::Cpu)?;
+        self.through_under(&self.model.flow(self.dtype)?, &rows.x, Some(condition), false)
     }
 
     /// Through a flow, one way or the other.

@@ -10,10 +10,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
-use crate::data::Toy;
+use crate::data::{Rows, Toy};
 use crate::flow::{Bijection, Chain, Core, Flow, Model, SolverSpec, StandardNormal, check_failures};
 use crate::stats::Dominance;
-use crate::train::score_given;
+use crate::train::score;
 use crate::{Result, rng};
 
 /// Streams of the latents that are timed and drawn, of the halves of the data, and of directions.
@@ -39,10 +39,8 @@ const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 /// What all models of a comparison are measured on.
 #[derive(Clone, Debug)]
 pub struct Course<'a> {
-    /// Held-out rows in a random order ([`shuffled`](super::shuffled)), `[n, d]`.
-    pub x: &'a [f64],
-    /// Their conditions, `[n, c]`; empty without.
-    pub given: &'a [f64],
+    /// Held-out rows in a random order ([`shuffled`](super::shuffled)).
+    pub rows: &'a Rows,
     /// The truth, where it is known.
     pub truth: Option<&'a Toy>,
     /// The arithmetic of the models.
@@ -109,18 +107,13 @@ pub struct Cost {
 }
 
 impl Course<'_> {
-    fn rows(&self, d: usize) -> usize {
-        self.x.len() / d
-    }
-
     /// The conditions of `n` rows: those of the held-out rows, over and over.
     fn conditions(&self, n: usize, d: usize) -> Result<Option<Tensor>> {
-        let rows = self.rows(d).max(1);
-        let c = self.given.len() / rows;
+        let (rows, c) = (self.rows.count(d), self.rows.context_dim(d));
         if c == 0 {
             return Ok(None);
         }
-        let numbers: Vec<f64> = (0..n).flat_map(|i| &self.given[i % rows * c..][..c]).copied().collect();
+        let numbers: Vec<f64> = (0..n).flat_map(|i| &self.rows.context[i % rows * c..][..c]).copied().collect();
         Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
     }
 
@@ -131,12 +124,12 @@ impl Course<'_> {
     pub fn measure(&self, model: &Model) -> Result<Figures> {
         let d = model.dim();
         let flow = model.flow(self.dtype)?;
-        let score = score_given(&flow, self.x, self.given, self.truth)?;
+        let score = score(&flow, self.rows, self.truth)?;
         let (nll, nll_se) = score.best_nll(self.truth);
         let moving = model.moving(self.dtype)?;
         let drawn = self.sampled(&moving, TIMED)?;
         let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&moving, &drawn.x)?);
-        let sigma = deviations(self.x, d);
+        let sigma = deviations(&self.rows.x, d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
             let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
@@ -144,8 +137,8 @@ impl Course<'_> {
         }
         worst.retain(|error| error.is_finite());
         let scaled = |x: &[f64]| -> Vec<f64> { x.iter().zip(sigma.iter().cycle()).map(|(x, s)| x / s).collect() };
-        let m = (self.rows(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
-        let data = scaled(&self.x[..2 * m * d]);
+        let m = (self.rows.count(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
+        let data = scaled(&self.rows.x[..2 * m * d]);
         let ours = scaled(&samples[..m * d]);
         let halves = || rng::stream(self.seed, HALVES_STREAM);
         let directions = || rng::stream(self.seed, DIRECTIONS_STREAM);
@@ -192,7 +185,7 @@ impl Course<'_> {
             dtype: self.dtype,
             n: MASS_SAMPLES,
             seed: self.seed,
-            condition: self.given.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
+            condition: self.rows.context.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
             trained_on: Vec::new(),
         };
@@ -215,8 +208,8 @@ impl Course<'_> {
     /// Densities a second.
     fn density_rate(&self, flow: &Flow<Chain>) -> Result<f64> {
         let d = flow.map.dim();
-        let rows = self.rows(d).min(TIMED);
-        let held = Tensor::from_slice(&self.x[..rows * d], (rows, d), &Device::Cpu)?;
+        let rows = self.rows.count(d).min(TIMED);
+        let held = Tensor::from_slice(&self.rows.x[..rows * d], (rows, d), &Device::Cpu)?;
         let given = self.conditions(rows, d)?;
         let (_, seconds) = timed(|| flow.encode(&held, given.as_ref()))?;
         Ok(rows as f64 / seconds)
@@ -262,10 +255,8 @@ impl Course<'_> {
     /// As [`Course::measure`].
     pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
         let d = model.dim();
-        let rows = self.rows(d).min(CURVE_ROWS);
-        let (x, c) = (&self.x[..rows * d], self.given.len() / self.rows(d).max(1));
         let flow = model.flow(self.dtype)?;
-        let score = score_given(&flow, x, &self.given[..rows * c], self.truth)?;
+        let score = score(&flow, &self.rows.first(d, CURVE_ROWS), self.truth)?;
         let nll = score.best_nll(self.truth).0;
         let drawn = self.sampled(&model.moving(self.dtype)?, CURVE_ROWS)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })

@@ -16,10 +16,10 @@ use cnf_solvers::{
 };
 
 use super::{Cost, Method, SolverSpec};
+use crate::Result;
 use crate::rng::mix;
 use crate::velocity::fields::{Coupled, Divergence, Motion};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
-use crate::Result;
 
 /// What is to be carried, and how.
 #[derive(Clone, Copy, Debug)]
@@ -192,11 +192,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
     }
 
     /// An observer that integrates over the paths of the `rows`, where the log-determinant is not a state.
-    pub fn quadrature(
-        &self,
-        rows: &Range<usize>,
-        tolerance: Option<f64>,
-    ) -> Option<Quadrature<T, Divergence<'_, T>>> {
+    pub fn quadrature(&self, rows: &Range<usize>, tolerance: Option<f64>) -> Option<Quadrature<T, Divergence<'_, T>>> {
         let degree = self.options.method.dense_degree();
         (self.accumulated == Accumulated::ByQuadrature)
             .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.lanes()))

@@ -2,12 +2,12 @@
 //! the conditional density of the data, which is known in closed form.
 
 use candle_core::DType;
-use cnf::data::{Dataset, Given as Told, Source};
+use cnf::data::{Context, Dataset, Rows, Source};
 use cnf::flow::{Bijection as _, StandardNormal};
 use cnf::rng::stream;
 use cnf::train::{
     CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
-    resume, score_given,
+    resume, score,
 };
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
@@ -72,11 +72,12 @@ fn truth(kind: Kind, x: &[f64], c: f64) -> f64 {
 }
 
 fn table(kind: Kind, d: usize) -> Dataset {
-    let [(train, a), (valid, b), (test, c)] =
-        [rows(kind, 8000, d, 1), rows(kind, 500, d, 2), rows(kind, TEST_ROWS, d, 3)];
-    let given = Told { dim: 1, columns: vec!["c".into()], train: a, valid: b, test: c };
-    let (name, train) = ("classes".into(), Source::Rows(train));
-    Dataset { name, dim: d, columns: None, train, valid, test, given: Some(given), places: None, notes: Vec::new() }
+    let [train, valid, test] = [(8000, 1), (500, 2), (TEST_ROWS, 3)].map(|(n, seed)| {
+        let (x, c) = rows(kind, n, d, seed);
+        Rows::under(x, c)
+    });
+    let (name, train, context) = ("classes".into(), Source::Rows(train), Context { dim: 1, columns: vec!["c".into()] });
+    Dataset { name, dim: d, columns: None, train, valid, test, context: Some(context), places: None, notes: Vec::new() }
 }
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
@@ -100,21 +101,21 @@ fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
 
 /// log p_true(x | c) − log p(x | c) on average over fresh rows, and its standard error.
 fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
-    let given = data.given.as_ref().unwrap();
     let fitted = fit(job, data, &mut ()).unwrap();
     let flow = fitted.model.flow(DType::F64).unwrap();
     let d = flow.map.dim();
     let log_prob = {
-        let n = data.test.len() / d;
+        let n = data.test.count(d);
         let tensor =
             |v: &[f64], cols| candle_core::Tensor::from_slice(v, (n, cols), &candle_core::Device::Cpu).unwrap();
-        let (_, log, _) = flow.encode(&tensor(&data.test, d), Some(&tensor(&given.test, 1))).unwrap();
+        let (_, log, _) = flow.encode(&tensor(&data.test.x, d), Some(&tensor(&data.test.context, 1))).unwrap();
         log.to_vec1::<f64>().unwrap()
     };
     let differences: Vec<f64> = data
         .test
+        .x
         .chunks_exact(d)
-        .zip(&given.test)
+        .zip(&data.test.context)
         .zip(&log_prob)
         .map(|((x, c), log)| truth(kind, x, *c) - log)
         .collect();
@@ -267,8 +268,7 @@ fn a_resumed_run_pairs_as_one_that_was_not_broken_off() {
         let whole = fit(&job, &data, &mut first).unwrap();
         let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
         assert_eq!(whole.model.theta, again.model.theta);
-        let given = data.given.as_ref().unwrap();
-        let score = score_given(&again.model.flow(DType::F32).unwrap(), &data.test, &given.test, None).unwrap();
+        let score = score(&again.model.flow(DType::F32).unwrap(), &data.test, None).unwrap();
         assert!(score.failed.is_empty());
     }
 }
