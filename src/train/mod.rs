@@ -17,6 +17,7 @@ mod history;
 mod job;
 mod likelihood;
 mod matching;
+mod net;
 mod objective;
 mod pairing;
 mod path;
@@ -37,8 +38,11 @@ pub use batch::Batch;
 pub use family::Family;
 pub use far::{Far, FarRow, FarRows, Set};
 pub use history::{History, Mark, Validation};
-pub use job::{Job, Picture, Precision, split_rule};
+pub use job::{
+    DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
+};
 pub use likelihood::Parts;
+pub use net::Net;
 pub use objective::{Criterion, Objective, Scene};
 pub use pairing::Pairing;
 pub use path::Path;
