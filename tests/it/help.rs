@@ -10,12 +10,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::archive::{npy, npz};
 use cnf::data::toys;
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Array, Dtype};
 use cnf::rng;
 use cnf::train::Job;
-use npyz::WriterBuilder as _;
 
 /// Columns of a help where no terminal says how many there are.
 const WIDTH: usize = 100;
@@ -116,12 +116,7 @@ fn prepare(at: &Path) {
     for (stream, name) in ["x.npy", "z.npy", "sample.npy", "stars.npy", "x.csv", "table.csv"].into_iter().enumerate() {
         io::write(&at.join(name), &rows(300, stream as u64)).unwrap();
     }
-    let mut archive = npyz::npz::NpzWriter::create(at.join("archive.npz")).unwrap();
-    let array = archive.array::<f64>("x", Default::default()).unwrap();
-    let mut array = array.default_dtype().shape(&[300, 2]).begin_nd().unwrap();
-    array.extend(points(300, 9)).unwrap();
-    array.finish().unwrap();
-    drop(archive);
+    std::fs::write(at.join("archive.npz"), npz(&[("x", npy(&rows(300, 9)))], false)).unwrap();
     std::fs::create_dir_all(at.join("examples")).unwrap();
     std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data"), at.join("examples/data"))
         .unwrap();
