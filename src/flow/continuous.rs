@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Device, Tensor, WithDType};
 
 use super::op::SolveOp;
-use super::transport::{Carried, Request, carry, carry_implicit};
+use super::transport::{Carried, Request, carry};
 use super::{Bijection, Cost, Mapped, Method, SolverSpec, VelocitySpec, check_rows};
 use crate::velocity::{Penalties, Scalar, Trace};
 use crate::{Error, Result};
@@ -220,10 +220,10 @@ impl Continuous {
             progress: self.progress.as_deref(),
         };
         let (n, d) = x.dims2()?;
-        if let Method::Implicit(method) = self.solver.method()? {
+        if matches!(self.solver.method()?, Method::Implicit(_)) {
             let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
             let velocity = self.velocity.bind::<f64>(&wide(&self.theta)?, &self.device)?;
-            let Carried { y, logdet, cost } = carry_implicit(&*velocity, method, &wide(x)?, &condition, &request)?;
+            let Carried { y, logdet, cost } = carry(&*velocity, &wide(x)?, &condition, &request)?;
             // As they are computed: rounded to the caller's precision in the end, not to that of the net on the way.
             let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?;
             return Ok(Mapped { y, logdet: Tensor::from_vec(logdet, n, &Device::Cpu)?, cost });

@@ -11,12 +11,11 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Shape, Tensor, WithDType};
-use cnf_solvers::gauss::Gauss;
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Failure, Observer, Options, Quadrature, Report, Tableau, Tape, solve::solve_here};
+use cnf_solvers::{Failure, Method, Observer, Options, Quadrature, Report, Solution, Tableau, Tape, solve_here};
 use rayon::prelude::*;
 
-use super::transport::{degree, keys, with_zeros};
+use super::transport::{keys, with_zeros};
 use super::{Cost, SolverSpec, VelocitySpec};
 use crate::velocity::fields::{Coupled, Divergence, Motion};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
@@ -126,7 +125,7 @@ impl SolveOp {
         let (d, k, width) = (self.velocity.dim(), self.probes(), self.width());
         let coupled = self.solver.coupled();
         let (tail, free) = if coupled { (k, self.penalties.count()) } else { (0, 0) };
-        let options = Options { free, ..self.solver.options(self.tableau, tail, velocity.time_rate())? };
+        let options = Options { free, ..self.solver.options(self.tableau.into(), tail, velocity.time_rate()) };
         let mut tape = Tape::new(self.tableau, d + tail + free);
         let mut out = vec![T::ZERO; x.len() / d * width];
         // The integrals of a row, from start to end: one a probe, then the penalties.
@@ -141,22 +140,23 @@ impl SolveOp {
         let mut traces = vec![0; x.len() / d];
         // Rows whose path arrived but whose integral is not finite.
         let mut unsound = Vec::new();
-        let (y, reports) = if coupled {
+        let Solution { y, reports, .. } = if coupled {
             let start = with_zeros(x, d, tail + free);
             let field = Coupled(velocity.evaluator(batch), self.penalties);
-            let (y, reports) = solve_here(field, &mut tape, &start, self.span, &options)?;
+            let solution = solve_here(field, &mut tape, &start, self.span, &options)?;
+            let states = solution.y.chunks_exact(d + tail + free);
             for ((row, state), (traces, report)) in
-                out.chunks_exact_mut(width).zip(y.chunks_exact(d + tail + free)).zip(traces.iter_mut().zip(&reports))
+                out.chunks_exact_mut(width).zip(states).zip(traces.iter_mut().zip(&solution.reports))
             {
                 let integrals: Vec<f64> = state[d..].iter().map(|integral| integral.wide()).collect();
                 put(row, &integrals);
                 *traces = report.nfe;
             }
-            (y, reports)
+            solution
         } else {
             let g = Divergence::new(velocity.evaluator(batch), options.lanes).with(self.penalties);
-            let rule = Gauss::for_order(self.tableau.order);
-            let mut quadrature = Quadrature::new(g, rule, None, degree(self.tableau), options.lanes);
+            let rule = options.method.rule();
+            let mut quadrature = Quadrature::new(g, rule, None, self.tableau.dense_degree(), options.lanes);
             let both = (&mut tape, &mut quadrature);
             let solution = solve_here(Motion(velocity.evaluator(batch)), both, x, self.span, &options)?;
             for integral in quadrature.into_integrals() {
@@ -200,7 +200,7 @@ impl SolveOp {
             return Err(crate::Error::invalid("a solve was pulled back before it was run", ""));
         };
         let (d, k, width) = (self.velocity.dim(), self.probes(), self.width());
-        let (rule, lanes) = (Gauss::for_order(self.tableau.order), self.solver.lanes);
+        let (rule, lanes) = (Method::from(self.tableau).rule(), self.solver.lanes);
         let riding = if self.solver.coupled() { k + self.penalties.count() } else { 0 };
         let direction = T::of(self.direction());
         // The derivative by the integrals of a row; its log-determinant is the mean over probes.

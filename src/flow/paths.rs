@@ -6,11 +6,9 @@
 //! know it at the end alone.
 
 use candle_core::{DType, Device, Tensor, WithDType};
-use cnf_solvers::progress::Progress;
-use cnf_solvers::save::SaveAt;
-use cnf_solvers::{Real, Report, solve, stiff};
+use cnf_solvers::{Progress, Real, SaveAt, solve};
 
-use super::transport::{cost_of, keys, with_zeros};
+use super::transport::{cost_of, keys, lanes, with_zeros};
 use super::{Bijection, Continuous, Cost, LogDensity, Mapped, Method, Model, SolverSpec};
 use crate::velocity::fields::{Coupled, Motion};
 use crate::velocity::{Batch, Penalties, Scalar, Trace};
@@ -101,10 +99,9 @@ impl Continuous {
         let d = self.velocity().dim();
         let n = start.len() / d;
         let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
-        let threads = rayon::current_num_threads();
         let progress = || self.progress().map(Progress);
         match self.solver().method()? {
-            Method::Explicit(tableau) => {
+            method @ Method::Explicit(_) => {
                 let velocity = self.velocity().bind::<T>(&self.theta().to_vec1::<T>()?, self.device())?;
                 let narrow = |x: &[f64]| x.iter().map(|v| <T as Real>::of(*v)).collect::<Vec<T>>();
                 let (y0, condition) = (narrow(start), narrow(condition));
@@ -115,18 +112,18 @@ impl Continuous {
                     Trace::Hutchinson { probes, .. } => probes,
                 };
                 let solver = SolverSpec { log_density: LogDensity::Coupled, ..self.solver().clone() };
-                let options = solver.options(tableau, traces, velocity.time_rate())?;
+                let options = solver.options(method, traces, velocity.time_rate());
                 let keys = if traces > 0 { keys(&y0, d, solver.probe_seed) } else { Vec::new() };
                 let batch = Batch { condition: &condition, keys: &keys, trace, lanes: options.lanes };
                 let watch = || (SaveAt::new(&times, d + traces), progress());
                 let y0 = with_zeros(&y0, d, traces);
                 let (reports, observers) = if traces > 0 {
                     let worker = || (Coupled(velocity.evaluator(batch), Penalties::NONE), watch());
-                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
+                    let (solution, observers) = solve(worker, &y0, span, &options)?;
                     (solution.reports, observers)
                 } else {
                     let worker = || (Motion(velocity.evaluator(batch)), watch());
-                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
+                    let (solution, observers) = solve(worker, &y0, span, &options)?;
                     (solution.reports, observers)
                 };
                 let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
@@ -141,22 +138,17 @@ impl Continuous {
                 }
                 Ok(Paths { times, states, logdet, cost })
             }
-            Method::Implicit(method) => {
+            method @ Method::Implicit(_) => {
                 let theta = self.theta().to_dtype(DType::F64)?.to_vec1::<f64>()?;
                 let velocity = self.velocity().bind::<f64>(&theta, self.device())?;
-                let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes: d.max(16) };
-                let field = || Motion(velocity.evaluator(batch));
-                let observer = |_: usize| (SaveAt::new(&times, d), progress());
-                let options = self.solver().stiff_options(velocity.time_rate());
-                let outcomes =
-                    stiff::integrate_many(field, method, start, span.0, span.1, &options, threads, observer)?;
-                let (mut saved, mut reports) = (Vec::with_capacity(n), Vec::with_capacity(n));
-                for (outcome, (states, _)) in outcomes {
-                    saved.push(states);
-                    reports.push(Report { nfe: outcome.nfe as u32, status: outcome.status, ..Report::new(span.1) });
-                }
+                let options = self.solver().options(method, 0, velocity.time_rate());
+                let lanes = lanes(method, d, options.lanes);
+                let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes };
+                let worker = || (Motion(velocity.evaluator(batch)), (SaveAt::new(&times, d), progress()));
+                let (solution, observers) = solve(worker, start, span, &options)?;
+                let saved: Vec<SaveAt<f64>> = observers.into_iter().map(|(saved, _)| saved).collect();
                 let states = SaveAt::collect(&saved, n, span.0, start);
-                let mut paths = Paths { times, states, logdet: Vec::new(), cost: cost_of(&reports) };
+                let mut paths = Paths { times, states, logdet: Vec::new(), cost: cost_of(&solution.reports) };
                 if self.has_log_density() {
                     self.integrate_back(&mut paths, condition)?;
                 }

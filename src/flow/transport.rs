@@ -4,17 +4,13 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use cnf_solvers::gauss::Gauss;
-use cnf_solvers::progress::Progress;
-use cnf_solvers::quadrature::Integral;
-use cnf_solvers::stiff;
-use cnf_solvers::{Failure, Quadrature, Real, Report, Tableau, solve};
+use cnf_solvers::{Failure, Integral, Progress, Quadrature, Real, Report, solve};
 
 use super::{Cost, Method, SolverSpec};
+use crate::Result;
 use crate::rng::mix;
 use crate::velocity::fields::{Coupled, Divergence, Motion};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
-use crate::{Error, Result};
 
 /// What is to be carried, and how.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +46,9 @@ pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
     x.chunks_exact(dim).map(one).collect()
 }
 
-/// Dense output's degree in θ.
-pub(super) fn degree(tableau: &Tableau) -> usize {
-    tableau.dense.iter().map(|polynomial| polynomial.len()).max().unwrap_or(1)
-}
-
 /// Carries every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.
 ///
-/// Uses as many threads as rayon's current pool has. A row's result depends on that row alone.
+/// Uses the threads of rayon's current pool. A row's result depends on that row alone. An implicit method computes in f64.
 ///
 /// # Errors
 /// [`crate::Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
@@ -68,41 +59,33 @@ pub fn carry<T: Scalar>(
     request: &Request<'_>,
 ) -> Result<Carried<T>> {
     match request.solver.method()? {
-        Method::Explicit(tableau) if request.log_density && request.solver.coupled() => {
-            carry_coupled(velocity, tableau, x, condition, request)
+        method @ Method::Explicit(_) if request.log_density && request.solver.coupled() => {
+            carry_coupled(velocity, method, x, condition, request)
         }
-        Method::Explicit(tableau) => carry_explicit(velocity, tableau, x, condition, request),
-        Method::Implicit(method) => Err(Error::invalid(
-            format!("`{}` computes in f64", method.name()),
-            "carry the points with `carry_implicit`",
-        )),
+        method => carry_path(velocity, method, x, condition, request),
     }
 }
 
-fn threads() -> usize {
-    rayon::current_num_threads()
-}
-
-fn carry_explicit<T: Scalar>(
+fn carry_path<T: Scalar>(
     velocity: &dyn Velocity<T>,
-    tableau: &'static Tableau,
+    method: Method,
     x: &[T],
     condition: &[T],
     request: &Request<'_>,
 ) -> Result<Carried<T>> {
-    let options = request.solver.options(tableau, 0, velocity.time_rate())?;
+    let options = request.solver.options(method, 0, velocity.time_rate());
     let keys = keys(x, velocity.dim(), request.solver.probe_seed);
-    let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: options.lanes };
-    let rule = Gauss::for_order(tableau.order);
+    let lanes = lanes(method, velocity.dim(), options.lanes);
+    let batch = Batch { condition, keys: &keys, trace: request.trace, lanes };
     let tolerance = request.solver.log_density_atol();
     let worker = || {
         let quadrature = request.log_density.then(|| {
-            let g = Divergence::new(velocity.evaluator(batch), options.lanes);
-            Quadrature::new(g, rule, Some(tolerance), degree(tableau), options.lanes)
+            let g = Divergence::new(velocity.evaluator(batch), lanes);
+            Quadrature::new(g, method.rule(), Some(tolerance), method.dense_degree(), lanes)
         });
         (Motion(velocity.evaluator(batch)), (quadrature, request.progress.map(Progress)))
     };
-    let (solution, observers) = solve(worker, x, request.span, &options, threads())?;
+    let (solution, observers) = solve(worker, x, request.span, &options)?;
     let mut carried = Carried::new(solution.y, velocity.dim(), &solution.reports);
     carried.add_integrals(
         observers.into_iter().filter_map(|(quadrature, _)| quadrature).flat_map(Quadrature::into_integrals),
@@ -113,7 +96,7 @@ fn carry_explicit<T: Scalar>(
 
 fn carry_coupled<T: Scalar>(
     velocity: &dyn Velocity<T>,
-    tableau: &'static Tableau,
+    method: Method,
     x: &[T],
     condition: &[T],
     request: &Request<'_>,
@@ -123,12 +106,12 @@ fn carry_coupled<T: Scalar>(
         Trace::Exact => 1,
         Trace::Hutchinson { probes, .. } => probes,
     };
-    let options = request.solver.options(tableau, probes, velocity.time_rate())?;
+    let options = request.solver.options(method, probes, velocity.time_rate());
     let keys = keys(x, d, request.solver.probe_seed);
     let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: options.lanes };
     let start = with_zeros(x, d, probes);
     let worker = || (Coupled(velocity.evaluator(batch), Penalties::NONE), request.progress.map(Progress));
-    let (solution, _) = solve(worker, &start, request.span, &options, threads())?;
+    let (solution, _) = solve(worker, &start, request.span, &options)?;
     let rows = solution.y.chunks_exact(d + probes);
     let y = rows.clone().flat_map(|row| row[..d].to_vec()).collect();
     let mut carried = Carried::new(y, d, &solution.reports);
@@ -144,53 +127,15 @@ fn carry_coupled<T: Scalar>(
     Ok(carried)
 }
 
-/// As [`carry`], by an implicit method: one trajectory at a time, spread over the threads.
-///
-/// # Errors
-/// As [`carry`].
-pub fn carry_implicit(
-    velocity: &dyn Velocity<f64>,
-    method: stiff::Implicit,
-    x: &[f64],
-    condition: &[f64],
-    request: &Request<'_>,
-) -> Result<Carried<f64>> {
-    let d = velocity.dim();
-    let keys = keys(x, d, request.solver.probe_seed);
-    let batch = Batch { condition, keys: &keys, trace: request.trace, lanes: d.max(16) };
-    let options = request.solver.stiff_options(velocity.time_rate());
-    let (rule, tolerance) = (Gauss::for_order(5), request.solver.log_density_atol());
-    let field = || Motion(velocity.evaluator(batch));
-    let observer = |_: usize| {
-        let quadrature = request.log_density.then(|| {
-            let g = Divergence::new(velocity.evaluator(batch), batch.lanes);
-            Quadrature::new(g, rule, Some(tolerance), 7, batch.lanes)
-        });
-        (quadrature, request.progress.map(Progress))
-    };
-    let (t0, t1) = request.span;
-    let outcomes = stiff::integrate_many(field, method, x, t0, t1, &options, threads(), observer)?;
-    let reports: Vec<Report> = outcomes
-        .iter()
-        .map(|(outcome, _)| Report {
-            nfe: outcome.nfe as u32,
-            accepted: outcome.accepted as u32,
-            rejected: outcome.rejected as u32,
-            status: outcome.status,
-            ..Report::new(t1)
-        })
-        .collect();
-    let y = outcomes.iter().flat_map(|(outcome, _)| outcome.y.iter().copied()).collect();
-    let mut carried = Carried::new(y, d, &reports);
-    let integrals = outcomes.into_iter().enumerate().filter_map(|(sample, (_, observer))| {
-        let integral = observer.0?.into_integrals().pop()?;
-        Some(Integral { sample, ..integral })
-    });
-    carried.add_integrals(integrals, request);
-    Ok(carried)
+/// Lanes that an evaluator needs room for: an implicit method takes a Jacobian of `d` tangents at once.
+pub(super) fn lanes(method: Method, d: usize, lanes: usize) -> usize {
+    match method {
+        Method::Explicit(_) => lanes,
+        Method::Implicit(_) => lanes.max(d),
+    }
 }
 
-/// What the reports of a solve tell.
+/// The reports of a solve as its cost.
 pub(super) fn cost_of(reports: &[Report]) -> Cost {
     let failed = |(row, report): (usize, &Report)| Some((row, report.status.err()?.into()));
     Cost {
