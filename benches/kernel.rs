@@ -1,16 +1,13 @@
 //! The fused MLP kernel: 3→64→64→64→2 tanh in tiles of 64 lanes, f32, beside the machine's own peak.
 //!
-//! Before criterion's part, one table of CPU time: medians of many short runs, in ns a sample,
-//! GFLOP/s and percent of a loop of nothing but fused multiply-adds.
+//! One table of CPU time for each net: medians of many short runs, in ns a sample, GFLOP/s and percent of a loop of
+//! nothing but fused multiply-adds.
 
 mod measure;
-
-use std::time::Duration;
 
 use cnf::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
 use cnf_solvers::At;
 use cnf_solvers::lanes::{Lanes, LanesMut};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use measure::{cpu_time, median_of, peak};
 
 const LANES: usize = 64;
@@ -124,23 +121,10 @@ fn table<T: cnf::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], pea
     }
 }
 
-fn kernel(c: &mut Criterion) {
+fn main() {
     let peak = peak();
     println!("fused multiply-adds: {peak:.1} GFLOP/s");
     table::<f32>("3-64-64-64-2 tanh, f32", 2, &[64, 64, 64], peak);
     table::<f32>("44-128-128-43 tanh, f32", 43, &[128, 128], peak);
     table::<f64>("3-64-64-64-2 tanh, f64", 2, &[64, 64, 64], peak / 2.0);
-    let mut group = c.benchmark_group("3-64-64-64-2 tanh f32");
-    group.throughput(Throughput::Elements(LANES as u64));
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    for (work, what) in WORKS {
-        let (mut tile, mlp) = Tile::<f32>::new(2, &[64, 64, 64]);
-        let batch = Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: LANES };
-        let mut eval = mlp.evaluator(batch);
-        group.bench_function(what, |b| b.iter(|| tile.run(&mut *eval, work)));
-    }
-    group.finish();
 }
-
-criterion_group!(benches, kernel);
-criterion_main!(benches);

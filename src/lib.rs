@@ -14,6 +14,7 @@ pub mod html;
 pub mod io;
 pub mod memory;
 pub mod names;
+#[cfg(feature = "plot")]
 pub mod plot;
 pub mod rng;
 pub mod stats;

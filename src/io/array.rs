@@ -1,4 +1,4 @@
-//! A plain table of numbers, as it lies in a file.
+//! A table of numbers, as a file holds it.
 
 use std::fmt;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub struct Array {
     pub data: Vec<f64>,
     /// Their type in the file.
     pub dtype: Dtype,
-    /// Whether the file holds (or shall hold) one axis only, `[rows]`.
+    /// Whether the file has (or will have) one axis only, `[rows]`.
     pub vector: bool,
     /// The names of the columns, where the file has them.
     pub columns: Option<Vec<String>>,
@@ -79,17 +79,6 @@ impl Array {
         &self.data[i * self.cols..][..self.cols]
     }
 
-    /// The one column of a vector, or of a table of one column.
-    ///
-    /// # Errors
-    /// [`Error::Dimension`] where there are more.
-    pub fn into_vector(self, what: impl Into<String>) -> Result<Vec<f64>> {
-        if self.cols != 1 {
-            return Err(Error::Dimension { what: what.into(), expected: 1, found: self.cols });
-        }
-        Ok(self.data)
-    }
-
     /// Refuses NaN and infinities; `numbers` are those of the columns in the file.
     ///
     /// # Errors
@@ -114,7 +103,7 @@ impl Array {
     pub(super) fn check_finite_after(&self, path: &Path, numbers: &[usize], before: usize) -> Result<()> {
         let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
         let place = self.place(first, numbers, before);
-        let problem = format!("a number is not finite: {} in {place}", self.data[first]);
+        let problem = format!("{} in {place}, is not finite", self.data[first]);
         Err(Error::read(path, problem, NOT_FINITE))
     }
 
@@ -125,4 +114,5 @@ impl Array {
     }
 }
 
-const NOT_FINITE: &str = "drop or fill such rows first";
+/// The way out where a value of a table is missing or not finite.
+pub(super) const NOT_FINITE: &str = "leave out or fill such rows first";

@@ -1,4 +1,4 @@
-//! Files are written aside and renamed: whoever looks sees the old file or the new one, whole.
+//! Files are written as temporary files and renamed: at any time the old file or the new one is there, whole.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -14,22 +14,22 @@ use crate::{Error, Result};
 /// [`Error::Write`] where the folder is missing, the name is a folder, the disk refuses, or `fill`
 /// fails; nothing new is left then, and an old file of that name stays as it was.
 pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let mut aside = Aside::create(path)?;
-    let mut out = BufWriter::with_capacity(1 << 16, &mut aside);
+    let mut file = TemporaryFile::create(path)?;
+    let mut out = BufWriter::with_capacity(1 << 16, &mut file);
     let filled = fill(&mut out).and_then(|()| out.flush());
     drop(out);
     filled.map_err(|e| Error::write(path, e))?;
-    aside.keep()
+    file.keep()
 }
 
-/// A file that is being written beside the place where it shall be; dropped, it is gone.
+/// A file that is being written in the folder where it will be; dropped, it is deleted.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct TemporaryFile {
     file: NamedTempFile,
     path: PathBuf,
 }
 
-impl Aside {
+impl TemporaryFile {
     /// Begins an empty file that will be called `path`.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Aside {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Where it lies until it is kept.
+    /// Its path until it is kept.
     pub fn place(&self) -> &Path {
         self.file.path()
     }
@@ -74,7 +74,7 @@ impl Aside {
     }
 }
 
-impl Write for Aside {
+impl Write for TemporaryFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.inner().write(bytes)
     }
@@ -84,7 +84,7 @@ impl Write for Aside {
     }
 }
 
-impl Seek for Aside {
+impl Seek for TemporaryFile {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         self.inner().seek(to)
     }

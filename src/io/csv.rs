@@ -6,13 +6,14 @@
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
+use super::array::NOT_FINITE;
 use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
 use super::{Array, Dtype, writer::BUFFER};
 use crate::{Error, Result, words};
 
-/// What to make of the columns of a text table.
+/// How the columns of a text table are used.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     /// Whether the first line holds their names.
@@ -23,7 +24,7 @@ pub struct Columns {
     pub split: Option<String>,
 }
 
-/// A text table, and what was met on the way.
+/// A text table, and how it was read.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// The numbers.
@@ -34,7 +35,7 @@ pub struct Parsed {
     pub lines: Vec<u64>,
     /// The number of each column in the file, from 0.
     pub numbers: Vec<usize>,
-    /// What was decided about the header, where that is not plain: a sentence each.
+    /// Decisions about the header that may be wrong: a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -97,12 +98,12 @@ impl<R: BufRead> Rows<R> {
             match (places.next(), places.next()) {
                 (Some(at), None) => Ok(at),
                 (Some(_), Some(_)) => {
-                    let problem = format!("several of its columns are called `{name}`");
+                    let problem = format!("it has several columns called `{name}`");
                     Err(Error::read(path, problem, "give each column its own name"))
                 }
                 (None, _) => {
                     let problem = format!("it has no column `{name}`");
-                    Err(Error::read(path, problem, format!("its columns are {}", names.join(", "))))
+                    Err(Error::read(path, problem, format!("use one of its columns: {}", names.join(", "))))
                 }
             }
         };
@@ -161,7 +162,7 @@ impl<R: BufRead> Rows<R> {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
     }
 
-    /// What was decided about the header, where that is not plain.
+    /// Decisions about the header that may be wrong.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -178,9 +179,9 @@ impl<R: BufRead> Rows<R> {
         // A delimiter may stand behind the last cell.
         let ended = cells.len() == self.width + 1 && cells.get(self.width) == Some("");
         if cells.len() != self.width && !ended {
-            let found = if cells.len() == 1 { "1 cell".into() } else { format!("{} cells", cells.len()) };
-            let problem = format!("line {line} has {found}, but line {} has {}", self.first_line, self.width);
-            let hint = "every row needs the same number of cells; a decimal comma makes two of one";
+            let (found, first, width) = (words::count(cells.len() as u64, "cell"), self.first_line, self.width);
+            let problem = format!("line {line} has {found}, expected {width} as in line {first}");
+            let hint = "write the same number of cells in every line (a decimal comma splits a number in two)";
             return Err(Error::read(&self.path, problem, hint));
         }
         for &at in &self.kept {
@@ -208,15 +209,9 @@ impl<R: BufRead> Rows<R> {
         };
         let cell = shortened(cell);
         let (problem, hint) = match kind {
-            Cell::Missing if cell.is_empty() => {
-                (format!("a value is missing in line {line}, {column}"), "leave out or fill such rows first")
-            }
-            Cell::Missing => {
-                (format!("a value is missing (`{cell}`) in line {line}, {column}"), "leave out or fill such rows first")
-            }
-            Cell::Number(_) => {
-                (format!("`{cell}` in line {line}, {column}, is not finite"), "leave out or fill such rows first")
-            }
+            Cell::Missing if cell.is_empty() => (format!("a value is missing in line {line}, {column}"), NOT_FINITE),
+            Cell::Missing => (format!("a value is missing (`{cell}`) in line {line}, {column}"), NOT_FINITE),
+            Cell::Number(_) => (format!("`{cell}` in line {line}, {column}, is not finite"), NOT_FINITE),
             Cell::DecimalComma => (
                 format!("`{cell}` in line {line}, {column}, has a decimal comma"),
                 "write numbers with a decimal point, such as 1.5",
@@ -246,7 +241,7 @@ impl<R: BufRead> Rows<R> {
             None => Ok(()),
             Some(line) => {
                 let problem = format!("line {line} has no values");
-                Err(Error::read(&self.path, problem, "leave out or fill such rows first"))
+                Err(Error::read(&self.path, problem, NOT_FINITE))
             }
         }
     }

@@ -5,7 +5,7 @@
 //! 1. *Words.* A cell that is neither a number nor a missing value is a word. A first row with words and without
 //!    numbers holds names. A first row of missing values alone (`NA,NA`) is a row, and missing values are an error.
 //! 2. *Numbers as names.* Numbers are names only where they are written with digits alone, all differ, and stand above
-//!    columns that look otherwise:
+//!    columns of another form:
 //!    - `0,1,…,d−1`, as pandas writes: above columns without any whole number; or above 10 rows or more of which one
 //!      column has no whole number; or, for d ≥ 3, where no row below counts up too;
 //!    - years (1800 to 2100, rising or falling, two or more), where no row below is one of years;
@@ -21,8 +21,8 @@
 //!    all others have names and it holds words, or whole numbers that all differ: pandas' index, R's row names.
 //! 4. *A delimiter at the end* of every line makes no column.
 //!
-//! Whatever is not plain is noted ([`Decision::notes`]). The rule sees nothing but the beginning of the file, so that a file is
-//! read alike by whoever reads it, block by block or whole.
+//! Decisions that may be wrong are noted ([`Decision::notes`]). The rule reads the beginning of the file only, so that block by
+//! block and whole a file is read alike.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ impl Header {
     /// All of them, with their names.
     pub const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("none", Self::None), ("first", Self::First)];
 
-    /// Whether it is the one that is used where nothing is said.
+    /// Whether it is the default.
     pub fn is_auto(&self) -> bool {
         *self == Self::Auto
     }
@@ -78,7 +78,7 @@ const SEVERAL: usize = 10;
 const YEARS: std::ops::RangeInclusive<u64> = 1800..=2100;
 /// What pandas calls a column without a name.
 const UNNAMED: &str = "Unnamed: 0";
-/// What follows a decision that may be wrong.
+/// The way out of a decision that may be wrong.
 const AS_ROW: &str = "header none reads it as a row";
 
 /// How a table is read.
@@ -90,7 +90,7 @@ pub(super) struct Decision {
     pub width: usize,
     /// The first column holds the labels of the rows.
     pub labelled: bool,
-    /// What is not plain about it, a sentence each.
+    /// Decisions that may be wrong, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ pub(super) fn decide(
                 let cell = shortened(cells[at]);
                 let problem = format!("`{cell}` in line {line}, column {at} (counted from 0), is not a number");
                 let hint = format!(
-                    "correct the cell; or set header first if line {line} holds names, header none if it is a row"
+                    "correct the cell, or set header first if line {line} holds names, header none if it is a row"
                 );
                 return Err(Error::read(path, problem, hint));
             }
@@ -169,7 +169,7 @@ pub(super) fn decide(
 
 /// What the first row is.
 enum Verdict {
-    /// Names; where that is not plain, why.
+    /// Names; where that may be wrong, why.
     Names(Option<&'static str>),
     /// A row of the table.
     Row,
@@ -203,7 +203,7 @@ fn are_names(first: &Row, below: &[Row], drop: &[String]) -> Verdict {
         let dropped = |j: &usize| drop.iter().any(|name| name.parse() == Ok(*j));
         let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| Cell::of(c) == Cell::Text));
         return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !dropped(j))) {
-            (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below look otherwise")),
+            (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below have another form")),
             (None, Some(at)) => Verdict::Slip(*at),
             // Words in columns that are left out, above words or above other cells.
             (None, None) if words.iter().all(|j| is_text(*j)) => Verdict::Row,
@@ -221,7 +221,7 @@ fn are_names(first: &Row, below: &[Row], drop: &[String]) -> Verdict {
         };
     }
     match labels {
-        Some(labels) if labels.alone() && !labels.goes_on() => Verdict::Names(Some("the rows below look otherwise")),
+        Some(labels) if labels.alone() && !labels.goes_on() => Verdict::Names(Some("the rows below have another form")),
         Some(labels) if labels.alone() || labels.doubtful() => Verdict::Unclear,
         _ => Verdict::Row,
     }
@@ -266,7 +266,7 @@ impl<'a> Labels<'a> {
         self.all_otherwise() || (!self.below.is_empty() && (years || counting))
     }
 
-    /// Whether whoever wrote the file may have meant names, although the rows below look alike.
+    /// Whether they may be names, although the rows below have the same form.
     fn doubtful(&self) -> bool {
         self.columns.len() > 1 && !self.below.is_empty() && self.counts_up()
     }

@@ -1,8 +1,9 @@
 //! Files in and out: tables of numbers, model files, PyTorch weights.
 //!
 //! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
-//! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; nothing is
-//! allocated on a header's word alone. Every writer works aside and renames, so a file is either whole or absent.
+//! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; no memory
+//! is allocated for sizes that only a header gives. Every writer fills a temporary file and renames it, so a file is either whole
+//! or absent.
 
 pub mod array;
 pub mod atomic;
@@ -29,6 +30,11 @@ pub use reader::Reader;
 pub use writer::Writer;
 
 use crate::{Error, Result};
+
+/// Rows of a table that are read at a time.
+const BLOCK_ROWS: usize = 1 << 14;
+/// The way out where a file ends too early, or too late.
+const CUT_SHORT: &str = "write the file again: it was cut short or damaged";
 
 /// The endings of the tables that can be read.
 pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, and .gz behind all but .npz";
@@ -95,7 +101,7 @@ pub struct Whole {
     pub array: Array,
     /// The line of each row of a text, counted from 1.
     pub lines: Option<Vec<u64>>,
-    /// What was decided about the header of a text, where that is not plain: a sentence each.
+    /// Decisions about the header of a text that may be wrong: a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -162,7 +168,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 /// A regular file that holds something, and its length.
 fn open_regular(path: &Path) -> Result<(File, u64)> {
     let failed = |e: std::io::Error| refused(path, &e);
-    // Asked before it is opened: to open a pipe would wait for its writer.
+    // Before it is opened: to open a pipe would wait for its writer.
     let about = std::fs::metadata(path).map_err(failed)?;
     if about.is_dir() {
         return Err(Error::read(path, "it is a folder", "name a file inside it"));
@@ -171,24 +177,24 @@ fn open_regular(path: &Path) -> Result<(File, u64)> {
         return Err(Error::read(path, "it is not a regular file", "save it to a file first"));
     }
     if about.len() == 0 {
-        return Err(Error::read(path, "it is empty", "write the file again; the program that made it was cut short"));
+        return Err(Error::read(path, "it is empty", "write the file again"));
     }
     Ok((File::open(path).map_err(failed)?, about.len()))
 }
 
-/// What the system says about a file that it does not read.
+/// The error of the system about a file that cannot be read.
 fn refused(path: &Path, e: &std::io::Error) -> Error {
     match e.kind() {
-        std::io::ErrorKind::NotFound => Error::read(path, "there is no such file", "check the name and the folder"),
+        std::io::ErrorKind::NotFound => Error::read(path, "the file does not exist", "check the name and the folder"),
         std::io::ErrorKind::PermissionDenied => {
             Error::read(path, "permission is denied", "check the owner and the mode of the file")
         }
-        std::io::ErrorKind::UnexpectedEof => {
-            Error::read(path, "it became shorter while it was read", "let the program that writes it finish first")
-        }
-        std::io::ErrorKind::InvalidData => {
-            Error::read(path, e.to_string(), "the file was cut short or damaged; write it again")
-        }
+        std::io::ErrorKind::UnexpectedEof => Error::read(
+            path,
+            "it became shorter while it was read",
+            "wait until the program that writes it has finished",
+        ),
+        std::io::ErrorKind::InvalidData => Error::read(path, e.to_string(), CUT_SHORT),
         _ => Error::read(path, e.to_string(), ""),
     }
 }

@@ -8,13 +8,16 @@
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use npyz::npz::{NpzArchive, file_name_from_array_name};
+use zip::ZipArchive;
 
 use super::{Array, npy, open_regular};
 use crate::{Error, Result};
 
 /// Deflate packs 1032 bytes into one at best (zlib's technical details).
 pub(super) const DEFLATE_AT_BEST: u64 = 1032;
+
+/// What the name of an array's file has behind the name of the array.
+const ENDING: &str = ".npy";
 
 /// `file.npz:member` taken apart; the member is `None` where none is named.
 pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
@@ -49,8 +52,10 @@ pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
 
 /// The table among the members of an archive of `packed` bytes.
 fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>) -> Result<Array> {
-    let mut archive = NpzArchive::new(file).map_err(|e| damaged(path, e))?;
-    let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let mut archive = ZipArchive::new(file).map_err(|e| damaged(path, e))?;
+    // `numpy.load` counts a member as an array if its name ends in lower-case `.npy`. A name that is not text is none.
+    let files = archive.file_names().flatten();
+    let mut names: Vec<String> = files.filter_map(|name| name.strip_suffix(ENDING).map(str::to_owned)).collect();
     names.sort();
     let listed = names.join("`, `");
     let example = format!("{}:NAME", path.display());
@@ -59,7 +64,7 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
         (Some(member), _) if names.iter().any(|name| name == member) => member.to_owned(),
         (Some(member), _) => {
             let problem = format!("it has no member `{member}`");
-            return Err(Error::read(path, problem, format!("its members are `{listed}`")));
+            return Err(Error::read(path, problem, format!("use one of its members: `{listed}`")));
         }
         (None, [only]) => only.clone(),
         (None, _) => {
@@ -74,29 +79,28 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
             match (&tables[..], &vectors[..]) {
                 ([only], _) | ([], [only]) => only.clone(),
                 (several, _) => {
-                    let problem = format!("its members are `{listed}`, and {} of them are tables", several.len());
-                    return Err(Error::read(path, problem, format!("name one: {example}")));
+                    let problem = format!("{} of its members are tables (`{listed}`), expected 1", several.len());
+                    return Err(Error::read(path, problem, format!("name one of them: {example}")));
                 }
             }
         }
     };
     let place = path.with_file_name(format!("{}:{chosen}", file_name(path)));
-    let zip = archive.zip_archive();
-    let mut member = zip.by_name(&file_name_from_array_name(&chosen)).map_err(|e| damaged(path, e))?;
+    let mut member = archive.by_name(&(chosen + ENDING)).map_err(|e| damaged(path, e))?;
     let header = npy::read_header(&place, &mut member, unpacked(packed))?;
-    // One byte more than is promised shows that there are too many.
-    let promised = header.promised(&place)?.map_or(0, |bytes| bytes.min(unpacked(packed)) + 1);
-    let missing = promised.saturating_sub(header.bytes.len() as u64);
+    // One byte more than declared shows that there are too many.
+    let declared = header.declared(&place)?.map_or(0, |bytes| bytes.min(unpacked(packed)) + 1);
+    let missing = declared.saturating_sub(header.bytes.len() as u64);
     let mut body = header.bytes;
     member.take(missing).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
     npy::parse(&place, &body)
 }
 
 /// The axes of a member of numbers; `None` for any other.
-fn axes(path: &Path, archive: &mut NpzArchive<impl Read + Seek>, name: &str, packed: u64) -> Option<usize> {
-    let member = archive.zip_archive().by_name(&file_name_from_array_name(name)).ok()?;
-    let header = npy::read_header(path, &mut { member }, unpacked(packed)).ok()?;
-    header.promised(path).ok()?;
+fn axes(path: &Path, archive: &mut ZipArchive<impl Read + Seek>, name: &str, packed: u64) -> Option<usize> {
+    let mut member = archive.by_name(&format!("{name}{ENDING}")).ok()?;
+    let header = npy::read_header(path, &mut member, unpacked(packed)).ok()?;
+    header.declared(path).ok()?;
     Some(header.shape.len())
 }
 
@@ -110,5 +114,5 @@ fn file_name(path: &Path) -> String {
 }
 
 fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::read(path, format!("it is not a sound .npz archive ({why})"), "save it again with numpy.savez")
+    Error::read(path, format!("it is not a valid .npz archive ({why})"), "save it again with numpy.savez")
 }

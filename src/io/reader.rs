@@ -10,11 +10,8 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use super::unpack::{self, Forward, Source, Text};
-use super::{Array, Dtype, Format, Header, READABLE, csv, npy, npz, unknown};
+use super::{Array, BLOCK_ROWS, Dtype, Format, Header, READABLE, csv, npy, npz, unknown};
 use crate::{Error, Result};
-
-/// The rows that [`Reader::whole`] takes at a time.
-const BLOCK: usize = 1 << 14;
 
 /// A table whose rows come in blocks.
 pub struct Reader {
@@ -44,7 +41,7 @@ enum Body {
 }
 
 impl Reader {
-    /// Opens a file in the format of its name and reads as much of it as says what it holds.
+    /// Opens a file in the format of its name and reads its header.
     ///
     /// # Errors
     /// As [`Reader::open_as`].
@@ -66,7 +63,7 @@ impl Reader {
                 Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
             }
         };
-        /// What a stream of an array says of it.
+        /// The sizes and the type of an array that is streamed.
         macro_rules! of_stream {
             ($stream:expr) => {
                 ($stream.cols(), Some($stream.rows()), $stream.dtype(), $stream.vector(), None)
@@ -87,7 +84,7 @@ impl Reader {
         Ok(Self { path, cols, rows, dtype, vector, columns, width, numbers, notes, given: 0, body })
     }
 
-    /// What was decided about the header of a text, where that is not plain: a sentence each.
+    /// Decisions about the header of a text that may be wrong: a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -99,11 +96,11 @@ impl Reader {
     /// [`crate::Error::Invalid`] for no columns, and for one that the file does not have.
     pub fn keep(&mut self, places: &[usize]) -> Result<()> {
         if let Some(at) = places.iter().find(|at| **at >= self.cols) {
-            let problem = format!("column {at} (counted from 0) of `{}`", self.path.display());
-            return Err(Error::invalid(problem, format!("it has {} columns", self.cols)));
+            let problem = format!("`{}` has no column {at} (counted from 0)", self.path.display());
+            return Err(Error::invalid(problem, format!("use columns from 0 to {}", self.cols - 1)));
         }
         if places.is_empty() {
-            return Err(Error::invalid(format!("no column of `{}`", self.path.display()), "keep at least one"));
+            return Err(Error::invalid(format!("no column of `{}` is kept", self.path.display()), "keep at least one"));
         }
         if places.iter().copied().eq(0..self.cols) {
             return Ok(());
@@ -150,7 +147,7 @@ impl Reader {
     /// The next rows, at most `most_rows` (at least one) of them; `None` behind the last. Every number is finite.
     ///
     /// # Errors
-    /// [`crate::Error::Read`] for a number that is not finite, with its place in the file, for text that is no number,
+    /// [`crate::Error::Read`] for a number that is not finite, with its place in the file, for text that is not a number,
     /// and where the disk fails.
     pub fn next_block(&mut self, most_rows: usize) -> Result<Option<Array>> {
         let first = self.given;
@@ -168,10 +165,10 @@ impl Reader {
     pub(crate) fn whole(mut self) -> Result<Array> {
         let (most, sure) = match &self.body {
             Body::Whole(array) => (array.rows, 0),
-            // The file was seen to hold as many rows as its header says.
-            Body::Npy(_) | Body::Unpacked(_) => (BLOCK, self.rows.unwrap_or(0)),
+            // Its length was compared with the rows of its header.
+            Body::Npy(_) | Body::Unpacked(_) => (BLOCK_ROWS, self.rows.unwrap_or(0)),
             // What is packed may hold less.
-            Body::Packed(_) | Body::Csv(_) => (BLOCK, 0),
+            Body::Packed(_) | Body::Csv(_) => (BLOCK_ROWS, 0),
         };
         let Some(mut all) = self.next_unchecked(most)? else {
             return Err(Error::read(&self.path, "it holds no rows", "write one row of numbers a line"));

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{read_bytes, write_atomically};
 use crate::{Error, Result};
 
-const HINT: &str = "it must be a .safetensors file: a model of `cnf`, or weights saved by safetensors.torch.save_file";
+const HINT: &str = "use a .safetensors file: a model of `cnf`, or weights saved by safetensors.torch.save_file";
 
 /// The numbers of a tensor, row-major, in the precision of the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +97,7 @@ impl ModelFile {
     /// As [`ModelFile::read`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         check_lengths(path, bytes)?;
-        let foreign = |e| Error::read(path, format!("its header is not sound ({e})"), HINT);
+        let foreign = |e| Error::read(path, format!("its header is not valid ({e})"), HINT);
         let file = SafeTensors::deserialize(bytes).map_err(foreign)?;
         let (_, about) = SafeTensors::read_metadata(bytes).map_err(foreign)?;
         let metadata = about.metadata().clone().unwrap_or_default().into_iter().collect();
@@ -109,7 +109,7 @@ impl ModelFile {
                 Dtype::F32 => Values::F32(words(data, f32::from_le_bytes)),
                 Dtype::F64 => Values::F64(words(data, f64::from_le_bytes)),
                 other => {
-                    let problem = format!("its tensor `{name}` is of type {other}, not F32 or F64");
+                    let problem = format!("its tensor `{name}` has the type {other}, expected F32 or F64");
                     return Err(Error::read(path, problem, "save it with `.float()` first"));
                 }
             };
@@ -119,7 +119,11 @@ impl ModelFile {
             };
             if bad > 0 {
                 let problem = format!("{bad} of the {} numbers of its tensor `{name}` are not finite", values.len());
-                return Err(Error::read(path, problem, "the training that made it has diverged"));
+                return Err(Error::read(
+                    path,
+                    problem,
+                    "train it again with a smaller learning rate: its training has diverged",
+                ));
             }
             tensors.push(NamedTensor { name, shape: view.shape().to_vec(), values });
         }
@@ -146,10 +150,10 @@ impl ModelFile {
         })
     }
 
-    /// The wide numbers first, so that every tensor lies aligned.
+    /// The tensors of f64 first, so that every tensor is aligned.
     fn ordered(&self) -> impl Iterator<Item = &NamedTensor> {
-        let wide = |t: &&NamedTensor| matches!(t.values, Values::F64(_));
-        self.tensors.iter().filter(wide).chain(self.tensors.iter().filter(move |t| !wide(t)))
+        let f64s = |t: &&NamedTensor| matches!(t.values, Values::F64(_));
+        self.tensors.iter().filter(f64s).chain(self.tensors.iter().filter(move |t| !f64s(t)))
     }
 
     fn header(&self) -> Result<String> {

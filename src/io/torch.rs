@@ -11,7 +11,7 @@ use super::safetensors::{ModelFile, NamedTensor};
 use crate::{Error, Result};
 
 const HINT: &str =
-    "expected are the keys `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential of Linear layers";
+    "save an nn.Sequential of Linear layers, whose keys are `net.0.weight`, `net.0.bias`, `net.2.weight`, …";
 
 /// The tensors that `cnf export` lays beside the layers: means and deviations of the data's columns, `[d]`.
 pub const STANDARDISE: [&str; 2] = ["standardise.mean", "standardise.std"];
@@ -78,7 +78,7 @@ pub fn sequential(path: &Path, file: &ModelFile) -> Result<Sequential> {
         let more = if foreign.len() > 6 { format!(" and {} more", foreign.len() - 6) } else { String::new() };
         let listed = foreign.iter().take(6).map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
         let beside = prefix.map_or(String::new(), |p| format!(" beside `{p}N.weight`"));
-        return Err(refuse(format!("its keys {listed}{more} are no layers of one nn.Sequential{beside}")));
+        return Err(refuse(format!("its keys {listed}{more} are not layers of one nn.Sequential{beside}")));
     }
     let prefix = prefix.ok_or_else(|| refuse("it holds no tensors".into()))?;
     let mut layers = Vec::new();
@@ -89,20 +89,22 @@ pub fn sequential(path: &Path, file: &ModelFile) -> Result<Sequential> {
         let bias = pair.bias.ok_or_else(|| missing("bias"))?;
         let [outputs, inputs] = weight.shape[..] else {
             let (name, shape) = (&weight.name, &weight.shape);
-            return Err(refuse(format!("`{name}` has the shape {shape:?}, a Linear's is [outputs, inputs]")));
+            return Err(refuse(format!("`{name}` has the shape {shape:?}, expected [outputs, inputs]")));
         };
         if outputs == 0 || inputs == 0 {
             return Err(refuse(format!("`{}` is empty: its shape is [{outputs}, {inputs}]", weight.name)));
         }
         if bias.shape != [outputs] {
             let (name, shape) = (&bias.name, &bias.shape);
-            return Err(refuse(format!("`{name}` has the shape {shape:?}, but its weight has {outputs} outputs")));
+            return Err(refuse(format!("`{name}` has the shape {shape:?}, expected [{outputs}] as its weight has")));
         }
         match sizes.last() {
             None => sizes.push(inputs),
             Some(&before) if before != inputs => {
                 let name = &weight.name;
-                return Err(refuse(format!("`{name}` takes {inputs} inputs, but the layer before gives {before}")));
+                return Err(refuse(format!(
+                    "`{name}` has {inputs} inputs, expected {before}: the outputs of the layer before"
+                )));
             }
             Some(_) => {}
         }
@@ -115,11 +117,11 @@ pub fn sequential(path: &Path, file: &ModelFile) -> Result<Sequential> {
 /// The means and the deviations of the columns, where the file has both; `path` is only for the messages.
 ///
 /// # Errors
-/// [`Error::Read`] where only one is there, or they are no two vectors `[dim]`.
+/// [`Error::Read`] where only one is there, or they are not two vectors `[dim]`.
 pub fn standardisation(path: &Path, file: &ModelFile, dim: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
     let numbers = |name: &str| match file.tensor(name) {
         Some(tensor) if tensor.shape == [dim] => Ok(tensor.values.to_f64().into_owned()),
-        Some(tensor) => Err(format!("`{name}` has the shape {:?}, the net gives [{dim}]", tensor.shape)),
+        Some(tensor) => Err(format!("`{name}` has the shape {:?}, expected [{dim}]", tensor.shape)),
         None => Err(format!("`{name}` is missing")),
     };
     if STANDARDISE.iter().all(|name| file.tensor(name).is_none()) {
@@ -142,7 +144,7 @@ pub fn columns(path: &Path, file: &ModelFile, dim: usize) -> Result<Vec<String>>
     if names.is_empty() || names.len() == dim {
         return Ok(names);
     }
-    let problem = format!("its metadata name {} columns, the net gives {dim}", names.len());
+    let problem = format!("its metadata name {} columns, expected {dim}", names.len());
     Err(Error::read(path, problem, "give one name a column, or none"))
 }
 

@@ -1,4 +1,4 @@
-//! Files as they lie on the disk, or as gzip packed them: the first bytes decide, not the name.
+//! Files that are plain, or compressed by gzip: the first bytes decide, not the name.
 
 use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read, Result as IoResult, Seek, SeekFrom};
@@ -22,9 +22,9 @@ const FOREIGN: [(&[u8], &str); 9] = [
     (b"\x89HDF", "an HDF5 file"),
     (b"ARROW1\0\0", "an Arrow file"),
     (b"SIMPLE  =", "a FITS file"),
-    (b"\x28\xb5\x2f\xfd", "packed by zstd"),
-    (b"\xfd7zXZ", "packed by xz"),
-    (b"BZh?1AY", "packed by bzip2"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"BZh?1AY", "compressed by bzip2"),
     (b"\xd0\xcf\x11\xe0", "an old Office file"),
 ];
 
@@ -74,13 +74,13 @@ pub(super) fn open(path: &Path) -> Result<Opened> {
 pub(super) fn text(path: &Path) -> Result<Text> {
     let Opened { source, first, .. } = open(path)?;
     if first.starts_with(b"\x93NUMPY") {
-        return Err(Error::read(path, "it is a NumPy array, not text", "give it a name that ends in .npy"));
+        return Err(Error::read(path, "it is a NumPy array, not text", "rename it to end in .npy"));
     }
     if let Some((_, what)) = FOREIGN.iter().find(|(magic, _)| begins(&first, magic)) {
         return Err(Error::read(
             path,
             format!("it is {what}, not text"),
-            "save the table as text, packed by gzip or not",
+            "save the table as text, plain or compressed by gzip",
         ));
     }
     Ok(BufReader::with_capacity(BUFFER, source))
@@ -134,7 +134,7 @@ impl<R: Read> Seek for Forward<R> {
                 std::io::copy(&mut self.by_ref().take(skipped), &mut std::io::sink())?;
                 Ok(self.at)
             }
-            _ => Err(IoError::new(ErrorKind::Unsupported, "packed bytes are read forwards only")),
+            _ => Err(IoError::new(ErrorKind::Unsupported, "compressed bytes are read forwards only")),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! A table that grows block by block, in constant memory.
 //!
-//! The number of rows need not be known: a `.npy` header has room for any, and is completed at the end. Until
-//! [`Writer::finish`] the numbers lie in a hidden file beside the place, and go with the writer.
+//! The number of rows may be unknown at first: a `.npy` header has room for any, and is completed at the end. Until
+//! [`Writer::finish`] the numbers are in a temporary file in the same folder, which is deleted with the writer.
 
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use super::atomic::Aside;
+use super::atomic::TemporaryFile;
 use super::{Dtype, Format, WRITABLE, csv, npy, unknown};
 use crate::{Error, Result};
 
@@ -27,8 +27,8 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Body {
-    Npy(BufWriter<Aside>),
-    Csv(Box<::csv::Writer<Aside>>),
+    Npy(BufWriter<TemporaryFile>),
+    Csv(Box<::csv::Writer<TemporaryFile>>),
 }
 
 impl Writer {
@@ -39,16 +39,16 @@ impl Writer {
     /// [`Error::Write`] where the folder is missing, the name is a folder, or the disk refuses.
     pub fn create(path: &Path, cols: usize, dtype: Dtype, vector: bool) -> Result<Self> {
         if cols == 0 || (vector && cols != 1) {
-            let what = if vector { "a vector" } else { "a table" };
-            return Err(Error::invalid(format!("{what} of {cols} columns"), ""));
+            let (what, expected) = if vector { ("a vector", "1") } else { ("a table", "at least 1") };
+            return Err(Error::invalid(format!("{what} has {cols} columns, expected {expected}"), ""));
         }
         let body = match Format::written(path) {
             Some(Format::Npy) => {
-                let mut out = BufWriter::with_capacity(BUFFER, Aside::create(path)?);
+                let mut out = BufWriter::with_capacity(BUFFER, TemporaryFile::create(path)?);
                 npy::put_header(&mut out, 0, cols, dtype, vector).map_err(|e| Error::write(path, e))?;
                 Body::Npy(out)
             }
-            Some(Format::Csv) => Body::Csv(Box::new(csv::writer(Aside::create(path)?))),
+            Some(Format::Csv) => Body::Csv(Box::new(csv::writer(TemporaryFile::create(path)?))),
             _ => return Err(unknown(path, WRITABLE)),
         };
         Ok(Self { path: path.to_owned(), cols, dtype, vector, count: 0, body })
@@ -63,14 +63,14 @@ impl Writer {
             return Err(Error::Dimension { what: "the header".into(), expected: self.cols, found: names.len() });
         }
         if let Body::Csv(out) = self.body {
-            let mut aside = out.into_inner().map_err(|e| Error::write(&self.path, e.error()))?;
-            csv::put_names(&mut aside, names).map_err(|e| Error::write(&self.path, e))?;
-            self.body = Body::Csv(Box::new(csv::writer(aside)));
+            let mut file = out.into_inner().map_err(|e| Error::write(&self.path, e.error()))?;
+            csv::put_names(&mut file, names).map_err(|e| Error::write(&self.path, e))?;
+            self.body = Body::Csv(Box::new(csv::writer(file)));
         }
         Ok(self)
     }
 
-    /// The hidden file that holds what was written so far.
+    /// The temporary file that holds the numbers so far.
     pub fn aside(&self) -> &Path {
         match &self.body {
             Body::Npy(out) => out.get_ref().place(),
@@ -81,7 +81,7 @@ impl Writer {
     /// Appends numbers, row by row; a row may be continued by the next call.
     ///
     /// # Errors
-    /// [`Error::Write`] where the disk refuses, as a full one does.
+    /// [`Error::Write`] where the disk refuses, as if it is full.
     pub fn push(&mut self, values: &[f64]) -> Result<()> {
         let written = match &mut self.body {
             Body::Npy(out) => npy::put(out, values, self.dtype),
@@ -102,9 +102,9 @@ impl Writer {
         if !count.is_multiple_of(cols as u64) {
             return Err(Error::invalid(format!("{count} numbers do not divide into {cols} columns"), ""));
         }
-        let aside = match body {
+        let temporary = match body {
             Body::Npy(out) => {
-                let complete = |mut out: BufWriter<Aside>| {
+                let complete = |mut out: BufWriter<TemporaryFile>| {
                     use std::io::Seek as _;
                     out.rewind()?;
                     npy::put_header(&mut out, count / cols as u64, cols, dtype, vector)?;
@@ -114,6 +114,6 @@ impl Writer {
             }
             Body::Csv(out) => out.into_inner().map_err(|e| Error::write(&path, e.error()))?,
         };
-        aside.keep()
+        temporary.keep()
     }
 }

@@ -1,4 +1,5 @@
 //! `cnf compare`: what is trained, what is measured, what is written, and what is refused.
+#![cfg(feature = "cli")]
 
 use crate::common::command;
 use std::path::Path;
@@ -177,7 +178,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
 fn an_interrupted_comparison_reports_what_it_has() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let child = Command::new(assert_cmd::cargo::cargo_bin("cnf"))
+    let child = Command::new(env!("CARGO_BIN_EXE_cnf"))
         .current_dir(at)
         .args("compare --data moons --models gaussian,realnvp,nice,spline --time 60s --out c --json".split(' '))
         .stdout(Stdio::piped())

@@ -1,5 +1,6 @@
 //! Laws over the dialects of text tables: a file is read alike by whoever reads it, and an error names the line that an
 //! editor shows.
+#![cfg(feature = "cli")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -199,7 +200,7 @@ const WRONG_ROWS: [(&str, &str); 12] = [
     (",5", "a value is missing in line LINE, column `a`"),
     (",", "line LINE has no values"),
     ("-inf,5", "`-inf` in line LINE, column `a`, is not finite"),
-    ("5", "line LINE has 1 cell, but line FIRST has 2"),
+    ("5", "line LINE has 1 cell, expected 2 as in line FIRST"),
     ("\"1,5\",2", "`1,5` in line LINE, column `a`, has a decimal comma"),
 ];
 
@@ -302,7 +303,7 @@ fn the_delimiter_is_not_guessed_from_a_name() {
     }
     // One column with a decimal comma looks like two.
     let error = io::read(&written(folder.path(), "x.csv", "a\n1,5\n2,5\n")).unwrap_err();
-    assert!(error.to_string().contains("line 2 has 2 cells, but line 1 has 1"), "{error}");
+    assert!(error.to_string().contains("line 2 has 2 cells, expected 1 as in line 1"), "{error}");
     assert!(error.hint().unwrap().contains("decimal comma"));
 }
 
@@ -360,8 +361,8 @@ fn gzip_is_read_by_its_first_bytes() {
         // Cut off and continued, inside and outside of the packed bytes.
         let whole = packed(&bytes);
         for (wrong, message) in [
-            (packed(&bytes[..bytes.len() - 8]), "its header promises"),
-            (packed(&[&bytes[..], b"more"].concat()), "its header promises"),
+            (packed(&bytes[..bytes.len() - 8]), "its header declares"),
+            (packed(&[&bytes[..], b"more"].concat()), "its header declares"),
             (packed(&bytes[..20]), "its header is cut short"),
             (whole[..whole.len() - 30].to_vec(), "its gzip data are cut short"),
             (packed(b"no array"), "it is not a .npy file"),
@@ -395,9 +396,9 @@ fn a_file_of_another_kind_is_named() {
         (&b"PK\x03\x04rest"[..], "it is a zip archive"),
         (b"PAR1\x15\x04", "it is a Parquet file"),
         (b"\x93NUMPY\x01\x00", "it is a NumPy array"),
-        (b"\x28\xb5\x2f\xfd\x00", "packed by zstd"),
-        (b"\xfd7zXZ\x00", "packed by xz"),
-        (b"BZh91AY", "packed by bzip2"),
+        (b"\x28\xb5\x2f\xfd\x00", "compressed by zstd"),
+        (b"\xfd7zXZ\x00", "compressed by xz"),
+        (b"BZh91AY", "compressed by bzip2"),
         (b"\xff\xfea\x00,\x00b\x00\n\x00", "it is UTF-16 text"),
         (b"a,b\n1,\xe9\n", "line 2 is not UTF-8"),
     ] {

@@ -3,6 +3,7 @@
 //! The commands are those that `cnf --help` lists, so a new one is held to the same without a change here; a file that
 //! an example names and that is not made by [`prepare`] is to be added there. Lines run in a shell, as they are typed,
 //! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, those of comparisons after 5, and animations have 5 frames.
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 
 use std::ffi::OsString;
@@ -10,12 +11,12 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::archive::{npy, npz};
 use cnf::data::toys;
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Array, Dtype};
 use cnf::rng;
 use cnf::train::Job;
-use npyz::WriterBuilder as _;
 
 /// Columns of a help where no terminal says how many there are.
 const WIDTH: usize = 100;
@@ -116,12 +117,7 @@ fn prepare(at: &Path) {
     for (stream, name) in ["x.npy", "z.npy", "sample.npy", "stars.npy", "x.csv", "table.csv"].into_iter().enumerate() {
         io::write(&at.join(name), &rows(300, stream as u64)).unwrap();
     }
-    let mut archive = npyz::npz::NpzWriter::create(at.join("archive.npz")).unwrap();
-    let array = archive.array::<f64>("x", Default::default()).unwrap();
-    let mut array = array.default_dtype().shape(&[300, 2]).begin_nd().unwrap();
-    array.extend(points(300, 9)).unwrap();
-    array.finish().unwrap();
-    drop(archive);
+    std::fs::write(at.join("archive.npz"), npz(&[("x", npy(&rows(300, 9)))], false)).unwrap();
     std::fs::create_dir_all(at.join("examples")).unwrap();
     std::os::unix::fs::symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data"), at.join("examples/data"))
         .unwrap();

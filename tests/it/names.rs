@@ -1,17 +1,18 @@
 //! Columns are found by their names, wherever a table comes in beside a model: in any order, with others between them.
 //!
 //! Laws over the orders of the columns, over the families of models and over the commands that read points.
+#![cfg(feature = "cli")]
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::common::archive::{npy, npz};
 use crate::common::command::{bytes, cnf, json};
 use cnf::flow::{Condition, Given, Model, Range};
 use cnf::io::safetensors::ModelFile;
 use cnf::io::{Array, Dtype};
 use cnf::train::{Checkpoint, Family, Fitted, Job, Progress, Watch, fit, resume};
 use cnf::{io, rng};
-use npyz::WriterBuilder as _;
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -372,17 +373,12 @@ fn conditions_beyond_those_of_the_training_are_counted() {
 fn a_reader_gives_out_the_columns_that_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let (n, cols) = (50, 4);
-    let data: Vec<f64> = (0..n * cols).map(f64::from).collect();
-    let whole = Array::table(data, cols as usize, Dtype::F64).unwrap();
+    let n = 50;
+    let data: Vec<f64> = (0..4 * n).map(f64::from).collect();
+    let whole = Array::table(data, 4, Dtype::F64).unwrap();
     io::write(&at.join("x.npy"), &whole).unwrap();
     io::write(&at.join("x.csv"), &whole).unwrap();
-    let mut archive = npyz::npz::NpzWriter::new(std::fs::File::create(at.join("x.npz")).unwrap());
-    let member = archive.array::<f64>("x", Default::default()).unwrap().default_dtype();
-    let mut out = member.shape(&[n as u64, cols as u64]).begin_nd().unwrap();
-    out.extend(whole.data.iter().copied()).unwrap();
-    out.finish().unwrap();
-    archive.zip_writer().finish().unwrap();
+    std::fs::write(at.join("x.npz"), npz(&[("x", npy(&whole))], false)).unwrap();
     for file in ["x.npy", "x.csv", "x.npz"] {
         for places in [vec![2], vec![3, 0], vec![0, 1, 2, 3], vec![1, 0, 3, 2, 1]] {
             for block in [1, 7, 100] {

@@ -8,13 +8,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
+use cnf::Rng;
 use cnf::data::{SplitRule, Table, TableOptions};
 use cnf::flow::Model;
 use cnf::io::safetensors::ModelFile;
 use cnf::io::{self, Array, Dtype, Reader, torch};
 use cnf::train::Job;
-use proptest::prelude::*;
-use proptest::sample::Index;
+use rand::Rng as _;
+
+use crate::common::archive;
+use crate::common::random::{self, cases, one_of};
 
 struct Counting;
 
@@ -77,7 +80,7 @@ const KINDS: [Kind; 9] = [
     // A number of one byte becomes one of eight.
     Kind { name: "x.npy", read: whole, sound: array, factor: 16 },
     Kind { name: "blocks.npy", read: blocks, sound: array, factor: 16 },
-    Kind { name: "x.npz", read: whole, sound: archive, factor: DEFLATED },
+    Kind { name: "x.npz", read: whole, sound: two_tables, factor: DEFLATED },
     // A cell of a comma alone is a name, twice, and its place in a record.
     Kind { name: "x.csv", read: whole, sound: numbers, factor: 150 },
     Kind { name: "t.csv", read: table, sound: text, factor: 250 },
@@ -134,15 +137,10 @@ fn text(path: &Path) {
     std::fs::write(path, "a,\"b\",set\n1,x,train\n-2.5e3,\"y\",valid\n3,,test\n4,z,0\n").unwrap();
 }
 
-fn archive(path: &Path) {
-    use npyz::WriterBuilder as _;
-    let mut archive = npyz::npz::NpzWriter::create(path).unwrap();
-    for (name, shape) in [("x", &[4, 3][..]), ("y", &[4][..])] {
-        let begun = archive.array::<f32>(name, Default::default()).unwrap().default_dtype().shape(shape);
-        let mut out = begun.begin_nd().unwrap();
-        out.extend((0..shape.iter().product::<u64>()).map(|i| i as f32)).unwrap();
-        out.finish().unwrap();
-    }
+fn two_tables(path: &Path) {
+    let numbers = |n: usize| (0..n).map(|i| i as f64).collect();
+    let (x, y) = (Array::table(numbers(12), 3, Dtype::F32).unwrap(), Array::vector(numbers(4), Dtype::F32));
+    std::fs::write(path, archive::npz(&[("x", archive::npy(&x)), ("y", archive::npy(&y))], false)).unwrap();
 }
 
 /// The net of the golden weights, 3 → 64 → 64 → 64 → 2.
@@ -207,21 +205,6 @@ fn sound(kind: &Kind) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What is done to a sound file.
-#[derive(Clone, Debug)]
-enum Damage {
-    /// Bytes in place of others.
-    Put(Index, Vec<u8>),
-    /// Cut off at a place.
-    Cut(Index),
-    /// Bytes more, somewhere.
-    Insert(Index, Vec<u8>),
-    /// A part of it once more.
-    Repeat(Index, Index),
-    /// One of its numbers, written in digits, is another.
-    Number(Index, &'static str),
-}
-
 const NUMBERS: [&str; 12] = [
     "18446744073709551615",
     "9223372036854775807",
@@ -237,58 +220,52 @@ const NUMBERS: [&str; 12] = [
     "nan",
 ];
 
-fn damage() -> impl Strategy<Value = Damage> {
-    let some = || proptest::collection::vec(any::<u8>(), 1..9);
-    let large = prop_oneof![Just(u64::MAX), Just(1 << 40), Just(u64::from(u32::MAX)), Just(1 << 31), Just(0)];
-    prop_oneof![
-        3 => (any::<Index>(), some()).prop_map(|(at, bytes)| Damage::Put(at, bytes)),
-        2 => (any::<Index>(), large).prop_map(|(at, word)| Damage::Put(at, word.to_le_bytes().to_vec())),
-        1 => any::<Index>().prop_map(Damage::Cut),
-        2 => (any::<Index>(), some()).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
-        1 => (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Damage::Repeat(from, to)),
-        4 => (any::<Index>(), proptest::sample::select(&NUMBERS[..])).prop_map(|(at, n)| Damage::Number(at, n)),
-    ]
-}
+const WORDS: [u64; 5] = [u64::MAX, 1 << 40, u32::MAX as u64, 1 << 31, 0];
 
-impl Damage {
-    fn done(&self, kind: &Kind, bytes: &mut Vec<u8>) {
-        if bytes.is_empty() {
-            return;
+/// Damages a sound file at one place.
+fn damage(kind: &Kind, bytes: &mut Vec<u8>, rng: &mut Rng) {
+    if bytes.is_empty() {
+        return;
+    }
+    let before = bytes.len();
+    let at = rng.random_range(0..before);
+    match rng.random_range(0..13) {
+        // Other bytes in place of some.
+        0..3 => put(bytes, at, &random::bytes(rng, 1..9)),
+        3..5 => put(bytes, at, &one_of(rng, &WORDS).to_le_bytes()),
+        // Cut off.
+        5 => bytes.truncate(at),
+        // More bytes.
+        6..8 => drop(bytes.splice(at..at, random::bytes(rng, 1..9))),
+        // A part of it once more.
+        8 => {
+            let to = rng.random_range(0..before);
+            let part = bytes[at.min(to)..at.max(to)].to_vec();
+            bytes.splice(at..at, part);
         }
-        let before = bytes.len();
-        match self {
-            Self::Put(at, new) => {
-                let at = at.index(before);
-                bytes.splice(at..(at + new.len()).min(before), new.iter().copied());
+        // One of its numbers, written in digits, is another.
+        _ => {
+            let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
+            let starts: Vec<usize> = (0..before).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).collect();
+            if starts.is_empty() {
+                return;
             }
-            Self::Cut(at) => bytes.truncate(at.index(before)),
-            Self::Insert(at, new) => {
-                let at = at.index(before);
-                bytes.splice(at..at, new.iter().copied());
-            }
-            Self::Repeat(from, to) => {
-                let (from, to) = (from.index(before), to.index(before));
-                let part = bytes[from.min(to)..from.max(to)].to_vec();
-                bytes.splice(from..from, part);
-            }
-            Self::Number(which, new) => {
-                let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
-                let starts: Vec<usize> = (0..before).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).collect();
-                if starts.is_empty() {
-                    return;
-                }
-                let start = starts[which.index(starts.len())];
-                let end = (start..before).find(|&i| !digit(i)).unwrap_or(before);
-                bytes.splice(start..end, new.bytes());
-                // The header's own length follows, so that what it says is read.
-                if kind.name.ends_with("safetensors") && start >= 8 {
-                    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap());
-                    let grown = length.wrapping_add(new.len() as u64).wrapping_sub((end - start) as u64);
-                    bytes[..8].copy_from_slice(&grown.to_le_bytes());
-                }
+            let (start, new) = (one_of(rng, &starts), one_of(rng, &NUMBERS));
+            let end = (start..before).find(|&i| !digit(i)).unwrap_or(before);
+            bytes.splice(start..end, new.bytes());
+            // The header's own length follows, so that the header is read.
+            if kind.name.ends_with("safetensors") && start >= 8 {
+                let length = u64::from_le_bytes(*bytes.first_chunk().unwrap());
+                let grown = length.wrapping_add(new.len() as u64).wrapping_sub((end - start) as u64);
+                bytes[..8].copy_from_slice(&grown.to_le_bytes());
             }
         }
     }
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, new: &[u8]) {
+    let end = (at + new.len()).min(bytes.len());
+    bytes.splice(at..end, new.iter().copied());
 }
 
 #[test]
@@ -298,41 +275,50 @@ fn sound_files_are_read_within_their_memory() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+/// The cases of each test that draws them.
+const CASES: u64 = 400;
 
-    #[test]
-    fn random_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+#[test]
+fn random_bytes_are_refused_or_read() {
+    cases(CASES, |rng| {
+        let bytes = random::bytes(rng, 0..2000);
         for kind in &KINDS {
             read(kind, &bytes);
         }
-    }
+    });
+}
 
-    #[test]
-    fn random_words_are_refused_or_read(text in "[-0-9a-z.,;\\t\\n \"'#{}()\\[\\]=:_eE\u{e9}]{0,400}") {
+#[test]
+fn random_words_are_refused_or_read() {
+    let letters = "-0123456789abcdefghijklmnopqrstuvwxyz.,;\t\n \"'#{}()[]=:_eE\u{e9}";
+    cases(CASES, |rng| {
+        let text = random::text(rng, letters, 0..401);
         for kind in &KINDS {
             read(kind, text.as_bytes());
         }
-    }
+    });
+}
 
-    #[test]
-    fn damaged_files_are_refused_or_read(damages in proptest::collection::vec(damage(), 1..4)) {
-        for kind in &KINDS {
-            let mut bytes = sound(kind);
-            damages.iter().for_each(|damage| damage.done(kind, &mut bytes));
+#[test]
+fn damaged_files_are_refused_or_read() {
+    let sound = KINDS.each_ref().map(sound);
+    cases(CASES, |rng| {
+        for (kind, bytes) in KINDS.iter().zip(&sound) {
+            let mut bytes = bytes.clone();
+            for _ in 0..rng.random_range(1..4) {
+                damage(kind, &mut bytes, rng);
+            }
             read(kind, &bytes);
         }
-    }
+    });
+}
 
-    #[test]
-    fn sizes_that_no_file_holds_are_refused(
-        rows in "[0-9]{1,21}",
-        cols in "[0-9]{1,21}",
-        descr in proptest::sample::select(&["<f4", "<f8", "|i1", ">u8"][..]),
-        fortran in any::<bool>(),
-        body in proptest::collection::vec(any::<u8>(), 0..64),
-    ) {
-        let order = if fortran { "True" } else { "False" };
+#[test]
+fn sizes_that_no_file_holds_are_refused() {
+    cases(CASES, |rng| {
+        let [rows, cols] = [0, 1].map(|_| random::text(rng, "0123456789", 1..22));
+        let (descr, order) = (one_of(rng, &["<f4", "<f8", "|i1", ">u8"]), one_of(rng, &["True", "False"]));
+        let body = random::bytes(rng, 0..64);
         let text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({rows}, {cols}), }}\n");
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((text.len() as u16).to_le_bytes());
@@ -340,14 +326,15 @@ proptest! {
         bytes.extend(&body);
         read(&KINDS[0], &bytes);
         read(&KINDS[1], &bytes);
-        // In an archive the member's header is believed no more.
+        // Neither is the header of an archive's member, nor that of a model.
+        read(&KINDS[2], &archive::npz(&[("x", bytes)], false));
         let text = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[{rows},{cols}],\"data_offsets\":[0,{rows}]}}}}");
         let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
         bytes.extend(text.as_bytes());
         bytes.extend(&body);
         read(&KINDS[5], &bytes);
         read(&KINDS[7], &bytes);
-    }
+    });
 }
 
 /// Long files of one short part are where a table of small things outgrows its text.
@@ -397,29 +384,20 @@ fn long_files_of_little_content_are_held_within_their_memory() {
 
 #[test]
 fn an_archive_of_zeros_is_unpacked_as_far_as_its_header_says() {
-    use npyz::WriterBuilder as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("zeros.npz");
     let n = 4 << 20;
-    let mut archive = npyz::npz::NpzWriter::create(&path).unwrap();
-    let options = npyz::zip::write::FileOptions::default().compression_method(npyz::zip::CompressionMethod::Deflated);
-    let begun = archive.array::<i8>("x", options).unwrap().default_dtype().shape(&[n, 1]);
-    let mut out = begun.begin_nd().unwrap();
-    out.extend(std::iter::repeat_n(0i8, n as usize)).unwrap();
-    out.finish().unwrap();
-    drop(archive);
-    let bytes = std::fs::read(&path).unwrap();
+    let member = |rows: usize| {
+        let text = format!("{{'descr': '|i1', 'fortran_order': False, 'shape': ({rows}, 1), }}\n");
+        let length = (text.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), &vec![0; n]].concat()
+    };
+    let bytes = archive::npz(&[("x", member(n))], true);
     assert!(bytes.len() < 10_000 && read(&KINDS[2], &bytes));
-    // The header promises three numbers: of the zeros behind them one is unpacked.
-    let short = [b"\x93NUMPY\x01\x00".to_vec(), 60u16.to_le_bytes().to_vec()].concat();
-    let text = format!("{:<59}\n", "{'descr': '|i1', 'fortran_order': False, 'shape': (3,), }");
-    let mut archive = npyz::zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    archive.start_file("x.npy", options).unwrap();
-    use std::io::Write as _;
-    archive.write_all(&[&short, text.as_bytes(), &vec![0; n as usize]].concat()).unwrap();
-    archive.finish().unwrap();
+    // The header declares three numbers: of the zeros behind them one is unpacked.
+    std::fs::write(&path, archive::npz(&[("x", member(3))], true)).unwrap();
     let (result, most, _) = measured(|| io::read(&path).map(drop));
-    assert!(result.unwrap_err().to_string().contains("promises [3, 1]"));
+    assert!(result.unwrap_err().to_string().contains("declares [3, 1]"));
     assert!(most < CONSTANT, "{most}");
 }
 

@@ -1,5 +1,6 @@
 //! Tables in blocks: the same bits whatever the block, in memory that does not grow with the file, and nothing left of
 //! what did not end.
+#![cfg(feature = "cli")]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnf::io::{self, Array, Dtype, Reader, Writer};
 use serde_json::Value;
 
+use crate::common::archive;
 use crate::common::command::{cnf, conditional, folder, json};
 
 /// 30 rows of three numbers that differ.
@@ -43,15 +45,7 @@ fn tables(at: &Path) -> Vec<&'static str> {
     io::write(&at.join("named.csv"), &table).unwrap();
     let lines: Vec<String> = table.data.chunks(3).map(|r| format!("{}  {} {}", r[0], r[1], r[2])).collect();
     save("spaced.txt", format!("\u{feff}# three columns\n\n{}", lines.join("\r\n")).as_bytes());
-    let mut archive = npyz::npz::NpzWriter::new(std::io::Cursor::new(Vec::new()));
-    {
-        use npyz::WriterBuilder as _;
-        let begun = archive.array::<f64>("x", Default::default()).unwrap().default_dtype().shape(&[30, 3]);
-        let mut out = begun.begin_nd().unwrap();
-        out.extend(numbers()).unwrap();
-        out.finish().unwrap();
-    }
-    save("x.npz", &archive.zip_writer().finish().unwrap().into_inner());
+    save("x.npz", &archive::npz(&[("x", npy("<f8", false, |v| v.to_le_bytes().to_vec()))], false));
     vec!["f8.npy", "f4.npy", "i2.npy", "u1.npy", "named.csv", "spaced.txt", "x.npz"]
 }
 

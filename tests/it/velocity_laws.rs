@@ -1,7 +1,7 @@
 //! The laws of the fused MLP velocity, over depths, activations, ways of time, with and without a condition.
 
 use crate::common::velocity as laws;
-use std::fs::{self, File};
+use std::fs;
 
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, pull_back};
 use cnf::velocity::{Activation, Mlp, MlpSpec, TimeInput, Trace, Velocity};
@@ -199,7 +199,7 @@ fn theta_is_laid_out_as_its_names_say() {
 
 fn npy(set: &str, name: &str) -> Vec<f64> {
     let path = format!("{}/tests/golden/{set}/{name}.npy", env!("CARGO_MANIFEST_DIR"));
-    npyz::NpyFile::new(File::open(path).unwrap()).unwrap().into_vec().unwrap()
+    cnf::io::read(path.as_ref()).unwrap().data
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The table of wrong inputs: each gets one sentence, a hint and an exit code, and leaves no file.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 
@@ -88,12 +89,12 @@ fn layers(path: &Path) {
 
 /// Words after `cnf`, the exit code, and a part of the sentence.
 const WRONG: &[(&str, i32, &str)] = &[
-    ("density m.safetensors absent.npy -o o.npy", 1, "there is no such file"),
-    ("density absent.safetensors x.npy -o o.npy", 1, "there is no such file"),
+    ("density m.safetensors absent.npy -o o.npy", 1, "the file does not exist"),
+    ("density absent.safetensors x.npy -o o.npy", 1, "the file does not exist"),
     ("density x.npy -o o.npy", 1, "no model was named"),
     ("sample -o o.npy", 1, "no model was named"),
     ("info", 1, "no model was named"),
-    ("density m.safetensors cut.npy -o o.npy", 1, "its header promises [500, 2]"),
+    ("density m.safetensors cut.npy -o o.npy", 1, "its header declares [500, 2]"),
     ("density m.safetensors head.npy -o o.npy", 1, "cannot read `head.npy`"),
     ("density m.safetensors empty.npy -o o.npy", 1, "it is empty"),
     ("density m.safetensors noise.npy -o o.npy", 1, "cannot read `noise.npy`"),
@@ -170,11 +171,11 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("data 9gaussians -n 10 -o o.npy", 1, "unknown toy data set `9gaussians`"),
     ("data moons -n 10", 1, "go nowhere"),
     ("data x.npy -n 10 -o o.npy", 1, "not a density to draw from"),
-    ("data absent.npy", 1, "there is no such file"),
+    ("data absent.npy", 1, "the file does not exist"),
     ("data nan.npy", 1, "not finite"),
     ("smaple", 2, "unrecognized subcommand"),
     ("train --data 9gaussians --steps 1", 1, "unknown data set `9gaussians`"),
-    ("train --data absent.npy --steps 1", 1, "there is no such file"),
+    ("train --data absent.npy --steps 1", 1, "the file does not exist"),
     ("train --data holed.csv --steps 1", 1, "cannot read `holed.csv`"),
     ("train --data constant.csv --steps 1", 1, "constant"),
     ("train --objective guess --steps 1", 2, "unknown objective `guess`"),
@@ -204,7 +205,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --hidden 4 --lr 1e30 --steps 1", 1, "trajectories failed"),
     ("train --config key.toml --steps 1", 1, "lerning_rate"),
     ("train --config wide.toml --steps 1", 1, "100000000 validations"),
-    ("train --config absent.toml --steps 1", 1, "there is no such file"),
+    ("train --config absent.toml --steps 1", 1, "the file does not exist"),
     ("train --init cut.safetensors --steps 1", 1, "cut short"),
     ("train --init folder --steps 1", 1, "the folder holds no `model.safetensors`"),
     ("train --init d43.safetensors --steps 1", 1, "has 43 columns, expected 2"),
@@ -231,7 +232,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --steps 1 --column 7:positive", 1, "unknown column `7`"),
     ("train --steps 1 --column 0:positive", 1, "column `0`: row"),
     ("train --init m.safetensors --base mixture --steps 1", 2, "cannot be used with"),
-    ("check absent.safetensors", 1, "there is no such file"),
+    ("check absent.safetensors", 1, "the file does not exist"),
     ("check", 1, "no model was named"),
     ("check m.safetensors three.npy", 1, "3 columns"),
     ("check m.safetensors nan.npy", 1, "not finite"),
@@ -255,7 +256,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("invert late.csv --model m.safetensors --block 10 -o o.npy", 1, "`six` in line 92, column `b`"),
     ("export m.safetensors -o o.npy", 1, "unknown model file type"),
     ("export m.safetensors", 2, "--output"),
-    ("export absent.safetensors -o o.safetensors", 1, "there is no such file"),
+    ("export absent.safetensors -o o.safetensors", 1, "the file does not exist"),
     ("export w.safetensors -o o.safetensors", 1, "no description of a flow"),
     ("export layers.safetensors -o o.safetensors", 1, "layers that an nn.Sequential of Linear layers cannot hold"),
     ("import halfscaled.safetensors --activation tanh -o o.safetensors", 1, "`standardise.std` is missing"),
@@ -269,7 +270,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("trajectory m.safetensors -o absent/o.png", 1, "the folder `absent` does not exist"),
     ("trajectory m.safetensors x.npy -n 10 -o o.png", 2, "cannot be used with"),
     ("trajectory m.safetensors three.npy -o o.png", 1, "3 columns"),
-    ("trajectory m.safetensors absent.npy -o o.png", 1, "there is no such file"),
+    ("trajectory m.safetensors absent.npy -o o.png", 1, "the file does not exist"),
     ("trajectory m.safetensors -n 0 -o o.png", 2, "invalid value '0'"),
     ("trajectory m.safetensors --panels 1 -o o.png", 2, "invalid value '1'"),
     ("trajectory m.safetensors --frames 100000 --gif o.gif", 2, "invalid value '100000'"),

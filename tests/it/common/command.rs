@@ -1,10 +1,10 @@
 //! The command in a folder of its own, with the golden 8gaussians net.
+#![cfg(feature = "cli")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
-use assert_cmd::Command;
 use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ pub fn golden(name: &str) -> PathBuf {
 }
 
 pub fn cnf(folder: &Path, words: &str) -> Output {
-    let mut command = Command::cargo_bin("cnf").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cnf"));
     command.current_dir(folder).args(words.split_whitespace()).output().unwrap()
 }
 

@@ -1,7 +1,9 @@
 //! What several tests use.
 
+pub mod archive;
 pub mod command;
 pub mod discrete;
 pub mod flows;
+pub mod random;
 pub mod state_dict;
 pub mod velocity;
