@@ -118,7 +118,7 @@ fn spread(se: f64) -> f64 {
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
     let Run { job, model, data, held_out, curves, context } = run;
     let given = &held_out.context;
-    let (d, dtype) = (data.dim, job.precision.dtype());
+    let (d, dtype) = (data.dim, job.model.precision.dtype());
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
     let Options { names, invert_y, columns, scale, .. } = look.shown.style(model)?;
     let plain = Options { columns, ..plain };
