@@ -278,7 +278,8 @@ impl Trainer<'_> {
 
     fn set_penalties(&mut self) {
         let factor = if self.job.objective.nfe_target.is_some() { self.state.penalty } else { 1.0 };
-        (self.context.kinetic, self.context.jacobian) = (factor * self.job.objective.kinetic, factor * self.job.objective.jacobian);
+        (self.context.kinetic, self.context.jacobian) =
+            (factor * self.job.objective.kinetic, factor * self.job.objective.jacobian);
     }
 
     fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
@@ -385,7 +386,7 @@ impl Trainer<'_> {
 
     /// Why the run ends here, before its budget is spent; none where it goes on.
     ///
-    /// Where `patience` is set, that many held-out scores without a better one end it. Else it ends where the rows are
+    /// Where `patience` is set, that many held-out scores without a better one end it. Else it ends where rows are
     /// overfitted beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
     /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that varies by
     /// its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so long.
@@ -473,7 +474,7 @@ fn next_validation(done: f64, wanted: f64) -> f64 {
 }
 
 fn diverged(step: usize, lr: f64, rollbacks: usize, cause: &str, precision: Precision) -> Error {
-    let wide = if precision == Precision::F64 { "" } else { " --precision f64," };
+    let wide = if precision == Precision::F64 { "" } else { " `model.precision` f64," };
     Error::invalid(
         format!(
             "training failed at step {step} (learning rate {lr:.2e}) after {}: {cause}",

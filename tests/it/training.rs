@@ -624,7 +624,7 @@ fn a_run_does_not_go_on_with_other_rows() {
 }
 
 #[test]
-fn a_step_that_diverges_is_rolled_back_and_smaller_steps_go_on() {
+fn a_step_that_diverges_is_rolled_back_and_training_goes_on_with_a_smaller_learning_rate() {
     struct Rollbacks(Vec<String>);
     impl Watch for Rollbacks {
         fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
