@@ -19,15 +19,14 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use candle_core::{DType, Device, Tensor};
 use cnf::Result;
 use cnf::data::toys;
 use cnf::flow::discrete::{Kind, Plan};
-use cnf::flow::{Continuous, Density, Discrete, Flow, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Continuous, Core, Density, Discrete, Flow, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::io;
 use cnf::rng::stream;
-use cnf::train::{Batch, Criterion, Scene};
+use cnf::train::{AdamW, Batch, Criterion, LossContext, Precision};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use measure::{cpu_time, median_of, peak};
 use rand::Rng as _;
@@ -250,9 +249,10 @@ fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
 
 fn work_b(net: &Net, args: &Args, peak: f64) -> Result<()> {
     const BATCH: usize = 512;
-    let theta = Tensor::from_slice(&net.theta, net.theta.len(), &Device::Cpu)?;
+    let start: Vec<f64> = net.theta.iter().map(|w| f64::from(*w)).collect();
     let data = toys::find("8gaussians")?;
     let x: Vec<f32> = (data.sample)(BATCH, &mut stream(1, 0)).into_iter().map(|x| x as f32).collect();
+    let batch = Batch { x: x.iter().map(|x| f64::from(*x)).collect(), ..Batch::default() };
     let x = Tensor::from_vec(x, (BATCH, 2), &Device::Cpu)?;
     println!("\nB. one maximum-likelihood step, batch {BATCH}");
     println!("method  tolerance   cpu ms  wall ms  NFE mean max  points  worst error  loss     GFLOP/s  of peak");
@@ -264,15 +264,15 @@ fn work_b(net: &Net, args: &Args, peak: f64) -> Result<()> {
         let (_, log_prob, cost) = net.flow(DType::F32, &solver)?.encode(&x, None)?;
         let worst = differences(&numbers(&log_prob)?, &truth).0;
         let solver = SolverSpec { method: method.into(), lanes: args.lanes, ..SolverSpec::default() };
-        let var = Var::from_tensor(&theta)?;
-        let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
+        let context = LossContext::new(net.velocity(), solver.clone());
+        let mut optimiser = AdamW::new(start.len());
         let mut loss = f64::NAN;
         let times = timed(15, 1, || {
-            var.set(&theta)?;
-            let flow = Flow::new(Continuous::new(net.velocity(), var.as_tensor().clone(), solver.clone())?);
-            let value = flow.log_prob(&x, None)?.mean_all()?.neg()?;
-            optimiser.step(&value.backward()?)?;
-            loss = f64::from(value.to_scalar::<f32>()?);
+            let mut theta = start.clone();
+            let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F32, &batch)?;
+            optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+            loss = found.loss;
+            black_box(theta);
             Ok(())
         })?;
         let (nfe, points) = (mean(&cost.nfe), mean(&cost.traces));
@@ -296,10 +296,9 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
     let data = toys::find("8gaussians")?;
     let mut rng = stream(2, 0);
     let pool = (data.sample)(50_000, &mut rng);
-    let start = net.spec.init(&mut rng);
-    let var = Var::from_vec(start.clone(), start.len(), &Device::Cpu)?;
-    let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
-    let scene = Scene::new(VelocitySpec::Mlp(net.spec.clone()), SolverSpec::default());
+    let mut theta: Vec<f64> = net.spec.init(&mut rng).into_iter().map(f64::from).collect();
+    let mut optimiser = AdamW::new(theta.len());
+    let context = LossContext::new(VelocitySpec::Mlp(net.spec.clone()), SolverSpec::default());
     let mut step = || -> Result<f64> {
         let mut batch = Batch::default();
         for _ in 0..BATCH {
@@ -308,9 +307,9 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
             batch.z.extend([rng.sample::<f64, _>(Normal), rng.sample::<f64, _>(Normal)]);
             batch.t.push(rng.random());
         }
-        let (loss, _) = Criterion::Matching.loss(&scene, var.as_tensor(), &batch)?;
-        optimiser.step(&loss.backward()?)?;
-        Ok(f64::from(loss.to_scalar::<f32>()?))
+        let found = Criterion::Matching.gradient(&context, &theta, Precision::F32, &batch)?;
+        optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+        Ok(found.loss)
     };
     let first = step()?;
     let mut last = 0.0;
@@ -321,7 +320,7 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
     // Values, weight gradients, and what flows back through all but the first layer.
     let flops = BATCH as f64 * (3.0 * net.value_flops() - net.layers()[0]);
     let rate = flops / times.cpu * 1e-9;
-    println!("\nD. one flow-matching step, batch {BATCH}, candle's AdamW");
+    println!("\nD. one flow-matching step, batch {BATCH}, AdamW");
     println!(
         "cpu {:.3} ms  wall {:.3} ms  loss {first:.3} -> {last:.3}  {rate:.1} GFLOP/s  {:.0} % of peak",
         times.cpu * 1e3,
@@ -356,7 +355,7 @@ fn pairing(rng: &mut cnf::Rng, data: &toys::Toy) -> Result<()> {
     Ok(())
 }
 
-/// The discrete flows: each step is the loss with its exact gradient and candle's AdamW.
+/// The discrete flows: each step is the loss with its exact gradient and AdamW.
 fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
     const BATCH: usize = 512;
     const N: usize = 10_000;
@@ -368,18 +367,21 @@ fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
     for kind in Kind::ALL {
         let spec = Plan { depth: 8, ..Plan::usual(kind, 2) }.spec(&mut rng)?;
         let theta = Discrete::started(&spec, &spec.init(&mut rng), &pool[..4000], &[])?;
-        let n = theta.len();
-        let var = Var::from_vec(theta, n, &Device::Cpu)?;
-        let mut optimiser = AdamW::new(vec![var.clone()], ParamsAdamW { lr: 1e-3, ..ParamsAdamW::default() })?;
+        let mut theta: Vec<f64> = theta.into_iter().map(f64::from).collect();
+        let mut optimiser = AdamW::new(theta.len());
+        let context = LossContext::new(Core::Discrete(spec.clone()), SolverSpec::default());
         let mut step = || -> Result<()> {
             let at = rng.random_range(0..pool.len() / 2 - BATCH);
-            let flow = Discrete::new(spec.clone(), var.as_tensor().clone())?;
-            let loss = flow.nll(&pool[2 * at..2 * (at + BATCH)], &[])?;
-            Ok(optimiser.step(&loss.backward()?)?)
+            let batch = Batch { x: pool[2 * at..2 * (at + BATCH)].to_vec(), ..Batch::default() };
+            let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F32, &batch)?;
+            optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+            Ok(())
         };
         step()?;
         let training = timed(9, 40, &mut step)?;
-        let flow = Flow::new(Discrete::new(spec.clone(), var.as_tensor().detach())?);
+        let theta: Vec<f32> = theta.iter().map(|w| *w as f32).collect();
+        let n = theta.len();
+        let flow = Flow::new(Discrete::new(spec.clone(), Tensor::from_vec(theta, n, &Device::Cpu)?)?);
         let z = StandardNormal::new(2).sample(N, None, &mut rng)?.to_dtype(DType::F32)?;
         let x = Tensor::from_slice(&pool[..2 * N], (N, 2), &Device::Cpu)?.to_dtype(DType::F32)?;
         let sampling = timed(9, 3, || flow.decode(&z, None).map(|all| drop(black_box(all))))?;

@@ -19,7 +19,7 @@
 
 use cnf_solvers::Tableau;
 
-use super::transport::{Request, carry, carry_implicit};
+use super::transport::{Request, carry};
 use super::{Method, SolverSpec};
 use crate::Result;
 use crate::stats::student_quantile;
@@ -169,9 +169,9 @@ pub fn error_bars<T: Scalar>(
             let second = carry(wide, &points, &condition_wide, &second)?;
             ((ends, first.logdet, first.cost), second)
         }
-        Method::Implicit(method) => {
-            let first = carry_implicit(wide, method, &points, &condition_wide, &request)?;
-            ((first.y, first.logdet, first.cost), carry_implicit(wide, method, &points, &condition_wide, &second)?)
+        Method::Implicit(_) => {
+            let first = carry(wide, &points, &condition_wide, &request)?;
+            ((first.y, first.logdet, first.cost), carry(wide, &points, &condition_wide, &second)?)
         }
     };
     let (ends, logdet, cost) = first;

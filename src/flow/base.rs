@@ -22,6 +22,17 @@ impl StandardNormal {
     pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
         (0..n * self.dim).map(|_| Draw.sample(rng)).collect()
     }
+
+    /// log p of the rows of `x` (`[n, dim]`, row-major), in nats.
+    pub fn log_prob_rows(&self, x: &[f64]) -> Vec<f64> {
+        let constant = 0.5 * self.dim as f64 * std::f64::consts::TAU.ln();
+        x.chunks_exact(self.dim).map(|row| -0.5 * row.iter().map(|x| x * x).sum::<f64>() - constant).collect()
+    }
+
+    /// ∇ log p of the rows of `x`, which is −x.
+    pub fn score_rows(&self, x: &[f64]) -> Vec<f64> {
+        x.iter().map(|x| -x).collect()
+    }
 }
 
 impl Density for StandardNormal {
@@ -69,6 +80,22 @@ impl Base {
         }
     }
 
+    /// log p of the rows of `x` (`[n, dim]`, row-major), in nats; NaN where a row holds NaN.
+    pub fn log_prob_rows(&self, x: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Normal(normal) => normal.log_prob_rows(x),
+            Self::Mixture(mixture) => mixture.log_prob_rows(x),
+        }
+    }
+
+    /// ∇ log p of the rows of `x`, `[n, dim]` row-major.
+    pub fn score_rows(&self, x: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Normal(normal) => normal.score_rows(x),
+            Self::Mixture(mixture) => mixture.score_rows(x),
+        }
+    }
+
     fn density(&self) -> &dyn Density {
         match self {
             Self::Normal(normal) => normal,
@@ -82,7 +109,6 @@ impl Density for Base {
         self.density().dim()
     }
 
-    /// As candle differentiates it, for either.
     fn log_prob(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
         self.density().log_prob(x, condition)
     }

@@ -1,9 +1,8 @@
 //! Discrete flows: NICE, RealNVP, Glow and neural splines, behind the interface of the continuous one.
 //!
 //! [`Plan`] says what is wanted, [`DiscreteSpec`] is that layer by layer, [`Discrete`] the bijection. All layers of a chunk
-//! of rows are one pass, so that a flow is one node of candle's graph; its gradient is that of what was computed. A row's
-//! result depends on that row alone, and chunks' gradients are added along a fixed tree: no bit depends on the batch
-//! or on threads.
+//! of rows are one pass; its gradient is that of what was computed. A row's result depends on that row alone, and chunks'
+//! gradients are added along a fixed tree: no bit depends on the batch or on threads.
 
 mod conditioner;
 mod coupling;
@@ -22,11 +21,12 @@ use cnf_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
 use self::layer::Way;
+pub(crate) use self::net::Scratch;
 use self::net::{Net, Rows};
-use self::op::{Nll, PassOp, Told};
+pub(crate) use self::op::Likelihood;
 pub use self::plan::{Plan, Split};
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
-use super::{Bijection, Cost, Mapped, check_rows};
+use super::{Bijection, Cost, End, Mapped, check_rows};
 use crate::velocity::Scalar;
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ pub struct Discrete {
 }
 
 impl Discrete {
-    /// The flow of `spec` with parameters `theta` (`[n_params]`, f32 or f64; a `Var` to train it).
+    /// The flow of `spec` with parameters `theta` (`[n_params]`, f32 or f64).
     ///
     /// # Errors
     /// [`Error::Dimension`] where θ does not fit; as [`DiscreteSpec::validate`].
@@ -84,22 +84,34 @@ impl Discrete {
         &self.theta
     }
 
-    /// The mean of −log p over the rows of `x` (`[n, d]` row-major; `condition` `[n, c]`), in nats, as a scalar of θ's
-    /// precision through which candle differentiates by θ: value and gradient come of one pass.
+    /// Pulls a loss back through the map of the rows `x` (`[n, d]`; `condition` `[n, c]`) that lie at `end`: from its
+    /// derivatives by the points on the other side, `y_bar` `[n, d]`, and by their log-determinants, `[n]`, to those by the
+    /// rows, `[n, d]`, and by θ, `[n_params]`. The layers are run again.
     ///
     /// # Errors
-    /// [`Error::Failed`] where a row has no density; [`Error::Degenerate`] for parameters that make no bijection;
-    /// [`Error::Dimension`] and [`Error::Invalid`] for numbers that make no rows.
-    pub fn nll(&self, x: &[f64], condition: &[f64]) -> Result<Tensor> {
-        if check_numbers(&self.spec, x, condition)? == 0 {
-            return Err(Error::invalid("a loss of no rows", "give at least one"));
+    /// [`Error::Degenerate`] for parameters that make no bijection; [`Error::Dimension`] and [`Error::Invalid`] for numbers
+    /// that make no rows.
+    pub fn pull_back(
+        &self,
+        end: End,
+        x: &[f64],
+        condition: &[f64],
+        y_bar: &[f64],
+        logdet_bar: &[f64],
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        let way = if end == End::Data { Way::Inverse } else { Way::Forward };
+        let (spec, bars) = (&self.spec, (y_bar, logdet_bar));
+        match self.theta.dtype() {
+            DType::F64 => {
+                let net = Net::new(spec, &self.theta.to_vec1::<f64>()?, self.layers)?;
+                op::pull_back(spec, &net, way, x, condition, bars)
+            }
+            _ => {
+                let net = Net::new(spec, &self.theta.to_vec1::<f32>()?, self.layers)?;
+                let (x_bar, gradient) = op::pull_back(spec, &net, way, x, condition, bars)?;
+                Ok((x_bar, gradient.into_iter().map(f64::from).collect()))
+            }
         }
-        let op = Nll { flow: self, x, condition };
-        let (loss, gradient) = match self.theta.dtype() {
-            DType::F64 => op.run::<f64>(&self.theta.to_vec1()?)?,
-            _ => op.run::<f32>(&self.theta.to_vec1()?)?,
-        };
-        Ok(self.theta.contiguous()?.apply_op1(Told { loss, gradient })?)
     }
 
     /// θ with the shifts and scales of its activation norms set so that the rows `x` leave each of them with mean 0 and
@@ -142,23 +154,12 @@ impl Discrete {
         let n = check_rows(x, self.spec.dim, condition, self.spec.condition_dim)?;
         let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let condition = condition.map(wide).transpose()?.unwrap_or_default();
-        let d = self.spec.dim;
-        let tracked = self.theta.track_op() || x.track_op();
-        // A node of candle's graph has one precision.
-        let from = if tracked { x.to_dtype(self.theta.dtype())? } else { x.clone() };
         let (y, logdet, cost) = match self.theta.dtype() {
-            DType::F64 => self.plain(&self.theta.to_vec1::<f64>()?, &wide(&from)?, &condition, way)?,
-            _ => self.plain(&self.theta.to_vec1::<f32>()?, &wide(&from)?, &condition, way)?,
+            DType::F64 => self.plain(&self.theta.to_vec1::<f64>()?, &wide(x)?, &condition, way)?,
+            _ => self.plain(&self.theta.to_vec1::<f32>()?, &wide(x)?, &condition, way)?,
         };
-        if !tracked {
-            let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?.to_dtype(x.dtype())?;
-            let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
-            return Ok(Mapped { y, logdet, cost });
-        }
-        let op = PassOp { flow: self.clone(), condition, way, y, logdet };
-        let all = from.contiguous()?.apply_op2(&self.theta.contiguous()?, op)?;
-        let y = all.narrow(1, 0, d)?.to_dtype(x.dtype())?;
-        let logdet = all.narrow(1, d, 1)?.squeeze(1)?.contiguous()?.to_dtype(x.dtype())?;
+        let y = Tensor::from_vec(y, (n, self.spec.dim), &Device::Cpu)?.to_dtype(x.dtype())?;
+        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
         Ok(Mapped { y, logdet, cost })
     }
 

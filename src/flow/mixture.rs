@@ -15,7 +15,7 @@ mod single;
 mod start;
 mod units;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 use rand_distr::StandardNormal as Draw;
 use rayon::prelude::*;
@@ -224,10 +224,11 @@ impl Density for Mixture {
         self.dim
     }
 
-    /// In f64 inside whatever the precision of `x`; candle differentiates it by `x`.
+    /// In f64 inside whatever the precision of `x`.
     fn log_prob(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        check_rows(x, self.dim, None, 0)?;
-        Ok(x.contiguous()?.apply_op1(score::LogProb(self.clone()))?)
+        let n = check_rows(x, self.dim, None, 0)?;
+        let rows = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        Ok(Tensor::from_vec(self.log_prob_rows(&rows), n, &Device::Cpu)?.to_dtype(x.dtype())?)
     }
 
     fn sample(&self, n: usize, _condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {

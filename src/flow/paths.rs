@@ -5,15 +5,12 @@
 //! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
 //! know it at the end alone.
 
-use candle_core::{DType, Device, Tensor, WithDType};
-use cnf_solvers::progress::Progress;
-use cnf_solvers::save::SaveAt;
-use cnf_solvers::{Real, Report, solve, stiff};
+use candle_core::{DType, Device, Tensor};
+use cnf_solvers::{Progress, Real, SaveAt};
 
-use super::transport::{cost_of, keys, with_zeros};
-use super::{Bijection, Continuous, Cost, LogDensity, Mapped, Method, Model, SolverSpec};
-use crate::velocity::fields::{Coupled, Motion};
-use crate::velocity::{Batch, Penalties, Scalar, Trace};
+use super::transport::{Carried, Integration, Request, carry, cost_of, with_zeros};
+use super::{Continuous, Cost, LogDensity, Method, Model, SolverSpec};
+use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};
 
 /// At which end the particles are known.
@@ -54,6 +51,54 @@ pub(super) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) ->
     Ok(n)
 }
 
+/// What [`record`] found.
+#[derive(Clone, Debug)]
+pub struct Recorded<T> {
+    /// `[times, n, d]`; NaN where a trajectory failed before it got there.
+    pub states: Vec<T>,
+    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not asked for or the method is
+    /// implicit, NaN as the states are.
+    pub logdet: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// The states at `times`, in any order, of the rows of `x` (`[n, d]`, row-major) on their way along `request.span`;
+/// `condition` is `[n, c]`, or empty. Log-determinants ride along as states; with an implicit method, which computes in
+/// f64, none do.
+///
+/// # Errors
+/// [`Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
+pub fn record<T: Scalar>(
+    velocity: &dyn Velocity<T>,
+    x: &[T],
+    condition: &[T],
+    times: &[f64],
+    request: &Request<'_>,
+) -> Result<Recorded<T>> {
+    let d = velocity.dim();
+    let n = x.len() / d;
+    let explicit = matches!(request.solver.method()?, Method::Explicit(_));
+    let log_density = request.log_density && explicit;
+    let solver = SolverSpec { log_density: LogDensity::Coupled, ..request.solver.clone() };
+    let request = Request { solver: if explicit { &solver } else { request.solver }, log_density, ..*request };
+    let integration = Integration::new(velocity, x, condition, &request, Penalties::NONE)?;
+    let rides = integration.rides();
+    let watch = || (SaveAt::new(times, d + rides), request.progress.map(Progress));
+    let (ends, observers) = integration.run(x, &(0..n), watch)?;
+    let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
+    let all = SaveAt::collect(&saved, n, request.span.0, &with_zeros(x, d, rides));
+    let rows = || all.chunks_exact(d + rides);
+    let states = rows().flat_map(|row| row[..d].iter().copied()).collect();
+    let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / rides as f64;
+    let logdet = if rides > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
+    let mut cost = cost_of(&ends.reports);
+    if rides > 0 {
+        cost.traces.clone_from(&cost.nfe);
+    }
+    Ok(Recorded { states, logdet, cost })
+}
+
 impl Continuous {
     /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
@@ -67,16 +112,13 @@ impl Continuous {
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64]) -> Result<Paths> {
         let (d, c) = (self.velocity().dim(), self.velocity().condition_dim());
         if let Some(t) = times.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-            return Err(Error::invalid(format!("time {t} is not on the way"), "give times between 0 and 1"));
+            return Err(Error::invalid(format!("time {t} is outside [0, 1]"), "give times between 0 and 1"));
         }
         let n = particles(start, d, condition, c)?;
         let (wanted, mut times) = (times.len(), times.to_vec());
         // Log-determinants count from the latent, wherever the particles begin.
         times.push(0.0);
-        let mut paths = match self.theta().dtype() {
-            DType::F64 => self.follow::<f64>(start, end, condition, times)?,
-            _ => self.follow::<f32>(start, end, condition, times)?,
-        };
+        let mut paths = self.follow(start, end, condition, times)?;
         if !paths.logdet.is_empty() {
             let first = paths.logdet.split_off(wanted * n);
             paths
@@ -91,92 +133,44 @@ impl Continuous {
     }
 
     /// As [`Continuous::paths`], the log-determinants counted from wherever the solve begins.
-    fn follow<T: Scalar + WithDType>(
-        &self,
-        start: &[f64],
-        end: End,
-        condition: &[f64],
-        times: Vec<f64>,
-    ) -> Result<Paths> {
-        let d = self.velocity().dim();
-        let n = start.len() / d;
+    fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>) -> Result<Paths> {
         let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
-        let threads = rayon::current_num_threads();
-        let progress = || self.progress().map(Progress);
-        match self.solver().method()? {
-            Method::Explicit(tableau) => {
-                let velocity = self.velocity().bind::<T>(&self.theta().to_vec1::<T>()?, self.device())?;
-                let narrow = |x: &[f64]| x.iter().map(|v| <T as Real>::of(*v)).collect::<Vec<T>>();
-                let (y0, condition) = (narrow(start), narrow(condition));
-                let trace = if self.has_log_density() { self.trace() } else { Trace::Exact };
-                let traces = match trace {
-                    _ if !self.has_log_density() => 0,
-                    Trace::Exact => 1,
-                    Trace::Hutchinson { probes, .. } => probes,
-                };
-                let solver = SolverSpec { log_density: LogDensity::Coupled, ..self.solver().clone() };
-                let options = solver.options(tableau, traces, velocity.time_rate())?;
-                let keys = if traces > 0 { keys(&y0, d, solver.probe_seed) } else { Vec::new() };
-                let batch = Batch { condition: &condition, keys: &keys, trace, lanes: options.lanes };
-                let watch = || (SaveAt::new(&times, d + traces), progress());
-                let y0 = with_zeros(&y0, d, traces);
-                let (reports, observers) = if traces > 0 {
-                    let worker = || (Coupled(velocity.evaluator(batch), Penalties::NONE), watch());
-                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
-                    (solution.reports, observers)
-                } else {
-                    let worker = || (Motion(velocity.evaluator(batch)), watch());
-                    let (solution, observers) = solve(worker, &y0, span, &options, threads)?;
-                    (solution.reports, observers)
-                };
-                let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
-                let all = SaveAt::collect(&saved, n, span.0, &y0);
-                let rows = || all.chunks_exact(d + traces);
-                let states = rows().flat_map(|row| row[..d].iter().map(|v| v.wide())).collect();
-                let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / traces as f64;
-                let logdet = if traces > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
-                let mut cost = cost_of(&reports);
-                if traces > 0 {
-                    cost.traces.clone_from(&cost.nfe);
-                }
-                Ok(Paths { times, states, logdet, cost })
+        let request = self.request(span);
+        if matches!(self.solver().method()?, Method::Implicit(_)) {
+            let theta = self.theta().to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let velocity = self.velocity().bind::<f64>(&theta, self.device())?;
+            let mut paths = follow(&*velocity, start, condition, times, &request)?;
+            if request.log_density {
+                self.integrate_back(&*velocity, &mut paths, condition)?;
             }
-            Method::Implicit(method) => {
-                let theta = self.theta().to_dtype(DType::F64)?.to_vec1::<f64>()?;
-                let velocity = self.velocity().bind::<f64>(&theta, self.device())?;
-                let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes: d.max(16) };
-                let field = || Motion(velocity.evaluator(batch));
-                let observer = |_: usize| (SaveAt::new(&times, d), progress());
-                let options = self.solver().stiff_options(velocity.time_rate());
-                let outcomes =
-                    stiff::integrate_many(field, method, start, span.0, span.1, &options, threads, observer)?;
-                let (mut saved, mut reports) = (Vec::with_capacity(n), Vec::with_capacity(n));
-                for (outcome, (states, _)) in outcomes {
-                    saved.push(states);
-                    reports.push(Report { nfe: outcome.nfe as u32, status: outcome.status, ..Report::new(span.1) });
-                }
-                let states = SaveAt::collect(&saved, n, span.0, start);
-                let mut paths = Paths { times, states, logdet: Vec::new(), cost: cost_of(&reports) };
-                if self.has_log_density() {
-                    self.integrate_back(&mut paths, condition)?;
-                }
-                Ok(paths)
+            return Ok(paths);
+        }
+        match self.theta().dtype() {
+            DType::F64 => {
+                let velocity = self.velocity().bind::<f64>(&self.theta().to_vec1()?, self.device())?;
+                follow(&*velocity, start, condition, times, &request)
+            }
+            _ => {
+                let velocity = self.velocity().bind::<f32>(&self.theta().to_vec1()?, self.device())?;
+                follow(&*velocity, start, condition, times, &request)
             }
         }
     }
 
     /// The log-determinants of paths that are known already, each by a solve back to the latent.
-    fn integrate_back(&self, paths: &mut Paths, condition: &[f64]) -> Result<()> {
-        let (d, c) = (self.velocity().dim(), self.velocity().condition_dim());
+    fn integrate_back(&self, velocity: &dyn Velocity<f64>, paths: &mut Paths, condition: &[f64]) -> Result<()> {
+        let d = velocity.dim();
         let rows = paths.states.len() / d / paths.times.len();
         if rows == 0 {
             return Ok(());
         }
-        let table = |x: &[f64], columns: usize| Tensor::from_slice(x, (rows, columns), &Device::Cpu);
-        let condition = (c > 0).then(|| table(condition, c)).transpose()?;
+        let single = self.theta().dtype() != DType::F64;
         for (t, states) in paths.times.iter().zip(paths.states.chunks_exact(rows * d)) {
-            let Mapped { logdet, cost, .. } = self.until(*t)?.inverse(&table(states, d)?, condition.as_ref())?;
-            paths.logdet.extend(logdet.to_vec1::<f64>()?.iter().map(|l| -l));
+            // Points enter the layer in the precision of its weights.
+            let points: Vec<f64> = states.iter().map(|x| if single { f64::from(*x as f32) } else { *x }).collect();
+            let request = self.request((*t, 0.0));
+            let Carried { logdet, cost, .. } = carry(velocity, &points, condition, &request)?;
+            paths.logdet.extend(logdet.iter().map(|l| -l));
             for (row, failure) in cost.failures {
                 if !paths.cost.failures.iter().any(|(known, _)| *known == row) {
                     paths.cost.failures.push((row, failure));
@@ -186,6 +180,19 @@ impl Continuous {
         }
         Ok(())
     }
+}
+
+/// [`record`] between points and conditions in f64.
+fn follow<T: Scalar>(
+    velocity: &dyn Velocity<T>,
+    start: &[f64],
+    condition: &[f64],
+    times: Vec<f64>,
+    request: &Request<'_>,
+) -> Result<Paths> {
+    let narrow = |x: &[f64]| x.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
+    let Recorded { states, logdet, cost } = record(velocity, &narrow(start), &narrow(condition), &times, request)?;
+    Ok(Paths { times, states: states.into_iter().map(Real::wide).collect(), logdet, cost })
 }
 
 impl Model {

@@ -1,6 +1,6 @@
 //! A flow as data: a base, a core and a frame, and how they become a chain of bijections.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Conditioned, Range};
@@ -181,6 +181,15 @@ impl FlowSpec {
         self.around(self.core.bind(theta, &self.solver)?)
     }
 
+    /// As [`FlowSpec::build`], with parameters in f64 that are rounded to f32 where the flow computes in it.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::build`].
+    pub(crate) fn build_plain(&self, theta: &[f64], single: bool) -> Result<Flow<Chain>> {
+        let dtype = if single { DType::F32 } else { DType::F64 };
+        self.build(Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(dtype)?)
+    }
+
     /// The flow around a bijection in the place of this spec's core.
     ///
     /// # Errors
@@ -195,7 +204,7 @@ impl FlowSpec {
     }
 
     /// The flow's map without the one from the standard normal to the base: its latents have the distribution
-    /// [`FlowSpec::base`], and candle differentiates through it.
+    /// [`FlowSpec::base`].
     ///
     /// # Errors
     /// As [`FlowSpec::build`].

@@ -7,6 +7,11 @@ use crate::velocity::layers::{LayerNet, LayerNetSpec};
 use crate::velocity::{Mlp, MlpSpec, Scalar, Velocity};
 use crate::{Result, Rng};
 
+/// A number that every velocity computes in: f32 or f64.
+pub trait Number: Scalar + WithDType {}
+
+impl<T: Scalar + WithDType> Number for T {}
+
 /// A velocity without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -83,6 +88,14 @@ impl VelocitySpec {
             Self::Mlp(spec) => spec.tensor_names(),
             Self::Layers(spec) => spec.tensor_names(),
         }
+    }
+
+    /// As [`VelocitySpec::bind`], on the CPU.
+    ///
+    /// # Errors
+    /// As [`VelocitySpec::bind`].
+    pub fn bind_here<T: Number>(&self, theta: &[T]) -> Result<Box<dyn Velocity<T>>> {
+        self.bind(theta, &Device::Cpu)
     }
 
     /// The velocity with weights `theta`, `[n_params]`; a net of candle layers computes on `device`.

@@ -7,10 +7,10 @@ use rand::Rng as _;
 use rand::seq::SliceRandom;
 
 use super::preprocessing::Preprocessing;
-use super::{CONDITION_WEIGHT, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
+use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
 use crate::data::{Dataset, Rows, Source};
-use crate::flow::Base;
-use crate::{Result, Rng, rng};
+use crate::flow::{Base, Core};
+use crate::{Error, Result, Rng, rng};
 
 /// One batch of n rows.
 #[derive(Clone, Debug)]
@@ -34,6 +34,31 @@ pub struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Self { x: Vec::new(), c: Vec::new(), weight: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+    }
+}
+
+impl Batch {
+    /// Refuses numbers that do not make the rows that a criterion needs.
+    pub(super) fn check(&self, core: &Core, criterion: Criterion) -> Result<()> {
+        let (d, c) = (core.dim(), core.condition_dim());
+        let (n, rest) = (self.x.len() / d, self.x.len() % d);
+        if rest != 0 {
+            return Err(Error::Dimension { what: "the last row of the batch".into(), expected: d, found: rest });
+        }
+        let mut wanted = vec![("conditions", self.c.len(), n * c)];
+        if criterion == Criterion::Matching {
+            wanted.extend([("latents", self.z.len(), n * d), ("times", self.t.len(), n)]);
+        }
+        if !self.weight.is_empty() {
+            wanted.push(("weights", self.weight.len(), n));
+        }
+        match wanted.into_iter().find(|(_, found, expected)| found != expected) {
+            None => Ok(()),
+            Some((what, found, expected)) => Err(Error::invalid(
+                format!("{found} numbers of {what} in a batch of {n} rows, expected {expected}"),
+                format!("give {what} for each row of the batch"),
+            )),
+        }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Maximum likelihood: of a continuous flow through the solver, with penalties along the paths and any end time; of a
-//! discrete one in a single pass.
+//! Maximum likelihood of a continuous flow through the solver, with penalties along the paths and any end time.
 //!
 //! loss = mean over rows of −log p(x) + λ_K ∫ |m|² dt + λ_J ∫ ‖∂m/∂x‖² dt
 //!
@@ -7,18 +6,23 @@
 //! weights. (Their code counts bits and halves |m|²: its λ_K = λ_J = 0.01 are λ_K = 0.0035 and λ_J = 0.0069 here.) The time
 //! at which the data lie may be drawn anew for each batch: Ghosh et al., *STEER* (2020).
 
-use candle_core::{DType, Device, Tensor};
+use std::ops::Range;
 
-use super::{Batch, Scene};
-use crate::Result;
-use crate::flow::{
-    Bijection, Continuous, Core, Density, Discrete, Mapped, Penalised, Penalties, SolverSpec, check_failures,
-};
+use super::loss::{Loss, LossGradient, Partial, Sums, widened};
+use super::{Batch, LossContext};
+use crate::flow::taped::{CHUNK, EndBar, carry_taped};
+use crate::flow::transport::Request;
+use crate::flow::{Cost, Penalties, SolverSpec, VelocitySpec, check_failures};
+use crate::velocity::{Scalar, Trace, Velocity};
+use crate::{Error, Result};
+
+/// The latest time at which data may lie: twice the usual one is STEER's widest interval.
+const LATEST: f64 = 2.0;
 
 /// What a loss is the sum of, and what it took: means over the rows that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parts {
-    /// −log p as the net sees the data, in nats: the part that is no penalty.
+    /// −log p as the net sees the data, in nats: the part that is not a penalty.
     pub nll: f64,
     /// ∫ |m|² dt; 0 where it has no weight and is not computed.
     pub kinetic: f64,
@@ -28,59 +32,117 @@ pub struct Parts {
     pub nfe_mean: f64,
 }
 
-/// nll + `scene.kinetic` · kinetic + `scene.jacobian` · jacobian as a scalar of θ's precision, and its parts.
+/// nll + `context.kinetic` · kinetic + `context.jacobian` · jacobian of the rows of a batch under a continuous flow.
 ///
 /// A row whose trajectory failed is left out of the means. A weight of 0 costs nothing.
-///
-/// # Errors
-/// [`crate::Error::Failed`] where more than half of the rows fail; as [`Continuous::ending_at`] for the batch's end.
-pub(super) fn loss(scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<(Tensor, Parts)> {
-    if let Core::Discrete(spec) = &scene.core {
-        let loss = Discrete::new(spec.clone(), theta.clone())?.nll(&batch.x, &batch.c)?;
-        let nll = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        return Ok((loss, Parts { nll, kinetic: 0.0, jacobian: 0.0, nfe_mean: 0.0 }));
+pub(super) struct Likelihood<'a, T> {
+    velocity: &'a dyn Velocity<T>,
+    context: &'a LossContext,
+    /// The batch's rows and conditions in the velocity's precision.
+    x: &'a [T],
+    condition: &'a [T],
+    solver: SolverSpec,
+    trace: Trace,
+    end: f64,
+    penalties: Penalties,
+}
+
+impl<'a, T: Scalar> Likelihood<'a, T> {
+    /// Of the velocity of `spec`, bound to its weights; `x` and `condition` are those of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an end time outside (0, 2] and options that make no sense.
+    pub fn new(
+        context: &'a LossContext,
+        spec: &VelocitySpec,
+        velocity: &'a dyn Velocity<T>,
+        batch: &Batch,
+        (x, condition): (&'a [T], &'a [T]),
+    ) -> Result<Self> {
+        let solver = SolverSpec { probe_seed: batch.probe_seed, ..context.solver.clone() };
+        solver.validate()?;
+        check_end(batch.end)?;
+        let trace = solver.trace.resolve(spec.dim(), spec.closed_form());
+        let penalties = Penalties { kinetic: context.kinetic != 0.0, jacobian: context.jacobian != 0.0 };
+        Ok(Self { velocity, context, x, condition, solver, trace, end: batch.end, penalties })
     }
-    let velocity = scene.core.velocity()?.clone();
-    let (d, c) = (velocity.dim(), velocity.condition_dim());
-    let n = batch.x.len() / d;
-    let condition = match c {
-        0 => None,
-        c => Some(Tensor::from_slice(&batch.c, (n, c), &Device::Cpu)?.to_dtype(theta.dtype())?),
-    };
-    let condition = condition.as_ref();
-    let x = Tensor::from_slice(&batch.x, (n, d), &Device::Cpu)?.to_dtype(theta.dtype())?;
-    let solver = SolverSpec { probe_seed: batch.probe_seed, ..scene.solver.clone() };
-    let flow = Continuous::new(velocity, theta.clone(), solver)?.ending_at(batch.end)?;
-    let penalties = Penalties { kinetic: scene.kinetic != 0.0, jacobian: scene.jacobian != 0.0 };
-    let (mapped, extra) = if penalties == Penalties::NONE {
-        (flow.inverse(&x, condition)?, None)
-    } else {
-        let Penalised { mapped, kinetic, jacobian } = flow.inverse_penalised(&x, condition, penalties)?;
-        (mapped, Some((kinetic, jacobian)))
-    };
-    let Mapped { y: z, logdet, cost } = mapped;
-    if 2 * cost.failures.len() > n {
-        check_failures(&cost, n)?;
+}
+
+/// Refuses a time at which no flow can end.
+fn check_end(t: f64) -> Result<()> {
+    if t > 0.0 && t <= LATEST {
+        return Ok(());
     }
-    let arrived = if cost.failures.is_empty() {
-        None
-    } else {
-        let mut arrived = vec![true; n];
+    let problem = format!("a flow cannot end at time {}", crate::words::exact(t));
+    Err(Error::invalid(problem, format!("give a time above 0, at most {LATEST}")))
+}
+
+impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
+    type Scratch = ();
+
+    fn rows(&self) -> usize {
+        self.x.len() / self.velocity.dim()
+    }
+
+    fn chunk_rows(&self) -> usize {
+        CHUNK
+    }
+
+    fn scratch(&self) {}
+
+    fn chunk(&self, (): &mut (), rows: Range<usize>) -> Result<Partial<T>> {
+        let (d, c, p) = (self.velocity.dim(), self.velocity.condition_dim(), self.penalties.count());
+        let span = (self.end, 0.0);
+        let request = Request { span, solver: &self.solver, trace: self.trace, log_density: true, progress: None };
+        let (x, condition) = (&self.x[rows.start * d..rows.end * d], &self.condition[rows.start * c..rows.end * c]);
+        let taped = carry_taped(self.velocity, x, condition, &request, self.penalties)?;
+        let cost = &taped.carried.cost;
+        let mut arrived = vec![true; rows.len()];
         cost.failures.iter().for_each(|(row, _)| arrived[*row] = false);
-        let rows: Vec<u32> = (0..n).filter(|row| arrived[*row]).map(|row| row as u32).collect();
-        Some(Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?)
-    };
-    let mean = |values: &Tensor| match &arrived {
-        None => values.mean_all(),
-        Some(rows) => values.index_select(rows, 0)?.mean_all(),
-    };
-    let number = |value: &Tensor| value.to_dtype(DType::F64)?.to_scalar::<f64>();
-    let mut loss = mean(&scene.base.log_prob(&z, None)?.add(&logdet)?)?.neg()?;
-    let mut parts = Parts { nll: number(&loss)?, kinetic: 0.0, jacobian: 0.0, nfe_mean: cost.nfe_mean() };
-    if let Some((kinetic, jacobian)) = extra {
-        let (kinetic, jacobian) = (mean(&kinetic)?, mean(&jacobian)?);
-        (parts.kinetic, parts.jacobian) = (number(&kinetic)?, number(&jacobian)?);
-        loss = ((loss + (kinetic * scene.kinetic)?)? + (jacobian * scene.jacobian)?)?;
+        let z = widened(&taped.carried.y);
+        let log_prob = self.context.base.log_prob_rows(&z);
+        let mut sums = Sums { nfe: cost.nfe.iter().map(|nfe| f64::from(*nfe)).sum(), ..Sums::default() };
+        for row in (0..rows.len()).filter(|row| arrived[*row]) {
+            let mut penalties = taped.penalties[row * p..(row + 1) * p].iter();
+            sums.rows += 1.0;
+            sums.loss -= log_prob[row] + taped.carried.logdet[row];
+            sums.kinetic += if self.penalties.kinetic { penalties.next().copied().unwrap_or(f64::NAN) } else { 0.0 };
+            sums.jacobian += if self.penalties.jacobian { penalties.next().copied().unwrap_or(f64::NAN) } else { 0.0 };
+        }
+        // Of the mean over all rows of the batch: which of them fail in other chunks is not known here.
+        let weight = T::of(1.0 / self.rows() as f64);
+        let of = |lambda: f64| T::of(lambda) * weight;
+        let context = self.context;
+        let weights = [(self.penalties.kinetic, context.kinetic), (self.penalties.jacobian, context.jacobian)];
+        let weights: Vec<T> = weights.into_iter().filter(|(wanted, _)| *wanted).map(|(_, w)| of(w)).collect();
+        // The score of the base is −∂(−log p)/∂z.
+        let y_bar: Vec<T> = context.base.score_rows(&z).into_iter().map(|s| T::of(-s * weight.wide())).collect();
+        let logdet_bar = vec![-weight; rows.len()];
+        let penalties_bar: Vec<T> = (0..rows.len()).flat_map(|_| weights.iter().copied()).collect();
+        let bar = EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &penalties_bar };
+        let (_, gradient) = taped.pull_back_unfolded(bar);
+        let failures = cost.failures.iter().map(|(row, failure)| (rows.start + row, *failure)).collect();
+        Ok(Partial { sums, failures, gradient, gradient_f64: Vec::new() })
     }
-    Ok((loss, parts))
+
+    fn finish(&self, sum: Partial<T>) -> Result<LossGradient> {
+        let Partial { sums, failures, mut gradient, .. } = sum;
+        let n = self.rows();
+        let failed = failures.len();
+        if 2 * failed > n {
+            check_failures(&Cost { failures, ..Cost::default() }, n)?;
+        }
+        self.velocity.fold_gradient(&mut gradient);
+        let mut gradient = widened(&gradient[..self.velocity.n_params()]);
+        if failed > 0 {
+            // The means are over the rows that arrived.
+            let scale = n as f64 / sums.rows;
+            gradient.iter_mut().for_each(|g| *g *= scale);
+        }
+        let (nll, kinetic, jacobian) = (sums.loss / sums.rows, sums.kinetic / sums.rows, sums.jacobian / sums.rows);
+        let loss = nll + kinetic * self.context.kinetic + jacobian * self.context.jacobian;
+        let parts = Parts { nll, kinetic, jacobian, nfe_mean: sums.nfe / n as f64 };
+        // In the velocity's precision: a loss beyond its range is not finite.
+        Ok(LossGradient { loss: T::of(loss).wide(), parts: Some(parts), gradient })
+    }
 }

@@ -1,21 +1,26 @@
 //! Training: a [`Job`] says everything, [`fit`] does it.
 //!
-//! One flat θ, one optimiser, one loop; an [`Objective`] only says what a batch is and what it costs. Every
-//! draw comes from a numbered stream of the job's seed and every sum runs in an order that the batch alone
-//! decides, so the same job gives the same bits on any number of threads.
+//! One flat θ, one optimiser, one loop; an [`Objective`] says what a batch is and what it costs. A [`Loss`] gives the
+//! partial gradients of fixed chunks of rows and a [`Reduce`] adds them. Every draw comes from a numbered stream of the
+//! job's seed and every sum runs in an order that the batch alone decides, so the same job gives the same bits on any
+//! number of threads.
 //!
-//! To add an objective: a variant of [`Objective`], its draw and its loss in a file of this folder, and
+//! To add an objective: a variant of [`Objective`], its draw, its implementation of [`Loss`] in a file of this folder, and
 //! `tests/it/training.rs`, whose laws it then has to meet.
 
 mod adamw;
 mod assignment;
 mod batch;
 mod clip;
+mod discrete;
+mod ema;
 mod family;
 mod far;
+mod gradient;
 mod history;
 mod job;
 mod likelihood;
+mod loss;
 mod matching;
 mod net;
 mod objective;
@@ -26,13 +31,12 @@ mod preprocessing;
 mod reference;
 mod schedule;
 mod score;
-mod shadow;
-mod slope;
 mod start;
 mod state;
 mod trainer;
 mod watch;
 
+pub use adamw::AdamW;
 pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, pair, pair_given};
 pub use batch::Batch;
 pub use family::Family;
@@ -42,8 +46,9 @@ pub use job::{
     DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
 };
 pub use likelihood::Parts;
+pub use loss::{FixedTree, Loss, LossGradient, Partial, Reduce, Sums, evaluate};
 pub use net::Net;
-pub use objective::{Criterion, Objective, Scene};
+pub use objective::{Criterion, LossContext, Objective};
 pub use pairing::Pairing;
 pub use path::Path;
 pub use schedule::Schedule;

@@ -3,14 +3,16 @@
 //! A [`Criterion`] is one loss: what a batch is, and what it costs. An [`Objective`] is what the user asks for: one
 //! criterion throughout, or matching first and likelihood after.
 
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, BatchSampler};
-use super::likelihood::{self, Parts};
-use super::{Conditions, Pairing, Path, assignment, matching};
+use super::discrete::DiscreteLikelihood;
+use super::likelihood::Likelihood;
+use super::loss::{FixedTree, LossGradient, evaluate};
+use super::matching::Matching;
+use super::{Conditions, Pairing, Path, Precision, assignment};
 use crate::data::Rows;
-use crate::flow::{Base, Core, SolverSpec, StandardNormal};
+use crate::flow::{Base, Core, Number, SolverSpec, StandardNormal};
 use crate::{Error, Result};
 
 /// What a run minimises.
@@ -37,7 +39,7 @@ pub enum Criterion {
 
 /// What a loss is computed with, apart from θ and the batch.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct LossContext {
     /// What is learnt.
     pub core: Core,
     /// How a velocity is integrated, where the criterion integrates.
@@ -65,7 +67,7 @@ pub(super) struct Draw {
     pub steer: f64,
 }
 
-impl Scene {
+impl LossContext {
     /// Standard normal latents, straight paths, no penalties.
     pub fn new(core: impl Into<Core>, solver: SolverSpec) -> Self {
         let core = core.into();
@@ -130,17 +132,48 @@ impl Criterion {
         })
     }
 
-    /// The loss of a batch, a scalar through which candle differentiates by `theta` (`[n_params]`, f32 or f64), and
-    /// its parts where it is a likelihood.
+    /// The loss of a batch and its gradient by `theta` (`[n_params]`, rounded to `precision`, in which the net computes),
+    /// with the parts of the loss where it is a likelihood.
+    ///
+    /// Rows are taken in fixed chunks, and what these add is summed along a fixed tree: the bits depend neither on the
+    /// number of threads nor on which of them computes what.
     ///
     /// # Errors
-    /// [`Error::Failed`] where trajectories have no density; whatever candle or the solver refuse.
-    pub fn loss(self, scene: &Scene, theta: &Tensor, batch: &Batch) -> Result<(Tensor, Option<Parts>)> {
-        match self {
-            Self::Matching => Ok((matching::loss(scene, theta, batch)?, None)),
-            Self::Likelihood => {
-                let (loss, parts) = likelihood::loss(scene, theta, batch)?;
-                Ok((loss, Some(parts)))
+    /// [`Error::Failed`] where a row has no density (of a continuous flow, more than half of them);
+    /// [`Error::Degenerate`] for parameters that make no bijection; [`Error::Dimension`] where θ does not fit;
+    /// [`Error::Invalid`] for a batch whose numbers make no rows; whatever the solver refuses.
+    pub fn gradient(
+        self,
+        context: &LossContext,
+        theta: &[f64],
+        precision: Precision,
+        batch: &Batch,
+    ) -> Result<LossGradient> {
+        match precision {
+            Precision::F32 => self.gradient_in::<f32>(context, theta, batch),
+            Precision::F64 => self.gradient_in::<f64>(context, theta, batch),
+        }
+    }
+
+    fn gradient_in<T: Number>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
+        let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
+        let theta = narrow(theta);
+        batch.check(&context.core, self)?;
+        let condition = narrow(&batch.c);
+        match (self, &context.core) {
+            (Self::Matching, core) => {
+                let velocity = core.velocity()?.bind_here(&theta)?;
+                let (path, condition) = (context.path, &condition[..]);
+                evaluate(&Matching { velocity: &*velocity, path, batch, condition }, &FixedTree)
+            }
+            (Self::Likelihood, Core::Discrete(spec)) => {
+                evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)
+            }
+            (Self::Likelihood, core) => {
+                let spec = core.velocity()?;
+                let velocity = spec.bind_here(&theta)?;
+                let x = narrow(&batch.x);
+                evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, &FixedTree)
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Everything that a step changes, and everything that a run has learnt so far: as structs, and as a file.
+//! Everything that a step changes, and the run log: as structs, and as a file.
 //!
 //! A run that is taken up from a checkpoint goes on with the same bits as one that was never broken: the weights,
 //! their average, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
-//! last state to fall back to. All numbers are f64 tensors beside the model's own; nothing is rounded through text.
+//! last good state. All numbers are f64 tensors beside the model's own; nothing is rounded through text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
 use super::batch::Place;
-use super::shadow::Shadow;
+use super::ema::Ema;
 use super::{History, Job};
 use crate::data::{Dataset, Rows, Source};
 use crate::flow::{FlowSpec, Mixture, Model};
@@ -35,12 +35,12 @@ pub(super) struct State {
     pub phase: usize,
     pub theta: Vec<f64>,
     pub adam: AdamW,
-    pub shadow: Shadow,
-    /// How much smaller the steps are than the schedule says, after trouble.
+    pub ema: Ema,
+    /// What the learning rate is of the schedule's, after rollbacks.
     pub lr_scale: f64,
-    /// Falls back since the last long quiet stretch, and all of them.
-    pub falls: usize,
-    pub all_falls: usize,
+    /// Rollbacks since the last long stretch without one, and all of them.
+    pub rollbacks: usize,
+    pub all_rollbacks: usize,
     /// What the weights of the penalties are multiplied by.
     pub penalty: f64,
     /// Where the next batch begins.
@@ -57,9 +57,9 @@ pub(super) struct Best {
     pub rows: Vec<f64>,
 }
 
-/// What a run has learnt so far, apart from its state.
+/// The run log: time spent, losses, held-out scores and the best weights.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Ledger {
+pub(super) struct RunLog {
     /// Seconds since the start, over all parts of a run that was broken off.
     pub seconds: f64,
     /// Seconds of them spent on validation.
@@ -90,9 +90,9 @@ pub struct Checkpoint {
     /// Stands for the data: see [`fingerprint`].
     pub(super) data: u64,
     pub(super) state: State,
-    /// The state to fall back to, where it is another one.
+    /// The last good state, where it is another one.
     pub(super) good: Option<State>,
-    pub(super) ledger: Ledger,
+    pub(super) log: RunLog,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,10 +131,10 @@ impl State {
             self.step as f64,
             self.phase as f64,
             self.adam.steps as f64,
-            self.shadow.steps as f64,
+            self.ema.steps as f64,
             self.lr_scale,
-            self.falls as f64,
-            self.all_falls as f64,
+            self.rollbacks as f64,
+            self.all_rollbacks as f64,
             self.penalty,
             epoch as f64,
             taken as f64,
@@ -149,7 +149,7 @@ impl State {
             ("theta", &self.theta),
             ("m", &self.adam.m),
             ("v", &self.adam.v),
-            ("average", &self.shadow.theta),
+            ("average", &self.ema.theta),
         ];
         tensors.extend(parts.map(|(part, values)| tensor(&format!("{name}.{part}"), values)));
     }
@@ -166,15 +166,15 @@ impl State {
             phase: n[1] as usize,
             theta: part("theta")?,
             adam: AdamW { m: part("m")?, v: part("v")?, steps: n[2] as u64 },
-            shadow: Shadow { steps: n[3] as u64, theta: part("average")? },
+            ema: Ema { steps: n[3] as u64, theta: part("average")? },
             lr_scale: n[4],
-            falls: n[5] as usize,
-            all_falls: n[6] as usize,
+            rollbacks: n[5] as usize,
+            all_rollbacks: n[6] as usize,
             penalty: n[7],
             place: Place { rows: place(10), noise: place(14), epoch: n[8] as u64, taken: n[9] as u64 },
         };
         let length = state.theta.len();
-        let fits = [&state.adam.m, &state.adam.v, &state.shadow.theta].iter().all(|part| part.len() == length);
+        let fits = [&state.adam.m, &state.adam.v, &state.ema.theta].iter().all(|part| part.len() == length);
         fits.then_some(state)
     }
 }
@@ -188,7 +188,7 @@ fn numbers(file: &ModelFile, name: &str) -> Option<Vec<f64>> {
     Some(file.tensor(&format!("{PREFIX}{name}"))?.values.to_f64().into_owned())
 }
 
-impl Ledger {
+impl RunLog {
     fn push(&self, tensors: &mut Vec<NamedTensor>) {
         let (marks, validations) = self.history.numbers();
         let scalars = [self.seconds, self.validating, self.due, self.since_best as f64];
@@ -260,7 +260,7 @@ impl Checkpoint {
 
     /// Seconds spent.
     pub fn seconds(&self) -> f64 {
-        self.ledger.seconds
+        self.log.seconds
     }
 
     /// Writes it, aside and renamed.
@@ -273,7 +273,7 @@ impl Checkpoint {
         if let Some(good) = &self.good {
             good.push("good", &mut file.tensors);
         }
-        self.ledger.push(&mut file.tensors);
+        self.log.push(&mut file.tensors);
         file.tensors.push(tensor("log_volume", &[self.log_volume]));
         if let Some(rival) = &self.rival {
             let parts = [("weights", rival.weights()), ("means", rival.means()), ("factors", rival.factors())];
@@ -305,8 +305,8 @@ impl Checkpoint {
         let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;
         let has_good = own.tensors.iter().any(|t| t.name.starts_with("train.good."));
         let parts =
-            (State::pull("state", &own), State::pull("good", &own), Ledger::pull(&own), numbers(&own, "log_volume"));
-        let (Some(state), good, Some(ledger), Some(log_volume)) = parts else {
+            (State::pull("state", &own), State::pull("good", &own), RunLog::pull(&own), numbers(&own, "log_volume"));
+        let (Some(state), good, Some(log), Some(log_volume)) = parts else {
             return Err(broken("a part of its state is missing".into()));
         };
         let rival = match ["weights", "means", "factors"].map(|part| numbers(&own, &format!("rival.{part}"))) {
@@ -317,11 +317,11 @@ impl Checkpoint {
         };
         let rivals = rival.as_ref().is_none_or(|rival| rival.dim() == model.dim());
         let lengths = [Some(&state), good.as_ref()].into_iter().flatten().all(|s| s.theta.len() == model.theta.len());
-        let best = ledger.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
+        let best = log.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
         let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
         if !(lengths && best && rivals && finite && log_volume.len() == 1 && has_good == good.is_some()) {
             return Err(broken("its state does not fit its model".into()));
         }
-        Ok(Self { job, model, log_volume: log_volume[0], rival, data: card.data, state, good, ledger })
+        Ok(Self { job, model, log_volume: log_volume[0], rival, data: card.data, state, good, log })
     }
 }

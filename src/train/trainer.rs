@@ -1,36 +1,34 @@
 //! The loop: draw, loss, gradient, step; now and then a held-out score and a checkpoint.
 //!
 //! The next batch is drawn beside the step. The learning rate follows the part of the phase's budget that is spent,
-//! in steps or in seconds. A step that fails is not taken: the last good state is restored, and the run goes on with a
-//! smaller learning rate.
+//! in steps or in seconds. A step that diverges is not taken: a rollback restores the last good state, and the run
+//! continues with a smaller learning rate.
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor, Var};
-
 use super::adamw::AdamW;
 use super::batch::BatchSampler;
+use super::ema::Ema;
+use super::gradient::{Gradient, Trouble, gradient};
 use super::plan::Phase;
 use super::preprocessing::Preprocessing;
 use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
-use super::shadow::Shadow;
-use super::slope::{Slope, Trouble, slope};
 use super::start::Start;
-use super::state::{Best, Ledger, State, stamp};
+use super::state::{Best, RunLog, State, stamp};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Fitted, Job, Mark, Precision, Progress, Scene, Schedule, Validation, Watch,
-    score, start,
+    Checkpoint, Criterion, Far, FarRows, Fitted, Job, LossContext, Mark, Precision, Progress, Schedule, Validation,
+    Watch, score, start,
 };
 use crate::data::{Dataset, Rows, Source};
 use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
 use crate::{Error, Result};
 
-/// Steps from one state to fall back to, to the next.
+/// Steps from one good state to the next.
 const GOOD_EVERY: usize = 10;
-/// What each fall leaves of the step size, and the falls after which a run is given up.
-const FALL: f64 = 0.25;
-const MOST_FALLS: usize = 8;
-/// After so many steps without trouble earlier falls no longer count.
+/// What each rollback leaves of the learning rate, and the most of them in a row.
+const ROLLBACK: f64 = 0.25;
+const MOST_ROLLBACKS: usize = 8;
+/// After so many steps without one, earlier rollbacks no longer count.
 const QUIET: usize = 2000;
 /// The part of the time that validations may take where the budget is one of time.
 const VALIDATING: f64 = 0.1;
@@ -71,16 +69,16 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         step: 0,
         phase: 0,
         adam: AdamW::new(theta.len()),
-        shadow: Shadow::new(&theta),
+        ema: Ema::new(&theta),
         theta,
         lr_scale: 1.0,
-        falls: 0,
-        all_falls: 0,
+        rollbacks: 0,
+        all_rollbacks: 0,
         penalty: 1.0,
         place: super::batch::Place::default(),
     };
-    let ledger = Ledger { mixture_seconds, ..Ledger::default() };
-    let checkpoint = Checkpoint { job, model, log_volume, rival, data: stamp(whole), state, good: None, ledger };
+    let log = RunLog { mixture_seconds, ..RunLog::default() };
+    let checkpoint = Checkpoint { job, model, log_volume, rival, data: stamp(whole), state, good: None, log };
     run(checkpoint, clock, data, far, watch)
 }
 
@@ -114,7 +112,7 @@ fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<D
 }
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<Fitted> {
-    let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, ledger } = checkpoint;
+    let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, log } = checkpoint;
     let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
@@ -135,7 +133,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     sampler.go_to(state.place);
     let phases = job.phases();
     state.phase = state.phase.min(phases.len() - 1);
-    let scene = Scene {
+    let context = LossContext {
         core: spec.core.clone(),
         solver: job.training_solver(),
         base: base.clone(),
@@ -146,7 +144,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let trainer = Trainer {
         good: good.unwrap_or_else(|| state.clone()),
         clock,
-        before: ledger.seconds,
+        before: log.seconds,
         valid: data.valid.evenly(data.dim, job.optimiser.validation_rows),
         job: &job,
         data,
@@ -157,11 +155,11 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         stamp,
         inside,
         phases,
-        scene,
+        context,
         latest: Mark { criterion: Criterion::Matching, step: 0, seconds: 0.0, loss: f64::NAN, grad_norm: 0.0, lr: 0.0 },
         nfe: None,
         state,
-        ledger,
+        log,
     };
     trainer.run(&mut sampler, watch)
 }
@@ -177,14 +175,14 @@ struct Trainer<'a> {
     /// NLL in the data's units minus that of what the net sees, on average.
     inside: f64,
     phases: Vec<Phase>,
-    scene: Scene,
+    context: LossContext,
     valid: Rows,
     clock: Instant,
     /// Seconds spent before this part of the run.
     before: f64,
     state: State,
     good: State,
-    ledger: Ledger,
+    log: RunLog,
     /// The last step, and its evaluations a row.
     latest: Mark,
     nfe: Option<f64>,
@@ -206,32 +204,32 @@ impl Trainer<'_> {
             // A step that is taken back does not draw its batch again.
             let place = sampler.place();
             self.set_penalties();
-            let theta = Var::from_tensor(&self.tensor(&self.state.theta)?)?;
+            let weights = (&self.state.theta[..], self.job.model.precision);
             let (outcome, next) = rayon::join(
-                || slope(phase.criterion, &self.scene, &theta, &batch, self.job.optimiser.clip),
+                || gradient(phase.criterion, &self.context, weights, &batch, self.job.optimiser.clip),
                 || phase.draw(sampler),
             );
             batch = next?;
-            let fall = match outcome {
-                Ok(slope) => {
-                    self.step(&slope, lr, phase.criterion);
+            let rollback = match outcome {
+                Ok(gradient) => {
+                    self.step(&gradient, lr, phase.criterion);
                     None
                 }
-                Err(Trouble::Astray(cause)) => Some(self.fall_back(lr, cause)?),
+                Err(Trouble::Diverged(cause)) => Some(self.roll_back(lr, cause)?),
                 Err(Trouble::Other(error)) => return Err(error),
             };
             self.state.place = place;
-            if fall.is_none() && self.state.step.is_multiple_of(GOOD_EVERY) {
+            if rollback.is_none() && self.state.step.is_multiple_of(GOOD_EVERY) {
                 self.good = self.state.clone();
             }
 
             let done = self.done();
             let last = done >= 1.0;
-            let due = fall.is_none() && !last && self.validation_due(done);
+            let due = rollback.is_none() && !last && self.validation_due(done);
             let validation = if due { self.validate(done)? } else { None };
             let (mark, nfe) = (self.latest, self.nfe);
             let model = || self.averaged();
-            let progress = Progress { mark, done, validation, nfe, fall: fall.as_deref(), model: &model };
+            let progress = Progress { mark, done, validation, nfe, fall: rollback.as_deref(), model: &model };
             let stopped = watch.see(&progress).is_break() && !last;
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
@@ -241,7 +239,7 @@ impl Trainer<'_> {
                 return self.finish(stopped, ended_early);
             }
             let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);
-            if fall.is_none() && self.job.output.checkpoint_due(since)? {
+            if rollback.is_none() && self.job.output.checkpoint_due(since)? {
                 watch.keep(&self.checkpoint()?)?;
                 kept = (self.state.step, self.seconds());
             }
@@ -263,80 +261,75 @@ impl Trainer<'_> {
         by_steps.max(by_time)
     }
 
-    fn tensor(&self, theta: &[f64]) -> Result<Tensor> {
-        Ok(Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(self.job.model.precision.dtype())?)
-    }
-
     /// The next phase begins at the average of the last one's weights, with a new optimiser.
     fn enter_next_phase(&mut self, done: f64) -> Result<()> {
         if self.job.objective.nfe_target.is_some() {
-            self.ledger.before = self.validate(done)?.map(|v| v.nll);
+            self.log.before = self.validate(done)?.map(|v| v.nll);
         }
-        self.ledger.due = done;
-        self.ledger.history.finish();
-        let theta = self.state.shadow.theta.clone();
+        self.log.due = done;
+        self.log.history.finish();
+        let theta = self.state.ema.theta.clone();
         let state = &mut self.state;
-        (state.adam, state.shadow) = (AdamW::new(theta.len()), Shadow::new(&theta));
-        (state.theta, state.phase, state.lr_scale, state.falls) = (theta, state.phase + 1, 1.0, 0);
+        (state.adam, state.ema) = (AdamW::new(theta.len()), Ema::new(&theta));
+        (state.theta, state.phase, state.lr_scale, state.rollbacks) = (theta, state.phase + 1, 1.0, 0);
         self.good = self.state.clone();
         Ok(())
     }
 
     fn set_penalties(&mut self) {
         let factor = if self.job.objective.nfe_target.is_some() { self.state.penalty } else { 1.0 };
-        (self.scene.kinetic, self.scene.jacobian) =
+        (self.context.kinetic, self.context.jacobian) =
             (factor * self.job.objective.kinetic, factor * self.job.objective.jacobian);
     }
 
-    fn step(&mut self, slope: &Slope, lr: f64, criterion: Criterion) {
+    fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
         let state = &mut self.state;
-        state.adam.step(&mut state.theta, &slope.gradient, slope.scale, lr, self.job.optimiser.weight_decay);
-        state.shadow.follow(&state.theta, self.job.optimiser.ema);
+        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, lr, self.job.optimiser.weight_decay);
+        state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {
-            state.falls = 0;
+            state.rollbacks = 0;
         }
-        let loss = match &slope.parts {
+        let loss = match &gradient.parts {
             Some(parts) => parts.nll + self.inside,
-            None => slope.loss,
+            None => gradient.loss,
         };
-        self.nfe = slope.parts.as_ref().map(|parts| parts.nfe_mean);
+        self.nfe = gradient.parts.as_ref().map(|parts| parts.nfe_mean);
         if let (Some(target), Some(nfe)) = (self.job.objective.nfe_target, self.nfe) {
             let factor = state.penalty * (nfe / target).powf(NFE_GAIN);
             state.penalty = factor.clamp(PENALTY.0, PENALTY.1);
         }
-        let (step, grad_norm) = (state.step, slope.norm);
+        let (step, grad_norm) = (state.step, gradient.norm);
         self.latest = Mark { criterion, step, seconds: self.seconds(), loss, grad_norm, lr };
-        self.ledger.history.push(self.latest);
+        self.log.history.push(self.latest);
     }
 
-    /// Returns to the last good state, with smaller steps from there; the words say why.
-    fn fall_back(&mut self, lr: f64, cause: String) -> Result<String> {
+    /// Restores the last good state, with a smaller learning rate from there; the message says why.
+    fn roll_back(&mut self, lr: f64, cause: String) -> Result<String> {
         let step = self.state.step + 1;
-        let (falls, all_falls) = (self.state.falls + 1, self.state.all_falls + 1);
-        if falls > MOST_FALLS {
-            return Err(broken(step, lr, falls, &cause, self.job.model.precision));
+        let (rollbacks, all_rollbacks) = (self.state.rollbacks + 1, self.state.all_rollbacks + 1);
+        if rollbacks > MOST_ROLLBACKS {
+            return Err(diverged(step, lr, rollbacks, &cause, self.job.model.precision));
         }
-        self.good.lr_scale = self.state.lr_scale * FALL;
-        (self.good.falls, self.good.all_falls) = (falls, all_falls);
+        self.good.lr_scale = self.state.lr_scale * ROLLBACK;
+        (self.good.rollbacks, self.good.all_rollbacks) = (rollbacks, all_rollbacks);
         self.state = self.good.clone();
-        self.ledger.history.return_to(self.state.step);
-        Ok(format!(
-            "step {step} failed ({cause}): restored step {}; the learning rate is now a quarter",
-            self.state.step
-        ))
+        self.log.history.return_to(self.state.step);
+        let restored = self.state.step;
+        Ok(format!("step {step} failed ({cause}): restored step {restored}; the learning rate is now a quarter"))
     }
 
     fn validation_due(&self, done: f64) -> bool {
         // A run that counts its steps does not look at the clock: it would not repeat its bits.
-        let cheap = self.job.optimiser.time.is_none() || self.ledger.validating <= VALIDATING * self.seconds();
-        done >= self.ledger.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
+        let cheap = self.job.optimiser.time.is_none() || self.log.validating <= VALIDATING * self.seconds();
+        done >= self.log.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
     }
 
     /// The held-out score of the average; none where it has no density anywhere yet.
     fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
         let begun = self.clock.elapsed().as_secs_f64();
-        let flow = self.model.spec.build(self.tensor(&self.state.shadow.theta)?)?;
+        let single = self.job.model.precision == Precision::F32;
+        let flow = self.model.spec.build_plain(&self.state.ema.theta, single)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
         let validation = match scored(&flow, &self.valid, self.data.toy()) {
@@ -349,16 +342,16 @@ impl Trainer<'_> {
             Err(Error::Failed { .. }) => None,
             Err(other) => return Err(other),
         };
-        self.ledger.due = next_validation(done, self.job.optimiser.validations.max(1) as f64);
-        self.ledger.validating += self.clock.elapsed().as_secs_f64() - begun;
+        self.log.due = next_validation(done, self.job.optimiser.validations.max(1) as f64);
+        self.log.validating += self.clock.elapsed().as_secs_f64() - begun;
         if let Some(v) = validation {
-            self.ledger.history.validations.push(v);
-            self.ledger.since_best += 1;
-            let worse = self.ledger.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows));
-            self.ledger.worse = if worse { self.ledger.worse + 1 } else { 0 };
-            if self.ledger.best.as_ref().is_none_or(|best| v.nll < best.nll) {
-                self.ledger.since_best = 0;
-                self.ledger.best = Some(Best { step, nll: v.nll, theta: self.state.shadow.theta.clone(), rows });
+            self.log.history.validations.push(v);
+            self.log.since_best += 1;
+            let worse = self.log.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows));
+            self.log.worse = if worse { self.log.worse + 1 } else { 0 };
+            if self.log.best.as_ref().is_none_or(|best| v.nll < best.nll) {
+                self.log.since_best = 0;
+                self.log.best = Some(Best { step, nll: v.nll, theta: self.state.ema.theta.clone(), rows });
             }
         }
         Ok(validation)
@@ -369,7 +362,7 @@ impl Trainer<'_> {
     }
 
     fn averaged(&self) -> Result<Model> {
-        Ok(self.with_weights(&self.state.shadow.theta))
+        Ok(self.with_weights(&self.state.ema.theta))
     }
 
     fn checkpoint(&self) -> Result<Checkpoint> {
@@ -381,34 +374,34 @@ impl Trainer<'_> {
             data: self.stamp,
             state: self.state.clone(),
             good: (self.good != self.state).then(|| self.good.clone()),
-            ledger: Ledger { seconds: self.seconds(), ..self.ledger.clone() },
+            log: RunLog { seconds: self.seconds(), ..self.log.clone() },
         })
     }
 
-    /// Whether the model is that of the best held-out score. Rows that never end cannot be overfitted: there the last
-    /// weights are the best. Nor is the best score wanted where evaluations are.
+    /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last weights
+    /// are the best. Nor is the best score wanted where the number of evaluations is steered.
     fn chooses(&self) -> bool {
         self.job.optimiser.keep_best && self.data.toy().is_none() && self.job.objective.nfe_target.is_none()
     }
 
     /// Why the run ends here, before its budget is spent; none where it goes on.
     ///
-    /// A number of held-out scores that were not better ends it where one was asked for. Else it ends where rows are
+    /// Where `patience` is set, that many held-out scores without a better one end it. Else it ends where the rows are
     /// overfitted beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
-    /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that wiggles by
+    /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that varies by
     /// its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so long.
     fn early_end(&self, done: f64) -> Option<String> {
-        let best = self.ledger.best.as_ref()?;
-        let (last, step) = (self.ledger.history.validations.last()?, self.state.step);
+        let best = self.log.best.as_ref()?;
+        let (last, step) = (self.log.history.validations.last()?, self.state.step);
         let why = match self.job.optimiser.patience {
             Some(0) => return None,
-            Some(most) => (self.ledger.since_best >= most).then(|| format!("{most} held-out scores were no better"))?,
+            Some(most) => (self.log.since_best >= most).then(|| format!("{most} held-out scores were not better"))?,
             None => {
                 let since = done * (1.0 - best.step as f64 / step as f64);
                 let ends = self.chooses()
                     && self.state.phase + 1 == self.phases.len()
                     && last.step == step
-                    && self.ledger.worse >= CLEARLY
+                    && self.log.worse >= CLEARLY
                     && step >= 2 * best.step
                     && since >= SINCE;
                 let last = last.nll;
@@ -423,16 +416,16 @@ impl Trainer<'_> {
 
     fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<Fitted> {
         let choose = self.chooses();
-        let (mut theta, mut chosen) = (self.state.shadow.theta.clone(), self.state.step);
+        let (mut theta, mut chosen) = (self.state.ema.theta.clone(), self.state.step);
         if choose && !self.valid.is_empty() && self.job.optimiser.validations > 0 {
             self.validate(1.0)?;
-            if let Some(best) = &self.ledger.best {
+            if let Some(best) = &self.log.best {
                 (theta, chosen) = (best.theta.clone(), best.step);
             }
         }
         let mut model = self.with_weights(&theta);
         let mut gave_way = false;
-        if let (Some(mixture), Some(best)) = (self.rival.take(), &self.ledger.best) {
+        if let (Some(mixture), Some(best)) = (self.rival.take(), &self.log.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let core = Core::Still { dim: model.dim() };
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
@@ -452,7 +445,7 @@ impl Trainer<'_> {
                 (model, chosen) = (rival, 0);
             }
         }
-        self.ledger.history.finish();
+        self.log.history.finish();
         let seconds = self.seconds();
         Ok(Fitted {
             model,
@@ -461,13 +454,13 @@ impl Trainer<'_> {
             steps: self.state.step,
             chosen,
             seconds,
-            step_seconds: seconds - self.ledger.validating - self.ledger.mixture_seconds.unwrap_or(0.0),
-            mixture_seconds: self.ledger.mixture_seconds,
+            step_seconds: seconds - self.log.validating - self.log.mixture_seconds.unwrap_or(0.0),
+            mixture_seconds: self.log.mixture_seconds,
             ended_early,
-            falls: self.state.all_falls,
+            falls: self.state.all_rollbacks,
             far: self.far,
-            before: self.ledger.before,
-            history: self.ledger.history,
+            before: self.log.before,
+            history: self.log.history,
             stopped,
         })
     }
@@ -480,12 +473,12 @@ fn next_validation(done: f64, wanted: f64) -> f64 {
     evenly.min((EARLY * done).max(FIRST / wanted))
 }
 
-fn broken(step: usize, lr: f64, falls: usize, cause: &str, precision: Precision) -> Error {
+fn diverged(step: usize, lr: f64, rollbacks: usize, cause: &str, precision: Precision) -> Error {
     let wide = if precision == Precision::F64 { "" } else { " `model.precision` f64," };
     Error::invalid(
         format!(
             "training failed at step {step} (learning rate {lr:.2e}) after {}: {cause}",
-            crate::words::count(falls as u64 - 1, "rollback")
+            crate::words::count(rollbacks as u64 - 1, "rollback")
         ),
         format!("try a smaller `optimiser.lr`,{wide} or (by likelihood) looser tolerances"),
     )

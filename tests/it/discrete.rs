@@ -1,9 +1,10 @@
 //! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
-use cnf::flow::{Bijection, Density, Discrete, DiscreteSpec, Failure, Flow, Mapped};
+use cnf::flow::{Bijection, Core, Density, Discrete, DiscreteSpec, End, Failure, Flow, Mapped, SolverSpec};
 use cnf::rng::stream;
+use cnf::train::{Batch, Criterion, LossContext, LossGradient, Precision};
 
 use crate::common::discrete::{bent, draws, every_discrete, numbers};
 
@@ -16,27 +17,24 @@ fn gradients_are_those_of_central_differences_on_both_ways() {
     let (n, eps) = (9, 1e-5);
     for (name, spec) in every_discrete() {
         let (d, c) = (spec.dim, condition(&spec, n));
-        let (start, x) = (bent(&spec, 3), draws(n, d, 6));
-        let weights = draws(n, d, 10);
-        let row_weights = draws(n, 1, 11).squeeze(1).unwrap();
+        let (start, x) = (numbers(&bent(&spec, 3)), numbers(&draws(n, d, 6)));
+        let (weights, row_weights) = (numbers(&draws(n, d, 10)), numbers(&draws(n, 1, 11)));
         for inverse in [true, false] {
-            let loss = |theta: Tensor, x: &Tensor| {
-                let map = Discrete::new(spec.clone(), theta).unwrap();
-                let Mapped { y, logdet, .. } =
-                    if inverse { map.inverse(x, c.as_ref()) } else { map.forward(x, c.as_ref()) }.unwrap();
-                let ends = (y * &weights).unwrap().sum_all().unwrap();
-                (ends + (logdet * &row_weights).unwrap().sum_all().unwrap()).unwrap()
+            let map = |theta: &[f64]| {
+                Discrete::new(spec.clone(), Tensor::from_slice(theta, theta.len(), &Device::Cpu).unwrap()).unwrap()
             };
-            let theta_var = Var::from_tensor(&start).unwrap();
-            let x_var = Var::from_tensor(&x).unwrap();
-            let gradients = loss(theta_var.as_tensor().clone(), x_var.as_tensor()).backward().unwrap();
             let value = |theta: &[f64], x: &[f64]| {
-                let theta = Tensor::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
-                loss(theta, &Tensor::from_slice(x, (n, d), &Device::Cpu).unwrap()).to_scalar::<f64>().unwrap()
+                let x = Tensor::from_slice(x, (n, d), &Device::Cpu).unwrap();
+                let map = map(theta);
+                let Mapped { y, logdet, .. } =
+                    if inverse { map.inverse(&x, c.as_ref()) } else { map.forward(&x, c.as_ref()) }.unwrap();
+                let against = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+                against(&numbers(&y), &weights) + against(&numbers(&logdet), &row_weights)
             };
-            let (theta0, x0) = (numbers(&start), numbers(&x));
-            let g_theta = numbers(gradients.get(&theta_var).unwrap());
-            let g_x = numbers(gradients.get(&x_var).unwrap());
+            let end = if inverse { End::Data } else { End::Latent };
+            let given = c.as_ref().map(numbers).unwrap_or_default();
+            let (g_x, g_theta) = map(&start).pull_back(end, &x, &given, &weights, &row_weights).unwrap();
+            let (theta0, x0) = (start.clone(), x.clone());
             let close = |what: &str, i: usize, gradient: f64, difference: f64| {
                 let error = (gradient - difference).abs();
                 let most = 2e-5 * (1.0 + difference.abs());
@@ -59,21 +57,31 @@ fn gradients_are_those_of_central_differences_on_both_ways() {
     }
 }
 
+/// The mean of −log p over rows, and its gradient.
+fn nll(spec: &DiscreteSpec, theta: &[f64], precision: Precision, x: &[f64], c: &[f64]) -> cnf::Result<LossGradient> {
+    let context = LossContext::new(Core::Discrete(spec.clone()), SolverSpec::default());
+    let batch = Batch { x: x.to_vec(), c: c.to_vec(), ..Batch::default() };
+    Criterion::Likelihood.gradient(&context, theta, precision, &batch)
+}
+
 #[test]
 fn the_loss_of_a_batch_is_the_mean_of_its_log_densities_and_so_is_its_gradient() {
     let n = 150;
     for (name, spec) in every_discrete() {
         let (x, c) = (draws(n, spec.dim, 7), condition(&spec, n));
-        let theta = Var::from_tensor(&bent(&spec, 5)).unwrap();
-        let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
-        let fused = flow.nll(&numbers(&x), &c.as_ref().map(numbers).unwrap_or_default()).unwrap();
-        let plain = Flow::new(flow).log_prob(&x, c.as_ref()).unwrap().mean_all().unwrap().neg().unwrap();
-        let (a, b) = (fused.to_scalar::<f64>().unwrap(), plain.to_scalar::<f64>().unwrap());
-        assert!((a - b).abs() < 1e-12 * (1.0 + b.abs()), "{name}: {a} {b}");
-        let gradient = |loss: &Tensor| numbers(loss.backward().unwrap().get(&theta).unwrap());
-        let (a, b) = (gradient(&fused), gradient(&plain));
-        let largest = b.iter().fold(1.0f64, |most, g| most.max(g.abs()));
-        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+        let theta = bent(&spec, 5);
+        let given = c.as_ref().map(numbers).unwrap_or_default();
+        let fused = nll(&spec, &numbers(&theta), Precision::F64, &numbers(&x), &given).unwrap();
+        let map = Discrete::new(spec.clone(), theta).unwrap();
+        let z = numbers(&map.inverse(&x, c.as_ref()).unwrap().y);
+        // −log p = ½|z|² − log|det| + …, so that its derivatives by z and by the log-determinant are z and −1.
+        let w = 1.0 / n as f64;
+        let z_bar: Vec<f64> = z.iter().map(|z| w * z).collect();
+        let (_, by_theta) = map.pull_back(End::Data, &numbers(&x), &given, &z_bar, &vec![-w; n]).unwrap();
+        let plain = -numbers(&Flow::new(map).log_prob(&x, c.as_ref()).unwrap()).iter().sum::<f64>() / n as f64;
+        assert!((fused.loss - plain).abs() < 1e-12 * (1.0 + plain.abs()), "{name}: {} {plain}", fused.loss);
+        let largest = by_theta.iter().fold(1.0f64, |most, g| most.max(g.abs()));
+        for (i, (a, b)) in fused.gradient.iter().zip(&by_theta).enumerate() {
             assert!((a - b).abs() < 1e-12 * largest, "{name} θ[{i}]: {a} {b}");
         }
     }
@@ -82,16 +90,12 @@ fn the_loss_of_a_batch_is_the_mean_of_its_log_densities_and_so_is_its_gradient()
 #[test]
 fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
     for (name, spec) in every_discrete() {
-        let start = bent(&spec, 5).to_dtype(DType::F32).unwrap();
-        let (x, c) = (draws(300, spec.dim, 8), condition(&spec, 300));
+        let start = numbers(&bent(&spec, 5));
+        let (x, c) =
+            (numbers(&draws(300, spec.dim, 8)), condition(&spec, 300).as_ref().map(numbers).unwrap_or_default());
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let theta = Var::from_tensor(&start).unwrap();
-                let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
-                let loss = flow.nll(&numbers(&x), &c.as_ref().map(numbers).unwrap_or_default()).unwrap();
-                (numbers(&loss), numbers(loss.backward().unwrap().get(&theta).unwrap()))
-            })
+            pool.install(|| nll(&spec, &start, Precision::F32, &x, &c).unwrap())
         };
         let one = run(1);
         assert_eq!(one, run(2), "{name}");
@@ -194,10 +198,7 @@ fn rows_that_overflow_are_named_with_their_layer_and_the_others_go_on() {
     let text = Flow::new(flow).log_prob(&x, None).unwrap_err().to_string();
     assert!(text.contains("row 1"), "{text}");
     // Nor does a row get lost where θ is learnt.
-    let theta = Var::from_tensor(&bent(&spec, 2)).unwrap();
-    let flow = Discrete::new(spec.clone(), theta.as_tensor().clone()).unwrap();
-    assert_eq!(flow.forward(&x, None).unwrap().cost.failures, cost.failures);
-    let text = flow.nll(&numbers(&x), &[]).unwrap_err().to_string();
+    let text = nll(&spec, &numbers(&bent(&spec, 2)), Precision::F64, &numbers(&x), &[]).unwrap_err().to_string();
     assert!(text.contains("row 1"), "{text}");
 }
 
@@ -206,12 +207,20 @@ fn numbers_that_make_no_rows_are_refused() {
     for (name, spec) in every_discrete() {
         let (d, c) = (spec.dim, spec.condition_dim);
         let flow = Discrete::new(spec.clone(), bent(&spec, 2)).unwrap();
-        assert!(flow.nll(&[], &[]).is_err(), "{name}");
-        assert!(flow.nll(&vec![0.1; d], &vec![0.1; c + 1]).is_err(), "{name}");
+        let theta = numbers(&bent(&spec, 2));
+        let refused = |x: usize, c: usize| {
+            assert!(nll(&spec, &theta, Precision::F64, &vec![0.1; x], &vec![0.1; c]).is_err(), "{name}");
+        };
+        refused(0, 0);
+        refused(d, c + 1);
+        let one = vec![0.1; d];
+        assert!(flow.pull_back(End::Data, &one, &vec![0.1; c], &[], &[1.0]).is_err(), "{name}");
+        assert!(flow.pull_back(End::Data, &one, &vec![0.1; c], &one, &[]).is_err(), "{name}");
+        assert!(flow.pull_back(End::Data, &one, &vec![0.1; c + 1], &one, &[1.0]).is_err(), "{name}");
         let theta = spec.init(&mut stream(1, 0));
         assert!(Discrete::started(&spec, &theta[1..], &vec![0.1; d], &vec![0.1; c]).is_err(), "{name}");
         if d > 1 {
-            assert!(flow.nll(&vec![0.1; d + 1], &vec![0.1; c]).is_err(), "{name}");
+            refused(d + 1, c);
         }
     }
 }

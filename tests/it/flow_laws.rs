@@ -1,11 +1,12 @@
 //! What every bijection and every flow obeys, and what the continuous one adds.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor};
 use cnf::flow::{
     Bijection, Chain, Column, Columns, Continuous, Density, Discrete, Flow, FlowSpec, Histogram, LogDensity, Mapped,
     Mixture, Model, Moments, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
+use cnf::train::{Batch, Criterion, LossContext, Precision};
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use nalgebra::DMatrix;
@@ -208,76 +209,14 @@ fn n_samples_are_n_times_one_bit_for_bit_on_any_number_of_threads() {
 }
 
 #[test]
-fn the_gradient_of_a_log_density_is_that_of_central_differences() {
-    let hutchinson = SolverSpec { trace: TraceSpec::Hutchinson(2), ..SolverSpec::default() };
-    let fixed = SolverSpec { fixed_steps: Some(6), ..SolverSpec::default() };
-    let cases = [
-        (mlp(2, 0, &[6, 5, 4]), SolverSpec { log_density: LogDensity::Quadrature, ..fixed.clone() }),
-        (mlp(2, 0, &[6, 5]), SolverSpec { log_density: LogDensity::Coupled, ..fixed.clone() }),
-        (mlp(3, 2, &[6]), SolverSpec { log_density: LogDensity::Quadrature, method: "tsit5".into(), ..fixed.clone() }),
-        (mlp(2, 0, &[6, 5, 4]), SolverSpec { log_density: LogDensity::Quadrature, fixed_steps: Some(5), ..hutchinson }),
-        (mlp(2, 0, &[6, 5]), SolverSpec { method: "rk4".into(), ..fixed }),
-    ];
-    for (velocity, solver) in cases {
-        let x = draws(9, velocity.dim(), 6);
-        let c = (velocity.condition_dim() > 0).then(|| draws(9, velocity.condition_dim(), 99));
-        let start = theta(&velocity, 8);
-        // A loss that weighs latents and log-determinants unevenly, row by row.
-        let weights = draws(9, velocity.dim(), 10);
-        let row_weights = draws(9, 1, 11).squeeze(1).unwrap();
-        let loss = |theta: Tensor, x: &Tensor| {
-            let map = Continuous::new(velocity.clone(), theta, solver.clone()).unwrap();
-            let Mapped { y, logdet, .. } = map.inverse(x, c.as_ref()).unwrap();
-            let ends = (y * &weights).unwrap().sum_all().unwrap();
-            (ends + (logdet * &row_weights).unwrap().sum_all().unwrap()).unwrap()
-        };
-        let theta_var = Var::from_tensor(&start).unwrap();
-        let x_var = Var::from_tensor(&x).unwrap();
-        let gradients = loss(theta_var.as_tensor().clone(), x_var.as_tensor()).backward().unwrap();
-        let value = |theta: &[f64], x: &[f64]| {
-            // A Var again, so that the same fixed rule is used.
-            let theta = Var::from_vec(theta.to_vec(), theta.len(), &Device::Cpu).unwrap();
-            let x = Tensor::from_vec(x.to_vec(), (9, velocity.dim()), &Device::Cpu).unwrap();
-            loss(theta.as_tensor().clone(), &x).to_scalar::<f64>().unwrap()
-        };
-        let (theta0, x0) = (numbers(&start), numbers(&x));
-        let eps = 1e-5;
-        let g_theta = numbers(gradients.get(&theta_var).unwrap());
-        for i in (0..theta0.len()).step_by(3) {
-            let (mut up, mut down) = (theta0.clone(), theta0.clone());
-            up[i] += eps;
-            down[i] -= eps;
-            let difference = (value(&up, &x0) - value(&down, &x0)) / (2.0 * eps);
-            assert!((difference - g_theta[i]).abs() < 1e-7, "{solver:?} θ[{i}]: {} against {difference}", g_theta[i]);
-        }
-        if solver.trace != TraceSpec::Auto {
-            continue; // the probes are a function of x, so a difference by x changes them
-        }
-        let g_x = numbers(gradients.get(&x_var).unwrap());
-        for i in 0..x0.len() {
-            let (mut up, mut down) = (x0.clone(), x0.clone());
-            up[i] += eps;
-            down[i] -= eps;
-            let difference = (value(&theta0, &up) - value(&theta0, &down)) / (2.0 * eps);
-            assert!((difference - g_x[i]).abs() < 1e-7, "{solver:?} x[{i}]: {} against {difference}", g_x[i]);
-        }
-    }
-}
-
-#[test]
 fn a_gradient_has_the_same_bits_on_any_number_of_threads() {
     let velocity = mlp(2, 0, &[16, 16, 16]);
-    let x = draws(700, 2, 12).to_dtype(DType::F32).unwrap();
-    let start = theta(&velocity, 13).to_dtype(DType::F32).unwrap();
+    let (x, start) = (numbers(&draws(700, 2, 12)), numbers(&theta(&velocity, 13)));
+    let context = LossContext::new(velocity, SolverSpec::default());
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let theta = Var::from_tensor(&start).unwrap();
-            let flow =
-                Flow::new(Continuous::new(velocity.clone(), theta.as_tensor().clone(), SolverSpec::default()).unwrap());
-            let loss = flow.log_prob(&x, None).unwrap().mean_all().unwrap();
-            numbers(loss.backward().unwrap().get(&theta).unwrap())
-        })
+        let batch = Batch { x: x.clone(), ..Batch::default() };
+        pool.install(|| Criterion::Likelihood.gradient(&context, &start, Precision::F32, &batch).unwrap())
     };
     let one = run(1);
     assert_eq!(one, run(2));

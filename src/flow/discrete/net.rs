@@ -33,7 +33,7 @@ struct Part {
 }
 
 /// The scratch of one caller.
-pub(super) struct Scratch<T> {
+pub(crate) struct Scratch<T> {
     /// The state between layers: `states[0]` where a pass begins. Two take turns where nothing is pulled back.
     states: Vec<Tile<f64>>,
     logdet: Tile<f64>,

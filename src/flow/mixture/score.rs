@@ -1,48 +1,9 @@
-//! log p as a node of candle's graph.
+//! The score of a mixture, in closed form.
 //!
-//! Backward: ∇ log p(x) = −Σₖ rₖ Σₖ⁻¹ (x − mₖ), rₖ the responsibilities; Σₖ⁻¹ (x − mₖ) = Lₖ⁻ᵀ uₖ by back substitution.
-
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor, WithDType};
+//! ∇ log p(x) = −Σₖ rₖ Σₖ⁻¹ (x − mₖ), rₖ the responsibilities; Σₖ⁻¹ (x − mₖ) = Lₖ⁻ᵀ uₖ by back substitution.
 
 use super::Mixture;
 use super::lanes::{Block, LANES, whiten};
-
-/// x `[n, d]` → log p `[n]`, in the precision of x.
-pub(super) struct LogProb(pub(super) Mixture);
-
-fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [T]> {
-    let data = storage.as_slice::<T>()?;
-    match layout.contiguous_offsets() {
-        Some((from, to)) => Ok(&data[from..to]),
-        None => candle_core::bail!("a mixture needs contiguous arrays"),
-    }
-}
-
-impl CustomOp1 for LogProb {
-    fn name(&self) -> &'static str {
-        "log-prob of a mixture"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let shape = Shape::from(layout.dims()[0]);
-        let storage = match x {
-            CpuStorage::F64(_) => CpuStorage::F64(self.0.log_prob_rows(slice(x, layout)?)),
-            _ => {
-                let wide: Vec<f64> = slice::<f32>(x, layout)?.iter().map(|x| f64::from(*x)).collect();
-                CpuStorage::F32(self.0.log_prob_rows(&wide).into_iter().map(|l| l as f32).collect())
-            }
-        };
-        Ok((storage, shape))
-    }
-
-    fn bwd(&self, x: &Tensor, _res: &Tensor, bar: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let (n, d) = x.dims2()?;
-        let rows = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let score = Tensor::from_vec(self.0.score_rows(&rows), (n, d), x.device())?;
-        let bar = bar.to_dtype(DType::F64)?.reshape((n, 1))?;
-        Ok(Some(score.broadcast_mul(&bar)?.to_dtype(x.dtype())?))
-    }
-}
 
 impl Mixture {
     /// ∇ log p of the rows of `x`, `[n, d]` row-major.

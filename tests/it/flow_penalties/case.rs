@@ -1,7 +1,8 @@
 //! Velocities, ways to integrate, the integrals themselves, and a loss of them all.
 
-use candle_core::{DType, Device, Tensor, Var};
-use cnf::flow::{Bijection, Continuous, LogDensity, Penalised, Penalties, SolverSpec, VelocitySpec};
+use cnf::flow::taped::{EndBar, carry_taped};
+use cnf::flow::transport::{Request, carry};
+use cnf::flow::{Cost, LogDensity, Number, Penalties, SolverSpec, VelocitySpec};
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, Batch, MlpSpec, TimeInput, Trace};
@@ -30,20 +31,14 @@ pub fn fixed(method: &str, steps: usize) -> SolverSpec {
 }
 
 /// Weights three times PyTorch's: a field that bends.
-pub fn theta(velocity: &VelocitySpec, seed: u64) -> Tensor {
-    let theta = velocity.init(&mut stream(seed, 0)).into_iter().map(|w| 3.0 * f64::from(w)).collect::<Vec<_>>();
-    let n = theta.len();
-    Tensor::from_vec(theta, n, &Device::Cpu).unwrap()
+pub fn theta(velocity: &VelocitySpec, seed: u64) -> Vec<f64> {
+    velocity.init(&mut stream(seed, 0)).into_iter().map(|w| 3.0 * f64::from(w)).collect()
 }
 
-pub fn draws(n: usize, d: usize, seed: u64) -> Tensor {
+/// `[n, d]`.
+pub fn draws(n: usize, d: usize, seed: u64) -> Vec<f64> {
     let mut rng = stream(seed, 1);
-    let data: Vec<f64> = (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect();
-    Tensor::from_vec(data, (n, d), &Device::Cpu).unwrap()
-}
-
-pub fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect()
 }
 
 /// Every way to integrate: quadrature and coupled, adaptive and fixed, methods with and without extra stages.
@@ -68,8 +63,96 @@ pub fn every_velocity() -> Vec<VelocitySpec> {
     vec![mlp(2, 0, &[]), mlp(1, 0, &[6]), mlp(3, 2, &[6, 5]), mlp(2, 0, &[6, 5, 4]), mlp(17, 0, &[5, 4]), squash(2)]
 }
 
-pub fn condition(velocity: &VelocitySpec, n: usize) -> Option<Tensor> {
-    (velocity.condition_dim() > 0).then(|| draws(n, velocity.condition_dim(), 99))
+/// `[n, c]`; empty where the velocity has none.
+pub fn condition(velocity: &VelocitySpec, n: usize) -> Vec<f64> {
+    draws(n, velocity.condition_dim(), 99)
+}
+
+pub fn narrow<T: Number>(numbers: &[f64]) -> Vec<T> {
+    numbers.iter().map(|v| T::of(*v)).collect()
+}
+
+pub fn wide<T: Number>(numbers: &[T]) -> Vec<f64> {
+    numbers.iter().map(|v| v.wide()).collect()
+}
+
+/// Rows carried from the first time to the second: points and log-determinants, in f64.
+pub fn carried(
+    velocity: &VelocitySpec,
+    theta: &[f64],
+    solver: &SolverSpec,
+    span: (f64, f64),
+    (x, condition): (&[f64], &[f64]),
+) -> (Vec<f64>, Vec<f64>, Cost) {
+    let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+    let request = Request { span, solver, trace, log_density: true, progress: None };
+    let found = carry(&*velocity.bind_here(theta).unwrap(), x, condition, &request).unwrap();
+    (found.y, found.logdet, found.cost)
+}
+
+/// A velocity with its weights, carried from `end` to 0 with a tape.
+#[derive(Clone)]
+pub struct Inverse {
+    pub velocity: VelocitySpec,
+    pub solver: SolverSpec,
+    pub end: f64,
+    pub penalties: Penalties,
+}
+
+/// What a taped solve gives, in f64 whatever it computes in.
+pub struct Found {
+    pub y: Vec<f64>,
+    pub logdet: Vec<f64>,
+    /// Empty where it was not asked for.
+    pub kinetic: Vec<f64>,
+    pub jacobian: Vec<f64>,
+    pub cost: Cost,
+}
+
+/// Derivatives by points, log-determinants, and both penalties.
+pub type Bars<'a> = [&'a [f64]; 4];
+
+impl Inverse {
+    pub fn new(velocity: &VelocitySpec, solver: &SolverSpec, penalties: Penalties) -> Self {
+        Self { velocity: velocity.clone(), solver: solver.clone(), end: 1.0, penalties }
+    }
+
+    pub fn run<T: Number>(&self, theta: &[f64], rows: (&[f64], &[f64])) -> Found {
+        self.run_and_pull_back::<T>(theta, rows, None).0
+    }
+
+    /// What is found, and a loss pulled back to the rows and to θ.
+    pub fn run_and_pull_back<T: Number>(
+        &self,
+        theta: &[f64],
+        (x, condition): (&[f64], &[f64]),
+        bars: Option<Bars<'_>>,
+    ) -> (Found, Vec<f64>, Vec<f64>) {
+        let Self { velocity, solver, end, penalties } = self;
+        let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+        let request = Request { span: (*end, 0.0), solver, trace, log_density: true, progress: None };
+        let bound = velocity.bind_here::<T>(&narrow(theta)).unwrap();
+        let condition = narrow(condition);
+        let taped = carry_taped(&*bound, &narrow::<T>(x), &condition, &request, *penalties).unwrap();
+        let p = penalties.count();
+        let column = |wanted: bool, at: usize| -> Vec<f64> {
+            if wanted { taped.penalties.iter().skip(at).step_by(p).copied().collect() } else { Vec::new() }
+        };
+        let found = Found {
+            y: wide(&taped.carried.y),
+            logdet: taped.carried.logdet.clone(),
+            kinetic: column(penalties.kinetic, 0),
+            jacobian: column(penalties.jacobian, usize::from(penalties.kinetic)),
+            cost: taped.carried.cost.clone(),
+        };
+        let Some([y, logdet, kinetic, jacobian]) = bars else { return (found, Vec::new(), Vec::new()) };
+        let asked = [(penalties.kinetic, kinetic), (penalties.jacobian, jacobian)];
+        let of_row = |row: usize| asked.into_iter().filter(|(wanted, _)| *wanted).map(move |(_, bar)| bar[row]);
+        let by_penalties: Vec<f64> = (0..logdet.len()).flat_map(of_row).collect();
+        let (y, logdet, by_penalties) = (narrow(y), narrow(logdet), narrow(&by_penalties));
+        let (x_bar, gradient) = taped.pull_back(EndBar { y: &y, logdet: &logdet, penalties: &by_penalties });
+        (found, wide(&x_bar), wide(&gradient))
+    }
 }
 
 /// |m|² and ‖∂m/∂x‖² at time t, by the value and by tangents along unit vectors.
@@ -77,7 +160,7 @@ pub fn squares(velocity: &VelocitySpec, theta: &[f64], t: f64, x: &[f64], condit
     fn view(tile: &[f64], d: usize) -> Lanes<'_, f64> {
         Lanes::new(tile, d, 1, LANE_BLOCK)
     }
-    let bound = velocity.bind(theta, &Device::Cpu).unwrap();
+    let bound = velocity.bind_here(theta).unwrap();
     let d = x.len();
     let mut evaluator = bound.evaluator(Batch { condition, keys: &[], trace: Trace::Exact, lanes: 1 });
     let column = |of: &dyn Fn(usize) -> f64| -> Vec<f64> {
@@ -102,19 +185,18 @@ pub fn squares(velocity: &VelocitySpec, theta: &[f64], t: f64, x: &[f64], condit
 
 /// K and J of the paths that start in the rows of `z`: five Gauss points on each of eight panels, at the points of a
 /// tight solve. The error is below 1e-8.
-pub fn along_paths(velocity: &VelocitySpec, theta: &Tensor, z: &Tensor, condition: Option<&Tensor>) -> [Vec<f64>; 2] {
-    let (n, d, c) = (z.dim(0).unwrap(), velocity.dim(), velocity.condition_dim());
-    let map = Continuous::new(velocity.clone(), theta.clone(), tight()).unwrap();
-    let given = condition.map(numbers).unwrap_or_default();
+pub fn along_paths(velocity: &VelocitySpec, theta: &[f64], z: &[f64], condition: &[f64]) -> [Vec<f64>; 2] {
+    let (d, c) = (velocity.dim(), velocity.condition_dim());
+    let n = z.len() / d;
     let mut sums = [vec![0.0; n], vec![0.0; n]];
     let rule = cnf_solvers::gauss::Gauss::for_order(9);
     for panel in 0..8 {
         for (node, weight) in rule.nodes.iter().zip(rule.weights) {
             let t = (f64::from(panel) + node) / 8.0;
-            let x = numbers(&map.until(t).unwrap().forward(z, condition).unwrap().y);
+            let x = carried(velocity, theta, &tight(), (0.0, t), (z, condition)).0;
             for row in 0..n {
-                let of_row = &given[row * c..][..c];
-                let (k, j) = squares(velocity, &numbers(theta), t, &x[row * d..][..d], of_row);
+                let of_row = &condition[row * c..][..c];
+                let (k, j) = squares(velocity, theta, t, &x[row * d..][..d], of_row);
                 sums[0][row] += weight * k / 8.0;
                 sums[1][row] += weight * j / 8.0;
             }
@@ -125,45 +207,31 @@ pub fn along_paths(velocity: &VelocitySpec, theta: &Tensor, z: &Tensor, conditio
 
 /// A loss that weighs everything unevenly, row by row.
 pub struct Loss {
-    velocity: VelocitySpec,
-    solver: SolverSpec,
-    pub penalties: Penalties,
-    end: f64,
-    condition: Option<Tensor>,
-    weights: Tensor,
-    row_weights: [Tensor; 3],
+    pub inverse: Inverse,
+    condition: Vec<f64>,
+    weights: Vec<f64>,
+    row_weights: [Vec<f64>; 3],
 }
 
 impl Loss {
-    pub fn new(velocity: &VelocitySpec, solver: &SolverSpec, penalties: Penalties, end: f64, n: usize) -> Self {
-        Self {
-            velocity: velocity.clone(),
-            solver: solver.clone(),
-            penalties,
-            end,
-            condition: condition(velocity, n),
-            weights: draws(n, velocity.dim(), 10),
-            row_weights: [11, 12, 13].map(|seed| draws(n, 1, seed).squeeze(1).unwrap()),
-        }
+    pub fn new(inverse: Inverse, n: usize) -> Self {
+        let condition = condition(&inverse.velocity, n);
+        let weights = draws(n, inverse.velocity.dim(), 10);
+        Self { inverse, condition, weights, row_weights: [11, 12, 13].map(|seed| draws(n, 1, seed)) }
     }
 
-    pub fn at(&self, theta: &Tensor, x: &Tensor) -> Tensor {
-        let map = Continuous::new(self.velocity.clone(), theta.clone(), self.solver.clone()).unwrap();
-        let map = map.ending_at(self.end).unwrap();
-        let Penalised { mapped, kinetic, jacobian } =
-            map.inverse_penalised(x, self.condition.as_ref(), self.penalties).unwrap();
-        let against = |a: &Tensor, b: &Tensor| (a * b.to_dtype(a.dtype()).unwrap()).unwrap().sum_all().unwrap();
-        let ends = against(&mapped.y, &self.weights);
-        [&mapped.logdet, &kinetic, &jacobian]
-            .into_iter()
-            .zip(&self.row_weights)
-            .fold(ends, |sum, (part, weight)| (sum + against(part, weight)).unwrap())
+    pub fn at<T: Number>(&self, theta: &[f64], x: &[f64]) -> f64 {
+        let Found { y, logdet, kinetic, jacobian, .. } = self.inverse.run::<T>(theta, (x, &self.condition));
+        let against = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let parts = [&logdet, &kinetic, &jacobian].into_iter().zip(&self.row_weights);
+        parts.fold(against(&y, &self.weights), |sum, (part, weight)| sum + against(part, weight))
     }
 
     /// By θ and by x.
-    pub fn gradients(&self, theta: &Tensor, x: &Tensor) -> (Vec<f64>, Vec<f64>) {
-        let (theta, x) = (Var::from_tensor(theta).unwrap(), Var::from_tensor(x).unwrap());
-        let store = self.at(theta.as_tensor(), x.as_tensor()).backward().unwrap();
-        (numbers(store.get(&theta).unwrap()), numbers(store.get(&x).unwrap()))
+    pub fn gradients<T: Number>(&self, theta: &[f64], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let [logdet, kinetic, jacobian] = &self.row_weights;
+        let bars: Bars<'_> = [&self.weights, logdet, kinetic, jacobian];
+        let (_, x_bar, gradient) = self.inverse.run_and_pull_back::<T>(theta, (x, &self.condition), Some(bars));
+        (gradient, x_bar)
     }
 }

@@ -1,0 +1,129 @@
+//! A loss over a batch, as partial gradients of fixed chunks of rows, and their sum along a fixed tree.
+//!
+//! Which rows make a chunk depends on the batch and the loss alone, a [`Partial`] on its chunk alone, and a [`Reduce`] adds
+//! partials in their order along one tree. So the bits of a gradient do not depend on who computes which chunk: threads
+//! here, or processes that send their partials. Nothing else in a training sums gradients.
+
+use std::ops::Range;
+
+use cnf_solvers::gradient::{chunks, tree_sum};
+use rayon::prelude::*;
+
+use super::likelihood::Parts;
+use crate::flow::Failure;
+use crate::velocity::Scalar;
+use crate::{Error, Result};
+
+/// What the rows of a chunk add to a loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partial<T> {
+    /// Over the rows of the chunk.
+    pub sums: Sums,
+    /// Rows that have no loss, counted in the batch, and why.
+    pub failures: Vec<(usize, Failure)>,
+    /// The derivatives of the batch's mean loss, in the precision of the net: by θ or by what [`Loss::finish`] makes them of.
+    pub gradient: Vec<T>,
+    /// Those that are summed in f64 whatever the net computes in; empty where there are none.
+    pub gradient_f64: Vec<f64>,
+}
+
+/// Sums over rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Rows that count.
+    pub rows: f64,
+    /// The loss, without penalties.
+    pub loss: f64,
+    /// ∫ |m|² dt.
+    pub kinetic: f64,
+    /// ∫ ‖∂m/∂x‖² dt.
+    pub jacobian: f64,
+    /// Velocity evaluations, those of rows that failed included.
+    pub nfe: f64,
+}
+
+/// A loss and its gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossGradient {
+    /// The mean over rows.
+    pub loss: f64,
+    /// What it is the sum of, where it is a likelihood.
+    pub parts: Option<Parts>,
+    /// By θ, `[n_params]`.
+    pub gradient: Vec<f64>,
+}
+
+/// A loss of a batch, bound to its weights.
+pub trait Loss<T: Scalar>: Sync {
+    /// What a caller of [`Loss::chunk`] keeps from one chunk to the next.
+    type Scratch;
+
+    /// The rows of the batch.
+    fn rows(&self) -> usize;
+
+    /// The rows of a chunk; the last one may have fewer.
+    fn chunk_rows(&self) -> usize;
+
+    /// Scratch for one thread.
+    fn scratch(&self) -> Self::Scratch;
+
+    /// What the rows of a chunk add, a function of these rows alone.
+    ///
+    /// # Errors
+    /// Whatever a solver refuses. A row that fails is listed in the partial.
+    fn chunk(&self, scratch: &mut Self::Scratch, rows: Range<usize>) -> Result<Partial<T>>;
+
+    /// The loss and its gradient out of the sum of all partials.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] where too many rows have no loss.
+    fn finish(&self, sum: Partial<T>) -> Result<LossGradient>;
+}
+
+/// Adds up partials.
+pub trait Reduce<T: Scalar> {
+    /// The sum of the partials of all chunks of a batch, given in the order of the chunks; at least one.
+    fn sum(&self, partials: Vec<Partial<T>>) -> Partial<T>;
+}
+
+/// A binary tree over the chunks of one process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FixedTree;
+
+impl<T: Scalar> Reduce<T> for FixedTree {
+    fn sum(&self, partials: Vec<Partial<T>>) -> Partial<T> {
+        let (mut sums, mut failures, mut gradients, mut wide) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for partial in partials {
+            let Sums { rows, loss, kinetic, jacobian, nfe } = partial.sums;
+            sums.push(vec![rows, loss, kinetic, jacobian, nfe]);
+            failures.extend(partial.failures);
+            gradients.push(partial.gradient);
+            wide.push(partial.gradient_f64);
+        }
+        let sums = match tree_sum(sums)[..] {
+            [rows, loss, kinetic, jacobian, nfe] => Sums { rows, loss, kinetic, jacobian, nfe },
+            _ => Sums::default(),
+        };
+        Partial { sums, failures, gradient: tree_sum(gradients), gradient_f64: tree_sum(wide) }
+    }
+}
+
+/// The loss and its gradient, the chunks spread over rayon's current pool.
+///
+/// # Errors
+/// [`Error::Invalid`] for a batch without rows; as [`Loss::chunk`], the first chunk's error first, and [`Loss::finish`].
+pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Result<LossGradient> {
+    if loss.rows() == 0 {
+        return Err(Error::invalid("a loss of 0 rows", "give a batch of at least 1 row"));
+    }
+    let ranges: Vec<_> = chunks(loss.rows(), loss.chunk_rows()).collect();
+    let partials: Vec<Result<Partial<T>>> =
+        ranges.into_par_iter().map_init(|| loss.scratch(), |scratch, rows| loss.chunk(scratch, rows)).collect();
+    let partials = partials.into_iter().collect::<Result<Vec<_>>>()?;
+    loss.finish(reduce.sum(partials))
+}
+
+/// Numbers in f64.
+pub(super) fn widened<T: Scalar>(gradient: &[T]) -> Vec<f64> {
+    gradient.iter().map(|g| g.wide()).collect()
+}
