@@ -49,6 +49,9 @@ impl Batch {
         if criterion == Criterion::Matching {
             wanted.extend([("latents", self.z.len(), n * d), ("times", self.t.len(), n)]);
         }
+        if !self.weight.is_empty() {
+            wanted.push(("weights", self.weight.len(), n));
+        }
         match wanted.into_iter().find(|(_, found, expected)| found != expected) {
             None => Ok(()),
             Some((what, found, expected)) => Err(Error::invalid(
