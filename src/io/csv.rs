@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
-use super::{Array, Dtype, writer::BUFFER};
+use super::{Array, BUFFER, Dtype};
 use crate::{Error, Result, words};
 
 /// What to make of the columns of a text table.
