@@ -6,7 +6,9 @@
 //! expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
 
 mod choose;
+mod effort;
 mod em;
+mod fit;
 mod insert;
 mod lanes;
 mod matrix;
@@ -22,7 +24,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use choose::Chosen;
-pub use em::{Em, EmOptions};
+pub use effort::EmOptions;
+pub use em::Em;
 pub use single::Gaussian;
 
 use super::normal::HALF_LN_TAU;

@@ -3,7 +3,9 @@
 //! Tails are carried as logarithms: Φ(−40) is below the least f64, ln Φ(−40) = −804.6 is an ordinary number. Whoever
 //! wants the upper tail asks for the lower one of −z, so that 1 − Φ is never formed.
 
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
+use std::f64::consts::LN_2;
+
+pub(super) use crate::stats::normal_cdf as cdf;
 
 /// ½ ln 2π.
 pub(super) const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
@@ -13,11 +15,6 @@ const ASYMPTOTIC: f64 = -20.0;
 /// ln φ(z).
 pub(super) fn log_pdf(z: f64) -> f64 {
     -0.5 * z * z - HALF_LN_TAU
-}
-
-/// Φ(z).
-pub(super) fn cdf(z: f64) -> f64 {
-    0.5 * libm::erfc(-z * FRAC_1_SQRT_2)
 }
 
 /// ln Φ(z).

@@ -10,7 +10,7 @@ use super::array::NOT_FINITE;
 use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
-use super::{Array, Dtype, writer::BUFFER};
+use super::{Array, BUFFER, Dtype};
 use crate::{Error, Result, words};
 
 /// How the columns of a text table are used.

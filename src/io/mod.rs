@@ -40,6 +40,8 @@ const CUT_SHORT: &str = "write the file again: it was cut short or damaged";
 pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, and .gz behind all but .npz";
 /// The endings of the tables that can be written.
 pub const WRITABLE: &str = ".npy, .csv";
+/// Bytes that go to the disk, or come from it, at a time.
+const BUFFER: usize = 1 << 16;
 
 /// The formats of a table, told by the ending of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,9 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::npz::DEFLATE_AT_BEST;
-use super::{open_regular, refused};
+use super::{BUFFER, open_regular, refused};
 use crate::{Error, Result};
 
-/// What comes from the disk at a time.
-const BUFFER: usize = 1 << 16;
 const GZIP: &[u8] = b"\x1f\x8b";
 
 /// The first bytes of files that are neither text nor one NumPy array, and what they are; `?` is any digit. Names of

@@ -7,11 +7,8 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use super::atomic::TemporaryFile;
-use super::{Dtype, Format, WRITABLE, csv, npy, unknown};
+use super::{BUFFER, Dtype, Format, WRITABLE, csv, npy, unknown};
 use crate::{Error, Result};
-
-/// What goes to the disk at a time.
-pub(super) const BUFFER: usize = 1 << 16;
 
 /// Writes a table `[rows, cols]`, or a vector `[rows]`, as `.npy` or `.csv` by the ending of its name.
 #[derive(Debug)]

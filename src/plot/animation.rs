@@ -11,8 +11,9 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
 use super::colour::{Rgb, Theme, Tone, blend};
-use super::layout::{Page, Sheet, compose};
+use super::layout::{Page, compose};
 use super::scene::FINE;
+use super::sheet::Sheet;
 use super::{Options, file, png};
 use crate::error::{Error, Result};
 

@@ -1,11 +1,12 @@
 //! Rows of panels across the page: margins as wide as the labels ask, equal axes.
 
 use super::bar::Bar;
-use super::draw::{self, Edges, Pen};
-use super::layout::Sheet;
+use super::draw::{self, Edges};
 use super::legend::Heading;
 use super::panel::{Axis, Panel};
+use super::pen::Pen;
 use super::scene::{Rect, Scene};
+use super::sheet::Sheet;
 
 /// A sheet with its margins measured.
 pub(super) struct Band<'a> {

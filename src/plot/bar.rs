@@ -2,7 +2,7 @@
 
 use super::axis::fitting;
 use super::colour::Scale;
-use super::draw::Pen;
+use super::pen::Pen;
 use super::scene::{Anchor, Mark, Rect, Scene, width};
 
 /// The colour bar beside the panels.

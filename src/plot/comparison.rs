@@ -13,10 +13,11 @@ mod maps;
 use std::path::Path;
 
 use super::colour::Tone;
-use super::layout::{self, Page, Sheet};
+use super::layout::{self, Page};
 use super::legend::{Entry, Key};
 use super::overlay;
 use super::panel::{Grid, Panel};
+use super::sheet::Sheet;
 use super::stats::{outside, outside_note};
 use super::{Options, file};
 use crate::error::Result;

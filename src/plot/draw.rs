@@ -1,37 +1,12 @@
 //! One panel onto the page: its image, its curves, its frame with ticks, its legend.
 
 use super::axis::{Tick, fitting, fitting_ratios};
-use super::colour::{Rgb, Scale, Theme};
 use super::legend::{legend, shortened};
 use super::marks;
 use super::panel::{Layer, Panel};
+use super::pen::Pen;
 use super::raster;
-use super::scene::{Anchor, Mark, Rect, Scene, Spot, width, words_box};
-
-/// What all panels of a picture share.
-pub(super) struct Pen {
-    pub theme: Theme,
-    pub map: Vec<Rgb>,
-    pub scale: Scale,
-    /// The density at the end of the colour map.
-    pub max: f64,
-    /// The size of the text in pixels.
-    pub em: f64,
-    /// Pixels of an image per output pixel and side.
-    pub fine: usize,
-}
-
-impl Pen {
-    /// The width of a hairline.
-    pub fn hair(&self) -> f64 {
-        (self.em / 15.0).max(0.6)
-    }
-
-    /// The length of a tick.
-    pub fn tick(&self) -> f64 {
-        0.32 * self.em
-    }
-}
+use super::scene::{Anchor, Mark, Rect, Scene, Spot, clipped, width, words_box};
 
 /// The ticks of a panel, and which sides are labelled.
 #[derive(Clone)]
@@ -272,38 +247,4 @@ fn named(name: &str, text: &str, em: f64, long: f64) -> (String, f64) {
         }
         _ => (shortened(text, size, long), size),
     }
-}
-
-/// The parts of a line that lie in the box.  Ref: Liang & Barsky, *A new concept and method for line clipping* (1984).
-pub(super) fn clipped(spots: &[Spot], rect: Rect) -> Vec<Vec<Spot>> {
-    let mut runs: Vec<Vec<Spot>> = Vec::new();
-    let mut open = false;
-    for pair in spots.windows(2) {
-        let (a, b) = (pair[0], pair[1]);
-        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
-        let (mut enter, mut leave) = (0.0f64, 1.0f64);
-        let mut outside = !(dx.is_finite() && dy.is_finite());
-        for (step, room) in
-            [(-dx, a.0 - rect.x), (dx, rect.right() - a.0), (-dy, a.1 - rect.y), (dy, rect.bottom() - a.1)]
-        {
-            if step == 0.0 {
-                outside |= room < 0.0;
-            } else if step < 0.0 {
-                enter = enter.max(room / step);
-            } else {
-                leave = leave.min(room / step);
-            }
-        }
-        if outside || enter > leave {
-            open = false;
-            continue;
-        }
-        let at = |s: f64| (a.0 + s * dx, a.1 + s * dy);
-        match runs.last_mut() {
-            Some(run) if open && enter == 0.0 => run.push(at(leave)),
-            _ => runs.push(vec![at(enter), at(leave)]),
-        }
-        open = leave == 1.0;
-    }
-    runs
 }

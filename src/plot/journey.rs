@@ -8,8 +8,9 @@ use std::path::Path;
 
 use super::animation::{HUES, Still, animation};
 use super::colour::Tone;
-use super::layout::{Page, Sheet, draw};
+use super::layout::{Page, draw};
 use super::panel::{Aspect, Axis, Grid, Layer, Panel};
+use super::sheet::Sheet;
 use super::stats::outside_note;
 use super::{Options, rows};
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! Words for what is drawn: a board inside one panel, or lines below several.
 
 use super::colour::Tone;
-use super::draw::Pen;
 use super::panel::{Layer, Panel};
+use super::pen::Pen;
 use super::scene::{Anchor, Mark, Rect, Scene, width};
 
 /// How an entry of the legend looks.

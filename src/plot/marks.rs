@@ -1,9 +1,9 @@
 //! Measurements on a chart: discs, arrows for those beyond its edge, and words beside them that cover nothing.
 
 use super::colour::{Tone, blend};
-use super::draw::{Pen, clipped};
 use super::panel::{Layer, Panel};
-use super::scene::{Anchor, Mark, Rect, Scene, Spot, width};
+use super::pen::Pen;
+use super::scene::{Anchor, Mark, Rect, Scene, Spot, clipped, width};
 
 /// All marks of a panel, above its curves; labels last, each where no mark, curve or label is.
 pub(super) fn draw(scene: &mut Scene, rect: Rect, panel: &Panel, on: &dyn Fn(f64, f64) -> Spot, pen: &Pen) {

@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use super::colour::Tone;
-use super::layout::{self, Page, Sheet, chart};
+use super::layout::{self, Page, chart};
 use super::legend::{Entry, Key};
 use super::panel::{Axis, Grid, Layer, Panel};
+use super::sheet::Sheet;
 use super::stats::{bins, histogram, outside, outside_note, quantiles};
 use super::{Options, rows};
 use crate::error::{Error, Result};

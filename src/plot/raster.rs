@@ -1,8 +1,8 @@
 //! Maps and scatters as pixels: what would be thousands of shapes is one image.
 
 use super::colour::blend;
-use super::draw::Pen;
 use super::panel::{Axis, Grid, Layer, Panel};
+use super::pen::Pen;
 
 /// The maps of a panel over the background, and its scatters over both, `[height, width, 3]`.
 pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize) -> Vec<u8> {

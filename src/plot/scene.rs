@@ -183,3 +183,37 @@ pub(super) fn width(text: &str, em: f64) -> f64 {
     // Measured large, since plotters rounds to whole pixels.
     font(100.0).layout_box(text).map_or(0.0, |((x0, _), (x1, _))| f64::from(x1 - x0) * em / 100.0)
 }
+
+/// The parts of a line that lie in the box.  Ref: Liang & Barsky, *A new concept and method for line clipping* (1984).
+pub(super) fn clipped(spots: &[Spot], rect: Rect) -> Vec<Vec<Spot>> {
+    let mut runs: Vec<Vec<Spot>> = Vec::new();
+    let mut open = false;
+    for pair in spots.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+        let (mut enter, mut leave) = (0.0f64, 1.0f64);
+        let mut outside = !(dx.is_finite() && dy.is_finite());
+        for (step, room) in
+            [(-dx, a.0 - rect.x), (dx, rect.right() - a.0), (-dy, a.1 - rect.y), (dy, rect.bottom() - a.1)]
+        {
+            if step == 0.0 {
+                outside |= room < 0.0;
+            } else if step < 0.0 {
+                enter = enter.max(room / step);
+            } else {
+                leave = leave.min(room / step);
+            }
+        }
+        if outside || enter > leave {
+            open = false;
+            continue;
+        }
+        let at = |s: f64| (a.0 + s * dx, a.1 + s * dy);
+        match runs.last_mut() {
+            Some(run) if open && enter == 0.0 => run.push(at(leave)),
+            _ => runs.push(vec![at(enter), at(leave)]),
+        }
+        open = leave == 1.0;
+    }
+    runs
+}

@@ -78,27 +78,65 @@ fn velocity(path: &Path) -> Vec<f64> {
     v.chunks(16).map(|row| row[0]).collect()
 }
 
-#[test]
-fn the_example_for_python_gives_the_velocity() {
-    let there = Command::new("python3").args(["-c", "import torch, safetensors"]).output();
-    if !there.is_ok_and(|out| out.status.success()) {
-        eprintln!("left out: python3 has no torch or no safetensors");
-        return;
+/// What the script of the help computes, in plain products: W x + b, and the activation between each two.
+fn sequential(path: &Path, x: &[f64]) -> Vec<f64> {
+    let file = ModelFile::read(path).unwrap();
+    let numbers = |name: String| file.tensor(&name).map(|t| t.values.to_f64().into_owned());
+    let act: fn(f64) -> f64 = match file.metadata["activation"].as_str() {
+        "tanh" => f64::tanh,
+        "silu" => |a| a / (1.0 + (-a).exp()),
+        "elu" => |a| if a > 0.0 { a } else { a.exp_m1() },
+        other => panic!("{other}"),
+    };
+    let mut row = x.to_vec();
+    for l in 0.. {
+        let Some(weight) = numbers(format!("net.{}.weight", 2 * l)) else { break };
+        if l > 0 {
+            row.iter_mut().for_each(|a| *a = act(*a));
+        }
+        let bias = numbers(format!("net.{}.bias", 2 * l)).unwrap();
+        let product = |w: &[f64]| w.iter().zip(&row).map(|(w, x)| w * x).sum::<f64>();
+        row = weight.chunks_exact(row.len()).zip(&bias).map(|(w, b)| product(w) + b).collect();
     }
+    row
+}
+
+/// What python3 prints of the script, where it has torch and safetensors.
+fn by_python(at: &Path, weights: &str) -> Option<String> {
+    let there = Command::new("python3").args(["-c", "import torch, safetensors"]).output();
+    there.ok().filter(|out| out.status.success())?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/load_in_torch.py");
+    let out = Command::new("python3").arg(&script).arg(weights).current_dir(at).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    Some(String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn the_exported_tensors_are_a_sequential_that_gives_the_velocity() {
     let folder = folder();
     let at = folder.path();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/load_in_torch.py");
-    conditional(at);
-    for model in ["m.safetensors", "c.safetensors"] {
+    for model in models(at) {
         run(at, &format!("export {model} -o weights.safetensors"));
-        let out = Command::new("python3").arg(&script).arg("weights.safetensors").current_dir(at).output().unwrap();
-        let words = String::from_utf8(out.stdout).unwrap();
-        let found: Vec<f64> = words.split_whitespace().map(|word| word.parse().unwrap()).collect();
-        let expected = velocity(&at.join(model));
-        assert_eq!(found.len(), expected.len(), "{model}: {words} {}", String::from_utf8_lossy(&out.stderr));
-        // Some hundred products in f32 against the same in f64.
-        let close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs()));
+        let net = Model::load(&at.join(model)).unwrap();
+        let mut row = vec![0.0; net.dim() + net.condition_dim()];
+        row.push(0.3);
+        // The features of time: sines and cosines of whole turns.
+        let frequencies = if model.starts_with("trained") { 2 } else { 0 };
+        let angle = |k: usize| std::f64::consts::TAU * k as f64 * 0.3;
+        row.extend((1..=frequencies).flat_map(|k| [angle(k).sin(), angle(k).cos()]));
+        let (found, expected) = (sequential(&at.join("weights.safetensors"), &row), velocity(&at.join(model)));
+        assert_eq!(found.len(), expected.len(), "{model}");
+        // Some hundred products in f64, and an exponential.
+        let close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-13 * (1.0 + b.abs()));
         assert!(close, "{model}: {found:?} or {expected:?}");
+        if frequencies == 0
+            && let Some(words) = by_python(at, "weights.safetensors")
+        {
+            let found: Vec<f64> = words.split_whitespace().map(|word| word.parse().unwrap()).collect();
+            // The same in f32.
+            let close = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs()));
+            assert!(found.len() == expected.len() && close, "{model}: {found:?} or {expected:?}");
+        }
     }
 }
 

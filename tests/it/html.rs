@@ -199,6 +199,34 @@ fn the_policy_names_the_script_that_is_there() {
 }
 
 #[test]
+fn the_script_finds_what_it_looks_for() {
+    let page = render(&report());
+    let (markup, script) =
+        (page.split("</head>").nth(1).unwrap(), std::fs::read_to_string("src/html/page.js").unwrap());
+    let quoted = |call: &str| -> Vec<String> {
+        script.split(call).skip(1).filter_map(|rest| rest.split('"').next().map(str::to_owned)).collect()
+    };
+    let mut selectors = [quoted("querySelector(\""), quoted("querySelectorAll(\"")].concat();
+    assert!(selectors.len() > 5, "{selectors:?}");
+    // The three parts of a slider are looked for by a list of their names.
+    assert!(script.contains("[\"button\", \"input\", \"output\"]"));
+    selectors.extend(["button", "input", "output", "thead", "tbody"].map(str::to_owned));
+    for selector in &selectors {
+        let there = match selector.strip_prefix('.') {
+            Some(class) => attributes(markup, "class").iter().any(|classes| classes.split(' ').any(|c| c == class)),
+            None => markup.contains(&format!("<{selector}>")) || markup.contains(&format!("<{selector} ")),
+        };
+        assert!(there, "no `{selector}` in the page");
+    }
+    // What is sorted by, and which way first.
+    assert!(script.contains("dataset.value") && markup.contains("data-value=\""));
+    assert!(script.contains("dataset.better") && markup.contains("data-better=\"higher\""));
+    assert!(
+        script.contains("contains(\"number\")") && attributes(markup, "class").iter().any(|c| c.contains("number"))
+    );
+}
+
+#[test]
 fn every_picture_has_words_and_every_head_its_scope() {
     let page = render(&report());
     assert_eq!(attributes(&page, "alt").len(), page.matches("<img").count());

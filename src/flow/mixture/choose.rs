@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use rand::seq::index;
 
-use super::em::{Effort, cost_of_prior, cost_of_step};
+use super::effort::{Effort, cost_of_prior, cost_of_step};
 use super::insert::cost_of_insertion;
 use super::start::cost_of_clusters;
 use super::units::Units;

@@ -12,84 +12,16 @@
 use rayon::prelude::*;
 
 use super::Mixture;
+use super::effort::{Effort, cost_of_step};
 use super::lanes::{LANES, Lane, to_blocks, whiten};
 use super::matrix::{cholesky, moments, solve_lower};
-use super::start::{neighbours, start};
-use super::units::Units;
 use crate::stats::robust_moments;
-use crate::{Error, Result, Rng};
+use crate::{Error, Result};
 
 /// Responsibilities below this are left out of the sums: of each row, a part of 1e-9 at the very most.
 const NEGLIGIBLE: f64 = 1e-12;
 /// A component with less than this many rows of its own is restarted.
 const EMPTY: f64 = 0.5;
-
-/// How a mixture is fitted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EmOptions {
-    /// K; the most that [`Mixture::choose`] tries.
-    pub components: usize,
-    /// The most iterations over all rows.
-    pub iterations: usize,
-    /// It ends when an iteration gains less than this, in nats a row.
-    pub tolerance: f64,
-    /// ν, in pseudo-rows for each component.
-    pub strength: f64,
-    /// Ψ is the diagonal of the pooled covariance alone: towards it covariances of few rows in many columns are shrunk.
-    pub diagonal: bool,
-    /// The most that a fit may cost, in multiplications; ∞ for no bound. It is counted, not timed, so that a fit is the
-    /// same on every machine; the first rung is always finished.
-    pub work: f64,
-}
-
-impl Default for EmOptions {
-    fn default() -> Self {
-        Self { components: 1024, iterations: 30, tolerance: 1e-3, strength: 2.0, diagonal: false, work: f64::INFINITY }
-    }
-}
-
-/// What is left of the work that a fit may cost, and whoever may end it early.
-pub(super) struct Effort<'a> {
-    left: f64,
-    stop: &'a mut dyn FnMut() -> bool,
-}
-
-impl<'a> Effort<'a> {
-    pub(super) fn new(work: f64, stop: &'a mut dyn FnMut() -> bool) -> Self {
-        Self { left: work, stop }
-    }
-
-    /// Whether so much may still be spent.
-    pub(super) fn allows(&mut self, cost: f64) -> bool {
-        cost <= self.left && !(self.stop)()
-    }
-
-    /// Takes note of work that is done in any case.
-    pub(super) fn spend(&mut self, cost: f64) {
-        self.left -= cost;
-    }
-
-    /// Spends so much, where it may.
-    pub(super) fn pay(&mut self, cost: f64) -> bool {
-        let allowed = self.allows(cost);
-        if allowed {
-            self.spend(cost);
-        }
-        allowed
-    }
-}
-
-/// What an iteration over `n` rows costs at the most, in multiplications: two triangular products and half an outer
-/// product for each row and component, and the exponentials.
-pub(super) fn cost_of_step(n: usize, components: usize, d: usize) -> f64 {
-    let (n, k, d) = (n as f64, components as f64, d as f64);
-    n * k * (1.5 * d * d + 3.0 * d + 20.0) + k * d * d * d / 6.0
-}
-
-/// What [`Em::new`] costs, likewise.
-pub(super) fn cost_of_prior(n: usize, d: usize) -> f64 {
-    (n * d * d) as f64
-}
 
 /// Rows, and the prior on the covariances of the components.
 #[derive(Clone, Debug)]
@@ -413,43 +345,6 @@ fn dot(a: &Lane, b: &Lane) -> f64 {
         half /= 2;
     }
     sum[0]
-}
-
-impl Mixture {
-    /// A mixture of `options.components` fitted to the rows of `x`, `[n, dim]` row-major; `stop` is asked before each
-    /// iteration, and ends it early.
-    ///
-    /// # Errors
-    /// As [`Em::new`] and [`Em::step`].
-    pub fn fit(
-        x: &[f64],
-        dim: usize,
-        options: &EmOptions,
-        rng: &mut Rng,
-        stop: &mut dyn FnMut() -> bool,
-    ) -> Result<Self> {
-        if let Some(units) = Units::needed(x, dim)? {
-            return units.back(&Self::fit(&units.of(x), dim, options, rng, stop)?);
-        }
-        Self::fit_within(x, dim, options, rng, &mut Effort::new(options.work, stop))
-    }
-
-    /// As [`Mixture::fit`], with what is left of a larger fit's work.
-    pub(super) fn fit_within(
-        x: &[f64],
-        dim: usize,
-        options: &EmOptions,
-        rng: &mut Rng,
-        effort: &mut Effort<'_>,
-    ) -> Result<Self> {
-        let x = neighbours(x, dim);
-        effort.spend(cost_of_prior(x.len().checked_div(dim).unwrap_or(0), dim));
-        let em = Em::new(&x, dim, options.components, options.strength)?.diagonal(options.diagonal);
-        let mixture = start(&em, &x, dim, options, rng, effort)?;
-        // One Gaussian is at its best at once.
-        let iterations = if options.components == 1 { 0 } else { options.iterations };
-        em.climb_within(mixture, iterations, options.tolerance, effort)
-    }
 }
 
 impl Em<'_> {

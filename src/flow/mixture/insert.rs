@@ -9,7 +9,8 @@
 use rayon::prelude::*;
 
 use super::Mixture;
-use super::em::{Effort, Em, Part, singular};
+use super::effort::Effort;
+use super::em::{Em, Part, singular};
 use super::lanes::{LANES, Lane, whiten};
 use super::matrix::cholesky;
 use crate::Result;

@@ -7,7 +7,8 @@ use rand::Rng as _;
 use rand::seq::index;
 use rayon::prelude::*;
 
-use super::em::{Effort, Em, EmOptions, cost_of_prior, cost_of_step};
+use super::effort::{Effort, EmOptions, cost_of_prior, cost_of_step};
+use super::em::Em;
 use super::{LANES, Mixture};
 use crate::{Result, Rng};
 

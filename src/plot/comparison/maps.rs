@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Cells, Comparison, Contender, score};
 use crate::plot::colour::Tone;
-use crate::plot::layout::{Sheet, em, map};
+use crate::plot::layout::{em, map};
 use crate::plot::legend::Heading;
 use crate::plot::panel::{Grid, Layer, Panel};
+use crate::plot::sheet::Sheet;
 use crate::plot::stats::{counted, extent, padded};
 use crate::plot::{Options, rows};
 
