@@ -4,6 +4,7 @@
 //! log p(x) = log N(z; 0, I) − ∫₀¹ tr(∂m/∂x) dt along the path that ends in x, in nats, in the units
 //! of the user's data. At every public edge an array is `[n, d]`, row-major.
 
+pub mod apply;
 mod base64;
 pub mod check;
 pub mod compare;

@@ -26,7 +26,7 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     let (rows, from, encoded) = match &e.subject.held_out {
         HeldOut::Rows(rows, from) => {
             let rows = first(rows, d);
-            let encoded = e.subject.encode(&e.subject.model.spec.solver, e.subject.dtype, &rows)?;
+            let encoded = e.subject.encode(&e.subject.model.spec.solver, e.subject.precision, &rows)?;
             (rows, from, encoded)
         }
         HeldOut::Under(rows, given, from) => {

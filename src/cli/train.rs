@@ -119,7 +119,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     let mut warnings = Warnings::new(context);
     folder.warning().into_iter().for_each(|words| warnings.add(words));
-    context.computes(job.precision.dtype(), &job.solver);
+    context.computes(job.precision, &job.solver);
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
@@ -152,7 +152,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     }
     let (set, held_out, given) = kept_back(&data);
-    let flow = fitted.model.flow(job.precision.dtype())?;
+    let flow = fitted.model.bind(job.precision)?;
     let score = score_given(&flow, &held_out, &given, data.toy())
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;

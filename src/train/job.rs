@@ -11,38 +11,17 @@ mod validate;
 
 use std::path::PathBuf;
 
-use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use super::{Family, FarRows, Objective, Pairing, Path};
 use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
+pub use crate::flow::Precision;
 use crate::flow::discrete::Split;
 use crate::flow::{FlowSpec, SolverSpec};
 use crate::io::{self, Format, Reader};
 use crate::names::{Matched, NamedTable};
 use crate::velocity::Activation;
 use crate::{Error, Result};
-
-/// The precision of weights and states.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 64 bits.
-    F64,
-}
-
-impl Precision {
-    /// candle's name for it.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
-        }
-    }
-}
 
 /// How the pictures of a run are drawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

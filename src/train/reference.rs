@@ -64,7 +64,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
     if data.valid.len() >= 2 * d {
-        let score = score(&model.flow(job.precision.dtype())?, &data.valid, data.toy())?;
+        let score = score(&model.bind(job.precision)?, &data.valid, data.toy())?;
         let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });
     }

@@ -1,9 +1,8 @@
 //! Laws of training under a condition: whatever is minimised, however latents and rows are paired and joined, the model has
 //! the conditional density of the data, which is known in closed form.
 
-use candle_core::DType;
 use cnf::data::{Dataset, Given as Told, Source};
-use cnf::flow::{Bijection as _, StandardNormal};
+use cnf::flow::{Precision, StandardNormal};
 use cnf::rng::stream;
 use cnf::train::{
     CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
@@ -102,15 +101,9 @@ fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
 fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
     let given = data.given.as_ref().unwrap();
     let fitted = fit(job, data, &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
-    let d = flow.map.dim();
-    let log_prob = {
-        let n = data.test.len() / d;
-        let tensor =
-            |v: &[f64], cols| candle_core::Tensor::from_slice(v, (n, cols), &candle_core::Device::Cpu).unwrap();
-        let (_, log, _) = flow.encode(&tensor(&data.test, d), Some(&tensor(&given.test, 1))).unwrap();
-        log.to_vec1::<f64>().unwrap()
-    };
+    let flow = fitted.model.bind(Precision::F64).unwrap();
+    let d = flow.dim();
+    let log_prob = flow.log_prob(&data.test, &given.test).unwrap().log_prob;
     let differences: Vec<f64> = data
         .test
         .chunks_exact(d)
@@ -268,7 +261,7 @@ fn a_resumed_run_pairs_as_one_that_was_not_broken_off() {
         let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
         assert_eq!(whole.model.theta, again.model.theta);
         let given = data.given.as_ref().unwrap();
-        let score = score_given(&again.model.flow(DType::F32).unwrap(), &data.test, &given.test, None).unwrap();
+        let score = score_given(&again.model.bind(Precision::F32).unwrap(), &data.test, &given.test, None).unwrap();
         assert!(score.failed.is_empty());
     }
 }

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+use candle_core::{Device, Tensor, Var};
+use candle_nn::{Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Source, resolve};
-use cnf::flow::{Core, Density as _, Model, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Base, Core, Mixture, Model, Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::train::{
-    Batch, Checkpoint, Criterion, Fitted, Job, Objective, Pairing, Precision, Progress, Scene, Watch, fit, resume,
-    score, split_rule,
+    AdamW, Batch, Checkpoint, Criterion, Fitted, FixedTree, Job, LossContext, LossGradient, Objective, Pairing,
+    Partial, Progress, Reduce, Sums, Watch, fit, resume, score, split_rule,
 };
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -76,7 +76,7 @@ fn every_objective_reduces_the_excess_over_the_true_density() {
         let excess = |steps| {
             let job = Job { lr: Some(lr), hidden: Some(vec![32, 32]), ..job(objective, steps) };
             let fitted = fit(&job, &data, &mut ()).unwrap();
-            score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
+            score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
         };
         let ((before, _), (after, se)) = (excess(1), excess(steps));
         assert!(se < 0.05 && after > -4.0 * se, "{}: {after} ± {se}", objective.name());
@@ -104,24 +104,19 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         let batch = Batch { x: normal(1), z: normal(2), t, end: 1.3, ..Batch::default() };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
         // The penalties have no say in matching.
-        let scene = Scene { kinetic: 0.3, jacobian: 0.2, ..Scene::new(velocity.clone(), solver) };
+        let plain = LossContext { kinetic: 0.3, jacobian: 0.2, ..LossContext::new(velocity.clone(), solver) };
+        let mixture = LossContext { base: Base::Mixture(two_gaussians(d)), ..plain.clone() };
         let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
-        for objective in Criterion::ALL {
-            let loss = |theta: &[f64]| {
-                let var = Var::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
-                (objective.loss(&scene, var.as_tensor(), &batch).unwrap().0, var)
-            };
-            // A scaled loss has a scaled gradient.
-            let (value, var) = loss(&theta);
-            let gradients = (value * 3.0).unwrap().backward().unwrap();
-            let gradient = gradients.get(&var).unwrap().to_vec1::<f64>().unwrap();
+        let cases = [(Criterion::Matching, &plain), (Criterion::Likelihood, &plain), (Criterion::Likelihood, &mixture)];
+        for (objective, context) in cases {
+            let loss = |theta: &[f64]| objective.gradient(context, theta, Precision::F64, &batch).unwrap();
+            let gradient = loss(&theta).gradient;
             let eps = 1e-5;
             for i in (0..theta.len()).step_by(5) {
                 let (mut up, mut down) = (theta.clone(), theta.clone());
                 up[i] += eps;
                 down[i] -= eps;
-                let at = |theta: &[f64]| loss(theta).0.to_scalar::<f64>().unwrap();
-                let difference = 3.0 * (at(&up) - at(&down)) / (2.0 * eps);
+                let difference = (loss(&up).loss - loss(&down).loss) / (2.0 * eps);
                 // Truncation ε² = 1e-10, round-off 1e-15/ε = 1e-10.
                 let off = (difference - gradient[i]).abs();
                 assert!(off < 1e-8, "{} {velocity:?} θ[{i}]: {} against {difference}", objective.name(), gradient[i]);
@@ -130,15 +125,100 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
     }
 }
 
+/// A mixture of two, neither round nor at the origin.
+fn two_gaussians(d: usize) -> Mixture {
+    let means = (0..2 * d).map(|i| 0.4 * (i as f64) - 0.5).collect();
+    let mut factors = vec![0.0; 2 * d * d];
+    for (k, factor) in factors.chunks_exact_mut(d * d).enumerate() {
+        for i in 0..d {
+            factor[i * d + i] = 0.7 + 0.2 * (k + i) as f64;
+            (0..i).for_each(|j| factor[i * d + j] = 0.3 - 0.2 * k as f64);
+        }
+    }
+    Mixture::new(vec![0.3, 0.7], means, factors).unwrap()
+}
+
+#[test]
+fn partials_that_are_computed_apart_have_the_sum_of_one_process() {
+    // Nine chunks: two ranks compute what falls to them, in their own order, and the partials are put back in order.
+    let partial = |chunk: usize| {
+        let number = |i: usize| 1.0 / (1.0 + (7 * chunk + i) as f64);
+        Partial {
+            sums: Sums { rows: 128.0, loss: number(0), kinetic: number(1), jacobian: number(2), nfe: 42.0 },
+            failures: if chunk == 5 { vec![(700, cnf::flow::Failure::Point)] } else { Vec::new() },
+            gradient: (0..40).map(|i| number(i) as f32).collect(),
+            gradient_f64: (0..3).map(number).collect(),
+        }
+    };
+    let whole = FixedTree.sum((0..9).map(partial).collect());
+    let mut apart: Vec<(usize, Partial<f32>)> = [8, 6, 4, 2, 0, 7, 5, 3, 1].map(|chunk| (chunk, partial(chunk))).into();
+    apart.sort_by_key(|(chunk, _)| *chunk);
+    assert_eq!(FixedTree.sum(apart.into_iter().map(|(_, partial)| partial).collect()), whole);
+    assert_eq!(
+        (whole.sums.rows, whole.sums.nfe, &whole.failures[..]),
+        (9.0 * 128.0, 9.0 * 42.0, &[(700, cnf::flow::Failure::Point)][..])
+    );
+    let sum = |i: usize| (0..9).map(|chunk| 1.0 / (1.0 + (7 * chunk + i) as f64)).sum::<f64>();
+    // Nine terms in another order.
+    assert!((whole.sums.loss - sum(0)).abs() < 1e-14 && (whole.gradient_f64[2] - sum(2)).abs() < 1e-14);
+    assert!(whole.gradient.iter().enumerate().all(|(i, g)| (f64::from(*g) - sum(i)).abs() < 1e-6));
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_refused_in_words() {
+    let velocity = mlp(2, &[4]);
+    let theta: Vec<f64> = velocity.init(&mut rng::stream(1, 0)).into_iter().map(f64::from).collect();
+    let context = LossContext::new(velocity, SolverSpec::default());
+    let batch =
+        |x: usize, c: usize, z: usize| Batch { x: vec![0.1; x], c: vec![0.1; c], z: vec![0.1; z], ..Batch::default() };
+    let refuse = |criterion: Criterion, theta: &[f64], batch: Batch, part: &str| {
+        let text = criterion.gradient(&context, theta, Precision::F64, &batch).unwrap_err().to_string();
+        assert!(text.contains(part), "{text}");
+    };
+    refuse(Criterion::Likelihood, &theta, batch(0, 0, 0), "a loss of 0 rows");
+    refuse(Criterion::Likelihood, &theta, batch(3, 0, 0), "expected 2");
+    refuse(Criterion::Likelihood, &theta, batch(4, 1, 0), "1 numbers of conditions in a batch of 2 rows, expected 0");
+    refuse(Criterion::Matching, &theta, batch(4, 0, 2), "2 numbers of latents in a batch of 2 rows, expected 4");
+    refuse(Criterion::Matching, &theta, batch(4, 0, 4), "0 numbers of times in a batch of 2 rows, expected 2");
+    refuse(Criterion::Likelihood, &theta[1..], batch(4, 0, 0), "expected");
+    refuse(Criterion::Likelihood, &theta, Batch { end: 0.0, ..batch(4, 0, 0) }, "cannot end at time 0");
+    refuse(Criterion::Likelihood, &theta, Batch { end: f64::NAN, ..batch(4, 0, 0) }, "cannot end at time NaN");
+    refuse(Criterion::Likelihood, &theta, Batch { end: 2.1, ..batch(4, 0, 0) }, "cannot end at time 2.1");
+}
+
+#[test]
+fn steps_of_the_optimiser_are_those_of_candle_nn() {
+    let mut rng = rng::stream(5, 0);
+    let mut draw = |n: usize| StandardNormal::new(1).draw(n, &mut rng);
+    let mut theta = draw(37);
+    let var = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
+    let decay = 0.03;
+    let params = ParamsAdamW { weight_decay: decay, ..ParamsAdamW::default() };
+    let mut oracle = candle_nn::AdamW::new(vec![var.clone()], params).unwrap();
+    let mut ours = AdamW::new(theta.len());
+    for step in 0..50 {
+        let lr = 1e-2 / (1.0 + f64::from(step));
+        let gradient = draw(theta.len());
+        // A loss whose gradient is the one that was drawn.
+        let weights = Tensor::from_slice(&gradient, gradient.len(), &Device::Cpu).unwrap();
+        let loss = (var.as_tensor() * weights).unwrap().sum_all().unwrap();
+        oracle.set_learning_rate(lr);
+        oracle.backward_step(&loss).unwrap();
+        ours.step(&mut theta, &gradient, 1.0, lr, decay);
+    }
+    for (a, b) in theta.iter().zip(var.to_vec1::<f64>().unwrap()) {
+        // Two orders of the same operations, fifty times.
+        assert!((a - b).abs() < 1e-13, "{a} against {b}");
+    }
+}
+
 #[test]
 fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood() {
     let velocity = mlp(2, &[8, 8]);
     let theta: Vec<f64> = velocity.init(&mut rng::stream(4, 0)).into_iter().map(|w| 2.0 * f64::from(w)).collect();
-    let theta = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
     let mut x = cnf::flow::StandardNormal::new(2).draw(50, &mut rng::stream(4, 1));
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
-    let scene = |kinetic, jacobian| Scene { kinetic, jacobian, ..Scene::new(velocity.clone(), solver.clone()) };
-    let number = |t: &Tensor| t.to_scalar::<f64>().unwrap();
+    let plain = LossContext::new(velocity.clone(), solver.clone());
     // A row that is lost is left out of every mean.
     for lost in [false, true] {
         if lost {
@@ -147,28 +227,24 @@ fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood()
         for end in [1.0, 1.4] {
             let batch = Batch { x: x.clone(), end, ..Batch::default() };
             let of = |kinetic, jacobian| {
-                let scene = scene(kinetic, jacobian);
-                let (loss, parts) = Criterion::Likelihood.loss(&scene, theta.as_tensor(), &batch).unwrap();
-                (loss, parts.unwrap())
+                let context = LossContext { kinetic, jacobian, ..plain.clone() };
+                let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F64, &batch).unwrap();
+                (found.loss, found.parts.unwrap())
             };
-            let (plain, alone) = of(0.0, 0.0);
+            let (without, alone) = of(0.0, 0.0);
             let (loss, parts) = of(0.3, 0.2);
             assert_eq!((alone.kinetic, alone.jacobian), (0.0, 0.0));
-            assert_eq!(number(&plain).to_bits(), alone.nll.to_bits());
+            assert_eq!(without.to_bits(), alone.nll.to_bits());
             // Four evaluations a step; a lost row is given up after its first.
             let nfe = if lost { (32.0 * 50.0 + 1.0) / 51.0 } else { 32.0 };
             assert_eq!((parts.nll.to_bits(), parts.nfe_mean), (alone.nll.to_bits(), nfe));
             let sum = parts.nll + 0.3 * parts.kinetic + 0.2 * parts.jacobian;
-            assert!((number(&loss) - sum).abs() < 1e-14 * sum.abs().max(1.0), "{} or {sum}", number(&loss));
+            assert!((loss - sum).abs() < 1e-14 * sum.abs().max(1.0), "{loss} or {sum}");
             assert!(parts.kinetic > 0.1 && parts.jacobian > 0.1, "{parts:?}");
             let (_, kinetic) = of(0.3, 0.0);
             assert_eq!((kinetic.kinetic, kinetic.jacobian), (parts.kinetic, 0.0));
         }
     }
-    let batch = Batch { x, end: 0.0, ..Batch::default() };
-    let outcome = Criterion::Likelihood.loss(&scene(0.0, 0.0), theta.as_tensor(), &batch);
-    let text = outcome.unwrap_err().to_string();
-    assert!(text.contains("cannot end at time 0"), "{text}");
 }
 
 #[test]
@@ -178,17 +254,19 @@ fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
     let x = toy("8gaussians").test[..400].to_vec();
     let batch = Batch { x, ..Batch::default() };
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
-    let scene = |weight| Scene { kinetic: weight, jacobian: weight, ..Scene::new(velocity.clone(), solver.clone()) };
+    let plain = LossContext::new(velocity.clone(), solver.clone());
+    let gradient = |weight, theta: &[f64]| {
+        let context = LossContext { kinetic: weight, jacobian: weight, ..plain.clone() };
+        Criterion::Likelihood.gradient(&context, theta, Precision::F64, &batch).unwrap()
+    };
     // Both penalties and the NLL, after as many steps with and without.
     let train = |weight| {
-        let theta = Var::from_slice(&start, start.len(), &Device::Cpu).unwrap();
-        let params = ParamsAdamW { lr: 0.02, weight_decay: 0.0, ..ParamsAdamW::default() };
-        let mut optimiser = AdamW::new(vec![theta.clone()], params).unwrap();
+        let (mut theta, mut optimiser) = (start.clone(), AdamW::new(start.len()));
         for _ in 0..60 {
-            let (loss, _) = Criterion::Likelihood.loss(&scene(weight), theta.as_tensor(), &batch).unwrap();
-            optimiser.backward_step(&loss).unwrap();
+            let by_theta = gradient(weight, &theta).gradient;
+            optimiser.step(&mut theta, &by_theta, 1.0, 0.02, 0.0);
         }
-        Criterion::Likelihood.loss(&scene(1.0), theta.as_tensor(), &batch).unwrap().1.unwrap()
+        gradient(1.0, &theta).parts.unwrap()
     };
     let (free, penalised) = (train(0.0), train(0.05));
     // Seen: 3.08 → 2.37, 2.48 → 1.47 and 3.24 → 3.28.
@@ -218,7 +296,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         notes: Vec::new(),
     };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
-    let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let score = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     // Entropy of the normal: 1 + ln 2π + ln 50 + ln 0.008.
     let entropy = 1.0 + std::f64::consts::TAU.ln() + (50.0f64 * 0.008).ln();
     assert!((score.nll - entropy).abs() < 0.05 + 4.0 * score.nll_se, "{} against {entropy}", score.nll);
@@ -377,13 +455,11 @@ fn a_model_of_another_kind_is_not_trained_on() {
 #[test]
 fn a_score_counts_what_it_scored() {
     let fitted = fit(&job(Objective::Matching, 3), &toy("moons"), &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
+    let flow = fitted.model.bind(Precision::F64).unwrap();
     let x = toy("moons").test;
     let all = score(&flow, &x, None).unwrap();
     assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
-    let rows = Tensor::from_slice(&x, (1000, 2), &Device::Cpu).unwrap();
-    let (_, log_prob, _) = flow.encode(&rows, None).unwrap();
-    let mean = log_prob.mean_all().unwrap().to_scalar::<f64>().unwrap();
+    let mean = flow.log_prob(&x, &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
 }
 
@@ -466,9 +542,9 @@ fn a_run_does_not_go_on_with_other_rows() {
 }
 
 #[test]
-fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
-    struct Falls(Vec<String>);
-    impl Watch for Falls {
+fn a_step_that_diverges_is_rolled_back_and_smaller_steps_go_on() {
+    struct Rollbacks(Vec<String>);
+    impl Watch for Rollbacks {
         fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
             self.0.extend(progress.fall.map(str::to_owned));
             assert!(progress.mark.loss.is_finite() || progress.mark.step == 0);
@@ -476,13 +552,15 @@ fn a_step_that_breaks_down_is_taken_back_and_smaller_steps_go_on() {
         }
     }
     let data = toy("moons");
-    // f32 overflows where a step is of this size; three falls bring it down to what training bears.
+    // f32 overflows where a step is of this size; three rollbacks bring it down to what training bears.
     let job = Job { lr: Some(1e20), clip: f64::INFINITY, precision: Precision::F32, ..job(Objective::Matching, 60) };
-    let mut falls = Falls(Vec::new());
-    let outcome = fit(&job, &data, &mut falls);
-    assert!(!falls.0.is_empty() && falls.0[0].contains("broke down") && falls.0[0].contains("back to step"));
+    let mut rollbacks = Rollbacks(Vec::new());
+    let outcome = fit(&job, &data, &mut rollbacks);
+    let first = rollbacks.0.first().unwrap();
+    assert!(first.contains(" failed (") && first.contains("): restored step "), "{first}");
+    assert!(first.ends_with("; the learning rate is now a quarter"), "{first}");
     if let Ok(fitted) = outcome {
-        assert_eq!(fitted.falls, falls.0.len());
+        assert_eq!(fitted.falls, rollbacks.0.len());
         assert!(fitted.model.theta.iter().all(|w| w.is_finite()));
     }
     let job = Job { lr: Some(1e4), ..job };
@@ -522,8 +600,8 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     assert!(fitted.gave_way && fitted.model.spec.base.is_some());
     // It is the mixture itself: nothing moves, nothing is integrated.
     assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
-    assert!(fitted.model.spec.condition.is_none() && fitted.model.mover(DType::F64).is_err());
-    let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!(fitted.model.spec.condition.is_none() && fitted.model.spec.stages().is_err());
+    let found = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert_eq!(found.nfe_mean, 0.0);
     let file = tempfile::NamedTempFile::new().unwrap();
     fitted.model.save(file.path()).unwrap();
@@ -538,12 +616,12 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     // Who wants the flow gets the flow.
     let plain = fit(&Job { base: "normal".into(), ..job.clone() }, &data, &mut ()).unwrap();
     assert!(!plain.gave_way && plain.model.spec.base.is_none());
-    let flow = score(&plain.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let flow = score(&plain.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
     // A velocity that begins at the mixture has its density before it has learnt anything.
     let begun = Job { base: "mixture:2".into(), lr: Some(1e-9), ..job };
     let begun = fit(&begun, &data, &mut ()).unwrap();
-    let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let found = score(&begun.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
 }
 
@@ -600,12 +678,12 @@ fn columns_are_what_the_job_says_they_are() {
     });
     let columns = vec!["0:positive".to_owned(), format!("1:angle:{turn}")];
     let fitted = fit(&Job { columns, ..job(Objective::Matching, 600) }, &data, &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
+    let flow = fitted.model.bind(Precision::F64).unwrap();
     let found = score(&flow, &data.test, None).unwrap();
     // A lognormal has 2 + ½ ln 2πe; wrapping a normal of deviation 1 hardly changes its ½ ln 2πe.
     let entropy = 2.0 + 1.0 + turn.ln();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
-    let x = flow.sample(500, None, &mut rng::stream(8, 9)).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let x = flow.sample(500, &[], &mut rng::stream(8, 9)).unwrap().y;
     assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
     for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
         let job = Job { columns: vec![column.into()], ..job(Objective::Matching, 1) };
@@ -624,7 +702,7 @@ fn evaluations_are_steered_towards_their_target() {
     let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(1e-2), ema: 0.9, solver, ..base };
     let nfe = |job: &Job| {
         let fitted = fit(job, &data, &mut ()).unwrap();
-        let found = score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap();
+        let found = score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap();
         (found.nfe_mean, fitted.before)
     };
     let (free, nothing) = nfe(&base);
@@ -645,15 +723,14 @@ fn a_row_whose_integral_is_not_finite_is_left_out_of_the_step() {
             Layer::Linear { inputs: 2, outputs: 1 },
         ],
     });
-    let theta: [f32; 7] = [1e20, 1e20, 0.0, 0.0, 1e20, -1e20, 0.0];
-    let scene = Scene::new(velocity, SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() });
+    let theta: [f64; 7] = [1e20, 1e20, 0.0, 0.0, 1e20, -1e20, 0.0];
+    let context = LossContext::new(velocity, SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() });
     let sound: Vec<f64> = (1..=150).map(|i| 0.02 * f64::from(i) - 1.01).collect();
     let step = |x: &[f64]| {
-        let var = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
         let batch = Batch { x: x.to_vec(), ..Batch::default() };
-        let (loss, parts) = Criterion::Likelihood.loss(&scene, var.as_tensor(), &batch).unwrap();
-        let gradient = loss.backward().unwrap().get(&var).unwrap().to_vec1::<f32>().unwrap();
-        (loss.to_scalar::<f32>().unwrap(), parts.unwrap().nll, gradient)
+        let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F32, &batch).unwrap();
+        let LossGradient { loss, parts, gradient } = found;
+        (loss, parts.unwrap().nll, gradient)
     };
     let alone = step(&sound);
     assert!(alone.0.is_finite() && alone.2.iter().all(|g| g.is_finite()), "{alone:?}");

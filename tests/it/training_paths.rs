@@ -1,9 +1,8 @@
 //! Laws of the ways from latents to data, over every path.
 
-use candle_core::{Device, Tensor, Var};
-use cnf::flow::{SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
-use cnf::train::{Batch, Criterion, Path, Scene};
+use cnf::train::{Batch, Criterion, LossContext, LossGradient, Path};
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
@@ -90,10 +89,9 @@ fn batch(d: usize) -> Batch {
     Batch { x: normal(1), z: normal(2), t, ..Batch::default() }
 }
 
-fn loss(path: Path, velocity: &VelocitySpec, theta: &[f64], batch: &Batch) -> (Tensor, Var) {
-    let scene = Scene { path, ..Scene::new(velocity.clone(), SolverSpec::default()) };
-    let var = Var::from_slice(theta, theta.len(), &Device::Cpu).unwrap();
-    (Criterion::Matching.loss(&scene, var.as_tensor(), batch).unwrap().0, var)
+fn loss(path: Path, velocity: &VelocitySpec, theta: &[f64], batch: &Batch) -> LossGradient {
+    let context = LossContext { path, ..LossContext::new(velocity.clone(), SolverSpec::default()) };
+    Criterion::Matching.gradient(&context, theta, Precision::F64, batch).unwrap()
 }
 
 /// A linear net sees x_t and is held to u.
@@ -104,7 +102,7 @@ fn matching_regresses_on_the_velocity_of_its_path() {
     // v = W x_t + w t + b with the weights [W | w or w | W] and b: the net itself tells which.
     let theta: Vec<f64> = velocity.init(&mut rng::stream(8, 0)).into_iter().map(f64::from).collect();
     let batch = batch(2);
-    let net = velocity.bind::<f64>(&theta, &Device::Cpu).unwrap();
+    let net = velocity.bind_here(&theta).unwrap();
     for path in Path::ALL {
         let mut sum = 0.0;
         for (i, t) in batch.t.iter().enumerate() {
@@ -114,7 +112,7 @@ fn matching_regresses_on_the_velocity_of_its_path() {
             let v = value(&*net, x_t, *t);
             sum += (0..2).map(|j| (v[j] - (a_dot * x[j] + s_dot * z[j])).powi(2)).sum::<f64>();
         }
-        let found = loss(path, &velocity, &theta, &batch).0.to_scalar::<f64>().unwrap();
+        let found = loss(path, &velocity, &theta, &batch).loss;
         let expected = sum / batch.x.len() as f64;
         assert!((found - expected).abs() < 1e-13 * expected, "{}: {found} against {expected}", path.name());
     }
@@ -142,13 +140,12 @@ fn the_gradient_on_every_path_is_that_of_central_differences() {
     let theta: Vec<f64> = velocity.init(&mut rng::stream(7, 3)).into_iter().map(f64::from).collect();
     let (batch, eps) = (batch(3), 1e-5);
     for path in Path::ALL {
-        let (value, var) = loss(path, &velocity, &theta, &batch);
-        let gradient = value.backward().unwrap().get(&var).unwrap().to_vec1::<f64>().unwrap();
+        let gradient = loss(path, &velocity, &theta, &batch).gradient;
         for i in 0..theta.len() {
             let at = |step: f64| {
                 let mut theta = theta.clone();
                 theta[i] += step;
-                loss(path, &velocity, &theta, &batch).0.to_scalar::<f64>().unwrap()
+                loss(path, &velocity, &theta, &batch).loss
             };
             // Truncation ε² = 1e-10, round-off 1e-15/ε = 1e-10.
             let difference = (at(eps) - at(-eps)) / (2.0 * eps);

@@ -86,6 +86,6 @@ impl Job {
         start::check_rules(self)?;
         split_rule(&self.split)?;
         self.solver.validate()?;
-        self.solver.check_precision(self.precision.dtype())
+        self.solver.check_precision(self.precision)
     }
 }

@@ -3,5 +3,6 @@
 pub mod command;
 pub mod discrete;
 pub mod flows;
+pub mod maps;
 pub mod state_dict;
 pub mod velocity;
