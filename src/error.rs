@@ -55,6 +55,8 @@ impl Failure {
                 ("the field is stiff or discontinuous there", [Some("loosen the tolerance"), wide, bdf])
             }
             Self::Path(F::TooManySteps { .. }) => ("", [Some("loosen the tolerance"), Some("raise max_steps"), bdf]),
+            // Stopped on request.
+            Self::Path(_) => ("", [Some("run it again"), None, None]),
             Self::Outside => ("", [Some("check the row against the kinds of the columns"), None, None]),
             Self::Overflow | Self::Layer { .. } => {
                 ("the point lies far outside of what the flow has seen", [Some("check its units"), wide, None])
@@ -184,7 +186,9 @@ impl Error {
             Self::Unknown { known, .. } => Some(format!("known are {known}")),
             Self::Failed { first, .. } => Some(first.advice(setting)),
             Self::Degenerate { .. } => Some("train with a smaller --lr, or from another --seed".into()),
-            Self::Solve(SolveError::UnknownMethod { known, .. }) => Some(format!("known are {known}")),
+            Self::Solve(SolveError::UnknownMethod { known, .. } | SolveError::UnknownController { known, .. }) => {
+                Some(format!("known are {known}"))
+            }
             Self::Dimension { .. } | Self::Solve(_) | Self::Candle(_) => None,
         }
     }

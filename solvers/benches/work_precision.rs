@@ -3,10 +3,10 @@
 //! `cargo bench -p cnf-solvers --bench work_precision` prints one line a method, problem and tolerance, with tabs
 //! between columns, ready for a plot. Time is left out: with these fields it would measure the fields.
 
-#[path = "../tests/problems/mod.rs"]
+#[path = "../tests/it/problems/mod.rs"]
 mod problems;
 
-use cnf_solvers::{Options, methods, solve};
+use cnf_solvers::{Method, Options, methods, solve};
 use problems::{ARENSTORF, BRUSSELATOR, LORENZ, PLEIADES, scaled_error};
 
 fn main() {
@@ -15,9 +15,14 @@ fn main() {
         for method in methods::ALL.iter().filter(|method| method.adaptive() && method.order > 2) {
             for exponent in [3, 5, 7, 9] {
                 let tolerance = 10f64.powi(-exponent);
-                let options = Options { method, rtol: tolerance, atol: tolerance, ..Options::default() };
+                let options = Options {
+                    method: Method::Explicit(method),
+                    rtol: tolerance,
+                    atol: tolerance,
+                    ..Options::default()
+                };
                 let span = (problem.t0, problem.t1);
-                match solve(|| (problem.field(), ()), problem.y0, span, &options, 1) {
+                match solve(|| (problem.field(), ()), problem.y0, span, &options) {
                     Ok((solution, _)) => println!(
                         "{}\t{}\t{tolerance:.0e}\t{}\t{:.2e}",
                         problem.name,

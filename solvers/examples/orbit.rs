@@ -3,7 +3,7 @@
 //! `cargo run --release -p cnf-solvers --example orbit`
 
 use cnf_solvers::save::SaveAt;
-use cnf_solvers::{At, Lanes, LanesMut, Options, VectorField, methods, solve};
+use cnf_solvers::{At, Lanes, LanesMut, Method, Options, VectorField, methods, solve};
 
 struct Satellite;
 
@@ -31,8 +31,9 @@ fn main() -> Result<(), cnf_solvers::SolveError> {
     let start = [0.994, 0.0, 0.0, -2.001_585_106_379_082_5];
     let period = 17.065_216_560_157_963;
     let times: Vec<f64> = (0..=8).map(|i| period * f64::from(i) / 8.0).collect();
-    let options = Options { method: &methods::DOP853, rtol: 1e-12, atol: 1e-12, ..Options::default() };
-    let (solution, saved) = solve(|| (Satellite, SaveAt::new(&times, 4)), &start, (0.0, period), &options, 1)?;
+    let options =
+        Options { method: Method::Explicit(&methods::DOP853), rtol: 1e-12, atol: 1e-12, ..Options::default() };
+    let (solution, saved) = solve(|| (Satellite, SaveAt::new(&times, 4)), &start, (0.0, period), &options)?;
     for (t, state) in times.iter().zip(SaveAt::collect(&saved, 1, 0.0, &start).chunks_exact(4)) {
         println!("t = {t:7.4}   x = {:+.6}   y = {:+.6}", state[0], state[1]);
     }

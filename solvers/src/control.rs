@@ -1,16 +1,23 @@
-//! The sole judge of a step: accept or reject, and by what factor to change its size.
+//! Step control: accept a step or reject it, and by what factor to change its size.
 //!
 //! The knobs ([`Controller`]) are shared; each lane has a [`History`] of its own. With error ratios e
 //! (1 = at the tolerance) and k the order of the error estimate plus one, the size changes by
 //!
 //! safety · eₙ^(−β₁) · eₙ₋₁^(−β₂) · eₙ₋₂^(−β₃), βᵢ divided by k.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::SolveError;
+
 /// The exponents (β₁, β₂, β₃), to be divided by k.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Law {
     /// (1, 0, 0): the elementary controller.
     I,
     /// (0.7, −0.4, 0). Ref: Gustafsson (1991); the values of Hairer & Wanner II, IV.2.
+    #[default]
     Pi,
     /// (0.64, −0.31, 0.04). Ref: Ranocha et al., *Optimized Runge-Kutta methods with automatic step size
     /// control for compressible computational fluid dynamics* (2022), table 3.
@@ -18,8 +25,17 @@ pub enum Law {
 }
 
 impl Law {
-    /// Every law, with the name that is typed.
-    pub const ALL: [(&'static str, Law); 3] = [("i", Law::I), ("pi", Law::Pi), ("pid", Law::Pid)];
+    /// Every law.
+    pub const ALL: [Law; 3] = [Law::I, Law::Pi, Law::Pid];
+
+    /// The name, as users type it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Law::I => "i",
+            Law::Pi => "pi",
+            Law::Pid => "pid",
+        }
+    }
 
     fn exponents(self) -> [f64; 3] {
         match self {
@@ -27,6 +43,23 @@ impl Law {
             Law::Pi => [0.7, -0.4, 0.0],
             Law::Pid => [0.64, -0.31, 0.04],
         }
+    }
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Law {
+    type Err = SolveError;
+
+    fn from_str(name: &str) -> Result<Self, SolveError> {
+        Self::ALL.into_iter().find(|law| law.name() == name).ok_or_else(|| SolveError::UnknownController {
+            name: name.to_owned(),
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 
@@ -45,7 +78,7 @@ pub struct Controller {
 
 impl Default for Controller {
     fn default() -> Self {
-        Self { law: Law::Pi, safety: 0.9, min_factor: 0.2, max_factor: 10.0 }
+        Self { law: Law::default(), safety: 0.9, min_factor: 0.2, max_factor: 10.0 }
     }
 }
 
@@ -112,7 +145,9 @@ mod tests {
 
     #[test]
     fn every_law_accepts_at_the_tolerance_and_rejects_above_it() {
-        for (name, law) in Law::ALL {
+        for law in Law::ALL {
+            let name = law.name();
+            assert_eq!(name.parse(), Ok(law));
             let judge = Controller { law, ..Controller::default() };
             let mut history = History::default();
             assert!(judge.judge(&mut history, 1.0, 5.0).accept, "{name}");
@@ -125,5 +160,7 @@ mod tests {
             let nan = judge.judge(&mut history, f64::NAN, 5.0);
             assert_eq!(nan, Verdict { accept: false, factor: 0.2 }, "{name}");
         }
+        let unknown = "bang-bang".parse::<Law>().unwrap_err().to_string();
+        assert!(unknown.contains("bang-bang") && unknown.contains("i, pi, pid"), "{unknown}");
     }
 }

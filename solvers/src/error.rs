@@ -7,8 +7,9 @@ fn and_speed(speed: &f64) -> String {
     if speed.is_finite() { format!(", |f| = {speed:.1e}") } else { ", |f| = unknown".into() }
 }
 
-/// Why one lane stopped before the end of its span. The other lanes go on.
+/// Why one trajectory stopped before the end of its span. The others go on.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// The field returned NaN or infinity and no smaller step helped.
     #[error("the velocity is not finite at t = {t:.6} (step {h:.1e}{})", and_speed(.speed))]
@@ -28,12 +29,12 @@ pub enum Failure {
         /// Where it ended.
         to: f64,
     },
-    /// The controller asked for a step below round-off in t (or below the user's minimum).
+    /// Step control came to a step below round-off in t (or below the user's minimum).
     #[error("the step shrank to {h:.1e} at t = {t:.6}{}", and_speed(.speed))]
     StepTooSmall {
         /// Time of the last good state.
         t: f64,
-        /// The step that was asked for.
+        /// The step that was due.
         h: f64,
         /// Euclidean norm of f at the last good state.
         speed: f64,
@@ -50,6 +51,12 @@ pub enum Failure {
         /// Euclidean norm of f at the last good state.
         speed: f64,
     },
+    /// An observer stopped the solve: see [`crate::Observer::stop`].
+    #[error("stopped on request at t = {t:.6}")]
+    Stopped {
+        /// Time of the last good state: the end of the last step.
+        t: f64,
+    },
 }
 
 impl Failure {
@@ -63,12 +70,14 @@ impl Failure {
                 "the field is stiff or discontinuous there: loosen the tolerance, solve in f64, or use `bdf`"
             }
             Failure::TooManySteps { .. } => "loosen the tolerance, raise the cap on steps, or use `bdf`",
+            Failure::Stopped { .. } => "start the solve again from the state that it reached",
         }
     }
 }
 
 /// Why a solve was refused.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum SolveError {
     /// No method of that name.
     #[error("unknown method `{name}`; known are {known}")]
@@ -77,6 +86,22 @@ pub enum SolveError {
         name: String,
         /// The list.
         known: String,
+    },
+    /// No law of step control of that name.
+    #[error("unknown controller `{name}`; known are {known}")]
+    UnknownController {
+        /// As typed.
+        name: String,
+        /// The list.
+        known: String,
+    },
+    /// The method cannot solve this problem, or not in this build.
+    #[error("`{method}` needs {needs}")]
+    Unsupported {
+        /// The method's name.
+        method: &'static str,
+        /// What is missing.
+        needs: &'static str,
     },
     /// An option that makes no sense.
     #[error("{0}")]
@@ -91,15 +116,7 @@ pub enum SolveError {
         /// The size given.
         found: usize,
     },
-    /// A trajectory that the request cannot do without failed.
-    #[error("row {row}: {failure}")]
-    Lane {
-        /// Which.
-        row: usize,
-        /// Why.
-        failure: Failure,
-    },
-    /// diffsol gave up; its words.
+    /// diffsol refused a problem; its message.
     #[error("diffsol: {0}")]
     Implicit(String),
 }

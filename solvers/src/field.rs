@@ -44,6 +44,13 @@ pub trait VectorField<T: Real> {
     /// Columns never mix: the bits of a lane depend neither on its slot nor on its neighbours.
     /// Must not allocate.
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, out: LanesMut<'_, T>);
+
+    /// This field with its derivatives along directions, where it has them: what an implicit method needs.
+    ///
+    /// A field that is a [`Jvp`] returns `Some(self)`.
+    fn tangents(&mut self) -> Option<&mut dyn Jvp<T>> {
+        None
+    }
 }
 
 /// A field whose transposed derivatives can be applied.
@@ -57,9 +64,11 @@ pub trait Vjp<T: Real>: VectorField<T> {
     fn vjp(&mut self, at: At<'_>, y: Lanes<'_, T>, a: Lanes<'_, T>, gy: LanesMut<'_, T>, gp: &mut [T]);
 }
 
-/// A field whose derivatives along given directions can be computed: what an implicit method needs.
+/// A field whose derivatives along given directions can be computed; see [`VectorField::tangents`].
 pub trait Jvp<T: Real>: VectorField<T> {
     /// out ← (∂f/∂y) dy, lane by lane, at (t, y). `dy` is `[dim, lanes]`, `out` is `[out_dim, lanes]`.
+    ///
+    /// An implicit method calls it with `dim` lanes at once: a unit direction in each.
     fn jvp(&mut self, at: At<'_>, y: Lanes<'_, T>, dy: Lanes<'_, T>, out: LanesMut<'_, T>);
 }
 
@@ -72,6 +81,9 @@ impl<T: Real, F: VectorField<T> + ?Sized> VectorField<T> for &mut F {
     }
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, out: LanesMut<'_, T>) {
         (**self).eval(at, y, out);
+    }
+    fn tangents(&mut self) -> Option<&mut dyn Jvp<T>> {
+        (**self).tangents()
     }
 }
 

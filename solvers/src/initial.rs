@@ -4,6 +4,7 @@
 
 use crate::options::Options;
 use crate::real::Real;
+use crate::tableau::Tableau;
 
 /// The norm in which the slopes are measured: that of the error control.
 pub(crate) struct Scale {
@@ -15,8 +16,8 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    pub(crate) fn new(options: &Options, dim: usize) -> Self {
-        let order = options.method.embedded_order.max(1);
+    pub(crate) fn new(options: &Options, tableau: &Tableau, dim: usize) -> Self {
+        let order = tableau.embedded_order.max(1);
         Self { rtol: options.rtol, atol: options.atol, body: dim - options.tail - options.free, order }
     }
 

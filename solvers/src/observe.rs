@@ -1,7 +1,7 @@
-//! Observers are told of each accepted step; they never change it.
+//! Observers see each accepted step. They cannot change it; they can stop the solve.
 //!
-//! Save-at times, dense output, the tape of a gradient, the quadrature of a log-density and progress
-//! are all observers, so the loop that makes steps knows none of them.
+//! Save-at times, dense output, the tape of a gradient, the quadrature of a log-density, progress and
+//! cancelling are all observers, so the loop that makes steps contains none of them.
 
 use crate::error::Failure;
 use crate::real::Real;
@@ -31,7 +31,7 @@ pub trait Step<T: Real> {
     fn last(&self) -> bool;
 }
 
-/// Who is told of accepted steps.
+/// What sees the accepted steps of a solve.
 pub trait Observer<T: Real> {
     /// Whether [`Step::at`] will be called: methods with extra stages for dense output then evaluate them.
     fn dense(&self) -> bool {
@@ -41,16 +41,25 @@ pub trait Observer<T: Real> {
     /// A trajectory took a step.
     fn accepted(&mut self, step: &dyn Step<T>);
 
-    /// A trajectory stopped before its end; no further step of it will come.
+    /// A trajectory ended before the end of the span; no further step of it will come.
     fn failed(&mut self, sample: usize, failure: &Failure) {
         let _ = (sample, failure);
+    }
+
+    /// Whether the whole solve is to stop: all trajectories, on all threads.
+    ///
+    /// Called before the first step and between any two steps of a thread, so it must be cheap. Once it returns true, no
+    /// step is begun: every trajectory on its way ends at the boundary of its last step and every trajectory that waits
+    /// stays at its start, with the status [`Failure::Stopped`]. Those that have arrived keep their result.
+    fn stop(&mut self) -> bool {
+        false
     }
 
     /// The solve is over: whatever was queued must be worked off now.
     fn finish(&mut self) {}
 }
 
-/// Nobody listens.
+/// No observer.
 impl<T: Real> Observer<T> for () {
     fn accepted(&mut self, _step: &dyn Step<T>) {}
 }
@@ -65,6 +74,9 @@ impl<T: Real, O: Observer<T> + ?Sized> Observer<T> for &mut O {
     }
     fn failed(&mut self, sample: usize, failure: &Failure) {
         (**self).failed(sample, failure);
+    }
+    fn stop(&mut self) -> bool {
+        (**self).stop()
     }
     fn finish(&mut self) {
         (**self).finish();
@@ -86,6 +98,9 @@ impl<T: Real, O: Observer<T>> Observer<T> for Option<O> {
             observer.failed(sample, failure);
         }
     }
+    fn stop(&mut self) -> bool {
+        self.as_mut().is_some_and(O::stop)
+    }
     fn finish(&mut self) {
         if let Some(observer) = self {
             observer.finish();
@@ -105,6 +120,9 @@ impl<T: Real, A: Observer<T>, B: Observer<T>> Observer<T> for (A, B) {
     fn failed(&mut self, sample: usize, failure: &Failure) {
         self.0.failed(sample, failure);
         self.1.failed(sample, failure);
+    }
+    fn stop(&mut self) -> bool {
+        self.0.stop() || self.1.stop()
     }
     fn finish(&mut self) {
         self.0.finish();

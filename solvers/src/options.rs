@@ -1,45 +1,49 @@
-//! What a solve is asked to do.
+//! Method, tolerances and limits of a solve.
 
 use crate::control::Controller;
 use crate::error::SolveError;
+use crate::method::Method;
 use crate::methods;
-use crate::tableau::Tableau;
 
-/// Method, tolerances and limits of an explicit solve.
+/// Method, tolerances and limits of a solve.
+///
+/// Write it as `Options { rtol: 1e-8, ..Options::default() }`: fields are added without a new major version.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The Runge-Kutta method.
-    pub method: &'static Tableau,
+    /// The method, explicit or implicit.
+    pub method: Method,
     /// Relative tolerance of a component.
     pub rtol: f64,
-    /// Absolute tolerance of a component.
+    /// Absolute tolerance of a component; above 0 for an implicit method.
     pub atol: f64,
     /// The last `tail` rows of the state (a log-density riding along) are left out of the norm…
     pub tail: usize,
     /// …and held to this absolute tolerance instead: their offset is arbitrary, so a relative one is meaningless.
     pub tail_atol: f64,
-    /// So many rows behind the tail have no say in the steps: integrals that only ride along.
+    /// So many rows behind the tail are outside error control: integrals that only ride along. Rows of either kind
+    /// need an explicit method.
     pub free: usize,
-    /// Step control.
+    /// Step control of an explicit method. An implicit one has its own.
     pub controller: Controller,
-    /// Equal steps instead of step control.
+    /// This many equal steps instead of step control; explicit methods only.
     pub steps: Option<usize>,
-    /// The first step's length; Hairer's selection where `None`.
+    /// The first step's length, in units of time. `None` estimates it (Hairer, Nørsett & Wanner,
+    /// *Solving ODEs I*, II.4).
     pub first_step: Option<f64>,
-    /// A lane whose step would fall below this length fails; never below 16 units of round-off in t.
+    /// A trajectory whose step would fall below this length fails; never below 16 units of round-off in t.
     pub min_step: f64,
-    /// No step is longer.
+    /// No step is longer, in units of time.
     pub max_step: f64,
-    /// A lane that takes more steps (accepted and rejected) fails.
+    /// A trajectory that takes more steps (accepted and rejected) fails.
     pub max_steps: usize,
-    /// The width of a tile: trajectories that are evaluated together.
+    /// The width of a tile: trajectories that an explicit method evaluates together. Changes no bit of a result.
     pub lanes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            method: &methods::TSIT5,
+            method: Method::Explicit(&methods::TSIT5),
             rtol: 1e-5,
             atol: 1e-5,
             tail: 0,
@@ -57,10 +61,11 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses what makes no sense.
+    /// Refuses values without a meaning, and combinations that the method does not have.
     ///
     /// # Errors
-    /// [`SolveError::BadOption`] names the option.
+    /// [`SolveError::BadOption`] names the option; [`SolveError::Unsupported`] for an implicit method without the feature
+    /// `implicit`.
     pub fn validate(&self) -> Result<(), SolveError> {
         let bad = |text: String| Err(SolveError::BadOption(text));
         for (name, value) in [("rtol", self.rtol), ("atol", self.atol)] {
@@ -75,17 +80,40 @@ impl Options {
             return bad(format!("tail_atol = {}: must be above 0", self.tail_atol));
         }
         if self.steps.is_none() && !self.method.adaptive() {
-            return bad(format!("`{}` has no error estimate: give a number of steps", self.method.name));
+            return bad(format!("`{}` has no error estimate: give a number of steps", self.method));
+        }
+        if let Method::Implicit(method) = self.method {
+            if !cfg!(feature = "implicit") {
+                return Err(SolveError::Unsupported { method: method.name(), needs: "the feature `implicit`" });
+            }
+            if self.atol == 0.0 {
+                return bad(format!("atol = 0: `{method}` needs an absolute tolerance above 0"));
+            }
+            if let Some(steps) = self.steps {
+                return bad(format!("steps = {steps}: `{method}` chooses its own steps"));
+            }
+            if self.tail > 0 || self.free > 0 {
+                return bad(format!(
+                    "tail = {}, free = {}: `{method}` holds all rows to one tolerance",
+                    self.tail, self.free
+                ));
+            }
         }
         if self.steps == Some(0) || self.max_steps == 0 || self.lanes == 0 {
-            return bad("the numbers of steps and of lanes must be at least 1".into());
+            return bad(format!(
+                "steps = {:?}, max_steps = {}, lanes = {}: each must be at least 1",
+                self.steps, self.max_steps, self.lanes
+            ));
         }
-        if !self.first_step.is_none_or(|h| h.is_finite() && positive(h))
-            || !positive(self.max_step)
-            || self.min_step.is_nan()
-            || self.min_step < 0.0
-        {
-            return bad("step lengths must be positive".into());
+        let sound = self.first_step.is_none_or(|h| h.is_finite() && positive(h))
+            && positive(self.max_step)
+            && self.min_step.is_finite()
+            && self.min_step >= 0.0;
+        if !sound {
+            return bad(format!(
+                "first_step = {:?}, min_step = {}, max_step = {}: step lengths must be positive",
+                self.first_step, self.min_step, self.max_step
+            ));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
-//! A count of finished trajectories that another thread may watch.
+//! What a solve shares with another thread: a count of finished trajectories, and a flag that stops it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::Failure;
 use crate::observe::{Observer, Step};
@@ -19,5 +19,17 @@ impl<T: Real> Observer<T> for Progress<'_> {
 
     fn failed(&mut self, _sample: usize, _failure: &Failure) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Stops the solve at the next boundary of a step once the flag is true: for a signal handler, or the host of a library.
+#[derive(Clone, Copy, Debug)]
+pub struct StopWhen<'a>(pub &'a AtomicBool);
+
+impl<T: Real> Observer<T> for StopWhen<'_> {
+    fn accepted(&mut self, _step: &dyn Step<T>) {}
+
+    fn stop(&mut self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }

@@ -1,6 +1,6 @@
 //! ∫ g(t, y(t)) dt along each trajectory, on the dense output, with an error estimate.
 //!
-//! g does not feed back into y, so it need not ride along as a state: each accepted step asks for g at a few
+//! g does not feed back into y, so it need not ride along as a state: each accepted step needs g at a few
 //! Gauss points only, and the points of all lanes queue up until a tile is full. Steps crowd where the
 //! path is sharp, and so do the points.
 //!
@@ -11,6 +11,7 @@
 //! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations.
 
 mod estimate;
+mod path;
 
 use crate::error::Failure;
 use crate::field::{At, VectorField};
@@ -18,6 +19,7 @@ use crate::gauss::Gauss;
 use crate::lanes::{Lanes, LanesMut, stride_for};
 use crate::observe::{Observer, Step};
 use crate::real::Real;
+use path::{Panel, Path, interpolate};
 
 /// The integrals along one trajectory.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,33 +66,6 @@ struct Queue<T> {
     sample: Vec<usize>,
     /// (path, index of the point in it).
     target: Vec<(usize, usize)>,
-}
-
-/// A trajectory whose integral is not settled.
-struct Path<T> {
-    sample: usize,
-    panels: Vec<Panel>,
-    /// g at the panels' points, `[panel][point][row]`.
-    values: Vec<f64>,
-    /// Dense output of each step: its values at [`Quadrature::theta`], `[step][knot][dim]`.
-    knots: Vec<T>,
-    pending: usize,
-    ended: bool,
-    evals: u32,
-    rounds: u32,
-    /// The smallest estimate so far, and for how many rounds it has been.
-    best: f64,
-    stalls: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Panel {
-    step: usize,
-    step_t: f64,
-    step_h: f64,
-    /// Within the step.
-    from: f64,
-    to: f64,
 }
 
 const NONE: u32 = u32::MAX;
@@ -150,18 +125,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         }
         if self.slot_of[sample] == NONE {
             let slot = self.free.pop().unwrap_or_else(|| {
-                self.paths.push(Path {
-                    sample,
-                    panels: Vec::new(),
-                    values: Vec::new(),
-                    knots: Vec::new(),
-                    pending: 0,
-                    ended: false,
-                    evals: 0,
-                    rounds: 0,
-                    best: f64::INFINITY,
-                    stalls: 0,
-                });
+                self.paths.push(Path::new(sample));
                 self.paths.len() - 1
             });
             self.paths[slot].reset(sample);
@@ -254,7 +218,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         self.free.push(slot);
     }
 
-    /// Halves every panel whose share of the error is too large, and asks for the new points.
+    /// Halves every panel whose share of the error is too large, and queues the new points.
     fn refine(&mut self, slot: usize, tolerance: f64) {
         let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
         let path = &mut self.paths[slot];
@@ -302,43 +266,6 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         for (r, y) in column.iter().enumerate() {
             self.queue.y[r * self.queue.stride + l] = *y;
         }
-    }
-}
-
-impl<T: Real> Path<T> {
-    fn reset(&mut self, sample: usize) {
-        self.sample = sample;
-        self.panels.clear();
-        self.values.clear();
-        self.knots.clear();
-        self.pending = 0;
-        self.ended = false;
-        self.evals = 0;
-        self.rounds = 0;
-        self.best = f64::INFINITY;
-        self.stalls = 0;
-    }
-}
-
-/// The polynomial through (`theta`, `knots`) at `x`, in Lagrange's form.
-fn interpolate<T: Real>(theta: &[f64], knots: &[T], x: f64, out: &mut [T]) {
-    let mut sums = [0.0f64; 64];
-    let mut wide = Vec::new();
-    let sums = if out.len() <= sums.len() {
-        &mut sums[..out.len()]
-    } else {
-        wide.resize(out.len(), 0.0);
-        &mut wide[..]
-    };
-    for (i, knot) in knots.chunks_exact(out.len()).enumerate() {
-        let weight: f64 =
-            theta.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, b)| (x - b) / (theta[i] - b)).product();
-        for (sum, y) in sums.iter_mut().zip(knot) {
-            *sum += weight * y.wide();
-        }
-    }
-    for (out, sum) in out.iter_mut().zip(sums) {
-        *out = T::of(*sum);
     }
 }
 

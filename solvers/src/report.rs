@@ -1,34 +1,38 @@
-//! What became of each lane.
+//! What became of each trajectory.
 
 use crate::error::Failure;
 use crate::stiffness::StiffnessMeter;
 
 /// How one trajectory was integrated.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// Velocity evaluations (NFE), those of rejected steps and of the first step's selection included.
     pub nfe: u32,
     /// Steps taken.
     pub accepted: u32,
-    /// Steps tried in vain.
+    /// Steps tried and rejected: the error was too large, or an implicit step's iteration did not converge.
     pub rejected: u32,
-    /// The time reached: the end of the span, exactly, unless the lane failed.
+    /// Jacobians of f, each as many tangents as the state has rows; 0 for an explicit method.
+    pub jacobians: u32,
+    /// The time reached: the end of the span, exactly, unless the trajectory failed.
     pub t: f64,
-    /// Signs of stiffness along the way.
+    /// Signs of stiffness along the way; an implicit method has none.
     pub stiffness: StiffnessMeter,
     /// Whether the end was reached.
     pub status: Result<(), Failure>,
 }
 
 impl Report {
-    /// A lane that has not started.
+    /// A trajectory that stands at time `t` and has cost nothing.
     pub fn new(t: f64) -> Self {
-        Self { nfe: 0, accepted: 0, rejected: 0, t, stiffness: StiffnessMeter::default(), status: Ok(()) }
+        Self { nfe: 0, accepted: 0, rejected: 0, jacobians: 0, t, stiffness: StiffnessMeter::default(), status: Ok(()) }
     }
 }
 
 /// A batch of reports in a few numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Mean NFE of a sample.
     pub nfe_mean: f64,

@@ -12,6 +12,7 @@ mod waiting;
 use self::step::LaneStep;
 use self::waiting::Waiting;
 use crate::control::History;
+use crate::error::Failure;
 use crate::field::{At, VectorField};
 use crate::lanes::{Lanes, LanesMut, stride_for};
 use crate::observe::Observer;
@@ -19,27 +20,29 @@ use crate::options::Options;
 use crate::real::Real;
 use crate::report::Report;
 use crate::tableau::Tableau;
+use crate::work::Work;
 
-/// Integrates the trajectories that `next` names, on one thread, from `span.0` to `span.1`.
-///
-/// `y0` is `[n, dim]`, row-major; `next` gives rows of it until it returns `None`. Each trajectory's end
-/// state and report go to `deliver`, in the order in which they arrive. Options must be valid.
+/// Integrates the trajectories that `work` gives, on one thread.
 pub(crate) fn run<T: Real>(
     field: &mut dyn VectorField<T>,
-    span: (f64, f64),
-    y0: &[T],
-    next: &mut dyn FnMut() -> Option<usize>,
-    options: &Options,
+    tableau: &'static Tableau,
+    work: &mut Work<'_, T>,
     observer: &mut dyn Observer<T>,
-    deliver: &mut dyn FnMut(usize, &[T], &Report),
 ) {
-    let mut tile = Tile::new(field.dim(), span, options);
+    let options = work.options;
+    let mut tile = Tile::new(tableau, work.dim, work.span, options);
     let mut waiting = Waiting::default();
     loop {
+        if work.stopped(observer) {
+            tile.abandon(work, observer);
+            waiting.abandon(work, observer);
+            work.abandon(observer);
+            break;
+        }
         while tile.active < options.lanes {
-            // A whole tile of starts may fail in preparation: ask on until one is ready or none is left.
+            // A whole tile of starts may fail in preparation: fetch on until one is ready or none is left.
             while waiting.ready.is_empty() && !waiting.exhausted {
-                waiting.prepare(field, span, y0, next, options, observer, deliver);
+                waiting.prepare(field, tableau, work, observer);
             }
             match waiting.ready.pop_front() {
                 Some(lane) => tile.admit(lane, &waiting.y, &waiting.k),
@@ -50,12 +53,12 @@ pub(crate) fn run<T: Real>(
             break;
         }
         tile.attempt(field, observer);
-        tile.retire(observer, deliver);
+        tile.retire(work, observer);
     }
     observer.finish();
 }
 
-/// What a lane knows besides its state.
+/// What a lane has besides its state.
 #[derive(Clone, Copy, Debug)]
 struct Lane {
     sample: usize,
@@ -108,12 +111,12 @@ struct Tile<'o, T> {
 }
 
 impl<'o, T: Real> Tile<'o, T> {
-    fn new(dim: usize, span: (f64, f64), options: &'o Options) -> Self {
+    fn new(tableau: &'static Tableau, dim: usize, span: (f64, f64), options: &'o Options) -> Self {
         let stride = stride_for(options.lanes);
         let slots = || vec![T::ZERO; dim * stride];
         Self {
             options,
-            tableau: options.method,
+            tableau,
             dim,
             stride,
             span,
@@ -122,7 +125,7 @@ impl<'o, T: Real> Tile<'o, T> {
             y: slots(),
             y1: slots(),
             spare: slots(),
-            k: vec![T::ZERO; options.method.a.len() * dim * stride],
+            k: vec![T::ZERO; tableau.a.len() * dim * stride],
             stale: false,
             t: vec![0.0; stride],
             stage_t: vec![0.0; stride],
@@ -251,7 +254,7 @@ impl<'o, T: Real> Tile<'o, T> {
         }
     }
 
-    /// Tells the observer of the accepted steps and makes their ends the beginnings of the next.
+    /// Shows the observer the accepted steps and makes their ends the beginnings of the next.
     fn move_on(&mut self, observer: &mut dyn Observer<T>) {
         for l in 0..self.active {
             if !self.accept[l] {
@@ -288,8 +291,17 @@ impl<'o, T: Real> Tile<'o, T> {
         }
     }
 
+    /// Ends every lane where it stands: the solve was stopped.
+    fn abandon(&mut self, work: &mut Work<'_, T>, observer: &mut dyn Observer<T>) {
+        for (lane, t) in self.lanes.iter_mut().zip(&self.t) {
+            lane.report.status = Err(Failure::Stopped { t: *t });
+            lane.done = true;
+        }
+        self.retire(work, observer);
+    }
+
     /// Hands over the lanes that are done; the last lane takes the place of each.
-    fn retire(&mut self, observer: &mut dyn Observer<T>, deliver: &mut dyn FnMut(usize, &[T], &Report)) {
+    fn retire(&mut self, work: &mut Work<'_, T>, observer: &mut dyn Observer<T>) {
         let mut l = 0;
         while l < self.active {
             if !self.lanes[l].done {
@@ -300,10 +312,10 @@ impl<'o, T: Real> Tile<'o, T> {
                 self.column[r] = self.y[r * self.stride + l];
             }
             let lane = self.lanes.swap_remove(l);
-            if let Err(failure) = &lane.report.status {
-                observer.failed(lane.sample, failure);
+            match lane.report.status {
+                Ok(()) => (work.deliver)(lane.sample, &self.column, &lane.report),
+                Err(failure) => work.fail(lane.sample, &self.column, lane.report, failure, observer),
             }
-            deliver(lane.sample, &self.column, &lane.report);
             self.active -= 1;
             let from = self.active;
             for r in 0..self.dim {

@@ -1,25 +1,42 @@
-//! A batch, spread over threads.
+//! A batch of trajectories, spread over the threads of one pool.
 //!
 //! Workers draw trajectories from one counter, so none waits while another has work; lanes are
-//! independent, so who takes which trajectory leaves no trace in the result.
+//! independent, so who takes which trajectory leaves no trace in the result. The threads are those of rayon's
+//! current pool: a solve that starts inside one of its tasks adds no thread to the machine.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::error::SolveError;
+use crate::error::{Failure, SolveError};
 use crate::field::VectorField;
+use crate::lanes::LANE_BLOCK;
+use crate::method::Method;
 use crate::observe::Observer;
 use crate::options::Options;
 use crate::real::Real;
 use crate::report::{Report, Summary};
 use crate::rk;
+use crate::work::Work;
 
 /// Where all trajectories ended.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Solution<T> {
-    /// End states, `[n, dim]`, row-major; of a lane that failed, the last good state.
+    /// End states, `[n, dim]`, row-major; of a trajectory that failed, the last good state.
     pub y: Vec<T>,
     /// One a trajectory.
     pub reports: Vec<Report>,
+}
+
+impl<T: Real> Solution<T> {
+    /// `n` trajectories of which nothing is known yet.
+    fn new(n: usize, dim: usize, t: f64) -> Self {
+        Self { y: vec![T::ZERO; n * dim], reports: vec![Report::new(t); n] }
+    }
+
+    fn put(&mut self, sample: usize, y: &[T], report: &Report) {
+        self.y[sample * y.len()..(sample + 1) * y.len()].copy_from_slice(y);
+        self.reports[sample] = *report;
+    }
 }
 
 impl<T> Solution<T> {
@@ -27,85 +44,159 @@ impl<T> Solution<T> {
     pub fn summary(&self) -> Summary {
         Summary::of(&self.reports)
     }
+
+    /// Whether an observer stopped the solve before every trajectory had ended.
+    pub fn stopped(&self) -> bool {
+        self.reports.iter().any(|report| matches!(report.status, Err(Failure::Stopped { .. })))
+    }
 }
+
+/// What one worker brings back.
+struct Part<T, O> {
+    ends: Vec<(usize, Report)>,
+    states: Vec<T>,
+    observer: O,
+    refused: Option<Refused>,
+}
+
+/// A row that the method's solver refused, and why.
+type Refused = (usize, SolveError);
 
 /// Integrates every row of `y0` (`[n, dim]`, row-major) from `span.0` to `span.1` (forward or backward).
 ///
-/// `worker` is called once on each of `threads` threads and makes that thread's field and observer; the
-/// observers come back in the order of the threads. A lane that fails carries its status in its report
-/// and leaves the others alone. The bits of a row depend on that row alone.
+/// `worker` makes the field and the observer of one worker; it is called once on the calling thread and at most once on
+/// every other thread of rayon's current pool. The observers come back, that of the calling thread first. A trajectory
+/// that fails carries its status in its report and leaves the others alone; so does one that an observer
+/// [stops](Observer::stop). The bits of a row depend on that row alone: neither the batch nor the number of threads
+/// changes them.
 ///
 /// # Errors
-/// [`SolveError::BadOption`] or [`SolveError::Shape`] before anything is computed.
+/// [`SolveError::BadOption`], [`SolveError::Shape`] or [`SolveError::Unsupported`] before anything is computed;
+/// [`SolveError::Implicit`] of the first row that diffsol refuses.
 pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
     worker: impl Fn() -> (F, O) + Sync,
     y0: &[T],
     span: (f64, f64),
     options: &Options,
-    threads: usize,
 ) -> Result<(Solution<T>, Vec<O>), SolveError> {
-    let (field, observer) = worker();
-    check(&field, y0, span, options)?;
+    let (mut field, observer) = worker();
+    check(&mut field, y0, span, options)?;
     let dim = field.dim();
     let n = y0.len() / dim;
-    let counter = AtomicUsize::new(0);
-    let mut solution = Solution { y: vec![T::ZERO; n * dim], reports: vec![Report::new(span.0); n] };
-
+    let (counter, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = |mut field: F, mut observer: O| {
-        let mut ends: Vec<(usize, Report)> = Vec::new();
-        let mut states: Vec<T> = Vec::new();
-        rk::run(
-            &mut field,
+        let (mut ends, mut states) = (Vec::new(), Vec::new());
+        let mut work = Work {
             span,
             y0,
-            &mut || Some(counter.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < n),
+            dim,
             options,
-            &mut observer,
-            &mut |sample, y, report| {
+            next: &mut || Some(counter.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < n),
+            deliver: &mut |sample, y: &[T], report: &Report| {
                 ends.push((sample, *report));
                 states.extend_from_slice(y);
             },
-        );
-        (ends, states, observer)
-    };
-    let mut collect = |(ends, states, observer): (Vec<(usize, Report)>, Vec<T>, O)| {
-        for ((sample, report), y) in ends.into_iter().zip(states.chunks_exact(dim)) {
-            solution.y[sample * dim..(sample + 1) * dim].copy_from_slice(y);
-            solution.reports[sample] = report;
-        }
-        observer
+            stop: &stop,
+        };
+        let refused = run(&mut field, &mut work, &mut observer);
+        Part { ends, states, observer, refused }
     };
 
-    let threads = threads.clamp(1, n.div_ceil(crate::lanes::LANE_BLOCK).max(1));
-    let observers = if threads == 1 {
-        vec![collect(work(field, observer))]
-    } else {
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let (field, observer) = worker();
-                        work(field, observer)
-                    })
-                })
-                .collect();
-            let mut observers = vec![collect(work(field, observer))];
-            for other in others {
-                match other.join() {
-                    Ok(result) => observers.push(collect(result)),
-                    Err(panic) => std::panic::resume_unwind(panic),
+    // An explicit method wants whole blocks of lanes.
+    let share = if options.method.tableau().is_some() { LANE_BLOCK } else { 1 };
+    let workers = rayon::current_num_threads().clamp(1, n.div_ceil(share).max(1));
+    let mut others: Vec<Option<Part<T, O>>> = Vec::new();
+    others.resize_with(workers - 1, || None);
+    let own = rayon::in_place_scope(|scope| {
+        for slot in &mut others {
+            scope.spawn(|_| {
+                // The pool may have been busy: whoever comes late needs no field.
+                if counter.load(Ordering::Relaxed) < n {
+                    let (field, observer) = worker();
+                    *slot = Some(work(field, observer));
                 }
-            }
-            observers
-        })
-    };
-    Ok((solution, observers))
+            });
+        }
+        work(field, observer)
+    });
+
+    let mut solution = Solution::new(n, dim, span.0);
+    let mut refused: Option<Refused> = None;
+    let mut observers = Vec::with_capacity(workers);
+    for part in std::iter::once(own).chain(others.into_iter().flatten()) {
+        for ((sample, report), y) in part.ends.iter().zip(part.states.chunks_exact(dim)) {
+            solution.put(*sample, y, report);
+        }
+        refused = [refused, part.refused].into_iter().flatten().min_by_key(|(sample, _)| *sample);
+        observers.push(part.observer);
+    }
+    match refused {
+        Some((_, error)) => Err(error),
+        None => Ok((solution, observers)),
+    }
 }
 
-/// Refuses a request that makes no sense.
-fn check<T: Real>(field: &dyn VectorField<T>, y0: &[T], span: (f64, f64), options: &Options) -> Result<(), SolveError> {
+/// As [`solve`], on the calling thread alone, with a field and an observer that cannot be made elsewhere.
+///
+/// # Errors
+/// As [`solve`].
+pub fn solve_here<T: Real>(
+    mut field: impl VectorField<T>,
+    mut observer: impl Observer<T>,
+    y0: &[T],
+    span: (f64, f64),
+    options: &Options,
+) -> Result<Solution<T>, SolveError> {
+    check(&mut field, y0, span, options)?;
+    let dim = field.dim();
+    let n = y0.len() / dim;
+    let mut solution = Solution::new(n, dim, span.0);
+    let mut samples = 0..n;
+    let mut work = Work {
+        span,
+        y0,
+        dim,
+        options,
+        next: &mut || samples.next(),
+        deliver: &mut |sample, y: &[T], report: &Report| solution.put(sample, y, report),
+        stop: &AtomicBool::new(false),
+    };
+    match run(&mut field, &mut work, &mut observer) {
+        Some((_, error)) => Err(error),
+        None => Ok(solution),
+    }
+}
+
+/// Works until no row is left, by either kind of method.
+fn run<T: Real>(
+    field: &mut dyn VectorField<T>,
+    work: &mut Work<'_, T>,
+    observer: &mut dyn Observer<T>,
+) -> Option<Refused> {
+    match work.options.method {
+        Method::Explicit(tableau) => {
+            rk::run(field, tableau, work, observer);
+            None
+        }
+        #[cfg(feature = "implicit")]
+        Method::Implicit(method) => {
+            let field = field.tangents().expect("a field without tangents was refused");
+            crate::implicit::run(field, method, work, observer)
+        }
+        #[cfg(not(feature = "implicit"))]
+        Method::Implicit(_) => unreachable!("`Options::validate` refused the method"),
+    }
+}
+
+/// Refuses a request that has no meaning.
+fn check<T: Real>(
+    field: &mut dyn VectorField<T>,
+    y0: &[T],
+    span: (f64, f64),
+    options: &Options,
+) -> Result<(), SolveError> {
     options.validate()?;
-    if !(span.0.is_finite() && span.1.is_finite()) {
+    if !(span.0.is_finite() && span.1.is_finite() && (span.1 - span.0).is_finite()) {
         return Err(SolveError::BadOption(format!("the span {} to {} is not finite", span.0, span.1)));
     }
     let dim = field.dim();
@@ -119,29 +210,14 @@ fn check<T: Real>(field: &dyn VectorField<T>, y0: &[T], span: (f64, f64), option
     if !y0.len().is_multiple_of(dim) {
         return Err(SolveError::Shape { what: "numbers in y0", expected: y0.len() / dim * dim, found: y0.len() });
     }
+    if let Method::Implicit(method) = options.method {
+        let unsupported = |needs| Err(SolveError::Unsupported { method: method.name(), needs });
+        if T::EPSILON > f64::EPSILON {
+            return unsupported("a state in f64");
+        }
+        if field.tangents().is_none() {
+            return unsupported("a field with tangents");
+        }
+    }
     Ok(())
-}
-
-/// As [`solve`], on the calling thread, with a field and an observer that cannot be made elsewhere.
-///
-/// # Errors
-/// As [`solve`].
-pub fn solve_here<T: Real>(
-    mut field: impl VectorField<T>,
-    mut observer: impl Observer<T>,
-    y0: &[T],
-    span: (f64, f64),
-    options: &Options,
-) -> Result<(Vec<T>, Vec<Report>), SolveError> {
-    check(&field, y0, span, options)?;
-    let dim = field.dim();
-    let n = y0.len() / dim;
-    let mut y = vec![T::ZERO; y0.len()];
-    let mut reports = vec![Report::new(span.0); n];
-    let mut samples = 0..n;
-    rk::run(&mut field, span, y0, &mut || samples.next(), options, &mut observer, &mut |sample, end, report| {
-        y[sample * dim..(sample + 1) * dim].copy_from_slice(end);
-        reports[sample] = *report;
-    });
-    Ok((y, reports))
 }

@@ -1,4 +1,4 @@
-//! Is a trajectory stiff? The explicit engine can tell for free.
+//! Detects a stiff trajectory, at no cost, from the stages of an explicit method.
 //!
 //! The last two stages of a 5(4) pair that propagates its last stage stand at the same time, so
 //! ρ ≈ |k_s − k_{s−1}| / |Y_s − Y_{s−1}| estimates the largest eigenvalue of ∂f/∂y in the direction that matters.

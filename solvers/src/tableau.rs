@@ -6,7 +6,7 @@
 /// Whether the last stage is the first of the next step (FSAL) is derived, never declared.
 #[derive(Debug)]
 pub struct Tableau {
-    /// As typed at the command line.
+    /// The name, as users type it.
     pub name: &'static str,
     /// Order of the propagated solution.
     pub order: u32,
@@ -58,6 +58,11 @@ impl Tableau {
         // The first of the next step.
         nodes.extend(nodes.first().map(|first| 1.0 + first));
         nodes.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
+    }
+
+    /// Degree in θ of the dense output.
+    pub fn dense_degree(&self) -> usize {
+        self.dense.iter().map(|polynomial| polynomial.len()).max().unwrap_or(1)
     }
 
     /// Has an error estimate.

@@ -27,7 +27,7 @@ pub(crate) struct Record {
 }
 
 impl<T: Real> Tape<T> {
-    /// For a solve of states of `dim` rows by `tableau`. Extra stages are kept too: points of the dense output need them.
+    /// For a solve of states of `dim` rows by the explicit method `tableau`. Extra stages are kept too: points of the dense output need them.
     pub fn new(tableau: &'static Tableau, dim: usize) -> Self {
         Self { tableau, dim, records: Vec::new(), states: Vec::new(), failed: Vec::new() }
     }
@@ -55,7 +55,8 @@ impl<T: Real> Observer<T> for Tape<T> {
         let (y, slopes) = self.states[start..].split_at_mut(self.dim);
         step.start(y);
         for (i, k) in slopes.chunks_exact_mut(self.dim).enumerate() {
-            step.stage(i, k);
+            let explicit = step.stage(i, k);
+            debug_assert!(explicit, "a tape needs the stages of an explicit method");
         }
     }
 

@@ -1,13 +1,13 @@
 //! No allocation inside a step: ten times the steps allocate not once more.
 
+#[path = "it/problems/mod.rs"]
 mod problems;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use cnf_solvers::gauss::RULES;
-use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Observer, Options, Quadrature, Real, Step, methods};
+use cnf_solvers::{Method, Observer, Options, Quadrature, Real, Solution, Step, methods, solve_here};
 use problems::{Field, LINEAR};
 
 struct Counting;
@@ -60,7 +60,7 @@ fn cost<T: Real>(options: &Options, y0: &[T]) -> (usize, u32) {
     let field = Field::new(2, LINEAR[1].f);
     let looks = Looks(vec![T::ZERO; 2]);
     let before = ALLOCATIONS.get();
-    let (_, reports) = solve_here(field, looks, y0, (0.0, 3.0), options).unwrap();
+    let Solution { reports, .. } = solve_here(field, looks, y0, (0.0, 3.0), options).unwrap();
     let after = ALLOCATIONS.get();
     (after - before, reports.iter().map(|r| r.accepted + r.rejected).sum())
 }
@@ -70,7 +70,7 @@ fn steps_allocate_nothing() {
     fn check<T: Real>() {
         let y0: Vec<T> = (0..80).map(|i| T::of(0.1 + 0.01 * f64::from(i))).collect();
         for method in methods::ALL {
-            let options = |steps| Options { method, steps, lanes: 16, ..Options::default() };
+            let options = |steps| Options { method: Method::Explicit(method), steps, lanes: 16, ..Options::default() };
             let (few, many) = (cost(&options(Some(10)), &y0), cost(&options(Some(100)), &y0));
             assert!(many.1 == 10 * few.1, "{}", method.name);
             assert_eq!(few.0, many.0, "{}, equal steps", method.name);
@@ -94,7 +94,7 @@ fn a_quadrature_allocates_for_trajectories_not_for_steps() {
         let field = || Field::new(2, LINEAR[1].f);
         let mut quadrature = Quadrature::new(field(), &RULES[1], Some(1e-3), 4, 16);
         let before = ALLOCATIONS.get();
-        let (_, reports) = solve_here(field(), &mut quadrature, &y0, (0.0, 3.0), &options).unwrap();
+        let Solution { reports, .. } = solve_here(field(), &mut quadrature, &y0, (0.0, 3.0), &options).unwrap();
         (ALLOCATIONS.get() - before, reports.iter().map(|r| r.accepted).sum::<u32>())
     };
     let (few, many) = (cost(0.1), cost(0.01));

@@ -1,6 +1,7 @@
 //! What several lines need: samples, their latents again, and both once more in better arithmetic.
 
 use super::Subject;
+use crate::data::Rows;
 use crate::flow::{BoundModel, FlowSpec, Method, Precision, Solved, SolverSpec, StandardNormal, TraceSpec, bars};
 use crate::stats::quantile;
 use crate::{Result, rng};
@@ -245,11 +246,11 @@ impl Subject {
         Ok(self.with(solver, precision)?.points(z, &self.conditions(z.len() / self.model.dim()))?.y)
     }
 
-    /// Latents of the rows of `x`, `[n, d]`, each under its own condition, `[n, c]`.
+    /// Latents of rows, each under its own context.
     ///
     /// # Errors
     /// As [`BoundModel::encode`].
-    pub fn encode_under(&self, x: &[f64], condition: &[f64]) -> Result<Solved> {
-        self.with(&self.model.spec.solver, self.precision)?.encode(x, condition)
+    pub fn encode_under(&self, rows: &Rows) -> Result<Solved> {
+        self.with(&self.model.spec.solver, self.precision)?.encode(&rows.x, &rows.context)
     }
 }

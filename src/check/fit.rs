@@ -22,23 +22,20 @@ pub const LEAST_ROWS: usize = 20;
 /// Whether held-out data lie where the model puts them.
 pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     let d = e.subject.model.dim();
-    let first = |all: &[f64], width: usize| all[..all.len().min(MOST_ROWS * width)].to_vec();
     let (rows, from, encoded) = match &e.subject.held_out {
         HeldOut::Rows(rows, from) => {
-            let rows = first(rows, d);
-            let encoded = e.subject.encode(&e.subject.model.spec.solver, e.subject.precision, &rows)?;
-            (rows, from, encoded)
-        }
-        HeldOut::Under(rows, given, from) => {
-            let (rows, given) = (first(rows, d), first(given, e.subject.model.condition_dim()));
-            let encoded = e.subject.encode_under(&rows, &given)?;
+            let rows = rows.first(d, MOST_ROWS);
+            let encoded = match rows.context.is_empty() {
+                true => e.subject.encode(&e.subject.model.spec.solver, e.subject.precision, &rows.x)?,
+                false => e.subject.encode_under(&rows)?,
+            };
             (rows, from, encoded)
         }
         HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
     };
     let kept: Vec<&[f64]> = encoded.y.chunks_exact(d).filter(|z| z.iter().all(|v| v.is_finite())).collect();
     let outside = encoded.cost.outside.len();
-    let (n, lost) = (kept.len(), rows.len() / d - kept.len() - outside);
+    let (n, lost) = (kept.len(), rows.count(d) - kept.len() - outside);
     // The statistic is that of the rows inside: the others have no latent.
     let apart = match outside {
         0 => String::new(),

@@ -25,6 +25,7 @@ pub use evidence::Evidence;
 pub use fit::{LEAST_ROWS, MOST_ROWS};
 
 use crate::Result;
+use crate::data::Rows;
 use crate::flow::{Model, Precision};
 
 /// Worse than this, in nats of a log-density or in deviations of a latent, no tolerance excuses.
@@ -53,10 +54,8 @@ pub struct Subject {
 /// Rows that the model was not trained on.
 #[derive(Clone, Debug)]
 pub enum HeldOut {
-    /// `[n, d]`, and where they come from.
-    Rows(Vec<f64>, String),
-    /// `[n, d]`, each with a condition of its own, `[n, c]`, and where they come from.
-    Under(Vec<f64>, Vec<f64>, String),
+    /// All under the condition of the samples, or each under its own context; and where they come from.
+    Rows(Rows, String),
     /// There are none, and why.
     Missing(String),
 }

@@ -40,8 +40,8 @@ const FEWEST: usize = 4 * REACH;
 pub fn near(e: &Evidence<'_>) -> Result<Line> {
     let (subject, d) = (e.subject, e.subject.model.dim());
     let (rows, from) = match &subject.held_out {
-        HeldOut::Rows(rows, from) => (rows, from),
-        HeldOut::Under(_, _, from) => {
+        HeldOut::Rows(rows, from) if rows.context.is_empty() => (&rows.x, from),
+        HeldOut::Rows(_, from) => {
             return Ok(Line::skipped(
                 NAME,
                 format!("the rows of {from} are under several conditions, the samples under one"),

@@ -8,7 +8,7 @@ use clap::Args;
 use cnf::Error;
 use cnf::apply::OutOfRange;
 use cnf::check::{self, HeldOut, Line, Subject, Verdict};
-use cnf::data::{Dataset, Source};
+use cnf::data::{Dataset, Rows, Source};
 use cnf::flow::{Model, Precision};
 use cnf::io::Format;
 use cnf::train::Job;
@@ -77,11 +77,11 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
             match file.several() && !rows.is_empty() {
                 true => {
                     let first = rows[..setup.model.condition_dim()].to_vec();
-                    (first, HeldOut::Under(x, rows, from + UNDER_ITS_OWN), file.out_of_range().clone())
+                    (first, HeldOut::Rows(Rows::under(x, rows), from + UNDER_ITS_OWN), file.out_of_range().clone())
                 }
                 false => {
                     let condition = file.one().map_or(Vec::new(), <[f64]>::to_vec);
-                    (condition, HeldOut::Rows(x, from), file.out_of_range().clone())
+                    (condition, HeldOut::Rows(Rows::new(x), from), file.out_of_range().clone())
                 }
             }
         }
@@ -102,9 +102,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         }
     };
     let trained_on = match &data {
-        Ok(Dataset { train: Source::Rows(rows), dim, given, .. }) => {
-            rows_under(rows, *dim, given.as_ref().map_or(&[], |given| &given.train), &condition)
-        }
+        Ok(Dataset { train: Source::Rows(rows), dim, .. }) => rows_under(rows, *dim, &condition).x,
         _ => Vec::new(),
     };
     let n = args.n as usize;
@@ -139,26 +137,26 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
 }
 
 /// The rows under a condition: only they are to be found where the model puts its samples.
-fn rows_under(rows: &[f64], d: usize, given: &[f64], condition: &[f64]) -> Vec<f64> {
-    if given.is_empty() {
-        return rows.to_vec();
+fn rows_under(rows: &Rows, d: usize, condition: &[f64]) -> Rows {
+    if rows.context.is_empty() {
+        return rows.clone();
     }
-    let pairs = rows.chunks_exact(d).zip(given.chunks_exact(condition.len().max(1)));
-    pairs.filter(|(_, row)| *row == condition).flat_map(|(row, _)| row.to_vec()).collect()
+    let all = rows.context.chunks_exact(condition.len().max(1)).enumerate();
+    let same: Vec<usize> = all.filter(|(_, row)| *row == condition).map(|(i, _)| i).collect();
+    Rows { context: Vec::new(), ..rows.pick(d, &same) }
 }
 
 /// The rows that were held out of the data that a model was trained on: those under the very condition of the samples, where
 /// a class gives enough of them; else each under its own.
 fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
-    let (d, given, from) = (data.dim, data.given.clone().unwrap_or_default(), format!("held out of {}", data.name));
-    let sets = [(&data.test, &given.test), (&data.valid, &given.valid)];
+    let (d, from) = (data.dim, format!("held out of {}", data.name));
     let mut all = None;
-    for (rows, given) in sets.into_iter().filter(|(rows, _)| rows.len() >= d) {
-        let same = rows_under(rows, d, given, condition);
-        if given.is_empty() || same.len() >= check::LEAST_ROWS * d {
+    for rows in [&data.test, &data.valid].into_iter().filter(|rows| !rows.is_empty()) {
+        let same = rows_under(rows, d, condition);
+        if rows.context.is_empty() || same.count(d) >= check::LEAST_ROWS {
             return HeldOut::Rows(same, from);
         }
-        all.get_or_insert(HeldOut::Under(rows.clone(), given.clone(), from.clone() + UNDER_ITS_OWN));
+        all.get_or_insert(HeldOut::Rows(rows.clone(), from.clone() + UNDER_ITS_OWN));
     }
     all.unwrap_or_else(|| HeldOut::Missing(format!("nothing was held out of {}", data.name)))
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnf::Error;
 use cnf::compare::Course;
-use cnf::data::Dataset;
 use cnf::data::diagnose::Finding;
+use cnf::data::{Dataset, Rows};
 use cnf::io::Header;
 use cnf::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use self::table::Row;
 use super::lock::Lock;
 use super::picture::Shown;
 use super::place;
-use super::train::{folder, kept_back, seconds};
+use super::train::{folder, held_out, seconds};
 use super::warnings::Warnings;
 use super::{Context, TableArgs, findings, interrupt, picture};
 
@@ -233,8 +233,8 @@ struct Contest {
     data: Dataset,
     /// The name of the held-out set.
     set: &'static str,
-    x: Vec<f64>,
-    given: Vec<f64>,
+    /// The rows of that set, in a random order.
+    rows: Rows,
     /// What is to be trained; empty where runs were named.
     jobs: Vec<Job>,
     depths: Vec<usize>,
@@ -282,7 +282,7 @@ impl Contest {
             return Err(Error::invalid(problem, "name it once; --seeds trains it several times").into());
         }
         let unfit = |model: &Family| match model {
-            model if model.is_reference() && data.given.is_some() => Some("it cannot have a condition".to_owned()),
+            model if model.is_reference() && data.context.is_some() => Some("it cannot have a condition".to_owned()),
             Family::Histogram if data.dim > 2 => Some(format!("it has one or two columns, the data {}", data.dim)),
             _ => None,
         };
@@ -319,12 +319,12 @@ impl Contest {
         }
         // Once, not with each of the trainings.
         Far::find(&job, None, &data)?.words(job.far_rows).iter().for_each(|words| context.note(words));
-        let (set, x, given) = in_random_order(&job, &data, seed, context)?;
+        let (set, rows) = in_random_order(&job, &data, seed, context)?;
         let (precision, picture) = (job.precision, job.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
         let (about, warned) = (job, Vec::new());
         let shown = args.pairs(&picture.names, data.dim)?;
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
+        Ok(Self { data, set, rows, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
     }
 
     /// The runs that were named, which must be of the same data.
@@ -390,7 +390,7 @@ impl Contest {
             }
         }
         contest::told_apart(&mut contestants);
-        let (set, x, given) = in_random_order(&job, &data, args.seed.unwrap_or(job.seed), context)?;
+        let (set, rows) = in_random_order(&job, &data, args.seed.unwrap_or(job.seed), context)?;
         let mut picture = job.picture.clone();
         picture.invert_y |= args.invert_y;
         if !args.names.is_empty() {
@@ -402,7 +402,7 @@ impl Contest {
         let (found, left_out) = (contestants, Vec::new());
         let shown = args.pairs(&picture.names, data.dim)?;
         maybe_log(&mut picture, args);
-        Ok(Self { data, set, x, given, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
+        Ok(Self { data, set, rows, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
     }
 
     /// Trains and measures one after another; what was not begun when a signal came is left out, and what failed is told.
@@ -442,9 +442,9 @@ impl Contest {
     fn measured(&self, contestant: Contestant, out: &Path, context: &Context) -> Result<Measured> {
         context.note(&format!("measuring {}", contestant.name));
         let order = &contestant.order;
-        let (x, given) = order.inward(&self.x, &self.given, self.data.dim);
+        let rows = order.inward(&self.rows, self.data.dim);
         let (precision, seed) = (self.precision, self.seed);
-        let course = Course { x: &x, given: &given, truth: self.data.toy(), precision, seed };
+        let course = Course { rows: &rows, truth: self.data.toy(), precision, seed };
         let mut figures = course.measure(&contestant.model)?;
         figures.samples = order.outward(&figures.samples);
         let mut costs = Vec::new();
@@ -472,32 +472,22 @@ impl Contest {
     }
 }
 
-/// The name of the held-out set, its rows and their conditions, in a random order: a file may be sorted.
+/// The name of the held-out set, and its rows in a random order: a file may be sorted.
 /// A row far beyond all others is in none of them: it would be the mean of every score and the scale of every distance.
-fn in_random_order(
-    job: &Job,
-    data: &Dataset,
-    seed: u64,
-    context: &Context,
-) -> Result<(&'static str, Vec<f64>, Vec<f64>)> {
-    let (set, x, given) = kept_back(data);
+fn in_random_order(job: &Job, data: &Dataset, seed: u64, context: &Context) -> Result<(&'static str, Rows)> {
+    let (set, rows) = held_out(data);
     let far = if job.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, None, data)? };
-    let rows = far.of(match set {
+    let far = far.of(match set {
         "test" => Set::Test,
         "validation" => Set::Validation,
         _ => Set::Training,
     });
-    let c = data.given.as_ref().map_or(0, |given| given.dim);
-    let near = |x: &[f64], d: usize| -> Vec<f64> {
-        let kept = |(i, _): &(usize, &[f64])| rows.binary_search(i).is_err();
-        x.chunks_exact(d.max(1)).enumerate().filter(kept).flat_map(|(_, row)| row.to_vec()).collect()
-    };
-    let (x, given) = (near(&x, data.dim), near(&given, c));
-    if !rows.is_empty() {
-        context.note(&format!("{} {set} rows lie far out: no model is measured on them", rows.len()));
+    if !far.is_empty() {
+        context.note(&format!("{} {set} rows lie far out: no model is measured on them", far.len()));
     }
-    let (x, given) = cnf::compare::shuffled(&x, &given, data.dim, &mut cnf::rng::stream(seed, ORDER_STREAM))?;
-    Ok((set, x, given))
+    let near = rows.without(data.dim, &far);
+    let rows = cnf::compare::shuffled(&near, data.dim, &mut cnf::rng::stream(seed, ORDER_STREAM))?;
+    Ok((set, rows))
 }
 
 impl Contest {

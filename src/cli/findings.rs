@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cnf::data::diagnose::{self, Finding};
-use cnf::data::{Dataset, Source};
+use cnf::data::{Dataset, Rows, Source};
 use cnf::io::Array;
 use cnf::train::Job;
 
@@ -27,10 +27,10 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
         name: String::new(),
         dim: array.cols,
         columns: array.columns.clone(),
-        train: Source::Rows(array.data.clone()),
-        valid: Vec::new(),
-        test: Vec::new(),
-        given: None,
+        train: Source::Rows(Rows::new(array.data.clone())),
+        valid: Rows::default(),
+        test: Rows::default(),
+        context: None,
         places: None,
         notes: Vec::new(),
     };

@@ -78,7 +78,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let text = cnf::io::read_bytes(&metrics)?;
     let hint = "the file was changed: only `cnf train` can write it again";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
-    let (_, held_out, given) = train::kept_back(&data);
+    let (_, held_out) = train::held_out(&data);
 
     // What cannot be drawn is refused before a folder is made.
     args.shown.style(&model)?;
@@ -90,8 +90,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     place::spared(&names.each_ref().map(PathBuf::as_path), &[folder, data_file])?;
     let there = out.exists();
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-    let run =
-        Run { job: &job, model: &model, data: &data, held_out: &held_out, given: &given, curves: &curves, context };
+    let run = Run { job: &job, model: &model, data: &data, held_out, curves: &curves, context };
     let drawn = draw(&run, &look, &|name| out.join(name)).inspect_err(|_| {
         // A folder that was made for nothing goes again, if nothing is in it.
         if !there {

@@ -10,9 +10,9 @@ pub mod report;
 pub mod watch;
 
 use cnf::Error;
-use cnf::data::Dataset;
+use cnf::data::{Dataset, Rows};
 use cnf::names;
-use cnf::train::{Checkpoint, Job, fit, resume as go_on, score_given};
+use cnf::train::{Checkpoint, Job, fit, resume as go_on, score};
 
 pub use self::args::{TrainArgs, seconds};
 use self::folder::Folder;
@@ -151,9 +151,9 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     if !folder.replaces() {
         folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     }
-    let (set, held_out, given) = kept_back(&data);
+    let (set, held_out) = held_out(&data);
     let flow = fitted.model.bind(job.precision)?;
-    let score = score_given(&flow, &held_out, &given, data.toy())
+    let score = score(&flow, held_out, data.toy())
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;
     let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
@@ -171,15 +171,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
-    let drawn = Run {
-        job: &job,
-        model: &fitted.model,
-        data: &data,
-        held_out: &held_out,
-        given: &given,
-        curves: &curves,
-        context,
-    };
+    let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out, curves: &curves, context };
     // Those of a run that went on are of an older model.
     folder.drop_pictures();
     let draw = || pictures::draw(&drawn, &Look::default(), &|name| folder.file(name));
@@ -208,28 +200,16 @@ fn unsaved(error: Error, folder: &Folder) -> Error {
 
 /// The view over the whole terminal.
 fn live(job: &Job, data: &cnf::data::Dataset) -> anyhow::Result<live::Live> {
-    let (_, rows, _) = kept_back(data);
-    let extent = |column| cnf::plot::extent(&rows, data.dim, column);
+    let (_, rows) = held_out(data);
+    let extent = |column| cnf::plot::extent(&rows.x, data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
     live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
 }
 
-/// The name of the set to score, its rows `[n, d]`, and their conditions `[n, c]`.
-pub fn kept_back(data: &cnf::data::Dataset) -> (&'static str, Vec<f64>, Vec<f64>) {
-    let given = data.given.clone().unwrap_or_default();
-    [("test", &data.test, &given.test), ("validation", &data.valid, &given.valid)]
+/// The name of the set to score, and its rows: those of training where none were held out.
+pub fn held_out(data: &Dataset) -> (&'static str, &Rows) {
+    [("test", &data.test), ("validation", &data.valid)]
         .into_iter()
-        .find(|(_, rows, _)| rows.len() >= 2 * data.dim)
-        .map_or_else(
-            || ("training", training_rows(data), given.train.clone()),
-            |(set, rows, given)| (set, rows.clone(), given.clone()),
-        )
-}
-
-/// Rows to score where none were kept back.
-fn training_rows(data: &cnf::data::Dataset) -> Vec<f64> {
-    match &data.train {
-        cnf::data::Source::Rows(rows) => rows.clone(),
-        cnf::data::Source::Toy(_) => data.test.clone(),
-    }
+        .find(|(_, rows)| rows.count(data.dim) >= 2)
+        .unwrap_or_else(|| ("training", data.training_rows().unwrap_or(&data.test)))
 }

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
-use crate::data::Toy;
+use crate::data::{Rows, Toy};
 use crate::flow::{BoundModel, Core, Model, Precision, SolverSpec, StandardNormal, check_failures};
 use crate::stats::Dominance;
-use crate::train::score_given;
+use crate::train::score;
 use crate::{Result, rng};
 
 /// Streams of the latents that are timed and drawn, of the halves of the data, and of directions.
@@ -37,10 +37,8 @@ const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 /// What all models of a comparison are measured on.
 #[derive(Clone, Debug)]
 pub struct Course<'a> {
-    /// Held-out rows in a random order ([`shuffled`](super::shuffled)), `[n, d]`.
-    pub x: &'a [f64],
-    /// Their conditions, `[n, c]`; empty without.
-    pub given: &'a [f64],
+    /// Held-out rows in a random order ([`shuffled`](super::shuffled)).
+    pub rows: &'a Rows,
     /// The truth, where it is known.
     pub truth: Option<&'a Toy>,
     /// In what the models compute.
@@ -107,15 +105,13 @@ pub struct Cost {
 }
 
 impl Course<'_> {
-    fn rows(&self, d: usize) -> usize {
-        self.x.len() / d
-    }
-
     /// The conditions of `n` rows: those of the held-out rows, over and over.
     fn conditions(&self, n: usize, d: usize) -> Vec<f64> {
-        let rows = self.rows(d).max(1);
-        let c = self.given.len() / rows;
-        (0..n).flat_map(|i| &self.given[i % rows * c..][..c]).copied().collect()
+        let (rows, c) = (self.rows.count(d), self.rows.context_dim(d));
+        if c == 0 {
+            return Vec::new();
+        }
+        (0..n).flat_map(|i| &self.rows.context[i % rows * c..][..c]).copied().collect()
     }
 
     /// Measures a model.
@@ -125,11 +121,11 @@ impl Course<'_> {
     pub fn measure(&self, model: &Model) -> Result<Figures> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;
-        let score = score_given(&flow, self.x, self.given, self.truth)?;
+        let score = score(&flow, self.rows, self.truth)?;
         let (nll, nll_se) = score.best_nll(self.truth);
         let drawn = self.sampled(&flow, TIMED)?;
         let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&flow, &drawn.x)?);
-        let sigma = deviations(self.x, d);
+        let sigma = deviations(&self.rows.x, d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
             let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
@@ -137,8 +133,8 @@ impl Course<'_> {
         }
         worst.retain(|error| error.is_finite());
         let scaled = |x: &[f64]| -> Vec<f64> { x.iter().zip(sigma.iter().cycle()).map(|(x, s)| x / s).collect() };
-        let m = (self.rows(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
-        let data = scaled(&self.x[..2 * m * d]);
+        let m = (self.rows.count(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
+        let data = scaled(&self.rows.x[..2 * m * d]);
         let ours = scaled(&samples[..m * d]);
         let halves = || rng::stream(self.seed, HALVES_STREAM);
         let directions = || rng::stream(self.seed, DIRECTIONS_STREAM);
@@ -185,7 +181,7 @@ impl Course<'_> {
             precision: self.precision,
             n: MASS_SAMPLES,
             seed: self.seed,
-            condition: self.given.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
+            condition: self.rows.context.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
             trained_on: Vec::new(),
         };
@@ -207,9 +203,9 @@ impl Course<'_> {
     /// Densities a second.
     fn density_rate(&self, flow: &BoundModel) -> Result<f64> {
         let d = flow.dim();
-        let rows = self.rows(d).min(TIMED);
+        let rows = self.rows.count(d).min(TIMED);
         let given = self.conditions(rows, d);
-        let (_, seconds) = timed(|| flow.encode(&self.x[..rows * d], &given))?;
+        let (_, seconds) = timed(|| flow.encode(&self.rows.x[..rows * d], &given))?;
         Ok(rows as f64 / seconds)
     }
 
@@ -252,10 +248,8 @@ impl Course<'_> {
     /// As [`Course::measure`].
     pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
         let d = model.dim();
-        let rows = self.rows(d).min(CURVE_ROWS);
-        let (x, c) = (&self.x[..rows * d], self.given.len() / self.rows(d).max(1));
         let flow = model.bind(self.precision)?;
-        let score = score_given(&flow, x, &self.given[..rows * c], self.truth)?;
+        let score = score(&flow, &self.rows.first(d, CURVE_ROWS), self.truth)?;
         let nll = score.best_nll(self.truth).0;
         let drawn = self.sampled(&flow, CURVE_ROWS)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })

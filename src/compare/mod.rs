@@ -17,19 +17,18 @@ pub use measure::{Cost, Course, Figures};
 
 use rand::seq::SliceRandom;
 
+use crate::data::Rows;
 use crate::{Error, Result, Rng};
 
-/// The rows `[n, d]` in a random order, and the rows of conditions `[n, c]` with them: a file may be sorted.
+/// Rows of `d` columns in a random order: a file may be sorted.
 ///
 /// # Errors
 /// As [`floor`].
-pub fn shuffled(x: &[f64], given: &[f64], d: usize, rng: &mut Rng) -> Result<(Vec<f64>, Vec<f64>)> {
-    let n = rows(x, d, "the held-out set", 2)?;
-    let c = given.len() / n;
+pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
+    let n = rows(&held_out.x, d, "the held-out set", 2)?;
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(rng);
-    let of = |all: &[f64], width: usize| order.iter().flat_map(|i| &all[i * width..][..width]).copied().collect();
-    Ok((of(x, d), of(given, c)))
+    Ok(held_out.pick(d, &order))
 }
 
 /// The statistic `f` of two random halves of the data: what it comes to where nothing but chance differs.

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Dataset;
 use super::copies::{first_equal, first_of};
-use super::{Dataset, Source};
 use columns::Column;
 
 /// What was found.
@@ -139,22 +139,21 @@ fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]>
 /// What is to be said of a data set before a model is fitted to it; nothing of a toy, whose density is known. `numbered`
 /// says that columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
-    let Source::Rows(x) = &data.train else { return Vec::new() };
-    let (d, given) = (data.dim, data.given.clone().unwrap_or_default());
-    let c = given.dim;
-    if x.len() < 2 * d || given.train.len() * d != x.len() * c {
+    let Some(train) = data.training_rows() else { return Vec::new() };
+    let (d, context) = (data.dim, data.context.clone().unwrap_or_default());
+    let c = context.dim;
+    if train.x.len() < 2 * d || train.context.len() * d != train.x.len() * c {
         return Vec::new();
     }
     let known = |names: &[String], n: usize, what: &str| -> Vec<String> {
         (0..n).map(|j| names.get(j).cloned().unwrap_or_else(|| format!("{what}{j}"))).collect()
     };
     let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
-    let names = [known(&given.columns, c, "condition "), own].concat();
-    let joined =
-        [joined(x, d, &given.train, c), joined(&data.valid, d, &given.valid, c), joined(&data.test, d, &given.test, c)];
+    let names = [known(&context.columns, c, "condition "), own].concat();
+    let joined = [train, &data.valid, &data.test].map(|rows| joined(&rows.x, d, &rows.context, c));
     // Equal rows of all sets; the first n are those of training.
     let first = first_of(&[&joined[0], &joined[1], &joined[2]], c + d);
-    let (n, n_valid) = (x.len() / d, data.valid.len() / d);
+    let (n, n_valid) = (train.count(d), data.valid.count(d));
     let [x, ..] = joined;
     let mut table = Table::of(x, first[..n].to_vec(), c, names, data.columns.is_some() || (numbered && c == 0));
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());

@@ -7,13 +7,14 @@
 //! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
 //! [`toys::ALL`], and run `tests/it/data.rs`, whose laws it then has to meet.
 
+mod context;
 pub mod copies;
 mod curve;
 pub mod diagnose;
-mod given;
 pub mod mixture;
 mod pinwheel;
 pub mod ring;
+mod rows;
 pub mod table;
 pub mod toys;
 
@@ -21,8 +22,9 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
 
-pub use given::{Given, is_file, name_of, places};
+pub use context::{Context, is_file, name_of, places};
 pub use mixture::Mixture;
+pub use rows::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
@@ -57,11 +59,11 @@ impl Default for DataOptions {
 pub enum Source {
     /// Drawn afresh, without end.
     Toy(&'static Toy),
-    /// These rows, `[n, d]` row-major.
-    Rows(Vec<f64>),
+    /// These rows.
+    Rows(Rows),
 }
 
-/// Rows to train on, and rows kept back.
+/// Rows to train on, and rows held out.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// As the user typed it.
@@ -72,12 +74,12 @@ pub struct Dataset {
     pub columns: Option<Vec<String>>,
     /// The rows for training.
     pub train: Source,
-    /// The validation set, `[n, d]`; empty where the split has none.
-    pub valid: Vec<f64>,
-    /// The test set, `[n, d]`; empty where the split has none.
-    pub test: Vec<f64>,
-    /// What the rows are conditioned on, where that was asked for.
-    pub given: Option<Given>,
+    /// The validation set; empty where the split has none.
+    pub valid: Rows,
+    /// The test set; empty where the split has none.
+    pub test: Rows,
+    /// The columns of the rows' context, where the data have one.
+    pub context: Option<Context>,
     /// Which rows of the file the rows of each set are, where they come from one.
     pub places: Option<Split>,
     /// How its files were read, where that is not plain: a sentence each.
@@ -90,8 +92,8 @@ impl Dataset {
         match &self.train {
             Source::Toy(toy) => (toy.sample)(n, rng),
             Source::Rows(rows) => {
-                let count = rows.len() / self.dim;
-                let pick = |_| &rows[rng.random_range(0..count) * self.dim..][..self.dim];
+                let count = rows.count(self.dim);
+                let pick = |_| &rows.x[rng.random_range(0..count) * self.dim..][..self.dim];
                 (0..n).flat_map(pick).copied().collect()
             }
         }
@@ -101,7 +103,7 @@ impl Dataset {
     pub fn n_train(&self) -> Option<usize> {
         match &self.train {
             Source::Toy(_) => None,
-            Source::Rows(rows) => Some(rows.len() / self.dim),
+            Source::Rows(rows) => Some(rows.count(self.dim)),
         }
     }
 
@@ -113,32 +115,50 @@ impl Dataset {
     pub fn arrange(&mut self, columns: &[String], condition: &[String]) -> Result<Vec<String>> {
         let mut notes = Vec::new();
         let table = format!("`{}`", self.name);
-        if let Some(given) = &mut self.given {
-            let (whose, own) = (format!("the condition of {table}"), given.names(self.columns.is_some()));
+        if let Some(mut context) = self.context.clone() {
+            let (whose, own) = (format!("the condition of {table}"), context.names(self.columns.is_some()));
             if !condition.is_empty() && !own.is_empty() {
                 let hint = "give --condition the columns that the model was trained with";
                 let header = NamedTable { table: &whose, names: own, hint };
                 let matched = Matched::by_name(header, condition, "the model")?;
                 notes.extend(matched.note(header));
-                for rows in [&mut given.train, &mut given.valid, &mut given.test] {
-                    *rows = matched.pick(rows, given.dim);
+                for rows in self.sets_mut() {
+                    rows.context = matched.pick(&rows.context, context.dim);
                 }
-                (given.dim, given.columns) = (condition.len(), condition.to_vec());
+                (context.dim, context.columns) = (condition.len(), condition.to_vec());
             }
+            self.context = Some(context);
         }
         if let (Some(names), false) = (&self.columns, columns.is_empty()) {
             let header = NamedTable::of_file(&table, names);
             let matched = Matched::by_name(header, columns, "the model")?;
             notes.extend(matched.note(header));
-            if let Source::Rows(rows) = &mut self.train {
-                *rows = matched.pick(rows, self.dim);
-            }
-            for rows in [&mut self.valid, &mut self.test] {
-                *rows = matched.pick(rows, self.dim);
+            let dim = self.dim;
+            for rows in self.sets_mut() {
+                rows.x = matched.pick(&rows.x, dim);
             }
             (self.dim, self.columns) = (columns.len(), Some(columns.to_vec()));
         }
         Ok(notes)
+    }
+
+    /// The rows for training; none of a toy, which is drawn afresh.
+    pub fn training_rows(&self) -> Option<&Rows> {
+        match &self.train {
+            Source::Toy(_) => None,
+            Source::Rows(rows) => Some(rows),
+        }
+    }
+
+    /// The columns of the context; 0 without one.
+    pub fn context_dim(&self) -> usize {
+        self.context.as_ref().map_or(0, |context| context.dim)
+    }
+
+    /// The rows of every set that is kept in memory.
+    fn sets_mut(&mut self) -> impl Iterator<Item = &mut Rows> {
+        let train = if let Source::Rows(rows) = &mut self.train { Some(rows) } else { None };
+        train.into_iter().chain([&mut self.valid, &mut self.test])
     }
 
     /// The truth, where it is known.
@@ -162,7 +182,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
             return Err(Error::invalid(problem, "conditions belong to a table: give --data a file"));
         }
-        let held_out = |stream| (toy.sample)(options.held_out, &mut rng::stream(seed, stream));
+        let held_out = |stream| Rows::new((toy.sample)(options.held_out, &mut rng::stream(seed, stream)));
         return Ok(Dataset {
             name: name.into(),
             dim: toy.dim,
@@ -170,7 +190,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             train: Source::Toy(toy),
             valid: held_out(VALID_STREAM),
             test: held_out(TEST_STREAM),
-            given: None,
+            context: None,
             places: None,
             notes: Vec::new(),
         });
@@ -181,15 +201,18 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
     let mut table = Table::read(&path, &options.table, seed)?;
-    let given = Given::take(&options.condition, &path, &mut table, options.table.header)?;
+    let context = Context::take(&options.condition, &path, &mut table, options.table.header)?;
+    let (context, values) = context.unzip();
+    let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight: Vec::new() };
+    let set = |rows: &[usize]| all.pick(table.d, rows);
     Ok(Dataset {
         name: name.into(),
         dim: table.d,
-        train: Source::Rows(table.rows(&table.split.train)),
-        valid: table.rows(&table.split.valid),
-        test: table.rows(&table.split.test),
+        train: Source::Rows(set(&table.split.train)),
+        valid: set(&table.split.valid),
+        test: set(&table.split.test),
         columns: table.columns,
-        given,
+        context,
         places: Some(table.split),
         notes: table.notes,
     })

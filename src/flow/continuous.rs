@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::bijection::check_rows;
-use super::transport::{Carried, Request, carry, carry_implicit};
+use super::transport::{Carried, Request, carry};
 use super::velocity::Device;
 use super::{Bijection, Mapped, Method, Precision, SolverSpec, VelocitySpec};
 use crate::velocity::{Scalar, Trace, Velocity};
@@ -187,23 +187,18 @@ impl Continuous {
     fn map(&self, rows: &mut Mapped, condition: &[f64], span: (f64, f64)) -> Result<()> {
         check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
         let request = self.request(span, rows.with_logdet());
-        let (logdet, cost) = match (&self.velocity, self.solver.method()?) {
-            (BoundVelocity::F32(velocity), _) => {
+        let (logdet, cost) = match &self.velocity {
+            BoundVelocity::F32(velocity) => {
                 let (x, condition) = (narrowed::<f32>(&rows.y), narrowed::<f32>(condition));
                 let Carried { y, logdet, cost } = carry(&**velocity, &x, &condition, &request)?;
                 rows.y.iter_mut().zip(y).for_each(|(to, y)| *to = y.into());
                 (logdet, cost)
             }
-            (BoundVelocity::F64(velocity), Method::Explicit(_)) => {
-                let Carried { y, logdet, cost } = carry(&**velocity, &rows.y, condition, &request)?;
-                rows.y = y;
-                (logdet, cost)
-            }
-            (BoundVelocity::F64(velocity), Method::Implicit(method)) => {
+            BoundVelocity::F64(velocity) => {
                 if self.precision == Precision::F32 {
                     rows.y.iter_mut().for_each(|x| *x = self.precision.round(*x));
                 }
-                let Carried { y, logdet, cost } = carry_implicit(&**velocity, method, &rows.y, condition, &request)?;
+                let Carried { y, logdet, cost } = carry(&**velocity, &rows.y, condition, &request)?;
                 rows.y = y;
                 (logdet, cost)
             }

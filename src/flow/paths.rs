@@ -5,15 +5,12 @@
 //! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
 //! know it at the end alone.
 
-use cnf_solvers::progress::Progress;
-use cnf_solvers::save::SaveAt;
-use cnf_solvers::{Report, stiff};
+use cnf_solvers::{Progress, SaveAt};
 
 use super::continuous::{BoundVelocity, narrowed};
-use super::transport::{Carried, Ends, Integration, Request, carry_implicit, cost_of, with_zeros};
+use super::transport::{Carried, Integration, Request, carry, cost_of, with_zeros};
 use super::{Bijection, Continuous, Cost, LogDensity, Method, Model, Precision, SolverSpec};
-use crate::velocity::fields::Motion;
-use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
+use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};
 
 /// At which end the particles are known.
@@ -54,24 +51,24 @@ pub(super) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) ->
     Ok(n)
 }
 
-/// What [`record`] and [`record_implicit`] found.
+/// What [`record`] found.
 #[derive(Clone, Debug)]
 pub struct Recorded<T> {
     /// `[times, n, d]`; NaN where a trajectory failed before it got there.
     pub states: Vec<T>,
-    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not asked for, NaN as the
-    /// states are.
+    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not asked for or the method is
+    /// implicit, NaN as the states are.
     pub logdet: Vec<f64>,
     /// What it took.
     pub cost: Cost,
 }
 
 /// The states at `times`, in any order, of the rows of `x` (`[n, d]`, row-major) on their way along `request.span`;
-/// `condition` is `[n, c]`, or empty. Log-determinants ride along as states.
+/// `condition` is `[n, c]`, or empty. Log-determinants ride along as states; with an implicit method, which computes in
+/// f64, none do.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an implicit method; [`Error::Solve`] if the request makes no sense. A trajectory that fails is
-/// listed in the cost.
+/// [`Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
 pub fn record<T: Scalar>(
     velocity: &dyn Velocity<T>,
     x: &[T],
@@ -79,58 +76,27 @@ pub fn record<T: Scalar>(
     times: &[f64],
     request: &Request<'_>,
 ) -> Result<Recorded<T>> {
-    let Method::Explicit(tableau) = request.solver.method()? else {
-        let problem = format!("`{}` computes in f64", request.solver.method);
-        return Err(Error::invalid(problem, "record the paths with `record_implicit`"));
-    };
     let d = velocity.dim();
     let n = x.len() / d;
+    let explicit = matches!(request.solver.method()?, Method::Explicit(_));
+    let log_density = request.log_density && explicit;
     let solver = SolverSpec { log_density: LogDensity::Coupled, ..request.solver.clone() };
-    let request = Request { solver: &solver, ..*request };
-    let integration = Integration::new(velocity, tableau, x, condition, &request, Penalties::NONE)?;
+    let request = Request { solver: if explicit { &solver } else { request.solver }, log_density, ..*request };
+    let integration = Integration::new(velocity, x, condition, &request, Penalties::NONE)?;
     let rides = integration.rides();
     let watch = || (SaveAt::new(times, d + rides), request.progress.map(Progress));
-    let Ends { reports, observers, .. } = integration.run(x, &(0..n), watch, rayon::current_num_threads())?;
+    let (ends, observers) = integration.run(x, &(0..n), watch)?;
     let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
     let all = SaveAt::collect(&saved, n, request.span.0, &with_zeros(x, d, rides));
     let rows = || all.chunks_exact(d + rides);
     let states = rows().flat_map(|row| row[..d].iter().copied()).collect();
     let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / rides as f64;
     let logdet = if rides > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
-    let mut cost = cost_of(&reports);
+    let mut cost = cost_of(&ends.reports);
     if rides > 0 {
         cost.traces.clone_from(&cost.nfe);
     }
     Ok(Recorded { states, logdet, cost })
-}
-
-/// As [`record`], by an implicit method, without log-determinants.
-///
-/// # Errors
-/// As [`record`].
-pub fn record_implicit(
-    velocity: &dyn Velocity<f64>,
-    method: stiff::Implicit,
-    x: &[f64],
-    condition: &[f64],
-    times: &[f64],
-    request: &Request<'_>,
-) -> Result<Recorded<f64>> {
-    let d = velocity.dim();
-    let n = x.len() / d;
-    let batch = Batch { condition, keys: &[], trace: Trace::Exact, lanes: d.max(16) };
-    let field = || Motion(velocity.evaluator(batch));
-    let observer = |_: usize| (SaveAt::new(times, d), request.progress.map(Progress));
-    let options = request.solver.stiff_options(velocity.time_rate());
-    let (t0, t1) = request.span;
-    let threads = rayon::current_num_threads();
-    let outcomes = stiff::integrate_many(field, method, x, t0, t1, &options, threads, observer)?;
-    let (mut saved, mut reports) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    for (outcome, (states, _)) in outcomes {
-        saved.push(states);
-        reports.push(Report { nfe: outcome.nfe as u32, status: outcome.status, ..Report::new(t1) });
-    }
-    Ok(Recorded { states: SaveAt::collect(&saved, n, t0, x), logdet: Vec::new(), cost: cost_of(&reports) })
 }
 
 impl Continuous {
@@ -168,21 +134,16 @@ impl Continuous {
     fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>, log_density: bool) -> Result<Paths> {
         let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
         let request = self.request(span, log_density);
-        match (self.velocity(), self.solver().method()?) {
-            (BoundVelocity::F64(velocity), Method::Implicit(method)) => {
-                let Recorded { states, logdet, cost } =
-                    record_implicit(&**velocity, method, start, condition, &times, &request)?;
+        match self.velocity() {
+            BoundVelocity::F64(velocity) => {
+                let Recorded { states, logdet, cost } = record(&**velocity, start, condition, &times, &request)?;
                 let mut paths = Paths { times, states, logdet, cost };
-                if log_density {
-                    self.integrate_back(&**velocity, method, &mut paths, condition)?;
+                if log_density && matches!(self.solver().method()?, Method::Implicit(_)) {
+                    self.integrate_back(&**velocity, &mut paths, condition)?;
                 }
                 Ok(paths)
             }
-            (BoundVelocity::F64(velocity), Method::Explicit(_)) => {
-                let Recorded { states, logdet, cost } = record(&**velocity, start, condition, &times, &request)?;
-                Ok(Paths { times, states, logdet, cost })
-            }
-            (BoundVelocity::F32(velocity), _) => {
+            BoundVelocity::F32(velocity) => {
                 let (start, condition) = (narrowed::<f32>(start), narrowed::<f32>(condition));
                 let Recorded { states, logdet, cost } = record(&**velocity, &start, &condition, &times, &request)?;
                 Ok(Paths { times, states: states.into_iter().map(f64::from).collect(), logdet, cost })
@@ -191,13 +152,7 @@ impl Continuous {
     }
 
     /// The log-determinants of paths that are known already, each by a solve back to the latent.
-    fn integrate_back(
-        &self,
-        velocity: &dyn Velocity<f64>,
-        method: stiff::Implicit,
-        paths: &mut Paths,
-        condition: &[f64],
-    ) -> Result<()> {
+    fn integrate_back(&self, velocity: &dyn Velocity<f64>, paths: &mut Paths, condition: &[f64]) -> Result<()> {
         let d = velocity.dim();
         let rows = paths.states.len() / d / paths.times.len();
         if rows == 0 {
@@ -207,7 +162,7 @@ impl Continuous {
             // Points enter the layer in the precision of its weights.
             let points: Vec<f64> = states.iter().map(|x| self.precision().round(*x)).collect();
             let request = self.request((*t, 0.0), true);
-            let Carried { logdet, cost, .. } = carry_implicit(velocity, method, &points, condition, &request)?;
+            let Carried { logdet, cost, .. } = carry(velocity, &points, condition, &request)?;
             paths.logdet.extend(logdet.iter().map(|l| -l));
             for (row, failure) in cost.failures {
                 if !paths.cost.failures.iter().any(|(known, _)| *known == row) {

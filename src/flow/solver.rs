@@ -1,7 +1,6 @@
 //! How a continuous flow is integrated, as data: saved in the model, changed at the command line.
 
-use cnf_solvers::stiff::{Implicit, StiffOptions};
-use cnf_solvers::{Controller, Law, Options, SolveError, Tableau, methods};
+use cnf_solvers::{Controller, Law, Options};
 use serde::{Deserialize, Serialize};
 
 use super::Precision;
@@ -93,32 +92,20 @@ impl std::fmt::Display for TraceSpec {
     }
 }
 
-/// An integration method by name.
-#[derive(Clone, Copy, Debug)]
-pub enum Method {
-    /// A Runge-Kutta method on lanes.
-    Explicit(&'static Tableau),
-    /// One trajectory at a time through diffsol, in f64.
-    Implicit(Implicit),
-}
+pub use cnf_solvers::Method;
 
-impl Method {
-    /// Every name that [`Method::named`] knows.
-    pub fn names() -> Vec<&'static str> {
-        methods::ALL.iter().map(|m| m.name).chain(Implicit::ALL.iter().map(|m| m.name())).collect()
+/// A law of step control as files hold it.
+mod law_by_name {
+    use cnf_solvers::Law;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub fn serialize<S: Serializer>(law: &Law, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(law.name())
     }
 
-    /// The method of that name.
-    ///
-    /// # Errors
-    /// [`SolveError::UnknownMethod`], which lists the names known.
-    pub fn named(name: &str) -> Result<Self> {
-        if let Some(method) = Implicit::ALL.into_iter().find(|method| method.name() == name) {
-            return Ok(Self::Implicit(method));
-        }
-        methods::named(name).map(Self::Explicit).map_err(|_| {
-            Error::Solve(SolveError::UnknownMethod { name: name.to_owned(), known: Self::names().join(", ") })
-        })
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Law, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -144,8 +131,9 @@ pub struct SolverSpec {
     pub max_step: Option<f64>,
     /// The cap on steps of one trajectory.
     pub max_steps: usize,
-    /// `i`, `pi` or `pid`.
-    pub controller: String,
+    /// Step control of an explicit method; in files `i`, `pi` or `pid`.
+    #[serde(with = "law_by_name")]
+    pub controller: Law,
     /// How the log-density is accumulated.
     pub log_density: LogDensity,
     /// How the trace is taken.
@@ -166,7 +154,7 @@ impl Default for SolverSpec {
             fixed_steps: None,
             max_step: None,
             max_steps: 10_000,
-            controller: "pi".into(),
+            controller: Law::default(),
             log_density: LogDensity::Auto,
             trace: TraceSpec::Auto,
             probe_seed: 0,
@@ -181,7 +169,7 @@ impl SolverSpec {
     /// # Errors
     /// As [`Method::named`].
     pub fn method(&self) -> Result<Method> {
-        Method::named(&self.method)
+        Ok(Method::named(&self.method)?)
     }
 
     /// The tolerance of the log-density, in nats: ten times the path's where it rides along as a state, a hundred times
@@ -243,7 +231,7 @@ impl SolverSpec {
             }
         }
         match self.method()? {
-            Method::Explicit(tableau) => self.options(tableau, 0, 0.0)?.validate()?,
+            method @ Method::Explicit(_) => self.options(method, 0, 0.0).validate()?,
             Method::Implicit(method) => {
                 if self.fixed_steps.is_some() || self.log_density == LogDensity::Coupled {
                     return Err(Error::invalid(
@@ -265,35 +253,23 @@ impl SolverSpec {
         Ok(())
     }
 
-    /// The options of an explicit solve whose last `tail` rows are log-densities, for a velocity of this
+    /// The options of a solve by `method` whose last `tail` rows are log-densities, for a velocity of this
     /// [`time_rate`](crate::velocity::Velocity::time_rate).
-    pub(crate) fn options(&self, tableau: &'static Tableau, tail: usize, time_rate: f64) -> Result<Options> {
-        let law = Law::ALL.iter().find(|(name, _)| *name == self.controller).ok_or_else(|| Error::Unknown {
-            kind: "controller",
-            name: self.controller.clone(),
-            known: Law::ALL.map(|(name, _)| name).join(", "),
-        })?;
-        let max_step = self.longest_step(tableau.longest_gap(), time_rate);
-        Ok(Options {
-            method: tableau,
+    pub(crate) fn options(&self, method: Method, tail: usize, time_rate: f64) -> Options {
+        let max_step = self.longest_step(method.longest_gap(), time_rate);
+        Options {
+            method,
             rtol: self.rtol,
             atol: self.atol,
             tail,
             tail_atol: self.log_density_atol(),
-            controller: Controller { law: law.1, ..Controller::default() },
+            controller: Controller { law: self.controller, ..Controller::default() },
             steps: self.fixed_steps,
             max_step,
             max_steps: self.most_steps(max_step),
             lanes: self.lanes,
             ..Options::default()
-        })
-    }
-
-    /// The options of an implicit solve, as [`SolverSpec::options`].
-    pub(crate) fn stiff_options(&self, time_rate: f64) -> StiffOptions {
-        let max_step = self.longest_step(1.0, time_rate);
-        let max_steps = self.most_steps(max_step);
-        StiffOptions { rtol: self.rtol, atol: self.atol, max_step, max_steps, ..StiffOptions::default() }
+        }
     }
 
     /// The cap on steps, but no fewer than twice what the longest step takes from 0 to 1.

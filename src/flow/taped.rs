@@ -9,10 +9,10 @@
 use std::ops::Range;
 
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Failure, Observer, Quadrature, Tape};
+use cnf_solvers::{Observer, Tableau, Tape};
 use rayon::prelude::*;
 
-use super::transport::{Carried, Ends, Integrals, Integration, Request};
+use super::transport::{Carried, Integration, Request, Settled};
 use super::{Cost, Method};
 use crate::velocity::fields::{Coupled, Motion};
 use crate::velocity::{Penalties, Scalar, Velocity};
@@ -76,12 +76,12 @@ pub fn carry_taped<'a, T: Scalar>(
         ));
     };
     let request = Request { log_density: true, ..*request };
-    let integration = Integration::new(velocity, tableau, x, condition, &request, penalties)?;
+    let integration = Integration::new(velocity, x, condition, &request, penalties)?;
     let d = velocity.dim();
     let ranges: Vec<_> = chunks(x.len() / d, CHUNK).collect();
     let parts: Vec<_> = ranges
         .into_par_iter()
-        .map(|rows| Ok((rows.clone(), solve_chunk(&integration, &x[rows.start * d..rows.end * d], &rows)?)))
+        .map(|rows| Ok((rows.clone(), solve_chunk(&integration, tableau, &x[rows.start * d..rows.end * d], &rows)?)))
         .collect::<Result<_>>()?;
     let mut carried = Carried { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
     let (mut penalties, mut tapes) = (Vec::new(), Vec::new());
@@ -95,22 +95,21 @@ pub fn carry_taped<'a, T: Scalar>(
     Ok(Taped { carried, penalties, integration, tapes })
 }
 
-fn solve_chunk<T: Scalar>(integration: &Integration<'_, T>, x: &[T], rows: &Range<usize>) -> Result<Chunk<T>> {
+fn solve_chunk<T: Scalar>(
+    integration: &Integration<'_, T>,
+    tableau: &'static Tableau,
+    x: &[T],
+    rows: &Range<usize>,
+) -> Result<Chunk<T>> {
     let d = integration.velocity.dim();
-    let observer = || (Tape::new(integration.tableau, d + integration.rides()), integration.quadrature(rows, None));
-    let Ends { y, riding, reports, observers } = integration.run(x, rows, observer, 1)?;
-    let Some((mut tape, quadrature)) = observers.into_iter().next() else {
-        return Err(Error::invalid("a solve of a chunk had no observer", ""));
-    };
-    let mut carried = Carried::new(y, d, &reports);
-    let integrals = quadrature.into_iter().flat_map(Quadrature::into_integrals);
+    let mut tape = Tape::new(tableau, d + integration.rides());
+    let mut quadrature = integration.quadrature(rows, None);
+    let ends = integration.run_here(x, rows, (&mut tape, quadrature.as_mut()))?;
     // What is kept is in the velocity's precision: an integral may leave its range when it is rounded.
-    let what = Integrals { rounded: true, ..integration.integrals() };
-    let (penalties, lost) = carried.settle(integrals.chain(integration.ridden(&riding, &reports)), &what);
-    let (from, to) = integration.span;
+    let Settled { mut carried, penalties, lost } = integration.settle(ends, quadrature.into_iter(), true);
     for row in lost {
         // The gradient leaves these rows out as it does those whose path failed: zero times NaN is NaN.
-        Observer::<T>::failed(&mut tape, row, &Failure::Integrand { from, to });
+        Observer::<T>::failed(&mut tape, row, &integration.lost_integral());
         carried.y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
     }
     Ok(Chunk { carried, penalties, tape })

@@ -1,14 +1,14 @@
-//! What a step is computed from: rows of data, and latents and times where the objective wants them.
+//! What a step is computed from: rows of data, and latents and times where the objective needs them.
 //!
-//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`Feed::place`] says how far the draws are,
+//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] says how far the draws are,
 //! so that a run can be taken up again at the same number.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
 
-use super::frame::Frame;
+use super::preprocessing::Preprocessing;
 use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Rows, Source};
 use crate::flow::{Base, Core};
 use crate::{Error, Result, Rng, rng};
 
@@ -19,6 +19,8 @@ pub struct Batch {
     pub x: Vec<f64>,
     /// Conditions as the net sees them, `[n, c]`; empty where there are none.
     pub c: Vec<f64>,
+    /// How much each row counts, `[n]`; empty where each counts 1.
+    pub weight: Vec<f64>,
     /// Latents, `[n, d]`; empty where there are none.
     pub z: Vec<f64>,
     /// Times, `[n]`; empty where there are none.
@@ -31,7 +33,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { x: Vec::new(), c: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+        Self { x: Vec::new(), c: Vec::new(), weight: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
     }
 }
 
@@ -71,15 +73,13 @@ pub(super) struct Place {
 }
 
 /// An unlimited source of batches.
-pub(super) struct Feed<'a> {
+pub(super) struct BatchSampler<'a> {
     data: &'a Dataset,
-    frame: &'a Frame,
+    preprocessing: &'a Preprocessing,
     base: &'a Base,
     seed: u64,
-    /// A table's rows as the net sees them.
-    table: Vec<f64>,
-    /// Their conditions as the net sees them, `[n, c]`; empty where there are none.
-    conditions: Vec<f64>,
+    /// A table's rows and their conditions, as the net sees them.
+    table: Rows,
     /// As [`Conditions`](super::Conditions) has them, one for each of the c columns.
     weights: Vec<f64>,
     /// The order of the running epoch, and which one that is.
@@ -91,39 +91,31 @@ pub(super) struct Feed<'a> {
     taken: usize,
 }
 
-impl<'a> Feed<'a> {
+impl<'a> BatchSampler<'a> {
     /// `table` are the rows of a table as the net sees them; empty for a toy.
-    pub(super) fn new(data: &'a Dataset, frame: &'a Frame, base: &'a Base, table: Vec<f64>, seed: u64) -> Self {
+    pub(super) fn new(
+        data: &'a Dataset,
+        preprocessing: &'a Preprocessing,
+        base: &'a Base,
+        table: Rows,
+        seed: u64,
+    ) -> Self {
         let (rows, noise) = (rng::stream(seed, DATA_STREAM), rng::stream(seed, NOISE_STREAM));
-        let (conditions, weights, order) = (Vec::new(), Vec::new(), Vec::new());
-        Self {
-            data,
-            frame,
-            base,
-            seed,
-            table,
-            conditions,
-            weights,
-            order,
-            ordered: None,
-            rows,
-            noise,
-            epoch: 0,
-            taken: 0,
-        }
+        let (weights, order) = (Vec::new(), Vec::new());
+        Self { data, preprocessing, base, seed, table, weights, order, ordered: None, rows, noise, epoch: 0, taken: 0 }
     }
 
-    /// With a condition for each row of the table, `[n, classes.len()]` as the net sees it; `classes` says which of its
-    /// columns are parts of a class.
-    pub(super) fn given(self, conditions: Vec<f64>, classes: &[bool]) -> Self {
-        let c = classes.len();
+    /// With the table's context as the conditions of its rows, `[n, classes.len()]`; `classes` says which of its columns are
+    /// parts of a class.
+    pub(super) fn conditioned(self, classes: &[bool]) -> Self {
+        let (c, conditions) = (classes.len(), &self.table.context);
         let weight = |(j, class): (usize, &bool)| {
             let (_, std) = crate::stats::moments(conditions.iter().skip(j).step_by(c).copied());
             // A column of one value is the same for all rows, whatever its weight.
             if *class || std == 0.0 { 0.0 } else { CONDITION_WEIGHT / (std * std) }
         };
         let weights = classes.iter().enumerate().map(weight).collect();
-        Self { conditions, weights, ..self }
+        Self { weights, ..self }
     }
 
     /// What the conditions of a batch are to a pairing.
@@ -141,7 +133,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Goes to a place where a feed of the same job was.
+    /// Goes to a place where a sampler of the same job was.
     pub(super) fn go_to(&mut self, place: Place) {
         self.rows.set_word_pos(place.rows);
         self.noise.set_word_pos(place.noise);
@@ -149,18 +141,18 @@ impl<'a> Feed<'a> {
     }
 
     /// n rows of data and their conditions, in the units of the net.
-    pub(super) fn rows(&mut self, n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    pub(super) fn rows(&mut self, n: usize) -> Result<Rows> {
         match &self.data.train {
-            Source::Toy(toy) => Ok((self.frame.inward((toy.sample)(n, &mut self.rows))?.0, Vec::new())),
+            Source::Toy(toy) => Ok(Rows::new(self.preprocessing.inward((toy.sample)(n, &mut self.rows))?.0)),
             Source::Rows(_) => Ok(self.next_of_epoch(n)),
         }
     }
 
-    fn next_of_epoch(&mut self, n: usize) -> (Vec<f64>, Vec<f64>) {
-        let (d, c) = (self.data.dim, self.weights.len());
-        let count = self.table.len() / d;
-        let (mut x, mut given) = (Vec::with_capacity(n * d), Vec::with_capacity(n * c));
-        while x.len() < n * d {
+    fn next_of_epoch(&mut self, n: usize) -> Rows {
+        let d = self.data.dim;
+        let count = self.table.count(d);
+        let mut rows = Vec::with_capacity(n);
+        while rows.len() < n {
             if self.taken >= count {
                 (self.epoch, self.taken) = (self.epoch + 1, 0);
             }
@@ -169,12 +161,10 @@ impl<'a> Feed<'a> {
                 self.order.shuffle(&mut rng::stream(self.seed, EPOCH_STREAM + self.epoch));
                 self.ordered = Some(self.epoch);
             }
-            let row = self.order[self.taken] as usize;
-            x.extend_from_slice(&self.table[row * d..][..d]);
-            given.extend_from_slice(&self.conditions[row * c..][..c]);
+            rows.push(self.order[self.taken] as usize);
             self.taken += 1;
         }
-        (x, given)
+        self.table.pick(d, &rows)
     }
 
     /// A latent for each row of `x`.
@@ -217,11 +207,12 @@ mod tests {
         let data = crate::data::resolve("uniform", &crate::data::DataOptions::default(), 0).unwrap();
         let net =
             MlpSpec { dim: 1, condition_dim: 0, hidden: vec![2], activation: Activation::Tanh, time: TimeInput::Plain };
-        let frame = Frame::new(&FlowSpec::plain(VelocitySpec::Mlp(net), SolverSpec::default())).unwrap();
+        let preprocessing =
+            Preprocessing::new(&FlowSpec::plain(VelocitySpec::Mlp(net), SolverSpec::default())).unwrap();
         let base = Base::Normal(StandardNormal::new(1));
-        let mut feed = Feed::new(&data, &frame, &base, Vec::new(), 1);
+        let mut sampler = BatchSampler::new(&data, &preprocessing, &base, Rows::default(), 1);
         for late in [1.0, 1.5, 2.0, 4.0] {
-            let times = feed.times(1000, late);
+            let times = sampler.times(1000, late);
             assert!(times.iter().all(|t| (0.0..=1.0).contains(t)));
             // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
             let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(late)).count();

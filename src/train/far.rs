@@ -20,9 +20,9 @@ use std::fmt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::frame::Frame;
+use super::preprocessing::Preprocessing;
 use super::{Job, start};
-use crate::data::{self, Dataset, Source, Split};
+use crate::data::{Context, Dataset, Rows, Source, Split};
 use crate::flow::{Condition, Core, FlowSpec, Given};
 use crate::stats::{few_of, robust_moments};
 use crate::{Error, Result};
@@ -122,11 +122,10 @@ pub struct Far {
     pub rows: Vec<FarRow>,
 }
 
-/// The rows of one set: `[n, d]` on the real line, and `[n, c]`.
-struct Rows {
+/// The rows of one set, their points on the real line.
+struct Part {
     set: Set,
-    x: Vec<f64>,
-    given: Vec<f64>,
+    rows: Rows,
 }
 
 /// Where a column's rows lie.
@@ -148,37 +147,30 @@ impl Far {
     /// # Errors
     /// For columns and conditions that the job cannot have, as [`fit`](super::fit) would.
     pub fn find(job: &Job, init: Option<&FlowSpec>, data: &Dataset) -> Result<Self> {
-        let Source::Rows(train) = &data.train else { return Ok(Self::default()) };
-        if data.dim == 0 || train.len() / data.dim < FEWEST {
+        let Some(train) = data.training_rows() else { return Ok(Self::default()) };
+        if data.dim == 0 || train.count(data.dim) < FEWEST {
             return Ok(Self::default());
         }
         let (columns, condition) = match init {
             Some(spec) => (spec.columns.clone().filter(|columns| columns.len() == data.dim), spec.condition.clone()),
-            None => (start::columns(job, data, train)?, start::condition(job, data)?),
+            None => (start::columns(job, data, &train.x)?, start::condition(job, data)?),
         };
-        let frame = Frame::new(&FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: data.dim }) })?;
-        let given = data.given.as_ref();
-        let none = Vec::new();
-        let parts = [
-            (Set::Training, train, given.map_or(&none, |given| &given.train)),
-            (Set::Validation, &data.valid, given.map_or(&none, |given| &given.valid)),
-            (Set::Test, &data.test, given.map_or(&none, |given| &given.test)),
-        ];
+        let preprocessing = Preprocessing::new(&FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: data.dim }) })?;
         let mut sets = Vec::new();
-        for (set, x, given) in parts {
-            sets.push(Rows { set, x: frame.inward(x.clone())?.0, given: given.clone() });
+        for (set, rows) in [(Set::Training, train), (Set::Validation, &data.valid), (Set::Test, &data.test)] {
+            sets.push(Part { set, rows: Rows { x: preprocessing.inward(rows.x.clone())?.0, ..rows.clone() } });
         }
-        let numbers = numbers(condition.as_ref(), given);
+        let numbers = numbers(condition.as_ref(), data.context.as_ref());
         Ok(Self::among(data, &sets, &numbers))
     }
 
-    fn among(data: &Dataset, sets: &[Rows], numbers: &[usize]) -> Self {
-        let (d, c) = (data.dim, data.given.as_ref().map_or(0, |given| given.dim));
+    fn among(data: &Dataset, sets: &[Part], numbers: &[usize]) -> Self {
+        let (d, c) = (data.dim, data.context_dim());
         // Columns first, then conditions.
-        let values = |set: &Rows, j: usize| -> Vec<f64> {
+        let values = |set: &Part, j: usize| -> Vec<f64> {
             match j.checked_sub(d) {
-                None => set.x.iter().skip(j).step_by(d).copied().collect(),
-                Some(k) => set.given.iter().skip(k).step_by(c).copied().collect(),
+                None => set.rows.x.iter().skip(j).step_by(d).copied().collect(),
+                Some(k) => set.rows.context.iter().skip(k).step_by(c).copied().collect(),
             }
         };
         let asked: Vec<usize> = (0..d).chain(numbers.iter().map(|k| d + k)).collect();
@@ -189,8 +181,8 @@ impl Far {
                 extent(&values(&sets[0], *j), &held_out)
             })
             .collect();
-        let far = |set: &Rows| -> Vec<FarRow> {
-            let n = set.x.len() / d;
+        let far = |set: &Part| -> Vec<FarRow> {
+            let n = set.rows.count(d);
             // The column in which each row is farthest out, in deviations.
             let mut worst: Vec<Option<(usize, f64)>> = vec![None; n];
             for (place, extent) in extents.iter().enumerate() {
@@ -230,13 +222,13 @@ impl Far {
         let mut rows: Vec<FarRow> = sets.iter().flat_map(far).collect();
         // A mode is one whose rows for training are many; rows of it that were held out belong to it.
         let place = |row: &FarRow| -> Vec<f64> {
-            let set = &sets[row.set as usize];
+            let rows = &sets[row.set as usize].rows;
             let at = |(place, extent): (usize, &Option<Extent>)| {
                 let extent = extent.as_ref()?;
                 let j = asked[place];
                 let value = match j.checked_sub(d) {
-                    None => set.x[row.index * d + j],
-                    Some(k) => set.given[row.index * c + k],
+                    None => rows.x[row.index * d + j],
+                    Some(k) => rows.context[row.index * c + k],
                 };
                 Some((value - extent.centre) / extent.scale)
             };
@@ -264,18 +256,13 @@ impl Far {
     pub fn left_out(&self, data: &Dataset) -> Dataset {
         let mut data = data.clone();
         let (train, valid) = (self.of(Set::Training), self.of(Set::Validation));
-        let d = data.dim;
         if let Source::Rows(rows) = &mut data.train {
-            drop_rows(rows, d, &train);
+            *rows = rows.without(data.dim, &train);
         }
-        drop_rows(&mut data.valid, d, &valid);
-        if let Some(given) = &mut data.given {
-            drop_rows(&mut given.train, given.dim, &train);
-            drop_rows(&mut given.valid, given.dim, &valid);
-        }
+        data.valid = data.valid.without(data.dim, &valid);
         if let Some(places) = &mut data.places {
-            drop_rows(&mut places.train, 1, &train);
-            drop_rows(&mut places.valid, 1, &valid);
+            drop_entries(&mut places.train, &train);
+            drop_entries(&mut places.valid, &valid);
         }
         data
     }
@@ -330,10 +317,10 @@ impl fmt::Display for FarRow {
 }
 
 /// The conditions that are numbers.
-fn numbers(condition: Option<&Condition>, given: Option<&data::Given>) -> Vec<usize> {
-    match (condition, given) {
-        (Some(condition), Some(given)) if condition.columns.len() == given.dim => {
-            (0..given.dim).filter(|k| matches!(condition.columns[*k], Given::Number { .. })).collect()
+fn numbers(condition: Option<&Condition>, context: Option<&Context>) -> Vec<usize> {
+    match (condition, context) {
+        (Some(condition), Some(context)) if condition.columns.len() == context.dim => {
+            (0..context.dim).filter(|k| matches!(condition.columns[*k], Given::Number { .. })).collect()
         }
         _ => Vec::new(),
     }
@@ -350,41 +337,27 @@ fn of_set(places: &Split, set: Set) -> &[usize] {
 /// The name of a column (conditions come after the data's own), and what a row holds there.
 fn entry(data: &Dataset, set: Set, j: usize, index: usize) -> (String, f64) {
     let d = data.dim;
-    match (j.checked_sub(d), &data.given) {
-        (Some(k), Some(given)) => {
-            let rows = match set {
-                Set::Training => &given.train,
-                Set::Validation => &given.valid,
-                Set::Test => &given.test,
-            };
-            let name = given.columns.get(k).cloned().unwrap_or_else(|| k.to_string());
-            (format!("`{name}` of the conditions"), rows[index * given.dim + k])
+    let rows = match (set, &data.train) {
+        (Set::Training, Source::Rows(rows)) => rows,
+        (Set::Test, _) => &data.test,
+        _ => &data.valid,
+    };
+    match (j.checked_sub(d), &data.context) {
+        (Some(k), Some(context)) => {
+            let name = context.columns.get(k).cloned().unwrap_or_else(|| k.to_string());
+            (format!("`{name}` of the conditions"), rows.context[index * context.dim + k])
         }
         _ => {
-            let rows = match (set, &data.train) {
-                (Set::Training, Source::Rows(rows)) => rows,
-                (Set::Test, _) => &data.test,
-                _ => &data.valid,
-            };
             let name = data.columns.as_ref().and_then(|names| names.get(j)).map(|name| format!("`{name}`"));
-            (name.unwrap_or_else(|| j.to_string()), rows[index * d + j])
+            (name.unwrap_or_else(|| j.to_string()), rows.x[index * d + j])
         }
     }
 }
 
-/// Takes rows out of `[n, d]`; `indices` rise.
-fn drop_rows<T: Copy>(rows: &mut Vec<T>, d: usize, indices: &[usize]) {
-    if indices.is_empty() || d == 0 {
-        return;
-    }
-    let mut gone = indices.iter().peekable();
-    let mut kept = Vec::with_capacity(rows.len());
-    for (i, row) in rows.chunks_exact(d).enumerate() {
-        if gone.next_if_eq(&&i).is_none() {
-            kept.extend_from_slice(row);
-        }
-    }
-    *rows = kept;
+/// Takes the entries of these numbers out, which rise.
+fn drop_entries(entries: &mut Vec<usize>, gone: &[usize]) {
+    let mut at = 0..;
+    entries.retain(|_| at.next().is_none_or(|i| gone.binary_search(&i).is_err()));
 }
 
 /// Where the values of a column lie, and which of those for training are far; none where nothing can be.

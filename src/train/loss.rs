@@ -127,3 +127,58 @@ pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Res
 pub(super) fn widened<T: Scalar>(gradient: &[T]) -> Vec<f64> {
     gradient.iter().map(|g| g.wide()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::discrete::DiscreteLikelihood;
+    use super::super::likelihood::Likelihood;
+    use super::super::matching::Matching;
+    use super::super::{Batch, LossContext, Path};
+    use super::*;
+    use crate::flow::discrete::{Kind, Plan};
+    use crate::flow::{Number, SolverSpec, StandardNormal, VelocitySpec};
+    use crate::rng::stream;
+    use crate::velocity::{Activation, MlpSpec, TimeInput};
+
+    /// Every chunk on its own, the last one first.
+    fn apart<T: Scalar>(loss: &impl Loss<T>) -> LossGradient {
+        let ranges: Vec<_> = chunks(loss.rows(), loss.chunk_rows()).collect();
+        assert!(ranges.len() > 4);
+        let one = |rows: &Range<usize>| loss.chunk(&mut loss.scratch(), rows.clone()).unwrap();
+        let mut partials: Vec<_> = ranges.iter().rev().map(one).collect();
+        partials.reverse();
+        loss.finish(FixedTree.sum(partials)).unwrap()
+    }
+
+    fn check<T: Number>() {
+        let (activation, time) = (Activation::Silu, TimeInput::Plain);
+        let mlp = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![8, 8], activation, time };
+        let spec = VelocitySpec::Mlp(mlp);
+        let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
+        let weights = |init: Vec<f32>| narrow(&init.into_iter().map(f64::from).collect::<Vec<f64>>());
+        let n = 700;
+        let draw = |seed| StandardNormal::new(2).draw(n, &mut stream(seed, 0));
+        let t = (0..n).map(|i| i as f64 / n as f64).collect();
+        let batch = Batch { x: draw(1), z: draw(2), t, ..Batch::default() };
+        let velocity = spec.bind_here::<T>(&weights(spec.init(&mut stream(3, 0)))).unwrap();
+
+        let matching = Matching { velocity: &*velocity, path: Path::Straight, batch: &batch, condition: &[] };
+        assert_eq!(apart(&matching), evaluate(&matching, &FixedTree).unwrap());
+
+        let context = LossContext { kinetic: 0.1, ..LossContext::new(spec.clone(), SolverSpec::default()) };
+        let x = narrow(&batch.x);
+        let likelihood = Likelihood::new(&context, &spec, &*velocity, &batch, (&x, &[])).unwrap();
+        assert_eq!(apart(&likelihood), evaluate(&likelihood, &FixedTree).unwrap());
+
+        let plan = Plan { depth: 2, hidden: vec![8, 8], ..Plan::usual(Kind::Glow, 2) };
+        let spec = plan.spec(&mut stream(4, 0)).unwrap();
+        let discrete = DiscreteLikelihood::new(&spec, &weights(spec.init(&mut stream(5, 0))), &batch).unwrap();
+        assert_eq!(apart(&discrete), evaluate(&discrete, &FixedTree).unwrap());
+    }
+
+    #[test]
+    fn chunks_computed_apart_and_in_another_order_have_the_bits_of_one_call() {
+        check::<f32>();
+        check::<f64>();
+    }
+}

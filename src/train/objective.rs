@@ -5,12 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Batch, Feed};
+use super::batch::{Batch, BatchSampler};
 use super::discrete::DiscreteLikelihood;
 use super::likelihood::Likelihood;
 use super::loss::{FixedTree, LossGradient, evaluate};
 use super::matching::Matching;
 use super::{Conditions, Pairing, Path, Precision, assignment};
+use crate::data::Rows;
 use crate::flow::{Base, Core, Number, SolverSpec, StandardNormal};
 use crate::{Error, Result};
 
@@ -60,7 +61,7 @@ pub(super) struct Draw {
     pub pairing: Pairing,
     /// Rows that are paired with each other.
     pub block: usize,
-    /// How times crowd near the data: see [`Feed::times`].
+    /// How times crowd near the data: see [`BatchSampler::times`].
     pub late: f64,
     /// The end time is uniform in 1 ± this.
     pub steer: f64,
@@ -106,27 +107,27 @@ impl Criterion {
         self == Self::Likelihood
     }
 
-    pub(super) fn draw(self, feed: &mut Feed<'_>, how: Draw) -> Result<Batch> {
+    pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, how: Draw) -> Result<Batch> {
         let n = how.rows;
-        let (x, c) = feed.rows(n)?;
+        let Rows { x, context: c, weight } = sampler.rows(n)?;
         Ok(match self {
             Self::Matching => {
-                let mut z = feed.latents(&x);
+                let mut z = sampler.latents(&x);
                 match (how.pairing, c.is_empty()) {
                     (Pairing::Independent, _) => {}
                     (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, how.block),
                     (Pairing::Optimal, false) => {
-                        let given = Conditions { rows: &c, weights: feed.weights() };
+                        let given = Conditions { rows: &c, weights: sampler.weights() };
                         assignment::pair_given(&x, &mut z, given, x.len() / n, how.block);
                     }
                 }
-                let t = feed.times(n, how.late);
-                Batch { x, c, z, t, ..Batch::default() }
+                let t = sampler.times(n, how.late);
+                Batch { x, c, weight, z, t, ..Batch::default() }
             }
             Self::Likelihood => {
-                let probe_seed = feed.probe_seed();
-                let end = if how.steer > 0.0 { 1.0 + how.steer * feed.swing() } else { 1.0 };
-                Batch { x, c, probe_seed, end, ..Batch::default() }
+                let probe_seed = sampler.probe_seed();
+                let end = if how.steer > 0.0 { 1.0 + how.steer * sampler.swing() } else { 1.0 };
+                Batch { x, c, weight, probe_seed, end, ..Batch::default() }
             }
         })
     }

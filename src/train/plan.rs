@@ -1,6 +1,6 @@
 //! The phases of a run, and when it is kept: what follows from a job.
 
-use super::batch::Feed;
+use super::batch::BatchSampler;
 use super::objective::Draw;
 use super::{Batch, Criterion, Job, Objective, Pairing};
 use crate::flow::SolverSpec;
@@ -25,8 +25,8 @@ impl Phase {
     }
 
     /// The next batch.
-    pub fn draw(&self, feed: &mut Feed<'_>) -> Result<Batch> {
-        self.criterion.draw(feed, self.draw)
+    pub fn draw(&self, sampler: &mut BatchSampler<'_>) -> Result<Batch> {
+        self.criterion.draw(sampler, self.draw)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::frame::Frame;
+use super::preprocessing::Preprocessing;
 use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Far, Fitted, History, Job, Validation, Watch, score};
 use crate::data::Dataset;
@@ -17,7 +17,7 @@ const TOY_ROWS: usize = 100_000;
 /// # Errors
 /// As the fits; [`Error::Invalid`] where conditions are given.
 pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
-    if data.given.is_some() {
+    if data.context.is_some() {
         return Err(Error::invalid(
             format!("--model {} cannot have a condition", job.model.name()),
             "leave out --condition, or train a flow",
@@ -32,7 +32,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
     let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Core::Still { dim: d }) };
-    let (x, _) = Frame::new(&spec)?.inward(x)?;
+    let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and is told when there is none left.
     let mut stop = || watch.asked() || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
@@ -40,7 +40,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
         Family::GaussianFixed => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.sigma })?),
         Family::Histogram => {
-            let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
             spec.core = Core::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
@@ -49,8 +49,8 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
                 let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
             }
-            let (x, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
-            let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
             let work = start::mixture_work(job, job.net(d).n_params());
             let options = EmOptions { work, ..EmOptions::default() };
             spec.base = Some(if valid.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
-    if data.valid.len() >= 2 * d {
+    if data.valid.count(d) >= 2 {
         let score = score(&model.bind(job.precision)?, &data.valid, data.toy())?;
         let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });

@@ -1,6 +1,6 @@
 //! How good a density is on rows it has not seen.
 
-use crate::data::Toy;
+use crate::data::{Rows, Toy};
 use crate::flow::{BoundModel, Cost};
 use crate::stats::Dominance;
 use crate::{Error, Result};
@@ -45,33 +45,20 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
     crate::stats::mean_and_se(&values.iter().copied().filter(|v| v.is_finite()).collect::<Vec<_>>())
 }
 
-/// Scores the rows of `x` (`[n, d]`, row-major) of a flow without a condition, in the flow's own precision.
-///
-/// # Errors
-/// As [`score_given`].
-pub fn score(flow: &BoundModel, x: &[f64], truth: Option<&Toy>) -> Result<Score> {
-    score_given(flow, x, &[], truth)
-}
-
-/// Scores the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one).
+/// Scores rows, each under its own context, in the flow's own precision.
 ///
 /// # Errors
 /// [`Error::Failed`] where no row has a density, [`Error::Invalid`] where none is inside the support; whatever the solver
 /// refuses.
-pub fn score_given(flow: &BoundModel, x: &[f64], condition: &[f64], truth: Option<&Toy>) -> Result<Score> {
-    Ok(scored(flow, x, condition, truth)?.0)
+pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Score> {
+    Ok(scored(flow, rows, truth)?.0)
 }
 
-/// As [`score_given`], with log p of each row.
-pub(super) fn scored(
-    flow: &BoundModel,
-    x: &[f64],
-    condition: &[f64],
-    truth: Option<&Toy>,
-) -> Result<(Score, Vec<f64>)> {
+/// As [`score`], with log p of each row.
+pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
     let d = flow.dim();
-    let n = x.len() / d;
-    let (log_prob, cost) = densities(flow, x, condition)?;
+    let n = rows.count(d);
+    let (log_prob, cost) = densities(flow, rows)?;
     let outside: Vec<usize> = (0..n).filter(|&i| log_prob[i] == f64::NEG_INFINITY).collect();
     let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite() && log_prob[i] != f64::NEG_INFINITY).collect();
     if !outside.is_empty() && failed.len() + outside.len() == n {
@@ -83,24 +70,23 @@ pub(super) fn scored(
         crate::flow::check_failures(&cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
     }
-    let kept = || x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
+    let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
     let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
-    // Places are rows of `x`: those without a density keep theirs.
+    // Places are those of the rows: those without a density keep theirs.
     let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
     Ok((Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() }, log_prob))
 }
 
-/// log p of the rows of `x` (`[n, d]`, row-major) given `condition` (`[n, c]`, empty without one); NaN where a row has no
-/// density.
+/// log p of rows, each under its own context; NaN where a row has no density.
 ///
 /// # Errors
 /// Whatever the solver refuses.
-pub(super) fn log_prob_rows(flow: &BoundModel, x: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
-    Ok(densities(flow, x, condition)?.0)
+pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> {
+    Ok(densities(flow, rows)?.0)
 }
 
-fn densities(flow: &BoundModel, x: &[f64], condition: &[f64]) -> Result<(Vec<f64>, Cost)> {
+fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
     let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
     if condition.len() != n * c {

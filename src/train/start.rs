@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::frame::Frame;
+use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
-use crate::data::{Dataset, Given as Told, Source};
+use crate::data::{Dataset, Source};
 use crate::flow::{
     Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Range,
     Standardise,
@@ -19,8 +19,8 @@ const MOST_COMPONENTS: usize = 4096;
 
 /// Refuses data that cannot be learnt from.
 pub(super) fn check(data: &Dataset) -> Result<()> {
-    let sets = [("validation", &data.valid[..]), ("test", &data.test[..])];
-    let train = if let Source::Rows(rows) = &data.train { rows } else { &[][..] };
+    let sets = [("validation", &data.valid.x[..]), ("test", &data.test.x[..])];
+    let train = data.training_rows().map_or(&[][..], |rows| &rows.x);
     for (set, rows) in sets.into_iter().chain([("training", train)]) {
         if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
             let (row, column) = (i / data.dim, i % data.dim);
@@ -58,7 +58,7 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
         "a constant has no density: give rows that differ".to_owned()
     } else {
         // Without names a number counts in the file, where conditions and dropped columns are counted too.
-        let counted = data.columns.is_some() || data.given.is_none();
+        let counted = data.columns.is_some() || data.context.is_none();
         let names =
             if counted { format!(" {}", all.iter().map(named).collect::<Vec<_>>().join(",")) } else { String::new() };
         format!("a constant column has no density: leave it out with --drop{names}")
@@ -69,7 +69,7 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
 /// The training data's own rows, or so many of a toy.
 pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize) -> Vec<f64> {
     match &data.train {
-        Source::Rows(rows) => rows.clone(),
+        Source::Rows(rows) => rows.x.clone(),
         Source::Toy(toy) => (toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM)),
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });
         }
-        let given = data.given.as_ref().map_or(0, |given| given.dim);
+        let given = data.context_dim();
         if model.condition_dim() != given {
             let (path, has) = (path.display(), model.condition_dim());
             return Err(Error::invalid(
@@ -127,10 +127,10 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
                 "give --condition the columns that the model was trained with, and none where it has none",
             ));
         }
-        if let Some(given) = &data.given {
-            same_order(path, model.spec.condition_names(), given.names(data.columns.is_some()))?;
+        if let Some(context) = &data.context {
+            same_order(path, model.spec.condition_names(), context.names(data.columns.is_some()))?;
             if let Some(condition) = &model.spec.condition {
-                check_given(condition, given)?;
+                check_context(condition, data)?;
             }
         }
         same_order(path, &model.spec.names, data.columns.as_deref().unwrap_or_default())?;
@@ -146,7 +146,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
     let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
     name(&mut spec, data);
-    let (rows, _) = Frame::new(&spec)?.inward(rows)?;
+    let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
     if job.standardise {
         let spread = job.spread.unwrap_or(1.0);
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
@@ -154,11 +154,11 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     }
     let mut theta = spec.core.init(&mut rng::stream(job.seed, INIT_STREAM));
     if let Core::Discrete(discrete) = &spec.core {
-        let x = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
+        let x = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
         let n = (x.len() / data.dim).min(MOMENT_ROWS);
-        let given = data.given.as_ref().map_or(&[][..], |given| &given.train[..n * given.dim]);
-        let given = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(given))?;
-        theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &given)?;
+        let context = data.training_rows().map_or(&[][..], |rows| &rows.context[..n * data.context_dim()]);
+        let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(context))?;
+        theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &context)?;
         return Ok(Start {
             model: Model { spec, theta, story: serde_json::Map::new() },
             log_volume,
@@ -169,8 +169,8 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let (mut rival, mut mixture_seconds) = (None, None);
     let rule = base_rule(&job.base, data)?;
     if rule != BaseRule::Normal {
-        let (rows, _) = Frame::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
-        let (valid, _) = Frame::new(&spec)?.inward(data.valid.clone())?;
+        let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
+        let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
         let mut rng = rng::stream(job.seed, BASE_STREAM);
         let (begun, options) =
             (Instant::now(), EmOptions { work: mixture_work(job, theta.len()), ..EmOptions::default() });
@@ -216,11 +216,17 @@ pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     }
 }
 
+/// Column `j` of the `c` columns of the training rows' context.
+fn context_column(data: &Dataset, j: usize, c: usize) -> Vec<f64> {
+    let context = data.training_rows().map_or(&[][..], |rows| &rows.context);
+    context.iter().skip(j).step_by(c).copied().collect()
+}
+
 /// Where the numbers among the conditions of the training rows lie.
 fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
-    let (Some(condition), Some(given)) = (&spec.condition, &data.given) else { return Vec::new() };
+    let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
     let of = |(j, column): (usize, &Given)| match column {
-        Given::Number { .. } => Range::of(&given.train.iter().skip(j).step_by(given.dim).copied().collect::<Vec<_>>()),
+        Given::Number { .. } => Range::of(&context_column(data, j, context.dim)),
         Given::Class { .. } => None,
     };
     condition.columns.iter().enumerate().map(of).collect()
@@ -239,7 +245,7 @@ enum BaseRule {
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
     // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
     // knows no condition.
-    let judged = data.toy().is_none() && data.valid.len() >= 2 * data.dim && data.given.is_none();
+    let judged = data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
     parse_base(text, judged)
 }
 
@@ -286,28 +292,30 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
 
 /// How the conditions of the data are encoded: as the job says, or as their training rows look.
 pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
-    let Some(given) = &data.given else { return Ok(None) };
+    let Some(context) = &data.context else { return Ok(None) };
     let fit = |j: usize| {
-        let name = given.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
+        let name = context.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
         // One kind for all columns of a file.
-        let text = if given.dim > 1 && job.condition.len() == 1 { job.condition.first() } else { job.condition.get(j) };
+        let text =
+            if context.dim > 1 && job.condition.len() == 1 { job.condition.first() } else { job.condition.get(j) };
         // A name may end like a kind.
         let kind = text.filter(|text| **text != name).and_then(|text| text.rsplit_once(':'));
         let kind = kind.and_then(|(_, kind)| kind.parse().ok());
-        let values: Vec<f64> = given.train.iter().skip(j).step_by(given.dim).copied().collect();
+        let values = context_column(data, j, context.dim);
         Given::fit(kind.unwrap_or_default(), &values)
             .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))
     };
-    let columns = (0..given.dim).map(fit).collect::<Result<Vec<_>>>()?;
-    let condition = Condition { columns, names: given.columns.clone() };
-    check_given(&condition, given)?;
+    let columns = (0..context.dim).map(fit).collect::<Result<Vec<_>>>()?;
+    let condition = Condition { columns, names: context.columns.clone() };
+    check_context(&condition, data)?;
     Ok(Some(condition))
 }
 
 /// Refuses conditions of held-out rows that the model would not understand: better now than after the training.
-fn check_given(condition: &Condition, given: &Told) -> Result<()> {
-    for (set, rows) in [("training", &given.train), ("validation", &given.valid), ("test", &given.test)] {
-        condition.encode(rows).map_err(|e| {
+fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
+    let train = data.training_rows().map(|rows| ("training", rows));
+    for (set, rows) in train.into_iter().chain([("validation", &data.valid), ("test", &data.test)]) {
+        condition.encode(&rows.context).map_err(|e| {
             let hint = format!("{}; or read the column as a number: NAME:number", e.hint().unwrap_or_default());
             Error::invalid(format!("the conditions of the {set} set: {e}"), hint)
         })?;
@@ -335,7 +343,7 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             let problem = format!("--column {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
         }
-        let held_out = data.valid.iter().chain(&data.test).copied();
+        let held_out = data.valid.x.iter().chain(&data.test.x).copied();
         let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
         columns[j] = Column::fit(kind, &values)
             .map_err(|e| Error::invalid(format!("column `{name}`: {e}"), e.hint().unwrap_or_default()))?;

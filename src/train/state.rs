@@ -13,7 +13,7 @@ use super::adamw::AdamW;
 use super::batch::Place;
 use super::ema::Ema;
 use super::{History, Job};
-use crate::data::{Dataset, Given, Source};
+use crate::data::{Dataset, Rows, Source};
 use crate::flow::{FlowSpec, Mixture, Model};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::rng::mix;
@@ -110,14 +110,17 @@ fn fingerprint(rows: &[f64]) -> u64 {
 /// Stands for the rows of a table; a toy is what it is.
 pub(super) fn stamp(data: &Dataset) -> u64 {
     match &data.train {
-        Source::Rows(rows) => fingerprint(rows) ^ fingerprint(&data.valid) ^ data.given.as_ref().map_or(0, given_stamp),
+        Source::Rows(rows) => {
+            let context = data.context.as_ref().map_or(0, |context| context_stamp(rows, &data.valid, context.dim));
+            fingerprint(&rows.x) ^ fingerprint(&data.valid.x) ^ context
+        }
         Source::Toy(_) => 0,
     }
 }
 
-/// Stands for the conditions of rows.
-fn given_stamp(given: &Given) -> u64 {
-    mix(fingerprint(&given.train) ^ mix(fingerprint(&given.valid)) ^ given.dim as u64)
+/// Stands for the context of rows, of `c` columns.
+fn context_stamp(train: &Rows, valid: &Rows, c: usize) -> u64 {
+    mix(fingerprint(&train.context) ^ mix(fingerprint(&valid.context)) ^ c as u64)
 }
 
 impl State {

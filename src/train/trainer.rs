@@ -7,19 +7,19 @@
 use std::time::Instant;
 
 use super::adamw::AdamW;
-use super::batch::Feed;
+use super::batch::BatchSampler;
 use super::ema::Ema;
-use super::frame::Frame;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::plan::Phase;
+use super::preprocessing::Preprocessing;
 use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
 use super::start::Start;
 use super::state::{Best, RunLog, State, stamp};
 use super::{
     Checkpoint, Criterion, Far, FarRows, Fitted, Job, LossContext, Mark, Precision, Progress, Schedule, Validation,
-    Watch, score_given, start,
+    Watch, score, start,
 };
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Rows, Source};
 use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
 use crate::{Error, Result};
 
@@ -113,20 +113,24 @@ fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<D
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<Fitted> {
     let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, log } = checkpoint;
-    let frame = Frame::new(&model.spec)?;
+    let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
-        Source::Rows(rows) => frame.inward(rows.clone())?,
-        Source::Toy(toy) => (Vec::new(), frame.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
+        Source::Rows(rows) => {
+            let (x, inside) = preprocessing.inward(rows.x.clone())?;
+            let context = if data.context.is_some() { model.encoded(&rows.context)? } else { Vec::new() };
+            (Rows { x, context, weight: rows.weight.clone() }, inside)
+        }
+        Source::Toy(toy) => (Rows::default(), preprocessing.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
     };
-    let mut feed = Feed::new(data, &frame, &base, table, job.seed);
-    if let Some(given) = &data.given {
+    let mut sampler = BatchSampler::new(data, &preprocessing, &base, table, job.seed);
+    if data.context.is_some() {
         // Columns without an encoding are treated as numbers.
         let plain = || vec![false; spec.core.condition_dim()];
         let classes = spec.condition.as_ref().map_or_else(plain, Condition::of_classes);
-        feed = feed.given(model.encoded(&given.train)?, &classes);
+        sampler = sampler.conditioned(&classes);
     }
-    feed.go_to(state.place);
+    sampler.go_to(state.place);
     let phases = job.phases();
     state.phase = state.phase.min(phases.len() - 1);
     let context = LossContext {
@@ -141,8 +145,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         good: good.unwrap_or_else(|| state.clone()),
         clock,
         before: log.seconds,
-        valid: subset(&data.valid, data.dim, job.validation_rows),
-        valid_given: data.given.as_ref().map_or(Vec::new(), |g| subset(&g.valid, g.dim, job.validation_rows)),
+        valid: data.valid.evenly(data.dim, job.validation_rows),
         job: &job,
         data,
         far,
@@ -158,14 +161,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         state,
         log,
     };
-    trainer.run(&mut feed, watch)
-}
-
-/// At most `most` rows, evenly taken.
-fn subset(x: &[f64], d: usize, most: usize) -> Vec<f64> {
-    let n = x.len() / d;
-    let count = n.min(most);
-    (0..count).flat_map(|i| &x[i * n / count * d..][..d]).copied().collect()
+    trainer.run(&mut sampler, watch)
 }
 
 struct Trainer<'a> {
@@ -180,8 +176,7 @@ struct Trainer<'a> {
     inside: f64,
     phases: Vec<Phase>,
     context: LossContext,
-    valid: Vec<f64>,
-    valid_given: Vec<f64>,
+    valid: Rows,
     clock: Instant,
     /// Seconds spent before this part of the run.
     before: f64,
@@ -194,25 +189,25 @@ struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    fn run(mut self, feed: &mut Feed<'_>, watch: &mut dyn Watch) -> Result<Fitted> {
+    fn run(mut self, sampler: &mut BatchSampler<'_>, watch: &mut dyn Watch) -> Result<Fitted> {
         let mut kept = (self.state.step, self.seconds());
-        let mut batch = self.phase().draw(feed)?;
+        let mut batch = self.phase().draw(sampler)?;
         loop {
             let done = self.done();
             if self.state.phase + 1 < self.phases.len() && done >= self.phase().to {
                 self.enter_next_phase(done)?;
-                feed.go_to(self.state.place);
-                batch = self.phase().draw(feed)?;
+                sampler.go_to(self.state.place);
+                batch = self.phase().draw(sampler)?;
             }
             let phase = *self.phase();
             let lr = Schedule { peak: phase.lr }.at(phase.part(done)) * self.state.lr_scale;
             // A step that is taken back does not draw its batch again.
-            let place = feed.place();
+            let place = sampler.place();
             self.set_penalties();
             let weights = (&self.state.theta[..], self.job.precision);
             let (outcome, next) = rayon::join(
                 || gradient(phase.criterion, &self.context, weights, &batch, self.job.clip),
-                || phase.draw(feed),
+                || phase.draw(sampler),
             );
             batch = next?;
             let rollback = match outcome {
@@ -335,7 +330,7 @@ impl Trainer<'_> {
         let flow = self.model.spec.bind(&self.state.ema.theta, self.job.precision)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
-        let validation = match scored(&flow, &self.valid, &self.valid_given, self.data.toy()) {
+        let validation = match scored(&flow, &self.valid, self.data.toy()) {
             Ok((score, log_probs)) => {
                 rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
                 let (nll, se) = score.best_nll(self.data.toy());
@@ -433,12 +428,12 @@ impl Trainer<'_> {
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let precision = self.job.precision;
             gave_way = if !best.rows.is_empty() {
-                let rows = subset(&self.data.valid, self.data.dim, JUDGED * self.job.validation_rows);
-                let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows, &[]);
+                let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.validation_rows);
+                let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
                 prefers_second(&scores(&model)?, &scores(&rival)?)
             } else {
                 // A run that began when the mean alone decided ends as it would have then.
-                let score = score_given(&rival.bind(precision)?, &self.valid, &[], None)?;
+                let score = score(&rival.bind(precision)?, &self.valid, None)?;
                 score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
             };
             if gave_way {

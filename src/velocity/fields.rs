@@ -15,6 +15,9 @@ impl<T: Real> VectorField<T> for Motion<'_, T> {
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, out: LanesMut<'_, T>) {
         self.0.value(at, y, out);
     }
+    fn tangents(&mut self) -> Option<&mut dyn Jvp<T>> {
+        Some(self)
+    }
 }
 
 impl<T: Real> Vjp<T> for Motion<'_, T> {

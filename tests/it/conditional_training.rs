@@ -1,12 +1,12 @@
 //! Laws of training under a condition: whatever is minimised, however latents and rows are paired and joined, the model has
 //! the conditional density of the data, which is known in closed form.
 
-use cnf::data::{Dataset, Given as Told, Source};
+use cnf::data::{Context, Dataset, Rows, Source};
 use cnf::flow::{Precision, StandardNormal};
 use cnf::rng::stream;
 use cnf::train::{
     CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
-    resume, score_given,
+    resume, score,
 };
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
@@ -71,11 +71,12 @@ fn truth(kind: Kind, x: &[f64], c: f64) -> f64 {
 }
 
 fn table(kind: Kind, d: usize) -> Dataset {
-    let [(train, a), (valid, b), (test, c)] =
-        [rows(kind, 8000, d, 1), rows(kind, 500, d, 2), rows(kind, TEST_ROWS, d, 3)];
-    let given = Told { dim: 1, columns: vec!["c".into()], train: a, valid: b, test: c };
-    let (name, train) = ("classes".into(), Source::Rows(train));
-    Dataset { name, dim: d, columns: None, train, valid, test, given: Some(given), places: None, notes: Vec::new() }
+    let [train, valid, test] = [(8000, 1), (500, 2), (TEST_ROWS, 3)].map(|(n, seed)| {
+        let (x, c) = rows(kind, n, d, seed);
+        Rows::under(x, c)
+    });
+    let (name, train, context) = ("classes".into(), Source::Rows(train), Context { dim: 1, columns: vec!["c".into()] });
+    Dataset { name, dim: d, columns: None, train, valid, test, context: Some(context), places: None, notes: Vec::new() }
 }
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
@@ -99,15 +100,15 @@ fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
 
 /// log p_true(x | c) − log p(x | c) on average over fresh rows, and its standard error.
 fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
-    let given = data.given.as_ref().unwrap();
     let fitted = fit(job, data, &mut ()).unwrap();
     let flow = fitted.model.bind(Precision::F64).unwrap();
     let d = flow.dim();
-    let log_prob = flow.log_prob(&data.test, &given.test).unwrap().log_prob;
+    let log_prob = flow.log_prob(&data.test.x, &data.test.context).unwrap().log_prob;
     let differences: Vec<f64> = data
         .test
+        .x
         .chunks_exact(d)
-        .zip(&given.test)
+        .zip(&data.test.context)
         .zip(&log_prob)
         .map(|((x, c), log)| truth(kind, x, *c) - log)
         .collect();
@@ -260,8 +261,7 @@ fn a_resumed_run_pairs_as_one_that_was_not_broken_off() {
         let whole = fit(&job, &data, &mut first).unwrap();
         let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
         assert_eq!(whole.model.theta, again.model.theta);
-        let given = data.given.as_ref().unwrap();
-        let score = score_given(&again.model.bind(Precision::F32).unwrap(), &data.test, &given.test, None).unwrap();
+        let score = score(&again.model.bind(Precision::F32).unwrap(), &data.test, None).unwrap();
         assert!(score.failed.is_empty());
     }
 }

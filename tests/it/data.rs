@@ -177,7 +177,7 @@ fn held_out_sets_of_a_toy_are_fixed_by_the_seed_and_differ() {
     let options = DataOptions { held_out: 500, ..DataOptions::default() };
     let one = data::resolve("moons", &options, 7).unwrap();
     let two = data::resolve("moons", &options, 7).unwrap();
-    assert_eq!((one.dim, one.n_train(), one.valid.len(), one.test.len()), (2, None, 1000, 1000));
+    assert_eq!((one.dim, one.n_train(), one.valid.x.len(), one.test.x.len()), (2, None, 1000, 1000));
     assert_eq!(one.valid, two.valid);
     assert_eq!(one.test, two.test);
     assert_ne!(one.valid, one.test);
@@ -355,12 +355,16 @@ fn numbers_of_conditions_count_in_the_file() {
             (&["4"], &["0", "3"], &[1, 2]),
         ] {
             let found = read(drop, condition).unwrap();
-            let given = found.given.unwrap();
+            let context = found.context.unwrap();
             let of = |rows: &[f64], d: usize| rows[..d].iter().map(|x| (x / 10.0) as usize).collect::<Vec<_>>();
             let wanted: Vec<usize> = condition.iter().map(|name| name.parse().unwrap()).collect();
-            assert_eq!((of(&found.test, left.len()), found.dim), (left.to_vec(), left.len()), "{file}, {drop:?}");
-            assert_eq!((of(&given.test, wanted.len()), given.dim), (wanted.clone(), wanted.len()), "{file}, {drop:?}");
-            assert_eq!(given.columns, condition, "{file}, {drop:?}");
+            assert_eq!((of(&found.test.x, left.len()), found.dim), (left.to_vec(), left.len()), "{file}, {drop:?}");
+            assert_eq!(
+                (of(&found.test.context, wanted.len()), context.dim),
+                (wanted.clone(), wanted.len()),
+                "{file}, {drop:?}"
+            );
+            assert_eq!(context.columns, condition, "{file}, {drop:?}");
         }
         // What is left out is no condition.
         let error = read(&["1"], &["1"]).unwrap_err();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::common::command::{cnf, has, json};
 use cnf::data::diagnose::{self, Finding, QUESTIONS, dataset};
-use cnf::data::{Dataset, Given, Source, toys};
+use cnf::data::{Context, Dataset, Rows, Source, toys};
 use cnf::io::{self, Array, Dtype};
 use cnf::{Rng, rng};
 use rand::Rng as _;
@@ -15,15 +15,15 @@ use rayon::prelude::*;
 /// A data set of these training rows, with columns a, b, c, …
 fn rows(x: Vec<f64>, dim: usize) -> Dataset {
     let columns = (0..dim).map(|j| char::from(b'a' + (j % 26) as u8).to_string()).collect();
-    let (valid, test) = (Vec::new(), Vec::new());
+    let (valid, test) = (Rows::default(), Rows::default());
     Dataset {
         name: "rows".into(),
         dim,
         columns: Some(columns),
-        train: Source::Rows(x),
+        train: Source::Rows(Rows::new(x)),
         valid,
         test,
-        given: None,
+        context: None,
         places: None,
         notes: Vec::new(),
     }
@@ -343,8 +343,8 @@ fn conditions_are_part_of_a_row_and_a_column_that_they_determine_is_found() {
     let n = 2000;
     let c = table(n, 40, |r| vec![normal(r)]);
     let of = |x: Vec<f64>, c: Vec<f64>| {
-        let given = Given { dim: 1, columns: vec!["t".into()], train: c, valid: Vec::new(), test: Vec::new() };
-        Dataset { given: Some(given), ..rows(x, 2) }
+        let context = Context { dim: 1, columns: vec!["t".into()] };
+        Dataset { train: Source::Rows(Rows::under(x, c)), context: Some(context), ..rows(Vec::new(), 2) }
     };
     let noise = table(n, 41, |r| vec![normal(r), normal(r)]);
     assert_eq!(dataset(&of(noise.clone(), c.clone()), true), []);
@@ -382,8 +382,9 @@ fn each_kind_of_relation_under_classes_is_said_once_with_its_number() {
             None => Vec::new(),
         }
     });
-    let given = Given { dim: 1, columns: vec!["t".into()], train: classes, valid: Vec::new(), test: Vec::new() };
-    let found = dataset(&Dataset { given: Some(given), ..rows(x, 2) }, true);
+    let context = Some(Context { dim: 1, columns: vec!["t".into()] });
+    let train = Source::Rows(Rows::under(x, classes));
+    let found = dataset(&Dataset { train, context, ..rows(Vec::new(), 2) }, true);
     let said: Vec<(&str, &str)> = found.iter().map(|f| (f.kind, f.text.as_str())).collect();
     let [("linear relation", lines), ("quadratic relation", circle)] = said[..] else { panic!("{said:?}") };
     assert!(lines.contains("where `t` = 0") && lines.contains("and 1 more of the kind"), "{lines}");
@@ -405,8 +406,8 @@ fn a_cell_far_beyond_the_steps_of_its_column_changes_no_verdict() {
 fn copies_across_a_given_split_are_counted() {
     let x = table(100, 42, |r| vec![normal(r), normal(r)]);
     let mut data = rows(x[..160].to_vec(), 2);
-    data.valid = [&x[160..180], &x[..6]].concat();
-    data.test = [&x[180..], &x[10..12]].concat();
+    data.valid = [&x[160..180], &x[..6]].concat().into();
+    data.test = [&x[180..], &x[10..12]].concat().into();
     let found = dataset(&data, true);
     assert_eq!(found.len(), 1);
     assert!(found[0].text.contains("3 of 13 validation rows and 1 of 11 test rows are copies"), "{}", found[0].text);

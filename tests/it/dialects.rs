@@ -498,7 +498,7 @@ fn a_run_keeps_how_its_table_was_read() {
             0,
         );
         let data = data.unwrap();
-        assert_eq!(data.n_train().unwrap() + data.valid.len() / 2 + data.test.len() / 2, rows);
+        assert_eq!(data.n_train().unwrap() + data.valid.count(2) + data.test.count(2), rows);
         json(at, &format!("train --config {run}/config.toml --out again{run}"));
         let again = std::fs::read_to_string(at.join(format!("again{run}/config.toml"))).unwrap();
         assert_eq!(cnf::train::Job::from_toml(&again).unwrap().header, job.header);

@@ -1,11 +1,11 @@
 //! Laws over every family of models that `cnf train --model` knows: trained, saved, loaded, told a condition.
 
 use crate::common::command::{cnf, json};
-use cnf::data::{DataOptions, Dataset, Given as Told, Source, resolve};
+use cnf::data::{Context, DataOptions, Dataset, Rows, Source, resolve};
 use cnf::flow::{Condition, Given, GivenKind, Model, Precision, StandardNormal};
 use cnf::io::{self, Array, Dtype};
 use cnf::rng::stream;
-use cnf::train::{Family, Job, fit, score, score_given};
+use cnf::train::{Family, Job, fit, score};
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
 
@@ -38,10 +38,10 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
             x.extend([4.0 * class - 2.0 + width * normal(), 10.0 + normal()]);
             c.extend([class, 100.0 * width]);
         }
-        (x, c)
+        Rows::under(x, c)
     };
-    let [(train, a), (valid, b), (test, c)] = [rows(4000, 1), rows(500, 2), rows(1000, 3)];
-    let given = Told { dim: 2, columns: vec!["class".into(), "width".into()], train: a, valid: b, test: c };
+    let [train, valid, test] = [rows(4000, 1), rows(500, 2), rows(1000, 3)];
+    let context = Context { dim: 2, columns: vec!["class".into(), "width".into()] };
     let data = Dataset {
         name: "told".into(),
         dim: 2,
@@ -49,7 +49,7 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
         train: Source::Rows(train),
         valid,
         test,
-        given: Some(given),
+        context: Some(context),
         places: None,
         notes: Vec::new(),
     };
@@ -65,7 +65,7 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
 fn every_family_comes_back_from_its_file_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = toy("moons");
-    let x = &data.test[..200];
+    let x = &data.test.x[..200];
     for family in Family::ALL {
         let name = family.name();
         assert_eq!(name.parse::<Family>().unwrap(), family);
@@ -112,14 +112,13 @@ fn every_flow_learns_and_every_family_beats_the_gaussian_of_fixed_deviation() {
 #[test]
 fn a_condition_is_learnt_by_every_flow() {
     let (data, truth) = told();
-    let given = data.given.clone().unwrap();
-    let pairs = || data.test.chunks_exact(2).zip(given.test.chunks_exact(2));
+    let pairs = || data.test.x.chunks_exact(2).zip(data.test.context.chunks_exact(2));
     let entropy = -pairs().map(|(x, c)| truth(x, c)).sum::<f64>() / 1000.0;
     for family in Family::ALL.into_iter().filter(|family| !family.is_reference()) {
         let name = family.name();
         let fitted = fit(&Job { steps: Some(600), ..short(family) }, &data, &mut ()).unwrap();
         let flow = fitted.model.bind(Precision::F32).unwrap();
-        let found = score_given(&flow, &data.test, &given.test, None).unwrap();
+        let found = score(&flow, &data.test, None).unwrap();
         // Who ignores the class pays ln 2 = 0.69, who ignores the width 0.13 more.
         let excess = found.nll - entropy;
         assert!(excess < 0.35, "{name}: {excess}");
@@ -182,14 +181,13 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let (data, _) = told();
-    let given = data.given.unwrap();
-    let Source::Rows(x) = &data.train else { unreachable!() };
+    let Rows { x, context, .. } = data.training_rows().unwrap();
     let mut table = String::from("class,u,v\n");
-    for (x, c) in x.chunks_exact(2).zip(given.train.chunks_exact(2)).take(1500) {
+    for (x, c) in x.chunks_exact(2).zip(context.chunks_exact(2)).take(1500) {
         table += &format!("{},{},{}\n", c[0], x[0], x[1]);
     }
     std::fs::write(at.join("t.csv"), table).unwrap();
-    let labels: Vec<f64> = given.train.iter().step_by(2).take(1500).copied().collect();
+    let labels: Vec<f64> = context.iter().step_by(2).take(1500).copied().collect();
     io::write(&at.join("labels.npy"), &Array::table(labels, 1, Dtype::F64).unwrap()).unwrap();
     io::write(&at.join("x.npy"), &Array::table(x[..3000].to_vec(), 2, Dtype::F64).unwrap()).unwrap();
     io::write(&at.join("few.npy"), &Array::table(vec![0.0; 7], 1, Dtype::F64).unwrap()).unwrap();
@@ -299,9 +297,11 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
         fit(&job, &data, &mut Keep(file.path().to_owned(), 17)).unwrap();
         let again = resume(Checkpoint::load(file.path()).unwrap(), &data, &mut ()).unwrap();
         assert_eq!(again.model.theta, whole.model.theta, "{family}");
-        if let Some(given) = &data.given {
+        if data.context.is_some() {
             let mut other = data.clone();
-            other.given = Some(Told { train: given.train.iter().rev().copied().collect(), ..given.clone() });
+            if let Source::Rows(rows) = &mut other.train {
+                rows.context.reverse();
+            }
             let refused = resume(Checkpoint::load(file.path()).unwrap(), &other, &mut ()).unwrap_err().to_string();
             assert!(refused.contains("no longer holds the rows"), "{refused}");
         }

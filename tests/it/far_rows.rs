@@ -1,31 +1,29 @@
 //! Rows far beyond all others: no family of models is ruined by one, whatever set it falls into, and a word names it.
 
 use crate::common::command::{cnf, json};
-use cnf::data::{Dataset, Given as Told, Source};
+use cnf::data::{Context, Dataset, Rows, Source};
 use cnf::flow::{Mixture, Precision, Solved, StandardNormal};
 use cnf::io::safetensors::ModelFile;
 use cnf::rng::stream;
-use cnf::train::{
-    Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score, score_given,
-};
+use cnf::train::{Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score};
 
 /// Two correlated columns; every family can have them.
 fn table() -> Dataset {
-    let rows = |n: usize, seed: u64| -> Vec<f64> {
+    let rows = |n: usize, seed: u64| -> Rows {
         let z = StandardNormal::new(2).draw(n, &mut stream(seed, 0));
-        z.chunks_exact(2).flat_map(|z| [5.0 + z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect()
+        Rows::new(z.chunks_exact(2).flat_map(|z| [5.0 + z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect())
     };
     let (train, valid, test) = (rows(2000, 1), rows(400, 2), rows(1000, 3));
     let (name, train) = ("rows".into(), Source::Rows(train));
-    Dataset { name, dim: 2, columns: None, train, valid, test, given: None, places: None, notes: Vec::new() }
+    Dataset { name, dim: 2, columns: None, train, valid, test, context: None, places: None, notes: Vec::new() }
 }
 
 fn with_row(set: Set, row: [f64; 2]) -> Dataset {
     let mut data = table();
     match (set, &mut data.train) {
-        (Set::Training, Source::Rows(rows)) => rows[200..202].copy_from_slice(&row),
-        (Set::Validation, _) => data.valid[20..22].copy_from_slice(&row),
-        _ => data.test[20..22].copy_from_slice(&row),
+        (Set::Training, Source::Rows(rows)) => rows.x[200..202].copy_from_slice(&row),
+        (Set::Validation, _) => data.valid.x[20..22].copy_from_slice(&row),
+        _ => data.test.x[20..22].copy_from_slice(&row),
     }
     data
 }
@@ -142,15 +140,17 @@ fn a_far_condition_is_left_out_too_and_a_rare_class_is_not() {
             .flat_map(|(i, z)| [*z, if i % 400 == 7 { 999.0 } else { f64::from(i as u32 % 2) }])
             .collect()
     };
-    let (mut train, valid, test) = (given(2000, 1), given(400, 2), given(1000, 3));
-    train[60] = -3e7;
-    data.given = Some(Told { dim: 2, columns: vec!["e".into(), "kind".into()], train, valid, test });
+    if let Source::Rows(rows) = &mut data.train {
+        rows.context = given(2000, 1);
+        rows.context[60] = -3e7;
+    }
+    (data.valid.context, data.test.context) = (given(400, 2), given(1000, 3));
+    data.context = Some(Context { dim: 2, columns: vec!["e".into(), "kind".into()] });
     let job = job(Family::Cnf, Objective::Matching);
     let far = Far::find(&job, None, &data).unwrap();
     assert_eq!((far.rows.len(), far.rows[0].index, far.rows[0].column.as_str()), (1, 30, "`e` of the conditions"));
     let (fitted, _) = trained(&job, &data);
-    let told = data.given.as_ref().unwrap();
-    let found = score_given(&fitted.model.bind(Precision::F64).unwrap(), &data.test, &told.test, None).unwrap();
+    let found = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     // 1 + ln 2π + ln 0.008, and what 300 steps leave.
     assert!(found.nll < 2.838 - 4.828 + 0.3, "{}", found.nll);
 }
@@ -159,7 +159,7 @@ fn a_far_condition_is_left_out_too_and_a_rare_class_is_not() {
 fn far_rows_of_a_mode_stay() {
     let mut data = table();
     if let Source::Rows(rows) = &mut data.train {
-        for (i, row) in rows.chunks_exact_mut(2).take(2).enumerate() {
+        for (i, row) in rows.x.chunks_exact_mut(2).take(2).enumerate() {
             row[0] = 1000.0 + i as f64;
         }
     }
@@ -169,7 +169,7 @@ fn far_rows_of_a_mode_stay() {
     // Ten of ten thousand, near each other, are one.
     let mut x = StandardNormal::new(2).draw(10_000, &mut stream(1, 0));
     x.chunks_exact_mut(2).take(10).for_each(|row| row[0] += 1000.0);
-    data.train = Source::Rows(x);
+    data.train = Source::Rows(Rows::new(x));
     assert!(Far::find(&job, None, &data).unwrap().is_empty());
 }
 
@@ -248,8 +248,8 @@ fn a_column_that_the_far_row_alone_fills_is_named() {
     let mut data = table();
     data.columns = Some(vec!["flux".into(), "flag".into()]);
     if let Source::Rows(rows) = &mut data.train {
-        rows.chunks_exact_mut(2).for_each(|row| row[1] = 0.0);
-        (rows[6], rows[7]) = (1e6, 2.5);
+        rows.x.chunks_exact_mut(2).for_each(|row| row[1] = 0.0);
+        (rows.x[6], rows.x[7]) = (1e6, 2.5);
     }
     let refused = fit(&job(Family::Gaussian, Objective::Matching), &data, &mut ()).unwrap_err();
     let (text, hint) = (refused.to_string(), refused.hint().unwrap());

@@ -77,8 +77,8 @@ fn a_mode_of_one_row_in_a_thousand_is_found_by_the_mixture() {
 }
 
 fn table(rare: &Rare) -> Dataset {
-    let train = Source::Rows(rare.rows(24_000, 1));
-    let (valid, test) = (rare.rows(4000, 2), rare.rows(4000, 5));
+    let train = Source::Rows(rare.rows(24_000, 1).into());
+    let (valid, test) = (rare.rows(4000, 2).into(), rare.rows(4000, 5).into());
     Dataset {
         name: "rare".into(),
         dim: rare.dim,
@@ -86,7 +86,7 @@ fn table(rare: &Rare) -> Dataset {
         train,
         valid,
         test,
-        given: None,
+        context: None,
         places: None,
         notes: Vec::new(),
     }
@@ -96,7 +96,7 @@ fn table(rare: &Rare) -> Dataset {
 fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     let rare = &every()[0];
     let data = table(rare);
-    let Source::Rows(train) = &data.train else { panic!("a table") };
+    let train = &data.training_rows().unwrap().x;
     let line = |model: Model, trained_on: Vec<f64>| -> Line {
         let held_out = HeldOut::Rows(data.test.clone(), "test".into());
         let subject =

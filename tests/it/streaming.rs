@@ -312,7 +312,7 @@ fn a_score_of_several_blocks_is_the_mean_over_all_rows() {
     // Beyond one block of 2¹⁶ rows.
     let n = (1 << 16) + 100;
     let x: Vec<f64> = (0..n).map(|i| f64::from(i % 1000) / 500.0 - 1.0).collect();
-    let score = cnf::train::score(&flow, &x, None).unwrap();
+    let score = cnf::train::score(&flow, &x.clone().into(), None).unwrap();
     let nll: Vec<f64> = flow.log_prob(&x, &[]).unwrap().log_prob.iter().map(|l| -l).collect();
     assert_eq!((score.n, score.failed.len()), (x.len(), 0));
     assert_eq!((score.nll, score.nll_se), cnf::train::mean_and_se(&nll));

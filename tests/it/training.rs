@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
-use cnf::data::{DataOptions, Dataset, Source, resolve};
+use cnf::data::{DataOptions, Dataset, Rows, Source, resolve};
 use cnf::flow::{Base, Core, Mixture, Model, Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::train::{
@@ -251,7 +251,7 @@ fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood()
 fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
     let velocity = mlp(2, &[16, 16]);
     let start: Vec<f64> = velocity.init(&mut rng::stream(5, 0)).into_iter().map(f64::from).collect();
-    let x = toy("8gaussians").test[..400].to_vec();
+    let x = toy("8gaussians").test.x[..400].to_vec();
     let batch = Batch { x, ..Batch::default() };
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
     let plain = LossContext::new(velocity.clone(), solver.clone());
@@ -279,9 +279,9 @@ fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
 fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
     let mut rng = rng::stream(3, 0);
     // Correlated columns of very different sizes.
-    let mut rows = |n: usize| -> Vec<f64> {
+    let mut rows = |n: usize| -> Rows {
         let z = cnf::flow::StandardNormal::new(2).draw(n, &mut rng);
-        z.chunks_exact(2).flat_map(|z| [1000.0 + 50.0 * z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect()
+        Rows::new(z.chunks_exact(2).flat_map(|z| [1000.0 + 50.0 * z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect())
     };
     let (train, test) = (rows(4000), rows(2000));
     let data = Dataset {
@@ -289,9 +289,9 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         dim: 2,
         columns: None,
         train: Source::Rows(train),
-        valid: Vec::new(),
+        valid: Rows::default(),
         test,
-        given: None,
+        context: None,
         places: None,
         notes: Vec::new(),
     };
@@ -382,7 +382,7 @@ fn what_makes_no_sense_is_refused_in_words() {
     let error = fit(&Job { solver: implicit, ..job(Objective::Likelihood, 5) }, &data, &mut ()).unwrap_err();
     assert!(error.to_string().contains("no gradient") && error.hint().unwrap().contains("dopri5"), "{error}");
     let mut holed = data.clone();
-    holed.train = Source::Rows(vec![0.0, 1.0, f64::NAN, 3.0]);
+    holed.train = Source::Rows(vec![0.0, 1.0, f64::NAN, 3.0].into());
     let text = fit(&base, &holed, &mut ()).unwrap_err().to_string();
     assert!(text.contains("row 1 of the training set has NaN in column 0"), "{text}");
     assert!(split_rule("column:").is_err());
@@ -459,7 +459,7 @@ fn a_score_counts_what_it_scored() {
     let x = toy("moons").test;
     let all = score(&flow, &x, None).unwrap();
     assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
-    let mean = flow.log_prob(&x, &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
+    let mean = flow.log_prob(&x.x, &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
 }
 
@@ -492,15 +492,15 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     let normal = StandardNormal::new(2);
-    let rows = |n: usize, stream| normal.draw(n, &mut rng::stream(3, stream));
+    let rows = |n: usize, stream| Rows::new(normal.draw(n, &mut rng::stream(3, stream)));
     let table = Dataset {
         name: "rows".into(),
         dim: 2,
         columns: None,
         train: Source::Rows(rows(700, 0)),
         valid: rows(200, 1),
-        test: Vec::new(),
-        given: None,
+        test: Rows::default(),
+        context: None,
         places: None,
         notes: Vec::new(),
     };
@@ -536,7 +536,7 @@ fn a_run_does_not_go_on_with_other_rows() {
     let mut keeper = Keeper::default();
     fit(&Job { checkpoint: "5".into(), ..job(Objective::Matching, 12) }, &data, &mut keeper).unwrap();
     let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
-    rows[17] += 1e-9;
+    rows.x[17] += 1e-9;
     let text = resume(keeper.0.remove(0), &data, &mut ()).unwrap_err().to_string();
     assert!(text.contains("no longer holds the rows"), "{text}");
 }
@@ -570,7 +570,7 @@ fn a_step_that_diverges_is_rolled_back_and_smaller_steps_go_on() {
 
 /// Rows of a table in three sets.
 fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
-    let (train, valid, test) = (rows(3000, 0), rows(1000, 1), rows(1000, 2));
+    let [train, valid, test] = [(3000, 0), (1000, 1), (1000, 2)].map(|(n, stream)| Rows::new(rows(n, stream)));
     Dataset {
         name: "rows".into(),
         dim,
@@ -578,7 +578,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
         train: Source::Rows(train),
         valid,
         test,
-        given: None,
+        context: None,
         places: None,
         notes: Vec::new(),
     }
@@ -627,7 +627,7 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
 
 #[test]
 fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
-    let few = |n: usize, stream: u64| StandardNormal::new(3).draw(n, &mut rng::stream(11, stream));
+    let few = |n: usize, stream: u64| Rows::new(StandardNormal::new(3).draw(n, &mut rng::stream(11, stream)));
     let data = |n: usize| Dataset {
         name: "rows".into(),
         dim: 3,
@@ -635,7 +635,7 @@ fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
         train: Source::Rows(few(n, 0)),
         valid: few(200, 1),
         test: few(200, 2),
-        given: None,
+        context: None,
         places: None,
         notes: Vec::new(),
     };

@@ -9,9 +9,10 @@ use crate::field::{At, VectorField};
 use crate::initial;
 use crate::lanes::{Lanes, LanesMut, stride_for};
 use crate::observe::Observer;
-use crate::options::Options;
 use crate::real::Real;
 use crate::report::Report;
+use crate::tableau::Tableau;
+use crate::work::Work;
 
 /// Trajectories that are ready to start.
 #[derive(Default)]
@@ -27,30 +28,27 @@ pub(super) struct Waiting<T> {
 
 impl<T: Real> Waiting<T> {
     /// Fetches up to a tile of trajectories; evaluates their first slope and chooses their first step.
-    #[allow(clippy::too_many_arguments)] // the arguments of `run`, handed on
     pub(super) fn prepare(
         &mut self,
         field: &mut dyn VectorField<T>,
-        (t0, t1): (f64, f64),
-        y0: &[T],
-        next: &mut dyn FnMut() -> Option<usize>,
-        options: &Options,
+        tableau: &Tableau,
+        work: &mut Work<'_, T>,
         observer: &mut dyn Observer<T>,
-        deliver: &mut dyn FnMut(usize, &[T], &Report),
     ) {
-        let (dim, stride) = (field.dim(), stride_for(options.lanes));
+        let (options, (t0, t1)) = (work.options, work.span);
+        let (dim, stride) = (work.dim, stride_for(options.lanes));
         for buffer in [&mut self.y, &mut self.k, &mut self.probe, &mut self.k_probe] {
             buffer.resize(dim * stride, T::ZERO);
         }
         let mut samples = Vec::with_capacity(options.lanes);
         while samples.len() < options.lanes {
-            let Some(sample) = next() else {
+            let Some(sample) = (work.next)() else {
                 self.exhausted = true;
                 break;
             };
-            let start = &y0[sample * dim..(sample + 1) * dim];
+            let start = work.start(sample);
             if t0 == t1 {
-                deliver(sample, start, &Report::new(t0));
+                (work.deliver)(sample, start, &Report::new(t0));
                 continue;
             }
             for (r, value) in start.iter().enumerate() {
@@ -72,7 +70,7 @@ impl<T: Real> Waiting<T> {
             match options.first_step {
                 Some(h) => first.fill(h.min(options.max_step)),
                 None => {
-                    let scale = initial::Scale::new(options, dim);
+                    let scale = initial::Scale::new(options, tableau, dim);
                     for (l, h) in first.iter_mut().enumerate() {
                         *h = scale.explore(&self.y, &self.k, l, stride, (t1 - t0).abs());
                         for r in 0..dim {
@@ -100,19 +98,25 @@ impl<T: Real> Waiting<T> {
             *h = h.max(options.min_step).min((t1 - t0).abs());
         }
         for (l, sample) in samples.into_iter().enumerate() {
-            let mut report = Report { nfe, ..Report::new(t0) };
+            let report = Report { nfe, ..Report::new(t0) };
             let finite = |data: &[T]| (0..dim).all(|r| data[r * stride + l].is_finite());
             if !finite(&self.y) || !finite(&self.k) {
                 let speed = norm(&self.k, l, dim, stride);
                 let failure = Failure::NonFinite { t: t0, h: 0.0, speed };
-                report.status = Err(failure);
-                observer.failed(sample, &failure);
-                deliver(sample, &y0[sample * dim..(sample + 1) * dim], &report);
+                work.fail(sample, work.start(sample), report, failure, observer);
                 continue;
             }
             let history = History::default();
             let lane = Lane { sample, slot: l, h: first[l], step: 0, history, retry: false, report, done: false };
             self.ready.push_back(lane);
+        }
+    }
+
+    /// Ends every trajectory that is ready where it starts: the solve was stopped.
+    pub(super) fn abandon(&mut self, work: &mut Work<'_, T>, observer: &mut dyn Observer<T>) {
+        let t = work.span.0;
+        for lane in self.ready.drain(..) {
+            work.fail(lane.sample, work.start(lane.sample), lane.report, Failure::Stopped { t }, observer);
         }
     }
 }

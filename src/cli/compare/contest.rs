@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::data::Dataset;
 use cnf::data::diagnose::Finding;
+use cnf::data::{Dataset, Rows};
 use cnf::flow::Model;
 use cnf::names::{Matched, NamedTable};
 use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
@@ -44,7 +44,7 @@ pub struct Contestant {
 /// Of each column of a model, and of its conditions, the place among those of the comparison.
 pub struct Order {
     points: Matched,
-    given: Matched,
+    context: Matched,
 }
 
 impl Order {
@@ -58,23 +58,25 @@ impl Order {
             true => Ok(Matched::in_order(cols)),
             false => Matched::by_name(NamedTable::of_file(&table, names), wanted, "the model"),
         };
-        let given = data.given.as_ref();
-        let conditions = given.map_or(&[][..], |given| given.names(data.columns.is_some()));
+        let conditions = data.context.as_ref().map_or(&[][..], |context| context.names(data.columns.is_some()));
         Ok(Self {
             points: matched(data.columns.as_deref().unwrap_or_default(), &model.spec.names, data.dim)?,
-            given: matched(conditions, model.spec.condition_names(), given.map_or(0, |given| given.dim))?,
+            context: matched(conditions, model.spec.condition_names(), data.context_dim())?,
         })
     }
 
     /// Whether it is another order than the data's.
     pub fn differs(&self) -> bool {
-        [&self.points, &self.given].into_iter().any(|matched| !matched.is_all_of(matched.places.len()))
+        [&self.points, &self.context].into_iter().any(|matched| !matched.is_all_of(matched.places.len()))
     }
 
-    /// Rows of the comparison and their conditions, as the model has them.
-    pub fn inward(&self, x: &[f64], given: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
-        let c = given.len() / (x.len() / d).max(1);
-        (self.points.pick(x, d), if c == 0 { Vec::new() } else { self.given.pick(given, c) })
+    /// Rows of the comparison, of `d` columns, as the model has them.
+    pub fn inward(&self, rows: &Rows, d: usize) -> Rows {
+        let context = match rows.context_dim(d) {
+            0 => Vec::new(),
+            c => self.context.pick(&rows.context, c),
+        };
+        Rows { x: self.points.pick(&rows.x, d), context, weight: rows.weight.clone() }
     }
 
     /// Points of the comparison, `[n, d]`, as the model has them.
@@ -171,7 +173,7 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
         run: path.to_owned(),
         stopped: model.story.get("stopped").and_then(serde_json::Value::as_bool).unwrap_or(false),
         // Until the data are read.
-        order: Order { points: Matched::in_order(model.dim()), given: Matched::in_order(model.condition_dim()) },
+        order: Order { points: Matched::in_order(model.dim()), context: Matched::in_order(model.condition_dim()) },
         model,
         warnings: Vec::new(),
     };
@@ -238,7 +240,7 @@ pub fn told_apart(contestants: &mut [Contestant]) {
 
 /// The families that a comparison trains where none are named: all that can be.
 pub fn usual(data: &Dataset) -> Vec<Family> {
-    let references = data.given.is_none();
+    let references = data.context.is_none();
     let flows = Family::ALL.into_iter().filter(|family| !family.is_reference());
     flows.chain(references.then_some(Family::Gaussian)).chain(references.then_some(Family::Mixture)).collect()
 }

@@ -51,7 +51,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     let mut contenders = Vec::new();
     for one in &first {
         let density = match cells {
-            Some(cells) if contest.given.is_empty() => {
+            Some(cells) if contest.rows.context.is_empty() => {
                 let model = one.contestant.model.bind(contest.precision)?;
                 Some(density(&one.contestant, &model, 1.0, &cells, &units)?)
             }
@@ -78,7 +78,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         .map(|(toy, cells)| -> Vec<f64> { cells.centres().chunks_exact(d).map(|x| (toy.log_prob)(x).exp()).collect() });
     let shown = units.rows(&seen);
     let comparison = Comparison {
-        cells: if contest.given.is_empty() { cells.map(|cells| units.cells(cells)) } else { None },
+        cells: if contest.rows.context.is_empty() { cells.map(|cells| units.cells(cells)) } else { None },
         truth: truth.as_deref(),
         entropy: data.toy().map(|toy| toy.entropy),
         cost: "time of a sample (µs)",
@@ -92,7 +92,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
     let figure = cnf::io::read_bytes(&png)?;
     let slides = match d {
-        1 | 2 if contest.given.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
+        1 | 2 if contest.rows.context.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
         _ => None,
     };
     let caption =
@@ -108,7 +108,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
 /// The cells around the data, in one or two dimensions.
 fn cells(contest: &Contest, side: usize) -> Option<Cells> {
     let d = contest.data.dim;
-    let extent = |column: usize| plot::extent(&contest.x, d, column);
+    let extent = |column: usize| plot::extent(&contest.rows.x, d, column);
     match d {
         1 => Some(Cells { x: extent(0), y: (0.0, 1.0), nx: side, ny: 1 }),
         2 => Some(Cells { x: extent(0), y: extent(1), nx: side, ny: side }),
@@ -119,7 +119,7 @@ fn cells(contest: &Contest, side: usize) -> Option<Cells> {
 /// The units in which all is drawn.
 fn units(contest: &Contest) -> Units {
     let d = contest.data.dim;
-    Units::of(&(0..d).map(|j| plot::extent(&contest.x, d, j)).collect::<Vec<_>>())
+    Units::of(&(0..d).map(|j| plot::extent(&contest.rows.x, d, j)).collect::<Vec<_>>())
 }
 
 /// The density on the cells at the part `t` of the way; 0 where a row has none.

@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
-use cnf::data::{Dataset, Source};
+use cnf::data::{Dataset, Rows};
 use cnf::flow::{Core, Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
 use cnf::stats::log_sum_exp;
-use cnf::train::{Criterion, Job, score_given};
+use cnf::train::{Criterion, Job, score};
 use cnf::{rng, words};
 
 use crate::cli::Context;
@@ -33,9 +33,8 @@ pub struct Run<'a> {
     /// With its story.
     pub model: &'a Model,
     pub data: &'a Dataset,
-    /// The rows that were scored, `[n, d]`, and their conditions, `[n, c]`.
-    pub held_out: &'a [f64],
-    pub given: &'a [f64],
+    /// The rows that were scored.
+    pub held_out: &'a Rows,
     pub curves: &'a Curves,
     /// For words about what is not shown.
     pub context: &'a Context,
@@ -116,8 +115,8 @@ fn spread(se: f64) -> f64 {
 /// # Errors
 /// Whatever the solver or the disk refuses.
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
-    let Run { job, model, data, held_out, given, curves, context } = run;
-    let d = data.dim;
+    let Run { job, model, data, held_out, curves, context } = run;
+    let (given, d) = (&held_out.context, data.dim);
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
     let Options { names, invert_y, columns, scale, .. } = look.shown.style(model)?;
     let plain = Options { columns, ..plain };
@@ -128,9 +127,9 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         drawn.push(path.clone());
         path
     };
-    let seen = match &data.train {
-        Source::Toy(_) => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
-        Source::Rows(rows) => rows.clone(),
+    let seen = match data.training_rows() {
+        None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
+        Some(rows) => rows.x.clone(),
     };
     let flow = model.bind(job.precision)?;
 
@@ -174,8 +173,8 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         let grid = units.grid(&Grid { x, y, nx, ny, values: Vec::new() }, &log_density);
         undisturbed(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
     } else {
-        let n = held_out.len() / d;
-        let z = flow.latents(held_out, &conditions(n))?.y;
+        let n = held_out.count(d);
+        let z = flow.latents(&held_out.x, &conditions(n))?.y;
         undisturbed(|| plot::latents(&place("latents"), &z, d, &plain))?;
     }
 
@@ -187,7 +186,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     // Where a mixture replaced the flow, the curve is not that of the model.
     let winner = match (&model.spec.core, &model.spec.base) {
         (Core::Still { .. }, Some(base)) if !data.valid.is_empty() => {
-            let (nll, se) = score_given(&flow, &data.valid, &[], data.toy())?.best_nll(data.toy());
+            let (nll, se) = score(&flow, &data.valid, data.toy())?.best_nll(data.toy());
             Some((format!("a mixture of {}", words::count(base.components() as u64, "Gaussian")), nll, se))
         }
         _ => None,

@@ -1,17 +1,14 @@
 //! What a solve costs and how it ends: counts of evaluations, limits on steps, failures, empty spans.
 
-mod problems;
-
-use cnf_solvers::solve::solve_here;
+use crate::problems::{DETEST, Field, LINEAR, Problem, scaled_error};
 use cnf_solvers::{
-    At, Controller, Failure, Lanes, LanesMut, Law, Observer, Options, Report, SolveError, Step, Tableau, VectorField,
-    methods,
+    At, Controller, Failure, Lanes, LanesMut, Law, Method, Observer, Options, Report, Solution, SolveError, Step,
+    Tableau, VectorField, methods, solve_here,
 };
-use problems::{DETEST, Field, LINEAR, Problem, scaled_error};
 
 fn run(p: &Problem, options: &Options) -> (Vec<f64>, Report, usize) {
     let mut field = p.field();
-    let (y, reports) = solve_here(&mut field, (), p.y0, (p.t0, p.t1), options).unwrap();
+    let Solution { y, reports, .. } = solve_here(&mut field, (), p.y0, (p.t0, p.t1), options).unwrap();
     (y, reports[0], field.evals)
 }
 
@@ -36,7 +33,7 @@ impl Observer<f64> for &mut Lengths {
 
 fn lengths(p: &Problem, options: &Options) -> (Vec<(f64, f64)>, Report) {
     let mut lengths = Lengths::default();
-    let (_, reports) = solve_here(p.field(), &mut lengths, p.y0, (p.t0, p.t1), options).unwrap();
+    let Solution { reports, .. } = solve_here(p.field(), &mut lengths, p.y0, (p.t0, p.t1), options).unwrap();
     (lengths.0, reports[0])
 }
 
@@ -56,7 +53,7 @@ fn evaluations_on_detest_keep_to_their_budget() {
         .filter(|m| m.order > 2)
         .map(|method| {
             let total = |tol: f64| {
-                let options = Options { method, rtol: tol, atol: tol, ..Options::default() };
+                let options = Options { method: Method::Explicit(method), rtol: tol, atol: tol, ..Options::default() };
                 DETEST.iter().map(|p| run(p, &options).1.nfe).sum()
             };
             (method.name, [1e-3, 1e-5, 1e-7].map(total))
@@ -70,7 +67,8 @@ fn evaluations_are_counted_one_by_one() {
     for method in methods::ALL {
         for steps in [Some(17), None].into_iter().filter(|s| s.is_some() || method.adaptive()) {
             for p in problems_for(steps) {
-                let options = Options { method, steps, rtol: 1e-3, atol: 1e-3, ..Options::default() };
+                let options =
+                    Options { method: Method::Explicit(method), steps, rtol: 1e-3, atol: 1e-3, ..Options::default() };
                 let (_, report, evals) = run(p, &options);
                 // Methods that are not FSAL evaluate the slope of a rejected step's start again, unasked.
                 let unasked = if method.fsal() { 0 } else { report.rejected as usize };
@@ -96,7 +94,8 @@ fn steps_follow_one_another_and_land_on_the_end() {
     for method in methods::ALL {
         for steps in [Some(17), None].into_iter().filter(|s| s.is_some() || method.adaptive()) {
             for p in problems_for(steps) {
-                let options = Options { method, steps, rtol: 1e-3, atol: 1e-3, ..Options::default() };
+                let options =
+                    Options { method: Method::Explicit(method), steps, rtol: 1e-3, atol: 1e-3, ..Options::default() };
                 let (taken, report) = lengths(p, &options);
                 assert_eq!(taken.len(), report.accepted as usize);
                 let mut t = p.t0;
@@ -117,7 +116,8 @@ fn every_controller_meets_the_tolerance_at_like_cost() {
     for method in adaptive().filter(|m| m.order > 2) {
         let cost = |law: Law| {
             let controller = Controller { law, ..Controller::default() };
-            let options = Options { method, controller, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+            let options =
+                Options { method: Method::Explicit(method), controller, rtol: 1e-5, atol: 1e-5, ..Options::default() };
             let spent = |p: &Problem| {
                 let (y, report, _) = run(p, &options);
                 assert!(scaled_error(&y, &p.end()) < 5e3 * 1e-5, "{} {law:?} {}", method.name, p.name);
@@ -125,7 +125,7 @@ fn every_controller_meets_the_tolerance_at_like_cost() {
             };
             f64::from(DETEST.iter().map(spent).sum::<u32>())
         };
-        let costs = Law::ALL.map(|(_, law)| cost(law));
+        let costs = Law::ALL.map(cost);
         let (least, most) = (costs.iter().copied().fold(f64::MAX, f64::min), costs.iter().copied().fold(0.0, f64::max));
         assert!(most < 1.3 * least, "{}: {costs:?}", method.name);
     }
@@ -136,7 +136,7 @@ fn the_first_step_is_neither_timid_nor_rejected_often() {
     for method in adaptive().filter(|m| m.order > 2) {
         let mut rejected = 0;
         for p in DETEST {
-            let options = Options { method, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+            let options = Options { method: Method::Explicit(method), rtol: 1e-5, atol: 1e-5, ..Options::default() };
             let (taken, _) = lengths(p, &options);
             let given = Options { first_step: Some(taken[0].1), ..options.clone() };
             // The selected step is accepted as it is where the solve with that step given begins with it too.
@@ -155,8 +155,8 @@ fn an_empty_span_returns_the_start_at_no_cost() {
     for method in methods::ALL {
         for p in LINEAR {
             let steps = if method.adaptive() { None } else { Some(3) };
-            let options = Options { method, steps, ..Options::default() };
-            let (y, reports) = solve_here(p.field(), (), p.y0, (1.5, 1.5), &options).unwrap();
+            let options = Options { method: Method::Explicit(method), steps, ..Options::default() };
+            let Solution { y, reports, .. } = solve_here(p.field(), (), p.y0, (1.5, 1.5), &options).unwrap();
             assert_eq!((y.as_slice(), reports[0].nfe, reports[0].accepted), (p.y0, 0, 0));
             assert!(reports[0].status.is_ok() && reports[0].t == 1.5);
         }
@@ -165,7 +165,8 @@ fn an_empty_span_returns_the_start_at_no_cost() {
 
 #[test]
 fn an_empty_batch_is_solved() {
-    let (y, reports) = solve_here(LINEAR[0].field(), (), &[] as &[f64], (0.0, 1.0), &Options::default()).unwrap();
+    let Solution { y, reports, .. } =
+        solve_here(LINEAR[0].field(), (), &[] as &[f64], (0.0, 1.0), &Options::default()).unwrap();
     assert!(y.is_empty() && reports.is_empty());
 }
 
@@ -179,11 +180,19 @@ fn lanes_that_fail_say_so_and_the_others_go_on() {
     for method in methods::ALL {
         for lanes in [1, 2, 16] {
             let steps = if method.adaptive() { None } else { Some(2000) };
-            let options =
-                Options { method, steps, lanes, rtol: 1e-6, atol: 1e-6, max_steps: 20_000, ..Options::default() };
+            let options = Options {
+                method: Method::Explicit(method),
+                steps,
+                lanes,
+                rtol: 1e-6,
+                atol: 1e-6,
+                max_steps: 20_000,
+                ..Options::default()
+            };
             // NaN first: a tile of nothing but failures must not end the batch. 2.0 blows up at t = 1/2.
             let y0 = [f64::NAN, f64::INFINITY, 0.5, 2.0, f64::NAN, 0.25, -1.0];
-            let (y, reports) = solve_here(Field::new(1, blow_up), (), &y0, (0.0, 1.0), &options).unwrap();
+            let Solution { y, reports, .. } =
+                solve_here(Field::new(1, blow_up), (), &y0, (0.0, 1.0), &options).unwrap();
             for (i, start) in y0.into_iter().enumerate() {
                 let (r, name) = (&reports[i], method.name);
                 if !start.is_finite() {
@@ -214,8 +223,9 @@ fn a_field_that_turns_nan_fails_where_it_does() {
     for method in methods::ALL {
         let field = |t: f64, y: &[f64], d: &mut [f64]| d[0] = if t > 0.75 { f64::NAN } else { -y[0] };
         let steps = if method.adaptive() { None } else { Some(64) };
-        let options = Options { method, steps, ..Options::default() };
-        let (y, reports) = solve_here(Field::new(1, field), (), &[1.0_f64], (0.0, 2.0), &options).unwrap();
+        let options = Options { method: Method::Explicit(method), steps, ..Options::default() };
+        let Solution { y, reports, .. } =
+            solve_here(Field::new(1, field), (), &[1.0_f64], (0.0, 2.0), &options).unwrap();
         let Err(Failure::NonFinite { t, h, speed }) = reports[0].status else {
             panic!("{}: {:?}", method.name, reports[0])
         };
@@ -230,8 +240,10 @@ fn too_many_steps_is_a_failure_of_that_lane_alone() {
     for method in adaptive() {
         // Lane 0 stands still, lane 1 turns fast.
         let field = |_: f64, y: &[f64], d: &mut [f64]| d.copy_from_slice(&[-200.0 * y[1], 200.0 * y[0]]);
-        let options = Options { method, rtol: 1e-6, atol: 1e-6, max_steps: 20, ..Options::default() };
-        let (y, reports) = solve_here(Field::new(2, field), (), &[0.0, 0.0, 1.0, 0.0], (0.0, 10.0), &options).unwrap();
+        let options =
+            Options { method: Method::Explicit(method), rtol: 1e-6, atol: 1e-6, max_steps: 20, ..Options::default() };
+        let Solution { y, reports, .. } =
+            solve_here(Field::new(2, field), (), &[0.0, 0.0, 1.0, 0.0], (0.0, 10.0), &options).unwrap();
         assert!(reports[0].status.is_ok() && y[..2] == [0.0, 0.0], "{}: {:?}", method.name, reports[0]);
         assert!(matches!(reports[1].status, Err(Failure::TooManySteps { steps: 20, t, .. }) if t == reports[1].t));
         assert_eq!(reports[1].accepted + reports[1].rejected, 20, "{}", method.name);
@@ -246,7 +258,13 @@ fn no_step_is_longer_than_asked() {
     for method in adaptive() {
         for p in DETEST {
             for max_step in [0.37, 0.1] {
-                let options = Options { method, max_step, rtol: 1e-2, atol: 1e-2, ..Options::default() };
+                let options = Options {
+                    method: Method::Explicit(method),
+                    max_step,
+                    rtol: 1e-2,
+                    atol: 1e-2,
+                    ..Options::default()
+                };
                 let (taken, report) = lengths(p, &options);
                 let longest = taken.iter().map(|s| s.1).fold(0.0, f64::max);
                 assert!(longest <= max_step && report.t == p.t1, "{} {}: {longest}", method.name, p.name);
@@ -260,7 +278,8 @@ fn no_step_but_the_last_ones_is_shorter_than_asked() {
     for method in adaptive() {
         for p in DETEST {
             let min_step = 0.02;
-            let options = Options { method, min_step, rtol: 1e-6, atol: 1e-6, ..Options::default() };
+            let options =
+                Options { method: Method::Explicit(method), min_step, rtol: 1e-6, atol: 1e-6, ..Options::default() };
             let (taken, report) = lengths(p, &options);
             // The last two share what is left of the span.
             let free = taken.len().saturating_sub(if report.status.is_ok() { 2 } else { 0 });
@@ -274,7 +293,7 @@ fn no_step_but_the_last_ones_is_shorter_than_asked() {
 
 #[test]
 fn requests_that_make_no_sense_are_refused() {
-    let fixed = || Options { method: &methods::RK4, ..Options::default() };
+    let fixed = || Options { method: Method::Explicit(&methods::RK4), ..Options::default() };
     let bad = [
         fixed(),
         Options { steps: Some(0), ..fixed() },
@@ -320,11 +339,12 @@ impl<F: VectorField<f64>> VectorField<f64> for WithSquare<F> {
 fn a_free_row_has_no_say_in_the_steps() {
     for method in adaptive().filter(|m| m.order > 2) {
         for p in DETEST {
-            let options = Options { method, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+            let options = Options { method: Method::Explicit(method), rtol: 1e-5, atol: 1e-5, ..Options::default() };
             let (y, report, _) = run(p, &options);
             let start: Vec<f64> = p.y0.iter().copied().chain([0.0]).collect();
             let with = |options: &Options| {
-                let (y, reports) = solve_here(WithSquare(p.field()), (), &start, (p.t0, p.t1), options).unwrap();
+                let Solution { y, reports, .. } =
+                    solve_here(WithSquare(p.field()), (), &start, (p.t0, p.t1), options).unwrap();
                 (y, reports[0])
             };
             let (both, free) = with(&Options { free: 1, ..options.clone() });
@@ -350,7 +370,13 @@ fn a_step_that_failed_is_never_tried_again_at_its_length() {
         for safety in [0.92, 0.97, 0.999] {
             for p in DETEST {
                 let controller = Controller { safety, ..Controller::default() };
-                let options = Options { method, controller, rtol: 1e-5, atol: 1e-5, ..Options::default() };
+                let options = Options {
+                    method: Method::Explicit(method),
+                    controller,
+                    rtol: 1e-5,
+                    atol: 1e-5,
+                    ..Options::default()
+                };
                 let (_, report, _) = run(p, &options);
                 assert!(report.status.is_ok(), "{} {} {safety}: {:?}", method.name, p.name, report.status);
             }

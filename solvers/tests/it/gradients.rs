@@ -1,11 +1,9 @@
 //! Gradients of a solve, against central differences of the very computation.
 
-mod common;
-
+use crate::common::{Divergence, Sine, numbers};
 use cnf_solvers::gauss::Gauss;
 use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Options, Quadrature, Tableau, Tape, adjoint, methods, solve};
-use common::{Divergence, Sine, numbers};
+use cnf_solvers::{Method, Options, Quadrature, Tableau, Tape, methods, solve};
 
 const DIM: usize = 3;
 const N: usize = 5;
@@ -17,7 +15,7 @@ fn loss(method: &'static Tableau, theta: &[f64], y0: &[f64], a: &[f64], b: &[f64
         let g = Divergence(Sine { theta, dim: DIM });
         (Sine { theta, dim: DIM }, Quadrature::new(g, rule, None, 8, options.lanes))
     };
-    let (solution, quadratures) = solve(worker, y0, (1.0, 0.0), options, 1).unwrap();
+    let (solution, quadratures) = solve(worker, y0, (1.0, 0.0), options).unwrap();
     let ends: f64 = solution.y.iter().zip(a).map(|(y, a)| y * a).sum();
     let integrals: f64 =
         quadratures.into_iter().flat_map(|q| q.into_integrals()).map(|i| b[i.sample] * i.values[0]).sum();
@@ -38,7 +36,7 @@ fn tape_gradient(
         let quadrature = Quadrature::new(g, rule, None, 8, options.lanes);
         (Sine { theta, dim: DIM }, (Tape::new(method, DIM), quadrature))
     };
-    let (_, observers) = solve(worker, y0, (1.0, 0.0), options, 1).unwrap();
+    let (_, observers) = solve(worker, y0, (1.0, 0.0), options).unwrap();
     let tape = &observers[0].0;
     let mut gp = vec![0.0; theta.len()];
     let mut g = Divergence(Sine { theta, dim: DIM });
@@ -77,24 +75,12 @@ fn the_tape_gives_the_gradient_of_what_was_computed_for_every_method() {
     let (theta, y0, a, b) = (numbers(DIM * DIM, 1), numbers(N * DIM, 2), numbers(N * DIM, 3), numbers(N, 4));
     for method in methods::ALL {
         for lanes in [1, 3, 16] {
-            let options = Options { method, steps: Some(4), lanes, ..Options::default() };
+            let options = Options { method: Method::Explicit(method), steps: Some(4), lanes, ..Options::default() };
             let (gy, gp) = tape_gradient(method, &theta, &y0, &a, &b, &options);
             // Central differences at 1e-5: round-off 1e-16/1e-5, truncation 1e-10 times third derivatives of order 10.
             check(method, &options, &gy, &gp, 3e-9);
         }
     }
-}
-
-#[test]
-fn the_continuous_adjoint_agrees_to_the_tolerance() {
-    let (theta, y0, a, b) = (numbers(DIM * DIM, 1), numbers(N * DIM, 2), numbers(N * DIM, 3), numbers(N, 4));
-    let options = Options { method: &methods::DOPRI5, rtol: 1e-9, atol: 1e-9, ..Options::default() };
-    let (solution, _) = solve(|| (Sine { theta: &theta, dim: DIM }, ()), &y0, (1.0, 0.0), &options, 1).unwrap();
-    let mut gp = vec![0.0; theta.len()];
-    let field = || -> Box<dyn cnf_solvers::Vjp<f64>> { Box::new(Sine { theta: &theta, dim: DIM }) };
-    let g = || -> Box<dyn cnf_solvers::Vjp<f64>> { Box::new(Divergence(Sine { theta: &theta, dim: DIM })) };
-    let gy = adjoint::pull_back(&field, Some((&g, &b)), &solution.y, &a, (1.0, 0.0), &options, &mut gp).unwrap();
-    check(&methods::DOPRI5, &options, &gy, &gp, 1e-6);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A trajectory that cannot go on says where and why, and a request that makes no sense is refused.
 
+use cnf_solvers::{Failure, Implicit, Method, Options, SolveError, solve, solve_here};
+
+use super::problems::*;
 use super::{Witness, bound, close_options, scaled_error};
-use crate::problems::*;
-use cnf_solvers::stiff::{Implicit, StiffOptions, integrate_many, integrate_one};
-use cnf_solvers::{Failure, SolveError};
 
 #[test]
 fn an_exploding_solution_fails_where_it_explodes() {
@@ -16,10 +16,9 @@ fn an_exploding_solution_fails_where_it_explodes() {
                 let mut witness = Witness::default();
                 let options = close_options(tol);
                 let outcome =
-                    integrate_one(&mut explode.clone(), method, 7, &[sign], 0.0, 2.0 * sign, &options, &mut witness)
-                        .unwrap();
+                    solve_one(&mut explode.clone(), method, &[sign], (0.0, 2.0 * sign), &options, &mut witness);
                 let Err(Failure::StepTooSmall { t, h, speed }) = outcome.status else {
-                    panic!("{method} at {tol:e} said {outcome:?}");
+                    panic!("{method} at {tol:e} returned {outcome:?}");
                 };
                 // a relative error tol^{2/3} or better in y moves the pole by as much (measured: 0.7 of it)
                 assert!((t - sign).abs() < 3.0 * tol.powf(2.0 / 3.0), "{method} at {tol:e}: t = {t}");
@@ -43,10 +42,9 @@ fn a_field_that_turns_nan_or_infinite_fails_where_it_turns() {
         for method in Implicit::ALL {
             for tol in [1e-3, 1e-6] {
                 let mut field = Field::new(1, f, tangent);
-                let outcome =
-                    integrate_one(&mut field, method, 0, &[1.0], 0.0, 1.0, &close_options(tol), &mut ()).unwrap();
+                let outcome = solve_one(&mut field, method, &[1.0], (0.0, 1.0), &close_options(tol), ());
                 let Err(Failure::NonFinite { t, h, speed }) = outcome.status else {
-                    panic!("{method} said {outcome:?}");
+                    panic!("{method} returned {outcome:?}");
                 };
                 assert!(t <= 0.5 && 0.5 - t < 1e-13 && h > 0.0 && h < 1e-13, "{outcome:?}");
                 assert!((speed - outcome.y[0].abs()).abs() < 1e-15);
@@ -61,8 +59,7 @@ fn a_bad_start_fails_at_once() {
     let nan = Field::new(1, |_, _, out| out[0] = f64::NAN, |_, _, _, out| out[0] = 0.0);
     for method in Implicit::ALL {
         for (mut field, y0) in [(nan, 1.0), (DECAY.field(), f64::NAN), (DECAY.field(), f64::INFINITY)] {
-            let outcome =
-                integrate_one(&mut field, method, 0, &[y0], 0.25, 1.0, &close_options(1e-6), &mut ()).unwrap();
+            let outcome = solve_one(&mut field, method, &[y0], (0.25, 1.0), &close_options(1e-6), ());
             assert!(matches!(outcome.status, Err(Failure::NonFinite { t: 0.25, .. })), "{outcome:?}");
             assert_eq!((outcome.accepted, outcome.nfe), (0, 1));
         }
@@ -73,7 +70,7 @@ fn a_bad_start_fails_at_once() {
 fn a_jacobian_that_is_nan_fails() {
     for method in Implicit::ALL {
         let mut field = Field::new(1, DECAY.f, |_, _, _, out| out[0] = f64::NAN);
-        let outcome = integrate_one(&mut field, method, 0, &[1.0], 0.0, 1.0, &close_options(1e-6), &mut ()).unwrap();
+        let outcome = solve_one(&mut field, method, &[1.0], (0.0, 1.0), &close_options(1e-6), ());
         assert!(matches!(outcome.status, Err(Failure::NonFinite { t: 0.0, .. })), "{outcome:?}");
         assert_eq!(outcome.y, [1.0]);
     }
@@ -82,42 +79,54 @@ fn a_jacobian_that_is_nan_fails() {
 #[test]
 fn the_caps_on_steps_and_on_their_size_hold() {
     for method in Implicit::ALL {
-        let options = StiffOptions { max_steps: 20, ..VAN_DER_POL.options(1e-6) };
-        let solve = |options: &StiffOptions| {
-            integrate_one(&mut VAN_DER_POL.field(), method, 0, &[2.0, 0.0], 0.0, 2.0, options, &mut ()).unwrap()
-        };
+        let options = Options { max_steps: 20, ..VAN_DER_POL.options(1e-6) };
+        let solve =
+            |options: &Options| solve_one(&mut VAN_DER_POL.field(), method, &[2.0, 0.0], (0.0, 2.0), options, ());
         let outcome = solve(&options);
         assert!(matches!(outcome.status, Err(Failure::TooManySteps { steps: 20, .. })), "{outcome:?}");
         // the attempts within the last call to diffsol may exceed the cap by a few
         assert!((20..30).contains(&(outcome.accepted + outcome.rejected)), "{outcome:?}");
-        let outcome = solve(&StiffOptions { min_step: 1e-4, ..VAN_DER_POL.options(1e-6) });
+        let outcome = solve(&Options { min_step: 1e-4, ..VAN_DER_POL.options(1e-6) });
         assert!(matches!(outcome.status, Err(Failure::StepTooSmall { .. })), "{method}: {outcome:?}");
         // a last step shorter than the shortest is still taken
-        let options = StiffOptions { min_step: 0.4, first_step: Some(0.4), ..close_options(0.5) };
-        let outcome = integrate_one(&mut DECAY.field(), method, 0, &[1.0], 0.0, 0.9, &options, &mut ()).unwrap();
+        let options = Options { min_step: 0.4, first_step: Some(0.4), ..close_options(0.5) };
+        let outcome = solve_one(&mut DECAY.field(), method, &[1.0], (0.0, 0.9), &options, ());
         assert_eq!(outcome.status, Ok(()), "{method}");
     }
 }
 
 #[test]
 fn a_request_that_makes_no_sense_is_refused() {
-    let try_it = |options: StiffOptions, y0: &[f64], t1: f64| {
-        integrate_one(&mut DECAY.field(), Implicit::Bdf, 0, y0, 0.0, t1, &options, &mut ()).unwrap_err()
+    let request = |options: &Options, y0: &[f64], t1: f64| {
+        let options = Options { method: Method::Implicit(Implicit::Bdf), ..options.clone() };
+        solve_here(DECAY.field(), (), y0, (0.0, t1), &options).unwrap_err()
     };
-    let fine = StiffOptions::default();
+    let fine = Options::default();
     for options in [
-        StiffOptions { rtol: -1.0, ..fine },
-        StiffOptions { rtol: f64::NAN, ..fine },
-        StiffOptions { atol: 0.0, ..fine },
-        StiffOptions { atol: f64::INFINITY, ..fine },
-        StiffOptions { max_steps: 0, ..fine },
-        StiffOptions { min_step: f64::NAN, ..fine },
-        StiffOptions { first_step: Some(0.0), ..fine },
+        Options { rtol: -1.0, ..fine },
+        Options { rtol: f64::NAN, ..fine },
+        Options { atol: 0.0, ..fine },
+        Options { atol: f64::INFINITY, ..fine },
+        Options { max_steps: 0, ..fine },
+        Options { min_step: f64::NAN, ..fine },
+        Options { min_step: f64::INFINITY, ..fine },
+        Options { max_step: 0.0, ..fine },
+        Options { first_step: Some(0.0), ..fine },
+        Options { steps: Some(10), ..fine },
+        Options { tail: 1, ..fine },
+        Options { free: 1, ..fine },
     ] {
-        assert!(matches!(try_it(options, &[1.0], 1.0), SolveError::BadOption(_)), "{options:?}");
+        assert!(matches!(request(&options, &[1.0], 1.0), SolveError::BadOption(_)), "{options:?}");
     }
-    assert!(matches!(try_it(fine, &[1.0], f64::NAN), SolveError::BadOption(_)));
-    assert!(matches!(try_it(fine, &[1.0, 2.0], 1.0), SolveError::Shape { expected: 1, found: 2, .. }));
-    let many = integrate_many(|| ROBERTSON.field(), Implicit::Bdf, &[1.0; 7], 0.0, 1.0, &fine, 2, |_| ());
-    assert!(matches!(many, Err(SolveError::Shape { expected: 9, found: 7, .. })));
+    assert!(matches!(request(&fine, &[1.0], f64::NAN), SolveError::BadOption(_)));
+    let bdf = Options { method: Method::Implicit(Implicit::Bdf), ..fine };
+    let many = solve(|| (ROBERTSON.field(), ()), &[1.0; 7], (0.0, 1.0), &bdf);
+    assert!(matches!(many, Err(SolveError::Shape { expected: 6, found: 7, .. })));
+    // A state in f32, and a field without tangents.
+    let narrow = crate::problems::Field::new(1, |_: f64, y: &[f64], d: &mut [f64]| d[0] = -y[0]);
+    let narrow = solve_here(narrow, (), &[1.0f32], (0.0, 1.0), &bdf).unwrap_err();
+    assert_eq!(narrow, SolveError::Unsupported { method: "bdf", needs: "a state in f64" });
+    let plain = crate::problems::Field::new(1, |_: f64, y: &[f64], d: &mut [f64]| d[0] = -y[0]);
+    let plain = solve_here(plain, (), &[1.0], (0.0, 1.0), &bdf).unwrap_err();
+    assert_eq!(plain, SolveError::Unsupported { method: "bdf", needs: "a field with tangents" });
 }

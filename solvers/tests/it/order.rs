@@ -1,15 +1,12 @@
 //! Every method converges at its stated order, at the ends of its steps and between them.
 
-mod problems;
-
-use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Options, Tableau, methods};
-use problems::{Problem, SLOPES, Truth, Worst};
+use crate::problems::{Problem, SLOPES, Truth, Worst};
+use cnf_solvers::{Method, Options, Tableau, methods, solve_here};
 
 /// Errors at the ends of `n` equal steps and inside them: the worst, as a single end may happen to be kind.
 fn errors(method: &'static Tableau, problem: &Problem, n: usize) -> (f64, f64) {
     let Truth::Closed(truth) = problem.truth else { panic!("{} has no formula", problem.name) };
-    let options = Options { method, steps: Some(n), ..Options::default() };
+    let options = Options { method: Method::Explicit(method), steps: Some(n), ..Options::default() };
     let mut worst = Worst::new(truth, &[0.37, 0.81]);
     solve_here(problem.field(), &mut worst, problem.y0, (problem.t0, problem.t1), &options).unwrap();
     (worst.ends, worst.inside)

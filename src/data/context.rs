@@ -1,4 +1,4 @@
-//! The conditions of a table's rows: some of its own columns, or a file of a row for each of its own.
+//! The context of a table's rows: some of its own columns, or a file of a row for each of its own.
 
 use std::path::Path;
 
@@ -7,19 +7,13 @@ use crate::{Error, Result, io, names};
 
 use io::Header;
 
-/// The conditions of a data set's rows: what a model is told and does not learn to make.
+/// The columns that the rows of a data set are conditioned on. Their values are in each set's [`Rows`](super::Rows).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Given {
+pub struct Context {
     /// c.
     pub dim: usize,
     /// The names of the columns, where the file has them.
     pub columns: Vec<String>,
-    /// Of the training rows, `[n, c]`.
-    pub train: Vec<f64>,
-    /// Of the validation set.
-    pub valid: Vec<f64>,
-    /// Of the test set.
-    pub test: Vec<f64>,
 }
 
 /// The places of the columns `wanted` in a table: each a name, as [`name_of`] reads it, or a number from 0 as the file has
@@ -74,22 +68,27 @@ pub fn name_of(text: &str) -> &str {
     }
 }
 
-impl Given {
+impl Context {
     /// The names of the columns, where a file gave them: `named` says whether the data's own columns have names.
     pub fn names(&self, named: bool) -> &[String] {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }
 
     /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or the rows
-    /// of the one file that is named.
+    /// of the one file that is named. Their values are `[n, c]`, in the order of the table's rows.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] where
     /// no column is left.
-    pub(super) fn take(wanted: &[String], path: &Path, table: &mut Table, header: Header) -> Result<Option<Self>> {
+    pub(super) fn take(
+        wanted: &[String],
+        path: &Path,
+        table: &mut Table,
+        header: Header,
+    ) -> Result<Option<(Self, Vec<f64>)>> {
         let Some(first) = wanted.first() else { return Ok(None) };
         let file = Path::new(name_of(first));
-        let (rows, dim, columns) = if io::Format::of(file).is_some() {
+        let (values, dim, columns) = if io::Format::of(file).is_some() {
             if let Some(second) = wanted.get(1) {
                 let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
                 return Err(Error::invalid(problem, "give one file, or columns of the table"));
@@ -104,9 +103,7 @@ impl Given {
         } else {
             Self::out_of(wanted, table)?
         };
-        let of = |set: &[usize]| set.iter().flat_map(|i| &rows[i * dim..][..dim]).copied().collect();
-        let split = &table.split;
-        Ok(Some(Self { dim, columns, train: of(&split.train), valid: of(&split.valid), test: of(&split.test) }))
+        Ok(Some((Self { dim, columns }, values)))
     }
 
     /// Columns cut out of the table, their number and names.
@@ -122,7 +119,7 @@ impl Given {
         let cut = |columns: &[usize]| -> Vec<f64> {
             table.x.chunks_exact(table.d).flat_map(|row| columns.iter().map(|j| row[*j])).collect()
         };
-        let (given, x) = (cut(&places), cut(&rest));
+        let (values, x) = (cut(&places), cut(&rest));
         let of = |columns: &[usize]| -> Option<Vec<String>> {
             table.columns.as_ref().map(|names| columns.iter().map(|j| names[*j].clone()).collect())
         };
@@ -130,6 +127,6 @@ impl Given {
         let names = names.unwrap_or_else(|| places.iter().map(|j| table.numbers[*j].to_string()).collect());
         table.numbers = rest.iter().map(|j| table.numbers[*j]).collect();
         (table.x, table.d, table.columns) = (x, rest.len(), left);
-        Ok((given, places.len(), names))
+        Ok((values, places.len(), names))
     }
 }

@@ -9,10 +9,14 @@ use diffsol::{
 };
 
 use super::equations::{Equations, Mat, Span, Vector};
-use super::{Implicit, Outcome, StiffOptions};
 use crate::error::Failure;
 use crate::field::Jvp;
+use crate::method::Implicit;
 use crate::observe::{Observer, Step};
+use crate::options::Options;
+use crate::real::Real;
+use crate::report::Report;
+use crate::work::Work;
 
 /// Steps are not cut below this many round-offs of the current time.
 const ROUND_OFFS: f64 = 16.0;
@@ -21,23 +25,40 @@ const STOP_ROUND_OFFS: f64 = 1000.0;
 /// No step is refused more often in a row: as many halvings take any f64 below any other.
 const HALVINGS: usize = 2200;
 
-/// The request, as it goes from hand to hand.
+/// One trajectory: its row, its start and its span.
 #[derive(Clone, Copy)]
-pub(super) struct Trajectory<'a> {
-    pub sample: usize,
-    pub y0: &'a [f64],
-    pub span: Span,
-    pub options: &'a StiffOptions,
+struct Trajectory<'a> {
+    sample: usize,
+    y0: &'a [f64],
+    span: Span,
+    options: &'a Options,
 }
 
-/// Sets diffsol up for `method` and drives it.
-pub(super) fn solve<F: Jvp<f64>, O: Observer<f64>>(
-    equations: Equations<'_, F>,
+/// A trajectory's last good state, and its report.
+type Outcome<T> = (Vec<T>, Report);
+
+/// The order of the first step: that of the formula, and 1 where the order varies.
+fn first_order(method: Implicit) -> u32 {
+    match method {
+        Implicit::Bdf => 1,
+        Implicit::TrBdf2 => 2,
+        Implicit::Esdirk34 => 3,
+    }
+}
+
+/// Sets diffsol up for `method` and drives it along row `sample`, over a span that is not empty.
+pub(super) fn solve<T: Real>(
+    field: &mut dyn Jvp<T>,
     method: Implicit,
-    trajectory: Trajectory<'_>,
-    observer: &mut O,
-) -> Result<Outcome, DiffsolError> {
-    let options = trajectory.options;
+    sample: usize,
+    work: &Work<'_, T>,
+    observer: &mut dyn Observer<T>,
+) -> Result<Outcome<T>, DiffsolError> {
+    let options = work.options;
+    let y0: Vec<f64> = work.start(sample).iter().map(|y| y.wide()).collect();
+    let span = Span { t0: work.span.0, t1: work.span.1 };
+    let trajectory = Trajectory { sample, y0: &y0, span, options };
+    let equations = Equations::new(field, sample, &y0, span);
     let mut problem =
         OdeBuilder::<Mat>::new().t0(0.0).rtol(options.rtol).atol([options.atol]).build_from_eqn(equations)?;
     // diffsol counts failures of Newton's iteration over the whole solve; the shortest step ends what that cap was for.
@@ -48,41 +69,45 @@ pub(super) fn solve<F: Jvp<f64>, O: Observer<f64>>(
     problem.eqn.value(0.0, trajectory.y0, &mut speed);
     if !speed.iter().chain(trajectory.y0).all(|value| value.is_finite()) {
         let failure = Failure::NonFinite { t: trajectory.span.t0, h: 0.0, speed: norm(&speed) };
-        return Ok(outcome(&problem, trajectory.y0.to_vec(), 0, 0, Err(failure)));
+        return Ok(outcome(&problem, &y0, 0, 0, span.t0, Err(failure)));
     }
-    let h = first_step(&problem, trajectory, method.first_order(), &speed);
+    let h = first_step(&problem, trajectory, first_order(method), &speed);
     match method {
         Implicit::Bdf => {
             let mut state = BdfState::<Vector>::new_without_initialise(&problem)?;
             *state.as_mut().h = h;
-            drive(problem.bdf_solver::<NalgebraLU<f64>>(state)?, trajectory, observer)
+            drive(problem.bdf_solver::<NalgebraLU<f64>>(state)?, trajectory, work, observer)
         }
         Implicit::TrBdf2 | Implicit::Esdirk34 => {
             let tableau = if method == Implicit::TrBdf2 { Tableau::tr_bdf2() } else { Tableau::esdirk34() };
             let mut state = RkState::<Vector>::new_without_initialise(&problem)?;
             *state.as_mut().h = h;
-            drive(problem.sdirk_solver::<NalgebraLU<f64>, Mat>(state, tableau)?, trajectory, observer)
+            drive(problem.sdirk_solver::<NalgebraLU<f64>, Mat>(state, tableau)?, trajectory, work, observer)
         }
     }
 }
 
-/// Steps to the end of the span, telling the observer.
-fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
-    mut solver: impl OdeSolverMethod<'p, Equations<'f, F>>,
+/// Steps to the end of the span, and shows the observer each step.
+fn drive<'p, 'f: 'p, T: Real>(
+    mut solver: impl OdeSolverMethod<'p, Equations<'f, T>>,
     trajectory: Trajectory<'_>,
-    observer: &mut O,
-) -> Result<Outcome, DiffsolError> {
+    work: &Work<'_, T>,
+    observer: &mut dyn Observer<T>,
+) -> Result<Outcome<T>, DiffsolError> {
     let Trajectory { sample, span, options, .. } = trajectory;
     let problem = solver.problem();
     let length = span.length();
     let inside = RefCell::new(Vector::zeros(trajectory.y0.len(), *problem.context()));
     let mut start = trajectory.y0.to_vec();
     let (mut s, mut h) = (0.0, solver.state().h);
-    let (mut accepted, mut rejected) = (0, 0);
+    let (mut accepted, mut rejected) = (0usize, 0usize);
     // Where diffsol will stop, and whether it has just stopped there on the way.
     let (mut stop, mut stopped) = (length, false);
     solver.set_stop_time(stop)?;
     let status = loop {
+        if work.stopped(observer) {
+            break Err(Failure::Stopped { t: span.time(s) });
+        }
         // diffsol has no longest step of its own: a stop on the way cuts a step that would be longer, and no other.
         let next_stop = if solver.state().h > options.max_step {
             // Stops add up to nearly the end; diffsol refuses one within 100 round-offs of the time.
@@ -122,7 +147,7 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
                 stopped && stop == length
             }
             Err(error) => {
-                // How far the last attempt reached; where none was made, the step that was asked for.
+                // How far the last attempt reached; where none was made, the step that was due.
                 let tried = if counts.nfe > before { counts.last_s - s } else { state.h };
                 let h = span.direction() * tried;
                 if counts.broke {
@@ -159,11 +184,11 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
             start: &start,
             end: &end,
             last: reached,
-            inside: |theta: f64, out: &mut [f64]| {
+            inside: |theta: f64, out: &mut [T]| {
                 let mut y = inside.borrow_mut();
                 let at = (s + theta * (raw_end - s)).clamp(s, raw_end);
                 solver.interpolate_inplace(at, &mut y).expect("the time was clamped to the step just taken");
-                out.copy_from_slice(y.batch_as_slice(0));
+                copy(y.batch_as_slice(0), out);
             },
         });
         start = end;
@@ -172,25 +197,42 @@ fn drive<'p, 'f: 'p, F: Jvp<f64> + 'f, O: Observer<f64>>(
             break Ok(());
         }
     };
-    Ok(outcome(problem, start, accepted, rejected, status))
+    let t = if status.is_ok() { span.t1 } else { span.time(s) };
+    Ok(outcome(problem, &start, accepted, rejected, t, status))
 }
 
-fn outcome<F: Jvp<f64>>(
-    problem: &OdeSolverProblem<Equations<'_, F>>,
-    y: Vec<f64>,
+fn outcome<T: Real>(
+    problem: &OdeSolverProblem<Equations<'_, T>>,
+    y: &[f64],
     accepted: usize,
     rejected: usize,
+    t: f64,
     status: Result<(), Failure>,
-) -> Outcome {
+) -> Outcome<T> {
     let counts = problem.eqn.counts();
-    Outcome { y, accepted, rejected, nfe: counts.nfe, jacobians: counts.jacobians, status }
+    let report = Report {
+        nfe: counts.nfe as u32,
+        accepted: accepted as u32,
+        rejected: rejected as u32,
+        jacobians: counts.jacobians as u32,
+        status,
+        ..Report::new(t)
+    };
+    (y.iter().map(|y| T::of(*y)).collect(), report)
 }
 
-/// The first step's length: as asked for, or Hairer's estimate (*Solving ODEs I*, II.4), within the span.
+/// out ← y
+fn copy<T: Real>(y: &[f64], out: &mut [T]) {
+    for (out, y) in out.iter_mut().zip(y) {
+        *out = T::of(*y);
+    }
+}
+
+/// The first step's length: the option, or Hairer's estimate (*Solving ODEs I*, II.4), within the span.
 ///
 /// diffsol's own estimate may look past the end of the span.
-fn first_step<F: Jvp<f64>>(
-    problem: &OdeSolverProblem<Equations<'_, F>>,
+fn first_step<T: Real>(
+    problem: &OdeSolverProblem<Equations<'_, T>>,
     trajectory: Trajectory<'_>,
     order: u32,
     f0: &[f64],
@@ -239,7 +281,7 @@ struct Accepted<'a, I> {
     inside: I,
 }
 
-impl<I: Fn(f64, &mut [f64])> Step<f64> for Accepted<'_, I> {
+impl<T: Real, I: Fn(f64, &mut [T])> Step<T> for Accepted<'_, I> {
     fn sample(&self) -> usize {
         self.sample
     }
@@ -252,18 +294,18 @@ impl<I: Fn(f64, &mut [f64])> Step<f64> for Accepted<'_, I> {
     fn h(&self) -> f64 {
         self.h
     }
-    fn start(&self, out: &mut [f64]) {
-        out.copy_from_slice(self.start);
+    fn start(&self, out: &mut [T]) {
+        copy(self.start, out);
     }
-    fn end(&self, out: &mut [f64]) {
-        out.copy_from_slice(self.end);
+    fn end(&self, out: &mut [T]) {
+        copy(self.end, out);
     }
-    fn at(&self, theta: f64, out: &mut [f64]) {
+    fn at(&self, theta: f64, out: &mut [T]) {
         // A multistep interpolant meets the step's start only to within the tolerance.
         if theta <= 0.0 {
-            out.copy_from_slice(self.start);
+            copy(self.start, out);
         } else if theta >= 1.0 {
-            out.copy_from_slice(self.end);
+            copy(self.end, out);
         } else {
             (self.inside)(theta, out);
         }

@@ -1,10 +1,10 @@
-//! One trajectory's field, in the shape diffsol asks for.
+//! One trajectory's field, in the shape diffsol needs.
 //!
 //! diffsol integrates dy/ds = g(s, y) from s = 0 to the length of the span, always forward:
 //! g(s, y) = ±f(t₀ ± s, y), the sign that of t₁ − t₀. So its rules for signed steps never apply,
 //! time near the start has full resolution wherever t₀ lies, and no stage is evaluated past t₁.
 //!
-//! Our evaluator owns its scratch (`&mut`), diffsol's operators are shared (`&self`): a `RefCell`
+//! Our field owns its scratch (`&mut`), diffsol's operators are shared (`&self`): a `RefCell`
 //! stands between. The Jacobian is one call with d lanes, each carrying a unit tangent, where
 //! diffsol's closures would make d calls.
 
@@ -17,6 +17,7 @@ use diffsol::{
 
 use crate::field::{At, Jvp};
 use crate::lanes::{Lanes, LanesMut, stride_for};
+use crate::real::Real;
 
 /// diffsol's matrix, with dense columns.
 pub(super) type Mat = NalgebraMat<f64>;
@@ -62,25 +63,25 @@ impl Span {
     }
 }
 
-/// The evaluator and the tiles that it reads and writes.
-struct Evaluator<'f, F> {
-    field: &'f mut F,
+/// The field and the tiles that it reads and writes.
+struct Evaluator<'f, T> {
+    field: &'f mut dyn Jvp<T>,
     span: Span,
     sample: Vec<usize>,
     t: Vec<f64>,
-    y: Vec<f64>,
-    dy: Vec<f64>,
-    out: Vec<f64>,
+    y: Vec<T>,
+    dy: Vec<T>,
+    out: Vec<T>,
     counts: Counts,
 }
 
-impl<F: Jvp<f64>> Evaluator<'_, F> {
+impl<T: Real> Evaluator<'_, T> {
     /// Fills `lanes` lanes with the point (s, y).
     fn place(&mut self, s: f64, y: &[f64], lanes: usize) {
         self.t[..lanes].fill(self.span.time(s));
         let stride = stride_for(lanes);
         for (row, &value) in self.y.chunks_exact_mut(stride).zip(y) {
-            row[..lanes].fill(value);
+            row[..lanes].fill(T::of(value));
         }
     }
 
@@ -99,7 +100,7 @@ impl<F: Jvp<f64>> Evaluator<'_, F> {
     fn gather(&mut self, out: &mut [f64]) {
         let sign = self.span.direction();
         for (value, row) in out.iter_mut().zip(self.out.chunks_exact(stride_for(1))) {
-            *value = sign * row[0];
+            *value = sign * row[0].wide();
         }
         if !out.iter().all(|value| value.is_finite()) {
             out.fill(f64::NAN);
@@ -111,7 +112,7 @@ impl<F: Jvp<f64>> Evaluator<'_, F> {
         self.place(s, y, 1);
         let (rows, stride) = (y.len(), stride_for(1));
         for (row, &value) in self.dy.chunks_exact_mut(stride).zip(dy) {
-            row[0] = value;
+            row[0] = T::of(value);
         }
         let at = At::new(&self.t[..1], &self.sample[..1]);
         self.field.jvp(
@@ -127,9 +128,9 @@ impl<F: Jvp<f64>> Evaluator<'_, F> {
         let dim = y.len();
         let stride = stride_for(dim);
         self.place(s, y, dim);
-        self.dy.fill(0.0);
+        self.dy.fill(T::ZERO);
         for (j, row) in self.dy.chunks_exact_mut(stride).take(dim).enumerate() {
-            row[j] = 1.0;
+            row[j] = T::ONE;
         }
         let at = At::new(&self.t, &self.sample);
         self.field.jvp(
@@ -143,15 +144,15 @@ impl<F: Jvp<f64>> Evaluator<'_, F> {
         for (i, row) in self.out.chunks_exact(stride).take(dim).enumerate() {
             for (j, &value) in row[..dim].iter().enumerate() {
                 self.counts.broke |= !value.is_finite();
-                out[(i, j)] = sign * value;
+                out[(i, j)] = sign * value.wide();
             }
         }
     }
 }
 
 /// g(s, y) and its Jacobian.
-pub(super) struct Rhs<'f, F> {
-    evaluator: RefCell<Evaluator<'f, F>>,
+pub(super) struct Rhs<'f, T> {
+    evaluator: RefCell<Evaluator<'f, T>>,
     dim: usize,
     context: NalgebraContext,
 }
@@ -162,15 +163,15 @@ pub(super) struct Start {
     context: NalgebraContext,
 }
 
-/// The problem as diffsol sees it: no mass matrix, no roots, no parameters.
-pub(super) struct Equations<'f, F> {
-    rhs: Rhs<'f, F>,
+/// The problem in the shape diffsol takes: no mass matrix, no roots, no parameters.
+pub(super) struct Equations<'f, T> {
+    rhs: Rhs<'f, T>,
     start: Start,
 }
 
-impl<'f, F: Jvp<f64>> Equations<'f, F> {
+impl<'f, T: Real> Equations<'f, T> {
     /// The trajectory of `sample` that leaves `y0` along `span`.
-    pub fn new(field: &'f mut F, sample: usize, y0: &[f64], span: Span) -> Self {
+    pub fn new(field: &'f mut dyn Jvp<T>, sample: usize, y0: &[f64], span: Span) -> Self {
         let dim = y0.len();
         let context = NalgebraContext::default();
         let tile = dim * stride_for(dim.max(1));
@@ -179,9 +180,9 @@ impl<'f, F: Jvp<f64>> Equations<'f, F> {
             span,
             sample: vec![sample; dim.max(1)],
             t: vec![span.t0; dim.max(1)],
-            y: vec![0.0; tile],
-            dy: vec![0.0; tile],
-            out: vec![0.0; tile],
+            y: vec![T::ZERO; tile],
+            dy: vec![T::ZERO; tile],
+            out: vec![T::ZERO; tile],
             counts: Counts::default(),
         };
         Self {
@@ -231,17 +232,17 @@ macro_rules! shape {
         }
     };
 }
-shape!(Rhs<'f, F>, |op| op.dim, &op.context; 'f, F: Jvp<f64>);
+shape!(Rhs<'f, T>, |op| op.dim, &op.context; 'f, T: Real);
 shape!(Start, |op| op.y0.len(), &op.context; );
-shape!(Equations<'f, F>, |op| op.rhs.dim, &op.rhs.context; 'f, F: Jvp<f64>);
+shape!(Equations<'f, T>, |op| op.rhs.dim, &op.rhs.context; 'f, T: Real);
 
-impl<F: Jvp<f64>> NonLinearOp for Rhs<'_, F> {
+impl<T: Real> NonLinearOp for Rhs<'_, T> {
     fn call_inplace(&self, x: &Vector, s: f64, y: &mut Vector) {
         self.evaluator.borrow_mut().value(s, x.batch_as_slice(0), y.batch_as_mut_slice(0));
     }
 }
 
-impl<F: Jvp<f64>> NonLinearOpJacobian for Rhs<'_, F> {
+impl<T: Real> NonLinearOpJacobian for Rhs<'_, T> {
     fn jac_mul_inplace(&self, x: &Vector, s: f64, v: &Vector, y: &mut Vector) {
         self.evaluator.borrow_mut().tangent(s, x.batch_as_slice(0), v.batch_as_slice(0), y.batch_as_mut_slice(0));
     }
@@ -256,16 +257,16 @@ impl ConstantOp for Start {
     }
 }
 
-impl<'a, 'f, F: Jvp<f64>> OdeEquationsRef<'a> for Equations<'f, F> {
+impl<'a, 'f, T: Real> OdeEquationsRef<'a> for Equations<'f, T> {
     type Mass = &'a UnitCallable<Mat>;
-    type Rhs = &'a Rhs<'f, F>;
+    type Rhs = &'a Rhs<'f, T>;
     type Root = &'a UnitCallable<Mat>;
     type Init = &'a Start;
     type Out = &'a UnitCallable<Mat>;
     type Reset = &'a UnitCallable<Mat>;
 }
 
-impl<F: Jvp<f64>> OdeEquations for Equations<'_, F> {
+impl<T: Real> OdeEquations for Equations<'_, T> {
     fn rhs(&self) -> <Self as OdeEquationsRef<'_>>::Rhs {
         &self.rhs
     }

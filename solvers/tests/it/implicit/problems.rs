@@ -1,7 +1,8 @@
 //! Stiff and mild problems with known ends, and a field that evaluates them lane by lane.
 
-use cnf_solvers::stiff::{Implicit, Outcome, StiffOptions, integrate_one};
-use cnf_solvers::{At, Jvp, Lanes, LanesMut, VectorField};
+use cnf_solvers::{
+    At, Failure, Implicit, Jvp, Lanes, LanesMut, Method, Observer, Options, Report, VectorField, solve_here,
+};
 
 /// out ← f(t, y)
 pub type Value = fn(f64, &[f64], &mut [f64]);
@@ -44,6 +45,9 @@ impl VectorField<f64> for Field {
             put(&mut out, lane, &v);
         }
     }
+    fn tangents(&mut self) -> Option<&mut dyn Jvp<f64>> {
+        Some(self)
+    }
 }
 
 impl Jvp<f64> for Field {
@@ -76,13 +80,46 @@ impl Problem {
         Field::new(self.y0.len(), self.f, self.jvp)
     }
 
-    pub fn options(&self, rtol: f64) -> StiffOptions {
-        StiffOptions { rtol, atol: self.atol_to_rtol * rtol, ..StiffOptions::default() }
+    pub fn options(&self, rtol: f64) -> Options {
+        Options { rtol, atol: self.atol_to_rtol * rtol, ..Options::default() }
     }
 
     pub fn solve(&self, method: Implicit, rtol: f64) -> Outcome {
-        integrate_one(&mut self.field(), method, 0, self.y0, self.t0, self.t1, &self.options(rtol), &mut ()).unwrap()
+        solve_one(&mut self.field(), method, self.y0, (self.t0, self.t1), &self.options(rtol), ())
     }
+}
+
+/// What became of one trajectory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub y: Vec<f64>,
+    pub t: f64,
+    pub accepted: u32,
+    pub rejected: u32,
+    pub nfe: u32,
+    pub jacobians: u32,
+    pub status: Result<(), Failure>,
+}
+
+impl Outcome {
+    pub fn new(y: &[f64], report: &Report) -> Self {
+        let Report { t, accepted, rejected, nfe, jacobians, status, .. } = *report;
+        Self { y: y.to_vec(), t, accepted, rejected, nfe, jacobians, status }
+    }
+}
+
+/// Solves for the one trajectory that starts at `y0`.
+pub fn solve_one(
+    field: &mut Field,
+    method: Implicit,
+    y0: &[f64],
+    span: (f64, f64),
+    options: &Options,
+    observer: impl Observer<f64>,
+) -> Outcome {
+    let options = Options { method: Method::Implicit(method), ..options.clone() };
+    let solution = solve_here(field, observer, y0, span, &options).unwrap();
+    Outcome::new(&solution.y, &solution.reports[0])
 }
 
 /// y₁' = y₂, y₂' = ((1 − y₁²)y₂ − y₁)/ε

@@ -1,11 +1,9 @@
 //! Integrals along trajectories: against the same integral as an extra state, and their error estimates.
 
-mod common;
-
+use crate::common::{Divergence, Sine, numbers, on_threads};
 use cnf_solvers::gauss::{Gauss, RULES};
 use cnf_solvers::quadrature::Integral;
-use cnf_solvers::{At, Lanes, LanesMut, Options, Quadrature, VectorField, methods, solve};
-use common::{Divergence, Sine, numbers};
+use cnf_solvers::{At, Lanes, LanesMut, Method, Options, Quadrature, VectorField, methods, solve};
 
 /// The field and its divergence as one state.
 struct Coupled<'a>(Sine<'a>, Divergence<'a>);
@@ -34,17 +32,28 @@ fn the_quadrature_meets_its_tolerance_and_its_estimate_is_honest() {
     let y0: Vec<f64> = numbers(n * d, 6).iter().map(|x| 2.0 * x).collect();
     let sine = || Sine { theta: &theta, dim: d };
     let start: Vec<f64> = y0.chunks_exact(d).flat_map(|y| y.iter().copied().chain([0.0])).collect();
-    let tight =
-        Options { method: &methods::DOP853, rtol: 1e-13, atol: 1e-13, tail: 1, tail_atol: 1e-13, ..Options::default() };
-    let (exact, _) = solve(|| (Coupled(sine(), Divergence(sine())), ()), &start, (0.0, 1.0), &tight, 2).unwrap();
+    let tight = Options {
+        method: Method::Explicit(&methods::DOP853),
+        rtol: 1e-13,
+        atol: 1e-13,
+        tail: 1,
+        tail_atol: 1e-13,
+        ..Options::default()
+    };
+    let (exact, _) = solve(|| (Coupled(sine(), Divergence(sine())), ()), &start, (0.0, 1.0), &tight).unwrap();
     for method in methods::ALL.iter().filter(|method| method.adaptive() && method.order > 3) {
         // The path is solved far more tightly than the quadrature, so that the difference is the quadrature's own.
         for tolerance in [1e-4, 1e-6, 1e-8] {
-            let options = Options { method, rtol: 1e-3 * tolerance, atol: 1e-3 * tolerance, ..Options::default() };
+            let options = Options {
+                method: Method::Explicit(method),
+                rtol: 1e-3 * tolerance,
+                atol: 1e-3 * tolerance,
+                ..Options::default()
+            };
             let options = Options { max_step: 0.25, ..options };
             let rule = Gauss::for_order(method.order);
             let worker = || (sine(), Quadrature::new(Divergence(sine()), rule, Some(tolerance), 8, 64));
-            let (_, quadratures) = solve(worker, &y0, (0.0, 1.0), &options, 1).unwrap();
+            let (_, quadratures) = solve(worker, &y0, (0.0, 1.0), &options).unwrap();
             let integrals = sorted(quadratures);
             assert_eq!(integrals.len(), n);
             let (mut worst, mut covered) = (0.0f64, 0);
@@ -84,9 +93,10 @@ fn coarse_paths_are_refined_until_the_estimate_can_be_made() {
         }
     }
     for rule in &RULES {
-        let options = Options { method: &methods::DOPRI5, first_step: Some(1.0), ..Options::default() };
+        let options =
+            Options { method: Method::Explicit(&methods::DOPRI5), first_step: Some(1.0), ..Options::default() };
         let worker = || (One, Quadrature::new(Wave, rule, Some(1e-9), 4, 7));
-        let (solution, quadratures) = solve(worker, &[0.0, 0.3, -1.0], (0.0, 1.0), &options, 1).unwrap();
+        let (solution, quadratures) = solve(worker, &[0.0, 0.3, -1.0], (0.0, 1.0), &options).unwrap();
         assert_eq!(solution.reports[0].accepted, 1);
         for integral in sorted(quadratures) {
             let start = [0.0, 0.3, -1.0f64][integral.sample];
@@ -106,7 +116,7 @@ fn an_integral_has_the_same_bits_in_any_batch_at_any_width_on_any_number_of_thre
     let run = |y0: &[f64], lanes: usize, threads: usize| {
         let options = Options { lanes, rtol: 1e-7, atol: 1e-7, ..Options::default() };
         let worker = || (sine(), Quadrature::new(Divergence(sine()), &RULES[1], Some(1e-8), 4, lanes));
-        let (solution, quadratures) = solve(worker, y0, (0.0, 1.0), &options, threads).unwrap();
+        let (solution, quadratures) = on_threads(threads, || solve(worker, y0, (0.0, 1.0), &options)).unwrap();
         let integrals = sorted(quadratures);
         let bits: Vec<u64> = integrals.iter().flat_map(|i| [i.values[0].to_bits(), i.error.to_bits()]).collect();
         (solution.y.iter().map(|y| y.to_bits()).collect::<Vec<_>>(), bits)
@@ -138,7 +148,7 @@ fn a_failed_trajectory_has_no_integral_and_spoils_no_other() {
     let y0 = [0.5, 3.0, -1.0];
     let worker = || (Blow, Quadrature::new(Blow, &RULES[1], Some(1e-8), 4, 16));
     let options = Options { max_steps: 2000, ..Options::default() };
-    let (solution, quadratures) = solve(worker, &y0, (0.0, 1.0), &options, 1).unwrap();
+    let (solution, quadratures) = solve(worker, &y0, (0.0, 1.0), &options).unwrap();
     assert!(solution.reports[1].status.is_err());
     let integrals = sorted(quadratures);
     assert_eq!(integrals.iter().map(|i| i.sample).collect::<Vec<_>>(), [0, 2]);
@@ -204,9 +214,14 @@ fn the_estimate_covers_the_error_of_sharp_and_smooth_integrands_alike() {
     for (method, rule) in [(&methods::BOSH3, 0), (&methods::DOPRI5, 1), (&methods::VERN7, 2), (&methods::DOP853, 3)] {
         for (max_step, tolerance) in [(1.0, 1e-3), (0.27, 1e-4), (0.12, 1e-6), (0.27, 1e-8)] {
             // The first step is short, so that panels of uneven length meet.
-            let options = Options { method, first_step: Some(0.4 * max_step), max_step, ..Options::default() };
+            let options = Options {
+                method: Method::Explicit(method),
+                first_step: Some(0.4 * max_step),
+                max_step,
+                ..Options::default()
+            };
             let worker = || (Clock, Quadrature::new(Shapes(&shapes), &RULES[rule], Some(tolerance), 7, 64));
-            let (_, quadratures) = solve(worker, &vec![0.0; n], (0.0, 1.0), &options, 1).unwrap();
+            let (_, quadratures) = solve(worker, &vec![0.0; n], (0.0, 1.0), &options).unwrap();
             let integrals = sorted(quadratures);
             let error = |i: &Integral| (i.values[0] - exact(shapes[i.sample])).abs();
             let covered = integrals.iter().filter(|i| error(i) <= i.error + 1e-14).count();

@@ -1,5 +1,4 @@
 //! A small field with parameters, its pull-back by hand, and a scalar integrand along it.
-#![allow(dead_code)] // each test binary uses its own part
 
 use cnf_solvers::{At, Lanes, LanesMut, VectorField, Vjp};
 
@@ -101,4 +100,9 @@ pub fn numbers(n: usize, seed: u64) -> Vec<f64> {
             (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
         })
         .collect()
+}
+
+/// Runs `f` in a pool of so many threads.
+pub fn on_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
 }

@@ -1,11 +1,9 @@
 //! A trajectory's result is the same bits alone, in any batch, at any tile width, on any number of threads.
 
-mod problems;
-
+use crate::common::on_threads;
+use crate::problems::Field;
 use cnf_solvers::save::SaveAt;
-use cnf_solvers::solve::{solve, solve_here};
-use cnf_solvers::{Options, Real, Report, methods};
-use problems::Field;
+use cnf_solvers::{Method, Options, Real, Report, Solution, methods, solve, solve_here};
 
 /// A driven Van der Pol oscillator: its cost depends on its start, so lanes come and go at different times.
 fn oscillator(t: f64, y: &[f64], d: &mut [f64]) {
@@ -26,7 +24,7 @@ fn starts<T: Real>() -> Vec<T> {
 
 const TIMES: [f64; 3] = [0.4, 1.7, 2.0];
 
-/// All that a solve says of each trajectory, as bits.
+/// All that a solve reports of each trajectory, as bits.
 fn outcome<T: Real>(y: &[T], saved: &[T], reports: &[Report]) -> Vec<Vec<u64>> {
     let n = reports.len();
     let bits = |v: &T| v.wide().to_bits();
@@ -42,7 +40,7 @@ fn outcome<T: Real>(y: &[T], saved: &[T], reports: &[Report]) -> Vec<Vec<u64>> {
 
 fn batch<T: Real>(y0: &[T], options: &Options, threads: usize) -> Vec<Vec<u64>> {
     let worker = || (Field::new(2, oscillator), SaveAt::<T>::new(&TIMES, 2));
-    let (solution, observers) = solve(worker, y0, (0.0, 2.0), options, threads).unwrap();
+    let (solution, observers) = on_threads(threads, || solve(worker, y0, (0.0, 2.0), options)).unwrap();
     let saved = SaveAt::collect(&observers, y0.len() / 2, 0.0, y0);
     outcome(&solution.y, &saved, &solution.reports)
 }
@@ -51,30 +49,26 @@ fn alone<T: Real>(y0: &[T], options: &Options) -> Vec<Vec<u64>> {
     let mut all = Vec::new();
     for start in y0.chunks_exact(2) {
         let mut saved = SaveAt::<T>::new(&TIMES, 2);
-        let (y, reports) = solve_here(Field::new(2, oscillator), Lend(&mut saved), start, (0.0, 2.0), options).unwrap();
+        let Solution { y, reports, .. } =
+            solve_here(Field::new(2, oscillator), &mut saved, start, (0.0, 2.0), options).unwrap();
         let saved = SaveAt::collect(&[saved], 1, 0.0, start);
         all.extend(outcome(&y, &saved, &reports));
     }
     all
 }
 
-/// An observer that is wanted back.
-struct Lend<'a, O>(&'a mut O);
-
-impl<T: Real, O: cnf_solvers::Observer<T>> cnf_solvers::Observer<T> for Lend<'_, O> {
-    fn dense(&self) -> bool {
-        self.0.dense()
-    }
-    fn accepted(&mut self, step: &dyn cnf_solvers::Step<T>) {
-        self.0.accepted(step);
-    }
-}
-
 fn check<T: Real>() {
     let y0 = starts::<T>();
     for method in methods::ALL {
         for steps in [Some(13), None].into_iter().filter(|s| s.is_some() || method.adaptive()) {
-            let options = |lanes| Options { method, steps, lanes, rtol: 1e-4, atol: 1e-4, ..Options::default() };
+            let options = |lanes| Options {
+                method: Method::Explicit(method),
+                steps,
+                lanes,
+                rtol: 1e-4,
+                atol: 1e-4,
+                ..Options::default()
+            };
             let each = alone(&y0, &options(1));
             for (lanes, threads) in [(1, 1), (3, 1), (16, 2), (33, 1), (64, 3), (64, 1), (200, 1), (7, 3), (150, 2)] {
                 let all = batch(&y0, &options(lanes), threads);

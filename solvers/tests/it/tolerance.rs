@@ -1,17 +1,15 @@
 //! Errors stay within a stated multiple of the tolerance, on all of DETEST, at the end and inside the steps.
 
-mod problems;
-
-use cnf_solvers::solve::solve_here;
-use cnf_solvers::{Options, Tableau, methods};
-use problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, Worst, scaled_error};
+use crate::problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, Worst, scaled_error};
+use cnf_solvers::{Method, Options, Solution, Tableau, methods, solve_here};
 
 fn at_tolerance(method: &'static Tableau, tol: f64) -> Options {
-    Options { method, rtol: tol, atol: tol, max_steps: 1_000_000, ..Options::default() }
+    Options { method: Method::Explicit(method), rtol: tol, atol: tol, max_steps: 1_000_000, ..Options::default() }
 }
 
 fn end_error(problem: &Problem, options: &Options) -> f64 {
-    let (y, reports) = solve_here(problem.field(), (), problem.y0, (problem.t0, problem.t1), options).unwrap();
+    let Solution { y, reports, .. } =
+        solve_here(problem.field(), (), problem.y0, (problem.t0, problem.t1), options).unwrap();
     reports[0].status.unwrap_or_else(|failure| panic!("{}: {failure}", problem.name));
     scaled_error(&y, &problem.end())
 }
@@ -102,7 +100,7 @@ fn the_classics_arrive_at_their_published_states() {
 
 #[test]
 fn the_formulas_solve_their_problems() {
-    for problem in DETEST.iter().chain(problems::LINEAR).chain(problems::SLOPES) {
+    for problem in DETEST.iter().chain(crate::problems::LINEAR).chain(crate::problems::SLOPES) {
         let Truth::Closed(truth) = problem.truth else { continue };
         assert!(scaled_error(problem.y0, &truth(problem.t0)) < 1e-14, "{}: start", problem.name);
         let mut slope = vec![0.0; problem.dim()];

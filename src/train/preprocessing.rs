@@ -1,4 +1,4 @@
-//! The frame in which the net sees the data: columns brought to the real line and standardised.
+//! What is done to the data before the net sees them: columns are brought to the real line and standardised.
 //!
 //! These layers have nothing to learn. They are applied once to the rows of a table, and to each batch of a toy.
 
@@ -8,12 +8,12 @@ use crate::Result;
 use crate::flow::{Bijection, FlowSpec, Mapped};
 
 /// The layers between the core and the data, the core's side first.
-pub(super) struct Frame {
+pub(super) struct Preprocessing {
     layers: Vec<Arc<dyn Bijection>>,
     dim: usize,
 }
 
-impl Frame {
+impl Preprocessing {
     pub(super) fn new(spec: &FlowSpec) -> Result<Self> {
         Ok(Self { layers: spec.frame()?, dim: spec.dim() })
     }

@@ -1,0 +1,121 @@
+//! Rows as they travel from files to training, scores and checks: points, their context, and how much each counts.
+
+/// Rows of a data set, row-major.
+///
+/// n is the number of rows, d the columns of a point, c those of its context. d is the data set's; where there are rows, c
+/// follows from them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Points, `[n, d]`, in the units of the data.
+    pub x: Vec<f64>,
+    /// The context of each point, `[n, c]`; empty without one.
+    pub context: Vec<f64>,
+    /// The weight of each row, `[n]`; empty where each counts 1.
+    pub weight: Vec<f64>,
+}
+
+impl Rows {
+    /// Points `[n, d]` without a context.
+    pub fn new(x: Vec<f64>) -> Self {
+        Self { x, ..Self::default() }
+    }
+
+    /// Points `[n, d]`, each with a row of the context `[n, c]`.
+    pub fn under(x: Vec<f64>, context: Vec<f64>) -> Self {
+        Self { x, context, ..Self::default() }
+    }
+
+    /// n, for points of `d` columns.
+    pub fn count(&self, d: usize) -> usize {
+        self.x.len() / d.max(1)
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.x.is_empty()
+    }
+
+    /// c, for points of `d` columns; 0 where there are no rows.
+    pub fn context_dim(&self, d: usize) -> usize {
+        self.context.len().checked_div(self.count(d)).unwrap_or(0)
+    }
+
+    /// The rows of these numbers, in this order; `d` as in [`Rows::count`].
+    #[must_use]
+    pub fn pick(&self, d: usize, rows: &[usize]) -> Self {
+        let of = |all: &[f64], width: usize| -> Vec<f64> {
+            // Without a width nothing is taken, and no row is looked for.
+            let taken = if width == 0 { &[][..] } else { rows };
+            taken.iter().flat_map(|i| &all[i * width..(i + 1) * width]).copied().collect()
+        };
+        Self {
+            x: of(&self.x, d),
+            context: of(&self.context, self.context_dim(d)),
+            weight: of(&self.weight, usize::from(!self.weight.is_empty())),
+        }
+    }
+
+    /// At most `most` rows, evenly taken.
+    #[must_use]
+    pub fn evenly(&self, d: usize, most: usize) -> Self {
+        let n = self.count(d);
+        let count = n.min(most);
+        self.pick(d, &(0..count).map(|i| i * n / count).collect::<Vec<_>>())
+    }
+
+    /// The first rows, at most `most`.
+    #[must_use]
+    pub fn first(&self, d: usize, most: usize) -> Self {
+        self.pick(d, &(0..self.count(d).min(most)).collect::<Vec<_>>())
+    }
+
+    /// The rows but for those of the numbers `gone`, which rise.
+    #[must_use]
+    pub fn without(&self, d: usize, gone: &[usize]) -> Self {
+        let kept = |i: &usize| gone.binary_search(i).is_err();
+        self.pick(d, &(0..self.count(d)).filter(kept).collect::<Vec<_>>())
+    }
+}
+
+impl From<Vec<f64>> for Rows {
+    fn from(x: Vec<f64>) -> Self {
+        Self::new(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Rows {
+        let x = (0..10).map(f64::from).collect();
+        Rows { x, context: vec![0.0, 1.0, 2.0, 3.0, 4.0], weight: vec![5.0, 6.0, 7.0, 8.0, 9.0] }
+    }
+
+    #[test]
+    fn a_row_keeps_its_context_and_its_weight_through_every_cut() {
+        let all = rows();
+        assert_eq!((all.count(2), all.context_dim(2)), (5, 1));
+        let cuts = [
+            (all.pick(2, &[4, 0]), vec![4, 0]),
+            (all.evenly(2, 2), vec![0, 2]),
+            (all.evenly(2, 9), vec![0, 1, 2, 3, 4]),
+            (all.first(2, 3), vec![0, 1, 2]),
+            (all.without(2, &[1, 3]), vec![0, 2, 4]),
+            (all.without(2, &[0, 1, 2, 3, 4]), vec![]),
+        ];
+        for (cut, kept) in cuts {
+            let of = |from: f64| kept.iter().map(|i| from + f64::from(*i)).collect::<Vec<f64>>();
+            assert_eq!((cut.context, cut.weight), (of(0.0), of(5.0)), "{kept:?}");
+            assert_eq!(cut.x, kept.iter().flat_map(|i| [f64::from(2 * i), f64::from(2 * i + 1)]).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn rows_without_a_context_have_none_after_a_cut() {
+        let cut = Rows::new(vec![1.0, 2.0, 3.0, 4.0]).pick(2, &[1]);
+        assert_eq!(cut, Rows::new(vec![3.0, 4.0]));
+        assert_eq!((Rows::default().context_dim(2), Rows::default().count(2)), (0, 0));
+        assert_eq!(Rows::default().evenly(2, 5), Rows::default());
+    }
+}
