@@ -27,13 +27,13 @@ fn main() -> cnf::Result<()> {
         let mut densities = Vec::new();
         for model in models {
             // 1/√3 is the deviation of the uniform distribution on [−1, 1].
-            let job = Job {
-                data: name.into(),
-                model: model.parse()?,
-                sigma: 1.0 / 3f64.sqrt(),
-                steps: Some(steps),
-                ..Job::default()
-            };
+            let family = model.parse()?;
+            let job = Job::default().with(|job| {
+                job.data.source = name.into();
+                job.model.family = family;
+                job.model.sigma = 1.0 / 3f64.sqrt();
+                job.optimiser.steps = Some(steps);
+            });
             let flow = fit(&job, &data, &mut ())?.model.bind(Precision::F32)?;
             let found = score(&flow, &data.test, data.toy())?;
             println!("{name:<13} {model:<15} NLL {:.3} nats", found.nll);

@@ -126,14 +126,14 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 /// The data that the model was trained on, as its story tells, with the columns in the model's order; `context` is told what
 /// that took.
 fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Dataset, String> {
-    let job = Job::of_story(&model.story);
+    let job = Job::of_provenance(&model.story);
     let job = job.ok_or("no rows were given, and the model file does not name its data")?;
     let (data, notes) = job.dataset_of(&model.spec, None).map_err(|e| format!("its data cannot be used: {e}"))?;
     if let Some(context) = context {
         context.notes_on_tables(&notes);
     }
     let fits = data.dim == model.dim();
-    fits.then_some(data).ok_or_else(|| format!("`{}` has another number of columns now", job.data))
+    fits.then_some(data).ok_or_else(|| format!("`{}` has another number of columns now", job.data.source))
 }
 
 /// The rows under a condition: only they are to be found where the model puts its samples.

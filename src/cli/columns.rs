@@ -9,6 +9,7 @@ use cnf::data;
 use cnf::flow::Model;
 use cnf::io::Reader;
 use cnf::names::{Matched, NamedTable, list};
+use cnf::train::Job;
 
 use super::given::{Asked, nothing_given};
 
@@ -62,9 +63,8 @@ pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, asked: &A
 
 /// The numbers of the columns that the training left out of its file.
 fn dropped(model: &Model) -> Vec<usize> {
-    let names = model.story.get("job").and_then(|job| job.get("drop")).and_then(serde_json::Value::as_array);
-    let number = |name: &serde_json::Value| name.as_str().and_then(|name| name.parse().ok());
-    let mut numbers: Vec<usize> = names.into_iter().flatten().filter_map(number).collect();
+    let names = Job::of_provenance(&model.story).map_or_else(Vec::new, |job| job.data.drop);
+    let mut numbers: Vec<usize> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers

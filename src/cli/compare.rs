@@ -21,7 +21,7 @@ use self::table::Row;
 use super::lock::Lock;
 use super::picture::Shown;
 use super::place;
-use super::train::{folder, held_out, seconds};
+use super::train::{folder, held_out, named_by_flags, seconds, with_flags};
 use super::warnings::Warnings;
 use super::{Context, TableArgs, findings, interrupt, picture};
 
@@ -154,9 +154,13 @@ const REPORT: &str = "report.html";
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`Error`].
 pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
+    compared(&args, context).map_err(named_by_flags)
+}
+
+fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
     interrupt::install_patient()?;
     let mut contest =
-        if args.runs.is_empty() { Contest::planned(&args, context)? } else { Contest::found(&args, context)? };
+        if args.runs.is_empty() { Contest::planned(args, context)? } else { Contest::found(args, context)? };
     let (out, lock) = contest.place(args.out.as_deref(), args.force)?;
     let mut warnings = Warnings::new(context);
     lock.warning().into_iter().for_each(|words| warnings.add(words));
@@ -212,8 +216,8 @@ pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
         "n": measured[0].figures.n,
         "scored": contest.set,
         "entropy": contest.data.toy().map(|toy| toy.entropy),
-        "time": contest.jobs.first().and_then(|job| job.time),
-        "steps": contest.jobs.first().and_then(|job| job.steps),
+        "time": contest.jobs.first().and_then(|job| job.optimiser.time),
+        "steps": contest.jobs.first().and_then(|job| job.optimiser.steps),
         "models": table::json(&rows),
         "skipped": skipped,
         "broken": broken,
@@ -257,25 +261,29 @@ impl Contest {
     /// The trainings that were asked for.
     fn planned(args: &CompareArgs, context: &Context) -> Result<Self> {
         let seed = args.seed.unwrap_or(0);
-        let mut job = Job { seed, columns: args.column.clone(), ..Job::default() };
-        (job.drop, job.condition) = (args.drop.clone(), args.condition.clone());
-        job.data = args.data.clone().unwrap_or(job.data);
-        job.split = args.split.clone().unwrap_or(job.split);
-        job.header = args.tables.header.unwrap_or(job.header);
-        job.precision = args.precision.unwrap_or_default();
-        job.sigma = args.sigma.unwrap_or(job.sigma);
-        job.split_seed = Some(seed);
+        let mut job = Job::default().with(|job| {
+            job.seed = seed;
+            job.data.columns = args.column.clone();
+        });
+        (job.data.drop, job.data.condition) = (args.drop.clone(), args.condition.clone());
+        job.data.source = args.data.clone().unwrap_or(job.data.source);
+        job.data.split = args.split.clone().unwrap_or(job.data.split);
+        job.data.header = args.tables.header.unwrap_or(job.data.header);
+        job.model.precision = args.precision.unwrap_or_default();
+        job.model.sigma = args.sigma.unwrap_or(job.model.sigma);
+        job.data.split_seed = Some(seed);
         // The mixture is a model of its own here.
-        job.base = "normal".into();
-        (job.steps, job.time) = (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
+        job.model.base = "normal".into();
+        (job.optimiser.steps, job.optimiser.time) =
+            (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
         let data = job.dataset(None)?;
         context.notes_on_tables(&data.notes);
-        job.picture.names = match (args.names.is_empty(), &data.columns) {
+        job.output.picture.names = match (args.names.is_empty(), &data.columns) {
             (false, _) => args.names.clone(),
             (true, names) => names.clone().unwrap_or_default(),
         };
-        job.picture.invert_y = args.invert_y;
-        maybe_log(&mut job.picture, args);
+        job.output.picture.invert_y = args.invert_y;
+        maybe_log(&mut job.output.picture, args);
         let models = if args.models.is_empty() { contest::usual(&data) } else { args.models.clone() };
         if let Some(i) = (1..models.len()).find(|i| models[..*i].contains(&models[*i])) {
             let problem = format!("the model `{}` is named twice", models[i].name());
@@ -302,9 +310,12 @@ impl Contest {
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
             for model in &models {
                 // All seeds share the split of the first: what one was trained on is held out of none.
-                let mut job = Job { model: *model, seed, split_seed: job.split_seed, ..job.clone() };
+                let mut job = job.clone().with(|job| {
+                    job.model.family = *model;
+                    job.seed = seed;
+                });
                 if *model == Family::Cnf {
-                    job.objective = args.objective.unwrap_or_default();
+                    job.objective.kind = args.objective.unwrap_or_default();
                 }
                 if let Some(params) = args.params.filter(|_| !model.is_reference()) {
                     job = job.sized(&data, params)?;
@@ -318,9 +329,12 @@ impl Contest {
             }
         }
         // Once, not with each of the trainings.
-        Far::find(&job, None, &data)?.words(job.far_rows).iter().for_each(|words| context.note(words));
+        Far::find(&job, None, &data)?
+            .words(job.data.far_rows)
+            .iter()
+            .for_each(|words| context.note(&with_flags(words)));
         let (set, rows) = in_random_order(&job, &data, seed, context)?;
-        let (precision, picture) = (job.precision, job.picture.clone());
+        let (precision, picture) = (job.model.precision, job.output.picture.clone());
         let (depths, found) = (args.depths.clone(), Vec::new());
         let (about, warned) = (job, Vec::new());
         let shown = args.pairs(&picture.names, data.dim)?;
@@ -340,34 +354,37 @@ impl Contest {
             let names = |contestant: &Contestant| contestant.model.spec.condition_names().to_vec();
             let (mine, theirs) = (names(&contestants[0]), names(contestant));
             let same = match mine.is_empty() || theirs.is_empty() {
-                true => job.condition == other.condition,
+                true => job.data.condition == other.data.condition,
                 // Their order is each model's own.
                 false => mine.len() == theirs.len() && mine.iter().all(|name| theirs.contains(name)),
             };
             if !same {
                 let (path, first) = (path.display(), first.display());
-                let problem =
-                    format!("`{path}` is conditional on {:?}, `{first}` on {:?}", other.condition, job.condition);
+                let problem = format!(
+                    "`{path}` is conditional on {:?}, `{first}` on {:?}",
+                    other.data.condition, job.data.condition
+                );
                 return Err(Error::invalid(problem, "compare models of the same conditions").into());
             }
         }
         match &args.data {
             Some(data) => {
-                if *data != job.data {
-                    job.header = Header::Auto;
+                if *data != job.data.source {
+                    job.data.header = Header::Auto;
                 }
-                job.data.clone_from(data);
+                job.data.source.clone_from(data);
             }
             None => {
-                if let Some((path, other)) = found.iter().find(|(_, other)| other.data != job.data) {
+                if let Some((path, other)) = found.iter().find(|(_, other)| other.data.source != job.data.source) {
                     let (path, first) = (path.display(), first.display());
-                    let problem = format!("`{path}` was trained on {}, `{first}` on {}", other.data, job.data);
+                    let problem =
+                        format!("`{path}` was trained on {}, `{first}` on {}", other.data.source, job.data.source);
                     return Err(Error::invalid(problem, "say with --data on which they are to be compared").into());
                 }
             }
         }
-        job.header = args.tables.header.unwrap_or(job.header);
-        let split = |job: &Job| (job.split.clone(), job.split_seed.unwrap_or(job.seed));
+        job.data.header = args.tables.header.unwrap_or(job.data.header);
+        let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&contestants[0].model.spec, None)?;
         context.notes_on_tables(&notes);
         if data.toy().is_none()
@@ -391,12 +408,12 @@ impl Contest {
         }
         contest::told_apart(&mut contestants);
         let (set, rows) = in_random_order(&job, &data, args.seed.unwrap_or(job.seed), context)?;
-        let mut picture = job.picture.clone();
+        let mut picture = job.output.picture.clone();
         picture.invert_y |= args.invert_y;
         if !args.names.is_empty() {
             picture.names.clone_from(&args.names);
         }
-        let precision = args.precision.unwrap_or(job.precision);
+        let precision = args.precision.unwrap_or(job.model.precision);
         let (jobs, depths, seed) = (Vec::new(), Vec::new(), args.seed.unwrap_or(job.seed));
         let (about, warned) = (job, Vec::new());
         let (found, left_out) = (contestants, Vec::new());
@@ -415,7 +432,7 @@ impl Contest {
             if interrupt::asked() {
                 break;
             }
-            let name = job.model.name();
+            let name = job.model.family.name();
             let seed = if job.seed == self.seed { String::new() } else { format!(", seed {}", job.seed) };
             let words = format!("training  {} of {}: {name}{seed}", i + 1, self.jobs.len());
             let one = contest::train(job, &self.data, &self.warned, &self.folder(job, out), &words, context)
@@ -435,7 +452,7 @@ impl Contest {
 
     /// Where a training goes.
     fn folder(&self, job: &Job, out: &Path) -> PathBuf {
-        let name = job.model.name();
+        let name = job.model.family.name();
         out.join(if job.seed == self.seed { name.into() } else { format!("{name}-seed{}", job.seed) })
     }
 
@@ -451,15 +468,15 @@ impl Contest {
         // One seed is enough for a curve.
         if contestant.seed == self.seed || self.jobs.is_empty() {
             costs = course.costs(&contestant.model)?;
-            let own = self.jobs.iter().find(|job| job.model.name() == contestant.name && job.seed == self.seed);
+            let own = self.jobs.iter().find(|job| job.model.family.name() == contestant.name && job.seed == self.seed);
             let depths = own.map_or(Ok(Vec::new()), |own| contest::other_depths(own, &self.depths, self.data.dim))?;
             for job in depths {
                 if interrupt::asked() {
                     break;
                 }
-                let depth = job.depth.unwrap_or_default();
-                let folder = out.join(format!("{}-depth{depth}", job.model.name()));
-                let words = format!("training  {} at depth {depth}", job.model.name());
+                let depth = job.model.depth.unwrap_or_default();
+                let folder = out.join(format!("{}-depth{depth}", job.model.family.name()));
+                let words = format!("training  {} at depth {depth}", job.model.family.name());
                 let other = contest::train(&job, &self.data, &self.warned, &folder, &words, context)?;
                 if other.stopped {
                     break;
@@ -476,7 +493,7 @@ impl Contest {
 /// A row far beyond all others is in none of them: it would be the mean of every score and the scale of every distance.
 fn in_random_order(job: &Job, data: &Dataset, seed: u64, context: &Context) -> Result<(&'static str, Rows)> {
     let (set, rows) = held_out(data);
-    let far = if job.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, None, data)? };
+    let far = if job.data.far_rows == FarRows::Keep { Far::default() } else { Far::find(job, None, data)? };
     let far = far.of(match set {
         "test" => Set::Test,
         "validation" => Set::Validation,

@@ -8,13 +8,16 @@ use cnf::io::Array;
 use cnf::train::Job;
 
 use super::Context;
+use super::train::with_flags;
 
 /// What was found in the data of a job, each with its way out as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
-    told(diagnose::dataset(data, job.drop.is_empty()), context)
+    told(diagnose::dataset(data, job.data.drop.is_empty()), context)
 }
 
 fn told(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
+    let named = |finding: Finding| Finding { hint: with_flags(&finding.hint), ..finding };
+    let found: Vec<Finding> = found.into_iter().map(named).collect();
     for finding in &found {
         context.note(&format!("warning: {}\nhint: {}", finding.text, finding.hint));
     }

@@ -8,6 +8,7 @@ use cnf::flow::discrete::{LayerSpec, Transform};
 use cnf::flow::{Core, DiscreteSpec, Given, Model, Range, VelocitySpec};
 use cnf::rng;
 use cnf::stats::Dominance;
+use cnf::train::Net;
 use cnf::velocity::{Steepest, lipschitz_bound};
 use cnf::words;
 use serde_json::{Map, Value, json};
@@ -53,6 +54,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "kind": model.spec.core.name(),
         "core": serde_json::to_value(&model.spec.core)?,
         "velocity": serde_json::to_value(model.spec.core.as_velocity())?,
+        "net": model.spec.core.as_velocity().and_then(Net::of).map(|(net, _)| net.name()),
         "names": model.spec.names,
         "condition": serde_json::to_value(&model.spec.condition)?,
         "condition_ranges": serde_json::to_value(&model.spec.condition_ranges)?,
@@ -140,7 +142,14 @@ fn about(model: &Model) -> String {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        Core::Velocity(VelocitySpec::Layers(spec)) => plain(&json!(spec)),
+        Core::Velocity(velocity @ VelocitySpec::Layers(spec)) => match Net::of(velocity) {
+            Some((net, mlp)) => {
+                let sizes = [vec![spec.dim + spec.condition_dim], mlp.hidden, vec![spec.dim]].concat();
+                let sizes = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
+                format!("{}, {sizes}, {} (candle layers)", net.name(), mlp.activation)
+            }
+            None => plain(&json!(spec)),
+        },
         Core::Discrete(spec) => couplings(spec),
         Core::Still { .. } => "none: the base is the distribution".into(),
         Core::Histogram(table) => {

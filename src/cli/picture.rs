@@ -7,7 +7,7 @@ use clap::Args;
 use cnf::Error;
 use cnf::flow::Model;
 use cnf::plot::{self, Cells, Grid, MOST_CHOSEN, Options, Scale, Theme, Tone};
-use cnf::train::Picture;
+use cnf::train::{Job, Picture};
 
 use super::Context;
 
@@ -134,8 +134,7 @@ pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Ve
 
 /// As the pictures of the model's own run were drawn: names of columns, direction of the second axis, what is shown.
 pub fn style(model: &Model) -> Options {
-    let drawn = model.story.get("job").and_then(|job| job.get("picture")).cloned();
-    let mut picture: Picture = drawn.and_then(|picture| serde_json::from_value(picture).ok()).unwrap_or_default();
+    let mut picture = Job::of_provenance(&model.story).map_or_else(Picture::default, |job| job.output.picture);
     if picture.names.is_empty() {
         picture.names.clone_from(&model.spec.names);
     }

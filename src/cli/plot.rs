@@ -86,7 +86,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let look = Look { theme, size, enlarged, ending, shown: args.shown };
     let out = args.out.as_deref().unwrap_or(folder);
     let names = ["density", "latents", "samples", "training"].map(|name| out.join(format!("{name}.{}", args.format)));
-    let data_file = Path::new(args.data.as_deref().unwrap_or(&job.data));
+    let data_file = Path::new(args.data.as_deref().unwrap_or(&job.data.source));
     place::spared(&names.each_ref().map(PathBuf::as_path), &[folder, data_file])?;
     let there = out.exists();
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;

@@ -3,6 +3,7 @@
 //! Flags override the file of `--config`, which overrides the defaults of [`Job`].
 
 mod args;
+mod flags;
 pub mod folder;
 mod live;
 pub mod pictures;
@@ -14,7 +15,8 @@ use cnf::data::{Dataset, Rows};
 use cnf::names;
 use cnf::train::{Checkpoint, Job, fit, resume as go_on, score};
 
-pub use self::args::{TrainArgs, seconds};
+pub use self::args::TrainArgs;
+pub use self::flags::{seconds, with_flags};
 use self::folder::Folder;
 use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
@@ -31,8 +33,8 @@ bits; with --time it takes as many steps as the machine allows.
 
 Ctrl-C, SIGTERM and SIGHUP end the run after its step; the model is scored and saved as it is then. That run, and one \
 that was killed, goes on from its last checkpoint with --resume, to the same bits as if it had not been broken off. A \
-second Ctrl-C ends it at once. A loss that is not finite takes the run back to its last good state, with smaller steps \
-from there. A run that is there already is not overwritten without --force, and a run that another process trains is \
+second Ctrl-C ends it at once. If the loss becomes NaN or infinite, training reports it, returns to the last good step \
+and continues with a smaller learning rate. A run that is there already is not overwritten without --force, and a run that another process trains is \
 refused. Where the disk is full, a checkpoint or a picture that does not fit is a warning.
 
 Examples:
@@ -59,9 +61,10 @@ struct Begun {
 impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
         let (mut job, start) = args.job(context)?;
-        if let Some(out) = &args.out {
+        let (out, force) = args.out();
+        if let Some(out) = out {
             // A configuration is read whole before the run begins: a run that is repeated in its own folder has it again.
-            let read = if args.force { Vec::new() } else { args.read() };
+            let read = if force { Vec::new() } else { args.read() };
             folder::spared(&job, out, &read)?;
         }
         let data = match &start {
@@ -72,28 +75,28 @@ impl Begun {
             }
             Some(model) => {
                 let names = model.spec.condition_names();
-                if job.condition.is_empty() && !names.is_empty() {
+                if job.data.condition.is_empty() && !names.is_empty() {
                     context.note(&format!("the condition is that of the model to start from: {}", names::list(names)));
-                    job.condition = names.to_vec();
+                    job.data.condition = names.to_vec();
                 }
                 let (data, notes) = job.dataset_for(&model.spec, None)?;
                 context.notes_on_tables(&notes);
                 data
             }
         };
-        if let (Some(model), Some(path)) = (&start, &job.init)
+        if let (Some(model), Some(path)) = (&start, &job.model.init)
             && model.dim() != data.dim
         {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
         }
         let mut job = job.resolve(data.dim)?;
-        if job.picture.names.is_empty() {
-            job.picture.names = data.columns.clone().unwrap_or_default();
+        if job.output.picture.names.is_empty() {
+            job.output.picture.names = data.columns.clone().unwrap_or_default();
         }
         // What cannot be drawn is refused now, not after the training.
-        picture::columns(&job.picture.columns, &job.picture.names, data.dim)?;
-        let folder = Folder::claim(&job, args.out.as_deref(), args.force)?;
+        picture::columns(&job.output.picture.columns, &job.output.picture.names, data.dim)?;
+        let folder = Folder::claim(&job, out, force)?;
         Ok(Self { job, data, folder, checkpoint: None })
     }
 
@@ -106,20 +109,34 @@ impl Begun {
     }
 }
 
-/// Trains, writes the run's folder, and tells how it went.
+/// Trains, writes the run's folder, and reports how it went.
 ///
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`cnf::Error`].
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
+    trained(&args, context).map_err(named_by_flags)
+}
+
+/// An error of the library, with flags in place of the fields of a job.
+pub fn named_by_flags(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Error>() {
+        Ok(Error::Invalid { problem, hint }) => Error::invalid(with_flags(&problem), with_flags(&hint)).into(),
+        Ok(Error::Read { path, problem, hint }) => Error::read(&path, problem, with_flags(&hint)).into(),
+        Ok(other) => other.into(),
+        Err(error) => error,
+    }
+}
+
+fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     interrupt::install_patient()?;
     let Begun { job, data, folder, checkpoint } = match &args.resume {
         Some(path) => Begun::again(path, context)?,
-        None => Begun::new(&args, context)?,
+        None => Begun::new(args, context)?,
     };
 
     let mut warnings = Warnings::new(context);
     folder.warning().into_iter().for_each(|words| warnings.add(words));
-    context.computes(job.precision, &job.solver);
+    context.computes(job.model.precision, &job.solver);
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
@@ -140,6 +157,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         warnings.add(missed.words());
     }
     let mut fitted = fitted?;
+    fitted.ended_early = fitted.ended_early.map(|words| with_flags(&words));
     if fitted.stopped {
         let cause = interrupt::cause();
         context.note(&format!("stopped by {cause}: the model is scored and saved as it is now"));
@@ -152,7 +170,7 @@ pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
         folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     }
     let (set, held_out) = held_out(&data);
-    let flow = fitted.model.bind(job.precision)?;
+    let flow = fitted.model.bind(job.model.precision)?;
     let score = score(&flow, held_out, data.toy())
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;

@@ -52,7 +52,7 @@ pub fn places(wanted: &[String], names: Option<&[String]>, numbers: &[usize]) ->
     Ok(places)
 }
 
-/// Whether what `--condition` says is the name of a file, not of columns.
+/// Whether a list of conditions is the name of a file, not of columns.
 pub fn is_file(wanted: &[String]) -> bool {
     wanted.len() == 1 && wanted.iter().all(|text| io::Format::of(Path::new(name_of(text))).is_some())
 }
@@ -112,7 +112,7 @@ impl Context {
         if places.len() >= table.d {
             return Err(Error::invalid(
                 format!("all {} columns are conditions, and none is left to learn", table.d),
-                "name fewer columns with --condition",
+                "name fewer columns in `data.condition`",
             ));
         }
         let rest: Vec<usize> = (0..table.d).filter(|j| !places.contains(j)).collect();

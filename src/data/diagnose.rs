@@ -225,7 +225,7 @@ fn across(first: &[usize], n: usize, n_valid: usize) -> Option<Finding> {
             "{in_valid} of {all_valid} validation rows and {in_test} of {all_test} test rows are copies of training rows: \
              their scores are too good"
         ),
-        hint: "let shares make the split (--split 0.8,0.1): they keep copies on one side".into(),
+        hint: "let shares make the split (`data.split` 0.8,0.1): they keep copies on one side".into(),
     })
 }
 

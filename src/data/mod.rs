@@ -118,7 +118,7 @@ impl Dataset {
         if let Some(mut context) = self.context.clone() {
             let (whose, own) = (format!("the condition of {table}"), context.names(self.columns.is_some()));
             if !condition.is_empty() && !own.is_empty() {
-                let hint = "give --condition the columns that the model was trained with";
+                let hint = "set `data.condition` to the columns that the model was trained with";
                 let header = NamedTable { table: &whose, names: own, hint };
                 let matched = Matched::by_name(header, condition, "the model")?;
                 notes.extend(matched.note(header));
@@ -180,7 +180,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     if let Ok(toy) = toys::find(name) {
         if let Some(column) = options.condition.first() {
             let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
-            return Err(Error::invalid(problem, "conditions belong to a table: give --data a file"));
+            return Err(Error::invalid(problem, "conditions belong to a table: set `data.source` to a file"));
         }
         let held_out = |stream| Rows::new((toy.sample)(options.held_out, &mut rng::stream(seed, stream)));
         return Ok(Dataset {

@@ -98,7 +98,7 @@ impl Table {
         let text = Format::of(path) == Some(Format::Csv);
         if let (false, Some(name)) = (text, &column) {
             let problem = format!("it has no column `{name}`: only text tables have named columns");
-            return Err(Error::read(path, problem, "give the split as a file of codes, --split FILE.npy"));
+            return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
         let (whole, cells, numbers) = if text {
             let columns = csv::Columns { header: options.header, drop: options.drop.clone(), split: column };

@@ -74,9 +74,13 @@ impl VelocitySpec {
 
     /// Sets the last layer of θ to zero: the velocity is zero everywhere, and has a gradient to leave it by.
     pub fn rest(&self, theta: &mut [f32]) {
-        let last = self.tensor_names().into_iter().rev().take(2).map(|(_, shape)| shape.iter().product::<usize>());
-        let length = theta.len();
-        theta[length - last.sum::<usize>().min(length)..].fill(0.0);
+        // `net.4.weight`, `net.4._layer.weight`: a layer is two parts of the name.
+        let layer = |name: &str| name.match_indices('.').nth(1).map(|(at, _)| name[..at].to_owned());
+        let names = self.tensor_names();
+        let last = names.last().and_then(|(name, _)| layer(name));
+        let of_last = names.iter().filter(|(name, _)| layer(name) == last);
+        let (length, count) = (theta.len(), of_last.map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>());
+        theta[length - count.min(length)..].fill(0.0);
     }
 
     /// Names and shapes of the tensors in θ, in order.

@@ -49,6 +49,9 @@ impl Batch {
         if criterion == Criterion::Matching {
             wanted.extend([("latents", self.z.len(), n * d), ("times", self.t.len(), n)]);
         }
+        if !self.weight.is_empty() {
+            wanted.push(("weights", self.weight.len(), n));
+        }
         match wanted.into_iter().find(|(_, found, expected)| found != expected) {
             None => Ok(()),
             Some((what, found, expected)) => Err(Error::invalid(
@@ -189,10 +192,10 @@ impl<'a> BatchSampler<'a> {
     }
 
     /// n times, one in each of n equally likely parts of [0, 1]: the same mean of a loss with less variance. The
-    /// density of a time is proportional to (1 − t)^(1/late − 1): uniform for 1, crowded near the data above.
-    pub(super) fn times(&mut self, n: usize, late: f64) -> Vec<f64> {
+    /// density of a time is proportional to (1 − t)^(1/exponent − 1): uniform for 1, crowded near the data above.
+    pub(super) fn times(&mut self, n: usize, exponent: f64) -> Vec<f64> {
         let mut even = |i: usize| (i as f64 + self.noise.random::<f64>()) / n as f64;
-        (0..n).map(|i| if late == 1.0 { even(i) } else { 1.0 - (1.0 - even(i)).powf(late) }).collect()
+        (0..n).map(|i| if exponent == 1.0 { even(i) } else { 1.0 - (1.0 - even(i)).powf(exponent) }).collect()
     }
 }
 
@@ -203,7 +206,7 @@ mod tests {
     use crate::velocity::{Activation, MlpSpec, TimeInput};
 
     #[test]
-    fn late_times_crowd_near_the_data_as_their_density_says() {
+    fn times_crowd_near_the_data_as_their_density_says() {
         let data = crate::data::resolve("uniform", &crate::data::DataOptions::default(), 0).unwrap();
         let net =
             MlpSpec { dim: 1, condition_dim: 0, hidden: vec![2], activation: Activation::Tanh, time: TimeInput::Plain };
@@ -211,12 +214,12 @@ mod tests {
             Preprocessing::new(&FlowSpec::plain(VelocitySpec::Mlp(net), SolverSpec::default())).unwrap();
         let base = Base::Normal(StandardNormal::new(1));
         let mut sampler = BatchSampler::new(&data, &preprocessing, &base, Rows::default(), 1);
-        for late in [1.0, 1.5, 2.0, 4.0] {
-            let times = sampler.times(1000, late);
+        for exponent in [1.0, 1.5, 2.0, 4.0] {
+            let times = sampler.times(1000, exponent);
             assert!(times.iter().all(|t| (0.0..=1.0).contains(t)));
             // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
-            let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(late)).count();
-            assert!((499..=501).contains(&beyond), "{late}: {beyond}");
+            let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(exponent)).count();
+            assert!((499..=501).contains(&beyond), "{exponent}: {beyond}");
         }
     }
 }

@@ -281,8 +281,10 @@ impl Far {
         let mut words = Vec::new();
         if let Some((counts, alone)) = self.counts(&[Set::Training, Set::Validation]) {
             let what = match rule {
-                FarRows::LeaveOut => "left out: no model learns a density from so few (--far-rows keep trains on them)",
-                FarRows::Keep => "kept: they may ruin the model (--far-rows leave-out)",
+                FarRows::LeaveOut => {
+                    "left out: no model learns a density from so few (`data.far_rows` keep trains on them)"
+                }
+                FarRows::Keep => "kept: they may ruin the model (`data.far_rows` leave-out)",
             };
             let lie = if alone { "lies far out and is" } else { "lie far out and are" };
             words.push(format!("{counts} {lie} {what}"));

@@ -22,6 +22,7 @@ mod job;
 mod likelihood;
 mod loss;
 mod matching;
+mod net;
 mod objective;
 mod pairing;
 mod path;
@@ -41,9 +42,12 @@ pub use batch::Batch;
 pub use family::Family;
 pub use far::{Far, FarRow, FarRows, Set};
 pub use history::{History, Mark, Validation};
-pub use job::{Job, Picture, Precision, split_rule};
+pub use job::{
+    DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
+};
 pub use likelihood::Parts;
 pub use loss::{FixedTree, Loss, LossGradient, Partial, Reduce, Sums, evaluate};
+pub use net::Net;
 pub use objective::{Criterion, LossContext, Objective};
 pub use pairing::Pairing;
 pub use path::Path;

@@ -61,8 +61,8 @@ pub(super) struct Draw {
     pub pairing: Pairing,
     /// Rows that are paired with each other.
     pub block: usize,
-    /// How times crowd near the data: see [`BatchSampler::times`].
-    pub late: f64,
+    /// The exponent of the sampling of times: see [`BatchSampler::times`].
+    pub time_exponent: f64,
     /// The end time is uniform in 1 ± this.
     pub steer: f64,
 }
@@ -121,7 +121,7 @@ impl Criterion {
                         assignment::pair_given(&x, &mut z, given, x.len() / n, how.block);
                     }
                 }
-                let t = sampler.times(n, how.late);
+                let t = sampler.times(n, how.time_exponent);
                 Batch { x, c, weight, z, t, ..Batch::default() }
             }
             Self::Likelihood => {

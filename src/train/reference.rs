@@ -19,12 +19,15 @@ const TOY_ROWS: usize = 100_000;
 pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
     if data.context.is_some() {
         return Err(Error::invalid(
-            format!("--model {} cannot have a condition", job.model.name()),
-            "leave out --condition, or train a flow",
+            format!("the model {} cannot have a condition", job.model.family.name()),
+            "leave out `data.condition`, or train a flow",
         ));
     }
-    if job.init.is_some() {
-        return Err(Error::invalid(format!("--model {} starts from nothing", job.model.name()), "leave out --init"));
+    if job.model.init.is_some() {
+        return Err(Error::invalid(
+            format!("the model {} has no weights to start from", job.model.family.name()),
+            "leave out `model.init`",
+        ));
     }
     let d = data.dim;
     let x = rows(data, job.seed, TOY_ROWS);
@@ -35,17 +38,19 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and is told when there is none left.
-    let mut stop = || watch.asked() || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
-    match job.model {
+    let mut stop = || watch.asked() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
+    match job.model.family {
         Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
-        Family::GaussianFixed => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.sigma })?),
+        Family::GaussianFixed => {
+            spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.model.sigma })?)
+        }
         Family::Histogram => {
             let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
             spec.core = Core::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
-            if job.standardise {
-                let spread = job.spread.unwrap_or(1.0);
+            if job.data.standardise {
+                let spread = job.data.spread.unwrap_or(1.0);
                 let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
             }
@@ -64,7 +69,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
     if data.valid.count(d) >= 2 {
-        let score = score(&model.bind(job.precision)?, &data.valid, data.toy())?;
+        let score = score(&model.bind(job.model.precision)?, &data.valid, data.toy())?;
         let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });
     }
@@ -76,7 +81,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         chosen: 0,
         seconds,
         step_seconds: seconds,
-        mixture_seconds: (job.model == Family::Mixture).then_some(seconds),
+        mixture_seconds: (job.model.family == Family::Mixture).then_some(seconds),
         gave_way: false,
         ended_early: None,
         falls: 0,

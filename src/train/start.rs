@@ -61,7 +61,7 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
         let counted = data.columns.is_some() || data.context.is_none();
         let names =
             if counted { format!(" {}", all.iter().map(named).collect::<Vec<_>>().join(",")) } else { String::new() };
-        format!("a constant column has no density: leave it out with --drop{names}")
+        format!("a constant column has no density: leave it out with `data.drop`{names}")
     };
     Err(Error::invalid(problem, hint))
 }
@@ -96,15 +96,16 @@ const EVALUATIONS: f64 = 60.0;
 /// What a mixture's fit may cost beside a run that counts its steps, so that it takes about as much of the whole as
 /// [`Job::BASE_SHARE`] would be of a time: counted, since such a run never looks at the clock.
 pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
-    let (Some(steps), None) = (job.steps, job.time) else { return f64::INFINITY };
+    let (Some(steps), None) = (job.optimiser.steps, job.optimiser.time) else { return f64::INFINITY };
     // Forth once, and back at twice the cost.
     let each = |rows: usize, evaluations: f64| 3.0 * params as f64 * rows as f64 * evaluations;
-    let (rows, later) = (job.batch.unwrap_or_default(), job.likelihood_batch.unwrap_or_default());
-    let step = match job.objective {
+    let (rows, later) = (job.optimiser.batch.unwrap_or_default(), job.objective.likelihood_batch.unwrap_or_default());
+    let step = match job.objective.kind {
         Objective::Matching => each(rows, 1.0),
         Objective::Likelihood => each(rows, EVALUATIONS),
         Objective::Mixed => {
-            (1.0 - job.likelihood_share) * each(rows, 1.0) + job.likelihood_share * each(later, EVALUATIONS)
+            (1.0 - job.objective.likelihood_share) * each(rows, 1.0)
+                + job.objective.likelihood_share * each(later, EVALUATIONS)
         }
     };
     (Job::BASE_SHARE / (1.0 - Job::BASE_SHARE) * steps as f64 * step / DEARER).max(LEAST_WORK)
@@ -114,7 +115,7 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
 pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
     let rows = rows(data, job.seed, MOMENT_ROWS);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
-    if let (Some(path), Some(mut model)) = (&job.init, init) {
+    if let (Some(path), Some(mut model)) = (&job.model.init, init) {
         if model.dim() != data.dim {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });
@@ -124,7 +125,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             let (path, has) = (path.display(), model.condition_dim());
             return Err(Error::invalid(
                 format!("the model `{path}` is conditional on {has} columns, the data on {given}"),
-                "give --condition the columns that the model was trained with, and none where it has none",
+                "set `data.condition` to the columns that the model was trained with, and to none where it has none",
             ));
         }
         if let Some(context) = &data.context {
@@ -147,8 +148,8 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
     name(&mut spec, data);
     let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
-    if job.standardise {
-        let spread = job.spread.unwrap_or(1.0);
+    if job.data.standardise {
+        let spread = job.data.spread.unwrap_or(1.0);
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
     }
@@ -167,7 +168,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         });
     }
     let (mut rival, mut mixture_seconds) = (None, None);
-    let rule = base_rule(&job.base, data)?;
+    let rule = base_rule(&job.model.base, data)?;
     if rule != BaseRule::Normal {
         let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
         let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
@@ -263,10 +264,14 @@ fn parse_base(text: &str, judged: bool) -> Result<BaseRule> {
     }
 }
 
-/// Refuses a base or kinds of columns that mean nothing.
-pub(super) fn check_rules(job: &Job) -> Result<()> {
-    parse_base(&job.base, true)?;
-    job.columns.iter().try_for_each(|text| column_rule(text).map(drop))
+/// Refuses a base that means nothing.
+pub(super) fn check_base(text: &str) -> Result<()> {
+    parse_base(text, true).map(drop)
+}
+
+/// Refuses kinds of columns that mean nothing.
+pub(super) fn check_columns(columns: &[String]) -> Result<()> {
+    columns.iter().try_for_each(|text| column_rule(text).map(drop))
 }
 
 /// `NAME:KIND`, as `l:angle` or `0:unit:0,100`. A name may have colons itself: the kind begins behind the first colon
@@ -282,10 +287,13 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
         }
     }
     Err(match problem {
-        Some(words) => Error::invalid(format!("the column `{text}`: {words}"), "`cnf train --help` shows the kinds"),
+        Some(words) => Error::invalid(
+            format!("the column `{text}`: {words}"),
+            "set a kind in `data.columns`: angle, unit, positive or integer",
+        ),
         None => Error::invalid(
-            format!("invalid column `{text}`: expected NAME:KIND"),
-            "write --column NAME:KIND, such as l:angle, 0:positive or share:unit",
+            format!("invalid `data.columns` `{text}`: expected NAME:KIND"),
+            "write NAME:KIND, such as l:angle, 0:positive or share:unit",
         ),
     })
 }
@@ -296,8 +304,11 @@ pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> 
     let fit = |j: usize| {
         let name = context.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
         // One kind for all columns of a file.
-        let text =
-            if context.dim > 1 && job.condition.len() == 1 { job.condition.first() } else { job.condition.get(j) };
+        let text = if context.dim > 1 && job.data.condition.len() == 1 {
+            job.data.condition.first()
+        } else {
+            job.data.condition.get(j)
+        };
         // A name may end like a kind.
         let kind = text.filter(|text| **text != name).and_then(|text| text.rsplit_once(':'));
         let kind = kind.and_then(|(_, kind)| kind.parse().ok());
@@ -325,11 +336,11 @@ fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
 
 /// What the columns are, as the job says; none where all are plain.
 pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>>> {
-    if job.columns.is_empty() {
+    if job.data.columns.is_empty() {
         return Ok(None);
     }
     let mut columns = vec![Column::Plain; data.dim];
-    for text in &job.columns {
+    for text in &job.data.columns {
         let (name, kind) = column_rule(text)?;
         let named = data.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
         let Some(j) = named.or_else(|| name.parse().ok().filter(|j| *j < data.dim)) else {
@@ -340,7 +351,7 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             return Err(Error::Unknown { kind: "column", name: name.into(), known });
         };
         if data.columns.as_ref().is_some_and(|names| names.iter().filter(|known| *known == name).count() > 1) {
-            let problem = format!("--column {text}: two columns are called `{name}`");
+            let problem = format!("`data.columns` {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
         }
         let held_out = data.valid.x.iter().chain(&data.test.x).copied();

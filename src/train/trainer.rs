@@ -54,13 +54,13 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
-    let late = || job.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
-    let init = job.init.as_deref().map(Model::load).transpose()?;
+    let late = || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let init = job.model.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
-    far.words(job.far_rows).iter().for_each(|words| watch.note(words));
+    far.words(job.data.far_rows).iter().for_each(|words| watch.note(words));
     let (whole, data) = (data, near.as_ref().unwrap_or(data));
     let mut stop = || late() || watch.asked();
-    if job.model.is_reference() {
+    if job.model.family.is_reference() {
         return super::reference::fit(&job, data, far, clock, watch);
     }
     let Start { model, log_volume, rival, mixture_seconds } = start::start(&job, init, data, &mut stop)?;
@@ -91,13 +91,13 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
     if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
         return Err(Error::invalid(
             format!("`{}` no longer holds the rows that the run began with", data.name),
-            "bring the old file back, or begin anew with `cnf train --init RUN`",
+            "bring the old file back, or start a new run from the model",
         ));
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
     start::name(&mut checkpoint.model.spec, data);
     // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
-    let init = checkpoint.job.init.is_some().then_some(&checkpoint.model);
+    let init = checkpoint.job.model.init.is_some().then_some(&checkpoint.model);
     let (far, near) = far(&checkpoint.job, init, data)?;
     run(checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
@@ -105,7 +105,7 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
 /// The rows that lie far out, and the data without them where they are left out.
 fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<Dataset>)> {
     let far = Far::find(job, init.map(|model| &model.spec), data)?;
-    let near = (job.far_rows == FarRows::LeaveOut && !far.is_empty()).then(|| far.left_out(data));
+    let near = (job.data.far_rows == FarRows::LeaveOut && !far.is_empty()).then(|| far.left_out(data));
     // A column may be constant but for the rows that are left out.
     near.as_ref().map_or(Ok(()), start::check)?;
     Ok((far, near))
@@ -137,7 +137,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         core: spec.core.clone(),
         solver: job.training_solver(),
         base: base.clone(),
-        path: job.path,
+        path: job.objective.path,
         kinetic: 0.0,
         jacobian: 0.0,
     };
@@ -145,7 +145,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         good: good.unwrap_or_else(|| state.clone()),
         clock,
         before: log.seconds,
-        valid: data.valid.evenly(data.dim, job.validation_rows),
+        valid: data.valid.evenly(data.dim, job.optimiser.validation_rows),
         job: &job,
         data,
         far,
@@ -204,9 +204,9 @@ impl Trainer<'_> {
             // A step that is taken back does not draw its batch again.
             let place = sampler.place();
             self.set_penalties();
-            let weights = (&self.state.theta[..], self.job.precision);
+            let weights = (&self.state.theta[..], self.job.model.precision);
             let (outcome, next) = rayon::join(
-                || gradient(phase.criterion, &self.context, weights, &batch, self.job.clip),
+                || gradient(phase.criterion, &self.context, weights, &batch, self.job.optimiser.clip),
                 || phase.draw(sampler),
             );
             batch = next?;
@@ -239,7 +239,7 @@ impl Trainer<'_> {
                 return self.finish(stopped, ended_early);
             }
             let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);
-            if rollback.is_none() && self.job.checkpoint_due(since)? {
+            if rollback.is_none() && self.job.output.checkpoint_due(since)? {
                 watch.keep(&self.checkpoint()?)?;
                 kept = (self.state.step, self.seconds());
             }
@@ -256,14 +256,14 @@ impl Trainer<'_> {
 
     /// The part of the budget that is spent.
     fn done(&self) -> f64 {
-        let by_steps = self.job.steps.map_or(0.0, |most| self.state.step as f64 / most as f64);
-        let by_time = self.job.time.map_or(0.0, |most| self.seconds() / most);
+        let by_steps = self.job.optimiser.steps.map_or(0.0, |most| self.state.step as f64 / most as f64);
+        let by_time = self.job.optimiser.time.map_or(0.0, |most| self.seconds() / most);
         by_steps.max(by_time)
     }
 
     /// The next phase begins at the average of the last one's weights, with a new optimiser.
     fn enter_next_phase(&mut self, done: f64) -> Result<()> {
-        if self.job.nfe_target.is_some() {
+        if self.job.objective.nfe_target.is_some() {
             self.log.before = self.validate(done)?.map(|v| v.nll);
         }
         self.log.due = done;
@@ -277,14 +277,15 @@ impl Trainer<'_> {
     }
 
     fn set_penalties(&mut self) {
-        let factor = if self.job.nfe_target.is_some() { self.state.penalty } else { 1.0 };
-        (self.context.kinetic, self.context.jacobian) = (factor * self.job.kinetic, factor * self.job.jacobian);
+        let factor = if self.job.objective.nfe_target.is_some() { self.state.penalty } else { 1.0 };
+        (self.context.kinetic, self.context.jacobian) =
+            (factor * self.job.objective.kinetic, factor * self.job.objective.jacobian);
     }
 
     fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
         let state = &mut self.state;
-        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, lr, self.job.weight_decay);
-        state.ema.update(&state.theta, self.job.ema);
+        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, lr, self.job.optimiser.weight_decay);
+        state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {
             state.rollbacks = 0;
@@ -294,7 +295,7 @@ impl Trainer<'_> {
             None => gradient.loss,
         };
         self.nfe = gradient.parts.as_ref().map(|parts| parts.nfe_mean);
-        if let (Some(target), Some(nfe)) = (self.job.nfe_target, self.nfe) {
+        if let (Some(target), Some(nfe)) = (self.job.objective.nfe_target, self.nfe) {
             let factor = state.penalty * (nfe / target).powf(NFE_GAIN);
             state.penalty = factor.clamp(PENALTY.0, PENALTY.1);
         }
@@ -308,7 +309,7 @@ impl Trainer<'_> {
         let step = self.state.step + 1;
         let (rollbacks, all_rollbacks) = (self.state.rollbacks + 1, self.state.all_rollbacks + 1);
         if rollbacks > MOST_ROLLBACKS {
-            return Err(diverged(step, lr, rollbacks, &cause, self.job.precision));
+            return Err(diverged(step, lr, rollbacks, &cause, self.job.model.precision));
         }
         self.good.lr_scale = self.state.lr_scale * ROLLBACK;
         (self.good.rollbacks, self.good.all_rollbacks) = (rollbacks, all_rollbacks);
@@ -320,14 +321,14 @@ impl Trainer<'_> {
 
     fn validation_due(&self, done: f64) -> bool {
         // A run that counts its steps does not look at the clock: it would not repeat its bits.
-        let cheap = self.job.time.is_none() || self.log.validating <= VALIDATING * self.seconds();
-        done >= self.log.due && cheap && !self.valid.is_empty() && self.job.validations > 0
+        let cheap = self.job.optimiser.time.is_none() || self.log.validating <= VALIDATING * self.seconds();
+        done >= self.log.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
     }
 
     /// The held-out score of the average; none where it has no density anywhere yet.
     fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
         let begun = self.clock.elapsed().as_secs_f64();
-        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.precision)?;
+        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.model.precision)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
         let validation = match scored(&flow, &self.valid, self.data.toy()) {
@@ -340,7 +341,7 @@ impl Trainer<'_> {
             Err(Error::Failed { .. }) => None,
             Err(other) => return Err(other),
         };
-        self.log.due = next_validation(done, self.job.validations.max(1) as f64);
+        self.log.due = next_validation(done, self.job.optimiser.validations.max(1) as f64);
         self.log.validating += self.clock.elapsed().as_secs_f64() - begun;
         if let Some(v) = validation {
             self.log.history.validations.push(v);
@@ -379,7 +380,7 @@ impl Trainer<'_> {
     /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last weights
     /// are the best. Nor is the best score wanted where the number of evaluations is steered.
     fn chooses(&self) -> bool {
-        self.job.keep_best && self.data.toy().is_none() && self.job.nfe_target.is_none()
+        self.job.optimiser.keep_best && self.data.toy().is_none() && self.job.objective.nfe_target.is_none()
     }
 
     /// Why the run ends here, before its budget is spent; none where it goes on.
@@ -391,7 +392,7 @@ impl Trainer<'_> {
     fn early_end(&self, done: f64) -> Option<String> {
         let best = self.log.best.as_ref()?;
         let (last, step) = (self.log.history.validations.last()?, self.state.step);
-        let why = match self.job.patience {
+        let why = match self.job.optimiser.patience {
             Some(0) => return None,
             Some(most) => (self.log.since_best >= most).then(|| format!("{most} held-out scores were not better"))?,
             None => {
@@ -406,13 +407,16 @@ impl Trainer<'_> {
                 ends.then(|| format!("the last {CLEARLY} held-out scores ({last:.3} at the end) were clearly worse"))?
             }
         };
-        Some(format!("after step {step}, {why} than that of step {}; --patience 0 trains to the end", best.step))
+        Some(format!(
+            "after step {step}, {why} than that of step {}; `optimiser.patience` 0 trains to the end",
+            best.step
+        ))
     }
 
     fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<Fitted> {
         let choose = self.chooses();
         let (mut theta, mut chosen) = (self.state.ema.theta.clone(), self.state.step);
-        if choose && !self.valid.is_empty() && self.job.validations > 0 {
+        if choose && !self.valid.is_empty() && self.job.optimiser.validations > 0 {
             self.validate(1.0)?;
             if let Some(best) = &self.log.best {
                 (theta, chosen) = (best.theta.clone(), best.step);
@@ -426,9 +430,9 @@ impl Trainer<'_> {
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
             let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
-            let precision = self.job.precision;
+            let precision = self.job.model.precision;
             gave_way = if !best.rows.is_empty() {
-                let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.validation_rows);
+                let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
                 let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
                 prefers_second(&scores(&model)?, &scores(&rival)?)
             } else {
@@ -462,19 +466,19 @@ impl Trainer<'_> {
 }
 
 /// The part of the budget at which a validation is due after one at `done`: evenly, `wanted` of them, but sooner at the
-/// start, where a curve is steep and a small table is soon learnt by heart.
+/// start, where a curve is steep and a small table is soon overfitted.
 fn next_validation(done: f64, wanted: f64) -> f64 {
     let evenly = ((done * wanted).floor() + 1.0) / wanted;
     evenly.min((EARLY * done).max(FIRST / wanted))
 }
 
 fn diverged(step: usize, lr: f64, rollbacks: usize, cause: &str, precision: Precision) -> Error {
-    let wide = if precision == Precision::F64 { "" } else { " --precision f64," };
+    let wide = if precision == Precision::F64 { "" } else { " `model.precision` f64," };
     Error::invalid(
         format!(
             "training failed at step {step} (learning rate {lr:.2e}) after {}: {cause}",
             crate::words::count(rollbacks as u64 - 1, "rollback")
         ),
-        format!("try a smaller --lr,{wide} or (by likelihood) looser tolerances"),
+        format!("try a smaller `optimiser.lr`,{wide} or (by likelihood) looser tolerances"),
     )
 }

@@ -34,7 +34,12 @@ fn random(dim: usize, condition_dim: usize, hidden: &[usize], gain: f32) -> Mode
 /// Eight Gaussians after some seconds, and rows that it was not trained on.
 fn trained() -> Subject {
     let data = resolve("8gaussians", &DataOptions::default(), 0).unwrap();
-    let job = Job { steps: Some(1200), batch: Some(512), hidden: Some(vec![48, 48]), ema: 0.99, ..Job::default() };
+    let job = Job::default().with(|job| {
+        job.optimiser.steps = Some(1200);
+        job.optimiser.batch = Some(512);
+        job.model.hidden = Some(vec![48, 48]);
+        job.optimiser.ema = 0.99;
+    });
     let model = fit(&job, &data, &mut ()).unwrap().model;
     Subject { held_out: HeldOut::Rows(data.test.first(2, 2000), "test".into()), ..subject(model) }
 }

@@ -81,21 +81,20 @@ fn table(kind: Kind, d: usize) -> Dataset {
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
     let likelihood = objective == Objective::Likelihood;
-    Job {
-        objective,
-        pairing,
-        path,
-        hidden: Some(vec![32, 32]),
-        batch: Some(256),
-        likelihood_batch: Some(128),
-        likelihood_share: 0.05,
-        likelihood_tol: Some(1e-3),
-        steps: Some(if likelihood { 250 } else { 1500 }),
-        validations: 0,
-        keep_best: false,
-        ema: 0.99,
-        ..Job::default()
-    }
+    Job::default().with(|job| {
+        job.objective.kind = objective;
+        job.objective.pairing = pairing;
+        job.objective.path = path;
+        job.model.hidden = Some(vec![32, 32]);
+        job.optimiser.batch = Some(256);
+        job.objective.likelihood_batch = Some(128);
+        job.objective.likelihood_share = 0.05;
+        job.objective.likelihood_tol = Some(1e-3);
+        job.optimiser.steps = Some(if likelihood { 250 } else { 1500 });
+        job.optimiser.validations = 0;
+        job.optimiser.keep_best = false;
+        job.optimiser.ema = 0.99;
+    })
 }
 
 /// log p_true(x | c) − log p(x | c) on average over fresh rows, and its standard error.
@@ -153,7 +152,7 @@ fn every_objective_pairing_and_path_reaches_the_conditional_density() {
 fn a_velocity_that_begins_at_a_mixture_reaches_the_conditional_density() {
     let data = table(Kind::Class, 1);
     for pairing in Pairing::ALL {
-        let job = Job { base: "mixture:3".into(), ..job(Objective::Matching, pairing, Path::Straight) };
+        let job = job(Objective::Matching, pairing, Path::Straight).with(|job| job.model.base = "mixture:3".into());
         let (excess, se) = excess(Kind::Class, &job, &data);
         println!("{}: excess {excess:.4} ± {se:.4}", pairing.name());
         // To carry three components to one takes longer to learn: 0.10 nats are left after 1500 steps, 0.05 after 6000. With
@@ -256,7 +255,10 @@ impl Watch for First {
 fn a_resumed_run_pairs_as_one_that_was_not_broken_off() {
     for kind in [Kind::Class, Kind::Line] {
         let data = table(kind, 2);
-        let job = Job { steps: Some(40), checkpoint: "15".into(), ..job(Objective::Mixed, Pairing::Optimal, Path::Vp) };
+        let job = job(Objective::Mixed, Pairing::Optimal, Path::Vp).with(|job| {
+            job.optimiser.steps = Some(40);
+            job.output.checkpoint = "15".into();
+        });
         let mut first = First(None);
         let whole = fit(&job, &data, &mut first).unwrap();
         let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();

@@ -492,7 +492,7 @@ fn a_run_keeps_how_its_table_was_read() {
         let data = cnf::data::resolve(
             at.join("x.csv").to_str().unwrap(),
             &cnf::data::DataOptions {
-                table: TableOptions { header: job.header, ..TableOptions::default() },
+                table: TableOptions { header: job.data.header, ..TableOptions::default() },
                 ..Default::default()
             },
             0,
@@ -501,7 +501,7 @@ fn a_run_keeps_how_its_table_was_read() {
         assert_eq!(data.n_train().unwrap() + data.valid.count(2) + data.test.count(2), rows);
         json(at, &format!("train --config {run}/config.toml --out again{run}"));
         let again = std::fs::read_to_string(at.join(format!("again{run}/config.toml"))).unwrap();
-        assert_eq!(cnf::train::Job::from_toml(&again).unwrap().header, job.header);
+        assert_eq!(cnf::train::Job::from_toml(&again).unwrap().data.header, job.data.header);
     }
     let out = cnf(at, "train --resume run60 --header none");
     assert_eq!(out.status.code(), Some(2), "what a run has decided is not decided again");

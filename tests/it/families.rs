@@ -14,15 +14,14 @@ fn toy(name: &str) -> Dataset {
 }
 
 fn short(model: Family) -> Job {
-    Job {
-        model,
-        hidden: (!model.is_reference()).then(|| vec![24, 24]),
-        batch: Some(256),
-        steps: Some(300),
-        validations: 3,
-        validation_rows: 500,
-        ..Job::default()
-    }
+    Job::default().with(|job| {
+        job.model.family = model;
+        job.model.hidden = (!model.is_reference()).then(|| vec![24, 24]);
+        job.optimiser.batch = Some(256);
+        job.optimiser.steps = Some(300);
+        job.optimiser.validations = 3;
+        job.optimiser.validation_rows = 500;
+    })
 }
 
 /// Two columns whose first has its centre at −2 or 2 by the class, and its width by a number: what is told matters, and
@@ -69,7 +68,7 @@ fn every_family_comes_back_from_its_file_with_the_same_bits() {
     for family in Family::ALL {
         let name = family.name();
         assert_eq!(name.parse::<Family>().unwrap(), family);
-        let fitted = fit(&Job { steps: Some(5), ..short(family) }, &data, &mut ()).unwrap();
+        let fitted = fit(&short(family).with(|job| job.optimiser.steps = Some(5)), &data, &mut ()).unwrap();
         let path = folder.path().join(format!("{name}.safetensors"));
         fitted.model.save(&path).unwrap();
         let back = Model::load(&path).unwrap();
@@ -82,7 +81,7 @@ fn every_family_comes_back_from_its_file_with_the_same_bits() {
         }
         // The job tells the family too.
         let job = Job::from_toml(&short(family).to_toml().unwrap()).unwrap();
-        assert_eq!(job.model, family);
+        assert_eq!(job.model.family, family);
     }
     assert!("nicer".parse::<Family>().unwrap_err().hint().unwrap().contains("realnvp"));
 }
@@ -116,7 +115,7 @@ fn a_condition_is_learnt_by_every_flow() {
     let entropy = -pairs().map(|(x, c)| truth(x, c)).sum::<f64>() / 1000.0;
     for family in Family::ALL.into_iter().filter(|family| !family.is_reference()) {
         let name = family.name();
-        let fitted = fit(&Job { steps: Some(600), ..short(family) }, &data, &mut ()).unwrap();
+        let fitted = fit(&short(family).with(|job| job.optimiser.steps = Some(600)), &data, &mut ()).unwrap();
         let flow = fitted.model.bind(Precision::F32).unwrap();
         let found = score(&flow, &data.test, None).unwrap();
         // Who ignores the class pays ln 2 = 0.69, who ignores the width 0.13 more.
@@ -287,7 +286,7 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
     let (told, _) = told();
     for (data, family) in [(toy("moons"), "glow"), (toy("moons"), "spline"), (told, "realnvp"), (toy("moons"), "nice")]
     {
-        let job = Job { steps: Some(40), ..short(family.parse().unwrap()) };
+        let job = short(family.parse().unwrap()).with(|job| job.optimiser.steps = Some(40));
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| fit(&job, &data, &mut ()).unwrap())

@@ -30,16 +30,15 @@ fn with_row(set: Set, row: [f64; 2]) -> Dataset {
 
 fn job(model: Family, objective: Objective) -> Job {
     let objective = if model == Family::Cnf { objective } else { Objective::Matching };
-    Job {
-        model,
-        objective,
-        hidden: (!model.is_reference()).then(|| vec![16, 16]),
-        batch: Some(128),
-        steps: Some(if objective == Objective::Matching { 300 } else { 60 }),
-        validations: 4,
-        base: "normal".into(),
-        ..Job::default()
-    }
+    Job::default().with(|job| {
+        job.model.family = model;
+        job.objective.kind = objective;
+        job.model.hidden = (!model.is_reference()).then(|| vec![16, 16]);
+        job.optimiser.batch = Some(128);
+        job.optimiser.steps = Some(if objective == Objective::Matching { 300 } else { 60 });
+        job.optimiser.validations = 4;
+        job.model.base = "normal".into();
+    })
 }
 
 #[derive(Default)]
@@ -107,7 +106,7 @@ fn one_far_row_ruins_no_family_and_no_objective() {
 #[test]
 fn a_kept_row_is_trained_on_and_said_to_be() {
     let data = with_row(Set::Training, [1e8, 3.0]);
-    let job = Job { far_rows: FarRows::Keep, ..job(Family::Gaussian, Objective::Matching) };
+    let job = job(Family::Gaussian, Objective::Matching).with(|job| job.data.far_rows = FarRows::Keep);
     let (fitted, words) = trained(&job, &data);
     assert!(words[0].contains("kept"), "{words:?}");
     let off = score(&fitted.model.bind(Precision::F64).unwrap(), &table().test, None).unwrap();
@@ -206,7 +205,11 @@ fn a_run_goes_on_with_the_rows_that_it_began_with() {
     let path = folder.path().join("checkpoint.safetensors");
     let data = with_row(Set::Training, [1e8, 3.0]);
     for far_rows in [FarRows::LeaveOut, FarRows::Keep] {
-        let job = Job { far_rows, checkpoint: "20".into(), steps: Some(50), ..job(Family::Cnf, Objective::Matching) };
+        let job = job(Family::Cnf, Objective::Matching).with(|job| {
+            job.data.far_rows = far_rows;
+            job.output.checkpoint = "20".into();
+            job.optimiser.steps = Some(50);
+        });
         let mut ear = Ear::default();
         let whole = fit(&job, &data, &mut ear).unwrap();
         ear.1[0].save(&path).unwrap();
@@ -222,7 +225,7 @@ fn a_run_goes_on_with_the_rows_that_it_began_with() {
         facts["job"] = old.join("\n").into();
         *card = facts.to_string();
         file.write(&path).unwrap();
-        assert_eq!(Checkpoint::load(&path).unwrap().job().far_rows, FarRows::Keep);
+        assert_eq!(Checkpoint::load(&path).unwrap().job().data.far_rows, FarRows::Keep);
     }
 }
 
@@ -231,9 +234,14 @@ fn a_run_from_a_model_goes_on_when_that_file_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let (first, path) = (folder.path().join("first.safetensors"), folder.path().join("checkpoint.safetensors"));
     let data = with_row(Set::Training, [1e8, 3.0]);
-    let begun = Job { steps: Some(5), ..job(Family::Cnf, Objective::Matching) };
+    let begun = job(Family::Cnf, Objective::Matching).with(|job| job.optimiser.steps = Some(5));
     fit(&begun, &data, &mut ()).unwrap().model.save(&first).unwrap();
-    let next = Job { init: Some(first.clone()), hidden: None, steps: Some(50), checkpoint: "20".into(), ..begun };
+    let next = begun.with(|job| {
+        job.model.init = Some(first.clone());
+        job.model.hidden = None;
+        job.optimiser.steps = Some(50);
+        job.output.checkpoint = "20".into();
+    });
     let mut ear = Ear::default();
     let whole = fit(&next, &data, &mut ear).unwrap();
     ear.1[0].save(&path).unwrap();
@@ -253,5 +261,5 @@ fn a_column_that_the_far_row_alone_fills_is_named() {
     }
     let refused = fit(&job(Family::Gaussian, Objective::Matching), &data, &mut ()).unwrap_err();
     let (text, hint) = (refused.to_string(), refused.hint().unwrap());
-    assert!(text.contains("column `flag` is constant: 0 in all") && hint.contains("--drop flag"), "{text} {hint}");
+    assert!(text.contains("column `flag` is constant: 0 in all") && hint.contains("`data.drop` flag"), "{text} {hint}");
 }

@@ -288,7 +288,17 @@ fn the_defaults_that_the_help_of_train_states_are_those_of_a_job() {
     for (name, about) in options(&help("train")) {
         let Some((_, stated)) = about.split_once("[default: ") else { continue };
         let stated = stated.split([' ', ']', ';']).next().unwrap().trim_end_matches(',');
-        let Some(value) = job.get(&name.replace('-', "_")) else { continue };
+        // Sections say what their flags are about: `--data` is the source of the data.
+        let (section, field) = match name.as_str() {
+            "data" => (Some("data"), "source"),
+            "model" => (Some("model"), "family"),
+            "objective" => (Some("objective"), "kind"),
+            "checkpoint-every" => (Some("output"), "checkpoint"),
+            _ => (None, name.as_str()),
+        };
+        let mut sections = job.iter().filter(|(name, _)| section.is_none_or(|wanted| wanted == *name));
+        let field = field.replace('-', "_");
+        let Some(value) = sections.find_map(|(_, section)| section.get(&field)) else { continue };
         let number = |text: &str| text.trim_end_matches('s').parse::<f64>().ok();
         let same = match value {
             toml::Value::String(text) => text == stated,

@@ -28,6 +28,7 @@ mod io;
 mod mixture_laws;
 mod model_files;
 mod names;
+mod nets;
 mod paths;
 mod plot;
 mod plot_comparison;

@@ -500,16 +500,15 @@ fn a_run_goes_on_to_the_same_bits_when_its_table_was_reordered() {
     write(at, "t.csv", &rows, &["u", "v", "k", "e"], true);
     // By name and by number: both mean the columns that the run began with.
     for condition in ["k,e", "2,3"] {
-        let job = Job {
-            data: at.join("t.csv").display().to_string(),
-            condition: condition.split(',').map(str::to_owned).collect(),
-            model: "spline".parse().unwrap(),
-            hidden: Some(vec![8, 8]),
-            depth: Some(2),
-            steps: Some(20),
-            batch: Some(32),
-            ..Job::default()
-        };
+        let job = Job::default().with(|job| {
+            job.data.source = at.join("t.csv").display().to_string();
+            job.data.condition = condition.split(',').map(str::to_owned).collect();
+            job.model.family = "spline".parse().unwrap();
+            job.model.hidden = Some(vec![8, 8]);
+            job.model.depth = Some(2);
+            job.optimiser.steps = Some(20);
+            job.optimiser.batch = Some(32);
+        });
         write(at, "t.csv", &rows, &["u", "v", "k", "e"], true);
         let data = job.dataset(None).unwrap();
         let whole: Fitted = fit(&job, &data, &mut ()).unwrap();

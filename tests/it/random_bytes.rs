@@ -180,7 +180,7 @@ fn save(path: &Path, velocity: serde_json::Value) {
 }
 
 fn job_file(path: &Path) {
-    std::fs::write(path, Job { steps: Some(10), ..Job::default() }.to_toml().unwrap()).unwrap();
+    std::fs::write(path, Job::default().with(|job| job.optimiser.steps = Some(10)).to_toml().unwrap()).unwrap();
 }
 
 /// Reads a file of these bytes, holds the memory against its size, and tells whether it was sound.

@@ -107,8 +107,21 @@ fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
         assert_eq!(named("latents of data").verdict, Verdict::Pass);
         named("coverage")
     };
-    let job = Job { steps: Some(60), hidden: Some(vec![16, 16]), batch: Some(256), ..Job::default() };
-    let lost = fit(&Job { model: Family::Gaussian, hidden: None, ..job.clone() }, &data, &mut ()).unwrap().model;
+    let job = Job::default().with(|job| {
+        job.optimiser.steps = Some(60);
+        job.model.hidden = Some(vec![16, 16]);
+        job.optimiser.batch = Some(256);
+    });
+    let lost = fit(
+        &job.clone().with(|job| {
+            job.model.family = Family::Gaussian;
+            job.model.hidden = None;
+        }),
+        &data,
+        &mut (),
+    )
+    .unwrap()
+    .model;
     let told = line(lost.clone(), train.clone());
     assert_eq!(told.verdict, Verdict::Fail, "{}", told.words);
     // Held-out rows alone are four in the mode: too few for a verdict, and no false alarm.

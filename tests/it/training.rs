@@ -20,15 +20,14 @@ fn toy(name: &str) -> Dataset {
 
 /// A small job of so many steps.
 fn job(objective: Objective, steps: usize) -> Job {
-    Job {
-        objective,
-        hidden: Some(vec![16, 16]),
-        batch: Some(300),
-        steps: Some(steps),
-        validations: 0,
-        solver: SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() },
-        ..Job::default()
-    }
+    Job::default().with(|job| {
+        job.objective.kind = objective;
+        job.model.hidden = Some(vec![16, 16]);
+        job.optimiser.batch = Some(300);
+        job.optimiser.steps = Some(steps);
+        job.optimiser.validations = 0;
+        job.solver = SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() };
+    })
 }
 
 fn on(threads: usize, job: &Job, data: &Dataset) -> Fitted {
@@ -54,7 +53,7 @@ fn fifty_steps_have_the_same_bits_on_any_number_of_threads_and_again() {
             let losses = |fitted: &Fitted| fitted.history.marks().iter().map(|m| m.loss).collect::<Vec<_>>();
             assert_eq!(losses(&one), losses(&other), "{}", objective.name());
         }
-        let other_seed = on(1, &Job { seed: 1, ..job }, &data);
+        let other_seed = on(1, &job.with(|job| job.seed = 1), &data);
         assert_ne!(one.model.theta, other_seed.model.theta);
     }
 }
@@ -63,7 +62,7 @@ fn fifty_steps_have_the_same_bits_on_any_number_of_threads_and_again() {
 fn looking_on_does_not_change_the_run() {
     let data = toy("moons");
     let blind = job(Objective::Matching, 40);
-    let seen = Job { validations: 10, ..blind.clone() };
+    let seen = blind.clone().with(|job| job.optimiser.validations = 10);
     let fitted = fit(&seen, &data, &mut ()).unwrap();
     assert!(!fitted.history.validations.is_empty());
     assert_eq!(fitted.model.theta, fit(&blind, &data, &mut ()).unwrap().model.theta);
@@ -74,7 +73,10 @@ fn every_objective_reduces_the_excess_over_the_true_density() {
     let data = toy("8gaussians");
     for (objective, steps, lr) in [(Objective::Matching, 600, 1e-2), (Objective::Likelihood, 80, 2e-2)] {
         let excess = |steps| {
-            let job = Job { lr: Some(lr), hidden: Some(vec![32, 32]), ..job(objective, steps) };
+            let job = job(objective, steps).with(|job| {
+                job.optimiser.lr = Some(lr);
+                job.model.hidden = Some(vec![32, 32]);
+            });
             let fitted = fit(&job, &data, &mut ()).unwrap();
             score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
         };
@@ -305,20 +307,45 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
 
 #[test]
 fn a_job_survives_being_written() {
-    let full = Job {
-        split: "column:set".into(),
-        objective: Objective::Likelihood,
-        init: Some("model.safetensors".into()),
-        time: Some(60.0),
-        precision: Precision::F64,
-        lr: Some(0.1 + 0.2),
-        solver: SolverSpec { trace: "hutchinson:3".parse().unwrap(), fixed_steps: Some(8), ..SolverSpec::default() },
-        ..Job::default()
-    };
+    let full = Job::default().with(|job| {
+        job.data.split = "column:set".into();
+        job.objective.kind = Objective::Likelihood;
+        job.model.init = Some("model.safetensors".into());
+        job.optimiser.time = Some(60.0);
+        job.model.precision = Precision::F64;
+        job.optimiser.lr = Some(0.1 + 0.2);
+        job.solver =
+            SolverSpec { trace: "hutchinson:3".parse().unwrap(), fixed_steps: Some(8), ..SolverSpec::default() };
+    });
     for job in [Job::default(), full, Job::default().resolve(43).unwrap()] {
         assert_eq!(Job::from_toml(&job.to_toml().unwrap()).unwrap(), job);
     }
     assert_eq!(Job::from_toml("").unwrap(), Job::default());
+    // One flat table, as jobs once were, with the order and the names of then.
+    let flat = "data = \"8gaussians\"\nsplit = \"column:set\"\nseed = 4\nmodel = \"spline\"\nobjective = \"likelihood\"\nlate = 2.0\n\
+                hidden = [8]\nlr = 0.5\nprecision = \"f64\"\n[solver]\nmethod = \"tsit5\"\n[picture]\nnames = [\"a\"]\n";
+    let wanted = Job::default().with(|job| {
+        job.seed = 4;
+        job.data.split = "column:set".into();
+        (job.model.family, job.model.hidden) = ("spline".parse().unwrap(), Some(vec![8]));
+        (job.objective.kind, job.objective.time_exponent) = (Objective::Likelihood, 2.0);
+        (job.model.precision, job.optimiser.lr) = (Precision::F64, Some(0.5));
+        job.solver.method = "tsit5".into();
+        job.output.picture.names = vec!["a".into()];
+    });
+    assert_eq!(Job::from_toml(flat).unwrap(), wanted);
+    // What a run did not say yet had another meaning then.
+    let run = Job::of_run(flat).unwrap();
+    assert!(!run.data.copies_together && run.data.far_rows == cnf::train::FarRows::Keep);
+    assert!(Job::of_run(&format!("copies_together = true\n{flat}")).unwrap().data.copies_together);
+    for (broken, part) in [
+        ("steps = \"many\"", "many"),
+        ("[optimiser]\nlerning_rate = 1", "line 2"),
+        ("lr = 1.0\n[optimiser]\nlr = 2.0", "`lr` is given twice"),
+    ] {
+        let text = Job::from_toml(broken).unwrap_err().to_string();
+        assert!(text.contains(part), "{broken}: {text}");
+    }
     let text = Job::from_toml("lerning_rate = 1").unwrap_err().to_string();
     assert!(text.contains("lerning_rate"), "{text}");
 }
@@ -327,8 +354,13 @@ fn a_job_survives_being_written() {
 fn a_resolved_job_says_everything_and_stays_as_it_is() {
     for dim in [1, 2, 8, 9, 64] {
         for objective in Objective::ALL {
-            let job = Job { objective, ..Job::default() }.resolve(dim).unwrap();
-            assert!(job.hidden.is_some() && job.batch.is_some() && job.lr.is_some() && job.time.is_some());
+            let job = Job::default().with(|job| job.objective.kind = objective).resolve(dim).unwrap();
+            assert!(
+                job.model.hidden.is_some()
+                    && job.optimiser.batch.is_some()
+                    && job.optimiser.lr.is_some()
+                    && job.optimiser.time.is_some()
+            );
             assert_eq!(job.clone().resolve(dim).unwrap(), job);
         }
     }
@@ -339,47 +371,83 @@ fn what_makes_no_sense_is_refused_in_words() {
     let data = toy("moons");
     let base = job(Objective::Matching, 5);
     let wrong = [
-        (Job { lr: Some(0.0), ..base.clone() }, "learning rate"),
-        (Job { lr: Some(f64::NAN), ..base.clone() }, "learning rate"),
-        (Job { batch: Some(0), ..base.clone() }, "batch of 0"),
-        (Job { steps: Some(0), ..base.clone() }, "0 steps"),
-        (Job { time: Some(-1.0), ..base.clone() }, "-1 seconds"),
-        (Job { ema: 1.0, ..base.clone() }, "decay 1"),
-        (Job { clip: 0.0, ..base.clone() }, "clip"),
-        (Job { spread: Some(0.0), ..base.clone() }, "deviation 0"),
-        (Job { batch: Some(usize::MAX), ..base.clone() }, "rows of 2 columns"),
-        (Job { validations: usize::MAX, ..base.clone() }, "validations"),
-        (Job { hidden: Some(vec![1 << 20; 3]), ..base.clone() }, "parameters (3 → 1048576"),
-        (Job { solver: SolverSpec { rtol: 0.0, atol: 1e-9, ..SolverSpec::default() }, ..base.clone() }, "f32"),
-        (Job { hidden: Some(vec![4, 0]), ..base.clone() }, "width 0"),
-        (Job { split: "sideways".into(), ..base.clone() }, "sideways"),
-        (Job { solver: SolverSpec { method: "magic".into(), ..SolverSpec::default() }, ..base.clone() }, "magic"),
-        (Job { init: Some("nowhere.safetensors".into()), ..base.clone() }, "no such file"),
-        (Job { checkpoint: "often".into(), ..base.clone() }, "every `often`"),
-        (Job { checkpoint: "0".into(), ..base.clone() }, "every `0`"),
-        (Job { base: "uniform".into(), ..base.clone() }, "base `uniform` is unknown"),
-        (Job { base: "mixture:0".into(), ..base.clone() }, "mixture:0"),
-        (Job { columns: vec!["angle".into()], ..base.clone() }, "expected NAME:KIND"),
-        (Job { columns: vec!["0:round".into()], ..base.clone() }, "round"),
-        (Job { likelihood_share: 1.0, ..base.clone() }, "share of 1"),
-        (Job { likelihood_tol: Some(2.0), ..base.clone() }, "tolerance of 2"),
-        (Job { likelihood_batch: Some(0), ..base.clone() }, "batch of 0"),
-        (Job { likelihood_lr: Some(-1.0), ..base.clone() }, "learning rate of -1"),
-        (Job { kinetic: -0.1, objective: Objective::Likelihood, ..base.clone() }, "kinetic penalty"),
-        (Job { jacobian: f64::NAN, objective: Objective::Likelihood, ..base.clone() }, "jacobian penalty"),
-        (Job { steer: 1.0, objective: Objective::Likelihood, ..base.clone() }, "end time of 1 ± 1"),
-        (Job { nfe_target: Some(0.0), objective: Objective::Mixed, ..base.clone() }, "target of 0"),
-        (Job { nfe_target: Some(30.0), ..base.clone() }, "--nfe-target has no meaning"),
-        (Job { steer: 0.5, ..base.clone() }, "--steer has no meaning"),
-        (Job { pairing: Pairing::Optimal, pairing_block: 1, ..base.clone() }, "pairing among 1"),
-        (Job { pairing: Pairing::Optimal, objective: Objective::Likelihood, ..base.clone() }, "pairs no latents"),
+        (base.clone().with(|job| job.optimiser.lr = Some(0.0)), "learning rate"),
+        (base.clone().with(|job| job.optimiser.lr = Some(f64::NAN)), "learning rate"),
+        (base.clone().with(|job| job.optimiser.batch = Some(0)), "batch of 0"),
+        (base.clone().with(|job| job.optimiser.steps = Some(0)), "0 steps"),
+        (base.clone().with(|job| job.optimiser.time = Some(-1.0)), "-1 seconds"),
+        (base.clone().with(|job| job.optimiser.ema = 1.0), "decay 1"),
+        (base.clone().with(|job| job.optimiser.clip = 0.0), "clip"),
+        (base.clone().with(|job| job.data.spread = Some(0.0)), "deviation 0"),
+        (base.clone().with(|job| job.optimiser.batch = Some(usize::MAX)), "rows of 2 columns"),
+        (base.clone().with(|job| job.optimiser.validations = usize::MAX), "validations"),
+        (base.clone().with(|job| job.model.hidden = Some(vec![1 << 20; 3])), "parameters (3 → 1048576"),
+        (base.clone().with(|job| job.solver = SolverSpec { rtol: 0.0, atol: 1e-9, ..SolverSpec::default() }), "f32"),
+        (base.clone().with(|job| job.model.hidden = Some(vec![4, 0])), "width 0"),
+        (base.clone().with(|job| job.data.split = "sideways".into()), "sideways"),
+        (base.clone().with(|job| job.solver = SolverSpec { method: "magic".into(), ..SolverSpec::default() }), "magic"),
+        (base.clone().with(|job| job.model.init = Some("nowhere.safetensors".into())), "no such file"),
+        (base.clone().with(|job| job.output.checkpoint = "often".into()), "every `often`"),
+        (base.clone().with(|job| job.output.checkpoint = "0".into()), "every `0`"),
+        (base.clone().with(|job| job.model.base = "uniform".into()), "base `uniform` is unknown"),
+        (base.clone().with(|job| job.model.base = "mixture:0".into()), "mixture:0"),
+        (base.clone().with(|job| job.data.columns = vec!["angle".into()]), "expected NAME:KIND"),
+        (base.clone().with(|job| job.data.columns = vec!["0:round".into()]), "round"),
+        (base.clone().with(|job| job.objective.likelihood_share = 1.0), "share of 1"),
+        (base.clone().with(|job| job.objective.likelihood_tol = Some(2.0)), "tolerance of 2"),
+        (base.clone().with(|job| job.objective.likelihood_batch = Some(0)), "batch of 0"),
+        (base.clone().with(|job| job.objective.likelihood_lr = Some(-1.0)), "learning rate of -1"),
+        (
+            base.clone().with(|job| {
+                job.objective.kinetic = -0.1;
+                job.objective.kind = Objective::Likelihood;
+            }),
+            "kinetic penalty",
+        ),
+        (
+            base.clone().with(|job| {
+                job.objective.jacobian = f64::NAN;
+                job.objective.kind = Objective::Likelihood;
+            }),
+            "jacobian penalty",
+        ),
+        (
+            base.clone().with(|job| {
+                job.objective.steer = 1.0;
+                job.objective.kind = Objective::Likelihood;
+            }),
+            "end time of 1 ± 1",
+        ),
+        (
+            base.clone().with(|job| {
+                job.objective.nfe_target = Some(0.0);
+                job.objective.kind = Objective::Mixed;
+            }),
+            "target of 0",
+        ),
+        (base.clone().with(|job| job.objective.nfe_target = Some(30.0)), "`objective.nfe_target` has no meaning"),
+        (base.clone().with(|job| job.objective.steer = 0.5), "`objective.steer` has no meaning"),
+        (
+            base.clone().with(|job| {
+                job.objective.pairing = Pairing::Optimal;
+                job.objective.pairing_block = 1;
+            }),
+            "pairing among 1",
+        ),
+        (
+            base.clone().with(|job| {
+                job.objective.pairing = Pairing::Optimal;
+                job.objective.kind = Objective::Likelihood;
+            }),
+            "pairs no latents",
+        ),
     ];
     for (job, word) in wrong {
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     }
     let implicit = SolverSpec { method: "bdf".into(), ..SolverSpec::default() };
-    let error = fit(&Job { solver: implicit, ..job(Objective::Likelihood, 5) }, &data, &mut ()).unwrap_err();
+    let error = fit(&job(Objective::Likelihood, 5).with(|job| job.solver = implicit), &data, &mut ()).unwrap_err();
     assert!(error.to_string().contains("no gradient") && error.hint().unwrap().contains("dopri5"), "{error}");
     let mut holed = data.clone();
     holed.train = Source::Rows(vec![0.0, 1.0, f64::NAN, 3.0].into());
@@ -392,7 +460,10 @@ fn what_makes_no_sense_is_refused_in_words() {
 fn a_loss_that_is_not_finite_is_named_with_its_step() {
     let data = toy("moons");
     for objective in Objective::ALL {
-        let job = Job { lr: Some(1e30), clip: f64::INFINITY, ..job(objective, 50) };
+        let job = job(objective, 50).with(|job| {
+            job.optimiser.lr = Some(1e30);
+            job.optimiser.clip = f64::INFINITY;
+        });
         let error = fit(&job, &data, &mut ()).unwrap_err();
         let (text, hint) = (error.to_string(), error.hint().unwrap());
         assert!(text.contains("at step ") && hint.contains("--lr"), "{text}; {hint}");
@@ -414,12 +485,16 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     let path = folder.path().join("model.safetensors");
     fitted.model.save(&path).unwrap();
     let start = cnf::flow::Model::load(&path).unwrap();
-    let next = Job { init: Some(path), hidden: None, lr: Some(1e-30), ..job(Objective::Likelihood, 1) };
+    let next = job(Objective::Likelihood, 1).with(|job| {
+        job.model.init = Some(path);
+        job.model.hidden = None;
+        job.optimiser.lr = Some(1e-30);
+    });
     let went_on = fit(&next, &data, &mut ()).unwrap();
     assert_eq!(went_on.model.spec.core, fitted.model.spec.core);
     assert_eq!(went_on.model.spec.standardise, start.spec.standardise);
     assert_eq!(went_on.model.theta, fitted.model.theta);
-    let wide = Job { hidden: Some(vec![3]), ..next };
+    let wide = next.with(|job| job.model.hidden = Some(vec![3]));
     assert!(
         fit(&wide, &data, &mut ())
             .unwrap_err()
@@ -444,7 +519,10 @@ fn a_model_of_another_kind_is_not_trained_on() {
         let spec = cnf::flow::FlowSpec::plain(velocity, SolverSpec::default());
         cnf::flow::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
     };
-    let start = Job { init: Some(path.clone()), hidden: None, ..job(Objective::Matching, 1) };
+    let start = job(Objective::Matching, 1).with(|job| {
+        job.model.init = Some(path.clone());
+        job.model.hidden = None;
+    });
     let refused = || fit(&start, &toy("moons"), &mut ()).unwrap_err().to_string();
     save(2, 3);
     assert!(refused().contains("conditional on 3 columns"));
@@ -508,15 +586,17 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         for objective in Objective::ALL {
             // Checkpoints on and beside the states that are fallen back to, and around the change of phase.
             let checkpoint = "7".to_owned();
-            let job = Job {
-                validations: 6,
-                validation_rows: 100,
-                batch: Some(64),
-                checkpoint,
-                precision,
-                ..job(objective, 40)
-            };
-            let job = Job { likelihood_batch: Some(32), likelihood_share: 0.3, ..job };
+            let job = job(objective, 40).with(|job| {
+                job.optimiser.validations = 6;
+                job.optimiser.validation_rows = 100;
+                job.optimiser.batch = Some(64);
+                job.output.checkpoint = checkpoint;
+                job.model.precision = precision;
+            });
+            let job = job.with(|job| {
+                job.objective.likelihood_batch = Some(32);
+                job.objective.likelihood_share = 0.3;
+            });
             let mut keeper = Keeper::default();
             let whole = fit(&job, &data, &mut keeper).unwrap();
             assert_eq!(keeper.0.iter().map(Checkpoint::steps).collect::<Vec<_>>(), [7, 14, 21, 28, 35]);
@@ -534,7 +614,7 @@ fn a_run_does_not_go_on_with_other_rows() {
     let mut data = toy("moons");
     data.train = Source::Rows(data.valid.clone());
     let mut keeper = Keeper::default();
-    fit(&Job { checkpoint: "5".into(), ..job(Objective::Matching, 12) }, &data, &mut keeper).unwrap();
+    fit(&job(Objective::Matching, 12).with(|job| job.output.checkpoint = "5".into()), &data, &mut keeper).unwrap();
     let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
     rows.x[17] += 1e-9;
     let text = resume(keeper.0.remove(0), &data, &mut ()).unwrap_err().to_string();
@@ -553,7 +633,11 @@ fn a_step_that_diverges_is_rolled_back_and_smaller_steps_go_on() {
     }
     let data = toy("moons");
     // f32 overflows where a step is of this size; three rollbacks bring it down to what training bears.
-    let job = Job { lr: Some(1e20), clip: f64::INFINITY, precision: Precision::F32, ..job(Objective::Matching, 60) };
+    let job = job(Objective::Matching, 60).with(|job| {
+        job.optimiser.lr = Some(1e20);
+        job.optimiser.clip = f64::INFINITY;
+        job.model.precision = Precision::F32;
+    });
     let mut rollbacks = Rollbacks(Vec::new());
     let outcome = fit(&job, &data, &mut rollbacks);
     let first = rollbacks.0.first().unwrap();
@@ -563,7 +647,7 @@ fn a_step_that_diverges_is_rolled_back_and_smaller_steps_go_on() {
         assert_eq!(fitted.falls, rollbacks.0.len());
         assert!(fitted.model.theta.iter().all(|w| w.is_finite()));
     }
-    let job = Job { lr: Some(1e4), ..job };
+    let job = job.with(|job| job.optimiser.lr = Some(1e4));
     let fitted = fit(&job, &data, &mut ()).unwrap();
     assert!(fitted.model.theta.iter().all(|w| w.is_finite()) && fitted.steps == 60);
 }
@@ -585,7 +669,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
 }
 
 #[test]
-fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
+fn a_mixture_with_a_better_validation_nll_is_the_model() {
     // One half as narrow as no flow of thirty steps can be, one half wide.
     let narrow = 0.1_f64;
     let data = table(2, |n, stream| {
@@ -594,7 +678,10 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
             |(i, z): (usize, &[f64])| if i % 2 == 0 { [z[0], z[1]] } else { [4.0 + narrow * z[0], narrow * z[1]] };
         z.chunks_exact(2).enumerate().flat_map(place).collect()
     });
-    let job = Job { validations: 3, checkpoint: "10".into(), ..job(Objective::Matching, 30) };
+    let job = job(Objective::Matching, 30).with(|job| {
+        job.optimiser.validations = 3;
+        job.output.checkpoint = "10".into();
+    });
     let mut keeper = Keeper::default();
     let fitted = fit(&job, &data, &mut keeper).unwrap();
     assert!(fitted.gave_way && fitted.model.spec.base.is_some());
@@ -614,19 +701,22 @@ fn a_mixture_that_the_validation_rows_like_better_is_the_model() {
     let again = resume(keeper.0.remove(0), &data, &mut ()).unwrap();
     assert!(again.gave_way && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta);
     // Who wants the flow gets the flow.
-    let plain = fit(&Job { base: "normal".into(), ..job.clone() }, &data, &mut ()).unwrap();
+    let plain = fit(&job.clone().with(|job| job.model.base = "normal".into()), &data, &mut ()).unwrap();
     assert!(!plain.gave_way && plain.model.spec.base.is_none());
     let flow = score(&plain.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
     // A velocity that begins at the mixture has its density before it has learnt anything.
-    let begun = Job { base: "mixture:2".into(), lr: Some(1e-9), ..job };
+    let begun = job.with(|job| {
+        job.model.base = "mixture:2".into();
+        job.optimiser.lr = Some(1e-9);
+    });
     let begun = fit(&begun, &data, &mut ()).unwrap();
     let found = score(&begun.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
 }
 
 #[test]
-fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
+fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
     let few = |n: usize, stream: u64| Rows::new(StandardNormal::new(3).draw(n, &mut rng::stream(11, stream)));
     let data = |n: usize| Dataset {
         name: "rows".into(),
@@ -639,33 +729,35 @@ fn a_small_table_that_is_learnt_by_heart_ends_its_run_and_nobody_elses() {
         places: None,
         notes: Vec::new(),
     };
-    let job = Job {
-        hidden: Some(vec![48, 48]),
-        batch: Some(64),
-        lr: Some(1e-2),
-        ema: 0.9,
-        base: "normal".into(),
-        validations: 20,
-        ..job(Objective::Matching, 3000)
-    };
+    let job = job(Objective::Matching, 3000).with(|job| {
+        job.model.hidden = Some(vec![48, 48]);
+        job.optimiser.batch = Some(64);
+        job.optimiser.lr = Some(1e-2);
+        job.optimiser.ema = 0.9;
+        job.model.base = "normal".into();
+        job.optimiser.validations = 20;
+    });
     // Thirty rows, and a net of thousands of numbers.
     let mut keeper = Keeper::default();
-    let fitted = fit(&Job { checkpoint: "100".into(), ..job.clone() }, &data(30), &mut keeper).unwrap();
+    let fitted = fit(&job.clone().with(|job| job.output.checkpoint = "100".into()), &data(30), &mut keeper).unwrap();
     let words = fitted.ended_early.clone().unwrap();
-    assert!(fitted.steps < 2400 && words.contains("clearly worse") && words.contains("--patience 0"), "{words}");
+    assert!(
+        fitted.steps < 2400 && words.contains("clearly worse") && words.contains("`optimiser.patience`"),
+        "{words}"
+    );
     // As if it had not been broken off; and to the end, where that was asked for: the same model.
     let again = resume(keeper.0.swap_remove(1), &data(30), &mut ()).unwrap();
     assert_eq!((again.steps, &again.model.theta), (fitted.steps, &fitted.model.theta));
-    let whole = fit(&Job { patience: Some(0), ..job.clone() }, &data(30), &mut ()).unwrap();
+    let whole = fit(&job.clone().with(|job| job.optimiser.patience = Some(0)), &data(30), &mut ()).unwrap();
     assert_eq!((whole.steps, whole.ended_early.is_none(), whole.chosen), (3000, true, fitted.chosen));
     assert_eq!(whole.model.theta, fitted.model.theta);
     // Three scores without a better one are what they always were.
-    let told = fit(&Job { patience: Some(3), ..job.clone() }, &data(30), &mut ()).unwrap();
+    let told = fit(&job.clone().with(|job| job.optimiser.patience = Some(3)), &data(30), &mut ()).unwrap();
     assert!(told.steps <= fitted.steps && told.ended_early.unwrap().contains("3 held-out scores"));
     // Rows enough: the curve is flat and wiggles, and the run goes on to its end; so does one that keeps its last weights.
-    let enough = fit(&Job { steps: Some(1000), ..job.clone() }, &data(4000), &mut ()).unwrap();
+    let enough = fit(&job.clone().with(|job| job.optimiser.steps = Some(1000)), &data(4000), &mut ()).unwrap();
     assert_eq!((enough.steps, enough.ended_early), (1000, None));
-    let last = fit(&Job { keep_best: false, ..job }, &data(30), &mut ()).unwrap();
+    let last = fit(&job.with(|job| job.optimiser.keep_best = false), &data(30), &mut ()).unwrap();
     assert_eq!(last.steps, 3000);
 }
 
@@ -677,7 +769,7 @@ fn columns_are_what_the_job_says_they_are() {
         z.chunks_exact(2).flat_map(|z| [(2.0 + z[0]).exp(), (3.0 + z[1]).rem_euclid(turn)]).collect()
     });
     let columns = vec!["0:positive".to_owned(), format!("1:angle:{turn}")];
-    let fitted = fit(&Job { columns, ..job(Objective::Matching, 600) }, &data, &mut ()).unwrap();
+    let fitted = fit(&job(Objective::Matching, 600).with(|job| job.data.columns = columns), &data, &mut ()).unwrap();
     let flow = fitted.model.bind(Precision::F64).unwrap();
     let found = score(&flow, &data.test, None).unwrap();
     // A lognormal has 2 + ½ ln 2πe; wrapping a normal of deviation 1 hardly changes its ½ ln 2πe.
@@ -686,7 +778,7 @@ fn columns_are_what_the_job_says_they_are() {
     let x = flow.sample(500, &[], &mut rng::stream(8, 9)).unwrap().y;
     assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
     for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
-        let job = Job { columns: vec![column.into()], ..job(Objective::Matching, 1) };
+        let job = job(Objective::Matching, 1).with(|job| job.data.columns = vec![column.into()]);
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
     }
@@ -695,18 +787,29 @@ fn columns_are_what_the_job_says_they_are() {
 #[test]
 fn evaluations_are_steered_towards_their_target() {
     let data = toy("8gaussians");
-    let base =
-        Job { hidden: Some(vec![32, 32]), likelihood_share: 0.6, batch: Some(256), ..job(Objective::Mixed, 500) };
+    let base = job(Objective::Mixed, 500).with(|job| {
+        job.model.hidden = Some(vec![32, 32]);
+        job.objective.likelihood_share = 0.6;
+        job.optimiser.batch = Some(256);
+    });
     // Tight tolerances, so that there are evaluations to save; an average that does not lag behind the penalties.
     let solver = SolverSpec { rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
-    let base = Job { likelihood_batch: Some(128), likelihood_lr: Some(1e-2), ema: 0.9, solver, ..base };
+    let base = base.with(|job| {
+        job.objective.likelihood_batch = Some(128);
+        job.objective.likelihood_lr = Some(1e-2);
+        job.optimiser.ema = 0.9;
+        job.solver = solver;
+    });
     let nfe = |job: &Job| {
         let fitted = fit(job, &data, &mut ()).unwrap();
         let found = score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap();
         (found.nfe_mean, fitted.before)
     };
     let (free, nothing) = nfe(&base);
-    let (steered, before) = nfe(&Job { nfe_target: Some(0.6 * free), validations: 2, ..base });
+    let (steered, before) = nfe(&base.with(|job| {
+        job.objective.nfe_target = Some(0.6 * free);
+        job.optimiser.validations = 2;
+    }));
     assert!(nothing.is_none() && before.is_some());
     assert!(steered < 0.9 * free, "{steered} against {free}");
 }

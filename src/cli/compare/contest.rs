@@ -117,7 +117,7 @@ pub fn train(
     let fitted = fit(&job, data, &mut watch);
     watch.screen.clear();
     let mut fitted = fitted?;
-    let params = job.model.n_params(&fitted.model);
+    let params = job.model.family.n_params(&fitted.model);
     fitted.model.story = report::story(&job, &fitted);
     fitted.model.story.insert("data_warnings".into(), json!(warned));
     // What was trained is measured also where the disk has no room for it.
@@ -132,7 +132,7 @@ pub fn train(
     let Fitted { model, history, steps, seconds, stopped, .. } = fitted;
     let order = Order::of(&model, data)?;
     Ok(Contestant {
-        name: job.model.name().into(),
+        name: job.model.family.name().into(),
         model,
         params,
         seed: job.seed,
@@ -153,7 +153,7 @@ pub fn train(
 pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
     let file = setup::find(Some(path), context)?;
     let model = Model::load(&file)?;
-    let job = Job::of_story(&model.story);
+    let job = Job::of_provenance(&model.story);
     let Some(job) = job else {
         let hint = "compare runs of `cnf train`; an imported model can be scored by `cnf density`";
         return Err(Error::read(&file, "it does not tell on what it was trained", hint).into());
@@ -164,8 +164,8 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
         Some(metrics) => curve(&String::from_utf8_lossy(&cnf::io::read_bytes(&metrics)?)),
     };
     let contestant = Contestant {
-        name: job.model.name().into(),
-        params: job.model.n_params(&model),
+        name: job.model.family.name().into(),
+        params: job.model.family.n_params(&model),
         seed: job.seed,
         seconds: number("seconds").unwrap_or(f64::NAN),
         steps: number("steps").unwrap_or(0.0) as usize,
@@ -196,12 +196,12 @@ fn curve(text: &str) -> Vec<(f64, f64)> {
 
 /// The depths at which a discrete flow is trained again, for its curve of cost: those asked for without its own.
 pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>> {
-    if job.model.discrete().is_none() {
+    if job.model.family.discrete().is_none() {
         return Ok(Vec::new());
     }
-    let own = job.clone().resolve(dim)?.depth;
+    let own = job.clone().resolve(dim)?.model.depth;
     let others = depths.iter().filter(|depth| Some(**depth) != own);
-    Ok(others.map(|depth| Job { depth: Some(*depth), ..job.clone() }).collect())
+    Ok(others.map(|depth| job.clone().with(|job| job.model.depth = Some(*depth))).collect())
 }
 
 /// A contestant and what was measured of it.

@@ -19,7 +19,7 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
         let (nll, over) = (words::number(nll, 4), words::count(n as u64, &format!("{set} row")));
         format!("{names} on {data}: the best NLL is that of {}, {nll} nats over {over}.", best.name)
     });
-    let budget = contest.jobs.first().map(|job| match (job.steps, job.time) {
+    let budget = contest.jobs.first().map(|job| match (job.optimiser.steps, job.optimiser.time) {
         (Some(steps), _) => format!("{} each", words::count(steps as u64, "step")),
         (None, time) => format!("{} s of wall-clock each", time.unwrap_or_default()),
     });

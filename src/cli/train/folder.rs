@@ -59,8 +59,10 @@ impl Folder {
     pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
-            let data =
-                cnf::io::without_gz(Path::new(&job.data)).file_stem().unwrap_or(OsStr::new("data")).to_string_lossy();
+            let data = cnf::io::without_gz(Path::new(&job.data.source))
+                .file_stem()
+                .unwrap_or(OsStr::new("data"))
+                .to_string_lossy();
             Path::new("runs").join(format!("{data}-{}", job.label()))
         };
         let path = out.map_or_else(stem, Path::to_owned);
@@ -262,9 +264,10 @@ pub fn spared(job: &Job, folder: &Path, read: &[&Path]) -> Result<()> {
 
 /// The files that a job names: its data, and what may be a file of codes, of conditions, or a start.
 pub fn named_by(job: &Job) -> Vec<PathBuf> {
-    let texts = std::iter::once(&job.data).chain([&job.split]).chain(&job.condition).map(PathBuf::from);
+    let texts =
+        std::iter::once(&job.data.source).chain([&job.data.split]).chain(&job.data.condition).map(PathBuf::from);
     // A toy, a rule or a column may be called as a folder is.
-    texts.filter(|path| !path.is_dir()).chain(job.init.clone()).collect()
+    texts.filter(|path| !path.is_dir()).chain(job.model.init.clone()).collect()
 }
 
 /// Takes away what a killed process was writing aside. Nothing can be done about a failure here.

@@ -355,7 +355,7 @@ impl Live {
         let Some(ranges) = self.ranges.filter(|_| Instant::now() >= self.next_density) else { return };
         let clock = Instant::now();
         // Weights that have no density yet leave the last one standing.
-        if let Ok(grid) = model().and_then(|model| coarse(&model, ranges, self.job.precision)) {
+        if let Ok(grid) = model().and_then(|model| coarse(&model, ranges, self.job.model.precision)) {
             self.view.set_density(grid, step);
         }
         self.next_density = Instant::now() + (2 * SHARE * clock.elapsed()).max(Duration::from_millis(500));

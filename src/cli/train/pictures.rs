@@ -131,7 +131,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
         Some(rows) => rows.x.clone(),
     };
-    let flow = model.bind(job.precision)?;
+    let flow = model.bind(job.model.precision)?;
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
     // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.

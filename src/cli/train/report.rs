@@ -55,7 +55,7 @@ impl Summary {
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
             mixture_seconds: fitted.mixture_seconds,
             ended_early: fitted.ended_early.clone(),
-            n_params: job.model.n_params(&fitted.model),
+            n_params: job.model.family.n_params(&fitted.model),
             chosen: fitted.chosen,
             falls: fitted.falls,
             far: fitted.far.clone(),
@@ -101,18 +101,18 @@ impl Summary {
     pub fn story(&self) -> Map<String, Value> {
         let score = &self.score;
         let story = json!({
-            "data": self.job.data,
-            "model": self.job.model.name(),
-            "objective": (!self.job.model.is_reference()).then(|| self.job.objective.name()),
+            "data": self.job.data.source,
+            "model": self.job.model.family.name(),
+            "objective": (!self.job.model.family.is_reference()).then(|| self.job.objective.kind.name()),
             "seed": self.job.seed,
-            "precision": self.job.precision,
+            "precision": self.job.model.precision,
             "steps": self.steps,
             "chosen_step": self.chosen,
             "gave_way": self.gave_way,
             "falls": self.falls,
-            "far_rows": self.job.far_rows,
+            "far_rows": self.job.data.far_rows,
             "far": far_facts(&self.far),
-            "nfe_target": self.job.nfe_target,
+            "nfe_target": self.job.objective.nfe_target,
             "nfe_cost": self.nfe_cost(),
             "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
@@ -144,13 +144,13 @@ impl Summary {
         let score = &self.score;
         let (each, seconds) = (1e3 * self.seconds_per_step, words::duration(self.seconds));
         let parameters = words::count(self.n_params as u64, "parameter");
-        let mut out = if self.job.model.is_reference() {
-            format!("{} fitted in {seconds}, {parameters}\n", self.job.model.name())
+        let mut out = if self.job.model.family.is_reference() {
+            format!("{} fitted in {seconds}, {parameters}\n", self.job.model.family.name())
         } else {
             let steps = words::count(self.steps as u64, "step");
             format!("{steps} in {seconds} ({each:.3} ms each), {parameters}\n")
         };
-        if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.is_reference()) {
+        if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.family.is_reference()) {
             out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));
         }
         if let Some(words) = &self.ended_early {
@@ -173,22 +173,21 @@ impl Summary {
         if let Some((excess, se)) = score.excess {
             out += &format!("excess    {} nats over the true density\n", words::estimate(excess, se, 4));
         }
-        if self.job.model == Family::Cnf && self.gave_way.is_none() {
+        if self.job.model.family == Family::Cnf && self.gave_way.is_none() {
             out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
         }
-        if let (Some(target), Some(cost)) = (self.job.nfe_target, self.nfe_cost()) {
+        if let (Some(target), Some(cost)) = (self.job.objective.nfe_target, self.nfe_cost()) {
             let cost = words::change(cost, 4);
             out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost} nats\n");
         }
         if let Some(components) = self.gave_way {
-            let mixture =
-                if components == 1 { "one Gaussian".into() } else { format!("a mixture of {components} Gaussians") };
-            out += &format!("model     {mixture}: it explains the validation rows better than the flow\n");
+            let components = words::count(components as u64, "component");
+            out += &format!("model     Gaussian mixture, {components} (better validation NLL than the flow)\n");
         } else if self.chosen != self.steps {
             out += &format!("weights   of step {}, the best held-out score\n", self.chosen);
         }
         let left_out = self.far.rows.iter().filter(|row| row.set != Set::Test).count();
-        if left_out > 0 && self.job.far_rows == FarRows::LeaveOut {
+        if left_out > 0 && self.job.data.far_rows == FarRows::LeaveOut {
             let rows = words::count(left_out as u64, "row");
             out += &format!("far       {rows} far out left out of training and validation\n");
         }
@@ -239,14 +238,14 @@ fn far_facts(far: &Far) -> Value {
 /// What a model file tells of its training before it is scored.
 pub fn story(job: &Job, fitted: &Fitted) -> Map<String, Value> {
     let story = json!({
-        "data": job.data,
-        "model": job.model.name(),
-        "objective": (!job.model.is_reference()).then(|| job.objective.name()),
+        "data": job.data.source,
+        "model": job.model.family.name(),
+        "objective": (!job.model.family.is_reference()).then(|| job.objective.kind.name()),
         "seed": job.seed,
-        "precision": job.precision,
+        "precision": job.model.precision,
         "steps": fitted.steps,
         "seconds": fitted.seconds,
-        "n_params": job.model.n_params(&fitted.model),
+        "n_params": job.model.family.n_params(&fitted.model),
         "stopped": fitted.stopped,
         "version": env!("CARGO_PKG_VERSION"),
         "job": job,

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use cnf::data::Dataset;
 use cnf::stats::Dominance;
-use cnf::train::{Checkpoint, Criterion, Job, Progress, Watch};
+use cnf::train::{Checkpoint, Criterion, Job, Net, Progress, Watch};
 use cnf::velocity::Activation;
 use cnf::{Error, Result, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::flags::with_flags;
 use super::folder::Folder;
 use super::live::Live;
 use crate::cli::{Context, interrupt};
@@ -49,19 +50,23 @@ impl Screen {
     pub fn begin(&self, job: &Job, data: &Dataset, context: &Context) {
         let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
         context.note(&format!("data      {}: {} columns, {rows}", data.name, data.dim));
-        let net = job.hidden.as_ref().map_or("that of the start".into(), |hidden| {
+        let net = job.model.hidden.as_ref().map_or("that of the start".into(), |hidden| {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
                 + " "
-                + job.activation.map_or("", Activation::name)
+                + job.model.activation.map_or("", Activation::name)
         });
-        let (batch, lr) = (job.batch.unwrap_or_default(), job.lr.unwrap_or_default());
-        if job.model.is_reference() {
-            context.note(&format!("fitting   {}, seed {}", job.model.name(), job.seed));
+        let net = if job.model.net == Net::Mlp { net } else { format!("{} {net}", job.model.net.name()) };
+        let (batch, lr) = (job.optimiser.batch.unwrap_or_default(), job.optimiser.lr.unwrap_or_default());
+        if job.model.family.is_reference() {
+            context.note(&format!("fitting   {}, seed {}", job.model.family.name(), job.seed));
             return;
         }
-        let (objective, seed) = (job.objective.name(), job.seed);
-        let objective =
-            job.model.discrete().map_or_else(|| objective.to_owned(), |kind| format!("{} by {objective}", kind.name()));
+        let (objective, seed) = (job.objective.kind.name(), job.seed);
+        let objective = job
+            .model
+            .family
+            .discrete()
+            .map_or_else(|| objective.to_owned(), |kind| format!("{} by {objective}", kind.name()));
         context.note(&format!("net       {net}"));
         context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
@@ -118,7 +123,7 @@ impl Watcher<'_> {
     /// A note above the bar; none where the view has the terminal.
     fn write_note(&self, words: &str) {
         if self.live.is_none() {
-            self.screen.bar.suspend(|| self.context.note(words));
+            self.screen.bar.suspend(|| self.context.note(&with_flags(words)));
         }
     }
 }

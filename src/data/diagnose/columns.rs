@@ -219,10 +219,12 @@ fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
     } else {
         match (group.len(), column.step) {
             (1, Some(step)) => format!(
-                "spread the values by uniform noise of one step (x + U[0, {})), or leave the column out with --drop{drop}",
+                "spread the values by uniform noise of one step (x + U[0, {})), or leave the column out with `data.drop`{drop}",
                 short(step)
             ),
-            (1, None) => format!("make it a condition (--condition{drop}), or leave it out with --drop{drop}"),
+            (1, None) => {
+                format!("make it a condition (`data.condition`{drop}), or leave it out with `data.drop`{drop}")
+            }
             _ => "spread the values by uniform noise of one step, such as x + U[0, 1) for whole numbers".to_owned(),
         }
     };
@@ -246,7 +248,7 @@ pub(super) fn atoms(table: &Table<'_>) -> Vec<Finding> {
                 short(value),
                 short((10.0 * share).round() / 10.0)
             ),
-            hint: format!("model those rows apart, or leave the column out with --drop{drop}"),
+            hint: format!("model those rows apart, or leave the column out with `data.drop`{drop}"),
         })
     };
     table.own().filter_map(find).collect()
@@ -256,7 +258,7 @@ fn bare_names(table: &Table<'_>, group: &[usize]) -> Vec<String> {
     group.iter().map(|j| table.names[*j].clone()).collect()
 }
 
-/// A space and the names of columns as `--drop` takes them; nothing where they have none, for numbers count in the file.
+/// A space and the names of columns as `data.drop` has them; nothing where they have none, for numbers count in the file.
 pub(super) fn bare(table: &Table<'_>, group: &[usize]) -> String {
     if table.named { format!(" {}", bare_names(table, group).join(",")) } else { String::new() }
 }

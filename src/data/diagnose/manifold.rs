@@ -95,7 +95,7 @@ fn of_columns(table: &Table<'_>, of: &[usize]) -> Option<Finding> {
                     short(fine.across)
                 ),
                 hint: format!(
-                    "leave out columns that the others determine, with --drop{drop}, or add noise of the measurement's size"
+                    "leave out columns that the others determine, with `data.drop`{drop}, or add noise of the measurement's size"
                 ),
                 columns: names,
             });

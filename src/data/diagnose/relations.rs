@@ -123,7 +123,7 @@ pub(super) fn linear(table: &Table<'_>) -> Vec<Finding> {
             list(&names),
             first.text
         );
-        let hint = format!("leave them out with --drop{}", bare(table, &indices(table, &names)));
+        let hint = format!("leave them out with `data.drop`{}", bare(table, &indices(table, &names)));
         return vec![Finding { columns: names, numbers, text, hint, ..first }];
     }
     found
@@ -177,7 +177,7 @@ fn told(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: &[f
         numbers: BTreeMap::from([("left", left), ("constant", constant)]),
         singular: true,
         text: format!("{text}{left_over}"),
-        hint: format!("leave one of them out, with --drop{drop}"),
+        hint: format!("leave one of them out, with `data.drop`{drop}"),
     }
 }
 
@@ -413,7 +413,7 @@ impl Relation {
             numbers: BTreeMap::from([("left", left), ("constant", constant)]),
             singular: true,
             text: format!("{text}{left_over}: the rows lie on a surface"),
-            hint: format!("leave out a column that the others determine, with --drop{}", bare(table, &[last])),
+            hint: format!("leave out a column that the others determine, with `data.drop`{}", bare(table, &[last])),
         }
     }
 }

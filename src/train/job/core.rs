@@ -1,10 +1,10 @@
 //! What a job trains: the net or the discrete flow that its options make, and that of a model to start from.
 
-use super::Job;
+use super::{Job, ModelSection};
 use crate::data::Dataset;
 use crate::flow::discrete::{Kind, LayerSpec, Plan};
-use crate::flow::{Core, Model, SolverSpec, VelocitySpec};
-use crate::train::{Family, Objective, PLAN_STREAM, start};
+use crate::flow::{Core, DiscreteSpec, Model, SolverSpec, VelocitySpec};
+use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
 use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result, rng};
 
@@ -13,36 +13,36 @@ impl Job {
     pub(super) fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
         let usual = Self::default();
         // Matching is what a job says that says nothing.
-        if self.objective == Objective::Matching {
-            self.objective = Objective::Likelihood;
+        if self.objective.kind == Objective::Matching {
+            self.objective.kind = Objective::Likelihood;
         }
         // A seed is everybody's, though it seeds probes too.
         let solver = SolverSpec { probe_seed: usual.solver.probe_seed, ..self.solver.clone() };
         let asked = [
-            ("a mixed objective", self.objective == Objective::Mixed),
-            ("a base distribution", self.base != "auto" && self.base != "normal"),
-            ("a kinetic penalty", self.kinetic != 0.0),
-            ("a Jacobian penalty", self.jacobian != 0.0),
-            ("a random end time", self.steer != 0.0),
-            ("a number of evaluations to aim at", self.nfe_target.is_some()),
-            ("times of matching", self.late != usual.late),
-            ("a path of matching", self.path != usual.path),
-            ("a pairing", self.pairing != usual.pairing),
-            ("a feature of time", self.time_features != 0),
+            ("a mixed objective", self.objective.kind == Objective::Mixed),
+            ("a base distribution", self.model.base != "auto" && self.model.base != "normal"),
+            ("a kinetic penalty", self.objective.kinetic != 0.0),
+            ("a Jacobian penalty", self.objective.jacobian != 0.0),
+            ("a random end time", self.objective.steer != 0.0),
+            ("a number of evaluations to aim at", self.objective.nfe_target.is_some()),
+            ("times of matching", self.objective.time_exponent != usual.objective.time_exponent),
+            ("a path of matching", self.objective.path != usual.objective.path),
+            ("a pairing", self.objective.pairing != usual.objective.pairing),
+            ("a feature of time", self.model.time_features != 0),
             ("a solver", solver != usual.solver),
         ];
         if let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked) {
             return Err(Error::invalid(
                 format!("{what} has no meaning for {}, which integrates nothing", kind.name()),
-                "leave it out, or train --model cnf",
+                "leave it out, or set `model.family` to cnf",
             ));
         }
-        self.base = "normal".into();
-        self.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
-        self.hidden.get_or_insert_with(|| vec![64, 64]);
-        self.activation.get_or_insert(Activation::Relu);
-        self.batch.get_or_insert(512);
-        self.lr.get_or_insert(if few { 5e-3 } else { 1e-3 });
+        self.model.base = "normal".into();
+        self.model.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
+        self.model.hidden.get_or_insert_with(|| vec![64, 64]);
+        self.model.activation.get_or_insert(Activation::Relu);
+        self.optimiser.batch.get_or_insert(512);
+        self.optimiser.lr.get_or_insert(if few { 5e-3 } else { 1e-3 });
         Ok(())
     }
 
@@ -50,18 +50,29 @@ impl Job {
     pub(super) fn refuse_discrete(&self) -> Result<()> {
         let usual = Self::default();
         let asked = [
-            ("a depth", self.depth.is_some()),
-            ("halves", self.halves != usual.halves),
-            ("a linear map between layers", self.linear),
-            ("a number of bins", self.bins != usual.bins),
+            ("a depth", self.model.depth.is_some()),
+            ("halves", self.model.halves != usual.model.halves),
+            ("a linear map between layers", self.model.linear),
+            ("a number of bins", self.model.bins != usual.model.bins),
         ];
         match asked.into_iter().find(|(_, asked)| *asked) {
             None => Ok(()),
             Some((what, _)) => Err(Error::invalid(
-                format!("{what} has no meaning for {}", self.model.name()),
-                "leave it out, or train a discrete flow: --model nice, realnvp, glow or spline",
+                format!("{what} has no meaning for {}", self.model.family.name()),
+                "leave it out, or set `model.family` to a discrete flow: nice, realnvp, glow or spline",
             )),
         }
+    }
+
+    /// Refuses a kind of net where there is no velocity.
+    pub(super) fn refuse_net(&self) -> Result<()> {
+        if self.model.family == Family::Cnf || self.model.net == Net::Mlp {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            format!("`model.net` has no meaning for {}, which has no velocity", self.model.family.name()),
+            "leave out `model.net`, or set `model.family` to cnf",
+        ))
     }
 
     /// The discrete flow that is asked for, for data of `dim` columns given `condition_dim`.
@@ -69,14 +80,14 @@ impl Job {
         let usual = Plan::usual(kind, dim);
         Plan {
             condition_dim,
-            depth: self.depth.unwrap_or(usual.depth),
-            hidden: self.hidden.clone().unwrap_or(usual.hidden),
-            activation: self.activation.unwrap_or(usual.activation),
-            split: self.halves,
-            linear: usual.linear || self.linear,
-            bins: self.bins,
-            bound: self.bound,
-            most: self.log_scale,
+            depth: self.model.depth.unwrap_or(usual.depth),
+            hidden: self.model.hidden.clone().unwrap_or(usual.hidden),
+            activation: self.model.activation.unwrap_or(usual.activation),
+            split: self.model.halves,
+            linear: usual.linear || self.model.linear,
+            bins: self.model.bins,
+            bound: self.model.bound,
+            most: self.model.log_scale,
             ..Plan::usual(kind, dim)
         }
     }
@@ -86,12 +97,12 @@ impl Job {
     /// # Errors
     /// As [`Plan::spec`].
     pub fn core(&self, dim: usize, condition_dim: usize) -> Result<Core> {
-        Ok(match self.model {
+        Ok(match self.model.family {
             Family::Discrete(kind) => {
                 let mut rng = rng::stream(self.seed, PLAN_STREAM);
                 Core::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
-            Family::Cnf => Core::Velocity(VelocitySpec::Mlp(MlpSpec { condition_dim, ..self.net(dim) })),
+            Family::Cnf => Core::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
             _ => Core::Still { dim },
         })
     }
@@ -104,10 +115,11 @@ impl Job {
         const WIDEST: usize = 4096;
         let dim = data.dim;
         let resolved = self.clone().resolve(dim)?;
-        let layers = resolved.hidden.as_ref().map_or(1, Vec::len).max(1);
+        let layers = resolved.model.hidden.as_ref().map_or(1, Vec::len).max(1);
         let c = start::condition(self, data)?.map_or(0, |condition| condition.width());
         let of = |width: usize| -> Result<usize> {
-            Ok(Self { hidden: Some(vec![width; layers]), ..resolved.clone() }.core(dim, c)?.n_params())
+            let sized = resolved.clone().with(|job| job.model.hidden = Some(vec![width; layers]));
+            Ok(sized.core(dim, c)?.n_params())
         };
         // Parameters grow with the width.
         let (mut low, mut high) = (1, WIDEST);
@@ -120,109 +132,114 @@ impl Job {
         let found = of(width)?;
         if found > 2 * params || 2 * found < params {
             return Err(Error::invalid(
-                format!("{} cannot have about {params} parameters: the nearest is {found}", self.model.name()),
-                "give other --params, or leave the model out",
+                format!("{} cannot have about {params} parameters: the nearest is {found}", self.model.family.name()),
+                "aim at another number of parameters, or leave the model out",
             ));
         }
-        Ok(Self { hidden: Some(vec![width; layers]), ..self.clone() })
+        Ok(self.clone().with(|job| job.model.hidden = Some(vec![width; layers])))
     }
 
     /// What the run is called: the model, and how a velocity is learnt.
     pub fn label(&self) -> String {
-        match self.model {
-            Family::Cnf => self.objective.name().into(),
+        match self.model.family {
+            Family::Cnf => self.objective.kind.name().into(),
             other => other.name().into(),
         }
     }
 
-    /// Takes over the net of the model `job.init` names, so that the job says what is trained.
+    /// Takes over the net of the model that `model.init` names, so that the job says what is trained.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the job asks for another net than the model's; a field at its default asks for none.
     pub fn adopt(&mut self, model: &Model) -> Result<()> {
         let usual = Self::default();
-        let hint = "leave it out: the model to start from decides the net";
-        let refuse = |option: &str, asked: String, found: String| {
-            Err(Error::invalid(format!("{option} is {asked}, but the model to start from has {found}"), hint))
-        };
-        let asked = if self.model == usual.model { "cnf" } else { self.model.name() };
         let found = model.spec.core.name();
-        if asked != found && self.model != usual.model {
-            return refuse("model", asked.into(), found.into());
+        if self.model.family != usual.model.family && self.model.family.name() != found {
+            return refuse("model.family", self.model.family.name().into(), found.into());
         }
         match &model.spec.core {
-            Core::Velocity(_) => {}
-            Core::Discrete(spec) => {
-                let net = spec.layers.iter().find_map(|layer| match layer {
-                    LayerSpec::Coupling { hidden, activation, .. } => Some((hidden.clone(), *activation)),
-                    _ => None,
-                });
-                let linear =
-                    spec.kind != Kind::Glow && spec.layers.iter().any(|l| matches!(l, LayerSpec::Linear { .. }));
-                let (hidden, activation) = net.unzip();
-                let asked = [
-                    ("depth", self.depth.is_some_and(|depth| depth != spec.depth())),
-                    ("hidden", self.hidden.is_some() && self.hidden != hidden),
-                    ("activation", self.activation.is_some() && self.activation != activation),
-                    ("linear", self.linear && !linear),
-                    ("bins", self.bins != usual.bins),
-                    ("halves", self.halves != usual.halves),
-                ];
-                if let Some((option, _)) = asked.into_iter().find(|(_, differs)| *differs) {
-                    return refuse(option, "another".into(), "its own".into());
-                }
-                (self.model, self.depth) = (Family::Discrete(spec.kind), Some(spec.depth()));
-                (self.hidden, self.activation, self.linear) = (hidden, activation, linear);
-                self.standardise = model.spec.standardise.is_some();
-                return Ok(());
-            }
+            Core::Velocity(velocity) => self.adopt_velocity(velocity, model.spec.standardise.is_some()),
+            Core::Discrete(spec) => self.adopt_discrete(spec, model.spec.standardise.is_some()),
             Core::Still { .. } | Core::Histogram(_) => {
-                return Err(Error::invalid("the model to start from has nothing to train", "start from a flow"));
+                Err(Error::invalid("the model to start from has nothing to train", "start from a flow"))
             }
         }
-        let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
-            if let Some(hidden) = &self.hidden {
-                return refuse("hidden", format!("{hidden:?}"), "a net of another kind".into());
-            }
-            self.standardise = model.spec.standardise.is_some();
-            return Ok(());
-        };
-        if let Some(hidden) = self.hidden.as_ref().filter(|hidden| **hidden != net.hidden) {
-            return refuse("hidden", format!("{hidden:?}"), format!("{:?}", net.hidden));
+    }
+
+    fn adopt_discrete(&mut self, spec: &DiscreteSpec, standardised: bool) -> Result<()> {
+        let usual = ModelSection::default();
+        let net = spec.layers.iter().find_map(|layer| match layer {
+            LayerSpec::Coupling { hidden, activation, .. } => Some((hidden.clone(), *activation)),
+            _ => None,
+        });
+        let linear = spec.kind != Kind::Glow && spec.layers.iter().any(|l| matches!(l, LayerSpec::Linear { .. }));
+        let (hidden, activation) = net.unzip();
+        let own = &mut self.model;
+        let asked = [
+            ("depth", own.depth.is_some_and(|depth| depth != spec.depth())),
+            ("hidden", own.hidden.is_some() && own.hidden != hidden),
+            ("activation", own.activation.is_some() && own.activation != activation),
+            ("linear", own.linear && !linear),
+            ("bins", own.bins != usual.bins),
+            ("halves", own.halves != usual.halves),
+        ];
+        if let Some((field, _)) = asked.into_iter().find(|(_, differs)| *differs) {
+            return refuse(&format!("model.{field}"), "another".into(), "its own".into());
         }
-        if let Some(activation) = self.activation.filter(|activation| *activation != net.activation) {
-            return refuse("activation", activation.to_string(), net.activation.to_string());
-        }
-        let frequencies = if let TimeInput::Fourier { frequencies } = net.time { frequencies } else { 0 };
-        if self.time_features != usual.time_features && self.time_features != frequencies {
-            return refuse("time_features", self.time_features.to_string(), frequencies.to_string());
-        }
-        let standardised = model.spec.standardise.is_some();
-        if self.standardise != usual.standardise && self.standardise != standardised {
-            return refuse("standardise", self.standardise.to_string(), standardised.to_string());
-        }
-        self.hidden = Some(net.hidden.clone());
-        (self.activation, self.time_features, self.standardise) = (Some(net.activation), frequencies, standardised);
+        (own.family, own.depth) = (Family::Discrete(spec.kind), Some(spec.depth()));
+        (own.hidden, own.activation, own.linear) = (hidden, activation, linear);
+        self.data.standardise = standardised;
         Ok(())
     }
 
-    /// How time enters the net.
-    pub fn time_input(&self) -> TimeInput {
-        match self.time_features {
-            0 => TimeInput::Plain,
-            frequencies => TimeInput::Fourier { frequencies },
+    fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
+        let (usual, own) = (Self::default(), &mut self.model);
+        let Some((net, mlp)) = Net::of(velocity) else {
+            if let Some(hidden) = &own.hidden {
+                return refuse("model.hidden", format!("{hidden:?}"), "a net of another kind".into());
+            }
+            self.data.standardise = standardised;
+            return Ok(());
+        };
+        if own.net != usual.model.net && own.net != net {
+            return refuse("model.net", own.net.name().into(), net.name().into());
         }
+        if let Some(hidden) = own.hidden.as_ref().filter(|hidden| **hidden != mlp.hidden) {
+            return refuse("model.hidden", format!("{hidden:?}"), format!("{:?}", mlp.hidden));
+        }
+        if let Some(activation) = own.activation.filter(|activation| *activation != mlp.activation) {
+            return refuse("model.activation", activation.to_string(), mlp.activation.to_string());
+        }
+        let frequencies = if let TimeInput::Fourier { frequencies } = mlp.time { frequencies } else { 0 };
+        if own.time_features != usual.model.time_features && own.time_features != frequencies {
+            return refuse("model.time_features", own.time_features.to_string(), frequencies.to_string());
+        }
+        let standardise = self.data.standardise;
+        if standardise != usual.data.standardise && standardise != standardised {
+            return refuse("data.standardise", standardise.to_string(), standardised.to_string());
+        }
+        (own.net, own.hidden, own.activation) = (net, Some(mlp.hidden), Some(mlp.activation));
+        (own.time_features, self.data.standardise) = (frequencies, standardised);
+        Ok(())
     }
 
     /// The net of a run without a start, for data of `dim` columns.
     pub(in crate::train) fn net(&self, dim: usize) -> MlpSpec {
-        let hidden = self.hidden.clone().unwrap_or_default();
+        let hidden = self.model.hidden.clone().unwrap_or_default();
         MlpSpec {
             dim,
             condition_dim: 0,
             hidden,
-            activation: self.activation.unwrap_or(Activation::Silu),
-            time: self.time_input(),
+            activation: self.model.activation.unwrap_or(Activation::Silu),
+            time: self.model.time_input(),
         }
     }
+}
+
+/// The error of a field that asks for another net than that of the model to start from.
+fn refuse(field: &str, asked: String, found: String) -> Result<()> {
+    Err(Error::invalid(
+        format!("`{field}` is {asked}, but the model to start from has {found}"),
+        format!("leave out `{field}`: the model to start from decides the net"),
+    ))
 }

@@ -1,0 +1,101 @@
+//! The rows that a job is about: read as it says, and for a model with the columns in the model's order.
+
+use std::path::Path;
+
+use super::Job;
+use crate::Result;
+use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
+use crate::flow::FlowSpec;
+use crate::io::{Format, Reader};
+use crate::names::{Matched, NamedTable};
+
+impl Job {
+    /// The data that the job is about, or those called `name` under the same options.
+    ///
+    /// # Errors
+    /// As [`resolve`](crate::data::resolve) and [`split_rule`](super::split_rule).
+    pub fn dataset(&self, name: Option<&str>) -> Result<Dataset> {
+        crate::data::resolve(name.unwrap_or(&self.data.source), &self.data.options()?, self.split_seed())
+    }
+
+    /// What a table's random split is drawn by.
+    pub fn split_seed(&self) -> u64 {
+        self.data.split_seed.unwrap_or(self.seed)
+    }
+
+    /// As [`Job::dataset`], for the model of this spec that the job made: its conditions are found by its own names, and
+    /// the columns are brought into its order. What was done is returned in words.
+    ///
+    /// # Errors
+    /// As [`Job::dataset`] and [`Dataset::arrange`].
+    pub fn dataset_of(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
+        let names = spec.condition_names();
+        // Numbers of columns mean something in the file of the training only.
+        let by_name = !names.is_empty() && !crate::data::is_file(&self.data.condition) && !spec.names.is_empty();
+        let condition = if by_name { names.to_vec() } else { self.data.condition.clone() };
+        self.clone().with(|job| job.data.condition = condition).matched(spec, name, true)
+    }
+
+    /// As [`Job::dataset`], for a model of this spec: the columns are brought into its order. What was done is returned in
+    /// words.
+    ///
+    /// # Errors
+    /// As [`Job::dataset`] and [`Dataset::arrange`].
+    pub fn dataset_for(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
+        self.matched(spec, name, false)
+    }
+
+    fn matched(&self, spec: &FlowSpec, name: Option<&str>, own: bool) -> Result<(Dataset, Vec<String>)> {
+        let name = name.unwrap_or(&self.data.source);
+        let mut options = self.data.options()?;
+        let surplus = self.surplus(spec, Path::new(name), own, &mut options)?;
+        options.table.drop.extend(surplus.iter().cloned());
+        let mut data = crate::data::resolve(name, &options, self.split_seed())?;
+        let table = format!("`{name}`");
+        // What was left out of the training too is not news.
+        let news = surplus.into_iter().filter(|name| !self.data.drop.contains(name)).collect();
+        let left_out = Matched { places: Vec::new(), left_out: news };
+        let mut notes = data.notes.clone();
+        notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
+        notes.extend(data.arrange(&spec.names, spec.condition_names())?);
+        Ok((data, notes))
+    }
+
+    /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
+    /// `options` then. Where the job is the model's own, the columns that were dropped are among them.
+    fn surplus(&self, spec: &FlowSpec, path: &Path, own: bool, options: &mut DataOptions) -> Result<Vec<String>> {
+        if spec.names.is_empty()
+            || Format::of(path) != Some(Format::Csv)
+            || crate::data::toys::find(&path.to_string_lossy()).is_ok()
+        {
+            return Ok(Vec::new());
+        }
+        let TableOptions { split, drop, .. } = &options.table;
+        let dropped = |(at, name): (usize, &String)| drop.contains(name) || drop.contains(&at.to_string());
+        let apart = |name: &String| matches!(split, SplitRule::Column(column) if column == name);
+        let reader = Reader::open_as(path, self.data.header)?;
+        let all = reader.columns().unwrap_or_default().iter().enumerate();
+        let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
+        let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
+        if spec.names.iter().any(|name| !names.contains(name)) {
+            // Something is missing, and whoever matches the names says so.
+            return Ok(Vec::new());
+        }
+        let condition = crate::data::places(&self.data.condition, Some(&names), &numbers).unwrap_or_default();
+        let is_surplus = |at: &usize| {
+            let name = &names[*at];
+            let once = names.iter().filter(|other| *other == name).count() == 1;
+            once && !spec.names.contains(name) && !condition.contains(at)
+        };
+        let surplus: Vec<String> = (0..names.len()).filter(is_surplus).map(|at| names[at].clone()).collect();
+        if own {
+            // A number of a column means nothing in a file that may have changed.
+            options.table.drop.clear();
+        }
+        if !surplus.is_empty() && !condition.is_empty() {
+            // Numbers of columns change with those that are left out.
+            options.condition = condition.iter().map(|at| names[*at].clone()).collect();
+        }
+        Ok(surplus)
+    }
+}

@@ -1,0 +1,148 @@
+//! What a run minimises, and how its batches are made for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::positive;
+use crate::train::{Objective, Pairing, Path};
+use crate::{Error, Result, words};
+
+/// The objective of a run: `[objective]` of its config.toml.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectiveSection {
+    /// What is minimised; a discrete flow has the likelihood only.
+    pub kind: Objective,
+    /// How a latent and a row of data are joined, where a velocity is matched.
+    pub path: Path,
+    /// Which latent goes with which row, where a velocity is matched.
+    pub pairing: Pairing,
+    /// Rows of a batch that are paired with each other by an optimal pairing.
+    pub pairing_block: usize,
+    /// The exponent a of the sampling of times where a velocity is matched: t = 1 − (1 − u)^a with u uniform. 1 is uniform;
+    /// above, times are more often near the data.
+    pub time_exponent: f64,
+    /// The part of the budget that a mixed run gives to the likelihood, at its end.
+    pub likelihood_share: f64,
+    /// Rows of a batch in that part; left out: 512.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_batch: Option<usize>,
+    /// The highest learning rate in that part; left out: a tenth of the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_lr: Option<f64>,
+    /// Both tolerances of the solver while training by likelihood; left out: those of `[solver]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likelihood_tol: Option<f64>,
+    /// The weight of the kinetic energy ∫|m|² dt in a likelihood.  Ref: Finlay et al., *How to train your neural ODE* (2020).
+    pub kinetic: f64,
+    /// The weight of ∫‖∂m/∂x‖² dt in a likelihood; as above.
+    pub jacobian: f64,
+    /// The end time of a likelihood's paths is uniform in 1 ± this.  Ref: Ghosh et al., *STEER* (2020).
+    pub steer: f64,
+    /// The velocity evaluations a row that the penalties are steered to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nfe_target: Option<f64>,
+}
+
+impl Default for ObjectiveSection {
+    fn default() -> Self {
+        Self {
+            kind: Objective::Matching,
+            path: Path::Straight,
+            pairing: Pairing::Independent,
+            pairing_block: 256,
+            time_exponent: 1.0,
+            likelihood_share: 0.2,
+            likelihood_batch: None,
+            likelihood_lr: None,
+            likelihood_tol: None,
+            kinetic: 0.0,
+            jacobian: 0.0,
+            steer: 0.0,
+            nfe_target: None,
+        }
+    }
+}
+
+impl ObjectiveSection {
+    /// Refuses what makes no sense.
+    pub(super) fn validate(&self) -> Result<()> {
+        let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
+        if !positive(self.time_exponent) {
+            return refuse(
+                format!("times sampled with the exponent {}", self.time_exponent),
+                "set `objective.time_exponent` above 0, such as 1 for uniform times, or 2",
+            );
+        }
+        let share = self.likelihood_share;
+        if !(share > 0.0 && share < 1.0) {
+            return refuse(
+                format!("a likelihood share of {share}"),
+                "set `objective.likelihood_share` between 0 and 1, such as 0.2",
+            );
+        }
+        if let Some(tol) = self.likelihood_tol.filter(|tol| !(*tol > 0.0 && *tol < 1.0)) {
+            return refuse(
+                format!("a likelihood tolerance of {}", words::exact(tol)),
+                "set `objective.likelihood_tol` between 0 and 1, such as 1e-4",
+            );
+        }
+        if self.likelihood_batch == Some(0) {
+            return refuse("a likelihood batch of 0 rows".into(), "set `objective.likelihood_batch` to at least 1");
+        }
+        if let Some(lr) = self.likelihood_lr.filter(|lr| !positive(*lr)) {
+            return refuse(
+                format!("a likelihood learning rate of {}", words::exact(lr)),
+                "set `objective.likelihood_lr` above 0, such as 0.001",
+            );
+        }
+        for (name, weight) in [("kinetic", self.kinetic), ("jacobian", self.jacobian)] {
+            if !(weight >= 0.0 && weight.is_finite()) {
+                let hint = format!("set `objective.{name}` to at least 0, such as 0.01");
+                return refuse(format!("a {name} penalty of {weight}"), &hint);
+            }
+        }
+        if !(0.0..1.0).contains(&self.steer) {
+            return refuse(
+                format!("an end time of 1 ± {}", self.steer),
+                "set `objective.steer` from 0 to below 1, such as 0.5",
+            );
+        }
+        if let Some(n) = self.nfe_target.filter(|n| !(*n >= 1.0 && n.is_finite())) {
+            return refuse(
+                format!("a target of {n} evaluations"),
+                "set `objective.nfe_target` to at least 1, such as 30",
+            );
+        }
+        self.validate_combination()
+    }
+
+    /// Refuses options that mean nothing to the objective.
+    fn validate_combination(&self) -> Result<()> {
+        let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
+        let asked = [
+            ("nfe_target", self.nfe_target.is_some()),
+            ("kinetic", self.kinetic > 0.0),
+            ("jacobian", self.jacobian > 0.0),
+            ("steer", self.steer > 0.0),
+        ];
+        if let Some((name, _)) = asked.into_iter().find(|(_, asked)| *asked && self.kind == Objective::Matching) {
+            return refuse(
+                format!("`objective.{name}` has no meaning for matching, which integrates nothing while training"),
+                "set `objective.kind` to mixed or likelihood",
+            );
+        }
+        if self.pairing == Pairing::Optimal && self.pairing_block < 2 {
+            return refuse(
+                format!("a pairing among {} rows", self.pairing_block),
+                "set `objective.pairing_block` to at least 2",
+            );
+        }
+        if self.kind == Objective::Likelihood && self.pairing == Pairing::Optimal {
+            return refuse(
+                "a likelihood pairs no latents with rows".into(),
+                "leave out `objective.pairing`, or set `objective.kind` to matching",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Laws over every net that `cnf train --net` lists: trained by each objective, saved, resumed, used by every command.
+
+use cnf::data::{DataOptions, Dataset, resolve};
+use cnf::flow::{Model, Precision};
+use cnf::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+
+use crate::common::command::{cnf, has, json};
+
+fn moons() -> Dataset {
+    resolve("moons", &DataOptions { held_out: 200, ..DataOptions::default() }, 0).unwrap()
+}
+
+fn job(net: Net, objective: Objective) -> Job {
+    Job::default().with(|job| {
+        job.model.net = net;
+        job.model.hidden = Some(vec![12, 12]);
+        job.objective.kind = objective;
+        job.objective.likelihood_batch = Some(32);
+        job.optimiser.batch = Some(64);
+        job.optimiser.steps = Some(24);
+        job.optimiser.validations = 0;
+        job.output.checkpoint = "10".into();
+        (job.solver.rtol, job.solver.atol) = (1e-2, 1e-2);
+    })
+}
+
+/// The first checkpoint of a run.
+#[derive(Default)]
+struct First(Option<Checkpoint>);
+
+impl Watch for First {
+    fn see(&mut self, _progress: &Progress<'_>) -> std::ops::ControlFlow<()> {
+        std::ops::ControlFlow::Continue(())
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+        self.0.get_or_insert_with(|| checkpoint.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn every_net_learns_by_every_objective_and_repeats_its_bits_resumed_and_from_its_file() {
+    let (data, folder) = (moons(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("m.safetensors");
+    for net in Net::ALL {
+        for objective in Objective::ALL {
+            let (job, name) = (job(net, objective), format!("{} by {}", net.name(), objective.name()));
+            let mut first = First::default();
+            let fitted = fit(&job, &data, &mut first).unwrap();
+            let velocity = fitted.model.spec.core.as_velocity().unwrap();
+            assert_eq!(Net::of(velocity).map(|(net, _)| net), Some(net), "{name}");
+            let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
+            assert_eq!(again.model.theta, fitted.model.theta, "{name}");
+            let nll = |model: &Model| score(&model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().nll;
+            fitted.model.save(&path).unwrap();
+            let loaded = Model::load(&path).unwrap();
+            assert_eq!((&loaded.theta, nll(&loaded)), (&fitted.model.theta, nll(&fitted.model)), "{name}");
+            // Two dozen steps are better than none.
+            let none = job.with(|job| (job.optimiser.steps, job.optimiser.lr) = (Some(1), Some(1e-12)));
+            let none = fit(&none, &data, &mut ()).unwrap();
+            assert!(nll(&loaded) < nll(&none.model), "{name}: {} against {}", nll(&loaded), nll(&none.model));
+        }
+    }
+}
+
+#[test]
+fn every_net_begins_at_its_base_where_it_is_told_to() {
+    // The velocity is zero then: what differs from the base's NLL is the round-off of f32.
+    let data = moons();
+    let begun = |net: Net| {
+        let job = job(net, Objective::Matching).with(|job| {
+            job.model.base = "mixture:3".into();
+            (job.optimiser.steps, job.optimiser.lr) = (Some(1), Some(1e-12));
+        });
+        let fitted = fit(&job, &data, &mut ()).unwrap();
+        score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().nll
+    };
+    let (mlp, layers) = (begun(Net::Mlp), begun(Net::ConcatSquash));
+    assert!((mlp - layers).abs() < 1e-4, "{mlp} against {layers}");
+}
+
+#[test]
+fn a_net_is_found_again_in_its_velocity() {
+    for net in Net::ALL {
+        for hidden in [vec![], vec![5], vec![7, 3]] {
+            for activation in if hidden.is_empty() { vec![Activation::Silu] } else { Activation::ALL.to_vec() } {
+                let hidden = hidden.clone();
+                let mlp = MlpSpec { dim: 2, condition_dim: 1, hidden, activation, time: TimeInput::Plain };
+                assert_eq!(Net::of(&net.velocity(mlp.clone()).unwrap()), Some((net, mlp)));
+            }
+        }
+        assert_eq!(net.name().parse::<Net>().unwrap(), net);
+    }
+}
+
+#[test]
+fn a_run_of_candle_layers_is_used_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let net = "train --data uniform --net concatsquash --hidden 8,8 --batch 64 --rtol 1e-2 --atol 1e-2 --quiet";
+    json(at, &format!("{net} --steps 30 --out a"));
+    json(at, &format!("{net} --steps 5 --objective likelihood --out b"));
+    let config = std::fs::read_to_string(at.join("a/config.toml")).unwrap();
+    assert!(config.contains("net = \"concatsquash\""), "{config}");
+    let text = String::from_utf8(cnf(at, "info a").stdout).unwrap();
+    assert!(text.contains("concatsquash, 1 → 8 → 8 → 1, silu"), "{text}");
+    assert_eq!(json(at, "info a")["net"], "concatsquash");
+    json(at, "sample a -n 50 -o s.npy");
+    json(at, "invert s.npy --model a -o z.npy");
+    has(&json(at, "density a s.npy -o p.npy"), "mean_log_prob");
+    has(&json(at, "compare a b --out c"), "models");
+    // A start decides the net, and says so.
+    json(at, "train --data uniform --init a --steps 2 --batch 32 --rtol 1e-2 --atol 1e-2 --out d --quiet");
+    assert!(std::fs::read_to_string(at.join("d/config.toml")).unwrap().contains("net = \"concatsquash\""));
+    for (words, part) in [
+        ("train --data uniform --init a --net mlp --steps 1", "--net contradicts the model to start from"),
+        (
+            "train --net concatsquash --time-features 2 --steps 1",
+            "--time-features has no meaning for the net concatsquash",
+        ),
+        ("train --net concatsquash --model realnvp --steps 1", "--net has no meaning for realnvp"),
+        ("train --net concat --steps 1", "unknown net `concat`"),
+    ] {
+        let out = cnf(at, words);
+        let err = String::from_utf8_lossy(&out.stderr);
+        assert!(!out.status.success() && err.contains(part), "`{words}`: {err}");
+    }
+}
