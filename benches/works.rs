@@ -19,14 +19,13 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
 use cnf::Result;
 use cnf::data::toys;
 use cnf::flow::discrete::{Kind, Plan};
-use cnf::flow::{Continuous, Core, Density, Discrete, Flow, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Continuous, Core, Discrete, Flow, Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::io;
 use cnf::rng::stream;
-use cnf::train::{AdamW, Batch, Criterion, LossContext, Precision};
+use cnf::train::{AdamW, Batch, Criterion, LossContext};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use measure::{cpu_time, median_of, peak};
 use rand::Rng as _;
@@ -120,9 +119,9 @@ impl Net {
         VelocitySpec::Mlp(self.spec.clone())
     }
 
-    fn flow(&self, dtype: DType, solver: &SolverSpec) -> Result<Flow<Continuous>> {
-        let theta = Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?;
-        Ok(Flow::new(Continuous::new(self.velocity(), theta, solver.clone())?))
+    fn flow(&self, precision: Precision, solver: &SolverSpec) -> Result<Flow<Continuous>> {
+        let theta: Vec<f64> = self.theta.iter().map(|w| f64::from(*w)).collect();
+        Ok(Flow::new(Continuous::new(&self.velocity(), &theta, solver.clone(), precision)?))
     }
 
     fn layers(&self) -> Vec<f64> {
@@ -145,10 +144,6 @@ impl Net {
 
 fn tight() -> SolverSpec {
     SolverSpec { method: "vern7".into(), rtol: 1e-11, atol: 1e-11, ..SolverSpec::default() }
-}
-
-fn numbers(t: &Tensor) -> Result<Vec<f64>> {
-    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 /// The worst and the mean of |a − b|.
@@ -182,35 +177,33 @@ fn timed(repeats: usize, calls: usize, mut f: impl FnMut() -> Result<()>) -> Res
 }
 
 fn work_a(net: &Net, args: &Args, peak: f64) -> Result<()> {
-    let z = match &args.points {
+    let z: Vec<f64> = match &args.points {
         Some(path) => {
-            let points = io::read(path)?;
-            Tensor::from_vec(points.data, (points.rows, points.cols), &Device::Cpu)?.to_dtype(DType::F32)?
+            // As f32 holds them.
+            io::read(path)?.data.into_iter().map(|x| f64::from(x as f32)).collect()
         }
         None => {
             let mut rng = stream(0, 0);
-            let data: Vec<f32> = (0..20_000).map(|_| rng.sample(Normal)).collect();
-            Tensor::from_vec(data, (10_000, 2), &Device::Cpu)?
+            (0..20_000).map(|_| f64::from(rng.sample::<f32, _>(Normal))).collect()
         }
     };
-    let n = z.dims()[0];
-    let (_, truth, _) = net.flow(DType::F64, &tight())?.decode(&z.to_dtype(DType::F64)?, None)?;
-    let truth = numbers(&truth)?;
+    let n = z.len() / 2;
+    let truth = net.flow(Precision::F64, &tight())?.decode(&z, &[])?.log_prob;
     println!("\nA. {n} samples with exact log-density");
     println!("method  tolerance   cpu ms  wall ms  NFE mean max  traces  worst error  mean    GFLOP/s  of peak");
     let error_at = |method: &str, tol: f64| -> Result<f64> {
         let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
-        let (_, log_prob, _) = net.flow(DType::F32, &solver)?.decode(&z, None)?;
-        Ok(differences(&numbers(&log_prob)?, &truth).0)
+        let log_prob = net.flow(Precision::F32, &solver)?.decode(&z, &[])?.log_prob;
+        Ok(differences(&log_prob, &truth).0)
     };
     let line = |method: &str, tol: f64| -> Result<()> {
         let solver =
             SolverSpec { method: method.into(), rtol: tol, atol: tol, lanes: args.lanes, ..SolverSpec::default() };
-        let flow = net.flow(DType::F32, &solver)?;
-        let (_, log_prob, cost) = flow.decode(&z, None)?;
-        let (worst, average) = differences(&numbers(&log_prob)?, &truth);
+        let flow = net.flow(Precision::F32, &solver)?;
+        let solved = flow.decode(&z, &[])?;
+        let (cost, (worst, average)) = (solved.cost, differences(&solved.log_prob, &truth));
         let times = timed(7, 1, || {
-            black_box(flow.decode(&z, None)?);
+            black_box(flow.decode(&z, &[])?);
             Ok(())
         })?;
         let (nfe, traces) = (mean(&cost.nfe), mean(&cost.traces));
@@ -251,18 +244,16 @@ fn work_b(net: &Net, args: &Args, peak: f64) -> Result<()> {
     const BATCH: usize = 512;
     let start: Vec<f64> = net.theta.iter().map(|w| f64::from(*w)).collect();
     let data = toys::find("8gaussians")?;
-    let x: Vec<f32> = (data.sample)(BATCH, &mut stream(1, 0)).into_iter().map(|x| x as f32).collect();
-    let batch = Batch { x: x.iter().map(|x| f64::from(*x)).collect(), ..Batch::default() };
-    let x = Tensor::from_vec(x, (BATCH, 2), &Device::Cpu)?;
+    let x: Vec<f64> = (data.sample)(BATCH, &mut stream(1, 0)).into_iter().map(|x| f64::from(x as f32)).collect();
+    let batch = Batch { x: x.clone(), ..Batch::default() };
     println!("\nB. one maximum-likelihood step, batch {BATCH}");
     println!("method  tolerance   cpu ms  wall ms  NFE mean max  points  worst error  loss     GFLOP/s  of peak");
-    let (_, truth, _) = net.flow(DType::F64, &tight())?.encode(&x.to_dtype(DType::F64)?, None)?;
-    let truth = numbers(&truth)?;
+    let truth = net.flow(Precision::F64, &tight())?.encode(&x, &[])?.log_prob;
     for method in ["dopri5", "tsit5", "bosh3", "vern7"] {
         // A tolerance that is never in the way: the points are those that the gradient goes through.
         let solver = SolverSpec { method: method.into(), log_density_atol: Some(1e9), ..SolverSpec::default() };
-        let (_, log_prob, cost) = net.flow(DType::F32, &solver)?.encode(&x, None)?;
-        let worst = differences(&numbers(&log_prob)?, &truth).0;
+        let solved = net.flow(Precision::F32, &solver)?.encode(&x, &[])?;
+        let (cost, worst) = (solved.cost, differences(&solved.log_prob, &truth).0);
         let solver = SolverSpec { method: method.into(), lanes: args.lanes, ..SolverSpec::default() };
         let context = LossContext::new(net.velocity(), solver.clone());
         let mut optimiser = AdamW::new(start.len());
@@ -379,13 +370,10 @@ fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
         };
         step()?;
         let training = timed(9, 40, &mut step)?;
-        let theta: Vec<f32> = theta.iter().map(|w| *w as f32).collect();
-        let n = theta.len();
-        let flow = Flow::new(Discrete::new(spec.clone(), Tensor::from_vec(theta, n, &Device::Cpu)?)?);
-        let z = StandardNormal::new(2).sample(N, None, &mut rng)?.to_dtype(DType::F32)?;
-        let x = Tensor::from_slice(&pool[..2 * N], (N, 2), &Device::Cpu)?.to_dtype(DType::F32)?;
-        let sampling = timed(9, 3, || flow.decode(&z, None).map(|all| drop(black_box(all))))?;
-        let scoring = timed(9, 3, || flow.encode(&x, None).map(|all| drop(black_box(all))))?;
+        let flow = Flow::new(Discrete::new(spec.clone(), &theta, Precision::F32)?);
+        let (z, x) = (StandardNormal::new(2).draw(N, &mut rng), &pool[..2 * N]);
+        let sampling = timed(9, 3, || flow.decode(&z, &[]).map(|all| drop(black_box(all))))?;
+        let scoring = timed(9, 3, || flow.encode(x, &[]).map(|all| drop(black_box(all))))?;
         println!(
             "{:<8} {:>21.2} {:>8.2} {:>14.0} k {:>18.0} k",
             kind.name(),
@@ -399,28 +387,24 @@ fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
 }
 
 fn work_e(net: &Net, _: &Args, _: f64) -> Result<()> {
-    let x = io::read(&golden().join("x.npy"))?;
+    let x = io::read(&golden().join("x.npy"))?.data;
     let z = io::read(&golden().join("z.npy"))?.data;
-    let x = Tensor::from_vec(x.data, (x.rows, x.cols), &Device::Cpu)?;
-    println!("\nE. {} points inverted and brought back", x.dims()[0]);
+    println!("\nE. {} points inverted and brought back", x.len() / 2);
     println!("type method  tolerance   cpu ms  NFE there back  round trip worst  mean  latent worst");
-    for (name, dtype) in [("f64", DType::F64), ("f32", DType::F32)] {
+    for (name, precision) in [("f64", Precision::F64), ("f32", Precision::F32)] {
         for (method, tol) in [("dopri5", 1e-5), ("dopri5", 1e-7), ("tsit5", 1e-7), ("vern7", 1e-7), ("dop853", 1e-7)] {
             // f32 holds no tolerance below 5e-7.
-            let tol = if dtype == DType::F32 { f64::max(tol, 1e-6) } else { tol };
+            let tol = if precision == Precision::F32 { f64::max(tol, 1e-6) } else { tol };
             let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
-            let flow = net.flow(dtype, &solver)?;
-            let map = flow.map.without_log_density();
-            let x = x.to_dtype(dtype)?;
+            let flow = net.flow(precision, &solver)?;
             let trip = || -> Result<_> {
-                use cnf::flow::Bijection;
-                let there = map.inverse(&x, None)?;
-                let back = map.forward(&there.y, None)?;
+                let there = flow.latents(&x, &[])?;
+                let back = flow.points(&there.y, &[])?;
                 Ok((there, back))
             };
             let (there, back) = trip()?;
-            let (worst, average) = differences(&numbers(&back.y)?, &numbers(&x)?);
-            let latent = differences(&numbers(&there.y)?, &z).0;
+            let (worst, average) = differences(&back.y, &x);
+            let latent = differences(&there.y, &z).0;
             let times = timed(7, 1, || {
                 black_box(trip()?);
                 Ok(())
@@ -453,11 +437,10 @@ fn work_f(_: &Net, _: &Args, _: f64) -> Result<()> {
 
 /// Loads the net, writes 1000 samples, and prints the most memory it had, in MiB.
 fn cold_child() -> Result<()> {
-    let flow = Net::load()?.flow(DType::F32, &SolverSpec::default())?;
-    let z = StandardNormal::new(2).sample(1000, None, &mut stream(0, 0))?.to_dtype(DType::F32)?;
-    let x = cnf::flow::Bijection::forward(&flow.map.without_log_density(), &z, None)?.y;
+    let flow = Net::load()?.flow(Precision::F32, &SolverSpec::default())?;
+    let x = flow.sample(1000, &[], &mut stream(0, 0))?.y;
     let folder = tempfile::tempdir().map_err(|e| cnf::Error::invalid(format!("no temporary folder: {e}"), ""))?;
-    io::write(&folder.path().join("x.npy"), &io::Array::table(numbers(&x)?, 2, io::Dtype::F32)?)?;
+    io::write(&folder.path().join("x.npy"), &io::Array::table(x, 2, io::Dtype::F32)?)?;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = peak.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());

@@ -4,8 +4,7 @@
 
 use std::path::Path;
 
-use candle_core::DType;
-use cnf::flow::{Density, FlowSpec, Model, SolverSpec, VelocitySpec};
+use cnf::flow::{FlowSpec, Model, Precision, SolverSpec, VelocitySpec};
 use cnf::io::torch;
 use cnf::rng::stream;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -23,17 +22,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let solver = SolverSpec { method: "tsit5".into(), rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
     let spec = FlowSpec::plain(velocity, solver);
     let model = Model { spec, theta: net.theta(), story: serde_json::Map::new() };
-    let flow = model.flow(DType::F64)?;
+    let flow = model.bind(Precision::F64)?;
 
-    let x = flow.sample(1000, None, &mut stream(42, 0))?;
-    let (z, log_prob, cost) = flow.encode(&x, None)?;
-    println!("mean log p   {:.4} nats", log_prob.mean_all()?.to_scalar::<f64>()?);
-    println!("mean |z|²    {:.4} (2 for a standard normal)", z.sqr()?.sum(1)?.mean_all()?.to_scalar::<f64>()?);
+    let x = flow.sample(1000, &[], &mut stream(42, 0))?.y;
+    let solved = flow.encode(&x, &[])?;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / 1000.0;
+    println!("mean log p   {:.4} nats", mean(&solved.log_prob));
+    let squares: Vec<f64> = solved.y.iter().map(|z| z * z).collect();
+    println!("mean |z|²    {:.4} (2 for a standard normal)", mean(&squares));
+    let cost = &solved.cost;
     println!("evaluations  {:.1} of the velocity, {:.1} of its trace", cost.nfe_mean(), cost.traces_mean());
 
     // The distribution half-way from the Gaussian to the data.
-    let half_way = model.spec.around(model.continuous(DType::F64)?.until(0.5)?)?;
-    let log_prob = half_way.log_prob(&z, None)?;
-    println!("mean log p at t = 0.5 of the latents {:.4}", log_prob.mean_all()?.to_scalar::<f64>()?);
+    let half_way = flow.until(0.5)?.log_prob(&solved.y, &[])?;
+    println!("mean log p at t = 0.5 of the latents {:.4}", mean(&half_way.log_prob));
     Ok(())
 }

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
 use cnf::data::{DataOptions, resolve};
+use cnf::flow::Precision;
 use cnf::plot::{Options, Overlay, overlay};
 use cnf::rng::stream;
 use cnf::train::{Job, fit, score};
@@ -20,7 +20,6 @@ fn main() -> cnf::Result<()> {
     let steps = std::env::args().nth(1).and_then(|steps| steps.parse().ok()).unwrap_or(4000);
     let at = |i: usize| RANGE.0 + (RANGE.1 - RANGE.0) * (i as f64 + 0.5) / CELLS as f64;
     let points: Vec<f64> = (0..CELLS).map(at).collect();
-    let x = Tensor::from_slice(&points, (CELLS, 1), &Device::Cpu)?;
     let models = ["gaussian-fixed", "cnf", "spline"];
     let mut drawn = Vec::new();
     for name in ["uniform", "two-uniforms"] {
@@ -35,11 +34,10 @@ fn main() -> cnf::Result<()> {
                 job.model.sigma = 1.0 / 3f64.sqrt();
                 job.optimiser.steps = Some(steps);
             });
-            let flow = fit(&job, &data, &mut ())?.model.flow(DType::F32)?;
+            let flow = fit(&job, &data, &mut ())?.model.bind(Precision::F32)?;
             let found = score(&flow, &data.test, data.toy())?;
             println!("{name:<13} {model:<15} NLL {:.3} nats", found.nll);
-            let (_, log_p, _) = flow.encode(&x, None)?;
-            let log_p = log_p.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let log_p = flow.log_prob(&points, &[])?.log_prob;
             densities.push(log_p.iter().map(|log| log.exp()).collect::<Vec<f64>>());
         }
         let truth: Vec<f64> =

@@ -23,6 +23,13 @@ pub enum Failure {
     /// It is not finite itself.
     #[error("the point or its condition is not finite")]
     Point,
+    /// It lies outside the support of the density: log p is −∞, and it has no latent. Never listed among the failures of a
+    /// solve.
+    #[error("the point lies outside the support of the density")]
+    Outside,
+    /// It arrived, but its result is beyond the range of f64. Never listed among the failures of a solve.
+    #[error("the result is beyond the range of 64-bit numbers")]
+    Overflow,
 }
 
 /// With what something was computed, so that a hint does not advise what is done already.
@@ -50,7 +57,8 @@ impl Failure {
             Self::Path(F::TooManySteps { .. }) => ("", [Some("loosen the tolerance"), Some("raise max_steps"), bdf]),
             // Stopped on request.
             Self::Path(_) => ("", [Some("run it again"), None, None]),
-            Self::Layer { .. } => {
+            Self::Outside => ("", [Some("check the row against the kinds of the columns"), None, None]),
+            Self::Overflow | Self::Layer { .. } => {
                 ("the point lies far outside of what the flow has seen", [Some("check its units"), wide, None])
             }
             Self::Point => ("", [Some("leave out rows with NaN or infinity"), None, None]),

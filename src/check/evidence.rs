@@ -1,10 +1,8 @@
 //! What several lines need: samples, their latents again, and both once more in better arithmetic.
 
-use candle_core::{DType, Device, Tensor};
-
 use super::Subject;
 use crate::data::Rows;
-use crate::flow::{Bijection, Cost, Flow, Method, Model, SolverSpec, StandardNormal, TraceSpec, bars};
+use crate::flow::{BoundModel, FlowSpec, Method, Precision, Solved, SolverSpec, StandardNormal, TraceSpec, bars};
 use crate::stats::quantile;
 use crate::{Result, rng};
 
@@ -25,17 +23,6 @@ const NUDGE: f64 = 1e-4;
 const COMPARED: f64 = 1e-5;
 /// States are some such number of units long: what a relative tolerance multiplies.
 const LENGTH: f64 = 3.0;
-
-/// Rows carried to the other side.
-#[derive(Clone, Debug, Default)]
-pub struct Solved {
-    /// `[n, d]`.
-    pub y: Vec<f64>,
-    /// `[n]`.
-    pub log_prob: Vec<f64>,
-    /// What it took.
-    pub cost: Cost,
-}
 
 /// What was measured of a model before any question is asked.
 pub struct Evidence<'a> {
@@ -68,11 +55,11 @@ impl<'a> Evidence<'a> {
         // So that f32 holds them: their rounding is no error of the solve.
         z.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         let spec = &subject.model.spec.solver;
-        let pilot = subject.decode(spec, subject.dtype, &z[..PILOT * d])?;
+        let pilot = subject.decode(spec, subject.precision, &z[..PILOT * d])?;
         if pilot.cost.nfe_mean() > DEAR {
             z.truncate(FEW.min(z.len() / d) * d);
         }
-        let there = subject.decode(spec, subject.dtype, &z)?;
+        let there = subject.decode(spec, subject.precision, &z)?;
         let arrived: Vec<usize> = (0..z.len() / d).filter(|i| there.log_prob[*i].is_finite()).collect();
         let rows = |x: &[f64]| arrived.iter().flat_map(|i| x[i * d..(i + 1) * d].to_vec()).collect::<Vec<f64>>();
         let mut cost = there.cost.clone();
@@ -84,7 +71,7 @@ impl<'a> Evidence<'a> {
             subject,
             drawn: z.len() / d,
             z: rows(&z),
-            there: Solved { y: rows(&there.y), log_prob, cost },
+            there: Solved { dim: d, y: rows(&there.y), log_prob, cost },
             back: Solved::default(),
             wide: Solved::default(),
             fine: Solved::default(),
@@ -92,9 +79,12 @@ impl<'a> Evidence<'a> {
         };
         if evidence.enough() {
             let x = &evidence.there.y;
-            let back = subject.encode(spec, subject.dtype, x)?;
-            let wide = if subject.dtype == DType::F64 { back.clone() } else { subject.encode(spec, DType::F64, x)? };
-            let fine = subject.encode(&reference(spec)?, DType::F64, x)?;
+            let back = subject.encode(spec, subject.precision, x)?;
+            let wide = match subject.precision {
+                Precision::F64 => back.clone(),
+                Precision::F32 => subject.encode(spec, Precision::F64, x)?,
+            };
+            let fine = subject.encode(&reference(spec)?, Precision::F64, x)?;
             (evidence.back, evidence.wide, evidence.fine) = (back, wide, fine);
             evidence.amplification = evidence.amplifications()?;
         }
@@ -128,7 +118,7 @@ impl<'a> Evidence<'a> {
             steps.push(if gone > 0.0 { gone } else { NUDGE });
             moved.extend(next);
         }
-        let ends = self.subject.paths(&spec, DType::F64, &moved, false)?;
+        let ends = self.subject.latents(&spec, Precision::F64, &moved)?;
         let gain = |row: usize| {
             let pairs = ends[row * d..(row + 1) * d].iter().zip(&self.fine.y[row % n * d..]);
             pairs.map(|(a, b)| ((a - b) / steps[row]).powi(2)).sum::<f64>()
@@ -151,7 +141,7 @@ impl<'a> Evidence<'a> {
         if spec.fixed_steps.is_some() && self.subject.model.spec.core.as_velocity().is_some() {
             return (super::CAP, super::CAP);
         }
-        let epsilon = if self.subject.dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+        let epsilon = self.subject.precision.epsilon();
         let closed = self.subject.model.spec.core.closed_layers();
         let by_solver = if closed.is_some() { 0.0 } else { spec.atol + spec.rtol * LENGTH };
         let tau = by_solver + epsilon * LENGTH;
@@ -207,10 +197,11 @@ pub fn reference(spec: &SolverSpec) -> Result<SolverSpec> {
 
 impl Subject {
     /// The model with another solver.
-    pub fn with(&self, solver: &SolverSpec) -> Model {
-        let mut model = self.model.clone();
-        model.spec.solver = solver.clone();
-        model
+    ///
+    /// # Errors
+    /// As [`FlowSpec::bind`].
+    pub fn with(&self, solver: &SolverSpec, precision: Precision) -> Result<BoundModel> {
+        FlowSpec { solver: solver.clone(), ..self.model.spec.clone() }.bind(&self.model.theta, precision)
     }
 
     /// The solver with an exact trace.
@@ -219,56 +210,47 @@ impl Subject {
     }
 
     /// The row of conditions, for n rows.
-    pub fn conditions(&self, n: usize) -> Result<Option<Tensor>> {
-        if self.condition.is_empty() {
-            return Ok(None);
-        }
-        let c = self.condition.len();
-        Ok(Some(Tensor::from_slice(&self.condition, (1, c), &Device::Cpu)?.broadcast_as((n, c))?.contiguous()?))
+    pub fn conditions(&self, n: usize) -> Vec<f64> {
+        self.condition.repeat(n)
     }
 
     /// Latents of the rows of `x`, `[n, d]`.
-    pub fn encode(&self, solver: &SolverSpec, dtype: DType, x: &[f64]) -> Result<Solved> {
-        self.through(&self.with(solver).flow(dtype)?, x, false)
+    ///
+    /// # Errors
+    /// As [`BoundModel::encode`].
+    pub fn encode(&self, solver: &SolverSpec, precision: Precision, x: &[f64]) -> Result<Solved> {
+        self.with(solver, precision)?.encode(x, &self.conditions(x.len() / self.model.dim()))
     }
 
     /// Points of the latents `z`, `[n, d]`.
-    pub fn decode(&self, solver: &SolverSpec, dtype: DType, z: &[f64]) -> Result<Solved> {
-        self.through(&self.with(solver).flow(dtype)?, z, true)
+    ///
+    /// # Errors
+    /// As [`BoundModel::decode`].
+    pub fn decode(&self, solver: &SolverSpec, precision: Precision, z: &[f64]) -> Result<Solved> {
+        self.with(solver, precision)?.decode(z, &self.conditions(z.len() / self.model.dim()))
     }
 
-    /// Where rows arrive, one way or the other, without their density.
-    pub fn paths(&self, solver: &SolverSpec, dtype: DType, x: &[f64], to_data: bool) -> Result<Vec<f64>> {
-        Ok(self.through(&self.with(solver).moving(dtype)?, x, to_data)?.y)
+    /// Latents of the rows of `x` without their density.
+    ///
+    /// # Errors
+    /// As [`BoundModel::latents`].
+    pub fn latents(&self, solver: &SolverSpec, precision: Precision, x: &[f64]) -> Result<Vec<f64>> {
+        Ok(self.with(solver, precision)?.latents(x, &self.conditions(x.len() / self.model.dim()))?.y)
+    }
+
+    /// Points of the latents `z` without their density.
+    ///
+    /// # Errors
+    /// As [`BoundModel::points`].
+    pub fn points(&self, solver: &SolverSpec, precision: Precision, z: &[f64]) -> Result<Vec<f64>> {
+        Ok(self.with(solver, precision)?.points(z, &self.conditions(z.len() / self.model.dim()))?.y)
     }
 
     /// Latents of rows, each under its own context.
+    ///
+    /// # Errors
+    /// As [`BoundModel::encode`].
     pub fn encode_under(&self, rows: &Rows) -> Result<Solved> {
-        let d = self.model.dim();
-        let condition = Tensor::from_slice(&rows.context, (rows.count(d), rows.context_dim(d)), &Device::Cpu)?;
-        self.through_under(&self.model.flow(self.dtype)?, &rows.x, Some(condition), false)
-    }
-
-    /// Through a flow, one way or the other.
-    pub fn through<B: Bijection>(&self, flow: &Flow<B>, x: &[f64], to_data: bool) -> Result<Solved> {
-        self.through_under(flow, x, self.conditions(x.len() / self.model.dim())?, to_data)
-    }
-
-    fn through_under<B: Bijection>(
-        &self,
-        flow: &Flow<B>,
-        x: &[f64],
-        condition: Option<Tensor>,
-        to_data: bool,
-    ) -> Result<Solved> {
-        let d = self.model.dim();
-        let n = x.len() / d;
-        let rows = Tensor::from_slice(x, (n, d), &Device::Cpu)?;
-        let (y, log_prob, cost) = match to_data {
-            true => flow.decode(&rows, condition.as_ref())?,
-            false => flow.encode(&rows, condition.as_ref())?,
-        };
-        let wide = |t: &Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
-        Ok(Solved { y: wide(&y)?, log_prob: wide(&log_prob)?, cost })
+        self.with(&self.model.spec.solver, self.precision)?.encode(&rows.x, &rows.context)
     }
 }

@@ -5,12 +5,10 @@
 //! Refused in more dimensions: samples of the flow itself as the proposal. Their weights are one by construction
 //! whatever the log-determinant is; the proposal must not know it ([`super::proposal`]).
 
-use candle_core::DType;
-
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
 use super::{Evidence, Line, Verdict};
-use crate::flow::{SolverSpec, StandardNormal, VelocitySpec};
+use crate::flow::{Precision, SolverSpec, StandardNormal, VelocitySpec};
 use crate::stats::mean_and_se;
 use crate::velocity::Trace;
 use crate::{Result, rng, words};
@@ -60,7 +58,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let d = e.subject.model.dim();
     let side = SIDES[d - 1];
     let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(e.subject.seed, SCOUT_STREAM));
-    let scouts = e.subject.paths(solver, e.subject.dtype, &z, true)?;
+    let scouts = e.subject.points(solver, e.subject.precision, &z)?;
     let edges: Vec<(f64, f64)> = (0..d).map(|j| around(scouts.iter().skip(j).step_by(d))).collect();
     let at = |j: usize, i: usize| edges[j].0 + (edges[j].1 - edges[j].0) * (i as f64 + 0.5) / side as f64;
     let cells = side.pow(d as u32);
@@ -70,7 +68,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
         .collect();
     // As a logarithm: a cell of columns of 1e200 is larger than any number.
     let log_cell: f64 = edges.iter().map(|(low, high)| ((high - low) / side as f64).ln()).sum();
-    let log_prob = e.subject.encode(solver, e.subject.dtype, &centres)?.log_prob;
+    let log_prob = e.subject.encode(solver, e.subject.precision, &centres)?.log_prob;
     let parts = 1 << d;
     let mut masses = vec![0.0; parts];
     for (c, l) in log_prob.iter().enumerate() {
@@ -111,7 +109,7 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
     };
     let draws = DRAWS * e.z.len() / d;
     let x = proposal.draw(draws, &mut rng::stream(e.subject.seed, PROPOSAL_STREAM));
-    let log_prob = e.subject.encode(solver, DType::F64, &x)?.log_prob;
+    let log_prob = e.subject.encode(solver, Precision::F64, &x)?.log_prob;
     let log_q = proposal.log_prob(&x);
     let weights: Vec<f64> =
         log_prob.iter().zip(&log_q).map(|(p, q)| if p.is_nan() { 0.0 } else { (p - q).exp() }).collect();

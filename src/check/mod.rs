@@ -19,15 +19,14 @@ mod proposal;
 mod solve;
 mod stein;
 
-use candle_core::DType;
 use serde::Serialize;
 
-pub use evidence::{Evidence, Solved};
+pub use evidence::Evidence;
 pub use fit::{LEAST_ROWS, MOST_ROWS};
 
 use crate::Result;
 use crate::data::Rows;
-use crate::flow::Model;
+use crate::flow::{Model, Precision};
 
 /// Worse than this, in nats of a log-density or in deviations of a latent, no tolerance excuses.
 pub const CAP: f64 = 0.05;
@@ -37,8 +36,8 @@ pub const CAP: f64 = 0.05;
 pub struct Subject {
     /// With the solver to be checked.
     pub model: Model,
-    /// Its arithmetic, f32 or f64.
-    pub dtype: DType,
+    /// In what it computes.
+    pub precision: Precision,
     /// Samples drawn from it, at least 16.
     pub n: usize,
     /// Fixes every draw.

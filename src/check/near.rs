@@ -64,7 +64,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         return Ok(Line::skipped(NAME, "sampling is too expensive for this line"));
     }
     let z = StandardNormal::new(d).draw(SAMPLES * most, &mut rng::stream(subject.seed, STREAM));
-    let samples = subject.paths(&subject.model.spec.solver, subject.dtype, &z, true)?;
+    let samples = subject.points(&subject.model.spec.solver, subject.precision, &z)?;
     // A sample that failed is near to nothing.
     let samples: Vec<f64> =
         samples.chunks_exact(d).filter(|x| x.iter().all(|v| v.is_finite())).flatten().copied().collect();

@@ -1,10 +1,8 @@
 //! Lines about the arithmetic: what the solve makes of the flow.
 
-use candle_core::DType;
-
 use super::{Evidence, Line, Verdict};
 use crate::Result;
-use crate::flow::{LogDensity, Method, SolverSpec, TraceSpec};
+use crate::flow::{LogDensity, Method, Precision, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
 use crate::velocity::Trace;
 use crate::words;
@@ -92,7 +90,7 @@ pub fn ways(e: &Evidence<'_>) -> Result<Line> {
     }
     let other = if solver.coupled() { LogDensity::Quadrature } else { LogDensity::Coupled };
     let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
-    let second = e.subject.encode(&other, e.subject.dtype, &e.there.y)?;
+    let second = e.subject.encode(&other, e.subject.precision, &e.there.y)?;
     let (value, worst) = differences(&e.back.log_prob, &second.log_prob);
     let words = format!("|log p by quadrature − log p as a state| of 99 % of rows, worst {} nats", words::error(worst));
     Ok(Line::judge("quadrature", value, e.allowed().1, words))
@@ -115,7 +113,7 @@ pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
 
 /// f32 against f64.
 pub fn precision(e: &Evidence<'_>) -> Result<Line> {
-    if e.subject.dtype == DType::F64 {
+    if e.subject.precision == Precision::F64 {
         return Ok(Line::skipped("precision", "computed in f64"));
     }
     let (value, worst) = differences(&e.back.log_prob, &e.wide.log_prob);
@@ -135,10 +133,10 @@ pub fn trace(e: &Evidence<'_>) -> Result<Line> {
     let by = |trace: TraceSpec| SolverSpec { trace, ..solver.clone() };
     let exact = match solver.trace.resolve(d, closed) {
         Trace::Exact => e.back.log_prob[..n].to_vec(),
-        Trace::Hutchinson { .. } => subject.encode(&by(TraceSpec::Exact), subject.dtype, x)?.log_prob,
+        Trace::Hutchinson { .. } => subject.encode(&by(TraceSpec::Exact), subject.precision, x)?.log_prob,
     };
     // Gaussian probes have noise in one dimension too, where random signs are exact.
-    let noisy = subject.encode(&by(TraceSpec::Gaussian(PROBES)), subject.dtype, x)?.log_prob;
+    let noisy = subject.encode(&by(TraceSpec::Gaussian(PROBES)), subject.precision, x)?.log_prob;
     let differences: Vec<f64> = noisy.iter().zip(&exact).map(|(a, b)| a - b).filter(|v| v.is_finite()).collect();
     let (mean, se) = mean_and_se(&differences);
     let kind = if closed { "closed-form trace" } else { "trace by tangents" };

@@ -6,7 +6,6 @@
 //! at t = 1 and on the way. Refused: the gradient through the graph, which would be that of the quadrature as it was
 //! computed, and so would share its errors.
 
-use candle_core::{DType, Device};
 use cnf_solvers::lanes::stride_for;
 use cnf_solvers::{At, Lanes, LanesMut};
 
@@ -14,7 +13,7 @@ use super::evidence::reference;
 use super::solve::SIGMAS;
 use super::{Evidence, Line};
 use crate::Result;
-use crate::flow::{Bijection, Flow, FlowSpec, Model};
+use crate::flow::{BoundModel, FlowSpec, Precision, SolverSpec};
 use crate::stats::mean_and_se;
 use crate::velocity::{Batch, Trace};
 use crate::words;
@@ -48,14 +47,13 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
         return Ok(Line::skipped(name, format!("dear in {d} dimensions: an exact trace costs one tangent in each")));
     }
     // Samples come from the solver as it is, the slope from a better one.
-    let flow = |model: &Model| -> Result<Flow<_>> {
-        let bare = FlowSpec { standardise: None, columns: None, ..model.spec.clone() };
-        bare.around(model.continuous(DType::F64)?.until(t)?)
+    let flow = |solver: SolverSpec| -> Result<BoundModel> {
+        let bare = FlowSpec { standardise: None, columns: None, solver, ..model.spec.clone() };
+        bare.bind(&model.theta, Precision::F64)?.until(t)
     };
-    let own = model.spec.solver.clone();
-    let (rough, fine) =
-        (flow(&subject.with(&subject.exact(&own)))?, flow(&subject.with(&subject.exact(&reference(&own)?)))?);
-    let y = subject.through(&rough, &e.z, true)?.y;
+    let own = &model.spec.solver;
+    let (rough, fine) = (flow(subject.exact(own))?, flow(subject.exact(&reference(own)?))?);
+    let y = rough.decode(&e.z, &subject.conditions(e.z.len() / d))?.y;
     let (v, div) = field(e, t, &y)?;
     let slopes = slopes(e, &fine, &y, &v)?;
     let arrived = || slopes.iter().zip(&div).filter(|(slope, div)| (*slope + *div).is_finite());
@@ -76,7 +74,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
 fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
     let (model, d) = (&e.subject.model, e.subject.model.dim());
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let velocity = model.spec.core.velocity()?.bind::<f64>(&theta, &Device::Cpu)?;
+    let velocity = model.spec.core.velocity()?.bind_here::<f64>(&theta)?;
     let condition = model.encoded(&e.subject.condition)?.repeat(LANES);
     let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: LANES };
     let mut evaluator = velocity.evaluator(batch);
@@ -102,7 +100,7 @@ fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
 }
 
 /// v · ∇log p at the rows of `y`.
-fn slopes<B: Bijection>(e: &Evidence<'_>, flow: &Flow<B>, y: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+fn slopes(e: &Evidence<'_>, flow: &BoundModel, y: &[f64], v: &[f64]) -> Result<Vec<f64>> {
     let d = e.subject.model.dim();
     let speeds: Vec<f64> = v.chunks_exact(d).map(|v| v.iter().map(|v| v * v).sum::<f64>().sqrt()).collect();
     let moved = |by: f64| -> Vec<f64> {
@@ -113,7 +111,8 @@ fn slopes<B: Bijection>(e: &Evidence<'_>, flow: &Flow<B>, y: &[f64], v: &[f64]) 
         })
         .collect()
     };
-    let up = e.subject.through(flow, &moved(STEP), false)?.log_prob;
-    let down = e.subject.through(flow, &moved(-STEP), false)?.log_prob;
+    let condition = e.subject.conditions(y.len() / d);
+    let up = flow.log_prob(&moved(STEP), &condition)?.log_prob;
+    let down = flow.log_prob(&moved(-STEP), &condition)?.log_prob;
     Ok(up.iter().zip(&down).zip(&speeds).map(|((up, down), speed)| speed * (up - down) / (2.0 * STEP)).collect())
 }

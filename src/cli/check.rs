@@ -4,24 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
-use candle_core::DType;
 use clap::Args;
 use cnf::Error;
+use cnf::apply::OutOfRange;
 use cnf::check::{self, HeldOut, Line, Subject, Verdict};
 use cnf::data::{Dataset, Rows, Source};
-use cnf::flow::Model;
+use cnf::flow::{Model, Precision};
 use cnf::io::Format;
 use cnf::train::Job;
 use serde_json::{Value, json};
 
-use super::beyond::Beyond;
 use super::columns::Role;
-use super::feed::Feed;
 use super::given::GivenArgs;
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::{Context, TableArgs, interrupt};
+use super::{Context, TableArgs, interrupt, source, statistics};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -70,21 +68,20 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     };
     let setup = Setup::open(model, &args.solver, context)?;
     let data = dataset(&setup.model, points.is_none().then_some(context));
-    let (condition, held_out, beyond) = match points {
+    let (condition, held_out, out_of_range) = match points {
         Some(path) => {
             let block = Some(check::MOST_ROWS);
-            let mut feed = Feed::of_file(&setup, path, Role::Points, &args.given, block, context)?;
-            let (part, from) = (feed.next()?, path.display().to_string());
-            let (x, rows) = part.map_or((Vec::new(), None), |part| (part.x, part.condition));
-            match (feed.several(), rows) {
-                (true, Some(rows)) => {
-                    let rows = rows.flatten_all()?.to_vec1::<f64>()?;
+            let mut file = source::of_file(&setup, path, Role::Points, &args.given, block, context)?;
+            let (part, from) = (file.next_block()?.unwrap_or_default(), path.display().to_string());
+            let (x, rows) = (part.x, part.condition);
+            match file.several() && !rows.is_empty() {
+                true => {
                     let first = rows[..setup.model.condition_dim()].to_vec();
-                    (first, HeldOut::Rows(Rows::under(x, rows), from + UNDER_ITS_OWN), feed.beyond().clone())
+                    (first, HeldOut::Rows(Rows::under(x, rows), from + UNDER_ITS_OWN), file.out_of_range().clone())
                 }
-                _ => {
-                    let condition = feed.one().map_or(Vec::new(), <[f64]>::to_vec);
-                    (condition, HeldOut::Rows(Rows::new(x), from), feed.beyond().clone())
+                false => {
+                    let condition = file.one().map_or(Vec::new(), <[f64]>::to_vec);
+                    (condition, HeldOut::Rows(Rows::new(x), from), file.out_of_range().clone())
                 }
             }
         }
@@ -95,13 +92,13 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
                 return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
             }
             let condition = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
-            let mut beyond = Beyond::of(&setup.model);
-            beyond.see_one(&condition)?;
+            let mut out_of_range = OutOfRange::of(&setup.model);
+            out_of_range.see_one(&condition)?;
             let rows = match &data {
                 Ok(data) => held_out(data, &condition),
                 Err(why) => HeldOut::Missing(why.clone()),
             };
-            (condition, rows, beyond)
+            (condition, rows, out_of_range)
         }
     };
     let trained_on = match &data {
@@ -110,19 +107,20 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
-    let subject = Subject { model: setup.model.clone(), dtype: setup.dtype, n, seed, condition, held_out, trained_on };
+    let (model, precision) = (setup.model.clone(), setup.precision);
+    let subject = Subject { model, precision, n, seed, condition, held_out, trained_on };
     let lines = watched("checking", Some(check::LINES.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.fetch_add(1, Ordering::Relaxed);
         })
     })?;
-    report(&setup.path, &subject, &lines, &beyond, context)?;
+    report(&setup.path, &subject, &lines, &out_of_range, context)?;
     let failed: Vec<&str> = lines.iter().filter(|l| l.verdict == Verdict::Fail).map(|l| l.name).collect();
     if failed.is_empty() {
         return Ok(());
     }
     let problem = format!("{} of {} lines failed: {}", failed.len(), lines.len(), failed.join(", "));
-    Err(Error::invalid(problem, advice(&failed, subject.dtype)).into())
+    Err(Error::invalid(problem, advice(&failed, subject.precision)).into())
 }
 
 /// The data that the model was trained on, as its story tells, with the columns in the model's order; `context` is told what
@@ -164,8 +162,8 @@ fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
 }
 
 /// What to try, by the first line that failed.
-fn advice(failed: &[&str], dtype: DType) -> String {
-    let wide = dtype == DType::F64;
+fn advice(failed: &[&str], precision: Precision) -> String {
+    let wide = precision == Precision::F64;
     let more = if wide { "" } else { " --precision f64" };
     match failed[0] {
         "solver" => "try `--solver bdf`, or train with a smaller learning rate".into(),
@@ -182,14 +180,14 @@ fn advice(failed: &[&str], dtype: DType) -> String {
     }
 }
 
-fn report(path: &Path, subject: &Subject, lines: &[Line], beyond: &Beyond, context: &Context) -> Result<()> {
+fn report(path: &Path, subject: &Subject, lines: &[Line], out_of_range: &OutOfRange, context: &Context) -> Result<()> {
     let passed = check::passed(lines);
     let facts = json!({
         "model": path,
         "n": subject.n,
         "passed": passed,
         "condition": subject.condition,
-        "condition_outside": beyond.facts(),
+        "condition_outside": out_of_range.facts(),
         "checks": lines.iter().map(|line| json!(line)).collect::<Vec<Value>>(),
     });
     let mut words = format!("{}\n\n{:<21}{:>10}{:>10}  verdict\n", path.display(), "", "value", "bound");
@@ -199,7 +197,7 @@ fn report(path: &Path, subject: &Subject, lines: &[Line], beyond: &Beyond, conte
     if !subject.condition.is_empty() {
         words += &format!("\nSamples and densities are under the condition {}\n", under(subject));
     }
-    words += &beyond.words(context);
+    words += &statistics::out_of_range(out_of_range, context);
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
     words += &format!("\n{} passed, {} failed", count(Verdict::Pass), count(Verdict::Fail));
     for (verdict, name) in [(Verdict::Unclear, "unclear"), (Verdict::Skipped, "skipped")] {

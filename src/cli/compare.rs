@@ -460,8 +460,8 @@ impl Contest {
         context.note(&format!("measuring {}", contestant.name));
         let order = &contestant.order;
         let rows = order.inward(&self.rows, self.data.dim);
-        let (dtype, seed) = (self.precision.dtype(), self.seed);
-        let course = Course { rows: &rows, truth: self.data.toy(), dtype, seed };
+        let (precision, seed) = (self.precision, self.seed);
+        let course = Course { rows: &rows, truth: self.data.toy(), precision, seed };
         let mut figures = course.measure(&contestant.model)?;
         figures.samples = order.outward(&figures.samples);
         let mut costs = Vec::new();

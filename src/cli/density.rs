@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnf::Error;
+use cnf::apply::{Arrived, Block, Reservoir, RowSource, Scores, SolveStatistics, Way};
 use cnf::flow::StandardNormal;
 use cnf::plot::{self, Grid};
 use cnf::rng;
@@ -13,15 +14,13 @@ use serde_json::{Value, json};
 
 use super::bars::Barred;
 use super::columns::Role;
-use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::picture::{Logarithm, Units};
 use super::progress::watched;
-use super::setup::{self, Setup, Solved, Way};
+use super::setup::{self, Setup};
 use super::solver::SolverArgs;
-use super::tally::{Kept, Scores, Spent};
-use super::{Context, TableArgs, interrupt, picture};
+use super::{Context, TableArgs, interrupt, picture, source, statistics};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -84,7 +83,7 @@ pub struct DensityArgs {
     time: f64,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
     /// beyond 16 columns].
-    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
@@ -107,14 +106,14 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     let (table, bars) = (Kind::Table, args.error_bars.as_deref());
     let outputs = [(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
-    let (job, mut feed) = Job::new(&args, context)?;
+    let (job, mut rows) = Job::new(&args, context)?;
     output::check(&outputs, &[Some(&job.setup.path)])?;
     let mut seen = Seen::new(&args, &job)?;
-    watched("inverting", feed.total(), 1 + u64::from(bars.is_some()), context, |done| {
-        let carrier = job.setup.carrier(job.way, &done)?;
-        seen.bars = bars.map(|path| Barred::new(path, &job.setup, job.way, &done)).transpose()?;
-        while let Some(part) = feed.next()? {
-            seen.take(&part, &carrier.carry(&part)?)?;
+    watched("inverting", rows.total(), 1 + u64::from(bars.is_some()), context, |done| {
+        let transport = job.setup.transport(job.way, &done)?;
+        seen.bars = bars.map(|path| Barred::new(path, &job.setup, job.way.until, &done)).transpose()?;
+        while let Some(block) = rows.next_block()? {
+            seen.take(&block, &transport.block(&block)?)?;
         }
         anyhow::Ok(())
     })?;
@@ -122,9 +121,9 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::undisturbed(|| seen.finish())?;
     // The picture last: one that cannot be drawn does not lose the table.
     let drawn = job.draw(&args, &seen, context);
-    job.report(&args, &mut seen, drawn.is_ok(), &feed, context)?;
+    job.report(&args, &mut seen, drawn.is_ok(), &rows, context)?;
     drawn?;
-    seen.spent.check()
+    Ok(seen.spent.check()?)
 }
 
 /// Σ eˡ of numbers that come one by one, none of them too large or too small to count.
@@ -155,14 +154,14 @@ impl LogSum {
 /// What is made of the rows while they pass.
 struct Seen {
     output: Option<Growing>,
-    spent: Spent,
+    spent: SolveStatistics,
     log_prob: Scores,
     /// Σ p, of the rows that have one.
     sum: LogSum,
     /// log p of the cells, for the picture of a grid.
     cells: Option<Vec<f64>>,
     /// Points, for the picture beside them.
-    points: Option<Kept>,
+    points: Option<Reservoir>,
     bars: Option<Barred>,
 }
 
@@ -176,19 +175,19 @@ impl Seen {
         let (drawn, on_grid) = (args.plot.is_some(), job.grid.is_some());
         Ok(Self {
             output,
-            spent: Spent::default(),
-            log_prob: Scores::new(),
+            spent: SolveStatistics::default(),
+            log_prob: Scores::default(),
             sum: LogSum::default(),
             cells: (drawn && on_grid).then(Vec::new),
-            points: (drawn && !on_grid).then(|| Kept::new(job.setup.model.dim())),
+            points: (drawn && !on_grid).then(|| Reservoir::new(job.setup.model.dim())),
             bars: None,
         })
     }
 
     /// One block: its points, and what became of them.
-    fn take(&mut self, part: &Part, solved: &Solved) -> Result<()> {
-        self.spent.add(part.first, solved);
-        self.log_prob.add(part.first, &solved.log_prob);
+    fn take(&mut self, block: &Block, solved: &Arrived) -> Result<()> {
+        self.spent.add(block.first, solved);
+        self.log_prob.add(block.first, &solved.log_prob);
         for l in &solved.log_prob {
             self.sum.add(*l);
         }
@@ -196,9 +195,9 @@ impl Seen {
             cells.extend_from_slice(&solved.log_prob);
         }
         if let Some(points) = &mut self.points {
-            points.add(&part.x);
+            points.add(&block.x);
         }
-        self.bars.as_mut().map_or(Ok(()), |bars| bars.take(part, solved))?;
+        self.bars.as_mut().map_or(Ok(()), |bars| bars.take(block, solved))?;
         self.output.as_mut().map_or(Ok(()), |file| file.push(&solved.log_prob))
     }
 
@@ -214,10 +213,10 @@ impl Seen {
 }
 
 impl Job {
-    fn new(args: &DensityArgs, context: &Context) -> Result<(Self, Feed)> {
+    fn new(args: &DensityArgs, context: &Context) -> Result<(Self, RowSource)> {
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
-        setup.model.flow_until(setup.dtype, args.time)?;
+        setup.model.bind(setup.precision)?.until(args.time)?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
             let problem = format!("the model has {d} dimensions: its density has no grid and no picture");
@@ -234,7 +233,7 @@ impl Job {
         let mut job = Self { setup, condition: None, grid: None, way };
         let feed = match points {
             Some(path) => {
-                let feed = Feed::of_file(&job.setup, path, Role::Points, &args.given, args.block, context)?;
+                let feed = source::of_file(&job.setup, path, Role::Points, &args.given, args.block, context)?;
                 of_one(feed.several())?;
                 job.condition = feed.one().map(<[f64]>::to_vec);
                 feed
@@ -248,7 +247,8 @@ impl Job {
                     None => job.scouted(context)?,
                 };
                 let grid = cells(edges, d, args.grid.map_or(DRAWN, usize::from));
-                let feed = Feed::of_points(centres(&grid), d, conditions, args.block)?.watched(&job.setup.model)?;
+                let feed =
+                    RowSource::of_points(centres(&grid), d, conditions, args.block)?.watched(&job.setup.model)?;
                 job.grid = Some(grid);
                 feed
             }
@@ -261,7 +261,7 @@ impl Job {
         let d = self.setup.model.dim();
         let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(0, SCOUT_STREAM));
         let way = Way { to_data: true, log_density: false, ..self.way };
-        let x = self.setup.carry(way, z, self.condition.as_deref(), context)?.arrived(d);
+        let x = self.setup.carry(way, z, self.condition.as_deref(), context)?.finite();
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
@@ -300,7 +300,14 @@ impl Job {
         Some((cell + seen.sum.ln()).exp())
     }
 
-    fn report(&self, args: &DensityArgs, seen: &mut Seen, drawn: bool, feed: &Feed, context: &Context) -> Result<()> {
+    fn report(
+        &self,
+        args: &DensityArgs,
+        seen: &mut Seen,
+        drawn: bool,
+        rows: &RowSource,
+        context: &Context,
+    ) -> Result<()> {
         let dominance = seen.log_prob.dominance();
         let (spent, n) = (&seen.spent, seen.spent.n);
         let scores = seen.log_prob.mean();
@@ -325,17 +332,17 @@ impl Job {
             "quadrature_error_max": quadrature,
             "unsettled": spent.unsettled,
             "stiff": spent.stiff,
-            "notes": feed.notes(),
-            "condition_outside": feed.beyond().facts(),
+            "notes": rows.notes(),
+            "condition_outside": rows.out_of_range().facts(),
             "model": self.setup.path,
             "output": args.output,
         });
         let mut words = match &self.grid {
-            None if spent.inside() == 0 => format!("mean log p: none, {}\n", spent.among("point")),
+            None if spent.inside() == 0 => format!("mean log p: none, {}\n", statistics::among(spent, "point")),
             None => {
                 let n = spent.inside();
                 let value = if n == 1 { words::number(mean, 5) } else { words::estimate(mean, se, 5) };
-                format!("mean log p: {value} nats {}{}\n", spent.among("point"), words::no_error(n))
+                format!("mean log p: {value} nats {}{}\n", statistics::among(spent, "point"), words::no_error(n))
             }
             Some(grid) => format!("log p in {} × {} cells over {}\n", grid.nx, grid.ny, edges_of(grid)),
         };
@@ -365,8 +372,8 @@ impl Job {
         if quadrature > 0.0 {
             words += &format!("estimated error of a row's quadrature: at most {} nats\n", words::error(quadrature));
         }
-        words += &spent.troubles();
-        words += &feed.beyond().words(context);
+        words += &statistics::troubles(spent);
+        words += &statistics::out_of_range(rows.out_of_range(), context);
         for path in args.output.iter().chain(&args.error_bars).chain(args.plot.iter().filter(|_| drawn)) {
             words += &format!("wrote {}\n", path.display());
         }

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cnf::Error;
+use cnf::apply::Conditions;
 use cnf::flow::{Given, Model};
 use cnf::io::Format;
 use cnf::names::{Matched, NamedTable, list};
 
 use super::Context;
-use super::feed::Conditions;
 
 /// Conditions, from a file or from the command line.
 #[derive(Debug, Default, clap::Args)]
@@ -142,7 +142,7 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
         _ => Matched::in_order(wanted),
     };
     reader.keep(&matched.places)?;
-    Conditions::of(reader)
+    Ok(Conditions::of(reader)?)
 }
 
 /// Where the conditions of points that were found in a file are; `notes` gets what is not as a file has it.

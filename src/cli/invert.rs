@@ -4,19 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use cnf::apply::{Arrived, Block, Mean, Reservoir, RowSource, SolveStatistics, Way};
 use cnf::{plot, words};
 use serde_json::json;
 
 use super::columns::{self, Role};
-use super::feed::{Feed, Part};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::picture::Shown;
 use super::progress::watched;
-use super::setup::{Setup, Solved, Way};
+use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::tally::{Kept, Mean, Spent};
-use super::{Context, TableArgs, interrupt, normality, picture, text};
+use super::{Context, TableArgs, interrupt, normality, picture, source, statistics, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -54,7 +53,7 @@ pub struct InvertArgs {
     shown: Shown,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
     /// beyond 16 columns].
-    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
@@ -69,23 +68,22 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
     let style = args.shown.style(&setup.model)?;
-    let mut feed = Feed::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
+    let mut rows = source::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let d = setup.model.dim();
-    let inverse = Way { to_data: false, until: 1.0, log_density: false };
-    watched("inverting", feed.total(), 2, context, |done| {
-        let there = setup.carrier(inverse, &done)?;
-        let back = setup.carrier(Way { to_data: true, ..inverse }, &done)?;
-        while let Some(part) = feed.next()? {
-            let latents = there.carry(&part)?;
+    watched("inverting", rows.total(), 2, context, |done| {
+        let there = setup.transport(Way { to_data: false, until: 1.0, log_density: false }, &done)?;
+        let back = there.back();
+        while let Some(block) = rows.next_block()? {
+            let latents = there.block(&block)?;
             // A row without a latent (it failed, or is outside the support) has no way back: it is not another failure.
             let lost = |row: &[f64]| row.iter().any(|v| !v.is_finite());
             let mut from = latents.y.clone();
             from.chunks_exact_mut(d).filter(|row| lost(row)).for_each(|row| row.fill(0.0));
-            let mut again = back.carry_points(&from, part.condition.as_ref())?;
+            let mut again = back.rows(&from, &block.condition)?;
             let ends = again.y.chunks_exact_mut(d).zip(latents.y.chunks_exact(d));
             ends.filter(|(_, latent)| lost(latent)).for_each(|(end, _)| end.fill(f64::NAN));
-            seen.take(&part, &latents, &again)?;
+            seen.take(&block, &latents, &again)?;
         }
         anyhow::Ok(())
     })?;
@@ -94,24 +92,24 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::undisturbed(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
     // The picture last: one that cannot be drawn does not lose the table.
     let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
-    report(&args, &setup, &seen, &feed, context)?;
+    report(&args, &setup, &seen, &rows, context)?;
     drawn?;
     seen.there.check()?;
-    seen.back.check()
+    Ok(seen.back.check()?)
 }
 
 /// What is made of the rows while they pass.
 struct Seen {
     output: Option<Growing>,
-    there: Spent,
-    back: Spent,
+    there: SolveStatistics,
+    back: SolveStatistics,
     /// max |x − x̂| over a row's columns, of the rows that came back.
     round_trip: Mean,
     worst: f64,
     /// Of each column of the latents.
     columns: Vec<Mean>,
     /// For the picture and the distance.
-    latents: Kept,
+    latents: Reservoir,
 }
 
 impl Seen {
@@ -121,25 +119,25 @@ impl Seen {
         let names = if setup.model.spec.names.is_empty() { Vec::new() } else { columns::latents(d) };
         Ok(Self {
             output: output.map(|file| file.named(&names)).transpose()?,
-            there: Spent::default(),
-            back: Spent::default(),
+            there: SolveStatistics::default(),
+            back: SolveStatistics::default(),
             round_trip: Mean::default(),
             worst: 0.0,
             columns: vec![Mean::default(); d],
-            latents: Kept::new(d),
+            latents: Reservoir::new(d),
         })
     }
 
     /// One block: its points, their latents, and where these lead back to.
-    fn take(&mut self, part: &Part, latents: &Solved, again: &Solved) -> Result<()> {
+    fn take(&mut self, block: &Block, latents: &Arrived, again: &Arrived) -> Result<()> {
         let d = self.columns.len();
-        self.there.add(part.first, latents);
-        self.back.add(part.first, again);
+        self.there.add(block.first, latents);
+        self.back.add(block.first, again);
         self.latents.add(&latents.y);
         for row in latents.y.chunks_exact(d) {
             self.columns.iter_mut().zip(row).for_each(|(column, z)| column.add(*z));
         }
-        for (x, y) in part.x.chunks_exact(d).zip(again.y.chunks_exact(d)) {
+        for (x, y) in block.x.chunks_exact(d).zip(again.y.chunks_exact(d)) {
             if y.iter().all(|v| v.is_finite()) {
                 let error = x.iter().zip(y).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
                 self.round_trip.add(error);
@@ -159,7 +157,7 @@ impl Seen {
     }
 }
 
-fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &Context) -> Result<()> {
+fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, rows: &RowSource, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
     let (returned, latents) = (seen.round_trip.n(), seen.latents.rows.len() / d);
     // Of no point there is neither a round trip nor a distance: null, and not 0.
@@ -186,8 +184,8 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
         "inside": there.inside(),
         "returned": returned,
         "stiff": there.stiff,
-        "notes": feed.notes(),
-        "condition_outside": feed.beyond().facts(),
+        "notes": rows.notes(),
+        "condition_outside": rows.out_of_range().facts(),
         "model": setup.path,
         "output": args.output,
     });
@@ -213,7 +211,7 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, feed: &Feed, context: &
         there.nfe_max,
         text::few(&mean),
         text::few(&std),
-        there.troubles() + &feed.beyond().words(context),
+        statistics::troubles(there) + &statistics::out_of_range(rows.out_of_range(), context),
     );
     context.report(&words, &facts)
 }

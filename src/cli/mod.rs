@@ -4,7 +4,6 @@
 //! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
 
 mod bars;
-mod beyond;
 mod check;
 mod columns;
 mod compare;
@@ -12,7 +11,6 @@ mod completions;
 mod data;
 mod density;
 mod export;
-mod feed;
 mod findings;
 mod given;
 mod import;
@@ -30,7 +28,8 @@ mod progress;
 mod sample;
 mod setup;
 mod solver;
-mod tally;
+mod source;
+mod statistics;
 mod text;
 mod train;
 mod trajectory;
@@ -42,11 +41,10 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::Result;
-use candle_core::DType;
 use clap::{Parser, Subcommand};
 use cnf::Error;
 use cnf::error::Setting;
-use cnf::flow::{Method, SolverSpec};
+use cnf::flow::{Method, Precision, SolverSpec};
 use cnf::io::{Header, Reader};
 use serde_json::Value;
 
@@ -80,10 +78,10 @@ impl Context {
     }
 
     /// From here on the command computes so.
-    pub fn computes(&self, dtype: DType, solver: &SolverSpec) {
+    pub fn computes(&self, precision: Precision, solver: &SolverSpec) {
         let implicit = matches!(solver.method(), Ok(Method::Implicit(_)));
         // Implicit methods run in f64 whatever the model's precision.
-        let setting = Setting { wide: dtype == DType::F64 || implicit, implicit };
+        let setting = Setting { wide: precision == Precision::F64 || implicit, implicit };
         if let Ok(mut known) = self.setting.lock() {
             *known = setting;
         }

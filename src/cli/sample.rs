@@ -4,22 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use cnf::apply::{Arrived, Reservoir, RowSource, SolveStatistics, Way};
 use cnf::io::Dtype;
 use cnf::plot::{Options, Tone};
 use cnf::{Error, rng, words};
 use serde_json::json;
 
 use super::columns::Role;
-use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::picture::Shown;
 use super::progress::watched;
-use super::setup::{Setup, Solved, Way};
+use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::tally::{Kept, Spent};
-use super::{Context, TableArgs};
-use super::{interrupt, picture};
+use super::{Context, TableArgs, interrupt, picture, source, statistics};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -66,7 +64,7 @@ pub struct SampleArgs {
     shown: Shown,
     /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
     /// beyond 16 columns].
-    #[arg(long, value_name = "ROWS", value_parser = super::feed::block())]
+    #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
     #[command(flatten)]
     solver: SolverArgs,
@@ -83,15 +81,15 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
     let style = args.shown.style(&setup.model)?;
-    let mut feed = latents(&args, &setup, context)?;
+    let mut rows = latents(&args, &setup, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let way = Way { to_data: true, until: 1.0, log_density: density.is_some() };
-    let spent = watched("sampling", feed.total(), 1, context, |done| {
-        let (carrier, mut spent) = (setup.carrier(way, &done)?, Spent::default());
-        while let Some(part) = feed.next()? {
-            let solved = carrier.carry(&part)?;
+    let spent = watched("sampling", rows.total(), 1, context, |done| {
+        let (transport, mut spent) = (setup.transport(way, &done)?, SolveStatistics::default());
+        while let Some(block) = rows.next_block()? {
+            let solved = transport.block(&block)?;
             seen.take(&solved)?;
-            spent.add(part.first, &solved);
+            spent.add(block.first, &solved);
         }
         anyhow::Ok(spent)
     })?;
@@ -99,15 +97,15 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     interrupt::undisturbed(|| seen.finish())?;
     // The picture last: one that cannot be drawn does not lose the table.
     let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
-    report(&args.output, &setup, &spent, &feed, context)?;
+    report(&args.output, &setup, &spent, &rows, context)?;
     drawn?;
-    spent.check()
+    Ok(spent.check()?)
 }
 
 /// The given latents, or fresh ones.
-fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<Feed> {
+fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<RowSource> {
     if let Some(path) = &args.latent {
-        return Feed::of_file(setup, path, Role::Latents, &args.given, args.block, context);
+        return source::of_file(setup, path, Role::Latents, &args.given, args.block, context);
     }
     let conditions = args.given.of(&setup.model, context)?;
     let n = args.n.or(if conditions.several() { None } else { Some(10_000) });
@@ -117,14 +115,14 @@ fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<Feed> 
         return Err(Error::invalid(problem, "take fewer at a time, each time with another --seed").into());
     }
     let seed = args.solver.seed.unwrap_or(0);
-    Feed::of_latents(setup, n, rng::stream(seed, LATENT_STREAM), conditions, args.block)
+    source::of_latents(setup, n, rng::stream(seed, LATENT_STREAM), conditions, args.block)
 }
 
 /// What is made of the samples while they pass.
 struct Seen {
     samples: Option<Growing>,
     log_prob: Option<Growing>,
-    picture: Option<Kept>,
+    picture: Option<Reservoir>,
 }
 
 impl Seen {
@@ -135,11 +133,11 @@ impl Seen {
         Ok(Self {
             samples: samples.map(|file| file.named(&setup.model.spec.names)).transpose()?,
             log_prob: log_prob.map(|file| file.named(&setup.header(&["log_prob"]))).transpose()?,
-            picture: args.plot.as_ref().map(|_| Kept::new(d)),
+            picture: args.plot.as_ref().map(|_| Reservoir::new(d)),
         })
     }
 
-    fn take(&mut self, solved: &Solved) -> Result<()> {
+    fn take(&mut self, solved: &Arrived) -> Result<()> {
         if let Some(kept) = &mut self.picture {
             kept.add(&solved.y);
         }
@@ -159,7 +157,7 @@ impl Seen {
     }
 }
 
-fn report(output: &Path, setup: &Setup, spent: &Spent, feed: &Feed, context: &Context) -> Result<()> {
+fn report(output: &Path, setup: &Setup, spent: &SolveStatistics, rows: &RowSource, context: &Context) -> Result<()> {
     let (n, seconds) = (spent.n, spent.seconds);
     let facts = json!({
         "n": n,
@@ -170,8 +168,8 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, feed: &Feed, context: &Co
         "failed": spent.failed,
         "stiff": spent.stiff,
         "columns": setup.model.spec.names,
-        "notes": feed.notes(),
-        "condition_outside": feed.beyond().facts(),
+        "notes": rows.notes(),
+        "condition_outside": rows.out_of_range().facts(),
         "model": setup.path,
         "output": output,
     });
@@ -183,7 +181,7 @@ fn report(output: &Path, setup: &Setup, spent: &Spent, feed: &Feed, context: &Co
         words::number(n as f64 / seconds.max(1e-9), 0),
         spent.nfe_mean(),
         spent.nfe_max,
-        spent.troubles() + &feed.beyond().words(context),
+        statistics::troubles(spent) + &statistics::out_of_range(rows.out_of_range(), context),
         output.display(),
     );
     context.report(&words, &facts)

@@ -1,18 +1,17 @@
-//! A model, found and loaded, with its solver as asked; and the one way through which a command solves: block by block.
+//! A model, found and loaded, with its solver as asked; and the one way through which a command solves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::AtomicUsize;
+use std::time::SystemTime;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
 use cnf::Error;
-use cnf::flow::{Chain, Cost, Flow, Model};
+use cnf::apply::{Arrived, Conditions, RowSource, Transport, Way};
+use cnf::flow::{Model, Precision};
 use cnf::io::Format;
 
 use super::Context;
-use super::feed::{Conditions, Feed, Part};
 use super::progress::watched;
 use super::solver::SolverArgs;
 
@@ -60,74 +59,14 @@ pub fn told_apart<'a>(model: Option<&'a Path>, points: Option<&'a Path>) -> (Opt
     }
 }
 
-/// Which way, and with what.
-#[derive(Clone, Copy, Debug)]
-pub struct Way {
-    /// From latents to data; else from data to latents.
-    pub to_data: bool,
-    /// The data lie at this time, 1 but for the distributions on the way.
-    pub until: f64,
-    /// Whether log p is wanted.
-    pub log_density: bool,
-}
-
-/// Where the rows of a block arrived.
-#[derive(Clone, Debug, Default)]
-pub struct Solved {
-    /// `[n, d]`; NaN where a trajectory failed.
-    pub y: Vec<f64>,
-    /// log p in nats, `[n]`; NaN where a trajectory failed, of no meaning if it was not asked for.
-    pub log_prob: Vec<f64>,
-    /// What it took.
-    pub cost: Cost,
-    /// Of the solve alone.
-    pub seconds: f64,
-}
-
-/// A flow that carries points one way.
-pub struct Carrier {
-    flow: Flow<Chain>,
-    to_data: bool,
-    /// Where rows that arrived are counted, for a flow that does not count them itself.
-    closed: Option<Arc<AtomicUsize>>,
-}
-
-impl Carrier {
-    /// Carries points to the other side. Rows that fail are NaN and listed in the cost.
-    ///
-    /// # Errors
-    /// Whatever the solver refuses.
-    pub fn carry(&self, part: &Part) -> Result<Solved> {
-        self.carry_points(&part.x, part.condition.as_ref())
-    }
-
-    /// As [`Carrier::carry`], for points `[n, d]` that lie elsewhere.
-    ///
-    /// # Errors
-    /// As [`Carrier::carry`].
-    pub fn carry_points(&self, x: &[f64], condition: Option<&Tensor>) -> Result<Solved> {
-        let d = cnf::flow::Bijection::dim(&self.flow.map);
-        let points = Tensor::from_slice(x, (x.len() / d, d), &Device::Cpu)?;
-        let start = Instant::now();
-        let (ends, densities, cost) = match self.to_data {
-            true => self.flow.decode(&points, condition)?,
-            false => self.flow.encode(&points, condition)?,
-        };
-        let seconds = start.elapsed().as_secs_f64();
-        if let Some(done) = &self.closed {
-            done.fetch_add(x.len() / d, Ordering::Relaxed);
-        }
-        Ok(Solved { y: wide(&ends)?, log_prob: wide(&densities)?, cost, seconds })
-    }
-}
-
 /// A model ready to be used.
 pub struct Setup {
     /// Its file.
     pub path: PathBuf,
     /// With its solver as asked.
     pub model: Model,
-    pub dtype: DType,
+    /// In what it computes.
+    pub precision: Precision,
 }
 
 impl Setup {
@@ -139,9 +78,9 @@ impl Setup {
         let path = find(given, context)?;
         let mut model = Model::load(&path)?;
         solver.apply(&mut model.spec.solver)?;
-        let dtype = solver.dtype(&model.story);
-        context.computes(dtype, &model.spec.solver);
-        Ok(Self { path, model, dtype })
+        let precision = solver.precision(&model.story);
+        context.computes(precision, &model.spec.solver);
+        Ok(Self { path, model, precision })
     }
 
     /// The header of a text with these columns: texts have one where the model's columns have names.
@@ -150,59 +89,28 @@ impl Setup {
         columns.iter().filter(|_| named).map(|name| (*name).to_owned()).collect()
     }
 
-    /// The flow that carries points this way, and counts in `done` those that arrived.
+    /// The model as it carries rows this way, and counts in `done` those that arrived.
     ///
     /// # Errors
-    /// As [`Model::continuous`], and for a time that is not on the way.
-    pub fn carrier(&self, way: Way, done: &Arc<AtomicUsize>) -> Result<Carrier> {
-        let closed = self.model.spec.core.closed_layers().map(|_| done.clone());
-        let flow = match closed {
-            Some(_) => self.model.flow_until(self.dtype, way.until)?,
-            None => {
-                let mut continuous = self.model.continuous(self.dtype)?.until(way.until)?;
-                if !way.log_density {
-                    continuous = continuous.without_log_density();
-                }
-                self.model.spec.around(continuous.with_progress(done.clone()))?
-            }
-        };
-        Ok(Carrier { flow, to_data: way.to_data, closed })
+    /// As [`Transport::new`].
+    pub fn transport(&self, way: Way, done: &Arc<AtomicUsize>) -> Result<Transport> {
+        Ok(Transport::new(&self.model, self.precision, way, done)?)
     }
 
     /// Carries a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.
     ///
     /// # Errors
     /// [`Error::Failed`] where no row arrives at all; whatever the solver refuses.
-    pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Solved> {
+    pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Arrived> {
         let conditions = condition.map_or(Conditions::None, |row| Conditions::One(row.to_vec()));
-        let mut feed = Feed::of_points(x, self.model.dim(), conditions, None)?;
+        let mut source = RowSource::of_points(x, self.model.dim(), conditions, None)?;
         let words = if way.to_data { "sampling" } else { "inverting" };
-        let all = watched(words, feed.total(), 1, context, |done| {
-            let carrier = self.carrier(way, &done)?;
-            let mut all = Solved::default();
-            while let Some(part) = feed.next()? {
-                let solved = carrier.carry(&part)?;
-                all.y.extend(solved.y);
-                all.log_prob.extend(solved.log_prob);
-                all.cost.append(part.first as usize, solved.cost);
-                all.seconds += solved.seconds;
-            }
-            anyhow::Ok(all)
+        let all = watched(words, source.total(), 1, context, |done| {
+            anyhow::Ok(self.transport(way, &done)?.all(&mut source)?)
         })?;
-        if all.cost.failures.len() == all.log_prob.len() {
-            cnf::flow::check_failures(&all.cost, all.log_prob.len())?;
+        if all.cost.failures.len() == all.rows() {
+            cnf::flow::check_failures(&all.cost, all.rows())?;
         }
         Ok(all)
-    }
-}
-
-fn wide(t: &Tensor) -> cnf::Result<Vec<f64>> {
-    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
-}
-
-impl Solved {
-    /// The rows that arrived, `[m, d]`.
-    pub fn arrived(&self, d: usize) -> Vec<f64> {
-        self.y.chunks_exact(d).filter(|row| row.iter().all(|v| v.is_finite())).flatten().copied().collect()
     }
 }

@@ -1,12 +1,10 @@
 //! The solver's options at the command line; what is left out stays as the model has it.
 
 use anyhow::Result;
-use candle_core::DType;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use cnf::Error;
-use cnf::flow::{LogDensity, Method, SolverSpec, TraceSpec};
-use cnf::train::Precision;
+use cnf::flow::{LogDensity, Method, Precision, SolverSpec, TraceSpec};
 use serde_json::{Map, Value};
 
 /// Options of the solve.
@@ -110,8 +108,8 @@ impl SolverArgs {
     }
 
     /// The arithmetic: as asked, else that of the training.
-    pub fn dtype(&self, story: &Map<String, Value>) -> DType {
+    pub fn precision(&self, story: &Map<String, Value>) -> Precision {
         let trained_wide = story.get("precision").and_then(Value::as_str) == Some("f64");
-        self.precision.unwrap_or(if trained_wide { Precision::F64 } else { Precision::F32 }).dtype()
+        self.precision.unwrap_or(if trained_wide { Precision::F64 } else { Precision::F32 })
     }
 }

@@ -136,7 +136,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     let mut warnings = Warnings::new(context);
     folder.warning().into_iter().for_each(|words| warnings.add(words));
-    context.computes(job.model.precision.dtype(), &job.solver);
+    context.computes(job.model.precision, &job.solver);
     let screen = watch::Screen::new(context.quiet || args.watch);
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
@@ -170,7 +170,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     }
     let (set, held_out) = held_out(&data);
-    let flow = fitted.model.flow(job.model.precision.dtype())?;
+    let flow = fitted.model.bind(job.model.precision)?;
     let score = score(&flow, held_out, data.toy())
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;

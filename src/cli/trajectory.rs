@@ -20,17 +20,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use cnf::Error;
-use cnf::flow::{Cost, End, Model, Mover, StandardNormal};
+use cnf::apply::OutOfRange;
+use cnf::flow::{BoundModel, Cost, End, Model, StandardNormal};
 use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
 use cnf::rng;
 
 use self::times::{even, frames, moments};
-use super::beyond::Beyond;
 use super::columns::Role;
-use super::feed::Feed;
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::picture::{Logarithm, Units};
@@ -38,7 +36,7 @@ use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
 use super::train::pictures::shares;
-use super::{Context, TableArgs, interrupt, picture};
+use super::{Context, TableArgs, interrupt, picture, source};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -128,6 +126,8 @@ pub struct TrajectoryArgs {
 /// A request that makes sense.
 struct Job {
     setup: Setup,
+    /// With its parameters.
+    model: BoundModel,
     /// Of a flow of layers, how many.
     layers: Option<usize>,
     /// Conditions as the user has them, of the particles in turn: a row for each, one for all, or nothing.
@@ -135,7 +135,7 @@ struct Job {
     /// The conditions under which densities are drawn, each with its share of them; none where the model has no condition.
     shares: Vec<(f64, Vec<f64>)>,
     /// Conditions that are far from those of the training.
-    beyond: Beyond,
+    out_of_range: OutOfRange,
     /// The particles, `[n, d]`, at one end.
     start: Vec<f64>,
     end: End,
@@ -207,18 +207,19 @@ impl Job {
         let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
         let setup = Setup::open(model, &args.solver, context)?;
         output::check(&outputs, &[Some(&setup.path)])?;
-        let layers = setup.model.mover(setup.dtype)?.layers();
+        let model = setup.model.bind(setup.precision)?;
+        let layers = setup.model.spec.stages()?;
         let d = setup.model.dim();
         let columns = columns(args, &setup.model, d)?;
         let c = setup.model.condition_dim();
-        let (start, end, of, given, beyond) = match points {
+        let (start, end, of, given, out_of_range) = match points {
             Some(path) => {
-                let mut feed = Feed::of_file(&setup, path, Role::Points, &args.given, None, context)?;
+                let mut file = source::of_file(&setup, path, Role::Points, &args.given, None, context)?;
                 let (mut rows, mut given) = (Vec::new(), Vec::new());
-                while let Some(part) = feed.next()? {
-                    rows.extend(part.x);
-                    if let Some(own) = part.condition.filter(|_| feed.several()) {
-                        given.extend(own.flatten_all()?.to_vec1::<f64>()?);
+                while let Some(block) = file.next_block()? {
+                    rows.extend(block.x);
+                    if file.several() {
+                        given.extend(block.condition);
                     }
                 }
                 let n = rows.len() / d;
@@ -226,8 +227,8 @@ impl Job {
                 let some = |all: &[f64], width: usize| -> Vec<f64> {
                     (0..most).flat_map(|k| &all[k * n / most * width..][..width]).copied().collect()
                 };
-                let given = if given.is_empty() { feed.one().map_or(given, <[f64]>::to_vec) } else { some(&given, c) };
-                (some(&rows, d), End::Data, n, given, feed.beyond().clone())
+                let given = if given.is_empty() { file.one().map_or(given, <[f64]>::to_vec) } else { some(&given, c) };
+                (some(&rows, d), End::Data, n, given, file.out_of_range().clone())
             }
             None => {
                 let conditions = args.given.of(&setup.model, context)?;
@@ -236,11 +237,11 @@ impl Job {
                     return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
                 }
                 let given = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
-                let mut beyond = Beyond::of(&setup.model);
-                beyond.see_one(&given)?;
+                let mut out_of_range = OutOfRange::of(&setup.model);
+                out_of_range.see_one(&given)?;
                 let seed = args.solver.seed.unwrap_or(0);
                 let z = StandardNormal::new(d).draw(args.n.into(), &mut rng::stream(seed, LATENT_STREAM));
-                (z, End::Latent, args.n.into(), given, beyond)
+                (z, End::Latent, args.n.into(), given, out_of_range)
             }
         };
         let shares = shares(&given, c);
@@ -255,16 +256,12 @@ impl Job {
         }
         let still = args.output.as_ref().map(|_| moments(args.panels.into(), layers));
         let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
-        Ok(Self { setup, layers, given, shares, beyond, start, end, of, columns, still, film })
+        Ok(Self { setup, model, layers, given, shares, out_of_range, start, end, of, columns, still, film })
     }
 
     /// The number of particles.
     fn n(&self) -> usize {
         self.start.len() / self.setup.model.dim()
-    }
-
-    fn mover(&self) -> Result<Mover> {
-        Ok(self.setup.model.mover(self.setup.dtype)?)
     }
 
     /// The conditions of n particles, in turn.
@@ -281,12 +278,11 @@ impl Job {
         let n = self.n();
         let scouts = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(0, SCOUT_STREAM));
         let (found, wide) = watched("following", Some((n + SCOUTS) as u64), 1, context, |done| {
-            let mover = self.mover()?.without_log_density().with_progress(done);
-            let model = &self.setup.model;
+            let model = self.model.with_progress(done)?;
             let at = whole.as_ref().unwrap_or(&times);
-            let found = model.stages_by(&mover, &self.start, self.end, &self.conditions(n), at)?;
+            let found = model.places(&self.start, self.end, &self.conditions(n), at)?;
             let at = whole.clone().unwrap_or_else(|| even(9));
-            let wide = model.stages_by(&mover, &scouts, End::Latent, &self.conditions(SCOUTS), &at)?;
+            let wide = model.places(&scouts, End::Latent, &self.conditions(SCOUTS), &at)?;
             Ok::<_, anyhow::Error>((found, wide))
         })?;
         if found.cost.failures.len() == n {
@@ -353,8 +349,8 @@ impl Job {
             let across: Vec<f64> = if d == 1 { (0..wide).map(centre).collect() } else { Vec::new() };
             let work = self.shares.len().max(1) * (self.solved(&seen) * nx * ny + self.solved(&across) * PLANE.1);
             let (grids, strips) = watched("densities", Some(work as u64), 1, context, |done| {
-                let mover = self.mover()?.with_progress(done.clone());
-                let all = |times: &[f64], cells: &Grid| self.densities(&mover, times, cells, &units, &done);
+                let model = self.model.with_progress(done.clone())?;
+                let all = |times: &[f64], cells: &Grid| self.densities(&model, times, cells, &units, &done);
                 Ok::<_, anyhow::Error>((all(&seen, &cells)?, all(&across, &strip)?))
             })?;
             let (x, y) = (units.range(0, cells.x), units.range(1, cells.y));
@@ -395,7 +391,7 @@ impl Job {
     /// The densities at rising times in the centres of cells, NaN where a trajectory fails.
     fn densities(
         &self,
-        mover: &Mover,
+        model: &BoundModel,
         times: &[f64],
         cells: &Grid,
         units: &Units,
@@ -404,15 +400,9 @@ impl Job {
         let d = self.setup.model.dim();
         let centres = Grid::centres(cells.x, cells.y, cells.nx, cells.ny);
         let n = centres.len() / d;
-        let points = Tensor::from_vec(centres, (n, d), &Device::Cpu)?;
-        let under = |(share, row): &(f64, Vec<f64>)| -> Result<(f64, Option<Tensor>)> {
-            let c = row.len();
-            let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((n, c))?.contiguous()?;
-            Ok((*share, Some(row)))
-        };
-        let conditions = match &self.shares[..] {
-            [] => vec![(1.0, None)],
-            shares => shares.iter().map(under).collect::<Result<_>>()?,
+        let conditions: Vec<(f64, Vec<f64>)> = match &self.shares[..] {
+            [] => vec![(1.0, Vec::new())],
+            shares => shares.iter().map(|(share, row)| (*share, row.repeat(n))).collect(),
         };
         let mut all: Vec<Vec<f64>> = Vec::with_capacity(times.len());
         for (k, t) in times.iter().enumerate() {
@@ -421,12 +411,12 @@ impl Job {
                 continue;
             }
             let mut density = vec![0.0; n];
-            for (share, c) in &conditions {
-                let (_, log_prob, _) = self.setup.model.spec.around(mover.until(*t)?)?.encode(&points, c.as_ref())?;
+            let stage = model.until(*t)?;
+            for (share, condition) in &conditions {
+                let log_prob = stage.log_prob(&centres, condition)?.log_prob;
                 if self.layers.is_some() {
                     done.fetch_add(n, Ordering::Relaxed);
                 }
-                let log_prob = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
                 density.iter_mut().zip(log_prob).for_each(|(p, log)| *p += share * units.density(log));
             }
             all.push(density);

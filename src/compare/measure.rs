@@ -6,12 +6,10 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
-
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
 use crate::data::{Rows, Toy};
-use crate::flow::{Bijection, Chain, Core, Flow, Model, SolverSpec, StandardNormal, check_failures};
+use crate::flow::{BoundModel, Core, Model, Precision, SolverSpec, StandardNormal, check_failures};
 use crate::stats::Dominance;
 use crate::train::score;
 use crate::{Result, rng};
@@ -43,8 +41,8 @@ pub struct Course<'a> {
     pub rows: &'a Rows,
     /// The truth, where it is known.
     pub truth: Option<&'a Toy>,
-    /// The arithmetic of the models.
-    pub dtype: DType,
+    /// In what the models compute.
+    pub precision: Precision,
     /// Fixes every draw.
     pub seed: u64,
 }
@@ -108,13 +106,12 @@ pub struct Cost {
 
 impl Course<'_> {
     /// The conditions of `n` rows: those of the held-out rows, over and over.
-    fn conditions(&self, n: usize, d: usize) -> Result<Option<Tensor>> {
+    fn conditions(&self, n: usize, d: usize) -> Vec<f64> {
         let (rows, c) = (self.rows.count(d), self.rows.context_dim(d));
         if c == 0 {
-            return Ok(None);
+            return Vec::new();
         }
-        let numbers: Vec<f64> = (0..n).flat_map(|i| &self.rows.context[i % rows * c..][..c]).copied().collect();
-        Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
+        (0..n).flat_map(|i| &self.rows.context[i % rows * c..][..c]).copied().collect()
     }
 
     /// Measures a model.
@@ -123,12 +120,11 @@ impl Course<'_> {
     /// Where a model has no density at all, or no sample arrives; whatever the solver refuses.
     pub fn measure(&self, model: &Model) -> Result<Figures> {
         let d = model.dim();
-        let flow = model.flow(self.dtype)?;
+        let flow = model.bind(self.precision)?;
         let score = score(&flow, self.rows, self.truth)?;
         let (nll, nll_se) = score.best_nll(self.truth);
-        let moving = model.moving(self.dtype)?;
-        let drawn = self.sampled(&moving, TIMED)?;
-        let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&moving, &drawn.x)?);
+        let drawn = self.sampled(&flow, TIMED)?;
+        let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&flow, &drawn.x)?);
         let sigma = deviations(&self.rows.x, d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
@@ -182,7 +178,7 @@ impl Course<'_> {
         let c = model.condition_dim();
         let subject = Subject {
             model: model.clone(),
-            dtype: self.dtype,
+            precision: self.precision,
             n: MASS_SAMPLES,
             seed: self.seed,
             condition: self.rows.context.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
@@ -193,35 +189,32 @@ impl Course<'_> {
     }
 
     /// The same draws of every model, and what they took.
-    fn sampled(&self, moving: &Flow<Chain>, n: usize) -> Result<Drawn> {
-        let d = moving.map.dim();
-        let latents = StandardNormal::new(d).draw(n, &mut rng::stream(self.seed, LATENT_STREAM));
-        let z = Tensor::from_vec(latents, (n, d), &Device::Cpu)?;
-        let given = self.conditions(n, d)?;
-        let ((x, _, cost), seconds) = timed(|| moving.decode(&z, given.as_ref()))?;
-        if cost.failures.len() == n {
-            check_failures(&cost, n)?;
+    fn sampled(&self, flow: &BoundModel, n: usize) -> Result<Drawn> {
+        let d = flow.dim();
+        let z = StandardNormal::new(d).draw(n, &mut rng::stream(self.seed, LATENT_STREAM));
+        let given = self.conditions(n, d);
+        let (drawn, seconds) = timed(|| flow.points(&z, &given))?;
+        if drawn.cost.failures.len() == n {
+            check_failures(&drawn.cost, n)?;
         }
-        Ok(Drawn { x: wide(&x)?, nfe: cost.nfe_mean(), rate: n as f64 / seconds })
+        Ok(Drawn { nfe: drawn.cost.nfe_mean(), x: drawn.y, rate: n as f64 / seconds })
     }
 
     /// Densities a second.
-    fn density_rate(&self, flow: &Flow<Chain>) -> Result<f64> {
-        let d = flow.map.dim();
+    fn density_rate(&self, flow: &BoundModel) -> Result<f64> {
+        let d = flow.dim();
         let rows = self.rows.count(d).min(TIMED);
-        let held = Tensor::from_slice(&self.rows.x[..rows * d], (rows, d), &Device::Cpu)?;
-        let given = self.conditions(rows, d)?;
-        let (_, seconds) = timed(|| flow.encode(&held, given.as_ref()))?;
+        let given = self.conditions(rows, d);
+        let (_, seconds) = timed(|| flow.encode(&self.rows.x[..rows * d], &given))?;
         Ok(rows as f64 / seconds)
     }
 
     /// Samples inverted and sampled again, `[n, d]`.
-    fn there_and_back(&self, moving: &Flow<Chain>, x: &[f64]) -> Result<Vec<f64>> {
-        let d = moving.map.dim();
-        let n = x.len() / d;
-        let given = self.conditions(n, d)?;
-        let (z, _, _) = moving.encode(&Tensor::from_slice(x, (n, d), &Device::Cpu)?, given.as_ref())?;
-        wide(&moving.decode(&z, given.as_ref())?.0)
+    fn there_and_back(&self, flow: &BoundModel, x: &[f64]) -> Result<Vec<f64>> {
+        let d = flow.dim();
+        let given = self.conditions(x.len() / d, d);
+        let z = flow.latents(x, &given)?.y;
+        Ok(flow.points(&z, &given)?.y)
     }
 
     /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, of another as it is.
@@ -255,10 +248,10 @@ impl Course<'_> {
     /// As [`Course::measure`].
     pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
         let d = model.dim();
-        let flow = model.flow(self.dtype)?;
+        let flow = model.bind(self.precision)?;
         let score = score(&flow, &self.rows.first(d, CURVE_ROWS), self.truth)?;
         let nll = score.best_nll(self.truth).0;
-        let drawn = self.sampled(&model.moving(self.dtype)?, CURVE_ROWS)?;
+        let drawn = self.sampled(&flow, CURVE_ROWS)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })
     }
 }
@@ -283,10 +276,6 @@ fn deviations(x: &[f64], d: usize) -> Vec<f64> {
         if std > 0.0 { std } else { 1.0 }
     };
     (0..d).map(one).collect()
-}
-
-fn wide(t: &Tensor) -> Result<Vec<f64>> {
-    Ok(t.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 /// What `f` gives, and the median of the seconds that it takes: of three runs, and of more where they are so short that

@@ -19,11 +19,10 @@
 
 use cnf_solvers::Tableau;
 
-use super::transport::{Request, carry};
-use super::{Method, SolverSpec};
+use super::{Bijection, BoundModel, Chain, Cost, Flow, Method, Model, Precision, SolverSpec};
 use crate::Result;
 use crate::stats::student_quantile;
-use crate::velocity::{Scalar, Trace, Velocity};
+use crate::velocity::Trace;
 
 /// The solver's bar is so many times what proportionality would say.
 const SAFETY: f64 = 3.0;
@@ -143,41 +142,58 @@ pub fn finer(solver: &SolverSpec) -> Result<SolverSpec> {
     })
 }
 
-/// Log-densities of the rows of `x` (`[n, d]`) under a standard normal latent at t = 0, with their error bars.
-///
-/// `wide` is the same velocity in f64; in f64 give it twice. A span from data to latents scores data; from latents
-/// to data, the density carried along. `request.log_density` is taken for granted.
-///
-/// # Errors
-/// As [`carry`].
-pub fn error_bars<T: Scalar>(
-    velocity: &dyn Velocity<T>,
-    wide: &dyn Velocity<f64>,
-    x: &[T],
-    condition: &[T],
-    request: &Request<'_>,
-) -> Result<Bars> {
-    let request = Request { log_density: true, ..*request };
-    let widened = |values: &[T]| values.iter().map(|v| v.wide()).collect::<Vec<f64>>();
-    let (points, condition_wide) = (widened(x), widened(condition));
-    let fine = finer(request.solver)?;
-    let second = Request { solver: &fine, progress: None, ..request };
-    let (first, second) = match request.solver.method()? {
-        Method::Explicit(_) => {
-            let first = carry(velocity, x, condition, &request)?;
-            let ends = widened(&first.y);
-            let second = carry(wide, &points, &condition_wide, &second)?;
-            ((ends, first.logdet, first.cost), second)
+/// The second solve: the same flow in f64 and far below the tolerance, and what its bars are made of.
+#[derive(Clone, Debug)]
+pub struct ErrorBars<B> {
+    fine: Flow<B>,
+    solver: SolverSpec,
+    probes: usize,
+}
+
+impl ErrorBars<Chain> {
+    /// Of the log-densities by `model` of the data at `t` (1 but for the distributions on the
+    /// way); `watch` may change the second flow, to count its trajectories.
+    ///
+    /// # Errors
+    /// As [`Model::bind`].
+    pub fn of_model(model: &Model, t: f64, watch: impl FnOnce(BoundModel) -> Result<BoundModel>) -> Result<Self> {
+        let solver = model.spec.solver.clone();
+        let probes = match &model.spec.core.as_velocity() {
+            None => 0,
+            Some(spec) => probes(solver.trace.resolve(spec.dim(), spec.closed_form())),
+        };
+        let mut spec = model.spec.clone();
+        spec.solver = finer(&solver)?;
+        let fine = watch(spec.bind(&model.theta, Precision::F64)?.until(t)?)?;
+        Ok(Self { fine: fine.flow().clone(), solver, probes })
+    }
+}
+
+impl<B: Bijection> ErrorBars<B> {
+    /// Of log-densities by a flow that is integrated as `solver` says, with so many of Hutchinson's probes (0 for an exact
+    /// trace); `fine` is the same flow in f64, integrated as [`finer`] says.
+    pub fn new(fine: Flow<B>, solver: SolverSpec, probes: usize) -> Self {
+        Self { fine, solver, probes }
+    }
+
+    /// Hutchinson's probes; 0 where the trace is exact.
+    pub fn probes(&self) -> usize {
+        self.probes
+    }
+
+    /// The bars of `log_prob` (`[n]`), the log-densities of the rows of `x` (`[n, d]`) at the tolerance asked for, which took
+    /// `cost`. A row outside the support by both solves has a bar of 0: log p is −∞ without any error.
+    ///
+    /// # Errors
+    /// As [`Flow::log_prob`].
+    pub fn of(&self, x: &[f64], condition: &[f64], log_prob: &[f64], cost: &Cost) -> Result<Bars> {
+        let fine = self.fine.log_prob(x, condition)?.log_prob;
+        let mut bars = Bars::between(log_prob.to_vec(), &fine, &cost.logdet_se, self.probes, &self.solver)?;
+        for row in cost.outside.iter().filter(|row| fine[**row] == f64::NEG_INFINITY) {
+            (bars.solver[*row], bars.estimator[*row]) = (0.0, 0.0);
         }
-        Method::Implicit(_) => {
-            let first = carry(wide, &points, &condition_wide, &request)?;
-            ((first.y, first.logdet, first.cost), carry(wide, &points, &condition_wide, &second)?)
-        }
-    };
-    let (ends, logdet, cost) = first;
-    let coarse = densities(&points, &ends, &logdet, velocity.dim(), request.span);
-    let finer = densities(&points, &second.y, &second.logdet, velocity.dim(), request.span);
-    Bars::between(coarse, &finer, &cost.logdet_se, probes(request.trace), request.solver)
+        Ok(bars)
+    }
 }
 
 /// Hutchinson's probes; 0 where the trace is exact.
@@ -186,12 +202,4 @@ pub fn probes(trace: Trace) -> usize {
         Trace::Exact => 0,
         Trace::Hutchinson { probes, .. } => probes,
     }
-}
-
-/// log N(z) plus or minus the log-determinant, where z is on the side of t = 0.
-fn densities(from: &[f64], to: &[f64], logdet: &[f64], d: usize, span: (f64, f64)) -> Vec<f64> {
-    let backward = span.1 < span.0;
-    let normal = |z: &[f64]| -0.5 * z.iter().map(|z| z * z + std::f64::consts::TAU.ln()).sum::<f64>();
-    let rows = (if backward { to } else { from }).chunks_exact(d).zip(logdet);
-    rows.map(|(z, l)| normal(z) + if backward { *l } else { -l }).collect()
 }

@@ -1,10 +1,9 @@
 //! The standard normal, the distribution of the latent, and what stands at the start of the velocity's path.
 
-use candle_core::{DType, Device, Tensor};
 use rand_distr::{Distribution, StandardNormal as Draw};
 
-use super::{Density, Mixture, check_rows};
-use crate::{Result, Rng};
+use super::Mixture;
+use crate::Rng;
 
 /// N(0, I) in `dim` dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,12 @@ impl StandardNormal {
         (0..n * self.dim).map(|_| Draw.sample(rng)).collect()
     }
 
-    /// log p of the rows of `x` (`[n, dim]`, row-major), in nats.
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// log p of the rows of `x` (`[n, dim]`, row-major), in nats: −½|x|² − ½ d ln 2π.
     pub fn log_prob_rows(&self, x: &[f64]) -> Vec<f64> {
         let constant = 0.5 * self.dim as f64 * std::f64::consts::TAU.ln();
         x.chunks_exact(self.dim).map(|row| -0.5 * row.iter().map(|x| x * x).sum::<f64>() - constant).collect()
@@ -32,23 +36,6 @@ impl StandardNormal {
     /// ∇ log p of the rows of `x`, which is −x.
     pub fn score_rows(&self, x: &[f64]) -> Vec<f64> {
         x.iter().map(|x| -x).collect()
-    }
-}
-
-impl Density for StandardNormal {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    /// −½|x|² − ½ d ln 2π.
-    fn log_prob(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        check_rows(x, self.dim, None, 0)?;
-        let constant = -0.5 * self.dim as f64 * std::f64::consts::TAU.ln();
-        Ok(x.sqr()?.sum(1)?.affine(-0.5, constant)?)
-    }
-
-    fn sample(&self, n: usize, _condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.draw(n, rng), (n, self.dim), &Device::Cpu)?.to_dtype(DType::F64)?)
     }
 }
 
@@ -80,6 +67,14 @@ impl Base {
         }
     }
 
+    /// d.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Normal(normal) => normal.dim(),
+            Self::Mixture(mixture) => mixture.dim(),
+        }
+    }
+
     /// log p of the rows of `x` (`[n, dim]`, row-major), in nats; NaN where a row holds NaN.
     pub fn log_prob_rows(&self, x: &[f64]) -> Vec<f64> {
         match self {
@@ -94,26 +89,5 @@ impl Base {
             Self::Normal(normal) => normal.score_rows(x),
             Self::Mixture(mixture) => mixture.score_rows(x),
         }
-    }
-
-    fn density(&self) -> &dyn Density {
-        match self {
-            Self::Normal(normal) => normal,
-            Self::Mixture(mixture) => mixture,
-        }
-    }
-}
-
-impl Density for Base {
-    fn dim(&self) -> usize {
-        self.density().dim()
-    }
-
-    fn log_prob(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Tensor> {
-        self.density().log_prob(x, condition)
-    }
-
-    fn sample(&self, n: usize, condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
-        self.density().sample(n, condition, rng)
     }
 }

@@ -1,13 +1,21 @@
 //! Bijections one after another.
 
-use candle_core::Tensor;
+use std::sync::Arc;
 
-use super::{Bijection, Mapped, check_rows};
+use super::bijection::{check_rows, own_condition};
+use super::{Bijection, Mapped};
 use crate::{Error, Result};
 
 /// The composition of layers, the latent's side first.
+#[derive(Clone)]
 pub struct Chain {
-    layers: Vec<Box<dyn Bijection>>,
+    layers: Vec<Arc<dyn Bijection>>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Chain({} layers, d = {})", self.layers.len(), self.dim())
+    }
 }
 
 impl Chain {
@@ -15,7 +23,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`Error::Dimension`] where two layers differ in dimension; [`Error::Invalid`] without any.
-    pub fn new(layers: Vec<Box<dyn Bijection>>) -> Result<Self> {
+    pub fn new(layers: Vec<Arc<dyn Bijection>>) -> Result<Self> {
         let Some(first) = layers.first() else {
             return Err(Error::invalid("a flow without layers", "give it at least one"));
         };
@@ -27,34 +35,8 @@ impl Chain {
     }
 
     /// The layers, the latent's side first.
-    pub fn layers(&self) -> &[Box<dyn Bijection>] {
+    pub fn layers(&self) -> &[Arc<dyn Bijection>] {
         &self.layers
-    }
-
-    fn fold<'a>(
-        &'a self,
-        layers: impl Iterator<Item = &'a Box<dyn Bijection>>,
-        start: &Tensor,
-        condition: Option<&Tensor>,
-        apply: impl Fn(&dyn Bijection, &Tensor, Option<&Tensor>) -> Result<Mapped>,
-    ) -> Result<Mapped> {
-        check_rows(start, self.dim(), condition, self.condition_dim())?;
-        let mut total: Option<Mapped> = None;
-        for layer in layers {
-            let from = total.as_ref().map_or(start, |mapped| &mapped.y);
-            let given = condition.filter(|_| layer.condition_dim() > 0);
-            let next = apply(&**layer, from, given)?;
-            total = Some(match total {
-                None => next,
-                Some(before) => {
-                    let mut cost = before.cost;
-                    cost.merge(next.cost);
-                    Mapped { y: next.y, logdet: before.logdet.add(&next.logdet)?, cost }
-                }
-            });
-        }
-        let Mapped { y, logdet, cost } = total.expect("a chain has at least one layer");
-        Ok(Mapped { y, logdet: cost.mark_outside(logdet)?, cost })
     }
 }
 
@@ -67,11 +49,21 @@ impl Bijection for Chain {
         self.layers.iter().map(|layer| layer.condition_dim()).max().unwrap_or(0)
     }
 
-    fn forward(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.fold(self.layers.iter(), z, condition, |layer, z, c| layer.forward(z, c))
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        for layer in &self.layers {
+            layer.forward(rows, own_condition(&**layer, condition))?;
+        }
+        rows.cost.mark_outside(&mut rows.logdet);
+        Ok(())
     }
 
-    fn inverse(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.fold(self.layers.iter().rev(), x, condition, |layer, x, c| layer.inverse(x, c))
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        for layer in self.layers.iter().rev() {
+            layer.inverse(rows, own_condition(&**layer, condition))?;
+        }
+        rows.cost.mark_outside(&mut rows.logdet);
+        Ok(())
     }
 }

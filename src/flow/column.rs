@@ -200,6 +200,17 @@ impl Column {
         }
     }
 
+    /// The derivative by x of ℓ(y) + ln|dy/dx|, given `bar` = dℓ/dy; NaN outside the range.
+    pub(super) fn pull_back(&self, x: f64, bar: f64) -> f64 {
+        let Some((y, log_slope)) = self.encode(x) else { return f64::NAN };
+        match self {
+            Self::Plain => bar,
+            Self::Positive => (bar - 1.0) / x,
+            // ln|dy/dx| = ½y² + …
+            Self::Unit { .. } | Self::Angle { .. } => (bar + y) * log_slope.exp(),
+        }
+    }
+
     /// From the real line to the data's side: x, strictly within the range, and ln|dx/dy|. NaN gives NaN.
     pub fn decode(&self, y: f64) -> (f64, f64) {
         if !y.is_finite() {

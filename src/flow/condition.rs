@@ -3,9 +3,11 @@
 //! A number is brought to mean 0 and deviation 1, a class becomes one column for each of the classes (0 but for a 1 in
 //! its own): both inside the model, so that whoever uses it gives what the data file holds.
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::bijection::check_rows;
 use super::{Bijection, Mapped};
 use crate::{Error, Result};
 
@@ -249,21 +251,7 @@ impl Condition {
 /// A bijection whose condition is encoded on its way in.
 pub(super) struct Conditioned {
     pub condition: Condition,
-    pub inner: Box<dyn Bijection>,
-}
-
-impl Conditioned {
-    fn encoded(&self, condition: Option<&Tensor>) -> Result<Option<Tensor>> {
-        let Some(rows) = condition else { return Ok(None) };
-        let (n, c) = rows.dims2()?;
-        if c != self.condition.columns.len() {
-            let (what, expected) = ("the condition".into(), self.condition.columns.len());
-            return Err(Error::Dimension { what, expected, found: c });
-        }
-        let numbers = rows.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let encoded = self.condition.encode(&numbers)?;
-        Ok(Some(Tensor::from_vec(encoded, (n, self.condition.width()), &Device::Cpu)?))
-    }
+    pub inner: Arc<dyn Bijection>,
 }
 
 impl Bijection for Conditioned {
@@ -275,11 +263,13 @@ impl Bijection for Conditioned {
         self.condition.columns.len()
     }
 
-    fn forward(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.inner.forward(z, self.encoded(condition)?.as_ref())
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        self.inner.forward(rows, &self.condition.encode(condition)?)
     }
 
-    fn inverse(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.inner.inverse(x, self.encoded(condition)?.as_ref())
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        self.inner.inverse(rows, &self.condition.encode(condition)?)
     }
 }

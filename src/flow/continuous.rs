@@ -1,45 +1,143 @@
 //! The continuous flow: x(0) = z, dx/dt = m_θ(x, t), x(1) = x.
 //!
-//! A map is plain numbers, with a quadrature that refines itself until its estimate meets the tolerance. For its gradient
-//! see `taped.rs`.
+//! The velocity is bound once, when the flow is made. Points are f64 on both sides and are rounded to the velocity's own
+//! precision where a solve begins; a log-determinant is f64 from the quadrature on, which refines itself until its estimate
+//! meets the tolerance. Where rows come without log-determinants ([`Mapped::points`]) no divergence is evaluated.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use candle_core::{DType, Device, Tensor, WithDType};
-
+use super::bijection::check_rows;
 use super::transport::{Carried, Request, carry};
-use super::{Bijection, Mapped, Method, SolverSpec, VelocitySpec, check_rows};
-use crate::velocity::{Scalar, Trace};
+use super::velocity::Device;
+use super::{Bijection, Mapped, Method, Precision, SolverSpec, VelocitySpec};
+use crate::velocity::{Scalar, Trace, Velocity};
 use crate::{Error, Result};
 
-/// A velocity with its θ and the way it is integrated.
-#[derive(Clone, Debug)]
+/// A velocity with its parameters, in one of the two precisions: shared by all that is made of it.
+#[derive(Clone)]
+pub enum BoundVelocity {
+    /// It computes in f32.
+    F32(Arc<dyn Velocity<f32>>),
+    /// It computes in f64.
+    F64(Arc<dyn Velocity<f64>>),
+}
+
+impl BoundVelocity {
+    /// The velocity of `spec` with parameters `theta`, `[n_params]`; a net of candle layers computes on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] for a velocity that makes no sense.
+    pub fn new(spec: &VelocitySpec, theta: &[f64], precision: Precision, device: &Device) -> Result<Self> {
+        spec.validate()?;
+        if theta.len() != spec.n_params() {
+            let (expected, found) = (spec.n_params(), theta.len());
+            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+        }
+        Ok(match precision {
+            Precision::F32 => {
+                let theta: Vec<f32> = theta.iter().map(|w| *w as f32).collect();
+                Self::F32(spec.bind(&theta, device)?.into())
+            }
+            Precision::F64 => Self::F64(spec.bind(theta, device)?.into()),
+        })
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::F32(velocity) => velocity.dim(),
+            Self::F64(velocity) => velocity.dim(),
+        }
+    }
+
+    /// The number of conditioning columns.
+    pub fn condition_dim(&self) -> usize {
+        match self {
+            Self::F32(velocity) => velocity.condition_dim(),
+            Self::F64(velocity) => velocity.condition_dim(),
+        }
+    }
+
+    /// In what it computes.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::F64(_) => Precision::F64,
+        }
+    }
+}
+
+/// A bound velocity and the way it is integrated.
+#[derive(Clone)]
 pub struct Continuous {
-    velocity: VelocitySpec,
-    theta: Tensor,
+    velocity: BoundVelocity,
+    /// To what points are rounded where a solve begins: an implicit method computes in f64 whatever it is.
+    precision: Precision,
     solver: SolverSpec,
+    trace: Trace,
     /// The data lie at this time; 1 but for the distributions on the way.
     end: f64,
-    log_density: bool,
     progress: Option<Arc<AtomicUsize>>,
-    device: Device,
+}
+
+impl std::fmt::Debug for Continuous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (dim, Self { precision, solver, end, .. }) = (self.velocity.dim(), self);
+        write!(f, "Continuous(d = {dim}, to t = {end}, {precision:?}, {solver:?})")
+    }
 }
 
 impl Continuous {
-    /// The flow of `velocity` with parameters `theta` (`[n_params]`, f32 or f64).
+    /// The flow of `velocity` with parameters `theta` (`[n_params]`), computing in `precision`.
     ///
     /// # Errors
     /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that make no sense.
-    pub fn new(velocity: VelocitySpec, theta: Tensor, solver: SolverSpec) -> Result<Self> {
-        velocity.validate()?;
+    pub fn new(velocity: &VelocitySpec, theta: &[f64], solver: SolverSpec, precision: Precision) -> Result<Self> {
+        Self::on_device(velocity, theta, solver, precision, &Device::Cpu)
+    }
+
+    /// As [`Continuous::new`], a net of candle layers being evaluated on `device`; steps, lanes and the fused kernel stay on
+    /// the CPU.
+    ///
+    /// # Errors
+    /// As [`Continuous::new`].
+    pub fn on_device(
+        velocity: &VelocitySpec,
+        theta: &[f64],
+        solver: SolverSpec,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
+        let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+        let implicit = matches!(solver.method()?, Method::Implicit(_));
+        let bound = if implicit && precision == Precision::F32 {
+            // The parameters are those of the f32 net all the same.
+            let rounded: Vec<f64> = theta.iter().map(|w| precision.round(*w)).collect();
+            BoundVelocity::new(velocity, &rounded, Precision::F64, device)?
+        } else {
+            BoundVelocity::new(velocity, theta, precision, device)?
+        };
+        Self::with_trace(bound, solver, precision, trace)
+    }
+
+    /// The flow of a velocity that is bound already: any implementation of [`Velocity`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::Solve`] for options that make no sense, and for an implicit method of an f32 velocity.
+    pub fn of_velocity(velocity: BoundVelocity, solver: SolverSpec) -> Result<Self> {
+        let (precision, trace) = (velocity.precision(), solver.trace.resolve(velocity.dim(), false));
+        Self::with_trace(velocity, solver, precision, trace)
+    }
+
+    fn with_trace(velocity: BoundVelocity, solver: SolverSpec, precision: Precision, trace: Trace) -> Result<Self> {
         solver.validate()?;
-        if theta.dims() != [velocity.n_params()] {
-            let (expected, found) = (velocity.n_params(), theta.elem_count());
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+        solver.check_precision(precision)?;
+        if let (Method::Implicit(method), Precision::F32) = (solver.method()?, velocity.precision()) {
+            let problem = format!("`{}` computes in f64, the velocity in f32", method.name());
+            return Err(Error::invalid(problem, "bind the velocity in f64"));
         }
-        solver.check_precision(theta.dtype())?;
-        Ok(Self { velocity, theta, solver, end: 1.0, log_density: true, progress: None, device: Device::Cpu })
+        Ok(Self { velocity, precision, solver, trace, end: 1.0, progress: None })
     }
 
     /// The flow on [0, t]: the distribution on its way from the normal (t = 0) to the data (t = 1).
@@ -47,18 +145,8 @@ impl Continuous {
     /// # Errors
     /// [`Error::Invalid`] for t outside [0, 1].
     pub fn until(&self, t: f64) -> Result<Self> {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(Error::invalid(
-                format!("time {} is outside [0, 1]", crate::words::exact(t)),
-                "give a time between 0 and 1",
-            ));
-        }
+        super::check_time(t)?;
         Ok(Self { end: t, ..self.clone() })
-    }
-
-    /// Leaves the log-determinant out: maps give zeros for it and cost less.
-    pub fn without_log_density(&self) -> Self {
-        Self { log_density: false, ..self.clone() }
     }
 
     /// Counts trajectories in `progress` as they arrive.
@@ -66,19 +154,9 @@ impl Continuous {
         Self { progress: Some(progress), ..self.clone() }
     }
 
-    /// Evaluates a net of candle layers on `device`; steps, lanes and the fused kernel stay on the CPU.
-    pub fn on_device(&self, device: Device) -> Self {
-        Self { device, ..self.clone() }
-    }
-
-    /// What the velocity is.
-    pub fn velocity(&self) -> &VelocitySpec {
+    /// The velocity.
+    pub fn velocity(&self) -> &BoundVelocity {
         &self.velocity
-    }
-
-    /// θ.
-    pub fn theta(&self) -> &Tensor {
-        &self.theta
     }
 
     /// How it is integrated.
@@ -86,63 +164,54 @@ impl Continuous {
         &self.solver
     }
 
-    /// Where a net of candle layers is evaluated.
-    pub(super) fn device(&self) -> &Device {
-        &self.device
+    /// How its trace is taken.
+    pub fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    /// The time at which the data lie.
+    pub(super) fn end(&self) -> f64 {
+        self.end
+    }
+
+    /// To what points are rounded where a solve begins.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// What carries points along `span`.
-    pub(super) fn request(&self, span: (f64, f64)) -> Request<'_> {
-        Request {
-            span,
-            solver: &self.solver,
-            trace: self.trace(),
-            log_density: self.log_density,
-            progress: self.progress.as_deref(),
-        }
+    pub(super) fn request(&self, span: (f64, f64), log_density: bool) -> Request<'_> {
+        Request { span, solver: &self.solver, trace: self.trace, log_density, progress: self.progress.as_deref() }
     }
 
-    /// How its trace is taken.
-    pub fn trace(&self) -> Trace {
-        self.solver.trace.resolve(self.velocity.dim(), self.velocity.closed_form())
-    }
-
-    /// The points in θ's precision, in which a solve runs, and the conditions.
-    fn prepare(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<(Tensor, Vec<f64>)> {
-        check_rows(x, self.dim(), condition, self.condition_dim())?;
-        let condition = condition.map(|c| c.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()).transpose()?;
-        Ok((x.to_dtype(self.theta.dtype())?, condition.unwrap_or_default()))
-    }
-
-    fn map(&self, x: &Tensor, condition: Option<&Tensor>, span: (f64, f64)) -> Result<Mapped> {
-        let (dtype, (x, condition)) = (x.dtype(), self.prepare(x, condition)?);
-        let mapped = match x.dtype() {
-            DType::F64 => self.plain::<f64>(&x, condition, span)?,
-            _ => self.plain::<f32>(&x, condition, span)?,
+    fn map(&self, rows: &mut Mapped, condition: &[f64], span: (f64, f64)) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        let request = self.request(span, rows.with_logdet());
+        let (logdet, cost) = match &self.velocity {
+            BoundVelocity::F32(velocity) => {
+                let (x, condition) = (narrowed::<f32>(&rows.y), narrowed::<f32>(condition));
+                let Carried { y, logdet, cost } = carry(&**velocity, &x, &condition, &request)?;
+                rows.y.iter_mut().zip(y).for_each(|(to, y)| *to = y.into());
+                (logdet, cost)
+            }
+            BoundVelocity::F64(velocity) => {
+                if self.precision == Precision::F32 {
+                    rows.y.iter_mut().for_each(|x| *x = self.precision.round(*x));
+                }
+                let Carried { y, logdet, cost } = carry(&**velocity, &rows.y, condition, &request)?;
+                rows.y = y;
+                (logdet, cost)
+            }
         };
-        // What comes in one precision leaves in it.
-        Ok(Mapped { y: mapped.y.to_dtype(dtype)?, logdet: mapped.logdet.to_dtype(dtype)?, cost: mapped.cost })
+        rows.add_logdet(logdet);
+        rows.cost.merge(cost);
+        Ok(())
     }
+}
 
-    fn plain<T: Scalar + WithDType>(&self, x: &Tensor, condition: Vec<f64>, span: (f64, f64)) -> Result<Mapped> {
-        let request = self.request(span);
-        let (n, d) = x.dims2()?;
-        if matches!(self.solver.method()?, Method::Implicit(_)) {
-            let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-            let velocity = self.velocity.bind::<f64>(&wide(&self.theta)?, &self.device)?;
-            let Carried { y, logdet, cost } = carry(&*velocity, &wide(x)?, &condition, &request)?;
-            // As they are computed: rounded to the caller's precision in the end, not to that of the net on the way.
-            let y = Tensor::from_vec(y, (n, d), &Device::Cpu)?;
-            return Ok(Mapped { y, logdet: Tensor::from_vec(logdet, n, &Device::Cpu)?, cost });
-        }
-        let velocity = self.velocity.bind::<T>(&self.theta.to_vec1::<T>()?, &self.device)?;
-        let condition: Vec<T> = condition.into_iter().map(<T as cnf_solvers::Real>::of).collect();
-        let points = x.flatten_all()?.to_vec1::<T>()?;
-        let Carried { y, logdet, cost } = carry(&*velocity, &points, &condition, &request)?;
-        // The quadrature sums in f64 whatever the net computes in.
-        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?;
-        Ok(Mapped { y: Tensor::from_vec(y, (n, d), &Device::Cpu)?, logdet, cost })
-    }
+/// Numbers in the precision of a solve.
+pub(super) fn narrowed<T: Scalar>(x: &[f64]) -> Vec<T> {
+    x.iter().map(|v| T::of(*v)).collect()
 }
 
 impl Bijection for Continuous {
@@ -154,17 +223,11 @@ impl Bijection for Continuous {
         self.velocity.condition_dim()
     }
 
-    fn forward(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(z, condition, (0.0, self.end))
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, (0.0, self.end))
     }
 
-    fn inverse(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(x, condition, (self.end, 0.0))
-    }
-}
-
-impl From<Continuous> for Box<dyn Bijection> {
-    fn from(layer: Continuous) -> Self {
-        Box::new(layer)
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, (self.end, 0.0))
     }
 }

@@ -1,14 +1,11 @@
 //! What stands between the base distribution and the frame of a flow: the part that is learnt.
 //!
-//! One enum for all of them: whoever trains, saves or draws a flow asks it for names, sizes and a [`Bijection`], and only
-//! what integrates a velocity asks for one.
+//! One enum for all of them, with names, sizes and fresh parameters; [`BoundCore`](super::BoundCore) is the core with its
+//! parameters.
 
-use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Bijection, Continuous, Cost, Discrete, DiscreteSpec, Histogram, Mapped, SolverSpec, VelocitySpec, check_rows,
-};
+use super::{DiscreteSpec, Histogram, VelocitySpec};
 use crate::{Error, Result, Rng};
 
 /// The part of a flow that is learnt, without its parameters.
@@ -130,50 +127,10 @@ impl Core {
             Self::Still { .. } | Self::Histogram(_) => Some(1),
         }
     }
-
-    /// The bijection with parameters `theta` (`[n_params]`); a velocity is integrated as `solver` says.
-    ///
-    /// # Errors
-    /// As [`Continuous::new`] and [`Discrete::new`].
-    pub fn bind(&self, theta: Tensor, solver: &SolverSpec) -> Result<Box<dyn Bijection>> {
-        Ok(match self {
-            Self::Velocity(spec) => Box::new(Continuous::new(spec.clone(), theta, solver.clone())?),
-            Self::Discrete(spec) => Box::new(Discrete::new(spec.clone(), theta)?),
-            Self::Still { dim } => Box::new(Still { dim: *dim }),
-            Self::Histogram(table) => Box::new(table.clone()),
-        })
-    }
 }
 
 impl From<VelocitySpec> for Core {
     fn from(spec: VelocitySpec) -> Self {
         Self::Velocity(spec)
-    }
-}
-
-/// The identity.
-struct Still {
-    dim: usize,
-}
-
-impl Still {
-    fn map(&self, x: &Tensor) -> Result<Mapped> {
-        let n = check_rows(x, self.dim, None, 0)?;
-        let logdet = Tensor::zeros(n, DType::F64, x.device())?.to_dtype(x.dtype())?;
-        Ok(Mapped { y: x.clone(), logdet, cost: Cost::default() })
-    }
-}
-
-impl Bijection for Still {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(z)
-    }
-
-    fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(x)
     }
 }

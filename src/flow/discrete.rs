@@ -1,8 +1,8 @@
 //! Discrete flows: NICE, RealNVP, Glow and neural splines, behind the interface of the continuous one.
 //!
 //! [`Plan`] says what is wanted, [`DiscreteSpec`] is that layer by layer, [`Discrete`] the bijection. All layers of a chunk
-//! of rows are one pass; its gradient is that of what was computed. A row's result depends on that row alone, and chunks'
-//! gradients are added along a fixed tree: no bit depends on the batch or on threads.
+//! of rows are one pass, whose gradient is that of what was computed. A row's result depends on that row alone, and
+//! chunks' gradients are added along a fixed tree: no bit depends on the batch or on threads.
 
 mod conditioner;
 mod coupling;
@@ -16,7 +16,8 @@ mod plan;
 mod spec;
 mod spline;
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
+
 use cnf_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
@@ -26,7 +27,8 @@ use self::net::{Net, Rows};
 pub(crate) use self::op::Likelihood;
 pub use self::plan::{Plan, Split};
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
-use super::{Bijection, Cost, End, Mapped, check_rows};
+use super::bijection::check_rows;
+use super::{Bijection, Cost, End, Mapped, Precision};
 use crate::velocity::Scalar;
 use crate::{Error, Result};
 
@@ -36,27 +38,48 @@ const CHUNK: usize = 64;
 /// training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
 const LEARNT: usize = 128;
 
-/// A discrete flow with its θ.
-#[derive(Clone, Debug)]
+/// A discrete flow with its θ: bound once, shared by all that is made of it.
+#[derive(Clone)]
 pub struct Discrete {
-    spec: DiscreteSpec,
-    theta: Tensor,
+    spec: Arc<DiscreteSpec>,
+    bound: Bound,
     layers: usize,
 }
 
+/// The layers with their parameters, in the precision of the nets, and the parameters themselves.
+#[derive(Clone)]
+enum Bound {
+    F32(Arc<Net<f32>>, Arc<[f32]>),
+    F64(Arc<Net<f64>>, Arc<[f64]>),
+}
+
+impl std::fmt::Debug for Discrete {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Discrete({}, d = {}, {} layers)", self.spec.kind.name(), self.spec.dim, self.layers)
+    }
+}
+
 impl Discrete {
-    /// The flow of `spec` with parameters `theta` (`[n_params]`, f32 or f64).
+    /// The flow of `spec` with parameters `theta` (`[n_params]`), whose nets compute in `precision`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; as [`DiscreteSpec::validate`].
-    pub fn new(spec: DiscreteSpec, theta: Tensor) -> Result<Self> {
+    /// [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters that make no bijection; as
+    /// [`DiscreteSpec::validate`].
+    pub fn new(spec: DiscreteSpec, theta: &[f64], precision: Precision) -> Result<Self> {
         spec.validate()?;
-        if theta.dims() != [spec.n_params()] {
-            let (expected, found) = (spec.n_params(), theta.elem_count());
+        if theta.len() != spec.n_params() {
+            let (expected, found) = (spec.n_params(), theta.len());
             return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
         }
         let layers = spec.layers.len();
-        Ok(Self { spec, theta, layers })
+        let bound = match precision {
+            Precision::F32 => {
+                let theta: Arc<[f32]> = theta.iter().map(|w| *w as f32).collect();
+                Bound::F32(Arc::new(Net::new(&spec, &theta, layers)?), theta)
+            }
+            Precision::F64 => Bound::F64(Arc::new(Net::new(&spec, theta, layers)?), theta.into()),
+        };
+        Ok(Self { spec: Arc::new(spec), bound, layers })
     }
 
     /// The first `layers` layers, counted from the latent: the distribution at that stage.
@@ -71,7 +94,11 @@ impl Discrete {
                 format!("give a stage from 0 (the latent) to {all} (the data)"),
             ));
         }
-        Ok(Self { layers, ..self.clone() })
+        let bound = match &self.bound {
+            Bound::F32(_, theta) => Bound::F32(Arc::new(Net::new(&self.spec, theta, layers)?), theta.clone()),
+            Bound::F64(_, theta) => Bound::F64(Arc::new(Net::new(&self.spec, theta, layers)?), theta.clone()),
+        };
+        Ok(Self { spec: self.spec.clone(), bound, layers })
     }
 
     /// What it is made of.
@@ -79,18 +106,12 @@ impl Discrete {
         &self.spec
     }
 
-    /// θ.
-    pub fn theta(&self) -> &Tensor {
-        &self.theta
-    }
-
     /// Pulls a loss back through the map of the rows `x` (`[n, d]`; `condition` `[n, c]`) that lie at `end`: from its
     /// derivatives by the points on the other side, `y_bar` `[n, d]`, and by their log-determinants, `[n]`, to those by the
     /// rows, `[n, d]`, and by θ, `[n_params]`. The layers are run again.
     ///
     /// # Errors
-    /// [`Error::Degenerate`] for parameters that make no bijection; [`Error::Dimension`] and [`Error::Invalid`] for numbers
-    /// that make no rows.
+    /// [`Error::Dimension`] and [`Error::Invalid`] for numbers that make no rows.
     pub fn pull_back(
         &self,
         end: End,
@@ -100,15 +121,11 @@ impl Discrete {
         logdet_bar: &[f64],
     ) -> Result<(Vec<f64>, Vec<f64>)> {
         let way = if end == End::Data { Way::Inverse } else { Way::Forward };
-        let (spec, bars) = (&self.spec, (y_bar, logdet_bar));
-        match self.theta.dtype() {
-            DType::F64 => {
-                let net = Net::new(spec, &self.theta.to_vec1::<f64>()?, self.layers)?;
-                op::pull_back(spec, &net, way, x, condition, bars)
-            }
-            _ => {
-                let net = Net::new(spec, &self.theta.to_vec1::<f32>()?, self.layers)?;
-                let (x_bar, gradient) = op::pull_back(spec, &net, way, x, condition, bars)?;
+        let bars = (y_bar, logdet_bar);
+        match &self.bound {
+            Bound::F64(net, _) => op::pull_back(&self.spec, net, way, x, condition, bars),
+            Bound::F32(net, _) => {
+                let (x_bar, gradient) = op::pull_back(&self.spec, net, way, x, condition, bars)?;
                 Ok((x_bar, gradient.into_iter().map(f64::from).collect()))
             }
         }
@@ -150,44 +167,35 @@ impl Discrete {
         Ok(theta)
     }
 
-    fn map(&self, x: &Tensor, condition: Option<&Tensor>, way: Way) -> Result<Mapped> {
-        let n = check_rows(x, self.spec.dim, condition, self.spec.condition_dim)?;
-        let wide = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
-        let condition = condition.map(wide).transpose()?.unwrap_or_default();
-        let (y, logdet, cost) = match self.theta.dtype() {
-            DType::F64 => self.plain(&self.theta.to_vec1::<f64>()?, &wide(x)?, &condition, way)?,
-            _ => self.plain(&self.theta.to_vec1::<f32>()?, &wide(x)?, &condition, way)?,
-        };
-        let y = Tensor::from_vec(y, (n, self.spec.dim), &Device::Cpu)?.to_dtype(x.dtype())?;
-        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(x.dtype())?;
-        Ok(Mapped { y, logdet, cost })
+    fn map(&self, rows: &mut Mapped, condition: &[f64], way: Way) -> Result<()> {
+        check_rows(&rows.y, self.spec.dim, condition, self.spec.condition_dim)?;
+        match &self.bound {
+            Bound::F32(net, _) => self.through(net, rows, condition, way),
+            Bound::F64(net, _) => self.through(net, rows, condition, way),
+        }
+        Ok(())
     }
 
-    /// Points, log-determinants and failures.
-    fn plain<T: Scalar>(
-        &self,
-        theta: &[T],
-        x: &[f64],
-        condition: &[f64],
-        way: Way,
-    ) -> Result<(Vec<f64>, Vec<f64>, Cost)> {
+    /// Points, log-determinants and failures. A row of an infinite log-determinant fails, whether that is wanted or not.
+    fn through<T: Scalar>(&self, net: &Net<T>, rows: &mut Mapped, condition: &[f64], way: Way) {
         let (d, c) = (self.spec.dim, self.spec.condition_dim);
-        let net = Net::new(&self.spec, theta, self.layers)?;
-        let n = x.len() / d;
+        let n = rows.y.len() / d;
         let (mut y, mut logdet) = (vec![0.0; n * d], vec![0.0; n]);
-        carry(&net, way, x, condition, d, c, &mut y, &mut logdet);
+        carry(net, way, &rows.y, condition, d, c, &mut y, &mut logdet);
         let (mut cost, mut scratch) = (Cost::default(), None);
         for row in 0..n {
             let at = row * d..(row + 1) * d;
             if !(logdet[row].is_finite() && y[at.clone()].iter().all(|x| x.is_finite())) {
-                let rows = Rows { x: &x[at.clone()], condition: &condition[row * c..(row + 1) * c] };
+                let part = Rows { x: &rows.y[at.clone()], condition: &condition[row * c..(row + 1) * c] };
                 let scratch = scratch.get_or_insert_with(|| net.scratch(LANE_BLOCK, true));
-                cost.failures.push((row, net.broken_at(way, rows, scratch)));
+                cost.failures.push((row, net.broken_at(way, part, scratch)));
                 y[at].fill(f64::NAN);
                 logdet[row] = f64::NAN;
             }
         }
-        Ok((y, logdet, cost))
+        rows.y = y;
+        rows.add_logdet(logdet);
+        rows.cost.merge(cost);
     }
 }
 
@@ -236,11 +244,11 @@ impl Bijection for Discrete {
         self.spec.condition_dim
     }
 
-    fn forward(&self, z: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(z, condition, Way::Forward)
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, Way::Forward)
     }
 
-    fn inverse(&self, x: &Tensor, condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(x, condition, Way::Inverse)
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, Way::Inverse)
     }
 }

@@ -11,14 +11,14 @@
 mod fit;
 mod law;
 
-use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use fit::{Fitted, Rung};
 
+use super::bijection::check_rows;
 use super::normal::log_pdf;
-use super::{Bijection, Cost, Mapped, check_rows};
+use super::{Bijection, Cost, Mapped};
 use crate::{Error, Result};
 use law::{Axis, Law, Place};
 
@@ -226,6 +226,27 @@ impl Histogram {
         Some((log_p, log_normal))
     }
 
+    /// bar ← ∂/∂x of ℓ(z) + ln|det ∂z/∂x| at a row, where bar is ∂ℓ/∂z; NaN outside the support. A bin that has an edge has
+    /// its derivative there.
+    pub(super) fn pull_back(&self, row: &[f64], bar: &mut [f64]) {
+        let mut before = None;
+        for ((x, bar), axis) in row.iter().zip(bar).zip(&self.axes) {
+            let spot = if x.is_nan() { None } else { self.law(before).spot(axis, *x) };
+            let Some(spot) = spot else {
+                *bar = f64::NAN;
+                continue;
+            };
+            let (z, [below, above]) = (spot.z(), axis.tails());
+            let by_density = match spot.place {
+                Place::Below => 1.0 / below.scale,
+                Place::Bin(_) => 0.0,
+                Place::Above => -1.0 / above.scale,
+            };
+            *bar = (*bar + z) * (spot.log_p - log_pdf(z)).exp() + by_density;
+            before = Some(spot.place);
+        }
+    }
+
     /// log p of the rows of `x`, `[n, d]` row-major, in nats: −∞ outside the support, NaN where a row holds NaN.
     pub fn log_prob_rows(&self, x: &[f64]) -> Vec<f64> {
         let one = |row: &[f64]| {
@@ -246,10 +267,7 @@ impl Histogram {
 
     /// Applies a map of single rows that gives log|det|, or nothing outside the support. A row that holds NaN, or becomes
     /// no number, is NaN.
-    fn map(&self, from: &Tensor, row: impl Fn(&mut [f64]) -> Option<f64> + Sync) -> Result<Mapped> {
-        let d = self.dim();
-        let n = check_rows(from, d, None, 0)?;
-        let mut rows = from.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    fn map(&self, rows: &mut Mapped, row: impl Fn(&mut [f64]) -> Option<f64> + Sync) {
         let one = |values: &mut [f64]| {
             let known = values.iter().all(|v| !v.is_nan());
             let logdet = if known { row(values) } else { Some(f64::NAN) };
@@ -259,11 +277,10 @@ impl Histogram {
             }
             logdet.map_or(f64::NEG_INFINITY, |_| f64::NAN)
         };
-        let logdet: Vec<f64> = rows.par_chunks_exact_mut(d).with_min_len(CHUNK).map(one).collect();
-        let outside = (0..n).filter(|i| logdet[*i] == f64::NEG_INFINITY).collect();
-        let y = Tensor::from_vec(rows, (n, d), &Device::Cpu)?.to_dtype(from.dtype())?;
-        let logdet = Tensor::from_vec(logdet, n, &Device::Cpu)?.to_dtype(from.dtype())?;
-        Ok(Mapped { y, logdet, cost: Cost { outside, ..Cost::default() } })
+        let logdet: Vec<f64> = rows.y.par_chunks_exact_mut(self.dim()).with_min_len(CHUNK).map(one).collect();
+        let outside = (0..logdet.len()).filter(|i| logdet[*i] == f64::NEG_INFINITY).collect();
+        rows.add_logdet(logdet);
+        rows.cost.merge(Cost { outside, ..Cost::default() });
     }
 }
 
@@ -281,10 +298,10 @@ impl Bijection for Histogram {
         self.axes.len()
     }
 
-    /// A latent that is not finite gives NaN. Without tails x stays strictly inside the range. In f32 rounding may move x
-    /// over the edge of a bin, and its way back then begins in the neighbour.
-    fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(z, |row| {
+    /// A latent that is not finite gives NaN. Without tails x stays strictly inside the range.
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, 0)?;
+        self.map(rows, |row| {
             let (mut before, mut logdet) = (None, 0.0);
             for (value, axis) in row.iter_mut().zip(&self.axes) {
                 let z = *value;
@@ -297,11 +314,14 @@ impl Bijection for Histogram {
                 logdet += log_pdf(z) - log_p;
             }
             Some(logdet)
-        })
+        });
+        Ok(())
     }
 
     /// Rows outside the support are listed in the cost; z is NaN there, the log-determinant −∞.
-    fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(x, |row| self.encode(row).map(|(log_p, log_normal)| log_p - log_normal))
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, 0)?;
+        self.map(rows, |row| self.encode(row).map(|(log_p, log_normal)| log_p - log_normal));
+        Ok(())
     }
 }

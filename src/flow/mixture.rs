@@ -17,7 +17,6 @@ mod single;
 mod start;
 mod units;
 
-use candle_core::{DType, Device, Tensor};
 use rand::Rng as _;
 use rand_distr::StandardNormal as Draw;
 use rayon::prelude::*;
@@ -29,7 +28,6 @@ pub use em::Em;
 pub use single::Gaussian;
 
 use super::normal::HALF_LN_TAU;
-use super::{Density, check_rows};
 use crate::{Error, Result, Rng};
 use lanes::{Block, LANES};
 
@@ -219,22 +217,5 @@ impl Mixture {
             let l = &self.factor(k)[i * d..i * d + i + 1];
             row[i] = self.mean(k)[i] + l.iter().zip(&row[..=i]).map(|(l, e)| l * e).sum::<f64>();
         }
-    }
-}
-
-impl Density for Mixture {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    /// In f64 inside whatever the precision of `x`.
-    fn log_prob(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Tensor> {
-        let n = check_rows(x, self.dim, None, 0)?;
-        let rows = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        Ok(Tensor::from_vec(self.log_prob_rows(&rows), n, &Device::Cpu)?.to_dtype(x.dtype())?)
-    }
-
-    fn sample(&self, n: usize, _condition: Option<&Tensor>, rng: &mut Rng) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.draw(n, rng), (n, self.dim), &Device::Cpu)?)
     }
 }

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::condition::Range;
-use super::{Bijection, Chain, Continuous, Core, Discrete, Flow, FlowSpec, Histogram, Mixture, Moments};
+use super::{BoundModel, Core, FlowSpec, Histogram, Mixture, Moments, Precision};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::{Error, Result};
 
@@ -75,7 +74,7 @@ impl Model {
         }
     }
 
-    /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::flow`] needs them so.
+    /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::bind`] needs them so.
     ///
     /// # Errors
     /// As [`Condition::encode`](super::Condition::encode).
@@ -83,58 +82,12 @@ impl Model {
         self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
     }
 
-    pub(super) fn tensor(&self, dtype: DType) -> Result<Tensor> {
-        Ok(Tensor::from_slice(&self.theta, self.theta.len(), &Device::Cpu)?.to_dtype(dtype)?)
-    }
-
-    /// The continuous layer, computing in `dtype` (f32 or f64).
+    /// The model with its parameters in `precision`: what is then computed with it costs no binding.
     ///
     /// # Errors
-    /// As [`Continuous::new`]; [`Error::Invalid`] where there is no velocity.
-    pub fn continuous(&self, dtype: DType) -> Result<Continuous> {
-        Continuous::new(self.spec.core.velocity()?.clone(), self.tensor(dtype)?, self.spec.solver.clone())
-    }
-
-    /// The flow, computing in `dtype` (f32 or f64).
-    ///
-    /// # Errors
-    /// As [`FlowSpec::build`].
-    pub fn flow(&self, dtype: DType) -> Result<Flow<Chain>> {
-        self.spec.build(self.tensor(dtype)?)
-    }
-
-    /// The flow for points alone: a continuous one does not integrate its divergence, and its log-determinants mean nothing.
-    ///
-    /// # Errors
-    /// As [`FlowSpec::build`].
-    pub fn moving(&self, dtype: DType) -> Result<Flow<Chain>> {
-        match &self.spec.core {
-            Core::Velocity(_) => self.spec.around(self.continuous(dtype)?.without_log_density()),
-            _ => self.flow(dtype),
-        }
-    }
-
-    /// The flow as far as it is at `t`, from 0 (the base, in the data's frame) to 1 (the data): a continuous one ends at
-    /// that time, of a discrete one there are the first ⌊t L⌋ of its L layers.
-    ///
-    /// # Errors
-    /// As [`FlowSpec::build`], and for a time that is not on the way.
-    pub fn flow_until(&self, dtype: DType, t: f64) -> Result<Flow<Chain>> {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(Error::invalid(
-                format!("t = {} is outside [0, 1]", crate::words::exact(t)),
-                "give a time from 0 to 1",
-            ));
-        }
-        let core: Box<dyn Bijection> = match &self.spec.core {
-            Core::Velocity(_) => Box::new(self.continuous(dtype)?.until(t)?),
-            Core::Discrete(spec) => {
-                let layers = spec.layers_until(t);
-                Box::new(Discrete::new(spec.clone(), self.tensor(dtype)?)?.until(layers)?)
-            }
-            Core::Still { .. } | Core::Histogram(_) => return self.flow(dtype),
-        };
-        self.spec.around(core)
+    /// As [`FlowSpec::bind`].
+    pub fn bind(&self, precision: Precision) -> Result<BoundModel> {
+        self.spec.bind(&self.theta, precision)
     }
 
     /// Writes the model file, aside and renamed.

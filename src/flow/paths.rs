@@ -5,11 +5,11 @@
 //! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
 //! know it at the end alone.
 
-use candle_core::{DType, Device, Tensor};
-use cnf_solvers::{Progress, Real, SaveAt};
+use cnf_solvers::{Progress, SaveAt};
 
+use super::continuous::{BoundVelocity, narrowed};
 use super::transport::{Carried, Integration, Request, carry, cost_of, with_zeros};
-use super::{Continuous, Cost, LogDensity, Method, Model, SolverSpec};
+use super::{Bijection, Continuous, Cost, LogDensity, Method, Model, Precision, SolverSpec};
 use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};
 
@@ -103,22 +103,20 @@ impl Continuous {
     /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
     /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
-    /// log-determinants ride along unless the layer is [`Continuous::without_log_density`]. With an implicit method they
-    /// cost a solve for each time.
+    /// log-determinants ride along where `log_density` asks for them. With an implicit method they cost a solve for each
+    /// time.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; whatever the
     /// solver refuses. A trajectory that fails is listed in the cost.
-    pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64]) -> Result<Paths> {
-        let (d, c) = (self.velocity().dim(), self.velocity().condition_dim());
-        if let Some(t) = times.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-            return Err(Error::invalid(format!("time {t} is outside [0, 1]"), "give times between 0 and 1"));
-        }
+    pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64], log_density: bool) -> Result<Paths> {
+        let (d, c) = (self.dim(), self.condition_dim());
+        times.iter().try_for_each(|t| super::check_time(*t))?;
         let n = particles(start, d, condition, c)?;
         let (wanted, mut times) = (times.len(), times.to_vec());
         // Log-determinants count from the latent, wherever the particles begin.
         times.push(0.0);
-        let mut paths = self.follow(start, end, condition, times)?;
+        let mut paths = self.follow(start, end, condition, times, log_density)?;
         if !paths.logdet.is_empty() {
             let first = paths.logdet.split_off(wanted * n);
             paths
@@ -133,26 +131,22 @@ impl Continuous {
     }
 
     /// As [`Continuous::paths`], the log-determinants counted from wherever the solve begins.
-    fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>) -> Result<Paths> {
+    fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>, log_density: bool) -> Result<Paths> {
         let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
-        let request = self.request(span);
-        if matches!(self.solver().method()?, Method::Implicit(_)) {
-            let theta = self.theta().to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            let velocity = self.velocity().bind::<f64>(&theta, self.device())?;
-            let mut paths = follow(&*velocity, start, condition, times, &request)?;
-            if request.log_density {
-                self.integrate_back(&*velocity, &mut paths, condition)?;
+        let request = self.request(span, log_density);
+        match self.velocity() {
+            BoundVelocity::F64(velocity) => {
+                let Recorded { states, logdet, cost } = record(&**velocity, start, condition, &times, &request)?;
+                let mut paths = Paths { times, states, logdet, cost };
+                if log_density && matches!(self.solver().method()?, Method::Implicit(_)) {
+                    self.integrate_back(&**velocity, &mut paths, condition)?;
+                }
+                Ok(paths)
             }
-            return Ok(paths);
-        }
-        match self.theta().dtype() {
-            DType::F64 => {
-                let velocity = self.velocity().bind::<f64>(&self.theta().to_vec1()?, self.device())?;
-                follow(&*velocity, start, condition, times, &request)
-            }
-            _ => {
-                let velocity = self.velocity().bind::<f32>(&self.theta().to_vec1()?, self.device())?;
-                follow(&*velocity, start, condition, times, &request)
+            BoundVelocity::F32(velocity) => {
+                let (start, condition) = (narrowed::<f32>(start), narrowed::<f32>(condition));
+                let Recorded { states, logdet, cost } = record(&**velocity, &start, &condition, &times, &request)?;
+                Ok(Paths { times, states: states.into_iter().map(f64::from).collect(), logdet, cost })
             }
         }
     }
@@ -164,11 +158,10 @@ impl Continuous {
         if rows == 0 {
             return Ok(());
         }
-        let single = self.theta().dtype() != DType::F64;
         for (t, states) in paths.times.iter().zip(paths.states.chunks_exact(rows * d)) {
             // Points enter the layer in the precision of its weights.
-            let points: Vec<f64> = states.iter().map(|x| if single { f64::from(*x as f32) } else { *x }).collect();
-            let request = self.request((*t, 0.0));
+            let points: Vec<f64> = states.iter().map(|x| self.precision().round(*x)).collect();
+            let request = self.request((*t, 0.0), true);
             let Carried { logdet, cost, .. } = carry(velocity, &points, condition, &request)?;
             paths.logdet.extend(logdet.iter().map(|l| -l));
             for (row, failure) in cost.failures {
@@ -180,19 +173,6 @@ impl Continuous {
         }
         Ok(())
     }
-}
-
-/// [`record`] between points and conditions in f64.
-fn follow<T: Scalar>(
-    velocity: &dyn Velocity<T>,
-    start: &[f64],
-    condition: &[f64],
-    times: Vec<f64>,
-    request: &Request<'_>,
-) -> Result<Paths> {
-    let narrow = |x: &[f64]| x.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
-    let Recorded { states, logdet, cost } = record(velocity, &narrow(start), &narrow(condition), &times, request)?;
-    Ok(Paths { times, states: states.into_iter().map(Real::wide).collect(), logdet, cost })
 }
 
 impl Model {
@@ -212,16 +192,19 @@ impl Model {
         if self.condition_dim() > 0 || times < 2 || self.spec.core.as_velocity().is_none() {
             return Ok(None);
         }
-        let continuous = self.continuous(DType::F64)?.without_log_density();
+        let spec = self.spec.core.velocity()?;
+        let theta: Vec<f64> = self.theta.iter().map(|w| f64::from(*w)).collect();
+        let continuous = Continuous::new(spec, &theta, self.spec.solver.clone(), Precision::F64)?;
         let z = self.spec.base().draw(paths, rng);
         let seen: Vec<f64> = (0..times).map(|k| k as f64 / (times - 1) as f64).collect();
-        let found = continuous.paths(&z, End::Latent, &[], &seen)?;
+        let found = continuous.paths(&z, End::Latent, &[], &seen, false)?;
         if found.cost.failures.len() == paths {
             super::check_failures(&found.cost, paths)?;
         }
         let at: Vec<f64> = seen.iter().flat_map(|t| std::iter::repeat_n(*t, paths)).collect();
-        let theta: Tensor = continuous.theta().clone();
-        let velocity = self.spec.core.velocity()?.bind::<f64>(&theta.to_vec1::<f64>()?, &Device::Cpu)?;
-        Ok(crate::velocity::steepest(&*velocity, &at, &found.states))
+        let BoundVelocity::F64(velocity) = continuous.velocity() else {
+            return Ok(None);
+        };
+        Ok(crate::velocity::steepest(&**velocity, &at, &found.states))
     }
 }

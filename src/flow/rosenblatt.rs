@@ -10,11 +10,11 @@
 
 mod conditional;
 
-use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use super::bijection::check_rows;
 use super::normal::log_pdf;
-use super::{Bijection, Cost, Mapped, Mixture, check_rows};
+use super::{Bijection, Mapped, Mixture};
 use crate::Result;
 use conditional::Conditional;
 
@@ -52,11 +52,10 @@ impl Rosenblatt {
     }
 
     /// Applies a map of single rows; it gives log|det|. A row that is not finite, or becomes so, is NaN.
-    fn map(&self, from: &Tensor, row: impl Fn(&mut Conditional<'_>, &mut [f64]) -> f64 + Sync) -> Result<Mapped> {
+    fn map(&self, rows: &mut Mapped, row: impl Fn(&mut Conditional<'_>, &mut [f64]) -> f64 + Sync) -> Result<()> {
         let d = self.mixture.dim();
-        let n = check_rows(from, d, None, 0)?;
-        let mut rows = from.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         let parts: Vec<Vec<f64>> = rows
+            .y
             .par_chunks_mut(CHUNK * d)
             .map(|rows| {
                 let mut conditional = Conditional::new(&self.mixture);
@@ -72,9 +71,8 @@ impl Rosenblatt {
                 rows.chunks_exact_mut(d).map(one).collect()
             })
             .collect();
-        let y = Tensor::from_vec(rows, (n, d), &Device::Cpu)?.to_dtype(from.dtype())?;
-        let logdet = Tensor::from_vec(parts.concat(), n, &Device::Cpu)?.to_dtype(from.dtype())?;
-        Ok(Mapped { y, logdet, cost: Cost::default() })
+        rows.add_logdet(parts.into_iter().flatten());
+        Ok(())
     }
 }
 
@@ -84,8 +82,9 @@ impl Bijection for Rosenblatt {
     }
 
     /// One equation a column, solved by Newton's method between bounds that are known beforehand.
-    fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(z, |conditional, row| {
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, 0)?;
+        self.map(rows, |conditional, row| {
             conditional.reset();
             let mut log_normal = 0.0;
             for (j, value) in row.iter_mut().enumerate() {
@@ -99,8 +98,9 @@ impl Bijection for Rosenblatt {
         })
     }
 
-    fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        self.map(x, |conditional, row| {
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, 0)?;
+        self.map(rows, |conditional, row| {
             conditional.reset();
             let mut log_normal = 0.0;
             for (j, value) in row.iter_mut().enumerate() {

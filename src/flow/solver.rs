@@ -1,9 +1,9 @@
 //! How a continuous flow is integrated, as data: saved in the model, changed at the command line.
 
-use candle_core::DType;
 use cnf_solvers::{Controller, Law, Options};
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
 use crate::velocity::{FEW_DIMENSIONS, Noise, Trace};
 use crate::{Error, Result};
 
@@ -193,9 +193,9 @@ impl SolverSpec {
     ///
     /// # Errors
     /// [`Error::Invalid`] for tight tolerances in f32 (implicit methods compute in f64 and hold any).
-    pub fn check_precision(&self, dtype: DType) -> Result<()> {
+    pub fn check_precision(&self, precision: Precision) -> Result<()> {
         let adaptive = matches!(self.method()?, Method::Explicit(_)) && self.fixed_steps.is_none();
-        if dtype == DType::F32 && adaptive && self.rtol.max(self.atol) < F32_LIMIT {
+        if precision == Precision::F32 && adaptive && self.rtol.max(self.atol) < F32_LIMIT {
             return Err(Error::invalid(
                 format!("rtol = {:e} and atol = {:e} are below the round-off of f32", self.rtol, self.atol),
                 "compute in f64 (`--precision f64`), or ask for 1e-6",

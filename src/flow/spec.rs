@@ -1,6 +1,7 @@
 //! A flow as data: a base, a core and a frame, and how they become a chain of bijections.
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Conditioned, Range};
@@ -173,66 +174,49 @@ impl FlowSpec {
         }
     }
 
-    /// The flow with parameters `theta` (`[n_params]`, f32 or f64).
-    ///
-    /// # Errors
-    /// As [`Core::bind`], [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
-    pub fn build(&self, theta: Tensor) -> Result<Flow<Chain>> {
-        self.around(self.core.bind(theta, &self.solver)?)
-    }
-
-    /// As [`FlowSpec::build`], with parameters in f64 that are rounded to f32 where the flow computes in it.
-    ///
-    /// # Errors
-    /// As [`FlowSpec::build`].
-    pub(crate) fn build_plain(&self, theta: &[f64], single: bool) -> Result<Flow<Chain>> {
-        let dtype = if single { DType::F32 } else { DType::F64 };
-        self.build(Tensor::from_slice(theta, theta.len(), &Device::Cpu)?.to_dtype(dtype)?)
-    }
-
     /// The flow around a bijection in the place of this spec's core.
     ///
     /// # Errors
-    /// As [`FlowSpec::build`].
-    pub fn around(&self, core: impl Into<Box<dyn Bijection>>) -> Result<Flow<Chain>> {
-        let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
+    /// As [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
+    pub fn around(&self, core: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
+        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(mixture) = &self.base {
-            layers.push(Box::new(Rosenblatt::new(mixture.clone())));
+            layers.push(Arc::new(Rosenblatt::new(mixture.clone())));
         }
-        layers.extend(self.after_base(core.into())?);
+        layers.extend(self.after_base(core)?);
         Ok(Flow::new(Chain::new(layers)?))
     }
 
-    /// The flow's map without the one from the standard normal to the base: its latents have the distribution
-    /// [`FlowSpec::base`].
+    /// The map around a bijection in the place of this spec's core, without the one from the standard normal to the base: its
+    /// latents have the distribution [`FlowSpec::base`].
     ///
     /// # Errors
-    /// As [`FlowSpec::build`].
-    pub fn inner(&self, theta: Tensor) -> Result<Chain> {
-        Chain::new(self.after_base(self.core.bind(theta, &self.solver)?)?)
+    /// As [`FlowSpec::around`].
+    pub fn inner(&self, core: Arc<dyn Bijection>) -> Result<Chain> {
+        Chain::new(self.after_base(core)?)
     }
 
-    fn after_base(&self, core: Box<dyn Bijection>) -> Result<Vec<Box<dyn Bijection>>> {
+    fn after_base(&self, core: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
         let core = match &self.condition {
             None => core,
-            Some(condition) => Box::new(Conditioned { condition: condition.clone(), inner: core }),
+            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: core }),
         };
         let mut layers = vec![core];
         layers.extend(self.frame()?);
         Ok(layers)
     }
 
-    /// The layers between the core and the data, the core's side first: nothing in them is learnt.
+    /// The preprocessing: the layers between the core and the data, the core's side first. Nothing in them is learnt.
     ///
     /// # Errors
     /// As [`Standardise::new`] and [`Columns::new`].
-    pub fn frame(&self) -> Result<Vec<Box<dyn Bijection>>> {
-        let mut layers: Vec<Box<dyn Bijection>> = Vec::new();
+    pub fn frame(&self) -> Result<Vec<Arc<dyn Bijection>>> {
+        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(Moments { mean, std }) = &self.standardise {
-            layers.push(Box::new(Standardise::new(mean.clone(), std.clone())?));
+            layers.push(Arc::new(Standardise::new(mean.clone(), std.clone())?));
         }
         if let Some(columns) = &self.columns {
-            layers.push(Box::new(Columns::new(columns.clone())?));
+            layers.push(Arc::new(Columns::new(columns.clone())?));
         }
         Ok(layers)
     }

@@ -1,8 +1,7 @@
 //! Columns to zero mean and unit variance, as part of the model: densities stay in the data's own units.
 
-use candle_core::{Device, Tensor};
-
-use super::{Bijection, Cost, Mapped, check_rows};
+use super::bijection::check_rows;
+use super::{Bijection, Mapped};
 use crate::{Error, Result};
 
 /// x = mean + std ∘ y, column by column.
@@ -67,18 +66,6 @@ impl Standardise {
         &self.std
     }
 
-    /// The moments as rows of x's dtype.
-    fn moments(&self, x: &Tensor) -> Result<(Tensor, Tensor, usize)> {
-        let n = check_rows(x, self.mean.len(), None, 0)?;
-        let row = |v: &[f64]| Tensor::from_slice(v, (1, self.mean.len()), &Device::Cpu)?.to_dtype(x.dtype());
-        Ok((row(&self.mean)?, row(&self.std)?, n))
-    }
-
-    fn mapped(y: Tensor, logdet: f64, n: usize) -> Result<Mapped> {
-        let logdet = Tensor::full(logdet, n, &Device::Cpu)?.to_dtype(y.dtype())?;
-        Ok(Mapped { y, logdet, cost: Cost::default() })
-    }
-
     /// Standardises rows in place: the inverse, for plain numbers.
     pub fn standardise(&self, x: &mut [f64]) {
         for row in x.chunks_exact_mut(self.mean.len()) {
@@ -97,14 +84,20 @@ impl Bijection for Standardise {
         self.mean.len()
     }
 
-    fn forward(&self, z: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
-        let (mean, std, n) = self.moments(z)?;
-        Self::mapped(z.broadcast_mul(&std)?.broadcast_add(&mean)?, self.log_volume(), n)
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        let n = check_rows(&rows.y, self.mean.len(), condition, 0)?;
+        for row in rows.y.chunks_exact_mut(self.mean.len()) {
+            row.iter_mut().zip(&self.mean).zip(&self.std).for_each(|((x, m), s)| *x = *x * s + m);
+        }
+        rows.add_logdet(std::iter::repeat_n(self.log_volume(), n));
+        Ok(())
     }
 
-    fn inverse(&self, x: &Tensor, _condition: Option<&Tensor>) -> Result<Mapped> {
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        let n = check_rows(&rows.y, self.mean.len(), condition, 0)?;
         // (x − m)/s, not x/s − m/s: a mean far from 0 would cost its digits.
-        let (mean, std, n) = self.moments(x)?;
-        Self::mapped(x.broadcast_sub(&mean)?.broadcast_div(&std)?, -self.log_volume(), n)
+        self.standardise(&mut rows.y);
+        rows.add_logdet(std::iter::repeat_n(-self.log_volume(), n));
+        Ok(())
     }
 }

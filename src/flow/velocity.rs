@@ -1,6 +1,7 @@
 //! Which velocity a continuous flow has, as data, and how θ brings it to life.
 
-use candle_core::{Device, Tensor, WithDType};
+pub use candle_core::Device;
+use candle_core::{Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{LayerNet, LayerNetSpec};

@@ -146,7 +146,7 @@ impl Job {
         self.output.validate()?;
         self.objective.validate()?;
         self.solver.validate()?;
-        self.solver.check_precision(self.model.precision.dtype())
+        self.solver.check_precision(self.model.precision)
     }
 
     /// Refuses a net that no memory holds.

@@ -2,14 +2,14 @@
 //!
 //! These layers have nothing to learn. They are applied once to the rows of a table, and to each batch of a toy.
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
 
 use crate::Result;
-use crate::flow::{Bijection, FlowSpec};
+use crate::flow::{Bijection, FlowSpec, Mapped};
 
 /// The layers between the core and the data, the core's side first.
 pub(super) struct Preprocessing {
-    layers: Vec<Box<dyn Bijection>>,
+    layers: Vec<Arc<dyn Bijection>>,
     dim: usize,
 }
 
@@ -25,14 +25,14 @@ impl Preprocessing {
             return Ok((x, 0.0));
         }
         let n = x.len() / self.dim;
-        let mut y = Tensor::from_vec(x, (n, self.dim), &Device::Cpu)?;
+        let mut rows = Mapped::points(x);
         let mut inside = 0.0;
         for layer in self.layers.iter().rev() {
-            let mapped = layer.inverse(&y, None)?;
-            crate::flow::check_failures(&mapped.cost, n)?;
-            inside -= mapped.logdet.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?;
-            y = mapped.y;
+            rows.logdet = vec![0.0; n];
+            layer.inverse(&mut rows, &[])?;
+            crate::flow::check_failures(&rows.cost, n)?;
+            inside -= rows.logdet.iter().sum::<f64>() * (1.0 / n as f64);
         }
-        Ok((y.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?, inside))
+        Ok((rows.y, inside))
     }
 }

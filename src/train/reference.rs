@@ -69,7 +69,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
     if data.valid.count(d) >= 2 {
-        let score = score(&model.flow(job.model.precision.dtype())?, &data.valid, data.toy())?;
+        let score = score(&model.bind(job.model.precision)?, &data.valid, data.toy())?;
         let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });
     }

@@ -1,9 +1,7 @@
 //! How good a density is on rows it has not seen.
 
-use candle_core::{DType, Device, Tensor};
-
 use crate::data::{Rows, Toy};
-use crate::flow::{Bijection, Chain, Cost, Density, Flow};
+use crate::flow::{BoundModel, Cost};
 use crate::stats::Dominance;
 use crate::{Error, Result};
 
@@ -52,13 +50,13 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
 /// # Errors
 /// [`Error::Failed`] where no row has a density, [`Error::Invalid`] where none is inside the support; whatever the solver
 /// refuses.
-pub fn score(flow: &Flow<Chain>, rows: &Rows, truth: Option<&Toy>) -> Result<Score> {
+pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Score> {
     Ok(scored(flow, rows, truth)?.0)
 }
 
 /// As [`score`], with log p of each row.
-pub(super) fn scored(flow: &Flow<Chain>, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
-    let d = Density::dim(flow);
+pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
+    let d = flow.dim();
     let n = rows.count(d);
     let (log_prob, cost) = densities(flow, rows)?;
     let outside: Vec<usize> = (0..n).filter(|&i| log_prob[i] == f64::NEG_INFINITY).collect();
@@ -84,12 +82,12 @@ pub(super) fn scored(flow: &Flow<Chain>, rows: &Rows, truth: Option<&Toy>) -> Re
 ///
 /// # Errors
 /// Whatever the solver refuses.
-pub(super) fn log_prob_rows(flow: &Flow<Chain>, rows: &Rows) -> Result<Vec<f64>> {
+pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> {
     Ok(densities(flow, rows)?.0)
 }
 
-fn densities(flow: &Flow<Chain>, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
-    let (d, c) = (Density::dim(flow), flow.map.condition_dim());
+fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
+    let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
     if condition.len() != n * c {
         let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
@@ -98,18 +96,10 @@ fn densities(flow: &Flow<Chain>, Rows { x, context: condition, .. }: &Rows) -> R
     let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
     for rows in x.chunks(BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1) * d) {
-        let points = Tensor::from_slice(rows, (rows.len() / d, d), &Device::Cpu)?;
-        let given = match c {
-            0 => None,
-            c => {
-                let from = log_prob.len() * c;
-                let rows = rows.len() / d;
-                Some(Tensor::from_slice(&condition[from..from + rows * c], (rows, c), &Device::Cpu)?)
-            }
-        };
-        let (_, densities, spent) = flow.encode(&points, given.as_ref())?;
-        cost.append(log_prob.len(), spent);
-        log_prob.extend(densities.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+        let (from, n) = (log_prob.len() * c, rows.len() / d);
+        let scored = flow.log_prob(rows, &condition[from..from + n * c])?;
+        cost.append(log_prob.len(), scored.cost);
+        log_prob.extend(scored.log_prob);
     }
     Ok((log_prob, cost))
 }

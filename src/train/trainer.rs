@@ -328,8 +328,7 @@ impl Trainer<'_> {
     /// The held-out score of the average; none where it has no density anywhere yet.
     fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
         let begun = self.clock.elapsed().as_secs_f64();
-        let single = self.job.model.precision == Precision::F32;
-        let flow = self.model.spec.build_plain(&self.state.ema.theta, single)?;
+        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.model.precision)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
         let validation = match scored(&flow, &self.valid, self.data.toy()) {
@@ -431,14 +430,14 @@ impl Trainer<'_> {
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
             let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
             let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
-            let dtype = self.job.model.precision.dtype();
+            let precision = self.job.model.precision;
             gave_way = if !best.rows.is_empty() {
                 let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
-                let scores = |model: &Model| log_prob_rows(&model.flow(dtype)?, &rows);
+                let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
                 prefers_second(&scores(&model)?, &scores(&rival)?)
             } else {
                 // A run that began when the mean alone decided ends as it would have then.
-                let score = score(&rival.flow(dtype)?, &self.valid, None)?;
+                let score = score(&rival.bind(precision)?, &self.valid, None)?;
                 score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
             };
             if gave_way {

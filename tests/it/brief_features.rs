@@ -4,13 +4,13 @@
 //!
 //! `cargo test --test brief_features -- --nocapture` prints the table.
 
+use std::sync::Arc;
+
 use crate::common::flows;
-use crate::common::flows::{Closed, Field, log_normal};
-use candle_core::{DType, Device, Tensor};
+use crate::common::flows::{Closed, bars, log_normal};
 use cnf::check::{self, HeldOut, Subject};
-use cnf::flow::bars::error_bars;
 use cnf::flow::transport::Request;
-use cnf::flow::{FlowSpec, Method, Model, SolverSpec, VelocitySpec};
+use cnf::flow::{FlowSpec, Method, Model, Precision, SolverSpec, TraceSpec, VelocitySpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput, Trace};
 use rand::Rng as _;
 
@@ -84,12 +84,11 @@ fn solvers() -> Vec<(String, SolverSpec)> {
 fn error_bars_cover_a_pulse_that_the_solve_passed_over() {
     let (mut wrong, mut off, mut missed, mut all) = (Vec::new(), Vec::new(), 0, 0);
     for pulse in pulses() {
+        let pulse: Arc<dyn Closed> = Arc::new(pulse);
         let x = pulse.points(6, &mut cnf::rng::stream(3, 0));
         for (name, solver) in solvers() {
-            let request =
-                Request { span: (1.0, 0.0), solver: &solver, trace: Trace::Exact, log_density: true, progress: None };
-            let field = Field(&pulse);
-            let bars = error_bars::<f64>(&field, &field, &x, &[], &request).unwrap();
+            let exact = SolverSpec { trace: TraceSpec::Exact, ..solver.clone() };
+            let bars = bars(&pulse, &x, &exact, Precision::F64);
             for (row, x) in x.iter().enumerate() {
                 let (truth, found, bar) = (pulse.log_prob(&[*x]), bars.log_prob[row], bars.solver[row]);
                 all += 1;
@@ -122,15 +121,8 @@ fn absurd_tolerances_have_bars_that_cover() {
         for name in ["bosh3", "dopri5", "tsit5", "vern7", "dop853"] {
             for tol in [0.1, 1.0, 10.0, 1e10] {
                 let solver = SolverSpec { method: name.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
-                let request = Request {
-                    span: (1.0, 0.0),
-                    solver: &solver,
-                    trace: Trace::Exact,
-                    log_density: true,
-                    progress: None,
-                };
-                let field = Field(&*flow);
-                let bars = error_bars::<f64>(&field, &field, &x, &[], &request).unwrap();
+                let exact = SolverSpec { trace: TraceSpec::Exact, ..solver };
+                let bars = bars(&flow, &x, &exact, Precision::F64);
                 let rows = x.chunks_exact(flow.dim()).zip(&bars.log_prob).zip(&bars.solver);
                 let covered = rows.filter(|((x, found), bar)| (*found - flow.log_prob(x)).abs() <= **bar).count();
                 // Of 98 in truth fewer than 92 are seen in one case of a thousand.
@@ -174,9 +166,7 @@ fn model(velocity: VelocitySpec, theta: Vec<f32>, solver: SolverSpec) -> Model {
 }
 
 fn log_prob(model: &Model, x: &[f64]) -> Vec<f64> {
-    let x = Tensor::from_slice(x, (x.len(), 1), &Device::Cpu).unwrap();
-    let (_, log, _) = model.flow(DType::F64).unwrap().encode(&x, None).unwrap();
-    log.to_vec1().unwrap()
+    model.bind(Precision::F64).unwrap().log_prob(x, &[]).unwrap().log_prob
 }
 
 #[test]
@@ -226,7 +216,7 @@ fn a_check_passes_only_where_the_density_is_right() {
                 .fold(0.0, f64::max);
             let subject = Subject {
                 model,
-                dtype: DType::F64,
+                precision: Precision::F64,
                 n: 500,
                 seed: 0,
                 condition: Vec::new(),
@@ -250,7 +240,7 @@ fn a_net_whose_time_weights_are_ordinary_takes_the_steps_it_always_took() {
     // Rates up to 4 allow dopri5 any step; trained nets have 1.3 to 2.5.
     let (velocity, theta) = switched(3.5, 0.3, 0.7, 1.0);
     let solver = SolverSpec { rtol: 1e-4, atol: 1e-4, ..SolverSpec::default() };
-    let bound = velocity.bind::<f64>(&theta.iter().map(|w| f64::from(*w)).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let bound = velocity.bind_here::<f64>(&theta.iter().map(|w| f64::from(*w)).collect::<Vec<_>>()).unwrap();
     assert!((bound.time_rate() - 3.5).abs() < 1e-6);
     // The same field without the knowledge of its rate.
     struct Blind<'a>(&'a dyn cnf::velocity::Velocity<f64>);

@@ -2,10 +2,9 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, folder, has, json};
-use candle_core::DType;
 use cnf::check::{Evidence, HeldOut, LINES, Line, Subject, Verdict, passed, run};
 use cnf::data::{DataOptions, resolve, toys};
-use cnf::flow::{FlowSpec, LogDensity, Model, SolverSpec, TraceSpec, VelocitySpec};
+use cnf::flow::{FlowSpec, LogDensity, Model, Precision, SolverSpec, TraceSpec, VelocitySpec};
 use cnf::rng::stream;
 use cnf::train::{Job, fit};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -13,7 +12,15 @@ use serde_json::Map;
 
 fn subject(model: Model) -> Subject {
     let held_out = HeldOut::Missing("none".into());
-    Subject { model, dtype: DType::F32, n: 400, seed: 0, condition: Vec::new(), held_out, trained_on: Vec::new() }
+    Subject {
+        model,
+        precision: Precision::F32,
+        n: 400,
+        seed: 0,
+        condition: Vec::new(),
+        held_out,
+        trained_on: Vec::new(),
+    }
 }
 
 /// A net of random weights, `gain` times PyTorch's.
@@ -117,21 +124,21 @@ fn right_models_pass_in_any_dimension_with_any_solver_and_seed() {
     let sharp = SolverSpec { method: "vern7".into(), rtol: 1e-9, atol: 1e-9, ..usual() };
     let implicit = SolverSpec { method: "tr_bdf2".into(), ..usual() };
     let cases = [
-        (1, 0, vec![16, 16], usual(), DType::F32),
-        (2, 1, vec![24], coupled, DType::F32),
-        (2, 0, vec![16, 16, 16], fixed, DType::F32),
-        (3, 0, vec![16, 16, 16], probes, DType::F32),
-        (5, 0, vec![24, 24], sharp, DType::F64),
-        (2, 0, vec![8], implicit, DType::F64),
-        (8, 2, vec![32, 32], usual(), DType::F32),
+        (1, 0, vec![16, 16], usual(), Precision::F32),
+        (2, 1, vec![24], coupled, Precision::F32),
+        (2, 0, vec![16, 16, 16], fixed, Precision::F32),
+        (3, 0, vec![16, 16, 16], probes, Precision::F32),
+        (5, 0, vec![24, 24], sharp, Precision::F64),
+        (2, 0, vec![8], implicit, Precision::F64),
+        (8, 2, vec![32, 32], usual(), Precision::F32),
     ];
-    for (d, c, hidden, solver, dtype) in cases {
+    for (d, c, hidden, solver, precision) in cases {
         let mut model = random(d, c, &hidden, 2.5);
         model.spec.solver = solver;
         for seed in 0..2 {
             let condition = vec![0.4; c];
             let n = if model.spec.solver.method == "tr_bdf2" { 60 } else { 400 };
-            let subject = Subject { dtype, seed, n, condition: condition.clone(), ..subject(model.clone()) };
+            let subject = Subject { precision, seed, n, condition: condition.clone(), ..subject(model.clone()) };
             let lines = run(&subject, &mut |_| {}).unwrap();
             assert!(passed(&lines), "{d} dimensions, {hidden:?}, seed {seed}:\n{}", told(&lines));
             let asked = ["round trip", "density carried", "tolerance", "trace", "mass", "divergence, t = 1"];

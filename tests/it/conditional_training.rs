@@ -1,9 +1,8 @@
 //! Laws of training under a condition: whatever is minimised, however latents and rows are paired and joined, the model has
 //! the conditional density of the data, which is known in closed form.
 
-use candle_core::DType;
 use cnf::data::{Context, Dataset, Rows, Source};
-use cnf::flow::{Bijection as _, StandardNormal};
+use cnf::flow::{Precision, StandardNormal};
 use cnf::rng::stream;
 use cnf::train::{
     CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
@@ -101,15 +100,9 @@ fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
 /// log p_true(x | c) − log p(x | c) on average over fresh rows, and its standard error.
 fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
     let fitted = fit(job, data, &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
-    let d = flow.map.dim();
-    let log_prob = {
-        let n = data.test.count(d);
-        let tensor =
-            |v: &[f64], cols| candle_core::Tensor::from_slice(v, (n, cols), &candle_core::Device::Cpu).unwrap();
-        let (_, log, _) = flow.encode(&tensor(&data.test.x, d), Some(&tensor(&data.test.context, 1))).unwrap();
-        log.to_vec1::<f64>().unwrap()
-    };
+    let flow = fitted.model.bind(Precision::F64).unwrap();
+    let d = flow.dim();
+    let log_prob = flow.log_prob(&data.test.x, &data.test.context).unwrap().log_prob;
     let differences: Vec<f64> = data
         .test
         .x
@@ -270,7 +263,7 @@ fn a_resumed_run_pairs_as_one_that_was_not_broken_off() {
         let whole = fit(&job, &data, &mut first).unwrap();
         let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
         assert_eq!(whole.model.theta, again.model.theta);
-        let score = score(&again.model.flow(DType::F32).unwrap(), &data.test, None).unwrap();
+        let score = score(&again.model.bind(Precision::F32).unwrap(), &data.test, None).unwrap();
         assert!(score.failed.is_empty());
     }
 }

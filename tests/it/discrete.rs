@@ -1,15 +1,19 @@
 //! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
 
-use candle_core::{DType, Device, Tensor};
 use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
-use cnf::flow::{Bijection, Core, Density, Discrete, DiscreteSpec, End, Failure, Flow, Mapped, SolverSpec};
+use cnf::flow::{Core, Discrete, DiscreteSpec, End, Failure, Flow, Mapped, Precision, SolverSpec};
 use cnf::rng::stream;
-use cnf::train::{Batch, Criterion, LossContext, LossGradient, Precision};
+use cnf::train::{Batch, Criterion, LossContext, LossGradient};
 
-use crate::common::discrete::{bent, draws, every_discrete, numbers};
+use crate::common::discrete::{bent, draws, every_discrete};
+use crate::common::maps::{forward, inverse};
 
-fn condition(spec: &DiscreteSpec, n: usize) -> Option<Tensor> {
-    (spec.condition_dim > 0).then(|| draws(n, spec.condition_dim, 99))
+fn condition(spec: &DiscreteSpec, n: usize) -> Vec<f64> {
+    draws(n, spec.condition_dim, 99)
+}
+
+fn flow(spec: &DiscreteSpec, theta: &[f64]) -> Discrete {
+    Discrete::new(spec.clone(), theta, Precision::F64).unwrap()
 }
 
 #[test]
@@ -17,28 +21,22 @@ fn gradients_are_those_of_central_differences_on_both_ways() {
     let (n, eps) = (9, 1e-5);
     for (name, spec) in every_discrete() {
         let (d, c) = (spec.dim, condition(&spec, n));
-        let (start, x) = (numbers(&bent(&spec, 3)), numbers(&draws(n, d, 6)));
-        let (weights, row_weights) = (numbers(&draws(n, d, 10)), numbers(&draws(n, 1, 11)));
-        for inverse in [true, false] {
-            let map = |theta: &[f64]| {
-                Discrete::new(spec.clone(), Tensor::from_slice(theta, theta.len(), &Device::Cpu).unwrap()).unwrap()
-            };
+        let (start, x) = (bent(&spec, 3), draws(n, d, 6));
+        let (weights, row_weights) = (draws(n, d, 10), draws(n, 1, 11));
+        for to_latent in [true, false] {
             let value = |theta: &[f64], x: &[f64]| {
-                let x = Tensor::from_slice(x, (n, d), &Device::Cpu).unwrap();
-                let map = map(theta);
-                let Mapped { y, logdet, .. } =
-                    if inverse { map.inverse(&x, c.as_ref()) } else { map.forward(&x, c.as_ref()) }.unwrap();
+                let map = flow(&spec, theta);
+                let Mapped { y, logdet, .. } = if to_latent { inverse(&map, x, &c) } else { forward(&map, x, &c) };
                 let against = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-                against(&numbers(&y), &weights) + against(&numbers(&logdet), &row_weights)
+                against(&y, &weights) + against(&logdet, &row_weights)
             };
-            let end = if inverse { End::Data } else { End::Latent };
-            let given = c.as_ref().map(numbers).unwrap_or_default();
-            let (g_x, g_theta) = map(&start).pull_back(end, &x, &given, &weights, &row_weights).unwrap();
+            let end = if to_latent { End::Data } else { End::Latent };
+            let (g_x, g_theta) = flow(&spec, &start).pull_back(end, &x, &c, &weights, &row_weights).unwrap();
             let (theta0, x0) = (start.clone(), x.clone());
             let close = |what: &str, i: usize, gradient: f64, difference: f64| {
                 let error = (gradient - difference).abs();
                 let most = 2e-5 * (1.0 + difference.abs());
-                assert!(error < most, "{name} inverse={inverse} {what}[{i}]: {gradient} against {difference}");
+                assert!(error < most, "{name} inverse={to_latent} {what}[{i}]: {gradient} against {difference}");
             };
             let step = (theta0.len() / 150).max(1);
             for i in (0..theta0.len()).step_by(step) {
@@ -70,15 +68,14 @@ fn the_loss_of_a_batch_is_the_mean_of_its_log_densities_and_so_is_its_gradient()
     for (name, spec) in every_discrete() {
         let (x, c) = (draws(n, spec.dim, 7), condition(&spec, n));
         let theta = bent(&spec, 5);
-        let given = c.as_ref().map(numbers).unwrap_or_default();
-        let fused = nll(&spec, &numbers(&theta), Precision::F64, &numbers(&x), &given).unwrap();
-        let map = Discrete::new(spec.clone(), theta).unwrap();
-        let z = numbers(&map.inverse(&x, c.as_ref()).unwrap().y);
+        let fused = nll(&spec, &theta, Precision::F64, &x, &c).unwrap();
+        let map = flow(&spec, &theta);
+        let z = inverse(&map, &x, &c).y;
         // −log p = ½|z|² − log|det| + …, so that its derivatives by z and by the log-determinant are z and −1.
         let w = 1.0 / n as f64;
         let z_bar: Vec<f64> = z.iter().map(|z| w * z).collect();
-        let (_, by_theta) = map.pull_back(End::Data, &numbers(&x), &given, &z_bar, &vec![-w; n]).unwrap();
-        let plain = -numbers(&Flow::new(map).log_prob(&x, c.as_ref()).unwrap()).iter().sum::<f64>() / n as f64;
+        let (_, by_theta) = map.pull_back(End::Data, &x, &c, &z_bar, &vec![-w; n]).unwrap();
+        let plain = -Flow::new(map).log_prob(&x, &c).unwrap().log_prob.iter().sum::<f64>() / n as f64;
         assert!((fused.loss - plain).abs() < 1e-12 * (1.0 + plain.abs()), "{name}: {} {plain}", fused.loss);
         let largest = by_theta.iter().fold(1.0f64, |most, g| most.max(g.abs()));
         for (i, (a, b)) in fused.gradient.iter().zip(&by_theta).enumerate() {
@@ -90,9 +87,7 @@ fn the_loss_of_a_batch_is_the_mean_of_its_log_densities_and_so_is_its_gradient()
 #[test]
 fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
     for (name, spec) in every_discrete() {
-        let start = numbers(&bent(&spec, 5));
-        let (x, c) =
-            (numbers(&draws(300, spec.dim, 8)), condition(&spec, 300).as_ref().map(numbers).unwrap_or_default());
+        let (start, x, c) = (bent(&spec, 5), draws(300, spec.dim, 8), condition(&spec, 300));
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| nll(&spec, &start, Precision::F32, &x, &c).unwrap())
@@ -106,24 +101,24 @@ fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_bent() {
     for (name, spec) in every_discrete() {
-        let theta = spec.init(&mut stream(1, 0));
-        let length = theta.len();
-        let flow = Discrete::new(spec.clone(), Tensor::from_vec(theta, length, &Device::Cpu).unwrap()).unwrap();
+        let theta: Vec<f64> = spec.init(&mut stream(1, 0)).into_iter().map(f64::from).collect();
+        let flow = Discrete::new(spec.clone(), &theta, Precision::F32).unwrap();
         let (x, c) = (draws(20, spec.dim, 2), condition(&spec, 20));
-        let Mapped { y, logdet, .. } = flow.inverse(&x, c.as_ref()).unwrap();
+        let Mapped { y, logdet, .. } = inverse(&flow, &x, &c);
         // A rotation at most: volumes and lengths stay, to the round-off of f32 parameters.
-        assert!(numbers(&logdet).iter().all(|l| l.abs() < 1e-5), "{name}");
+        assert!(logdet.iter().all(|l| l.abs() < 1e-5), "{name}");
         if spec.kind == Kind::Nice {
             // At the identity symmetric data would hold it for ever.
-            assert!(numbers(&x).iter().zip(numbers(&y)).any(|(a, b)| (a - b).abs() > 1e-3), "{name}");
+            assert!(x.iter().zip(&y).any(|(a, b)| (a - b).abs() > 1e-3), "{name}");
             continue;
         }
-        let lengths = |t: &Tensor| numbers(&t.sqr().unwrap().sum(1).unwrap());
+        let lengths =
+            |x: &[f64]| -> Vec<f64> { x.chunks_exact(spec.dim).map(|row| row.iter().map(|v| v * v).sum()).collect() };
         for (a, b) in lengths(&x).iter().zip(lengths(&y)) {
             assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
         }
         if !spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. })) {
-            let worst = numbers(&x).iter().zip(numbers(&y)).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+            let worst = x.iter().zip(&y).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
             assert!(worst < 1e-12, "{name}: {worst}");
         }
     }
@@ -133,12 +128,12 @@ fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_be
 fn activation_norms_start_at_the_moments_of_the_first_batch() {
     let mut rng = stream(3, 0);
     let spec = Plan { depth: 3, ..Plan::usual(Kind::Glow, 4) }.spec(&mut rng).unwrap();
-    let x: Vec<f64> = numbers(&draws(500, 4, 1)).iter().enumerate().map(|(i, x)| 7.0 * x + (i % 4) as f64).collect();
+    let x: Vec<f64> = draws(500, 4, 1).iter().enumerate().map(|(i, x)| 7.0 * x + (i % 4) as f64).collect();
     let theta = Discrete::started(&spec, &spec.init(&mut rng), &x, &[]).unwrap();
-    let length = theta.len();
-    let flow = Discrete::new(spec.clone(), Tensor::from_vec(theta, length, &Device::Cpu).unwrap()).unwrap();
+    let theta: Vec<f64> = theta.into_iter().map(f64::from).collect();
+    let flow = Discrete::new(spec, &theta, Precision::F32).unwrap();
     // The couplings are the identity and the maps rotations, so what arrives is white in the mean.
-    let z = numbers(&flow.inverse(&Tensor::from_vec(x, (500, 4), &Device::Cpu).unwrap(), None).unwrap().y);
+    let z = inverse(&flow, &x, &[]).y;
     for j in 0..4 {
         let column: Vec<f64> = z.iter().skip(j).step_by(4).copied().collect();
         let mean = column.iter().sum::<f64>() / 500.0;
@@ -153,15 +148,14 @@ fn every_stage_has_a_density_of_mass_one() {
     for kind in Kind::ALL {
         let plan = Plan { depth: 3, hidden: vec![12, 12], ..Plan::usual(kind, 2) };
         let spec = plan.spec(&mut stream(2, 0)).unwrap();
-        let whole = Discrete::new(spec.clone(), bent(&spec, 9)).unwrap();
+        let whole = flow(&spec, &bent(&spec, 9));
         for stage in 0..=spec.layers.len() {
             let flow = Flow::new(whole.until(stage).unwrap());
             let (half, m) = (30.0, 1000);
             let h = 2.0 * half / f64::from(m);
             let place = |i: i32| f64::from(i) * h - half;
             let grid: Vec<f64> = (0..m * m).flat_map(|i| [place(i % m), place(i / m)]).collect();
-            let grid = Tensor::from_vec(grid, ((m * m) as usize, 2), &Device::Cpu).unwrap();
-            let mass: f64 = numbers(&flow.log_prob(&grid, None).unwrap()).iter().map(|l| l.exp()).sum::<f64>() * h * h;
+            let mass: f64 = flow.log_prob(&grid, &[]).unwrap().log_prob.iter().map(|l| l.exp()).sum::<f64>() * h * h;
             assert!((mass - 1.0).abs() < 3e-3, "{} stage {stage}: {mass}", kind.name());
         }
         assert!(whole.until(spec.layers.len() + 1).is_err());
@@ -173,14 +167,14 @@ fn every_stage_has_a_density_of_mass_one() {
 #[test]
 fn a_round_trip_costs_round_off() {
     for (name, spec) in every_discrete() {
-        for dtype in [DType::F32, DType::F64] {
-            let flow = Discrete::new(spec.clone(), bent(&spec, 4).to_dtype(dtype).unwrap()).unwrap();
+        for precision in [Precision::F32, Precision::F64] {
+            let flow = Discrete::new(spec.clone(), &bent(&spec, 4), precision).unwrap();
             let (z, c) = (draws(2000, spec.dim, 5), condition(&spec, 2000));
-            let x = flow.forward(&z, c.as_ref()).unwrap().y;
-            let back = flow.inverse(&x, c.as_ref()).unwrap().y;
-            let worst = numbers(&back).iter().zip(numbers(&z)).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
-            let most = if dtype == DType::F64 { 1e-10 } else { 1e-5 };
-            assert!(worst < most, "{name} {dtype:?}: {worst:e}");
+            let x = forward(&flow, &z, &c).y;
+            let back = inverse(&flow, &x, &c).y;
+            let worst = back.iter().zip(&z).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+            let most = if precision == Precision::F64 { 1e-10 } else { 1e-5 };
+            assert!(worst < most, "{name} {precision:?}: {worst:e}");
         }
     }
 }
@@ -188,17 +182,16 @@ fn a_round_trip_costs_round_off() {
 #[test]
 fn rows_that_overflow_are_named_with_their_layer_and_the_others_go_on() {
     let spec = Plan::usual(Kind::RealNvp, 2).spec(&mut stream(1, 0)).unwrap();
-    let flow = Discrete::new(spec.clone(), bent(&spec, 2)).unwrap();
-    let x = Tensor::new(&[[0.1, 0.2], [f64::NAN, 0.0], [0.3, 1e308], [0.5, 0.5]], &Device::Cpu).unwrap();
-    let Mapped { y, cost, .. } = flow.forward(&x, None).unwrap();
-    let y = numbers(&y);
+    let flow = flow(&spec, &bent(&spec, 2));
+    let x = [0.1, 0.2, f64::NAN, 0.0, 0.3, 1e308, 0.5, 0.5];
+    let Mapped { y, cost, .. } = forward(&flow, &x, &[]);
     assert!(y[0].is_finite() && y[1].is_finite() && y[6].is_finite() && y[7].is_finite());
     assert_eq!(cost.failures[0], (1, Failure::Point));
     assert!(matches!(cost.failures[1], (2, Failure::Layer { .. })), "{:?}", cost.failures);
-    let text = Flow::new(flow).log_prob(&x, None).unwrap_err().to_string();
-    assert!(text.contains("row 1"), "{text}");
+    let scored = Flow::new(flow).log_prob(&x, &[]).unwrap();
+    assert_eq!((scored.row(1), scored.row(0).is_ok()), (Err(Failure::Point), true));
     // Nor does a row get lost where θ is learnt.
-    let text = nll(&spec, &numbers(&bent(&spec, 2)), Precision::F64, &numbers(&x), &[]).unwrap_err().to_string();
+    let text = nll(&spec, &bent(&spec, 2), Precision::F64, &x, &[]).unwrap_err().to_string();
     assert!(text.contains("row 1"), "{text}");
 }
 
@@ -206,8 +199,8 @@ fn rows_that_overflow_are_named_with_their_layer_and_the_others_go_on() {
 fn numbers_that_make_no_rows_are_refused() {
     for (name, spec) in every_discrete() {
         let (d, c) = (spec.dim, spec.condition_dim);
-        let flow = Discrete::new(spec.clone(), bent(&spec, 2)).unwrap();
-        let theta = numbers(&bent(&spec, 2));
+        let theta = bent(&spec, 2);
+        let flow = flow(&spec, &theta);
         let refused = |x: usize, c: usize| {
             assert!(nll(&spec, &theta, Precision::F64, &vec![0.1; x], &vec![0.1; c]).is_err(), "{name}");
         };
@@ -228,12 +221,10 @@ fn numbers_that_make_no_rows_are_refused() {
 #[test]
 fn a_scale_that_degenerates_is_named() {
     let spec = Plan::usual(Kind::Nice, 2).spec(&mut stream(1, 0)).unwrap();
-    let mut theta = numbers(&bent(&spec, 2));
+    let mut theta = bent(&spec, 2);
     for (scale, word) in [(200.0, "200"), (f64::NAN, "NaN")] {
         theta[0] = scale;
-        let tensor = Tensor::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
-        let flow = Discrete::new(spec.clone(), tensor).unwrap();
-        let text = flow.inverse(&draws(3, 2, 1), None).unwrap_err().to_string();
+        let text = Discrete::new(spec.clone(), &theta, Precision::F64).unwrap_err().to_string();
         assert!(text.contains("layer 1") && text.contains(word), "{text}");
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! `cargo test --test error_bars -- --nocapture` prints the table.
 
-use crate::common::flows::{Closed, Field, Mixture, every_flow};
-use cnf::flow::bars::error_bars;
-use cnf::flow::transport::Request;
-use cnf::flow::{Bars, LogDensity, SolverSpec};
+use std::sync::Arc;
+
+use crate::common::flows::{self, Closed, Mixture, every_flow};
+use cnf::flow::{Bars, LogDensity, Precision, SolverSpec, TraceSpec};
 use cnf::rng::stream;
-use cnf::velocity::{Noise, Scalar, Trace};
 use rand::Rng as _;
 
 /// Points of each flow. A bar that covers 98 of 100 points in truth covers less than 190 of 200 in one case of 600.
@@ -19,14 +18,17 @@ struct Coverage {
     ratio: f64,
 }
 
-fn bars<T: Scalar>(flow: &dyn Closed, x: &[f64], solver: &SolverSpec, trace: Trace) -> (Bars, Vec<f64>) {
-    let x: Vec<T> = x.iter().map(|v| T::of(*v)).collect();
+fn bars(
+    flow: &Arc<dyn Closed>,
+    x: &[f64],
+    solver: &SolverSpec,
+    trace: TraceSpec,
+    precision: Precision,
+) -> (Bars, Vec<f64>) {
     // The truth is about the points as the precision has them.
-    let held: Vec<f64> = x.iter().map(|v| v.wide()).collect();
-    let truth = held.chunks_exact(flow.dim()).map(|x| flow.log_prob(x)).collect();
-    let request = Request { span: (1.0, 0.0), solver, trace, log_density: true, progress: None };
-    let field = Field(flow);
-    (error_bars::<T>(&field, &field, &x, &[], &request).unwrap(), truth)
+    let x: Vec<f64> = x.iter().map(|v| precision.round(*v)).collect();
+    let truth = x.chunks_exact(flow.dim()).map(|x| flow.log_prob(x)).collect();
+    (flows::bars(flow, &x, &SolverSpec { trace, ..solver.clone() }, precision), truth)
 }
 
 fn coverage(log_prob: &[f64], widths: &[f64], truth: &[f64]) -> Coverage {
@@ -77,7 +79,7 @@ fn the_solvers_bars_cover_its_error_by_every_method_at_every_tolerance() {
                         log_density,
                         ..SolverSpec::default()
                     };
-                    let (bars, truth) = bars::<f64>(&*flow, &x, &solver, Trace::Exact);
+                    let (bars, truth) = bars(&flow, &x, &solver, TraceSpec::Exact, Precision::F64);
                     assert!(bars.estimator.iter().all(|se| *se == 0.0) && bars.total() == bars.half_widths());
                     cases.push((format!("{log_density:?} {tol:e}"), coverage(&bars.log_prob, &bars.solver, &truth)));
                 }
@@ -97,7 +99,7 @@ fn they_cover_the_round_off_of_f32_fixed_steps_and_implicit_methods() {
         for method in ["bosh3", "dopri5", "tsit5", "vern7"] {
             for tol in [1e-3, 1e-5, 1e-6] {
                 let solver = SolverSpec { method: method.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
-                let (bars, truth) = bars::<f32>(&*flow, &x, &solver, Trace::Exact);
+                let (bars, truth) = bars(&flow, &x, &solver, TraceSpec::Exact, Precision::F32);
                 cases.push((format!("{method} {tol:e}"), coverage(&bars.log_prob, &bars.solver, &truth)));
             }
         }
@@ -105,14 +107,14 @@ fn they_cover_the_round_off_of_f32_fixed_steps_and_implicit_methods() {
         let mut cases = Vec::new();
         for (method, steps) in [("euler", 60), ("midpoint", 20), ("rk4", 8), ("rk4", 30), ("dopri5", 12)] {
             let solver = SolverSpec { method: method.into(), fixed_steps: Some(steps), ..SolverSpec::default() };
-            let (bars, truth) = bars::<f64>(&*flow, &x, &solver, Trace::Exact);
+            let (bars, truth) = bars(&flow, &x, &solver, TraceSpec::Exact, Precision::F64);
             cases.push((format!("{method} {steps}"), coverage(&bars.log_prob, &bars.solver, &truth)));
         }
         check(&format!("{}, fixed steps", flow.name()), &cases, &mut wrong);
         let mut cases = Vec::new();
         for method in ["bdf", "tr_bdf2"] {
             let solver = SolverSpec { method: method.into(), ..SolverSpec::default() };
-            let (bars, truth) = bars::<f64>(&*flow, &x, &solver, Trace::Exact);
+            let (bars, truth) = bars(&flow, &x, &solver, TraceSpec::Exact, Precision::F64);
             cases.push((method.into(), coverage(&bars.log_prob, &bars.solver, &truth)));
         }
         check(&format!("{}, implicit", flow.name()), &cases, &mut wrong);
@@ -127,25 +129,26 @@ fn with_probes_the_interval_covers_both_errors() {
     let mut between = |low: f64, high: f64| (0..60).map(|_| rng.random_range(low..high)).collect::<Vec<f64>>();
     let wide = Mixture::new("mixture, 20-d", 20, &[0.4, 0.35, 0.25], &between(-1.0, 1.0), &between(0.5, 1.0));
     let mut flows = every_flow();
-    flows.push(Box::new(wide));
+    flows.push(Arc::new(wide));
     // In few dimensions random signs have too few values: four of them agree by chance too often.
     for flow in flows.iter().filter(|flow| flow.dim() >= 5) {
         let x = flow.points(5 * N, &mut stream(1, 2));
         let mut cases = Vec::new();
-        let noises = if flow.dim() < 8 { &[Noise::Gaussian][..] } else { &[Noise::Rademacher, Noise::Gaussian] };
-        for &noise in noises {
+        let all: [fn(usize) -> TraceSpec; 2] = [TraceSpec::Hutchinson, TraceSpec::Gaussian];
+        let noises = if flow.dim() < 8 { &all[1..] } else { &all[..] };
+        for noise in noises {
             for probes in [4, 8] {
                 for (log_density, tol) in [(LogDensity::Quadrature, 1e-2), (LogDensity::Coupled, 1e-5)] {
                     let solver = SolverSpec { rtol: tol, atol: tol, log_density, ..SolverSpec::default() };
-                    let (bars, truth) = bars::<f32>(&**flow, &x, &solver, Trace::Hutchinson { probes, noise });
+                    let (bars, truth) = bars(flow, &x, &solver, noise(probes), Precision::F32);
                     assert_eq!(bars.probes, probes);
-                    let case = format!("{noise:?} {probes} {tol:e}");
+                    let case = format!("{} {tol:e}", noise(probes));
                     cases.push((case, coverage(&bars.log_prob, &bars.half_widths(), &truth)));
                     // A standard error, not more: its square is the variance, on average.
                     let squares = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>();
                     let errors = squares(&mut bars.log_prob.iter().zip(&truth).map(|(a, b)| a - b));
                     let ratio = squares(&mut bars.total().into_iter()) / errors;
-                    assert!((0.8..1.7).contains(&ratio), "{}, {noise:?} {probes} {tol:e}: {ratio}", flow.name());
+                    assert!((0.8..1.7).contains(&ratio), "{}, {} {tol:e}: {ratio}", flow.name(), noise(probes));
                 }
             }
         }
@@ -159,10 +162,10 @@ fn a_single_probe_knows_no_error_and_a_failed_row_has_no_bar() {
     let flow = &every_flow()[0];
     let x = points(&**flow);
     let solver = SolverSpec::default();
-    let (bars, _) = bars::<f64>(&**flow, &x, &solver, Trace::Hutchinson { probes: 1, noise: Noise::Rademacher });
+    let (bars, _) = bars(flow, &x, &solver, TraceSpec::Hutchinson(1), Precision::F64);
     assert!(bars.total().iter().all(|bar| bar.is_nan()));
     // Two steps do not reach the end.
     let short = SolverSpec { max_steps: 2, rtol: 1e-8, atol: 1e-8, ..SolverSpec::default() };
-    let (bars, _) = self::bars::<f64>(&**flow, &x, &short, Trace::Exact);
+    let (bars, _) = self::bars(flow, &x, &short, TraceSpec::Exact, Precision::F64);
     assert!(bars.log_prob.iter().zip(bars.total()).all(|(l, bar)| l.is_nan() && bar.is_nan()));
 }

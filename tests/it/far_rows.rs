@@ -2,9 +2,8 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
-use candle_core::{DType, Device, Tensor};
 use cnf::data::{Context, Dataset, Rows, Source};
-use cnf::flow::{Mixture, StandardNormal};
+use cnf::flow::{Mixture, Precision, Solved, StandardNormal};
 use cnf::io::safetensors::ModelFile;
 use cnf::rng::stream;
 use cnf::train::{Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score};
@@ -76,7 +75,7 @@ fn one_far_row_ruins_no_family_and_no_objective() {
         let job = job(family, objective);
         let (without, silence) = trained(&job, &clean);
         assert!(silence.is_empty() && without.far.is_empty(), "{silence:?}");
-        let nll = |fitted: &Fitted| score(&fitted.model.flow(DType::F64).unwrap(), &clean.test, None).unwrap();
+        let nll = |fitted: &Fitted| score(&fitted.model.bind(Precision::F64).unwrap(), &clean.test, None).unwrap();
         let right = nll(&without);
         for (set, row) in [(Set::Training, [1e8, 3.0]), (Set::Training, [-200.0, 4.0]), (Set::Validation, [5.0, 1e6])] {
             let data = with_row(set, row);
@@ -91,11 +90,9 @@ fn one_far_row_ruins_no_family_and_no_objective() {
             assert_eq!((far.set, far.index), (set, if set == Set::Training { 100 } else { 10 }));
             assert!(words.len() == 2 && words[1].contains("robust deviations"), "{words:?}");
             // Of the row itself there is a density, or a word: never a panic.
-            let flow = fitted.model.flow(DType::F64).unwrap();
-            let point = Tensor::from_slice(&row, (1, 2), &Device::Cpu).unwrap();
-            if let Ok((z, log_prob, cost)) = flow.encode(&point, None) {
-                let l = log_prob.to_vec1::<f64>().unwrap()[0];
-                let z = z.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let flow = fitted.model.bind(Precision::F64).unwrap();
+            if let Ok(Solved { y: z, log_prob, cost, .. }) = flow.encode(&row, &[]) {
+                let l = log_prob[0];
                 assert!(
                     (l.is_finite() && z.iter().all(|z| z.is_finite()))
                         || !cost.failures.is_empty()
@@ -113,7 +110,7 @@ fn a_kept_row_is_trained_on_and_said_to_be() {
     let job = job(Family::Gaussian, Objective::Matching).with(|job| job.data.far_rows = FarRows::Keep);
     let (fitted, words) = trained(&job, &data);
     assert!(words[0].contains("kept"), "{words:?}");
-    let off = score(&fitted.model.flow(DType::F64).unwrap(), &table().test, None).unwrap();
+    let off = score(&fitted.model.bind(Precision::F64).unwrap(), &table().test, None).unwrap();
     // The deviation of the first column is 1e8/√2000: ln of it more than the truth.
     assert!(off.nll > 10.0, "{}", off.nll);
 }
@@ -153,7 +150,7 @@ fn a_far_condition_is_left_out_too_and_a_rare_class_is_not() {
     let far = Far::find(&job, None, &data).unwrap();
     assert_eq!((far.rows.len(), far.rows[0].index, far.rows[0].column.as_str()), (1, 30, "`e` of the conditions"));
     let (fitted, _) = trained(&job, &data);
-    let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let found = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     // 1 + ln 2π + ln 0.008, and what 300 steps leave.
     assert!(found.nll < 2.838 - 4.828 + 0.3, "{}", found.nll);
 }

@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
-use cnf::flow::{FlowSpec, LogDensity, Model, SolverSpec, VelocitySpec};
+use cnf::flow::{FlowSpec, LogDensity, Model, Precision, SolverSpec, VelocitySpec};
 use cnf::io::{self, torch};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
@@ -39,8 +38,7 @@ fn numbers(name: &str, file: &str) -> Vec<f64> {
     io::read(&folder(name).join(file)).unwrap().data
 }
 
-fn worst(found: &Tensor, reference: &[f64]) -> f64 {
-    let found: Vec<f64> = found.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+fn worst(found: &[f64], reference: &[f64]) -> f64 {
     assert_eq!(found.len(), reference.len());
     found.iter().zip(reference).map(|(a, b)| (a - b).abs()).fold(0.0, |m, e| if e > m || e.is_nan() { e } else { m })
 }
@@ -48,24 +46,23 @@ fn worst(found: &Tensor, reference: &[f64]) -> f64 {
 #[test]
 fn every_number_is_right_to_the_tolerance() {
     for Net { name, activation, f64, f32 } in NETS {
-        for (dtype, tolerance, bound) in [(DType::F64, 1e-10, f64), (DType::F32, 1e-6, f32)] {
+        for (precision, tolerance, bound) in [(Precision::F64, 1e-10, f64), (Precision::F32, 1e-6, f32)] {
             for log_density in [LogDensity::Quadrature, LogDensity::Coupled] {
                 let solver = SolverSpec { rtol: tolerance, atol: tolerance, log_density, ..SolverSpec::default() };
                 let model = model(name, activation, solver);
-                let flow = model.flow(dtype).unwrap();
-                let rows = |file: &str| {
-                    let values = numbers(name, file);
-                    let shape = (values.len() / model.dim(), model.dim());
-                    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
-                };
-                let (z, log_prob, _) = flow.encode(&rows("x.npy"), None).unwrap();
-                let (x, carried, _) = flow.decode(&rows("noise.npy"), None).unwrap();
-                let found =
-                    [(&z, "z.npy"), (&log_prob, "logp.npy"), (&x, "samples.npy"), (&carried, "samples_logp.npy")];
+                let flow = model.bind(precision).unwrap();
+                let back = flow.encode(&numbers(name, "x.npy"), &[]).unwrap();
+                let there = flow.decode(&numbers(name, "noise.npy"), &[]).unwrap();
+                let found = [
+                    (&back.y, "z.npy"),
+                    (&back.log_prob, "logp.npy"),
+                    (&there.y, "samples.npy"),
+                    (&there.log_prob, "samples_logp.npy"),
+                ];
                 for (found, file) in found {
                     let error = worst(found, &numbers(name, file));
-                    println!("{name} {dtype:?} {log_density:?} {file}: {error:.1e}");
-                    assert!(error <= bound, "{name} {dtype:?} {log_density:?} {file}: {error:.1e} above {bound:.0e}");
+                    println!("{name} {precision:?} {log_density:?} {file}: {error:.1e}");
+                    assert!(error <= bound, "{name} {precision:?} {log_density:?} {file}: {error:.1e} above {bound:.0e}");
                 }
             }
         }
@@ -77,10 +74,10 @@ fn the_quadrature_is_as_good_as_the_coupled_state_for_fewer_traces() {
     for Net { name, activation, .. } in NETS {
         let reference = numbers(name, "logp.npy");
         let points = numbers(name, "x.npy");
-        let score = |solver: SolverSpec, dtype: DType| {
+        let score = |solver: SolverSpec, precision: Precision| {
             let model = model(name, activation, solver);
-            let x = Tensor::from_slice(&points, (reference.len(), model.dim()), &Device::Cpu).unwrap();
-            let (_, log_prob, cost) = model.flow(dtype).unwrap().encode(&x, None).unwrap();
+            let scored = model.bind(precision).unwrap().log_prob(&points, &[]).unwrap();
+            let (log_prob, cost) = (scored.log_prob, scored.cost);
             assert_eq!(cost.unsettled, 0, "{name}");
             (worst(&log_prob, &reference), cost)
         };
@@ -88,9 +85,9 @@ fn the_quadrature_is_as_good_as_the_coupled_state_for_fewer_traces() {
             for tolerance in [1e-5, 1e-7] {
                 let solver =
                     SolverSpec { method: method.into(), rtol: tolerance, atol: tolerance, ..SolverSpec::default() };
-                let (error, cost) = score(solver.clone(), DType::F64);
+                let (error, cost) = score(solver.clone(), Precision::F64);
                 let coupled = SolverSpec { log_density: LogDensity::Coupled, ..solver.clone() };
-                let (state_error, state_cost) = score(coupled, DType::F64);
+                let (state_error, state_cost) = score(coupled, Precision::F64);
                 let text = format!(
                     "{name} {method} {tolerance:.0e}: worst {error:.1e} with {:.1} traces and {:.1} NFE; \
                      as a state {state_error:.1e} with {:.1} of both",
@@ -105,7 +102,7 @@ fn the_quadrature_is_as_good_as_the_coupled_state_for_fewer_traces() {
                 if tolerance == 1e-5 {
                     // Round-off must not be taken for truncation and refined. Steps are some 15 % shorter in f32, where
                     // noise in the error of a first, short step keeps the next from growing as much.
-                    let (_, single) = score(solver, DType::F32);
+                    let (_, single) = score(solver, Precision::F32);
                     assert!(
                         single.traces_mean() < 1.5 * cost.traces_mean(),
                         "{text}; f32: {:.1}",

@@ -21,6 +21,7 @@ mod far_rows;
 mod flow_laws;
 mod flow_penalties;
 mod golden;
+mod gradients;
 mod help;
 mod histogram_laws;
 mod html;

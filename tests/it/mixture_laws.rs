@@ -1,14 +1,17 @@
 //! Laws of mixtures of Gaussians: their fit, their gradient, their map to a standard normal; and of columns with a range.
 
-use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
+
 use cnf::flow::mixture::{Em, EmOptions};
 use cnf::flow::{
-    Base, Bijection, Column, ColumnKind, Columns, Density, Flow, FlowSpec, Gaussian, Mixture, Rosenblatt, SolverSpec,
+    Base, Column, ColumnKind, Continuous, FlowSpec, Gaussian, Mixture, Precision, Rosenblatt, Solved, SolverSpec,
     StandardNormal, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use rand::Rng as _;
+
+use crate::common::maps::{forward, inverse};
 
 /// K components with random means and factors, on a scale.
 fn mixture(d: usize, k: usize, spread: f64, seed: u64) -> Mixture {
@@ -30,14 +33,6 @@ fn mixture(d: usize, k: usize, spread: f64, seed: u64) -> Mixture {
 fn every_mixture() -> Vec<(String, Mixture)> {
     let sizes = [(1, 1), (1, 6), (2, 1), (2, 40), (5, 8), (17, 3)];
     sizes.into_iter().map(|(d, k)| (format!("d={d} K={k}"), mixture(d, k, 4.0, 10 * d as u64 + k as u64))).collect()
-}
-
-fn tensor(x: &[f64], d: usize) -> Tensor {
-    Tensor::from_slice(x, (x.len() / d, d), &Device::Cpu).unwrap()
-}
-
-fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn mean(values: &[f64]) -> f64 {
@@ -211,7 +206,7 @@ fn the_rosenblatt_latents_of_samples_are_standard_normal_and_independent() {
         let d = truth.dim();
         let n = 4000;
         let x = truth.draw(n, &mut stream(9, 0));
-        let z = numbers(&Rosenblatt::new(truth).inverse(&tensor(&x, d), None).unwrap().y);
+        let z = inverse(&Rosenblatt::new(truth), &x, &[]).y;
         let column = |j: usize| z.iter().skip(j).step_by(d).copied().collect::<Vec<f64>>();
         for j in 0..d {
             let (gap, most) = normal_gap(column(j));
@@ -236,9 +231,9 @@ fn the_rosenblatt_map_is_exact_far_into_the_tails() {
         let mut rng = stream(10, 0);
         for radius in [1.0, 8.0, 15.0, 40.0, 300.0, 1e5] {
             let z: Vec<f64> = (0..40 * d).map(|_| rng.random_range(-radius..radius)).collect();
-            let there = map.forward(&tensor(&z, d), None).unwrap();
-            let back = map.inverse(&there.y, None).unwrap();
-            for ((a, b), row) in z.iter().zip(numbers(&back.y)).zip((0..40 * d).map(|i| i / d)) {
+            let there = forward(&map, &z, &[]);
+            let back = inverse(&map, &there.y, &[]);
+            for ((a, b), row) in z.iter().zip(back.y.clone()).zip((0..40 * d).map(|i| i / d)) {
                 // Latents are right to some round-offs of the largest number on the way; a column inherits those of the
                 // columns before it, amplified by their slopes (factors up to 1/0.2, seventeen columns at most).
                 assert!(
@@ -246,9 +241,9 @@ fn the_rosenblatt_map_is_exact_far_into_the_tails() {
                     "{name}, radius {radius}, row {row}: {a} came back as {b}"
                 );
             }
-            let x = numbers(&there.y);
+            let x = there.y.clone();
             let log_p = truth.log_prob_rows(&x);
-            for (i, (there, back)) in numbers(&there.logdet).iter().zip(numbers(&back.logdet)).enumerate() {
+            for (i, (there, back)) in there.logdet.iter().zip(&back.logdet).enumerate() {
                 assert!(
                     (there + back).abs() < 1e-8 * radius * radius,
                     "{name}, radius {radius}, row {i}: {there}, {back}"
@@ -261,8 +256,8 @@ fn the_rosenblatt_map_is_exact_far_into_the_tails() {
         }
         // The rows of x a hundred deviations out, and between the components.
         let x: Vec<f64> = (0..40 * d).map(|_| rng.random_range(-200.0..200.0)).collect();
-        let z = map.inverse(&tensor(&x, d), None).unwrap();
-        assert!(numbers(&z.y).iter().chain(&numbers(&z.logdet)).all(|v| v.is_finite()), "{name}");
+        let z = inverse(&map, &x, &[]);
+        assert!(z.y.iter().chain(&z.logdet).all(|v| v.is_finite()), "{name}");
     }
 }
 
@@ -272,27 +267,29 @@ fn islands_far_apart_are_no_trap() {
     let truth = Mixture::new(vec![0.3, 0.7], vec![-10.0, 10.0], vec![0.01, 0.02]).unwrap();
     let map = Rosenblatt::new(truth);
     let z: Vec<f64> = (-400..=400).map(|i| f64::from(i) * 0.02).collect();
-    let x = map.forward(&tensor(&z, 1), None).unwrap();
-    assert!(numbers(&x.y).windows(2).all(|pair| pair[0] <= pair[1]));
-    let back = numbers(&map.inverse(&x.y, None).unwrap().y);
+    let x = forward(&map, &z, &[]);
+    assert!(x.y.windows(2).all(|pair| pair[0] <= pair[1]));
+    let back = inverse(&map, &x.y, &[]).y;
     assert!(z.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + a.abs())));
-    let between = map.inverse(&tensor(&[-5.0, 0.0, 5.0], 1), None).unwrap();
+    let between = inverse(&map, &[-5.0, 0.0, 5.0], &[]);
     // Φ⁻¹(0.3) all along.
-    assert!(numbers(&between.y).iter().all(|z| (z + 0.524_400_512_708_041).abs() < 1e-14));
+    assert!(between.y.iter().all(|z| (z + 0.524_400_512_708_041).abs() < 1e-14));
     // What is no number is NaN, alone.
-    let rows = map.forward(&tensor(&[0.0, f64::NAN, f64::INFINITY, 1.0], 1), None).unwrap();
-    assert_eq!(numbers(&rows.y).iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, true, false]);
+    let rows = forward(&map, &[0.0, f64::NAN, f64::INFINITY, 1.0], &[]);
+    assert_eq!(rows.y.iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, true, false]);
 }
 
 #[test]
 fn a_zero_velocity_has_the_likelihood_of_the_base() {
     let base = mixture(2, 9, 3.0, 20);
     let spec = FlowSpec { base: Some(base.clone()), ..FlowSpec::plain(net(2), SolverSpec::default()) };
-    let theta = Tensor::zeros(net(2).n_params(), DType::F64, &Device::Cpu).unwrap();
+    let theta = vec![0.0; net(2).n_params()];
     let x = base.draw(300, &mut stream(21, 0));
-    let by_flow = numbers(&spec.build(theta.clone()).unwrap().log_prob(&tensor(&x, 2), None).unwrap());
-    let inner = spec.inner(theta).unwrap().inverse(&tensor(&x, 2), None).unwrap();
-    let by_base = numbers(&(spec.base().log_prob(&inner.y, None).unwrap() + inner.logdet).unwrap());
+    let by_flow = spec.bind(&theta, Precision::F64).unwrap().log_prob(&x, &[]).unwrap().log_prob;
+    let solver = SolverSpec::default();
+    let core = Continuous::new(spec.core.velocity().unwrap(), &theta, solver, Precision::F64).unwrap();
+    let inner = inverse(&spec.inner(Arc::new(core)).unwrap(), &x, &[]);
+    let by_base: Vec<f64> = spec.base().log_prob_rows(&inner.y).iter().zip(&inner.logdet).map(|(a, b)| a + b).collect();
     for ((a, b), c) in by_flow.iter().zip(&by_base).zip(base.log_prob_rows(&x)) {
         assert!((a - c).abs() < 1e-12 * (1.0 + c.abs()) && (b - c).abs() < 1e-12 * (1.0 + c.abs()), "{a} {b} {c}");
     }
@@ -494,28 +491,22 @@ fn column_kinds_are_read_and_their_data_checked() {
 
 #[test]
 fn a_row_outside_the_support_has_density_zero_and_no_latent() {
-    let columns = Columns::new(vec![Column::Positive, Column::Plain]).unwrap();
-    let mut good = vec![0.5, 1.0, 2.0, -1.0];
-    assert_eq!(columns.straighten(&mut good).unwrap().len(), 2);
-    let error = columns.straighten(&mut [1.0, 0.0, -4.0, 0.0]).unwrap_err().to_string();
-    assert!(error.contains("row 1 has -4 in column 0, which is positive"), "{error}");
     let spec = FlowSpec {
         columns: Some(vec![Column::Positive, Column::Plain]),
         base: Some(mixture(2, 3, 1.0, 1)),
         ..FlowSpec::plain(net(2), SolverSpec::default())
     };
     let theta: Vec<f64> = net(2).init(&mut stream(1, 0)).into_iter().map(f64::from).collect();
-    let flow: Flow<_> = spec.build(Tensor::from_slice(&theta, theta.len(), &Device::Cpu).unwrap()).unwrap();
+    let model = spec.bind(&theta, Precision::F64).unwrap();
     let x = [1.0, 2.0, -1.0, 2.0, 0.0, 0.0, 3.0, 1.0];
-    let (z, log_prob, cost) = flow.encode(&tensor(&x, 2), None).unwrap();
-    let (z, log_prob) = (numbers(&z), numbers(&log_prob));
+    let Solved { y: z, log_prob, cost, .. } = model.encode(&x, &[]).unwrap();
     assert_eq!(cost.outside, [1, 2]);
     assert!(cost.failures.is_empty(), "{:?}", cost.failures);
     assert!(log_prob[0].is_finite() && log_prob[3].is_finite());
     assert!(log_prob[1..3].iter().all(|l| *l == f64::NEG_INFINITY), "{log_prob:?}");
     assert!(z[2..6].iter().all(|z| z.is_nan()) && z[..2].iter().chain(&z[6..]).all(|z| z.is_finite()));
     // And the others are as they are alone.
-    assert_eq!(numbers(&flow.log_prob(&tensor(&x[6..], 2), None).unwrap())[0], log_prob[3]);
+    assert_eq!(model.log_prob(&x[6..], &[]).unwrap().log_prob[0], log_prob[3]);
 }
 
 #[test]

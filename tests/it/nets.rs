@@ -1,8 +1,7 @@
 //! Laws over every net that `cnf train --net` lists: trained by each objective, saved, resumed, used by every command.
 
-use candle_core::DType;
 use cnf::data::{DataOptions, Dataset, resolve};
-use cnf::flow::Model;
+use cnf::flow::{Model, Precision};
 use cnf::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
@@ -54,7 +53,7 @@ fn every_net_learns_by_every_objective_and_repeats_its_bits_resumed_and_from_its
             assert_eq!(Net::of(velocity).map(|(net, _)| net), Some(net), "{name}");
             let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
             assert_eq!(again.model.theta, fitted.model.theta, "{name}");
-            let nll = |model: &Model| score(&model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().nll;
+            let nll = |model: &Model| score(&model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().nll;
             fitted.model.save(&path).unwrap();
             let loaded = Model::load(&path).unwrap();
             assert_eq!((&loaded.theta, nll(&loaded)), (&fitted.model.theta, nll(&fitted.model)), "{name}");
@@ -76,7 +75,7 @@ fn every_net_begins_at_its_base_where_it_is_told_to() {
             (job.optimiser.steps, job.optimiser.lr) = (Some(1), Some(1e-12));
         });
         let fitted = fit(&job, &data, &mut ()).unwrap();
-        score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().nll
+        score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().nll
     };
     let (mlp, layers) = (begun(Net::Mlp), begun(Net::ConcatSquash));
     assert!((mlp - layers).abs() < 1e-4, "{mlp} against {layers}");

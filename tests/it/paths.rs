@@ -2,9 +2,8 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command;
-use candle_core::{DType, Device, Tensor};
 use cnf::Error;
-use cnf::flow::{Bijection, End, FlowSpec, Model, Moments, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{End, FlowSpec, Model, Moments, Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
@@ -27,13 +26,7 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 
 /// The flow's own map from latents to the distribution at time t, in the data's units.
 fn carried(model: &Model, z: &[f64], condition: &[f64], t: f64) -> Vec<f64> {
-    let (d, c) = (model.dim(), model.condition_dim());
-    let n = z.len() / d;
-    let tensor = |x: &[f64], cols: usize| Tensor::from_slice(x, (n, cols), &Device::Cpu).unwrap();
-    let layer = model.continuous(DType::F64).unwrap().until(t).unwrap();
-    let flow = model.spec.around(layer).unwrap();
-    let c = (c > 0).then(|| tensor(condition, c));
-    flow.map.forward(&tensor(z, d), c.as_ref()).unwrap().y.flatten_all().unwrap().to_vec1().unwrap()
+    model.bind(Precision::F64).unwrap().until(t).unwrap().points(z, condition).unwrap().y
 }
 
 #[test]
@@ -53,8 +46,8 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
             let n = 37;
             let z = StandardNormal::new(dim).draw(n, &mut rng::stream(1, 2));
             let condition: Vec<f64> = (0..n * condition_dim).map(|i| i as f64 / 40.0).collect();
-            let layer = model.mover(DType::F64).unwrap();
-            let paths = model.stages_by(&layer, &z, End::Latent, &condition, &times).unwrap();
+            let bound = model.bind(Precision::F64).unwrap();
+            let paths = bound.stages(&z, End::Latent, &condition, &times).unwrap();
             assert_eq!((paths.points.len(), paths.cost.nfe.len()), (times.len() * n * dim, n));
             for (k, t) in times.iter().enumerate() {
                 let found = &paths.points[k * n * dim..(k + 1) * n * dim];
@@ -63,7 +56,7 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
             }
             // From where they arrived they go back the same way.
             let arrived = &paths.points[(times.len() - 1) * n * dim..];
-            let back = model.stages_by(&layer, arrived, End::Data, &condition, &times).unwrap();
+            let back = bound.stages(arrived, End::Data, &condition, &times).unwrap();
             assert!(worst(&back.points, &paths.points) < tolerance, "{method}, {dim} columns, backwards");
             // Where they were given they are, to the round-off of the standardisation.
             assert!(worst(&back.points[(times.len() - 1) * n * dim..], arrived) < 1e-13);
@@ -74,24 +67,23 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
 #[test]
 fn the_bits_of_a_path_depend_on_no_other_particle_time_or_thread() {
     let model = model(3, 0, "dopri5", None, 1e-5);
-    let layer = model.mover(DType::F32).unwrap();
+    let bound = model.bind(Precision::F32).unwrap();
     let z = StandardNormal::new(3).draw(200, &mut rng::stream(3, 4));
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    let all = |threads, times: &[f64]| {
-        pool(threads).install(|| model.stages_by(&layer, &z, End::Latent, &[], times).unwrap().points)
-    };
+    let all =
+        |threads, times: &[f64]| pool(threads).install(|| bound.stages(&z, End::Latent, &[], times).unwrap().points);
     let (one, four) = (all(1, &[0.2, 0.7]), all(4, &[0.7, 0.2]));
     assert_eq!((&one[..600], &one[600..]), (&four[600..], &four[..600]));
-    let alone = model.stages_by(&layer, &z[150..153], End::Latent, &[], &[0.7]).unwrap().points;
+    let alone = bound.stages(&z[150..153], End::Latent, &[], &[0.7]).unwrap().points;
     assert_eq!(alone, one[600 + 150..600 + 153]);
 }
 
 #[test]
 fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
     let model = model(2, 0, "dopri5", None, 1e-5);
-    let layer = model.mover(DType::F32).unwrap();
+    let bound = model.bind(Precision::F32).unwrap();
     // Beyond f32.
-    let paths = model.stages_by(&layer, &[0.1, 0.2, 1e300, 0.0, 0.3, 0.4], End::Latent, &[], &[0.5, 1.0]).unwrap();
+    let paths = bound.stages(&[0.1, 0.2, 1e300, 0.0, 0.3, 0.4], End::Latent, &[], &[0.5, 1.0]).unwrap();
     assert_eq!(paths.cost.failures.iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
     for rows in paths.points.chunks_exact(6) {
         assert!(rows[..2].iter().chain(&rows[4..]).all(|v| v.is_finite()) && !rows[2].is_finite(), "{rows:?}");
@@ -101,12 +93,12 @@ fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let model = model(2, 1, "dopri5", None, 1e-5);
-    let layer = model.mover(DType::F32).unwrap();
+    let bound = model.bind(Precision::F32).unwrap();
     for refused in [
-        model.stages_by(&layer, &[0.0; 2], End::Latent, &[0.0], &[1.5]),
-        model.stages_by(&layer, &[0.0; 2], End::Latent, &[0.0], &[f64::NAN]),
-        model.stages_by(&layer, &[0.0; 3], End::Latent, &[0.0], &[0.5]),
-        model.stages_by(&layer, &[0.0; 4], End::Latent, &[0.0], &[0.5]),
+        bound.stages(&[0.0; 2], End::Latent, &[0.0], &[1.5]),
+        bound.stages(&[0.0; 2], End::Latent, &[0.0], &[f64::NAN]),
+        bound.stages(&[0.0; 3], End::Latent, &[0.0], &[0.5]),
+        bound.stages(&[0.0; 4], End::Latent, &[0.0], &[0.5]),
     ] {
         assert!(matches!(refused.unwrap_err(), Error::Invalid { .. } | Error::Dimension { .. }));
     }

@@ -111,7 +111,7 @@ fn table(path: &Path) -> cnf::Result<()> {
 fn model(path: &Path) -> cnf::Result<()> {
     let model = Model::load(path)?;
     // A model that was read can be put together, as every command does.
-    model.flow(candle_core::DType::F32).map(drop)
+    model.bind(cnf::flow::Precision::F32).map(drop)
 }
 
 fn weights(path: &Path) -> cnf::Result<()> {

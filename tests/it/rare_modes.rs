@@ -1,10 +1,9 @@
 //! Few rows in a tight mode: mixtures find them, the choice between models looks for them, `cnf check` notices where they are lost.
 
-use candle_core::{DType, Device, Tensor};
 use cnf::check::{HeldOut, Line, Subject, Verdict, run};
 use cnf::data::{Dataset, Source};
 use cnf::flow::mixture::EmOptions;
-use cnf::flow::{Mixture, Model, StandardNormal};
+use cnf::flow::{Mixture, Model, Precision, StandardNormal};
 use cnf::rng::stream;
 use cnf::train::{Family, Job, fit};
 
@@ -53,8 +52,7 @@ impl Rare {
 }
 
 fn at(model: &Model, x: &[f64]) -> f64 {
-    let point = Tensor::from_slice(x, (1, x.len()), &Device::Cpu).unwrap();
-    model.flow(DType::F64).unwrap().encode(&point, None).unwrap().1.to_vec1::<f64>().unwrap()[0]
+    model.bind(Precision::F64).unwrap().log_prob(x, &[]).unwrap().log_prob[0]
 }
 
 #[test]
@@ -102,7 +100,7 @@ fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     let line = |model: Model, trained_on: Vec<f64>| -> Line {
         let held_out = HeldOut::Rows(data.test.clone(), "test".into());
         let subject =
-            Subject { model, dtype: DType::F32, n: 200, seed: 0, condition: Vec::new(), held_out, trained_on };
+            Subject { model, precision: Precision::F32, n: 200, seed: 0, condition: Vec::new(), held_out, trained_on };
         let lines = run(&subject, &mut |_| {}).unwrap();
         let named = |name: &str| lines.iter().find(|line| line.name == name).unwrap().clone();
         // The older line does not see it.

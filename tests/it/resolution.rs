@@ -8,8 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use candle_core::DType;
-use cnf::flow::{End, Model, StandardNormal};
+use cnf::flow::{End, Model, Precision, StandardNormal};
 use cnf::io::{self, Array, Dtype};
 use cnf::rng;
 
@@ -162,7 +161,7 @@ fn what_is_handed_on_between_layers_and_to_pictures_is_f64() {
         let model = Model::load(&at.join(run).join("model.safetensors")).unwrap();
         for (start, end) in [(&z, End::Latent), (&io::read(&at.join("dates.npy")).unwrap().data, End::Data)] {
             let start = &start[..2 * n];
-            let stages = model.stages(DType::F32, start, end, &[], &[0.0, 0.5, 1.0]).unwrap();
+            let stages = model.stages(Precision::F32, start, end, &[], &[0.0, 0.5, 1.0]).unwrap();
             for (k, points) in stages.points.chunks_exact(2 * n).enumerate() {
                 let table = Array::table(points.to_vec(), 2, Dtype::F64).unwrap();
                 assert!(distinct(&table, 0) >= n - 1, "{run}, {end:?}, stage {k}: {}", distinct(&table, 0));

@@ -1,14 +1,14 @@
 //! Laws of every stage of a flow, over every core that moves points: its points, its log-density, its ends.
 
-use candle_core::{DType, Device, Tensor};
 use cnf::flow::{
-    Column, Condition, Core, Discrete, DiscreteSpec, End, FlowSpec, Given, Mixture, Model, Moments, SolverSpec,
-    StandardNormal, VelocitySpec,
+    Column, Condition, Core, Discrete, DiscreteSpec, End, FlowSpec, Given, Mixture, Model, Moments, Precision,
+    Rosenblatt, Solved, SolverSpec, StandardNormal, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 
-use crate::common::discrete::{bent, draws, every_discrete, numbers};
+use crate::common::discrete::{bent, draws, every_discrete};
+use crate::common::maps::forward;
 
 /// A frame of other units, and conditions that are encoded: two of a class of two, or a class and a number.
 fn framed(core: Core, theta: Vec<f32>) -> Model {
@@ -32,7 +32,7 @@ fn velocity(dim: usize, condition_dim: usize) -> (Core, Vec<f32>) {
 }
 
 fn of_layers(spec: DiscreteSpec) -> (Core, Vec<f32>) {
-    let theta = numbers(&bent(&spec, 3)).iter().map(|w| *w as f32).collect();
+    let theta = bent(&spec, 3).iter().map(|w| *w as f32).collect();
     (Core::Discrete(spec), theta)
 }
 
@@ -79,16 +79,8 @@ fn particles(model: &Model) -> (Vec<f64>, Vec<f64>) {
     (z, c)
 }
 
-fn table(x: &[f64], columns: usize) -> Tensor {
-    Tensor::from_slice(x, (x.len() / columns, columns), &Device::Cpu).unwrap()
-}
-
-fn given(model: &Model, c: &[f64]) -> Option<Tensor> {
-    (!c.is_empty()).then(|| table(c, model.condition_dim()))
-}
-
 fn at_all_stages(model: &Model) -> Vec<f64> {
-    let layers = model.mover(DType::F64).unwrap().layers().unwrap_or(4);
+    let layers = model.spec.stages().unwrap().unwrap_or(4);
     (0..=layers).map(|l| l as f64 / layers as f64).collect()
 }
 
@@ -111,24 +103,22 @@ fn the_first_stage_is_the_latent_in_the_frame_and_the_last_is_the_data() {
     for (name, model) in every_core() {
         let (z, c) = particles(&model);
         let at = at_all_stages(&model);
-        let found = model.stages(DType::F64, &z, End::Latent, &c, &at).unwrap();
+        let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
         let width = N * model.dim();
         assert_eq!((found.points.len(), found.log_prob.len()), (at.len() * width, at.len() * N), "{name}");
         assert!(found.cost.failures.is_empty(), "{name}");
-        let mut start = table(&z, model.dim());
+        let mut start = z.clone();
         if let Some(mixture) = &model.spec.base {
-            use cnf::flow::Bijection as _;
-            start = cnf::flow::Rosenblatt::new(mixture.clone()).forward(&start, None).unwrap().y;
+            start = forward(&Rosenblatt::new(mixture.clone()), &start, &[]).y;
         }
         for layer in model.spec.frame().unwrap() {
-            start = layer.forward(&start, None).unwrap().y;
+            start = forward(&*layer, &start, &[]).y;
         }
-        assert_eq!(&found.points[..width], numbers(&start), "{name}");
-        let (x, log_p, _) =
-            model.flow(DType::F64).unwrap().decode(&table(&z, model.dim()), given(&model, &c).as_ref()).unwrap();
+        assert_eq!(&found.points[..width], start, "{name}");
+        let Solved { y: x, log_prob: log_p, .. } = model.bind(Precision::F64).unwrap().decode(&z, &c).unwrap();
         let last = (&found.points[found.points.len() - width..], &found.log_prob[found.log_prob.len() - N..]);
-        assert!(worst(last.0, &numbers(&x)) < bound(&model), "{name}");
-        let error = worst(last.1, &numbers(&log_p));
+        assert!(worst(last.0, &x) < bound(&model), "{name}");
+        let error = worst(last.1, &log_p);
         assert!(error < bound(&model), "{name}: {error:e}");
     }
 }
@@ -138,17 +128,16 @@ fn every_stage_has_the_log_density_of_its_own_distribution_and_leads_back_to_the
     for (name, model) in every_core() {
         let (z, c) = particles(&model);
         let (at, d) = (at_all_stages(&model), model.dim());
-        let found = model.stages(DType::F64, &z, End::Latent, &c, &at).unwrap();
+        let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
         for (k, t) in at.iter().enumerate() {
             let (points, log_prob) = (&found.points[k * N * d..][..N * d], &found.log_prob[k * N..][..N]);
-            let flow = model.flow_until(DType::F64, *t).unwrap();
-            let (back, log_p, _) = flow.encode(&table(points, d), given(&model, &c).as_ref()).unwrap();
-            let (there, density) = (worst(&numbers(&back), &z), worst(log_prob, &numbers(&log_p)));
+            let back = model.bind(Precision::F64).unwrap().until(*t).unwrap().encode(points, &c).unwrap();
+            let (there, density) = (worst(&back.y, &z), worst(log_prob, &back.log_prob));
             assert!(there < bound(&model) && density < bound(&model), "{name} at {t}: {there:e}, {density:e}");
         }
         // Data find the way that latents took.
         let arrived = &found.points[(at.len() - 1) * N * d..];
-        let back = model.stages(DType::F64, arrived, End::Data, &c, &at).unwrap();
+        let back = model.stages(Precision::F64, arrived, End::Data, &c, &at).unwrap();
         let (points, density) = (worst(&back.points, &found.points), worst(&back.log_prob, &found.log_prob));
         assert!(points < bound(&model) && density < bound(&model), "{name}: {points:e}, {density:e}");
         assert!(worst(&back.points[(at.len() - 1) * N * d..], arrived) < 1e-12, "{name}");
@@ -165,12 +154,12 @@ fn stages_have_the_same_bits_alone_in_any_order_and_on_any_number_of_threads() {
         let n = 150;
         let z = StandardNormal::new(d).draw(n, &mut stream(3, 4));
         let given: Vec<f64> = (0..n * c).map(|i| (i / c % 2) as f64).collect();
-        for dtype in [DType::F32, DType::F64] {
+        for precision in [Precision::F32, Precision::F64] {
             // An f32 solve has no tolerance of 1e-8.
             let mut model = model.clone();
             model.spec.solver = SolverSpec::default();
             let run = |at: &[f64]| {
-                let found = model.stages(dtype, &z, End::Latent, &given, at).unwrap();
+                let found = model.stages(precision, &z, End::Latent, &given, at).unwrap();
                 (found.points, found.log_prob)
             };
             let (points, log_prob) = on(1, &|| run(&[0.25, 0.75]));
@@ -178,7 +167,7 @@ fn stages_have_the_same_bits_alone_in_any_order_and_on_any_number_of_threads() {
             assert_eq!((&points[..n * d], &points[n * d..]), (&other.0[n * d..], &other.0[..n * d]), "{name}");
             assert_eq!((&log_prob[..n], &log_prob[n..]), (&other.1[n..], &other.1[..n]), "{name}");
             let i = 117;
-            let one = model.stages(dtype, &z[i * d..][..d], End::Latent, &given[i * c..][..c], &[0.25]).unwrap();
+            let one = model.stages(precision, &z[i * d..][..d], End::Latent, &given[i * c..][..c], &[0.25]).unwrap();
             assert_eq!((&one.points[..], one.log_prob[0]), (&points[i * d..][..d], log_prob[i]), "{name}");
         }
     }
@@ -194,12 +183,11 @@ fn methods_of_every_kind_carry_the_log_density() {
         let mut model = framed(core, theta);
         model.spec.solver = SolverSpec { method: method.into(), fixed_steps, ..model.spec.solver };
         let ((z, c), at) = (particles(&model), [0.0, 0.3, 1.0]);
-        let found = model.stages(DType::F64, &z, End::Latent, &c, &at).unwrap();
+        let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
         for (k, t) in at.iter().enumerate() {
-            let flow = model.flow_until(DType::F64, *t).unwrap();
-            let points = table(&found.points[k * N * 2..][..N * 2], 2);
-            let (_, log_p, _) = flow.encode(&points, given(&model, &c).as_ref()).unwrap();
-            let error = worst(&found.log_prob[k * N..][..N], &numbers(&log_p));
+            let stage = model.bind(Precision::F64).unwrap().until(*t).unwrap();
+            let log_p = stage.log_prob(&found.points[k * N * 2..][..N * 2], &c).unwrap().log_prob;
+            let error = worst(&found.log_prob[k * N..][..N], &log_p);
             assert!(error < most, "{method} at {t}: {error:e}");
         }
     }
@@ -215,10 +203,10 @@ fn the_stages_of_layers_are_after_whole_layers_and_between_them_is_drawn_a_line(
         let (core, theta) = of_layers(spec);
         let model = framed(core, theta);
         let ((z, c), at) = (particles(&model), at_all_stages(&model));
-        let found = model.stages(DType::F64, &z, End::Latent, &c, &at).unwrap();
+        let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
         assert_eq!(found.layers, Some((0..=layers).collect()), "{name}");
         let half = 0.5 / layers as f64;
-        let between = model.stages(DType::F64, &z, End::Latent, &c, &[half]).unwrap();
+        let between = model.stages(Precision::F64, &z, End::Latent, &c, &[half]).unwrap();
         let width = N * model.dim();
         assert_eq!((&between.points[..], &between.layers), (&found.points[..width], &Some(vec![0])), "{name}");
         let line: Vec<f64> = (0..width).map(|i| 0.5 * (found.points[i] + found.points[width + i])).collect();
@@ -242,7 +230,7 @@ fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
     let (core, theta) = of_layers(spec);
     let model = framed(core, theta);
     let z = [0.1, 0.2, f64::NAN, 0.0, 0.3, 0.4];
-    let found = model.stages(DType::F64, &z, End::Latent, &[], &[0.5, 1.0]).unwrap();
+    let found = model.stages(Precision::F64, &z, End::Latent, &[], &[0.5, 1.0]).unwrap();
     assert_eq!(found.cost.failures.iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
     for (points, log_prob) in found.points.chunks_exact(6).zip(found.log_prob.chunks_exact(3)) {
         assert!(points[..2].iter().chain(&points[4..]).all(|v| v.is_finite()) && points[2].is_nan());
@@ -260,7 +248,7 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
         theta: Vec::new(),
         story: serde_json::Map::new(),
     };
-    let refused = still.stages(DType::F64, &[0.0; 2], End::Latent, &[], &[0.5]).unwrap_err();
+    let refused = still.stages(Precision::F64, &[0.0; 2], End::Latent, &[], &[0.5]).unwrap_err();
     assert!(refused.to_string().contains("one Gaussian: nothing moves"), "{refused}");
     assert!(refused.hint().unwrap().contains("cnf density"), "{refused}");
     for (core, theta) in [velocity(2, 1), of_layers(every_discrete().into_iter().find(|(_, s)| s.dim == 3).unwrap().1)]
@@ -269,32 +257,30 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
         let (d, c) = (model.dim(), model.condition_dim());
         let (x, given) = (vec![0.0; d], vec![0.0; c]);
         for refused in [
-            model.stages(DType::F64, &x, End::Latent, &given, &[1.5]),
-            model.stages(DType::F64, &x, End::Latent, &given, &[f64::NAN]),
-            model.stages(DType::F64, &x[1..], End::Latent, &given, &[0.5]),
-            model.stages(DType::F64, &x, End::Data, &given[1..], &[0.5]),
+            model.stages(Precision::F64, &x, End::Latent, &given, &[1.5]),
+            model.stages(Precision::F64, &x, End::Latent, &given, &[f64::NAN]),
+            model.stages(Precision::F64, &x[1..], End::Latent, &given, &[0.5]),
+            model.stages(Precision::F64, &x, End::Data, &given[1..], &[0.5]),
         ] {
             assert!(refused.is_err());
         }
-        let none = model.stages(DType::F64, &[], End::Data, &[], &[0.5]).unwrap();
+        let none = model.stages(Precision::F64, &[], End::Data, &[], &[0.5]).unwrap();
         assert!(none.points.is_empty() && none.log_prob.is_empty());
     }
 }
 
 #[test]
 fn a_stage_of_a_discrete_flow_is_what_its_first_layers_make() {
-    use cnf::flow::Bijection as _;
     for (name, spec) in every_discrete() {
         let (d, c) = (spec.dim, spec.condition_dim);
-        let flow = Discrete::new(spec.clone(), bent(&spec, 3)).unwrap();
-        let z = numbers(&draws(N, d, 5));
+        let flow = Discrete::new(spec.clone(), &bent(&spec, 3), Precision::F64).unwrap();
+        let z = draws(N, d, 5);
         let given: Vec<f64> = (0..N * c).map(|i| i as f64 / 40.0).collect();
         let paths = flow.paths(&z, End::Latent, &given).unwrap();
         for l in 0..=spec.layers.len() {
-            let condition = (c > 0).then(|| table(&given, c));
-            let whole = flow.until(l).unwrap().forward(&table(&z, d), condition.as_ref()).unwrap();
-            assert_eq!(&paths.states[l * N * d..][..N * d], numbers(&whole.y), "{name}, layer {l}");
-            let error = worst(&paths.logdet[l * N..][..N], &numbers(&whole.logdet));
+            let whole = forward(&flow.until(l).unwrap(), &z, &given);
+            assert_eq!(&paths.states[l * N * d..][..N * d], whole.y, "{name}, layer {l}");
+            let error = worst(&paths.logdet[l * N..][..N], &whole.logdet);
             assert!(error < 1e-14 * (1.0 + l as f64), "{name}, layer {l}: {error:e}");
         }
     }

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Rows, Source, resolve};
-use cnf::flow::{Base, Core, Density as _, Mixture, Model, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Base, Core, Mixture, Model, Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
 use cnf::train::{
     AdamW, Batch, Checkpoint, Criterion, Fitted, FixedTree, Job, LossContext, LossGradient, Objective, Pairing,
-    Partial, Precision, Progress, Reduce, Sums, Watch, fit, resume, score, split_rule,
+    Partial, Progress, Reduce, Sums, Watch, fit, resume, score, split_rule,
 };
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
@@ -78,7 +78,7 @@ fn every_objective_reduces_the_excess_over_the_true_density() {
                 job.model.hidden = Some(vec![32, 32]);
             });
             let fitted = fit(&job, &data, &mut ()).unwrap();
-            score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
+            score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().excess.unwrap()
         };
         let ((before, _), (after, se)) = (excess(1), excess(steps));
         assert!(se < 0.05 && after > -4.0 * se, "{}: {after} ± {se}", objective.name());
@@ -298,7 +298,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         notes: Vec::new(),
     };
     let fitted = fit(&job(Objective::Matching, 800), &data, &mut ()).unwrap();
-    let score = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let score = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     // Entropy of the normal: 1 + ln 2π + ln 50 + ln 0.008.
     let entropy = 1.0 + std::f64::consts::TAU.ln() + (50.0f64 * 0.008).ln();
     assert!((score.nll - entropy).abs() < 0.05 + 4.0 * score.nll_se, "{} against {entropy}", score.nll);
@@ -533,13 +533,11 @@ fn a_model_of_another_kind_is_not_trained_on() {
 #[test]
 fn a_score_counts_what_it_scored() {
     let fitted = fit(&job(Objective::Matching, 3), &toy("moons"), &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
+    let flow = fitted.model.bind(Precision::F64).unwrap();
     let x = toy("moons").test;
     let all = score(&flow, &x, None).unwrap();
     assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
-    let rows = Tensor::from_slice(&x.x, (1000, 2), &Device::Cpu).unwrap();
-    let (_, log_prob, _) = flow.encode(&rows, None).unwrap();
-    let mean = log_prob.mean_all().unwrap().to_scalar::<f64>().unwrap();
+    let mean = flow.log_prob(&x.x, &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
 }
 
@@ -689,8 +687,8 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
     assert!(fitted.gave_way && fitted.model.spec.base.is_some());
     // It is the mixture itself: nothing moves, nothing is integrated.
     assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
-    assert!(fitted.model.spec.condition.is_none() && fitted.model.mover(DType::F64).is_err());
-    let found = score(&fitted.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    assert!(fitted.model.spec.condition.is_none() && fitted.model.spec.stages().is_err());
+    let found = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert_eq!(found.nfe_mean, 0.0);
     let file = tempfile::NamedTempFile::new().unwrap();
     fitted.model.save(file.path()).unwrap();
@@ -705,7 +703,7 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
     // Who wants the flow gets the flow.
     let plain = fit(&job.clone().with(|job| job.model.base = "normal".into()), &data, &mut ()).unwrap();
     assert!(!plain.gave_way && plain.model.spec.base.is_none());
-    let flow = score(&plain.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let flow = score(&plain.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
     // A velocity that begins at the mixture has its density before it has learnt anything.
     let begun = job.with(|job| {
@@ -713,7 +711,7 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
         job.optimiser.lr = Some(1e-9);
     });
     let begun = fit(&begun, &data, &mut ()).unwrap();
-    let found = score(&begun.model.flow(DType::F64).unwrap(), &data.test, None).unwrap();
+    let found = score(&begun.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
 }
 
@@ -772,12 +770,12 @@ fn columns_are_what_the_job_says_they_are() {
     });
     let columns = vec!["0:positive".to_owned(), format!("1:angle:{turn}")];
     let fitted = fit(&job(Objective::Matching, 600).with(|job| job.data.columns = columns), &data, &mut ()).unwrap();
-    let flow = fitted.model.flow(DType::F64).unwrap();
+    let flow = fitted.model.bind(Precision::F64).unwrap();
     let found = score(&flow, &data.test, None).unwrap();
     // A lognormal has 2 + ½ ln 2πe; wrapping a normal of deviation 1 hardly changes its ½ ln 2πe.
     let entropy = 2.0 + 1.0 + turn.ln();
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
-    let x = flow.sample(500, None, &mut rng::stream(8, 9)).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let x = flow.sample(500, &[], &mut rng::stream(8, 9)).unwrap().y;
     assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
     for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
         let job = job(Objective::Matching, 1).with(|job| job.data.columns = vec![column.into()]);
@@ -804,7 +802,7 @@ fn evaluations_are_steered_towards_their_target() {
     });
     let nfe = |job: &Job| {
         let fitted = fit(job, &data, &mut ()).unwrap();
-        let found = score(&fitted.model.flow(DType::F32).unwrap(), &data.test, data.toy()).unwrap();
+        let found = score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap();
         (found.nfe_mean, fitted.before)
     };
     let (free, nothing) = nfe(&base);

@@ -1,8 +1,8 @@
 //! Laws of the ways from latents to data, over every path.
 
-use cnf::flow::{SolverSpec, StandardNormal, VelocitySpec};
+use cnf::flow::{Precision, SolverSpec, StandardNormal, VelocitySpec};
 use cnf::rng;
-use cnf::train::{Batch, Criterion, LossContext, LossGradient, Path, Precision};
+use cnf::train::{Batch, Criterion, LossContext, LossGradient, Path};
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 

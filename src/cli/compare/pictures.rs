@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
-use cnf::flow::Core;
+use cnf::flow::{BoundModel, Core};
 use cnf::html::{Image, Mime, Slides, Strip};
 use cnf::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
 use cnf::rng;
@@ -53,7 +52,8 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     for one in &first {
         let density = match cells {
             Some(cells) if contest.rows.context.is_empty() => {
-                Some(density(&one.contestant, contest.precision.dtype(), 1.0, &cells, &units)?)
+                let model = one.contestant.model.bind(contest.precision)?;
+                Some(density(&one.contestant, &model, 1.0, &cells, &units)?)
             }
             _ => None,
         };
@@ -123,12 +123,9 @@ fn units(contest: &Contest) -> Units {
 }
 
 /// The density on the cells at the part `t` of the way; 0 where a row has none.
-fn density(contestant: &Contestant, dtype: DType, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
-    let model = &contestant.model;
-    let (n, d) = (cells.nx * cells.ny, model.dim());
-    let points = Tensor::from_vec(contestant.order.points(&cells.centres()), (n, d), &Device::Cpu)?;
-    let (_, log_prob, _) = model.flow_until(dtype, t)?.encode(&points, None)?;
-    let logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+fn density(contestant: &Contestant, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
+    let points = contestant.order.points(&cells.centres());
+    let logs = model.until(t)?.log_prob(&points, &[])?.log_prob;
     Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { units.density(log) }).collect())
 }
 
@@ -163,13 +160,14 @@ fn strips(
             Core::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
             Core::Still { .. } | Core::Histogram(_) => continue,
         };
+        let bound = model.bind(contest.precision)?;
         // One scale for all frames: that of the truth, or of where the way ends.
-        let end = density(&one.contestant, contest.precision.dtype(), 1.0, &cells, &units)?;
+        let end = density(&one.contestant, &bound, 1.0, &cells, &units)?;
         let max = truth.unwrap_or(&end).iter().copied().filter(|p| p.is_finite()).fold(0.0, f64::max);
         let mut frames = Vec::new();
         for k in 0..stages {
             let t = k as f64 / (stages - 1) as f64;
-            let values = density(&one.contestant, contest.precision.dtype(), t, &cells, &units)?;
+            let values = density(&one.contestant, &bound, t, &cells, &units)?;
             let cells = units.cells(cells);
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };

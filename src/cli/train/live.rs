@@ -13,9 +13,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
 use cnf::Error;
-use cnf::flow::Model;
+use cnf::flow::{Model, Precision};
 use cnf::plot::Grid;
 use cnf::stats::Dominance;
 use cnf::train::{Job, Mark, Progress, Watch};
@@ -356,7 +355,7 @@ impl Live {
         let Some(ranges) = self.ranges.filter(|_| Instant::now() >= self.next_density) else { return };
         let clock = Instant::now();
         // Weights that have no density yet leave the last one standing.
-        if let Ok(grid) = model().and_then(|model| coarse(&model, ranges, self.job.model.precision.dtype())) {
+        if let Ok(grid) = model().and_then(|model| coarse(&model, ranges, self.job.model.precision)) {
             self.view.set_density(grid, step);
         }
         self.next_density = Instant::now() + (2 * SHARE * clock.elapsed()).max(Duration::from_millis(500));
@@ -384,12 +383,10 @@ impl Drop for Live {
 }
 
 /// p on a grid of [`CELLS`]² cells, as a part of its largest.
-fn coarse(model: &Model, [x, y]: [(f64, f64); 2], dtype: DType) -> cnf::Result<Grid> {
+fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnf::Result<Grid> {
     let centres = Grid::centres(x, y, CELLS, CELLS);
-    let points = Tensor::from_vec(centres, (CELLS * CELLS, 2), &Device::Cpu)?;
-    let (_, log_prob, _) = model.flow(dtype)?.encode(&points, None)?;
+    let mut logs = model.bind(precision)?.log_prob(&centres, &[])?.log_prob;
     // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is no number.
-    let mut logs = log_prob.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let most = logs.iter().copied().filter(|l| l.is_finite()).fold(f64::NEG_INFINITY, f64::max);
     if most.is_finite() {
         logs.iter_mut().for_each(|l| *l -= most);

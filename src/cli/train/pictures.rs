@@ -5,13 +5,12 @@
 
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
 use cnf::data::{Dataset, Rows};
 use cnf::flow::{Core, Model, StandardNormal};
 use cnf::plot::{self, Grid, Options, Theme, Training};
 use cnf::stats::log_sum_exp;
 use cnf::train::{Criterion, Job, score};
-use cnf::{Result, rng, words};
+use cnf::{rng, words};
 
 use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;
@@ -117,8 +116,7 @@ fn spread(se: f64) -> f64 {
 /// Whatever the solver or the disk refuses.
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
     let Run { job, model, data, held_out, curves, context } = run;
-    let given = &held_out.context;
-    let (d, dtype) = (data.dim, job.model.precision.dtype());
+    let (given, d) = (&held_out.context, data.dim);
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
     let Options { names, invert_y, columns, scale, .. } = look.shown.style(model)?;
     let plain = Options { columns, ..plain };
@@ -133,24 +131,19 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
         Some(rows) => rows.x.clone(),
     };
-    let flow = model.flow(dtype)?;
-    // Points keep the digits of their columns; what the net computes in is its own affair.
-    let tensor = |x: &[f64], n: usize| Ok::<_, cnf::Error>(Tensor::from_slice(x, (n, d), &Device::Cpu)?);
-    let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    let flow = model.bind(job.model.precision)?;
 
     let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
     // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.
     let c = model.condition_dim();
-    let conditions = |n: usize| -> Result<Option<Tensor>> {
+    let conditions = |n: usize| -> Vec<f64> {
         let rows = given.len().checked_div(c).unwrap_or(0);
         if rows == 0 {
-            return Ok(None);
+            return Vec::new();
         }
-        let numbers: Vec<f64> = (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect();
-        Ok(Some(Tensor::from_vec(numbers, (n, c), &Device::Cpu)?))
+        (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect()
     };
-    let (samples, _, _) = model.moving(dtype)?.decode(&tensor(&latents, POINTS)?, conditions(POINTS)?.as_ref())?;
-    let samples = numbers(&samples)?;
+    let samples = flow.points(&latents, &conditions(POINTS))?.y;
     let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
     let (path, in_units) = (place("samples"), units.options(&options));
     let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
@@ -162,18 +155,14 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
         let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
         let centres = Grid::centres(x, y, nx, ny);
-        let points = tensor(&centres, nx * ny)?;
         let shares = shares(given, c);
         let log_density = if shares.is_empty() {
-            let (_, log_prob, _) = flow.encode(&points, None)?;
-            numbers(&log_prob)?
+            flow.log_prob(&centres, &[])?.log_prob
         } else {
             // The density of all rows together: the mean of those under the conditions that there are.
             let mut density = vec![f64::NEG_INFINITY; nx * ny];
             for (share, row) in &shares {
-                let row = Tensor::from_slice(row, (1, c), &Device::Cpu)?.broadcast_as((nx * ny, c))?.contiguous()?;
-                let (_, log_prob, _) = flow.encode(&points, Some(&row))?;
-                let log_prob = numbers(&log_prob)?;
+                let log_prob = flow.log_prob(&centres, &row.repeat(nx * ny))?.log_prob;
                 density
                     .iter_mut()
                     .zip(log_prob)
@@ -185,8 +174,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         undisturbed(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
     } else {
         let n = held_out.count(d);
-        let (z, _, _) = flow.encode(&tensor(&held_out.x, n)?, conditions(n)?.as_ref())?;
-        let z = numbers(&z)?;
+        let z = flow.latents(&held_out.x, &conditions(n))?.y;
         undisturbed(|| plot::latents(&place("latents"), &z, d, &plain))?;
     }
 

@@ -5,7 +5,7 @@ use cnf::words;
 use serde_json::json;
 
 use super::{Found, Job, TrajectoryArgs};
-use crate::cli::Context;
+use crate::cli::{Context, statistics};
 
 impl Job {
     /// The facts and the words, once everything is written: the film has so many bytes, all took so many seconds.
@@ -36,7 +36,7 @@ impl Job {
             "nfe_max": nfe_max,
             "failed": cost.failures.len(),
             "seconds": seconds,
-            "condition_outside": self.beyond.facts(),
+            "condition_outside": self.out_of_range.facts(),
             "model": self.setup.path,
             "output": args.output,
             "gif": args.gif,
@@ -51,7 +51,7 @@ impl Job {
             let of = words::count(n as u64, "particle");
             words += &format!("failed: {} of {of}; their paths end where they failed\n", cost.failures.len());
         }
-        words += &self.beyond.words(context);
+        words += &statistics::out_of_range(&self.out_of_range, context);
         if let Some(path) = &args.output {
             words += &format!("wrote {}\n", path.display());
         }

@@ -4,11 +4,10 @@
 //! pass through all of them; log-determinants are summed layer by layer, and so are the same to the round-off of a sum.
 
 use super::net::Net;
-use super::{Discrete, DiscreteSpec, Way, carry, check_numbers};
+use super::{Bound, Discrete, DiscreteSpec, Way, carry, check_numbers};
 use crate::Result;
 use crate::flow::{Cost, End, Failure, Paths};
 use crate::velocity::Scalar;
-use candle_core::DType;
 
 impl Discrete {
     /// The particles that are at `start` (`[n, d]`) at one end at all stages: stage l, at time l / L, is what the first l
@@ -22,17 +21,15 @@ impl Discrete {
     /// from there on and listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64]) -> Result<Paths> {
         check_numbers(&self.spec, start, condition)?;
-        match self.theta.dtype() {
-            DType::F64 => self.by_layer(&self.theta.to_vec1::<f64>()?, start, end, condition),
-            _ => self.by_layer(&self.theta.to_vec1::<f32>()?, start, end, condition),
+        match &self.bound {
+            Bound::F32(_, theta) => self.by_layer(theta, start, end, condition),
+            Bound::F64(_, theta) => self.by_layer(theta, start, end, condition),
         }
     }
 
     fn by_layer<T: Scalar>(&self, theta: &[T], start: &[f64], end: End, condition: &[f64]) -> Result<Paths> {
-        let DiscreteSpec { kind, dim: d, condition_dim: c, .. } = self.spec;
+        let DiscreteSpec { kind, dim: d, condition_dim: c, .. } = *self.spec;
         let (n, layers) = (start.len() / d, self.layers);
-        // A layer that makes no bijection is named by its place among all.
-        Net::new(&self.spec, theta, layers)?;
         let lengths = self.spec.lengths();
         let starts: Vec<usize> =
             lengths.iter().scan(0, |at, length| Some(std::mem::replace(at, *at + length))).collect();

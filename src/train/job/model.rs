@@ -2,35 +2,14 @@
 
 use std::path::PathBuf;
 
-use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
+pub use crate::flow::Precision;
 use crate::flow::discrete::Split;
 use crate::train::{Family, Net, start};
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
-
-/// The precision of weights and states.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// 64 bits.
-    F64,
-}
-
-impl Precision {
-    /// candle's name for it.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
-        }
-    }
-}
 
 /// The model of a run: `[model]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use candle_core::{DType, Device, Tensor};
 use cnf::flow::DiscreteSpec;
 use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split};
 use cnf::rng::stream;
@@ -8,12 +7,10 @@ use cnf::velocity::Activation;
 use rand::Rng as _;
 
 /// Weights large enough that every layer bends.
-pub fn bent(spec: &DiscreteSpec, seed: u64) -> Tensor {
+pub fn bent(spec: &DiscreteSpec, seed: u64) -> Vec<f64> {
     let mut rng = stream(seed, 4);
     let fresh = spec.init(&mut rng);
-    let theta: Vec<f64> = fresh.iter().map(|w| 1.5 * f64::from(*w) + rng.random_range(-0.25..0.25)).collect();
-    let n = theta.len();
-    Tensor::from_vec(theta, n, &Device::Cpu).unwrap()
+    fresh.iter().map(|w| 1.5 * f64::from(*w) + rng.random_range(-0.25..0.25)).collect()
 }
 
 /// Every kind of discrete flow, with every kind of layer and split.
@@ -52,14 +49,8 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
     all
 }
 
-/// Uniform in ±1.5.
-pub fn draws(n: usize, d: usize, seed: u64) -> Tensor {
+/// Uniform in ±1.5, `[n, d]`.
+pub fn draws(n: usize, d: usize, seed: u64) -> Vec<f64> {
     let mut rng = stream(seed, 1);
-    let data: Vec<f64> = (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect();
-    Tensor::from_vec(data, (n, d), &Device::Cpu).unwrap()
-}
-
-/// All entries as plain numbers.
-pub fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    (0..n * d).map(|_| rng.random_range(-1.5..1.5)).collect()
 }

@@ -3,6 +3,10 @@
 //! Each is evaluated lane by lane in f64 and rounded to the state's precision. The truth takes the latent to be
 //! standard normal: log p(x) = log N(z; 0, I) + log|det ∂z/∂x|, with z at t = 0 and x at t = 1.
 
+use std::sync::Arc;
+
+use cnf::flow::bars::{finer, probes};
+use cnf::flow::{Bars, BoundVelocity, Continuous, ErrorBars, Flow, Precision, SolverSpec};
 use cnf::rng::stream;
 use cnf::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
 use cnf_solvers::{At, Lanes, LanesMut, Real};
@@ -210,35 +214,51 @@ impl Closed for Mixture {
 }
 
 /// Every flow of known density: a new one joins this list and meets every law.
-pub fn every_flow() -> Vec<Box<dyn Closed>> {
+pub fn every_flow() -> Vec<Arc<dyn Closed>> {
     let mut rng = stream(5, 0);
     let mut spread =
         |n: usize, low: f64, high: f64| -> Vec<f64> { (0..n).map(|_| rng.random_range(low..high)).collect() };
     let wide = spread(64, -1.0, 1.0);
     let (means, deviations) = (spread(15, -2.0, 2.0), spread(15, 0.3, 1.0));
     vec![
-        Box::new(Linear::new("linear, diagonal", 2, &[1.5, 0.0, 0.0, -2.0])),
-        Box::new(Linear::new("linear, non-normal", 2, &[-1.0, 8.0, 0.0, -1.5])),
-        Box::new(Linear::new("linear, 8-d", 8, &wide)),
-        Box::new(Linear::new("rotation", 2, &[0.0, -5.0, 5.0, 0.0])),
-        Box::new(Tanh(1.0)),
-        Box::new(Tanh(4.0)),
-        Box::new(Logit(1.0)),
-        Box::new(Logit(3.0)),
-        Box::new(Mixture::new("mixture, 1-d", 1, &[0.3, 0.7], &[-1.5, 1.0], &[0.4, 0.6])),
-        Box::new(Mixture::new(
+        Arc::new(Linear::new("linear, diagonal", 2, &[1.5, 0.0, 0.0, -2.0])),
+        Arc::new(Linear::new("linear, non-normal", 2, &[-1.0, 8.0, 0.0, -1.5])),
+        Arc::new(Linear::new("linear, 8-d", 8, &wide)),
+        Arc::new(Linear::new("rotation", 2, &[0.0, -5.0, 5.0, 0.0])),
+        Arc::new(Tanh(1.0)),
+        Arc::new(Tanh(4.0)),
+        Arc::new(Logit(1.0)),
+        Arc::new(Logit(3.0)),
+        Arc::new(Mixture::new("mixture, 1-d", 1, &[0.3, 0.7], &[-1.5, 1.0], &[0.4, 0.6])),
+        Arc::new(Mixture::new(
             "mixture, 2-d",
             2,
             &[0.5, 0.3, 0.2],
             &[2.0, 0.0, -1.5, 1.5, -1.0, -2.0],
             &[0.4, 0.6, 0.5, 0.3, 0.4, 0.4],
         )),
-        Box::new(Mixture::new("mixture, 5-d", 5, &[0.4, 0.35, 0.25], &means, &deviations)),
+        Arc::new(Mixture::new("mixture, 5-d", 5, &[0.4, 0.35, 0.25], &means, &deviations)),
     ]
 }
 
 /// A flow of known density behind the contract of a velocity.
-pub struct Field<'f>(pub &'f dyn Closed);
+pub struct Field(pub Arc<dyn Closed>);
+
+/// Log-densities of the rows of `x` by a flow of known density, integrated as `solver` says, with their error bars.
+pub fn bars(flow: &Arc<dyn Closed>, x: &[f64], solver: &SolverSpec, precision: Precision) -> Bars {
+    let of = |precision: Precision, solver: SolverSpec| {
+        let field = Field(flow.clone());
+        let velocity = match precision {
+            Precision::F32 => BoundVelocity::F32(Arc::new(field)),
+            Precision::F64 => BoundVelocity::F64(Arc::new(field)),
+        };
+        Flow::new(Continuous::of_velocity(velocity, solver).unwrap())
+    };
+    let scored = of(precision, solver.clone()).log_prob(x, &[]).unwrap();
+    let probes = probes(solver.trace.resolve(flow.dim(), false));
+    let bars = ErrorBars::new(of(Precision::F64, finer(solver).unwrap()), solver.clone(), probes);
+    bars.of(x, &[], &scored.log_prob, &scored.cost).unwrap()
+}
 
 struct FieldEvaluator<'a, T> {
     flow: &'a dyn Closed,
@@ -248,7 +268,7 @@ struct FieldEvaluator<'a, T> {
     jacobian: Vec<f64>,
 }
 
-impl<T: Real> Velocity<T> for Field<'_> {
+impl<T: Real> Velocity<T> for Field {
     fn dim(&self) -> usize {
         self.0.dim()
     }
@@ -264,7 +284,7 @@ impl<T: Real> Velocity<T> for Field<'_> {
     fn fold_gradient(&self, _gradient: &mut [T]) {}
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
         let d = self.0.dim();
-        Box::new(FieldEvaluator { flow: self.0, batch, x: vec![0.0; d], v: vec![0.0; d], jacobian: vec![0.0; d * d] })
+        Box::new(FieldEvaluator { flow: &*self.0, batch, x: vec![0.0; d], v: vec![0.0; d], jacobian: vec![0.0; d * d] })
     }
 }
 

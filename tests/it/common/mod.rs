@@ -4,6 +4,7 @@ pub mod archive;
 pub mod command;
 pub mod discrete;
 pub mod flows;
+pub mod maps;
 pub mod random;
 pub mod state_dict;
 pub mod velocity;

@@ -2,20 +2,13 @@
 
 mod fit;
 
-use candle_core::{DType, Device, Tensor};
-use cnf::flow::{Bijection, Density, Flow, Histogram, Tail};
+use cnf::flow::{Bijection, Flow, Histogram, Mapped, Solved, Tail};
 use cnf::rng::stream;
 use cnf::stats::ChiSquared;
 use nalgebra::DMatrix;
 use rand::Rng as _;
 
-fn tensor(x: &[f64], d: usize) -> Tensor {
-    Tensor::from_slice(x, (x.len() / d, d), &Device::Cpu).unwrap()
-}
-
-fn numbers(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
+use crate::common::maps::{forward, inverse};
 
 /// Random probabilities, of which a part `empty` is 0.
 fn table(range: &[[f64; 2]], bins: &[usize], empty: f64, seed: u64) -> Histogram {
@@ -71,15 +64,15 @@ fn a_table_undone_returns_to_its_start_far_into_the_tails() {
                 continue;
             }
             let z: Vec<f64> = (0..200 * d).map(|_| rng.random_range(-radius..radius)).collect();
-            let there = table.forward(&tensor(&z, d), None).unwrap();
-            let back = table.inverse(&there.y, None).unwrap();
+            let there = forward(&table, &z, &[]);
+            let back = inverse(&table, &there.y, &[]);
             assert!(there.cost.outside.is_empty() && back.cost.outside.is_empty(), "{name}, radius {radius}");
-            for (a, b) in z.iter().zip(numbers(&back.y)) {
+            for (a, b) in z.iter().zip(&back.y) {
                 // In a bin x is right to 4e-15, F to that times the density (below 2·10¹ here), z to that over φ(z), which
                 // is above 4e-5 where bins are (shares of 1e-5); in a tail to some round-offs of z.
                 assert!((a - b).abs() < 1e-8 + 1e-13 * radius, "{name}, radius {radius}: {a} came back as {b}");
             }
-            for (there, back) in numbers(&there.logdet).iter().zip(numbers(&back.logdet)) {
+            for (there, back) in there.logdet.iter().zip(&back.logdet) {
                 // Its slope by z is |z| at most; in the tails it is a difference of two numbers of z²/2.
                 let most = 1e-8 * radius + 1e-13 * radius * radius;
                 assert!((there + back).abs() < most, "{name}, radius {radius}: {there}, {back}");
@@ -92,11 +85,11 @@ fn a_table_undone_returns_to_its_start_far_into_the_tails() {
 fn what_lies_close_to_an_end_at_zero_keeps_its_digits() {
     let table = table(&[[0.0, 1.0]], &[5], 0.0, 4);
     let z: Vec<f64> = (0..370).map(|i| -0.1 * f64::from(i)).collect();
-    let there = table.forward(&tensor(&z, 1), None).unwrap();
-    let back = table.inverse(&there.y, None).unwrap();
-    for ((a, b), x) in z.iter().zip(numbers(&back.y)).zip(numbers(&there.y)) {
+    let there = forward(&table, &z, &[]);
+    let back = inverse(&table, &there.y, &[]);
+    for ((a, b), x) in z.iter().zip(&back.y).zip(&there.y) {
         // F is right to some round-offs of itself, z to those over |z|, or 1.25 times them in the middle.
-        assert!(x > 0.0 && (a - b).abs() < 1e-14, "{a} came back as {b} from {x}");
+        assert!(*x > 0.0 && (a - b).abs() < 1e-14, "{a} came back as {b} from {x}");
     }
 }
 
@@ -119,10 +112,10 @@ fn the_log_determinant_is_that_of_the_dense_jacobian_and_the_flow_has_the_densit
     for (name, table) in every_table() {
         let d = table.dim();
         let x = places(&table);
-        let at = |x: &[f64]| numbers(&table.inverse(&tensor(x, d), None).unwrap().y);
-        let (_, log_prob, cost) = Flow::new(table.clone()).encode(&tensor(&x, d), None).unwrap();
-        let (log_prob, rows) = (numbers(&log_prob), table.log_prob_rows(&x));
-        let logdet = numbers(&table.inverse(&tensor(&x, d), None).unwrap().logdet);
+        let at = |x: &[f64]| inverse(&table, x, &[]).y;
+        let Solved { log_prob, cost, .. } = Flow::new(table.clone()).encode(&x, &[]).unwrap();
+        let rows = table.log_prob_rows(&x);
+        let logdet = inverse(&table, &x, &[]).logdet;
         // A thousandth of the narrowest bin stays in it; fourth-order differences err by 1e-12 relatively.
         let eps = 1e-3 * widths(&table).into_iter().fold(1.0, f64::min);
         let moved: Vec<Vec<f64>> = (0..d)
@@ -182,7 +175,7 @@ fn the_density_integrates_to_one() {
 fn draws_fill_the_bins_as_the_table_says() {
     for (name, table) in every_table() {
         let (d, n) = (table.dim(), 40_000);
-        let x = numbers(&Flow::new(table.clone()).sample(n, None, &mut stream(5, 0)).unwrap());
+        let x = Flow::new(table.clone()).sample(n, &[], &mut stream(5, 0)).unwrap().y;
         // Places of a column: its bins, and the tails after them.
         let place = |j: usize, x: f64| {
             let ([low, high], m) = (table.range()[j], table.bins()[j]);
@@ -251,17 +244,17 @@ fn n_rows_are_n_times_one_on_any_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let bits = |v: Vec<f64>| v.into_iter().map(f64::to_bits).collect::<Vec<u64>>();
             pool.install(|| {
-                let mapped = table.inverse(&tensor(&x, d), None).unwrap();
-                [bits(numbers(&mapped.y)), bits(numbers(&mapped.logdet)), bits(table.log_prob_rows(&x))]
+                let mapped = inverse(&table, &x, &[]);
+                [bits(mapped.y), bits(mapped.logdet), bits(table.log_prob_rows(&x))]
             })
         };
         let one = run(1);
         assert!(run(3) == one, "{name}");
         for i in [0, 777, n - 1] {
             let row = &x[i * d..(i + 1) * d];
-            let mapped = table.inverse(&tensor(row, d), None).unwrap();
-            assert!(numbers(&mapped.y).iter().zip(&one[0][i * d..]).all(|(z, bits)| z.to_bits() == *bits), "{name}");
-            assert_eq!(numbers(&mapped.logdet)[0].to_bits(), one[1][i], "{name}");
+            let mapped = inverse(&table, row, &[]);
+            assert!(mapped.y.iter().zip(&one[0][i * d..]).all(|(z, bits)| z.to_bits() == *bits), "{name}");
+            assert_eq!(mapped.logdet[0].to_bits(), one[1][i], "{name}");
             assert_eq!(table.log_prob_rows(row)[0].to_bits(), one[2][i], "{name}");
         }
     }
@@ -294,8 +287,7 @@ fn outside_is_density_zero_and_no_latent() {
     // The middle bin is empty.
     let table = Histogram::new(vec![[0.0, 3.0]], vec![3], vec![0.25, 0.0, 0.75]).unwrap();
     let x = [0.5, -0.1, 1.5, 2.5, 3.1, f64::NEG_INFINITY, f64::NAN, 1.0, 2.0];
-    let (z, log_prob, cost) = Flow::new(table.clone()).encode(&tensor(&x, 1), None).unwrap();
-    let (z, log_prob) = (numbers(&z), numbers(&log_prob));
+    let Solved { y: z, log_prob, cost, .. } = Flow::new(table.clone()).encode(&x, &[]).unwrap();
     // An edge belongs to the bin above it.
     assert_eq!(cost.outside, [1, 2, 4, 5, 7]);
     assert!(cost.failures.is_empty());
@@ -311,11 +303,11 @@ fn outside_is_density_zero_and_no_latent() {
     // No latent leads outside, not even the one of the step of F, or far out.
     let z: Vec<f64> =
         (-400..=400).map(|i| 0.02 * f64::from(i)).chain([-0.674_489_750_196_081_7, -38.0, 38.0]).collect();
-    let there = table.forward(&tensor(&z, 1), None).unwrap();
-    assert!(table.log_prob_rows(&numbers(&there.y)).iter().all(|l| l.is_finite()));
+    let there = forward(&table, &z, &[]);
+    assert!(table.log_prob_rows(&there.y).iter().all(|l| l.is_finite()));
     // What is no number is NaN, alone.
-    let rows = table.forward(&tensor(&[0.0, f64::NAN, f64::INFINITY, 1.0], 1), None).unwrap();
-    assert_eq!(numbers(&rows.y).iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, true, false]);
+    let rows = forward(&table, &[0.0, f64::NAN, f64::INFINITY, 1.0], &[]);
+    assert_eq!(rows.y.iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [false, true, true, false]);
     assert!(rows.cost.outside.is_empty());
     // With tails the range has no end, and the empty bin stays empty.
     let finite = |x: f64| tailed(table.clone()).log_prob_rows(&[x])[0].is_finite();
@@ -328,9 +320,9 @@ fn a_tail_may_hold_more_than_half() {
     let tails = [Tail { share: 0.7, scale: 2.0 }, Tail { share: 0.1, scale: 1.0 }];
     let table = table.with_tails(vec![tails]).unwrap();
     let z: Vec<f64> = (-80..=80).map(|i| 0.1 * f64::from(i)).collect();
-    let x = table.forward(&tensor(&z, 1), None).unwrap().y;
-    assert!(numbers(&x).windows(2).all(|pair| pair[0] < pair[1]));
-    let back = numbers(&table.inverse(&x, None).unwrap().y);
+    let x = forward(&table, &z, &[]).y;
+    assert!(x.windows(2).all(|pair| pair[0] < pair[1]));
+    let back = inverse(&table, &x, &[]).y;
     // As above: 1e-15 over φ, of which the least in the bins is that of 0.9.
     assert!(z.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-13 * (1.0 + a.abs())));
 }
@@ -381,6 +373,6 @@ fn wrong_tables_and_rows_are_refused_in_words() {
     assert!(refused(fit(&[0.0, 1.0, 2.0, f64::NAN], &good, 2)).contains("training row 1 has NaN in column 1"));
     assert!(refused(fit(&good, &[f64::INFINITY], 1)).contains("validation row 0 has inf"));
     assert!(refused(fit(&[0.0, 5.0, 1.0, 5.0], &good, 2)).contains("column 1 is constant"));
-    let wide = table().inverse(&tensor(&good, 2), None).unwrap_err().to_string();
-    assert!(wide.contains("2 columns, expected 1"), "{wide}");
+    let conditional = table().inverse(&mut Mapped::new(good.to_vec(), 1), &good).unwrap_err().to_string();
+    assert!(conditional.contains("4 numbers of conditions for 4 rows of 0 columns"), "{conditional}");
 }

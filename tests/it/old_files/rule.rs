@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cnf::flow::Model;
 use cnf::io::safetensors::{ModelFile, Values};
-use cnf::train::{FarRows, Job};
+use cnf::train::{DataSection, FarRows, Job};
 use serde_json::{Value, json as value};
 
 use super::{fails, fixtures, succeeds};
@@ -146,9 +146,10 @@ fn a_configuration_follows_the_rule_too() {
     let old: String = text.lines().filter(|line| says(line)).map(|line| format!("{line}\n")).collect();
     assert_ne!(old, text);
     let (new, old) = (Job::of_run(&text).unwrap(), Job::of_run(&old).unwrap());
-    assert_eq!((new.far_rows, new.copies_together), (FarRows::LeaveOut, true));
-    assert_eq!((old.far_rows, old.copies_together), (FarRows::Keep, false));
-    assert_eq!(Job { far_rows: new.far_rows, copies_together: true, ..old }, new);
+    assert_eq!((new.data.far_rows, new.data.copies_together), (FarRows::LeaveOut, true));
+    assert_eq!((old.data.far_rows, old.data.copies_together), (FarRows::Keep, false));
+    let data = DataSection { far_rows: new.data.far_rows, copies_together: true, ..old.data };
+    assert_eq!(Job { data, ..old }, new);
 }
 
 #[test]

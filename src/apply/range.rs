@@ -1,12 +1,10 @@
-//! Conditions that lie far outside of those of the training: counted while the rows pass, said once.
+//! Conditions that lie far outside of those of the training: counted while the rows pass.
 
-use anyhow::Result;
-use cnf::Error;
-use cnf::flow::{Given, Model, Range};
-use cnf::words::{estimate, exact};
 use serde_json::{Value, json};
 
-use super::Context;
+use crate::flow::{Given, Model, Range};
+use crate::words::{estimate, exact};
+use crate::{Error, Result};
 
 /// What is known of a conditioning column.
 #[derive(Clone, Debug)]
@@ -30,7 +28,7 @@ struct Farthest {
 
 /// Rows whose condition is far outside the range of the training.
 #[derive(Clone, Debug, Default)]
-pub struct Beyond {
+pub struct OutOfRange {
     columns: Vec<(String, Known)>,
     /// Rows seen, and those outside.
     n: u64,
@@ -40,7 +38,7 @@ pub struct Beyond {
     one: bool,
 }
 
-impl Beyond {
+impl OutOfRange {
     /// For the conditions of this model; nothing is known of those of an imported net.
     pub fn of(model: &Model) -> Self {
         let Some(condition) = &model.spec.condition else { return Self::default() };
@@ -58,7 +56,7 @@ impl Beyond {
     /// The one row for all points.
     ///
     /// # Errors
-    /// As [`Beyond::see`].
+    /// As [`OutOfRange::see`].
     pub fn see_one(&mut self, row: &[f64]) -> Result<()> {
         self.one = true;
         self.see(0, row)
@@ -85,7 +83,7 @@ impl Beyond {
                             true => String::new(),
                             false => format!(", which row {at} (counted from 0) has"),
                         };
-                        return Err(Error::invalid(problem + &row, format!("its classes are {classes}")).into());
+                        return Err(Error::invalid(problem + &row, format!("its classes are {classes}")));
                     }
                     Known::Range(range) => range.beyond(*value) - Range::MARGIN,
                     Known::Moments(mean, std) => ((value - mean).abs() / std - Range::DEVIATIONS) / Range::DEVIATIONS,
@@ -116,27 +114,23 @@ impl Beyond {
         facts
     }
 
-    /// The same in a line; nothing where all are inside. Where stdout is for JSON it is a note too.
-    pub fn words(&self, context: &Context) -> String {
-        let Some(far) = &self.farthest else { return String::new() };
+    /// The same in a sentence; nothing where all are inside.
+    pub fn words(&self) -> Option<String> {
+        let far = self.farthest.as_ref()?;
         let (name, known) = &self.columns[far.column];
         let training = match known {
             Known::Range(Range { low, high }) => format!("it was {} to {} in training", exact(*low), exact(*high)),
             Known::Moments(mean, std) => format!("it was {} in training", estimate(*mean, *std, 4)),
             Known::Classes(_) => String::new(),
         };
-        let words = if self.one {
-            format!("condition far outside the training range: `{name}` = {} ({training})", exact(far.value))
-        } else {
-            let (rows, n, row, value) = (self.rows, self.n, far.row, exact(far.value));
-            format!(
-                "conditions far outside the training range: {rows} of {n} rows; the farthest is `{name}` = {value} in \
-                 row {row}, counted from 0 ({training})"
-            )
-        };
-        if context.json {
-            context.note(&words);
+        if self.one {
+            let value = exact(far.value);
+            return Some(format!("condition far outside the training range: `{name}` = {value} ({training})"));
         }
-        words + "\n"
+        let (rows, n, row, value) = (self.rows, self.n, far.row, exact(far.value));
+        Some(format!(
+            "conditions far outside the training range: {rows} of {n} rows; the farthest is `{name}` = {value} in \
+             row {row}, counted from 0 ({training})"
+        ))
     }
 }

@@ -1,37 +1,28 @@
-//! The rows of a request, block by block: points of a file, or latents as they are drawn, each with its condition.
+//! Rows block by block: points of a file, or latents as they are drawn, each with its condition.
 //!
 //! A file is read once, and of it only a block is in memory. A row's result depends on that row alone, so blocks change
 //! no bit.
 
-use std::path::Path;
+use super::OutOfRange;
+use crate::flow::{Model, StandardNormal};
+use crate::io::Reader;
+use crate::{Error, Result, Rng};
 
-use anyhow::Result;
-use candle_core::{Device, Tensor};
-use clap::builder::TypedValueParser;
-use cnf::flow::{Model, StandardNormal};
-use cnf::io::Reader;
-use cnf::{Error, Rng};
-
-use super::Context;
-use super::beyond::Beyond;
-use super::columns::{self, Plan, Role};
-use super::given::{self, GivenArgs};
-use super::setup::Setup;
-
-/// The rows, and the numbers, of a block where nothing else is asked.
+/// The rows, and the numbers, of a block where nothing else is asked for.
 const BLOCK_ROWS: usize = 1 << 16;
 const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Where the points come from.
-enum Source {
+enum Origin {
     /// A file that gives the points, and behind them in each row so many conditions.
-    File(Reader, usize),
+    File(Box<Reader>, usize),
     /// Fresh latents, so many, or as many as there are conditions.
-    Drawn(Rng, Option<u64>),
+    Drawn(Box<Rng>, Option<u64>),
+    /// Points in memory.
     Whole(Vec<f64>),
 }
 
-/// Where their conditions come from.
+/// Where the conditions of rows come from.
 pub enum Conditions {
     /// The model has none.
     None,
@@ -47,83 +38,74 @@ pub enum Conditions {
 }
 
 /// Some points, and their conditions.
-pub struct Part {
+#[derive(Clone, Debug, Default)]
+pub struct Block {
     /// Points before these.
     pub first: u64,
     /// `[n, d]`.
     pub x: Vec<f64>,
-    /// `[n, c]`, where the model has conditions.
-    pub condition: Option<Tensor>,
+    /// `[n, c]`; empty where the model has no conditions.
+    pub condition: Vec<f64>,
 }
 
-/// All points of a request, in their order.
-pub struct Feed {
-    source: Source,
+/// All rows of a request, in their order.
+pub struct RowSource {
+    origin: Origin,
     conditions: Conditions,
     d: usize,
     /// The rows of a block.
     block: usize,
     /// Rows given out.
     given: u64,
-    /// Their conditions that are far from those of the training.
-    beyond: Beyond,
-    /// How the columns of the file are used, where they are not as the model has them.
+    out_of_range: OutOfRange,
     notes: Vec<String>,
 }
 
-impl Feed {
-    /// The points of a file, in the model's columns, with their conditions; `block` rows at a time, or as many as suit.
+impl RowSource {
+    /// The rows of a file: `reader` gives `d` columns of points and behind them `own` columns of conditions, or none, and then
+    /// they come from `conditions`. `block` rows are read at a time, or as many as suit.
     ///
     /// # Errors
-    /// As [`Context::table`], and for columns that do not fit those of the model.
-    pub fn of_file(
-        setup: &Setup,
-        path: &Path,
-        role: Role,
-        given: &GivenArgs,
+    /// [`Error::Invalid`] for another number of conditions than points.
+    pub fn of_reader(
+        reader: Reader,
+        d: usize,
+        own: usize,
+        conditions: Conditions,
         block: Option<usize>,
-        context: &Context,
     ) -> Result<Self> {
-        let model = &setup.model;
-        let asked = given.asked(model)?;
-        let mut reader = context.table(path)?;
-        let Plan { places, own, mut notes } =
-            columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
-        reader.keep(&places)?;
-        context.notes_on_tables(&notes);
-        let conditions = given::beside_points(asked, model, context, &mut notes)?;
-        let feed = Self::new(Source::File(reader, own), conditions, model.dim(), block)?;
-        Self { notes, ..feed }.watched(model)
+        Self::new(Origin::File(Box::new(reader), own), conditions, d, block)
     }
 
-    /// `n` latents, or as many as there are conditions, drawn in their order from one generator.
+    /// `n` latents of `d` columns, or as many as there are conditions, drawn in their order from one generator.
     ///
     /// # Errors
-    /// For another number of conditions.
+    /// [`Error::Invalid`] for another number of conditions than `n`.
     pub fn of_latents(
-        setup: &Setup,
         n: Option<u64>,
+        d: usize,
         rng: Rng,
         conditions: Conditions,
         block: Option<usize>,
     ) -> Result<Self> {
-        Self::new(Source::Drawn(rng, n), conditions, setup.model.dim(), block)?.watched(&setup.model)
+        Self::new(Origin::Drawn(Box::new(rng), n), conditions, d, block)
     }
 
     /// Points that are in memory, `[n, d]`.
     ///
     /// # Errors
-    /// For another number of conditions.
+    /// [`Error::Invalid`] for another number of conditions than points.
     pub fn of_points(x: Vec<f64>, d: usize, conditions: Conditions, block: Option<usize>) -> Result<Self> {
-        Self::new(Source::Whole(x), conditions, d, block)
+        Self::new(Origin::Whole(x), conditions, d, block)
     }
 
-    fn new(source: Source, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
+    fn new(origin: Origin, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
         let block = block.unwrap_or_else(|| BLOCK_ROWS.min(BLOCK_NUMBERS / d)).max(1);
-        let feed = Self { source, conditions, d, block, given: 0, beyond: Beyond::default(), notes: Vec::new() };
-        match (feed.own_total(), feed.conditions.rows()) {
+        let out_of_range = OutOfRange::default();
+        let source = Self { origin, conditions, d, block, given: 0, out_of_range, notes: Vec::new() };
+        match (source.own_total(), source.conditions.rows()) {
             (Some(n), Some(rows)) if n != rows => Err(unequal(rows, &n.to_string())),
-            _ => Ok(feed),
+            _ => Ok(source),
         }
     }
 
@@ -131,18 +113,23 @@ impl Feed {
     /// training's is counted.
     ///
     /// # Errors
-    /// For such a class in the one row for all.
+    /// [`Error::Invalid`] for such a class in the one row for all.
     pub fn watched(mut self, model: &Model) -> Result<Self> {
-        self.beyond = Beyond::of(model);
+        self.out_of_range = OutOfRange::of(model);
         if let Conditions::One(row) = &self.conditions {
-            self.beyond.see_one(row)?;
+            self.out_of_range.see_one(row)?;
         }
         Ok(self)
     }
 
+    /// With remarks on how the columns of the file are used.
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
+    }
+
     /// The conditions so far that are far from those of the training.
-    pub fn beyond(&self) -> &Beyond {
-        &self.beyond
+    pub fn out_of_range(&self) -> &OutOfRange {
+        &self.out_of_range
     }
 
     /// How the columns of the file are used, where they are not as the model has them.
@@ -157,7 +144,7 @@ impl Feed {
 
     /// Whether there may be more than one row of conditions.
     pub fn several(&self) -> bool {
-        self.conditions.several() || matches!(self.source, Source::File(_, 1..))
+        self.conditions.several() || matches!(self.origin, Origin::File(_, 1..))
     }
 
     /// The number of points, where it is known.
@@ -166,10 +153,10 @@ impl Feed {
     }
 
     fn own_total(&self) -> Option<u64> {
-        match &self.source {
-            Source::File(reader, ..) => reader.rows().map(|n| n as u64),
-            Source::Drawn(_, n) => *n,
-            Source::Whole(x) => Some((x.len() / self.d) as u64),
+        match &self.origin {
+            Origin::File(reader, ..) => reader.rows().map(|n| n as u64),
+            Origin::Drawn(_, n) => *n,
+            Origin::Whole(x) => Some((x.len() / self.d) as u64),
         }
     }
 
@@ -177,7 +164,7 @@ impl Feed {
     ///
     /// # Errors
     /// As [`Reader::next_block`], and where the conditions end before or after the points.
-    pub fn next(&mut self) -> Result<Option<Part>> {
+    pub fn next_block(&mut self) -> Result<Option<Block>> {
         let first = self.given;
         let (x, own) = self.points()?;
         if x.is_empty() {
@@ -190,27 +177,21 @@ impl Feed {
             None => self.conditions.take(first, n)?,
         };
         if let Some(rows) = &rows {
-            self.beyond.see(first, rows)?;
+            self.out_of_range.see(first, rows)?;
         }
         let condition = match (rows, &self.conditions) {
-            (Some(rows), _) => {
-                let c = rows.len() / n;
-                Some(Tensor::from_vec(rows, (n, c), &Device::Cpu)?)
-            }
-            (None, Conditions::One(row)) => {
-                let row = Tensor::from_slice(row, (1, row.len()), &Device::Cpu)?;
-                Some(row.broadcast_as((n, row.dims()[1]))?.contiguous()?)
-            }
-            (None, _) => None,
+            (Some(rows), _) => rows,
+            (None, Conditions::One(row)) => row.repeat(n),
+            (None, _) => Vec::new(),
         };
         self.given += n as u64;
-        Ok(Some(Part { first, x, condition }))
+        Ok(Some(Block { first, x, condition }))
     }
 
     /// The next points, and their conditions where both are in one file.
     fn points(&mut self) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
-        let points = match &mut self.source {
-            Source::File(reader, own) => {
+        let points = match &mut self.origin {
+            Origin::File(reader, own) => {
                 let rows = reader.next_block(self.block)?.map_or(Vec::new(), |block| block.data);
                 if *own == 0 {
                     return Ok((rows, None));
@@ -220,14 +201,14 @@ impl Feed {
                 };
                 return Ok((of(0, self.d), Some(of(self.d, self.d + *own))));
             }
-            Source::Drawn(rng, n) => {
+            Origin::Drawn(rng, n) => {
                 let most = match n {
                     Some(n) => (self.block as u64).min(*n - self.given) as usize,
                     None => self.conditions.ready(self.block)?,
                 };
                 StandardNormal::new(self.d).draw(most, rng)
             }
-            Source::Whole(x) => {
+            Origin::Whole(x) => {
                 let rest = &x[self.given as usize * self.d..];
                 rest[..rest.len().min(self.block * self.d)].to_vec()
             }
@@ -307,12 +288,8 @@ impl Conditions {
     }
 }
 
-/// `--block`: from one row to as many as surely fit.
-pub fn block() -> impl TypedValueParser<Value = usize> {
-    clap::value_parser!(u32).range(1..=1 << 24).map(|rows| rows as usize)
-}
-
-fn unequal(rows: u64, points: &str) -> anyhow::Error {
+/// Another number of conditions than of points.
+fn unequal(rows: u64, points: &str) -> Error {
     let problem = format!("there are {rows} rows of conditions for {points} points");
-    Error::invalid(problem, "give one row for each point, or one for all").into()
+    Error::invalid(problem, "give one row for each point, or one for all")
 }

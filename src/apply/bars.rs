@@ -1,0 +1,67 @@
+//! Error bars beside log-densities: every block is solved once more, in f64 and far below the tolerance.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use super::transport::Counter;
+use super::{Arrived, Block, Reservoir};
+use crate::Result;
+use crate::flow::{Chain, ErrorBars, Model};
+use crate::stats::quantile;
+
+/// The error bars of all rows, as they pass: their median and their largest in constant memory.
+#[derive(Debug)]
+pub struct RunningBars {
+    bars: ErrorBars<Chain>,
+    counter: Counter,
+    totals: Reservoir,
+    worst: f64,
+}
+
+impl RunningBars {
+    /// Of log-densities by `model` of data that lie at `until` (1 but for the distributions on the way); `done` counts the
+    /// second solves.
+    ///
+    /// # Errors
+    /// As [`ErrorBars::of_model`].
+    pub fn new(model: &Model, until: f64, done: &Arc<AtomicUsize>) -> Result<Self> {
+        let mut counter = None;
+        let bars = ErrorBars::of_model(model, until, |fine| {
+            let (own, fine) = Counter::of(fine, done)?;
+            counter = Some(own);
+            Ok(fine)
+        })?;
+        let counter = counter.unwrap_or(Counter(None));
+        Ok(Self { bars, counter, totals: Reservoir::new(1), worst: 0.0 })
+    }
+
+    /// One block: its points, and their log-densities at the tolerance asked for. Gives `[n, 3]`: the solver's bar, the
+    /// estimator's, and both together, in nats.
+    ///
+    /// # Errors
+    /// As [`ErrorBars::of`].
+    pub fn block(&mut self, block: &Block, arrived: &Arrived) -> Result<Vec<f64>> {
+        let bars = self.bars.of(&block.x, &block.condition, &arrived.log_prob, &arrived.cost)?;
+        self.counter.add(arrived.rows());
+        let totals = bars.total();
+        self.worst = totals.iter().copied().fold(self.worst, f64::max);
+        // A row outside has a bar of 0 that says nothing of the others.
+        let outside = &arrived.cost.outside;
+        (0..totals.len())
+            .filter(|row| outside.binary_search(row).is_err())
+            .for_each(|row| self.totals.add(&totals[row..=row]));
+        let rows = bars.solver.iter().zip(&bars.estimator).zip(&totals);
+        Ok(rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect())
+    }
+
+    /// The median of the bars of both errors together, and the largest, in nats; none where no row has one.
+    pub fn summary(&self) -> Option<(f64, f64)> {
+        let median = quantile(&self.totals.rows, 0.5);
+        median.is_finite().then_some((median, self.worst))
+    }
+
+    /// Hutchinson's probes; 0 where the trace is exact.
+    pub fn probes(&self) -> usize {
+        self.bars.probes()
+    }
+}

@@ -1,0 +1,40 @@
+//! A stream of rows through a model, in memory that does not grow with their number.
+//!
+//! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] carries a block
+//! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`Mean`] and
+//! [`Reservoir`] gather what is said of all rows. A row that fails is NaN in its place and counted with its reason.
+//!
+//! ```
+//! use std::sync::{Arc, atomic::AtomicUsize};
+//!
+//! use cnf::apply::{Conditions, RowSource, SolveStatistics, Transport, Way};
+//! use cnf::flow::{Core, FlowSpec, Model, Precision};
+//!
+//! # fn main() -> cnf::Result<()> {
+//! let spec = FlowSpec::bare(Core::Still { dim: 2 });
+//! let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
+//! let way = Way { to_data: false, until: 1.0, log_density: true };
+//! let transport = Transport::new(&model, Precision::F64, way, &Arc::new(AtomicUsize::new(0)))?;
+//! let mut source = RowSource::of_points(vec![0.0, 0.0, 1.0, f64::NAN], 2, Conditions::None, Some(1))?;
+//! let mut statistics = SolveStatistics::default();
+//! while let Some(block) = source.next_block()? {
+//!     statistics.add(block.first, &transport.block(&block)?);
+//! }
+//! assert_eq!((statistics.n, statistics.overflowed), (2, 1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod bars;
+mod range;
+mod scores;
+mod source;
+mod statistics;
+mod transport;
+
+pub use bars::RunningBars;
+pub use range::OutOfRange;
+pub use scores::Scores;
+pub use source::{Block, Conditions, RowSource};
+pub use statistics::{Mean, Reservoir, SolveStatistics};
+pub use transport::{Arrived, Transport, Way};

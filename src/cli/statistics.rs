@@ -1,0 +1,58 @@
+//! What became of all rows, in the words of a report.
+
+use cnf::apply::{OutOfRange, SolveStatistics};
+use cnf::words;
+
+use super::Context;
+
+/// Of how many rows a mean is, in words; `one` is a row, or a point.
+pub fn among(statistics: &SolveStatistics, one: &str) -> String {
+    let SolveStatistics { n, failed, outside, overflowed, .. } = statistics;
+    let mut words = format!("over {}", words::count(*n, one));
+    if statistics.inside() < *n {
+        words = format!("over {} of {}", statistics.inside(), words::count(*n, one));
+    }
+    if *outside > 0 {
+        words += &format!("; {outside} outside the support, where log p is -inf");
+    }
+    if *overflowed > 0 {
+        words += &format!("; {overflowed} without a finite log p");
+    }
+    if *failed > 0 {
+        words += &format!("; {failed} failed");
+    }
+    words
+}
+
+/// What became of failed and stiff rows, for the text report; empty where all went well.
+pub fn troubles(statistics: &SolveStatistics) -> String {
+    let SolveStatistics { n, failed, unsettled, stiff, outside, .. } = statistics;
+    let mut words = String::new();
+    if *failed > 0 {
+        words += &format!("failed: {failed} of {}; NaN in the files\n", words::count(*n, "row"));
+    }
+    if *unsettled > 0 {
+        words += &format!(
+            "unsettled: the log-density of {unsettled} of {} missed its tolerance by its own estimate\n",
+            words::count(*n, "row")
+        );
+    }
+    if *outside > 0 {
+        words +=
+            &format!("outside: {outside} of {} outside the support; log p is -inf there\n", words::count(*n, "row"));
+    }
+    if stiff * 2 > *n {
+        words += &format!("stiff: {stiff} of {}; `--solver bdf` may be cheaper\n", words::count(*n, "row"));
+    }
+    words
+}
+
+/// Conditions far outside of those of the training, in a line; nothing where all are inside. Where stdout is for JSON it is a
+/// note too.
+pub fn out_of_range(conditions: &OutOfRange, context: &Context) -> String {
+    let Some(words) = conditions.words() else { return String::new() };
+    if context.json {
+        context.note(&words);
+    }
+    words + "\n"
+}

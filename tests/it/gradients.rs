@@ -1,0 +1,185 @@
+//! The gradient of log p by the data is that of central differences, for every family of models.
+
+use cnf::flow::{
+    BoundModel, Column, Condition, Core, Failure, FlowSpec, Given, Histogram, LogDensity, Mixture, Moments, Precision,
+    SolverSpec, StandardNormal, Tail, TraceSpec, VelocitySpec,
+};
+use cnf::rng::stream;
+use cnf::velocity::layers::{Layer, LayerNetSpec};
+use cnf::velocity::{Activation, MlpSpec, TimeInput};
+
+use crate::common::discrete::{bent, every_discrete};
+
+const N: usize = 12;
+
+fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
+    let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+    VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time })
+}
+
+fn theta(velocity: &VelocitySpec) -> Vec<f64> {
+    velocity.init(&mut stream(5, 0)).into_iter().map(|w| 3.0 * f64::from(w)).collect()
+}
+
+fn mixture() -> Mixture {
+    let factors = vec![0.5, 0.0, 0.2, 0.4, 1.0, 0.0, -0.3, 0.8];
+    Mixture::new(vec![0.3, 0.7], vec![1.0, -1.0, -0.5, 0.5], factors).unwrap()
+}
+
+fn table(bins: Vec<usize>) -> Histogram {
+    let (d, cells) = (bins.len(), bins.iter().product::<usize>());
+    let probabilities = (0..cells).map(|i| 2.0 * (i + 1) as f64 / (cells * (cells + 1)) as f64).collect();
+    let tails = [Tail { share: 0.1, scale: 0.7 }, Tail { share: 0.2, scale: 0.3 }];
+    Histogram::new(vec![[-1.0, 2.0]; d], bins, probabilities).unwrap().with_tails(vec![tails; d]).unwrap()
+}
+
+/// Columns of every kind behind a standardisation.
+fn framed(spec: FlowSpec) -> FlowSpec {
+    let kinds = [
+        Column::Positive,
+        Column::Unit { low: -2.0, high: 5.0 },
+        Column::Angle { period: 360.0, cut: 200.0 },
+        Column::Plain,
+    ];
+    let d = spec.dim();
+    let moments = Moments { mean: vec![0.2; d], std: (0..d).map(|j| 0.5 + 0.2 * j as f64).collect() };
+    FlowSpec { standardise: Some(moments), columns: Some(kinds.into_iter().cycle().take(d).collect()), ..spec }
+}
+
+fn bound(spec: &FlowSpec, theta: &[f64]) -> BoundModel {
+    spec.bind(theta, Precision::F64).unwrap()
+}
+
+/// Models of every family, and by how much a difference may be off: fixed steps make log p a smooth function of x whose
+/// gradient is exactly what is asked for; where steps adapt it is so only to the tolerance.
+fn every_model() -> Vec<(String, BoundModel, f64)> {
+    let steps = SolverSpec { fixed_steps: Some(12), ..SolverSpec::default() };
+    let quadrature = SolverSpec { log_density: LogDensity::Quadrature, log_density_atol: Some(1e9), ..steps.clone() };
+    let adaptive = SolverSpec { rtol: 1e-10, atol: 1e-10, ..SolverSpec::default() };
+    let mut all = Vec::new();
+    for (d, hidden) in [(1, vec![6]), (2, vec![6, 5]), (3, vec![6, 5, 4])] {
+        for (name, solver, most) in
+            [("coupled", &steps, 1e-6), ("quadrature", &quadrature, 1e-6), ("adaptive", &adaptive, 1e-3)]
+        {
+            let velocity = mlp(d, 0, &hidden);
+            let spec = FlowSpec::plain(velocity.clone(), solver.clone());
+            all.push((format!("cnf {hidden:?} {name}"), bound(&spec, &theta(&velocity)), most));
+            all.push((format!("cnf {hidden:?} {name}, columns"), bound(&framed(spec), &theta(&velocity)), most));
+        }
+    }
+    let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
+    let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[6, 5], Activation::Softplus));
+    all.push(("candle layers".into(), bound(&FlowSpec::plain(layers.clone(), steps.clone()), &theta(&layers)), 1e-6));
+    let conditional = mlp(2, 3, &[8]);
+    let columns = vec![Given::Class { classes: vec![0, 1] }, Given::Number { mean: 1.0, std: 2.0 }];
+    let condition = Some(Condition { columns, names: Vec::new() });
+    let spec = FlowSpec { condition, ..framed(FlowSpec::plain(conditional.clone(), steps.clone())) };
+    all.push(("cnf under a class and a number".into(), bound(&spec, &theta(&conditional)), 1e-6));
+    let velocity = mlp(2, 0, &[8, 8]);
+    let spec = FlowSpec { base: Some(mixture()), ..framed(FlowSpec::plain(velocity.clone(), steps)) };
+    all.push(("cnf from a mixture".into(), bound(&spec, &theta(&velocity)), 1e-6));
+    all.push(("cnf half way".into(), bound(&spec, &theta(&velocity)).until(0.5).unwrap(), 1e-6));
+    for (name, spec) in every_discrete() {
+        let theta = bent(&spec, 3);
+        let whole = FlowSpec::bare(Core::Discrete(spec));
+        all.push((format!("{name}, columns"), bound(&framed(whole.clone()), &theta), 1e-4));
+        if whole.dim() == 2 {
+            let based = FlowSpec { base: Some(mixture()), ..whole };
+            all.push((format!("{name} from a mixture"), bound(&based, &theta), 1e-4));
+        }
+    }
+    for d in [1, 2] {
+        let still = FlowSpec::bare(Core::Still { dim: d });
+        all.push((format!("a normal, d={d}"), bound(&framed(still), &[]), 1e-6));
+        let spec = FlowSpec::bare(Core::Histogram(table(vec![4; d])));
+        all.push((format!("a table, d={d}"), bound(&spec, &[]), 1e-6));
+        all.push((format!("a table, d={d}, columns"), bound(&framed(spec), &[]), 1e-6));
+    }
+    let gaussians = FlowSpec { base: Some(mixture()), ..FlowSpec::bare(Core::Still { dim: 2 }) };
+    all.push(("mixture".into(), bound(&gaussians, &[]), 1e-6));
+    all
+}
+
+/// Rows that the model itself may have made, and their conditions.
+fn rows(model: &BoundModel) -> (Vec<f64>, Vec<f64>) {
+    let c = model.condition_dim();
+    let condition: Vec<f64> = (0..N * c).map(|i| (i / c.max(1) % 2) as f64).collect();
+    let z = StandardNormal::new(model.dim()).draw(N, &mut stream(7, 1));
+    (model.points(&z, &condition).unwrap().y, condition)
+}
+
+#[test]
+fn the_gradient_of_log_p_is_that_of_central_differences_in_every_family() {
+    for (name, model, most) in every_model() {
+        let d = model.dim();
+        let (x, condition) = rows(&model);
+        let found = model.log_prob_and_grad(&x, &condition).unwrap();
+        assert_eq!(found.scored.log_prob, model.log_prob(&x, &condition).unwrap().log_prob, "{name}");
+        for j in 0..d {
+            // Fourth-order differences, by a step that the column's own unit resolves.
+            let part = if most > 1e-4 { 1e-3 } else { 1e-4 };
+            let step = |x: f64| part * x.abs().clamp(1e-2, 10.0);
+            let at = |times: f64| -> Vec<f64> {
+                let mut moved = x.clone();
+                moved.iter_mut().skip(j).step_by(d).for_each(|x| *x += times * step(*x));
+                model.log_prob(&moved, &condition).unwrap().log_prob
+            };
+            let (up, down, up2, down2) = (at(1.0), at(-1.0), at(2.0), at(-2.0));
+            for row in 0..N {
+                let difference =
+                    (8.0 * (up[row] - down[row]) - (up2[row] - down2[row])) / (12.0 * step(x[row * d + j]));
+                let (_, gradient) = found.row(row).unwrap();
+                let gap = (gradient[j] - difference).abs();
+                // A corner (of relu, of a table's bin) within the differences makes them those of neither side.
+                let corner = name.contains("relu") || name.contains("table");
+                let straight = (up[row] - found.scored.log_prob[row]) - (found.scored.log_prob[row] - down[row]);
+                let bent = straight.abs() > 1e-3 * (1.0 + (up[row] - down[row]).abs());
+                assert!(
+                    gap < most * (1.0 + difference.abs()) || (corner && bent),
+                    "{name}, row {row}, column {j}: {} against {difference}",
+                    gradient[j]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_without_a_density_have_no_gradient_and_leave_the_others_alone() {
+    let velocity = mlp(2, 0, &[8]);
+    let spec = FlowSpec {
+        columns: Some(vec![Column::Plain, Column::Positive]),
+        ..FlowSpec::plain(velocity.clone(), SolverSpec::default())
+    };
+    let model = spec.bind(&theta(&velocity), Precision::F32).unwrap();
+    let x = [0.1, 0.2, f64::NAN, 1.0, 0.3, -1.0, 0.5, 0.6];
+    let found = model.log_prob_and_grad(&x, &[]).unwrap();
+    assert!(matches!(found.row(1), Err(Failure::Path(_))), "{:?}", found.row(1));
+    assert_eq!(found.row(2), Err(Failure::Outside));
+    for row in [0, 3] {
+        let alone = model.log_prob_and_grad(&x[2 * row..2 * row + 2], &[]).unwrap();
+        assert_eq!(found.row(row), alone.row(0));
+    }
+    let implicit = FlowSpec { solver: SolverSpec { method: "bdf".into(), ..SolverSpec::default() }, ..spec.clone() };
+    let refused = implicit.bind(&theta(&velocity), Precision::F64).unwrap().log_prob_and_grad(&x, &[]).unwrap_err();
+    assert!(refused.to_string().contains("`bdf` has no gradient"), "{refused}");
+}
+
+#[test]
+fn a_gradient_has_the_same_bits_alone_and_on_any_number_of_threads() {
+    let velocity = mlp(2, 0, &[16, 16, 16]);
+    let solver = SolverSpec { trace: TraceSpec::Hutchinson(2), ..SolverSpec::default() };
+    let model = FlowSpec::plain(velocity.clone(), solver).bind(&theta(&velocity), Precision::F32).unwrap();
+    // More than one block of tapes.
+    let x = StandardNormal::new(2).draw(2100, &mut stream(8, 0));
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| model.log_prob_and_grad(&x, &[]).unwrap().gradient)
+    };
+    let one = on(1);
+    assert_eq!(one, on(3));
+    for row in [0, 1000, 2099] {
+        let alone = model.log_prob_and_grad(&x[2 * row..2 * row + 2], &[]).unwrap();
+        assert_eq!(alone.gradient, one[2 * row..2 * row + 2]);
+    }
+}
