@@ -39,7 +39,7 @@ impl Failure {
     pub fn advice(&self, setting: Setting) -> String {
         use cnf_solvers::Failure as F;
         let wide = (!setting.wide).then_some("compute in f64");
-        let bdf = (!setting.implicit).then_some("use `bdf`");
+        let bdf = (cfg!(feature = "implicit") && !setting.implicit).then_some("use `bdf`");
         let (why, ways) = match self {
             Self::Path(F::NonFinite { .. } | F::Integrand { .. }) => {
                 ("the field overflows there", [Some("check the input's scale"), wide, None])

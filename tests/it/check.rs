@@ -1,4 +1,5 @@
 //! `cnf check`: right models pass every line, and what is wrong fails the line that is about it.
+#![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, folder, has, json};
 use candle_core::DType;

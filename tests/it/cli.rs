@@ -1,5 +1,6 @@
 //! The command from end to end: every command on a real net, a training, and the same bits for any threads and any
 //! batch.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! `cnf compare`: what is trained, what is measured, what is written, and what is refused.
+#![cfg(feature = "cli")]
 
 use crate::common::command;
 use std::path::Path;

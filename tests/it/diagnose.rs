@@ -1,4 +1,5 @@
 //! Data without a density are found before the first step, and honest data are not accused.
+#![cfg(feature = "cli")]
 
 use std::f64::consts::TAU;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Laws over the dialects of text tables: a file is read alike by whoever reads it, and an error names the line that an
 //! editor shows.
+#![cfg(feature = "cli")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

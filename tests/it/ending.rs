@@ -1,5 +1,6 @@
 //! How a command ends before its end: by a signal, on a full disk, or because another process has the folder. What was
 //! done is saved, nothing hidden is left, and what is read is never overwritten.
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 
 use crate::common::command;

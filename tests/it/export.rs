@@ -1,4 +1,5 @@
 //! `cnf export`: what it writes, `cnf import` and PyTorch read.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! Laws over every family of models that `cnf train --model` knows: trained, saved, loaded, told a condition.
+#![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
 use candle_core::{DType, Tensor};

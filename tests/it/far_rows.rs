@@ -1,4 +1,5 @@
 //! Rows far beyond all others: no family of models is ruined by one, whatever set it falls into, and a word names it.
+#![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
 use candle_core::{DType, Device, Tensor};

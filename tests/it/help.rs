@@ -3,6 +3,7 @@
 //! The commands are those that `cnf --help` lists, so a new one is held to the same without a change here; a file that
 //! an example names and that is not made by [`prepare`] is to be added there. Lines run in a shell, as they are typed,
 //! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, those of comparisons after 5, and animations have 5 frames.
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 
 use std::ffi::OsString;

@@ -2,6 +2,7 @@
 //!
 //! The browser is `$CNF_BROWSER` or the first Chromium in the PATH; where there is none, its tests say so and pass.
 //! `CNF_KEEP=FOLDER` leaves the page there, for eyes.
+#![cfg(feature = "plot")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,7 @@
 //! Columns are found by their names, wherever a table comes in beside a model: in any order, with others between them.
 //!
 //! Laws over the orders of the columns, over the families of models and over the commands that read points.
+#![cfg(feature = "cli")]
 
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Laws of places on the way: one solve at many times says what a solve to each of them says.
+#![cfg(feature = "cli")]
 
 use crate::common::command;
 use candle_core::{DType, Device, Tensor};

@@ -1,5 +1,6 @@
 //! Laws of the pictures: each is written whole in both formats, of the asked size, to the same bytes,
 //! from whatever numbers it is given; and a refusal leaves nothing behind.
+#![cfg(feature = "plot")]
 
 use std::path::Path;
 

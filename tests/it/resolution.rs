@@ -3,6 +3,7 @@
 //!
 //! The column of all these tests is a date: 2.46e6 with a deviation of 1e-3. In f32 its steps are 0.25, so that one number
 //! that is f32 anywhere between the data and a file makes all dates equal.
+#![cfg(feature = "cli")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

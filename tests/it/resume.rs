@@ -4,6 +4,7 @@
 //! it gets to its end; then the next run begins, until enough kills have been dealt. The moments are drawn over
 //! the start-up, the time to the first checkpoint, the steps, and the end with its scores and pictures, and the
 //! test counts that all of them were met.
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! The commands that show: trajectories and films, the pictures of a run again, what a model is, completions, the manual.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

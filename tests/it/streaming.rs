@@ -1,5 +1,6 @@
 //! Tables in blocks: the same bits whatever the block, in memory that does not grow with the file, and nothing left of
 //! what did not end.
+#![cfg(feature = "cli")]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

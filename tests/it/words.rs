@@ -1,4 +1,5 @@
 //! What commands print of odd numbers: no NaN, no endless digits, the right plural, and which rows carry a mean.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The table of wrong inputs: each gets one sentence, a hint and an exit code, and leaves no file.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! The command in a folder of its own, with the golden 8gaussians net.
+#![cfg(feature = "cli")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

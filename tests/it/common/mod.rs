@@ -1,7 +1,6 @@
 //! What several tests use.
 
 pub mod archive;
-#[cfg(feature = "cli")]
 pub mod command;
 pub mod discrete;
 pub mod flows;
