@@ -62,7 +62,10 @@ fn every_number_is_right_to_the_tolerance() {
                 for (found, file) in found {
                     let error = worst(found, &numbers(name, file));
                     println!("{name} {precision:?} {log_density:?} {file}: {error:.1e}");
-                    assert!(error <= bound, "{name} {precision:?} {log_density:?} {file}: {error:.1e} above {bound:.0e}");
+                    assert!(
+                        error <= bound,
+                        "{name} {precision:?} {log_density:?} {file}: {error:.1e} above {bound:.0e}"
+                    );
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Laws over every net that `cnf train --net` lists: trained by each objective, saved, resumed, used by every command.
 
+#![cfg(feature = "cli")]
+
 use cnf::data::{DataOptions, Dataset, resolve};
 use cnf::flow::{Model, Precision};
 use cnf::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};

@@ -3,6 +3,8 @@
 //!
 //! What a newer file may add and an older one may lack is in ARCHITECTURE.md; `rule.rs` holds it.
 
+#![cfg(feature = "cli")]
+
 mod rule;
 
 use std::path::Path;
