@@ -1,10 +1,9 @@
 //! Which velocity a continuous flow has, as data, and how θ brings it to life.
 
-use candle_core::{Device, Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::layers::{LayerNet, LayerNetSpec};
-use crate::velocity::{Mlp, MlpSpec, Scalar, Velocity};
+use crate::velocity::layers::{self, LayerNetSpec};
+use crate::velocity::{Device, Element, Mlp, MlpSpec, Velocity};
 use crate::{Result, Rng};
 
 /// A velocity without its weights.
@@ -81,17 +80,14 @@ impl VelocitySpec {
         }
     }
 
-    /// The velocity with weights `theta`, `[n_params]`; a net of candle layers computes on `device`.
+    /// The velocity with weights `theta`, `[n_params]`; a net of layers computes on `device`.
     ///
     /// # Errors
     /// [`crate::Error::Dimension`] for a θ of the wrong length.
-    pub fn bind<T: Scalar + WithDType>(&self, theta: &[T], device: &Device) -> Result<Box<dyn Velocity<T>>> {
-        Ok(match self {
-            Self::Mlp(spec) => Box::new(Mlp::new(spec, theta)?),
-            Self::Layers(spec) => {
-                let theta = Tensor::from_slice(theta, theta.len(), device)?;
-                Box::new(LayerNet::new(spec.clone(), theta)?)
-            }
-        })
+    pub fn bind<T: Element>(&self, theta: &[T], device: impl Into<Device>) -> Result<Box<dyn Velocity<T>>> {
+        match self {
+            Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),
+            Self::Layers(spec) => layers::bind(spec, theta, device.into()),
+        }
     }
 }
