@@ -157,6 +157,21 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
+impl From<cnflow_kernels::Error> for Error {
+    fn from(error: cnflow_kernels::Error) -> Self {
+        use cnflow_kernels::Error as E;
+        match error {
+            E::UnknownActivation { name } => Self::Unknown {
+                kind: "activation",
+                name,
+                known: cnflow_kernels::Activation::ALL.map(cnflow_kernels::Activation::name).join(", "),
+            },
+            E::Parameters { expected, found } => Self::Dimension { what: "θ".into(), expected, found },
+            other => Self::Invalid { problem: other.to_string(), hint: other.hint() },
+        }
+    }
+}
+
 impl Error {
     /// A file whose content does not fit.
     pub fn read(path: &Path, problem: impl Into<String>, hint: impl Into<String>) -> Self {

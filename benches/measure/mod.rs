@@ -1,5 +1,8 @@
 //! What the benches measure with: CPU time, medians, and the machine's own peak.
 
+// The clock of the process is a C function, and the peak is measured with intrinsics.
+#![allow(unsafe_code)]
+
 use std::hint::black_box;
 
 /// The median.

@@ -1,5 +1,8 @@
 //! No allocation inside a step: ten times the steps allocate not once more.
 
+// An allocator is unsafe by nature.
+#![allow(unsafe_code)]
+
 #[path = "it/problems/mod.rs"]
 mod problems;
 

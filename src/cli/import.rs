@@ -50,7 +50,7 @@ pub struct ImportArgs {
 pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Model, Some(&args.output))], &[Some(&args.weights)])?;
-    let activation: Activation = args.activation.parse()?;
+    let activation: Activation = args.activation.parse().map_err(cnf::Error::from)?;
     let (net, file) = read(&args)?;
     let velocity = VelocitySpec::Mlp(spec(&args, &net, activation)?);
     velocity.validate()?;

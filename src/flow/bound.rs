@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use super::velocity::Device;
+use crate::velocity::Device;
 use super::{
     Bijection, Chain, Continuous, Core, Discrete, Flow, FlowSpec, Identity, Points, Precision, Scored, Solved,
     check_time,
@@ -56,7 +56,7 @@ impl FlowSpec {
     /// # Errors
     /// As [`Continuous::new`], [`Discrete::new`] and [`FlowSpec::around`].
     pub fn bind<W: Copy + Into<f64>>(&self, theta: &[W], precision: Precision) -> Result<BoundModel> {
-        self.bind_on(theta, precision, &Device::Cpu)
+        self.bind_on(theta, precision, Device::Cpu)
     }
 
     /// As [`FlowSpec::bind`]; a velocity of candle layers is evaluated on `device`.
@@ -67,7 +67,7 @@ impl FlowSpec {
         &self,
         theta: &[W],
         precision: Precision,
-        device: &Device,
+        device: Device,
     ) -> Result<BoundModel> {
         let theta: Vec<f64> = theta.iter().map(|w| (*w).into()).collect();
         let core = match &self.core {

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::bijection::check_rows;
 use super::transport::{Carried, Request, carry};
-use super::velocity::Device;
+use crate::velocity::Device;
 use super::{Bijection, Mapped, Method, Precision, SolverSpec, VelocitySpec};
 use crate::velocity::{Scalar, Trace, Velocity};
 use crate::{Error, Result};
@@ -28,7 +28,7 @@ impl BoundVelocity {
     ///
     /// # Errors
     /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] for a velocity that makes no sense.
-    pub fn new(spec: &VelocitySpec, theta: &[f64], precision: Precision, device: &Device) -> Result<Self> {
+    pub fn new(spec: &VelocitySpec, theta: &[f64], precision: Precision, device: Device) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
             let (expected, found) = (spec.n_params(), theta.len());
@@ -94,7 +94,7 @@ impl Continuous {
     /// # Errors
     /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that make no sense.
     pub fn new(velocity: &VelocitySpec, theta: &[f64], solver: SolverSpec, precision: Precision) -> Result<Self> {
-        Self::on_device(velocity, theta, solver, precision, &Device::Cpu)
+        Self::on_device(velocity, theta, solver, precision, Device::Cpu)
     }
 
     /// As [`Continuous::new`], a net of candle layers being evaluated on `device`; steps, lanes and the fused kernel stay on
@@ -107,7 +107,7 @@ impl Continuous {
         theta: &[f64],
         solver: SolverSpec,
         precision: Precision,
-        device: &Device,
+        device: Device,
     ) -> Result<Self> {
         let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
         let implicit = matches!(solver.method()?, Method::Implicit(_));

@@ -60,7 +60,7 @@ pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 pub use spec::{FlowSpec, Moments};
 pub use stages::Stages;
 pub use standardise::Standardise;
-pub use velocity::{Number, VelocitySpec};
+pub use velocity::VelocitySpec;
 
 pub use crate::error::Failure;
 pub use crate::velocity::Penalties;

@@ -1,17 +1,10 @@
 //! Which velocity a continuous flow has, as data, and how θ brings it to life.
 
-pub use candle_core::Device;
-use candle_core::{Tensor, WithDType};
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::layers::{LayerNet, LayerNetSpec};
-use crate::velocity::{Mlp, MlpSpec, Scalar, Velocity};
+use crate::velocity::layers::{self, LayerNetSpec};
+use crate::velocity::{Device, Element, Mlp, MlpSpec, Velocity};
 use crate::{Result, Rng};
-
-/// A number that every velocity computes in: f32 or f64.
-pub trait Number: Scalar + WithDType {}
-
-impl<T: Scalar + WithDType> Number for T {}
 
 /// A velocity without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,21 +88,18 @@ impl VelocitySpec {
     ///
     /// # Errors
     /// As [`VelocitySpec::bind`].
-    pub fn bind_here<T: Number>(&self, theta: &[T]) -> Result<Box<dyn Velocity<T>>> {
-        self.bind(theta, &Device::Cpu)
+    pub fn bind_here<T: Element>(&self, theta: &[T]) -> Result<Box<dyn Velocity<T>>> {
+        self.bind(theta, Device::Cpu)
     }
 
-    /// The velocity with weights `theta`, `[n_params]`; a net of candle layers computes on `device`.
+    /// The velocity with weights `theta`, `[n_params]`; a net of layers computes on `device`.
     ///
     /// # Errors
     /// [`crate::Error::Dimension`] for a θ of the wrong length.
-    pub fn bind<T: Scalar + WithDType>(&self, theta: &[T], device: &Device) -> Result<Box<dyn Velocity<T>>> {
-        Ok(match self {
-            Self::Mlp(spec) => Box::new(Mlp::new(spec, theta)?),
-            Self::Layers(spec) => {
-                let theta = Tensor::from_slice(theta, theta.len(), device)?;
-                Box::new(LayerNet::new(spec.clone(), theta)?)
-            }
-        })
+    pub fn bind<T: Element>(&self, theta: &[T], device: impl Into<Device>) -> Result<Box<dyn Velocity<T>>> {
+        match self {
+            Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),
+            Self::Layers(spec) => layers::bind(spec, theta, device.into()),
+        }
     }
 }

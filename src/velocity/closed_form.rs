@@ -5,8 +5,8 @@
 //! the extra part of the gradient buffer and spread over θ once ([`ClosedForm::fold`]). Tangents would cost d
 //! times a velocity instead.
 
-use super::product::Panels;
-use super::simd::Scalar;
+use cnflow_kernels::Scalar;
+use cnflow_kernels::product::Panels;
 
 /// m or M, packed.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@
 use cnf_solvers::lanes::{LANE_BLOCK, stride_for};
 use cnf_solvers::{At, Lanes, LanesMut};
 
-use super::{Activation, Batch, Evaluator, MlpSpec, Scalar, Trace, Velocity};
+use super::{Batch, Evaluator, MlpSpec, Scalar, Trace, Velocity};
 
 /// Up to so many dimensions the Jacobian is formed.
 const FEW: usize = 16;
@@ -238,7 +238,7 @@ const WIDEST: usize = 256;
 /// `theta` is laid out as [`MlpSpec::tensor_names`] says. `None` where two layers in a row are wider than 256.
 pub fn lipschitz_bound(spec: &MlpSpec, theta: &[f32]) -> Option<f64> {
     let sizes = spec.layer_sizes();
-    let mut bound = spec.activation.steepest().powi(spec.hidden.len() as i32);
+    let mut bound = spec.activation.largest_derivative().powi(spec.hidden.len() as i32);
     let mut start = 0;
     for (l, pair) in sizes.windows(2).enumerate() {
         let (inputs, outputs) = (pair[0], pair[1]);
@@ -255,20 +255,9 @@ pub fn lipschitz_bound(spec: &MlpSpec, theta: &[f32]) -> Option<f64> {
     Some(bound)
 }
 
-impl Activation {
-    /// sup |σ′|.
-    pub fn steepest(self) -> f64 {
-        match self {
-            Self::Tanh | Self::Softplus | Self::Elu | Self::Relu => 1.0,
-            // At a = 2.39936, where σ″ vanishes; rounded up.
-            Self::Silu => 1.099_839_321,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Mlp, TimeInput};
+    use super::super::{Activation, Mlp, TimeInput};
     use super::*;
     use crate::rng;
 
@@ -356,7 +345,7 @@ mod tests {
             let net = Mlp::<f64>::new(&spec, &[1.0, 0.0, 1.0, 0.0]).unwrap();
             let x: Vec<f64> = (-40_000..=40_000).map(|i| f64::from(i) * 1e-3).collect();
             let most = steepest(&net, &vec![0.0; x.len()], &x).unwrap().norm;
-            let bound = activation.steepest();
+            let bound = activation.largest_derivative();
             // σ″ vanishes at the maximum: a grid of 1e-3 misses it by less than 1e-6.
             assert!(most <= bound * (1.0 + 1e-12) && most > bound - 1e-6, "{activation}: {most}");
         }

@@ -3,10 +3,10 @@
 //! Weights, their transposes and the closed form of the trace are packed once and shared; each caller
 //! takes an evaluator with its own scratch.
 
+use cnflow_kernels::{Net, NetSpec, Scalar};
+
 use super::closed_form::{ClosedForm, Shape};
-use super::dense::Stack;
 use super::mlp_eval::MlpEvaluator;
-use super::simd::Scalar;
 use super::{Batch, Evaluator, MlpSpec, Velocity};
 use crate::Result;
 
@@ -14,7 +14,9 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub struct Mlp<T> {
     pub(super) spec: MlpSpec,
-    pub(super) stack: Stack<T>,
+    /// The number of units of each layer, the input first.
+    sizes: Vec<usize>,
+    pub(super) net: Net<T>,
     pub(super) closed: Option<ClosedForm<T>>,
     /// As given; the rows of its last weight are the last products of the tangents.
     pub(super) theta: Vec<T>,
@@ -31,10 +33,11 @@ impl<T: Scalar> Mlp<T> {
         spec.validate()?;
         let sizes = spec.layer_sizes();
         let mut mlp = Self {
-            stack: Stack::new(&sizes, spec.activation, spec.dim, theta)?,
+            net: Net::new(&NetSpec::mlp(&sizes, spec.activation, spec.dim), theta)?,
             closed: ClosedForm::new(Shape { sizes: &sizes }),
             theta: theta.to_vec(),
             columns: vec![T::ZERO; spec.dim * sizes[1]],
+            sizes,
             spec: spec.clone(),
         };
         mlp.derive();
@@ -46,7 +49,7 @@ impl<T: Scalar> Mlp<T> {
     /// # Errors
     /// [`crate::Error::Dimension`] for a θ of the wrong length.
     pub fn set_theta(&mut self, theta: &[T]) -> Result<()> {
-        self.stack.set_theta(theta)?;
+        self.net.set_params(theta)?;
         self.theta.copy_from_slice(theta);
         self.derive();
         Ok(())
@@ -64,33 +67,31 @@ impl<T: Scalar> Mlp<T> {
 
     /// Computes on the portable path from now on: slower on most machines, the same bits on all.
     pub fn portable(mut self) -> Self {
-        self.stack = self.stack.portable();
+        self.net = self.net.portable();
         self
     }
 
     fn derive(&mut self) {
-        let sizes = self.stack.sizes();
-        let (inputs, width) = (sizes[0], sizes[1]);
+        let (inputs, width) = (self.sizes[0], self.sizes[1]);
         for (j, column) in self.columns.chunks_mut(width).enumerate() {
             for (o, w) in column.iter_mut().enumerate() {
                 *w = self.theta[o * inputs + j];
             }
         }
         if let Some(closed) = &mut self.closed {
-            closed.set(Shape { sizes }, &self.theta);
+            closed.set(Shape { sizes: &self.sizes }, &self.theta);
         }
     }
 
     /// Row j of the last weight.
     pub(super) fn last_row(&self, j: usize) -> &[T] {
-        let sizes = self.stack.sizes();
-        let width = sizes[sizes.len() - 2];
-        &self.theta[self.stack.layers[self.stack.hidden()].weight_at + j * width..][..width]
+        let (last, width) = (self.sizes.len() - 2, self.sizes[self.sizes.len() - 2]);
+        &self.theta[self.net.params(last).start + j * width..][..width]
     }
 
     /// Column j of the first weight.
     pub(super) fn first_column(&self, j: usize) -> &[T] {
-        let width = self.stack.sizes()[1];
+        let width = self.sizes[1];
         &self.columns[j * width..][..width]
     }
 }
@@ -114,7 +115,7 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
 
     fn fold_gradient(&self, gradient: &mut [T]) {
         if let Some(closed) = &self.closed {
-            closed.fold(Shape { sizes: self.stack.sizes() }, &self.theta, gradient);
+            closed.fold(Shape { sizes: &self.sizes }, &self.theta, gradient);
         }
     }
 
@@ -124,7 +125,7 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
             // An affine field has no activation that could be brief; but its sines and cosines are.
             return (0..time.columns()).map(|i| time.rate(i)).fold(0.0, f64::max);
         }
-        let sizes = self.stack.sizes();
+        let sizes = &self.sizes;
         let of_unit = |row: &[T]| -> f64 {
             row[dim + condition_dim..].iter().enumerate().map(|(i, w)| w.wide().abs() * time.rate(i)).sum()
         };

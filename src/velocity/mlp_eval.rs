@@ -2,17 +2,15 @@
 
 use cnf_solvers::lanes::LANE_BLOCK;
 use cnf_solvers::{At, Lanes, LanesMut};
+use cnflow_kernels::epilogue::{ScaledByLane, Store};
+use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
+use cnflow_kernels::outer::{outer, row_sums};
+use cnflow_kernels::product::{Factor, product};
+use cnflow_kernels::{Keep, Scalar, Tangents, Tile, Workspace};
 
 use super::closed_form::ClosedForm;
-use super::dense::{Keep, Workspace};
-use super::lanewise::{Pass, Rows, dot, pass};
 use super::mlp::Mlp;
-use super::outer::{outer, row_sums};
 use super::probes::probe;
-use super::product::{Factor, ScaledByLane, Store, product};
-use super::simd::Scalar;
-use super::tangents::Tangents;
-use super::tile::Tile;
 use super::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Squares, Trace};
 
 mod squares;
@@ -70,7 +68,7 @@ impl<T: Scalar> Probes<T> {
 impl<'a, T: Scalar> MlpEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
     pub fn new(mlp: &'a Mlp<T>, batch: Batch<'a, T>) -> Self {
-        let (stack, lanes, dim) = (&mlp.stack, batch.lanes, mlp.spec.dim);
+        let (net, lanes, dim) = (&mlp.net, batch.lanes, mlp.spec.dim);
         let traces = if let Trace::Hutchinson { probes, .. } = batch.trace { probes } else { 1 };
         let probes = match batch.trace {
             Trace::Exact => None,
@@ -78,8 +76,8 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
         };
         let alone = probes.is_none() && mlp.closed.is_some() && dim > FEW_DIMENSIONS;
         Self {
-            ws: stack.workspace(lanes),
-            tangents: Tangents::new(stack, dim, lanes),
+            ws: net.workspace(lanes),
+            tangents: Tangents::new(net, lanes),
             direction: Tile::new(dim, lanes),
             end_bar: Tile::new(dim, lanes),
             probes,
@@ -99,7 +97,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
         let spec = &self.mlp.spec;
         debug_assert_eq!(x.rows(), spec.dim);
         debug_assert_eq!(x.lanes(), at.lanes());
-        let input = &mut self.ws.h[0];
+        let input = &mut self.ws.input;
         input.load(0, x);
         self.ws.blocks = at.lanes().div_ceil(LANE_BLOCK);
         let features = spec.dim + spec.condition_dim;
@@ -123,79 +121,79 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
         }
     }
 
-    /// `self.div` ← the trace, where the slopes are known.
+    /// `self.div` ← the trace, where σ′ is known.
     fn trace(&mut self, at: At<'_>) {
         let Self { mlp, ws, tangents, div, wide, .. } = self;
-        let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
+        let (net, isa, blocks, dim) = (&mlp.net, mlp.net.isa(), ws.blocks, mlp.spec.dim);
         if let Some(probes) = &mut self.probes {
             probes.refresh(at, self.batch.keys);
             for (k, e) in probes.e.iter().enumerate() {
-                tangents.advance(stack, ws, e.read());
-                tangents.finish(stack, blocks, e.read());
-                dot(isa, Rows::Tile(e.read()), tangents.end.read(), dim, blocks, div.write_from(k), false);
+                tangents.advance(net, ws, e.read());
+                tangents.finish(net, ws, e.read());
+                dot(isa, Operand::Tile(e.read()), tangents.end().read(), dim, blocks, div.write_from(k), false);
             }
             return;
         }
         match &mlp.closed {
             Some(ClosedForm::One { m }) => {
-                dot(isa, Rows::Fixed(m), ws.slope[0].read(), m.len(), blocks, div.write(), false);
+                dot(isa, Operand::Fixed(m), ws.first(0).read(), m.len(), blocks, div.write(), false);
             }
             Some(ClosedForm::Two { forward, .. }) => {
-                product(isa, Factor::new(forward, ws.slope[0].read()), blocks, Store(wide.write()));
-                let slope = &ws.slope[1];
-                dot(isa, Rows::Tile(slope.read()), wide.read(), slope.rows(), blocks, div.write(), false);
+                product(isa, Factor::new(forward, ws.first(0).read()), blocks, Store(wide.write()));
+                let first = ws.first(1);
+                dot(isa, Operand::Tile(first.read()), wide.read(), first.rows(), blocks, div.write(), false);
             }
-            None if ws.slope.is_empty() => {
+            None if net.n_ops() == 1 => {
                 let trace = (0..dim).map(|i| mlp.last_row(i)[i]).sum();
                 (0..blocks).for_each(|block| div.at_mut(block, 0).fill(trace));
             }
             None => {
                 for j in 0..dim {
-                    tangents.advance_unit(stack, ws, mlp.first_column(j));
+                    tangents.advance_column(net, ws, mlp.first_column(j));
                     let row = mlp.last_row(j);
                     if let Some(top) = tangents.top() {
-                        dot(isa, Rows::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
+                        dot(isa, Operand::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
                     }
                 }
             }
         }
     }
 
-    /// Pulls back the cotangent `self.tau` of the trace as far as `tangents.bent` and g.
+    /// Pulls back the cotangent `self.tau` of the trace as far as `tangents.gathered` and g.
     fn trace_back(&mut self, at: At<'_>, g: &mut [T]) {
         let Self { mlp, ws, tangents, end_bar, tau, wide, .. } = self;
-        let (stack, isa, blocks) = (&mlp.stack, mlp.stack.isa, ws.blocks);
+        let (net, isa, blocks) = (&mlp.net, mlp.net.isa(), ws.blocks);
         let (dim, inputs, n_params) = (mlp.spec.dim, mlp.spec.input_dim(), mlp.theta.len());
         if let Some(probes) = &mut self.probes {
             probes.refresh(at, self.batch.keys);
             tangents.clear(blocks);
             for (k, e) in probes.e.iter().enumerate() {
-                tangents.advance(stack, ws, e.read());
-                let by = Pass::ByLane { lane: tau.read_from(k) };
-                pass(isa, Rows::Tile(e.read()), by, dim, blocks, end_bar.write());
-                tangents.retreat(stack, ws, e.read(), end_bar.read(), inputs, g);
+                tangents.advance(net, ws, e.read());
+                let by = RowMap::ByLane { lane: tau.read_from(k) };
+                map_rows(isa, Operand::Tile(e.read()), by, dim, blocks, end_bar.write());
+                tangents.retreat(net, ws, e.read(), end_bar.read(), g);
             }
             return;
         }
         match &mlp.closed {
             Some(ClosedForm::One { m }) => {
-                let by = Pass::ByLane { lane: tau.read() };
-                pass(isa, Rows::Fixed(m), by, m.len(), blocks, tangents.bent[0].write());
-                outer(isa, (tau.read(), 1), (ws.slope[0].read(), m.len()), blocks, &mut g[n_params..], m.len());
+                let by = RowMap::ByLane { lane: tau.read() };
+                map_rows(isa, Operand::Fixed(m), by, m.len(), blocks, tangents.gathered[0].write());
+                outer(isa, (tau.read(), 1), (ws.first(0).read(), m.len()), blocks, &mut g[n_params..], m.len());
             }
             Some(ClosedForm::Two { forward, back, .. }) => {
-                let ((s1, s2), (h1, h2)) = ((&ws.slope[0], &ws.slope[1]), (ws.slope[0].rows(), ws.slope[1].rows()));
-                let [bent1, bent2] = &mut tangents.bent[..] else {
+                let ((s1, s2), (h1, h2)) = ((ws.first(0), ws.first(1)), (ws.first(0).rows(), ws.first(1).rows()));
+                let [gathered1, gathered2, _] = &mut tangents.gathered[..] else {
                     return;
                 };
-                let scaled = ScaledByLane { y: bent2.write(), by: tau.read() };
+                let scaled = ScaledByLane { y: gathered2.write(), by: tau.read() };
                 product(isa, Factor::new(forward, s1.read()), blocks, scaled);
-                let by = Pass::ByLane { lane: tau.read() };
-                pass(isa, Rows::Tile(s2.read()), by, h2, blocks, wide.write());
-                product(isa, Factor::new(back, wide.read()), blocks, Store(bent1.write()));
+                let by = RowMap::ByLane { lane: tau.read() };
+                map_rows(isa, Operand::Tile(s2.read()), by, h2, blocks, wide.write());
+                product(isa, Factor::new(back, wide.read()), blocks, Store(gathered1.write()));
                 outer(isa, (wide.read(), h2), (s1.read(), h1), blocks, &mut g[n_params..], h1);
             }
-            None if ws.slope.is_empty() => {
+            None if net.n_ops() == 1 => {
                 for i in 0..dim {
                     row_sums(isa, (tau.read(), 1), blocks, &mut g[i * inputs + i..], 1);
                 }
@@ -203,8 +201,8 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
             None => {
                 tangents.clear(blocks);
                 for j in 0..dim {
-                    tangents.advance_unit(stack, ws, mlp.first_column(j));
-                    tangents.retreat_unit(stack, ws, (j, mlp.last_row(j)), tau.read(), g);
+                    tangents.advance_column(net, ws, mlp.first_column(j));
+                    tangents.retreat_row(net, ws, (j, mlp.last_row(j)), tau.read(), g);
                     row_sums(isa, tangents.first_bar(), blocks, &mut g[j..], inputs);
                 }
             }
@@ -227,8 +225,8 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
 
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>) {
         self.load(at, x);
-        self.mlp.stack.run(&mut self.ws, Keep::Value);
-        self.ws.out.unload(v);
+        self.mlp.net.run(&mut self.ws, Keep::Value);
+        self.ws.output().unload(v);
     }
 
     fn value_divergence_and_squares(
@@ -240,8 +238,8 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         squares: Squares<LanesMut<'_, T>>,
     ) {
         self.load(at, x);
-        self.mlp.stack.run(&mut self.ws, Keep::Slope);
-        self.ws.out.unload(v);
+        self.mlp.net.run(&mut self.ws, Keep::First);
+        self.ws.output().unload(v);
         if let Some(kinetic) = squares.kinetic {
             self.speed();
             self.kinetic.unload(kinetic);
@@ -257,11 +255,11 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
 
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>) {
         self.load(at, x);
-        self.mlp.stack.run_hidden(&mut self.ws, Keep::Slope);
+        self.mlp.net.run_inner(&mut self.ws, Keep::First);
         self.direction.load(0, dx);
-        self.tangents.advance(&self.mlp.stack, &self.ws, self.direction.read());
-        self.tangents.finish(&self.mlp.stack, self.ws.blocks, self.direction.read());
-        self.tangents.end.unload(dv);
+        self.tangents.advance(&self.mlp.net, &self.ws, self.direction.read());
+        self.tangents.finish(&self.mlp.net, &self.ws, self.direction.read());
+        self.tangents.end().unload(dv);
     }
 
     fn value_and_gradient(
@@ -274,26 +272,26 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         g: &mut [T],
     ) {
         self.load(at, x);
-        self.mlp.stack.run(&mut self.ws, Keep::Slope);
-        self.ws.out.unload(v.reborrow());
+        self.mlp.net.run(&mut self.ws, Keep::First);
+        self.ws.output().unload(v.reborrow());
         cotangent(v.as_lanes(), v_bar.reborrow());
-        self.ws.out_bar.load(0, v_bar.as_lanes());
-        self.mlp.stack.run_back(&mut self.ws, None, true, g);
+        self.ws.output_bar.load(0, v_bar.as_lanes());
+        self.mlp.net.run_back(&mut self.ws, None, true, g);
     }
 
     fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
         let Squares { kinetic, jacobian } = bar.squares;
         self.load(at, x);
         let bends = bar.div.is_some() || jacobian.is_some();
-        let keep = if bends { Keep::Curve } else { Keep::Slope };
+        let keep = if bends { Keep::Second } else { Keep::First };
         match kinetic {
             // The cotangent of |m|² holds m.
-            Some(_) => self.mlp.stack.run(&mut self.ws, keep),
-            None => self.mlp.stack.run_hidden(&mut self.ws, keep),
+            Some(_) => self.mlp.net.run(&mut self.ws, keep),
+            None => self.mlp.net.run_inner(&mut self.ws, keep),
         }
         match bar.v {
-            Some(v_bar) => self.ws.out_bar.load(0, v_bar),
-            None => self.ws.out_bar.clear(self.ws.blocks),
+            Some(v_bar) => self.ws.output_bar.load(0, v_bar),
+            None => self.ws.output_bar.clear(self.ws.blocks),
         }
         if let Some(kinetic) = kinetic {
             self.speed_back(kinetic);
@@ -306,8 +304,8 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
             None if bar.div.is_some() => self.trace_back(at, g),
             None => {}
         }
-        let bent = bends.then_some(&self.tangents.bent[..]);
-        self.mlp.stack.run_back(&mut self.ws, bent, bar.v.is_some() || kinetic.is_some(), g);
-        self.ws.in_bar.unload(gx);
+        let gathered = bends.then_some(&self.tangents.gathered[..]);
+        self.mlp.net.run_back(&mut self.ws, gathered, bar.v.is_some() || kinetic.is_some(), g);
+        self.ws.input_bar.unload(gx);
     }
 }

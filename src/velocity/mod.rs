@@ -4,29 +4,20 @@
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
 //! owns its scratch ([`Evaluator`]).
 
-pub(crate) mod activation;
 mod closed_form;
-pub mod dense;
 pub mod fields;
-mod lanewise;
 pub mod layers;
 mod lipschitz;
 mod mlp;
 mod mlp_eval;
-mod outer;
-pub(crate) mod pieces;
 mod probes;
-mod product;
-pub(crate) mod simd;
 mod spec;
-mod tangents;
-pub(crate) mod tile;
 
-pub use activation::Activation;
+pub use cnflow_kernels::{Activation, Scalar};
+pub use layers::Element;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};
 pub use mlp::Mlp;
 pub use probes::probe;
-pub use simd::Scalar;
 pub use spec::{MlpSpec, TimeInput};
 
 use cnf_solvers::{At, Lanes, LanesMut, Real};
@@ -112,6 +103,17 @@ pub struct Cotangents<'a, T> {
     pub div: Option<Lanes<'a, T>>,
     /// By the squares.
     pub squares: Squares<Lanes<'a, T>>,
+}
+
+/// Where a velocity computes. The fused MLP ignores it: its kernels are the CPU's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The NVIDIA card of this number; only for velocities of layers, in a build with the feature `cuda`.
+    Cuda(usize),
 }
 
 /// The most dimensions in which a tangent each is cheap.

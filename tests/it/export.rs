@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use candle_core::Device;
 use cnf::flow::Model;
 use cnf::io::safetensors::ModelFile;
 use cnf::velocity::{Batch, Trace};
@@ -69,7 +68,7 @@ fn velocity(path: &Path) -> Vec<f64> {
     let model = Model::load(path).unwrap();
     let d = model.dim();
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let velocity = model.spec.core.velocity().unwrap().bind::<f64>(&theta, &Device::Cpu).unwrap();
+    let velocity = model.spec.core.velocity().unwrap().bind_here::<f64>(&theta).unwrap();
     let condition = vec![0.0; model.condition_dim()];
     let batch = Batch { condition: &condition, keys: &[0], trace: Trace::Exact, lanes: 1 };
     let (x, mut v) = (vec![0.0; d * 16], vec![0.0; d * 16]);

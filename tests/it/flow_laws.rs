@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 #[cfg(feature = "cuda")]
-use cnf::flow::velocity::Device;
+use cnf::velocity::Device;
 use cnf::flow::{
     Bijection, BoundVelocity, Chain, Column, Columns, Continuous, Discrete, Failure, Flow, FlowSpec, Histogram,
     LogDensity, Mapped, Mixture, Model, Moments, Precision, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec,
@@ -281,8 +281,8 @@ fn a_candle_net_on_a_card_is_the_same_flow() {
     let concat = |inputs, outputs| Layer::ConcatLinear { inputs, outputs };
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(concat, 2, 0, &[8, 8], Activation::Tanh));
     let (weights, x) = (theta(&layers, 4), draws(5, 2, 30));
-    let card = Device::new_cuda(0).unwrap();
-    let named = Continuous::on_device(&layers, &weights, tight(), Precision::F64, &card).unwrap();
+    let card = Device::Cuda(0);
+    let named = Continuous::on_device(&layers, &weights, tight(), Precision::F64, card).unwrap();
     let (here, there) = (inverse(&continuous(layers, tight(), 4), &x, &[]), inverse(&named, &x, &[]));
     // Two solves at the tight tolerance.
     for (here, there) in [(&here.y, &there.y), (&here.logdet, &there.logdet)] {

@@ -6,6 +6,8 @@ use std::fs;
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, pull_back};
 use cnf::velocity::{Activation, Mlp, MlpSpec, TimeInput, Trace, Velocity};
 use cnf_solvers::Real;
+use cnf_solvers::lanes::{Lanes, LanesMut, stride_for};
+use cnflow_kernels::{Keep, Net, NetSpec};
 use safetensors::SafeTensors;
 
 const TIMES: [TimeInput; 3] = [TimeInput::Plain, TimeInput::Fourier { frequencies: 2 }, TimeInput::None];
@@ -116,6 +118,62 @@ fn the_joint_pull_back_is_the_gradient_of_value_and_divergence() {
     for spec in every_spec() {
         let with = |theta: &[f64]| Box::new(Mlp::new(&spec, theta).unwrap()) as Box<dyn Velocity<f64>>;
         laws::check_pull_back(&format!("{spec:?}"), &theta::<f64>(&spec), &with);
+    }
+}
+
+/// What a velocity gives, of the net as a plain list of operations: v, div, and the pull-back of both by x and θ.
+fn as_a_list(spec: &MlpSpec, p: &Points<f64>, v_bar: &[f64], div_bar: &[f64]) -> [Vec<f64>; 4] {
+    let (n, d, inputs, stride) = (p.n, spec.dim, spec.input_dim(), stride_for(p.n));
+    let net = Net::<f64>::new(&NetSpec::mlp(&spec.layer_sizes(), spec.activation, d), &theta(spec)).unwrap();
+    let mut x = vec![0.0; inputs * stride];
+    for l in 0..n {
+        let condition = &p.condition[l * spec.condition_dim..][..spec.condition_dim];
+        let time: Vec<f64> = match spec.time {
+            TimeInput::None => vec![],
+            TimeInput::Plain => vec![p.t[l]],
+            TimeInput::Fourier { frequencies } => {
+                let angles = (1..=frequencies).map(|k| std::f64::consts::TAU * k as f64 * p.t[l]);
+                std::iter::once(p.t[l]).chain(angles.flat_map(|a| [a.sin(), a.cos()])).collect()
+            }
+        };
+        let row = p.x[l * d..][..d].iter().chain(condition).chain(&time);
+        row.enumerate().for_each(|(i, number)| x[i * stride + l] = *number);
+    }
+    let (mut v, mut div, mut g) = (vec![0.0; d * stride], vec![0.0; n], vec![0.0; spec.n_params()]);
+    let mut evaluator = net.evaluator(n);
+    let x = Lanes::new(&x, inputs, n, stride);
+    evaluator.forward(x, LanesMut::new(&mut v, d, n, stride), Keep::Second);
+    for j in 0..d {
+        let (mut unit, mut bar) = (vec![0.0; d * stride], vec![0.0; d * stride]);
+        unit[j * stride..][..n].fill(1.0);
+        bar[j * stride..][..n].copy_from_slice(div_bar);
+        let mut end = vec![0.0; d * stride];
+        evaluator.tangent(Lanes::new(&unit, d, n, stride), LanesMut::new(&mut end, d, n, stride));
+        (0..n).for_each(|l| div[l] += end[j * stride + l]);
+        evaluator.pull_back_tangent(Lanes::new(&bar, d, n, stride), LanesMut::new(&mut end, d, n, stride), &mut g);
+    }
+    let (bar, mut gx) = (laws::tile(v_bar, d, &(0..n).collect::<Vec<_>>()), vec![0.0; d * stride]);
+    evaluator.pull_back(Some(Lanes::new(&bar, d, n, stride)), LanesMut::new(&mut gx, d, n, stride), &mut g);
+    [laws::rows(&v, d, n), div, laws::rows(&gx, d, n), g]
+}
+
+#[test]
+fn the_closed_forms_are_those_of_the_list_of_operations() {
+    for spec in every_spec() {
+        let velocity = mlp::<f64>(&spec);
+        let p = Points::new(&velocity, 21);
+        let samples: Vec<usize> = (0..21).collect();
+        let (v_bar, div_bar) = (numbers::<f64>(21 * spec.dim, 8), numbers::<f64>(21, 9));
+        let (v, div) = both(&velocity, &p, Trace::Exact, &samples);
+        let (gx, g) = pull_back(&velocity, &p, Trace::Exact, &samples, Some(&v_bar), Some(&div_bar));
+        let [of_v, of_div, of_x, of_theta] = as_a_list(&spec, &p, &v_bar, &div_bar);
+        assert_eq!(bits(&v), bits(&of_v), "{spec:?}");
+        for (what, closed, list) in [("div", div, of_div), ("x̄", gx, of_x), ("θ̄", g, of_theta)] {
+            for (k, (a, b)) in closed.iter().zip(&list).enumerate() {
+                // Round-off of sums of 21 lanes of numbers of order 10.
+                assert!((a - b).abs() < 1e-12, "{spec:?}: {what}[{k}] is {a} or {b}");
+            }
+        }
     }
 }
 

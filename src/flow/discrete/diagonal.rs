@@ -1,10 +1,9 @@
 //! Scales and shifts, column by column: Glow's activation norm, NICE's last layer.
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::{Scalar, Tile};
 
 use super::layer::{Step, Way, in_use};
-use crate::velocity::Scalar;
-use crate::velocity::tile::Tile;
 
 /// y = eˢ ∘ x + b.
 pub(super) struct Diagonal {

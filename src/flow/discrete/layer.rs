@@ -1,19 +1,17 @@
 //! The layers with their parameters, on tiles of lanes: there, back, and the pull-backs of both.
 //!
 //! Points are f64 whatever the nets compute in: the columns that a coupling leaves alone are then the same bits on the
-//! way back, the net says the same, and a round trip costs the round-off of f64.
+//! way back, the net gives the same numbers, and a round trip costs the round-off of f64.
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::{Keep, Scalar, Tile};
 
-use super::conditioner::{Conditioner, Desk};
+use super::conditioner::{Conditioner, Workspace};
 use super::coupling::Coupling;
 use super::diagonal::Diagonal;
 use super::linear::Linear;
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::Result;
-use crate::velocity::Scalar;
-use crate::velocity::dense::Keep;
-use crate::velocity::tile::Tile;
 
 /// Which way through a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +90,8 @@ impl<T: Scalar> Layer<T> {
     }
 
     /// The length of what pull-backs gather beside the matrix's; `length` is that of its part of θ.
-    pub fn n_slopes(&self, length: usize) -> usize {
-        if let Self::Coupling(coupling) = self { coupling.net.n_slopes() } else { length }
+    pub fn gradient_len(&self, length: usize) -> usize {
+        if let Self::Coupling(coupling) = self { coupling.net.gradient_len() } else { length }
     }
 
     /// theta ← the derivatives by its part of θ, of what pull-backs gathered.
@@ -124,13 +122,13 @@ impl<T: Scalar> Layer<T> {
         (before, after): (&Tile<f64>, &mut Tile<f64>),
         logdet: &mut Tile<f64>,
         condition: &Tile<T>,
-        (desk, keep): (&mut Desk<T>, Keep),
+        (workspace, keep): (&mut Workspace<T>, Keep),
         blocks: usize,
     ) {
         match self {
             Self::Coupling(coupling) => {
-                coupling.ask(before, condition, desk, keep, blocks);
-                coupling.pass(way, before, after, logdet, desk, blocks);
+                coupling.run_net(before, condition, workspace, keep, blocks);
+                coupling.pass(way, before, after, logdet, workspace, blocks);
             }
             Self::Diagonal(diagonal) => diagonal.pass(way, before, after, logdet, blocks),
             Self::Linear(linear) => linear.pass(way, before, after, logdet, blocks),
@@ -139,10 +137,10 @@ impl<T: Scalar> Layer<T> {
 
     /// bar (the cotangent of `after`) becomes that of `before`; `g` += the derivatives by the parameters.
     ///
-    /// For a coupling the desk holds what its net said at this step, with slopes.
-    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, desk: &mut Desk<T>, g: Gradient<'_, T>) {
+    /// For a coupling the workspace holds the pass of its net at this step, with its derivatives.
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, workspace: &mut Workspace<T>, g: Gradient<'_, T>) {
         match self {
-            Self::Coupling(coupling) => coupling.back(step, bar, desk, g.own),
+            Self::Coupling(coupling) => coupling.back(step, bar, workspace, g.own),
             Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),
             Self::Linear(linear) => linear.back(step, bar, g),
         }

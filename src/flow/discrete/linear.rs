@@ -1,10 +1,9 @@
 //! An invertible linear map by PLU.  Ref: Kingma & Dhariwal, *Glow* (2018), section 3.2.
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::{Scalar, Tile};
 
 use super::layer::{Gradient, Slots, Step, Way, in_use};
-use crate::velocity::Scalar;
-use crate::velocity::tile::Tile;
 
 /// z = A x; `lower` and `upper` are A's factors, rows of A are `permutation[i]` of their product.
 pub(super) struct Linear {

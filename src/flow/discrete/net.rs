@@ -3,17 +3,15 @@
 use std::ops::Range;
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::{Keep, Scalar, Tile};
 
-use super::conditioner::{Desk, Shape};
+use super::conditioner::{Shape, Workspace};
 use super::layer::{Gradient, Layer, Step, Way};
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::flow::Failure;
-use crate::velocity::Scalar;
-use crate::velocity::dense::Keep;
-use crate::velocity::tile::Tile;
 use crate::{Error, Result};
 
-/// A scale beyond e to this is no scale any more.
+/// A scale beyond e to this is not a scale any more.
 const STEEPEST: f64 = 60.0;
 
 /// A flow with its parameters: shared by threads, never changed.
@@ -40,8 +38,8 @@ pub(crate) struct Scratch<T> {
     logdet_bar: Tile<f64>,
     bar: Tile<f64>,
     condition: Tile<T>,
-    desks: Vec<Desk<T>>,
-    /// The desk of each layer.
+    workspaces: Vec<Workspace<T>>,
+    /// The workspace of each layer.
     slots: Vec<usize>,
     keep: Keep,
 }
@@ -77,7 +75,7 @@ impl<T: Scalar> Net<T> {
         }
         let (mut parts, mut at, mut own_at, mut matrix_at) = (Vec::with_capacity(all.len()), 0, 0, 0);
         for (layer, length) in all.iter().zip(spec.lengths()) {
-            let (theta, own) = (at..at + length, own_at..own_at + layer.n_slopes(length));
+            let (theta, own) = (at..at + length, own_at..own_at + layer.gradient_len(length));
             let matrix = matrix_at..matrix_at + layer.matrix_len();
             (at, own_at, matrix_at) = (theta.end, own.end, matrix.end);
             parts.push(Part { theta, own, matrix });
@@ -88,7 +86,7 @@ impl<T: Scalar> Net<T> {
     /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
         let d = self.dim;
-        let (mut desks, mut shapes): (Vec<Desk<T>>, Vec<Shape<'_>>) = Default::default();
+        let (mut workspaces, mut shapes): (Vec<Workspace<T>>, Vec<Shape<'_>>) = Default::default();
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
@@ -98,14 +96,14 @@ impl<T: Scalar> Net<T> {
             };
             let own = coupling.net.shape();
             let shared = if learns { None } else { shapes.iter().position(|shape| *shape == own) };
-            slots.push(shared.unwrap_or(desks.len()));
+            slots.push(shared.unwrap_or(workspaces.len()));
             if shared.is_none() {
                 shapes.push(own);
-                desks.push(coupling.net.desk(lanes));
+                workspaces.push(coupling.net.workspace(lanes));
             }
         }
-        if desks.is_empty() {
-            desks.push(Desk::empty());
+        if workspaces.is_empty() {
+            workspaces.push(Workspace::empty());
         }
         let states = if learns { self.layers.len() + 1 } else { 2 };
         Scratch {
@@ -114,9 +112,9 @@ impl<T: Scalar> Net<T> {
             logdet_bar: Tile::new(1, lanes),
             bar: Tile::new(d, lanes),
             condition: Tile::new(self.condition_dim, lanes),
-            desks,
+            workspaces,
             slots,
-            keep: if learns { Keep::Slope } else { Keep::Value },
+            keep: if learns { Keep::First } else { Keep::Value },
         }
     }
 
@@ -148,7 +146,7 @@ impl<T: Scalar> Net<T> {
         let (d, c) = (self.dim, self.condition_dim);
         let n = rows.x.len() / d;
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, condition, desks, slots, keep, .. } = scratch;
+        let Scratch { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
         logdet.clear(blocks);
         for block in 0..blocks {
             for l in 0..LANE_BLOCK {
@@ -163,8 +161,8 @@ impl<T: Scalar> Net<T> {
             let next = if states.len() > 2 { at + 1 } else { 1 - at.min(1) };
             let (low, high) = states.split_at_mut(at.max(next));
             let (before, after) = if next > at { (&low[at], &mut high[0]) } else { (&high[0], &mut low[next]) };
-            let desk = (&mut desks[slots[layer]], *keep);
-            self.layers[layer].pass(way, (before, after), logdet, condition, desk, blocks);
+            let workspace = (&mut workspaces[slots[layer]], *keep);
+            self.layers[layer].pass(way, (before, after), logdet, condition, workspace, blocks);
             at = next;
         }
         at
@@ -198,7 +196,7 @@ impl<T: Scalar> Net<T> {
         let n = rows.x.len() / d;
         let end = self.run(way, rows, scratch);
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, logdet_bar, bar, desks, slots, .. } = scratch;
+        let Scratch { states, logdet, logdet_bar, bar, workspaces, slots, .. } = scratch;
         bar.clear(blocks);
         logdet_bar.clear(blocks);
         cotangent(&states[end], logdet, bar, logdet_bar);
@@ -206,7 +204,7 @@ impl<T: Scalar> Net<T> {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
             let Part { own, matrix, .. } = &self.parts[layer];
             let g = Gradient { own: &mut slopes.own[own.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
-            self.layers[layer].back(&step, bar, &mut desks[slots[layer]], g);
+            self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
         }
         if let Some(x_bar) = x_bar {
             for (l, row) in x_bar.chunks_exact_mut(d).enumerate() {

@@ -6,17 +6,17 @@
 //! y′ = s² (d₁ ξ² + 2s ξ(1 − ξ) + d₀ (1 − ξ)²) / D².
 //!
 //! Widths and heights are softmaxes with a least share, derivatives softplus with a least value and 1 at both ends, so
-//! no bin degenerates whatever the conditioner says. Of the derivatives only the two at the ends of a lane's bin are made.
+//! no bin degenerates whatever the conditioner gives. Of the derivatives only the two at the ends of a lane's bin are made.
 //!
 //! The pull-back is written out by hand: of two results by seven numbers, it costs no more than a few passes.
 
 mod lanes;
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::simd::{Isa, dispatch};
 
 use self::lanes::{Back, Pass};
 use super::layer::{Slots, Way};
-use crate::velocity::simd::{Isa, dispatch};
 
 /// The most bins.
 pub(super) const MOST: usize = 32;
@@ -25,7 +25,7 @@ pub(super) const MOST_NUMBERS: usize = 3 * MOST - 1;
 /// The least share of a bin in the interval, and the least derivative, as in the authors' code.
 const LEAST_SHARE: f64 = 1e-3;
 const LEAST_SLOPE: f64 = 1e-3;
-/// ln(e^(1 − [`LEAST_SLOPE`]) − 1): added to what the conditioner says, so that 0 stands for the derivative 1.
+/// ln(e^(1 − [`LEAST_SLOPE`]) − 1): added to what the conditioner gives, so that 0 stands for the derivative 1.
 const START: f64 = 0.539_742_417_236_952;
 
 /// How many bins a spline has, and half the interval on which it bends.
@@ -199,7 +199,7 @@ mod tests {
                     let bar = back(isa, &raw, rule, way, &x, (&to, &rate), &mut raw_bar);
                     [vec![to, rate, bar], raw_bar].concat().concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
                 };
-                assert_eq!(all(Isa::detect()), all(Isa::Portable), "{bins} {way:?}");
+                assert_eq!(all(Isa::detect()), all(Isa::PORTABLE), "{bins} {way:?}");
             }
         }
     }

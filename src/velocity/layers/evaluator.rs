@@ -21,7 +21,8 @@
 use candle_core::{Result, Tensor, Var, WithDType};
 use cnf_solvers::{At, Lanes, LanesMut, Real};
 
-use super::{LayerNet, Probed, draw};
+use super::LayerNet;
+use super::net::{Probed, draw};
 use crate::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity};
 
 /// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each operation's

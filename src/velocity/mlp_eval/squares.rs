@@ -6,12 +6,11 @@
 //! vectors on their way back its own pull-back is left out instead, the same numbers up to round-off.
 
 use cnf_solvers::{At, Lanes};
+use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
+use cnflow_kernels::outer::row_sums;
+use cnflow_kernels::{Scalar, Tile};
 
 use super::MlpEvaluator;
-use crate::velocity::lanewise::{Pass, Rows, dot, pass};
-use crate::velocity::outer::row_sums;
-use crate::velocity::simd::Scalar;
-use crate::velocity::tile::Tile;
 
 /// Multiplies the only row of a tile.
 fn scale<T: Scalar>(tile: &mut Tile<T>, by: T, blocks: usize) {
@@ -31,8 +30,8 @@ fn set_unit<T: Scalar>(tile: &mut Tile<T>, j: usize, blocks: usize) {
 impl<T: Scalar> MlpEvaluator<'_, T> {
     /// `self.kinetic` ← |m|², where m is known.
     pub(super) fn speed(&mut self) {
-        let (v, isa) = (&self.ws.out, self.mlp.stack.isa);
-        dot(isa, Rows::Tile(v.read()), v.read(), v.rows(), self.ws.blocks, self.kinetic.write(), false);
+        let (v, isa) = (self.ws.output(), self.mlp.net.isa());
+        dot(isa, Operand::Tile(v.read()), v.read(), v.rows(), self.ws.blocks, self.kinetic.write(), false);
     }
 
     /// The cotangent of m += 2 m `bar`, where m is known.
@@ -40,52 +39,54 @@ impl<T: Scalar> MlpEvaluator<'_, T> {
         let Self { mlp, ws, kinetic, .. } = self;
         kinetic.load(0, bar);
         scale(kinetic, T::of(2.0), ws.blocks);
-        let add = Pass::AddByLane { lane: kinetic.read() };
-        pass(mlp.stack.isa, Rows::Tile(ws.out.read()), add, ws.out.rows(), ws.blocks, ws.out_bar.write());
+        let add = RowMap::AddByLane { lane: kinetic.read() };
+        let blocks = ws.blocks;
+        let (v, bar) = ws.output_and_bar();
+        map_rows(mlp.net.isa(), Operand::Tile(v.read()), add, v.rows(), blocks, bar.write());
     }
 
     /// `self.div` ← the trace, as without a norm; `self.jacobian` ← ‖∂m/∂x‖² or its estimate.
     pub(super) fn trace_and_norm(&mut self, at: At<'_>) {
         // A trace in closed form, or a constant one, shares nothing with the norm.
-        let shared = self.mlp.closed.is_none() && !self.ws.slope.is_empty();
+        let shared = self.mlp.closed.is_none() && self.mlp.net.n_ops() > 1;
         if self.probes.is_none() && !shared {
             self.trace(at);
         }
         let Self { mlp, ws, tangents, direction, probes, lone_probe, div, jacobian, batch, .. } = self;
-        let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
+        let (net, isa, blocks, dim) = (&mlp.net, mlp.net.isa(), ws.blocks, mlp.spec.dim);
         let with_trace = probes.is_some();
         if let Some(probes) = probes.as_mut().or(lone_probe.as_mut()) {
             probes.refresh(at, batch.keys);
             for (k, e) in probes.e.iter().enumerate() {
-                tangents.advance(stack, ws, e.read());
-                tangents.finish(stack, blocks, e.read());
-                let end = tangents.end.read();
+                tangents.advance(net, ws, e.read());
+                tangents.finish(net, ws, e.read());
+                let end = tangents.end().read();
                 if with_trace {
-                    dot(isa, Rows::Tile(e.read()), end, dim, blocks, div.write_from(k), false);
+                    dot(isa, Operand::Tile(e.read()), end, dim, blocks, div.write_from(k), false);
                 }
-                dot(isa, Rows::Tile(end), end, dim, blocks, jacobian.write(), k > 0);
+                dot(isa, Operand::Tile(end), end, dim, blocks, jacobian.write(), k > 0);
             }
             return scale(jacobian, T::of(1.0 / probes.e.len() as f64), blocks);
         }
         for j in 0..dim {
             set_unit(direction, j, blocks);
-            if ws.slope.is_empty() {
-                tangents.advance(stack, ws, direction.read());
+            if net.n_ops() == 1 {
+                tangents.advance(net, ws, direction.read());
             } else {
-                tangents.advance_unit(stack, ws, mlp.first_column(j));
+                tangents.advance_column(net, ws, mlp.first_column(j));
             }
             if let (true, Some(top)) = (shared, tangents.top()) {
                 let row = mlp.last_row(j);
-                dot(isa, Rows::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
+                dot(isa, Operand::Fixed(row), top.read(), row.len(), blocks, div.write(), j > 0);
             }
-            tangents.finish(stack, blocks, direction.read());
-            let end = tangents.end.read();
-            dot(isa, Rows::Tile(end), end, dim, blocks, jacobian.write(), j > 0);
+            tangents.finish(net, ws, direction.read());
+            let end = tangents.end().read();
+            dot(isa, Operand::Tile(end), end, dim, blocks, jacobian.write(), j > 0);
         }
     }
 
     /// Pulls back the cotangents `bar` of the norm and, `with_trace`, `self.tau` of the trace as far as
-    /// `tangents.bent` and g.
+    /// `tangents.gathered` and g.
     pub(super) fn trace_and_norm_back(&mut self, at: At<'_>, with_trace: bool, bar: Lanes<'_, T>, g: &mut [T]) {
         let blocks = self.ws.blocks;
         let per = self.probes.as_ref().map_or(1, |probes| probes.e.len());
@@ -107,42 +108,42 @@ impl<T: Scalar> MlpEvaluator<'_, T> {
 
     fn probes_back(&mut self, at: At<'_>, with_trace: bool, g: &mut [T]) {
         let Self { mlp, ws, tangents, probes, lone_probe, end_bar, tau, jacobian, batch, .. } = self;
-        let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
+        let (net, isa, blocks, dim) = (&mlp.net, mlp.net.isa(), ws.blocks, mlp.spec.dim);
         let Some(probes) = probes.as_mut().or(lone_probe.as_mut()) else { return };
         probes.refresh(at, batch.keys);
         for (k, e) in probes.e.iter().enumerate() {
-            tangents.advance(stack, ws, e.read());
-            tangents.finish(stack, blocks, e.read());
-            let by = Pass::ByLane { lane: jacobian.read() };
-            pass(isa, Rows::Tile(tangents.end.read()), by, dim, blocks, end_bar.write());
+            tangents.advance(net, ws, e.read());
+            tangents.finish(net, ws, e.read());
+            let by = RowMap::ByLane { lane: jacobian.read() };
+            map_rows(isa, Operand::Tile(tangents.end().read()), by, dim, blocks, end_bar.write());
             if with_trace {
-                let add = Pass::AddByLane { lane: tau.read_from(k) };
-                pass(isa, Rows::Tile(e.read()), add, dim, blocks, end_bar.write());
+                let add = RowMap::AddByLane { lane: tau.read_from(k) };
+                map_rows(isa, Operand::Tile(e.read()), add, dim, blocks, end_bar.write());
             }
-            tangents.retreat(stack, ws, e.read(), end_bar.read(), mlp.spec.input_dim(), g);
+            tangents.retreat(net, ws, e.read(), end_bar.read(), g);
         }
     }
 
     fn units_back(&mut self, with_trace: bool, g: &mut [T]) {
         let Self { mlp, ws, tangents, direction, end_bar, tau, jacobian, .. } = self;
-        let (stack, isa, blocks, dim) = (&mlp.stack, mlp.stack.isa, ws.blocks, mlp.spec.dim);
+        let (net, isa, blocks, dim) = (&mlp.net, mlp.net.isa(), ws.blocks, mlp.spec.dim);
         for j in 0..dim {
             set_unit(direction, j, blocks);
-            if ws.slope.is_empty() {
-                tangents.advance(stack, ws, direction.read());
+            if net.n_ops() == 1 {
+                tangents.advance(net, ws, direction.read());
             } else {
-                tangents.advance_unit(stack, ws, mlp.first_column(j));
+                tangents.advance_column(net, ws, mlp.first_column(j));
             }
-            tangents.finish(stack, blocks, direction.read());
-            let by = Pass::ByLane { lane: jacobian.read() };
-            pass(isa, Rows::Tile(tangents.end.read()), by, dim, blocks, end_bar.write());
+            tangents.finish(net, ws, direction.read());
+            let by = RowMap::ByLane { lane: jacobian.read() };
+            map_rows(isa, Operand::Tile(tangents.end().read()), by, dim, blocks, end_bar.write());
             if with_trace {
                 for block in 0..blocks {
                     let slots = end_bar.at_mut(block, j).iter_mut();
                     slots.zip(tau.at(block, 0)).for_each(|(slot, tau)| *slot += *tau);
                 }
             }
-            let first_bar = tangents.fall(stack, ws, end_bar.read(), g);
+            let first_bar = tangents.fall(net, ws, end_bar.read(), g);
             row_sums(isa, first_bar, blocks, &mut g[j..], mlp.spec.input_dim());
         }
     }

@@ -3,11 +3,11 @@
 //! No closures over vectors here: what is not inlined into the function that has AVX2 goes through memory.
 
 use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::activation::{Act, Jet, Softplus, exp};
+use cnflow_kernels::simd::{Kernel, Vector};
 
 use super::{LEAST_SHARE, LEAST_SLOPE, MOST, Rule, START};
 use crate::flow::discrete::layer::{Slots, Way};
-use crate::velocity::activation::{Act, Jet, Softplus, exp};
-use crate::velocity::simd::{Kernel, Vector};
 
 /// The bins in which a vector of lanes lies.
 struct Found<V> {
@@ -19,7 +19,7 @@ struct Found<V> {
     left: [V; 2],
     /// w and h.
     size: [V; 2],
-    /// d₀ and d₁ less the least, and their derivatives by what the conditioner said.
+    /// d₀ and d₁ less the least, and their derivatives by the conditioner's numbers.
     ends: [Jet<V>; 2],
 }
 
@@ -47,9 +47,9 @@ fn softmax<V: Vector<Elem = f64>>(raw: &[Slots], at: usize, shares: &mut [[V; 2]
     }
 }
 
-/// What the conditioner says of the derivative at a knot: at the ends of the interval 0, which stands for 1.
+/// The conditioner's number for the derivative at a knot: at the ends of the interval 0, which stands for 1.
 #[inline(always)]
-fn said<V: Vector<Elem = f64>>(raw: &[Slots], bins: usize, knot: usize, at: usize) -> V {
+fn number<V: Vector<Elem = f64>>(raw: &[Slots], bins: usize, knot: usize, at: usize) -> V {
     if knot < bins { V::read(&raw[2 * bins + knot - 1], at) } else { V::splat(0.0) }
 }
 
@@ -65,7 +65,7 @@ impl<V: Vector<Elem = f64>> Found<V> {
         let mut k = V::splat(0.0);
         let (mut left, mut size): ([V; 2], [V; 2]) =
             ([V::splat(-bound); 2], [shares[0][0].fma(free, least), shares[0][1].fma(free, least)]);
-        let mut ends = [V::splat(0.0), said(raw, bins, 1, at)];
+        let mut ends = [V::splat(0.0), number(raw, bins, 1, at)];
         let mut knot = [left[0].add(size[0]), left[1].add(size[1])];
         for (i, share) in shares.iter().enumerate().take(bins).skip(1) {
             let beyond = place.sub(knot[side]);
@@ -73,7 +73,7 @@ impl<V: Vector<Elem = f64>> Found<V> {
                 let own = share[c].fma(free, least);
                 left[c] = beyond.if_positive(knot[c], left[c]);
                 size[c] = beyond.if_positive(own, size[c]);
-                ends[c] = beyond.if_positive(said(raw, bins, i + c, at), ends[c]);
+                ends[c] = beyond.if_positive(number(raw, bins, i + c, at), ends[c]);
                 knot[c] = knot[c].add(own);
             }
             k = beyond.if_positive(V::splat(i as f64), k);
@@ -242,8 +242,8 @@ impl Kernel<f64> for Back<'_> {
             }
             for knot in 1..bins {
                 let ahead = found.k.sub(V::splat(knot as f64));
-                let lower = half.sub(ahead.abs()).if_positive(end_bars[0].mul(found.ends[0].slope), zero);
-                let upper = half.sub(ahead.add(one).abs()).if_positive(end_bars[1].mul(found.ends[1].slope), zero);
+                let lower = half.sub(ahead.abs()).if_positive(end_bars[0].mul(found.ends[0].first), zero);
+                let upper = half.sub(ahead.add(one).abs()).if_positive(end_bars[1].mul(found.ends[1].first), zero);
                 lower.add(upper).write(&mut self.raw_bar[2 * bins + knot - 1], at);
             }
         }

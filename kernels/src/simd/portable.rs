@@ -1,5 +1,7 @@
 //! Vectors as arrays: any machine, the same bits.
 
+#![allow(unsafe_code)]
+
 use cnf_solvers::Real;
 
 use super::Vector;

@@ -5,6 +5,8 @@
 //! is chosen at run time by [`dispatch`]; compiling for one machine (`-C target-cpu`) would make a binary
 //! that dies elsewhere, and the fast reciprocal instructions differ between vendors, so neither is used.
 
+#![allow(unsafe_code)]
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod portable;
@@ -12,9 +14,10 @@ mod portable;
 use cnf_solvers::Real;
 use cnf_solvers::lanes::LANE_BLOCK;
 
-/// A scalar with its vectors and with the constants of its elementary functions.
+/// A scalar with its vectors and with the constants of its elementary functions: `f32` and `f64`.
 pub trait Scalar: Real {
-    /// The AVX2 register.
+    /// The AVX2 register: only for kernels that [`dispatch`] runs.
+    #[doc(hidden)]
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Elem = Self>;
     /// An array of the same length.
@@ -106,9 +109,12 @@ pub trait Vector: Copy {
     fn transpose(rows: &mut [Self; 8]);
 }
 
-/// Which instructions to use.
+/// Which instructions to use. Those of AVX2 can only be had from [`Isa::detect`], on a machine that has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
+pub struct Isa(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
     /// AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -117,13 +123,16 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Arrays, whatever the machine.
+    pub const PORTABLE: Self = Self(Instructions::Portable);
+
     /// The best that this machine has.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Self::Avx2;
+            return Self(Instructions::Avx2);
         }
-        Self::Portable
+        Self::PORTABLE
     }
 }
 
@@ -136,11 +145,11 @@ pub trait Kernel<T: Scalar> {
 /// Runs a kernel with the vectors of `isa`.
 #[inline]
 pub fn dispatch<T: Scalar, K: Kernel<T>>(isa: Isa, kernel: K) {
-    match isa {
+    match isa.0 {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Isa::Avx2` is only made by `Isa::detect`, which found AVX2 and FMA.
-        Isa::Avx2 => unsafe { on_avx2(kernel) },
-        Isa::Portable => kernel.run::<T::Portable>(),
+        // SAFETY: `Instructions::Avx2` is only made by `Isa::detect`, which found AVX2 and FMA.
+        Instructions::Avx2 => unsafe { on_avx2(kernel) },
+        Instructions::Portable => kernel.run::<T::Portable>(),
     }
 }
 

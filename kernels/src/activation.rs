@@ -15,8 +15,8 @@ use std::str::FromStr;
 use cnf_solvers::Real;
 use serde::{Deserialize, Serialize};
 
-use super::simd::{Scalar, Vector};
 use crate::Error;
+use crate::simd::{Scalar, Vector};
 
 /// The nonlinearity of the hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,8 +30,7 @@ pub enum Activation {
     Silu,
     /// a above 0, eᵃ − 1 below. Its second derivative jumps at 0, where it is taken as 1.
     Elu,
-    /// a above 0, 0 below. It has a corner: a velocity made of it is integrated at low order, and no divergence sees the
-    /// corner. For the nets of discrete flows it is the sharpest of all.
+    /// a above 0, 0 below. It has a corner, at which no second derivative is seen.
     Relu,
 }
 
@@ -49,6 +48,15 @@ impl Activation {
             Self::Relu => "relu",
         }
     }
+
+    /// The least upper bound of |σ′|: a layer with this σ lengthens no tangent by more, its weights apart.
+    pub fn largest_derivative(self) -> f64 {
+        match self {
+            Self::Tanh | Self::Softplus | Self::Elu | Self::Relu => 1.0,
+            // At a = 2.39936, where σ″ vanishes; rounded up.
+            Self::Silu => 1.099_839_321,
+        }
+    }
 }
 
 impl fmt::Display for Activation {
@@ -61,23 +69,20 @@ impl FromStr for Activation {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|a| a.name() == name).ok_or_else(|| Error::Unknown {
-            kind: "activation",
-            name: name.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        let named = Self::ALL.into_iter().find(|activation| activation.name() == name);
+        named.ok_or_else(|| Error::UnknownActivation { name: name.into() })
     }
 }
 
 /// σ, σ′ and σ″ at one vector of pre-activations.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Jet<V> {
     /// σ.
     pub value: V,
     /// σ′.
-    pub slope: V,
+    pub first: V,
     /// σ″.
-    pub curve: V,
+    pub second: V,
 }
 
 /// An activation as a type, so that a kernel is compiled with it in its epilogue.
@@ -87,19 +92,19 @@ pub trait Act: Copy {
 }
 
 /// [`Activation::Tanh`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tanh;
 /// [`Activation::Softplus`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Softplus;
 /// [`Activation::Silu`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Silu;
 /// [`Activation::Elu`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Elu;
 /// [`Activation::Relu`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Relu;
 
 impl Act for Tanh {
@@ -111,9 +116,9 @@ impl Act for Tanh {
         let minus_m = scale.neg_fma(grown, one.sub(scale));
         let two_plus_m = scale.fma(grown, one.add(scale));
         let value = minus_m.div(two_plus_m).copysign(a);
-        let slope = value.neg_fma(value, one);
-        let curve = value.mul(V::splat(V::Elem::of(-2.0))).mul(slope);
-        Jet { value, slope, curve }
+        let first = value.neg_fma(value, one);
+        let second = value.mul(V::splat(V::Elem::of(-2.0))).mul(first);
+        Jet { value, first, second }
     }
 }
 
@@ -123,7 +128,7 @@ impl Act for Softplus {
         let Logistic { e, up, down } = logistic(a);
         let zero = V::splat(V::Elem::ZERO);
         let value = zero.max(a).add(ln_1p(e));
-        Jet { value, slope: up, curve: up.mul(down) }
+        Jet { value, first: up, second: up.mul(down) }
     }
 }
 
@@ -132,7 +137,7 @@ impl Act for Silu {
     fn jet<V: Vector>(self, a: V) -> Jet<V> {
         let Logistic { up, down, .. } = logistic(a);
         let (one, two) = (V::splat(V::Elem::ONE), V::splat(V::Elem::of(2.0)));
-        Jet { value: a.mul(up), slope: up.mul(a.fma(down, one)), curve: up.mul(down).mul(a.fma(down.sub(up), two)) }
+        Jet { value: a.mul(up), first: up.mul(a.fma(down, one)), second: up.mul(down).mul(a.fma(down.sub(up), two)) }
     }
 }
 
@@ -143,7 +148,7 @@ impl Act for Elu {
         let (scale, grown) = exp_parts(a.if_positive(zero, a), V::Elem::EXP_M1_LEAST);
         let low = scale.fma(grown, scale.sub(one));
         let rise = low.add(one);
-        Jet { value: a.if_positive(a, low), slope: a.if_positive(one, rise), curve: a.if_positive(zero, rise) }
+        Jet { value: a.if_positive(a, low), first: a.if_positive(one, rise), second: a.if_positive(zero, rise) }
     }
 }
 
@@ -153,7 +158,7 @@ impl Act for Relu {
         let (zero, one) = (V::splat(V::Elem::ZERO), V::splat(V::Elem::ONE));
         // `max` keeps its second operand when that is NaN, and so does the product with 0.
         let value = zero.max(a);
-        Jet { value, slope: a.if_positive(one, value.mul(zero)), curve: zero }
+        Jet { value, first: a.if_positive(one, value.mul(zero)), second: zero }
     }
 }
 
@@ -218,8 +223,8 @@ fn horner<V: Vector>(coefficients: &'static [V::Elem], x: V) -> V {
 mod tests {
     use cnf_solvers::lanes::LANE_BLOCK;
 
-    use super::super::simd::{Isa, Kernel, dispatch};
     use super::*;
+    use crate::simd::{Isa, Kernel, dispatch};
 
     struct OnSlice<'a, T, A>(A, &'a [T; LANE_BLOCK], &'a mut [[T; LANE_BLOCK]; 3]);
 
@@ -227,13 +232,10 @@ mod tests {
         #[inline(always)]
         fn run<V: Vector<Elem = T>>(self) {
             for slot in (0..LANE_BLOCK).step_by(V::WIDTH) {
-                // SAFETY: the width divides the block.
-                unsafe {
-                    let jet = self.0.jet(V::load(self.1.as_ptr().add(slot)));
-                    jet.value.store(self.2[0].as_mut_ptr().add(slot));
-                    jet.slope.store(self.2[1].as_mut_ptr().add(slot));
-                    jet.curve.store(self.2[2].as_mut_ptr().add(slot));
-                }
+                let jet = self.0.jet(V::read(self.1, slot));
+                jet.value.write(&mut self.2[0], slot);
+                jet.first.write(&mut self.2[1], slot);
+                jet.second.write(&mut self.2[2], slot);
             }
         }
     }
@@ -255,8 +257,8 @@ mod tests {
         let (up, down) = (1.0 / (1.0 + (-a).exp()), 1.0 / (1.0 + a.exp()));
         match activation {
             Activation::Tanh => {
-                let slope = 1.0 / a.cosh().powi(2);
-                [a.tanh(), slope, -2.0 * a.tanh() * slope]
+                let first = 1.0 / a.cosh().powi(2);
+                [a.tanh(), first, -2.0 * a.tanh() * first]
             }
             Activation::Softplus => [a.max(0.0) + (-a.abs()).exp().ln_1p(), up, up * down],
             Activation::Silu => [a * up, up * (1.0 + a * down), up * down * (2.0 + a * (down - up))],
@@ -280,10 +282,10 @@ mod tests {
             let a: [T; LANE_BLOCK] = std::array::from_fn(|l| T::of(chunk[l]));
             let jets = jets(Isa::detect(), activation, &a);
             for l in 0..LANE_BLOCK {
-                let [value, slope, curve] = reference(activation, a[l].wide());
+                let [value, first, second] = reference(activation, a[l].wide());
                 let ulp = value.abs().log2().floor().exp2().max(f64::MIN_POSITIVE) * T::EPSILON;
                 ulps = ulps.max((jets[0][l].wide() - value).abs() / ulp);
-                absolute = absolute.max((jets[1][l].wide() - slope).abs()).max((jets[2][l].wide() - curve).abs());
+                absolute = absolute.max((jets[1][l].wide() - first).abs()).max((jets[2][l].wide() - second).abs());
             }
         }
         (ulps, absolute)
@@ -296,7 +298,7 @@ mod tests {
             println!("{activation}: f32 {:.2} ulp, {:.1e}; f64 {:.2} ulp, {:.1e}", narrow.0, narrow.1, wide.0, wide.1);
             // The bounds of the head of this file; in f64 the reference's own error is included.
             assert!(narrow.0 < 3.5 && wide.0 < 5.0, "{activation}: {} and {} ulp", narrow.0, wide.0);
-            // A slope 1 − h² has twice the error of h, a curve −2 h (1 − h²) twice that again.
+            // 1 − h² has twice the error of h, −2 h (1 − h²) twice that again.
             assert!(narrow.1 < 6e-7 && wide.1 < 1.2e-15, "{activation}: {:.1e} and {:.1e}", narrow.1, wide.1);
         }
     }
@@ -307,7 +309,7 @@ mod tests {
             let points: Vec<f64> = grid().chain([0.0, -0.0, 1e300, -1e300, 1e-300, 709.0, -745.0]).collect();
             for chunk in points.rchunks_exact(LANE_BLOCK) {
                 let a: [T; LANE_BLOCK] = std::array::from_fn(|l| T::of(chunk[l]));
-                let (fast, plain) = (jets(Isa::detect(), activation, &a), jets(Isa::Portable, activation, &a));
+                let (fast, plain) = (jets(Isa::detect(), activation, &a), jets(Isa::PORTABLE, activation, &a));
                 for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
                     let same = fast.wide().to_bits() == plain.wide().to_bits();
                     assert!(same || fast != fast && plain != plain, "{activation} {a:?}: {fast} or {plain}");
@@ -323,8 +325,8 @@ mod tests {
     #[test]
     fn nan_gives_nan_and_infinity_the_limit() {
         for activation in Activation::ALL {
-            let [values, slopes, _] = jets(Isa::detect(), activation, &[f32::NAN; LANE_BLOCK]);
-            assert!(values.iter().all(|v| v.is_nan()) && slopes.iter().all(|s| s.is_nan()), "{activation}");
+            let [values, firsts, _] = jets(Isa::detect(), activation, &[f32::NAN; LANE_BLOCK]);
+            assert!(values.iter().all(|v| v.is_nan()) && firsts.iter().all(|s| s.is_nan()), "{activation}");
         }
         let ends = |activation, a| jets::<f64>(Isa::detect(), activation, &[a; LANE_BLOCK])[0][0];
         assert_eq!((ends(Activation::Tanh, f64::INFINITY), ends(Activation::Tanh, f64::NEG_INFINITY)), (1.0, -1.0));

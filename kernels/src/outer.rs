@@ -4,10 +4,12 @@
 //! registers. The order of the sum is fixed: block after block within a slot of the vector, then halves
 //! onto halves. Slots not in use must hold zeros in `a` (and numbers, not NaN, in `h`).
 
+#![allow(unsafe_code)]
+
 use cnf_solvers::Real;
 
-use super::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
-use super::tile::In;
+use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
+use crate::tile::In;
 
 /// Rows of `a` in a micro-tile.
 const TALL: usize = 3;

@@ -2,9 +2,9 @@
 
 use cnf_solvers::lanes::LANE_BLOCK;
 
-use super::super::simd::{Kernel, Scalar, Vector};
-use super::super::tile::Tile;
-use super::{Pieces, Seats};
+use super::{BinIndices, Pieces};
+use crate::simd::{Kernel, Scalar, Vector};
+use crate::tile::Tile;
 
 /// y += a x, over the length of x.
 pub(super) struct Axpy<'a> {
@@ -55,7 +55,7 @@ impl Kernel<f64> for Dots<'_> {
 pub(super) struct Search<'a, T> {
     pub pieces: &'a Pieces<T>,
     pub x: &'a Tile<f64>,
-    pub seats: &'a mut Seats<T>,
+    pub indices: &'a mut BinIndices<T>,
     pub blocks: usize,
 }
 
@@ -79,18 +79,18 @@ impl<T: Scalar> Kernel<T> for Search<'_, T> {
                 left.write(&mut counts, lane);
                 right.write(&mut counts, half + lane);
             }
-            let place = counts.map(|count| count.wide() as usize);
-            let offset = self.seats.offset.at_mut(block, 0);
-            (0..LANE_BLOCK).for_each(|l| offset[l] = T::of(wide[l] - self.pieces.centres[place[l]]));
-            self.seats.place[block] = place;
+            let bin = counts.map(|count| count.wide() as usize);
+            let offset = self.indices.offset.at_mut(block, 0);
+            (0..LANE_BLOCK).for_each(|l| offset[l] = T::of(wide[l] - self.pieces.centres[bin[l]]));
+            self.indices.bin[block] = bin;
         }
     }
 }
 
-/// h ← σ of the lines, where the lanes are seated.
+/// h ← σ of the lines, in the intervals of the lanes.
 pub(super) struct Forward<'a, T> {
     pub pieces: &'a Pieces<T>,
-    pub seats: &'a Seats<T>,
+    pub indices: &'a BinIndices<T>,
     pub h: &'a mut Tile<T>,
     pub blocks: usize,
 }
@@ -101,10 +101,10 @@ impl<T: Scalar> Kernel<T> for Forward<'_, T> {
         let stride = self.pieces.stride();
         let zero = V::splat(T::ZERO);
         for block in 0..self.blocks {
-            let (place, offset) = (&self.seats.place[block], self.seats.offset.at(block, 0));
+            let (bin, offset) = (&self.indices.bin[block], self.indices.offset.at(block, 0));
             let h = self.h.block_mut(block);
             for lane in (0..LANE_BLOCK).step_by(V::WIDTH) {
-                let line = |l: usize| &self.pieces.lines[place[lane + l] * stride..][..stride];
+                let line = |l: usize| &self.pieces.lines[bin[lane + l] * stride..][..stride];
                 let lines: [&[T]; 8] = std::array::from_fn(|l| line(l % V::WIDTH));
                 for (group, units) in h.chunks_mut(V::WIDTH).enumerate() {
                     let at = 2 * group * V::WIDTH;
@@ -127,7 +127,7 @@ impl<T: Scalar> Kernel<T> for Forward<'_, T> {
 /// The pull-back of [`Forward`]: sums of the cotangents in each interval, and x̄.
 pub(super) struct Back<'a, T> {
     pub pieces: &'a Pieces<T>,
-    pub seats: &'a Seats<T>,
+    pub indices: &'a BinIndices<T>,
     pub h: &'a Tile<T>,
     pub h_bar: &'a Tile<T>,
     pub sums: &'a mut [T],
@@ -141,7 +141,7 @@ impl<T: Scalar> Kernel<T> for Back<'_, T> {
         let stride = self.pieces.stride();
         let zero = V::splat(T::ZERO);
         for block in 0..self.blocks {
-            let (place, offset) = (&self.seats.place[block], self.seats.offset.at(block, 0));
+            let (bin, offset) = (&self.indices.bin[block], self.indices.offset.at(block, 0));
             let (h, h_bar) = (self.h.block(block), self.h_bar.block(block));
             for lane in (0..LANE_BLOCK).step_by(V::WIDTH) {
                 let mut slopes = [zero; 8];
@@ -150,12 +150,12 @@ impl<T: Scalar> Kernel<T> for Back<'_, T> {
                     let mut bars = [zero; 8];
                     for (bar, (h, h_bar)) in bars.iter_mut().zip(h.iter().zip(h_bar)) {
                         let h = V::read(&h.0, lane);
-                        // h · 0 keeps what is no number.
+                        // h · 0 keeps a NaN.
                         *bar = h.if_positive(V::read(&h_bar.0, lane), h.mul(zero));
                     }
                     V::transpose(&mut bars);
                     for l in 0..V::WIDTH {
-                        let from = place[lane + l] * stride + at;
+                        let from = bin[lane + l] * stride + at;
                         let pair = &self.pieces.lines[from..][..2 * V::WIDTH];
                         let sums = &mut self.sums[from..][..2 * V::WIDTH];
                         bars[l].add(V::read(sums, 0)).write(sums, 0);

@@ -1,23 +1,25 @@
-//! Passes over tiles that are no products of matrices: dots down the rows, and factors row by row.
+//! Passes over tiles that are not products of matrices: dots down the rows, and factors row by row.
 //!
 //! A dot keeps four partial sums, of rows 0, 4, 8, …, of rows 1, 5, …, and so on, so that the additions
 //! do not wait for each other; they are joined as (0 + 1) + (2 + 3). Always in this order.
 
-use super::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
-use super::tile::{In, Out};
+#![allow(unsafe_code)]
+
+use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
+use crate::tile::{In, Out};
 
 const PARTS: usize = 4;
 
 /// One factor of a dot: the rows of a tile, or one number a row, the same in all lanes.
 #[derive(Clone, Copy)]
-pub enum Rows<'a, T> {
+pub enum Operand<'a, T> {
     /// A tile.
     Tile(In<'a, T>),
     /// Constants.
     Fixed(&'a [T]),
 }
 
-impl<T: Scalar> Rows<'_, T> {
+impl<T: Scalar> Operand<'_, T> {
     fn expect(&self, rows: usize, blocks: usize) {
         match self {
             Self::Tile(tile) => tile.expect(rows, blocks),
@@ -40,7 +42,15 @@ impl<T: Scalar> Rows<'_, T> {
 }
 
 /// out\[0\] ← [out\[0\] if `add`] + Σᵣ a[r] b[r], lane by lane.
-pub fn dot<T: Scalar>(isa: Isa, a: Rows<'_, T>, b: In<'_, T>, rows: usize, blocks: usize, out: Out<'_, T>, add: bool) {
+pub fn dot<T: Scalar>(
+    isa: Isa,
+    a: Operand<'_, T>,
+    b: In<'_, T>,
+    rows: usize,
+    blocks: usize,
+    out: Out<'_, T>,
+    add: bool,
+) {
     a.expect(rows, blocks);
     b.expect(rows, blocks);
     out.expect(1, blocks);
@@ -48,7 +58,7 @@ pub fn dot<T: Scalar>(isa: Isa, a: Rows<'_, T>, b: In<'_, T>, rows: usize, block
 }
 
 struct Dot<'a, T> {
-    a: Rows<'a, T>,
+    a: Operand<'a, T>,
     b: In<'a, T>,
     rows: usize,
     blocks: usize,
@@ -92,13 +102,18 @@ impl<T: Scalar> Kernel<T> for Dot<'_, T> {
     }
 }
 
-/// What a row-by-row pass does with the factors.
+/// What [`map_rows`] does with a row.
 #[derive(Clone, Copy)]
-pub enum Pass<'a, T> {
+pub enum RowMap<'a, T> {
     /// y[r] ← a[r] · b[r].
     Times {
         /// b.
-        b: Rows<'a, T>,
+        b: Operand<'a, T>,
+    },
+    /// y[r] += a[r] · b[r].
+    AddTimes {
+        /// b.
+        b: Operand<'a, T>,
     },
     /// y[r] ← a[r] · lane\[0\].
     ByLane {
@@ -112,20 +127,27 @@ pub enum Pass<'a, T> {
     },
 }
 
-/// y ← the pass over `rows` rows of a.
-pub fn pass<T: Scalar>(isa: Isa, a: Rows<'_, T>, what: Pass<'_, T>, rows: usize, blocks: usize, y: Out<'_, T>) {
+/// Applies `what` to `rows` rows of a and of y.
+pub fn map_rows<T: Scalar>(
+    isa: Isa,
+    a: Operand<'_, T>,
+    what: RowMap<'_, T>,
+    rows: usize,
+    blocks: usize,
+    y: Out<'_, T>,
+) {
     a.expect(rows, blocks);
     y.expect(rows, blocks);
     match what {
-        Pass::Times { b } => b.expect(rows, blocks),
-        Pass::ByLane { lane } | Pass::AddByLane { lane } => lane.expect(1, blocks),
+        RowMap::Times { b } | RowMap::AddTimes { b } => b.expect(rows, blocks),
+        RowMap::ByLane { lane } | RowMap::AddByLane { lane } => lane.expect(1, blocks),
     }
     dispatch(isa, RowByRow { a, what, rows, blocks, y });
 }
 
 struct RowByRow<'a, T> {
-    a: Rows<'a, T>,
-    what: Pass<'a, T>,
+    a: Operand<'a, T>,
+    what: RowMap<'a, T>,
     rows: usize,
     blocks: usize,
     y: Out<'a, T>,
@@ -138,14 +160,15 @@ impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
             for row in 0..self.rows {
                 for step in 0..PAIR * steps::<V>() {
                     let slot = step * V::WIDTH;
-                    // SAFETY: `pass` checked the shapes.
+                    // SAFETY: `map_rows` checked the shapes.
                     unsafe {
                         let a = self.a.get::<V>(block, row, slot);
                         let y = self.y.at(block, row).add(slot);
                         let out = match &self.what {
-                            Pass::Times { b } => a.mul(b.get::<V>(block, row, slot)),
-                            Pass::ByLane { lane } => a.mul(V::load(lane.at(block, 0).add(slot))),
-                            Pass::AddByLane { lane } => a.fma(V::load(lane.at(block, 0).add(slot)), V::load(y)),
+                            RowMap::Times { b } => a.mul(b.get::<V>(block, row, slot)),
+                            RowMap::AddTimes { b } => a.fma(b.get::<V>(block, row, slot), V::load(y)),
+                            RowMap::ByLane { lane } => a.mul(V::load(lane.at(block, 0).add(slot))),
+                            RowMap::AddByLane { lane } => a.fma(V::load(lane.at(block, 0).add(slot)), V::load(y)),
                         };
                         out.store(y);
                     }
@@ -155,7 +178,7 @@ impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
     }
 }
 
-/// bent[r] += raw[r] · e[r], y[r] ← e[r] · by[r], with e[r] = fixed[r] · lane\[0\]: where the cotangent of
+/// gathered[r] += raw[r] · e[r], y[r] ← e[r] · by[r], with e[r] = fixed[r] · lane\[0\]: where the cotangent of
 /// an exact trace enters the last hidden layer.
 #[allow(clippy::too_many_arguments)]
 pub fn enter<T: Scalar>(
@@ -165,16 +188,16 @@ pub fn enter<T: Scalar>(
     raw: In<'_, T>,
     by: In<'_, T>,
     blocks: usize,
-    bent: Out<'_, T>,
+    gathered: Out<'_, T>,
     y: Out<'_, T>,
 ) {
     let rows = fixed.len();
     lane.expect(1, blocks);
     raw.expect(rows, blocks);
     by.expect(rows, blocks);
-    bent.expect(rows, blocks);
+    gathered.expect(rows, blocks);
     y.expect(rows, blocks);
-    dispatch(isa, Enter { fixed, lane, raw, by, blocks, bent, y });
+    dispatch(isa, Enter { fixed, lane, raw, by, blocks, gathered, y });
 }
 
 struct Enter<'a, T> {
@@ -183,7 +206,7 @@ struct Enter<'a, T> {
     raw: In<'a, T>,
     by: In<'a, T>,
     blocks: usize,
-    bent: Out<'a, T>,
+    gathered: Out<'a, T>,
     y: Out<'a, T>,
 }
 
@@ -197,8 +220,8 @@ impl<T: Scalar> Kernel<T> for Enter<'_, T> {
                     // SAFETY: `enter` checked the shapes.
                     unsafe {
                         let e = V::splat(*fixed).mul(V::load(self.lane.at(block, 0).add(slot)));
-                        let bent = self.bent.at(block, row).add(slot);
-                        V::load(self.raw.at(block, row).add(slot)).fma(e, V::load(bent)).store(bent);
+                        let gathered = self.gathered.at(block, row).add(slot);
+                        V::load(self.raw.at(block, row).add(slot)).fma(e, V::load(gathered)).store(gathered);
                         let by = V::load(self.by.at(block, row).add(slot));
                         e.mul(by).store(self.y.at(block, row).add(slot));
                     }

@@ -8,11 +8,11 @@ use std::marker::PhantomData;
 use cnf_solvers::lanes::LANE_BLOCK;
 use cnf_solvers::{Lanes, LanesMut};
 
-use super::simd::Scalar;
+use crate::simd::Scalar;
 
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Block<T>(pub [T; LANE_BLOCK]);
+pub(crate) struct Block<T>(pub [T; LANE_BLOCK]);
 
 /// `rows` rows of up to `blocks` blocks of lanes, aligned to cache lines.
 #[derive(Clone, Debug)]
@@ -70,13 +70,13 @@ impl<T: Scalar> Tile<T> {
 
     /// All rows of one block.
     #[inline]
-    pub(super) fn block(&self, block: usize) -> &[Block<T>] {
+    pub(crate) fn block(&self, block: usize) -> &[Block<T>] {
         &self.data[block * self.rows..][..self.rows]
     }
 
     /// All rows of one block.
     #[inline]
-    pub(super) fn block_mut(&mut self, block: usize) -> &mut [Block<T>] {
+    pub(crate) fn block_mut(&mut self, block: usize) -> &mut [Block<T>] {
         &mut self.data[block * self.rows..][..self.rows]
     }
 

@@ -3,6 +3,8 @@
 //! Every method is `#[inline(always)]`, so that it ends up inside the one function that has the features
 //! switched on (`on_avx2`); a call across that border would go through memory.
 
+#![allow(unsafe_code)]
+
 use std::arch::x86_64::*;
 
 use super::Vector;

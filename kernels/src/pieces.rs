@@ -4,7 +4,7 @@
 //! Vₖ + Bₖ (x − cₖ), and from one interval to the next Bₖ changes by |w₁ⱼ| times a column of W₂. All intervals together
 //! cost what one point costs by the product; a point then costs a search and one line a unit, H₂ operations where
 //! the product takes H₁ H₂. The pull-back adds up, in each interval, the cotangents a of the lines and a (x − cₖ): sums
-//! of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ ask for ([`Pieces::fold`]).
+//! of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ need ([`Pieces::fold`]).
 //!
 //! The function is the same, and so is its gradient, but for round-off (lines are laid out in f64) and for the slope
 //! exactly at a hinge, where it is that of the line to the left. To go on,
@@ -16,8 +16,8 @@ mod kernels;
 use cnf_solvers::lanes::LANE_BLOCK;
 
 use self::kernels::{Axpy, Back, Dots, Forward, Search};
-use super::simd::{Isa, Scalar, Vector, dispatch};
-use super::tile::Tile;
+use crate::simd::{Isa, Scalar, Vector, dispatch};
+use crate::tile::Tile;
 
 /// Units whose Vₖ stand side by side, and then their Bₖ: one vector of either kind.
 const fn group<T: Scalar>() -> usize {
@@ -51,19 +51,19 @@ pub struct Pieces<T> {
     lines: Vec<T>,
 }
 
-/// Where the lanes of a tile stand.
+/// In which interval each lane of a tile lies.
 #[derive(Clone, Debug)]
-pub struct Seats<T> {
+pub struct BinIndices<T> {
     /// The interval k of each lane.
-    place: Vec<[usize; LANE_BLOCK]>,
+    bin: Vec<[usize; LANE_BLOCK]>,
     /// x − cₖ.
     offset: Tile<T>,
 }
 
-impl<T: Scalar> Seats<T> {
+impl<T: Scalar> BinIndices<T> {
     /// For up to `lanes` lanes.
     pub fn new(lanes: usize) -> Self {
-        Self { place: vec![[0; LANE_BLOCK]; lanes.div_ceil(LANE_BLOCK)], offset: Tile::new(1, lanes) }
+        Self { bin: vec![[0; LANE_BLOCK]; lanes.div_ceil(LANE_BLOCK)], offset: Tile::new(1, lanes) }
     }
 }
 
@@ -117,10 +117,10 @@ impl<T: Scalar> Pieces<T> {
         2 * self.widths[1].next_multiple_of(group::<T>())
     }
 
-    /// The units that never bend: on for every x, or off.
-    fn still(&self, j: usize) -> Option<bool> {
+    /// Whether unit j, where it never bends, is on for every x or off.
+    fn constant(&self, j: usize) -> Option<bool> {
         let (w, b) = self.first[j];
-        // What is no number has to show in the result.
+        // A NaN has to show in the result.
         (!(-b / w).is_finite()).then_some(b > 0.0 || w.is_nan() || b.is_nan())
     }
 
@@ -132,8 +132,8 @@ impl<T: Scalar> Pieces<T> {
         let mut slope = vec![0.0; h2];
         for (j, (w, b)) in self.first.iter().enumerate() {
             let column = &self.second[j * h2..][..h2];
-            let on = self.still(j).unwrap_or(*w < 0.0);
-            // What is off adds 0, or NaN where the column has what is no number, as the product would.
+            let on = self.constant(j).unwrap_or(*w < 0.0);
+            // What is off adds 0, or NaN where the column has NaN or infinity, as the product would.
             dispatch(self.isa, Axpy { a: if on { *b } else { 0.0 }, x: column, y: &mut height });
             if on {
                 dispatch(self.isa, Axpy { a: *w, x: column, y: &mut slope });
@@ -160,10 +160,10 @@ impl<T: Scalar> Pieces<T> {
         self.lines = lines;
     }
 
-    /// h ← σ(a₂) at x, `[1, lanes]` → `[H₂, lanes]`; `seats` remembers where the lanes stand.
-    pub fn forward(&self, x: &Tile<f64>, seats: &mut Seats<T>, h: &mut Tile<T>, blocks: usize) {
-        dispatch(self.isa, Search { pieces: self, x, seats, blocks });
-        dispatch(self.isa, Forward { pieces: self, seats, h, blocks });
+    /// h ← σ(a₂) at x, `[1, lanes]` → `[H₂, lanes]`; `indices` keeps the intervals of the lanes.
+    pub fn forward(&self, x: &Tile<f64>, indices: &mut BinIndices<T>, h: &mut Tile<T>, blocks: usize) {
+        dispatch(self.isa, Search { pieces: self, x, indices, blocks });
+        dispatch(self.isa, Forward { pieces: self, indices, h, blocks });
     }
 
     /// The length of a pull-back's sums.
@@ -176,14 +176,14 @@ impl<T: Scalar> Pieces<T> {
     /// `h` is what that gave, `h_bar` its cotangent, both `[H₂, lanes]`; the lanes without a row must have none.
     pub fn back(
         &self,
-        seats: &Seats<T>,
+        indices: &BinIndices<T>,
         (h, h_bar): (&Tile<T>, &Tile<T>),
         sums: &mut [T],
         x_bar: &mut Tile<T>,
         blocks: usize,
     ) {
         debug_assert_eq!(sums.len(), self.n_sums());
-        dispatch(self.isa, Back { pieces: self, seats, h, h_bar, sums, x_bar, blocks });
+        dispatch(self.isa, Back { pieces: self, indices, h, h_bar, sums, x_bar, blocks });
     }
 
     /// g ← the gradient by W₁, b₁, W₂ and b₂, as θ has them, of what the sums gathered.
@@ -219,7 +219,7 @@ impl<T: Scalar> Pieces<T> {
             dispatch(self.isa, Dots { by: second, rows: [x, a], out: &mut dots });
             (g[j], g[h1 + j]) = (T::of(dots[0]), T::of(dots[1]));
         };
-        for j in (0..h1).filter(|j| self.still(*j) == Some(true)) {
+        for j in (0..h1).filter(|j| self.constant(*j) == Some(true)) {
             by_unit(j, &total);
         }
         let mut right = vec![0.0; stride];
@@ -243,177 +243,4 @@ impl<T: Scalar> Pieces<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::Rng as _;
-
-    use super::*;
-    use crate::rng::stream;
-
-    const WIDTHS: [[usize; 2]; 5] = [[1, 1], [3, 5], [8, 16], [64, 64], [50, 23]];
-
-    /// Parameters with all that hinges can be: together, far out, and none.
-    fn theta<T: Scalar>([h1, h2]: [usize; 2], seed: u64) -> Vec<T> {
-        let mut rng = stream(seed, 0);
-        let mut theta: Vec<f64> = (0..Pieces::<T>::n_params([h1, h2])).map(|_| rng.random_range(-1.0..1.0)).collect();
-        if h1 >= 8 {
-            (theta[1], theta[h1 + 1]) = (-theta[0], -theta[h1]);
-            (theta[2], theta[h1 + 2]) = (1e-7, 0.9);
-            (theta[3], theta[h1 + 3]) = (-1e-7, 0.9);
-            (theta[4], theta[h1 + 4]) = (0.0, 0.7);
-            (theta[5], theta[h1 + 5]) = (0.0, -0.7);
-            (theta[6], theta[h1 + 6]) = (0.5, 0.0);
-        }
-        theta.into_iter().map(T::of).collect()
-    }
-
-    fn points(lanes: usize) -> Vec<f64> {
-        let mut rng = stream(9, 1);
-        let mut x: Vec<f64> = (0..lanes).map(|_| rng.random_range(-4.0..4.0)).collect();
-        (x[0], x[1], x[2]) = (0.0, 1e3, -1e3);
-        x
-    }
-
-    fn cotangents(lanes: usize, h2: usize) -> Vec<f64> {
-        let mut rng = stream(9, 2);
-        (0..lanes * h2).map(|_| rng.random_range(-1.0..1.0)).collect()
-    }
-
-    /// h `[lanes, H₂]`, x̄ and the gradient by θ.
-    struct Said {
-        h: Vec<f64>,
-        x_bar: Vec<f64>,
-        g: Vec<f64>,
-    }
-
-    fn by_pieces<T: Scalar>(isa: Isa, widths: [usize; 2], theta: &[T], x: &[f64]) -> Said {
-        let (lanes, h2) = (x.len(), widths[1]);
-        let blocks = lanes.div_ceil(LANE_BLOCK);
-        let pieces = Pieces::on(isa, widths, theta);
-        let (mut at, mut h, mut h_bar) = (Tile::new(1, lanes), Tile::new(h2, lanes), Tile::<T>::new(h2, lanes));
-        let bars = cotangents(lanes, h2);
-        for (lane, x) in x.iter().enumerate() {
-            at.at_mut(lane / LANE_BLOCK, 0)[lane % LANE_BLOCK] = *x;
-            (0..h2).for_each(|i| h_bar.at_mut(lane / LANE_BLOCK, i)[lane % LANE_BLOCK] = T::of(bars[lane * h2 + i]));
-        }
-        let (mut seats, mut x_bar) = (Seats::new(lanes), Tile::new(1, lanes));
-        pieces.forward(&at, &mut seats, &mut h, blocks);
-        let (mut sums, mut g) = (vec![T::ZERO; pieces.n_sums()], vec![T::ZERO; theta.len()]);
-        pieces.back(&seats, (&h, &h_bar), &mut sums, &mut x_bar, blocks);
-        pieces.fold(&sums, &mut g);
-        let read = |tile: &Tile<T>, lane: usize, row: usize| tile.at(lane / LANE_BLOCK, row)[lane % LANE_BLOCK].wide();
-        Said {
-            h: (0..lanes * h2).map(|k| read(&h, k / h2, k % h2)).collect(),
-            x_bar: (0..lanes).map(|lane| read(&x_bar, lane, 0)).collect(),
-            g: g.iter().map(|g| g.wide()).collect(),
-        }
-    }
-
-    /// Layer by layer, in f64.
-    fn by_layers<T: Scalar>([h1, h2]: [usize; 2], theta: &[T], x: &[f64]) -> Said {
-        let theta: Vec<f64> = theta.iter().map(|w| w.wide()).collect();
-        let (w1, b1) = (&theta[..h1], &theta[h1..2 * h1]);
-        let (w2, b2) = theta[2 * h1..].split_at(h1 * h2);
-        let bars = cotangents(x.len(), h2);
-        let mut said = Said { h: Vec::new(), x_bar: Vec::new(), g: vec![0.0; theta.len()] };
-        for (lane, x) in x.iter().enumerate() {
-            let a1: Vec<f64> = (0..h1).map(|j| w1[j] * x + b1[j]).collect();
-            let mut by_h1 = vec![0.0; h1];
-            for i in 0..h2 {
-                let a2 = b2[i] + (0..h1).map(|j| w2[i * h1 + j] * a1[j].max(0.0)).sum::<f64>();
-                said.h.push(a2.max(0.0));
-                let bar = if a2 > 0.0 { bars[lane * h2 + i] } else { 0.0 };
-                said.g[2 * h1 + h1 * h2 + i] += bar;
-                for j in 0..h1 {
-                    said.g[2 * h1 + i * h1 + j] += bar * a1[j].max(0.0);
-                    by_h1[j] += bar * w2[i * h1 + j];
-                }
-            }
-            let on: Vec<f64> = (0..h1).map(|j| if a1[j] > 0.0 { by_h1[j] } else { 0.0 }).collect();
-            said.x_bar.push((0..h1).map(|j| on[j] * w1[j]).sum());
-            for (j, on) in on.iter().enumerate() {
-                said.g[j] += on * x;
-                said.g[h1 + j] += on;
-            }
-        }
-        said
-    }
-
-    fn check<T: Scalar>() {
-        for (seed, widths) in WIDTHS.into_iter().enumerate() {
-            let theta = theta::<T>(widths, seed as u64);
-            let x = points(48);
-            let (pieces, layers) = (by_pieces(Isa::detect(), widths, &theta, &x), by_layers(widths, &theta, &x));
-            // Sums of at most 64 terms below 1e3 in size: a sum of n terms has n ε relative to their magnitudes.
-            let bound = |size: f64| 64.0 * T::EPSILON * size;
-            for (name, ours, exact) in
-                [("h", &pieces.h, &layers.h), ("x_bar", &pieces.x_bar, &layers.x_bar), ("g", &pieces.g, &layers.g)]
-            {
-                let size = exact.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
-                for (i, (a, b)) in ours.iter().zip(exact).enumerate() {
-                    assert!((a - b).abs() <= bound(size), "{widths:?} {name}[{i}]: {a} {b}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn pieces_say_what_the_layers_say() {
-        check::<f64>();
-        check::<f32>();
-    }
-
-    #[test]
-    fn both_vectors_give_the_same_bits() {
-        fn same<T: Scalar>() {
-            for (seed, widths) in WIDTHS.into_iter().enumerate() {
-                let (theta, x) = (theta::<T>(widths, 7 + seed as u64), points(40));
-                let (a, b) =
-                    (by_pieces(Isa::detect(), widths, &theta, &x), by_pieces(Isa::Portable, widths, &theta, &x));
-                let bits = |said: &Said| {
-                    said.h.iter().chain(&said.x_bar).chain(&said.g).map(|v| v.to_bits()).collect::<Vec<_>>()
-                };
-                assert_eq!(bits(&a), bits(&b), "{widths:?}");
-            }
-        }
-        same::<f32>();
-        same::<f64>();
-    }
-
-    #[test]
-    fn at_a_hinge_both_lines_meet() {
-        let (widths, mut rng) = ([8, 16], stream(5, 0));
-        let theta: Vec<f64> = (0..Pieces::<f64>::n_params(widths)).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let pieces = Pieces::new(widths, &theta);
-        assert_eq!(pieces.hinges.len(), 8);
-        for (k, hinge) in pieces.hinges.iter().enumerate() {
-            for unit in 0..16 {
-                let value = |k: usize| {
-                    let at = k * pieces.stride() + unit / 4 * 8 + unit % 4;
-                    pieces.lines[at] + pieces.lines[at + 4] * (hinge.at - pieces.centres[k])
-                };
-                // Eight terms, as large as the farthest hinge makes them.
-                assert!((value(k) - value(k + 1)).abs() < 1e-14 * (1.0 + hinge.at.abs()), "{k} {unit}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_number_shows() {
-        for place in 0..Pieces::<f32>::n_params([3, 5]) {
-            let mut theta = theta::<f32>([3, 5], 1);
-            theta[place] = f32::NAN;
-            let said = by_pieces(Isa::detect(), [3, 5], &theta, &points(16));
-            // b₂ and W₂ belong to one unit, W₁ and b₁ to all.
-            let unit = match place {
-                0..6 => None,
-                6..21 => Some((place - 6) / 3),
-                _ => Some(place - 21),
-            };
-            let concerned = |i: usize| unit.is_none_or(|unit| i % 5 == unit);
-            let lost = said.h.iter().enumerate().filter(|(i, _)| concerned(*i)).all(|(_, h)| h.is_nan());
-            assert!(lost, "parameter {place}");
-        }
-        let said = by_pieces(Isa::detect(), [3, 5], &theta::<f32>([3, 5], 1), &[f64::NAN; 16]);
-        assert!(said.h.iter().all(|h| h.is_nan()));
-    }
-}
+mod tests;

@@ -1,0 +1,250 @@
+//! The laws of a net, over every case.
+
+use cnflow_kernels::{Keep, Net, Scalar};
+
+use crate::cases::{Case, bits, every_case, numbers, rows, tile, view, view_mut};
+
+/// What a net gives at some samples: all `[lanes, rows]`, the gradient as long as θ.
+#[derive(Clone, Debug, Default)]
+struct Found<T> {
+    y: Vec<T>,
+    /// Along each direction.
+    dy: Vec<Vec<T>>,
+    x_bar: Vec<T>,
+    dx_bar: Vec<Vec<T>>,
+    g: Vec<T>,
+}
+
+/// The points, two directions and all cotangents of the laws, `[n, rows]` each.
+struct Points<T> {
+    n: usize,
+    x: Vec<T>,
+    dx: [Vec<T>; 2],
+    y_bar: Vec<T>,
+    dy_bar: [Vec<T>; 2],
+}
+
+impl<T: Scalar> Points<T> {
+    fn new(case: &Case, n: usize) -> Self {
+        let of = |rows: usize, seed: u64| numbers::<T>(n * rows, seed);
+        Self {
+            n,
+            x: of(case.inputs, 1),
+            dx: [of(case.active, 2), of(case.active, 3)],
+            y_bar: of(case.outputs(), 4),
+            dy_bar: [of(case.outputs(), 5), of(case.outputs(), 6)],
+        }
+    }
+}
+
+/// Value, tangents and the pull-back of `which` of them: of the value, of the tangents.
+fn found<T: Scalar>(case: &Case, net: &Net<T>, p: &Points<T>, samples: &[usize], which: (bool, bool)) -> Found<T> {
+    let (lanes, inputs, active, outputs) = (samples.len(), case.inputs, case.active, case.outputs());
+    let mut evaluator = net.evaluator(lanes);
+    let mut y = tile(&p.y_bar, outputs, samples);
+    evaluator.forward(
+        view(&tile(&p.x, inputs, samples), inputs, lanes),
+        view_mut(&mut y, outputs, lanes),
+        Keep::Second,
+    );
+    let mut found = Found { y: rows(&y, outputs, lanes), g: vec![T::ZERO; net.n_params()], ..Found::default() };
+    for (dx, dy_bar) in p.dx.iter().zip(&p.dy_bar) {
+        let mut dy = tile(dy_bar, outputs, samples);
+        evaluator.tangent(view(&tile(dx, active, samples), active, lanes), view_mut(&mut dy, outputs, lanes));
+        found.dy.push(rows(&dy, outputs, lanes));
+        if which.1 {
+            let mut dx_bar = tile(dx, active, samples);
+            let bar = tile(dy_bar, outputs, samples);
+            evaluator.pull_back_tangent(view(&bar, outputs, lanes), view_mut(&mut dx_bar, active, lanes), &mut found.g);
+            found.dx_bar.push(rows(&dx_bar, active, lanes));
+        }
+    }
+    let (mut x_bar, y_bar) = (tile(&p.dx[0], active, samples), tile(&p.y_bar, outputs, samples));
+    let bar = which.0.then(|| view(&y_bar, outputs, lanes));
+    evaluator.pull_back(bar, view_mut(&mut x_bar, active, lanes), &mut found.g);
+    found.x_bar = rows(&x_bar, active, lanes);
+    found
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn all(n: usize) -> Vec<usize> {
+    (0..n).collect()
+}
+
+#[test]
+fn values_are_those_of_plain_loops() {
+    for case in every_case() {
+        let theta = case.theta::<f64>(7);
+        let narrow: Vec<f32> = theta.iter().map(|w| *w as f32).collect();
+        let (p, q) = (Points::<f64>::new(&case, 21), Points::<f32>::new(&case, 21));
+        let wide = found(&case, &case.net(&theta), &p, &all(21), (false, false)).y;
+        let short = found(&case, &case.net(&narrow), &q, &all(21), (false, false)).y;
+        for l in 0..21 {
+            let plain = case.by_loops(&theta, &p.x[l * case.inputs..][..case.inputs]);
+            for (i, plain) in plain.iter().enumerate() {
+                let k = l * case.outputs() + i;
+                // Sums of at most 34 numbers of order 1, three in a row.
+                assert!((wide[k] - plain).abs() < 1e-14, "{case:?}: {} or {plain}", wide[k]);
+                assert!((f64::from(short[k]) - plain).abs() < 5e-6, "{case:?}: {} or {plain}", short[k]);
+            }
+        }
+    }
+}
+
+#[test]
+fn tangents_are_central_differences_of_the_value() {
+    for case in every_case() {
+        let theta = case.theta::<f64>(7);
+        let (net, p) = (case.net(&theta), Points::<f64>::new(&case, 5));
+        let here = found(&case, &net, &p, &all(5), (false, false));
+        let h = 1e-5;
+        for (dx, dy) in p.dx.iter().zip(&here.dy) {
+            for l in 0..5 {
+                let at = |by: f64| {
+                    let mut x = p.x[l * case.inputs..][..case.inputs].to_vec();
+                    (0..case.active).for_each(|i| x[i] += by * dx[l * case.active + i]);
+                    case.by_loops(&theta, &x)
+                };
+                for (i, (up, down)) in at(h).iter().zip(at(-h)).enumerate() {
+                    let (dy, difference) = (dy[l * case.outputs() + i], (up - down) / (2.0 * h));
+                    // h² times third derivatives of order 10, 1e-16 / h of round-off.
+                    assert!((dy - difference).abs() < 1e-8, "{case:?}: {dy} or {difference}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_transpose_is_that_of_the_tangent() {
+    for case in every_case() {
+        let (net, p) = (case.net(&case.theta::<f64>(7)), Points::<f64>::new(&case, 19));
+        let Found { dy, x_bar, .. } = found(&case, &net, &p, &all(19), (true, false));
+        for (dx, dy) in p.dx.iter().zip(&dy) {
+            for l in 0..19 {
+                let of = |numbers: &[f64], rows: usize| numbers[l * rows..][..rows].to_vec();
+                let left = dot(&of(dy, case.outputs()), &of(&p.y_bar, case.outputs()));
+                let right = dot(&of(dx, case.active), &of(&x_bar, case.active));
+                assert!((left - right).abs() < 1e-13, "{case:?}: {left} or {right}");
+            }
+        }
+    }
+}
+
+#[test]
+fn all_pull_backs_are_gradients_of_value_and_tangents() {
+    for case in every_case() {
+        let theta = case.theta::<f64>(7);
+        for which in [(true, false), (false, true), (true, true)] {
+            let mut p = Points::<f64>::new(&case, 3);
+            let here = found(&case, &case.net(&theta), &p, &[2, 0, 1], which);
+            let loss = |theta: &[f64], p: &Points<f64>| {
+                let Found { y, dy, .. } = found(&case, &case.net(theta), p, &all(3), (false, false));
+                let of_value = if which.0 { dot(&y, &p.y_bar) } else { 0.0 };
+                let of_tangents: f64 = dy.iter().zip(&p.dy_bar).map(|(dy, bar)| dot(dy, bar)).sum();
+                of_value + if which.1 { of_tangents } else { 0.0 }
+            };
+            let h = 1e-5;
+            // As for tangents, for sums of some ten of them.
+            let check = |what: &str, found: f64, up: f64, down: f64| {
+                let difference = (up - down) / (2.0 * h);
+                assert!((found - difference).abs() < 5e-8, "{case:?} {which:?} {what}: {found} or {difference}");
+            };
+            for k in 0..theta.len() {
+                let moved = |by: f64| {
+                    let mut other = theta.clone();
+                    other[k] += by;
+                    loss(&other, &p)
+                };
+                check(&format!("θ[{k}]"), here.g[k], moved(h), moved(-h));
+            }
+            for (l, &sample) in [2, 0, 1].iter().enumerate() {
+                for i in 0..case.active {
+                    let k = sample * case.inputs + i;
+                    let mut moved = |by: f64| {
+                        p.x[k] += by;
+                        let loss = loss(&theta, &p);
+                        p.x[k] -= by;
+                        loss
+                    };
+                    check(&format!("x[{k}]"), here.x_bar[l * case.active + i], moved(h), moved(-h));
+                }
+                for (d, dx_bar) in here.dx_bar.iter().enumerate() {
+                    for i in 0..case.active {
+                        let k = sample * case.active + i;
+                        let mut moved = |by: f64| {
+                            p.dx[d][k] += by;
+                            let loss = loss(&theta, &p);
+                            p.dx[d][k] -= by;
+                            loss
+                        };
+                        check(&format!("ẋ{d}[{k}]"), dx_bar[l * case.active + i], moved(h), moved(-h));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All that belongs to a lane, as bits.
+fn lane_bits<T: Scalar>(case: &Case, found: &Found<T>, l: usize) -> Vec<u64> {
+    let of = |numbers: &[T], rows: usize| bits(&numbers[l * rows..][..rows]);
+    let mut all = of(&found.y, case.outputs());
+    found.dy.iter().for_each(|dy| all.extend(of(dy, case.outputs())));
+    found.dx_bar.iter().chain([&found.x_bar]).for_each(|bar| all.extend(of(bar, case.active)));
+    all
+}
+
+fn n_lanes_are_n_times_one<T: Scalar>(case: &Case) {
+    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(case, 40));
+    let of = |sample: usize| lane_bits(case, &found(case, &net, &p, &[sample], (true, true)), 0);
+    let alone: Vec<Vec<u64>> = (0..p.n).map(of).collect();
+    for lanes in [2, 7, 15, 16, 17, 33, 40] {
+        // Backwards, so that no sample keeps its slot.
+        let samples: Vec<usize> = (0..lanes).map(|l| p.n - 1 - l).collect();
+        let together = found(case, &net, &p, &samples, (true, true));
+        for (l, &sample) in samples.iter().enumerate() {
+            assert_eq!(lane_bits(case, &together, l), alone[sample], "{case:?}: {lanes} lanes");
+        }
+    }
+}
+
+#[test]
+fn a_lane_has_the_same_bits_alone_and_in_any_batch() {
+    for case in every_case() {
+        n_lanes_are_n_times_one::<f32>(&case);
+        n_lanes_are_n_times_one::<f64>(&case);
+    }
+}
+
+fn both_paths_agree<T: Scalar>(case: &Case) {
+    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(case, 37));
+    let fast = found(case, &net, &p, &all(37), (true, true));
+    let plain = found(case, &net.clone().portable(), &p, &all(37), (true, true));
+    assert_eq!(bits(&fast.g), bits(&plain.g), "{case:?}");
+    (0..37).for_each(|l| assert_eq!(lane_bits(case, &fast, l), lane_bits(case, &plain, l), "{case:?}"));
+}
+
+#[test]
+fn the_portable_path_gives_the_same_bits() {
+    for case in every_case() {
+        both_paths_agree::<f32>(&case);
+        both_paths_agree::<f64>(&case);
+    }
+}
+
+#[test]
+fn other_parameters_in_place_are_as_good_as_new() {
+    for case in every_case() {
+        let (mut net, other, p) = (case.net(&case.theta::<f32>(7)), case.theta::<f32>(8), Points::new(&case, 3));
+        net.set_params(&other).unwrap();
+        let (changed, fresh) =
+            (found(&case, &net, &p, &all(3), (true, true)), found(&case, &case.net(&other), &p, &all(3), (true, true)));
+        assert_eq!(bits(&changed.g), bits(&fresh.g), "{case:?}");
+        (0..3).for_each(|l| assert_eq!(lane_bits(&case, &changed, l), lane_bits(&case, &fresh, l)));
+        assert!(net.set_params(&other[1..]).is_err());
+    }
+}
