@@ -5,9 +5,8 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use cnf::velocity::Device;
 use cnf::flow::{
-    Bijection, BoundVelocity, Chain, Column, Columns, Continuous, Discrete, Failure, Flow, FlowSpec, Histogram,
-    LogDensity, Mapped, Mixture, Model, Moments, Precision, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec,
-    VelocitySpec,
+    Bijection, Chain, Column, Columns, Continuous, Discrete, Flow, FlowSpec, Histogram, LogDensity, Mapped, Mixture,
+    Model, Moments, Precision, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::train::{Batch, Criterion, LossContext};
@@ -324,43 +323,6 @@ fn points_alone_are_those_of_the_density_and_nobody_is_given_a_log_determinant_f
         let gap = worst(&there.y, &x).max(worst(&back.y, &inverse(&*map, &x, &c).y));
         assert!(if name.contains("coupled") { gap < 1e-7 } else { gap == 0.0 }, "{name}: {gap:e}");
     }
-}
-
-#[test]
-fn a_row_that_fails_leaves_the_others_their_results() {
-    let spec = FlowSpec {
-        columns: Some(vec![Column::Plain, Column::Positive]),
-        ..FlowSpec::plain(mlp(2, 0, &[8]), SolverSpec::default())
-    };
-    let model = spec.bind(&theta(spec.core.velocity().unwrap(), 3), Precision::F32).unwrap();
-    let x = [0.1, 0.2, f64::NAN, 1.0, 0.3, -1.0, 0.5, 0.6];
-    let (solved, scored) = (model.encode(&x, &[]).unwrap(), model.log_prob(&x, &[]).unwrap());
-    let latents = model.latents(&x, &[]).unwrap();
-    assert!(matches!(scored.row(1), Err(Failure::Path(_))) && matches!(latents.row(1), Err(Failure::Path(_))));
-    assert_eq!((scored.row(2), latents.row(2)), (Ok(f64::NEG_INFINITY), Err(Failure::Outside)));
-    for row in [0, 3] {
-        let alone = model.encode(&x[2 * row..2 * row + 2], &[]).unwrap();
-        assert_eq!(scored.row(row), Ok(alone.log_prob[0]));
-        assert_eq!(solved.row(row), Ok((&alone.y[..], alone.log_prob[0])));
-        assert_eq!(latents.row(row), Ok(&alone.y[..]));
-    }
-    let each: Vec<_> = (0..4).map(|row| solved.row(row)).collect();
-    assert_eq!(solved.rows().collect::<Vec<_>>(), each);
-    let each: Vec<_> = (0..4).map(|row| scored.row(row)).collect();
-    assert_eq!(scored.rows().collect::<Vec<_>>(), each);
-    let each: Vec<_> = (0..4).map(|row| latents.row(row)).collect();
-    assert_eq!(latents.rows().collect::<Vec<_>>(), each);
-}
-
-#[test]
-fn a_velocity_of_ones_own_is_a_flow() {
-    let velocity = mlp(2, 0, &[8, 8]);
-    let weights = theta(&velocity, 3);
-    let own = BoundVelocity::F64(velocity.bind_here(&weights).unwrap().into());
-    let own = Flow::new(Continuous::of_velocity(own, SolverSpec::default()).unwrap());
-    let usual = Flow::new(continuous(velocity, SolverSpec::default(), 3));
-    let x = draws(20, 2, 4);
-    assert_eq!(own.encode(&x, &[]).unwrap().log_prob, usual.encode(&x, &[]).unwrap().log_prob);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod assignment;
+mod bound;
 mod brief_features;
 mod check;
 mod circles;
