@@ -1,6 +1,7 @@
 //! `cnf train`: arguments → a job → data → the loop → a run folder and a summary.
 //!
-//! Flags override the file of `--config`, which overrides the defaults of [`Job`].
+//! Flags override the file of `--config`, which overrides the defaults of [`Job`]. The library names fields; here they are
+//! replaced by their flags.
 
 mod args;
 mod flags;
@@ -25,17 +26,17 @@ use super::{Context, findings, interrupt, picture};
 
 /// Examples, shown below the help.
 pub const EXAMPLES: &str = "\
-The usual net has five layers of 48 up to 16 dimensions, where depth is worth more than width, and two layers of 256 \
-beyond, whose trace is exact in closed form at any dimension. The usual solver is dopri5 at tolerances of 1e-5.
+The default net has five layers of 48 units up to 16 dimensions, and two of 256 beyond: their trace is exact in closed \
+form. The default solver is dopri5 at tolerances of 1e-5.
 
-config.toml in the run's folder holds every option as it was resolved. With --steps its repetition gives the same \
-bits; with --time it takes as many steps as the machine allows.
+config.toml in the folder of the run holds every option, in sections; --config reads it. A run with --steps repeats to \
+the same bits. A run with --time takes as many steps as the machine allows.
 
-Ctrl-C, SIGTERM and SIGHUP end the run after its step; the model is scored and saved as it is then. That run, and one \
-that was killed, goes on from its last checkpoint with --resume, to the same bits as if it had not been broken off. A \
-second Ctrl-C ends it at once. If the loss becomes NaN or infinite, training reports it, returns to the last good step \
-and continues with a smaller learning rate. A run that is there already is not overwritten without --force, and a run that another process trains is \
-refused. Where the disk is full, a checkpoint or a picture that does not fit is a warning.
+Ctrl-C, SIGTERM and SIGHUP end the run after its step; the model is scored and saved as it is then. --resume continues \
+such a run, or a killed one, from its last checkpoint, to the same bits as an uninterrupted run. A second Ctrl-C ends \
+the run at once. If the loss becomes NaN or infinite, training reports it, returns to the last good step and continues \
+with a smaller learning rate. An existing run is overwritten only with --force; a run that another process trains is \
+refused. On a full disk, a checkpoint or a picture that does not fit is a warning.
 
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
@@ -44,6 +45,7 @@ Examples:
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --model realnvp --data moons --time 20s   a discrete flow
   cnf train --data table.csv --condition 1        p(the other columns | the second)
+  cnf train --net concatsquash --data moons       FFJORD's net, of candle layers
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood
   cnf train --objective mixed --nfe-target 30     30 evaluations a row, and their price in nats
@@ -164,7 +166,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     }
 
     // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose it.
-    fitted.model.story = report::story(&job, &fitted);
+    fitted.model.story = report::provenance(&job, &fitted);
     // Only an old run that is overwritten stays until there is a score.
     if !folder.replaces() {
         folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
@@ -175,7 +177,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;
     let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
-    fitted.model.story = summary.story();
+    fitted.model.story = summary.provenance();
     let scored = folder.save(folder::MODEL, |path| fitted.model.save(path));
     if !folder.file(folder::MODEL).is_file() || folder.replaces() {
         scored.map_err(|e| unsaved(e, &folder))?;

@@ -82,7 +82,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         seconds,
         step_seconds: seconds,
         mixture_seconds: (job.model.family == Family::Mixture).then_some(seconds),
-        gave_way: false,
+        replaced_by_baseline: false,
         ended_early: None,
         falls: 0,
         far,

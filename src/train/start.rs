@@ -80,8 +80,8 @@ pub(super) struct Start {
     pub model: Model,
     /// Σ ln of the training data's deviations.
     pub log_volume: f64,
-    /// A mixture that the flow has to beat on the validation set, or gives way to.
-    pub rival: Option<Mixture>,
+    /// The mixture that replaces the flow where its validation NLL is better.
+    pub baseline: Option<Mixture>,
     /// Seconds that the fit of a mixture took; none where none was fitted.
     pub mixture_seconds: Option<f64>,
 }
@@ -139,7 +139,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         model.spec.solver = job.solver.clone();
         model.spec.condition_ranges.clear();
         name(&mut model.spec, data);
-        return Ok(Start { model, log_volume, rival: None, mixture_seconds: None });
+        return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
     }
     let condition = condition(job, data)?;
     let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
@@ -163,11 +163,11 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         return Ok(Start {
             model: Model { spec, theta, story: serde_json::Map::new() },
             log_volume,
-            rival: None,
+            baseline: None,
             mixture_seconds: None,
         });
     }
-    let (mut rival, mut mixture_seconds) = (None, None);
+    let (mut baseline, mut mixture_seconds) = (None, None);
     let rule = base_rule(&job.model.base, data)?;
     if rule != BaseRule::Normal {
         let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
@@ -184,15 +184,15 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             _ => Mixture::choose(&rows, &valid, data.dim, &options, &mut rng, stop)?.mixture,
         };
         mixture_seconds = Some(begun.elapsed().as_secs_f64());
-        if rule == BaseRule::Rival {
-            rival = Some(mixture);
+        if rule == BaseRule::Baseline {
+            baseline = Some(mixture);
         } else {
             spec.base = Some(mixture);
             // A flow that stands still has the density of its base: the net begins there.
             spec.core.velocity()?.rest(&mut theta);
         }
     }
-    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, rival, mixture_seconds })
+    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, baseline, mixture_seconds })
 }
 
 /// Refuses names in another order than a model's: [`Dataset::arrange`] brings them into it.
@@ -238,7 +238,7 @@ fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
 enum BaseRule {
     Normal,
     /// The velocity begins at the normal; a mixture is fitted beside it, and the better of the two is the model.
-    Rival,
+    Baseline,
     Choose,
     Components(usize),
 }
@@ -256,7 +256,7 @@ fn parse_base(text: &str, judged: bool) -> Result<BaseRule> {
     };
     match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
         ("normal", _) => Ok(BaseRule::Normal),
-        ("auto", _) => Ok(if judged { BaseRule::Rival } else { BaseRule::Normal }),
+        ("auto", _) => Ok(if judged { BaseRule::Baseline } else { BaseRule::Normal }),
         ("mixture", _) => Ok(BaseRule::Choose),
         (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(BaseRule::Components(k)),
         (_, Some(_)) => refuse(format!("the base `{text}` has no number of components from 1 to {MOST_COMPONENTS}")),
@@ -289,7 +289,7 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     Err(match problem {
         Some(words) => Error::invalid(
             format!("the column `{text}`: {words}"),
-            "set a kind in `data.columns`: angle, unit, positive or integer",
+            "set a kind in `data.columns`: angle, unit or positive",
         ),
         None => Error::invalid(
             format!("invalid `data.columns` `{text}`: expected NAME:KIND"),

@@ -85,8 +85,8 @@ pub struct Checkpoint {
     /// The model with the averaged weights.
     pub(super) model: Model,
     pub(super) log_volume: f64,
-    /// What the flow has to beat.
-    pub(super) rival: Option<Mixture>,
+    /// The mixture that replaces the flow where its validation NLL is better.
+    pub(super) baseline: Option<Mixture>,
     /// Stands for the data: see [`fingerprint`].
     pub(super) data: u64,
     pub(super) state: State,
@@ -275,9 +275,9 @@ impl Checkpoint {
         }
         self.log.push(&mut file.tensors);
         file.tensors.push(tensor("log_volume", &[self.log_volume]));
-        if let Some(rival) = &self.rival {
-            let parts = [("weights", rival.weights()), ("means", rival.means()), ("factors", rival.factors())];
-            file.tensors.extend(parts.map(|(part, values)| tensor(&format!("rival.{part}"), values)));
+        if let Some(baseline) = &self.baseline {
+            let parts = [("weights", baseline.weights()), ("means", baseline.means()), ("factors", baseline.factors())];
+            file.tensors.extend(parts.map(|(part, values)| tensor(&format!("baseline.{part}"), values)));
         }
         let card = Card { format: FORMAT, job: self.job.to_toml()?, data: self.data };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
@@ -293,7 +293,7 @@ impl Checkpoint {
         let ModelFile { tensors, metadata } = ModelFile::read(path)?;
         let broken = |problem: String| Error::read(path, problem, "begin anew with `cnf train`");
         let Some(text) = metadata.get(KEY) else {
-            return Err(broken("it is no checkpoint of a training".into()));
+            return Err(broken("it is not a checkpoint of a training".into()));
         };
         let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its card is broken: {e}")))?;
         if card.format != FORMAT {
@@ -309,19 +309,22 @@ impl Checkpoint {
         let (Some(state), good, Some(log), Some(log_volume)) = parts else {
             return Err(broken("a part of its state is missing".into()));
         };
-        let rival = match ["weights", "means", "factors"].map(|part| numbers(&own, &format!("rival.{part}"))) {
-            [Some(weights), Some(means), Some(factors)] => {
-                Some(Mixture::new(weights, means, factors).map_err(|e| broken(format!("its rival is broken: {e}")))?)
-            }
+        let baseline = match ["weights", "means", "factors"].map(|part| {
+            // Checkpoints of before 0.2 call it `rival`.
+            ["baseline", "rival"].iter().find_map(|name| numbers(&own, &format!("{name}.{part}")))
+        }) {
+            [Some(weights), Some(means), Some(factors)] => Some(
+                Mixture::new(weights, means, factors).map_err(|e| broken(format!("its baseline is broken: {e}")))?,
+            ),
             _ => None,
         };
-        let rivals = rival.as_ref().is_none_or(|rival| rival.dim() == model.dim());
+        let fits = baseline.as_ref().is_none_or(|baseline| baseline.dim() == model.dim());
         let lengths = [Some(&state), good.as_ref()].into_iter().flatten().all(|s| s.theta.len() == model.theta.len());
         let best = log.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
         let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
-        if !(lengths && best && rivals && finite && log_volume.len() == 1 && has_good == good.is_some()) {
+        if !(lengths && best && fits && finite && log_volume.len() == 1 && has_good == good.is_some()) {
             return Err(broken("its state does not fit its model".into()));
         }
-        Ok(Self { job, model, log_volume: log_volume[0], rival, data: card.data, state, good, log })
+        Ok(Self { job, model, log_volume: log_volume[0], baseline, data: card.data, state, good, log })
     }
 }

@@ -63,7 +63,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     if job.model.family.is_reference() {
         return super::reference::fit(&job, data, far, clock, watch);
     }
-    let Start { model, log_volume, rival, mixture_seconds } = start::start(&job, init, data, &mut stop)?;
+    let Start { model, log_volume, baseline, mixture_seconds } = start::start(&job, init, data, &mut stop)?;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -78,7 +78,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         place: super::batch::Place::default(),
     };
     let log = RunLog { mixture_seconds, ..RunLog::default() };
-    let checkpoint = Checkpoint { job, model, log_volume, rival, data: stamp(whole), state, good: None, log };
+    let checkpoint = Checkpoint { job, model, log_volume, baseline, data: stamp(whole), state, good: None, log };
     run(checkpoint, clock, data, far, watch)
 }
 
@@ -112,7 +112,7 @@ fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<D
 }
 
 fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<Fitted> {
-    let Checkpoint { job, model, log_volume, rival, data: stamp, mut state, good, log } = checkpoint;
+    let Checkpoint { job, model, log_volume, baseline, data: stamp, mut state, good, log } = checkpoint;
     let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
@@ -151,7 +151,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         far,
         model: &model,
         log_volume,
-        rival,
+        baseline,
         stamp,
         inside,
         phases,
@@ -170,7 +170,7 @@ struct Trainer<'a> {
     far: Far,
     model: &'a Model,
     log_volume: f64,
-    rival: Option<Mixture>,
+    baseline: Option<Mixture>,
     stamp: u64,
     /// NLL in the data's units minus that of what the net sees, on average.
     inside: f64,
@@ -369,7 +369,7 @@ impl Trainer<'_> {
             job: self.job.clone(),
             model: self.averaged()?,
             log_volume: self.log_volume,
-            rival: self.rival.clone(),
+            baseline: self.baseline.clone(),
             data: self.stamp,
             state: self.state.clone(),
             good: (self.good != self.state).then(|| self.good.clone()),
@@ -423,32 +423,32 @@ impl Trainer<'_> {
             }
         }
         let mut model = self.with_weights(&theta);
-        let mut gave_way = false;
-        if let (Some(mixture), Some(best)) = (self.rival.take(), &self.log.best) {
+        let mut replaced_by_baseline = false;
+        if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let core = Core::Still { dim: model.dim() };
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
             let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
-            let rival = Model { spec, theta: Vec::new(), story: model.story.clone() };
+            let baseline = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let precision = self.job.model.precision;
-            gave_way = if !best.rows.is_empty() {
+            replaced_by_baseline = if !best.rows.is_empty() {
                 let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
                 let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
-                prefers_second(&scores(&model)?, &scores(&rival)?)
+                prefers_second(&scores(&model)?, &scores(&baseline)?)
             } else {
                 // A run that began when the mean alone decided ends as it would have then.
-                let score = score(&rival.bind(precision)?, &self.valid, None)?;
+                let score = score(&baseline.bind(precision)?, &self.valid, None)?;
                 score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
             };
-            if gave_way {
-                (model, chosen) = (rival, 0);
+            if replaced_by_baseline {
+                (model, chosen) = (baseline, 0);
             }
         }
         self.log.history.finish();
         let seconds = self.seconds();
         Ok(Fitted {
             model,
-            gave_way,
+            replaced_by_baseline,
             log_volume: self.log_volume,
             steps: self.state.step,
             chosen,

@@ -70,8 +70,8 @@ pub struct Fitted {
     pub step_seconds: f64,
     /// Seconds that the fit of a mixture took, before the first step; none where none was fitted.
     pub mixture_seconds: Option<f64>,
-    /// The model is the mixture that was fitted beside the flow: the validation set liked it better.
-    pub gave_way: bool,
+    /// The model is the mixture that was fitted beside the flow: its validation NLL is better.
+    pub replaced_by_baseline: bool,
     /// Why the run ended before its budget was spent: held-out scores that were no better.
     pub ended_early: Option<String>,
     /// Times that a step broke down and was taken back.

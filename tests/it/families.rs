@@ -336,7 +336,7 @@ fn a_run_that_gave_way_to_its_mixture_is_used_by_every_command() {
     }
     std::fs::write(at.join("t.csv"), table).unwrap();
     let story = json(at, "train --data t.csv --hidden 8,8 --steps 30 --out r");
-    assert!(story["gave_way"].as_u64().unwrap() > 1 && story["nfe_mean"] == 0.0, "{story}");
+    assert!(story["replaced_by_baseline"].as_u64().unwrap() > 1 && story["nfe_mean"] == 0.0, "{story}");
     for picture in ["density.png", "samples.png", "training.png"] {
         assert!(at.join("r").join(picture).is_file());
     }

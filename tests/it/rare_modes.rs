@@ -127,9 +127,9 @@ fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     // Held-out rows alone are four in the mode: too few for a verdict, and no false alarm.
     let told = line(lost, Vec::new());
     assert_eq!(told.verdict, Verdict::Pass, "{}", told.words);
-    // What `cnf train` makes of the table has it: the flow gives way to the mixture.
+    // What `cnf train` makes of the table has it: the mixture replaces the flow.
     let fitted = fit(&job, &data, &mut ()).unwrap();
-    assert!(fitted.gave_way && fitted.mixture_seconds.is_some());
+    assert!(fitted.replaced_by_baseline && fitted.mixture_seconds.is_some());
     let (found, truth) = (at(&fitted.model, &rare.mode), rare.log_prob());
     assert!((found - truth).abs() < 1.8, "{found} for {truth}");
     let told = line(fitted.model, train.clone());

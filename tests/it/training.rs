@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 use cnf::data::{DataOptions, Dataset, Rows, Source, resolve};
 use cnf::flow::{Base, Core, Mixture, Model, Precision, SolverSpec, StandardNormal, VelocitySpec};
+use cnf::io::safetensors::ModelFile;
 use cnf::rng;
 use cnf::train::{
     AdamW, Batch, Checkpoint, Criterion, Fitted, FixedTree, Job, LossContext, LossGradient, Objective, Pairing,
@@ -684,7 +685,7 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
     });
     let mut keeper = Keeper::default();
     let fitted = fit(&job, &data, &mut keeper).unwrap();
-    assert!(fitted.gave_way && fitted.model.spec.base.is_some());
+    assert!(fitted.replaced_by_baseline && fitted.model.spec.base.is_some());
     // It is the mixture itself: nothing moves, nothing is integrated.
     assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
     assert!(fitted.model.spec.condition.is_none() && fitted.model.spec.stages().is_err());
@@ -698,11 +699,24 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
     // The sampling error of the mean; and the prior of EM, two pseudo-rows of the whole width, which makes the
     // narrow half wider by a fifth.
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.2, "{} against {entropy}", found.nll);
+    // Checkpoints of before 0.2 call the mixture a rival.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    keeper.0[0].save(&path).unwrap();
+    let mut file = ModelFile::read(&path).unwrap();
+    let names = file.tensors.iter_mut().map(|tensor| &mut tensor.name).filter(|name| name.contains("baseline"));
+    let renamed = names.map(|name| *name = name.replace("baseline", "rival")).count();
+    assert_eq!(renamed, 3);
+    file.write(&path).unwrap();
+    let old = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+    assert!(old.replaced_by_baseline && old.model.spec == fitted.model.spec);
     let again = resume(keeper.0.remove(0), &data, &mut ()).unwrap();
-    assert!(again.gave_way && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta);
+    assert!(
+        again.replaced_by_baseline && again.model.spec == fitted.model.spec && again.model.theta == fitted.model.theta
+    );
     // Who wants the flow gets the flow.
     let plain = fit(&job.clone().with(|job| job.model.base = "normal".into()), &data, &mut ()).unwrap();
-    assert!(!plain.gave_way && plain.model.spec.base.is_none());
+    assert!(!plain.replaced_by_baseline && plain.model.spec.base.is_none());
     let flow = score(&plain.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert!(flow.nll > found.nll + 0.2, "{} against {}", flow.nll, found.nll);
     // A velocity that begins at the mixture has its density before it has learnt anything.

@@ -118,7 +118,7 @@ pub fn train(
     watch.screen.clear();
     let mut fitted = fitted?;
     let params = job.model.family.n_params(&fitted.model);
-    fitted.model.story = report::story(&job, &fitted);
+    fitted.model.story = report::provenance(&job, &fitted);
     fitted.model.story.insert("data_warnings".into(), json!(warned));
     // What was trained is measured also where the disk has no room for it.
     let mut warnings = Warnings::new(context);

@@ -188,3 +188,19 @@ impl TrainArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_resumed_refuses_every_option_of_a_new_one() {
+        let command = TrainArgs::augment_args(clap::Command::new("train"));
+        let own = command.get_arguments().map(|flag| flag.get_id().clone());
+        let mut new: Vec<clap::Id> = own.filter(|id| id != "resume" && id != "watch").collect();
+        let mut decided = decided();
+        new.sort();
+        decided.sort();
+        assert_eq!(decided, new);
+    }
+}

@@ -72,7 +72,7 @@ flags! {
         /// Columns to condition on: NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
         #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
         condition: Vec<String>,
-        /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD], unit[:LOW,HIGH], positive or integer
+        /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD], unit[:LOW,HIGH] or positive
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
         /// Rows far beyond all others: leave-out or keep [default: leave-out]

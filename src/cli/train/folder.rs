@@ -74,7 +74,7 @@ impl Folder {
             let problem = format!("`{}` already holds a run", path.display());
             let unfinished = !path.join(MODEL).exists();
             let hint = if unfinished {
-                format!("go on with it by `cnf train --resume {}`, give another --out, or --force", path.display())
+                format!("resume it with `cnf train --resume {}`, or give another --out, or --force", path.display())
             } else {
                 "give another --out, or --force to overwrite it".into()
             };
@@ -124,7 +124,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// The folder of a run that was broken off, and its checkpoint.
+    /// The folder of an interrupted run, and its checkpoint.
     ///
     /// # Errors
     /// [`Error::Read`] where there is none, or it is broken; [`Error::Invalid`] for a finished run.
@@ -137,7 +137,7 @@ impl Folder {
                     format!("train further with `cnf train --init {}`", path.display()),
                 )
             } else {
-                let hint = "give the folder of a run that was broken off after its first checkpoint";
+                let hint = "give the folder of a run that was interrupted after its first checkpoint";
                 Error::read(path, format!("it holds no `{CHECKPOINT}`"), hint)
             });
         }

@@ -30,7 +30,7 @@ const DATA_STREAM: u64 = 0x91c7_0002;
 /// What the pictures are drawn from.
 pub struct Run<'a> {
     pub job: &'a Job,
-    /// With its story.
+    /// With its provenance.
     pub model: &'a Model,
     pub data: &'a Dataset,
     /// The rows that were scored.
@@ -88,7 +88,7 @@ impl Curves {
             let cells: Vec<&str> = line.split(',').collect();
             let number = |k: usize| {
                 let cell = cells.get(k).ok_or_else(|| format!("line {} is cut short", i + 2))?;
-                cell.parse::<f64>().map_err(|_| format!("`{cell}` in line {} is no number", i + 2))
+                cell.parse::<f64>().map_err(|_| format!("`{cell}` in line {} is not a number", i + 2))
             };
             let at = number(step)?;
             let name = cells.get(objective).ok_or_else(|| format!("line {} is cut short", i + 2))?;

@@ -1,4 +1,4 @@
-//! How a run went: for people, as JSON, in the model's story, and step by step as a table.
+//! How a run went: as text, as JSON, as the provenance in the model file, and step by step as a table.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub struct Summary {
     chosen: usize,
     falls: usize,
     far: Far,
-    /// Components of the mixture that was better than the flow.
-    gave_way: Option<usize>,
+    /// Components of the mixture that replaced the flow.
+    replaced_by_baseline: Option<usize>,
     /// Held-out NLL before evaluations were steered, and at the end.
     steered: Option<(f64, f64)>,
     stopped: bool,
@@ -39,7 +39,7 @@ pub struct Summary {
     found: Vec<Finding>,
     /// What went wrong and ended nothing.
     warnings: Vec<String>,
-    /// There is a checkpoint to go on from.
+    /// There is a checkpoint to resume from.
     resumable: bool,
 }
 
@@ -59,7 +59,13 @@ impl Summary {
             chosen: fitted.chosen,
             falls: fitted.falls,
             far: fitted.far.clone(),
-            gave_way: fitted.model.spec.base.as_ref().filter(|_| fitted.gave_way).map(Mixture::components),
+            replaced_by_baseline: fitted
+                .model
+                .spec
+                .base
+                .as_ref()
+                .filter(|_| fitted.replaced_by_baseline)
+                .map(Mixture::components),
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
             found: Vec::new(),
@@ -89,7 +95,7 @@ impl Summary {
 
     /// What `--json` prints.
     pub fn json(&self, run: &Path) -> Value {
-        let mut out = self.story();
+        let mut out = self.provenance();
         out.insert("run".into(), json!(run));
         out.insert("warnings".into(), json!(self.warnings));
         out.insert("resumable".into(), json!(self.resumable));
@@ -97,10 +103,10 @@ impl Summary {
         Value::Object(out)
     }
 
-    /// What the model file tells of its training.
-    pub fn story(&self) -> Map<String, Value> {
+    /// The provenance in the model file.
+    pub fn provenance(&self) -> Map<String, Value> {
         let score = &self.score;
-        let story = json!({
+        let provenance = json!({
             "data": self.job.data.source,
             "model": self.job.model.family.name(),
             "objective": (!self.job.model.family.is_reference()).then(|| self.job.objective.kind.name()),
@@ -108,7 +114,7 @@ impl Summary {
             "precision": self.job.model.precision,
             "steps": self.steps,
             "chosen_step": self.chosen,
-            "gave_way": self.gave_way,
+            "replaced_by_baseline": self.replaced_by_baseline,
             "falls": self.falls,
             "far_rows": self.job.data.far_rows,
             "far": far_facts(&self.far),
@@ -136,7 +142,7 @@ impl Summary {
             "version": env!("CARGO_PKG_VERSION"),
             "job": self.job,
         });
-        if let Value::Object(map) = story { map } else { Map::new() }
+        if let Value::Object(map) = provenance { map } else { Map::new() }
     }
 
     /// What people read.
@@ -173,14 +179,14 @@ impl Summary {
         if let Some((excess, se)) = score.excess {
             out += &format!("excess    {} nats over the true density\n", words::estimate(excess, se, 4));
         }
-        if self.job.model.family == Family::Cnf && self.gave_way.is_none() {
+        if self.job.model.family == Family::Cnf && self.replaced_by_baseline.is_none() {
             out += &format!("NFE       {:.0} a row\n", score.nfe_mean);
         }
         if let (Some(target), Some(cost)) = (self.job.objective.nfe_target, self.nfe_cost()) {
             let cost = words::change(cost, 4);
             out += &format!("steered   to {target:.0} evaluations a row; held-out NLL changed by {cost} nats\n");
         }
-        if let Some(components) = self.gave_way {
+        if let Some(components) = self.replaced_by_baseline {
             let components = words::count(components as u64, "component");
             out += &format!("model     Gaussian mixture, {components} (better validation NLL than the flow)\n");
         } else if self.chosen != self.steps {
@@ -217,7 +223,7 @@ impl Summary {
         }
         out += &format!("run       {}\n", run.display());
         if self.stopped && self.resumable {
-            out += &format!("go on     cnf train --resume {}\n", run.display());
+            out += &format!("resume    cnf train --resume {}\n", run.display());
         }
         out
     }
@@ -235,9 +241,9 @@ fn far_facts(far: &Far) -> Value {
     })
 }
 
-/// What a model file tells of its training before it is scored.
-pub fn story(job: &Job, fitted: &Fitted) -> Map<String, Value> {
-    let story = json!({
+/// The provenance in a model file before the model is scored.
+pub fn provenance(job: &Job, fitted: &Fitted) -> Map<String, Value> {
+    let provenance = json!({
         "data": job.data.source,
         "model": job.model.family.name(),
         "objective": (!job.model.family.is_reference()).then(|| job.objective.kind.name()),
@@ -250,7 +256,7 @@ pub fn story(job: &Job, fitted: &Fitted) -> Map<String, Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "job": job,
     });
-    if let Value::Object(map) = story { map } else { Map::new() }
+    if let Value::Object(map) = provenance { map } else { Map::new() }
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

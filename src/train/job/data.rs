@@ -33,8 +33,8 @@ pub struct DataSection {
     /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they have no
     /// names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
-    /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle, unit,
-    /// positive or integer, as [`ColumnKind`](crate::flow::ColumnKind) reads it.
+    /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle, unit or
+    /// positive, as [`ColumnKind`](crate::flow::ColumnKind) reads it.
     pub columns: Vec<String>,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
