@@ -20,6 +20,7 @@ mod far_rows;
 mod flow_laws;
 mod flow_penalties;
 mod golden;
+mod guide;
 mod help;
 mod histogram_laws;
 mod html;
