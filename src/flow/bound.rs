@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::velocity::Device;
 use super::{
     Bijection, Chain, Continuous, Core, Discrete, Flow, FlowSpec, Identity, Points, Precision, Scored, Solved,
     check_time,
 };
+use crate::velocity::Device;
 use crate::{Error, Result, Rng};
 
 /// A [`Core`] with its parameters.

@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::bijection::check_rows;
 use super::transport::{Carried, Request, carry};
-use crate::velocity::Device;
 use super::{Bijection, Mapped, Method, Precision, SolverSpec, VelocitySpec};
+use crate::velocity::Device;
 use crate::velocity::{Scalar, Trace, Velocity};
 use crate::{Error, Result};
 

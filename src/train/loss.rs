@@ -136,8 +136,9 @@ mod tests {
     use super::super::{Batch, LossContext, Path};
     use super::*;
     use crate::flow::discrete::{Kind, Plan};
-    use crate::flow::{Number, SolverSpec, StandardNormal, VelocitySpec};
+    use crate::flow::{SolverSpec, StandardNormal, VelocitySpec};
     use crate::rng::stream;
+    use crate::velocity::Element;
     use crate::velocity::{Activation, MlpSpec, TimeInput};
 
     /// Every chunk on its own, the last one first.
@@ -150,7 +151,7 @@ mod tests {
         loss.finish(FixedTree.sum(partials)).unwrap()
     }
 
-    fn check<T: Number>() {
+    fn check<T: Element>() {
         let (activation, time) = (Activation::Silu, TimeInput::Plain);
         let mlp = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![8, 8], activation, time };
         let spec = VelocitySpec::Mlp(mlp);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "cuda")]
-use cnf::velocity::Device;
 use cnf::flow::{
     Bijection, Chain, Column, Columns, Continuous, Discrete, Flow, FlowSpec, Histogram, LogDensity, Mapped, Mixture,
     Model, Moments, Precision, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec, VelocitySpec,
 };
 use cnf::rng::stream;
 use cnf::train::{Batch, Criterion, LossContext};
+#[cfg(feature = "cuda")]
+use cnf::velocity::Device;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
 use cnf::velocity::{Activation, MlpSpec, TimeInput};
 use nalgebra::DMatrix;

@@ -23,6 +23,7 @@ mod flow_laws;
 mod flow_penalties;
 mod golden;
 mod gradients;
+mod guide;
 mod help;
 mod histogram_laws;
 mod html;

@@ -2,10 +2,10 @@
 
 use cnf::flow::taped::{EndBar, carry_taped};
 use cnf::flow::transport::{Request, carry};
-use cnf::flow::{Cost, LogDensity, Number, Penalties, SolverSpec, VelocitySpec};
+use cnf::flow::{Cost, LogDensity, Penalties, SolverSpec, VelocitySpec};
 use cnf::rng::stream;
 use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, Batch, MlpSpec, TimeInput, Trace};
+use cnf::velocity::{Activation, Batch, Element, MlpSpec, TimeInput, Trace};
 use cnf_solvers::lanes::LANE_BLOCK;
 use cnf_solvers::{At, Lanes, LanesMut};
 use rand::Rng as _;
@@ -68,11 +68,11 @@ pub fn condition(velocity: &VelocitySpec, n: usize) -> Vec<f64> {
     draws(n, velocity.condition_dim(), 99)
 }
 
-pub fn narrow<T: Number>(numbers: &[f64]) -> Vec<T> {
+pub fn narrow<T: Element>(numbers: &[f64]) -> Vec<T> {
     numbers.iter().map(|v| T::of(*v)).collect()
 }
 
-pub fn wide<T: Number>(numbers: &[T]) -> Vec<f64> {
+pub fn wide<T: Element>(numbers: &[T]) -> Vec<f64> {
     numbers.iter().map(|v| v.wide()).collect()
 }
 
@@ -117,12 +117,12 @@ impl Inverse {
         Self { velocity: velocity.clone(), solver: solver.clone(), end: 1.0, penalties }
     }
 
-    pub fn run<T: Number>(&self, theta: &[f64], rows: (&[f64], &[f64])) -> Found {
+    pub fn run<T: Element>(&self, theta: &[f64], rows: (&[f64], &[f64])) -> Found {
         self.run_and_pull_back::<T>(theta, rows, None).0
     }
 
     /// What is found, and a loss pulled back to the rows and to θ.
-    pub fn run_and_pull_back<T: Number>(
+    pub fn run_and_pull_back<T: Element>(
         &self,
         theta: &[f64],
         (x, condition): (&[f64], &[f64]),
@@ -220,7 +220,7 @@ impl Loss {
         Self { inverse, condition, weights, row_weights: [11, 12, 13].map(|seed| draws(n, 1, seed)) }
     }
 
-    pub fn at<T: Number>(&self, theta: &[f64], x: &[f64]) -> f64 {
+    pub fn at<T: Element>(&self, theta: &[f64], x: &[f64]) -> f64 {
         let Found { y, logdet, kinetic, jacobian, .. } = self.inverse.run::<T>(theta, (x, &self.condition));
         let against = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let parts = [&logdet, &kinetic, &jacobian].into_iter().zip(&self.row_weights);
@@ -228,7 +228,7 @@ impl Loss {
     }
 
     /// By θ and by x.
-    pub fn gradients<T: Number>(&self, theta: &[f64], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    pub fn gradients<T: Element>(&self, theta: &[f64], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let [logdet, kinetic, jacobian] = &self.row_weights;
         let bars: Bars<'_> = [&self.weights, logdet, kinetic, jacobian];
         let (_, x_bar, gradient) = self.inverse.run_and_pull_back::<T>(theta, (x, &self.condition), Some(bars));
