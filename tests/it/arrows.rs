@@ -33,7 +33,7 @@ fn modules_know_only_those_below_them() {
     let may: [(&str, &[&str]); 10] = [
         ("cli", &["compare", "train", "check", "flow", "velocity", "data", "io", "plot", "html"]),
         ("compare", &["train", "check", "flow", "data"]),
-        ("check", &["flow", "velocity"]),
+        ("check", &["flow", "velocity", "data"]),
         ("train", &["flow", "velocity", "data", "io"]),
         // A model file is tensors and a card.
         ("flow", &["velocity", "io"]),

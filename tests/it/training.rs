@@ -467,7 +467,7 @@ fn a_loss_that_is_not_finite_is_named_with_its_step() {
         });
         let error = fit(&job, &data, &mut ()).unwrap_err();
         let (text, hint) = (error.to_string(), error.hint().unwrap());
-        assert!(text.contains("at step ") && hint.contains("--lr"), "{text}; {hint}");
+        assert!(text.contains("at step ") && hint.contains("`optimiser.lr`"), "{text}; {hint}");
     }
 }
 
@@ -500,7 +500,7 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
         fit(&wide, &data, &mut ())
             .unwrap_err()
             .to_string()
-            .contains("hidden is [3], but the model to start from has [16, 16]")
+            .contains("`model.hidden` is [3], but the model to start from has [16, 16]")
     );
 }
 
