@@ -2,7 +2,7 @@
 //!
 //! log|det ∂x(t₁)/∂x(t₀)| = ∫_{t₀}^{t₁} tr(∂m/∂x) dt along the path, in either direction of time.
 //!
-//! [`Integration`] is a velocity with the way it is integrated. What is recorded along the way is up to its observer: a
+//! `Integration` is a velocity with the way it is integrated. What is recorded along the way is up to its observer: a
 //! quadrature that refines itself ([`carry`]), a tape beside a quadrature with one panel a step
 //! ([`carry_taped`](super::taped::carry_taped)), or the states at many times ([`record`](super::paths::record)). A
 //! log-determinant that rides along as a state needs no observer.
