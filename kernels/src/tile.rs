@@ -146,7 +146,8 @@ impl<T: Scalar> Tile<T> {
 impl<T> In<'_, T> {
     /// Panics unless `rows` rows of `blocks` blocks can be read.
     pub fn expect(&self, rows: usize, blocks: usize) {
-        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
+        let (left, all) = (self.left, self.blocks);
+        assert!(left >= rows && all >= blocks, "a tile has {left} rows of {all} blocks, expected {rows} of {blocks}");
     }
 
     /// Where a row of a block begins.
@@ -159,7 +160,8 @@ impl<T> In<'_, T> {
 impl<T> Out<'_, T> {
     /// Panics unless `rows` rows of `blocks` blocks can be written.
     pub fn expect(&self, rows: usize, blocks: usize) {
-        assert!(self.left >= rows && self.blocks >= blocks, "a tile of {} rows, {rows} asked", self.left);
+        let (left, all) = (self.left, self.blocks);
+        assert!(left >= rows && all >= blocks, "a tile has {left} rows of {all} blocks, expected {rows} of {blocks}");
     }
 
     /// Where a row of a block begins.

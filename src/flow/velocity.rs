@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{self, LayerNetSpec};
-use crate::velocity::{Device, Element, Mlp, MlpSpec, Velocity};
+use crate::velocity::{Device, Mlp, MlpSpec, Number, Velocity};
 use crate::{Result, Rng};
 
 /// A velocity without its weights.
@@ -96,7 +96,7 @@ impl VelocitySpec {
     ///
     /// # Errors
     /// [`crate::Error::Dimension`] for a θ of the wrong length.
-    pub fn bind<T: Element>(&self, theta: &[T], device: impl Into<Device>) -> Result<Box<dyn Velocity<T>>> {
+    pub fn bind<T: Number>(&self, theta: &[T], device: impl Into<Device>) -> Result<Box<dyn Velocity<T>>> {
         match self {
             Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),
             Self::Layers(spec) => layers::bind(spec, theta, device.into()),

@@ -11,5 +11,5 @@ mod net;
 mod pair;
 mod spec;
 
-pub use net::{Element, LayerNet, bind};
+pub use net::{LayerNet, Number, bind};
 pub use spec::{Layer, LayerNetSpec};

@@ -7,7 +7,7 @@
 //! (power iteration on JᵀJ): it never exceeds the true value.
 //!
 //! An MLP's bound is Π‖W_l‖₂ · sup|σ′|^(hidden layers) (Szegedy et al. 2014, §4.3), W₁ restricted to the columns of x. It is
-//! refused for candle's nets, whose gates multiply: there is no such product.
+//! refused for candle's nets, whose gates multiply: such a product does not exist.
 
 use cnf_solvers::lanes::{LANE_BLOCK, stride_for};
 use cnf_solvers::{At, Lanes, LanesMut};
@@ -73,7 +73,7 @@ pub fn jacobian_norms<T: Scalar>(velocity: &dyn Velocity<T>, t: &[f64], x: &[T])
             _ => tile.iterated(times, &points, &mut gradient),
         });
     }
-    // An affine velocity has a Jacobian even where x is no number.
+    // An affine velocity has a Jacobian even where x is NaN.
     for (norm, row) in norms.iter_mut().zip(x.chunks(d)) {
         if row.iter().any(|v| !v.wide().is_finite()) {
             *norm = f64::NAN;

@@ -14,7 +14,7 @@ mod probes;
 mod spec;
 
 pub use cnflow_kernels::{Activation, Scalar};
-pub use layers::Element;
+pub use layers::Number;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};
 pub use mlp::Mlp;
 pub use probes::probe;
@@ -45,7 +45,7 @@ pub enum Noise {
     Gaussian,
 }
 
-/// What an evaluator must know of the batch it serves.
+/// The batch that an evaluator serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
     /// Conditions `[n, condition_dim]`, row-major; empty when the velocity has none. Row `at.sample[l]` is used.
@@ -74,13 +74,13 @@ impl Penalties {
     /// None.
     pub const NONE: Self = Self { kinetic: false, jacobian: false };
 
-    /// How many are asked for.
+    /// How many there are.
     pub fn count(self) -> usize {
         usize::from(self.kinetic) + usize::from(self.jacobian)
     }
 }
 
-/// The squares that penalties integrate, or their cotangents; `[1, lanes]` each, `None` where not asked for.
+/// The squares that penalties integrate, or their cotangents; `[1, lanes]` each, `None` where not needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Squares<V> {
     /// |m|².
@@ -90,7 +90,7 @@ pub struct Squares<V> {
 }
 
 impl<V> Squares<V> {
-    /// Nothing is asked for.
+    /// None.
     pub const NONE: Self = Self { kinetic: None, jacobian: None };
 }
 
@@ -114,6 +114,12 @@ pub enum Device {
     Cpu,
     /// The NVIDIA card of this number; only for velocities of layers, in a build with the feature `cuda`.
     Cuda(usize),
+}
+
+impl From<&Device> for Device {
+    fn from(device: &Device) -> Self {
+        *device
+    }
 }
 
 /// The most dimensions in which a tangent each is cheap.
@@ -155,12 +161,12 @@ pub trait Evaluator<T: Real>: Send {
     fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
         self.value_divergence_and_squares(at, x, v, div, Squares::NONE);
     }
-    /// As [`Evaluator::value_and_divergence`], with the squares that are asked for: |m|² and ‖∂m/∂x‖².
+    /// As [`Evaluator::value_and_divergence`], with the squares that `squares` has room for: |m|² and ‖∂m/∂x‖².
     ///
     /// With Hutchinson's probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: E\[e eᵀ\] = I.
     /// With an exact trace it is exact, through d tangents; but where the trace has a closed form and d exceeds 16,
     /// d tangents would cost many times the rest: there it is |(∂m/∂x) e|² with the row's first Rademacher probe.
-    /// Value and divergence have the same bits whatever else is asked for.
+    /// Value and divergence have the same bits whatever else is computed.
     fn value_divergence_and_squares(
         &mut self,
         at: At<'_>,

@@ -50,12 +50,12 @@ pub trait Vector: Copy {
     /// Reads `WIDTH` numbers.
     ///
     /// # Safety
-    /// They must be readable; no alignment is asked for.
+    /// They must be readable; alignment is not needed.
     unsafe fn load(from: *const Self::Elem) -> Self;
     /// Writes `WIDTH` numbers.
     ///
     /// # Safety
-    /// They must be writable; no alignment is asked for.
+    /// They must be writable; alignment is not needed.
     unsafe fn store(self, to: *mut Self::Elem);
     /// Reads `WIDTH` numbers from the place `at` on.
     ///

@@ -19,15 +19,15 @@ use crate::velocity::{Device, Noise, Scalar, Trace, Velocity, probe};
 use crate::{Error, Result};
 
 /// A scalar that either kind of velocity computes in: `f32` and `f64`.
-pub trait Element: Scalar + WithDType {}
+pub trait Number: Scalar + WithDType {}
 
-impl<T: Scalar + WithDType> Element for T {}
+impl<T: Scalar + WithDType> Number for T {}
 
 /// The velocity of `spec` with parameters `theta`, computed on `device`.
 ///
 /// # Errors
-/// As [`LayerNet::new`]; [`Error::Candle`] where there is no such device.
-pub fn bind<T: Element>(spec: &LayerNetSpec, theta: &[T], device: Device) -> Result<Box<dyn Velocity<T>>> {
+/// As [`LayerNet::new`]; [`Error::Candle`] where the machine has no such device.
+pub fn bind<T: Number>(spec: &LayerNetSpec, theta: &[T], device: Device) -> Result<Box<dyn Velocity<T>>> {
     let device = match device {
         Device::Cpu => candle_core::Device::Cpu,
         Device::Cuda(index) => candle_core::Device::new_cuda(index)?,

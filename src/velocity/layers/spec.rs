@@ -23,7 +23,7 @@ pub struct LayerNetSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
-    /// W x + b; knows nothing of time.
+    /// W x + b; independent of time.
     Linear {
         /// Columns in.
         inputs: usize,
