@@ -5,9 +5,9 @@
 
 mod measure;
 
-use cnf::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
-use cnf_solvers::At;
-use cnf_solvers::lanes::{Lanes, LanesMut};
+use cnflow::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
+use cnflow_solvers::At;
+use cnflow_solvers::lanes::{Lanes, LanesMut};
 use measure::{cpu_time, median_of, peak};
 
 const LANES: usize = 64;
@@ -38,11 +38,11 @@ struct Tile<T> {
     g: Vec<T>,
 }
 
-impl<T: cnf::velocity::Scalar> Tile<T> {
+impl<T: cnflow::velocity::Scalar> Tile<T> {
     fn new(dim: usize, hidden: &[usize]) -> (Self, Mlp<T>) {
         let time = TimeInput::Plain;
         let spec = MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation: Activation::Tanh, time };
-        let theta: Vec<T> = spec.init(&mut cnf::rng::stream(1, 0)).iter().map(|&w| T::of(f64::from(w))).collect();
+        let theta: Vec<T> = spec.init(&mut cnflow::rng::stream(1, 0)).iter().map(|&w| T::of(f64::from(w))).collect();
         let mlp = Mlp::new(&spec, &theta).expect("the θ is the spec's own");
         let tile = Self {
             t: vec![0.3; LANES],
@@ -105,7 +105,7 @@ fn median(mut f: impl FnMut()) -> f64 {
     median_of((0..9).map(|_| timed(calls, &mut f)).collect())
 }
 
-fn table<T: cnf::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], peak: f64) {
+fn table<T: cnflow::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], peak: f64) {
     println!("{name}");
     for (work, what) in WORKS {
         let (mut tile, mlp) = Tile::<T>::new(dim, hidden);

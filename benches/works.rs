@@ -19,14 +19,18 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cnf::Result;
-use cnf::data::toys;
-use cnf::flow::discrete::{Kind, Plan};
-use cnf::flow::{Continuous, Core, Discrete, Flow, Precision, SolverSpec, StandardNormal, VelocitySpec};
-use cnf::io;
-use cnf::rng::stream;
-use cnf::train::{AdamW, Batch, Criterion, LossContext};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::Result;
+use cnflow::continuous::{Continuous, SolverSpec};
+use cnflow::discrete::Discrete;
+use cnflow::discrete::{Kind, Plan};
+use cnflow::io;
+use cnflow::model::{Core, Flow};
+use cnflow::rng::stream;
+use cnflow::rows::toys;
+use cnflow::train::{AdamW, Batch, Criterion, LossContext};
+use cnflow::transform::StandardNormal;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 use measure::{cpu_time, median_of, peak};
 use rand::Rng as _;
 use rand_distr::StandardNormal as Normal;
@@ -37,7 +41,7 @@ const MATCH: f64 = 5.3e-4;
 const LANES: usize = 64;
 
 fn main() -> Result<()> {
-    cnf::memory::keep_freed();
+    cnflow::memory::keep_freed();
     let args = Args::parse();
     if args.cold {
         return cold_child();
@@ -322,13 +326,13 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
 }
 
 /// Latents paired with rows of 8gaussians of deviation 2: one block of n rows, and a training's batch of four.
-fn pairing(rng: &mut cnf::Rng, data: &toys::Toy) -> Result<()> {
+fn pairing(rng: &mut cnflow::Rng, data: &toys::Toy) -> Result<()> {
     println!("exact pairing");
     for (n, block) in [(128, 128), (256, 256), (512, 512), (1024, 1024), (1024, 256)] {
         // Other rows each time: how long it takes depends on them.
         let mut draw = || -> Result<(Vec<f64>, Vec<f64>)> {
             let mut x = (data.sample)(n, rng);
-            let moments = cnf::flow::Standardise::fit(&x, 2)?;
+            let moments = cnflow::transform::Standardise::fit(&x, 2)?;
             moments.standardise(&mut x);
             x.iter_mut().for_each(|x| *x *= 2.0);
             Ok((x, (0..2 * n).map(|_| rng.sample(Normal)).collect()))
@@ -336,7 +340,7 @@ fn pairing(rng: &mut cnf::Rng, data: &toys::Toy) -> Result<()> {
         let mut batches = (0..40).map(|_| draw()).collect::<Result<Vec<_>>>()?.into_iter().cycle();
         let times = timed(9, 4, || {
             if let Some((x, mut z)) = batches.next() {
-                cnf::train::pair(&x, &mut z, 2, block);
+                cnflow::train::pair(&x, &mut z, 2, block);
                 black_box(z);
             }
             Ok(())
@@ -421,7 +425,7 @@ fn work_e(net: &Net, _: &Args, _: f64) -> Result<()> {
 }
 
 fn work_f(_: &Net, _: &Args, _: f64) -> Result<()> {
-    let failed = |e: std::io::Error| cnf::Error::invalid(format!("the bench cannot start itself: {e}"), "");
+    let failed = |e: std::io::Error| cnflow::Error::invalid(format!("the bench cannot start itself: {e}"), "");
     let me = std::env::current_exe().map_err(failed)?;
     let (mut wall, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..11 {
@@ -439,7 +443,7 @@ fn work_f(_: &Net, _: &Args, _: f64) -> Result<()> {
 fn cold_child() -> Result<()> {
     let flow = Net::load()?.flow(Precision::F32, &SolverSpec::default())?;
     let x = flow.sample(1000, &[], &mut stream(0, 0))?.y;
-    let folder = tempfile::tempdir().map_err(|e| cnf::Error::invalid(format!("no temporary folder: {e}"), ""))?;
+    let folder = tempfile::tempdir().map_err(|e| cnflow::Error::invalid(format!("no temporary folder: {e}"), ""))?;
     io::write(&folder.path().join("x.npy"), &io::Array::table(x, 2, io::Dtype::F32)?)?;
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
-use cnf::flow::{FlowSpec, Model, Precision, SolverSpec, VelocitySpec};
-use cnf::io::torch;
-use cnf::rng::stream;
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::SolverSpec;
+use cnflow::io::torch;
+use cnflow::model::{FlowSpec, Model};
+use cnflow::rng::stream;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // An MLP of (x, t) with three hidden layers of 64, saved by PyTorch.

@@ -5,17 +5,17 @@
 
 use std::path::Path;
 
-use cnf::data::{DataOptions, resolve};
-use cnf::flow::Precision;
-use cnf::plot::{Options, Overlay, overlay};
-use cnf::rng::stream;
-use cnf::train::{Job, fit, score};
+use cnflow::plot::{Options, Overlay, overlay};
+use cnflow::rng::stream;
+use cnflow::rows::{DataOptions, resolve};
+use cnflow::train::{Job, fit, score};
+use cnflow::velocity::Precision;
 
 /// Where densities are drawn.
 const RANGE: (f64, f64) = (-3.0, 3.0);
 const CELLS: usize = 1200;
 
-fn main() -> cnf::Result<()> {
+fn main() -> cnflow::Result<()> {
     // A test runs this with fewer steps.
     let steps = std::env::args().nth(1).and_then(|steps| steps.parse().ok()).unwrap_or(4000);
     let at = |i: usize| RANGE.0 + (RANGE.1 - RANGE.0) * (i as f64 + 0.5) / CELLS as f64;
@@ -54,7 +54,7 @@ fn main() -> cnf::Result<()> {
         .map(|((title, data, truth, _), models)| Overlay { title, data, range: RANGE, truth: Some(truth), models })
         .collect();
     let path = Path::new("runs/two-uniforms.png");
-    std::fs::create_dir_all("runs").map_err(|e| cnf::Error::write(path, e.kind()))?;
+    std::fs::create_dir_all("runs").map_err(|e| cnflow::Error::write(path, e.kind()))?;
     overlay(path, &overlays, &Options::default())?;
     println!("{}", path.display());
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cnf_solvers::SolveError;
+use cnflow_solvers::SolveError;
 use thiserror::Error;
 
 /// The result of everything fallible here.
@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Failure {
     /// Its trajectory could not be integrated.
     #[error(transparent)]
-    Path(#[from] cnf_solvers::Failure),
+    Path(#[from] cnflow_solvers::Failure),
     /// It left the finite numbers in a layer of a discrete flow.
     #[error("its numbers are not finite after layer {layer} of the flow, counted from the latent")]
     Layer {
@@ -44,7 +44,7 @@ pub struct Setting {
 impl Failure {
     /// What to try, in a few words.
     pub fn advice(&self, setting: Setting) -> String {
-        use cnf_solvers::Failure as F;
+        use cnflow_solvers::Failure as F;
         let wide = (!setting.wide).then_some("compute in f64");
         let bdf = (cfg!(feature = "implicit") && !setting.implicit).then_some("use `bdf`");
         let (why, ways) = match self {

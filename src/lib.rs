@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use candle_core::DType;
-//! use cnf::{flow::Model, rng::stream};
+//! use cnflow::{flow::Model, rng::stream};
 //!
 //! let model = Model::load("tests/fixtures/finished/flow/model.safetensors".as_ref())?;
 //! let flow = model.flow(DType::F64)?;
@@ -22,18 +22,22 @@ pub mod apply;
 mod base64;
 pub mod check;
 pub mod compare;
-pub mod data;
+pub mod continuous;
+pub mod discrete;
 pub mod error;
-pub mod flow;
+pub mod fit;
 pub mod html;
 pub mod io;
 pub mod memory;
+pub mod model;
 pub mod names;
 #[cfg(feature = "plot")]
 pub mod plot;
 pub mod rng;
+pub mod rows;
 pub mod stats;
 pub mod train;
+pub mod transform;
 pub mod velocity;
 pub mod words;
 

@@ -6,9 +6,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use cnf::velocity::{Activation, Batch, Cotangents, Mlp, MlpSpec, Noise, Squares, TimeInput, Trace, Velocity};
-use cnf_solvers::At;
-use cnf_solvers::lanes::{Lanes, LanesMut};
+use cnflow::velocity::{Activation, Batch, Cotangents, Mlp, MlpSpec, Noise, Squares, TimeInput, Trace, Velocity};
+use cnflow_solvers::At;
+use cnflow_solvers::lanes::{Lanes, LanesMut};
 
 struct Counting;
 
@@ -62,7 +62,7 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
             activation: Activation::Silu,
             time: TimeInput::Fourier { frequencies: 1 },
         };
-        let theta: Vec<f64> = spec.init(&mut cnf::rng::stream(1, 0)).into_iter().map(f64::from).collect();
+        let theta: Vec<f64> = spec.init(&mut cnflow::rng::stream(1, 0)).into_iter().map(f64::from).collect();
         let mut mlp = Mlp::new(&spec, &theta).unwrap();
         let mut g = vec![0.0; mlp.grad_len()];
         let before = count();

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cnf_solvers::Real;
+use cnflow_solvers::Real;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -221,7 +221,7 @@ fn horner<V: Vector>(coefficients: &'static [V::Elem], x: V) -> V {
 
 #[cfg(test)]
 mod tests {
-    use cnf_solvers::lanes::LANE_BLOCK;
+    use cnflow_solvers::lanes::LANE_BLOCK;
 
     use super::*;
     use crate::simd::{Isa, Kernel, dispatch};

@@ -7,7 +7,7 @@
 //! an allocation.
 //!
 //! ```
-//! use cnf_solvers::{Lanes, LanesMut};
+//! use cnflow_solvers::{Lanes, LanesMut};
 //! use cnflow_kernels::{Activation, Keep, Net, NetSpec};
 //!
 //! // 2 → 3 → 1 with tanh between; θ is W₁ [3, 2], b₁ [3], W₂ [1, 3], b₂ [1].

@@ -11,7 +11,7 @@ mod tangents;
 
 use std::ops::Range;
 
-use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 pub use self::evaluator::NetEvaluator;
 pub use self::spec::{LARGEST, NetSpec, OpSpec};

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use cnf_solvers::Real;
+use cnflow_solvers::Real;
 
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
 use crate::tile::In;

@@ -13,7 +13,7 @@
 
 mod kernels;
 
-use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use self::kernels::{Axpy, Back, Dots, Forward, Search};
 use crate::simd::{Isa, Scalar, Vector, dispatch};

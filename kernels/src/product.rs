@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::epilogue::Epilogue;
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};

@@ -5,8 +5,8 @@
 
 use std::marker::PhantomData;
 
-use cnf_solvers::lanes::LANE_BLOCK;
-use cnf_solvers::{Lanes, LanesMut};
+use cnflow_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::{Lanes, LanesMut};
 
 use crate::simd::Scalar;
 

@@ -6,8 +6,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use cnf_solvers::{Lanes, LanesMut};
 use cnflow_kernels::{Activation, Keep, Net, NetSpec, OpSpec};
+use cnflow_solvers::{Lanes, LanesMut};
 
 struct Counting;
 

@@ -1,12 +1,12 @@
 //! Work against precision: evaluations and scaled error of every adaptive method on four hard problems.
 //!
-//! `cargo bench -p cnf-solvers --bench work_precision` prints one line a method, problem and tolerance, with tabs
+//! `cargo bench -p cnflow-solvers --bench work_precision` prints one line a method, problem and tolerance, with tabs
 //! between columns, ready for a plot. Time is left out: with these fields it would measure the fields.
 
 #[path = "../tests/it/problems/mod.rs"]
 mod problems;
 
-use cnf_solvers::{Method, Options, methods, solve};
+use cnflow_solvers::{Method, Options, methods, solve};
 use problems::{ARENSTORF, BRUSSELATOR, LORENZ, PLEIADES, scaled_error};
 
 fn main() {

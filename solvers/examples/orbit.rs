@@ -1,9 +1,9 @@
 //! The solver alone: the Arenstorf orbit, a satellite between earth and moon, and where it is on the way.
 //!
-//! `cargo run --release -p cnf-solvers --example orbit`
+//! `cargo run --release -p cnflow-solvers --example orbit`
 
-use cnf_solvers::save::SaveAt;
-use cnf_solvers::{At, Lanes, LanesMut, Method, Options, VectorField, methods, solve};
+use cnflow_solvers::save::SaveAt;
+use cnflow_solvers::{At, Lanes, LanesMut, Method, Options, VectorField, methods, solve};
 
 struct Satellite;
 
@@ -27,7 +27,7 @@ impl VectorField<f64> for Satellite {
     }
 }
 
-fn main() -> Result<(), cnf_solvers::SolveError> {
+fn main() -> Result<(), cnflow_solvers::SolveError> {
     let start = [0.994, 0.0, 0.0, -2.001_585_106_379_082_5];
     let period = 17.065_216_560_157_963;
     let times: Vec<f64> = (0..=8).map(|i| period * f64::from(i) / 8.0).collect();

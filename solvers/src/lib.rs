@@ -5,7 +5,7 @@
 //! the same bits whatever else is in the batch, on any number of threads.
 //!
 //! ```
-//! use cnf_solvers::{At, Lanes, LanesMut, Options, VectorField, solve};
+//! use cnflow_solvers::{At, Lanes, LanesMut, Options, VectorField, solve};
 //!
 //! /// A pendulum: the angle and its velocity.
 //! struct Pendulum;
@@ -32,7 +32,7 @@
 //!     assert!(report.status.is_ok());
 //!     assert!((energy(first) - energy(last)).abs() < 1e-6);
 //! }
-//! # Ok::<(), cnf_solvers::SolveError>(())
+//! # Ok::<(), cnflow_solvers::SolveError>(())
 //! ```
 //!
 //! | for | see |

@@ -9,8 +9,8 @@ mod problems;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use cnf_solvers::gauss::RULES;
-use cnf_solvers::{Method, Observer, Options, Quadrature, Real, Solution, Step, methods, solve_here};
+use cnflow_solvers::gauss::RULES;
+use cnflow_solvers::{Method, Observer, Options, Quadrature, Real, Solution, Step, methods, solve_here};
 use problems::{Field, LINEAR};
 
 struct Counting;

@@ -6,8 +6,10 @@ use std::sync::atomic::AtomicUsize;
 use super::transport::Counter;
 use super::{Arrived, Block, Reservoir};
 use crate::Result;
-use crate::flow::{Chain, ErrorBars, Model};
+use crate::continuous::ErrorBars;
+use crate::model::Model;
 use crate::stats::quantile;
+use crate::transform::Chain;
 
 /// The error bars of all rows, as they pass: their median and their largest in constant memory.
 #[derive(Debug)]

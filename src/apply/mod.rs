@@ -7,10 +7,11 @@
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};
 //!
-//! use cnf::apply::{Conditions, RowSource, SolveStatistics, Transport, Way};
-//! use cnf::flow::{Core, FlowSpec, Model, Precision};
+//! use cnflow::apply::{Conditions, RowSource, SolveStatistics, Transport, Way};
+//! use cnflow::model::{Core, FlowSpec, Model};
+//! use cnflow::velocity::Precision;
 //!
-//! # fn main() -> cnf::Result<()> {
+//! # fn main() -> cnflow::Result<()> {
 //! let spec = FlowSpec::bare(Core::Still { dim: 2 });
 //! let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
 //! let way = Way { to_data: false, until: 1.0, log_density: true };

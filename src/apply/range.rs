@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::flow::{Given, Model, Range};
+use crate::model::Model;
+use crate::transform::{Given, Range};
 use crate::words::{estimate, exact};
 use crate::{Error, Result};
 

@@ -101,8 +101,8 @@ mod tests {
 
     use super::super::statistics::KEPT_ROWS;
     use super::*;
-    use crate::flow::StandardNormal;
     use crate::rng;
+    use crate::transform::StandardNormal;
 
     #[test]
     fn scores_of_many_rows_are_those_of_all_of_them_whatever_the_blocks() {

@@ -4,8 +4,9 @@
 //! no bit.
 
 use super::OutOfRange;
-use crate::flow::{Model, StandardNormal};
 use crate::io::Reader;
+use crate::model::Model;
+use crate::transform::StandardNormal;
 use crate::{Error, Result, Rng};
 
 /// The rows, and the numbers, of a block where nothing else is asked for.

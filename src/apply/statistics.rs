@@ -8,7 +8,8 @@
 use rand::Rng as _;
 
 use super::Arrived;
-use crate::flow::{Cost, Failure};
+use crate::error::Failure;
+use crate::transform::Cost;
 use crate::{Error, Result, Rng, rng};
 
 /// Rows that are kept of many, and the most numbers in them (64 MiB).
@@ -193,7 +194,7 @@ impl SolveStatistics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::StandardNormal;
+    use crate::transform::StandardNormal;
 
     #[test]
     fn means_and_deviations_are_those_of_the_two_passes() {

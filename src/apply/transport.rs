@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use super::{Block, RowSource};
 use crate::Result;
-use crate::flow::{BoundModel, Cost, Model, Precision};
+use crate::model::{BoundModel, Model};
+use crate::transform::Cost;
+use crate::velocity::Precision;
 
 /// Which way, and what is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,12 @@
 //! What several lines need: samples, their latents again, and both once more in better arithmetic.
 
 use super::Subject;
-use crate::data::Rows;
-use crate::flow::{BoundModel, FlowSpec, Method, Precision, Solved, SolverSpec, StandardNormal, TraceSpec, bars};
+use crate::continuous::{Method, SolverSpec, TraceSpec, bars};
+use crate::model::{BoundModel, FlowSpec, Solved};
+use crate::rows::Rows;
 use crate::stats::quantile;
+use crate::transform::StandardNormal;
+use crate::velocity::Precision;
 use crate::{Result, rng};
 
 /// The generator's stream of latents, and of directions.

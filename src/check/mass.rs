@@ -8,9 +8,11 @@
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
 use super::{Evidence, Line, Verdict};
-use crate::flow::{Precision, SolverSpec, StandardNormal, VelocitySpec};
+use crate::continuous::SolverSpec;
 use crate::stats::mean_and_se;
+use crate::transform::StandardNormal;
 use crate::velocity::Trace;
+use crate::velocity::{Precision, VelocitySpec};
 use crate::{Result, rng, words};
 
 const NAME: &str = "mass";

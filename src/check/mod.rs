@@ -25,8 +25,9 @@ pub use evidence::Evidence;
 pub use fit::{LEAST_ROWS, MOST_ROWS};
 
 use crate::Result;
-use crate::data::Rows;
-use crate::flow::{Model, Precision};
+use crate::model::Model;
+use crate::rows::Rows;
+use crate::velocity::Precision;
 
 /// Worse than this, in nats of a log-density or in deviations of a latent, no tolerance excuses.
 pub const CAP: f64 = 0.05;

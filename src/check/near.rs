@@ -17,7 +17,7 @@
 use rayon::prelude::*;
 
 use super::{Evidence, HeldOut, Line};
-use crate::flow::StandardNormal;
+use crate::transform::StandardNormal;
 use crate::{Result, rng};
 
 const NAME: &str = "coverage";

@@ -126,7 +126,7 @@ mod tests {
     fn its_draws_have_its_density() {
         // ∫ N(x; 0, I) = 1 by its own weights: a wrong factor, width or share would show.
         let d = 3;
-        let points = crate::flow::StandardNormal::new(d).draw(200, &mut stream(1, 1));
+        let points = crate::transform::StandardNormal::new(d).draw(200, &mut stream(1, 1));
         let stretched: Vec<f64> =
             points.chunks_exact(d).flat_map(|z| [z[0], 0.5 * z[0] + z[1], 2.0 * z[2] - z[1]]).collect();
         let proposal = Proposal::around(&stretched, d).unwrap();

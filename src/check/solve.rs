@@ -2,8 +2,9 @@
 
 use super::{Evidence, Line, Verdict};
 use crate::Result;
-use crate::flow::{LogDensity, Method, Precision, SolverSpec, TraceSpec};
+use crate::continuous::{LogDensity, Method, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
+use crate::velocity::Precision;
 use crate::velocity::Trace;
 use crate::words;
 

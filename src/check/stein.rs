@@ -6,15 +6,17 @@
 //! at t = 1 and on the way. Refused: the gradient through the graph, which would be that of the quadrature as it was
 //! computed, and so would share its errors.
 
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{At, Lanes, LanesMut};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::evidence::reference;
 use super::solve::SIGMAS;
 use super::{Evidence, Line};
 use crate::Result;
-use crate::flow::{BoundModel, FlowSpec, Precision, SolverSpec};
+use crate::continuous::SolverSpec;
+use crate::model::{BoundModel, FlowSpec};
 use crate::stats::mean_and_se;
+use crate::velocity::Precision;
 use crate::velocity::{Batch, Trace};
 use crate::words;
 

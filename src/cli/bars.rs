@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use anyhow::Result;
-use cnf::apply::{Arrived, Block, RunningBars};
-use cnf::words;
+use cnflow::apply::{Arrived, Block, RunningBars};
+use cnflow::words;
 use serde_json::{Value, json};
 
 use super::output::Growing;

@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::apply::OutOfRange;
-use cnf::check::{self, HeldOut, Line, Subject, Verdict};
-use cnf::data::{Dataset, Rows, Source};
-use cnf::flow::{Model, Precision};
-use cnf::io::Format;
-use cnf::train::Job;
+use cnflow::Error;
+use cnflow::apply::OutOfRange;
+use cnflow::check::{self, HeldOut, Line, Subject, Verdict};
+use cnflow::io::Format;
+use cnflow::model::Model;
+use cnflow::rows::{Dataset, Rows, Source};
+use cnflow::train::Job;
+use cnflow::velocity::Precision;
 use serde_json::{Value, json};
 
 use super::columns::Role;
@@ -221,7 +222,7 @@ fn row(line: &Line) -> String {
         None => String::new(),
         Some(0.0) => "0".into(),
         Some(v) if (0.01..1e4).contains(&v.abs()) => format!("{v:.3}"),
-        Some(v) => cnf::words::error(v),
+        Some(v) => cnflow::words::error(v),
     };
     let verdict = match line.verdict {
         Verdict::Pass => "pass",

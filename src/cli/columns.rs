@@ -4,12 +4,12 @@
 //! conditions beside the points gives both.
 
 use anyhow::Result;
-use cnf::Error;
-use cnf::data;
-use cnf::flow::Model;
-use cnf::io::Reader;
-use cnf::names::{Matched, NamedTable, list};
-use cnf::train::Job;
+use cnflow::Error;
+use cnflow::io::Reader;
+use cnflow::model::Model;
+use cnflow::names::{Matched, NamedTable, list};
+use cnflow::rows;
+use cnflow::train::Job;
 
 use super::given::{Asked, nothing_given};
 
@@ -134,7 +134,7 @@ impl Found<'_> {
 
     /// The columns that `--condition` names, in the model's order.
     fn named(&self, columns: &[String], conditions: &[String], c: usize) -> Result<Matched> {
-        let places = data::places(columns, self.names, self.numbers)?;
+        let places = rows::places(columns, self.names, self.numbers)?;
         let order = match self.names {
             Some(names) if !conditions.is_empty() => {
                 let own: Vec<String> = places.iter().map(|j| names[*j].clone()).collect();

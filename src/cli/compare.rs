@@ -8,12 +8,12 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::Error;
-use cnf::compare::Course;
-use cnf::data::diagnose::Finding;
-use cnf::data::{Dataset, Rows};
-use cnf::io::Header;
-use cnf::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
+use cnflow::Error;
+use cnflow::compare::Course;
+use cnflow::io::Header;
+use cnflow::rows::diagnose::Finding;
+use cnflow::rows::{Dataset, Rows};
+use cnflow::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
 use serde_json::{Value, json};
 
 use self::contest::{Contestant, Measured, Order};
@@ -114,7 +114,7 @@ pub struct CompareArgs {
 }
 
 /// Log p instead of p, where it was asked for.
-fn maybe_log(picture: &mut cnf::train::Picture, args: &CompareArgs) {
+fn maybe_log(picture: &mut cnflow::train::Picture, args: &CompareArgs) {
     picture.log = args.drawn.log.log.or(picture.log);
 }
 
@@ -127,7 +127,7 @@ impl CompareArgs {
             return Err(Error::invalid(problem, "leave out --columns").into());
         }
         if !(2..=7).contains(&columns.len()) {
-            let problem = format!("--columns chooses {}", cnf::words::count(columns.len() as u64, "column"));
+            let problem = format!("--columns chooses {}", cnflow::words::count(columns.len() as u64, "column"));
             return Err(Error::invalid(problem, "give 2 to 7: each is drawn against the next").into());
         }
         Ok(columns.windows(2).map(|pair| (pair[0], pair[1])).collect())
@@ -180,11 +180,11 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
     // The numbers first: what the disk refuses must not lose them.
     let csv = table::csv(&rows);
     let table = interrupt::undisturbed(|| {
-        cnf::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
+        cnflow::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
     });
     let page = |drawn: Option<&pictures::Drawn>| {
         let page = report::page(&contest, &rows, drawn, skipped, &broken);
-        interrupt::undisturbed(|| cnf::html::write(&out.join(REPORT), &page))
+        interrupt::undisturbed(|| cnflow::html::write(&out.join(REPORT), &page))
     };
     let mut reported = page(None);
     match pictures::draw(&contest, &rows, &out, context) {
@@ -200,7 +200,7 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
         words += &format!("warning: {caution}\n");
     }
     if skipped > 0 {
-        let left = cnf::words::count(skipped as u64, "training");
+        let left = cnflow::words::count(skipped as u64, "training");
         words += &format!("{left} left out: the comparison was ended by {}\n", interrupt::cause());
     }
     table::carried(&rows, contest.set).iter().for_each(|line| words += &format!("{line}\n"));
@@ -248,7 +248,7 @@ struct Contest {
     left_out: Vec<(&'static str, String)>,
     precision: Precision,
     seed: u64,
-    picture: cnf::train::Picture,
+    picture: cnflow::train::Picture,
     /// How the data are read.
     about: Job,
     /// What was found in them.
@@ -503,7 +503,7 @@ fn in_random_order(job: &Job, data: &Dataset, seed: u64, context: &Context) -> R
         context.note(&format!("{} {set} rows lie far out: no model is measured on them", far.len()));
     }
     let near = rows.without(data.dim, &far);
-    let rows = cnf::compare::shuffled(&near, data.dim, &mut cnf::rng::stream(seed, ORDER_STREAM))?;
+    let rows = cnflow::compare::shuffled(&near, data.dim, &mut cnflow::rng::stream(seed, ORDER_STREAM))?;
     Ok((set, rows))
 }
 
@@ -542,7 +542,7 @@ impl Contest {
             std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
             return Ok((out.to_owned(), interrupt::undisturbed(|| Lock::take(out))?));
         }
-        let stem = cnf::io::without_gz(Path::new(&self.data.name))
+        let stem = cnflow::io::without_gz(Path::new(&self.data.name))
             .file_stem()
             .map_or_else(|| "data".into(), |stem| stem.to_string_lossy());
         let runs = Path::new("runs");

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnf::data::{Toy, toys};
-use cnf::io::{self, Array, Format};
-use cnf::plot::{Options, Tone};
-use cnf::{Error, rng, words};
+use cnflow::io::{self, Array, Format};
+use cnflow::plot::{Options, Tone};
+use cnflow::rows::{Toy, toys};
+use cnflow::{Error, rng, words};
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};

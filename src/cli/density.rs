@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::apply::{Arrived, Block, Reservoir, RowSource, Scores, SolveStatistics, Way};
-use cnf::flow::StandardNormal;
-use cnf::plot::{self, Grid};
-use cnf::rng;
-use cnf::words;
+use cnflow::Error;
+use cnflow::apply::{Arrived, Block, Reservoir, RowSource, Scores, SolveStatistics, Way};
+use cnflow::plot::{self, Grid};
+use cnflow::rng;
+use cnflow::transform::StandardNormal;
+use cnflow::words;
 use serde_json::{Value, json};
 
 use super::bars::Barred;

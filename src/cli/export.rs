@@ -10,12 +10,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::flow::{Core, FlowSpec, Model, VelocitySpec};
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
-use cnf::io::torch;
-use cnf::velocity::{MlpSpec, TimeInput};
-use cnf::words;
+use cnflow::Error;
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::torch;
+use cnflow::model::{Core, FlowSpec, Model};
+use cnflow::velocity::VelocitySpec;
+use cnflow::velocity::{MlpSpec, TimeInput};
+use cnflow::words;
 use serde_json::json;
 
 use super::output::{self, Kind};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cnf::data::diagnose::{self, Finding};
-use cnf::data::{Dataset, Rows, Source};
-use cnf::io::Array;
-use cnf::train::Job;
+use cnflow::io::Array;
+use cnflow::rows::diagnose;
+use cnflow::rows::diagnose::Finding;
+use cnflow::rows::{Dataset, Rows, Source};
+use cnflow::train::Job;
 
 use super::Context;
 use super::train::with_flags;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::Error;
-use cnf::apply::Conditions;
-use cnf::flow::{Given, Model};
-use cnf::io::Format;
-use cnf::names::{Matched, NamedTable, list};
+use cnflow::Error;
+use cnflow::apply::Conditions;
+use cnflow::io::Format;
+use cnflow::model::Model;
+use cnflow::names::{Matched, NamedTable, list};
+use cnflow::transform::Given;
 
 use super::Context;
 

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::flow::{FlowSpec, Model, Moments, SolverSpec, Standardise, VelocitySpec};
-use cnf::io::safetensors::ModelFile;
-use cnf::io::torch::{self, Sequential};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
-use cnf::words;
+use cnflow::Error;
+use cnflow::continuous::SolverSpec;
+use cnflow::io::safetensors::ModelFile;
+use cnflow::io::torch::{self, Sequential};
+use cnflow::model::{FlowSpec, Model, Moments};
+use cnflow::transform::Standardise;
+use cnflow::velocity::VelocitySpec;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::words;
 use serde_json::json;
 
 use super::output::{self, Kind};
@@ -50,7 +53,7 @@ pub struct ImportArgs {
 pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     output::check(&[(Kind::Model, Some(&args.output))], &[Some(&args.weights)])?;
-    let activation: Activation = args.activation.parse().map_err(cnf::Error::from)?;
+    let activation: Activation = args.activation.parse().map_err(cnflow::Error::from)?;
     let (net, file) = read(&args)?;
     let velocity = VelocitySpec::Mlp(spec(&args, &net, activation)?);
     velocity.validate()?;

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::flow::discrete::{LayerSpec, Transform};
-use cnf::flow::{Core, DiscreteSpec, Given, Model, Range, VelocitySpec};
-use cnf::rng;
-use cnf::stats::Dominance;
-use cnf::train::Net;
-use cnf::velocity::{Steepest, lipschitz_bound};
-use cnf::words;
+use cnflow::discrete::DiscreteSpec;
+use cnflow::discrete::{LayerSpec, Transform};
+use cnflow::model::{Core, Model};
+use cnflow::rng;
+use cnflow::stats::Dominance;
+use cnflow::train::Net;
+use cnflow::transform::{Given, Range};
+use cnflow::velocity::VelocitySpec;
+use cnflow::velocity::{Steepest, lipschitz_bound};
+use cnflow::words;
 use serde_json::{Map, Value, json};
 
 use super::{Context, setup, text};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::apply::{Arrived, Block, Mean, Reservoir, RowSource, SolveStatistics, Way};
-use cnf::{plot, words};
+use cnflow::apply::{Arrived, Block, Mean, Reservoir, RowSource, SolveStatistics, Way};
+use cnflow::{plot, words};
 use serde_json::json;
 
 use super::columns::{self, Role};

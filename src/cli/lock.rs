@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use cnf::{Error, Result};
+use cnflow::{Error, Result};
 
 use super::interrupt;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
-use cnf::{Error, io};
+use cnflow::{Error, io};
 use serde_json::json;
 
 use super::{Cli, Context, interrupt};

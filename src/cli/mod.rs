@@ -42,10 +42,11 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use cnf::Error;
-use cnf::error::Setting;
-use cnf::flow::{Method, Precision, SolverSpec};
-use cnf::io::{Header, Reader};
+use cnflow::Error;
+use cnflow::continuous::{Method, SolverSpec};
+use cnflow::error::Setting;
+use cnflow::io::{Header, Reader};
+use cnflow::velocity::Precision;
 use serde_json::Value;
 
 /// How every command speaks.
@@ -230,7 +231,7 @@ impl Command {
 
 /// Parses, runs, and maps the outcome to an exit code: 0 done, 1 failed, 2 misused.
 pub fn main() -> ExitCode {
-    cnf::memory::keep_freed();
+    cnflow::memory::keep_freed();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),

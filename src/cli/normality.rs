@@ -6,7 +6,7 @@
 //! What the length of z does not show, means and scales of single columns do; they are printed beside it.
 //! Ref: Smirnov (1948) for the quantile.
 
-use cnf::stats::{ChiSquared, ks_distance};
+use cnflow::stats::{ChiSquared, ks_distance};
 
 /// D of the finite rows of `z` (`[n, d]`), and its noise floor.
 pub fn distance(z: &[f64], d: usize) -> (f64, f64) {
@@ -20,12 +20,12 @@ pub fn distance(z: &[f64], d: usize) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cnf::flow::StandardNormal;
+    use cnflow::transform::StandardNormal;
 
     #[test]
     fn normal_draws_lie_at_the_floor_and_scaled_ones_beyond() {
         for d in [1, 2, 43] {
-            let mut z = StandardNormal::new(d).draw(4000, &mut cnf::rng::stream(1, 2));
+            let mut z = StandardNormal::new(d).draw(4000, &mut cnflow::rng::stream(1, 2));
             let (near, floor) = distance(&z, d);
             assert!(near < 1.5 * floor, "{d}: {near} above {floor}");
             z.iter_mut().for_each(|v| *v *= 1.1);

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::io::{self, Array, Dtype, Writer};
-use cnf::{Error, io::Format};
+use cnflow::io::{self, Array, Dtype, Writer};
+use cnflow::{Error, io::Format};
 
 use super::interrupt::{self, undisturbed};
 use super::place;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::flow::Model;
-use cnf::plot::{self, Cells, Grid, MOST_CHOSEN, Options, Scale, Theme, Tone};
-use cnf::train::{Job, Picture};
+use cnflow::Error;
+use cnflow::model::Model;
+use cnflow::plot::{self, Cells, Grid, MOST_CHOSEN, Options, Scale, Theme, Tone};
+use cnflow::train::{Job, Picture};
 
 use super::Context;
 
@@ -124,7 +124,7 @@ pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Ve
             return Err(Error::invalid(format!("--columns `{text}` is not one of the {d} columns"), hint).into());
         };
         if found.contains(&column) {
-            let problem = format!("--columns names {} twice", cnf::words::column(Some(names), column));
+            let problem = format!("--columns names {} twice", cnflow::words::column(Some(names), column));
             return Err(Error::invalid(problem, "name each column once").into());
         }
         found.push(column);

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cnf::io::npz;
-use cnf::{Error, Result};
+use cnflow::io::npz;
+use cnflow::{Error, Result};
 
 use super::interrupt::undisturbed;
 

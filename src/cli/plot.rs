@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use cnf::Error;
-use cnf::data::Dataset;
-use cnf::flow::Model;
-use cnf::plot::Theme;
-use cnf::train::Job;
+use cnflow::Error;
+use cnflow::model::Model;
+use cnflow::plot::Theme;
+use cnflow::rows::Dataset;
+use cnflow::train::Job;
 use serde_json::json;
 
 use super::picture::Shown;
@@ -75,7 +75,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
         return Err(Error::Dimension { what, expected: model.dim(), found: data.dim }.into());
     }
     let metrics = folder.join("metrics.csv");
-    let text = cnf::io::read_bytes(&metrics)?;
+    let text = cnflow::io::read_bytes(&metrics)?;
     let hint = "the file was changed: only `cnf train` can write it again";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
     let (_, held_out) = train::held_out(&data);
@@ -108,7 +108,7 @@ fn job(folder: &Path) -> Result<Job> {
         let hint = "give the folder of a run: pictures of a model file alone are drawn by `sample --plot` and `density --plot`";
         return Err(Error::read(folder, "it holds no `config.toml`: it is no run of `cnf train`", hint).into());
     }
-    let bytes = cnf::io::read_bytes(&path)?;
+    let bytes = cnflow::io::read_bytes(&path)?;
     let job = Job::of_run(&String::from_utf8_lossy(&bytes));
     Ok(job.map_err(|e| Error::read(&path, e.to_string(), e.hint().unwrap_or_default()))?)
 }

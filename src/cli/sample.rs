@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnf::apply::{Arrived, Reservoir, RowSource, SolveStatistics, Way};
-use cnf::io::Dtype;
-use cnf::plot::{Options, Tone};
-use cnf::{Error, rng, words};
+use cnflow::apply::{Arrived, Reservoir, RowSource, SolveStatistics, Way};
+use cnflow::io::Dtype;
+use cnflow::plot::{Options, Tone};
+use cnflow::{Error, rng, words};
 use serde_json::json;
 
 use super::columns::Role;

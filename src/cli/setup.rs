@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
 use anyhow::Result;
-use cnf::Error;
-use cnf::apply::{Arrived, Conditions, RowSource, Transport, Way};
-use cnf::flow::{Model, Precision};
-use cnf::io::Format;
+use cnflow::Error;
+use cnflow::apply::{Arrived, Conditions, RowSource, Transport, Way};
+use cnflow::io::Format;
+use cnflow::model::Model;
+use cnflow::velocity::Precision;
 
 use super::Context;
 use super::progress::watched;
@@ -109,7 +110,7 @@ impl Setup {
             anyhow::Ok(self.transport(way, &done)?.all(&mut source)?)
         })?;
         if all.cost.failures.len() == all.rows() {
-            cnf::flow::check_failures(&all.cost, all.rows())?;
+            cnflow::transform::check_failures(&all.cost, all.rows())?;
         }
         Ok(all)
     }

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use cnf::Error;
-use cnf::flow::{LogDensity, Method, Precision, SolverSpec, TraceSpec};
+use cnflow::Error;
+use cnflow::continuous::{LogDensity, Method, SolverSpec, TraceSpec};
+use cnflow::velocity::Precision;
 use serde_json::{Map, Value};
 
 /// Options of the solve.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::builder::TypedValueParser;
-use cnf::Rng;
-use cnf::apply::{Conditions, RowSource};
+use cnflow::Rng;
+use cnflow::apply::{Conditions, RowSource};
 
 use super::Context;
 use super::columns::{self, Plan, Role};

@@ -1,7 +1,7 @@
 //! What became of all rows, in the words of a report.
 
-use cnf::apply::{OutOfRange, SolveStatistics};
-use cnf::words;
+use cnflow::apply::{OutOfRange, SolveStatistics};
+use cnflow::words;
 
 use super::Context;
 

@@ -1,12 +1,12 @@
 //! Numbers as people read them, and the few statistics that reports need.
 
-pub use cnf::train::mean_and_se;
-use cnf::words;
+pub use cnflow::train::mean_and_se;
+use cnflow::words;
 
 /// Mean and standard deviation of each column of `[n, d]` over its finite numbers.
 pub fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
     let column = |j: usize| x.iter().skip(j).step_by(d).copied();
-    (0..d).map(|j| cnf::stats::moments(column(j))).unzip()
+    (0..d).map(|j| cnflow::stats::moments(column(j))).unzip()
 }
 
 /// Up to eight numbers, and how many more there are.

@@ -11,10 +11,10 @@ pub mod pictures;
 pub mod report;
 pub mod watch;
 
-use cnf::Error;
-use cnf::data::{Dataset, Rows};
-use cnf::names;
-use cnf::train::{Checkpoint, Job, fit, resume as go_on, score};
+use cnflow::Error;
+use cnflow::names;
+use cnflow::rows::{Dataset, Rows};
+use cnflow::train::{Checkpoint, Job, fit, resume as go_on, score};
 
 pub use self::args::TrainArgs;
 pub use self::flags::{seconds, with_flags};
@@ -114,7 +114,7 @@ impl Begun {
 /// Trains, writes the run's folder, and reports how it went.
 ///
 /// # Errors
-/// Whatever is wrong with the options, the data or the disk, as [`cnf::Error`].
+/// Whatever is wrong with the options, the data or the disk, as [`cnflow::Error`].
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
     trained(&args, context).map_err(named_by_flags)
 }
@@ -186,7 +186,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     }
     let metrics = report::metrics(&fitted.history);
     let written =
-        folder.save("metrics.csv", |path| cnf::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+        folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     warnings.without(written, "`cnf plot` cannot draw the curve of the training")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
@@ -219,9 +219,9 @@ fn unsaved(error: Error, folder: &Folder) -> Error {
 }
 
 /// The view over the whole terminal.
-fn live(job: &Job, data: &cnf::data::Dataset) -> anyhow::Result<live::Live> {
+fn live(job: &Job, data: &cnflow::rows::Dataset) -> anyhow::Result<live::Live> {
     let (_, rows) = held_out(data);
-    let extent = |column| cnf::plot::extent(&rows.x, data.dim, column);
+    let extent = |column| cnflow::plot::extent(&rows.x, data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
     live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
 }

@@ -21,11 +21,13 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use cnf::Error;
-use cnf::apply::OutOfRange;
-use cnf::flow::{BoundModel, Cost, End, Model, StandardNormal};
-use cnf::plot::{self, Grid, Journey, Moment, Scale, Theme};
-use cnf::rng;
+use cnflow::Error;
+use cnflow::apply::OutOfRange;
+use cnflow::continuous::End;
+use cnflow::model::{BoundModel, Model};
+use cnflow::plot::{self, Grid, Journey, Moment, Scale, Theme};
+use cnflow::rng;
+use cnflow::transform::{Cost, StandardNormal};
 
 use self::times::{even, frames, moments};
 use super::columns::Role;
@@ -191,7 +193,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         })?);
     }
     job.report(&args, &found, bytes, clock.elapsed().as_secs_f64(), context)?;
-    Ok(cnf::flow::check_failures(&found.cost, job.n())?)
+    Ok(cnflow::transform::check_failures(&found.cost, job.n())?)
 }
 
 /// Seconds for which a film rests at its end.
@@ -286,7 +288,7 @@ impl Job {
             Ok::<_, anyhow::Error>((found, wide))
         })?;
         if found.cost.failures.len() == n {
-            cnf::flow::check_failures(&found.cost, n)?;
+            cnflow::transform::check_failures(&found.cost, n)?;
         }
         let places = match &whole {
             Some(_) => times.iter().flat_map(|t| found.drawn(*t)).collect(),

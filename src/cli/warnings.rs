@@ -1,6 +1,6 @@
 //! What went wrong and ended nothing: on stderr when it happens, and once more in the report.
 
-use cnf::Error;
+use cnflow::Error;
 
 use super::Context;
 
@@ -27,7 +27,7 @@ impl<'a> Warnings<'a> {
     ///
     /// # Errors
     /// All but [`Error::Write`].
-    pub fn without(&mut self, written: cnf::Result<()>, consequence: &str) -> cnf::Result<()> {
+    pub fn without(&mut self, written: cnflow::Result<()>, consequence: &str) -> cnflow::Result<()> {
         match written {
             Err(error @ Error::Write { .. }) => {
                 self.add(format!("{error}; {consequence}"));

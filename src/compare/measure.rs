@@ -8,10 +8,13 @@ use std::time::Instant;
 
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
-use crate::data::{Rows, Toy};
-use crate::flow::{BoundModel, Core, Model, Precision, SolverSpec, StandardNormal, check_failures};
+use crate::continuous::SolverSpec;
+use crate::model::{BoundModel, Core, Model};
+use crate::rows::{Rows, Toy};
 use crate::stats::Dominance;
 use crate::train::score;
+use crate::transform::{StandardNormal, check_failures};
+use crate::velocity::Precision;
 use crate::{Result, rng};
 
 /// Streams of the latents that are timed and drawn, of the halves of the data, and of directions.

@@ -17,7 +17,7 @@ pub use measure::{Cost, Course, Figures};
 
 use rand::seq::SliceRandom;
 
-use crate::data::Rows;
+use crate::rows::Rows;
 use crate::{Error, Result, Rng};
 
 /// Rows of `d` columns in a random order: a file may be sorted.

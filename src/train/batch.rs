@@ -8,8 +8,9 @@ use rand::seq::SliceRandom;
 
 use super::preprocessing::Preprocessing;
 use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
-use crate::data::{Dataset, Rows, Source};
-use crate::flow::{Base, Core};
+use crate::model::Core;
+use crate::rows::{Dataset, Rows, Source};
+use crate::transform::Base;
 use crate::{Error, Result, Rng, rng};
 
 /// One batch of n rows.
@@ -202,12 +203,15 @@ impl<'a> BatchSampler<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{FlowSpec, SolverSpec, StandardNormal, VelocitySpec};
+    use crate::continuous::SolverSpec;
+    use crate::model::FlowSpec;
+    use crate::transform::StandardNormal;
+    use crate::velocity::VelocitySpec;
     use crate::velocity::{Activation, MlpSpec, TimeInput};
 
     #[test]
     fn times_crowd_near_the_data_as_their_density_says() {
-        let data = crate::data::resolve("uniform", &crate::data::DataOptions::default(), 0).unwrap();
+        let data = crate::rows::resolve("uniform", &crate::rows::DataOptions::default(), 0).unwrap();
         let net =
             MlpSpec { dim: 1, condition_dim: 0, hidden: vec![2], activation: Activation::Tanh, time: TimeInput::Plain };
         let preprocessing =

@@ -6,7 +6,9 @@ use super::Batch;
 use super::likelihood::Parts;
 use super::loss::{Loss, LossGradient, Partial, Sums, widened};
 use crate::Result;
-use crate::flow::{Cost, DiscreteSpec, check_failures, discrete};
+use crate::discrete;
+use crate::discrete::DiscreteSpec;
+use crate::transform::{Cost, check_failures};
 use crate::velocity::Scalar;
 
 /// The negative log-likelihood of the rows of a batch under a discrete flow.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::flow::Model;
-use crate::flow::discrete::Kind;
+use crate::discrete::Kind;
+use crate::model::Model;
 
 /// A family of models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

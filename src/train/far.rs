@@ -25,9 +25,10 @@ use serde::{Deserialize, Serialize};
 use self::extent::{Extent, extent, modes};
 use super::preprocessing::Preprocessing;
 use super::{Job, start};
-use crate::data::{Context, Dataset, Rows, Source, Split};
-use crate::flow::{Condition, Core, FlowSpec, Given};
+use crate::model::{Core, FlowSpec};
+use crate::rows::{Context, Dataset, Rows, Source, Split};
 use crate::stats::few_of;
+use crate::transform::{Condition, Given};
 use crate::{Error, Result};
 
 /// Fewer rows have no tail.

@@ -28,7 +28,7 @@ pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
 use super::{Family, FarRows, Objective};
-use crate::flow::SolverSpec;
+use crate::continuous::SolverSpec;
 use crate::velocity::Activation;
 use crate::{Error, Result};
 

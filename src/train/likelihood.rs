@@ -10,9 +10,11 @@ use std::ops::Range;
 
 use super::loss::{Loss, LossGradient, Partial, Sums, widened};
 use super::{Batch, LossContext};
-use crate::flow::taped::{CHUNK, EndBar, carry_taped};
-use crate::flow::transport::Request;
-use crate::flow::{Cost, Penalties, SolverSpec, VelocitySpec, check_failures};
+use crate::continuous::SolverSpec;
+use crate::continuous::taped::{CHUNK, EndBar, carry_taped};
+use crate::continuous::transport::Request;
+use crate::transform::{Cost, check_failures};
+use crate::velocity::{Penalties, VelocitySpec};
 use crate::velocity::{Scalar, Trace, Velocity};
 use crate::{Error, Result};
 

@@ -6,11 +6,11 @@
 
 use std::ops::Range;
 
-use cnf_solvers::gradient::{chunks, tree_sum};
+use cnflow_solvers::gradient::{chunks, tree_sum};
 use rayon::prelude::*;
 
 use super::likelihood::Parts;
-use crate::flow::Failure;
+use crate::error::Failure;
 use crate::velocity::Scalar;
 use crate::{Error, Result};
 
@@ -135,10 +135,12 @@ mod tests {
     use super::super::matching::Matching;
     use super::super::{Batch, LossContext, Path};
     use super::*;
-    use crate::flow::discrete::{Kind, Plan};
-    use crate::flow::{SolverSpec, StandardNormal, VelocitySpec};
+    use crate::continuous::SolverSpec;
+    use crate::discrete::{Kind, Plan};
     use crate::rng::stream;
-    use crate::velocity::Element;
+    use crate::transform::StandardNormal;
+    use crate::velocity::Number;
+    use crate::velocity::VelocitySpec;
     use crate::velocity::{Activation, MlpSpec, TimeInput};
 
     /// Every chunk on its own, the last one first.
@@ -151,7 +153,7 @@ mod tests {
         loss.finish(FixedTree.sum(partials)).unwrap()
     }
 
-    fn check<T: Element>() {
+    fn check<T: Number>() {
         let (activation, time) = (Activation::Silu, TimeInput::Plain);
         let mlp = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![8, 8], activation, time };
         let spec = VelocitySpec::Mlp(mlp);

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{At, Lanes, LanesMut};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::loss::{Loss, LossGradient, Partial, Sums, widened};
 use super::{Batch, Path};

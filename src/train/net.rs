@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::flow::VelocitySpec;
+use crate::velocity::VelocitySpec;
 use crate::velocity::layers::{Layer, LayerNetSpec};
 use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result};

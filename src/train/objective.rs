@@ -11,9 +11,11 @@ use super::likelihood::Likelihood;
 use super::loss::{FixedTree, LossGradient, evaluate};
 use super::matching::Matching;
 use super::{Conditions, Pairing, Path, Precision, assignment};
-use crate::data::Rows;
-use crate::flow::{Base, Core, SolverSpec, StandardNormal};
-use crate::velocity::Element;
+use crate::continuous::SolverSpec;
+use crate::model::Core;
+use crate::rows::Rows;
+use crate::transform::{Base, StandardNormal};
+use crate::velocity::Number;
 use crate::{Error, Result};
 
 /// What a run minimises.
@@ -156,7 +158,7 @@ impl Criterion {
         }
     }
 
-    fn gradient_in<T: Element>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
+    fn gradient_in<T: Number>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
         let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
         let theta = narrow(theta);
         batch.check(&context.core, self)?;

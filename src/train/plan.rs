@@ -4,7 +4,7 @@ use super::batch::BatchSampler;
 use super::objective::Draw;
 use super::{Batch, Criterion, Job, Objective};
 use crate::Result;
-use crate::flow::SolverSpec;
+use crate::continuous::SolverSpec;
 
 /// A stretch of the budget under one criterion.
 #[derive(Clone, Copy, Debug)]

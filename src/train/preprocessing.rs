@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::flow::{Bijection, FlowSpec, Mapped};
+use crate::model::FlowSpec;
+use crate::transform::{Bijection, Mapped};
 
 /// The layers between the core and the data, the core's side first.
 pub(super) struct Preprocessing {
@@ -30,7 +31,7 @@ impl Preprocessing {
         for layer in self.layers.iter().rev() {
             rows.logdet = vec![0.0; n];
             layer.inverse(&mut rows, &[])?;
-            crate::flow::check_failures(&rows.cost, n)?;
+            crate::transform::check_failures(&rows.cost, n)?;
             inside -= rows.logdet.iter().sum::<f64>() * (1.0 / n as f64);
         }
         Ok((rows.y, inside))

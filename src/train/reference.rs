@@ -5,8 +5,10 @@ use std::time::Instant;
 use super::preprocessing::Preprocessing;
 use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Far, Fitted, History, Job, Validation, Watch, score};
-use crate::data::Dataset;
-use crate::flow::{Core, EmOptions, FlowSpec, Gaussian, Histogram, Mixture, Model, Moments, Standardise};
+use crate::fit::{EmOptions, Gaussian};
+use crate::model::{Core, FlowSpec, Model, Moments};
+use crate::rows::Dataset;
+use crate::transform::{Histogram, Mixture, Standardise};
 use crate::{Error, Result, rng};
 
 /// Rows of a toy that a reference is fitted to.

@@ -1,8 +1,9 @@
 //! How good a density is on rows it has not seen.
 
-use crate::data::{Rows, Toy};
-use crate::flow::{BoundModel, Cost};
+use crate::model::BoundModel;
+use crate::rows::{Rows, Toy};
 use crate::stats::Dominance;
+use crate::transform::Cost;
 use crate::{Error, Result};
 
 /// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
@@ -67,7 +68,7 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
         return Err(Error::invalid(problem, "check the rows against the kinds of the columns (`cnf info` shows them)"));
     }
     if failed.len() == n {
-        crate::flow::check_failures(&cost, n)?;
+        crate::transform::check_failures(&cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
     }
     let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());

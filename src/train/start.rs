@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
-use crate::data::{Dataset, Source};
-use crate::flow::{
-    Column, ColumnKind, Condition, Core, Discrete, EmOptions, FlowSpec, Given, Mixture, Model, Moments, Range,
-    Standardise,
-};
+use crate::discrete::Discrete;
+use crate::fit::EmOptions;
+use crate::model::{Core, FlowSpec, Model, Moments};
+use crate::rows::{Dataset, Source};
+use crate::transform::{Column, ColumnKind, Condition, Given, Mixture, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.

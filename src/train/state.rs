@@ -13,10 +13,11 @@ use super::adamw::AdamW;
 use super::batch::Place;
 use super::ema::Ema;
 use super::{History, Job};
-use crate::data::{Dataset, Rows, Source};
-use crate::flow::{FlowSpec, Mixture, Model};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
+use crate::model::{FlowSpec, Model};
 use crate::rng::mix;
+use crate::rows::{Dataset, Rows, Source};
+use crate::transform::Mixture;
 use crate::{Error, Result};
 
 /// The key of the metadata.

@@ -19,8 +19,9 @@ use super::{
     Checkpoint, Criterion, Far, FarRows, Fitted, Job, LossContext, Mark, Precision, Progress, Schedule, Validation,
     Watch, score, start,
 };
-use crate::data::{Dataset, Rows, Source};
-use crate::flow::{Condition, Core, FlowSpec, Mixture, Model};
+use crate::model::{Core, FlowSpec, Model};
+use crate::rows::{Dataset, Rows, Source};
+use crate::transform::{Condition, Mixture};
 use crate::{Error, Result};
 
 /// Steps from one good state to the next.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Checkpoint, Far, History, Mark, Validation};
 use crate::Result;
-use crate::flow::Model;
+use crate::model::Model;
 
 /// How far a run is.
 pub struct Progress<'a> {

@@ -1,7 +1,7 @@
 //! An evaluator as the solver sees it: the velocity, its divergence (with penalties) as an integrand, or all as one state.
 
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
 
 use super::{Cotangents, Evaluator, Penalties, Squares};
 

@@ -9,8 +9,8 @@
 //! An MLP's bound is Π‖W_l‖₂ · sup|σ′|^(hidden layers) (Szegedy et al. 2014, §4.3), W₁ restricted to the columns of x. It is
 //! refused for candle's nets, whose gates multiply: such a product does not exist.
 
-use cnf_solvers::lanes::{LANE_BLOCK, stride_for};
-use cnf_solvers::{At, Lanes, LanesMut};
+use cnflow_solvers::lanes::{LANE_BLOCK, stride_for};
+use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::{Batch, Evaluator, MlpSpec, Scalar, Trace, Velocity};
 

@@ -1,12 +1,12 @@
 //! The evaluator of the fused MLP: scratch for one caller, and which way its trace is taken.
 
-use cnf_solvers::lanes::LANE_BLOCK;
-use cnf_solvers::{At, Lanes, LanesMut};
 use cnflow_kernels::epilogue::{ScaledByLane, Store};
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
 use cnflow_kernels::outer::{outer, row_sums};
 use cnflow_kernels::product::{Factor, product};
 use cnflow_kernels::{Keep, Scalar, Tangents, Tile, Workspace};
+use cnflow_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::closed_form::ClosedForm;
 use super::mlp::Mlp;

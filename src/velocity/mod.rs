@@ -6,21 +6,25 @@
 
 mod closed_form;
 pub mod fields;
+mod kind;
 pub mod layers;
 mod lipschitz;
 mod mlp;
 mod mlp_eval;
+mod precision;
 mod probes;
 mod spec;
 
 pub use cnflow_kernels::{Activation, Scalar};
+pub use kind::VelocitySpec;
 pub use layers::Number;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};
 pub use mlp::Mlp;
+pub use precision::Precision;
 pub use probes::probe;
 pub use spec::{MlpSpec, TimeInput};
 
-use cnf_solvers::{At, Lanes, LanesMut, Real};
+use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 /// How the trace of the Jacobian is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

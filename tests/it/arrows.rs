@@ -60,7 +60,7 @@ fn solvers_and_kernels_know_no_flow_and_no_tensor_library() {
     for folder in ["solvers/src", "kernels/src"] {
         for file in files(Path::new(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
-            assert!(!text.contains("candle") && !text.contains("cnf::"), "{}", file.display());
+            assert!(!text.contains("candle") && !text.contains("cnflow::"), "{}", file.display());
         }
     }
 }

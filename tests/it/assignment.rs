@@ -1,10 +1,10 @@
 //! Laws of the pairing: a permutation always, and a least one, by all permutations of few rows and by the prices of
 //! many.
 
-use cnf::data::toys;
-use cnf::flow::StandardNormal;
-use cnf::train::{assign, assign_with_prices, pair};
-use cnf::{Rng, rng};
+use cnflow::rows::toys;
+use cnflow::train::{assign, assign_with_prices, pair};
+use cnflow::transform::StandardNormal;
+use cnflow::{Rng, rng};
 use rand::Rng as _;
 
 /// Families of matrices: a name, and how to draw one of n rows.

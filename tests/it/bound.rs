@@ -1,10 +1,12 @@
 //! A bound model gives a result for every row, and a flow takes any velocity.
 
-use cnf::flow::{
-    BoundVelocity, Column, Continuous, Failure, Flow, FlowSpec, Precision, SolverSpec, StandardNormal, VelocitySpec,
-};
-use cnf::rng::stream;
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::{BoundVelocity, Continuous, SolverSpec};
+use cnflow::error::Failure;
+use cnflow::model::{Flow, FlowSpec};
+use cnflow::rng::stream;
+use cnflow::transform::{Column, StandardNormal};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 use crate::common::discrete::draws;
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::common::flows;
 use crate::common::flows::{Closed, bars, log_normal};
-use cnf::check::{self, HeldOut, Subject};
-use cnf::flow::transport::Request;
-use cnf::flow::{FlowSpec, Method, Model, Precision, SolverSpec, TraceSpec, VelocitySpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput, Trace};
+use cnflow::check::{self, HeldOut, Subject};
+use cnflow::continuous::transport::Request;
+use cnflow::continuous::{Method, SolverSpec, TraceSpec};
+use cnflow::model::{FlowSpec, Model};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput, Trace};
+use cnflow::velocity::{Precision, VelocitySpec};
 use rand::Rng as _;
 
 /// dx/dt = S g(t), or s g(t) x: a Gaussian in time of mass one, so that x(1) = z + S, or eˢ z.
@@ -34,7 +36,7 @@ impl Closed for Pulse {
         let g = (-0.5 * ((t - self.at) / self.width).powi(2)).exp() / (self.width * std::f64::consts::TAU.sqrt());
         (v[0], jacobian[0]) = (g * (self.shift + self.scale * x[0]), g * self.scale);
     }
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
         // The latent 0 stands still under a scaling: only the divergence sees that pulse.
         (0..n).map(|i| if i == 0 { 0.0 } else { 3.0 * rng.random::<f64>() - 1.5 }).collect()
     }
@@ -85,7 +87,7 @@ fn error_bars_cover_a_pulse_that_the_solve_passed_over() {
     let (mut wrong, mut off, mut missed, mut all) = (Vec::new(), Vec::new(), 0, 0);
     for pulse in pulses() {
         let pulse: Arc<dyn Closed> = Arc::new(pulse);
-        let x = pulse.points(6, &mut cnf::rng::stream(3, 0));
+        let x = pulse.points(6, &mut cnflow::rng::stream(3, 0));
         for (name, solver) in solvers() {
             let exact = SolverSpec { trace: TraceSpec::Exact, ..solver.clone() };
             let bars = bars(&pulse, &x, &exact, Precision::F64);
@@ -117,7 +119,7 @@ fn error_bars_cover_a_pulse_that_the_solve_passed_over() {
 fn absurd_tolerances_have_bars_that_cover() {
     let mut wrong = Vec::new();
     for flow in flows::every_flow() {
-        let x = flow.points(100, &mut cnf::rng::stream(4, 0));
+        let x = flow.points(100, &mut cnflow::rng::stream(4, 0));
         for name in ["bosh3", "dopri5", "tsit5", "vern7", "dop853"] {
             for tol in [0.1, 1.0, 10.0, 1e10] {
                 let solver = SolverSpec { method: name.into(), rtol: tol, atol: tol, ..SolverSpec::default() };
@@ -243,8 +245,8 @@ fn a_net_whose_time_weights_are_ordinary_takes_the_steps_it_always_took() {
     let bound = velocity.bind_here::<f64>(&theta.iter().map(|w| f64::from(*w)).collect::<Vec<_>>()).unwrap();
     assert!((bound.time_rate() - 3.5).abs() < 1e-6);
     // The same field without the knowledge of its rate.
-    struct Blind<'a>(&'a dyn cnf::velocity::Velocity<f64>);
-    impl cnf::velocity::Velocity<f64> for Blind<'_> {
+    struct Blind<'a>(&'a dyn cnflow::velocity::Velocity<f64>);
+    impl cnflow::velocity::Velocity<f64> for Blind<'_> {
         fn dim(&self) -> usize {
             self.0.dim()
         }
@@ -262,15 +264,15 @@ fn a_net_whose_time_weights_are_ordinary_takes_the_steps_it_always_took() {
         }
         fn evaluator<'a>(
             &'a self,
-            batch: cnf::velocity::Batch<'a, f64>,
-        ) -> Box<dyn cnf::velocity::Evaluator<f64> + 'a> {
+            batch: cnflow::velocity::Batch<'a, f64>,
+        ) -> Box<dyn cnflow::velocity::Evaluator<f64> + 'a> {
             self.0.evaluator(batch)
         }
     }
     let request = Request { span: (1.0, 0.0), solver: &solver, trace: Trace::Exact, log_density: true, progress: None };
     let x = [0.3, -1.0, 2.0];
-    let seen = cnf::flow::transport::carry(&*bound, &x, &[], &request).unwrap();
-    let blind = cnf::flow::transport::carry(&Blind(&*bound), &x, &[], &request).unwrap();
+    let seen = cnflow::continuous::transport::carry(&*bound, &x, &[], &request).unwrap();
+    let blind = cnflow::continuous::transport::carry(&Blind(&*bound), &x, &[], &request).unwrap();
     assert_eq!((seen.y, seen.logdet, seen.cost.nfe), (blind.y, blind.logdet, blind.cost.nfe));
 }
 

@@ -2,12 +2,14 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, folder, has, json};
-use cnf::check::{Evidence, HeldOut, LINES, Line, Subject, Verdict, passed, run};
-use cnf::data::{DataOptions, resolve, toys};
-use cnf::flow::{FlowSpec, LogDensity, Model, Precision, SolverSpec, TraceSpec, VelocitySpec};
-use cnf::rng::stream;
-use cnf::train::{Job, fit};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::check::{Evidence, HeldOut, LINES, Line, Subject, Verdict, passed, run};
+use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
+use cnflow::model::{FlowSpec, Model};
+use cnflow::rng::stream;
+use cnflow::rows::{DataOptions, resolve, toys};
+use cnflow::train::{Job, fit};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 use serde_json::Map;
 
 fn subject(model: Model) -> Subject {
@@ -180,7 +182,7 @@ fn the_command_tells_each_line_and_its_exit_code_whether_all_passed() {
 fn the_command_writes_error_bars_that_cover_a_far_better_solve() {
     let folder = folder();
     let at = folder.path();
-    let read = |file: &str| cnf::io::read(&at.join(file)).unwrap();
+    let read = |file: &str| cnflow::io::read(&at.join(file)).unwrap();
     let facts = json(at, "density m.safetensors x.npy -o l.npy --error-bars b.npy --block 300");
     has(&facts["error_bars"], "median max");
     json(at, "density m.safetensors x.npy -o best.npy --precision f64 --rtol 1e-11 --atol 1e-11");

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cnf::io::safetensors::ModelFile;
-use cnf::io::{self, Array, Dtype};
+use cnflow::io::safetensors::ModelFile;
+use cnflow::io::{self, Array, Dtype};
 use serde_json::Value;
 
 use crate::common::command::{bytes, cnf, conditional, folder, has, json};
@@ -250,8 +250,8 @@ fn a_training_holds_a_table_a_few_times_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let table = |name: &str, n: usize| {
-        let rows = cnf::flow::StandardNormal::new(4).draw(n, &mut cnf::rng::stream(7, 0));
-        cnf::io::write(&at.join(name), &cnf::io::Array::table(rows, 4, cnf::io::Dtype::F64).unwrap()).unwrap();
+        let rows = cnflow::transform::StandardNormal::new(4).draw(n, &mut cnflow::rng::stream(7, 0));
+        cnflow::io::write(&at.join(name), &cnflow::io::Array::table(rows, 4, cnflow::io::Dtype::F64).unwrap()).unwrap();
         let words = "--base normal --hidden 8 --batch 64 --steps 2 --far-rows keep";
         most_memory(at, &format!("train --data {name} {words} --out run-{name}")).unwrap()
     };

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::command::{bytes, cnf, has, json};
-use cnf::flow::Model;
+use cnflow::model::Model;
 use serde_json::Value;
 
 fn number(value: &Value, key: &str) -> f64 {

@@ -1,13 +1,14 @@
 //! Laws of training under a condition: whatever is minimised, however latents and rows are paired and joined, the model has
 //! the conditional density of the data, which is known in closed form.
 
-use cnf::data::{Context, Dataset, Rows, Source};
-use cnf::flow::{Precision, StandardNormal};
-use cnf::rng::stream;
-use cnf::train::{
+use cnflow::rng::stream;
+use cnflow::rows::{Context, Dataset, Rows, Source};
+use cnflow::train::{
     CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
     resume, score,
 };
+use cnflow::transform::StandardNormal;
+use cnflow::velocity::Precision;
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
 
@@ -34,7 +35,7 @@ enum Kind {
 
 impl Kind {
     /// A condition, and the centre and the deviation of the first column under it.
-    fn draw(self, rng: &mut cnf::Rng) -> f64 {
+    fn draw(self, rng: &mut cnflow::Rng) -> f64 {
         match self {
             Self::Class => rng.random_range(0..CLASSES.len()) as f64,
             Self::Line | Self::Wave => Draw.sample(rng),
@@ -111,7 +112,7 @@ fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
         .zip(&log_prob)
         .map(|((x, c), log)| truth(kind, x, *c) - log)
         .collect();
-    cnf::train::mean_and_se(&differences)
+    cnflow::train::mean_and_se(&differences)
 }
 
 /// What a net of this size is off by after so few steps: the largest excess seen was 0.010 nats, and 0.052 on the wave without
@@ -245,7 +246,7 @@ impl Watch for First {
         std::ops::ControlFlow::Continue(())
     }
 
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
         self.0.get_or_insert_with(|| checkpoint.clone());
         Ok(())
     }

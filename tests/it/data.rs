@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use cnf::data::{self, DataOptions, Mixture, SplitRule, Table, TableOptions, Toy, ring, toys};
-use cnf::io::{self, Array, Dtype};
-use cnf::{Error, rng};
+use cnflow::io::{self, Array, Dtype};
+use cnflow::rows;
+use cnflow::rows::{DataOptions, Mixture, SplitRule, Table, TableOptions, Toy, ring, toys};
+use cnflow::{Error, rng};
 use rayon::prelude::*;
 
 const STEP: f64 = 0.04;
@@ -175,8 +176,8 @@ fn a_mixture_of_one_is_the_gaussian_and_bad_mixtures_are_refused() {
 #[test]
 fn held_out_sets_of_a_toy_are_fixed_by_the_seed_and_differ() {
     let options = DataOptions { held_out: 500, ..DataOptions::default() };
-    let one = data::resolve("moons", &options, 7).unwrap();
-    let two = data::resolve("moons", &options, 7).unwrap();
+    let one = rows::resolve("moons", &options, 7).unwrap();
+    let two = rows::resolve("moons", &options, 7).unwrap();
     assert_eq!((one.dim, one.n_train(), one.valid.x.len(), one.test.x.len()), (2, None, 1000, 1000));
     assert_eq!(one.valid, two.valid);
     assert_eq!(one.test, two.test);
@@ -211,7 +212,7 @@ fn a_random_split_is_a_partition_fixed_by_the_seed() {
             assert_ne!(split, &Table::read(&file, &TableOptions::default(), 6).unwrap().split);
         }
     }
-    let set = data::resolve(file.to_str().unwrap(), &DataOptions::default(), 5).unwrap();
+    let set = rows::resolve(file.to_str().unwrap(), &DataOptions::default(), 5).unwrap();
     assert_eq!(set.n_train(), Some(801));
     let drawn = set.draw(50, &mut rng::stream(1, 1));
     assert!(drawn.chunks_exact(2).all(|row| row[0] == -row[1]));
@@ -346,7 +347,7 @@ fn numbers_of_conditions_count_in_the_file() {
             let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
             let table = TableOptions { drop: own(drop), ..TableOptions::default() };
             let options = DataOptions { table, condition: own(condition), ..DataOptions::default() };
-            data::resolve(path.to_str().unwrap(), &options, 0)
+            rows::resolve(path.to_str().unwrap(), &options, 0)
         };
         for (drop, condition, left) in [
             (&[][..], &["2"][..], &[0usize, 1, 3, 4][..]),
@@ -438,12 +439,12 @@ fn wrong_splits_say_what_is_wrong() {
 
 #[test]
 fn an_unknown_name_lists_the_toys_and_a_path_is_read() {
-    let unknown = data::resolve("9gaussians", &DataOptions::default(), 0).unwrap_err();
+    let unknown = rows::resolve("9gaussians", &DataOptions::default(), 0).unwrap_err();
     assert!(matches!(unknown, Error::Unknown { .. }), "{unknown}");
     let hint = unknown.hint().unwrap();
     assert!(toys::ALL.iter().all(|toy| hint.contains(toy.name)) && hint.contains(".npz"), "{hint}");
     for missing in ["gone.npy", "gone.npz:x", "some/folder/of/no/one"] {
-        let error = data::resolve(missing, &DataOptions::default(), 0).unwrap_err();
+        let error = rows::resolve(missing, &DataOptions::default(), 0).unwrap_err();
         assert!(!error.to_string().contains("unknown data set"), "{error}");
     }
 }

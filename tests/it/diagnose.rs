@@ -5,10 +5,11 @@ use std::f64::consts::TAU;
 use std::path::Path;
 
 use crate::common::command::{cnf, has, json};
-use cnf::data::diagnose::{self, Finding, QUESTIONS, dataset};
-use cnf::data::{Context, Dataset, Rows, Source, toys};
-use cnf::io::{self, Array, Dtype};
-use cnf::{Rng, rng};
+use cnflow::io::{self, Array, Dtype};
+use cnflow::rows::diagnose;
+use cnflow::rows::diagnose::{Finding, QUESTIONS, dataset};
+use cnflow::rows::{Context, Dataset, Rows, Source, toys};
+use cnflow::{Rng, rng};
 use rand::Rng as _;
 use rand_distr::{Exp1, StandardNormal};
 use rayon::prelude::*;
@@ -414,7 +415,10 @@ fn copies_across_a_given_split_are_counted() {
     assert!(found[0].text.contains("3 of 13 validation rows and 1 of 11 test rows are copies"), "{}", found[0].text);
     assert!(!found[0].singular);
     let name = "moons";
-    assert_eq!(diagnose::dataset(&cnf::data::resolve(name, &cnf::data::DataOptions::default(), 0).unwrap(), true), []);
+    assert_eq!(
+        diagnose::dataset(&cnflow::rows::resolve(name, &cnflow::rows::DataOptions::default(), 0).unwrap(), true),
+        []
+    );
 }
 
 #[test]

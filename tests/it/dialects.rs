@@ -5,8 +5,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use cnf::data::{SplitRule, Table, TableOptions};
-use cnf::io::{self, Array, Dtype, Header, Reader, csv};
+use cnflow::io::{self, Array, Dtype, Header, Reader, csv};
+use cnflow::rows::{SplitRule, Table, TableOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -36,7 +36,7 @@ fn indexed(first: usize, rows: &str) -> String {
 type Held = (Option<Vec<String>>, usize, bool);
 
 /// What one file holds, which every way of reading has to agree on.
-fn held(path: &Path, header: Header) -> cnf::Result<Held> {
+fn held(path: &Path, header: Header) -> cnflow::Result<Held> {
     let whole = io::read_as(path, header)?;
     let names = whole.array.columns.clone();
     let found = (names, whole.array.rows, !whole.notes.is_empty());
@@ -386,7 +386,7 @@ fn gzip_is_read_by_its_first_bytes() {
     let table =
         Table::read(&written(at, "t.csv.gz", packed(reals(10, 2, ",").as_bytes())), &TableOptions::default(), 0);
     assert_eq!(table.unwrap().split.test, [9]);
-    assert!(matches!(io::write(&at.join("o.csv.gz"), &plain), Err(cnf::Error::Unknown { .. })));
+    assert!(matches!(io::write(&at.join("o.csv.gz"), &plain), Err(cnflow::Error::Unknown { .. })));
 }
 
 #[test]
@@ -489,10 +489,10 @@ fn a_run_keeps_how_its_table_was_read() {
         assert_eq!(noted(&out.stderr), header.is_empty());
         let config = std::fs::read_to_string(at.join(&run).join("config.toml")).unwrap();
         assert_eq!(config.contains("header"), !header.is_empty(), "an old program reads what it can");
-        let job = cnf::train::Job::from_toml(&config).unwrap();
-        let data = cnf::data::resolve(
+        let job = cnflow::train::Job::from_toml(&config).unwrap();
+        let data = cnflow::rows::resolve(
             at.join("x.csv").to_str().unwrap(),
-            &cnf::data::DataOptions {
+            &cnflow::rows::DataOptions {
                 table: TableOptions { header: job.data.header, ..TableOptions::default() },
                 ..Default::default()
             },
@@ -502,7 +502,7 @@ fn a_run_keeps_how_its_table_was_read() {
         assert_eq!(data.n_train().unwrap() + data.valid.count(2) + data.test.count(2), rows);
         json(at, &format!("train --config {run}/config.toml --out again{run}"));
         let again = std::fs::read_to_string(at.join(format!("again{run}/config.toml"))).unwrap();
-        assert_eq!(cnf::train::Job::from_toml(&again).unwrap().data.header, job.data.header);
+        assert_eq!(cnflow::train::Job::from_toml(&again).unwrap().data.header, job.data.header);
     }
     let out = cnf(at, "train --resume run60 --header none");
     assert_eq!(out.status.code(), Some(2), "what a run has decided is not decided again");

@@ -1,9 +1,14 @@
 //! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
 
-use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
-use cnf::flow::{Core, Discrete, DiscreteSpec, End, Failure, Flow, Mapped, Precision, SolverSpec};
-use cnf::rng::stream;
-use cnf::train::{Batch, Criterion, LossContext, LossGradient};
+use cnflow::continuous::{End, SolverSpec};
+use cnflow::discrete::{Discrete, DiscreteSpec};
+use cnflow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
+use cnflow::error::Failure;
+use cnflow::model::{Core, Flow};
+use cnflow::rng::stream;
+use cnflow::train::{Batch, Criterion, LossContext, LossGradient};
+use cnflow::transform::Mapped;
+use cnflow::velocity::Precision;
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::{forward, inverse};
@@ -56,7 +61,7 @@ fn gradients_are_those_of_central_differences_on_both_ways() {
 }
 
 /// The mean of −log p over rows, and its gradient.
-fn nll(spec: &DiscreteSpec, theta: &[f64], precision: Precision, x: &[f64], c: &[f64]) -> cnf::Result<LossGradient> {
+fn nll(spec: &DiscreteSpec, theta: &[f64], precision: Precision, x: &[f64], c: &[f64]) -> cnflow::Result<LossGradient> {
     let context = LossContext::new(Core::Discrete(spec.clone()), SolverSpec::default());
     let batch = Batch { x: x.to_vec(), c: c.to_vec(), ..Batch::default() };
     Criterion::Likelihood.gradient(&context, theta, precision, &batch)

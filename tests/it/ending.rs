@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cnf::flow::Model;
+use cnflow::model::Model;
 use serde_json::Value;
 
 use crate::common::command::{bytes, cnf, folder, json};
@@ -441,8 +441,8 @@ fn no_command_overwrites_what_it_reads_or_writes_two_results_to_one_file() {
     json(at, "data moons -n 60 -o t.csv");
     json(at, "train --data t.csv --base normal --hidden 8 --batch 16 --steps 3 --out r");
     command::conditional(at);
-    let c = cnf::io::Array::table((0..60).map(f64::from).collect(), 1, cnf::io::Dtype::F64).unwrap();
-    cnf::io::write(&at.join("c.npy"), &c).unwrap();
+    let c = cnflow::io::Array::table((0..60).map(f64::from).collect(), 1, cnflow::io::Dtype::F64).unwrap();
+    cnflow::io::write(&at.join("c.npy"), &c).unwrap();
     std::fs::create_dir(at.join("a")).unwrap();
     let link = |target: &str, name: &str| std::os::unix::fs::symlink(at.join(target), at.join(name)).unwrap();
     link("x.npy", "soft.npy");

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use crate::common::flows::{self, Closed, Mixture, every_flow};
-use cnf::flow::{Bars, LogDensity, Precision, SolverSpec, TraceSpec};
-use cnf::rng::stream;
+use cnflow::continuous::{Bars, LogDensity, SolverSpec, TraceSpec};
+use cnflow::rng::stream;
+use cnflow::velocity::Precision;
 use rand::Rng as _;
 
 /// Points of each flow. A bar that covers 98 of 100 points in truth covers less than 190 of 200 in one case of 600.

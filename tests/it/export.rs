@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use cnf::flow::Model;
-use cnf::io::safetensors::ModelFile;
-use cnf::velocity::{Batch, Trace};
-use cnf_solvers::At;
-use cnf_solvers::lanes::{Lanes, LanesMut};
+use cnflow::io::safetensors::ModelFile;
+use cnflow::model::Model;
+use cnflow::velocity::{Batch, Trace};
+use cnflow_solvers::At;
+use cnflow_solvers::lanes::{Lanes, LanesMut};
 use serde_json::{Value, json};
 
 use crate::common::command::{bytes, cnf, conditional, folder, json as run};

@@ -2,11 +2,13 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
-use cnf::data::{Context, DataOptions, Dataset, Rows, Source, resolve};
-use cnf::flow::{Condition, Given, GivenKind, Model, Precision, StandardNormal};
-use cnf::io::{self, Array, Dtype};
-use cnf::rng::stream;
-use cnf::train::{Family, Job, fit, score};
+use cnflow::io::{self, Array, Dtype};
+use cnflow::model::Model;
+use cnflow::rng::stream;
+use cnflow::rows::{Context, DataOptions, Dataset, Rows, Source, resolve};
+use cnflow::train::{Family, Job, fit, score};
+use cnflow::transform::{Condition, Given, GivenKind, StandardNormal};
+use cnflow::velocity::Precision;
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
 
@@ -269,7 +271,7 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
 
 #[test]
 fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_threads() {
-    use cnf::train::{Checkpoint, Progress, Watch, resume};
+    use cnflow::train::{Checkpoint, Progress, Watch, resume};
     struct Keep(std::path::PathBuf, usize);
     impl Watch for Keep {
         fn see(&mut self, progress: &Progress<'_>) -> std::ops::ControlFlow<()> {
@@ -279,7 +281,7 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
                 std::ops::ControlFlow::Continue(())
             }
         }
-        fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+        fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
             checkpoint.save(&self.0)
         }
     }

@@ -2,11 +2,13 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
-use cnf::data::{Context, Dataset, Rows, Source};
-use cnf::flow::{Mixture, Precision, Solved, StandardNormal};
-use cnf::io::safetensors::ModelFile;
-use cnf::rng::stream;
-use cnf::train::{Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score};
+use cnflow::io::safetensors::ModelFile;
+use cnflow::model::Solved;
+use cnflow::rng::stream;
+use cnflow::rows::{Context, Dataset, Rows, Source};
+use cnflow::train::{Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score};
+use cnflow::transform::{Mixture, StandardNormal};
+use cnflow::velocity::Precision;
 
 /// Two correlated columns; every family can have them.
 fn table() -> Dataset {
@@ -46,7 +48,7 @@ fn job(model: Family, objective: Objective) -> Job {
 struct Ear(Vec<String>, Vec<Checkpoint>);
 
 impl Watch for Ear {
-    fn see(&mut self, _progress: &cnf::train::Progress<'_>) -> std::ops::ControlFlow<()> {
+    fn see(&mut self, _progress: &cnflow::train::Progress<'_>) -> std::ops::ControlFlow<()> {
         std::ops::ControlFlow::Continue(())
     }
 
@@ -54,7 +56,7 @@ impl Watch for Ear {
         self.0.push(words.into());
     }
 
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
         self.1.push(checkpoint.clone());
         Ok(())
     }
@@ -122,8 +124,7 @@ fn prior_covariances_are_those_of_the_rows_that_are_near() {
     x[0] = 1e8;
     let valid = StandardNormal::new(2).draw(1000, &mut stream(5, 1));
     let chosen =
-        Mixture::choose(&x, &valid, 2, &cnf::flow::mixture::EmOptions::default(), &mut stream(5, 2), &mut || false)
-            .unwrap();
+        Mixture::choose(&x, &valid, 2, &cnflow::fit::EmOptions::default(), &mut stream(5, 2), &mut || false).unwrap();
     let nll = -chosen.mixture.log_prob_rows(&valid).iter().sum::<f64>() / 1000.0;
     // 1 + ln 2π, and four standard errors of a mean of 1000 whose deviation is 1.
     assert!((nll - 2.838).abs() < 0.13, "{nll}: {:?}", chosen.table);

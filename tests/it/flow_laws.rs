@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use cnf::flow::{
-    Bijection, Chain, Column, Columns, Continuous, Discrete, Flow, FlowSpec, Histogram, LogDensity, Mapped, Mixture,
-    Model, Moments, Precision, Rosenblatt, SolverSpec, Standardise, Tail, TraceSpec, VelocitySpec,
-};
-use cnf::rng::stream;
-use cnf::train::{Batch, Criterion, LossContext};
+use cnflow::continuous::{Continuous, LogDensity, SolverSpec, TraceSpec};
+use cnflow::discrete::Discrete;
+use cnflow::model::{Flow, FlowSpec, Model, Moments};
+use cnflow::rng::stream;
+use cnflow::train::{Batch, Criterion, LossContext};
+use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mixture, Rosenblatt, Standardise, Tail};
 #[cfg(feature = "cuda")]
-use cnf::velocity::Device;
-use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::Device;
+use cnflow::velocity::layers::{Layer, LayerNetSpec};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use cnf::flow::{FlowSpec, LogDensity, Model, Precision, SolverSpec, VelocitySpec};
-use cnf::io::{self, torch};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::{LogDensity, SolverSpec};
+use cnflow::io::{self, torch};
+use cnflow::model::{FlowSpec, Model};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 /// A net of PyTorch, and how far z, log p(x), the samples and their log p may be off.
 struct Net {

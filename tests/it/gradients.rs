@@ -1,12 +1,13 @@
 //! The gradient of log p by the data is that of central differences, for every family of models.
 
-use cnf::flow::{
-    BoundModel, Column, Condition, Core, Failure, FlowSpec, Given, Histogram, LogDensity, Mixture, Moments, Precision,
-    SolverSpec, StandardNormal, Tail, TraceSpec, VelocitySpec,
-};
-use cnf::rng::stream;
-use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
+use cnflow::error::Failure;
+use cnflow::model::{BoundModel, Core, FlowSpec, Moments};
+use cnflow::rng::stream;
+use cnflow::transform::{Column, Condition, Given, Histogram, Mixture, StandardNormal, Tail};
+use cnflow::velocity::layers::{Layer, LayerNetSpec};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 use crate::common::discrete::{bent, every_discrete};
 

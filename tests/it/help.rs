@@ -12,11 +12,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::archive::{npy, npz};
-use cnf::data::toys;
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
-use cnf::io::{self, Array, Dtype};
-use cnf::rng;
-use cnf::train::Job;
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::{self, Array, Dtype};
+use cnflow::rng;
+use cnflow::rows::toys;
+use cnflow::train::Job;
 
 /// Columns of a help where no terminal says how many there are.
 const WIDTH: usize = 100;

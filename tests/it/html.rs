@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cnf::html::{Better, Cell, Column, Figure, Image, Mime, Report, Slides, Strip, Table, render, write};
-use cnf::{Error, plot, rng};
+use cnflow::html::{Better, Cell, Column, Figure, Image, Mime, Report, Slides, Strip, Table, render, write};
+use cnflow::{Error, plot, rng};
 use rand_distr::{Distribution, StandardNormal};
 use sha2::{Digest, Sha256};
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::common::archive;
 use crate::common::random::{self, cases};
 use crate::common::state_dict::state_dict;
-use cnf::io::safetensors::ModelFile;
-use cnf::io::{self, Array, Dtype, csv, npy, npz, torch};
-use cnf::{Error, Result};
+use cnflow::io::safetensors::ModelFile;
+use cnflow::io::{self, Array, Dtype, csv, npy, npz, torch};
+use cnflow::{Error, Result};
 use rand::Rng as _;
 
 /// Every parser, on bytes that are in memory already.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use cnf::flow::mixture::{Em, EmOptions};
-use cnf::flow::{
-    Base, Column, ColumnKind, Continuous, FlowSpec, Gaussian, Mixture, Precision, Rosenblatt, Solved, SolverSpec,
-    StandardNormal, VelocitySpec,
-};
-use cnf::rng::stream;
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::{Continuous, SolverSpec};
+use cnflow::fit::Gaussian;
+use cnflow::fit::{Em, EmOptions};
+use cnflow::model::{FlowSpec, Solved};
+use cnflow::rng::stream;
+use cnflow::transform::{Base, Column, ColumnKind, Mixture, Rosenblatt, StandardNormal};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 use rand::Rng as _;
 
 use crate::common::maps::{forward, inverse};
@@ -297,7 +298,7 @@ fn a_zero_velocity_has_the_likelihood_of_the_base() {
 
 #[test]
 fn wrong_mixtures_and_rows_are_refused_in_words() {
-    let text = |r: cnf::Result<Mixture>| r.unwrap_err().to_string();
+    let text = |r: cnflow::Result<Mixture>| r.unwrap_err().to_string();
     assert!(text(Mixture::new(vec![], vec![], vec![])).contains("0 weights"));
     assert!(text(Mixture::new(vec![0.5, 0.6], vec![0.0; 2], vec![1.0; 2])).contains("add up to 1"));
     assert!(text(Mixture::new(vec![1.0], vec![f64::NAN], vec![1.0])).contains("NaN"));

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use crate::common::state_dict::{state_dict, tensor};
-use cnf::flow::{Column, FlowSpec, Mixture, Model, SolverSpec, VelocitySpec};
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
-use cnf::io::{self, Dtype, torch};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::SolverSpec;
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::{self, Dtype, torch};
+use cnflow::model::{FlowSpec, Model};
+use cnflow::transform::{Column, Mixture};
+use cnflow::velocity::VelocitySpec;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
 
 /// The bytes that a file has on the disk.
 fn bytes_of(file: &ModelFile) -> Vec<u8> {
@@ -136,7 +139,7 @@ fn the_reference_nets_and_tables_are_read() {
 fn with_base_and_columns() -> Model {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     let velocity = VelocitySpec::Mlp(MlpSpec { dim: 2, condition_dim: 0, hidden: vec![4], activation, time });
-    let theta = velocity.init(&mut cnf::rng::stream(0, 0));
+    let theta = velocity.init(&mut cnflow::rng::stream(0, 0));
     let base = Mixture::new(vec![1.0], vec![0.1, -0.2], vec![1.0, 0.0, 0.5, 1.0 / 3.0]).unwrap();
     let columns = Some(vec![Column::Angle { period: 360.0, cut: 12.5 }, Column::Positive]);
     let spec = FlowSpec { columns, base: Some(base), ..FlowSpec::plain(velocity, SolverSpec::default()) };

@@ -8,11 +8,12 @@ use std::path::Path;
 
 use crate::common::archive::{npy, npz};
 use crate::common::command::{bytes, cnf, json};
-use cnf::flow::{Condition, Given, Model, Range};
-use cnf::io::safetensors::ModelFile;
-use cnf::io::{Array, Dtype};
-use cnf::train::{Checkpoint, Family, Fitted, Job, Progress, Watch, fit, resume};
-use cnf::{io, rng};
+use cnflow::io::safetensors::ModelFile;
+use cnflow::io::{Array, Dtype};
+use cnflow::model::Model;
+use cnflow::train::{Checkpoint, Family, Fitted, Job, Progress, Watch, fit, resume};
+use cnflow::transform::{Condition, Given, Range};
+use cnflow::{io, rng};
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -482,7 +483,7 @@ impl Watch for Broken {
         if progress.mark.step >= self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
         self.1 = Some(checkpoint.clone());
         Ok(())
     }

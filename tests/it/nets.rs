@@ -2,10 +2,11 @@
 
 #![cfg(feature = "cli")]
 
-use cnf::data::{DataOptions, Dataset, resolve};
-use cnf::flow::{Model, Precision};
-use cnf::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::model::Model;
+use cnflow::rows::{DataOptions, Dataset, resolve};
+use cnflow::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
+use cnflow::velocity::Precision;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
 
 use crate::common::command::{cnf, has, json};
 
@@ -36,7 +37,7 @@ impl Watch for First {
         std::ops::ControlFlow::Continue(())
     }
 
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
         self.0.get_or_insert_with(|| checkpoint.clone());
         Ok(())
     }

@@ -2,10 +2,13 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command;
-use cnf::Error;
-use cnf::flow::{End, FlowSpec, Model, Moments, Precision, SolverSpec, StandardNormal, VelocitySpec};
-use cnf::rng;
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::Error;
+use cnflow::continuous::{End, SolverSpec};
+use cnflow::model::{FlowSpec, Model, Moments};
+use cnflow::rng;
+use cnflow::transform::StandardNormal;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usize>, tolerance: f64) -> Model {
     let time = TimeInput::Plain;
@@ -111,10 +114,10 @@ fn the_steepest_place_of_a_model_is_on_its_paths_and_the_same_each_time() {
     let found = model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap();
     assert_eq!(found, model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap());
     assert!(found.exact && found.points == 32 * 9 && found.norm >= found.mean && (0.0..=1.0).contains(&found.t));
-    let cnf::flow::Core::Velocity(VelocitySpec::Mlp(spec)) = &model.spec.core else {
+    let cnflow::model::Core::Velocity(VelocitySpec::Mlp(spec)) = &model.spec.core else {
         panic!("the golden net is an MLP")
     };
-    assert!(found.norm < cnf::velocity::lipschitz_bound(spec, &model.theta).unwrap());
+    assert!(found.norm < cnflow::velocity::lipschitz_bound(spec, &model.theta).unwrap());
     // A conditional velocity has none of its own.
     command::conditional(folder.path());
     let conditional = Model::load(&folder.path().join("c.safetensors")).unwrap();

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use cnf::Error;
-use cnf::plot::{
+use cnflow::Error;
+use cnflow::plot::{
     Aspect, Axis, Grid, Journey, Layer, Moment, Options, Panel, Scale, Theme, Tone, Training, density,
     density_and_data, extent, film, journey, latents, panels, samples, training_curve,
 };
@@ -121,11 +121,11 @@ fn a_fixed_maximum_gives_the_same_density_the_same_colour() {
     assert!(read(1.0, None) == read(1.0, Some(f64::NAN)) && read(2.0, Some(2.0)) == read(2.0, Some(2.0)));
 }
 
-type Picture = (&'static str, Box<dyn Fn(&Path, &Options) -> cnf::Result<()>>);
+type Picture = (&'static str, Box<dyn Fn(&Path, &Options) -> cnflow::Result<()>>);
 
 /// Every picture of the list, on numbers from `of`.
 fn every_picture(of: fn(usize) -> Vec<f64>) -> Vec<Picture> {
-    fn named(name: &'static str, draw: impl Fn(&Path, &Options) -> cnf::Result<()> + 'static) -> Picture {
+    fn named(name: &'static str, draw: impl Fn(&Path, &Options) -> cnflow::Result<()> + 'static) -> Picture {
         (name, Box::new(draw))
     }
     vec![
@@ -162,7 +162,13 @@ fn every_picture(of: fn(usize) -> Vec<f64>) -> Vec<Picture> {
     ]
 }
 
-fn train(path: &Path, values: &[f64], loss_is_nll: bool, entropy: Option<f64>, options: &Options) -> cnf::Result<()> {
+fn train(
+    path: &Path,
+    values: &[f64],
+    loss_is_nll: bool,
+    entropy: Option<f64>,
+    options: &Options,
+) -> cnflow::Result<()> {
     let loss: Vec<_> = values.iter().enumerate().map(|(i, v)| (i as f64, *v)).collect();
     let held_out: Vec<_> = loss.iter().step_by(20).map(|p| (p.0, p.1, 0.1)).collect();
     training_curve(

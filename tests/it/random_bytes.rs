@@ -11,12 +11,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
-use cnf::Rng;
-use cnf::data::{SplitRule, Table, TableOptions};
-use cnf::flow::Model;
-use cnf::io::safetensors::ModelFile;
-use cnf::io::{self, Array, Dtype, Reader, torch};
-use cnf::train::Job;
+use cnflow::Rng;
+use cnflow::io::safetensors::ModelFile;
+use cnflow::io::{self, Array, Dtype, Reader, torch};
+use cnflow::model::Model;
+use cnflow::rows::{SplitRule, Table, TableOptions};
+use cnflow::train::Job;
 use rand::Rng as _;
 
 use crate::common::archive;
@@ -67,7 +67,7 @@ fn measured<R>(work: impl FnOnce() -> R) -> (R, i64, i64) {
 /// A kind of file: how it is read, one that is sound, and the bytes that reading may hold for one of the file.
 struct Kind {
     name: &'static str,
-    read: fn(&Path) -> cnf::Result<()>,
+    read: fn(&Path) -> cnflow::Result<()>,
     sound: fn(&Path),
     factor: i64,
 }
@@ -95,35 +95,35 @@ const KINDS: [Kind; 9] = [
     Kind { name: "job.toml", read: job, sound: job_file, factor: 150 },
 ];
 
-fn whole(path: &Path) -> cnf::Result<()> {
+fn whole(path: &Path) -> cnflow::Result<()> {
     io::read(path).map(drop)
 }
 
-fn blocks(path: &Path) -> cnf::Result<()> {
+fn blocks(path: &Path) -> cnflow::Result<()> {
     let mut reader = Reader::open(path)?;
     while reader.next_block(3)?.is_some() {}
     Ok(())
 }
 
-fn table(path: &Path) -> cnf::Result<()> {
+fn table(path: &Path) -> cnflow::Result<()> {
     let options =
         TableOptions { split: SplitRule::Column("set".into()), drop: vec!["b".into()], ..TableOptions::default() };
     Table::read(path, &options, 1).map(drop)
 }
 
-fn model(path: &Path) -> cnf::Result<()> {
+fn model(path: &Path) -> cnflow::Result<()> {
     let model = Model::load(path)?;
     // A model that was read can be put together, as every command does.
-    model.bind(cnf::flow::Precision::F32).map(drop)
+    model.bind(cnflow::velocity::Precision::F32).map(drop)
 }
 
-fn weights(path: &Path) -> cnf::Result<()> {
+fn weights(path: &Path) -> cnflow::Result<()> {
     let net = torch::sequential(path, &ModelFile::read(path)?)?;
     assert_eq!(net.theta().len(), net.sizes.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum::<usize>());
     Ok(())
 }
 
-fn job(path: &Path) -> cnf::Result<()> {
+fn job(path: &Path) -> cnflow::Result<()> {
     let job = Job::from_toml(&String::from_utf8_lossy(&io::read_bytes(path)?))?;
     job.resolve(2).map(drop)
 }
@@ -172,10 +172,10 @@ fn layers_file(path: &Path) {
 }
 
 fn save(path: &Path, velocity: serde_json::Value) {
-    let solver = serde_json::to_value(cnf::flow::SolverSpec::default()).unwrap();
+    let solver = serde_json::to_value(cnflow::continuous::SolverSpec::default()).unwrap();
     let spec = serde_json::json!({ "velocity": velocity, "solver": solver,
         "standardise": { "mean": [1.0, 2.0], "std": [3.0, 4.0] } });
-    let spec: cnf::flow::FlowSpec = serde_json::from_value(spec).unwrap();
+    let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
     let theta = vec![0.5; spec.core.n_params()];
     Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }

@@ -1,11 +1,13 @@
 //! Few rows in a tight mode: mixtures find them, the choice between models looks for them, `cnf check` notices where they are lost.
 
-use cnf::check::{HeldOut, Line, Subject, Verdict, run};
-use cnf::data::{Dataset, Source};
-use cnf::flow::mixture::EmOptions;
-use cnf::flow::{Mixture, Model, Precision, StandardNormal};
-use cnf::rng::stream;
-use cnf::train::{Family, Job, fit};
+use cnflow::check::{HeldOut, Line, Subject, Verdict, run};
+use cnflow::fit::EmOptions;
+use cnflow::model::Model;
+use cnflow::rng::stream;
+use cnflow::rows::{Dataset, Source};
+use cnflow::train::{Family, Job, fit};
+use cnflow::transform::{Mixture, StandardNormal};
+use cnflow::velocity::Precision;
 
 /// The rows of a bulk, one in a thousand of which lies in a mode instead.
 struct Rare {

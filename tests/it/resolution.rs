@@ -8,9 +8,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cnf::flow::{End, Model, Precision, StandardNormal};
-use cnf::io::{self, Array, Dtype};
-use cnf::rng;
+use cnflow::continuous::End;
+use cnflow::io::{self, Array, Dtype};
+use cnflow::model::Model;
+use cnflow::rng;
+use cnflow::transform::StandardNormal;
+use cnflow::velocity::Precision;
 
 use crate::common::command::{folder, json};
 

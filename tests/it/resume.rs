@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use cnf::flow::{Model, StandardNormal};
-use cnf::io::{self, Array, Dtype};
-use cnf::{Rng, rng};
+use cnflow::io::{self, Array, Dtype};
+use cnflow::model::Model;
+use cnflow::transform::StandardNormal;
+use cnflow::{Rng, rng};
 use rand::Rng as _;
 
 /// Of each kind of run.

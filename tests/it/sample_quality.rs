@@ -1,10 +1,10 @@
 //! Laws of the distances between samples: closed forms, symmetry, no difference without one, the same bits.
 
-use cnf::compare::energy::energy_distance;
-use cnf::compare::floor;
-use cnf::compare::sliced::sliced_wasserstein;
-use cnf::stats::{mean_and_se, normal_cdf};
-use cnf::{Error, Result, Rng, rng};
+use cnflow::compare::energy::energy_distance;
+use cnflow::compare::floor;
+use cnflow::compare::sliced::sliced_wasserstein;
+use cnflow::stats::{mean_and_se, normal_cdf};
+use cnflow::{Error, Result, Rng, rng};
 use rand_distr::{Distribution, StandardNormal};
 
 /// `[n, d]` normal draws, the first column moved by `shift`.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cnf::io::{self, Array, Dtype};
+use cnflow::io::{self, Array, Dtype};
 
 use crate::common::command::{bytes, cnf, conditional, folder, golden, has, json};
 

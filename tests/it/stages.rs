@@ -1,11 +1,12 @@
 //! Laws of every stage of a flow, over every core that moves points: its points, its log-density, its ends.
 
-use cnf::flow::{
-    Column, Condition, Core, Discrete, DiscreteSpec, End, FlowSpec, Given, Mixture, Model, Moments, Precision,
-    Rosenblatt, Solved, SolverSpec, StandardNormal, VelocitySpec,
-};
-use cnf::rng::stream;
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::{End, SolverSpec};
+use cnflow::discrete::{Discrete, DiscreteSpec};
+use cnflow::model::{Core, FlowSpec, Model, Moments, Solved};
+use cnflow::rng::stream;
+use cnflow::transform::{Column, Condition, Given, Mixture, Rosenblatt, StandardNormal};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::forward;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
-use cnf::io::{self, Array, Dtype, Reader, Writer};
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::{self, Array, Dtype, Reader, Writer};
 use serde_json::Value;
 
 use crate::common::archive;
@@ -299,15 +299,16 @@ fn an_interruption_leaves_nothing_of_a_table_that_grows() {
 
 #[test]
 fn a_score_of_several_blocks_is_the_mean_over_all_rows() {
-    use cnf::flow::{Model, Precision};
+    use cnflow::model::Model;
+    use cnflow::velocity::Precision;
     let folder = tempfile::tempdir().unwrap();
     affine(folder.path(), 1);
     let flow = Model::load(&folder.path().join("a.safetensors")).unwrap().bind(Precision::F64).unwrap();
     // Beyond one block of 2¹⁶ rows.
     let n = (1 << 16) + 100;
     let x: Vec<f64> = (0..n).map(|i| f64::from(i % 1000) / 500.0 - 1.0).collect();
-    let score = cnf::train::score(&flow, &x.clone().into(), None).unwrap();
+    let score = cnflow::train::score(&flow, &x.clone().into(), None).unwrap();
     let nll: Vec<f64> = flow.log_prob(&x, &[]).unwrap().log_prob.iter().map(|l| -l).collect();
     assert_eq!((score.n, score.failed.len()), (x.len(), 0));
-    assert_eq!((score.nll, score.nll_se), cnf::train::mean_and_se(&nll));
+    assert_eq!((score.nll, score.nll_se), cnflow::train::mean_and_se(&nll));
 }

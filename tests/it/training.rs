@@ -4,16 +4,19 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
-use cnf::data::{DataOptions, Dataset, Rows, Source, resolve};
-use cnf::flow::{Base, Core, Mixture, Model, Precision, SolverSpec, StandardNormal, VelocitySpec};
-use cnf::io::safetensors::ModelFile;
-use cnf::rng;
-use cnf::train::{
+use cnflow::continuous::SolverSpec;
+use cnflow::io::safetensors::ModelFile;
+use cnflow::model::{Core, Model};
+use cnflow::rng;
+use cnflow::rows::{DataOptions, Dataset, Rows, Source, resolve};
+use cnflow::train::{
     AdamW, Batch, Checkpoint, Criterion, Fitted, FixedTree, Job, LossContext, LossGradient, Objective, Pairing,
     Partial, Progress, Reduce, Sums, Watch, fit, resume, score, split_rule,
 };
-use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::transform::{Base, Mixture, StandardNormal};
+use cnflow::velocity::layers::{Layer, LayerNetSpec};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 fn toy(name: &str) -> Dataset {
     resolve(name, &DataOptions { held_out: 1000, ..DataOptions::default() }, 0).unwrap()
@@ -102,7 +105,7 @@ fn the_gradient_of_every_loss_is_that_of_central_differences() {
         let d = velocity.dim();
         // More rows than a chunk, and not a multiple of anything.
         let n = 131;
-        let normal = |stream| cnf::flow::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
+        let normal = |stream| cnflow::transform::StandardNormal::new(d).draw(n, &mut rng::stream(7, stream));
         let t = (0..n).map(|i| i as f64 / n as f64).collect();
         let batch = Batch { x: normal(1), z: normal(2), t, end: 1.3, ..Batch::default() };
         let solver = SolverSpec { fixed_steps: Some(3), ..SolverSpec::default() };
@@ -148,7 +151,7 @@ fn partials_that_are_computed_apart_have_the_sum_of_one_process() {
         let number = |i: usize| 1.0 / (1.0 + (7 * chunk + i) as f64);
         Partial {
             sums: Sums { rows: 128.0, loss: number(0), kinetic: number(1), jacobian: number(2), nfe: 42.0 },
-            failures: if chunk == 5 { vec![(700, cnf::flow::Failure::Point)] } else { Vec::new() },
+            failures: if chunk == 5 { vec![(700, cnflow::error::Failure::Point)] } else { Vec::new() },
             gradient: (0..40).map(|i| number(i) as f32).collect(),
             gradient_f64: (0..3).map(number).collect(),
         }
@@ -159,7 +162,7 @@ fn partials_that_are_computed_apart_have_the_sum_of_one_process() {
     assert_eq!(FixedTree.sum(apart.into_iter().map(|(_, partial)| partial).collect()), whole);
     assert_eq!(
         (whole.sums.rows, whole.sums.nfe, &whole.failures[..]),
-        (9.0 * 128.0, 9.0 * 42.0, &[(700, cnf::flow::Failure::Point)][..])
+        (9.0 * 128.0, 9.0 * 42.0, &[(700, cnflow::error::Failure::Point)][..])
     );
     let sum = |i: usize| (0..9).map(|chunk| 1.0 / (1.0 + (7 * chunk + i) as f64)).sum::<f64>();
     // Nine terms in another order.
@@ -219,7 +222,7 @@ fn steps_of_the_optimiser_are_those_of_candle_nn() {
 fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood() {
     let velocity = mlp(2, &[8, 8]);
     let theta: Vec<f64> = velocity.init(&mut rng::stream(4, 0)).into_iter().map(|w| 2.0 * f64::from(w)).collect();
-    let mut x = cnf::flow::StandardNormal::new(2).draw(50, &mut rng::stream(4, 1));
+    let mut x = cnflow::transform::StandardNormal::new(2).draw(50, &mut rng::stream(4, 1));
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
     let plain = LossContext::new(velocity.clone(), solver.clone());
     // A row that is lost is left out of every mean.
@@ -283,7 +286,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
     let mut rng = rng::stream(3, 0);
     // Correlated columns of very different sizes.
     let mut rows = |n: usize| -> Rows {
-        let z = cnf::flow::StandardNormal::new(2).draw(n, &mut rng);
+        let z = cnflow::transform::StandardNormal::new(2).draw(n, &mut rng);
         Rows::new(z.chunks_exact(2).flat_map(|z| [1000.0 + 50.0 * z[0], 0.01 * (0.6 * z[0] + 0.8 * z[1])]).collect())
     };
     let (train, test) = (rows(4000), rows(2000));
@@ -337,7 +340,7 @@ fn a_job_survives_being_written() {
     assert_eq!(Job::from_toml(flat).unwrap(), wanted);
     // What a run did not say yet had another meaning then.
     let run = Job::of_run(flat).unwrap();
-    assert!(!run.data.copies_together && run.data.far_rows == cnf::train::FarRows::Keep);
+    assert!(!run.data.copies_together && run.data.far_rows == cnflow::train::FarRows::Keep);
     assert!(Job::of_run(&format!("copies_together = true\n{flat}")).unwrap().data.copies_together);
     for (broken, part) in [
         ("steps = \"many\"", "many"),
@@ -485,7 +488,7 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     fitted.model.save(&path).unwrap();
-    let start = cnf::flow::Model::load(&path).unwrap();
+    let start = cnflow::model::Model::load(&path).unwrap();
     let next = job(Objective::Likelihood, 1).with(|job| {
         job.model.init = Some(path);
         job.model.hidden = None;
@@ -517,8 +520,8 @@ fn a_model_of_another_kind_is_not_trained_on() {
             time: TimeInput::Plain,
         });
         let theta = velocity.init(&mut rng::stream(0, 0));
-        let spec = cnf::flow::FlowSpec::plain(velocity, SolverSpec::default());
-        cnf::flow::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
+        let spec = cnflow::model::FlowSpec::plain(velocity, SolverSpec::default());
+        cnflow::model::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
     };
     let start = job(Objective::Matching, 1).with(|job| {
         job.model.init = Some(path.clone());
@@ -551,7 +554,7 @@ impl Watch for Keeper {
         ControlFlow::Continue(())
     }
 
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnf::Result<()> {
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
         self.0.push(checkpoint.clone());
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Laws of the ways from latents to data, over every path.
 
-use cnf::flow::{Precision, SolverSpec, StandardNormal, VelocitySpec};
-use cnf::rng;
-use cnf::train::{Batch, Criterion, LossContext, LossGradient, Path};
-use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::continuous::SolverSpec;
+use cnflow::rng;
+use cnflow::train::{Batch, Criterion, LossContext, LossGradient, Path};
+use cnflow::transform::StandardNormal;
+use cnflow::velocity::layers::{Layer, LayerNetSpec};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Precision, VelocitySpec};
 
 fn times() -> impl Iterator<Item = f64> {
     (0..=40).map(|i| f64::from(i) / 40.0)
@@ -119,16 +121,16 @@ fn matching_regresses_on_the_velocity_of_its_path() {
 }
 
 /// m_θ at one point.
-fn value(net: &dyn cnf::velocity::Velocity<f64>, x: [f64; 2], t: f64) -> [f64; 2] {
-    use cnf::velocity::{Batch, Trace};
+fn value(net: &dyn cnflow::velocity::Velocity<f64>, x: [f64; 2], t: f64) -> [f64; 2] {
+    use cnflow::velocity::{Batch, Trace};
     let mut evaluator = net.evaluator(Batch { condition: &[], keys: &[], trace: Trace::Exact, lanes: 1 });
-    let stride = cnf_solvers::lanes::stride_for(1);
+    let stride = cnflow_solvers::lanes::stride_for(1);
     let (mut tile, mut out) = (vec![0.0; 2 * stride], vec![0.0; 2 * stride]);
     (tile[0], tile[stride]) = (x[0], x[1]);
     evaluator.value(
-        cnf_solvers::At::new(&[t], &[0]),
-        cnf_solvers::Lanes::new(&tile, 2, 1, stride),
-        cnf_solvers::LanesMut::new(&mut out, 2, 1, stride),
+        cnflow_solvers::At::new(&[t], &[0]),
+        cnflow_solvers::Lanes::new(&tile, 2, 1, stride),
+        cnflow_solvers::LanesMut::new(&mut out, 2, 1, stride),
     );
     [out[0], out[stride]]
 }

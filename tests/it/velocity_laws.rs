@@ -4,10 +4,10 @@ use crate::common::velocity as laws;
 use std::fs;
 
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, pull_back};
-use cnf::velocity::{Activation, Mlp, MlpSpec, TimeInput, Trace, Velocity};
-use cnf_solvers::Real;
-use cnf_solvers::lanes::{Lanes, LanesMut, stride_for};
+use cnflow::velocity::{Activation, Mlp, MlpSpec, TimeInput, Trace, Velocity};
 use cnflow_kernels::{Keep, Net, NetSpec};
+use cnflow_solvers::Real;
+use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
 use safetensors::SafeTensors;
 
 const TIMES: [TimeInput; 3] = [TimeInput::Plain, TimeInput::Fourier { frequencies: 2 }, TimeInput::None];
@@ -27,10 +27,10 @@ fn every_spec() -> Vec<MlpSpec> {
 }
 
 fn theta<T: Real>(spec: &MlpSpec) -> Vec<T> {
-    spec.init(&mut cnf::rng::stream(7, 0)).into_iter().map(|w| T::of(2.0 * f64::from(w))).collect()
+    spec.init(&mut cnflow::rng::stream(7, 0)).into_iter().map(|w| T::of(2.0 * f64::from(w))).collect()
 }
 
-fn mlp<T: cnf::velocity::Scalar>(spec: &MlpSpec) -> Mlp<T> {
+fn mlp<T: cnflow::velocity::Scalar>(spec: &MlpSpec) -> Mlp<T> {
     Mlp::new(spec, &theta::<T>(spec)).unwrap()
 }
 
@@ -187,7 +187,7 @@ fn n_samples_are_n_times_one() {
 
 #[test]
 fn the_portable_path_gives_the_same_bits() {
-    fn check<T: cnf::velocity::Scalar>(spec: &MlpSpec) {
+    fn check<T: cnflow::velocity::Scalar>(spec: &MlpSpec) {
         let (fast, plain) = (mlp::<T>(spec), mlp::<T>(spec).portable());
         let p = Points::new(&fast, 19);
         let samples: Vec<usize> = (0..19).collect();
@@ -212,7 +212,7 @@ fn the_portable_path_gives_the_same_bits() {
 #[test]
 fn other_weights_in_place_are_as_good_as_new() {
     for spec in every_spec() {
-        let other: Vec<f32> = spec.init(&mut cnf::rng::stream(8, 0));
+        let other: Vec<f32> = spec.init(&mut cnflow::rng::stream(8, 0));
         let mut changed = mlp::<f32>(&spec);
         changed.set_theta(&other).unwrap();
         let fresh = Mlp::new(&spec, &other).unwrap();
@@ -246,7 +246,7 @@ fn theta_is_laid_out_as_its_names_say() {
     for spec in every_spec() {
         let names = spec.tensor_names();
         assert_eq!(names.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(), spec.n_params());
-        assert_eq!(spec.init(&mut cnf::rng::stream(1, 0)).len(), spec.n_params());
+        assert_eq!(spec.init(&mut cnflow::rng::stream(1, 0)).len(), spec.n_params());
         let saved = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<MlpSpec>(&saved).unwrap(), spec);
     }
@@ -257,7 +257,7 @@ fn theta_is_laid_out_as_its_names_say() {
 
 fn npy(set: &str, name: &str) -> Vec<f64> {
     let path = format!("{}/tests/golden/{set}/{name}.npy", env!("CARGO_MANIFEST_DIR"));
-    cnf::io::read(path.as_ref()).unwrap().data
+    cnflow::io::read(path.as_ref()).unwrap().data
 }
 
 #[test]

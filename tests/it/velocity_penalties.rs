@@ -2,10 +2,10 @@
 
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, rows, tangent, tile};
 use candle_core::{Device, Tensor};
-use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnf::velocity::{Activation, Cotangents, Mlp, MlpSpec, Squares, TimeInput, Trace, Velocity, probe};
-use cnf_solvers::lanes::{Lanes, LanesMut, stride_for};
-use cnf_solvers::{At, Real};
+use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
+use cnflow::velocity::{Activation, Cotangents, Mlp, MlpSpec, Squares, TimeInput, Trace, Velocity, probe};
+use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
+use cnflow_solvers::{At, Real};
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize], activation: Activation, time: TimeInput) -> MlpSpec {
     MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time }
@@ -42,9 +42,9 @@ fn every_net() -> Vec<LayerNetSpec> {
 type Make<T> = Box<dyn Fn(&[T]) -> Box<dyn Velocity<T>>>;
 
 /// Every velocity there is: its name, a θ, and how it is made of one.
-fn every_velocity<T: cnf::velocity::Scalar + candle_core::WithDType>() -> Vec<(String, Vec<T>, Make<T>)> {
+fn every_velocity<T: cnflow::velocity::Scalar + candle_core::WithDType>() -> Vec<(String, Vec<T>, Make<T>)> {
     let wide = |theta: Vec<f32>| theta.into_iter().map(|w| T::of(2.0 * f64::from(w))).collect();
-    let rng = &mut cnf::rng::stream(7, 0);
+    let rng = &mut cnflow::rng::stream(7, 0);
     let mut all: Vec<(String, Vec<T>, Make<T>)> = Vec::new();
     for spec in every_mlp() {
         let (name, theta) = (format!("{spec:?}"), wide(spec.init(rng)));
@@ -153,7 +153,7 @@ fn squares_are_those_of_the_value_and_of_its_tangents() {
                 Trace::Hutchinson { probes, noise } => (0..probes).map(|k| random(k, noise)).collect(),
                 // A closed form in many dimensions: the lone probe.
                 Trace::Exact if p.dim > 16 && velocity.grad_len() > velocity.n_params() => {
-                    vec![random(0, cnf::velocity::Noise::Rademacher)]
+                    vec![random(0, cnflow::velocity::Noise::Rademacher)]
                 }
                 Trace::Exact => (0..p.dim).map(unit).collect(),
             };
@@ -180,7 +180,7 @@ fn squares_are_those_of_the_value_and_of_its_tangents() {
 
 #[test]
 fn squares_leave_value_and_divergence_as_they_are_and_lanes_to_themselves() {
-    fn check<T: cnf::velocity::Scalar + candle_core::WithDType>() {
+    fn check<T: cnflow::velocity::Scalar + candle_core::WithDType>() {
         for (name, theta, with) in every_velocity::<T>() {
             let velocity = with(&theta);
             let p = Points::new(&*velocity, 40);
@@ -277,9 +277,9 @@ fn the_pull_back_is_the_gradient_of_any_combination() {
 
 #[test]
 fn the_portable_path_gives_the_same_bits() {
-    fn check<T: cnf::velocity::Scalar>(spec: &MlpSpec) {
+    fn check<T: cnflow::velocity::Scalar>(spec: &MlpSpec) {
         let theta: Vec<T> =
-            spec.init(&mut cnf::rng::stream(7, 0)).into_iter().map(|w| T::of(2.0 * f64::from(w))).collect();
+            spec.init(&mut cnflow::rng::stream(7, 0)).into_iter().map(|w| T::of(2.0 * f64::from(w))).collect();
         let fast = Mlp::new(spec, &theta).unwrap();
         let plain = Mlp::new(spec, &theta).unwrap().portable();
         let p = Points::new(&fast, 19);

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::common::command::{cnf, json};
-use cnf::flow::StandardNormal;
-use cnf::io::{self, Array, Dtype};
-use cnf::rng;
+use cnflow::io::{self, Array, Dtype};
+use cnflow::rng;
+use cnflow::transform::StandardNormal;
 
 fn write(at: &Path, name: &str, x: Vec<f64>, d: usize) {
     io::write(&at.join(name), &Array::table(x, d, Dtype::F64).unwrap()).unwrap();
@@ -175,18 +175,18 @@ fn one_point_none_and_huge_numbers_are_printed_as_what_they_are() {
 
 #[test]
 fn hints_do_not_advise_what_is_done_already() {
-    use cnf::error::Setting;
-    use cnf::flow::Failure;
+    use cnflow::error::Failure;
+    use cnflow::error::Setting;
     for (wide, implicit) in [(false, false), (true, false), (true, true)] {
         let setting = Setting { wide, implicit };
         for failure in [
-            Failure::Path(cnf_solvers::Failure::NonFinite { t: 0.5, h: 0.1, speed: 1.0 }),
-            Failure::Path(cnf_solvers::Failure::StepTooSmall { t: 0.5, h: 0.1, speed: 1.0 }),
-            Failure::Path(cnf_solvers::Failure::TooManySteps { steps: 9, t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Path(cnflow_solvers::Failure::NonFinite { t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Path(cnflow_solvers::Failure::StepTooSmall { t: 0.5, h: 0.1, speed: 1.0 }),
+            Failure::Path(cnflow_solvers::Failure::TooManySteps { steps: 9, t: 0.5, h: 0.1, speed: 1.0 }),
             Failure::Layer { layer: 2 },
             Failure::Point,
         ] {
-            let error = cnf::Error::Failed { count: 1, of: 1, row: 0, first: failure };
+            let error = cnflow::Error::Failed { count: 1, of: 1, row: 0, first: failure };
             let hint = error.hint_in(setting).unwrap();
             assert!(!(hint.is_empty() || wide && hint.contains("f64")), "{failure}: {hint}");
             assert!(!(implicit && hint.contains("bdf")), "{failure}: {hint}");
@@ -308,7 +308,7 @@ fn rows_outside_the_support_are_counted_beside_every_mean() {
         let (some, one) = (json(at, "density g some.npy -o p.npy"), json(at, "density g one.npy"));
         assert_eq!((&some["outside"], &some["inside"], &some["failed"]), (&2.into(), &1.into(), &0.into()), "{some}");
         assert_eq!(some["mean_log_prob"], one["mean_log_prob"], "{model}");
-        let written = cnf::io::npy::parse(Path::new("p.npy"), &std::fs::read(at.join("p.npy")).unwrap()).unwrap();
+        let written = cnflow::io::npy::parse(Path::new("p.npy"), &std::fs::read(at.join("p.npy")).unwrap()).unwrap();
         assert!(
             written.data[0].is_finite() && written.data[1..].iter().all(|l| *l == f64::NEG_INFINITY),
             "{written:?}"

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
-use cnf::io::{self, Array, Dtype};
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::{self, Array, Dtype};
 
 use crate::common::command::{bytes, cnf, conditional, folder, golden, json};
 
@@ -79,12 +79,12 @@ fn wrong_files(at: &Path) {
 
 /// A flow whose velocity is no MLP.
 fn layers(path: &Path) {
-    let solver = serde_json::to_value(cnf::flow::SolverSpec::default()).unwrap();
+    let solver = serde_json::to_value(cnflow::continuous::SolverSpec::default()).unwrap();
     let layer = serde_json::json!({ "concat-squash": { "inputs": 2, "outputs": 2 } });
     let spec = serde_json::json!({ "velocity": { "kind": "layers", "dim": 2, "layers": [layer] }, "solver": solver });
-    let spec: cnf::flow::FlowSpec = serde_json::from_value(spec).unwrap();
+    let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
     let theta = vec![0.1; spec.core.n_params()];
-    cnf::flow::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
+    cnflow::model::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }
 
 /// Words after `cnf`, the exit code, and a part of the sentence.

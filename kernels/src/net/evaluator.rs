@@ -1,6 +1,6 @@
 //! A net with the scratch of one caller, on views of lanes.
 
-use cnf_solvers::{Lanes, LanesMut};
+use cnflow_solvers::{Lanes, LanesMut};
 
 use super::{Keep, Net, Tangents, Workspace, blocks_of};
 use crate::epilogue::{Output, Store};

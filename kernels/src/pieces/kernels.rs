@@ -1,6 +1,6 @@
 //! What is done at full width: the search, the lines, the sums of their pull-back, and rows of f64.
 
-use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::{BinIndices, Pieces};
 use crate::simd::{Kernel, Scalar, Vector};

@@ -11,8 +11,8 @@
 mod avx2;
 mod portable;
 
-use cnf_solvers::Real;
-use cnf_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::Real;
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 /// A scalar with its vectors and with the constants of its elementary functions: `f32` and `f64`.
 pub trait Scalar: Real {

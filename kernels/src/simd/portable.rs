@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use cnf_solvers::Real;
+use cnflow_solvers::Real;
 
 use super::Vector;
 

@@ -2,13 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cnf_solvers::lanes::LANE_BLOCK;
 use cnflow_kernels::activation::Tanh;
 use cnflow_kernels::epilogue::{Cotangent, Joined, Scaled, ScaledByLane, Store, Tangent, Value, WithFirst, WithSecond};
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, enter, map_rows};
 use cnflow_kernels::outer::{outer, row_sums};
 use cnflow_kernels::product::{Factor, Panels, product};
 use cnflow_kernels::{Isa, Scalar, Tile};
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::cases::{bits, numbers};
 

@@ -1,12 +1,12 @@
 //! The nets that every law holds for, each with the plainest loops that compute the same.
 
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{Lanes, LanesMut};
 use cnflow_kernels::epilogue::{Epilogue, Output, WithEpilogue};
 use cnflow_kernels::outer::{outer, row_sums};
 use cnflow_kernels::simd::{Kernel, PAIR, Vector, dispatch, steps};
 use cnflow_kernels::tile::In;
 use cnflow_kernels::{Activation, Dense, Isa, Net, Op, Scalar};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{Lanes, LanesMut};
 
 /// SplitMix64 as numbers in [−1, 1).
 pub fn numbers<T: Scalar>(n: usize, seed: u64) -> Vec<T> {

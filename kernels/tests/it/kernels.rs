@@ -1,8 +1,8 @@
 //! The passes over tiles are those of plain loops; products and sums over lanes are held to it by the laws of nets.
 
-use cnf_solvers::lanes::LANE_BLOCK;
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, enter, map_rows};
 use cnflow_kernels::{Isa, Tile};
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::cases::numbers;
 

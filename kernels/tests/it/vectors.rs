@@ -1,8 +1,8 @@
 //! Every operation of a vector is that of its numbers, one by one, on either kind of vector.
 
-use cnf_solvers::lanes::LANE_BLOCK;
 use cnflow_kernels::simd::{Kernel, PAIR, Vector, dispatch, steps};
 use cnflow_kernels::{Isa, Scalar};
+use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::cases::{bits, numbers};
 

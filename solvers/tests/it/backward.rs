@@ -1,7 +1,7 @@
 //! Backward is forward of the negated field, to the last bit; and the way back leads to the start.
 
 use crate::problems::{DETEST, Field, LINEAR, scaled_error};
-use cnf_solvers::{Method, Options, Solution, methods, solve_here};
+use cnflow_solvers::{Method, Options, Solution, methods, solve_here};
 
 #[test]
 fn backward_equals_forward_of_the_negated_field_bit_for_bit() {
@@ -22,7 +22,7 @@ fn backward_equals_forward_of_the_negated_field_bit_for_bit() {
                 let two = solve_here(Field::new(p.dim(), mirrored), (), &start, (-p.t1, -p.t0), &options).unwrap();
                 let bits = |y: &[f64]| y.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(&one.y), bits(&two.y), "{} on {}, steps {steps:?}", method.name, p.name);
-                let counts = |r: &cnf_solvers::Report| (r.nfe, r.accepted, r.rejected, r.t.abs().to_bits());
+                let counts = |r: &cnflow_solvers::Report| (r.nfe, r.accepted, r.rejected, r.t.abs().to_bits());
                 assert_eq!(counts(&one.reports[0]), counts(&two.reports[0]), "{} on {}", method.name, p.name);
             }
         }

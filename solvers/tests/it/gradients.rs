@@ -1,9 +1,9 @@
 //! Gradients of a solve, against central differences of the very computation.
 
 use crate::common::{Divergence, Sine, numbers};
-use cnf_solvers::gauss::Gauss;
-use cnf_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
-use cnf_solvers::{Method, Options, Quadrature, Tableau, Tape, methods, solve};
+use cnflow_solvers::gauss::Gauss;
+use cnflow_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
+use cnflow_solvers::{Method, Options, Quadrature, Tableau, Tape, methods, solve};
 
 const DIM: usize = 3;
 const N: usize = 5;

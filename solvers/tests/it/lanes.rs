@@ -2,8 +2,8 @@
 
 use crate::common::on_threads;
 use crate::problems::Field;
-use cnf_solvers::save::SaveAt;
-use cnf_solvers::{Method, Options, Real, Report, Solution, methods, solve, solve_here};
+use cnflow_solvers::save::SaveAt;
+use cnflow_solvers::{Method, Options, Real, Report, Solution, methods, solve, solve_here};
 
 /// A driven Van der Pol oscillator: its cost depends on its start, so lanes come and go at different times.
 fn oscillator(t: f64, y: &[f64], d: &mut [f64]) {

@@ -1,7 +1,7 @@
 //! Every method converges at its stated order, at the ends of its steps and between them.
 
 use crate::problems::{Problem, SLOPES, Truth, Worst};
-use cnf_solvers::{Method, Options, Tableau, methods, solve_here};
+use cnflow_solvers::{Method, Options, Tableau, methods, solve_here};
 
 /// Errors at the ends of `n` equal steps and inside them: the worst, as a single end may happen to be kind.
 fn errors(method: &'static Tableau, problem: &Problem, n: usize) -> (f64, f64) {

@@ -1,6 +1,6 @@
 //! Without the feature `implicit` an implicit method is refused by name, before anything is computed.
 
-use cnf_solvers::{Implicit, Method, Options, SolveError, methods, solve_here};
+use cnflow_solvers::{Implicit, Method, Options, SolveError, methods, solve_here};
 
 use crate::problems::LINEAR;
 

@@ -1,9 +1,9 @@
 //! Integrals along trajectories: against the same integral as an extra state, and their error estimates.
 
 use crate::common::{Divergence, Sine, numbers, on_threads};
-use cnf_solvers::gauss::{Gauss, RULES};
-use cnf_solvers::quadrature::Integral;
-use cnf_solvers::{At, Lanes, LanesMut, Method, Options, Quadrature, VectorField, methods, solve};
+use cnflow_solvers::gauss::{Gauss, RULES};
+use cnflow_solvers::quadrature::Integral;
+use cnflow_solvers::{At, Lanes, LanesMut, Method, Options, Quadrature, VectorField, methods, solve};
 
 /// The field and its divergence as one state.
 struct Coupled<'a>(Sine<'a>, Divergence<'a>);

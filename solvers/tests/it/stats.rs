@@ -1,7 +1,7 @@
 //! What a solve costs and how it ends: counts of evaluations, limits on steps, failures, empty spans.
 
 use crate::problems::{DETEST, Field, LINEAR, Problem, scaled_error};
-use cnf_solvers::{
+use cnflow_solvers::{
     At, Controller, Failure, Lanes, LanesMut, Law, Method, Observer, Options, Report, Solution, SolveError, Step,
     Tableau, VectorField, methods, solve_here,
 };

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use cnf_solvers::{
+use cnflow_solvers::{
     At, Failure, Jvp, Lanes, LanesMut, Method, Observer, Options, Progress, Report, SaveAt, Solution, Step, StopWhen,
     VectorField, solve, solve_here,
 };

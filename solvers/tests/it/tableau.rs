@@ -4,7 +4,7 @@
 //! dense output has order q where Σᵢ bᵢ(θ) Φᵢ(τ) = θʳ/γ(τ) for every tree of r ≤ q nodes. All trees are grown here
 //! (1, 1, 2, 4, 9, 20, 48, 115, 286 of 1 to 9 nodes), so the 17 of order 5 are the beginning of the list.
 
-use cnf_solvers::{SolveError, Tableau, methods};
+use cnflow_solvers::{SolveError, Tableau, methods};
 
 /// A rooted tree: which trees hang from its root, by their place in the list.
 struct Tree {

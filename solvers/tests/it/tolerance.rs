@@ -1,7 +1,7 @@
 //! Errors stay within a stated multiple of the tolerance, on all of DETEST, at the end and inside the steps.
 
 use crate::problems::{ARENSTORF, BRUSSELATOR, DETEST, LORENZ, PLEIADES, Problem, Truth, Worst, scaled_error};
-use cnf_solvers::{Method, Options, Solution, Tableau, methods, solve_here};
+use cnflow_solvers::{Method, Options, Solution, Tableau, methods, solve_here};
 
 fn at_tolerance(method: &'static Tableau, tol: f64) -> Options {
     Options { method: Method::Explicit(method), rtol: tol, atol: tol, max_steps: 1_000_000, ..Options::default() }

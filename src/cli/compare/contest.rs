@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cnf::data::diagnose::Finding;
-use cnf::data::{Dataset, Rows};
-use cnf::flow::Model;
-use cnf::names::{Matched, NamedTable};
-use cnf::train::{Family, Fitted, Job, Progress, Watch, fit};
-use cnf::{Error, compare};
+use cnflow::model::Model;
+use cnflow::names::{Matched, NamedTable};
+use cnflow::rows::diagnose::Finding;
+use cnflow::rows::{Dataset, Rows};
+use cnflow::train::{Family, Fitted, Job, Progress, Watch, fit};
+use cnflow::{Error, compare};
 use serde_json::json;
 
 use crate::cli::train::folder::{self, Folder};
@@ -126,7 +126,7 @@ pub fn train(
         .without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model is measured, and lost then")?;
     let metrics = report::metrics(&fitted.history);
     let written =
-        folder.save("metrics.csv", |path| cnf::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+        folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     warnings.without(written, "the run has no curve")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
     let Fitted { model, history, steps, seconds, stopped, .. } = fitted;
@@ -161,7 +161,7 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
     let number = |key: &str| model.story.get(key).and_then(serde_json::Value::as_f64);
     let curve = match file.parent().map(|folder| folder.join("metrics.csv")).filter(|metrics| metrics.is_file()) {
         None => Vec::new(),
-        Some(metrics) => curve(&String::from_utf8_lossy(&cnf::io::read_bytes(&metrics)?)),
+        Some(metrics) => curve(&String::from_utf8_lossy(&cnflow::io::read_bytes(&metrics)?)),
     };
     let contestant = Contestant {
         name: job.model.family.name().into(),

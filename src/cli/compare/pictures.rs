@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use cnf::flow::{BoundModel, Core};
-use cnf::html::{Image, Mime, Slides, Strip};
-use cnf::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
-use cnf::rng;
+use cnflow::html::{Image, Mime, Slides, Strip};
+use cnflow::model::{BoundModel, Core};
+use cnflow::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
+use cnflow::rng;
 
 use super::Contest;
 use super::contest::{Contestant, Measured};
@@ -90,7 +90,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     let png = out.join("compare.png");
     undisturbed(|| plot::comparison(&png, &comparison, &options))?;
     undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
-    let figure = cnf::io::read_bytes(&png)?;
+    let figure = cnflow::io::read_bytes(&png)?;
     let slides = match d {
         1 | 2 if contest.rows.context.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
         _ => None,
@@ -178,7 +178,7 @@ fn strips(
                 }
                 _ => format!("t = {t:.1}"),
             };
-            frames.push((label, Image { mime: Mime::Png, bytes: cnf::io::read_bytes(&path)? }));
+            frames.push((label, Image { mime: Mime::Png, bytes: cnflow::io::read_bytes(&path)? }));
         }
         strips.push(Strip { name: one.contestant.name.clone(), frames });
     }

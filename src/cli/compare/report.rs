@@ -1,7 +1,7 @@
 //! The page of a comparison.
 
-use cnf::html::{Figure, Image, Mime, Report};
-use cnf::words;
+use cnflow::html::{Figure, Image, Mime, Report};
+use cnflow::words;
 
 use super::Contest;
 use super::pictures::Drawn;

@@ -1,8 +1,8 @@
 //! The figures of a comparison as text, as CSV, as JSON and as cells: one list of columns for all of them.
 
-use cnf::html::{Better, Cell, Column, Table};
-use cnf::stats::Dominance;
-use cnf::words;
+use cnflow::html::{Better, Cell, Column, Table};
+use cnflow::stats::Dominance;
+use cnflow::words;
 use serde_json::{Map, Value, json};
 
 use super::contest::Measured;
@@ -65,7 +65,7 @@ impl<'a> Row<'a> {
     /// The couplings of a discrete flow.
     fn layers(&self) -> Option<usize> {
         match &self.seeds[0].contestant.model.spec.core {
-            cnf::flow::Core::Discrete(spec) => Some(spec.depth()),
+            cnflow::model::Core::Discrete(spec) => Some(spec.depth()),
             _ => None,
         }
     }

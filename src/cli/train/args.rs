@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args as _;
-use cnf::Error;
-use cnf::flow::Model;
-use cnf::train::{Job, Net, Objective};
-use cnf::velocity::TimeInput;
+use cnflow::Error;
+use cnflow::model::Model;
+use cnflow::train::{Job, Net, Objective};
+use cnflow::velocity::TimeInput;
 
 use super::flags::{DataFlags, ModelFlags, ObjectiveFlags, OptimiserFlags, OutputFlags};
 use crate::cli::picture::Shown;
@@ -104,7 +104,7 @@ impl TrainArgs {
         let mut job = match &self.place.config {
             None => Job::default(),
             Some(path) => {
-                let bytes = cnf::io::read_bytes(path)?;
+                let bytes = cnflow::io::read_bytes(path)?;
                 let text = String::from_utf8_lossy(&bytes);
                 Job::from_toml(&text).map_err(|e| Error::read(path, e.to_string(), e.hint().unwrap_or_default()))?
             }
@@ -160,7 +160,7 @@ impl TrainArgs {
     }
 
     /// Refuses flags that ask for another net than that of the model to start from.
-    fn check_start(&self, model: &Model) -> cnf::Result<()> {
+    fn check_start(&self, model: &Model) -> cnflow::Result<()> {
         let flags = &self.model;
         let velocity = model.spec.core.as_velocity();
         let net = velocity.and_then(Net::of);

@@ -1,4 +1,4 @@
-//! The flags of `cnf train`, in the sections of a [`Job`](cnf::train::Job).
+//! The flags of `cnf train`, in the sections of a [`Job`](cnflow::train::Job).
 //!
 //! An option is a field of a section (`src/train/job/`), with its default and its validation, and a flag here that sets it.
 //! What a flag may conflict with, and how an error names it, follows from these lists.
@@ -6,12 +6,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use cnf::flow::discrete::Split;
-use cnf::train::{
+use cnflow::discrete::Split;
+use cnflow::train::{
     DataSection, Family, FarRows, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
     Pairing, Path,
 };
-use cnf::velocity::Activation;
+use cnflow::velocity::Activation;
 
 use crate::cli::solver::SolverArgs;
 

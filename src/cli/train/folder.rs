@@ -9,8 +9,8 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use cnf::train::{Checkpoint, Job};
-use cnf::{Error, Result};
+use cnflow::train::{Checkpoint, Job};
+use cnflow::{Error, Result};
 
 use crate::cli::interrupt;
 use crate::cli::lock::Lock;
@@ -59,7 +59,7 @@ impl Folder {
     pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
-            let data = cnf::io::without_gz(Path::new(&job.data.source))
+            let data = cnflow::io::without_gz(Path::new(&job.data.source))
                 .file_stem()
                 .unwrap_or(OsStr::new("data"))
                 .to_string_lossy();
@@ -168,7 +168,7 @@ impl Folder {
             return Ok(());
         }
         interrupt::undisturbed(|| {
-            cnf::io::write_atomically(&self.path.join(CONFIG), |out| out.write_all(self.config.as_bytes()))
+            cnflow::io::write_atomically(&self.path.join(CONFIG), |out| out.write_all(self.config.as_bytes()))
         })?;
         self.config_due.set(false);
         Ok(())

@@ -13,12 +13,13 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cnf::Error;
-use cnf::flow::{Model, Precision};
-use cnf::plot::Grid;
-use cnf::stats::Dominance;
-use cnf::train::{Job, Mark, Progress, Watch};
-use cnf::words;
+use cnflow::Error;
+use cnflow::model::Model;
+use cnflow::plot::Grid;
+use cnflow::stats::Dominance;
+use cnflow::train::{Job, Mark, Progress, Watch};
+use cnflow::velocity::Precision;
+use cnflow::words;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{cursor, execute, terminal};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -303,7 +304,7 @@ fn leave() {
 }
 
 /// What makes the model of the current weights.
-type Weights<'a> = &'a dyn Fn() -> cnf::Result<Model>;
+type Weights<'a> = &'a dyn Fn() -> cnflow::Result<Model>;
 
 /// The terminal, taken for the time of the training.
 pub struct Live {
@@ -383,7 +384,7 @@ impl Drop for Live {
 }
 
 /// p on a grid of [`CELLS`]² cells, as a part of its largest.
-fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnf::Result<Grid> {
+fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnflow::Result<Grid> {
     let centres = Grid::centres(x, y, CELLS, CELLS);
     let mut logs = model.bind(precision)?.log_prob(&centres, &[])?.log_prob;
     // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is no number.

@@ -5,12 +5,13 @@
 
 use std::path::PathBuf;
 
-use cnf::data::{Dataset, Rows};
-use cnf::flow::{Core, Model, StandardNormal};
-use cnf::plot::{self, Grid, Options, Theme, Training};
-use cnf::stats::log_sum_exp;
-use cnf::train::{Criterion, Job, score};
-use cnf::{rng, words};
+use cnflow::model::{Core, Model};
+use cnflow::plot::{self, Grid, Options, Theme, Training};
+use cnflow::rows::{Dataset, Rows};
+use cnflow::stats::log_sum_exp;
+use cnflow::train::{Criterion, Job, score};
+use cnflow::transform::StandardNormal;
+use cnflow::{rng, words};
 
 use crate::cli::Context;
 use crate::cli::interrupt::undisturbed;

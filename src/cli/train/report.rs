@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use cnf::data::diagnose::Finding;
-use cnf::flow::Mixture;
-use cnf::train::{Family, Far, FarRows, Fitted, History, Job, Score, Set};
-use cnf::words;
+use cnflow::rows::diagnose::Finding;
+use cnflow::train::{Family, Far, FarRows, Fitted, History, Job, Score, Set};
+use cnflow::transform::Mixture;
+use cnflow::words;
 use serde_json::{Map, Value, json};
 
 use crate::cli::findings;

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use cnf::data::Dataset;
-use cnf::stats::Dominance;
-use cnf::train::{Checkpoint, Criterion, Job, Net, Progress, Watch};
-use cnf::velocity::Activation;
-use cnf::{Error, Result, words};
+use cnflow::rows::Dataset;
+use cnflow::stats::Dominance;
+use cnflow::train::{Checkpoint, Criterion, Job, Net, Progress, Watch};
+use cnflow::velocity::Activation;
+use cnflow::{Error, Result, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::flags::with_flags;

@@ -1,7 +1,7 @@
 //! What `cnf trajectory` says when it is done.
 
 use anyhow::Result;
-use cnf::words;
+use cnflow::words;
 use serde_json::json;
 
 use super::{Found, Job, TrajectoryArgs};

@@ -1,10 +1,13 @@
 //! What a job trains: the net or the discrete flow that its options make, and that of a model to start from.
 
 use super::{Job, ModelSection};
-use crate::data::Dataset;
-use crate::flow::discrete::{Kind, LayerSpec, Plan};
-use crate::flow::{Core, DiscreteSpec, Model, SolverSpec, VelocitySpec};
+use crate::continuous::SolverSpec;
+use crate::discrete::DiscreteSpec;
+use crate::discrete::{Kind, LayerSpec, Plan};
+use crate::model::{Core, Model};
+use crate::rows::Dataset;
 use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
+use crate::velocity::VelocitySpec;
 use crate::velocity::{Activation, MlpSpec, TimeInput};
 use crate::{Error, Result, rng};
 

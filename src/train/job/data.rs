@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::data::{DataOptions, SplitRule, TableOptions};
 use crate::io;
+use crate::rows::{DataOptions, SplitRule, TableOptions};
 use crate::train::{FarRows, start};
 use crate::{Error, Result};
 
@@ -34,7 +34,7 @@ pub struct DataSection {
     /// names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle, unit or
-    /// positive, as [`ColumnKind`](crate::flow::ColumnKind) reads it.
+    /// positive, as [`ColumnKind`](crate::transform::ColumnKind) reads it.
     pub columns: Vec<String>,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,

@@ -4,18 +4,18 @@ use std::path::Path;
 
 use super::Job;
 use crate::Result;
-use crate::data::{DataOptions, Dataset, SplitRule, TableOptions};
-use crate::flow::FlowSpec;
 use crate::io::{Format, Reader};
+use crate::model::FlowSpec;
 use crate::names::{Matched, NamedTable};
+use crate::rows::{DataOptions, Dataset, SplitRule, TableOptions};
 
 impl Job {
     /// The data that the job is about, or those called `name` under the same options.
     ///
     /// # Errors
-    /// As [`resolve`](crate::data::resolve) and [`split_rule`](super::split_rule).
+    /// As [`resolve`](crate::rows::resolve) and [`split_rule`](super::split_rule).
     pub fn dataset(&self, name: Option<&str>) -> Result<Dataset> {
-        crate::data::resolve(name.unwrap_or(&self.data.source), &self.data.options()?, self.split_seed())
+        crate::rows::resolve(name.unwrap_or(&self.data.source), &self.data.options()?, self.split_seed())
     }
 
     /// What a table's random split is drawn by.
@@ -31,7 +31,7 @@ impl Job {
     pub fn dataset_of(&self, spec: &FlowSpec, name: Option<&str>) -> Result<(Dataset, Vec<String>)> {
         let names = spec.condition_names();
         // Numbers of columns mean something in the file of the training only.
-        let by_name = !names.is_empty() && !crate::data::is_file(&self.data.condition) && !spec.names.is_empty();
+        let by_name = !names.is_empty() && !crate::rows::is_file(&self.data.condition) && !spec.names.is_empty();
         let condition = if by_name { names.to_vec() } else { self.data.condition.clone() };
         self.clone().with(|job| job.data.condition = condition).matched(spec, name, true)
     }
@@ -50,7 +50,7 @@ impl Job {
         let mut options = self.data.options()?;
         let surplus = self.surplus(spec, Path::new(name), own, &mut options)?;
         options.table.drop.extend(surplus.iter().cloned());
-        let mut data = crate::data::resolve(name, &options, self.split_seed())?;
+        let mut data = crate::rows::resolve(name, &options, self.split_seed())?;
         let table = format!("`{name}`");
         // What was left out of the training too is not news.
         let news = surplus.into_iter().filter(|name| !self.data.drop.contains(name)).collect();
@@ -66,7 +66,7 @@ impl Job {
     fn surplus(&self, spec: &FlowSpec, path: &Path, own: bool, options: &mut DataOptions) -> Result<Vec<String>> {
         if spec.names.is_empty()
             || Format::of(path) != Some(Format::Csv)
-            || crate::data::toys::find(&path.to_string_lossy()).is_ok()
+            || crate::rows::toys::find(&path.to_string_lossy()).is_ok()
         {
             return Ok(Vec::new());
         }
@@ -81,7 +81,7 @@ impl Job {
             // Something is missing, and whoever matches the names says so.
             return Ok(Vec::new());
         }
-        let condition = crate::data::places(&self.data.condition, Some(&names), &numbers).unwrap_or_default();
+        let condition = crate::rows::places(&self.data.condition, Some(&names), &numbers).unwrap_or_default();
         let is_surplus = |at: &usize| {
             let name = &names[*at];
             let once = names.iter().filter(|other| *other == name).count() == 1;

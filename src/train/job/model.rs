@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-pub use crate::flow::Precision;
-use crate::flow::discrete::Split;
+use crate::discrete::Split;
 use crate::train::{Family, Net, start};
+pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
 

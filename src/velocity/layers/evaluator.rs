@@ -19,7 +19,7 @@
 //! some 30 µs each time: 6.7, 14 and 43 µs in the first row.
 
 use candle_core::{Result, Tensor, Var, WithDType};
-use cnf_solvers::{At, Lanes, LanesMut, Real};
+use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::LayerNet;
 use super::net::{Probed, draw};

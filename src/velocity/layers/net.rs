@@ -173,7 +173,7 @@ impl LayerNet {
 
     /// What candle said in the first evaluation inside a solve that failed since this was last asked.
     ///
-    /// A solve reports such lanes as [`NonFinite`](cnf_solvers::Failure::NonFinite); the cause is here.
+    /// A solve reports such lanes as [`NonFinite`](cnflow_solvers::Failure::NonFinite); the cause is here.
     pub fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Error::Candle)
     }

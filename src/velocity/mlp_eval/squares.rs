@@ -5,10 +5,10 @@
 //! and one descent takes their sum. A trace in closed form has no tangents and stays as it is; where it joins d unit
 //! vectors on their way back its own pull-back is left out instead, the same numbers up to round-off.
 
-use cnf_solvers::{At, Lanes};
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
 use cnflow_kernels::outer::row_sums;
 use cnflow_kernels::{Scalar, Tile};
+use cnflow_solvers::{At, Lanes};
 
 use super::MlpEvaluator;
 

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write as _};
 
-use cnf::io::{self, Array};
+use cnflow::io::{self, Array};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,9 +1,9 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use cnf::flow::DiscreteSpec;
-use cnf::flow::discrete::{Kind, LayerSpec, Plan, Split};
-use cnf::rng::stream;
-use cnf::velocity::Activation;
+use cnflow::discrete::DiscreteSpec;
+use cnflow::discrete::{Kind, LayerSpec, Plan, Split};
+use cnflow::rng::stream;
+use cnflow::velocity::Activation;
 use rand::Rng as _;
 
 /// Weights large enough that every layer bends.

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use cnf::flow::bars::{finer, probes};
-use cnf::flow::{Bars, BoundVelocity, Continuous, ErrorBars, Flow, Precision, SolverSpec};
-use cnf::rng::stream;
-use cnf::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
-use cnf_solvers::{At, Lanes, LanesMut, Real};
+use cnflow::continuous::bars::{finer, probes};
+use cnflow::continuous::{Bars, BoundVelocity, Continuous, ErrorBars, SolverSpec};
+use cnflow::model::Flow;
+use cnflow::rng::stream;
+use cnflow::velocity::Precision;
+use cnflow::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
+use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 use rand_distr::StandardNormal;
@@ -21,7 +23,7 @@ pub trait Closed: Send + Sync {
     /// v and the Jacobian `[d, d]`, row-major, at (t, x).
     fn field(&self, t: f64, x: &[f64], v: &mut [f64], jacobian: &mut [f64]);
     /// n points at t = 1, `[n, d]`.
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64>;
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64>;
     /// log p at t = 1.
     fn log_prob(&self, x: &[f64]) -> f64;
 }
@@ -30,7 +32,7 @@ pub fn log_normal(z: &[f64]) -> f64 {
     -0.5 * z.iter().map(|z| z * z + std::f64::consts::TAU.ln()).sum::<f64>()
 }
 
-fn normals(n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+fn normals(n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
     (0..n).map(|_| rng.sample(StandardNormal)).collect()
 }
 
@@ -63,7 +65,7 @@ impl Closed for Linear {
             (0..d).for_each(|j| jacobian[i * d + j] = self.a[(i, j)]);
         }
     }
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
         let d = self.dim();
         let z = DMatrix::from_vec(d, n, normals(n * d, rng));
         (&self.exp * z).as_slice().to_vec()
@@ -88,7 +90,7 @@ impl Closed for Tanh {
         let tanh = x[0].tanh();
         (v[0], jacobian[0]) = (self.0 * tanh, self.0 * (1.0 - tanh * tanh));
     }
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
         normals(n, rng).into_iter().map(|z| (self.0.exp() * z.sinh()).asinh()).collect()
     }
     fn log_prob(&self, x: &[f64]) -> f64 {
@@ -110,7 +112,7 @@ impl Closed for Logit {
     fn field(&self, _t: f64, x: &[f64], v: &mut [f64], jacobian: &mut [f64]) {
         (v[0], jacobian[0]) = (self.0 * x[0] * (1.0 - x[0]), self.0 * (1.0 - 2.0 * x[0]));
     }
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
         (0..n).map(|_| 1.0 / (1.0 + (-self.0 - 1.5 * rng.sample::<f64, _>(StandardNormal)).exp())).collect()
     }
     fn log_prob(&self, x: &[f64]) -> f64 {
@@ -191,7 +193,7 @@ impl Closed for Mixture {
             (0..d).for_each(|j| jacobian[i * d + j] -= v[i] * mean_g[j]);
         }
     }
-    fn points(&self, n: usize, rng: &mut cnf::Rng) -> Vec<f64> {
+    fn points(&self, n: usize, rng: &mut cnflow::Rng) -> Vec<f64> {
         let total: f64 = self.weights.iter().sum();
         assert!((total - 1.0).abs() < 1e-12, "weights add up to 1");
         let mut x = Vec::new();

@@ -1,6 +1,6 @@
 //! Rows through a bijection, as new ones.
 
-use cnf::flow::{Bijection, Mapped};
+use cnflow::transform::{Bijection, Mapped};
 
 /// The rows of `z` on the data's side.
 pub fn forward(map: &dyn Bijection, z: &[f64], condition: &[f64]) -> Mapped {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cnf::{Rng, rng};
+use cnflow::{Rng, rng};
 use rand::Rng as _;
 
 const SEED: u64 = 5;

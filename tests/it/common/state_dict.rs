@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cnf::io::safetensors::{ModelFile, NamedTensor, Values};
+use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 
 /// A tensor of numbers that differ.
 pub fn tensor(name: &str, shape: &[usize]) -> NamedTensor {

@@ -1,12 +1,12 @@
 //! The laws of a velocity, over any member; the seeds of points, times, conditions and keys are fixed.
 
-use cnf::velocity::{Batch, Noise, Trace, Velocity};
-use cnf_solvers::lanes::{Lanes, LanesMut, stride_for};
-use cnf_solvers::{At, Real};
+use cnflow::velocity::{Batch, Noise, Trace, Velocity};
+use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
+use cnflow_solvers::{At, Real};
 
 /// Numbers in [−1, 1], reproducible.
 pub fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
-    let word = |i: usize| cnf::rng::mix(cnf::rng::mix(seed) ^ i as u64);
+    let word = |i: usize| cnflow::rng::mix(cnflow::rng::mix(seed) ^ i as u64);
     (0..n).map(|i| T::of((word(i) >> 11) as f64 / (1u64 << 52) as f64 - 1.0)).collect()
 }
 
@@ -41,7 +41,7 @@ impl<T: Real> Points<T> {
             x: numbers(n * dim, 1).iter().map(|&x: &T| x * T::of(1.5)).collect(),
             t: numbers::<f64>(n, 2).iter().map(|t| 0.5 + 0.5 * t).collect(),
             condition: numbers(n * velocity.condition_dim(), 3),
-            keys: (0..n as u64).map(cnf::rng::mix).collect(),
+            keys: (0..n as u64).map(cnflow::rng::mix).collect(),
         }
     }
 

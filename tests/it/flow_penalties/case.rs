@@ -1,13 +1,15 @@
 //! Velocities, ways to integrate, the integrals themselves, and a loss of them all.
 
-use cnf::flow::taped::{EndBar, carry_taped};
-use cnf::flow::transport::{Request, carry};
-use cnf::flow::{Cost, LogDensity, Penalties, SolverSpec, VelocitySpec};
-use cnf::rng::stream;
-use cnf::velocity::layers::{Layer, LayerNetSpec};
-use cnf::velocity::{Activation, Batch, Element, MlpSpec, TimeInput, Trace};
-use cnf_solvers::lanes::LANE_BLOCK;
-use cnf_solvers::{At, Lanes, LanesMut};
+use cnflow::continuous::taped::{EndBar, carry_taped};
+use cnflow::continuous::transport::{Request, carry};
+use cnflow::continuous::{LogDensity, SolverSpec};
+use cnflow::rng::stream;
+use cnflow::transform::Cost;
+use cnflow::velocity::layers::{Layer, LayerNetSpec};
+use cnflow::velocity::{Activation, Batch, MlpSpec, Number, TimeInput, Trace};
+use cnflow::velocity::{Penalties, VelocitySpec};
+use cnflow_solvers::lanes::LANE_BLOCK;
+use cnflow_solvers::{At, Lanes, LanesMut};
 use rand::Rng as _;
 
 pub const BOTH: Penalties = Penalties { kinetic: true, jacobian: true };
@@ -68,11 +70,11 @@ pub fn condition(velocity: &VelocitySpec, n: usize) -> Vec<f64> {
     draws(n, velocity.condition_dim(), 99)
 }
 
-pub fn narrow<T: Element>(numbers: &[f64]) -> Vec<T> {
+pub fn narrow<T: Number>(numbers: &[f64]) -> Vec<T> {
     numbers.iter().map(|v| T::of(*v)).collect()
 }
 
-pub fn wide<T: Element>(numbers: &[T]) -> Vec<f64> {
+pub fn wide<T: Number>(numbers: &[T]) -> Vec<f64> {
     numbers.iter().map(|v| v.wide()).collect()
 }
 
@@ -117,12 +119,12 @@ impl Inverse {
         Self { velocity: velocity.clone(), solver: solver.clone(), end: 1.0, penalties }
     }
 
-    pub fn run<T: Element>(&self, theta: &[f64], rows: (&[f64], &[f64])) -> Found {
+    pub fn run<T: Number>(&self, theta: &[f64], rows: (&[f64], &[f64])) -> Found {
         self.run_and_pull_back::<T>(theta, rows, None).0
     }
 
     /// What is found, and a loss pulled back to the rows and to θ.
-    pub fn run_and_pull_back<T: Element>(
+    pub fn run_and_pull_back<T: Number>(
         &self,
         theta: &[f64],
         (x, condition): (&[f64], &[f64]),
@@ -189,7 +191,7 @@ pub fn along_paths(velocity: &VelocitySpec, theta: &[f64], z: &[f64], condition:
     let (d, c) = (velocity.dim(), velocity.condition_dim());
     let n = z.len() / d;
     let mut sums = [vec![0.0; n], vec![0.0; n]];
-    let rule = cnf_solvers::gauss::Gauss::for_order(9);
+    let rule = cnflow_solvers::gauss::Gauss::for_order(9);
     for panel in 0..8 {
         for (node, weight) in rule.nodes.iter().zip(rule.weights) {
             let t = (f64::from(panel) + node) / 8.0;
@@ -220,7 +222,7 @@ impl Loss {
         Self { inverse, condition, weights, row_weights: [11, 12, 13].map(|seed| draws(n, 1, seed)) }
     }
 
-    pub fn at<T: Element>(&self, theta: &[f64], x: &[f64]) -> f64 {
+    pub fn at<T: Number>(&self, theta: &[f64], x: &[f64]) -> f64 {
         let Found { y, logdet, kinetic, jacobian, .. } = self.inverse.run::<T>(theta, (x, &self.condition));
         let against = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let parts = [&logdet, &kinetic, &jacobian].into_iter().zip(&self.row_weights);
@@ -228,7 +230,7 @@ impl Loss {
     }
 
     /// By θ and by x.
-    pub fn gradients<T: Element>(&self, theta: &[f64], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    pub fn gradients<T: Number>(&self, theta: &[f64], x: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let [logdet, kinetic, jacobian] = &self.row_weights;
         let bars: Bars<'_> = [&self.weights, logdet, kinetic, jacobian];
         let (_, x_bar, gradient) = self.inverse.run_and_pull_back::<T>(theta, (x, &self.condition), Some(bars));

@@ -2,10 +2,11 @@
 
 mod case;
 
-use cnf::flow::taped::carry_taped;
-use cnf::flow::transport::Request;
-use cnf::flow::{LogDensity, Penalties, SolverSpec, TraceSpec, VelocitySpec};
-use cnf::velocity::{Activation, MlpSpec, TimeInput, Trace};
+use cnflow::continuous::taped::carry_taped;
+use cnflow::continuous::transport::Request;
+use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput, Trace};
+use cnflow::velocity::{Penalties, VelocitySpec};
 
 use self::case::{
     BOTH, Bars, Inverse, Loss, along_paths, carried, condition, draws, every_solver, every_velocity, fixed, mlp, theta,

@@ -1,8 +1,9 @@
 //! How a table is chosen: how near it comes to densities whose truth is known, and what strange rows do to it.
 
-use cnf::data::toys;
-use cnf::flow::{Gaussian, Histogram, Mixture};
-use cnf::rng::stream;
+use cnflow::fit::Gaussian;
+use cnflow::rng::stream;
+use cnflow::rows::toys;
+use cnflow::transform::{Histogram, Mixture};
 use rand::Rng as _;
 use rand_distr::{Cauchy, Distribution};
 
@@ -11,7 +12,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// n rows of `draw`.
-fn rows<const D: usize>(n: usize, seed: u64, draw: impl Fn(&mut cnf::Rng) -> [f64; D]) -> Vec<f64> {
+fn rows<const D: usize>(n: usize, seed: u64, draw: impl Fn(&mut cnflow::Rng) -> [f64; D]) -> Vec<f64> {
     let mut rng = stream(seed, 7);
     (0..n).flat_map(|_| draw(&mut rng)).collect()
 }
@@ -42,7 +43,7 @@ fn a_table_of_a_uniform_column_has_its_entropy() {
 #[test]
 fn two_intervals_far_apart_have_nothing_between_them() {
     let n = 20_000;
-    let draw = |rng: &mut cnf::Rng| [rng.random::<f64>() + if rng.random() { 3.0 } else { 0.0 }];
+    let draw = |rng: &mut cnflow::Rng| [rng.random::<f64>() + if rng.random() { 3.0 } else { 0.0 }];
     let [train, valid, test] = [1, 2, 3].map(|seed| rows(n, seed, draw));
     let fitted = Histogram::fit(&train, &valid, 1).unwrap();
     let excess = nll(&fitted.histogram, &test) - 2.0_f64.ln();

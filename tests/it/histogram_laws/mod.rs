@@ -2,9 +2,10 @@
 
 mod fit;
 
-use cnf::flow::{Bijection, Flow, Histogram, Mapped, Solved, Tail};
-use cnf::rng::stream;
-use cnf::stats::ChiSquared;
+use cnflow::model::{Flow, Solved};
+use cnflow::rng::stream;
+use cnflow::stats::ChiSquared;
+use cnflow::transform::{Bijection, Histogram, Mapped, Tail};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 
@@ -329,7 +330,7 @@ fn a_tail_may_hold_more_than_half() {
 
 #[test]
 fn wrong_tables_and_rows_are_refused_in_words() {
-    let refused = |table: cnf::Result<Histogram>| {
+    let refused = |table: cnflow::Result<Histogram>| {
         let error = table.unwrap_err();
         assert!(error.hint().is_some(), "{error}");
         error.to_string()

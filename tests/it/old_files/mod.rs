@@ -10,9 +10,9 @@ mod rule;
 use std::path::Path;
 
 use crate::common::command::{cnf, json};
-use cnf::flow::Model;
-use cnf::io;
-use cnf::io::safetensors::ModelFile;
+use cnflow::io;
+use cnflow::io::safetensors::ModelFile;
+use cnflow::model::Model;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -127,7 +127,7 @@ fn table(at: &Path, name: &str) -> Vec<f64> {
 fn apart(found: &Path, expected: &Path) -> f64 {
     let (found, expected) = (ModelFile::read(found).unwrap(), ModelFile::read(expected).unwrap());
     assert_eq!(found.tensors.len(), expected.tensors.len());
-    let one = |t: &cnf::io::safetensors::NamedTensor| {
+    let one = |t: &cnflow::io::safetensors::NamedTensor| {
         let found = found.tensor(&t.name).unwrap_or_else(|| panic!("no tensor {}", t.name));
         assert_eq!(found.shape, t.shape, "{}", t.name);
         worst(&found.values.to_f64(), &t.values.to_f64())

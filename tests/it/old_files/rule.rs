@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use cnf::flow::Model;
-use cnf::io::safetensors::{ModelFile, Values};
-use cnf::train::{DataSection, FarRows, Job};
+use cnflow::io::safetensors::{ModelFile, Values};
+use cnflow::model::Model;
+use cnflow::train::{DataSection, FarRows, Job};
 use serde_json::{Value, json as value};
 
 use super::{fails, fixtures, succeeds};

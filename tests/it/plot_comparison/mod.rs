@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use self::study::{Ring, Study, cells};
 use self::svg::{boxes, images, stated_size, words};
-use cnf::Error;
-use cnf::plot::{Cells, Comparison, Contender, Grid, Options, Overlay, Scale, Theme, comparison, overlay};
+use cnflow::Error;
+use cnflow::plot::{Cells, Comparison, Contender, Grid, Options, Overlay, Scale, Theme, comparison, overlay};
 
 fn sized(size: (u32, u32)) -> Options {
     Options { size: Some(size), ..Options::default() }
@@ -46,7 +46,7 @@ fn columns_of_one(count: usize) -> Vec<Column> {
 }
 
 /// Overlays of such columns.
-fn draw_overlays(path: &Path, count: usize, options: &Options) -> cnf::Result<()> {
+fn draw_overlays(path: &Path, count: usize, options: &Options) -> cnflow::Result<()> {
     let all = columns_of_one(count);
     let models: Vec<Vec<(&str, &[f64])>> = all.iter().map(|c| vec![("one", &c.2[0][..]), ("two", &c.2[1])]).collect();
     let overlays: Vec<Overlay> = all

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use cnf::plot::{Cells, Comparison, Contender, WorkPoint};
+use cnflow::plot::{Cells, Comparison, Contender, WorkPoint};
 
 /// The `i`-th number between 0 and 1 of a stream.  Ref: Steele, Lea & Flood (2014), the mix of SplitMix64.
 pub fn unit(i: usize, stream: usize) -> f64 {

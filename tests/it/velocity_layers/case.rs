@@ -1,12 +1,12 @@
 //! Nets and points to try the laws on, the contract's calls on rows, and the plain reference.
 
 use candle_core::{Device, Tensor, WithDType};
-use cnf::rng;
-use cnf::velocity::Activation;
-use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnf::velocity::{Batch, Noise, Trace, Velocity};
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{At, Lanes, LanesMut, Real};
+use cnflow::rng;
+use cnflow::velocity::Activation;
+use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
+use cnflow::velocity::{Batch, Noise, Trace, Velocity};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use rand::Rng as _;
 
 pub const TRACES: [Trace; 4] = [

@@ -3,12 +3,12 @@
 mod case;
 
 use candle_core::{Device, Tensor, Var};
-use cnf::rng;
-use cnf::velocity::Activation;
-use cnf::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnf::velocity::{Batch, Trace, Velocity};
-use cnf_solvers::lanes::stride_for;
-use cnf_solvers::{At, LanesMut, Real};
+use cnflow::rng;
+use cnflow::velocity::Activation;
+use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
+use cnflow::velocity::{Batch, Trace, Velocity};
+use cnflow_solvers::lanes::stride_for;
+use cnflow_solvers::{At, LanesMut, Real};
 use rand::Rng as _;
 
 use self::case::{

@@ -1,6 +1,6 @@
 //! A small field with parameters, its pull-back by hand, and a scalar integrand along it.
 
-use cnf_solvers::{At, Lanes, LanesMut, VectorField, Vjp};
+use cnflow_solvers::{At, Lanes, LanesMut, VectorField, Vjp};
 
 /// f_r(t, y) = sin(Σ_c θ_rc y_c + t), rows r and columns c of a d×d matrix: smooth, coupled, nonautonomous.
 pub struct Sine<'a> {

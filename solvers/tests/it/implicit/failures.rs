@@ -1,6 +1,6 @@
 //! A trajectory that cannot go on says where and why, and a request that makes no sense is refused.
 
-use cnf_solvers::{Failure, Implicit, Method, Options, SolveError, solve, solve_here};
+use cnflow_solvers::{Failure, Implicit, Method, Options, SolveError, solve, solve_here};
 
 use super::problems::*;
 use super::{Witness, bound, close_options, scaled_error};

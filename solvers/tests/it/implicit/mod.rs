@@ -3,7 +3,7 @@
 mod failures;
 mod problems;
 
-use cnf_solvers::{Failure, Implicit, Method, Observer, Options, Quadrature, SaveAt, Step, solve, solve_here};
+use cnflow_solvers::{Failure, Implicit, Method, Observer, Options, Quadrature, SaveAt, Step, solve, solve_here};
 
 use self::problems::*;
 use crate::common::on_threads;

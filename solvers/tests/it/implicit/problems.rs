@@ -1,6 +1,6 @@
 //! Stiff and mild problems with known ends, and a field that evaluates them lane by lane.
 
-use cnf_solvers::{
+use cnflow_solvers::{
     At, Failure, Implicit, Jvp, Lanes, LanesMut, Method, Observer, Options, Report, VectorField, solve_here,
 };
 

@@ -13,7 +13,7 @@ pub use detest::DETEST;
 pub use others::{ARENSTORF, BRUSSELATOR, LINEAR, LORENZ, PLEIADES, SLOPES};
 pub use worst::Worst;
 
-use cnf_solvers::{At, Lanes, LanesMut, Real, VectorField};
+use cnflow_solvers::{At, Lanes, LanesMut, Real, VectorField};
 
 /// f(t, y) into its last argument.
 pub type Rhs = fn(f64, &[f64], &mut [f64]);

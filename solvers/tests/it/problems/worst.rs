@@ -1,6 +1,6 @@
 //! How far a solve strays from a known solution, at the ends of its steps and inside them.
 
-use cnf_solvers::{Observer, Step};
+use cnflow_solvers::{Observer, Step};
 
 use super::scaled_error;
 

@@ -1,0 +1,213 @@
+//! Where particles are on their way: the states of one solve at many times.
+//!
+//! x(t) with dx/dt = m_θ(x, t), read off the dense output of a single solve from one end to the other: a solve for each
+//! time would cost as many times more, and its states would lie on paths of slightly different steps. The log-determinant
+//! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
+//! know it at the end alone.
+
+use cnflow_solvers::{Progress, SaveAt};
+
+use super::transport::{Carried, Integration, Request, carry, cost_of, with_zeros};
+use crate::continuous::{BoundVelocity, narrowed};
+use crate::continuous::{Continuous, LogDensity, Method, SolverSpec};
+use crate::model::Model;
+use crate::transform::{Bijection, Cost};
+use crate::velocity::Precision;
+use crate::velocity::{Penalties, Scalar, Velocity};
+use crate::{Error, Result};
+
+/// At which end the particles are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// They are latents, at t = 0.
+    Latent,
+    /// They are data, at t = 1.
+    Data,
+}
+
+/// Particles at many times, in the core's own coordinates.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// As asked for.
+    pub times: Vec<f64>,
+    /// `[times, n, d]`; NaN where a trajectory failed before it got there.
+    pub states: Vec<f64>,
+    /// log|det ∂x(t)/∂x(0)|, `[times, n]`; empty where it was not asked for, NaN where x(t) or x(0) is.
+    pub logdet: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// How many particles `start` (`[n, d]`) are, each with its row of `condition` (`[n, c]`).
+pub(crate) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) -> Result<usize> {
+    if !start.len().is_multiple_of(d) {
+        let what = "the last row of the particles".into();
+        return Err(Error::Dimension { what, expected: d, found: start.len() % d });
+    }
+    let n = start.len() / d;
+    if condition.len() != n * c {
+        return Err(Error::invalid(
+            format!("{} numbers of conditions for {n} particles of {c} columns", condition.len()),
+            "give one row of conditions for each particle",
+        ));
+    }
+    Ok(n)
+}
+
+/// What [`record`] found.
+#[derive(Clone, Debug)]
+pub struct Recorded<T> {
+    /// `[times, n, d]`; NaN where a trajectory failed before it got there.
+    pub states: Vec<T>,
+    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not asked for or the method is
+    /// implicit, NaN as the states are.
+    pub logdet: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// The states at `times`, in any order, of the rows of `x` (`[n, d]`, row-major) on their way along `request.span`;
+/// `condition` is `[n, c]`, or empty. Log-determinants ride along as states; with an implicit method, which computes in
+/// f64, none do.
+///
+/// # Errors
+/// [`Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
+pub fn record<T: Scalar>(
+    velocity: &dyn Velocity<T>,
+    x: &[T],
+    condition: &[T],
+    times: &[f64],
+    request: &Request<'_>,
+) -> Result<Recorded<T>> {
+    let d = velocity.dim();
+    let n = x.len() / d;
+    let explicit = matches!(request.solver.method()?, Method::Explicit(_));
+    let log_density = request.log_density && explicit;
+    let solver = SolverSpec { log_density: LogDensity::Coupled, ..request.solver.clone() };
+    let request = Request { solver: if explicit { &solver } else { request.solver }, log_density, ..*request };
+    let integration = Integration::new(velocity, x, condition, &request, Penalties::NONE)?;
+    let rides = integration.rides();
+    let watch = || (SaveAt::new(times, d + rides), request.progress.map(Progress));
+    let (ends, observers) = integration.run(x, &(0..n), watch)?;
+    let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
+    let all = SaveAt::collect(&saved, n, request.span.0, &with_zeros(x, d, rides));
+    let rows = || all.chunks_exact(d + rides);
+    let states = rows().flat_map(|row| row[..d].iter().copied()).collect();
+    let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / rides as f64;
+    let logdet = if rides > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
+    let mut cost = cost_of(&ends.reports);
+    if rides > 0 {
+        cost.traces.clone_from(&cost.nfe);
+    }
+    Ok(Recorded { states, logdet, cost })
+}
+
+impl Continuous {
+    /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
+    ///
+    /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
+    /// log-determinants ride along where `log_density` asks for them. With an implicit method they cost a solve for each
+    /// time.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; whatever the
+    /// solver refuses. A trajectory that fails is listed in the cost.
+    pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64], log_density: bool) -> Result<Paths> {
+        let (d, c) = (self.dim(), self.condition_dim());
+        times.iter().try_for_each(|t| crate::transform::check_time(*t))?;
+        let n = particles(start, d, condition, c)?;
+        let (wanted, mut times) = (times.len(), times.to_vec());
+        // Log-determinants count from the latent, wherever the particles begin.
+        times.push(0.0);
+        let mut paths = self.follow(start, end, condition, times, log_density)?;
+        if !paths.logdet.is_empty() {
+            let first = paths.logdet.split_off(wanted * n);
+            paths
+                .logdet
+                .chunks_exact_mut(n)
+                .flat_map(|row| row.iter_mut().zip(&first))
+                .for_each(|(l, zero)| *l -= zero);
+        }
+        paths.states.truncate(wanted * n * d);
+        paths.times.truncate(wanted);
+        Ok(paths)
+    }
+
+    /// As [`Continuous::paths`], the log-determinants counted from wherever the solve begins.
+    fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>, log_density: bool) -> Result<Paths> {
+        let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
+        let request = self.request(span, log_density);
+        match self.velocity() {
+            BoundVelocity::F64(velocity) => {
+                let Recorded { states, logdet, cost } = record(&**velocity, start, condition, &times, &request)?;
+                let mut paths = Paths { times, states, logdet, cost };
+                if log_density && matches!(self.solver().method()?, Method::Implicit(_)) {
+                    self.integrate_back(&**velocity, &mut paths, condition)?;
+                }
+                Ok(paths)
+            }
+            BoundVelocity::F32(velocity) => {
+                let (start, condition) = (narrowed::<f32>(start), narrowed::<f32>(condition));
+                let Recorded { states, logdet, cost } = record(&**velocity, &start, &condition, &times, &request)?;
+                Ok(Paths { times, states: states.into_iter().map(f64::from).collect(), logdet, cost })
+            }
+        }
+    }
+
+    /// The log-determinants of paths that are known already, each by a solve back to the latent.
+    fn integrate_back(&self, velocity: &dyn Velocity<f64>, paths: &mut Paths, condition: &[f64]) -> Result<()> {
+        let d = velocity.dim();
+        let rows = paths.states.len() / d / paths.times.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        for (t, states) in paths.times.iter().zip(paths.states.chunks_exact(rows * d)) {
+            // Points enter the layer in the precision of its weights.
+            let points: Vec<f64> = states.iter().map(|x| self.precision().round(*x)).collect();
+            let request = self.request((*t, 0.0), true);
+            let Carried { logdet, cost, .. } = carry(velocity, &points, condition, &request)?;
+            paths.logdet.extend(logdet.iter().map(|l| -l));
+            for (row, failure) in cost.failures {
+                if !paths.cost.failures.iter().any(|(known, _)| *known == row) {
+                    paths.cost.failures.push((row, failure));
+                }
+            }
+            paths.cost.nfe.iter_mut().zip(&cost.nfe).for_each(|(all, more)| *all += more);
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// The largest ‖∂m/∂x‖₂ over points of `paths` of latents, in the flow's own coordinates, and where it was found.
+    ///
+    /// `paths` starts from `rng`, seen at `times` equal times; one solve and a Jacobian a point. A lower bound of the
+    /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model, or one without a velocity.
+    ///
+    /// # Errors
+    /// As [`Continuous::paths`]; [`Error::Failed`] where no particle arrives.
+    pub fn lipschitz(
+        &self,
+        paths: usize,
+        times: usize,
+        rng: &mut crate::Rng,
+    ) -> Result<Option<crate::velocity::Steepest>> {
+        if self.condition_dim() > 0 || times < 2 || self.spec.core.as_velocity().is_none() {
+            return Ok(None);
+        }
+        let spec = self.spec.core.velocity()?;
+        let theta: Vec<f64> = self.theta.iter().map(|w| f64::from(*w)).collect();
+        let continuous = Continuous::new(spec, &theta, self.spec.solver.clone(), Precision::F64)?;
+        let z = self.spec.base().draw(paths, rng);
+        let seen: Vec<f64> = (0..times).map(|k| k as f64 / (times - 1) as f64).collect();
+        let found = continuous.paths(&z, End::Latent, &[], &seen, false)?;
+        if found.cost.failures.len() == paths {
+            crate::transform::check_failures(&found.cost, paths)?;
+        }
+        let at: Vec<f64> = seen.iter().flat_map(|t| std::iter::repeat_n(*t, paths)).collect();
+        let BoundVelocity::F64(velocity) = continuous.velocity() else {
+            return Ok(None);
+        };
+        Ok(crate::velocity::steepest(&**velocity, &at, &found.states))
+    }
+}

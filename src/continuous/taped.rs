@@ -1,0 +1,168 @@
+//! A solve that can be pulled back: its tapes, and the exact gradient of what was computed.
+//!
+//! ℓ = ⟨ȳ, y⟩ + ⟨s, log-determinants⟩ + ⟨p̄, penalties⟩ is pulled back through every stage and every quadrature point of
+//! the steps that were taken, their lengths being constants; see [`cnflow_solvers::gradient`]. The log-determinant and the
+//! penalties come by one rule on the steps of the path, without refinement, so that the gradient is exactly theirs. Rows
+//! are taken in fixed chunks and the chunks' gradients added along a fixed tree: the bits do not depend on the number of
+//! threads.
+
+use std::ops::Range;
+
+use cnflow_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
+use cnflow_solvers::{Observer, Tableau, Tape};
+use rayon::prelude::*;
+
+use super::transport::{Carried, Integration, Request, Settled};
+use crate::continuous::Method;
+use crate::transform::Cost;
+use crate::velocity::fields::{Coupled, Motion};
+use crate::velocity::{Penalties, Scalar, Velocity};
+use crate::{Error, Result};
+
+/// Rows of a chunk. Small enough to feed several threads from a batch of some hundreds, large enough that
+/// lanes are refilled.
+pub const CHUNK: usize = 128;
+
+/// Points at the end of their paths, what was integrated on the way, and the tapes behind them.
+pub struct Taped<'a, T> {
+    /// Points, log-determinants and cost.
+    pub carried: Carried<T>,
+    /// ∫ |m|² |dt| and ∫ ‖∂m/∂x‖² |dt| of each row, as far as they were asked for, `[n, p]`; NaN where a trajectory failed.
+    ///
+    /// The norm of ∂m/∂x is exact where the trace is exact and a tangent for each dimension is cheap, else an unbiased
+    /// estimate: see [`Evaluator`](crate::velocity::Evaluator::value_divergence_and_squares).
+    pub penalties: Vec<f64>,
+    integration: Integration<'a, T>,
+    tapes: Vec<(Range<usize>, Tape<T>)>,
+}
+
+/// The derivatives of a loss by what a [`Taped`] solve gave. Those of rows that failed are not read.
+#[derive(Clone, Copy, Debug)]
+pub struct EndBar<'a, T> {
+    /// By the points, `[n, d]`.
+    pub y: &'a [T],
+    /// By the log-determinants, `[n]`.
+    pub logdet: &'a [T],
+    /// By the penalties, `[n, p]`.
+    pub penalties: &'a [T],
+}
+
+/// What became of a chunk.
+struct Chunk<T> {
+    carried: Carried<T>,
+    penalties: Vec<f64>,
+    tape: Tape<T>,
+}
+
+/// Carries every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The squares of
+/// `penalties` are integrated along the paths.
+///
+/// Log-determinants are always integrated; `request.log_density` and `request.progress` have no meaning here. Points and
+/// log-determinants are the same numbers with and without penalties. A row's result depends on that row alone.
+///
+/// # Errors
+/// [`Error::Invalid`] for an implicit method, which has no gradient; [`Error::Solve`] if the request makes no sense. A
+/// trajectory that fails is listed in the cost, and the gradient leaves it out.
+pub fn carry_taped<'a, T: Scalar>(
+    velocity: &'a dyn Velocity<T>,
+    x: &[T],
+    condition: &'a [T],
+    request: &Request<'_>,
+    penalties: Penalties,
+) -> Result<Taped<'a, T>> {
+    let Method::Explicit(tableau) = request.solver.method()? else {
+        return Err(Error::invalid(
+            format!("`{}` has no gradient", request.solver.method),
+            "train with an explicit method such as dopri5",
+        ));
+    };
+    let request = Request { log_density: true, ..*request };
+    let integration = Integration::new(velocity, x, condition, &request, penalties)?;
+    let d = velocity.dim();
+    let ranges: Vec<_> = chunks(x.len() / d, CHUNK).collect();
+    let parts: Vec<_> = ranges
+        .into_par_iter()
+        .map(|rows| Ok((rows.clone(), solve_chunk(&integration, tableau, &x[rows.start * d..rows.end * d], &rows)?)))
+        .collect::<Result<_>>()?;
+    let mut carried = Carried { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
+    let (mut penalties, mut tapes) = (Vec::new(), Vec::new());
+    for (rows, chunk) in parts {
+        carried.y.extend(chunk.carried.y);
+        carried.logdet.extend(chunk.carried.logdet);
+        carried.cost.append(rows.start, chunk.carried.cost);
+        penalties.extend(chunk.penalties);
+        tapes.push((rows, chunk.tape));
+    }
+    Ok(Taped { carried, penalties, integration, tapes })
+}
+
+fn solve_chunk<T: Scalar>(
+    integration: &Integration<'_, T>,
+    tableau: &'static Tableau,
+    x: &[T],
+    rows: &Range<usize>,
+) -> Result<Chunk<T>> {
+    let d = integration.velocity.dim();
+    let mut tape = Tape::new(tableau, d + integration.rides());
+    let mut quadrature = integration.quadrature(rows, None);
+    let ends = integration.run_here(x, rows, (&mut tape, quadrature.as_mut()))?;
+    // What is kept is in the velocity's precision: an integral may leave its range when it is rounded.
+    let Settled { mut carried, penalties, lost } = integration.settle(ends, quadrature.into_iter(), true);
+    for row in lost {
+        // The gradient leaves these rows out as it does those whose path failed: zero times NaN is NaN.
+        Observer::<T>::failed(&mut tape, row, &integration.lost_integral());
+        carried.y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
+    }
+    Ok(Chunk { carried, penalties, tape })
+}
+
+impl<T: Scalar> Taped<'_, T> {
+    /// Pulls the loss's derivatives back to the rows that were carried, `[n, d]`, and to θ, `[n_params]`.
+    ///
+    /// Rows that failed get zeros and add nothing. The probes of an estimate are a function of x but count as constants.
+    pub fn pull_back(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
+        let (x_bar, mut gradient) = self.pull_back_unfolded(bar);
+        self.integration.velocity.fold_gradient(&mut gradient);
+        gradient.truncate(self.integration.velocity.n_params());
+        (x_bar, gradient)
+    }
+
+    /// As [`Taped::pull_back`], the derivatives by θ before [`Velocity::fold_gradient`], `[grad_len]`: what a sum over
+    /// batches is made of.
+    pub fn pull_back_unfolded(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
+        let parts: Vec<_> = self.tapes.par_iter().map(|(rows, tape)| self.pull_back_chunk(rows, tape, bar)).collect();
+        let (x_bar, gradients): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let mut gradient = tree_sum(gradients);
+        gradient.resize(self.integration.velocity.grad_len(), T::ZERO);
+        (x_bar.concat(), gradient)
+    }
+
+    fn pull_back_chunk(&self, rows: &Range<usize>, tape: &Tape<T>, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
+        let Integration { velocity, span, penalties, options, .. } = &self.integration;
+        let (d, k, p, lanes) = (velocity.dim(), self.integration.probes(), penalties.count(), options.lanes);
+        let batch = self.integration.batch(rows);
+        let direction = T::of((span.1 - span.0).signum());
+        // The derivative by the integrals of a row; its log-determinant is the mean over probes.
+        let integrals = |row: usize| {
+            let logdets = std::iter::repeat_n(T::of(bar.logdet[row].wide() / k as f64), k);
+            logdets.chain(bar.penalties[row * p..(row + 1) * p].iter().map(|penalty| direction * *penalty))
+        };
+        let y_bar = |row: usize| bar.y[row * d..(row + 1) * d].iter().copied();
+        let mut gradient = vec![T::ZERO; velocity.grad_len()];
+        let rides = self.integration.rides();
+        if rides > 0 {
+            let end_bar: Vec<T> = rows.clone().flat_map(|row| y_bar(row).chain(integrals(row))).collect();
+            let mut field = Coupled(velocity.evaluator(batch), *penalties);
+            let start_bar = pull_back(tape, &mut field, None, &end_bar, lanes, &mut gradient);
+            let x_bar = start_bar.chunks_exact(d + rides).flat_map(|row| row[..d].to_vec()).collect();
+            return (x_bar, gradient);
+        }
+        let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
+        let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
+        let mut field = Motion(velocity.evaluator(batch));
+        let mut g = self.integration.integrand(rows);
+        let integrand = Integrand { g: &mut g, rule: self.integration.rule(), bar: &bar };
+        let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);
+        (x_bar, gradient)
+    }
+}

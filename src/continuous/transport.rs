@@ -1,0 +1,334 @@
+//! The one routine for a path and its log-determinant: plain numbers on a bound velocity.
+//!
+//! log|det ∂x(t₁)/∂x(t₀)| = ∫_{t₀}^{t₁} tr(∂m/∂x) dt along the path, in either direction of time.
+//!
+//! `Integration` is a velocity with the way it is integrated. What is recorded along the way is up to its observer: a
+//! quadrature that refines itself ([`carry`]), a tape beside a quadrature with one panel a step
+//! ([`carry_taped`](super::taped::carry_taped)), or the states at many times ([`record`](super::paths::record)). A
+//! log-determinant that rides along as a state needs no observer.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
+
+use cnflow_solvers::gauss::Gauss;
+use cnflow_solvers::{
+    Failure, Integral, Observer, Options, Progress, Quadrature, Real, Report, VectorField, solve, solve_here,
+};
+
+use crate::Result;
+use crate::continuous::{Method, SolverSpec};
+use crate::rng::mix;
+use crate::transform::Cost;
+use crate::velocity::fields::{Coupled, Divergence, Motion};
+use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
+
+/// What is to be carried, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Where in time the points are, and where they are wanted.
+    pub span: (f64, f64),
+    /// Method and tolerances.
+    pub solver: &'a SolverSpec,
+    /// How the trace is taken.
+    pub trace: Trace,
+    /// The log-determinant is wanted too.
+    pub log_density: bool,
+    /// Counts trajectories as they arrive.
+    pub progress: Option<&'a AtomicUsize>,
+}
+
+/// Points at the end of their paths.
+#[derive(Clone, Debug)]
+pub struct Carried<T> {
+    /// `[n, d]`, row-major; NaN where a trajectory failed.
+    pub y: Vec<T>,
+    /// `[n]`; zeros if not asked for, NaN where a trajectory failed.
+    pub logdet: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// Hutchinson's key of each row: a function of the row's own numbers, so that its probes are the same in any batch;
+/// rounded to f32, so that they are the same in either precision.
+pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
+    let one =
+        |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ u64::from((value.wide() as f32).to_bits())));
+    x.chunks_exact(dim).map(one).collect()
+}
+
+/// Carries every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.
+///
+/// Uses the threads of rayon's current pool. A row's result depends on that row alone. An implicit method computes in f64.
+///
+/// # Errors
+/// [`crate::Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
+pub fn carry<T: Scalar>(
+    velocity: &dyn Velocity<T>,
+    x: &[T],
+    condition: &[T],
+    request: &Request<'_>,
+) -> Result<Carried<T>> {
+    let integration = Integration::new(velocity, x, condition, request, Penalties::NONE)?;
+    let (all, tolerance) = (0..x.len() / velocity.dim(), request.solver.log_density_atol());
+    let watch = || (integration.quadrature(&all, Some(tolerance)), request.progress.map(Progress));
+    let (ends, observers) = integration.run(x, &all, watch)?;
+    let quadratures = observers.into_iter().filter_map(|(quadrature, _)| quadrature);
+    Ok(integration.settle(ends, quadratures, false).carried)
+}
+
+/// Rows of a divergence: 1 when exact, one a probe with Hutchinson.
+fn probes(trace: Trace) -> usize {
+    match trace {
+        Trace::Exact => 1,
+        Trace::Hutchinson { probes, .. } => probes,
+    }
+}
+
+/// How the log-determinant comes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accumulated {
+    /// Not at all.
+    Not,
+    /// By an observer, on the dense output.
+    ByQuadrature,
+    /// As states behind the point, one a probe, and the penalties behind them.
+    AsStates,
+}
+
+/// A velocity, and the way it is integrated over a batch.
+pub(crate) struct Integration<'a, T> {
+    pub velocity: &'a dyn Velocity<T>,
+    condition: &'a [T],
+    keys: Vec<u64>,
+    trace: Trace,
+    pub span: (f64, f64),
+    pub options: Options,
+    pub penalties: Penalties,
+    accumulated: Accumulated,
+}
+
+/// Where all trajectories ended.
+pub(crate) struct Ends<T> {
+    /// `[n, d]`; the last good state of a trajectory that failed.
+    y: Vec<T>,
+    /// What rode along, `[n, rides]`.
+    riding: Vec<T>,
+    pub reports: Vec<Report>,
+}
+
+/// Trajectories with their integrals.
+pub(crate) struct Settled<T> {
+    pub carried: Carried<T>,
+    /// `[n, p]`; NaN where a trajectory failed.
+    pub penalties: Vec<f64>,
+    /// The rows that arrived, but whose integrals are not finite, in order.
+    pub lost: Vec<usize>,
+}
+
+impl<'a, T: Scalar> Integration<'a, T> {
+    /// For the rows `x` (`[n, d]`) with their `condition` (`[n, c]`). With `penalties` their squares are integrated too.
+    pub fn new(
+        velocity: &'a dyn Velocity<T>,
+        x: &[T],
+        condition: &'a [T],
+        request: &Request<'_>,
+        penalties: Penalties,
+    ) -> Result<Self> {
+        let method = request.solver.method()?;
+        let coupled = request.solver.coupled() && matches!(method, Method::Explicit(_));
+        let accumulated = match (request.log_density, coupled) {
+            (false, _) => Accumulated::Not,
+            (true, false) => Accumulated::ByQuadrature,
+            (true, true) => Accumulated::AsStates,
+        };
+        let (tail, free) = match accumulated {
+            Accumulated::AsStates => (probes(request.trace), penalties.count()),
+            Accumulated::Not | Accumulated::ByQuadrature => (0, 0),
+        };
+        let options = Options { free, ..request.solver.options(method, tail, velocity.time_rate()) };
+        let probed = matches!(request.trace, Trace::Hutchinson { .. }) || penalties.jacobian;
+        let probed = probed && accumulated != Accumulated::Not;
+        let keys = if probed { keys(x, velocity.dim(), request.solver.probe_seed) } else { Vec::new() };
+        let (trace, span) = (request.trace, request.span);
+        Ok(Self { velocity, condition, keys, trace, span, options, penalties, accumulated })
+    }
+
+    /// Rows of a divergence.
+    pub fn probes(&self) -> usize {
+        probes(self.trace)
+    }
+
+    /// The states that ride behind a point.
+    pub fn rides(&self) -> usize {
+        match self.accumulated {
+            Accumulated::AsStates => self.probes() + self.penalties.count(),
+            Accumulated::Not | Accumulated::ByQuadrature => 0,
+        }
+    }
+
+    /// Lanes that an evaluator needs room for: an implicit method takes a Jacobian of d tangents at once.
+    fn lanes(&self) -> usize {
+        match self.options.method {
+            Method::Explicit(_) => self.options.lanes,
+            Method::Implicit(_) => self.options.lanes.max(self.velocity.dim()),
+        }
+    }
+
+    /// What an evaluator must know of the rows of a chunk.
+    pub fn batch(&self, rows: &Range<usize>) -> Batch<'_, T> {
+        let c = self.velocity.condition_dim();
+        let keys = self.keys.get(rows.clone()).unwrap_or_default();
+        let condition = &self.condition[rows.start * c..rows.end * c];
+        Batch { condition, keys, trace: self.trace, lanes: self.lanes() }
+    }
+
+    /// The rule of a quadrature on the steps.
+    pub fn rule(&self) -> &'static Gauss {
+        self.options.method.rule()
+    }
+
+    /// The integrand of a quadrature: the divergence, and the squares of the penalties.
+    pub fn integrand(&self, rows: &Range<usize>) -> Divergence<'_, T> {
+        Divergence::new(self.velocity.evaluator(self.batch(rows)), self.lanes()).with(self.penalties)
+    }
+
+    /// An observer that integrates over the paths of the `rows`, where the log-determinant is not a state.
+    pub fn quadrature(&self, rows: &Range<usize>, tolerance: Option<f64>) -> Option<Quadrature<T, Divergence<'_, T>>> {
+        let degree = self.options.method.dense_degree();
+        (self.accumulated == Accumulated::ByQuadrature)
+            .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.lanes()))
+    }
+
+    /// Integrates the rows `x` (`[m, d]`), which are those of the batch in the range `rows`, on the threads of rayon's
+    /// current pool; gives their observers too.
+    pub fn run<O: Observer<T> + Send>(
+        &self,
+        x: &[T],
+        rows: &Range<usize>,
+        observer: impl Fn() -> O + Sync,
+    ) -> Result<(Ends<T>, Vec<O>)> {
+        let batch = self.batch(rows);
+        if self.rides() == 0 {
+            let worker = || (Motion(self.velocity.evaluator(batch)), observer());
+            let (solution, observers) = solve(worker, x, self.span, &self.options)?;
+            return Ok((self.ends(solution.y, solution.reports), observers));
+        }
+        let start = with_zeros(x, self.velocity.dim(), self.rides());
+        let worker = || (Coupled(self.velocity.evaluator(batch), self.penalties), observer());
+        let (solution, observers) = solve(worker, &start, self.span, &self.options)?;
+        Ok((self.ends(solution.y, solution.reports), observers))
+    }
+
+    /// As [`Integration::run`], on the calling thread alone.
+    pub fn run_here(&self, x: &[T], rows: &Range<usize>, observer: impl Observer<T>) -> Result<Ends<T>> {
+        let evaluator = self.velocity.evaluator(self.batch(rows));
+        let solution = if self.rides() == 0 {
+            solve_here(Motion(evaluator), observer, x, self.span, &self.options)?
+        } else {
+            let start = with_zeros(x, self.velocity.dim(), self.rides());
+            solve_here(Coupled(evaluator, self.penalties), observer, &start, self.span, &self.options)?
+        };
+        Ok(self.ends(solution.y, solution.reports))
+    }
+
+    /// Takes states apart into points and what rides along.
+    fn ends(&self, states: Vec<T>, reports: Vec<Report>) -> Ends<T> {
+        let (d, rides) = (self.velocity.dim(), self.rides());
+        if rides == 0 {
+            return Ends { y: states, riding: Vec::new(), reports };
+        }
+        let (mut y, mut riding) = (Vec::new(), Vec::new());
+        for state in states.chunks_exact(d + rides) {
+            y.extend_from_slice(&state[..d]);
+            riding.extend_from_slice(&state[d..]);
+        }
+        Ends { y, riding, reports }
+    }
+
+    /// Trajectories with the integrals that quadratures found, or that rode along. With `rounded` an integral counts as
+    /// finite only where it is so in the precision of the velocity.
+    pub fn settle<G: VectorField<T>>(
+        &self,
+        ends: Ends<T>,
+        quadratures: impl Iterator<Item = Quadrature<T, G>>,
+        rounded: bool,
+    ) -> Settled<T> {
+        let Ends { mut y, riding, reports } = ends;
+        let (d, n, k, p) = (self.velocity.dim(), reports.len(), self.probes(), self.penalties.count());
+        let mut cost = cost_of(&reports);
+        // A span of length zero has no step, and nothing to integrate.
+        let unknown = if self.accumulated == Accumulated::Not || self.span.0 == self.span.1 { 0.0 } else { f64::NAN };
+        let (mut logdet, mut penalties, mut lost) = (vec![unknown; n], vec![unknown; n * p], Vec::new());
+        let estimated = self.accumulated != Accumulated::Not && matches!(self.trace, Trace::Hutchinson { .. });
+        cost.logdet_se = if estimated { vec![f64::NAN; n] } else { Vec::new() };
+        // A penalty is integrated over |dt|, a solve over dt.
+        let direction = (self.span.1 - self.span.0).signum();
+        let finite = |v: f64| if rounded { T::of(v).wide().is_finite() } else { v.is_finite() };
+        let integrals = quadratures.flat_map(Quadrature::into_integrals);
+        for Integral { sample, values, error, evals, settled } in integrals.chain(self.ridden(&riding, &reports)) {
+            let (logdets, others) = values.split_at(k);
+            let mean = logdets.iter().sum::<f64>() / k as f64;
+            logdet[sample] = mean;
+            cost.logdet_error[sample] = error;
+            cost.traces[sample] = evals;
+            let slots = penalties[sample * p..].iter_mut().zip(others);
+            slots.for_each(|(slot, integral)| *slot = direction * integral);
+            if !(finite(mean) && others.iter().all(|other| finite(*other))) {
+                lost.push(sample);
+            } else if !settled {
+                cost.unsettled += 1;
+            }
+            if estimated && k > 1 {
+                let variance = logdets.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (k as f64 - 1.0);
+                cost.logdet_se[sample] = (variance / k as f64).sqrt();
+            }
+        }
+        for (row, _) in &cost.failures {
+            y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
+        }
+        lost.sort_unstable();
+        cost.failures.extend(lost.iter().map(|row| (*row, self.lost_integral().into())));
+        if self.accumulated != Accumulated::Not {
+            for (row, _) in &cost.failures {
+                logdet[*row] = f64::NAN;
+                penalties[row * p..(row + 1) * p].fill(f64::NAN);
+            }
+        }
+        Settled { carried: Carried { y, logdet, cost }, penalties, lost }
+    }
+
+    /// Why a row whose path arrived has no integral.
+    pub fn lost_integral(&self) -> Failure {
+        Failure::Integrand { from: self.span.0, to: self.span.1 }
+    }
+
+    /// The integrals of what rode along with the trajectories that arrived.
+    fn ridden<'r>(&self, riding: &'r [T], reports: &'r [Report]) -> impl Iterator<Item = Integral> + use<'r, T> {
+        let rows = riding.chunks_exact(self.rides().max(1)).zip(reports).enumerate();
+        rows.filter(|(_, (_, report))| report.status.is_ok()).map(|(sample, (row, report))| Integral {
+            sample,
+            values: row.iter().map(|integral| integral.wide()).collect(),
+            error: 0.0,
+            evals: report.nfe,
+            settled: true,
+        })
+    }
+}
+
+/// The reports of a solve as its cost.
+pub(crate) fn cost_of(reports: &[Report]) -> Cost {
+    let failed = |(row, report): (usize, &Report)| Some((row, report.status.err()?.into()));
+    Cost {
+        nfe: reports.iter().map(|report| report.nfe).collect(),
+        traces: vec![0; reports.len()],
+        logdet_error: vec![0.0; reports.len()],
+        stiff: reports.iter().filter(|report| report.stiffness.stiff()).count(),
+        failures: reports.iter().enumerate().filter_map(failed).collect(),
+        ..Cost::default()
+    }
+}
+
+/// Each row followed by `tail` zeros.
+pub(crate) fn with_zeros<T: Real>(x: &[T], d: usize, tail: usize) -> Vec<T> {
+    x.chunks_exact(d).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(T::ZERO, tail))).collect()
+}

@@ -1,0 +1,197 @@
+//! A coupling: some columns pass, a net makes of them the numbers by which the others are changed.
+
+use std::array::from_fn;
+
+use cnflow_kernels::activation::{Act, Tanh, exp};
+use cnflow_kernels::simd::{Kernel, Vector, dispatch};
+use cnflow_kernels::{Isa, Keep, Scalar, Tile};
+use cnflow_solvers::lanes::LANE_BLOCK;
+
+use super::conditioner::{Conditioner, Workspace};
+use super::layer::{Slots, Step, Way, in_use};
+use super::spec::Transform;
+use super::spline::{self, Rule};
+
+/// A coupling with its parameters.
+pub(super) struct Coupling<T> {
+    pass: Vec<usize>,
+    change: Vec<usize>,
+    transform: Transform,
+    pub net: Conditioner<T>,
+    isa: Isa,
+}
+
+impl<T: Scalar> Coupling<T> {
+    /// The columns `change`, transformed by what `net` makes of the columns `pass`.
+    pub fn new(pass: &[usize], change: &[usize], transform: Transform, net: Conditioner<T>) -> Self {
+        Self { pass: pass.to_vec(), change: change.to_vec(), transform, net, isa: Isa::detect() }
+    }
+
+    /// Runs the net on the columns that pass.
+    pub fn run_net(&self, x: &Tile<f64>, condition: &Tile<T>, workspace: &mut Workspace<T>, keep: Keep, blocks: usize) {
+        self.net.run((x, &self.pass), condition, workspace, keep, blocks);
+    }
+
+    /// The conditioner's number `part` of changed column `j`, in one block.
+    fn number(&self, workspace: &Workspace<T>, block: usize, part: usize, j: usize) -> Slots {
+        let out = workspace.net.output().at(block, part * self.change.len() + j);
+        from_fn(|l| out[l].wide())
+    }
+
+    /// after ← the columns at `before`, by the numbers of the net.
+    pub fn pass(
+        &self,
+        way: Way,
+        before: &Tile<f64>,
+        after: &mut Tile<f64>,
+        logdet: &mut Tile<f64>,
+        workspace: &Workspace<T>,
+        blocks: usize,
+    ) {
+        for block in 0..blocks {
+            for column in &self.pass {
+                *after.at_mut(block, *column) = *before.at(block, *column);
+            }
+            for (j, column) in self.change.iter().enumerate() {
+                let x = before.at(block, *column);
+                let sum = logdet.at_mut(block, 0);
+                let y = after.at_mut(block, *column);
+                match (self.transform, way) {
+                    (Transform::Additive, Way::Forward) => {
+                        let m = self.number(workspace, block, 0, j);
+                        (0..LANE_BLOCK).for_each(|l| y[l] = x[l] + m[l]);
+                    }
+                    (Transform::Additive, Way::Inverse) => {
+                        let m = self.number(workspace, block, 0, j);
+                        (0..LANE_BLOCK).for_each(|l| y[l] = x[l] - m[l]);
+                    }
+                    (Transform::Affine { most }, _) => {
+                        let (raw, m) = (self.number(workspace, block, 0, j), self.number(workspace, block, 1, j));
+                        let Scales { log, factor, .. } = scales(self.isa, &raw, most, way);
+                        for l in 0..LANE_BLOCK {
+                            if way == Way::Forward {
+                                (y[l], sum[l]) = (x[l] * factor[l] + m[l], sum[l] + log[l]);
+                            } else {
+                                (y[l], sum[l]) = ((x[l] - m[l]) * factor[l], sum[l] - log[l]);
+                            }
+                        }
+                    }
+                    (Transform::Spline { bins, bound }, _) => {
+                        let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
+                        let raw = self.numbers(workspace, block, j, &mut raw);
+                        let (to, rate) = spline::pass(self.isa, raw, Rule { bins, bound }, way, x);
+                        *y = to;
+                        (0..LANE_BLOCK).for_each(|l| sum[l] += rate[l]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// All the conditioner's numbers of changed column `j`, in one block.
+    fn numbers<'a>(
+        &self,
+        workspace: &Workspace<T>,
+        block: usize,
+        j: usize,
+        to: &'a mut [Slots; spline::MOST_NUMBERS],
+    ) -> &'a [Slots] {
+        let count = self.transform.numbers();
+        (0..count).for_each(|part| to[part] = self.number(workspace, block, part, j));
+        &to[..count]
+    }
+
+    /// As [`Layer::back`](super::layer::Layer::back).
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, workspace: &mut Workspace<T>, g: &mut [T]) {
+        let changed = self.change.len();
+        for block in 0..step.blocks {
+            let used = in_use(block, step.lanes);
+            for (j, column) in self.change.iter().enumerate() {
+                let (x, y) = (step.before.at(block, *column), step.after.at(block, *column));
+                let l_bar = step.logdet_bar.at(block, 0);
+                let bar = bar.at_mut(block, *column);
+                match self.transform {
+                    Transform::Additive => {
+                        let sign = if step.way == Way::Forward { 1.0 } else { -1.0 };
+                        let out = workspace.net.output_bar.at_mut(block, j);
+                        (0..LANE_BLOCK).for_each(|l| out[l] = T::of(if l < used { sign * bar[l] } else { 0.0 }));
+                    }
+                    Transform::Affine { most } => {
+                        let (raw, m) = (self.number(workspace, block, 0, j), self.number(workspace, block, 1, j));
+                        let Scales { factor, derivative, .. } = scales(self.isa, &raw, most, step.way);
+                        let (mut s_bar, mut m_bar) = ([0.0; LANE_BLOCK], [0.0; LANE_BLOCK]);
+                        for l in 0..used {
+                            let x_bar = bar[l] * factor[l];
+                            (s_bar[l], m_bar[l]) = if step.way == Way::Forward {
+                                (bar[l] * (y[l] - m[l]) + l_bar[l], bar[l])
+                            } else {
+                                (-bar[l] * y[l] - l_bar[l], -x_bar)
+                            };
+                            s_bar[l] *= derivative[l];
+                            bar[l] = x_bar;
+                        }
+                        *workspace.net.output_bar.at_mut(block, j) = s_bar.map(T::of);
+                        *workspace.net.output_bar.at_mut(block, changed + j) = m_bar.map(T::of);
+                    }
+                    Transform::Spline { bins, bound } => {
+                        let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
+                        let mut raw_bar = raw;
+                        let raw = self.numbers(workspace, block, j, &mut raw);
+                        // Lanes without a row have no part in any gradient.
+                        let cut = |bar: &Slots| from_fn(|l| if l < used { bar[l] } else { 0.0 });
+                        let bars: (&Slots, &Slots) = (&cut(bar), &cut(l_bar));
+                        let from = if step.way == Way::Forward { x } else { y };
+                        let rule = Rule { bins, bound };
+                        *bar = spline::back(self.isa, raw, rule, step.way, from, bars, &mut raw_bar);
+                        for (part, raw_bar) in raw_bar[..raw.len()].iter().enumerate() {
+                            *workspace.net.output_bar.at_mut(block, part * changed + j) = raw_bar.map(T::of);
+                        }
+                    }
+                }
+            }
+        }
+        self.net.back(workspace, g);
+        let in_bar = self.net.in_bar(workspace);
+        for block in 0..step.blocks {
+            for (row, column) in self.pass.iter().enumerate() {
+                let by_net = in_bar.at(block, row);
+                let bar = bar.at_mut(block, *column);
+                (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].wide());
+            }
+        }
+    }
+}
+
+/// s = most · tanh(r / most), e^±s on the way asked for, and ds/dr.
+struct Scales {
+    log: Slots,
+    factor: Slots,
+    derivative: Slots,
+}
+
+fn scales(isa: Isa, raw: &Slots, most: f64, way: Way) -> Scales {
+    let mut out = Scales { log: [0.0; LANE_BLOCK], factor: [0.0; LANE_BLOCK], derivative: [0.0; LANE_BLOCK] };
+    dispatch(isa, AffineKernel { raw, most, sign: if way == Way::Forward { 1.0 } else { -1.0 }, out: &mut out });
+    out
+}
+
+struct AffineKernel<'a> {
+    raw: &'a Slots,
+    most: f64,
+    sign: f64,
+    out: &'a mut Scales,
+}
+
+impl Kernel<f64> for AffineKernel<'_> {
+    #[inline(always)]
+    fn run<V: Vector<Elem = f64>>(self) {
+        let (most, part, sign) = (V::splat(self.most), V::splat(1.0 / self.most), V::splat(self.sign));
+        for at in (0..LANE_BLOCK).step_by(V::WIDTH) {
+            let jet = Tanh.jet(V::read(self.raw, at).mul(part));
+            let log = jet.value.mul(most);
+            log.write(&mut self.out.log, at);
+            jet.first.write(&mut self.out.derivative, at);
+            exp(log.mul(sign)).write(&mut self.out.factor, at);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The layers with their parameters, on tiles of lanes: there, back, and the pull-backs of both.
+//!
+//! Points are f64 whatever the nets compute in: the columns that a coupling leaves alone are then the same bits on the
+//! way back, the net gives the same numbers, and a round trip costs the round-off of f64.
+
+use cnflow_kernels::{Keep, Scalar, Tile};
+use cnflow_solvers::lanes::LANE_BLOCK;
+
+use super::conditioner::{Conditioner, Workspace};
+use super::coupling::Coupling;
+use super::diagonal::Diagonal;
+use super::linear::Linear;
+use super::spec::{DiscreteSpec, LayerSpec};
+use crate::Result;
+
+/// Which way through a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the latent's side to the data's.
+    Forward,
+    /// From the data's side to the latent's.
+    Inverse,
+}
+
+/// The lanes of one row in one block.
+pub(super) type Slots = [f64; LANE_BLOCK];
+
+/// A layer with its parameters.
+pub(super) enum Layer<T> {
+    Coupling(Box<Coupling<T>>),
+    Diagonal(Diagonal),
+    Linear(Box<Linear>),
+}
+
+/// Where a layer's pull-back puts the derivatives by its parameters.
+pub(super) struct Gradient<'a, T> {
+    /// By its part of θ, or what [`Layer::fold`] makes them of.
+    pub own: &'a mut [T],
+    /// By the matrix of a linear layer; empty for others.
+    pub matrix: &'a mut [f64],
+}
+
+/// What a layer's pull-back must know of the pass.
+pub(super) struct Step<'a> {
+    pub way: Way,
+    pub blocks: usize,
+    /// The states between which the layer stood.
+    pub before: &'a Tile<f64>,
+    pub after: &'a Tile<f64>,
+    /// The cotangent of the log-determinant.
+    pub logdet_bar: &'a Tile<f64>,
+    /// The lanes in use: the others have no part in any gradient.
+    pub lanes: usize,
+}
+
+impl<T: Scalar> Layer<T> {
+    /// The layers of a spec.
+    pub fn all(spec: &DiscreteSpec, theta: &[T]) -> Result<Vec<Self>> {
+        let mut rest = theta;
+        let mut layers = Vec::with_capacity(spec.layers.len());
+        for (layer, length) in spec.layers.iter().zip(spec.lengths()) {
+            let (own, others) = rest.split_at(length);
+            layers.push(Self::new(layer, spec, own)?);
+            rest = others;
+        }
+        Ok(layers)
+    }
+
+    fn new(layer: &LayerSpec, spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
+        let d = spec.dim;
+        let wide = |part: &[T]| part.iter().map(|w| w.wide()).collect::<Vec<f64>>();
+        Ok(match layer {
+            LayerSpec::Coupling { pass, change, activation, transform, .. } => {
+                let sizes = layer.sizes(spec.condition_dim);
+                let net = Conditioner::new(sizes, *activation, pass.len(), theta)?;
+                Self::Coupling(Box::new(Coupling::new(pass, change, *transform, net)))
+            }
+            LayerSpec::Diagonal { shift } => {
+                Self::Diagonal(Diagonal::new(wide(&theta[..d]), shift.then(|| wide(&theta[d..]))))
+            }
+            LayerSpec::Linear { permutation, signs, .. } => {
+                Self::Linear(Box::new(Linear::new(permutation.clone(), signs, &wide(theta))))
+            }
+        })
+    }
+
+    /// The length of the matrix's gradient.
+    pub fn matrix_len(&self) -> usize {
+        if let Self::Linear(linear) = self { linear.matrix_len() } else { 0 }
+    }
+
+    /// The length of what pull-backs gather beside the matrix's; `length` is that of its part of θ.
+    pub fn gradient_len(&self, length: usize) -> usize {
+        if let Self::Coupling(coupling) = self { coupling.net.gradient_len() } else { length }
+    }
+
+    /// theta ← the derivatives by its part of θ, of what pull-backs gathered.
+    pub fn fold(&self, way: Way, (own, matrix): (&[T], &[f64]), theta: &mut [T]) {
+        match self {
+            Self::Coupling(coupling) => coupling.net.fold(own, theta),
+            Self::Diagonal(_) => theta.copy_from_slice(own),
+            Self::Linear(linear) => {
+                theta.copy_from_slice(own);
+                linear.fold(way, matrix, theta);
+            }
+        }
+    }
+
+    /// Its log-scales that depend on no point; those of a coupling are bounded.
+    pub fn log_scales(&self) -> Vec<f64> {
+        match self {
+            Self::Coupling(_) => Vec::new(),
+            Self::Diagonal(diagonal) => diagonal.log_scales().to_vec(),
+            Self::Linear(linear) => linear.log_scales(),
+        }
+    }
+
+    /// after ← the layer at `before`; `logdet` += the log-determinant. `condition` is `[c, lanes]`.
+    pub fn pass(
+        &self,
+        way: Way,
+        (before, after): (&Tile<f64>, &mut Tile<f64>),
+        logdet: &mut Tile<f64>,
+        condition: &Tile<T>,
+        (workspace, keep): (&mut Workspace<T>, Keep),
+        blocks: usize,
+    ) {
+        match self {
+            Self::Coupling(coupling) => {
+                coupling.run_net(before, condition, workspace, keep, blocks);
+                coupling.pass(way, before, after, logdet, workspace, blocks);
+            }
+            Self::Diagonal(diagonal) => diagonal.pass(way, before, after, logdet, blocks),
+            Self::Linear(linear) => linear.pass(way, before, after, logdet, blocks),
+        }
+    }
+
+    /// bar (the cotangent of `after`) becomes that of `before`; `g` += the derivatives by the parameters.
+    ///
+    /// For a coupling the workspace holds the pass of its net at this step, with its derivatives.
+    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, workspace: &mut Workspace<T>, g: Gradient<'_, T>) {
+        match self {
+            Self::Coupling(coupling) => coupling.back(step, bar, workspace, g.own),
+            Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),
+            Self::Linear(linear) => linear.back(step, bar, g),
+        }
+    }
+}
+
+/// How many slots of a block hold rows.
+pub(super) fn in_use(block: usize, lanes: usize) -> usize {
+    lanes.saturating_sub(block * LANE_BLOCK).min(LANE_BLOCK)
+}

@@ -1,0 +1,226 @@
+//! A discrete flow with its parameters, on chunks of rows: a pass through all layers, and its pull-back.
+
+use std::ops::Range;
+
+use cnflow_kernels::{Keep, Scalar, Tile};
+use cnflow_solvers::lanes::LANE_BLOCK;
+
+use super::conditioner::{Shape, Workspace};
+use super::layer::{Gradient, Layer, Step, Way};
+use super::spec::{DiscreteSpec, LayerSpec};
+use crate::error::Failure;
+use crate::{Error, Result};
+
+/// A scale beyond e to this is not a scale any more.
+const STEEPEST: f64 = 60.0;
+
+/// A flow with its parameters: shared by threads, never changed.
+pub(super) struct Net<T> {
+    dim: usize,
+    condition_dim: usize,
+    n_params: usize,
+    parts: Vec<Part>,
+    pub layers: Vec<Layer<T>>,
+}
+
+/// Where a layer's derivatives lie among all.
+struct Part {
+    theta: Range<usize>,
+    own: Range<usize>,
+    matrix: Range<usize>,
+}
+
+/// The scratch of one caller.
+pub(crate) struct Scratch<T> {
+    /// The state between layers: `states[0]` where a pass begins. Two take turns where nothing is pulled back.
+    states: Vec<Tile<f64>>,
+    logdet: Tile<f64>,
+    logdet_bar: Tile<f64>,
+    bar: Tile<f64>,
+    condition: Tile<T>,
+    workspaces: Vec<Workspace<T>>,
+    /// The workspace of each layer.
+    slots: Vec<usize>,
+    keep: Keep,
+}
+
+/// The rows of a chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    /// `[n, d]`.
+    pub x: &'a [f64],
+    /// `[n, c]`.
+    pub condition: &'a [f64],
+}
+
+/// The derivatives of a loss by everything that is learnt, before [`Net::fold`].
+#[derive(Clone)]
+pub(super) struct Slopes<T> {
+    pub own: Vec<T>,
+    /// By the matrices of the linear layers.
+    pub matrices: Vec<f64>,
+}
+
+impl<T: Scalar> Net<T> {
+    /// The first `layers` layers, from the latent on, of a flow with parameters `theta`.
+    pub fn new(spec: &DiscreteSpec, theta: &[T], layers: usize) -> Result<Self> {
+        let mut all = Layer::all(spec, theta)?;
+        all.truncate(layers);
+        for (i, layer) in all.iter().enumerate() {
+            if let Some(log) = layer.log_scales().into_iter().find(|log| log.is_nan() || log.abs() > STEEPEST) {
+                let what = if matches!(spec.layers[i], LayerSpec::Linear { .. }) { "linear map" } else { "diagonal" };
+                let problem = format!("layer {} of the flow, a {what}, has a log-scale of {log:.0}", i + 1);
+                return Err(Error::Degenerate { problem });
+            }
+        }
+        let (mut parts, mut at, mut own_at, mut matrix_at) = (Vec::with_capacity(all.len()), 0, 0, 0);
+        for (layer, length) in all.iter().zip(spec.lengths()) {
+            let (theta, own) = (at..at + length, own_at..own_at + layer.gradient_len(length));
+            let matrix = matrix_at..matrix_at + layer.matrix_len();
+            (at, own_at, matrix_at) = (theta.end, own.end, matrix.end);
+            parts.push(Part { theta, own, matrix });
+        }
+        Ok(Self { dim: spec.dim, condition_dim: spec.condition_dim, n_params: theta.len(), parts, layers: all })
+    }
+
+    /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
+    pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
+        let d = self.dim;
+        let (mut workspaces, mut shapes): (Vec<Workspace<T>>, Vec<Shape<'_>>) = Default::default();
+        let mut slots = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let Layer::Coupling(coupling) = layer else {
+                // Not looked at.
+                slots.push(0);
+                continue;
+            };
+            let own = coupling.net.shape();
+            let shared = if learns { None } else { shapes.iter().position(|shape| *shape == own) };
+            slots.push(shared.unwrap_or(workspaces.len()));
+            if shared.is_none() {
+                shapes.push(own);
+                workspaces.push(coupling.net.workspace(lanes));
+            }
+        }
+        if workspaces.is_empty() {
+            workspaces.push(Workspace::empty());
+        }
+        let states = if learns { self.layers.len() + 1 } else { 2 };
+        Scratch {
+            states: vec![Tile::new(d, lanes); states],
+            logdet: Tile::new(1, lanes),
+            logdet_bar: Tile::new(1, lanes),
+            bar: Tile::new(d, lanes),
+            condition: Tile::new(self.condition_dim, lanes),
+            workspaces,
+            slots,
+            keep: if learns { Keep::First } else { Keep::Value },
+        }
+    }
+
+    /// No slopes yet.
+    pub fn slopes(&self) -> Slopes<T> {
+        let (own, matrices) = self.parts.last().map_or((0, 0), |part| (part.own.end, part.matrix.end));
+        Slopes { own: vec![T::ZERO; own], matrices: vec![0.0; matrices] }
+    }
+
+    /// The layers in the order of a pass.
+    fn order(&self, way: Way) -> Vec<usize> {
+        let all = 0..self.layers.len();
+        if way == Way::Forward { all.collect() } else { all.rev().collect() }
+    }
+
+    /// Carries a chunk through; `out` gets the points `[n, d]`, `logdet` their log-determinants `[n]`.
+    pub fn pass(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>, out: &mut [f64], logdet: &mut [f64]) {
+        let d = self.dim;
+        let end = self.run(way, rows, scratch);
+        for (l, row) in out.chunks_exact_mut(d).enumerate() {
+            let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
+            row.iter_mut().enumerate().for_each(|(j, x)| *x = scratch.states[end].at(block, j)[slot]);
+            logdet[l] = scratch.logdet.at(block, 0)[slot];
+        }
+    }
+
+    /// Which of the states is the last.
+    fn run(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>) -> usize {
+        let (d, c) = (self.dim, self.condition_dim);
+        let n = rows.x.len() / d;
+        let blocks = n.div_ceil(LANE_BLOCK);
+        let Scratch { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
+        logdet.clear(blocks);
+        for block in 0..blocks {
+            for l in 0..LANE_BLOCK {
+                // Slots without a row repeat the last one: finite numbers, whose results nobody reads.
+                let row = (block * LANE_BLOCK + l).min(n - 1);
+                (0..d).for_each(|j| states[0].at_mut(block, j)[l] = rows.x[row * d + j]);
+                (0..c).for_each(|j| condition.at_mut(block, j)[l] = T::of(rows.condition[row * c + j]));
+            }
+        }
+        let mut at = 0;
+        for layer in self.order(way) {
+            let next = if states.len() > 2 { at + 1 } else { 1 - at.min(1) };
+            let (low, high) = states.split_at_mut(at.max(next));
+            let (before, after) = if next > at { (&low[at], &mut high[0]) } else { (&high[0], &mut low[next]) };
+            let workspace = (&mut workspaces[slots[layer]], *keep);
+            self.layers[layer].pass(way, (before, after), logdet, condition, workspace, blocks);
+            at = next;
+        }
+        at
+    }
+
+    /// Why one row has no finite result: the first layer on the way after which it is no longer finite, or the last
+    /// one, where only its density is not. `scratch` is one that learns.
+    pub fn broken_at(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>) -> Failure {
+        if !rows.x.iter().chain(rows.condition).all(|x| x.is_finite()) {
+            return Failure::Point;
+        }
+        self.run(way, rows, scratch);
+        let order = self.order(way);
+        let lost = |state: &Tile<f64>| (0..self.dim).any(|j| !state.at(0, j)[0].is_finite());
+        let place = (0..order.len()).find(|i| lost(&scratch.states[i + 1])).map(|i| order[i]);
+        Failure::Layer { layer: place.or(order.last().copied()).map_or(0, |layer| layer + 1) }
+    }
+
+    /// A pass that is pulled back at once: `cotangent` is given the points and log-determinants and fills in the loss's
+    /// derivatives by them; `slopes` gains those by the parameters, and `x_bar` becomes those by the rows.
+    pub fn learn(
+        &self,
+        way: Way,
+        rows: Rows<'_>,
+        scratch: &mut Scratch<T>,
+        mut cotangent: impl FnMut(&Tile<f64>, &Tile<f64>, &mut Tile<f64>, &mut Tile<f64>),
+        slopes: &mut Slopes<T>,
+        x_bar: Option<&mut [f64]>,
+    ) {
+        let d = self.dim;
+        let n = rows.x.len() / d;
+        let end = self.run(way, rows, scratch);
+        let blocks = n.div_ceil(LANE_BLOCK);
+        let Scratch { states, logdet, logdet_bar, bar, workspaces, slots, .. } = scratch;
+        bar.clear(blocks);
+        logdet_bar.clear(blocks);
+        cotangent(&states[end], logdet, bar, logdet_bar);
+        for (place, layer) in self.order(way).into_iter().enumerate().rev() {
+            let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
+            let Part { own, matrix, .. } = &self.parts[layer];
+            let g = Gradient { own: &mut slopes.own[own.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
+            self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
+        }
+        if let Some(x_bar) = x_bar {
+            for (l, row) in x_bar.chunks_exact_mut(d).enumerate() {
+                let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
+                row.iter_mut().enumerate().for_each(|(j, x)| *x = bar.at(block, j)[slot]);
+            }
+        }
+    }
+
+    /// The gradient by θ of what pull-backs gathered.
+    pub fn fold(&self, way: Way, slopes: &Slopes<T>) -> Vec<T> {
+        let mut theta = vec![T::ZERO; self.n_params];
+        for (layer, part) in self.layers.iter().zip(&self.parts) {
+            let gathered = (&slopes.own[part.own.clone()], &slopes.matrices[part.matrix.clone()]);
+            layer.fold(way, gathered, &mut theta[part.theta.clone()]);
+        }
+        theta
+    }
+}

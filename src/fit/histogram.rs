@@ -1,0 +1,163 @@
+//! How many bins, where they begin and end, and what an empty one is worth: all that held-out rows can tell is asked of
+//! them.
+//!
+//! A rung is a number of bins a column, a trim and a smoothing. The range of a column is from its (r+1)-th least row to its
+//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few strange rows do not make all bins wide. Beyond lie tails whose share
+//! is (rows beyond + 1)/(n + 1), the expected mass beyond an order statistic whatever the density (Wilks 1941), and whose
+//! scale is the mean excess of the rows beyond, the maximum-likelihood one; at least of √n rows, for an exponential has no
+//! memory. A bin with c of the N rows inside has probability (c + a)/(N + a · bins), a the smoothing: with ½
+//! Krichevsky & Trofimov's (1981), with less where most bins of a plane are empty.
+
+use crate::transform::histogram::law::{Axis, Place};
+use crate::transform::histogram::{Histogram, Tail, check_columns};
+use crate::{Error, Result};
+
+/// Bins a column: 1, 2, 4, … up to this, for one column and for two.
+const MOST: [usize; 2] = [1024, 256];
+/// The part of the rows that is left to each tail.
+const TRIMS: [f64; 3] = [0.0, 1e-3, 1e-2];
+/// What every bin is given beside its rows.
+const SMOOTHINGS: [f64; 3] = [0.5, 0.125, 0.031_25];
+
+/// One table that was tried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rung {
+    /// Bins a column.
+    pub bins: usize,
+    /// The part of the rows beyond each end of each column.
+    pub trim: f64,
+    /// Pseudo-rows of each bin.
+    pub smoothing: f64,
+    /// Held-out NLL, nats a row.
+    pub nll: f64,
+}
+
+/// The table with the best held-out likelihood, and what was tried.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The best, with its tails: its log-density is a number at every finite point that is not absurdly far out.
+    pub histogram: Histogram,
+    /// Which it is.
+    pub best: Rung,
+    /// All, in the order tried.
+    pub table: Vec<Rung>,
+}
+
+impl Histogram {
+    /// The table of `train` that has the least NLL on `valid`, both `[n, dim]` row-major, `dim` 1 or 2: over all numbers of
+    /// bins 1, 2, 4, … (to 1024, or 256 × 256, and no more bins in all than rows), three trims and three smoothings.
+    /// The probabilities of a plane are those of the rows that are inside in both columns.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for other than one or two columns, fewer than two rows or no validation rows, lengths that do
+    /// not fit, numbers that are not finite, and a constant column.
+    pub fn fit(train: &[f64], valid: &[f64], dim: usize) -> Result<Fitted> {
+        check_columns(dim)?;
+        let n = check("training", train, dim, 2)?;
+        let held_out = check("validation", valid, dim, 1)?;
+        let sorted: Vec<Vec<f64>> = (0..dim).map(|j| sorted(train, dim, j)).collect();
+        if let Some(j) = sorted.iter().position(|column| column[0] == column[n - 1]) {
+            let problem = format!("column {j} is constant (counted from 0)");
+            return Err(Error::invalid(problem, "a constant column has no density: leave it out"));
+        }
+        let mut best: Option<(Histogram, Rung)> = None;
+        let mut table = Vec::new();
+        let mut ranges: Vec<Vec<[f64; 2]>> = Vec::new();
+        for trim in TRIMS {
+            let rank = (trim * n as f64) as usize;
+            let range: Vec<[f64; 2]> = sorted.iter().map(|column| [column[rank], column[n - 1 - rank]]).collect();
+            // Few rows have nothing to trim, and where most are equal nothing may be left.
+            if ranges.contains(&range) || range.iter().any(|[low, high]| low >= high) {
+                continue;
+            }
+            let tails: Vec<[Tail; 2]> =
+                sorted.iter().zip(&range).map(|(column, range)| tails(column, *range)).collect();
+            let mut bins = 1_usize;
+            while bins <= MOST[dim - 1] && bins.pow(dim as u32) <= n {
+                let axes: Result<Vec<Axis>> = range.iter().map(|range| Axis::new(*range, bins)).collect();
+                // Rows that hardly differ bear no more bins than there are numbers between them.
+                let axes = match axes {
+                    Err(_) if best.is_some() => break,
+                    axes => axes?,
+                };
+                let counts = count(train, &axes, bins);
+                let inside: f64 = counts.iter().sum();
+                for smoothing in SMOOTHINGS {
+                    let total = inside + smoothing * counts.len() as f64;
+                    let probabilities = counts.iter().map(|c| (c + smoothing) / total).collect();
+                    let histogram = Self::new(range.clone(), vec![bins; dim], probabilities)?;
+                    let histogram = histogram.with_tails(tails.clone())?;
+                    let nll = -histogram.log_prob_rows(valid).iter().sum::<f64>() / held_out as f64;
+                    let rung = Rung { bins, trim, smoothing, nll };
+                    table.push(rung);
+                    if best.as_ref().is_none_or(|(_, best)| nll < best.nll) {
+                        best = Some((histogram, rung));
+                    }
+                }
+                bins *= 2;
+            }
+            ranges.push(range);
+        }
+        let none = || Error::invalid("no table fits the rows", "give rows that differ");
+        let (histogram, best) = best.ok_or_else(none)?;
+        Ok(Fitted { histogram, best, table })
+    }
+}
+
+/// How many rows there are, all of them whole and finite.
+fn check(which: &str, x: &[f64], dim: usize, least: usize) -> Result<usize> {
+    let n = x.len() / dim;
+    if !x.len().is_multiple_of(dim) {
+        let problem = format!("{} numbers are no rows of {dim} columns", x.len());
+        return Err(Error::invalid(problem, format!("give the {which} rows as [n, {dim}], row-major")));
+    }
+    if n < least {
+        let problem = format!("{n} {which} rows for a table of probabilities");
+        return Err(Error::invalid(problem, "give at least two rows to count and one to validate"));
+    }
+    match x.iter().position(|x| !x.is_finite()) {
+        None => Ok(n),
+        Some(i) => {
+            let problem = format!("{which} row {} has {} in column {} (counted from 0)", i / dim, x[i], i % dim);
+            Err(Error::invalid(problem, "leave out rows with missing values"))
+        }
+    }
+}
+
+/// A column's numbers, rising.
+fn sorted(x: &[f64], dim: usize, j: usize) -> Vec<f64> {
+    let mut column: Vec<f64> = x.iter().skip(j).step_by(dim).copied().collect();
+    column.sort_unstable_by(f64::total_cmp);
+    column
+}
+
+/// The tails beyond a range, from the column's numbers, which rise.
+fn tails(column: &[f64], [low, high]: [f64; 2]) -> [Tail; 2] {
+    let n = column.len();
+    let least = (n as f64).sqrt().ceil() as usize;
+    let tail = |beyond: usize, value: &dyn Fn(usize) -> f64| {
+        let share = (beyond + 1) as f64 / (n + 1) as f64;
+        // The mean excess over the first number that is not counted.
+        let rows = beyond.max(least).min(n - 1);
+        let excess = (0..rows).map(|i| (value(rows) - value(i)).abs()).sum::<f64>() / rows as f64;
+        // Rows that are equal have none; what n rows resolve of the range then stands for it.
+        Tail { share, scale: excess.max((high - low) / n as f64) }
+    };
+    let (below, above) = (column.partition_point(|x| *x < low), n - column.partition_point(|x| *x <= high));
+    [tail(below, &|i| column[i]), tail(above, &|i| column[n - 1 - i])]
+}
+
+/// How many rows lie in each bin, `[bins]` or `[bins, bins]`.
+fn count(x: &[f64], axes: &[Axis], bins: usize) -> Vec<f64> {
+    let mut counts = vec![0.0; bins.pow(axes.len() as u32)];
+    for row in x.chunks_exact(axes.len()) {
+        let cell = row.iter().zip(axes).try_fold(0, |cell, (x, axis)| match axis.place(*x) {
+            Place::Bin(i) => Some(cell * bins + i),
+            Place::Below | Place::Above => None,
+        });
+        if let Some(cell) = cell {
+            counts[cell] += 1.0;
+        }
+    }
+    counts
+}

@@ -1,0 +1,17 @@
+//! What is fitted without gradients: mixtures by expectation-maximisation, one Gaussian, tables of probabilities.
+
+mod choose;
+mod effort;
+mod em;
+pub mod histogram;
+mod insert;
+mod mixture;
+mod single;
+mod start;
+mod units;
+
+pub use choose::Chosen;
+pub use effort::EmOptions;
+pub use em::Em;
+pub use histogram::Rung;
+pub use single::Gaussian;

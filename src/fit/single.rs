@@ -1,0 +1,86 @@
+//! One Gaussian by maximum likelihood: the least that a density of the data must beat.
+//!
+//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is learnt. No prior and no iteration,
+//! unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
+
+use crate::transform::mixture::Mixture;
+use crate::transform::mixture::matrix::{cholesky, moments};
+use crate::{Error, Result};
+
+/// Added to each variance, as a part of it, where columns determine each other: as in the prior of [`Mixture::fit`].
+const RIDGE: f64 = 1e-9;
+
+/// What of a Gaussian is learnt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gaussian {
+    /// Mean and covariance.
+    Full,
+    /// The mean alone.
+    Fixed {
+        /// The deviation of each column, above 0, in the data's units.
+        sigma: f64,
+    },
+}
+
+impl Mixture {
+    /// The one Gaussian that makes the `rows` (`[n, dim]` row-major) most likely. Where columns determine each other the
+    /// likelihood has no bound; a billionth of each variance is then added to it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer than two rows (one, where σ is fixed), lengths that do not fit, numbers that are not
+    /// finite, a constant column, a σ that is not a number above 0.
+    pub fn gaussian(rows: &[f64], dim: usize, kind: Gaussian) -> Result<Self> {
+        if dim == 0 || !rows.len().is_multiple_of(dim) {
+            let problem = format!("{} numbers are no rows of {dim} columns", rows.len());
+            return Err(Error::invalid(problem, "give the rows as [n, dim], row-major"));
+        }
+        let (n, least) = (rows.len() / dim, if kind == Gaussian::Full { 2 } else { 1 });
+        if n < least {
+            let hint = "give at least two rows, or one where the deviation is fixed";
+            return Err(Error::invalid(format!("{n} rows for a Gaussian"), hint));
+        }
+        if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
+            let problem = format!("row {} has {} in column {} (counted from 0)", i / dim, rows[i], i % dim);
+            return Err(Error::invalid(problem, "leave out rows with missing values"));
+        }
+        let column = |j: usize| rows.iter().skip(j).step_by(dim).copied();
+        let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();
+        let factor = match kind {
+            Gaussian::Full => root(rows, &mean, &std)?,
+            Gaussian::Fixed { sigma } if sigma > 0.0 && sigma.is_finite() => {
+                (0..dim * dim).map(|i| if i % (dim + 1) == 0 { sigma } else { 0.0 }).collect()
+            }
+            Gaussian::Fixed { sigma } => {
+                let problem = format!("a Gaussian of deviation {} has no density", crate::words::exact(sigma));
+                return Err(Error::invalid(problem, "give a deviation above 0"));
+            }
+        };
+        Self::new(vec![1.0], mean, factor)
+    }
+}
+
+/// The Cholesky factor of the covariance of `rows`, from their correlations: those are of order 1 whatever the units of
+/// the columns and however far their means lie from 0.
+fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
+    let d = mean.len();
+    if let Some(j) = std.iter().position(|s| *s == 0.0) {
+        let hint = "a constant column has no density: leave it out";
+        let value = crate::words::exact(mean[j]);
+        let problem = format!("column {j} is constant: {value} in every row (columns are counted from 0)");
+        return Err(Error::invalid(problem, hint));
+    }
+    let mut scaled = rows.to_vec();
+    for row in scaled.chunks_exact_mut(d) {
+        row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
+    }
+    let (_, mut correlation) = moments(&scaled, d);
+    let factor = match cholesky(&correlation, d) {
+        Some(factor) => factor,
+        None => {
+            (0..d).for_each(|j| correlation[j * d + j] *= 1.0 + RIDGE);
+            let hint = "leave out a column that others determine";
+            cholesky(&correlation, d).ok_or_else(|| Error::invalid("the covariance of the rows is singular", hint))?
+        }
+    };
+    Ok(factor.iter().enumerate().map(|(i, l)| l * std[i / d]).collect())
+}

@@ -1,0 +1,209 @@
+//! A model that is ready to be used: numbers in, numbers out.
+//!
+//! Parameters are bound once, in one precision; from then on every function takes plain rows, `[n, d]` with conditions
+//! `[n, c]` (empty where the model has none), and gives a result for each of them. A row that fails is in the result with its
+//! reason; it is never an error of the others. Cloning shares the parameters.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::continuous::Continuous;
+use crate::discrete::Discrete;
+use crate::model::{Core, Flow, FlowSpec, Points, Scored, Solved};
+use crate::transform::{Bijection, Chain, Identity, check_time};
+use crate::velocity::Device;
+use crate::velocity::Precision;
+use crate::{Error, Result, Rng};
+
+/// A [`Core`] with its parameters.
+#[derive(Clone)]
+pub enum BoundCore {
+    /// A velocity, integrated.
+    Continuous(Continuous),
+    /// Couplings.
+    Discrete(Discrete),
+    /// What has no parameters of its own: the identity, or a table of probabilities.
+    Fixed(Arc<dyn Bijection>),
+}
+
+impl BoundCore {
+    fn bijection(&self) -> Arc<dyn Bijection> {
+        match self {
+            Self::Continuous(flow) => Arc::new(flow.clone()),
+            Self::Discrete(flow) => Arc::new(flow.clone()),
+            Self::Fixed(map) => map.clone(),
+        }
+    }
+}
+
+/// A model with its parameters bound.
+#[derive(Clone)]
+pub struct BoundModel {
+    spec: Arc<FlowSpec>,
+    precision: Precision,
+    core: BoundCore,
+    flow: Flow<Chain>,
+}
+
+impl std::fmt::Debug for BoundModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BoundModel({}, d = {}, {:?})", self.spec.core.name(), self.dim(), self.precision)
+    }
+}
+
+impl FlowSpec {
+    /// The model with parameters `theta` (`[n_params]`), which computes in `precision`.
+    ///
+    /// # Errors
+    /// As [`Continuous::new`], [`Discrete::new`] and [`FlowSpec::around`].
+    pub fn bind<W: Copy + Into<f64>>(&self, theta: &[W], precision: Precision) -> Result<BoundModel> {
+        self.bind_on(theta, precision, Device::Cpu)
+    }
+
+    /// As [`FlowSpec::bind`]; a velocity of candle layers is evaluated on `device`.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::bind`].
+    pub fn bind_on<W: Copy + Into<f64>>(
+        &self,
+        theta: &[W],
+        precision: Precision,
+        device: Device,
+    ) -> Result<BoundModel> {
+        let theta: Vec<f64> = theta.iter().map(|w| (*w).into()).collect();
+        let core = match &self.core {
+            Core::Velocity(spec) => {
+                BoundCore::Continuous(Continuous::on_device(spec, &theta, self.solver.clone(), precision, device)?)
+            }
+            Core::Discrete(spec) => BoundCore::Discrete(Discrete::new(spec.clone(), &theta, precision)?),
+            Core::Still { dim } => BoundCore::Fixed(Arc::new(Identity::new(*dim))),
+            Core::Histogram(table) => BoundCore::Fixed(Arc::new(table.clone())),
+        };
+        let flow = self.around(core.bijection())?;
+        Ok(BoundModel { spec: Arc::new(self.clone()), precision, core, flow })
+    }
+}
+
+impl BoundModel {
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.spec.dim()
+    }
+
+    /// The number of conditioning columns, c.
+    pub fn condition_dim(&self) -> usize {
+        self.spec.condition_dim()
+    }
+
+    /// What it is made of.
+    pub fn spec(&self) -> &FlowSpec {
+        &self.spec
+    }
+
+    /// In what its nets compute.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Its core.
+    pub fn core(&self) -> &BoundCore {
+        &self.core
+    }
+
+    /// It as a base and a map.
+    pub fn flow(&self) -> &Flow<Chain> {
+        &self.flow
+    }
+
+    /// log p of the rows of `x` in nats, in the data's units.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] and [`Error::Invalid`] where numbers make no rows, or a class is unknown; whatever the solver
+    /// refuses.
+    pub fn log_prob(&self, x: &[f64], condition: &[f64]) -> Result<Scored> {
+        self.flow.log_prob(x, condition)
+    }
+
+    /// Latents and log-densities of the rows of `x`.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn encode(&self, x: &[f64], condition: &[f64]) -> Result<Solved> {
+        self.flow.encode(x, condition)
+    }
+
+    /// The data of the latents `z`, with log-densities: the density carried along.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn decode(&self, z: &[f64], condition: &[f64]) -> Result<Solved> {
+        self.flow.decode(z, condition)
+    }
+
+    /// Latents of the rows of `x` alone: no log-density is integrated.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn latents(&self, x: &[f64], condition: &[f64]) -> Result<Points> {
+        self.flow.latents(x, condition)
+    }
+
+    /// The data of the latents `z` alone: no log-density is integrated.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn points(&self, z: &[f64], condition: &[f64]) -> Result<Points> {
+        self.flow.points(z, condition)
+    }
+
+    /// `n` draws from the model, each under its row of conditions.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn sample(&self, n: usize, condition: &[f64], rng: &mut Rng) -> Result<Points> {
+        self.flow.sample(n, condition, rng)
+    }
+
+    /// The distribution as far as it is at `t`, from 0 (the base, in the data's units) to 1 (the data): a continuous flow ends
+    /// at that time, of a discrete one there are the first ⌊t L⌋ of its L layers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for t outside \[0, 1\].
+    pub fn until(&self, t: f64) -> Result<Self> {
+        check_time(t)?;
+        self.with_core(match &self.core {
+            BoundCore::Continuous(flow) => BoundCore::Continuous(flow.until(t)?),
+            BoundCore::Discrete(flow) => BoundCore::Discrete(flow.until(flow.spec().layers_until(t))?),
+            BoundCore::Fixed(_) => return Ok(self.clone()),
+        })
+    }
+
+    /// Counts trajectories of a velocity in `progress` as they arrive; a pass through layers is over at once, and counts none.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::around`].
+    pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Result<Self> {
+        match &self.core {
+            BoundCore::Continuous(flow) => self.with_core(BoundCore::Continuous(flow.with_progress(progress))),
+            _ => Ok(self.clone()),
+        }
+    }
+
+    fn with_core(&self, core: BoundCore) -> Result<Self> {
+        let flow = self.spec.around(core.bijection())?;
+        Ok(Self { spec: self.spec.clone(), precision: self.precision, core, flow })
+    }
+
+    /// The continuous layer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is none.
+    pub fn continuous(&self) -> Result<&Continuous> {
+        match &self.core {
+            BoundCore::Continuous(flow) => Ok(flow),
+            _ => {
+                Err(self.spec.core.velocity().err().unwrap_or_else(|| Error::invalid("the model has no velocity", "")))
+            }
+        }
+    }
+}

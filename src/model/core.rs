@@ -1,0 +1,138 @@
+//! What stands between the base distribution and the frame of a flow: the part that is learnt.
+//!
+//! One enum for all of them, with names, sizes and fresh parameters; [`BoundCore`](super::BoundCore) is the core with its
+//! parameters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::discrete::DiscreteSpec;
+use crate::transform::Histogram;
+use crate::velocity::VelocitySpec;
+use crate::{Error, Result, Rng};
+
+/// The part of a flow that is learnt, without its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Core {
+    /// A continuous flow: a velocity, integrated.
+    Velocity(VelocitySpec),
+    /// A discrete flow: couplings.
+    Discrete(DiscreteSpec),
+    /// Nothing moves: the distribution is the base's.
+    Still {
+        /// d.
+        dim: usize,
+    },
+    /// A table of probabilities.
+    Histogram(Histogram),
+}
+
+impl Core {
+    /// d.
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Velocity(spec) => spec.dim(),
+            Self::Discrete(spec) => spec.dim,
+            Self::Still { dim } => *dim,
+            Self::Histogram(table) => table.dim(),
+        }
+    }
+
+    /// The conditioning columns, as the core sees them.
+    pub fn condition_dim(&self) -> usize {
+        match self {
+            Self::Velocity(spec) => spec.condition_dim(),
+            Self::Discrete(spec) => spec.condition_dim,
+            Self::Still { .. } | Self::Histogram(_) => 0,
+        }
+    }
+
+    /// The length of θ.
+    pub fn n_params(&self) -> usize {
+        match self {
+            Self::Velocity(spec) => spec.n_params(),
+            Self::Discrete(spec) => spec.n_params(),
+            Self::Still { .. } | Self::Histogram(_) => 0,
+        }
+    }
+
+    /// Names and shapes of the tensors in θ, in order.
+    pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Velocity(spec) => spec.tensor_names(),
+            Self::Discrete(spec) => spec.tensor_names(),
+            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
+        }
+    }
+
+    /// Refuses what cannot be a flow.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] or [`Error::Dimension`].
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Velocity(spec) => spec.validate(),
+            Self::Discrete(spec) => spec.validate(),
+            Self::Still { dim: 0 } => Err(Error::invalid("a flow without columns", "give it at least one")),
+            Self::Still { .. } | Self::Histogram(_) => Ok(()),
+        }
+    }
+
+    /// A fresh θ.
+    pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
+        match self {
+            Self::Velocity(spec) => spec.init(rng),
+            Self::Discrete(spec) => spec.init(rng),
+            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
+        }
+    }
+
+    /// What it is, in a word: `cnf`, a discrete flow's name, `still` or `histogram`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Velocity(_) => "cnf",
+            Self::Discrete(spec) => spec.kind.name(),
+            Self::Still { .. } => "still",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+
+    /// The velocity.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is none.
+    pub fn velocity(&self) -> Result<&VelocitySpec> {
+        match self {
+            Self::Velocity(spec) => Ok(spec),
+            _ => Err(Error::invalid(
+                format!("the model ({}) has no velocity to integrate", self.name()),
+                "this asks for a continuous flow, as `cnf train --model cnf` makes",
+            )),
+        }
+    }
+
+    /// The velocity, where there is one.
+    pub fn as_velocity(&self) -> Option<&VelocitySpec> {
+        if let Self::Velocity(spec) = self { Some(spec) } else { None }
+    }
+
+    /// The layers, where it is a discrete flow.
+    pub fn as_discrete(&self) -> Option<&DiscreteSpec> {
+        if let Self::Discrete(spec) = self { Some(spec) } else { None }
+    }
+
+    /// The layers of a core that stands in closed form; none where something is integrated.
+    pub fn closed_layers(&self) -> Option<usize> {
+        match self {
+            Self::Velocity(_) => None,
+            Self::Discrete(spec) => Some(spec.layers.len()),
+            Self::Still { .. } | Self::Histogram(_) => Some(1),
+        }
+    }
+}
+
+impl From<VelocitySpec> for Core {
+    fn from(spec: VelocitySpec) -> Self {
+        Self::Velocity(spec)
+    }
+}

@@ -1,0 +1,203 @@
+//! A standard normal pushed through a bijection: log p(x) = log N(z; 0, I) − ln|det ∂x/∂z|.
+//!
+//! Three results, so that nobody is given a number that was not computed: [`Scored`] is log-densities, [`Points`] is points,
+//! [`Solved`] is both. Each has a result for every row, and no row is lost for another's failure.
+
+use crate::error::Failure;
+use crate::transform::{Bijection, Cost, Mapped, StandardNormal};
+use crate::{Result, Rng};
+
+/// Log-densities.
+#[derive(Clone, Debug, Default)]
+pub struct Scored {
+    /// log p in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
+    pub log_prob: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+impl Scored {
+    /// log p of a row in nats, −∞ outside the support; or why there is none.
+    ///
+    /// # Errors
+    /// The row's [`Failure`].
+    pub fn row(&self, row: usize) -> std::result::Result<f64, Failure> {
+        log_prob_of(self.log_prob[row], self.cost.failure(row).as_ref())
+    }
+
+    /// [`Scored::row`] of every row.
+    pub fn rows(&self) -> impl Iterator<Item = std::result::Result<f64, Failure>> + '_ {
+        let reasons = self.cost.reasons();
+        self.log_prob.iter().enumerate().map(move |(row, log)| log_prob_of(*log, reasons.get(&row)))
+    }
+}
+
+/// Points on the other side of a flow.
+#[derive(Clone, Debug, Default)]
+pub struct Points {
+    /// d.
+    pub dim: usize,
+    /// `[n, d]`, row-major; NaN in a row that failed.
+    pub y: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+impl Points {
+    /// The point of a row, `[d]`; or why there is none.
+    ///
+    /// # Errors
+    /// The row's [`Failure`].
+    pub fn row(&self, row: usize) -> std::result::Result<&[f64], Failure> {
+        point_of(&self.y[row * self.dim..][..self.dim], self.cost.failure(row).as_ref())
+    }
+
+    /// [`Points::row`] of every row.
+    pub fn rows(&self) -> impl Iterator<Item = std::result::Result<&[f64], Failure>> + '_ {
+        let reasons = self.cost.reasons();
+        let points = self.y.chunks_exact(self.dim.max(1)).enumerate();
+        points.map(move |(row, point)| point_of(point, reasons.get(&row)))
+    }
+}
+
+/// Points on the other side of a flow, with their log-density.
+#[derive(Clone, Debug, Default)]
+pub struct Solved {
+    /// d.
+    pub dim: usize,
+    /// `[n, d]`, row-major: latents of data, or data of latents. NaN in a row that failed or lies outside the support.
+    pub y: Vec<f64>,
+    /// log p of the data in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
+    pub log_prob: Vec<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+impl Solved {
+    /// The point `[d]` and log p of a row; or why there is none.
+    ///
+    /// # Errors
+    /// The row's [`Failure`].
+    pub fn row(&self, row: usize) -> std::result::Result<(&[f64], f64), Failure> {
+        let reason = self.cost.failure(row);
+        let point = point_of(&self.y[row * self.dim..][..self.dim], reason.as_ref())?;
+        Ok((point, log_prob_of(self.log_prob[row], reason.as_ref())?))
+    }
+
+    /// [`Solved::row`] of every row.
+    pub fn rows(&self) -> impl Iterator<Item = std::result::Result<(&[f64], f64), Failure>> + '_ {
+        let reasons = self.cost.reasons();
+        let pairs = self.y.chunks_exact(self.dim.max(1)).zip(&self.log_prob).enumerate();
+        pairs.map(move |(row, (point, log))| {
+            let reason = reasons.get(&row);
+            Ok((point_of(point, reason)?, log_prob_of(*log, reason)?))
+        })
+    }
+}
+
+fn log_prob_of(log_prob: f64, reason: Option<&Failure>) -> std::result::Result<f64, Failure> {
+    match reason {
+        _ if log_prob.is_finite() => Ok(log_prob),
+        Some(Failure::Outside) => Ok(f64::NEG_INFINITY),
+        reason => Err(reason.copied().unwrap_or(Failure::Overflow)),
+    }
+}
+
+fn point_of<'a>(point: &'a [f64], reason: Option<&Failure>) -> std::result::Result<&'a [f64], Failure> {
+    match point.iter().all(|v| v.is_finite()) {
+        true => Ok(point),
+        false => Err(reason.copied().unwrap_or(Failure::Overflow)),
+    }
+}
+
+/// A standard normal, pushed through a bijection.
+///
+/// Everywhere `condition` is `[n, condition_dim]`, or empty where the map has none, and `x` and `z` are `[n, d]`.
+#[derive(Clone, Debug)]
+pub struct Flow<B> {
+    /// The distribution of the latent.
+    pub base: StandardNormal,
+    /// From the latent to the data.
+    pub map: B,
+}
+
+impl<B: Bijection> Flow<B> {
+    /// The distribution of `map(z)`, z standard normal.
+    pub fn new(map: B) -> Self {
+        Self { base: StandardNormal::new(map.dim()), map }
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.map.dim()
+    }
+
+    /// The number of conditioning columns.
+    pub fn condition_dim(&self) -> usize {
+        self.map.condition_dim()
+    }
+
+    /// Latents and log-densities of the rows of `x`. A failed row is NaN in both; one outside the support has no latent
+    /// (NaN) and log-density −∞.
+    ///
+    /// # Errors
+    /// As [`Bijection::inverse`].
+    pub fn encode(&self, x: &[f64], condition: &[f64]) -> Result<Solved> {
+        let mut rows = Mapped::new(x.to_vec(), self.dim());
+        self.map.inverse(&mut rows, condition)?;
+        let Mapped { y, logdet, cost } = rows;
+        let mut log_prob = self.base.log_prob_rows(&y);
+        log_prob.iter_mut().zip(&logdet).for_each(|(log, l)| *log += l);
+        cost.mark_outside(&mut log_prob);
+        Ok(Solved { dim: self.dim(), y, log_prob, cost })
+    }
+
+    /// Points and log-densities of the latents `z`: the density carried along.
+    ///
+    /// # Errors
+    /// As [`Bijection::forward`].
+    pub fn decode(&self, z: &[f64], condition: &[f64]) -> Result<Solved> {
+        let mut log_prob = self.base.log_prob_rows(z);
+        let mut rows = Mapped::new(z.to_vec(), self.dim());
+        self.map.forward(&mut rows, condition)?;
+        log_prob.iter_mut().zip(&rows.logdet).for_each(|(log, l)| *log -= l);
+        Ok(Solved { dim: self.dim(), y: rows.y, log_prob, cost: rows.cost })
+    }
+
+    /// Log-densities of the rows of `x`.
+    ///
+    /// # Errors
+    /// As [`Bijection::inverse`].
+    pub fn log_prob(&self, x: &[f64], condition: &[f64]) -> Result<Scored> {
+        let Solved { log_prob, cost, .. } = self.encode(x, condition)?;
+        Ok(Scored { log_prob, cost })
+    }
+
+    /// Latents of the rows of `x` alone: no log-determinant is integrated.
+    ///
+    /// # Errors
+    /// As [`Bijection::inverse`].
+    pub fn latents(&self, x: &[f64], condition: &[f64]) -> Result<Points> {
+        let mut rows = Mapped::points(x.to_vec());
+        self.map.inverse(&mut rows, condition)?;
+        Ok(Points { dim: self.dim(), y: rows.y, cost: rows.cost })
+    }
+
+    /// Points of the latents `z` alone: no log-determinant is integrated.
+    ///
+    /// # Errors
+    /// As [`Bijection::forward`].
+    pub fn points(&self, z: &[f64], condition: &[f64]) -> Result<Points> {
+        let mut rows = Mapped::points(z.to_vec());
+        self.map.forward(&mut rows, condition)?;
+        Ok(Points { dim: self.dim(), y: rows.y, cost: rows.cost })
+    }
+
+    /// `n` draws; a draw costs no log-density.
+    ///
+    /// # Errors
+    /// As [`Bijection::forward`].
+    pub fn sample(&self, n: usize, condition: &[f64], rng: &mut Rng) -> Result<Points> {
+        self.points(&self.base.draw(n, rng), condition)
+    }
+}

@@ -1,0 +1,233 @@
+//! A model: a flow's spec with its parameters and its story, as one file.
+//!
+//! The file is safetensors: a net's tensors under PyTorch's names (`net.0.weight`, …), and one JSON object
+//! in the metadata under `cnf` that says what they make: spec, preprocessing, solver, and how it was trained.
+//! Nothing else is needed to use it, on any machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::io::safetensors::{ModelFile, NamedTensor, Values};
+use crate::model::{BoundModel, Core, FlowSpec, Moments};
+use crate::transform::condition::Range;
+use crate::transform::{Histogram, Mixture};
+use crate::velocity::Precision;
+use crate::{Error, Result};
+
+/// The key of the metadata.
+const KEY: &str = "cnf";
+/// The tensors of a standardisation.
+const MEAN: &str = "standardise.mean";
+const STD: &str = "standardise.std";
+/// The tensors of a base distribution.
+const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
+/// The tensors of a table of probabilities.
+const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
+/// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
+/// 3 for a core that is no velocity and for encoded conditions, so that a program that knows none of them says so.
+const FORMAT: u32 = 3;
+
+/// A flow's spec, its parameters, and the story of its training.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What it is made of.
+    pub spec: FlowSpec,
+    /// θ.
+    pub theta: Vec<f32>,
+    /// How it was trained: data, seed, options, held-out NLL. Free-form; for people and for `cnf info`.
+    pub story: serde_json::Map<String, Value>,
+}
+
+/// What is saved under [`KEY`].
+#[derive(Serialize, Deserialize)]
+struct Card {
+    format: u32,
+    flow: FlowSpec,
+    /// Names and ranges lie beside the flow, not in it: they change the meaning of no number, and a program that was made
+    /// before them reads the file without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    condition_ranges: Vec<Option<Range>>,
+    #[serde(default)]
+    story: serde_json::Map<String, Value>,
+}
+
+impl Model {
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.spec.dim()
+    }
+
+    /// The number of conditioning columns.
+    pub fn condition_dim(&self) -> usize {
+        self.spec.condition_dim()
+    }
+
+    /// The numbers that were fitted: θ, or those of the base where nothing else is learnt.
+    pub fn n_params(&self) -> usize {
+        match (&self.spec.core, &self.spec.base) {
+            (Core::Still { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
+            (Core::Histogram(table), _) => table.probabilities().len() - 1,
+            _ => self.theta.len(),
+        }
+    }
+
+    /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::bind`] needs them so.
+    ///
+    /// # Errors
+    /// As [`Condition::encode`](crate::transform::Condition::encode).
+    pub fn encoded(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
+    }
+
+    /// The model with its parameters in `precision`: what is then computed with it costs no binding.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::bind`].
+    pub fn bind(&self, precision: Precision) -> Result<BoundModel> {
+        self.spec.bind(&self.theta, precision)
+    }
+
+    /// Writes the model file, aside and renamed.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where the disk refuses.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.to_file(path)?.write(path)
+    }
+
+    /// What the model file at `path` shall hold.
+    ///
+    /// # Errors
+    /// [`Error::Write`] for a story that JSON cannot hold.
+    pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
+        let mut tensors = Vec::new();
+        let mut start = 0;
+        for (name, shape) in self.spec.core.tensor_names() {
+            let length: usize = shape.iter().product();
+            let values = Values::F32(self.theta[start..start + length].to_vec());
+            tensors.push(NamedTensor { name, shape, values });
+            start += length;
+        }
+        // Moments and mixtures are tensors, not text: their bits survive.
+        let mut put = |name: &str, shape: Vec<usize>, values: &[f64]| {
+            tensors.push(NamedTensor { name: name.into(), shape, values: Values::F64(values.to_vec()) });
+        };
+        if let Some(Moments { mean, std }) = &self.spec.standardise {
+            put(MEAN, vec![mean.len()], mean);
+            put(STD, vec![std.len()], std);
+        }
+        if let Some(base) = &self.spec.base {
+            let (k, d) = (base.components(), base.dim());
+            put(BASE[0], vec![k], base.weights());
+            put(BASE[1], vec![k, d], base.means());
+            put(BASE[2], vec![k, d, d], base.factors());
+        }
+        let mut flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
+        let (names, condition_ranges) = (std::mem::take(&mut flow.names), std::mem::take(&mut flow.condition_ranges));
+        if let Core::Histogram(table) = &self.spec.core {
+            let parts = table.to_tensors();
+            TABLE.iter().zip(parts).for_each(|(name, (_, shape, values))| put(name, shape, &values));
+            flow.core = Core::Still { dim: table.dim() };
+        }
+        let format = match &self.spec {
+            spec if spec.core.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
+            spec if spec.columns.is_some() || spec.base.is_some() => 2,
+            _ => 1,
+        };
+        let card = Card { format, flow, names, condition_ranges, story: self.story.clone() };
+        let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
+        Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where it is missing, truncated, foreign, or does not fit its own description.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::of_file(path, &ModelFile::read(path)?)
+    }
+
+    /// The model that the contents of the file at `path` are.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub(crate) fn of_file(path: &Path, file: &ModelFile) -> Result<Self> {
+        let Some(text) = file.metadata.get(KEY) else {
+            return Err(Error::read(
+                path,
+                "it holds tensors but no description of a flow",
+                "make a model file of PyTorch weights with `cnf import`",
+            ));
+        };
+        let again = "the file was changed by hand or by another program: train or import again";
+        let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
+        if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
+            return Err(Error::read(
+                path,
+                format!("it is of format {version}, this program knows up to {FORMAT}"),
+                "use a newer version of cnf",
+            ));
+        }
+        let card: Card = serde_json::from_str(text)
+            .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
+        let mut spec = FlowSpec { names: card.names, condition_ranges: card.condition_ranges, ..card.flow };
+        spec.core
+            .validate()
+            .and_then(|()| spec.solver.validate())
+            .map_err(|e| Error::read(path, e.to_string(), again))?;
+        let names = spec.core.tensor_names();
+        let mut theta = Vec::new();
+        for (name, shape) in &names {
+            let tensor =
+                file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
+            if tensor.shape != *shape {
+                let problem = format!("`{name}` has shape {:?}, the description says {shape:?}", tensor.shape);
+                return Err(Error::read(path, problem, again));
+            }
+            theta.extend_from_slice(&tensor.values.to_f32());
+        }
+        let numbers = |name: &str| file.tensor(name).map(|t| t.values.to_f64().into_owned());
+        let mut known = names.len();
+        if let (Some(mean), Some(std)) = (numbers(MEAN), numbers(STD)) {
+            spec.standardise = Some(Moments { mean, std });
+            known += 2;
+        }
+        if let [Some(weights), Some(means), Some(factors)] = BASE.map(numbers) {
+            let mixture = Mixture::new(weights, means, factors);
+            spec.base =
+                Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
+            known += BASE.len();
+        }
+        if let [Some(range), Some(tails), Some(probabilities)] = TABLE.map(numbers) {
+            let bins = file.tensor(TABLE[2]).map_or(Vec::new(), |tensor| tensor.shape.clone());
+            let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
+            let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
+            if spec.core != (Core::Still { dim: table.dim() }) {
+                return Err(Error::read(path, "its table does not fit its core", again));
+            }
+            spec.core = Core::Histogram(table);
+            known += TABLE.len();
+        }
+        if file.tensors.len() != known {
+            let is_known = |t: &NamedTensor| {
+                let base = spec.base.is_some() && BASE.contains(&t.name.as_str());
+                let moments = spec.standardise.is_some() && [MEAN, STD].contains(&t.name.as_str());
+                let table = matches!(spec.core, Core::Histogram(_)) && TABLE.contains(&t.name.as_str());
+                names.iter().any(|(name, _)| *name == t.name) || base || moments || table
+            };
+            let extra = file.tensors.iter().find(|t| !is_known(t));
+            let extra = extra.map_or_else(String::new, |t| t.name.clone());
+            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
+        }
+        if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
+            return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));
+        }
+        spec.check().map_err(|problem| Error::read(path, problem, again))?;
+        Ok(Self { spec, theta, story: card.story })
+    }
+}

@@ -1,0 +1,162 @@
+//! The gradient of log p with respect to the data.
+//!
+//! With u the data behind the preprocessing and y the core's side of the base, log p(x) = log p₀(y) + ln|det ∂y/∂u| +
+//! ln|det ∂u/∂x|. The score of the base is pulled back through the core, by the tapes of a solve or by the layers run again,
+//! and then through the standardisation and the columns, whose derivatives are closed forms:
+//!
+//! - x ↦ (x − m)/s: ū/s;
+//! - a positive column, u = ln x: (ū − 1)/x;
+//! - an angle or a unit, u = Φ⁻¹(…x…): (ū + u) du/dx;
+//! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of bins
+//!   log p has no derivative, and this is that of the bin which the edge is part of.
+//!
+//! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
+
+use crate::Result;
+use crate::continuous::taped::{CHUNK, EndBar, carry_taped};
+use crate::continuous::{BoundVelocity, Continuous, End};
+use crate::error::Failure;
+use crate::model::{BoundCore, BoundModel, Core, Scored};
+use crate::transform::bijection::check_rows;
+use crate::transform::{Bijection, Columns, Mapped, Standardise};
+use crate::velocity::{Penalties, Scalar, Velocity};
+
+/// Rows whose tapes are held at a time: a row's gradient does not depend on it.
+const BLOCK: usize = 16 * CHUNK;
+
+/// Log-densities and their gradients.
+#[derive(Clone, Debug, Default)]
+pub struct ScoredGradient {
+    /// log p and what it took, as by [`BoundModel::log_prob`].
+    pub scored: Scored,
+    /// ∂ log p/∂x in nats per unit of the data, `[n, d]`; NaN in a row that failed or lies outside the support.
+    pub gradient: Vec<f64>,
+}
+
+impl ScoredGradient {
+    /// log p and its gradient `[d]` of a row; or why there is none.
+    ///
+    /// # Errors
+    /// The row's [`Failure`].
+    pub fn row(&self, row: usize) -> std::result::Result<(f64, &[f64]), Failure> {
+        let log_prob = self.scored.row(row)?;
+        let d = self.gradient.len() / self.scored.log_prob.len();
+        let gradient = &self.gradient[row * d..(row + 1) * d];
+        match gradient.iter().all(|g| g.is_finite()) {
+            true => Ok((log_prob, gradient)),
+            false => Err(self.scored.cost.failure(row).unwrap_or(Failure::Overflow)),
+        }
+    }
+}
+
+impl BoundModel {
+    /// log p of the rows of `x` (`[n, d]`) under `condition` (`[n, c]`, or empty), and its gradient by `x`.
+    ///
+    /// log p is that of [`BoundModel::log_prob`]. The gradient of a continuous flow is exactly that of a solve on the same
+    /// steps whose log-determinant is not refined; Hutchinson's probes count as constants. It costs a second solve and its
+    /// pull-back.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`]; [`crate::Error::Invalid`] for an implicit method.
+    pub fn log_prob_and_grad(&self, x: &[f64], condition: &[f64]) -> Result<ScoredGradient> {
+        let (spec, d) = (self.spec(), self.dim());
+        check_rows(x, d, condition, self.condition_dim())?;
+        let scored = self.log_prob(x, condition)?;
+        let encoded = spec.condition.as_ref().map(|own| own.encode(condition)).transpose()?;
+        let condition = encoded.as_deref().unwrap_or(condition);
+        let columns = spec.columns.as_ref().map(|columns| Columns::new(columns.clone())).transpose()?;
+        let moments = spec.standardise.as_ref();
+        let standardise =
+            moments.map(|moments| Standardise::new(moments.mean.clone(), moments.std.clone())).transpose()?;
+        let mut inside = Mapped::points(x.to_vec());
+        if let Some(columns) = &columns {
+            columns.inverse(&mut inside, &[])?;
+        }
+        if let Some(standardise) = &standardise {
+            standardise.inverse(&mut inside, &[])?;
+        }
+        let mut gradient = self.pull_back_core(&inside.y, condition)?;
+        if let Some(standardise) = &standardise {
+            for row in gradient.chunks_exact_mut(d) {
+                row.iter_mut().zip(standardise.std()).for_each(|(g, s)| *g /= s);
+            }
+        }
+        if let Some(columns) = &columns {
+            for (row, x) in gradient.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+                let parts = row.iter_mut().zip(x).zip(columns.columns());
+                parts.for_each(|((g, x), column)| *g = column.pull_back(*x, *g));
+            }
+        }
+        for (row, log_prob) in gradient.chunks_exact_mut(d).zip(&scored.log_prob) {
+            if !log_prob.is_finite() {
+                row.fill(f64::NAN);
+            }
+        }
+        Ok(ScoredGradient { scored, gradient })
+    }
+
+    /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the core's data side.
+    fn pull_back_core(&self, u: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
+        let (base, d) = (self.spec().base(), self.dim());
+        match (self.core(), &self.spec().core) {
+            (BoundCore::Continuous(flow), _) => {
+                let c = flow.condition_dim();
+                let mut gradient = Vec::with_capacity(u.len());
+                for (i, u) in u.chunks(BLOCK * d).enumerate() {
+                    let from = i * BLOCK * c;
+                    let condition = &condition[from..from + u.len() / d * c];
+                    gradient.extend(flow.pull_back(u, condition, |y| base.score_rows(y))?);
+                }
+                Ok(gradient)
+            }
+            (BoundCore::Discrete(flow), _) => {
+                let mut rows = Mapped::points(u.to_vec());
+                flow.inverse(&mut rows, condition)?;
+                let ones = vec![1.0; u.len() / d];
+                Ok(flow.pull_back(End::Data, u, condition, &base.score_rows(&rows.y), &ones)?.0)
+            }
+            (BoundCore::Fixed(_), Core::Histogram(table)) => {
+                let mut rows = Mapped::points(u.to_vec());
+                table.inverse(&mut rows, &[])?;
+                let mut gradient = base.score_rows(&rows.y);
+                gradient.chunks_exact_mut(d).zip(u.chunks_exact(d)).for_each(|(bar, u)| table.pull_back(u, bar));
+                Ok(gradient)
+            }
+            (BoundCore::Fixed(_), _) => Ok(base.score_rows(u)),
+        }
+    }
+}
+
+impl Continuous {
+    /// Pulls the derivatives by the latents `y`, which `score` makes of them, and 1 for each log-determinant back to the rows
+    /// `u`, `[n, d]`; NaN in the rows that fail.
+    fn pull_back(&self, u: &[f64], condition: &[f64], score: impl Fn(&[f64]) -> Vec<f64>) -> Result<Vec<f64>> {
+        match self.velocity() {
+            BoundVelocity::F32(velocity) => self.pull_back_by(&**velocity, u, condition, score),
+            BoundVelocity::F64(velocity) => self.pull_back_by(&**velocity, u, condition, score),
+        }
+    }
+
+    fn pull_back_by<T: Scalar>(
+        &self,
+        velocity: &dyn Velocity<T>,
+        u: &[f64],
+        condition: &[f64],
+        score: impl Fn(&[f64]) -> Vec<f64>,
+    ) -> Result<Vec<f64>> {
+        let d = velocity.dim();
+        let narrow = |x: &[f64]| x.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
+        let wide = |x: &[T]| x.iter().map(|v| v.wide()).collect::<Vec<f64>>();
+        let condition = narrow(condition);
+        let request = self.request((self.end(), 0.0), true);
+        let taped = carry_taped(velocity, &narrow(u), &condition, &request, Penalties::NONE)?;
+        let y_bar = narrow(&score(&wide(&taped.carried.y)));
+        let logdet_bar = vec![T::of(1.0); u.len() / d];
+        let (u_bar, _) = taped.pull_back(EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &[] });
+        let mut gradient = wide(&u_bar);
+        for (row, _) in &taped.carried.cost.failures {
+            gradient[row * d..(row + 1) * d].fill(f64::NAN);
+        }
+        Ok(gradient)
+    }
+}

@@ -1,0 +1,21 @@
+//! A model: numbers in, numbers out.
+//!
+//! A [`Model`] is a file: a [`FlowSpec`] and its parameters. [`Model::bind`] makes a [`BoundModel`] of it, which takes plain
+//! rows and gives log-densities, samples, latents, gradients, stages and error bars. Inside, a [`Flow`] is a standard normal
+//! and a [`Bijection`](crate::transform::Bijection): log p(x) = log N(z; 0, I) − log|det ∂x/∂z|, in the units of the data.
+
+pub mod bound;
+pub mod core;
+pub mod density;
+pub mod file;
+pub mod gradient;
+pub mod spec;
+pub mod stages;
+
+pub use bound::{BoundCore, BoundModel};
+pub use core::Core;
+pub use density::{Flow, Points, Scored, Solved};
+pub use file::Model;
+pub use gradient::ScoredGradient;
+pub use spec::{FlowSpec, Moments};
+pub use stages::Stages;

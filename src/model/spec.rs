@@ -1,0 +1,256 @@
+//! A flow as data: a base, a core and a frame, and how they become a chain of bijections.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::continuous::SolverSpec;
+use crate::discrete::DiscreteSpec;
+use crate::model::{Core, Flow};
+use crate::names::are_given;
+use crate::transform::condition::{Conditioned, Range};
+use crate::transform::{
+    Base, Bijection, Chain, Column, Columns, Condition, Histogram, Mixture, Rosenblatt, StandardNormal, Standardise,
+};
+use crate::velocity::VelocitySpec;
+
+/// What a flow is made of, without its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct FlowSpec {
+    /// What is learnt.
+    pub core: Core,
+    /// How a velocity is integrated; of no meaning for other cores.
+    pub solver: SolverSpec,
+    /// The data's columns are standardised inside the model: their means and deviations.
+    pub standardise: Option<Moments>,
+    /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
+    /// their real-line side.
+    pub columns: Option<Vec<Column>>,
+    /// The core begins at this mixture, not at the standard normal; the latent is standard normal all the same.
+    pub base: Option<Mixture>,
+    /// How conditions become what the core sees; none where it takes them as they are.
+    pub condition: Option<Condition>,
+    /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
+    pub names: Vec<String>,
+    /// Where the conditions of the training rows lay, one a column of the condition; none for classes, empty where unknown.
+    /// No number depends on them.
+    pub condition_ranges: Vec<Option<Range>>,
+}
+
+/// A [`FlowSpec`] as text holds it: one of the cores by its name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    velocity: Option<VelocitySpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    discrete: Option<DiscreteSpec>,
+    /// d.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    still: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    histogram: Option<Histogram>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    solver: Option<SolverSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standardise: Option<Moments>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<Column>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Mixture>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    condition_ranges: Vec<Option<Range>>,
+}
+
+impl From<FlowSpec> for Written {
+    fn from(spec: FlowSpec) -> Self {
+        let FlowSpec { core, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
+        let mut written = Self {
+            velocity: None,
+            discrete: None,
+            still: None,
+            histogram: None,
+            solver: None,
+            standardise,
+            columns,
+            base,
+            condition,
+            names,
+            condition_ranges,
+        };
+        match core {
+            Core::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
+            Core::Discrete(spec) => written.discrete = Some(spec),
+            Core::Still { dim } => written.still = Some(dim),
+            Core::Histogram(table) => written.histogram = Some(table),
+        }
+        written
+    }
+}
+
+impl TryFrom<Written> for FlowSpec {
+    type Error = String;
+
+    fn try_from(written: Written) -> std::result::Result<Self, String> {
+        let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
+            written;
+        let (names, condition_ranges) = (written.names, written.condition_ranges);
+        let core = match (velocity, discrete, still, histogram) {
+            (Some(spec), None, None, None) => Core::Velocity(spec),
+            (None, Some(spec), None, None) => Core::Discrete(spec),
+            (None, None, Some(dim), None) => Core::Still { dim },
+            (None, None, None, Some(table)) => Core::Histogram(table),
+            _ => return Err("a flow has one of `velocity`, `discrete`, `still` and `histogram`".into()),
+        };
+        let solver = match (solver, core.as_velocity()) {
+            (None, Some(_)) => return Err("missing field `solver`".into()),
+            (solver, _) => solver.unwrap_or_default(),
+        };
+        Ok(Self { core, solver, standardise, columns, base, condition, names, condition_ranges })
+    }
+}
+
+/// Means and standard deviations of columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moments {
+    /// One a column.
+    pub mean: Vec<f64>,
+    /// One a column, above 0.
+    pub std: Vec<f64>,
+}
+
+impl From<&Standardise> for Moments {
+    fn from(map: &Standardise) -> Self {
+        Self { mean: map.mean().to_vec(), std: map.std().to_vec() }
+    }
+}
+
+impl FlowSpec {
+    /// A velocity and its solver, and nothing else.
+    pub fn plain(velocity: VelocitySpec, solver: SolverSpec) -> Self {
+        Self { solver, ..Self::bare(Core::Velocity(velocity)) }
+    }
+
+    /// A core and nothing else; a velocity has the usual solver.
+    pub fn bare(core: Core) -> Self {
+        Self {
+            core,
+            solver: SolverSpec::default(),
+            standardise: None,
+            columns: None,
+            base: None,
+            condition: None,
+            names: Vec::new(),
+            condition_ranges: Vec::new(),
+        }
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.core.dim()
+    }
+
+    /// The number of conditioning columns, as the user gives them.
+    pub fn condition_dim(&self) -> usize {
+        self.condition.as_ref().map_or(self.core.condition_dim(), |condition| condition.columns.len())
+    }
+
+    /// The names of the conditioning columns, where a file gave them: the numbers of unnamed columns are not names.
+    pub fn condition_names(&self) -> &[String] {
+        let names = self.condition.as_ref().map_or(&[][..], |condition| &condition.names);
+        // Numbers may be names where the columns beside them have some.
+        if are_given(names) || !self.names.is_empty() { names } else { &[] }
+    }
+
+    /// The distribution that the core starts from.
+    pub fn base(&self) -> Base {
+        match &self.base {
+            None => Base::Normal(StandardNormal::new(self.dim())),
+            Some(mixture) => Base::Mixture(mixture.clone()),
+        }
+    }
+
+    /// The flow around a bijection in the place of this spec's core.
+    ///
+    /// # Errors
+    /// As [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
+    pub fn around(&self, core: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
+        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
+        if let Some(mixture) = &self.base {
+            layers.push(Arc::new(Rosenblatt::new(mixture.clone())));
+        }
+        layers.extend(self.after_base(core)?);
+        Ok(Flow::new(Chain::new(layers)?))
+    }
+
+    /// The map around a bijection in the place of this spec's core, without the one from the standard normal to the base: its
+    /// latents have the distribution [`FlowSpec::base`].
+    ///
+    /// # Errors
+    /// As [`FlowSpec::around`].
+    pub fn inner(&self, core: Arc<dyn Bijection>) -> Result<Chain> {
+        Chain::new(self.after_base(core)?)
+    }
+
+    fn after_base(&self, core: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
+        let core = match &self.condition {
+            None => core,
+            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: core }),
+        };
+        let mut layers = vec![core];
+        layers.extend(self.frame()?);
+        Ok(layers)
+    }
+
+    /// The preprocessing: the layers between the core and the data, the core's side first. Nothing in them is learnt.
+    ///
+    /// # Errors
+    /// As [`Standardise::new`] and [`Columns::new`].
+    pub fn frame(&self) -> Result<Vec<Arc<dyn Bijection>>> {
+        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
+        if let Some(Moments { mean, std }) = &self.standardise {
+            layers.push(Arc::new(Standardise::new(mean.clone(), std.clone())?));
+        }
+        if let Some(columns) = &self.columns {
+            layers.push(Arc::new(Columns::new(columns.clone())?));
+        }
+        Ok(layers)
+    }
+
+    /// Whether all parts are sound and of one dimension.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        let d = self.dim();
+        if let Some(Moments { mean, std }) = &self.standardise
+            && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
+        {
+            return Err("its standardisation does not fit its core".into());
+        }
+        if let Some(columns) = &self.columns
+            && (columns.len() != d || Columns::new(columns.clone()).is_err())
+        {
+            return Err("its columns do not fit its core".into());
+        }
+        if let Some(condition) = &self.condition
+            && (!condition.is_sound() || condition.width() != self.core.condition_dim())
+        {
+            return Err("its condition does not fit its core".into());
+        }
+        if !self.names.is_empty() && self.names.len() != d {
+            return Err("the names of its columns do not fit its core".into());
+        }
+        if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
+            return Err("the ranges of its conditions do not fit its core".into());
+        }
+        match &self.base {
+            Some(base) if base.dim() != d => Err("its base distribution does not fit its core".into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Where points come from: toy densities whose truth is known, and tables from files.
+//!
+//! [`resolve`] turns what the user typed into a [`Dataset`]. A toy is an unlimited source of fresh rows;
+//! its held-out sets come from streams of the generator of their own, so that no amount of training
+//! touches them.
+//!
+//! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
+//! [`toys::ALL`], and run `tests/it/data.rs`, whose laws it then has to meet.
+
+mod context;
+pub mod copies;
+mod curve;
+pub mod diagnose;
+pub mod mixture;
+mod pinwheel;
+mod points;
+pub mod ring;
+pub mod table;
+pub mod toys;
+
+use std::path::{Path, PathBuf};
+
+use rand::Rng as _;
+
+pub use context::{Context, is_file, name_of, places};
+pub use mixture::Mixture;
+pub use points::Rows;
+pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
+pub use toys::Toy;
+
+use crate::names::{Matched, NamedTable};
+use crate::{Error, Result, Rng, io, rng};
+
+/// The stream of a toy's validation set; training must draw from another.
+pub const VALID_STREAM: u64 = 0xda7a_0001;
+/// The stream of a toy's test set; training must draw from another.
+pub const TEST_STREAM: u64 = 0xda7a_0002;
+
+/// How to resolve a data set.
+#[derive(Clone, Debug)]
+pub struct DataOptions {
+    /// How to read and split a file.
+    pub table: TableOptions,
+    /// Rows of a toy's validation set, and of its test set.
+    pub held_out: usize,
+    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`, or by number from 0 as the file has them; or one
+    /// file with a row for each of its rows.
+    pub condition: Vec<String>,
+}
+
+impl Default for DataOptions {
+    fn default() -> Self {
+        Self { table: TableOptions::default(), held_out: 10_000, condition: Vec::new() }
+    }
+}
+
+/// Where the rows for training come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Drawn afresh, without end.
+    Toy(&'static Toy),
+    /// These rows.
+    Rows(Rows),
+}
+
+/// Rows to train on, and rows held out.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// As the user typed it.
+    pub name: String,
+    /// d.
+    pub dim: usize,
+    /// The names of the columns, where the file has them.
+    pub columns: Option<Vec<String>>,
+    /// The rows for training.
+    pub train: Source,
+    /// The validation set; empty where the split has none.
+    pub valid: Rows,
+    /// The test set; empty where the split has none.
+    pub test: Rows,
+    /// The columns of the rows' context, where the data have one.
+    pub context: Option<Context>,
+    /// Which rows of the file the rows of each set are, where they come from one.
+    pub places: Option<Split>,
+    /// How its files were read, where that is not plain: a sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Dataset {
+    /// n rows for training, `[n, d]`: fresh ones of a toy; of a file, rows drawn with replacement.
+    pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
+        match &self.train {
+            Source::Toy(toy) => (toy.sample)(n, rng),
+            Source::Rows(rows) => {
+                let count = rows.count(self.dim);
+                let pick = |_| &rows.x[rng.random_range(0..count) * self.dim..][..self.dim];
+                (0..n).flat_map(pick).copied().collect()
+            }
+        }
+    }
+
+    /// How many rows there are to train on; `None` where they never end.
+    pub fn n_train(&self) -> Option<usize> {
+        match &self.train {
+            Source::Toy(_) => None,
+            Source::Rows(rows) => Some(rows.count(self.dim)),
+        }
+    }
+
+    /// Brings the columns, and those of the conditions, into the order of the names of a model; columns that it does not
+    /// have are left out. Without names the order counts. What was done is returned in words.
+    ///
+    /// # Errors
+    /// As [`Matched::by_name`].
+    pub fn arrange(&mut self, columns: &[String], condition: &[String]) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        let table = format!("`{}`", self.name);
+        if let Some(mut context) = self.context.clone() {
+            let (whose, own) = (format!("the condition of {table}"), context.names(self.columns.is_some()));
+            if !condition.is_empty() && !own.is_empty() {
+                let hint = "set `data.condition` to the columns that the model was trained with";
+                let header = NamedTable { table: &whose, names: own, hint };
+                let matched = Matched::by_name(header, condition, "the model")?;
+                notes.extend(matched.note(header));
+                for rows in self.sets_mut() {
+                    rows.context = matched.pick(&rows.context, context.dim);
+                }
+                (context.dim, context.columns) = (condition.len(), condition.to_vec());
+            }
+            self.context = Some(context);
+        }
+        if let (Some(names), false) = (&self.columns, columns.is_empty()) {
+            let header = NamedTable::of_file(&table, names);
+            let matched = Matched::by_name(header, columns, "the model")?;
+            notes.extend(matched.note(header));
+            let dim = self.dim;
+            for rows in self.sets_mut() {
+                rows.x = matched.pick(&rows.x, dim);
+            }
+            (self.dim, self.columns) = (columns.len(), Some(columns.to_vec()));
+        }
+        Ok(notes)
+    }
+
+    /// The rows for training; none of a toy, which is drawn afresh.
+    pub fn training_rows(&self) -> Option<&Rows> {
+        match &self.train {
+            Source::Toy(_) => None,
+            Source::Rows(rows) => Some(rows),
+        }
+    }
+
+    /// The columns of the context; 0 without one.
+    pub fn context_dim(&self) -> usize {
+        self.context.as_ref().map_or(0, |context| context.dim)
+    }
+
+    /// The rows of every set that is kept in memory.
+    fn sets_mut(&mut self) -> impl Iterator<Item = &mut Rows> {
+        let train = if let Source::Rows(rows) = &mut self.train { Some(rows) } else { None };
+        train.into_iter().chain([&mut self.valid, &mut self.test])
+    }
+
+    /// The truth, where it is known.
+    pub fn toy(&self) -> Option<&'static Toy> {
+        match self.train {
+            Source::Toy(toy) => Some(toy),
+            Source::Rows(_) => None,
+        }
+    }
+}
+
+/// The data set that a name stands for: a toy, or the path of a file.
+///
+/// The seed fixes a toy's held-out sets and a table's random split.
+///
+/// # Errors
+/// [`Error::Unknown`] for what is neither a toy nor looks like a file; what reading a file can raise.
+pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> {
+    if let Ok(toy) = toys::find(name) {
+        if let Some(column) = options.condition.first() {
+            let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
+            return Err(Error::invalid(problem, "conditions belong to a table: set `data.source` to a file"));
+        }
+        let held_out = |stream| Rows::new((toy.sample)(options.held_out, &mut rng::stream(seed, stream)));
+        return Ok(Dataset {
+            name: name.into(),
+            dim: toy.dim,
+            columns: None,
+            train: Source::Toy(toy),
+            valid: held_out(VALID_STREAM),
+            test: held_out(TEST_STREAM),
+            context: None,
+            places: None,
+            notes: Vec::new(),
+        });
+    }
+    let path = PathBuf::from(name);
+    if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
+        let known = format!("{}, or a .npy, .npz or .csv file", toys::names());
+        return Err(Error::Unknown { kind: "data set", name: name.into(), known });
+    }
+    let mut table = Table::read(&path, &options.table, seed)?;
+    let context = Context::take(&options.condition, &path, &mut table, options.table.header)?;
+    let (context, values) = context.unzip();
+    let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight: Vec::new() };
+    let set = |rows: &[usize]| all.pick(table.d, rows);
+    Ok(Dataset {
+        name: name.into(),
+        dim: table.d,
+        train: Source::Rows(set(&table.split.train)),
+        valid: set(&table.split.valid),
+        test: set(&table.split.test),
+        columns: table.columns,
+        context,
+        places: Some(table.split),
+        notes: table.notes,
+    })
+}
+
+fn looks_like_a_path(path: &Path) -> bool {
+    path.components().count() > 1 || path.exists()
+}

@@ -1,0 +1,92 @@
+//! The interface of all maps: rows of plain f64 numbers, in place.
+//!
+//! Parameters are bound when a map is made, not when it is called, so that one row costs what one row is. A log-determinant
+//! is part of the rows: whoever wants points alone gives rows without one ([`Mapped::points`]), and no map makes a number
+//! for it that nobody asked for.
+
+use super::Cost;
+use crate::{Error, Result};
+
+/// Rows on their way through a bijection.
+#[derive(Clone, Debug, Default)]
+pub struct Mapped {
+    /// `[n, d]`, row-major. A row whose trajectory did not arrive is NaN.
+    pub y: Vec<f64>,
+    /// ln|det ∂y/∂x| from where the rows began, `[n]`, or empty where only points are wanted; NaN in every row that failed,
+    /// −∞ in those outside the support.
+    pub logdet: Vec<f64>,
+    /// What it took so far.
+    pub cost: Cost,
+}
+
+impl Mapped {
+    /// Rows `[n, dim]` that have not moved yet, with their log-determinants.
+    pub fn new(y: Vec<f64>, dim: usize) -> Self {
+        let logdet = vec![0.0; y.len() / dim.max(1)];
+        Self { y, logdet, cost: Cost::default() }
+    }
+
+    /// Rows that have not moved yet, without log-determinants: maps leave them out, and cost less for it.
+    pub fn points(y: Vec<f64>) -> Self {
+        Self { y, logdet: Vec::new(), cost: Cost::default() }
+    }
+
+    /// Whether log-determinants are wanted.
+    pub fn with_logdet(&self) -> bool {
+        !self.logdet.is_empty()
+    }
+
+    /// logdet += `more`, a number a row; nothing where only points are wanted.
+    pub fn add_logdet(&mut self, more: impl IntoIterator<Item = f64>) {
+        self.logdet.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// An invertible map between the latent's side and the data's, with its parameters.
+///
+/// `condition` is `[n, condition_dim]`, row-major; empty exactly if the map has none.
+pub trait Bijection: Send + Sync {
+    /// d.
+    fn dim(&self) -> usize;
+
+    /// The number of conditioning columns.
+    fn condition_dim(&self) -> usize {
+        0
+    }
+
+    /// From the latent's side to the data's, in place: y ← f(y), logdet += ln|det ∂f/∂y|, the cost is merged.
+    ///
+    /// A row that fails is NaN and listed in the cost; it changes no other row.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] and [`Error::Invalid`] where numbers make no rows; whatever the solver refuses.
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()>;
+
+    /// From the data's side to the latent's, as [`Bijection::forward`].
+    ///
+    /// # Errors
+    /// As [`Bijection::forward`].
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()>;
+}
+
+/// How many rows `y` holds; refuses numbers that make no rows, or conditions that do not fit them.
+pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim: usize) -> Result<usize> {
+    if !y.len().is_multiple_of(dim) {
+        let what = "the last row of the points".into();
+        return Err(Error::Dimension { what, expected: dim, found: y.len() % dim });
+    }
+    let n = y.len() / dim;
+    if condition.len() == n * condition_dim {
+        return Ok(n);
+    }
+    let problem = match condition.len() {
+        0 => format!("the model is conditional on {condition_dim} columns, and no condition was given"),
+        found => format!("{found} numbers of conditions for {n} rows of {condition_dim} columns"),
+    };
+    Err(Error::invalid(problem, "give one row of conditions for each point"))
+}
+
+/// The condition as a map takes it that is part of a conditional one: nothing where it has none of its own.
+pub(crate) fn own_condition<'a>(map: &dyn Bijection, condition: &'a [f64]) -> &'a [f64] {
+    if map.condition_dim() > 0 { condition } else { &[] }
+}

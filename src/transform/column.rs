@@ -1,0 +1,310 @@
+//! What a column of the data is: any number, an angle, a share between two bounds, a positive number.
+//!
+//! Each kind is a bijection between the real line (y) and the column's own range (x):
+//! - plain: x = y;
+//! - unit: x = low + (high − low) Φ(y). The probit, not the logit: a uniform column becomes a normal one, and a column
+//!   that falls like a power at its bound gets Gaussian tails, where the logit would leave exponential ones, which
+//!   no Lipschitz velocity makes from a normal. Each half of the range is measured from its own bound, so that what
+//!   lies close to one keeps its digits: with low = 0, down to 1e-300;
+//! - angle: as unit on one turn, [cut, cut + period). The cut is where the training data are sparsest, for the density
+//!   has a seam there;
+//! - positive: x = eʸ. The logarithm, not the inverse of the softplus: a change of the unit of measurement is then a
+//!   shift, which the standardisation takes out, and ratios over many decades are resolved alike.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::normal::{cdf, log_pdf, quantile_of_log};
+use crate::{Error, Result};
+
+/// A full turn, where nothing else is said.
+const DEGREES: f64 = 360.0;
+/// The arc whose count says how empty a place of the circle is, as a part of the turn.
+const ARC: f64 = 1.0 / 36.0;
+/// A point on the cut itself, which has no side, counts as this far from it, in turns.
+const SEAM: f64 = f64::EPSILON / 2.0;
+
+/// How a column is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum ColumnKind {
+    /// Any number.
+    #[default]
+    Plain,
+    /// A number on a circle.
+    Angle {
+        /// One turn.
+        period: f64,
+    },
+    /// A number between two bounds.
+    Unit {
+        /// The lower.
+        low: f64,
+        /// The upper.
+        high: f64,
+    },
+    /// A number above 0.
+    Positive,
+}
+
+impl FromStr for ColumnKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, given) = text.split_once(':').map_or((text, None), |(name, given)| (name, Some(given)));
+        let numbers = given.map(|given| given.split(',').map(|v| v.trim().parse().ok()).collect::<Option<Vec<f64>>>());
+        match (name, numbers.as_ref().map(|numbers| numbers.as_deref())) {
+            ("plain", None) => Ok(Self::Plain),
+            ("positive", None) => Ok(Self::Positive),
+            ("angle", None) => Ok(Self::Angle { period: DEGREES }),
+            ("angle", Some(Some(&[period]))) if period > 0.0 && period.is_finite() => Ok(Self::Angle { period }),
+            ("unit", None) => Ok(Self::Unit { low: 0.0, high: 1.0 }),
+            ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => {
+                Ok(Self::Unit { low, high })
+            }
+            _ => {
+                Err(format!("`{text}`: write plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for ColumnKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Plain => f.write_str("plain"),
+            Self::Angle { period } => write!(f, "angle:{period}"),
+            Self::Unit { low, high } => write!(f, "unit:{low},{high}"),
+            Self::Positive => f.write_str("positive"),
+        }
+    }
+}
+
+/// A column as it is saved in the model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Column {
+    /// Any number.
+    Plain,
+    /// A number on a circle. Any turn is read; samples lie in [0, period) where the cut is at 0 or above, and in
+    /// [−period/2, period/2) where it is below: so lay the data that the column was fitted to.
+    Angle {
+        /// One turn.
+        #[serde(with = "exact")]
+        period: f64,
+        /// Where the circle is cut open: one turn from here on is the real line.
+        #[serde(with = "exact")]
+        cut: f64,
+    },
+    /// A number between two bounds, which are not part of the range.
+    Unit {
+        /// The lower.
+        #[serde(with = "exact")]
+        low: f64,
+        /// The upper.
+        #[serde(with = "exact")]
+        high: f64,
+    },
+    /// A number above 0.
+    Positive,
+}
+
+impl Column {
+    /// The column of a kind whose training data are `values`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the row and the number where a value is out of range or not finite, or the kind's
+    /// own numbers make no sense.
+    pub fn fit(kind: ColumnKind, values: &[f64]) -> Result<Self> {
+        let column = match kind {
+            ColumnKind::Plain => Self::Plain,
+            ColumnKind::Positive => Self::Positive,
+            ColumnKind::Unit { low, high } => Self::Unit { low, high },
+            ColumnKind::Angle { period } => Self::Angle { period, cut: 0.0 },
+        };
+        column.validate()?;
+        if let Some(row) = values.iter().position(|x| !x.is_finite() || column.encode(*x).is_none()) {
+            return Err(column.refuse(row, values[row]));
+        }
+        Ok(match kind {
+            ColumnKind::Angle { period } => Self::Angle { period, cut: cut(values, period) },
+            _ => column,
+        })
+    }
+
+    /// The kind it was asked for as.
+    pub fn kind(&self) -> ColumnKind {
+        match *self {
+            Self::Plain => ColumnKind::Plain,
+            Self::Angle { period, .. } => ColumnKind::Angle { period },
+            Self::Unit { low, high } => ColumnKind::Unit { low, high },
+            Self::Positive => ColumnKind::Positive,
+        }
+    }
+
+    /// Refuses what cannot be a column.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn validate(&self) -> Result<()> {
+        let sound = match *self {
+            Self::Plain | Self::Positive => true,
+            Self::Angle { period, cut } => period > 0.0 && period.is_finite() && cut.abs() <= 2.0 * period,
+            Self::Unit { low, high } => low < high && (high - low).is_finite(),
+        };
+        if sound {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("{self:?} is no column"), "an angle has a period above 0, a unit LOW < HIGH"))
+    }
+
+    fn refuse(&self, row: usize, value: f64) -> Error {
+        let problem = |range: &str| {
+            format!("row {row} of a column has {}, which is not {range} (counted from 0)", crate::words::exact(value))
+        };
+        let widen = "leave such rows out, or name the column differently";
+        match *self {
+            Self::Positive if value == 0.0 => Error::invalid(
+                problem("above 0"),
+                "a positive column has a density only above 0: add what the measurement resolves, or model zeros apart",
+            ),
+            Self::Positive => Error::invalid(problem("above 0"), widen),
+            Self::Unit { low, high } if value == low || value == high => Error::invalid(
+                problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
+                "the bounds are no part of the range: spread counts by noise (x + U[0, 1)), or widen it: unit:LOW,HIGH",
+            ),
+            Self::Unit { low, high } => Error::invalid(
+                problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
+                widen,
+            ),
+            Self::Plain | Self::Angle { .. } => Error::invalid(problem("finite"), "leave out rows with missing values"),
+        }
+    }
+
+    /// From the data's side to the real line: y and ln|dy/dx|; none outside the range. NaN gives NaN.
+    pub fn encode(&self, x: f64) -> Option<(f64, f64)> {
+        if x.is_nan() {
+            return Some((x, x));
+        }
+        match *self {
+            Self::Plain => Some((x, 0.0)),
+            Self::Positive => (x > 0.0 && x < f64::INFINITY).then(|| (x.ln(), -x.ln())),
+            Self::Unit { low, high } => {
+                (low < x && x < high).then(|| probit((x - low) / (high - low), (high - x) / (high - low), high - low))
+            }
+            Self::Angle { period, cut } => x.is_finite().then(|| {
+                let turn = ((x - cut) / period).rem_euclid(1.0);
+                let turn = turn.clamp(SEAM, 1.0 - SEAM);
+                probit(turn, 1.0 - turn, period)
+            }),
+        }
+    }
+
+    /// The derivative by x of ℓ(y) + ln|dy/dx|, given `bar` = dℓ/dy; NaN outside the range.
+    pub(crate) fn pull_back(&self, x: f64, bar: f64) -> f64 {
+        let Some((y, log_slope)) = self.encode(x) else { return f64::NAN };
+        match self {
+            Self::Plain => bar,
+            Self::Positive => (bar - 1.0) / x,
+            // ln|dy/dx| = ½y² + …
+            Self::Unit { .. } | Self::Angle { .. } => (bar + y) * log_slope.exp(),
+        }
+    }
+
+    /// From the real line to the data's side: x, strictly within the range, and ln|dx/dy|. NaN gives NaN.
+    pub fn decode(&self, y: f64) -> (f64, f64) {
+        if !y.is_finite() {
+            return (f64::NAN, f64::NAN);
+        }
+        match *self {
+            Self::Plain => (y, 0.0),
+            Self::Positive => (y.exp().clamp(f64::MIN_POSITIVE, f64::MAX), y),
+            Self::Unit { low, high } => {
+                let width = high - low;
+                let x = if y <= 0.0 { low + width * cdf(y) } else { high - width * cdf(-y) };
+                (x.clamp(low.next_up(), high.next_down()), width.ln() + log_pdf(y))
+            }
+            Self::Angle { period, cut } => {
+                let x = if y <= 0.0 { cut + period * cdf(y) } else { (cut + period) - period * cdf(-y) };
+                (within_a_turn(x, period, cut), period.ln() + log_pdf(y))
+            }
+        }
+    }
+}
+
+/// y = Φ⁻¹(u) and ln|dy/dx| for x = … + width · u, given u and 1 − u, each to its own round-off.
+fn probit(below: f64, above: f64, width: f64) -> (f64, f64) {
+    let y = if below <= above { quantile_of_log(below.ln()) } else { -quantile_of_log(above.ln()) };
+    (y, -width.ln() - log_pdf(y))
+}
+
+/// The point in the turn that samples are given in.
+fn within_a_turn(x: f64, period: f64, cut: f64) -> f64 {
+    let start = if cut < 0.0 { -0.5 * period } else { 0.0 };
+    let x = if x >= start + period { x - period } else { x };
+    let x = if x < start { x + period } else { x };
+    // Rounding may have put it on the end, which is the start.
+    if x >= start + period { start } else { x }
+}
+
+/// The emptiest place of the circle: the middle of the widest gap in the arc of [`ARC`] that holds the fewest values.
+fn cut(values: &[f64], period: f64) -> f64 {
+    let negative = values.iter().any(|x| *x < 0.0);
+    let mut turns: Vec<f64> = values.iter().map(|x| (x / period).rem_euclid(1.0)).filter(|u| *u < 1.0).collect();
+    turns.sort_by(f64::total_cmp);
+    let place = |u: f64| {
+        let x = (u.rem_euclid(1.0) * 65_536.0).round() / 65_536.0 * period;
+        let x = if x >= period { 0.0 } else { x };
+        if negative { x - period } else { x }
+    };
+    let n = turns.len();
+    if n < 2 {
+        return place(turns.first().map_or(0.0, |u| u + 0.5));
+    }
+    let at = |i: usize| turns[i % n] + (i / n) as f64;
+    // Arcs begin just behind a value: an arc that holds fewest can be turned until it does.
+    let mut end = 1;
+    let mut best: Option<(usize, f64, f64)> = None;
+    for i in 0..n {
+        end = end.max(i + 1);
+        while end < i + n && at(end) <= at(i) + ARC {
+            end += 1;
+        }
+        let within = end - i - 1;
+        let gaps = (i..end).map(|j| (at(j + 1) - at(j), 0.5 * (at(j) + at(j + 1))));
+        if best.is_none_or(|(count, ..)| within <= count) {
+            let (gap, middle) = gaps.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, at(i)));
+            if best.is_none_or(|(count, widest, _)| within < count || gap > widest) {
+                best = Some((within, gap, middle));
+            }
+        }
+    }
+    place(best.map_or(0.0, |(_, _, middle)| middle))
+}
+
+/// Numbers as JSON holds them, and as text where the JSON reader would round them to a neighbour.
+mod exact {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Text(String),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = format!("{value:e}");
+        match serde_json::from_str::<f64>(&text) {
+            Ok(back) if back.to_bits() == value.to_bits() => serializer.serialize_f64(*value),
+            _ => serializer.serialize_str(&text),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Number(value) => Ok(value),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}

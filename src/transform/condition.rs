@@ -1,0 +1,275 @@
+//! What a flow is conditioned on, as the user has it and as the nets see it.
+//!
+//! A number is brought to mean 0 and deviation 1, a class becomes one column for each of the classes (0 but for a 1 in
+//! its own): both inside the model, so that whoever uses it gives what the data file holds.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::bijection::check_rows;
+use super::{Bijection, Mapped};
+use crate::{Error, Result};
+
+/// More values than this are no classes.
+const MOST_CLASSES: usize = 1000;
+/// Whole numbers with at most so many values are taken for classes.
+const FEW_CLASSES: usize = 20;
+
+/// What a conditioning column is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Given {
+    /// A number: c ↦ (c − mean) / std.
+    Number {
+        /// The training data's mean.
+        #[serde(with = "exact")]
+        mean: f64,
+        /// Their standard deviation, above 0.
+        #[serde(with = "exact")]
+        std: f64,
+    },
+    /// One of these classes, rising.
+    Class {
+        /// What the data file calls them.
+        classes: Vec<i64>,
+    },
+}
+
+/// How a column of conditions is to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GivenKind {
+    /// As a class where all its values are whole and there are at most 20 of them, else as a number.
+    #[default]
+    Auto,
+    /// As a number.
+    Number,
+    /// As a class.
+    Class,
+}
+
+impl std::str::FromStr for GivenKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "number" => Ok(Self::Number),
+            "class" => Ok(Self::Class),
+            _ => Err(Error::Unknown {
+                kind: "kind of condition",
+                name: text.into(),
+                known: "auto, number, class".into(),
+            }),
+        }
+    }
+}
+
+impl Given {
+    /// What the column of these values is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for values that are not finite, do not differ, or are no classes where they should be.
+    pub fn fit(kind: GivenKind, values: &[f64]) -> Result<Self> {
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::invalid(
+                format!("row {i} of a condition is {}", values[i]),
+                "leave out rows with missing values",
+            ));
+        }
+        let whole = values.iter().all(|v| v.fract() == 0.0 && v.abs() < 1e15);
+        let mut classes: Vec<i64> = if whole { values.iter().map(|v| *v as i64).collect() } else { Vec::new() };
+        classes.sort_unstable();
+        classes.dedup();
+        let few = whole && classes.len() <= FEW_CLASSES;
+        if kind == GivenKind::Class || (kind == GivenKind::Auto && few) {
+            if !whole {
+                return Err(Error::invalid("classes are whole numbers", "read the column as a number: NAME:number"));
+            }
+            return match classes.len() {
+                0 | 1 => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+                2..=MOST_CLASSES => Ok(Self::Class { classes }),
+                many => Err(Error::invalid(format!("{many} classes"), "read the column as a number: NAME:number")),
+            };
+        }
+        let (mean, std) = crate::stats::moments(values.iter().copied());
+        match std {
+            std if std.is_normal() => Ok(Self::Number { mean, std }),
+            0.0 => Err(Error::invalid(
+                format!("a condition that is {mean} in all {} rows", values.len()),
+                "leave the column out: it says nothing",
+            )),
+            std => Err(Error::invalid(
+                format!("a condition of deviation {std:e}, which 64-bit numbers do not resolve"),
+                "give the column in a larger unit",
+            )),
+        }
+    }
+
+    /// Columns that the nets see of it.
+    fn width(&self) -> usize {
+        match self {
+            Self::Number { .. } => 1,
+            Self::Class { classes } => classes.len(),
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Number { mean, std } => mean.is_finite() && std.is_normal() && *std > 0.0,
+            Self::Class { classes } => classes.len() > 1 && classes.windows(2).all(|w| w[0] < w[1]),
+        }
+    }
+
+    fn push(&self, value: f64, out: &mut Vec<f64>) -> Result<()> {
+        match self {
+            Self::Number { .. } if !value.is_finite() => {
+                return Err(Error::invalid(value.to_string(), "give a finite number"));
+            }
+            Self::Number { mean, std } => out.push((value - mean) / std),
+            Self::Class { classes } => {
+                let Some(place) = classes.iter().position(|class| *class as f64 == value) else {
+                    let known = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                    return Err(Error::Unknown { kind: "class", name: value.to_string(), known });
+                };
+                out.extend((0..classes.len()).map(|k| f64::from(u8::from(k == place))));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the numbers of a column lie.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The least.
+    #[serde(with = "exact")]
+    pub low: f64,
+    /// The greatest.
+    #[serde(with = "exact")]
+    pub high: f64,
+}
+
+impl Range {
+    /// A number is outside when it is beyond an end by more than this part of the width. Of n rows of one distribution
+    /// the next is beyond an end once in n, and hardly ever far.
+    pub const MARGIN: f64 = 0.05;
+    /// Where the range is not known, a number is outside when it is further than so many deviations from the mean.
+    pub const DEVIATIONS: f64 = 6.0;
+
+    /// The range of these; none of no finite number.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let finite = values.iter().copied().filter(|v| v.is_finite());
+        let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+        (low <= high).then_some(Self { low, high })
+    }
+
+    /// How far beyond the nearer end, in widths; 0 inside.
+    pub fn beyond(&self, value: f64) -> f64 {
+        let width = (self.high - self.low).max(f64::MIN_POSITIVE);
+        ((self.low - value).max(value - self.high) / width).max(0.0)
+    }
+}
+
+/// Numbers as text, for JSON's reader may miss their last bit.
+mod exact {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{value:e}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// All conditioning columns of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// One a column.
+    pub columns: Vec<Given>,
+    /// What the data file calls them; empty where it has no names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl Condition {
+    /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the column's name for a class that the model does not have, and for what is not finite;
+    /// [`Error::Dimension`] for a last row that is not whole.
+    pub fn encode(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        let expected = self.columns.len().max(1);
+        if !rows.len().is_multiple_of(expected) {
+            let (what, found) = ("the last row of the conditions".into(), rows.len() % expected);
+            return Err(Error::Dimension { what, expected, found });
+        }
+        let mut out = Vec::with_capacity(rows.len() / self.columns.len().max(1) * self.width());
+        for row in rows.chunks_exact(self.columns.len().max(1)) {
+            for (j, (given, value)) in self.columns.iter().zip(row).enumerate() {
+                given.push(*value, &mut out).map_err(|e| match e {
+                    Error::Unknown { name, known, .. } => {
+                        let problem = format!("the condition `{}` has no class {name}", self.name(j));
+                        Error::invalid(problem, format!("give one of its classes: {known}"))
+                    }
+                    Error::Invalid { problem, hint } => {
+                        Error::invalid(format!("the condition `{}` is {problem}", self.name(j)), hint)
+                    }
+                    other => other,
+                })?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// What a column is called: its name, else its number as `c0`.
+    pub fn name(&self, j: usize) -> String {
+        self.names.get(j).cloned().unwrap_or_else(|| format!("c{j}"))
+    }
+
+    /// Columns that the nets see.
+    pub fn width(&self) -> usize {
+        self.columns.iter().map(Given::width).sum()
+    }
+
+    /// Of each column that the nets see, whether it is a part of a class.
+    pub fn of_classes(&self) -> Vec<bool> {
+        let one = |given: &Given| std::iter::repeat_n(matches!(given, Given::Class { .. }), given.width());
+        self.columns.iter().flat_map(one).collect()
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        let names = self.names.is_empty() || self.names.len() == self.columns.len();
+        !self.columns.is_empty() && names && self.columns.iter().all(Given::is_sound)
+    }
+}
+
+/// A bijection whose condition is encoded on its way in.
+pub(crate) struct Conditioned {
+    pub condition: Condition,
+    pub inner: Arc<dyn Bijection>,
+}
+
+impl Bijection for Conditioned {
+    fn dim(&self) -> usize {
+        self.inner.dim()
+    }
+
+    fn condition_dim(&self) -> usize {
+        self.condition.columns.len()
+    }
+
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        self.inner.forward(rows, &self.condition.encode(condition)?)
+    }
+
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        self.inner.inverse(rows, &self.condition.encode(condition)?)
+    }
+}

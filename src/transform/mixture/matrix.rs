@@ -1,0 +1,65 @@
+//! The mean and covariance of rows, the Cholesky factor, and the triangular system. Matrices are `[d, d]`, row-major; d is
+//! tens at most, and plain loops are what nobody waits for.
+
+use rayon::prelude::*;
+
+use super::CHUNK;
+
+/// The mean `[d]` and the covariance `[d, d]` of all rows.
+pub(crate) fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
+    let n = (x.len() / d) as f64;
+    let sum_rows = |f: &(dyn Fn(&[f64], &mut [f64]) + Sync), len: usize| {
+        let parts: Vec<Vec<f64>> = x
+            .par_chunks(16 * CHUNK * d)
+            .map(|rows| {
+                let mut sum = vec![0.0; len];
+                rows.chunks_exact(d).for_each(|row| f(row, &mut sum));
+                sum
+            })
+            .collect();
+        cnflow_solvers::gradient::tree_sum(parts)
+    };
+    let mean: Vec<f64> = sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d)
+        .into_iter()
+        .map(|s| s / n)
+        .collect();
+    let add = |row: &[f64], sum: &mut [f64]| {
+        for i in 0..d {
+            for j in 0..d {
+                sum[i * d + j] += (row[i] - mean[i]) * (row[j] - mean[j]);
+            }
+        }
+    };
+    let covariance = sum_rows(&add, d * d).into_iter().map(|s| s / n).collect();
+    (mean, covariance)
+}
+
+/// The lower L with L Lᵀ = a; none where a is not positive definite.
+pub(crate) fn cholesky(a: &[f64], d: usize) -> Option<Vec<f64>> {
+    let mut l = vec![0.0; d * d];
+    for i in 0..d {
+        for j in 0..=i {
+            let dot: f64 = (0..j).map(|k| l[i * d + k] * l[j * d + k]).sum();
+            let left = a[i * d + j] - dot;
+            l[i * d + j] = if i == j {
+                // What is below a few units of round-off of the diagonal is noise.
+                if left.is_nan() || left <= 8.0 * f64::EPSILON * a[i * d + i] {
+                    return None;
+                }
+                left.sqrt()
+            } else {
+                left / l[j * d + j]
+            };
+        }
+    }
+    Some(l)
+}
+
+/// u ← L⁻¹ u.
+pub(crate) fn solve_lower(l: &[f64], u: &mut [f64]) {
+    let d = u.len();
+    for i in 0..d {
+        let dot: f64 = (0..i).map(|j| l[i * d + j] * u[j]).sum();
+        u[i] = (u[i] - dot) / l[i * d + i];
+    }
+}

@@ -1,0 +1,43 @@
+//! Bijections on rows of plain numbers, and the distributions that they start from.
+//!
+//! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns with a
+//! range, the standardisation, the map to a mixture and a table of probabilities are here. What is integrated is in
+//! [`crate::continuous`], what has layers in [`crate::discrete`].
+
+pub mod base;
+pub mod bijection;
+pub mod chain;
+pub mod column;
+pub mod columns;
+pub mod condition;
+pub mod cost;
+pub mod histogram;
+pub mod identity;
+pub mod mixture;
+pub(crate) mod normal;
+pub mod rosenblatt;
+pub mod standardise;
+
+pub use base::{Base, StandardNormal};
+pub use bijection::{Bijection, Mapped};
+pub use chain::Chain;
+pub use column::{Column, ColumnKind};
+pub use columns::Columns;
+pub use condition::{Condition, Given, GivenKind, Range};
+pub use cost::{Cost, check_failures};
+pub use histogram::{Histogram, Tail};
+pub use identity::Identity;
+pub use mixture::Mixture;
+pub use rosenblatt::Rosenblatt;
+pub use standardise::Standardise;
+
+use crate::{Error, Result};
+
+/// Refuses a time that is not between the latent, at 0, and the data, at 1.
+pub(crate) fn check_time(t: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&t) {
+        return Ok(());
+    }
+    let problem = format!("time {} is outside [0, 1]", crate::words::exact(t));
+    Err(Error::invalid(problem, "give a time from 0 to 1"))
+}
