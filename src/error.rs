@@ -153,6 +153,7 @@ pub enum Error {
     #[error(transparent)]
     Solve(#[from] SolveError),
     /// candle failed.
+    #[cfg(feature = "candle")]
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
 }

@@ -4,17 +4,18 @@
 //! log p(x) = log N(z; 0, I) − ∫₀¹ tr(∂m/∂x) dt along the path that ends in x, in nats, in the units
 //! of the user's data. At every public edge an array is `[n, d]`, row-major.
 //!
-//! A model file is loaded, gives samples, and carries them back with their log-density:
+//! A model file is loaded and bound once; then it takes and gives plain numbers, with a result for each row:
 //!
 //! ```
-//! use candle_core::DType;
-//! use cnflow::{flow::Model, rng::stream};
+//! use cnflow::{Model, Precision, rng};
 //!
-//! let model = Model::load("tests/fixtures/finished/flow/model.safetensors".as_ref())?;
-//! let flow = model.flow(DType::F64)?;
-//! let x = flow.sample(1000, None, &mut stream(42, 0))?;
-//! let (z, log_prob, cost) = flow.encode(&x, None)?;
-//! assert_eq!((z.dims(), log_prob.dims(), cost.failures.len()), (&[1000, 2][..], &[1000][..], 0));
+//! let model = Model::load("tests/fixtures/finished/flow/model.safetensors".as_ref())?.bind(Precision::F64)?;
+//! let x = model.sample(1000, &[], &mut rng::stream(42, 0))?.y;
+//! let back = model.encode(&x, &[])?;
+//! assert_eq!((back.y.len(), back.log_prob.len(), back.cost.failures.len()), (2000, 1000, 0));
+//! let scored = model.log_prob_and_grad(&x[..2], &[])?;
+//! let (log_prob, gradient) = scored.row(0)?;
+//! assert!(log_prob.is_finite() && gradient.len() == 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -41,5 +42,9 @@ pub mod transform;
 pub mod velocity;
 pub mod words;
 
-pub use error::{Error, Result};
+pub use error::{Error, Failure, Result};
+pub use model::{BoundModel, FlowSpec, Model};
 pub use rng::Rng;
+pub use rows::Rows;
+pub use transform::Bijection;
+pub use velocity::Precision;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use super::transport::Counter;
 use super::{Arrived, Block, Reservoir};
 use crate::Result;
-use crate::continuous::ErrorBars;
+use crate::model::ErrorBars;
 use crate::model::Model;
 use crate::stats::quantile;
 use crate::transform::Chain;

@@ -1,7 +1,8 @@
 //! What several lines need: samples, their latents again, and both once more in better arithmetic.
 
 use super::Subject;
-use crate::continuous::{Method, SolverSpec, TraceSpec, bars};
+use crate::continuous::{Method, SolverSpec, TraceSpec};
+use crate::model::bars;
 use crate::model::{BoundModel, FlowSpec, Solved};
 use crate::rows::Rows;
 use crate::stats::quantile;

@@ -4,13 +4,11 @@
 //! precision where a solve begins; a log-determinant is f64 from the quadrature on, which refines itself until its estimate
 //! meets the tolerance. Where rows come without log-determinants ([`Mapped::points`]) no divergence is evaluated.
 
-pub mod bars;
 pub mod paths;
 pub mod solver;
 pub mod taped;
 pub mod transport;
 
-pub use bars::{Bars, ErrorBars};
 pub use paths::{End, Paths};
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 

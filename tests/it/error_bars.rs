@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use crate::common::flows::{self, Closed, Mixture, every_flow};
-use cnflow::continuous::{Bars, LogDensity, SolverSpec, TraceSpec};
+use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
+use cnflow::model::Bars;
 use cnflow::rng::stream;
 use cnflow::velocity::Precision;
 use rand::Rng as _;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use cnflow::continuous::bars::{finer, probes};
-use cnflow::continuous::{Bars, BoundVelocity, Continuous, ErrorBars, SolverSpec};
+use cnflow::continuous::{BoundVelocity, Continuous, SolverSpec};
 use cnflow::model::Flow;
+use cnflow::model::bars::{finer, probes};
+use cnflow::model::{Bars, ErrorBars};
 use cnflow::rng::stream;
 use cnflow::velocity::Precision;
 use cnflow::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
