@@ -48,3 +48,8 @@ pub use rng::Rng;
 pub use rows::Rows;
 pub use transform::Bijection;
 pub use velocity::Precision;
+
+/// The code of the guide is run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/library.md")]
+struct Guide;
