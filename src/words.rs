@@ -138,7 +138,7 @@ pub fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("{n} {one}") } else { format!("{n} {one}s") }
 }
 
-/// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`, `11 d 3 h`; a time that is not known is called that.
+/// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`, `11 d 3 h`; "an unknown time" for NaN.
 pub fn duration(seconds: f64) -> String {
     if !(seconds.is_finite() && seconds >= 0.0) {
         return "an unknown time".into();

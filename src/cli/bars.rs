@@ -27,7 +27,7 @@ impl Barred {
         Ok(Self { file, bars })
     }
 
-    /// One block: its points, and their log-densities at the tolerance asked for.
+    /// One block: its points, and their log-densities at the given tolerance.
     pub fn take(&mut self, block: &Block, arrived: &Arrived) -> Result<()> {
         let rows = self.bars.block(block, arrived)?;
         self.file.as_mut().map_or(Ok(()), |file| file.push(&rows))

@@ -168,7 +168,7 @@ impl Found<'_> {
         Ok(Matched::by_name(header, names, "the condition")?)
     }
 
-    /// The points among the columns that are left, and what is not as the file has it.
+    /// The points among the columns that are left, and a note on what differs from the file.
     fn points(&self, rest: &[usize], wanted: &[String], d: usize) -> Result<(Matched, Option<String>)> {
         if let (Some(names), false) = (self.names, wanted.is_empty()) {
             let own: Vec<String> = rest.iter().map(|j| names[*j].clone()).collect();

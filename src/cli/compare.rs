@@ -53,7 +53,7 @@ pub struct CompareArgs {
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained on]
     #[arg(long, value_name = "NAME|FILE")]
     data: Option<String>,
-    /// How a table is split, as in `cnf train` [default: auto]
+    /// Split of a table, as in `cnf train` [default: auto]
     #[arg(long, value_name = "RULE", conflicts_with = "runs")]
     split: Option<String>,
     /// Columns of the table to leave out, as in `cnf train`
@@ -481,7 +481,7 @@ impl Contest {
                 if other.stopped {
                     break;
                 }
-                costs.push(course.cost(&other.model, format!("{depth} couplings"))?);
+                costs.push(course.cost(&other.model, cnflow::words::count(depth as u64, "coupling"))?);
             }
             costs.sort_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
         }

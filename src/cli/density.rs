@@ -265,7 +265,7 @@ impl Job {
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
-    /// The grid for the picture, and log p on it: the one asked for, or one around the given points.
+    /// The grid for the picture, and log p on it: that of `--grid`, or one around the given points.
     fn drawn(&self, seen: &Seen, context: &Context) -> Result<(Grid, Vec<f64>)> {
         if let (Some(grid), Some(cells)) = (&self.grid, &seen.cells) {
             return Ok((grid.clone(), cells.clone()));
@@ -277,7 +277,7 @@ impl Job {
         Ok((grid, scored.log_prob))
     }
 
-    /// The picture, where one is asked for.
+    /// The picture, with `--plot`.
     fn draw(&self, args: &DensityArgs, seen: &Seen, context: &Context) -> Result<()> {
         let Some(path) = &args.plot else { return Ok(()) };
         let (grid, log_prob) = self.drawn(seen, context)?;

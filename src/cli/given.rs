@@ -63,7 +63,7 @@ impl GivenArgs {
         })
     }
 
-    /// Conditions for rows that are in no file, there exactly if the model has a condition.
+    /// Conditions for rows that are not in a file; present if and only if the model has a condition.
     ///
     /// # Errors
     /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
@@ -125,7 +125,7 @@ impl GivenArgs {
     }
 }
 
-/// The conditions of a file, for a model that has some; `notes` gets what is not as the file has it.
+/// The conditions of a file, for a model that has some; `notes` gets what differs from the file.
 fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
     let mut reader = context.table(path)?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
@@ -140,7 +140,8 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
             matched
         }
         _ if reader.cols() != wanted => {
-            let problem = format!("{table} holds {} columns, the condition has {wanted}", reader.cols());
+            let problem =
+                format!("{table} holds {}, the condition has {wanted}", count(reader.cols() as u64, "column"));
             return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
         }
         _ => Matched::in_order(wanted),
@@ -149,7 +150,7 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
     Ok(Conditions::of(reader)?)
 }
 
-/// Where the conditions of points that were found in a file are; `notes` gets what is not as a file has it.
+/// Where the conditions of points that were found in a file are; `notes` gets what differs from the file.
 ///
 /// # Errors
 /// As [`GivenArgs::of`].
@@ -161,7 +162,7 @@ pub fn beside_points(asked: Asked, model: &Model, context: &Context, notes: &mut
     }
 }
 
-/// A conditional model without a condition; `beside` says that the points have as many columns more as it has.
+/// A conditional model without a condition; `beside`: the points have as many extra columns as the condition has.
 pub fn nothing_given(model: &Model, beside: bool) -> anyhow::Error {
     let problem = format!("the model is conditional on {}, and no condition was given", columns(model));
     let hint = match beside {

@@ -56,7 +56,7 @@ pub struct Context {
     pub json: bool,
     /// No progress on stderr (`--quiet`, or stderr is not a terminal).
     pub quiet: bool,
-    /// Notes on stderr: which model was taken, what is unusual. Absent only with `--quiet`.
+    /// Notes on stderr: which model is used, what is unusual. Absent only with `--quiet`.
     pub notes: bool,
     /// How the first line of a text table is read, where the command has `--header` and it was given.
     pub header: Option<Header>,
@@ -268,7 +268,7 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The cause, then the way out.
+/// The cause, then the hint.
 fn complain(error: &anyhow::Error, setting: Setting) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));

@@ -81,7 +81,7 @@ impl Shown {
         self.log.check(plotted)
     }
 
-    /// As the pictures of the model's own run were drawn, and what was asked for here.
+    /// The style of the model's own run, with the options given here.
     ///
     /// # Errors
     /// As [`columns`].
@@ -132,7 +132,7 @@ pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Ve
     Ok((!found.is_empty()).then_some(found))
 }
 
-/// As the pictures of the model's own run were drawn: names of columns, direction of the second axis, what is shown.
+/// The style of the model's own run: names of columns, direction of the second axis, what is shown.
 pub fn style(model: &Model) -> Options {
     let mut picture = Job::of_provenance(&model.story).map_or_else(Picture::default, |job| job.output.picture);
     if picture.names.is_empty() {
@@ -149,7 +149,7 @@ pub fn of(picture: &Picture, d: usize) -> Options {
     Options { names: picture.names.clone(), invert_y: picture.invert_y, columns, scale, ..Options::default() }
 }
 
-/// Powers of ten in which columns are drawn whose densities are no numbers of 64 bits otherwise.
+/// Powers of ten in which columns are drawn whose densities would overflow f64 otherwise.
 pub struct Units {
     exponents: Vec<i32>,
 }

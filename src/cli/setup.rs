@@ -101,7 +101,7 @@ impl Setup {
     /// Transports a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.
     ///
     /// # Errors
-    /// [`Error::Failed`] where no row arrives at all; whatever the solver refuses.
+    /// [`Error::Failed`] where no row arrives at all; errors of the solver.
     pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Arrived> {
         let conditions = condition.map_or(Conditions::None, |row| Conditions::One(row.to_vec()));
         let mut source = RowSource::of_points(x, self.model.dim(), conditions, None)?;

@@ -39,7 +39,7 @@ pub struct Drawn {
 /// Draws compare.png, compare.svg and the frames of the page.
 ///
 /// # Errors
-/// Whatever the solver or the disk refuses.
+/// Errors of the solver, and [`cnflow::Error::Write`].
 pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
     context.note("drawing");
     let data = &contest.data;
