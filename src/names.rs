@@ -1,8 +1,8 @@
 //! Columns of one table found in another by their names.
 //!
 //! A model keeps the names of the columns that it was trained on. A table that comes in later may have the same columns in
-//! another order, or more of them: a name says which column is meant, its place does not. Where one of the two has no
-//! names, the order counts.
+//! another order, or more of them: columns are matched by name, not by place. Where one of the two has no names, the
+//! order counts.
 
 use crate::{Error, Result};
 
@@ -94,7 +94,7 @@ impl Matched {
         rows.chunks_exact(cols).flat_map(|row| self.places.iter().map(|j| row[*j])).collect()
     }
 
-    /// What was done to the columns of `header`, in words; nothing where they are as they were wanted.
+    /// What was done to the columns of `header`, in words; `None` where they are already as wanted.
     pub fn note(&self, header: NamedTable<'_>) -> Option<String> {
         let order: Vec<String> = self.places.iter().filter_map(|j| header.names.get(*j)).cloned().collect();
         let reordered = (!self.is_rising()).then(|| format!("its columns are taken by name, as {}", list(&order)));
@@ -107,7 +107,7 @@ impl Matched {
     }
 }
 
-/// Names for people: `a`, `b`, `c`; the first ones of many.
+/// Names for messages: `a`, `b`, `c`; the first ones of many.
 pub fn list(names: &[String]) -> String {
     let some = names.iter().take(MOST_LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(MOST_LISTED) {

@@ -1,6 +1,6 @@
 //! Numbers, durations and counts as people read them: one rule each, for reports, messages and pictures.
 //!
-//! A number has so many decimals that its size and its error leave, at most 17 characters, and powers of ten where it is
+//! A number has as many decimals as its size and its error allow, at most 17 characters, and powers of ten where it is
 //! very large or very small. What does not exist (the standard error of one row, the mean of none) is left out or said
 //! in words, never printed as NaN. −∞ and ∞ are `-inf` and `inf`, as programs read them: log p of a point outside the
 //! support, and the mean over it.
@@ -8,7 +8,7 @@
 /// From here on, and below its inverse by a hundred, a number is written with a power of ten.
 const LARGE: f64 = 1e6;
 
-/// A number that is none.
+/// NaN in words.
 const UNDEFINED: &str = "undefined";
 
 /// `value` with up to `decimals` decimals: fewer where it is large, a power of ten where it is very large or small.
@@ -106,14 +106,14 @@ pub fn error(value: f64) -> String {
     }
 }
 
-/// A number with all of its digits, as messages repeat what was given: `2`, `-0.1`, `1e60`.
+/// A number with all of its digits, as messages repeat given values: `2`, `-0.1`, `1e60`.
 pub fn exact(value: f64) -> String {
     let text = format!("{value:?}");
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
-/// As [`estimate`], with the unit, and what it is over: `2.83 ± 0.02 nats over 300 points`; one of them has no
-/// standard error, and that is said.
+/// As [`estimate`], with the unit, and what it is over: `2.83 ± 0.02 nats over 300 points`; a single value has no
+/// standard error, and the text states it.
 pub fn mean(value: f64, se: f64, decimals: usize, unit: &str, n: u64, one: &str) -> String {
     let over = count(n, one);
     match n {
@@ -123,7 +123,7 @@ pub fn mean(value: f64, se: f64, decimals: usize, unit: &str, n: u64, one: &str)
     }
 }
 
-/// What to say after a mean of `n` values whose standard error does not exist; empty where it does.
+/// The remark after a mean of `n` values whose standard error does not exist; empty where it does.
 pub fn no_error(n: u64) -> &'static str {
     if n == 1 { " (no standard error of one)" } else { "" }
 }
@@ -138,7 +138,7 @@ pub fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("{n} {one}") } else { format!("{n} {one}s") }
 }
 
-/// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`, `11 d 3 h`; a time that is not known is called that.
+/// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`, `11 d 3 h`; "an unknown time" for NaN.
 pub fn duration(seconds: f64) -> String {
     if !(seconds.is_finite() && seconds >= 0.0) {
         return "an unknown time".into();
@@ -153,7 +153,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A column as it is called everywhere: by its name, else by its number counted from 0, as `--column 0:angle` counts.
+/// A column as it is called everywhere: by its name, else by its number counted from 0, as column indices do everywhere.
 pub fn column(names: Option<&[String]>, j: usize) -> String {
     match names.and_then(|names| names.get(j)).filter(|name| !name.is_empty()) {
         Some(name) => format!("`{name}`"),

@@ -1,4 +1,4 @@
-//! Error bars beside log-densities: the file that holds them, and what a report says of them.
+//! Error bars beside log-densities: the file that holds them, and their line in the report.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Barred {
         Ok(Self { file, bars })
     }
 
-    /// One block: its points, and their log-densities at the tolerance asked for.
+    /// One block: its points, and their log-densities at the given tolerance.
     pub fn take(&mut self, block: &Block, arrived: &Arrived) -> Result<()> {
         let rows = self.bars.block(block, arrived)?;
         self.file.as_mut().map_or(Ok(()), |file| file.push(&rows))
@@ -43,7 +43,7 @@ impl Barred {
         let Some((median, worst)) = self.bars.summary() else {
             // No row has a bar: there is neither a median nor a largest.
             let why = match self.bars.probes() {
-                1 => "one probe gives none; give --trace hutchinson:8",
+                1 => "one probe has no standard error; give --trace hutchinson:8",
                 _ => "no row has a finite log p",
             };
             return (json!({ "median": null, "max": null }), format!("error bar of a row: unknown ({why})\n"));

@@ -1,4 +1,4 @@
-//! `cnf check`: a model → its questions and their answers; exit code 1 where one fails.
+//! `cnf check`: a model → its checks and their verdicts; exit code 1 if one fails.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -25,25 +25,24 @@ use super::{Context, TableArgs, interrupt, source, statistics};
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  cnf check                                                 the newest run, and its test set
+  cnf check                                                 the newest run and its test set
   cnf check model.safetensors x.npy                         held-out rows of your own
   cnf check model.safetensors -n 4000 --rtol 1e-7 --atol 1e-7 --precision f64
   cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
   cnf check runs/gauss --json
 
-Each line has a value, the bound that its size must not exceed, and a verdict: pass, FAIL, unclear (too noisy to tell) or \
-skipped. Bounds of the solver's lines follow from the tolerance and from how much the flow enlarges an error, and are never \
-above 0.05 (nats, or deviations of a latent); those of statistical lines are four standard errors. The last two lines alone judge \
-the training: they fail where latents of held-out data are further than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), \
-and where the neighbourhood of held-out rows has less than about a tenth of the samples expected there. \
-The exit code is 1 if a line fails.";
+Each line has a value, its bound and a verdict: pass, FAIL, unclear (too noisy) or skipped. The bounds of the solver's lines \
+follow from the tolerance and from the flow's growth of errors; they are at most 0.05 (nats, or deviations of a latent). The \
+bounds of statistical lines are four standard errors. Only the last two lines judge the training. They fail if latents of \
+held-out data are more than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), or if the neighbourhood of held-out \
+rows has less than about a tenth of the expected samples. The exit code is 1 if a line fails.";
 
 /// Arguments of `cnf check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// A model file or a run folder; the newest run if left out.
     model: Option<PathBuf>,
-    /// Held-out rows, [n, d]: .npy, .npz or .csv; those of the training's data if left out.
+    /// Held-out rows, [n, d]: .npy, .npz or .csv; those of the training data if left out.
     points: Option<PathBuf>,
     /// Samples drawn from the model.
     #[arg(short, long, value_name = "N", default_value_t = 1000,
@@ -89,7 +88,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         None => {
             let conditions = args.given.of(&setup.model, context)?;
             if conditions.several() {
-                let problem = "a check is of one density, but there are several rows of conditions";
+                let problem = "a check tests one density, but there are several rows of conditions";
                 return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
             }
             let condition = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
@@ -124,20 +123,22 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     Err(Error::invalid(problem, advice(&failed, subject.precision)).into())
 }
 
-/// The data that the model was trained on, as its story tells, with the columns in the model's order; `context` is told what
-/// that took.
+/// The data that the model was trained on, as its provenance records it, with the columns in the model's order; notes
+/// on reading it go to `context`.
 fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Dataset, String> {
     let job = Job::of_provenance(&model.story);
     let job = job.ok_or("no rows were given, and the model file does not name its data")?;
-    let (data, notes) = job.dataset_of(&model.spec, None).map_err(|e| format!("its data cannot be used: {e}"))?;
+    let (data, notes) =
+        job.dataset_of(&model.spec, None).map_err(|e| format!("the training data cannot be used: {e}"))?;
     if let Some(context) = context {
         context.notes_on_tables(&notes);
     }
     let fits = data.dim == model.dim();
-    fits.then_some(data).ok_or_else(|| format!("`{}` has another number of columns now", job.data.source))
+    fits.then_some(data)
+        .ok_or_else(|| format!("the number of columns of `{}` has changed since the training", job.data.source))
 }
 
-/// The rows under a condition: only they are to be found where the model puts its samples.
+/// The rows under a condition: only these can be compared with the samples under it.
 fn rows_under(rows: &Rows, d: usize, condition: &[f64]) -> Rows {
     if rows.context.is_empty() {
         return rows.clone();
@@ -159,7 +160,7 @@ fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
         }
         all.get_or_insert(HeldOut::Rows(rows.clone(), from.clone() + UNDER_ITS_OWN));
     }
-    all.unwrap_or_else(|| HeldOut::Missing(format!("nothing was held out of {}", data.name)))
+    all.unwrap_or_else(|| HeldOut::Missing(format!("no rows of {} were held out", data.name)))
 }
 
 /// What to try, by the first line that failed.
@@ -168,11 +169,8 @@ fn advice(failed: &[&str], precision: Precision) -> String {
     let more = if wide { "" } else { " --precision f64" };
     match failed[0] {
         "solver" => "try `--solver bdf`, or train with a smaller learning rate".into(),
-        "coverage" => {
-            "the model has lost a part of the data: train longer, or try --model mixture; `cnf density` shows the rows"
-                .into()
-        }
-        "latents of data" => "train longer, or check that the rows are of the kind it was trained on".into(),
+        "coverage" => "train longer, or try --model mixture; find the missed rows with `cnf density`".into(),
+        "latents of data" => "train longer, or check that the rows have the distribution of the training data".into(),
         "trace" | "mass" | "divergence, t = 1" | "divergence, t = 1/2" => {
             format!("try `--trace exact --rtol 1e-7 --atol 1e-7{more}`; if it still fails, report it")
         }

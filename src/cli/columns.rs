@@ -10,6 +10,7 @@ use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
 use cnflow::rows;
 use cnflow::train::Job;
+use cnflow::words::count;
 
 use super::given::{Asked, nothing_given};
 
@@ -42,7 +43,7 @@ pub struct Plan {
     pub places: Vec<usize>,
     /// The columns of the conditions among them.
     pub own: usize,
-    /// What is not as the file has it.
+    /// What differs from the file: columns reordered or left out.
     pub notes: Vec<String>,
 }
 
@@ -51,7 +52,7 @@ pub fn latents(d: usize) -> Vec<String> {
     (0..d).map(|j| format!("z{j}")).collect()
 }
 
-/// What the file that `reader` opened gives to a model.
+/// Matches the columns of the file that `reader` opened to those of a model.
 ///
 /// # Errors
 /// [`Error::Invalid`] or [`Error::Unknown`] where columns are missing, or their number does not fit.
@@ -103,7 +104,7 @@ impl Found<'_> {
         if role == Role::Points && !dropped.is_empty() && alike {
             let numbers = dropped.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             left_out = Some(format!(
-                "{}: the columns {numbers} (counted from 0) are left out, as in the training (--drop)",
+                "{}: left out, as in the training (--drop): {numbers} (columns counted from 0)",
                 self.table
             ));
             rest = without;
@@ -142,8 +143,10 @@ impl Found<'_> {
                 let header = NamedTable { table: "--condition", names: &own, hint: &hint };
                 let matched = Matched::by_name(header, conditions, "the model")?;
                 if let Some(name) = matched.left_out.first() {
-                    let problem =
-                        format!("--condition names `{name}`, the model is conditional on {}", list(conditions));
+                    let problem = format!(
+                        "--condition names `{name}`, which is not a condition of the model: it has {}",
+                        list(conditions)
+                    );
                     return Err(Error::invalid(problem, hint).into());
                 }
                 matched.places
@@ -151,8 +154,10 @@ impl Found<'_> {
             _ => (0..places.len()).collect(),
         };
         if order.len() != c {
-            let problem = format!("--condition names {} columns, the condition has {c}", order.len());
-            return Err(Error::invalid(problem, format!("name {c} columns, in the model's order")).into());
+            let problem = format!("--condition names {}, the condition has {c}", count(order.len() as u64, "column"));
+            return Err(
+                Error::invalid(problem, format!("name {}, in the model's order", count(c as u64, "column"))).into()
+            );
         }
         Ok(Matched { places: order.into_iter().map(|k| places[k]).collect(), left_out: Vec::new() })
     }
@@ -163,7 +168,7 @@ impl Found<'_> {
         Ok(Matched::by_name(header, names, "the condition")?)
     }
 
-    /// The points among the columns that are left, and what is not as the file has it.
+    /// The points among the columns that are left, and a note on what differs from the file.
     fn points(&self, rest: &[usize], wanted: &[String], d: usize) -> Result<(Matched, Option<String>)> {
         if let (Some(names), false) = (self.names, wanted.is_empty()) {
             let own: Vec<String> = rest.iter().map(|j| names[*j].clone()).collect();
@@ -178,7 +183,8 @@ impl Found<'_> {
         }
         let axes = if self.vector { " (it has one axis)" } else { "" };
         let besides = if rest.len() == self.cols { "" } else { " beside its conditions" };
-        let problem = format!("{} holds {} columns{besides}{axes}, the model has {d}", self.table, rest.len());
+        let problem =
+            format!("{} holds {}{besides}{axes}, the model has {d}", self.table, count(rest.len() as u64, "column"));
         Err(Error::invalid(problem, format!("give points of shape [n, {d}]")).into())
     }
 }

@@ -27,25 +27,25 @@ use super::{Context, TableArgs, findings, interrupt, picture};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
-Each model is trained with the defaults of `cnf train --model NAME` under the same budget, and then all are measured on \
-the same held-out rows with the same draws. On tables the continuous flow begins at the normal, without the mixture that \
-`cnf train` would fit beside it: the mixture is a model of its own here.
+Each model is trained with the defaults of `cnf train --model NAME` under the same budget. All are then measured on the \
+same held-out rows with the same draws. On tables, the continuous flow has a standard normal base instead of the mixture \
+that `cnf train` fits: here, the mixture is a model of its own.
 
-The folder holds table.csv, report.html (pictures inlined: it needs nothing else), compare.png, compare.svg, and a run \
-for each model, which `cnf sample`, `cnf check` and the others take as a model. Ctrl-C, SIGTERM and SIGHUP end the training that runs, \
-leave out those that did not begin, and report what there is.
+The folder holds table.csv, report.html (with all pictures inlined), compare.png, compare.svg, and a run \
+for each model, which other commands accept as a model. Ctrl-C, SIGTERM and SIGHUP end the current training, \
+skip the remaining ones and report the results so far.
 
 Examples:
   cnf compare --data 8gaussians --time 30s
   cnf compare --data moons --models cnf,realnvp,spline --steps 2000 --seeds 3
   cnf compare --data table.csv --models cnf,glow,mixture --params 20000 --out runs/table
   cnf compare --models cnf,realnvp --depths 2,4,16       the cost of a sample, by depth too
-  cnf compare runs/8gaussians-matching-1 runs/8gaussians-realnvp-1   what is trained already";
+  cnf compare runs/8gaussians-matching-1 runs/8gaussians-realnvp-1   runs trained before";
 
 /// Arguments of `cnf compare`.
 #[derive(clap::Args, Debug)]
 pub struct CompareArgs {
-    /// Runs that are trained already, instead of training any.
+    /// Runs to compare that were trained before; nothing is trained.
     #[arg(value_name = "RUN", conflicts_with_all = [
         "models", "time", "steps", "params", "seeds", "depths", "drop", "condition", "column", "objective", "sigma",
     ])]
@@ -53,7 +53,7 @@ pub struct CompareArgs {
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained on]
     #[arg(long, value_name = "NAME|FILE")]
     data: Option<String>,
-    /// How a table is split, as in `cnf train` [default: auto]
+    /// Split of a table, as in `cnf train` [default: auto]
     #[arg(long, value_name = "RULE", conflicts_with = "runs")]
     split: Option<String>,
     /// Columns of the table to leave out, as in `cnf train`
@@ -61,46 +61,46 @@ pub struct CompareArgs {
     drop: Vec<String>,
     #[command(flatten)]
     pub tables: TableArgs,
-    /// What the models are told and do not make, as in `cnf train`
+    /// Condition columns, or a file of conditions, as in `cnf train`
     #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
     condition: Vec<String>,
-    /// What columns are that are no plain numbers, as in `cnf train`
+    /// Column type, as in `cnf train`
     #[arg(long, value_name = "NAME:KIND")]
     column: Vec<String>,
-    /// What is trained, of cnf, nice, realnvp, glow, spline, gaussian, gaussian-fixed, mixture, histogram [default: the flows, gaussian, mixture]
+    /// Models to train: cnf, nice, realnvp, glow, spline, gaussian, gaussian-fixed, mixture, histogram [default: the flows, gaussian, mixture]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     models: Vec<Family>,
-    /// The time of each training [default: 30s]
+    /// Time of each training [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "steps")]
     time: Option<f64>,
-    /// The steps of each training
+    /// Steps of each training
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
-    /// Size each net to about so many parameters, by the width of its hidden layers
+    /// Size each net to about N parameters, by the width of its hidden layers
     #[arg(long, value_name = "N")]
     params: Option<usize>,
-    /// How often each model is trained, from different seeds [default: 1]
+    /// Trainings of each model, each with its own seed [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     seeds: Option<u16>,
-    /// Train the discrete flows at these depths too, for the chart of NLL against the cost of a sample
+    /// More depths for the discrete flows, in the chart of NLL against the cost of a sample
     #[arg(long, value_name = "DEPTHS", value_delimiter = ',', num_args = 1)]
     depths: Vec<usize>,
     /// The objective of the continuous flow [default: matching]
     #[arg(long, value_name = "NAME")]
     objective: Option<Objective>,
-    /// The deviation of gaussian-fixed, in the data's units [default: 1]
+    /// Standard deviation of gaussian-fixed, in the data's units [default: 1]
     #[arg(long, value_name = "X")]
     sigma: Option<f64>,
     /// f32 or f64 [default: f32]
     #[arg(long, value_name = "NAME", value_parser = precision)]
     precision: Option<Precision>,
-    /// The seed of the first training; the others count up from it [default: 0]
+    /// Seed of the first training; the others count up from it [default: 0]
     #[arg(long)]
     seed: Option<u64>,
     /// Names of the columns in pictures
     #[arg(long, value_name = "NAME", num_args = 1..)]
     names: Vec<String>,
-    /// The second axis of pictures grows downwards, as magnitudes do
+    /// Invert the second axis of pictures, as for magnitudes
     #[arg(long)]
     invert_y: bool,
     #[command(flatten)]
@@ -108,12 +108,12 @@ pub struct CompareArgs {
     /// The folder of the comparison [default: runs/compare-DATA-N with the next free N]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Overwrite the comparison that is already there
+    /// Overwrite an existing comparison
     #[arg(long)]
     force: bool,
 }
 
-/// Log p instead of p, where it was asked for.
+/// Log p instead of p, with `--log`.
 fn maybe_log(picture: &mut cnflow::train::Picture, args: &CompareArgs) {
     picture.log = args.drawn.log.log.or(picture.log);
 }
@@ -123,12 +123,12 @@ impl CompareArgs {
     fn pairs(&self, names: &[String], d: usize) -> Result<Vec<(usize, usize)>> {
         let Some(columns) = picture::columns(&self.drawn.columns, names, d)? else { return Ok(Vec::new()) };
         if d <= 2 {
-            let problem = format!("--columns chooses of more than two columns, and the data have {d}");
+            let problem = format!("--columns needs data of more than two columns; these have {d}");
             return Err(Error::invalid(problem, "leave out --columns").into());
         }
         if !(2..=7).contains(&columns.len()) {
-            let problem = format!("--columns chooses {}", cnflow::words::count(columns.len() as u64, "column"));
-            return Err(Error::invalid(problem, "give 2 to 7: each is drawn against the next").into());
+            let problem = format!("--columns has {}", cnflow::words::count(columns.len() as u64, "column"));
+            return Err(Error::invalid(problem, "name 2 to 7 columns; each is drawn against the next").into());
         }
         Ok(columns.windows(2).map(|pair| (pair[0], pair[1])).collect())
     }
@@ -138,7 +138,7 @@ fn precision(text: &str) -> Result<Precision, String> {
     match text {
         "f32" => Ok(Precision::F32),
         "f64" => Ok(Precision::F64),
-        _ => Err("known are f32, f64".into()),
+        _ => Err("expected f32 or f64".into()),
     }
 }
 
@@ -177,7 +177,7 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
     let rows = Row::all(&measured);
     let skipped = wanted.saturating_sub(measured.len() + broken.len());
     measured.iter().for_each(|one| warnings.all.extend(one.contestant.warnings.iter().cloned()));
-    // The numbers first: what the disk refuses must not lose them.
+    // The numbers first: a failed write of pictures must not lose them.
     let csv = table::csv(&rows);
     let table = interrupt::undisturbed(|| {
         cnflow::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
@@ -201,7 +201,7 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
     }
     if skipped > 0 {
         let left = cnflow::words::count(skipped as u64, "training");
-        words += &format!("{left} left out: the comparison was ended by {}\n", interrupt::cause());
+        words += &format!("{left} skipped: the comparison was ended by {}\n", interrupt::cause());
     }
     table::carried(&rows, contest.set).iter().for_each(|line| words += &format!("{line}\n"));
     broken.iter().for_each(|line| words += &format!("{line}\n"));
@@ -227,7 +227,7 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
         "out": out,
     });
     context.report(&words, &facts)?;
-    // What was asked for and is not there is an error, but only after the report.
+    // A missing output is an error, but only after the report.
     table?;
     Ok(reported?)
 }
@@ -244,7 +244,7 @@ struct Contest {
     depths: Vec<usize>,
     /// The runs that were named, until they are measured.
     found: Vec<Contestant>,
-    /// Models that cannot learn these data, and why.
+    /// Models that cannot be fitted to these data, and why.
     left_out: Vec<(&'static str, String)>,
     precision: Precision,
     seed: u64,
@@ -258,7 +258,7 @@ struct Contest {
 }
 
 impl Contest {
-    /// The trainings that were asked for.
+    /// The planned trainings.
     fn planned(args: &CompareArgs, context: &Context) -> Result<Self> {
         let seed = args.seed.unwrap_or(0);
         let mut job = Job::default().with(|job| {
@@ -291,7 +291,7 @@ impl Contest {
         }
         let unfit = |model: &Family| match model {
             model if model.is_reference() && data.context.is_some() => Some("it cannot have a condition".to_owned()),
-            Family::Histogram if data.dim > 2 => Some(format!("it has one or two columns, the data {}", data.dim)),
+            Family::Histogram if data.dim > 2 => Some(format!("it needs 1 or 2 columns, the data have {}", data.dim)),
             _ => None,
         };
         let left_out: Vec<(&str, String)> =
@@ -320,7 +320,7 @@ impl Contest {
                 if let Some(params) = args.params.filter(|_| !model.is_reference()) {
                     job = job.sized(&data, params)?;
                 }
-                // What is wrong shall be said before the first training, not after it.
+                // Errors are reported before the first training, not after it.
                 job.clone().resolve(data.dim)?;
                 for other in contest::other_depths(&job, &args.depths, data.dim)? {
                     other.resolve(data.dim)?;
@@ -379,7 +379,7 @@ impl Contest {
                     let (path, first) = (path.display(), first.display());
                     let problem =
                         format!("`{path}` was trained on {}, `{first}` on {}", other.data.source, job.data.source);
-                    return Err(Error::invalid(problem, "say with --data on which they are to be compared").into());
+                    return Err(Error::invalid(problem, "choose the data of the comparison with --data").into());
                 }
             }
         }
@@ -392,8 +392,8 @@ impl Contest {
         {
             let (path, first) = (path.display(), first.display());
             let problem =
-                format!("`{path}` was trained on other rows than `{first}`: what one holds out the other has seen");
-            return Err(Error::invalid(problem, "train both from one split: the same --split and --seed").into());
+                format!("`{path}` and `{first}` have different splits: each was trained on test rows of the other");
+            return Err(Error::invalid(problem, "train both with the same --split and --seed").into());
         }
         if let Some(other) = contestants.iter().find(|one| one.model.dim() != data.dim) {
             let what = format!("the run `{}`", other.run.display());
@@ -422,7 +422,7 @@ impl Contest {
         Ok(Self { data, set, rows, jobs, depths, found, left_out, precision, seed, picture, about, warned, shown })
     }
 
-    /// Trains and measures one after another; what was not begun when a signal came is left out, and what failed is told.
+    /// Trains and measures one after another; a signal skips those not begun; failures are reported.
     fn held(&mut self, out: &Path, context: &Context) -> Result<(Vec<Measured>, Vec<String>)> {
         let (mut measured, mut broken) = (Vec::new(), Vec::new());
         for contestant in std::mem::take(&mut self.found) {
@@ -439,7 +439,7 @@ impl Contest {
                 .and_then(|contestant| self.measured(contestant, out, context));
             match one {
                 Ok(one) => measured.push(one),
-                // The others are not to be lost with it.
+                // A failure does not end the others.
                 Err(error) if self.jobs.len() > 1 => {
                     broken.push(format!("{name}{seed} failed: {error:#}"));
                     context.note(broken.last().map_or("", String::as_str));
@@ -481,7 +481,7 @@ impl Contest {
                 if other.stopped {
                     break;
                 }
-                costs.push(course.cost(&other.model, format!("{depth} couplings"))?);
+                costs.push(course.cost(&other.model, cnflow::words::count(depth as u64, "coupling"))?);
             }
             costs.sort_by(|a, b| a.microseconds.total_cmp(&b.microseconds));
         }
@@ -500,7 +500,7 @@ fn in_random_order(job: &Job, data: &Dataset, seed: u64, context: &Context) -> R
         _ => Set::Training,
     });
     if !far.is_empty() {
-        context.note(&format!("{} {set} rows lie far out: no model is measured on them", far.len()));
+        context.note(&format!("{set} rows that are far out, where no model is measured: {}", far.len()));
     }
     let near = rows.without(data.dim, &far);
     let rows = cnflow::compare::shuffled(&near, data.dim, &mut cnflow::rng::stream(seed, ORDER_STREAM))?;

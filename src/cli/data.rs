@@ -1,4 +1,4 @@
-//! `cnf data`: the toys, draws from one, or a look into a file.
+//! `cnf data`: the toys, draws from one, or a summary of a file.
 
 use std::path::{Path, PathBuf};
 
@@ -34,14 +34,14 @@ const SHOWN: u32 = 10_000;
 pub struct DataArgs {
     /// A toy's name, or a file: .npy, .npz or .csv.
     name: Option<String>,
-    /// How many points to draw of a toy.
+    /// Number of points to draw from a toy.
     #[arg(short, long, value_name = "N", requires = "name",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     n: Option<u32>,
     /// The points, [n, d]: .npy or .csv.
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
-    /// The toy's exact log-density at them, [n].
+    /// The toy's analytic log-density at the points, [n].
     #[arg(long, value_name = "FILE", requires = "output")]
     with_density: Option<PathBuf>,
     /// A picture: .png or .svg.
@@ -51,7 +51,7 @@ pub struct DataArgs {
     pub tables: TableArgs,
     #[command(flatten)]
     shown: Shown,
-    /// Fixes the draw.
+    /// Random seed of the draw.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -92,7 +92,7 @@ fn list(context: &Context) -> Result<()> {
 fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
     let wanted = args.n.is_some() || args.output.is_some() || args.plot.is_some();
     if args.n.is_some() && args.output.is_none() && args.plot.is_none() {
-        return Err(Error::invalid("the points would go nowhere", "give -o x.npy or --plot x.png").into());
+        return Err(Error::invalid("no output was given for the points", "give -o x.npy or --plot x.png").into());
     }
     let n = if wanted { args.n.unwrap_or(SHOWN) as usize } else { 0 };
     let x = (toy.sample)(n, &mut rng::stream(args.seed, DRAW_STREAM));
@@ -123,7 +123,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
 
 fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
     if args.n.is_some() || args.output.is_some() {
-        let problem = format!("`{}` is a file, not a density to draw from", path.display());
+        let problem = format!("`{}` is a file, which has no density to draw from", path.display());
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
     let io::Whole { array, notes, .. } = io::read_as(path, context.header.unwrap_or_default())?;

@@ -31,22 +31,22 @@ Examples:
   cnf density model.safetensors --grid 200 --extent -4,4,-4,4 --time 0.5 --plot halfway.png
   cnf density model.safetensors --grid 200 --plot density.png --log        log p, over six decades
   cnf density runs/wide x.npy --trace hutchinson:8
-  cnf density x.npy -o logp.npy --error-bars bars.npy       how far may each number be off?
+  cnf density x.npy -o logp.npy --error-bars bars.npy       the error of each number
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
-rows along the second axis from low to high, and the integral of p over it. A row whose trajectory fails is NaN in the \
-file, which is written all the same; the exit code is 1 then.
+rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file is \
+still written, with NaN in that row; the exit code is then 1.
 
-Error bars are [n, 3], in nats: what the solver may have done to log p (from a second solve in f64 at a hundredth of the \
-tolerances; it covers the error in at least 95 of 100 rows), the standard error over Hutchinson's probes (0 for an exact \
-trace), and both together, the root of the sum of their squares. They cost three times the density itself.
+Error bars are [n, 3], in nats: solver (from a second solve in f64 at a hundredth of the tolerances; it covers the error in \
+at least 95 of 100 rows), estimator (the standard error over Hutchinson's probes, 0 for an exact trace) and total (the root \
+of the sum of their squares). They cost three times the density itself.
 
-Rows are read, solved and written in blocks: the memory does not grow with their number. A picture beside more than \
-100000 points shows a random 100000 of them.";
+Rows are read, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
+points shows a random 100000 of them.";
 
 /// Cells a side of the density that is drawn beside given points.
 const DRAWN: usize = 200;
-/// Samples that tell where the density lies, and the generator's stream for them.
+/// Samples that locate the density, and the generator's stream for them.
 const SCOUTS: usize = 4096;
 const SCOUT_STREAM: u64 = 0x5a3b_0002;
 
@@ -57,10 +57,10 @@ pub struct DensityArgs {
     model: Option<PathBuf>,
     /// Points, [n, d]: .npy, .npz or .csv.
     points: Option<PathBuf>,
-    /// Take the centres of N cells a side instead of points; in one or two dimensions.
+    /// Evaluate on a grid of N cells a side, in one or two dimensions, instead of points.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=4000))]
     grid: Option<u16>,
-    /// The outer edges of the grid; where samples of the model fall if left out.
+    /// The outer edges of the grid; the range of the model's samples if left out.
     #[arg(long, value_name = "X0,X1[,Y0,Y1]", allow_hyphen_values = true, value_delimiter = ',', requires = "grid")]
     extent: Option<Vec<f64>>,
     /// log p, [n] or the grid's [N, N]: .npy or .csv.
@@ -78,10 +78,10 @@ pub struct DensityArgs {
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
-    /// The density at this time of the way, from 0 (the normal) to 1 (the data).
+    /// Time of the density, from 0 (the normal) to 1 (the data).
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     time: f64,
-    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// Rows solved at a time; memory grows with them, results are bitwise identical [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
@@ -89,7 +89,7 @@ pub struct DensityArgs {
     solver: SolverArgs,
 }
 
-/// A request that makes sense.
+/// A validated request.
 struct Job {
     setup: Setup,
     /// The one row of conditions of a grid or a picture.
@@ -119,7 +119,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     })?;
     seen.spent.check_any()?;
     interrupt::undisturbed(|| seen.finish())?;
-    // The picture last: one that cannot be drawn does not lose the table.
+    // The picture last: if it fails, the table is already written.
     let drawn = job.draw(&args, &seen, context);
     job.report(&args, &mut seen, drawn.is_ok(), &rows, context)?;
     drawn?;
@@ -219,12 +219,12 @@ impl Job {
         setup.model.bind(setup.precision)?.until(args.time)?;
         let d = setup.model.dim();
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
-            let problem = format!("the model has {d} dimensions: its density has no grid and no picture");
+            let problem = format!("the model has {d} dimensions: --grid and --plot need one or two");
             return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
         }
         let of_one = |several: bool| -> Result<()> {
             if several && (args.grid.is_some() || args.plot.is_some()) {
-                let problem = "a grid, or a picture, is of one density, but there are several rows of conditions";
+                let problem = "a grid or a picture shows one density, but there are several rows of conditions";
                 return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
             }
             Ok(())
@@ -265,7 +265,7 @@ impl Job {
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
-    /// The grid for the picture, and log p on it: the one asked for, or one around the given points.
+    /// The grid for the picture, and log p on it: that of `--grid`, or one around the given points.
     fn drawn(&self, seen: &Seen, context: &Context) -> Result<(Grid, Vec<f64>)> {
         if let (Some(grid), Some(cells)) = (&self.grid, &seen.cells) {
             return Ok((grid.clone(), cells.clone()));
@@ -277,7 +277,7 @@ impl Job {
         Ok((grid, scored.log_prob))
     }
 
-    /// The picture, where one is asked for.
+    /// The picture, with `--plot`.
     fn draw(&self, args: &DensityArgs, seen: &Seen, context: &Context) -> Result<()> {
         let Some(path) = &args.plot else { return Ok(()) };
         let (grid, log_prob) = self.drawn(seen, context)?;
@@ -386,10 +386,10 @@ fn inputs(args: &DensityArgs) -> Result<(Option<&Path>, Option<&Path>)> {
     let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
     match (points, args.grid, &args.plot) {
         (Some(_), Some(_), _) => {
-            Err(Error::invalid("points and --grid were given: which shall be scored?", "leave one of them out").into())
+            Err(Error::invalid("points and --grid were both given", "leave one of them out").into())
         }
         (None, None, None) => {
-            Err(Error::invalid("there is nothing to score", "give points (x.npy), or --grid 200").into())
+            Err(Error::invalid("neither points nor --grid was given", "give points (x.npy), or --grid 200").into())
         }
         _ => Ok((model, points)),
     }
@@ -400,7 +400,7 @@ fn given_extent(edges: &[f64], d: usize) -> Result<Vec<(f64, f64)>> {
     let sound = |(low, high): &(f64, f64)| low < high && (high - low).is_finite();
     if edges.len() != 2 * d || !pairs.iter().all(sound) {
         let wanted = if d == 1 { "X0,X1" } else { "X0,X1,Y0,Y1" };
-        let problem = format!("--extent {edges:?} is no range in {d} dimensions");
+        let problem = format!("--extent {edges:?} is not a range for dimension {d}");
         return Err(Error::invalid(problem, format!("give {wanted}, each low end before its high end")).into());
     }
     Ok(pairs)

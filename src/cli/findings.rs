@@ -1,4 +1,4 @@
-//! What is to be said of the data before the first step.
+//! Warnings about the data before the first step.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use cnflow::train::Job;
 use super::Context;
 use super::train::with_flags;
 
-/// What was found in the data of a job, each with its way out as a note.
+/// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
     told(diagnose::dataset(data, job.data.drop.is_empty()), context)
 }

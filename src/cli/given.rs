@@ -9,6 +9,7 @@ use cnflow::io::Format;
 use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
 use cnflow::transform::Given;
+use cnflow::words::count;
 
 use super::Context;
 
@@ -23,10 +24,10 @@ pub struct GivenArgs {
     given: Vec<String>,
 }
 
-/// Where the conditions are, as the command line says.
+/// Where the command line places the conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Asked {
-    /// It says nothing.
+    /// Not given.
     Nothing,
     /// One row for all, in the model's order.
     One(Vec<f64>),
@@ -42,7 +43,7 @@ impl GivenArgs {
         self.condition.as_deref().map(Path::new).filter(|path| !path.is_dir())
     }
 
-    /// What the command line says.
+    /// What the command line gives.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the model has no condition, or other columns.
@@ -62,7 +63,7 @@ impl GivenArgs {
         })
     }
 
-    /// Conditions for rows that are in no file, there exactly if the model has a condition.
+    /// Conditions for rows that are not in a file; present if and only if the model has a condition.
     ///
     /// # Errors
     /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
@@ -73,7 +74,8 @@ impl GivenArgs {
             Asked::One(row) => Ok(Conditions::One(row)),
             Asked::File(path) => of_file(&path, model, context, &mut Vec::new()),
             Asked::Columns(columns) => {
-                let problem = format!("--condition {}: there are no points with such columns", columns.join(","));
+                let problem =
+                    format!("--condition {} names columns, but there is no file of points", columns.join(","));
                 Err(Error::invalid(problem, "give a file of conditions, or --given with their values").into())
             }
         }
@@ -85,7 +87,7 @@ impl GivenArgs {
         let names = model.spec.condition.as_ref().map_or(&[][..], |condition| &condition.names[..]);
         let mut row: Vec<Option<f64>> = vec![None; wanted];
         let refuse = |problem: String| {
-            let hint = format!("give --given {wanted} values, for {}", columns(model));
+            let hint = format!("give --given {}, for {}", count(wanted as u64, "value"), columns(model));
             anyhow::Error::from(Error::invalid(problem, hint))
         };
         let number = |value: &str| {
@@ -93,7 +95,8 @@ impl GivenArgs {
             number.ok_or_else(|| refuse(format!("the condition `{value}` is not a finite number")))
         };
         if self.given.len() > wanted {
-            return Err(refuse(format!("--given has {} values, the condition {wanted}", self.given.len())));
+            let given = count(self.given.len() as u64, "value");
+            return Err(refuse(format!("--given has {given}, the condition has {wanted}")));
         }
         for (name, value) in self.given.iter().filter_map(|text| text.rsplit_once('=')) {
             let name = name.trim();
@@ -122,7 +125,7 @@ impl GivenArgs {
     }
 }
 
-/// The conditions of a file, for a model that has some; `notes` gets what is not as the file has it.
+/// The conditions of a file, for a model that has some; `notes` gets what differs from the file.
 fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
     let mut reader = context.table(path)?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
@@ -137,7 +140,8 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
             matched
         }
         _ if reader.cols() != wanted => {
-            let problem = format!("{table} holds {} columns, the condition has {wanted}", reader.cols());
+            let problem =
+                format!("{table} holds {}, the condition has {wanted}", count(reader.cols() as u64, "column"));
             return Err(Error::invalid(problem, format!("give conditions of shape [n, {wanted}]")).into());
         }
         _ => Matched::in_order(wanted),
@@ -146,7 +150,7 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
     Ok(Conditions::of(reader)?)
 }
 
-/// Where the conditions of points that were found in a file are; `notes` gets what is not as a file has it.
+/// Where the conditions of points that were found in a file are; `notes` gets what differs from the file.
 ///
 /// # Errors
 /// As [`GivenArgs::of`].
@@ -158,11 +162,11 @@ pub fn beside_points(asked: Asked, model: &Model, context: &Context, notes: &mut
     }
 }
 
-/// A conditional model without a condition; `beside` says that the points have as many columns more as it has.
+/// A conditional model without a condition; `beside`: the points have as many extra columns as the condition has.
 pub fn nothing_given(model: &Model, beside: bool) -> anyhow::Error {
     let problem = format!("the model is conditional on {}, and no condition was given", columns(model));
     let hint = match beside {
-        true => "name the columns of the points that are conditions, by name or number from 0: --condition COLUMNS",
+        true => "give --condition COLUMNS, the columns of the points that are conditions, by name or number from 0",
         false => "give --given with its values, or --condition c.npy with a row for each point, or one for all",
     };
     Error::invalid(problem, hint).into()
@@ -175,7 +179,7 @@ fn name(model: &Model, j: usize) -> String {
 
 /// The conditions of a model, for people.
 fn columns(model: &Model) -> String {
-    let Some(condition) = &model.spec.condition else { return format!("{} columns", model.condition_dim()) };
+    let Some(condition) = &model.spec.condition else { return count(model.condition_dim() as u64, "column") };
     let one = |(j, given): (usize, &Given)| match given {
         Given::Number { .. } => condition.name(j),
         Given::Class { classes } if classes.len() <= 20 => {

@@ -27,8 +27,8 @@ Examples:
 In Python: safetensors.torch.save_file(net.state_dict(), \"weights.safetensors\"), with net an nn.Sequential of Linear \
 layers and one activation between each and the next, as torchcfm's MLP. Its input columns are x, the condition, and t; \
 without t the field is autonomous. Weights of more than 32 bits are rounded. Where standardise.mean and standardise.std \
-lie beside the layers, as `cnf export` writes them, the model standardises its columns so; the names of its columns are \
-taken from the file too.";
+lie beside the layers, as `cnf export` writes them, the model standardises its columns with them. The names of its columns \
+come from the file too.";
 
 /// Arguments of `cnf import`.
 #[derive(Debug, Args)]
@@ -41,10 +41,10 @@ pub struct ImportArgs {
     /// The model file, .safetensors.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// How many of the input columns are a condition.
+    /// Number of condition columns among the inputs.
     #[arg(long, value_name = "N", default_value_t = 0)]
     condition_dim: usize,
-    /// Time enters as t and the sines and cosines of so many frequencies.
+    /// Number of frequencies of the time features: t, and a sine and a cosine of each.
     #[arg(long, value_name = "N", default_value_t = 0)]
     time_features: usize,
 }
@@ -73,12 +73,12 @@ fn read(args: &ImportArgs) -> Result<(Sequential, ModelFile)> {
     let file = ModelFile::read(&args.weights)?;
     if file.metadata.contains_key("cnf") {
         let hint = "use it as it is: `cnf sample MODEL -o sample.npy`";
-        return Err(Error::read(&args.weights, "it is a model of cnf already", hint).into());
+        return Err(Error::read(&args.weights, "it is already a model of cnf", hint).into());
     }
     Ok((torch::sequential(&args.weights, &file)?, file))
 }
 
-/// What the sizes of the net say of its inputs.
+/// The inputs of the net, from its sizes.
 fn spec(args: &ImportArgs, net: &Sequential, activation: Activation) -> Result<MlpSpec> {
     // `sequential` gives at least one layer, hence two sizes.
     let [inputs, ref hidden @ .., dim] = net.sizes[..] else {
@@ -108,8 +108,10 @@ fn spec(args: &ImportArgs, net: &Sequential, activation: Activation) -> Result<M
                 "the net takes {inputs} columns and gives {dim}, but x and a condition of {condition_dim} are {columns}"
             );
             let hint = match inputs.checked_sub(dim + 1) {
-                Some(rest) if rest != condition_dim => format!("--condition-dim {rest} would fit, with t last"),
-                _ => "the net must give as many columns as x has".into(),
+                Some(rest) if rest != condition_dim => {
+                    format!("give --condition-dim {rest}, with t last among the inputs")
+                }
+                _ => "save a net with as many outputs as x has columns".into(),
             };
             return Err(Error::read(&args.weights, problem, hint).into());
         }

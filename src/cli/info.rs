@@ -1,4 +1,4 @@
-//! `cnf info`: what a model file holds, how it came to be, and how steep its velocity is.
+//! `cnf info`: what a model file holds, its provenance, and how steep its velocity is.
 
 use std::path::PathBuf;
 
@@ -25,9 +25,9 @@ Examples:
   cnf info model.safetensors
   cnf info runs/gauss --json
 
-Steepness: the largest ‖∂m/∂x‖₂ over points along sampled paths, in the flow's own coordinates: what limits an explicit \
-step, and how fast errors may grow. It is found, not proven: the true Lipschitz constant lies between it and the bound, \
-the product of the layers' norms, which is usually far above.";
+Steepness: the largest ‖∂m/∂x‖₂ over points along sampled paths, in the flow's own coordinates. It limits an explicit step \
+and the growth of errors. It is a lower estimate: the Lipschitz constant lies between it and the bound, the product of the \
+layers' norms, which is usually far larger.";
 
 /// The stream of the latents of the paths.
 const PATHS_STREAM: u64 = 0x11bf_0001;
@@ -107,14 +107,17 @@ fn couplings(spec: &DiscreteSpec) -> String {
     });
     let linear = spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. }));
     let with = if linear { " with activation norms and linear maps" } else { "" };
-    let Some((hidden, activation, transform)) = first else { return format!("{} layers{with}", spec.layers.len()) };
+    let Some((hidden, activation, transform)) = first else {
+        return format!("{}{with}", words::count(spec.layers.len() as u64, "layer"));
+    };
     let hidden = hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
     let transform = match transform {
         Transform::Additive => "additive".to_owned(),
         Transform::Affine { most } => format!("affine, log-scales within ±{most}"),
         Transform::Spline { bins, bound } => format!("splines of {bins} bins within ±{bound}"),
     };
-    format!("{}: {} couplings{with}, {transform}; nets of {hidden}, {activation}", spec.kind.name(), spec.depth())
+    let (name, depth) = (spec.kind.name(), words::count(spec.depth() as u64, "coupling"));
+    format!("{name}: {depth}{with}, {transform}; nets of {hidden}, {activation}")
 }
 
 /// What a model is conditioned on.
@@ -202,7 +205,7 @@ fn about(model: &Model) -> String {
     words + &line("trace", &solver.trace.to_string())
 }
 
-/// How the model came to be: what a training tells, then whatever else is written there.
+/// The provenance of the model: the record of its training, then all other entries.
 fn story(story: &Map<String, Value>) -> String {
     let number = |key: &str| story.get(key).and_then(Value::as_f64);
     let word = |key: &str| story.get(key).map(plain);
@@ -247,7 +250,7 @@ fn story(story: &Map<String, Value>) -> String {
     let of_set = |set: &str| story.get("far")?.get(set)?.as_u64();
     let far: u64 = ["training", "validation", "test"].into_iter().filter_map(of_set).sum();
     say("far", (far > 0).then(|| format!("{} far out", words::count(far, "row"))), &["far"]);
-    // What says that nothing was amiss need not be said.
+    // Entries that report no problem are not shown.
     told.push("nll_median");
     told.extend((far == 0).then_some("far"));
     told.extend(["failed", "falls", "outside", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));

@@ -1,11 +1,11 @@
 //! Ctrl-C, and the signals by which a queue system or a closing terminal ends a process: SIGINT, SIGTERM, SIGHUP.
 //!
-//! A command ends at once with 128 + the signal's number, but never in the middle of a file, and what was half done goes
-//! with it. A training (a comparison) is asked first: it ends after its step and finishes its files; the second signal is
-//! meant. `timeout` and terminals send the same signal twice within moments, so a SIGTERM or SIGHUP within a second of
-//! the first signal counts as that one.
+//! A command ends at once with 128 + the signal's number, but never in the middle of a file, and removes its unfinished
+//! files. For a training or a comparison the first signal is a request: it ends after the current step and finishes its
+//! files. The second signal ends it at once. `timeout` and terminals send the same signal twice within moments, so a
+//! SIGTERM or SIGHUP within a second of the first signal counts as that one.
 //!
-//! Under `nohup` SIGHUP is ignored, and stays so.
+//! Under `nohup` SIGHUP is ignored, and stays ignored.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -25,19 +25,19 @@ const ECHO: Duration = Duration::from_secs(1);
 
 /// Held while files are written.
 static WRITING: Mutex<()> = Mutex::new(());
-/// What must be set right before the process ends, such as the terminal.
+/// Called before the process ends, to restore the terminal for example.
 static LAST_ACT: Mutex<Option<fn()>> = Mutex::new(None);
-/// The first signal only asks.
+/// The first signal is a request to end.
 static PATIENT: AtomicBool = AtomicBool::new(false);
-/// The signal that asked; 0 for none.
+/// The signal of the request; 0 for none.
 static ASKED: AtomicI32 = AtomicI32::new(0);
-/// When it did.
+/// The time of the request.
 static ASKED_AT: Mutex<Option<Instant>> = Mutex::new(None);
-/// Folders that nobody shall find: the first with all that is in it, the others if they are empty.
+/// Folders to remove at the end: the first with all that is in it, the others if they are empty.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-/// Files that grow aside.
+/// Temporary files that are being written.
 static GROWING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-/// What the process needs as long as it runs, and nobody after it: lock files, temporary folders.
+/// Files that only the running process needs: lock files, temporary folders.
 static OURS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn held<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
@@ -63,7 +63,7 @@ fn listen() -> Result<(), ctrlc::Error> {
 
 /// Whether whoever started the process had SIGHUP ignored, as `nohup` does.
 ///
-/// Linux tells. Elsewhere: `nohup` leaves no terminal on stderr, and who has none is not hung up on by one.
+/// Linux reports it in /proc. Elsewhere, stderr without a terminal is taken as the sign of `nohup`.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     use std::io::IsTerminal as _;
@@ -110,12 +110,12 @@ pub fn install_patient() -> Result<()> {
     install()
 }
 
-/// Whether a patient command was asked to end.
+/// Whether a signal has requested a patient command to end.
 pub fn asked() -> bool {
     ASKED.load(Ordering::SeqCst) != 0
 }
 
-/// What asked a patient command to end, in words.
+/// The signal that requested a patient command to end, in words.
 pub fn cause() -> &'static str {
     match ASKED.load(Ordering::SeqCst) {
         #[cfg(unix)]
@@ -126,43 +126,43 @@ pub fn cause() -> &'static str {
     }
 }
 
-/// Runs `write` where no signal can cut it short.
+/// Runs `write` as a critical section: signals wait until it returns.
 pub fn undisturbed<R>(write: impl FnOnce() -> R) -> R {
     let _held = held(&WRITING);
     write()
 }
 
-/// An unfinished folder, and those that were made for it (the innermost first): they go unless [`finished`] is called.
+/// An unfinished folder, and those that were made for it (the innermost first): a signal removes them unless [`finished`] is called.
 pub fn unfinished(folder: &Path, above: &[PathBuf]) {
     *held(&UNFINISHED) = std::iter::once(folder.to_owned()).chain(above.iter().cloned()).collect();
 }
 
-/// Nothing is half done any more.
+/// No folder is unfinished any more.
 pub fn finished() {
     held(&UNFINISHED).clear();
 }
 
-/// A file begins to grow: it goes with an interruption unless [`grown`] is called. To be called [`undisturbed`].
+/// Registers a temporary file: a signal removes it unless [`grown`] is called. To be called [`undisturbed`].
 pub fn growing(file: &Path) {
     held(&GROWING).push(file.to_owned());
 }
 
-/// The file has its name, or is gone.
+/// The file has its final name, or was removed.
 pub fn grown(file: &Path) {
     held(&GROWING).retain(|other| other != file);
 }
 
-/// A file or a folder that goes with the process, unless [`given_up`] is called.
+/// Registers a file or a folder: a signal removes it unless [`given_up`] is called.
 pub fn ours(path: &Path) {
     held(&OURS).push(path.to_owned());
 }
 
-/// What was [`ours`] is gone, or somebody else's.
+/// What was [`ours`] was removed, or belongs to another process.
 pub fn given_up(path: &Path) {
     held(&OURS).retain(|other| other != path);
 }
 
-/// Takes away what is unfinished. Nothing can be done about a failure here.
+/// Removes what is unfinished. Nothing can be done about a failure here.
 pub fn take_away() {
     std::mem::take(&mut *held(&GROWING)).iter().for_each(|file| remove(file));
     let list = std::mem::take(&mut *held(&UNFINISHED));

@@ -1,4 +1,4 @@
-//! `cnf invert`: points → latents, and how well the way back leads to the points, block by block.
+//! `cnf invert`: points → latents, and the round-trip error, block by block.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,12 @@ Examples:
   cnf invert sample.npy --model model.safetensors -o latent.npy --plot latent.png
   cnf invert x.csv --model runs/gauss --rtol 1e-10 --atol 1e-10 --precision f64
 
-Round trip: the points are inverted and carried back; a row's error is that of its worst column, in the data's units. \
+Round trip: the points are inverted and transported back; a row's error is that of its worst column, in the data's units. \
 Distance from a standard normal: Kolmogorov-Smirnov between |z|² and chi-squared, 0 to 1, beside its noise floor \
 (the level that as many exact draws stay below in 95 of 100 cases).
 
 Rows are read, solved and written in blocks: the memory does not grow with their number. Of more than 100000 rows the \
-distance and the picture take a random 100000; means, deviations and round trips are those of all.";
+distance and the picture use a random 100000; means, deviations and round trips use all.";
 
 /// Arguments of `cnf invert`.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub struct InvertArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     shown: Shown,
-    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// Rows solved at a time; memory grows with them, results are bitwise identical [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
@@ -90,7 +90,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     seen.there.check_any()?;
     seen.back.check_any()?;
     interrupt::undisturbed(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
-    // The picture last: one that cannot be drawn does not lose the table.
+    // The picture last: if it fails, the table is already written.
     let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
     report(&args, &setup, &seen, &rows, context)?;
     drawn?;

@@ -1,7 +1,7 @@
 //! One training at a time in a folder.
 //!
 //! The lock is the operating system's, on the file `.lock.tmp` in the folder: it ends with the process, however that ends. A
-//! file that a killed process left behind blocks nobody. It holds the number of the process, for the error of the others.
+//! file that a killed process left behind blocks no other. It holds the process number, for the error of the others.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -16,7 +16,7 @@ const NAME: &str = ".lock.tmp";
 /// How often a file is opened again that its owner removed between our opening and our locking it.
 const TRIES: usize = 100;
 
-/// A folder that is ours until this is dropped.
+/// A folder that is locked until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -41,7 +41,7 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(held(folder)),
                 Err(TryLockError::Error(e)) => Some(e.to_string()),
             };
-            // The number is for people: without it the lock is as good.
+            // The number is for the error message only: the lock works without it.
             let _ = file.set_len(0).and_then(|()| writeln!(&file, "{}", std::process::id()));
             interrupt::ours(&path);
             return Ok(Self { path, file, missing });
@@ -49,7 +49,7 @@ impl Lock {
         Err(held(folder))
     }
 
-    /// Refuses a folder that another process has, and leaves no trace in one that nobody has.
+    /// Refuses a folder that another process has locked, and changes nothing in a free one.
     ///
     /// # Errors
     /// [`Error::Invalid`].
@@ -61,7 +61,7 @@ impl Lock {
         }
     }
 
-    /// A word for people where the file system has no locks.
+    /// A warning where the file system has no locks.
     pub fn warning(&self) -> Option<String> {
         let missing = self.missing.as_ref()?;
         let folder = self.path.parent().unwrap_or(Path::new(".")).display();

@@ -1,4 +1,4 @@
-//! `cnf man`: the pages of the manual, made of the very words of `--help`.
+//! `cnf man`: the pages of the manual, made from the text of `--help`.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ A folder gets a page for cnf and one for each of its commands, as cnf-sample.1."
 /// Arguments of `cnf man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The folder for all pages, made if need be; the main page goes to stdout if left out.
+    /// Folder for all pages, created if needed; if left out, the main page goes to stdout.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }

@@ -1,7 +1,7 @@
 //! The command line: the only place that touches files, clocks and the terminal.
 //!
-//! Every command is a straight line: arguments → a validated job → the solve → files → one report.
-//! Results go to stdout, as text or as one JSON object; words about the work go to stderr.
+//! Every command takes the same steps: arguments → a validated job → the solve → files → one report.
+//! Results go to stdout, as text or as one JSON object; notes and progress go to stderr.
 
 mod bars;
 mod check;
@@ -49,18 +49,18 @@ use cnflow::io::{Header, Reader};
 use cnflow::velocity::Precision;
 use serde_json::Value;
 
-/// How every command speaks.
+/// The output settings of a command.
 #[derive(Debug, Default)]
 pub struct Context {
     /// One JSON object on stdout instead of text.
     pub json: bool,
-    /// No progress on stderr (asked for, or stderr is no terminal).
+    /// No progress on stderr (`--quiet`, or stderr is not a terminal).
     pub quiet: bool,
-    /// Notes on stderr: which model was taken, what is unusual. Absent only with `--quiet`.
+    /// Notes on stderr: which model is used, what is unusual. Absent only with `--quiet`.
     pub notes: bool,
     /// How the first line of a text table is read, where the command has `--header` and it was given.
     pub header: Option<Header>,
-    /// With what the command computes, once that is known: hints depend on it.
+    /// The arithmetic and the solver of the command, once they are known: hints depend on them.
     pub setting: Mutex<Setting>,
 }
 
@@ -68,7 +68,7 @@ impl Context {
     /// The result: one JSON object with `--json`, else `text`.
     ///
     /// # Errors
-    /// Where stdout is closed for another reason than that its reader has seen enough.
+    /// If stdout cannot be written, unless its reader has closed the pipe.
     pub fn report(&self, text: &str, facts: &Value) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let written = if self.json { writeln!(out, "{facts}") } else { writeln!(out, "{}", text.trim_end()) };
@@ -78,7 +78,7 @@ impl Context {
         }
     }
 
-    /// From here on the command computes so.
+    /// Sets the arithmetic and the solver that hints assume from here on.
     pub fn computes(&self, precision: Precision, solver: &SolverSpec) {
         let implicit = matches!(solver.method(), Ok(Method::Implicit(_)));
         // Implicit methods run in f64 whatever the model's precision.
@@ -95,7 +95,7 @@ impl Context {
         }
     }
 
-    /// Opens a table as `--header` says, and notes what is not plain about it.
+    /// Opens a table with the rule of `--header`, and notes what is unusual about it.
     ///
     /// # Errors
     /// As [`Reader::open_as`].
@@ -127,9 +127,9 @@ Examples:
   cnf sample model.safetensors -n 10000 -o sample.npy
   cnf density model.safetensors --grid 200 --plot density.png
 
-MODEL is a model file or a run folder; left out, it is the newest run under ./runs.";
+MODEL is a model file or a run folder; the default is the newest run under ./runs.";
 
-/// Continuous normalizing flows: exact densities and exact inverses by adaptive ODE solvers.
+/// Continuous normalizing flows: densities, inverses and samples by adaptive ODE solvers.
 #[derive(Debug, Parser)]
 #[command(name = "cnf", version, after_help = EXAMPLES, arg_required_else_help = true)]
 struct Cli {
@@ -158,37 +158,37 @@ enum Command {
     /// Find the latents of points.
     #[command(after_help = invert::EXAMPLES)]
     Invert(invert::InvertArgs),
-    /// The log-density at points, or on a grid.
+    /// Compute the log-density at points, or on a grid.
     #[command(after_help = density::EXAMPLES)]
     Density(density::DensityArgs),
-    /// Prove a model's density right, or say what is wrong with it.
+    /// Test a model's density, and report what is wrong with it.
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
-    /// Particles and densities on their way from the latent to the data.
+    /// Draw particles and densities moving from the latent to the data.
     #[command(after_help = trajectory::EXAMPLES)]
     Trajectory(trajectory::TrajectoryArgs),
     /// Train several models under one budget, and compare them in numbers and pictures.
     #[command(after_help = compare::EXAMPLES)]
     Compare(Box<compare::CompareArgs>),
-    /// Make a model file of PyTorch weights.
+    /// Make a model file from PyTorch weights.
     #[command(after_help = import::EXAMPLES)]
     Import(import::ImportArgs),
     /// Write the weights of a model for PyTorch.
     #[command(after_help = export::EXAMPLES)]
     Export(export::ExportArgs),
-    /// What a model file holds.
+    /// Describe a model file.
     #[command(after_help = info::EXAMPLES)]
     Info(info::InfoArgs),
-    /// The pictures of a run again, in another size, format or theme.
+    /// Redraw the pictures of a run in another size, format or theme.
     #[command(after_help = plot::EXAMPLES)]
     Plot(plot::PlotArgs),
-    /// The script that completes this command in a shell.
+    /// Write a shell completion script.
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),
-    /// The pages of the manual.
+    /// Write the manual pages.
     #[command(after_help = man::EXAMPLES)]
     Man(man::ManArgs),
-    /// List the toy data sets, draw from one, or look into a file.
+    /// List the toy data sets, draw from one, or summarise a file.
     #[command(after_help = data::EXAMPLES)]
     Data(data::DataArgs),
 }
@@ -259,25 +259,25 @@ fn use_threads(threads: Option<u16>) -> Result<()> {
 /// Help and version on stdout with 0; a misuse on stderr with 2.
 fn refuse(refusal: &clap::Error) -> ExitCode {
     if !refusal.use_stderr() {
-        // A closed stdout leaves nobody to tell.
+        // Nothing reads a closed stdout.
         let _ = refusal.print();
         return ExitCode::SUCCESS;
     }
     let words = refusal.render().to_string();
-    to_stderr(words.replace("For more information, try '--help'.", "hint: `--help` shows what is accepted").trim_end());
+    to_stderr(words.replace("For more information, try '--help'.", "hint: see `--help` for the options").trim_end());
     ExitCode::from(2)
 }
 
-/// The cause, then the way out.
+/// The cause, then the hint.
 fn complain(error: &anyhow::Error, setting: Setting) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));
-    let hint = hint.unwrap_or_else(|| "`--help` shows what is accepted".into());
+    let hint = hint.unwrap_or_else(|| "see `--help` for the options".into());
     to_stderr(&format!("error: {error:#}\nhint: {hint}"));
 }
 
 /// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.
 fn to_stderr(words: &str) {
-    // A closed stderr leaves nobody to tell.
+    // Nothing reads a closed stderr.
     let _ = writeln!(std::io::stderr(), "{words}");
 }

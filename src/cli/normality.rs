@@ -2,8 +2,8 @@
 //!
 //! |z|² of a d-dimensional standard normal follows χ²_d. The distance is Kolmogorov and Smirnov's
 //! D = sup |F_n − F|, between 0 and 1; of n exact draws it stays below 1.358/√n in 95 of 100 cases, and
-//! that is its noise floor. The energy distance would see every departure, but its cost grows like n².
-//! What the length of z does not show, means and scales of single columns do; they are printed beside it.
+//! that is its noise floor. The energy distance detects every departure, but its cost grows like n².
+//! The distance depends on |z| alone, so the means and scales of the columns are printed beside it.
 //! Ref: Smirnov (1948) for the quantile.
 
 use cnflow::stats::{ChiSquared, ks_distance};

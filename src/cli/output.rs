@@ -1,4 +1,4 @@
-//! Where results go: names are checked before the long computation; files grow aside while it runs, or are written after it.
+//! Where results go: names are checked before the long computation; temporary files grow while it runs, or files are written after it.
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ fn check_place(path: &Path) -> Result<(), Error> {
     if !folder.is_dir() {
         return Err(Error::write(path, format!("the folder `{}` does not exist", folder.display())));
     }
-    // The only sure way to know whether a file can be made is to make one.
+    // The only sure test whether a file can be made is to make one.
     undisturbed(|| tempfile::Builder::new().prefix(".cnf-").tempfile_in(folder).map(drop))
         .map_err(|e| Error::write(path, e.kind()))
 }
@@ -70,12 +70,12 @@ fn check_place(path: &Path) -> Result<(), Error> {
 ///
 /// Always f64: a date near 2.46e6 has steps of 0.25 in f32, and a log-density of -1e40 becomes the -inf of a row outside.
 pub struct Growing {
-    /// Before `aside`: the file goes, then the memory of it.
+    /// Dropped before `aside`: the file is removed, then its record.
     writer: Writer,
     aside: Aside,
 }
 
-/// The hidden file of a table that grows.
+/// The temporary file of a table that grows.
 struct Aside(PathBuf);
 
 impl Drop for Aside {
@@ -85,7 +85,7 @@ impl Drop for Aside {
 }
 
 impl Growing {
-    /// Begins a table `[n, cols]` where a file is asked for.
+    /// Begins a table `[n, cols]` if a file is given.
     ///
     /// # Errors
     /// As [`Writer::create`].
@@ -93,7 +93,7 @@ impl Growing {
         path.map(|path| Self::begin(path, cols, false)).transpose()
     }
 
-    /// Begins a vector `[n]` where a file is asked for.
+    /// Begins a vector `[n]` if a file is given.
     ///
     /// # Errors
     /// As [`Writer::create`].

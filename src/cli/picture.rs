@@ -16,27 +16,27 @@ pub fn theme(name: &str) -> Result<Theme, String> {
     match name {
         "light" => Ok(Theme::Light),
         "dark" => Ok(Theme::Dark),
-        _ => Err("known are light, dark".into()),
+        _ => Err("expected light or dark".into()),
     }
 }
 
 /// `900x600`.
 pub fn size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once(['x', '×']).and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
-    sides.ok_or_else(|| "write width and height in pixels, such as 900x600".into())
+    sides.ok_or_else(|| "expected width and height in pixels, such as 900x600".into())
 }
 
 /// What pictures show, and how.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shown {
-    /// Columns in pictures, at most 12, by name or counted from 0; left out: all, but six evenly taken ones of more than eight
+    /// Columns in pictures, at most 12, by name or number from 0; if left out, all of up to eight, else six evenly chosen
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     pub columns: Vec<String>,
     #[command(flatten)]
     pub log: Logarithm,
 }
 
-/// Whether densities are drawn by their logarithm.
+/// Whether log-densities are drawn.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Logarithm {
     /// Logarithmic density scale over N decades [default: 6]
@@ -46,7 +46,7 @@ pub struct Logarithm {
 }
 
 impl Logarithm {
-    /// The scale of colours and densities, where one was asked for.
+    /// The scale of colours and densities, if given.
     pub fn scale(self) -> Option<Scale> {
         scale(self.log)
     }
@@ -81,7 +81,7 @@ impl Shown {
         self.log.check(plotted)
     }
 
-    /// As the pictures of the model's own run were drawn, and what was asked for here.
+    /// The style of the model's own run, with the options given here.
     ///
     /// # Errors
     /// As [`columns`].
@@ -89,7 +89,7 @@ impl Shown {
         self.over(style(model), model.dim())
     }
 
-    /// What was asked for over a style for `d` columns.
+    /// The options given here over a style for `d` columns.
     ///
     /// # Errors
     /// As [`columns`].
@@ -100,11 +100,11 @@ impl Shown {
     }
 }
 
-/// The columns that were asked for, of `d` with these names; none where none were.
+/// The chosen columns, of `d` with these names; `None` where none were chosen.
 ///
 /// # Errors
-/// [`Error::Invalid`] for more than [`MOST_CHOSEN`], for what is the name of no column and no number below `d`, and for
-/// one asked for twice.
+/// [`Error::Invalid`] for more than [`MOST_CHOSEN`], for a text that is neither a column name nor a number below `d`, and for
+/// a column named twice.
 pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
     if asked.len() > MOST_CHOSEN {
         let problem = format!("--columns has {} columns; a picture shows at most {MOST_CHOSEN}", asked.len());
@@ -132,7 +132,7 @@ pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Ve
     Ok((!found.is_empty()).then_some(found))
 }
 
-/// As the pictures of the model's own run were drawn: names of columns, direction of the second axis, what is shown.
+/// The style of the model's own run: names of columns, direction of the second axis, what is shown.
 pub fn style(model: &Model) -> Options {
     let mut picture = Job::of_provenance(&model.story).map_or_else(Picture::default, |job| job.output.picture);
     if picture.names.is_empty() {
@@ -141,7 +141,7 @@ pub fn style(model: &Model) -> Options {
     of(&picture, model.dim())
 }
 
-/// The style that a run's options ask for, of `d` columns.
+/// The style that a run's options set, of `d` columns.
 pub fn of(picture: &Picture, d: usize) -> Options {
     // What was chosen was checked before the training.
     let columns = columns(&picture.columns, &picture.names, d).ok().flatten();
@@ -149,7 +149,7 @@ pub fn of(picture: &Picture, d: usize) -> Options {
     Options { names: picture.names.clone(), invert_y: picture.invert_y, columns, scale, ..Options::default() }
 }
 
-/// Powers of ten in which columns are drawn whose densities are no numbers of 64 bits otherwise.
+/// Powers of ten in which columns are drawn whose densities would overflow f64 otherwise.
 pub struct Units {
     exponents: Vec<i32>,
 }
@@ -225,7 +225,7 @@ pub fn points(path: &Path, x: &[f64], d: usize, tone: Tone, options: &Options, c
     Ok(())
 }
 
-/// Says which columns a picture shows, where not all are shown and the options do not choose them.
+/// Notes which columns a picture shows, where not all are shown and the options do not choose them.
 pub fn note_columns(path: &Path, shown: &[usize], d: usize, options: &Options, context: &Context) {
     if options.columns.is_some() || shown.len() == d {
         return;

@@ -1,4 +1,4 @@
-//! When two names are one file: `q.npy`, `./q.npy`, `a/../q.npy`, a link, a hard link, another case where the disk has one.
+//! Whether two names are one file: `q.npy`, `./q.npy`, `a/../q.npy`, a link, a hard link, another case where the disk has one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use cnflow::{Error, Result};
 
 use super::interrupt::undisturbed;
 
-/// Links that are followed before they are taken for a circle.
+/// Links that are followed before they are taken for a cycle.
 const LINKS: usize = 40;
 
 /// A file, by whatever name.
@@ -20,7 +20,7 @@ struct Place {
 }
 
 impl Place {
-    /// None where not even the folder is there.
+    /// None where the folder does not exist.
     fn of(path: &Path) -> Option<Self> {
         let mut path = path.to_owned();
         // A link to a file that is not there yet stands for that file.
@@ -60,7 +60,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether a folder takes `A` and `a` for one name. A trial tells; where none can be made, no.
+/// Whether `A` and `a` are one name in a folder, by trial; `false` where no trial file can be made.
 fn one_case(folder: &Path) -> bool {
     undisturbed(|| {
         let file = tempfile::Builder::new().prefix(".cnf-a").tempfile_in(folder).ok()?;

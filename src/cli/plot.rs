@@ -1,7 +1,7 @@
 //! `cnf plot`: the pictures of a run again, in another size, format or theme.
 //!
-//! They are drawn by what `cnf train` drew them with: from the run's model, job and metrics, and from the data, which is
-//! looked for where the job says.
+//! They are drawn as `cnf train` draws them: from the run's model, job and metrics, and from the data at the path in
+//! the job.
 
 use std::path::{Path, PathBuf};
 
@@ -28,15 +28,15 @@ Examples:
   cnf plot runs/gauss --columns 1,0 --log=8 --out figures    columns swapped; log p, 8 decades
   cnf plot                                                  the newest run, in its own folder
 
-The pictures are density (or latents, in more than two dimensions), samples and training. Their data are looked for \
-where the run found them; --data names another place.";
+The pictures are density (or latents, in more than two dimensions), samples and training. Their data are read \
+from the path of the training, or from --data.";
 
 /// Arguments of `cnf plot`.
 #[derive(Debug, Args)]
 pub struct PlotArgs {
     /// A run folder; the newest run if left out.
     run: Option<PathBuf>,
-    /// The folder for the pictures, made if need be; the run's own if left out.
+    /// Folder for the pictures, created if needed; the run's own if left out.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// png or svg
@@ -45,15 +45,15 @@ pub struct PlotArgs {
     /// light or dark
     #[arg(long, value_name = "NAME", default_value = "light", value_parser = picture::theme)]
     theme: Theme,
-    /// The size of each picture in pixels; what its content asks for if left out.
+    /// Size of each picture in pixels; chosen by its content if left out.
     #[arg(long, value_name = "WxH", value_parser = picture::size)]
     size: Option<(u32, u32)>,
-    /// So many times as large, letters and lines too.
+    /// Enlarge the pictures N times, letters and lines too.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     scale: Option<u32>,
     #[command(flatten)]
     shown: Shown,
-    /// Where the data of the run are now.
+    /// Current path of the run's data.
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
 }
@@ -76,7 +76,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     }
     let metrics = folder.join("metrics.csv");
     let text = cnflow::io::read_bytes(&metrics)?;
-    let hint = "the file was changed: only `cnf train` can write it again";
+    let hint = "train again with `cnf train`: the file was changed after the training";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
     let (_, held_out) = train::held_out(&data);
 
@@ -92,7 +92,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
     let run = Run { job: &job, model: &model, data: &data, held_out, curves: &curves, context };
     let drawn = draw(&run, &look, &|name| out.join(name)).inspect_err(|_| {
-        // A folder that was made for nothing goes again, if nothing is in it.
+        // A new folder without any picture is removed.
         if !there {
             let _ = std::fs::remove_dir(out);
         }
@@ -101,19 +101,19 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     context.report(&words, &json!({ "run": folder, "data": data.name, "files": drawn }))
 }
 
-/// What the run was asked.
+/// The job of the run.
 fn job(folder: &Path) -> Result<Job> {
     let path = folder.join("config.toml");
     if !path.is_file() {
-        let hint = "give the folder of a run: pictures of a model file alone are drawn by `sample --plot` and `density --plot`";
-        return Err(Error::read(folder, "it holds no `config.toml`: it is no run of `cnf train`", hint).into());
+        let hint = "give the folder of a run; for a model file alone, use `cnf sample --plot` or `cnf density --plot`";
+        return Err(Error::read(folder, "it holds no `config.toml`: it is not a run of `cnf train`", hint).into());
     }
     let bytes = cnflow::io::read_bytes(&path)?;
     let job = Job::of_run(&String::from_utf8_lossy(&bytes));
     Ok(job.map_err(|e| Error::read(&path, e.to_string(), e.hint().unwrap_or_default()))?)
 }
 
-/// Its data, where they are still to be found.
+/// Its data, where they still exist.
 fn data(job: &Job, model: &Model, given: Option<&str>, context: &Context) -> Result<Dataset> {
     let found = job.dataset_of(&model.spec, given).map(|(data, notes)| {
         context.notes_on_tables(&notes);
@@ -122,8 +122,8 @@ fn data(job: &Job, model: &Model, given: Option<&str>, context: &Context) -> Res
     Ok(found.map_err(|error| match error {
         Error::Read { path, .. } if !path.exists() => {
             let place = std::env::current_dir().map_or_else(|_| ".".into(), |here| here.display().to_string());
-            let problem = format!("the run was trained on it, and from `{place}` it is not to be found");
-            Error::read(&path, problem, "call from the folder of the training, or name the file with --data")
+            let problem = format!("the run was trained on this file, which does not exist as seen from `{place}`");
+            Error::read(&path, problem, "run from the folder of the training, or give the file with --data")
         }
         other => other,
     })?)

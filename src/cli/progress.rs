@@ -10,13 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Context;
 
 const BAR: &str = "{msg} [{bar:32}] {human_pos}/{human_len}  {per_sec}  {eta} left";
-/// Where nobody knows how many rows there are.
+/// Where the number of rows is unknown.
 const COUNT: &str = "{msg} {spinner} {human_pos}  {per_sec}";
 /// What ends sooner needs no bar.
 const PATIENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
 
-/// Runs `work` on `n` rows, or on nobody knows how many; it counts the finished trajectories, `each` a row, in the
+/// Runs `work` on `n` rows, or on an unknown number; it counts the finished trajectories, `each` a row, in the
 /// counter it is given.
 pub fn watched<R>(
     words: &'static str,

@@ -28,7 +28,8 @@ Examples:
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
 
-The files hold f64 numbers, whatever the arithmetic is: points keep the resolution of their columns. The first rows of a longer sample are those of a shorter one.
+The files hold f64 numbers for any --precision: points keep the resolution of their columns. The first rows of a longer \
+sample are those of a shorter one.
 
 Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 rows shows a random 100000 of them.";
@@ -41,13 +42,13 @@ const LATENT_STREAM: u64 = 0x5a3b_0001;
 pub struct SampleArgs {
     /// A model file or a run folder; the newest run if left out.
     model: Option<PathBuf>,
-    /// How many samples; as many as there are latents or conditions, else 10000.
+    /// Number of samples; if left out, the number of latents or conditions, else 10000.
     #[arg(short, long, value_name = "N", conflicts_with = "latent", value_parser = clap::value_parser!(u64).range(1..))]
     n: Option<u64>,
     /// The samples, [n, d]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Their log-density too, [n], carried along the same path.
+    /// Log-density of the samples, [n], along the same path: .npy or .csv.
     #[arg(long, value_name = "FILE")]
     with_density: Option<PathBuf>,
     /// Start from these latents, [n, d], instead of drawing them.
@@ -62,7 +63,7 @@ pub struct SampleArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     shown: Shown,
-    /// Rows that are solved at a time; the memory grows with them, the results are the same bits [default: 65536, fewer
+    /// Rows solved at a time; memory grows with them, results are bitwise identical [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = source::block())]
     block: Option<usize>,
@@ -95,7 +96,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     })?;
     spent.check_any()?;
     interrupt::undisturbed(|| seen.finish())?;
-    // The picture last: one that cannot be drawn does not lose the table.
+    // The picture last: if it fails, the table is already written.
     let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
     report(&args.output, &setup, &spent, &rows, context)?;
     drawn?;
@@ -112,7 +113,7 @@ fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<RowSou
     let d = setup.model.dim();
     if let Some(n) = n.filter(|n| n.saturating_mul((d * Dtype::F64.size()) as u64) > i64::MAX as u64) {
         let problem = format!("{n} rows of dimension {d} are more than a file can hold");
-        return Err(Error::invalid(problem, "take fewer at a time, each time with another --seed").into());
+        return Err(Error::invalid(problem, "draw fewer at a time, each time with another --seed").into());
     }
     let seed = args.solver.seed.unwrap_or(0);
     source::of_latents(setup, n, rng::stream(seed, LATENT_STREAM), conditions, args.block)

@@ -1,4 +1,4 @@
-//! A model, found and loaded, with its solver as asked; and the one way through which a command solves.
+//! A model, found and loaded, with the solver options applied; every command solves through it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,9 +64,9 @@ pub fn told_apart<'a>(model: Option<&'a Path>, points: Option<&'a Path>) -> (Opt
 pub struct Setup {
     /// Its file.
     pub path: PathBuf,
-    /// With its solver as asked.
+    /// With the solver options applied.
     pub model: Model,
-    /// In what it computes.
+    /// The arithmetic.
     pub precision: Precision,
 }
 
@@ -90,7 +90,7 @@ impl Setup {
         columns.iter().filter(|_| named).map(|name| (*name).to_owned()).collect()
     }
 
-    /// The model as it carries rows this way, and counts in `done` those that arrived.
+    /// The transport of rows in this direction; `done` counts those that arrived.
     ///
     /// # Errors
     /// As [`Transport::new`].
@@ -98,10 +98,10 @@ impl Setup {
         Ok(Transport::new(&self.model, self.precision, way, done)?)
     }
 
-    /// Carries a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.
+    /// Transports a few points (`[n, d]`) to the other side, all under one condition. Rows that fail are NaN.
     ///
     /// # Errors
-    /// [`Error::Failed`] where no row arrives at all; whatever the solver refuses.
+    /// [`Error::Failed`] where no row arrives at all; errors of the solver.
     pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Arrived> {
         let conditions = condition.map_or(Conditions::None, |row| Conditions::One(row.to_vec()));
         let mut source = RowSource::of_points(x, self.model.dim(), conditions, None)?;

@@ -1,4 +1,4 @@
-//! The solver's options at the command line; what is left out stays as the model has it.
+//! The solver's options at the command line; options left out keep the model's settings.
 
 use anyhow::Result;
 use clap::Args;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 /// Options of the solve.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Solver (what is left out stays as the model, or --config, has it)")]
+#[command(next_help_heading = "Solver (defaults: the settings of the model or --config)")]
 pub struct SolverArgs {
     /// The method: dopri5, tsit5, vern7, dop853, rk4, bdf, … (an unknown name lists them all).
     #[arg(long, value_name = "NAME")]
@@ -21,27 +21,27 @@ pub struct SolverArgs {
     /// Absolute tolerance.
     #[arg(long, value_name = "X")]
     pub atol: Option<f64>,
-    /// So many equal steps instead of step control.
+    /// Take N equal steps instead of adapting the step size.
     #[arg(long, value_name = "N", conflicts_with_all = ["rtol", "atol"])]
     pub fixed_steps: Option<usize>,
-    /// The longest step, in units of time (a flow takes the time from 0 to 1).
+    /// Longest step, in units of time; a flow runs from 0 to 1.
     #[arg(long, value_name = "H", conflicts_with = "fixed_steps")]
     pub max_step: Option<f64>,
     /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes.
     #[arg(long, value_name = "HOW")]
     pub trace: Option<TraceSpec>,
-    /// How the log-density is accumulated: a quadrature along the path with an error estimate, coupled to the path as a
-    /// state of the ODE, or auto (by quadrature where steps adapt, coupled where they are fixed).
+    /// Method for the log-density: quadrature (along the path, with an error estimate), coupled (a state of the ODE) or
+    /// auto (quadrature for adaptive steps, coupled for fixed ones).
     #[arg(long, value_name = "HOW", value_parser = log_density())]
     pub log_density: Option<LogDensity>,
-    /// Absolute tolerance of the log-density in nats; left out: 100 times that of the path for a quadrature, whose
-    /// estimate is pessimistic, 10 times for a coupled state.
+    /// Absolute tolerance of the log-density in nats; if left out, --atol times 100 for a quadrature, times 10 for a
+    /// coupled state.
     #[arg(long, value_name = "X")]
     pub log_density_atol: Option<f64>,
-    /// The arithmetic; that of the training if left out, else f32. Implicit solvers compute in f64 inside.
+    /// Arithmetic; that of the training if left out, else f32. Implicit solvers compute in f64.
     #[arg(long, value_name = "HOW", value_parser = precision())]
     pub precision: Option<Precision>,
-    /// Fixes every draw.
+    /// Random seed of every draw.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 }
@@ -59,7 +59,7 @@ fn log_density() -> impl TypedValueParser<Value = LogDensity> {
 }
 
 impl SolverArgs {
-    /// Changes a solver as asked.
+    /// Applies the options to a solver.
     ///
     /// # Errors
     /// As [`SolverSpec::validate`].
@@ -74,14 +74,12 @@ impl SolverArgs {
         let tolerances = self.rtol.is_some() || self.atol.is_some();
         let controls = tolerances || self.max_step.is_some();
         if controls && !adaptive {
-            let problem = format!(
-                "`{}` takes fixed steps: a tolerance means nothing to it, nor does a longest step",
-                solver.method
-            );
+            let problem =
+                format!("`{}` takes fixed steps: it has no use for a tolerance or a longest step", solver.method);
             return Err(Error::invalid(problem, "give --fixed-steps N, or an adaptive --solver such as dopri5").into());
         }
         if adaptive && (controls || self.solver.is_some()) {
-            // A method with step control, a tolerance or a longest step asks for step control.
+            // A method with step control, a tolerance or a longest step turns step control on.
             solver.fixed_steps = None;
         }
         if tolerances {
@@ -108,7 +106,7 @@ impl SolverArgs {
         Ok(solver.validate()?)
     }
 
-    /// The arithmetic: as asked, else that of the training.
+    /// The arithmetic: `--precision`, else that of the training.
     pub fn precision(&self, story: &Map<String, Value>) -> Precision {
         let trained_wide = story.get("precision").and_then(Value::as_str) == Some("f64");
         self.precision.unwrap_or(if trained_wide { Precision::F64 } else { Precision::F32 })

@@ -1,4 +1,4 @@
-//! The rows of a request, as the command line says where they come from.
+//! The rows of a request, from the sources that the command line names.
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! What became of all rows, in the words of a report.
+//! Solve statistics of all rows, in the words of a report.
 
 use cnflow::apply::{OutOfRange, SolveStatistics};
 use cnflow::words;
 
 use super::Context;
 
-/// Of how many rows a mean is, in words; `one` is a row, or a point.
+/// The number of rows behind a mean, in words; `one` is "row" or "point".
 pub fn among(statistics: &SolveStatistics, one: &str) -> String {
     let SolveStatistics { n, failed, outside, overflowed, .. } = statistics;
     let mut words = format!("over {}", words::count(*n, one));
@@ -24,7 +24,7 @@ pub fn among(statistics: &SolveStatistics, one: &str) -> String {
     words
 }
 
-/// What became of failed and stiff rows, for the text report; empty where all went well.
+/// Failed and stiff rows, for the text report; empty if there are none.
 pub fn troubles(statistics: &SolveStatistics) -> String {
     let SolveStatistics { n, failed, unsettled, stiff, outside, .. } = statistics;
     let mut words = String::new();
@@ -47,8 +47,8 @@ pub fn troubles(statistics: &SolveStatistics) -> String {
     words
 }
 
-/// Conditions far outside of those of the training, in a line; nothing where all are inside. Where stdout is for JSON it is a
-/// note too.
+/// Conditions far outside the range of the training, in a line; empty where all are inside. With `--json` it is a note
+/// too.
 pub fn out_of_range(conditions: &OutOfRange, context: &Context) -> String {
     let Some(words) = conditions.words() else { return String::new() };
     if context.json {

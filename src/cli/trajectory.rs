@@ -2,11 +2,11 @@
 //!
 //! Everything is drawn in the data's units: the standardisation that ends the flow is applied at every time, so that all
 //! times share one pair of axes and a particle moves without a jump. The latent at t = 0 is then N(mean, std²) of that
-//! standardisation (the standard normal where a model has none). The flow's own coordinates are refused for the
-//! other reason: their numbers mean nothing to who knows the data.
+//! standardisation (the standard normal where a model has none). The flow's own coordinates are not drawn: they do not
+//! have the data's units.
 //!
-//! Places at all times are read off one solve; points from a file are carried backwards from where they are, so that
-//! their paths end in them exactly. Densities have no such short cut: each cell at each time is a solve of its own.
+//! Places at all times are read off one solve; points from a file are transported backwards, so that their paths
+//! end in them. Densities have no such short cut: each cell at each time is a solve of its own.
 //!
 //! A flow of layers has a distribution after each of them and none in between: panels show whole layers. The frames of a
 //! film between two layers show particles on the straight line from the one to the other, over the density of the layer
@@ -49,25 +49,25 @@ Examples:
   cnf trajectory runs/gauss --gif flow.gif --frames 90 --fps 30 --theme dark
   cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
 
-A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen, the first panel being the latent \
-and the last the data, with the paths since the panel before. Between layers there is no distribution: a film moves its \
-particles along straight lines there, over the density of the last layer that is done. Points that a layer throws far out \
-are beyond the axes. A model in which nothing moves (gaussian, mixture, histogram) has no trajectory.
+A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen: the first panel is the latent, the \
+last the data. Each panel has the paths since the previous one. There is no distribution between layers: a film moves the \
+particles in straight lines over the density of the last finished layer. Points that a layer moves far out are outside the \
+axes. A model without motion (gaussian, mixture, histogram) has no trajectory.
 
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
-All densities share one scale of colours. A path has the colour of where its latent was: its direction from the mean, or \
-in one dimension its rank. In one dimension the picture is p(x, t) over the (t, x) plane between the curves of both ends; \
-in more than two there are particles only, in the first two columns or in --columns.";
+All densities share one colour scale. The colour of a path is the direction of its latent from the mean, or its rank in one \
+dimension. In one dimension the picture shows p(x, t) over the (t, x) plane between the curves of both ends. In more than \
+two there are particles only, in the first two columns or in --columns.";
 
 /// The stream of the latents.
 const LATENT_STREAM: u64 = 0x7a3b_0001;
-/// Particles whose places say what is to be seen.
+/// Particles whose places set the visible range.
 const SCOUTS: usize = 2048;
 const SCOUT_STREAM: u64 = 0x7a3b_0002;
-/// Of a file with more rows, so many are followed.
+/// The most rows of a file that are followed.
 const MOST_FOLLOWED: usize = 5000;
-/// Beyond the ends of a flow of layers so much of their range is seen on either side: nothing keeps a layer from throwing
-/// points far out, for another to bring them back, and on axes of that width the data would be a dot.
+/// Beyond the ends of a flow of layers this part of their range is shown on either side: a layer may move
+/// points far out and another move them back, and on axes of that width the data would be a dot.
 const ROOM: f64 = 0.25;
 /// Cells along each axis of the (t, x) plane.
 const PLANE: (usize, usize) = (120, 200);
@@ -79,15 +79,15 @@ const CURVE: usize = 300;
 pub struct TrajectoryArgs {
     /// A model file or a run folder; the newest run if left out.
     model: Option<PathBuf>,
-    /// Points, [n, d]: .npy, .npz or .csv; the particles are these instead of drawn ones.
+    /// Points, [n, d], to follow instead of drawn particles: .npy, .npz or .csv.
     points: Option<PathBuf>,
-    /// A picture of some moments: .png or .svg.
+    /// A picture of several times: .png or .svg.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// A film: .gif.
     #[arg(long, value_name = "FILE")]
     gif: Option<PathBuf>,
-    /// Moments in the picture, at equal times from 0 to 1, or at whole layers.
+    /// Panels of the picture, at equal times from 0 to 1, or at whole layers.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=12))]
     panels: u16,
     /// Frames of the film.
@@ -100,13 +100,13 @@ pub struct TrajectoryArgs {
     #[arg(short, long, value_name = "N", default_value_t = 1000, conflicts_with = "points",
         value_parser = clap::value_parser!(u16).range(1..=5000))]
     n: u16,
-    /// How many of them leave their path in the picture.
+    /// Number of particles whose paths are drawn.
     #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u16).range(1..=2000))]
     paths: u16,
     /// Cells a side of each density [default: 150 in the picture, 64 in the film]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=500))]
     grid: Option<u16>,
-    /// Which two columns are drawn, by name or counted from 0, in more than two dimensions.
+    /// The two columns to draw, by name or number from 0, in more than two dimensions.
     #[arg(long, value_name = "I,J", value_delimiter = ',')]
     columns: Option<Vec<String>>,
     #[command(flatten)]
@@ -125,7 +125,7 @@ pub struct TrajectoryArgs {
     solver: SolverArgs,
 }
 
-/// A request that makes sense.
+/// A validated request.
 struct Job {
     setup: Setup,
     /// With its parameters.
@@ -235,7 +235,7 @@ impl Job {
             None => {
                 let conditions = args.given.of(&setup.model, context)?;
                 if conditions.several() {
-                    let problem = "a picture is of one density, but there are several rows of conditions";
+                    let problem = "a picture shows one density, but there are several rows of conditions";
                     return Err(Error::invalid(problem, "give --given, or --condition with a single row").into());
                 }
                 let given = conditions.one().map_or(Vec::new(), <[f64]>::to_vec);
@@ -294,7 +294,7 @@ impl Job {
             Some(_) => times.iter().flat_map(|t| found.drawn(*t)).collect(),
             None => found.points,
         };
-        // Given points decide too what is seen, but not all of them: the density is wherever the scouts are.
+        // Given points extend the visible range, but the scouts are needed too: the density is wherever they are.
         let range = |j: &usize| {
             let both = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
             // Time by time: what is wide for a moment only is seen too.
@@ -427,7 +427,7 @@ impl Job {
     }
 }
 
-/// The columns to draw: both, the only one, or the pair that was asked for.
+/// The columns to draw: both, the only one, or the chosen pair.
 fn columns(args: &TrajectoryArgs, model: &Model, d: usize) -> Result<Vec<usize>> {
     let Some(asked) = &args.columns else {
         return Ok((0..d.min(2)).collect());
@@ -437,7 +437,7 @@ fn columns(args: &TrajectoryArgs, model: &Model, d: usize) -> Result<Vec<usize>>
     let found = if d > 2 { picture::columns(asked, &names, d)?.unwrap_or_default() } else { Vec::new() };
     match found[..] {
         _ if d <= 2 => {
-            let problem = format!("the model has {d} dimensions: all of its columns are drawn");
+            let problem = format!("--columns needs more than two dimensions, the model has {d}");
             Err(Error::invalid(problem, "leave out --columns").into())
         }
         [i, j] => Ok(vec![i, j]),

@@ -1,10 +1,10 @@
-//! What went wrong and ended nothing: on stderr when it happens, and once more in the report.
+//! Warnings: problems that do not end a command, on stderr when they happen and again in the report.
 
 use cnflow::Error;
 
 use super::Context;
 
-/// What went wrong and ended nothing.
+/// Problems that do not end the command.
 pub struct Warnings<'a> {
     context: &'a Context,
     /// In their order.
@@ -23,7 +23,7 @@ impl<'a> Warnings<'a> {
         self.all.push(words);
     }
 
-    /// A file that the disk refuses is a warning with its consequence; another error stays one.
+    /// A file that cannot be written is a warning with its consequence; another error stays one.
     ///
     /// # Errors
     /// All but [`Error::Write`].

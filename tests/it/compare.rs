@@ -158,7 +158,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
         ("compare --steps 5 --time 3s --out no", 2, "--time"),
         ("compare moons --steps 5 --out no", 2, "--steps"),
         ("compare moons eight --out no", 1, "8gaussians"),
-        ("compare m.safetensors --out no", 1, "does not tell on what it was trained"),
+        ("compare m.safetensors --out no", 1, "no record of its training data"),
         ("compare nowhere --out no", 1, "nowhere"),
         ("compare moons --out there", 1, "already holds a comparison"),
         ("compare moons --data uniform --out no", 1, "2"),

@@ -278,7 +278,7 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
         ("sample realnvp -n 9 -o no.npy --given k=1,k=2", "`k` twice"),
         ("sample realnvp -n 9 -o no.npy --given k=1,e=x", "is not a finite number"),
         ("sample realnvp -n 9 -o no.npy --given k=7,e=1", "the condition `k` has no class 7"),
-        ("sample realnvp -n 9 -o no.npy --condition k,e", "there are no points with such columns"),
+        ("sample realnvp -n 9 -o no.npy --condition k,e", "there is no file of points"),
         ("sample realnvp -n 9 -o no.npy --condition points.csv", "has no columns `k`, `e`: it has `u`, `v`"),
         ("density realnvp points.csv", "conditional on k (classes 0, 1, 2), e, and no condition was given"),
         ("density realnvp points.csv --condition k,e", "unknown column `k`"),
@@ -286,7 +286,7 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
         ("density realnvp t.csv --condition k,u", "has no column `e`"),
         ("density realnvp t.csv --condition k,e,u", "--condition names `u`"),
         ("density realnvp t.csv --condition k,k", "twice"),
-        ("density realnvp --grid 20 --condition k,e", "there are no points"),
+        ("density realnvp --grid 20 --condition k,e", "there is no file of points"),
         ("density realnvp t.csv --plot p.png", "several rows of conditions"),
     ] {
         refused(at, words, sentence);
@@ -298,7 +298,7 @@ fn conditions_are_found_by_name_in_a_file_of_their_own_and_beside_the_points() {
     json(at, "density realnvp all.npy --condition 2,0 -o q.npy --block 13");
     json(at, "density realnvp t.csv --condition k,e -o p.npy");
     assert!(bytes(at, "p.npy") == bytes(at, "q.npy"));
-    refused(at, "density realnvp all.npy", "name the columns of the points that are conditions");
+    refused(at, "density realnvp all.npy", "the columns of the points that are conditions");
     // A condition may be one of the points' columns too.
     json(at, "train --data t.csv --condition given.csv --model realnvp --hidden 8,8 --depth 2 --steps 5 --out both");
     json(at, "density both t.csv --condition given.csv -o p.npy");

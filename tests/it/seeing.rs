@@ -201,7 +201,7 @@ fn the_pictures_of_a_run_are_drawn_again_as_they_were_and_in_another_way() {
     let out = cnf(at, "plot one --out gone");
     let err = String::from_utf8_lossy(&out.stderr);
     assert!(
-        out.status.code() == Some(1) && err.contains("the run was trained on it") && err.contains("--data"),
+        out.status.code() == Some(1) && err.contains("the run was trained on this file") && err.contains("--data"),
         "{err}"
     );
     assert!(!at.join("gone").exists());

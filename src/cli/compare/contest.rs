@@ -1,4 +1,4 @@
-//! Who takes part: models that are trained for the comparison, or that were trained before.
+//! The entries of a comparison: models that are trained for it, or that were trained before.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::cli::train::watch::Screen;
 use crate::cli::warnings::Warnings;
 use crate::cli::{Context, interrupt, setup};
 
-/// A model, and how it came to be.
+/// A model and its provenance.
 pub struct Contestant {
     /// What it is called in tables and pictures.
     pub name: String,
@@ -33,11 +33,11 @@ pub struct Contestant {
     pub curve: Vec<(f64, f64)>,
     /// Where it lies.
     pub run: PathBuf,
-    /// It was broken off.
+    /// Its training was interrupted.
     pub stopped: bool,
     /// Where its columns are among those of the comparison.
     pub order: Order,
-    /// Files that the disk refused.
+    /// Files that could not be written.
     pub warnings: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// As the names say; without names in the order of the data.
+    /// By name; without names, in the order of the data.
     ///
     /// # Errors
     /// As [`Matched::by_name`].
@@ -95,10 +95,10 @@ impl Order {
     }
 }
 
-/// Trains one model as its job says, into a folder that is a run like any other.
+/// Trains one model by its job, into a folder that is a run like any other.
 ///
 /// # Errors
-/// As [`fit`], and where the disk refuses.
+/// As [`fit`], and [`Error::Write`].
 pub fn train(
     job: &Job,
     data: &Dataset,
@@ -120,10 +120,10 @@ pub fn train(
     let params = job.model.family.n_params(&fitted.model);
     fitted.model.story = report::provenance(&job, &fitted);
     fitted.model.story.insert("data_warnings".into(), json!(warned));
-    // What was trained is measured also where the disk has no room for it.
+    // A model that cannot be saved is still measured.
     let mut warnings = Warnings::new(context);
     warnings
-        .without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model is measured, and lost then")?;
+        .without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model is measured but not saved")?;
     let metrics = report::metrics(&fitted.history);
     let written =
         folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
@@ -149,14 +149,14 @@ pub fn train(
 /// A run that was trained before, and the job that made it.
 ///
 /// # Errors
-/// As [`Model::load`]; [`Error::Invalid`] for a model that does not tell how it was trained.
+/// As [`Model::load`]; [`Error::Read`] for a model without a record of its training.
 pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
     let file = setup::find(Some(path), context)?;
     let model = Model::load(&file)?;
     let job = Job::of_provenance(&model.story);
     let Some(job) = job else {
-        let hint = "compare runs of `cnf train`; an imported model can be scored by `cnf density`";
-        return Err(Error::read(&file, "it does not tell on what it was trained", hint).into());
+        let hint = "compare runs of `cnf train`; score an imported model with `cnf density`";
+        return Err(Error::read(&file, "it has no record of its training data", hint).into());
     };
     let number = |key: &str| model.story.get(key).and_then(serde_json::Value::as_f64);
     let curve = match file.parent().map(|folder| folder.join("metrics.csv")).filter(|metrics| metrics.is_file()) {
@@ -194,7 +194,7 @@ fn curve(text: &str) -> Vec<(f64, f64)> {
     lines.filter_map(point).filter(|(_, nll)| nll.is_finite()).collect()
 }
 
-/// The depths at which a discrete flow is trained again, for its curve of cost: those asked for without its own.
+/// The depths at which a discrete flow is trained again, for its curve of cost: those of `--depths` without its own.
 pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>> {
     if job.model.family.discrete().is_none() {
         return Ok(Vec::new());
@@ -204,7 +204,7 @@ pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>>
     Ok(others.map(|depth| job.clone().with(|job| job.model.depth = Some(*depth))).collect())
 }
 
-/// A contestant and what was measured of it.
+/// An entry and its metrics.
 pub struct Measured {
     pub contestant: Contestant,
     pub figures: compare::Figures,
@@ -227,7 +227,7 @@ impl Watch for Quietly {
     }
 }
 
-/// Names that tell equal ones apart: `realnvp`, `realnvp 2`.
+/// Makes equal names distinct: `realnvp`, `realnvp 2`.
 pub fn told_apart(contestants: &mut [Contestant]) {
     let names: Vec<String> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
     for (i, contestant) in contestants.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! The figure of a comparison, and the way of each model from the latent to the data.
+//! The figure of a comparison, and the path of each model from the latent to the data.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub struct Drawn {
 /// Draws compare.png, compare.svg and the frames of the page.
 ///
 /// # Errors
-/// Whatever the solver or the disk refuses.
+/// Errors of the solver, and [`cnflow::Error::Write`].
 pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
     context.note("drawing");
     let data = &contest.data;
@@ -96,10 +96,10 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         _ => None,
     };
     let caption =
-        "Densities of all models on one colour scale, and samples of each on the axes of the data; below, the \
-                   NLL against the wall-clock of the training, and against the time of a sample: of a continuous flow at \
-                   several tolerances of the solver, of a discrete one at the depths that were trained. Lines of the \
-                   training are scored on validation rows, discs on"
+        "Densities of all models on one colour scale, and samples of each on the axes of the data. Below: the NLL \
+                   against the wall-clock time of the training, and against the time of a sample. A continuous flow is shown \
+                   at several solver tolerances, a discrete flow at each trained depth. Training curves are scored on \
+                   validation rows, discs on"
             .to_owned()
             + &format!(" {} rows.", contest.set);
     Ok(Drawn { figure, caption, slides })
@@ -122,7 +122,7 @@ fn units(contest: &Contest) -> Units {
     Units::of(&(0..d).map(|j| plot::extent(&contest.rows.x, d, j)).collect::<Vec<_>>())
 }
 
-/// The density on the cells at the part `t` of the way; 0 where a row has none.
+/// The density on the cells at time `t`; 0 where a row has none.
 fn density(contestant: &Contestant, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
     let points = contestant.order.points(&cells.centres());
     let logs = model.until(t)?.log_prob(&points, &[])?.log_prob;
@@ -132,7 +132,7 @@ fn density(contestant: &Contestant, model: &BoundModel, t: f64, cells: &Cells, u
 /// A strip of frames for each flow.
 fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
     let folder = tempfile::tempdir()?;
-    // It lies beyond the comparison's own folder: a signal takes it away too.
+    // It lies outside the comparison's folder, and a signal removes it too.
     interrupt::ours(folder.path());
     let slides = strips(contest, first, truth, options, folder.path());
     interrupt::given_up(folder.path());
@@ -182,7 +182,7 @@ fn strips(
         }
         strips.push(Strip { name: one.contestant.name.clone(), frames });
     }
-    let caption = "The distribution on its way from the latent to the data: times of a continuous flow, layers of a \
+    let caption = "The distribution between the latent and the data: times of a continuous flow, layers of a \
                    discrete one."
         .to_owned();
     Ok(Slides { caption, strips })

@@ -1,4 +1,4 @@
-//! The page of a comparison.
+//! The report page of a comparison.
 
 use cnflow::html::{Figure, Image, Mime, Report};
 use cnflow::words;
@@ -8,7 +8,7 @@ use super::pictures::Drawn;
 use super::table::{self, Row};
 use crate::cli::findings;
 
-/// Table, figure and the way through t on one page; the table alone where nothing was drawn.
+/// Table, figure and the path through t on one page; the table alone where nothing was drawn.
 pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped: usize, broken: &[String]) -> Report {
     let data = &contest.data;
     let best = rows.iter().min_by(|a, b| a.nll().0.total_cmp(&b.nll().0));
@@ -39,26 +39,25 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
         facts.push(("true entropy".to_owned(), format!("{:.4} nats", toy.entropy)));
     }
     let mut notes = vec![
-        "All models are scored on the same rows and drawn from the same latents. Where they were trained for this comparison, \
-         each flow had the same budget; what is fitted in one go took less. A continuous flow is integrated as its model \
-         file says; the others are in closed form."
+        "All models are scored on the same rows and sampled from the same latents. If they were trained for this comparison, \
+         each flow had the same budget; models fitted without gradient steps took less. A continuous flow is integrated \
+         with the solver settings of its model file; the others have closed forms."
             .to_owned(),
-        "Distances of samples are taken on columns scaled by the deviations of the held-out rows. Samples of a perfect \
-         model would be about as far from the data as two halves of the data are from each other, which the number in \
-         brackets says."
+        "Distances of samples are taken on columns scaled by the deviations of the held-out rows. The number in brackets \
+         is the distance between two halves of the data: samples of a perfect model would be about as far from the data."
             .to_owned(),
     ];
     notes.extend(contest.warned.iter().map(|finding| format!("The data: {}.", finding.text)));
-    notes.extend(findings::caution(&contest.warned).map(|caution| format!("Beware: {caution}.")));
+    notes.extend(findings::caution(&contest.warned).map(|caution| format!("Warning: {caution}.")));
     if skipped > 0 {
         let left = words::count(skipped as u64, "training");
-        notes.push(format!("The comparison was ended early: {left} left out."));
+        notes.push(format!("The comparison was ended early: {left} skipped."));
     }
     notes.extend(table::carried(rows, contest.set));
     notes.extend(broken.iter().cloned());
     notes.extend(contest.left_out.iter().map(|(name, why)| format!("{name} is left out: {why}.")));
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
-        notes.push(format!("The training of {} was broken off.", row.name));
+        notes.push(format!("The training of {} was interrupted.", row.name));
     }
     let figure = |drawn: &Drawn| Figure {
         caption: drawn.caption.clone(),

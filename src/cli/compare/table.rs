@@ -1,4 +1,4 @@
-//! The figures of a comparison as text, as CSV, as JSON and as cells: one list of columns for all of them.
+//! The metrics of a comparison as text, as CSV, as JSON and as cells: one list of columns for all of them.
 
 use cnflow::html::{Better, Cell, Column, Table};
 use cnflow::stats::Dominance;
@@ -71,7 +71,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A column: its name in files, its head, and what it says of a row.
+/// A column: its name in files, its head, and its value for a row.
 struct Field {
     key: &'static str,
     title: &'static str,
@@ -139,7 +139,7 @@ const FIELDS: [Field; 16] = [
         key: "params",
         title: "parameters",
         unit: "",
-        about: "numbers that are fitted.",
+        about: "fitted parameters.",
         better: Better::Neither,
         value: |r| number(r.mean(|m| m.contestant.params as f64)),
         text: |r| format!("{:.0}", r.mean(|m| m.contestant.params as f64)),
@@ -148,7 +148,7 @@ const FIELDS: [Field; 16] = [
         key: "train_seconds",
         title: "training",
         unit: "s",
-        about: "wall-clock of the training, with its validations.",
+        about: "wall-clock time of the training, with its validations.",
         better: Better::Neither,
         value: |r| number(r.mean(|m| m.contestant.seconds)),
         text: |r| number(r.mean(|m| m.contestant.seconds)).map_or_else(|| "–".into(), |s| words::number(s, 1)),
@@ -190,7 +190,7 @@ const FIELDS: [Field; 16] = [
             r.layers().map(|n| n as f64).or_else(|| number(r.mean(|m| m.figures.nfe_sample))).filter(|w| *w > 0.0)
         },
         text: |r| match r.layers() {
-            Some(couplings) => format!("{couplings} couplings"),
+            Some(couplings) => words::count(couplings as u64, "coupling"),
             None if r.seeds[0].figures.nfe_sample > 0.0 => {
                 format!("{} NFE", words::number(r.mean(|m| m.figures.nfe_sample), 0))
             }
@@ -219,7 +219,7 @@ const FIELDS: [Field; 16] = [
         key: "failed",
         title: "failed",
         unit: "rows",
-        about: "held-out rows without a density, over all seeds: the means leave them out, so the NLL flatters.",
+        about: "held-out rows without a density, over all seeds: the means leave them out, so the NLL is too optimistic.",
         better: Better::Lower,
         value: |r| Some(r.seeds.iter().map(|m| m.figures.failed).sum::<usize>() as f64).filter(|n| *n > 0.0),
         text: |r| r.seeds.iter().map(|m| m.figures.failed).sum::<usize>().to_string(),
@@ -275,7 +275,7 @@ const FIELDS: [Field; 16] = [
     },
 ];
 
-/// Fields that say nothing in any row are left out.
+/// Fields without a value in any row are left out.
 fn told(rows: &[Row<'_>]) -> Vec<&'static Field> {
     FIELDS.iter().filter(|field| rows.iter().any(|row| (field.value)(row).is_some())).collect()
 }
@@ -303,7 +303,7 @@ pub fn words(rows: &[Row<'_>]) -> String {
     out
 }
 
-/// What is to be known of the means: a line for each model whose mean few rows carry.
+/// A line for each model whose mean few rows carry.
 pub fn carried(rows: &[Row<'_>], set: &str) -> Vec<String> {
     rows.iter().filter_map(|row| Some(format!("{}: {}", row.name, row.dominance().brief(set)?))).collect()
 }

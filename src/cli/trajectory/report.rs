@@ -1,4 +1,4 @@
-//! What `cnf trajectory` says when it is done.
+//! The report of `cnf trajectory`.
 
 use anyhow::Result;
 use cnflow::words;
@@ -8,7 +8,7 @@ use super::{Found, Job, TrajectoryArgs};
 use crate::cli::{Context, statistics};
 
 impl Job {
-    /// The facts and the words, once everything is written: the film has so many bytes, all took so many seconds.
+    /// Writes the report: `bytes` is the size of the film, `seconds` the time of the whole command.
     pub(super) fn report(
         &self,
         args: &TrajectoryArgs,

@@ -1,4 +1,4 @@
-//! When a trajectory is seen: the times of a picture's paths and panels, and those of a film's frames.
+//! The times of a trajectory: those of a picture's paths and panels, and those of a film's frames.
 
 /// Times between 0 and 1 at which a path is known, at least.
 const FINE: usize = 96;
