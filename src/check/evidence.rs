@@ -12,7 +12,7 @@ use crate::{Result, rng};
 /// The generator's stream of latents, and of directions.
 const LATENT_STREAM: u64 = 0xc4ec_0001;
 const DIRECTION_STREAM: u64 = 0xc4ec_0002;
-/// The first samples, which tell whether all can be afforded.
+/// The first samples, whose cost decides how many are drawn.
 const PILOT: usize = 16;
 /// With more evaluations than this a sample…
 const DEAR: f64 = 3000.0;
@@ -27,7 +27,7 @@ const COMPARED: f64 = 1e-5;
 /// States are some such number of units long: what a relative tolerance multiplies.
 const LENGTH: f64 = 3.0;
 
-/// What was measured of a model before any question is asked.
+/// What is measured of a model before any check is run.
 pub struct Evidence<'a> {
     /// What it is about.
     pub subject: &'a Subject,
@@ -51,11 +51,11 @@ impl<'a> Evidence<'a> {
     /// Draws and solves.
     ///
     /// # Errors
-    /// Whatever the solver refuses.
+    /// Any error of the solver.
     pub fn gather(subject: &'a Subject) -> Result<Self> {
         let d = subject.model.dim();
         let mut z = StandardNormal::new(d).draw(subject.n.max(PILOT), &mut rng::stream(subject.seed, LATENT_STREAM));
-        // So that f32 holds them: their rounding is no error of the solve.
+        // So that f32 holds them: their rounding is not an error of the solve.
         z.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         let spec = &subject.model.spec.solver;
         let pilot = subject.decode(spec, subject.precision, &z[..PILOT * d])?;
@@ -94,7 +94,7 @@ impl<'a> Evidence<'a> {
         Ok(evidence)
     }
 
-    /// The layers stand in closed form: nothing is integrated.
+    /// The layers have a closed form: no ODE is solved.
     pub fn closed(&self) -> bool {
         self.subject.model.spec.core.closed_layers().is_some()
     }

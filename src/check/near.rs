@@ -5,7 +5,7 @@
 //! samples are draws of one distribution, and neither the ball's place nor its size says which of them is which: among the
 //! a + c points inside, each is a known row with probability N_known / (N_known + N_samples). So the chance that so few as c
 //! samples come is a binomial tail, whatever the distribution and the dimension. A row is left alone where that chance is
-//! below [`LEVEL`] over the number of rows asked, by Bonferroni: a right model has such a row in less than one check of a
+//! below [`LEVEL`] over the number of rows checked, by Bonferroni: a right model has such a row in less than one check of a
 //! thousand. A trained model is never quite right, but with four samples for each known row a row is left alone only where
 //! the model has less than about a tenth of the density around it.
 //!
@@ -26,14 +26,14 @@ const STREAM: u64 = 0xc4ec_0005;
 const REACH: usize = 16;
 /// The chance of a false alarm.
 const LEVEL: f64 = 1e-3;
-/// The most held-out rows that are asked, known rows, and samples for each of those.
+/// The most held-out rows that are checked, known rows, and samples for each of those.
 const ASKED: usize = 10_000;
 const KNOWN: usize = 1 << 15;
 const SAMPLES: usize = 4;
 /// What samples may cost in all, in evaluations times parameters; and distances, in differences.
 const DEAREST: f64 = 4e11;
 const DISTANCES: f64 = 4e9;
-/// Fewer known rows tell nothing of a mode.
+/// With fewer known rows a mode cannot be judged.
 const FEWEST: usize = 4 * REACH;
 
 /// Whether samples come near every held-out row.
@@ -44,7 +44,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         HeldOut::Rows(_, from) => {
             return Ok(Line::skipped(
                 NAME,
-                format!("the rows of {from} are under several conditions, the samples under one"),
+                format!("the rows of {from} have several conditions, the samples have one"),
             ));
         }
         HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
@@ -77,7 +77,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
     let ask = |i: &usize| {
         let centre = scaled(&rows[i * d..(i + 1) * d], &scales);
         let mut squares = distances(&centre, &known);
-        // Without training rows the row is one of the known itself: it is no neighbour of its own.
+        // Without training rows the row is itself one of the known rows: it is not its own neighbour.
         let own = usize::from(!trained && squares.contains(&0.0));
         let reach = ball(&mut squares, REACH + own)?;
         let inside = squares.iter().filter(|s| **s <= reach).count() - own;
@@ -162,7 +162,7 @@ mod tests {
         assert!((at_least(16, 16, 0.2) / 0.2f64.powi(16) - 1.0).abs() < 1e-12);
         assert!((at_least(1, 4, 0.2) - (1.0 - 0.8f64.powi(4))).abs() < 1e-14);
         assert!((at_least(0, 7, 0.3) - 1.0).abs() < 1e-14);
-        // What the bound means: a row where 64 samples are expected is left alone with at most five, if 10 000 rows are asked.
+        // What the bound means: a row where 64 samples are expected is left alone with at most five, if 10 000 rows are checked.
         let most = (0..64).take_while(|c| at_least(16, 16 + c, 0.2) < LEVEL / 10_000.0).last();
         assert_eq!(most, Some(5));
     }

@@ -282,7 +282,7 @@ fn deviations(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 /// What `f` gives, and the median of the seconds that it takes: of three runs, and of more where they are so short that
-/// chance would have a say.
+/// chance would have an effect.
 fn timed<R>(mut f: impl FnMut() -> Result<R>) -> Result<(R, f64)> {
     let (whole, mut times) = (Instant::now(), Vec::new());
     loop {

@@ -4,7 +4,7 @@
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
 //! different units want scaling first, by the same numbers in both samples. No distance of finite samples is zero for a
-//! perfect model; [`floor`] tells what two draws of the data themselves are apart.
+//! perfect model; [`floor`] gives the distance between two draws of the data themselves.
 //!
 //! - [`energy`]: 2E|X−Y| − E|X−X'| − E|Y−Y'|, exact and unbiased, in O(nm);
 //! - [`sliced`]: Wasserstein's distance of order 2 of projections, in O(k (n log n + d n)).
@@ -38,7 +38,7 @@ pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
 ///
 /// # Errors
 /// [`Error::Dimension`] where the last row is not whole, [`Error::Invalid`] for fewer than two rows or a number that is
-/// not finite; and those of `f`, which wants two rows in each half if it is the energy distance.
+/// not finite; and those of `f`, which needs two rows in each half if it is the energy distance.
 pub fn floor(data: &[f64], d: usize, rng: &mut Rng, f: impl FnOnce(&[f64], &[f64]) -> Result<f64>) -> Result<f64> {
     let n = rows(data, d, "the data", 2)?;
     let mut order: Vec<usize> = (0..n).collect();
@@ -58,13 +58,16 @@ fn rows(points: &[f64], d: usize, what: &str, least: usize) -> Result<usize> {
     }
     let n = points.len() / d;
     if n < least {
-        return Err(Error::invalid(format!("{what} has {n} rows, a distance needs {least}"), "draw more rows"));
+        return Err(Error::invalid(
+            format!("{what} has {n} rows, a distance needs at least {least}"),
+            "draw more rows",
+        ));
     }
     if let Some(at) = points.iter().position(|v| !v.is_finite()) {
         let (row, column, value) = (at / d, at % d, points[at]);
         return Err(Error::invalid(
             format!("{what} holds {} in row {row}, column {column} (counted from 0)", crate::words::exact(value)),
-            "leave such rows out of the sample, and say how many they were",
+            "leave such rows out of the sample, and report their number",
         ));
     }
     Ok(n)

@@ -79,7 +79,7 @@ fn tones(starts: &[f64], columns: usize) -> Vec<Tone> {
 impl Journey {
     fn check(&self) -> Result<usize> {
         if !(1..=2).contains(&self.columns) || self.ranges.len() != self.columns {
-            return Err(Error::invalid(format!("a journey in {} columns", self.columns), "one or two can be drawn"));
+            return Err(Error::invalid(format!("a journey in {} columns", self.columns), "choose one or two"));
         }
         let all = rows(&self.places, self.columns, "the particles")?;
         if self.times.is_empty() || !all.is_multiple_of(self.times.len()) {
@@ -87,7 +87,7 @@ impl Journey {
             return Err(Error::Dimension { what, expected: self.times.len(), found: all });
         }
         if self.moments.is_empty() || self.moments.iter().any(|m| m.at >= self.times.len()) {
-            return Err(Error::invalid("a journey without moments to show", "name at least one of its times"));
+            return Err(Error::invalid("a journey without moments to show", "give at least one of its times"));
         }
         Ok(all / self.times.len())
     }

@@ -89,7 +89,7 @@ fn check(o: &Overlay) -> Result<()> {
     rows(o.data, 1, "the data")?;
     if let Some(k) = o.data.iter().position(|v| !v.is_finite()) {
         let problem = format!("the data of `{}` hold {} in row {k} (from 0)", o.title, o.data[k]);
-        return Err(Error::invalid(problem, "leave such rows out, and say how many they were"));
+        return Err(Error::invalid(problem, "leave such rows out, and report their number"));
     }
     for (name, density) in o.truth.iter().map(|t| ("truth", *t)).chain(o.models.iter().copied()) {
         if density.is_empty() {
@@ -99,7 +99,7 @@ fn check(o: &Overlay) -> Result<()> {
         if let Some(k) = density.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
             let problem =
                 format!("the density of `{name}` over `{}` holds {} in cell {k} (from 0)", o.title, density[k]);
-            return Err(Error::invalid(problem, "a density is finite and not negative"));
+            return Err(Error::invalid(problem, "give finite densities of at least 0"));
         }
     }
     Ok(())

@@ -97,7 +97,7 @@ impl Context {
             table.notes.extend(notes);
             if array.rows != table.n {
                 let problem = format!("it holds {} rows, but `{}` has {}", array.rows, path.display(), table.n);
-                return Err(Error::read(file, problem, "a condition is one row for each row of the data"));
+                return Err(Error::read(file, problem, "give one row of conditions for each row of the data"));
             }
             (array.data, array.cols, array.columns.unwrap_or_default())
         } else {
@@ -111,7 +111,7 @@ impl Context {
         let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
-                format!("all {} columns are conditions, and none is left to learn", table.d),
+                format!("all {} columns are conditions, and none is left to model", table.d),
                 "name fewer columns in `data.condition`",
             ));
         }

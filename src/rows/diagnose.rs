@@ -199,7 +199,7 @@ fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
     }
     let counted = |(mut first, more): (Finding, usize)| {
         if more > 0 {
-            first.text += &format!(", and {more} more of the kind under these or other conditions");
+            first.text += &format!(", and {more} more of this kind under these or other conditions");
         }
         first
     };
@@ -225,7 +225,7 @@ fn across(first: &[usize], n: usize, n_valid: usize) -> Option<Finding> {
             "{in_valid} of {all_valid} validation rows and {in_test} of {all_test} test rows are copies of training rows: \
              their scores are too good"
         ),
-        hint: "let shares make the split (`data.split` 0.8,0.1): they keep copies on one side".into(),
+        hint: "split by shares, such as `data.split` 0.8,0.1: they keep copies on one side".into(),
     })
 }
 

@@ -171,7 +171,7 @@ fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut V
         let (found, table) = (array.rows, table.display());
         let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
         let problem = format!("it holds {found} codes{columns}, but `{table}` has {rows} rows");
-        return Err(Error::read(file, problem, "a split is one code a row: 0 train, 1 validation, 2 test"));
+        return Err(Error::read(file, problem, "give one code for each row: 0 train, 1 validation, 2 test"));
     }
     let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
     notes.extend(whole.notes.iter().cloned());
@@ -198,7 +198,7 @@ fn by_codes(
     codes: &[std::result::Result<u8, String>],
     place: &dyn Fn(usize) -> String,
 ) -> Result<Split> {
-    let hint = "the codes are 0 train, 1 validation, 2 test";
+    let hint = "use the codes 0 train, 1 validation, 2 test";
     let mut split = Split::default();
     for (row, code) in codes.iter().enumerate() {
         match code {
@@ -222,15 +222,15 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let rows = table.rows;
     if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
         return Err(Error::invalid(
-            format!("the shares {train} for training and {valid} for validation make no split"),
-            "shares are between 0 and 1 and add up to at most 1",
+            format!("the shares {train} for training and {valid} for validation are not a split"),
+            "give shares between 0 and 1 that add up to at most 1",
         ));
     }
     let wants_test = train + valid < 1.0 - 1e-12;
     let least = 1 + usize::from(valid > 0.0) + usize::from(wants_test);
     if rows < least {
         let problem = format!("its {rows} rows cannot be split into {least} sets");
-        return Err(Error::read(path, problem, "bring more rows"));
+        return Err(Error::read(path, problem, "give more rows"));
     }
     let count = |share: f64| ((share * rows as f64).round() as usize).max(usize::from(share > 0.0));
     let n_valid = count(valid);
@@ -258,7 +258,7 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
         ([valid, test], order) = by_groups(&order, &first, [n_valid, n_test]);
     }
     if order.is_empty() {
-        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "bring more rows"));
+        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "give more rows"));
     }
     Ok(Split { train: order, valid, test })
 }

@@ -292,15 +292,15 @@ impl Checkpoint {
     /// [`Error::Read`] where it is missing, truncated, or no checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let ModelFile { tensors, metadata } = ModelFile::read(path)?;
-        let broken = |problem: String| Error::read(path, problem, "begin anew with `cnf train`");
+        let broken = |problem: String| Error::read(path, problem, "start a new run with `cnf train`");
         let Some(text) = metadata.get(KEY) else {
             return Err(broken("it is not a checkpoint of a training".into()));
         };
-        let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its card is broken: {e}")))?;
+        let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its header is invalid: {e}")))?;
         if card.format != FORMAT {
-            return Err(broken(format!("it is of format {}, this program knows {FORMAT}", card.format)));
+            return Err(broken(format!("it is of format {}, this program reads {FORMAT}", card.format)));
         }
-        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is broken: {e}")))?;
+        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is invalid: {e}")))?;
         let (own, others) = tensors.into_iter().partition(|t: &NamedTensor| t.name.starts_with(PREFIX));
         let own = ModelFile { tensors: own, metadata: BTreeMap::new() };
         let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;
@@ -315,7 +315,7 @@ impl Checkpoint {
             ["baseline", "rival"].iter().find_map(|name| numbers(&own, &format!("{name}.{part}")))
         }) {
             [Some(weights), Some(means), Some(factors)] => Some(
-                Mixture::new(weights, means, factors).map_err(|e| broken(format!("its baseline is broken: {e}")))?,
+                Mixture::new(weights, means, factors).map_err(|e| broken(format!("its baseline is invalid: {e}")))?,
             ),
             _ => None,
         };
@@ -324,7 +324,7 @@ impl Checkpoint {
         let best = log.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
         let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
         if !(lengths && best && fits && finite && log_volume.len() == 1 && has_good == good.is_some()) {
-            return Err(broken("its state does not fit its model".into()));
+            return Err(broken("its state does not match its model".into()));
         }
         Ok(Self { job, model, log_volume: log_volume[0], baseline, data: card.data, state, good, log })
     }

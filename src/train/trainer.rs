@@ -92,7 +92,7 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
     if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
         return Err(Error::invalid(
             format!("`{}` no longer holds the rows that the run began with", data.name),
-            "bring the old file back, or start a new run from the model",
+            "restore the old file, or start a new run from the model",
         ));
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.

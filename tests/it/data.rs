@@ -425,9 +425,9 @@ fn wrong_splits_say_what_is_wrong() {
         (column("set"), "unknown code `holdout` in line 3"),
         (column("split"), "it has no column `split`"),
         (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only text tables have named columns"),
-        (shares(0.0, 0.5), "make no split"),
-        (shares(0.9, 0.2), "make no split"),
-        (shares(f64::NAN, 0.2), "make no split"),
+        (shares(0.0, 0.5), "are not a split"),
+        (shares(0.9, 0.2), "are not a split"),
+        (shares(f64::NAN, 0.2), "are not a split"),
     ];
     for (result, sentence) in cases {
         let error = result.map(|t| t.split).unwrap_err().to_string();

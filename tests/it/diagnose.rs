@@ -56,7 +56,7 @@ const CASES: [Case; 34] = [
         let x = table(n, 3, |r| vec![normal(r), normal(r), normal(r)]);
         table(n, 4, |r| x[r.random_range(0..n) * 3..][..3].to_vec())
     }),
-    ("one row a third of the time", 2, "copies", "(1, −1) comes", |n| {
+    ("one row a third of the time", 2, "copies", "(1, −1) occurs", |n| {
         table(n, 5, |r| if r.random::<f64>() < 0.3 { vec![1.0, -1.0] } else { vec![normal(r), normal(r)] })
     }),
     ("36 different rows", 2, "copies", "36 are different", |n| {

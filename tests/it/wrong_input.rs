@@ -291,7 +291,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("completions tcsh", 2, "possible values"),
     ("man --out x.npy", 1, "cannot write `x.npy`"),
     ("train --watch --quiet --steps 1", 2, "cannot be used with"),
-    ("train --watch --steps 1", 1, "stderr is none"),
+    ("train --watch --steps 1", 1, "stderr is not one"),
 ];
 
 #[test]

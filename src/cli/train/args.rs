@@ -151,7 +151,7 @@ impl TrainArgs {
         };
         if let (Some(kind), Some(Objective::Matching)) = (job.model.family.discrete(), self.objective.kind) {
             return Err(Error::invalid(
-                format!("{} has no velocity that could be matched", kind.name()),
+                format!("{} has no velocity to match", kind.name()),
                 "leave out --objective: a discrete flow is trained by likelihood",
             )
             .into());

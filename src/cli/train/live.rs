@@ -325,7 +325,7 @@ impl Live {
     /// [`Error::Invalid`] where stderr is no terminal, or one that cannot be drawn on.
     pub fn start(job: &Job, title: String, entropy: Option<f64>, ranges: Option<[(f64, f64); 2]>) -> Result<Self> {
         if !std::io::stderr().is_terminal() {
-            let problem = "--watch draws on the terminal, and stderr is none";
+            let problem = "--watch needs a terminal, and stderr is not one";
             return Err(Error::invalid(problem, "leave out --watch, or do not redirect stderr").into());
         }
         let failed = |e: std::io::Error| {

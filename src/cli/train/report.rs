@@ -199,7 +199,7 @@ impl Summary {
         }
         if self.falls > 0 {
             out += &format!(
-                "trouble   {} failed; the last good state was restored\n",
+                "rollback  {} failed; the last good state was restored\n",
                 words::count(self.falls as u64, "step")
             );
         }

@@ -244,11 +244,11 @@ pub(super) fn atoms(table: &Table<'_>) -> Vec<Finding> {
             numbers: BTreeMap::from([("value", value), ("count", count as f64), ("rows", n as f64)]),
             singular: true,
             text: format!(
-                "column {name} is {} in {count} of {n} different rows ({} %), where its other values come once or seldom",
+                "column {name} is {} in {count} of {n} different rows ({} %), where its other values occur once or rarely",
                 short(value),
                 short((10.0 * share).round() / 10.0)
             ),
-            hint: format!("model those rows apart, or leave the column out with `data.drop`{drop}"),
+            hint: format!("model those rows separately, or leave the column out with `data.drop`{drop}"),
         })
     };
     table.own().filter_map(find).collect()

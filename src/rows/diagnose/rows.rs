@@ -30,7 +30,7 @@ pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     let more = if table.width > 4 { ", …" } else { "" };
     let (all, different) = table.all;
     let heavy = most as f64 >= 0.01 * n as f64 && most > 3;
-    let often = if most > 2 { format!("; ({}{more}) comes {most} times", row.join(", ")) } else { String::new() };
+    let often = if most > 2 { format!("; ({}{more}) occurs {most} times", row.join(", ")) } else { String::new() };
     vec![Finding {
         kind: "copies",
         columns: Vec::new(),

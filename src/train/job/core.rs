@@ -27,7 +27,7 @@ impl Job {
             ("a kinetic penalty", self.objective.kinetic != 0.0),
             ("a Jacobian penalty", self.objective.jacobian != 0.0),
             ("a random end time", self.objective.steer != 0.0),
-            ("a number of evaluations to aim at", self.objective.nfe_target.is_some()),
+            ("a target number of evaluations", self.objective.nfe_target.is_some()),
             ("times of matching", self.objective.time_exponent != usual.objective.time_exponent),
             ("a path of matching", self.objective.path != usual.objective.path),
             ("a pairing", self.objective.pairing != usual.objective.pairing),

@@ -69,7 +69,7 @@ impl DataSection {
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {
             return Err(Error::invalid(
-                format!("columns of deviation {spread}"),
+                format!("a standard deviation of {spread} for the columns"),
                 "set `data.spread` above 0, such as 2",
             ));
         }
@@ -99,7 +99,7 @@ impl DataSection {
 /// [`Error::Invalid`] for a text that is none of them.
 pub fn split_rule(text: &str) -> Result<SplitRule> {
     let none = |problem: String| {
-        let hint = "write auto, column:NAME, the shares of training and validation as 0.8,0.1, or a file of codes";
+        let hint = "give auto, column:NAME, the shares of training and validation as 0.8,0.1, or a file of codes";
         Err(Error::invalid(problem, hint))
     };
     if text == "auto" {

@@ -81,7 +81,7 @@ impl ModelSection {
     pub(super) fn validate(&self) -> Result<()> {
         if !positive(self.sigma) {
             return Err(Error::invalid(
-                format!("a Gaussian of deviation {}", self.sigma),
+                format!("a Gaussian of standard deviation {}", self.sigma),
                 "set `model.sigma` above 0, such as 1",
             ));
         }

@@ -67,7 +67,7 @@ fn every(text: &str) -> Result<Every> {
     });
     steps.or(seconds).ok_or_else(|| {
         Error::invalid(
-            format!("a checkpoint every `{text}`"),
+            format!("invalid checkpoint interval `{text}`"),
             "set `output.checkpoint` to steps, such as 100, or a time, such as 10s",
         )
     })
