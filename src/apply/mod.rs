@@ -2,7 +2,7 @@
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] carries a block
 //! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`Mean`] and
-//! [`Reservoir`] gather what is said of all rows. A row that fails is NaN in its place and counted with its reason.
+//! [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};

@@ -40,7 +40,7 @@ pub struct OutOfRange {
 }
 
 impl OutOfRange {
-    /// For the conditions of this model; nothing is known of those of an imported net.
+    /// For the conditions of this model; those of an imported net have no known range.
     pub fn of(model: &Model) -> Self {
         let Some(condition) = &model.spec.condition else { return Self::default() };
         let known = |(j, given): (usize, &Given)| {

@@ -1,9 +1,9 @@
-//! Several models on the same data: what is measured of each, and how near a sample is to the data without any density.
+//! Several models on the same data: metrics of each, and the distance of samples to the data without any density.
 //!
 //! [`Course`] measures models; the rest are distances between two sets of points.
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
-//! different units want scaling first, by the same numbers in both samples. No distance of finite samples is zero for a
+//! different units must be scaled first, by the same numbers in both samples. No distance of finite samples is zero for a
 //! perfect model; [`floor`] gives the distance between two draws of the data themselves.
 //!
 //! - [`energy`]: 2E|X−Y| − E|X−X'| − E|Y−Y'|, exact and unbiased, in O(nm);
@@ -31,7 +31,7 @@ pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
     Ok(held_out.pick(d, &order))
 }
 
-/// The statistic `f` of two random halves of the data: what it comes to where nothing but chance differs.
+/// The statistic `f` of two random halves of the data: its value where only chance differs.
 ///
 /// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one for
 /// samples of n/2 rows, so compare a model's n/2 draws with n/2 rows of the data.

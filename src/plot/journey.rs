@@ -15,7 +15,7 @@ use super::stats::outside_note;
 use super::{Options, rows};
 use crate::error::{Error, Result};
 
-/// On a map so many particles are told apart.
+/// On a map so many particles can be distinguished.
 const MOST_DISCS: usize = 200;
 /// Over the plane of one column so many paths: more would hide it.
 const MOST_LINES: usize = 48;
@@ -36,7 +36,7 @@ pub struct Moment {
 pub struct Journey {
     /// Ascending, within \[0, 1\].
     pub times: Vec<f64>,
-    /// Where the way is made of so many layers, l / L is the time after the l-th; the titles then tell the layer.
+    /// Where the way is made of so many layers, l / L is the time after the l-th; the titles then give the layer.
     pub layers: Option<usize>,
     /// 1 or 2 columns.
     pub columns: usize,
@@ -97,7 +97,7 @@ impl Journey {
         &self.places[(k * n + i) * self.columns..][..self.columns]
     }
 
-    /// Says how many of `n` particles are outside the axes at a moment that is shown.
+    /// A note with the number of the `n` particles outside the axes at a moment that is shown.
     fn beyond(&self, n: usize) -> Option<String> {
         let inside = |k: usize, i: usize| {
             self.place(k, i, n).iter().zip(&self.ranges).all(|(v, range)| (range.0..=range.1).contains(v))
@@ -174,7 +174,7 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
 
 /// The moments one after another: so many in a second, the last held for so long.
 ///
-/// Returns the length of the file in bytes; `seen` is told of each frame.
+/// Returns the length of the file in bytes; `seen` is called for each frame.
 ///
 /// # Errors
 /// As for [`journey`], with `.gif` as the only ending.
@@ -206,7 +206,7 @@ pub fn film(
     animation(path, stills, options.size.unwrap_or(natural), options)
 }
 
-/// The size of a film of two columns: as high as its axes ask.
+/// The size of a film of two columns: as high as its axes need.
 fn natural(journey: &Journey) -> (u32, u32) {
     let (x, y) = (journey.ranges[0], journey.ranges[1]);
     let ratio = ((y.1 - y.0) / (x.1 - x.0)).clamp(0.4, 1.6);

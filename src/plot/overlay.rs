@@ -1,6 +1,6 @@
 //! One column: the density of each model over a histogram of the data, for several data sets side by side.
 //!
-//! What a model says where there are no data is seen as its curve above the bare axis. A curve far higher than the data
+//! Where there are no data, the curve of a model's density stands above the bare axis. A curve far higher than the data
 //! and the truth is cut off, or it would press all others into a line.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// Curves end this many times above the data and the truth.
 const MOST_ABOVE: f64 = 2.2;
 
-/// Data of one column, and what models say of them.
+/// Data of one column, and the models' densities.
 #[derive(Debug, Clone, Copy)]
 pub struct Overlay<'a> {
     /// Above the panel; may be empty.
@@ -105,7 +105,7 @@ fn check(o: &Overlay) -> Result<()> {
     Ok(())
 }
 
-/// A model in the panel: its density, or for want of one the histogram of its samples.
+/// A model in the panel: its density, or where it has none the histogram of its samples.
 pub(super) struct Line<'a> {
     pub tone: Tone,
     pub density: Option<&'a [f64]>,

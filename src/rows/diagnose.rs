@@ -2,7 +2,7 @@
 //!
 //! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine and
 //! rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and the
-//! number that it reaches says how narrow that was, not how good it is. Every check is made on the training rows
+//! number that it reaches measures how narrow that was, not how good it is. Every check is made on the training rows
 //! alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
 //!
 //! To add a check: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in

@@ -1,7 +1,7 @@
 //! A table of numbers, and which of its rows are for training, for validation, for the test.
 //!
-//! Codes are 0 train, 1 validation, 2 test, one a row. The columns keep their own units: to standardise
-//! them is the model's affair.
+//! Codes are 0 train, 1 validation, 2 test, one a row. The columns keep their own units: the model
+//! standardises them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{Error, Result, rng};
 /// The stream of the generator that shuffles rows into their sets.
 pub const SPLIT_STREAM: u64 = 0xda7a_0003;
 
-/// The shares of training and validation where nothing else is said; the rest is the test.
+/// The shares of training and validation by default; the rest is the test.
 pub const USUAL_SHARES: (f64, f64) = (0.8, 0.1);
 
 /// Where the split of a table comes from.
@@ -88,7 +88,7 @@ impl Table {
     /// Reads a table and splits it; the seed matters only to random fractions.
     ///
     /// # Errors
-    /// [`Error::Read`] for a file that is no table or a split that does not fit it, [`Error::Unknown`]
+    /// [`Error::Read`] for a file that is not a table or a split that does not fit it, [`Error::Unknown`]
     /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
     pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
         let column = match &options.split {

@@ -1,7 +1,7 @@
 //! Everything that a step changes, and the run log: as structs, and as a file.
 //!
-//! A run that is taken up from a checkpoint goes on with the same bits as one that was never broken: the weights,
-//! their average, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
+//! A run that resumes from a checkpoint continues with the same bits as an uninterrupted one: the weights,
+//! their EMA, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
 //! last good state. All numbers are f64 tensors beside the model's own; nothing is rounded through text.
 
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub(super) struct Best {
 /// The run log: time spent, losses, held-out scores and the best weights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RunLog {
-    /// Seconds since the start, over all parts of a run that was broken off.
+    /// Seconds since the start, over all parts of a run that was interrupted.
     pub seconds: f64,
     /// Seconds of them spent on validation.
     pub validating: f64,
@@ -88,7 +88,7 @@ pub struct Checkpoint {
     pub(super) log_volume: f64,
     /// The mixture that replaces the flow where its validation NLL is better.
     pub(super) baseline: Option<Mixture>,
-    /// Stands for the data: see [`fingerprint`].
+    /// The content hash of the data: see [`fingerprint`].
     pub(super) data: u64,
     pub(super) state: State,
     /// The last good state, where it is another one.
@@ -103,7 +103,7 @@ struct Card {
     data: u64,
 }
 
-/// A number that stands for rows of data.
+/// The content hash of rows of data.
 fn fingerprint(rows: &[f64]) -> u64 {
     rows.iter().fold(rows.len() as u64, |hash, x| mix(hash ^ x.to_bits()))
 }
@@ -267,7 +267,7 @@ impl Checkpoint {
     /// Writes it, aside and renamed.
     ///
     /// # Errors
-    /// [`Error::Write`] where the disk refuses.
+    /// [`Error::Write`] where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut file = self.model.to_file(path)?;
         self.state.push("state", &mut file.tensors);
@@ -289,7 +289,7 @@ impl Checkpoint {
     /// Reads one.
     ///
     /// # Errors
-    /// [`Error::Read`] where it is missing, truncated, or no checkpoint.
+    /// [`Error::Read`] where it is missing, truncated, or not a checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let ModelFile { tensors, metadata } = ModelFile::read(path)?;
         let broken = |problem: String| Error::read(path, problem, "start a new run with `cnf train`");

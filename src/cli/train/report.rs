@@ -1,4 +1,4 @@
-//! How a run went: as text, as JSON, as the provenance in the model file, and step by step as a table.
+//! The report of a run: as text, as JSON, as the provenance in the model file, and step by step as a table.
 
 use std::fmt::Write as _;
 use std::path::Path;

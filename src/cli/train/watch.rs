@@ -85,15 +85,15 @@ impl Screen {
 
 /// A run's screen, and the folder that keeps its checkpoints.
 pub struct Watcher<'a> {
-    /// What people see.
+    /// The progress bar.
     pub screen: Screen,
-    /// What they see instead, where they want to watch.
+    /// The view that replaces it with `--watch`.
     pub live: Option<Live>,
     /// Where checkpoints go.
     pub folder: &'a Folder,
     /// For words about what went wrong.
     pub context: &'a Context,
-    /// Checkpoints that the disk refused.
+    /// Checkpoints that were not written.
     pub missed: Option<Missed>,
 }
 
@@ -178,7 +178,7 @@ impl Watch for Watcher<'_> {
 }
 
 impl Screen {
-    /// Draws the bar, and asks for the end where a signal came.
+    /// Draws the bar, and ends the run where a signal came.
     pub fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
         if self.criterion != Some(mark.criterion) {

@@ -61,7 +61,7 @@ fn refused(name: &str, problem: &str) -> Error {
     )
 }
 
-/// Whether it is a negative log-likelihood: finite, or of something that the model deems impossible.
+/// Whether it is a negative log-likelihood: finite, or infinite for rows outside the model's support.
 fn is_score(nll: f64) -> bool {
     nll.is_finite() || nll == f64::INFINITY
 }

@@ -21,7 +21,7 @@ pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     if !few && !beyond_rounding(pairs, by_chance(table, &times)) {
         return Vec::new();
     }
-    // Of one column it is said by its steps or its atom.
+    // Of one column its steps or its atom are reported instead.
     if table.width == 1 && (table.columns[0].is_coarse() || table.columns[0].atom().is_some()) {
         return Vec::new();
     }

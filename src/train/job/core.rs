@@ -15,7 +15,7 @@ impl Job {
     /// Fills in what a discrete flow leaves out, and refuses what has no meaning for it.
     pub(super) fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
         let usual = Self::default();
-        // Matching is what a job says that says nothing.
+        // Matching is the default of a job.
         if self.objective.kind == Objective::Matching {
             self.objective.kind = Objective::Likelihood;
         }
@@ -67,7 +67,7 @@ impl Job {
         }
     }
 
-    /// Refuses a kind of net where there is no velocity.
+    /// Rejects `model.net` where there is no velocity.
     pub(super) fn refuse_net(&self) -> Result<()> {
         if self.model.family == Family::Cnf || self.model.net == Net::Mlp {
             return Ok(());
@@ -78,7 +78,7 @@ impl Job {
         ))
     }
 
-    /// The discrete flow that is asked for, for data of `dim` columns given `condition_dim`.
+    /// The discrete flow that the options define, for data of `dim` columns given `condition_dim`.
     fn plan(&self, kind: Kind, dim: usize, condition_dim: usize) -> Plan {
         let usual = Plan::usual(kind, dim);
         Plan {
@@ -150,10 +150,10 @@ impl Job {
         }
     }
 
-    /// Takes over the net of the model that `model.init` names, so that the job says what is trained.
+    /// Takes over the net of the model that `model.init` names, so that the job describes what is trained.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the job asks for another net than the model's; a field at its default asks for none.
+    /// [`Error::Invalid`] where the job sets another net than the model's; a field at its default sets none.
     pub fn adopt(&mut self, model: &Model) -> Result<()> {
         let usual = Self::default();
         let found = model.spec.core.name();
@@ -239,7 +239,7 @@ impl Job {
     }
 }
 
-/// The error of a field that asks for another net than that of the model to start from.
+/// The error of a field that sets another net than that of the model to start from.
 fn refuse(field: &str, asked: String, found: String) -> Result<()> {
     Err(Error::invalid(
         format!("`{field}` is {asked}, but the model to start from has {found}"),
