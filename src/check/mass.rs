@@ -84,7 +84,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let failed = log_prob.iter().filter(|l| l.is_nan()).count();
     let mut words = format!("∫p − 1 over {cells} cells; grids of twice the spacing differ by {}", words::error(spread));
     if failed > 0 {
-        words += &format!("; {failed} cells have no density and count as empty");
+        words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "cell"));
     }
     let line = Line::judge(NAME, mass - 1.0, 2.0 * spread + excuse, words);
     Ok(unclear_where(line, spread > NOISE, "the density is sharper than the grid"))
@@ -124,7 +124,7 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
         words::error(se)
     );
     if failed > 0 {
-        words += &format!("; {failed} have no density and count as empty");
+        words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "draw"));
     }
     let line = Line::judge(NAME, mass - 1.0, SIGMAS * se + excuse, words);
     // With few that count, the mean is too low more often than not, and its standard error with it.

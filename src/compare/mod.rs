@@ -59,7 +59,7 @@ fn rows(points: &[f64], d: usize, what: &str, least: usize) -> Result<usize> {
     let n = points.len() / d;
     if n < least {
         return Err(Error::invalid(
-            format!("{what} has {n} rows, a distance needs at least {least}"),
+            format!("{what} has {}, a distance needs at least {least}", crate::words::count(n as u64, "row")),
             "draw more rows",
         ));
     }

@@ -79,7 +79,10 @@ fn tones(starts: &[f64], columns: usize) -> Vec<Tone> {
 impl Journey {
     fn check(&self) -> Result<usize> {
         if !(1..=2).contains(&self.columns) || self.ranges.len() != self.columns {
-            return Err(Error::invalid(format!("a journey in {} columns", self.columns), "choose one or two"));
+            return Err(Error::invalid(
+                format!("a journey in {}", crate::words::count(self.columns as u64, "column")),
+                "choose one or two",
+            ));
         }
         let all = rows(&self.places, self.columns, "the particles")?;
         if self.times.is_empty() || !all.is_multiple_of(self.times.len()) {

@@ -111,7 +111,10 @@ impl Context {
         let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
-                format!("all {} columns are conditions, and none is left to model", table.d),
+                format!(
+                    "no column is left to model: {} given as conditions",
+                    crate::words::count(table.d as u64, "column")
+                ),
                 "name fewer columns in `data.condition`",
             ));
         }

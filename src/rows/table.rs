@@ -152,7 +152,10 @@ fn left(reader: &Reader, drop: &[String]) -> Result<Vec<usize>> {
     let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
     let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j)).collect();
     if left.is_empty() {
-        return Err(Error::invalid(format!("all {cols} columns are dropped"), "drop fewer columns"));
+        return Err(Error::invalid(
+            format!("no column is left: {} dropped", crate::words::count(cols as u64, "column")),
+            "drop fewer columns",
+        ));
     }
     Ok(left)
 }
@@ -229,7 +232,7 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let wants_test = train + valid < 1.0 - 1e-12;
     let least = 1 + usize::from(valid > 0.0) + usize::from(wants_test);
     if rows < least {
-        let problem = format!("its {rows} rows cannot be split into {least} sets");
+        let problem = format!("its {} cannot be split into {least} sets", crate::words::count(rows as u64, "row"));
         return Err(Error::read(path, problem, "give more rows"));
     }
     let count = |share: f64| ((share * rows as f64).round() as usize).max(usize::from(share > 0.0));
@@ -240,8 +243,10 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let first = if together { first_equal(&table.data, table.cols) } else { (0..rows).collect() };
     let different = first.iter().enumerate().filter(|(i, first)| i == *first).count();
     if different < least {
-        let problem =
-            format!("its {rows} rows have {different} different values, which cannot be split into {least} sets");
+        let problem = format!(
+            "its {rows} rows have {}, which cannot be split into {least} sets",
+            crate::words::count(different as u64, "different value")
+        );
         let hint = "copies stay in one set: add noise of the resolution, or give the split as a file of codes";
         return Err(Error::read(path, problem, hint));
     }

@@ -69,7 +69,7 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
     }
     if failed.len() == n {
         crate::transform::check_failures(&cost, n)?;
-        return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
+        return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
     let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());

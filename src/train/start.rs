@@ -124,7 +124,10 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         if model.condition_dim() != given {
             let (path, has) = (path.display(), model.condition_dim());
             return Err(Error::invalid(
-                format!("the model `{path}` is conditional on {has} columns, the data on {given}"),
+                format!(
+                    "the model `{path}` is conditional on {}, the data on {given}",
+                    crate::words::count(has as u64, "column")
+                ),
                 "set `data.condition` to the columns that the model was trained with, and to none where it has none",
             ));
         }

@@ -317,7 +317,7 @@ fn columns_are_dropped_by_name_and_by_number_from_every_kind_of_file() {
     {
         assert!(read(file, &[drop]).unwrap_err().to_string().contains(part), "{drop}");
     }
-    assert!(read(&npy, &["0", "1", "2"]).unwrap_err().to_string().contains("all 3 columns are dropped"));
+    assert!(read(&npy, &["0", "1", "2"]).unwrap_err().to_string().contains("no column is left: 3 columns dropped"));
 }
 
 #[test]

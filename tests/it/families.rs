@@ -249,7 +249,7 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
         ("train --model gaussian --init a --data t.csv --out no", "--model contradicts"),
         ("train --data t.csv --condition mass --steps 5 --out no", "class, u, v"),
         ("train --data t.csv --condition class,class --steps 5 --out no", "twice"),
-        ("train --data t.csv --condition class,u,v --steps 5 --out no", "none is left to model"),
+        ("train --data t.csv --condition class,u,v --steps 5 --out no", "no column is left to model"),
         ("train --data x.npy --condition few.npy --steps 5 --out no", "it holds 7 rows"),
         ("train --data x.npy --condition gone.npy --steps 5 --out no", "gone.npy"),
         ("train --data moons --condition class --steps 5 --out no", "drawn without conditions"),

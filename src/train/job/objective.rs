@@ -133,7 +133,7 @@ impl ObjectiveSection {
         }
         if self.pairing == Pairing::Optimal && self.pairing_block < 2 {
             return refuse(
-                format!("a pairing among {} rows", self.pairing_block),
+                format!("a pairing among {}", words::count(self.pairing_block as u64, "row")),
                 "set `objective.pairing_block` to at least 2",
             );
         }

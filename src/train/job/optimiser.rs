@@ -120,7 +120,7 @@ impl OptimiserSection {
         }
         if self.validation_rows < 2 {
             return refuse(
-                format!("validation on {} rows", self.validation_rows),
+                format!("validation on {}", words::count(self.validation_rows as u64, "row")),
                 "set `optimiser.validation_rows` above 1",
             );
         }
