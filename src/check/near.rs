@@ -97,7 +97,8 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
             n => format!(", and {n} more rows have too few"),
         };
         words = format!(
-            "row {row} (counted from 0) has {near} samples near it where {expected} are expected{more}: {words}"
+            "row {row} (counted from 0) has {} near it where {expected} are expected{more}: {words}",
+            crate::words::count(*near as u64, "sample")
         );
     }
     Ok(Line::judge(NAME, alone.len() as f64, 0.0, words))

@@ -23,7 +23,9 @@ pub fn cost(e: &Evidence<'_>) -> Result<Line> {
     let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
     let at = |q: f64| quantile(&nfe, q);
     let mut words = match e.subject.model.spec.core.closed_layers() {
-        Some(layers) => format!("{layers} layers in closed form; {failed} of {} rows failed", e.drawn),
+        Some(layers) => {
+            format!("{} in closed form; {failed} of {} rows failed", words::count(layers as u64, "layer"), e.drawn)
+        }
         None => format!(
             "NFE {} minimum, {} median, {} at 95 %, {} maximum; steps limited by stability in {stiff} of {} rows; {failed} failed",
             at(0.0),

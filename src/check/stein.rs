@@ -51,7 +51,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
             format!("too expensive in {d} dimensions: an exact trace costs one tangent in each"),
         ));
     }
-    // Samples come from the solver as it is, the slope from a better one.
+    // Samples come from the solver as it is, the gradient from a better one.
     let flow = |solver: SolverSpec| -> Result<BoundModel> {
         let bare = FlowSpec { standardise: None, columns: None, solver, ..model.spec.clone() };
         bare.bind(&model.theta, Precision::F64)?.until(t)

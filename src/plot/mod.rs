@@ -49,7 +49,7 @@ pub use training::{Training, training_curve};
 
 use crate::error::{Error, Result};
 
-/// What every picture understands.
+/// The options of every picture.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Width and height in pixels; `None` is 1200 wide (700 for a single panel) and as high as the axes need.

@@ -96,7 +96,12 @@ impl Context {
             let io::Whole { array, notes, .. } = io::read_as(file, header)?;
             table.notes.extend(notes);
             if array.rows != table.n {
-                let problem = format!("it holds {} rows, but `{}` has {}", array.rows, path.display(), table.n);
+                let problem = format!(
+                    "it holds {}, but `{}` has {}",
+                    crate::words::count(array.rows as u64, "row"),
+                    path.display(),
+                    table.n
+                );
                 return Err(Error::read(file, problem, "give one row of conditions for each row of the data"));
             }
             (array.data, array.cols, array.columns.unwrap_or_default())

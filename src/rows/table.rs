@@ -173,7 +173,11 @@ fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut V
     if array.cols != 1 || array.rows != rows {
         let (found, table) = (array.rows, table.display());
         let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
-        let problem = format!("it holds {found} codes{columns}, but `{table}` has {rows} rows");
+        let problem = format!(
+            "it holds {}{columns}, but `{table}` has {}",
+            crate::words::count(found as u64, "code"),
+            crate::words::count(rows as u64, "row")
+        );
         return Err(Error::read(file, problem, "give one code for each row: 0 train, 1 validation, 2 test"));
     }
     let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();

@@ -195,7 +195,7 @@ impl Summary {
         let left_out = self.far.rows.iter().filter(|row| row.set != Set::Test).count();
         if left_out > 0 && self.job.data.far_rows == FarRows::LeaveOut {
             let rows = words::count(left_out as u64, "row");
-            out += &format!("far       {rows} far out left out of training and validation\n");
+            out += &format!("far       {rows} far out, left out of training and validation\n");
         }
         if self.falls > 0 {
             out += &format!(

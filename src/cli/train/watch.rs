@@ -48,8 +48,9 @@ impl Screen {
 
     /// What is about to be done.
     pub fn begin(&self, job: &Job, data: &Dataset, context: &Context) {
-        let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
-        context.note(&format!("data      {}: {} columns, {rows}", data.name, data.dim));
+        let rows =
+            data.n_train().map_or("drawn afresh".into(), |n| format!("{} for training", words::count(n as u64, "row")));
+        context.note(&format!("data      {}: {}, {rows}", data.name, words::count(data.dim as u64, "column")));
         let net = job.model.hidden.as_ref().map_or("that of the start".into(), |hidden| {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
                 + " "
