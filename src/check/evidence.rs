@@ -31,7 +31,7 @@ const LENGTH: f64 = 3.0;
 pub struct Evidence<'a> {
     /// What it is about.
     pub subject: &'a Subject,
-    /// Samples asked for, those that failed included.
+    /// Samples requested, those that failed included.
     pub drawn: usize,
     /// Latents of the samples that arrived, `[n, d]`.
     pub z: Vec<f64>,
@@ -173,7 +173,7 @@ impl<'a> Evidence<'a> {
         (quantile(&latents, 0.99).min(super::CAP), quantile(&nats, 0.99).min(super::CAP))
     }
 
-    /// Mean |error| of log p by the solver, as the better solve sees it; what it may do to ∫p.
+    /// Mean |error| of log p by the solver, against the better solve: a bound on its effect on ∫p.
     pub fn log_error(&self) -> f64 {
         let errors = self.back.log_prob.iter().zip(&self.fine.log_prob).map(|(a, b)| (a - b).abs());
         let finite: Vec<f64> = errors.filter(|e| e.is_finite()).collect();

@@ -1,7 +1,7 @@
 //! Checks of a model's density: one line for each, with its value, its bound and its verdict.
 //!
-//! The checks are of three kinds. *Arithmetic*: does the solve deliver what the flow defines (round trip, density
-//! carried along, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
+//! The checks are of three kinds. *Arithmetic*: does the solve compute what the flow defines (round trip, density
+//! transported, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
 //! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and does it
 //! come to all of them (coverage)? The first two judge the program and its settings, the last the training.
 //!

@@ -2,7 +2,7 @@
 //!
 //! Around each held-out row a ball is drawn that reaches to the [`REACH`]-th nearest of the rows that are known (those for training
 //! where they are, else the other held-out ones), and samples in it are counted. If the model is the truth, known rows and
-//! samples are draws of one distribution, and neither the ball's place nor its size says which of them is which: among the
+//! samples are draws of one distribution, and neither the ball's place nor its size distinguishes them: among the
 //! a + c points inside, each is a known row with probability N_known / (N_known + N_samples). So the chance that so few as c
 //! samples come is a binomial tail, whatever the distribution and the dimension. A row is left alone where that chance is
 //! below [`LEVEL`] over the number of rows checked, by Bonferroni: a right model has such a row in less than one check of a

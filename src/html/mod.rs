@@ -87,7 +87,7 @@ pub struct Cell {
 pub struct Figure {
     /// What is to be seen; its number is put before it.
     pub caption: String,
-    /// For those who do not see it.
+    /// The alternative text.
     pub alt: String,
     /// The picture.
     pub image: Image,

@@ -1,8 +1,8 @@
-//! A distribution on its way from the latent to the data: a row of moments, or a film of them.
+//! A distribution between the latent and the data: a row of moments, or a film of them.
 //!
 //! In two columns each moment is a map of the density with particles on it, above the paths that they have travelled
 //! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
-//! curves of the two ends. Each path keeps the colour of where its latent was, so that one sees what went where.
+//! curves of the two ends. Each path keeps the colour of where its latent was, so that the map can be followed.
 
 use std::path::Path;
 

@@ -69,7 +69,7 @@ pub fn name_of(text: &str) -> &str {
 }
 
 impl Context {
-    /// The names of the columns, where a file gave them: `named` says whether the data's own columns have names.
+    /// The names of the columns, where a file gave them: `named`: the data's own columns have names.
     pub fn names(&self, named: bool) -> &[String] {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }

@@ -77,7 +77,7 @@ pub struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
-    /// `named` says that the file has them too.
+    /// `named`: the file has them too.
     pub fn new(x: &'a [f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
         let x = joined(x, d, given, c);
         let first = first_equal(&x, c + d);
@@ -136,8 +136,8 @@ fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]>
     (0..x.len() / d).flat_map(row).collect()
 }
 
-/// What is to be said of a data set before a model is fitted to it; nothing of a toy, whose density is known. `numbered`
-/// says that columns without names are numbered as in the file, none being left out.
+/// Findings on a data set before a model is fitted to it; none of a toy, whose density is known. `numbered`:
+/// columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let Some(train) = data.training_rows() else { return Vec::new() };
     let (d, context) = (data.dim, data.context.clone().unwrap_or_default());

@@ -18,7 +18,7 @@ const ARMS: u32 = 5;
 const RADIAL: f64 = 0.3;
 const TANGENTIAL: f64 = 0.1;
 const WINDING: f64 = 0.25;
-/// Beyond this radius, 20 deviations out, the folds lie closer than any of their roots could be told.
+/// Beyond this radius, 20 deviations out, the folds lie too close for their roots to be distinguished.
 const FOLDED: f64 = 7.0;
 
 /// Draws n rows, `[n, 2]`.

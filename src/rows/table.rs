@@ -198,7 +198,7 @@ fn code_of_word(cell: &str) -> std::result::Result<u8, String> {
     }
 }
 
-/// The split of these codes; `place` says where a row stands.
+/// The split of these codes; `place` names the place of a row in the file.
 fn by_codes(
     path: &Path,
     what: &str,

@@ -2,7 +2,7 @@
 //!
 //! While it trains the folder holds the job, the last checkpoint and a lock. At the end the model is written first and the
 //! pictures last; then the checkpoint goes. A run that fails before it has kept anything leaves nothing; one that is
-//! killed later leaves a whole checkpoint, from which `--resume` continues.
+//! killed later leaves a complete checkpoint, from which `--resume` continues.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -127,7 +127,7 @@ impl Folder {
     /// The folder of an interrupted run, and its checkpoint.
     ///
     /// # Errors
-    /// [`Error::Read`] where there is none, or it is broken; [`Error::Invalid`] for a finished run.
+    /// [`Error::Read`] where there is none, or it is invalid; [`Error::Invalid`] for a finished run.
     pub fn reopen(path: &Path) -> Result<(Self, Checkpoint)> {
         let checkpoint = path.join(CHECKPOINT);
         if !checkpoint.exists() {

@@ -72,7 +72,7 @@ impl Screen {
         context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
 
-    /// Where a run that was broken off goes on.
+    /// The step from which an interrupted run continues.
     pub fn goes_on(&self, checkpoint: &Checkpoint, context: &Context) {
         let (steps, time) = (checkpoint.steps(), words::duration(checkpoint.seconds()));
         context.note(&format!("resumed   after step {steps} ({time})"));

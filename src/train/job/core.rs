@@ -142,7 +142,7 @@ impl Job {
         Ok(self.clone().with(|job| job.model.hidden = Some(vec![width; layers])))
     }
 
-    /// What the run is called: the model, and how a velocity is learnt.
+    /// The name of the run: the model, and the objective of a velocity.
     pub fn label(&self) -> String {
         match self.model.family {
             Family::Cnf => self.objective.kind.name().into(),

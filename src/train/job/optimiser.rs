@@ -114,7 +114,7 @@ impl OptimiserSection {
         }
         if !(0.0..1.0).contains(&self.ema) {
             return refuse(
-                format!("an average of weights with decay {}", self.ema),
+                format!("an EMA of the weights with decay {}", self.ema),
                 "set `optimiser.ema` from 0 to below 1",
             );
         }
