@@ -84,7 +84,7 @@ impl OutOfRange {
                             true => String::new(),
                             false => format!(", which row {at} (counted from 0) has"),
                         };
-                        return Err(Error::invalid(problem + &row, format!("its classes are {classes}")));
+                        return Err(Error::invalid(problem + &row, format!("give one of its classes: {classes}")));
                     }
                     Known::Range(range) => range.beyond(*value) - Range::MARGIN,
                     Known::Moments(mean, std) => ((value - mean).abs() / std - Range::DEVIATIONS) / Range::DEVIATIONS,

@@ -61,7 +61,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         return Ok(Line::skipped(NAME, format!("{words}: too few, give {FEWEST}")));
     }
     if most < FEWEST || asked == 0 {
-        return Ok(Line::skipped(NAME, "sampling is too expensive for this line"));
+        return Ok(Line::skipped(NAME, "sampling is too expensive for this check"));
     }
     let z = StandardNormal::new(d).draw(SAMPLES * most, &mut rng::stream(subject.seed, STREAM));
     let samples = subject.points(&subject.model.spec.solver, subject.precision, &z)?;

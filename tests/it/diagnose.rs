@@ -389,8 +389,8 @@ fn each_kind_of_relation_under_classes_is_said_once_with_its_number() {
     let found = dataset(&Dataset { train, context, ..rows(Vec::new(), 2) }, true);
     let said: Vec<(&str, &str)> = found.iter().map(|f| (f.kind, f.text.as_str())).collect();
     let [("linear relation", lines), ("quadratic relation", circle)] = said[..] else { panic!("{said:?}") };
-    assert!(lines.contains("where `t` = 0") && lines.contains("and 1 more of the kind"), "{lines}");
-    assert!(circle.contains("where `t` = 1") && !circle.contains("of the kind"), "{circle}");
+    assert!(lines.contains("where `t` = 0") && lines.contains("and 1 more of this kind"), "{lines}");
+    assert!(circle.contains("where `t` = 1") && !circle.contains("of this kind"), "{circle}");
 }
 
 #[test]
