@@ -183,7 +183,7 @@ pub fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     if top.is_infinite() { top } else { top + numbers.map(|a| (a - top).exp()).sum::<f64>().ln() }
 }
 
-/// How many of `n` rows may lie far out so that the others still tell where they are: 5, or one in 500 where that is more;
+/// How many of `n` rows may lie far out so that the others still locate the distribution: 5, or one in 500 where that is more;
 /// of few rows one in 20; one at least.
 pub fn few_of(n: usize) -> usize {
     5.max(n / 500).min(n / 20).max(1)

@@ -37,7 +37,7 @@ impl RunningBars {
         Ok(Self { bars, counter, totals: Reservoir::new(1), worst: 0.0 })
     }
 
-    /// One block: its points, and their log-densities at the tolerance asked for. Gives `[n, 3]`: the solver's bar, the
+    /// One block: its points, and their log-densities at the given tolerance. Gives `[n, 3]`: the solver's bar, the
     /// estimator's, and both together, in nats.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl RunningBars {
         self.counter.add(arrived.rows());
         let totals = bars.total();
         self.worst = totals.iter().copied().fold(self.worst, f64::max);
-        // A row outside has a bar of 0 that says nothing of the others.
+        // A row outside has a bar of 0, which does not count for the others.
         let outside = &arrived.cost.outside;
         (0..totals.len())
             .filter(|row| outside.binary_search(row).is_err())

@@ -1,8 +1,8 @@
 //! A stream of rows through a model, in memory that does not grow with their number.
 //!
-//! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] carries a block
+//! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a block
 //! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`Mean`] and
-//! [`Reservoir`] gather what is said of all rows. A row that fails is NaN in its place and counted with its reason.
+//! [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};

@@ -40,7 +40,7 @@ pub struct OutOfRange {
 }
 
 impl OutOfRange {
-    /// For the conditions of this model; nothing is known of those of an imported net.
+    /// For the conditions of this model; those of an imported net have no known range.
     pub fn of(model: &Model) -> Self {
         let Some(condition) = &model.spec.condition else { return Self::default() };
         let known = |(j, given): (usize, &Given)| {
@@ -84,7 +84,7 @@ impl OutOfRange {
                             true => String::new(),
                             false => format!(", which row {at} (counted from 0) has"),
                         };
-                        return Err(Error::invalid(problem + &row, format!("its classes are {classes}")));
+                        return Err(Error::invalid(problem + &row, format!("give one of its classes: {classes}")));
                     }
                     Known::Range(range) => range.beyond(*value) - Range::MARGIN,
                     Known::Moments(mean, std) => ((value - mean).abs() / std - Range::DEVIATIONS) / Range::DEVIATIONS,

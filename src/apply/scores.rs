@@ -68,7 +68,7 @@ impl Scores {
         Dominance::weighted(outer.chain(inner).collect())
     }
 
-    /// What the sample tells of the values that are not among the extremes, all of them together of their weight.
+    /// What the sample gives for the values that are not among the extremes, all of them together of their weight.
     ///
     /// Values beyond the innermost extremes are extremes themselves. Of those that are equal to one of these some are
     /// kept among the extremes, and the others are counted here.

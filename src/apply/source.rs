@@ -9,7 +9,7 @@ use crate::model::Model;
 use crate::transform::StandardNormal;
 use crate::{Error, Result, Rng};
 
-/// The rows, and the numbers, of a block where nothing else is asked for.
+/// The default number of rows, and of numbers, in a block.
 const BLOCK_ROWS: usize = 1 << 16;
 const BLOCK_NUMBERS: usize = 1 << 20;
 
@@ -224,7 +224,7 @@ impl Conditions {
     /// # Errors
     /// As [`Reader::next_block`].
     pub fn of(mut reader: Reader) -> Result<Self> {
-        // A text does not say how many rows it has: two of them tell one from several.
+        // The number of rows of a text is unknown: reading two distinguishes one from several.
         let waiting = reader.next_block(2)?.map_or(Vec::new(), |block| block.data);
         Ok(if waiting.len() == reader.cols() {
             Self::One(waiting)

@@ -1,4 +1,4 @@
-//! What is said of all rows, gathered while they pass: in constant memory, row by row, so that the blocks in which they come
+//! Running statistics of all rows: in constant memory, row by row, so that the blocks in which they come
 //! change no bit.
 //!
 //! Means and deviations by Welford's recurrence: mₙ = mₙ₋₁ + (v − mₙ₋₁)/n, Sₙ = Sₙ₋₁ + (v − mₙ₋₁)(v − mₙ).

@@ -10,14 +10,14 @@ use crate::model::{BoundModel, Model};
 use crate::transform::Cost;
 use crate::velocity::Precision;
 
-/// Which way, and what is wanted.
+/// The direction, and what is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct Way {
     /// From latents to data; else from data to latents.
     pub to_data: bool,
     /// The data lie at this time, 1 but for the distributions on the way.
     pub until: f64,
-    /// Whether log p is wanted.
+    /// Whether log p is computed.
     pub log_density: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct Arrived {
     pub dim: usize,
     /// `[n, d]`; NaN where a trajectory failed.
     pub y: Vec<f64>,
-    /// log p in nats, `[n]`; NaN where a trajectory failed, empty where it is not wanted.
+    /// log p in nats, `[n]`; NaN where a trajectory failed, empty where it is not computed.
     pub log_prob: Vec<f64>,
     /// What it took.
     pub cost: Cost,
@@ -49,7 +49,7 @@ impl Arrived {
     }
 }
 
-/// A model that carries rows one way, and counts those that arrived.
+/// A model that transports rows one way, and counts those that arrived.
 #[derive(Clone, Debug)]
 pub struct Transport {
     model: BoundModel,
@@ -92,7 +92,7 @@ impl Transport {
         Self { way: Way { to_data: !self.way.to_data, ..self.way }, ..self.clone() }
     }
 
-    /// Carries a block to the other side. Rows that fail are NaN and listed in the cost.
+    /// Transports a block to the other side. Rows that fail are NaN and listed in the cost.
     ///
     /// # Errors
     /// As [`BoundModel::log_prob`].
@@ -100,7 +100,7 @@ impl Transport {
         self.rows(&block.x, &block.condition)
     }
 
-    /// Carries the rows of `x` (`[n, d]`) under `condition` (`[n, c]`), as [`Transport::block`].
+    /// Transports the rows of `x` (`[n, d]`) under `condition` (`[n, c]`), as [`Transport::block`].
     ///
     /// # Errors
     /// As [`Transport::block`].
@@ -124,7 +124,7 @@ impl Transport {
         Ok(Arrived { dim, y, log_prob, cost, seconds })
     }
 
-    /// Carries all rows of a source, in memory.
+    /// Transports all rows of a source, in memory.
     ///
     /// # Errors
     /// As [`RowSource::next_block`] and [`Transport::block`].

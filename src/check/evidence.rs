@@ -13,7 +13,7 @@ use crate::{Result, rng};
 /// The generator's stream of latents, and of directions.
 const LATENT_STREAM: u64 = 0xc4ec_0001;
 const DIRECTION_STREAM: u64 = 0xc4ec_0002;
-/// The first samples, which tell whether all can be afforded.
+/// The first samples, whose cost decides how many are drawn.
 const PILOT: usize = 16;
 /// With more evaluations than this a sample…
 const DEAR: f64 = 3000.0;
@@ -28,11 +28,11 @@ const COMPARED: f64 = 1e-5;
 /// States are some such number of units long: what a relative tolerance multiplies.
 const LENGTH: f64 = 3.0;
 
-/// What was measured of a model before any question is asked.
+/// What is measured of a model before any check is run.
 pub struct Evidence<'a> {
     /// What it is about.
     pub subject: &'a Subject,
-    /// Samples asked for, those that failed included.
+    /// Samples requested, those that failed included.
     pub drawn: usize,
     /// Latents of the samples that arrived, `[n, d]`.
     pub z: Vec<f64>,
@@ -52,11 +52,11 @@ impl<'a> Evidence<'a> {
     /// Draws and solves.
     ///
     /// # Errors
-    /// Whatever the solver refuses.
+    /// Any error of the solver.
     pub fn gather(subject: &'a Subject) -> Result<Self> {
         let d = subject.model.dim();
         let mut z = StandardNormal::new(d).draw(subject.n.max(PILOT), &mut rng::stream(subject.seed, LATENT_STREAM));
-        // So that f32 holds them: their rounding is no error of the solve.
+        // So that f32 holds them: their rounding is not an error of the solve.
         z.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         let spec = &subject.model.spec.solver;
         let pilot = subject.decode(spec, subject.precision, &z[..PILOT * d])?;
@@ -95,7 +95,7 @@ impl<'a> Evidence<'a> {
         Ok(evidence)
     }
 
-    /// The layers stand in closed form: nothing is integrated.
+    /// The layers have a closed form: no ODE is solved.
     pub fn closed(&self) -> bool {
         self.subject.model.spec.core.closed_layers().is_some()
     }
@@ -174,7 +174,7 @@ impl<'a> Evidence<'a> {
         (quantile(&latents, 0.99).min(super::CAP), quantile(&nats, 0.99).min(super::CAP))
     }
 
-    /// Mean |error| of log p by the solver, as the better solve sees it; what it may do to ∫p.
+    /// Mean |error| of log p by the solver, against the better solve: a bound on its effect on ∫p.
     pub fn log_error(&self) -> f64 {
         let errors = self.back.log_prob.iter().zip(&self.fine.log_prob).map(|(a, b)| (a - b).abs());
         let finite: Vec<f64> = errors.filter(|e| e.is_finite()).collect();

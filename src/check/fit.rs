@@ -39,7 +39,7 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
     // The statistic is that of the rows inside: the others have no latent.
     let apart = match outside {
         0 => String::new(),
-        _ => format!("; {outside} rows are outside the support, where log p is -inf"),
+        _ => format!("; {} outside the support, where log p is -inf", crate::words::count(outside as u64, "row")),
     };
     if n < LEAST_ROWS {
         return Ok(Line::skipped(
@@ -65,7 +65,7 @@ pub fn latents(e: &Evidence<'_>) -> Result<Line> {
         words += ": beyond chance, but small";
     }
     if lost > 0 {
-        words += &format!("; {lost} rows failed");
+        words += &format!("; {} failed", crate::words::count(lost as u64, "row"));
     }
     words += &apart;
     // Few rows have a larger distance by chance.

@@ -1,9 +1,9 @@
 //! ∫p = 1: on a grid in one or two dimensions, by importance sampling beyond.
 //!
-//! The midpoint rule converges faster than any power for a smooth p that ends inside the grid, so one grid knows its
+//! The midpoint rule converges faster than any power for a smooth p that ends inside the grid, so one grid gives its
 //! own error: every second cell makes a grid of twice the spacing, and the spread of those is an upper bound.
-//! Refused in more dimensions: samples of the flow itself as the proposal. Their weights are one by construction
-//! whatever the log-determinant is; the proposal must not know it ([`super::proposal`]).
+//! Rejected in more dimensions: samples of the flow itself as the proposal. Their weights are one by construction
+//! whatever the log-determinant is; the proposal must not depend on it ([`super::proposal`]).
 
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
@@ -18,7 +18,7 @@ use crate::{Result, rng, words};
 const NAME: &str = "mass";
 /// Cells a side.
 const SIDES: [usize; 2] = [1024, 128];
-/// Samples that tell where the density lies.
+/// Samples that locate the density.
 const SCOUTS: usize = 4096;
 const SCOUT_STREAM: u64 = 0xc4ec_0004;
 /// The grid reaches beyond the outermost of them by this part of their range, on each side.
@@ -27,15 +27,15 @@ const MARGIN: f64 = 0.25;
 const SMALL: f64 = 2e-3;
 /// The solver's error excuses no more than this.
 const EXCUSE: f64 = 0.02;
-/// Noise beyond which there is no telling.
+/// Noise beyond which the check is unclear.
 const NOISE: f64 = 0.05;
 /// Draws from the proposal, for each sample of the model; the part of them that weights must amount to.
 const DRAWS: usize = 4;
 const LEAST_PART: f64 = 0.01;
-/// Weights whose largest fall off as w^(−1/k) have no variance from k = 1/2 on, and beyond this their mean is no use: Vehtari,
+/// Weights whose largest fall off as w^(−1/k) have no variance from k = 1/2 on, and beyond this their mean is unreliable: Vehtari,
 /// Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
 const HEAVIEST: f64 = 0.7;
-/// Exact traces by tangents are not asked for beyond this dimension.
+/// Exact traces by tangents are not computed beyond this dimension.
 const MOST_TANGENTS: usize = 64;
 const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
 
@@ -48,7 +48,7 @@ pub fn mass(e: &Evidence<'_>) -> Result<Line> {
     if noisy && !closed && d > MOST_TANGENTS {
         return Ok(Line::skipped(
             NAME,
-            format!("Hutchinson's noise biases it, and an exact trace is dear in {d} dimensions"),
+            format!("Hutchinson's noise biases it, and an exact trace is too expensive in {d} dimensions"),
         ));
     }
     let solver = e.subject.exact(solver);
@@ -84,7 +84,7 @@ fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let failed = log_prob.iter().filter(|l| l.is_nan()).count();
     let mut words = format!("∫p − 1 over {cells} cells; grids of twice the spacing differ by {}", words::error(spread));
     if failed > 0 {
-        words += &format!("; {failed} cells have no density and count as empty");
+        words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "cell"));
     }
     let line = Line::judge(NAME, mass - 1.0, 2.0 * spread + excuse, words);
     Ok(unclear_where(line, spread > NOISE, "the density is sharper than the grid"))
@@ -96,7 +96,7 @@ fn around<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
     (low - margin, high + margin)
 }
 
-/// A line that would pass for its noise alone says nothing.
+/// A check that would pass only because of its noise is unclear.
 fn unclear_where(line: Line, noisy: bool, why: &str) -> Line {
     match noisy && line.verdict == Verdict::Pass {
         true => Line { verdict: Verdict::Unclear, words: format!("{}; {why}", line.words), ..line },
@@ -107,7 +107,7 @@ fn unclear_where(line: Line, noisy: bool, why: &str) -> Line {
 fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let d = e.subject.model.dim();
     let Some(proposal) = Proposal::around(&e.there.y, d) else {
-        return Ok(Line::skipped(NAME, "the samples span no volume"));
+        return Ok(Line::skipped(NAME, "the covariance of the samples is singular"));
     };
     let draws = DRAWS * e.z.len() / d;
     let x = proposal.draw(draws, &mut rng::stream(e.subject.seed, PROPOSAL_STREAM));
@@ -119,23 +119,25 @@ fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line
     let (mass, se) = mean_and_se(&weights);
     let total: f64 = weights.iter().sum();
     let effective = total * total / weights.iter().map(|w| w * w).sum::<f64>();
-    let mut words =
-        format!("∫p − 1 by {draws} draws beside the samples, ± {}, worth {effective:.0} of p itself", words::error(se));
+    let mut words = format!(
+        "∫p − 1 by {draws} draws near the samples, ± {}; effective sample size {effective:.0}",
+        words::error(se)
+    );
     if failed > 0 {
-        words += &format!("; {failed} have no density and count as empty");
+        words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "draw"));
     }
     let line = Line::judge(NAME, mass - 1.0, SIGMAS * se + excuse, words);
     // With few that count, the mean is too low more often than not, and its standard error with it.
     if effective.is_nan() || effective < LEAST_PART * draws as f64 {
-        return Ok(Line { verdict: Verdict::Unclear, words: format!("{}: too few to tell", line.words), ..line });
+        return Ok(Line { verdict: Verdict::Unclear, words: format!("{}: too small to judge", line.words), ..line });
     }
     // A density that diverges, as a normal's at the cut of an angle does: every sample of weights looks harmless, and lies.
     let k = tail(weights);
     if k > HEAVIEST {
-        let words = format!("{}; the largest weights fall off as w^-{:.1}, too slowly to tell", line.words, 1.0 / k);
+        let words = format!("{}; the largest weights fall off as w^-{:.1}, too slowly to judge", line.words, 1.0 / k);
         return Ok(Line { verdict: Verdict::Unclear, words, ..line });
     }
-    Ok(unclear_where(line, se > NOISE, "too noisy to tell"))
+    Ok(unclear_where(line, se > NOISE, "too noisy to judge"))
 }
 
 /// k where the greatest of `weights` have P(weight > w) ∝ w^(−1/k).

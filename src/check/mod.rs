@@ -1,7 +1,7 @@
-//! Is a model's density right? One line a question, each with its value, its bound and its verdict.
+//! Checks of a model's density: one line for each, with its value, its bound and its verdict.
 //!
-//! The questions are of three kinds. *Arithmetic*: does the solve deliver what the flow defines (round trip, density
-//! carried along, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
+//! The checks are of three kinds. *Arithmetic*: does the solve compute what the flow defines (round trip, density
+//! transported, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
 //! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and does it
 //! come to all of them (coverage)? The first two judge the program and its settings, the last the training.
 //!
@@ -32,7 +32,7 @@ use crate::velocity::Precision;
 /// Worse than this, in nats of a log-density or in deviations of a latent, no tolerance excuses.
 pub const CAP: f64 = 0.05;
 
-/// A model, and what is to be asked of it.
+/// A model, and the settings of its checks.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// With the solver to be checked.
@@ -61,7 +61,7 @@ pub enum HeldOut {
     Missing(String),
 }
 
-/// What a line says.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -69,20 +69,20 @@ pub enum Verdict {
     Pass,
     /// Beyond it.
     Fail,
-    /// Too noisy to tell. It fails nothing.
+    /// Too noisy to judge; it does not count as a failure.
     Unclear,
-    /// Not asked.
+    /// Not run.
     Skipped,
 }
 
-/// An answer.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// The question, in two or three words.
+    /// The name of the check, two or three words.
     pub name: &'static str,
     /// What was measured; `None` where nothing was.
     pub value: Option<f64>,
-    /// What it must not exceed (in size, or in distance from what the words say).
+    /// The bound of the value (of its size, or of its distance from what `words` names).
     pub bound: Option<f64>,
     /// Pass, fail, unclear or skipped.
     pub verdict: Verdict,
@@ -102,10 +102,10 @@ impl Line {
     }
 }
 
-/// A question: from what was measured to an answer.
+/// A check: from what was measured to its result.
 type Question = fn(&Evidence<'_>) -> Result<Line>;
 
-/// Every question, in the order of the report. [`Line::name`] is the first of each pair.
+/// Every check, in the order of the report. [`Line::name`] is the first of each pair.
 pub const LINES: &[(&str, Question)] = &[
     ("solver", solve::cost),
     ("round trip", solve::round_trip),
@@ -121,12 +121,12 @@ pub const LINES: &[(&str, Question)] = &[
     ("coverage", near::near),
 ];
 
-/// Asks every question; `see` is told each answer as it comes.
+/// Runs every check, and calls `see` with each result as it comes.
 ///
-/// Where fewer than half of the samples arrive only the first line is asked: the others would compare what is not there.
+/// Where fewer than half of the samples arrive only the first check is run: the others would have too few rows.
 ///
 /// # Errors
-/// Whatever the solver refuses. A row that fails is no error, it makes a line fail.
+/// Any error of the solver. A row that fails is not an error: it makes a check fail.
 pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
     let evidence = Evidence::gather(subject)?;
     let mut lines = Vec::new();
@@ -143,7 +143,7 @@ pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The line about the integral of the density alone; none where it says nothing, or is too noisy to.
+/// The line about the integral of the density alone; none where it was skipped or is too noisy.
 ///
 /// # Errors
 /// As [`run`].
@@ -156,7 +156,7 @@ pub fn mass_of(subject: &Subject) -> Result<Option<Line>> {
     Ok((!matches!(line.verdict, Verdict::Unclear | Verdict::Skipped)).then_some(line))
 }
 
-/// No line failed.
+/// Whether no check failed.
 pub fn passed(lines: &[Line]) -> bool {
     lines.iter().all(|line| line.verdict != Verdict::Fail)
 }

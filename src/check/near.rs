@@ -2,10 +2,10 @@
 //!
 //! Around each held-out row a ball is drawn that reaches to the [`REACH`]-th nearest of the rows that are known (those for training
 //! where they are, else the other held-out ones), and samples in it are counted. If the model is the truth, known rows and
-//! samples are draws of one distribution, and neither the ball's place nor its size says which of them is which: among the
+//! samples are draws of one distribution, and neither the ball's place nor its size distinguishes them: among the
 //! a + c points inside, each is a known row with probability N_known / (N_known + N_samples). So the chance that so few as c
 //! samples come is a binomial tail, whatever the distribution and the dimension. A row is left alone where that chance is
-//! below [`LEVEL`] over the number of rows asked, by Bonferroni: a right model has such a row in less than one check of a
+//! below [`LEVEL`] over the number of rows checked, by Bonferroni: a right model has such a row in less than one check of a
 //! thousand. A trained model is never quite right, but with four samples for each known row a row is left alone only where
 //! the model has less than about a tenth of the density around it.
 //!
@@ -26,14 +26,14 @@ const STREAM: u64 = 0xc4ec_0005;
 const REACH: usize = 16;
 /// The chance of a false alarm.
 const LEVEL: f64 = 1e-3;
-/// The most held-out rows that are asked, known rows, and samples for each of those.
+/// The most held-out rows that are checked, known rows, and samples for each of those.
 const ASKED: usize = 10_000;
 const KNOWN: usize = 1 << 15;
 const SAMPLES: usize = 4;
 /// What samples may cost in all, in evaluations times parameters; and distances, in differences.
 const DEAREST: f64 = 4e11;
 const DISTANCES: f64 = 4e9;
-/// Fewer known rows tell nothing of a mode.
+/// With fewer known rows a mode cannot be judged.
 const FEWEST: usize = 4 * REACH;
 
 /// Whether samples come near every held-out row.
@@ -44,7 +44,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         HeldOut::Rows(_, from) => {
             return Ok(Line::skipped(
                 NAME,
-                format!("the rows of {from} are under several conditions, the samples under one"),
+                format!("the rows of {from} have several conditions, the samples have one"),
             ));
         }
         HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
@@ -61,7 +61,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
         return Ok(Line::skipped(NAME, format!("{words}: too few, give {FEWEST}")));
     }
     if most < FEWEST || asked == 0 {
-        return Ok(Line::skipped(NAME, "sampling is too expensive for this line"));
+        return Ok(Line::skipped(NAME, "sampling is too expensive for this check"));
     }
     let z = StandardNormal::new(d).draw(SAMPLES * most, &mut rng::stream(subject.seed, STREAM));
     let samples = subject.points(&subject.model.spec.solver, subject.precision, &z)?;
@@ -77,7 +77,7 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
     let ask = |i: &usize| {
         let centre = scaled(&rows[i * d..(i + 1) * d], &scales);
         let mut squares = distances(&centre, &known);
-        // Without training rows the row is one of the known itself: it is no neighbour of its own.
+        // Without training rows the row is itself one of the known rows: it is not its own neighbour.
         let own = usize::from(!trained && squares.contains(&0.0));
         let reach = ball(&mut squares, REACH + own)?;
         let inside = squares.iter().filter(|s| **s <= reach).count() - own;
@@ -97,7 +97,8 @@ pub fn near(e: &Evidence<'_>) -> Result<Line> {
             n => format!(", and {n} more rows have too few"),
         };
         words = format!(
-            "row {row} (counted from 0) has {near} samples near it where {expected} are expected{more}: {words}"
+            "row {row} (counted from 0) has {} near it where {expected} are expected{more}: {words}",
+            crate::words::count(*near as u64, "sample")
         );
     }
     Ok(Line::judge(NAME, alone.len() as f64, 0.0, words))
@@ -162,7 +163,7 @@ mod tests {
         assert!((at_least(16, 16, 0.2) / 0.2f64.powi(16) - 1.0).abs() < 1e-12);
         assert!((at_least(1, 4, 0.2) - (1.0 - 0.8f64.powi(4))).abs() < 1e-14);
         assert!((at_least(0, 7, 0.3) - 1.0).abs() < 1e-14);
-        // What the bound means: a row where 64 samples are expected is left alone with at most five, if 10 000 rows are asked.
+        // What the bound means: a row where 64 samples are expected is left alone with at most five, if 10 000 rows are checked.
         let most = (0..64).take_while(|c| at_least(16, 16 + c, 0.2) < LEVEL / 10_000.0).last();
         assert_eq!(most, Some(5));
     }

@@ -1,4 +1,4 @@
-//! Lines about the arithmetic: what the solve makes of the flow.
+//! Checks of the arithmetic: how accurately the solver computes what the flow defines.
 
 use super::{Evidence, Line, Verdict};
 use crate::Result;
@@ -11,21 +11,23 @@ use crate::words;
 /// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
 const PROBES: usize = 4;
 const ROWS_OF_TANGENTS: usize = 200;
-/// Why a line about the solver has nothing to say.
-pub const NOTHING: &str = "nothing is integrated: the layers stand in closed form";
+/// Why a line about the solver is skipped for layers in closed form.
+pub const NOTHING: &str = "the layers have a closed form: no ODE is solved";
 /// Standard errors that chance does not reach in a thousand runs.
 pub const SIGMAS: f64 = 4.0;
 
-/// Evaluations a row, and whether stability or failure decided over the steps.
+/// Evaluations per row, rows whose steps were limited by stability, and failed rows.
 pub fn cost(e: &Evidence<'_>) -> Result<Line> {
     let nfe: Vec<f64> = e.there.cost.nfe.iter().chain(&e.back.cost.nfe).map(|n| f64::from(*n)).collect();
     let failed = e.there.cost.failures.len() + e.back.cost.failures.len();
     let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
     let at = |q: f64| quantile(&nfe, q);
     let mut words = match e.subject.model.spec.core.closed_layers() {
-        Some(layers) => format!("{layers} layers in closed form; {failed} of {} rows failed", e.drawn),
+        Some(layers) => {
+            format!("{} in closed form; {failed} of {} rows failed", words::count(layers as u64, "layer"), e.drawn)
+        }
         None => format!(
-            "NFE {} least, {} median, {} of 95 %, {} most; steps limited by stability in {stiff} of {} rows; {failed} failed",
+            "NFE {} minimum, {} median, {} at 95 %, {} maximum; steps limited by stability in {stiff} of {} rows; {failed} failed",
             at(0.0),
             at(0.5),
             at(0.95),
@@ -48,7 +50,7 @@ pub fn round_trip(e: &Evidence<'_>) -> Result<Line> {
     let errors: Vec<f64> = e.z.chunks_exact(d).zip(e.back.y.chunks_exact(d)).map(worst).collect();
     let gain = quantile(&e.amplification, 0.5);
     let words = format!(
-        "|z − inverse(forward(z))| of 99 % of rows, worst {}; the way back enlarges errors {} times",
+        "|z − inverse(forward(z))| of 99 % of rows, worst {}; the inverse enlarges errors {} times",
         words::error(quantile(&errors, 1.0)),
         words::number(gain, 1)
     );
@@ -61,17 +63,17 @@ fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
     (quantile(&errors, 0.99), quantile(&errors, 1.0))
 }
 
-/// The density that came along with a sample against the one computed from the sample.
+/// The log-density computed while sampling against the one computed from the sample.
 pub fn carried(e: &Evidence<'_>) -> Result<Line> {
     let (value, worst) = differences(&e.there.log_prob, &e.back.log_prob);
     let mut bound = e.allowed().1;
     let worst = words::error(worst);
-    let mut words = format!("|log p(sample) − density carried along| of 99 % of rows, worst {worst} nats");
+    let mut words = format!("|log p(sample) − log-density from sampling| of 99 % of rows, worst {worst} nats");
     let both = |(a, b): (&f64, &f64)| a.hypot(*b);
     let ses: Vec<f64> = e.there.cost.logdet_se.iter().zip(&e.back.cost.logdet_se).map(both).collect();
     if !ses.is_empty() {
         if ses.iter().any(|se| se.is_nan()) {
-            words += "; one probe does not know its error: give --trace exact, or hutchinson:8";
+            words += "; one probe has no error estimate: use an exact trace, or several probes";
             return Ok(Line { verdict: Verdict::Unclear, ..Line::judge("density carried", value, bound, words) });
         }
         bound += SIGMAS * quantile(&ses, 0.99);
@@ -87,7 +89,7 @@ pub fn ways(e: &Evidence<'_>) -> Result<Line> {
         return Ok(Line::skipped("quadrature", NOTHING));
     }
     if matches!(solver.method()?, Method::Implicit(_)) {
-        return Ok(Line::skipped("quadrature", "an implicit method knows only the quadrature"));
+        return Ok(Line::skipped("quadrature", "an implicit method supports the quadrature only"));
     }
     let other = if solver.coupled() { LogDensity::Quadrature } else { LogDensity::Coupled };
     let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
@@ -122,7 +124,7 @@ pub fn precision(e: &Evidence<'_>) -> Result<Line> {
     Ok(Line::judge("precision", value, e.allowed().1, words))
 }
 
-/// The exact trace against Hutchinson's, which is free of bias: their mean difference is noise.
+/// The exact trace against Hutchinson's, which is unbiased: their mean difference is noise.
 pub fn trace(e: &Evidence<'_>) -> Result<Line> {
     let (subject, solver) = (e.subject, &e.subject.model.spec.solver);
     let Some(net) = subject.model.spec.core.as_velocity() else {

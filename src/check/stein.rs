@@ -1,9 +1,9 @@
 //! The divergence theorem: E_p[div v + v · ∇log p] = ∫ div(p v) = 0, for samples of p and the flow's own velocity.
 //!
-//! It ties three things that are computed on three ways: where samples fall (the solve forward), the slope of their
-//! log-density (the solve backward) and the divergence. The slope along v is a central difference of log p: two solves
-//! a sample in any dimension. It is asked on the side of the data where the velocity lives, before any preprocessing,
-//! at t = 1 and on the way. Refused: the gradient through the graph, which would be that of the quadrature as it was
+//! It ties three quantities that are computed independently: the samples (the forward solve), the gradient of their
+//! log-density (the solve backward) and the divergence. The gradient along v is a central difference of log p: two solves
+//! a sample in any dimension. It is checked in the space of the velocity, before any preprocessing is undone,
+//! at t = 1 and at t = 1/2. Rejected: the gradient through the graph, which would be that of the quadrature as it was
 //! computed, and so would share its errors.
 
 use cnflow_solvers::lanes::stride_for;
@@ -20,7 +20,7 @@ use crate::velocity::Precision;
 use crate::velocity::{Batch, Trace};
 use crate::words;
 
-/// Beyond this dimension exact traces are dear.
+/// Beyond this dimension exact traces are too expensive.
 const MOST: usize = 16;
 /// Points are moved by so much, against a unit of the velocity's own space.
 const STEP: f64 = 3e-4;
@@ -34,7 +34,7 @@ pub fn at_the_end(e: &Evidence<'_>) -> Result<Line> {
     theorem(e, "divergence, t = 1", 1.0)
 }
 
-/// Half way from the normal to the data.
+/// At t = 1/2, half way from the normal to the data.
 pub fn half_way(e: &Evidence<'_>) -> Result<Line> {
     theorem(e, "divergence, t = 1/2", 0.5)
 }
@@ -46,9 +46,12 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
         return Ok(Line::skipped(name, super::solve::NOTHING));
     };
     if d > MOST && !net.closed_form() {
-        return Ok(Line::skipped(name, format!("dear in {d} dimensions: an exact trace costs one tangent in each")));
+        return Ok(Line::skipped(
+            name,
+            format!("too expensive in {d} dimensions: an exact trace costs one tangent in each"),
+        ));
     }
-    // Samples come from the solver as it is, the slope from a better one.
+    // Samples come from the solver as it is, the gradient from a better one.
     let flow = |solver: SolverSpec| -> Result<BoundModel> {
         let bare = FlowSpec { standardise: None, columns: None, solver, ..model.spec.clone() };
         bare.bind(&model.theta, Precision::F64)?.until(t)
@@ -64,7 +67,7 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
     let (mean, se) = mean_and_se(&sums);
     let size = mean_and_se(&sizes).0;
     let words = format!(
-        "mean of div v + v·∇log p, ± {} over {} samples; its parts are some {}",
+        "mean of div v + v·∇log p, ± {} over {} samples; each part is about {}",
         words::error(se),
         sums.len(),
         words::number(size, 1)

@@ -190,7 +190,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     warnings.without(written, "`cnf plot` cannot draw the curve of the training")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
-    let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are broken: {e}"), ""))?;
+    let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are invalid: {e}"), ""))?;
     let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out, curves: &curves, context };
     // Those of a run that went on are of an older model.
     folder.drop_pictures();

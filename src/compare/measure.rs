@@ -1,8 +1,8 @@
-//! What is measured of each model of a comparison, the same way for all: on the same held-out rows, with the same draws.
+//! The metrics of each model of a comparison, computed in the same way for all: on the same held-out rows, with the same draws.
 //!
 //! Throughputs are medians of three to 25 runs on all threads of the process. Distances of samples are taken on columns scaled
-//! by the deviations of the held-out rows; [`Figures::energy_floor`] and [`Figures::sliced_floor`] are what two halves of
-//! those rows are apart.
+//! by the deviations of the held-out rows; [`Figures::energy_floor`] and [`Figures::sliced_floor`] are the distances between
+//! two halves of those rows.
 
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ pub struct Course<'a> {
     pub seed: u64,
 }
 
-/// What was measured of a model.
+/// The metrics of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     /// Held-out rows scored.
@@ -120,7 +120,7 @@ impl Course<'_> {
     /// Measures a model.
     ///
     /// # Errors
-    /// Where a model has no density at all, or no sample arrives; whatever the solver refuses.
+    /// Where a model has no density at all, or no sample arrives; any error of the solver.
     pub fn measure(&self, model: &Model) -> Result<Figures> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;
@@ -223,7 +223,7 @@ impl Course<'_> {
     /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, of another as it is.
     ///
     /// # Errors
-    /// Whatever the solver refuses, but for tolerances at which no row arrives: they are left out.
+    /// Any error of the solver, but for tolerances at which no row arrives: they are left out.
     pub fn costs(&self, model: &Model) -> Result<Vec<Cost>> {
         let Core::Velocity(_) = &model.spec.core else {
             let couplings = if let Core::Discrete(spec) = &model.spec.core { spec.depth() } else { 0 };
@@ -282,7 +282,7 @@ fn deviations(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 /// What `f` gives, and the median of the seconds that it takes: of three runs, and of more where they are so short that
-/// chance would have a say.
+/// chance would have an effect.
 fn timed<R>(mut f: impl FnMut() -> Result<R>) -> Result<(R, f64)> {
     let (whole, mut times) = (Instant::now(), Vec::new());
     loop {

@@ -1,10 +1,10 @@
-//! Several models on the same data: what is measured of each, and how near a sample is to the data without any density.
+//! Several models on the same data: metrics of each, and the distance of samples to the data without any density.
 //!
 //! [`Course`] measures models; the rest are distances between two sets of points.
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
-//! different units want scaling first, by the same numbers in both samples. No distance of finite samples is zero for a
-//! perfect model; [`floor`] tells what two draws of the data themselves are apart.
+//! different units must be scaled first, by the same numbers in both samples. No distance of finite samples is zero for a
+//! perfect model; [`floor`] gives the distance between two draws of the data themselves.
 //!
 //! - [`energy`]: 2E|X−Y| − E|X−X'| − E|Y−Y'|, exact and unbiased, in O(nm);
 //! - [`sliced`]: Wasserstein's distance of order 2 of projections, in O(k (n log n + d n)).
@@ -31,14 +31,14 @@ pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
     Ok(held_out.pick(d, &order))
 }
 
-/// The statistic `f` of two random halves of the data: what it comes to where nothing but chance differs.
+/// The statistic `f` of two random halves of the data: its value where only chance differs.
 ///
 /// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one for
 /// samples of n/2 rows, so compare a model's n/2 draws with n/2 rows of the data.
 ///
 /// # Errors
 /// [`Error::Dimension`] where the last row is not whole, [`Error::Invalid`] for fewer than two rows or a number that is
-/// not finite; and those of `f`, which wants two rows in each half if it is the energy distance.
+/// not finite; and those of `f`, which needs two rows in each half if it is the energy distance.
 pub fn floor(data: &[f64], d: usize, rng: &mut Rng, f: impl FnOnce(&[f64], &[f64]) -> Result<f64>) -> Result<f64> {
     let n = rows(data, d, "the data", 2)?;
     let mut order: Vec<usize> = (0..n).collect();
@@ -58,13 +58,16 @@ fn rows(points: &[f64], d: usize, what: &str, least: usize) -> Result<usize> {
     }
     let n = points.len() / d;
     if n < least {
-        return Err(Error::invalid(format!("{what} has {n} rows, a distance needs {least}"), "draw more rows"));
+        return Err(Error::invalid(
+            format!("{what} has {}, a distance needs at least {least}", crate::words::count(n as u64, "row")),
+            "draw more rows",
+        ));
     }
     if let Some(at) = points.iter().position(|v| !v.is_finite()) {
         let (row, column, value) = (at / d, at % d, points[at]);
         return Err(Error::invalid(
             format!("{what} holds {} in row {row}, column {column} (counted from 0)", crate::words::exact(value)),
-            "leave such rows out of the sample, and say how many they were",
+            "leave such rows out of the sample, and report their number",
         ));
     }
     Ok(n)

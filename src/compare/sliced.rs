@@ -28,12 +28,12 @@ pub fn sliced_wasserstein(x: &[f64], y: &[f64], d: usize, k: usize, rng: &mut Rn
     rows(x, d, "the first sample", 1)?;
     rows(y, d, "the second sample", 1)?;
     if k == 0 {
-        return Err(Error::invalid("a sliced distance needs a direction", "ask for 100 or more"));
+        return Err(Error::invalid("a sliced distance needs at least one direction", "give 100 directions or more"));
     }
     if d == 1 {
         return in_range(wasserstein_squared(x.to_vec(), y.to_vec()).sqrt());
     }
-    // Drawn ahead, so that threads have no say in the stream.
+    // Drawn ahead, so that the stream does not depend on the threads.
     let directions: Vec<Vec<f64>> = (0..k).map(|_| direction(d, rng)).collect();
     let slice = |theta: &Vec<f64>| wasserstein_squared(project(x, theta), project(y, theta));
     let squares: Vec<f64> = directions.par_iter().map(slice).collect();

@@ -6,7 +6,7 @@
 //!
 //! All text is escaped, pictures are `data:` addresses, and a content security policy names the hash of the one script
 //! and forbids everything else, so that even markup that slipped in could neither run nor load. A framework or a plotting
-//! library in the page is refused: a report shall open in twenty years.
+//! library in the page is rejected: a report must open without either in twenty years.
 
 mod page;
 mod picture;
@@ -23,7 +23,7 @@ use crate::{Error, Result, io};
 pub struct Report {
     /// The heading.
     pub title: String,
-    /// What was asked and what came out, in a sentence or two.
+    /// The question and the result, in a sentence or two.
     pub lead: String,
     /// Under what conditions: data set, budget, machine, seed; names and values.
     pub facts: Vec<(String, String)>,
@@ -55,7 +55,7 @@ pub struct Column {
     pub title: String,
     /// `nats`, `s`; may be empty.
     pub unit: String,
-    /// What it says, in a sentence: shown on hovering, and in the notes under the table.
+    /// What it contains, in a sentence: shown on hovering, and in the notes under the table.
     pub about: String,
     /// Which end is set in bold.
     pub better: Better,
@@ -68,7 +68,7 @@ pub enum Better {
     Lower,
     /// The greatest.
     Higher,
-    /// There is no better and worse.
+    /// Neither end is better.
     #[default]
     Neither,
 }
@@ -87,7 +87,7 @@ pub struct Cell {
 pub struct Figure {
     /// What is to be seen; its number is put before it.
     pub caption: String,
-    /// For those who do not see it.
+    /// The alternative text.
     pub alt: String,
     /// The picture.
     pub image: Image,
@@ -116,7 +116,7 @@ pub struct Strip {
 ///
 /// # Errors
 /// [`Error::Dimension`] where a row of the table has not a cell for every column; [`Error::Write`] where the folder is
-/// missing or the disk refuses.
+/// missing or the file cannot be written.
 pub fn write(path: &Path, report: &Report) -> Result<()> {
     let expected = report.table.columns.len();
     if let Some((row, cells)) = report.table.rows.iter().enumerate().find(|(_, cells)| cells.len() != expected) {

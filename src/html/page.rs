@@ -129,7 +129,7 @@ fn cell(out: &mut String, cell: &Cell, first: bool, numeric: bool, best: Option<
     *out += &format!("<{name}{scope}{class}{value}>{text}</{name}>");
 }
 
-/// What a column says, and which end of it is good.
+/// What a column contains, and which end of it is better.
 fn about(column: &Column) -> String {
     let better = match column.better {
         Better::Lower => "Lower is better.",

@@ -30,7 +30,7 @@ impl Image {
         format!("data:{mime};base64,{}", base64(&self.bytes))
     }
 
-    /// Width and height in pixels, where the file tells them.
+    /// Width and height in pixels, where the file states them.
     pub(super) fn size(&self) -> Option<(u32, u32)> {
         let (w, h) = match self.mime {
             // The header chunk comes first. Ref: PNG specification, section 5.

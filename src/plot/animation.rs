@@ -2,7 +2,7 @@
 //!
 //! A GIF has 256 colours. All frames here share one palette that is made of what pictures are drawn with (the density
 //! map, the inks, the tones and their way into the background), so that no colour trembles from frame to frame; a
-//! palette fitted to each frame is refused for just that, and dithering too, which no GIF compresses.
+//! palette fitted to each frame is rejected for that reason, and dithering too, since GIF compresses it badly.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(super) struct Still {
     pub hold: u32,
 }
 
-/// Writes the film, and returns its length in bytes. Every still has the size that the options ask for.
+/// Writes the film, and returns its length in bytes. Every still has the size that the options set.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a file that does not end in `.gif`; else as for [`super::panels`].

@@ -1,4 +1,4 @@
-//! A law of layout: no two texts of a picture overlap, and none leaves the page; and what is left out is said.
+//! A law of layout: no two texts of a picture overlap, and none leaves the page; a note lists what is left out.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -145,7 +145,7 @@ fn what_a_picture_leaves_out_is_said_in_it() {
         let options = Options { columns: Some(wrong.clone()), ..Options::default() };
         assert!(samples_of(&path, &data, &samples, 43, &options).is_err(), "{wrong:?}");
     }
-    // A picture without anything outside says nothing.
+    // A picture without anything outside has no note.
     let even: Vec<f64> = (0..400).map(|i| f64::from(i % 20)).collect();
     samples_of(&path, &even, &[], 1, &all).unwrap();
     assert!(!apart("even").join(" ").contains("outside"));

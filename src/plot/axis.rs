@@ -1,11 +1,11 @@
-//! Where the ticks go and what they say.
+//! The places and labels of ticks.
 
 /// A tick: its value and its label.
 pub(super) type Tick = (f64, String);
 
 /// The finest ticks, at most nine of them, whose labels fit side by side.
 ///
-/// `room` says how many pixels a label asks for, given its text, where the axis is `pixels` long.
+/// `room` gives the pixels that a label takes, by its text, where the axis is `pixels` long.
 pub(super) fn fitting(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64) -> Vec<Tick> {
     let mut coarse = Vec::new();
     for count in [9.0, 7.0, 5.0, 4.0, 3.0, 2.0, 1.4] {
@@ -22,7 +22,7 @@ pub(super) fn fitting(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64
 }
 
 /// As [`fitting`] where equal ratios are equally long: powers of ten, or 1, 2 and 5 times them where few powers fall into
-/// the range. What is not labelled keeps its tick where that tells the scale, with no words.
+/// the range. A value without a label keeps its tick where the tick shows the scale.
 pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64) -> Vec<Tick> {
     let decades = (range.1 / range.0).log10();
     if !(range.0 > 0.0 && decades.is_finite() && decades > 0.0) {
@@ -53,7 +53,7 @@ pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str)
         }
         let between: &[f64] = if every == 1 { &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0] } else { &[1.0] };
         let mute = |value: f64| said.iter().all(|t| (t.0 / value - 1.0).abs() > 1e-6);
-        // Where ticks would run together they tell nothing.
+        // Ticks that run together show nothing.
         let roomy = decades * 60.0 < pixels || every > 1;
         let silent = all(between, 1).filter(|v| roomy && mute(*v)).map(|v| (v, String::new()));
         let mut found: Vec<Tick> = said.iter().cloned().chain(silent).collect();
@@ -64,7 +64,7 @@ pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str)
     fitting(range, pixels, room)
 }
 
-/// What the labels of a range leave out, for the name of the axis to say: a round number near a short range far from 0,
+/// The offset that the labels of a range leave out and the name of the axis shows: a round number near a short range far from 0,
 /// whose labels would differ in a late digit only; 0 for any other.
 pub(super) fn offset(range: (f64, f64)) -> f64 {
     const FAR: f64 = 1e4;
@@ -117,7 +117,7 @@ fn ticks(range: (f64, f64), count: f64) -> Vec<Tick> {
     (first as i64..=last as i64).map(|k| k as f64 * step).map(|value| (value, label(value, step))).collect()
 }
 
-/// `value` with just the digits that tell it from its neighbours a `step` away.
+/// `value` with just the digits that distinguish it from its neighbours a `step` away.
 pub(super) fn label(value: f64, step: f64) -> String {
     let finest = (step.abs().log10() + 1e-9).floor() as i32;
     if value == 0.0 {

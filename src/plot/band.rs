@@ -1,4 +1,4 @@
-//! Rows of panels across the page: margins as wide as the labels ask, equal axes.
+//! Rows of panels across the page: margins as wide as the labels need, equal axes.
 
 use super::bar::Bar;
 use super::draw::{self, Edges};
@@ -70,7 +70,7 @@ impl<'a> Band<'a> {
         self.above.iter().chain(&self.below).sum::<f64>() + gaps
     }
 
-    /// The height that the panels would like.
+    /// The natural height of the panels.
     pub fn natural(&self) -> f64 {
         let (columns, cells) = (self.sheet.columns, &self.sheet.cells);
         let shape = |panel: &Panel| panel.ratio().map_or(self.sheet.shape, |r| r.clamp(0.2, 1.8));
@@ -188,7 +188,7 @@ fn clear(sheet: &Sheet, edges: &mut [Option<Edges>]) {
     }
 }
 
-/// Edges of each cell, labelled where the neighbour on the left or below does not already say the same.
+/// Edges of each cell, labelled where the neighbour on the left or below does not have the same labels.
 fn edges(sheet: &Sheet, wide: f64, em: f64) -> Vec<Option<Edges>> {
     let (cells, columns) = (&sheet.cells, sheet.columns);
     let same = |cell: usize, other: Option<usize>, pick: fn(&Panel) -> &Axis| {

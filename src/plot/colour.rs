@@ -1,7 +1,7 @@
 //! Colours: two themes, the tones of marks, and the map from density to colour.
 //!
 //! The light map runs from white to a dark violet with lightness falling linearly in OKLab
-//! (Ottosson 2020), so that equal ratios look equal and no density is no ink; the dark one is inferno.
+//! (Ottosson 2020), so that equal ratios look equal and zero density is white; the dark one is inferno.
 
 /// Red, green, blue.
 pub(super) type Rgb = [u8; 3];
@@ -19,9 +19,9 @@ pub enum Theme {
 /// What a mark stands for; the theme gives the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// What was observed: blue.
+    /// Of the data: blue.
     Data,
-    /// What the model says: vermilion.
+    /// Of the model: vermilion.
     Model,
     /// A reference: grey.
     Reference,

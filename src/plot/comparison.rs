@@ -1,4 +1,4 @@
-//! Several models of the same data in one figure: what they learnt, how fast, and what a sample costs.
+//! Several models of the same data in one figure: their densities, their training curves, and the cost of a sample.
 //!
 //! Of two columns: a row of densities, all on one colour scale, above a row of samples, all on the same axes. The scale
 //! ends where the truth does, or else the sharpest model that the data support, so that one spike does not make the others
@@ -50,7 +50,7 @@ impl Cells {
 /// A score at a price.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkPoint {
-    /// What a sample costs, above zero: microseconds or evaluations, as [`Comparison::cost`] says.
+    /// What a sample costs, above zero: microseconds or evaluations, in the unit of [`Comparison::cost`].
     pub cost: f64,
     /// The held-out negative log-likelihood in nats at that price; +∞ is drawn as an arrow.
     pub nll: f64,
@@ -148,7 +148,7 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
     layout::draw(path, Page { bands, keys, wide, one_scale: true, notes }, &options)
 }
 
-/// Says which columns are shown, and how many points lie outside the axes.
+/// Notes that list the columns shown, and the number of points outside the axes.
 fn notes(c: &Comparison, shown: &[maps::Axes], options: &Options) -> Vec<String> {
     let (columns, ranges): (Vec<_>, Vec<_>) = shown.iter().cloned().unzip();
     let (columns, ranges) = (columns.concat(), ranges.concat());

@@ -61,7 +61,7 @@ fn alone(path: &Path, data: &[f64], grid: &Grid, name: &str, options: &Options) 
     noted(path, &[one_column(data, grid, options)], 1, beyond(data, grid, name), options)
 }
 
-/// Says how many points lie outside the grid.
+/// A note with the number of points outside the grid.
 fn beyond(points: &[f64], grid: &Grid, name: &str) -> Option<String> {
     let (d, ranges) = if grid.ny == 1 { (1, vec![grid.x]) } else { (2, vec![grid.x, grid.y]) };
     outside_note(&[(name, outside(points, d, &[0, 1][..d], &ranges), points.len() / d)])

@@ -155,7 +155,7 @@ fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, laye
         }
         Layer::Discs { points } => {
             let radius = (0.14 * pen.em).max(1.7);
-            // A rim tells a mark from its neighbours and from the map below it.
+            // A rim separates a mark from its neighbours and from the map below it.
             let rim = pen.theme.background();
             for (point, tone) in points {
                 let at = on(point.0, point.1);

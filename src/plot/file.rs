@@ -27,7 +27,7 @@ fn format(path: &Path) -> Result<Format> {
 
 /// What is wrong with the name or the size, before any work is done.
 ///
-/// Returns how many pixels of an image the format wants per output pixel and side.
+/// Returns how many pixels of an image the format uses per output pixel and side.
 pub(super) fn check(path: &Path, size: Option<(u32, u32)>, options: &Options) -> Result<usize> {
     let fine = match format(path)? {
         Format::Png => FINE,
@@ -78,7 +78,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // What a plain create would ask for; the umask takes its part.
+        // The mode of a plain create, less the umask.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut aside = builder.prefix(".picture-").tempfile_in(folder).map_err(|e| Error::write(path, e))?;

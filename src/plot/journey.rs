@@ -1,8 +1,8 @@
-//! A distribution on its way from the latent to the data: a row of moments, or a film of them.
+//! A distribution between the latent and the data: a row of moments, or a film of them.
 //!
 //! In two columns each moment is a map of the density with particles on it, above the paths that they have travelled
 //! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
-//! curves of the two ends. Each path keeps the colour of where its latent was, so that one sees what went where.
+//! curves of the two ends. Each path keeps the colour of where its latent was, so that the map can be followed.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::stats::outside_note;
 use super::{Options, rows};
 use crate::error::{Error, Result};
 
-/// On a map so many particles are told apart.
+/// On a map so many particles can be distinguished.
 const MOST_DISCS: usize = 200;
 /// Over the plane of one column so many paths: more would hide it.
 const MOST_LINES: usize = 48;
@@ -36,7 +36,7 @@ pub struct Moment {
 pub struct Journey {
     /// Ascending, within \[0, 1\].
     pub times: Vec<f64>,
-    /// Where the way is made of so many layers, l / L is the time after the l-th; the titles then tell the layer.
+    /// Where the way is made of so many layers, l / L is the time after the l-th; the titles then give the layer.
     pub layers: Option<usize>,
     /// 1 or 2 columns.
     pub columns: usize,
@@ -79,7 +79,10 @@ fn tones(starts: &[f64], columns: usize) -> Vec<Tone> {
 impl Journey {
     fn check(&self) -> Result<usize> {
         if !(1..=2).contains(&self.columns) || self.ranges.len() != self.columns {
-            return Err(Error::invalid(format!("a journey in {} columns", self.columns), "one or two can be drawn"));
+            return Err(Error::invalid(
+                format!("a journey in {}", crate::words::count(self.columns as u64, "column")),
+                "choose one or two",
+            ));
         }
         let all = rows(&self.places, self.columns, "the particles")?;
         if self.times.is_empty() || !all.is_multiple_of(self.times.len()) {
@@ -87,7 +90,7 @@ impl Journey {
             return Err(Error::Dimension { what, expected: self.times.len(), found: all });
         }
         if self.moments.is_empty() || self.moments.iter().any(|m| m.at >= self.times.len()) {
-            return Err(Error::invalid("a journey without moments to show", "name at least one of its times"));
+            return Err(Error::invalid("a journey without moments to show", "give at least one of its times"));
         }
         Ok(all / self.times.len())
     }
@@ -97,7 +100,7 @@ impl Journey {
         &self.places[(k * n + i) * self.columns..][..self.columns]
     }
 
-    /// Says how many of `n` particles are outside the axes at a moment that is shown.
+    /// A note with the number of the `n` particles outside the axes at a moment that is shown.
     fn beyond(&self, n: usize) -> Option<String> {
         let inside = |k: usize, i: usize| {
             self.place(k, i, n).iter().zip(&self.ranges).all(|(v, range)| (range.0..=range.1).contains(v))
@@ -174,7 +177,7 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
 
 /// The moments one after another: so many in a second, the last held for so long.
 ///
-/// Returns the length of the file in bytes; `seen` is told of each frame.
+/// Returns the length of the file in bytes; `seen` is called for each frame.
 ///
 /// # Errors
 /// As for [`journey`], with `.gif` as the only ending.
@@ -206,7 +209,7 @@ pub fn film(
     animation(path, stills, options.size.unwrap_or(natural), options)
 }
 
-/// The size of a film of two columns: as high as its axes ask.
+/// The size of a film of two columns: as high as its axes need.
 fn natural(journey: &Journey) -> (u32, u32) {
     let (x, y) = (journey.ranges[0], journey.ranges[1]);
     let ratio = ((y.1 - y.0) / (x.1 - x.0)).clamp(0.4, 1.6);

@@ -44,9 +44,9 @@ pub(super) struct Page {
     pub bands: Vec<Sheet>,
     /// A legend for all of them, below.
     pub keys: Vec<Entry>,
-    /// The width where the options say none.
+    /// The width where the options set none.
     pub wide: u32,
-    /// Whether the colour bar stands beside the maps alone, and says that it holds for all of them.
+    /// Whether the colour bar stands beside the maps alone, with a label that it holds for all of them.
     pub one_scale: bool,
     /// Small print below everything: what the picture leaves out.
     pub notes: Vec<String>,
@@ -180,7 +180,7 @@ pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
 
 /// The heights for the panels of each band: as many as there are in all, charts giving way before maps do.
 fn shares(room: f64, natural: &[f64], soft: &[bool]) -> Vec<f64> {
-    // Below this part of its natural height a chart tells little.
+    // Below this part of its natural height a chart shows little.
     const LEAST: f64 = 0.6;
     if natural.len() == 1 {
         return vec![room];
@@ -190,7 +190,7 @@ fn shares(room: f64, natural: &[f64], soft: &[bool]) -> Vec<f64> {
     let (hard, gentle) = if yielding > 0.0 && room >= rigid + LEAST * yielding {
         (1.0, (room - rigid) / yielding)
     } else if yielding > 0.0 && rigid > 0.0 {
-        // Where maps would like far more than there is, they leave this part of the room to charts.
+        // Where the natural height of maps is far more than there is, they leave this part of the room to charts.
         let charts = (0.36 * room).min(LEAST * yielding).max(LEAST * yielding * room / (rigid + LEAST * yielding));
         ((room - charts) / rigid, charts / yielding)
     } else {

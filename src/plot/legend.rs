@@ -205,7 +205,7 @@ pub(super) struct Heading {
 }
 
 impl Heading {
-    /// The height that some of them ask for, side by side.
+    /// The height that some of them need, side by side.
     pub fn room(all: &[Self], em: f64) -> f64 {
         match (all.is_empty(), all.iter().all(|h| h.note.is_empty())) {
             (true, _) => 0.0,

@@ -27,7 +27,7 @@ pub(super) fn draw(scene: &mut Scene, rect: Rect, panel: &Panel, on: &dyn Fn(f64
             taken.push(around(at, radius));
             named.push((at, words.as_str(), *tone));
         }
-        // The ends of a sweep say most: they choose first.
+        // The ends of a sweep matter most: they choose first.
         let last = named.len().saturating_sub(1);
         let order = [0, last].into_iter().chain(1..last).take(named.len());
         labels.extend(order.map(|i| named[i]).filter(|n| !n.1.is_empty()));
@@ -46,7 +46,7 @@ pub(super) fn draw(scene: &mut Scene, rect: Rect, panel: &Panel, on: &dyn Fn(f64
             |r: &Rect| inside(r, rect) && !taken.iter().any(|t| meet(r, t)) && !lines.iter().any(|l| crossed(l, *r));
         if let Some(place) = places(at, radius + 0.3 * size, w, h).into_iter().find(free) {
             // The baseline lies a little above the box's bottom: digits have no descenders.
-            // Half its tone, to say whose it is, half ink, to be read.
+            // Half its tone, to show whose it is; half ink, to be legible.
             let colour = blend(pen.theme.ink(), pen.theme.tone(tone), 0.5);
             scene.words(words, (place.x, place.bottom() - 0.06 * size), size, Anchor::Start, colour);
             // The next words keep a space away.
@@ -91,7 +91,7 @@ fn crossed(line: &[Spot], rect: Rect) -> bool {
 }
 
 fn disc(scene: &mut Scene, at: Spot, radius: f64, tone: Tone, pen: &Pen) {
-    // A rim tells a mark from the curves that run through it.
+    // A rim separates a mark from the curves that run through it.
     scene.marks.push(Mark::Disc { at, radius: radius + pen.hair(), colour: pen.theme.background() });
     scene.marks.push(Mark::Disc { at, radius, colour: pen.theme.tone(tone) });
 }

@@ -6,7 +6,7 @@
 //! The file's ending chooses the format: `.png` or `.svg`. The same arrays give the same bytes.
 //!
 //! What is drawn is first a list of marks in output pixels, then written by one of two short writers.
-//! plotters' charts are refused: their bitmap lines are aliased, their axes unequal, and their SVG
+//! plotters' charts are rejected: their bitmap lines are aliased, their axes unequal, and their SVG
 //! coordinates whole pixels. plotters' bitmap backend still sets the text and fills the polygons.
 
 mod animation;
@@ -49,10 +49,10 @@ pub use training::{Training, training_curve};
 
 use crate::error::{Error, Result};
 
-/// What every picture understands.
+/// The options of every picture.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Width and height in pixels; `None` is 1200 wide (700 for a single panel) and as high as the axes ask.
+    /// Width and height in pixels; `None` is 1200 wide (700 for a single panel) and as high as the axes need.
     pub size: Option<(u32, u32)>,
     /// Light for print, dark for slides.
     pub theme: Theme,
@@ -99,7 +99,7 @@ impl Options {
         if columns.iter().all(|c| known(*c).is_some()) { list } else { list + " (counted from 0)" }
     }
 
-    /// Says which of `d` columns are shown, where some are not.
+    /// A note that lists which of `d` columns are shown, where some are not.
     fn left_out(&self, shown: &[usize], d: usize) -> Option<String> {
         let are = if shown.len() == 1 { "is" } else { "are" };
         (shown.len() < d).then(|| format!("{} of {d} columns {are} shown: {}", shown.len(), self.list(shown)))

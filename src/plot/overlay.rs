@@ -1,6 +1,6 @@
 //! One column: the density of each model over a histogram of the data, for several data sets side by side.
 //!
-//! What a model says where there are no data is seen as its curve above the bare axis. A curve far higher than the data
+//! Where there are no data, the curve of a model's density stands above the bare axis. A curve far higher than the data
 //! and the truth is cut off, or it would press all others into a line.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// Curves end this many times above the data and the truth.
 const MOST_ABOVE: f64 = 2.2;
 
-/// Data of one column, and what models say of them.
+/// Data of one column, and the models' densities.
 #[derive(Debug, Clone, Copy)]
 pub struct Overlay<'a> {
     /// Above the panel; may be empty.
@@ -89,7 +89,7 @@ fn check(o: &Overlay) -> Result<()> {
     rows(o.data, 1, "the data")?;
     if let Some(k) = o.data.iter().position(|v| !v.is_finite()) {
         let problem = format!("the data of `{}` hold {} in row {k} (from 0)", o.title, o.data[k]);
-        return Err(Error::invalid(problem, "leave such rows out, and say how many they were"));
+        return Err(Error::invalid(problem, "leave such rows out, and report their number"));
     }
     for (name, density) in o.truth.iter().map(|t| ("truth", *t)).chain(o.models.iter().copied()) {
         if density.is_empty() {
@@ -99,13 +99,13 @@ fn check(o: &Overlay) -> Result<()> {
         if let Some(k) = density.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
             let problem =
                 format!("the density of `{name}` over `{}` holds {} in cell {k} (from 0)", o.title, density[k]);
-            return Err(Error::invalid(problem, "a density is finite and not negative"));
+            return Err(Error::invalid(problem, "give finite densities of at least 0"));
         }
     }
     Ok(())
 }
 
-/// A model in the panel: its density, or for want of one the histogram of its samples.
+/// A model in the panel: its density, or where it has none the histogram of its samples.
 pub(super) struct Line<'a> {
     pub tone: Tone,
     pub density: Option<&'a [f64]>,

@@ -1,6 +1,6 @@
 //! The page as a bitmap: drawn three times too large, then averaged down.
 //!
-//! The averaging (a box filter) is what smooths lines and letters; nothing else here knows of it.
+//! The averaging (a box filter) smooths lines and letters; all other code draws in page coordinates.
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ColorType, ImageEncoder};

@@ -31,7 +31,7 @@ const MOST_DOTS_EACH: usize = 4_000;
 ///
 /// Both are `[n, d]`. Scatters show equally many of each, evenly taken. The corner plot shows up to eight columns, six
 /// evenly chosen ones of more, or those that the options choose; of one or two chosen columns there are histograms or
-/// scatters. Small print says which columns are missing, and how many points lie outside the axes.
+/// scatters. Small print lists the columns shown, and the number of points outside the axes.
 /// Returns the columns shown.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ fn scattered(
     }
 }
 
-/// Says how many rows lie outside the axes of their columns.
+/// A note with the number of rows outside the axes of their columns.
 fn outside_all(clouds: &[Cloud], d: usize, ranges: &[(f64, f64)]) -> Option<String> {
     let columns: Vec<usize> = (0..d).collect();
     let kinds: Vec<_> =

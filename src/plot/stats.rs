@@ -1,4 +1,4 @@
-//! The little statistics that pictures need: ranges, quantiles, histograms, smoothing.
+//! The statistics that pictures need: ranges, quantiles, histograms, smoothing.
 
 use super::panel::Grid;
 use crate::stats::{quantile_of, sorted};
@@ -32,7 +32,7 @@ const BEYOND: f64 = 6.0;
 /// The range in which to draw one column of `[n, d]` points: all but the outermost 0.05 % on each side, with a margin.
 ///
 /// Where tails are so heavy that this would press the middle half of the points into two bins of forty, the range ends
-/// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. Pictures say how many.
+/// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. A note in the picture gives their number.
 pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
     let kept = sorted(points.iter().skip(column).step_by(d.max(1)).copied());
     let at = |part: f64| quantile_of(&kept, part);
@@ -57,7 +57,7 @@ pub(super) fn outside(points: &[f64], d: usize, columns: &[usize], ranges: &[(f6
     points.chunks_exact(d.max(1)).filter(|row| !inside(row)).count()
 }
 
-/// Says how many points of each kind lie outside the axes, where any do: name, how many, of how many.
+/// A note with the number of points of each kind outside the axes, where any are: name, how many, of how many.
 pub(super) fn outside_note(kinds: &[(&str, usize, usize)]) -> Option<String> {
     let each: Vec<String> = kinds
         .iter()

@@ -69,7 +69,7 @@ pub fn name_of(text: &str) -> &str {
 }
 
 impl Context {
-    /// The names of the columns, where a file gave them: `named` says whether the data's own columns have names.
+    /// The names of the columns, where a file gave them: `named`: the data's own columns have names.
     pub fn names(&self, named: bool) -> &[String] {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }
@@ -96,8 +96,13 @@ impl Context {
             let io::Whole { array, notes, .. } = io::read_as(file, header)?;
             table.notes.extend(notes);
             if array.rows != table.n {
-                let problem = format!("it holds {} rows, but `{}` has {}", array.rows, path.display(), table.n);
-                return Err(Error::read(file, problem, "a condition is one row for each row of the data"));
+                let problem = format!(
+                    "it holds {}, but `{}` has {}",
+                    crate::words::count(array.rows as u64, "row"),
+                    path.display(),
+                    table.n
+                );
+                return Err(Error::read(file, problem, "give one row of conditions for each row of the data"));
             }
             (array.data, array.cols, array.columns.unwrap_or_default())
         } else {
@@ -111,7 +116,10 @@ impl Context {
         let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
-                format!("all {} columns are conditions, and none is left to learn", table.d),
+                format!(
+                    "no column is left to model: {} given as conditions",
+                    crate::words::count(table.d as u64, "column")
+                ),
                 "name fewer columns in `data.condition`",
             ));
         }

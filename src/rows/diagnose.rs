@@ -2,7 +2,7 @@
 //!
 //! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine and
 //! rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and the
-//! number that it reaches says how narrow that was, not how good it is. Every check is made on the training rows
+//! number that it reaches measures how narrow that was, not how good it is. Every check is made on the training rows
 //! alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
 //!
 //! To add a check: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in
@@ -77,7 +77,7 @@ pub struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
-    /// `named` says that the file has them too.
+    /// `named`: the file has them too.
     pub fn new(x: &'a [f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
         let x = joined(x, d, given, c);
         let first = first_equal(&x, c + d);
@@ -136,8 +136,8 @@ fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]>
     (0..x.len() / d).flat_map(row).collect()
 }
 
-/// What is to be said of a data set before a model is fitted to it; nothing of a toy, whose density is known. `numbered`
-/// says that columns without names are numbered as in the file, none being left out.
+/// Findings on a data set before a model is fitted to it; none of a toy, whose density is known. `numbered`:
+/// columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let Some(train) = data.training_rows() else { return Vec::new() };
     let (d, context) = (data.dim, data.context.clone().unwrap_or_default());
@@ -199,7 +199,7 @@ fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
     }
     let counted = |(mut first, more): (Finding, usize)| {
         if more > 0 {
-            first.text += &format!(", and {more} more of the kind under these or other conditions");
+            first.text += &format!(", and {more} more of this kind under these or other conditions");
         }
         first
     };
@@ -225,7 +225,7 @@ fn across(first: &[usize], n: usize, n_valid: usize) -> Option<Finding> {
             "{in_valid} of {all_valid} validation rows and {in_test} of {all_test} test rows are copies of training rows: \
              their scores are too good"
         ),
-        hint: "let shares make the split (`data.split` 0.8,0.1): they keep copies on one side".into(),
+        hint: "split by shares, such as `data.split` 0.8,0.1: they keep copies on one side".into(),
     })
 }
 

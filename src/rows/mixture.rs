@@ -31,7 +31,7 @@ impl Mixture {
         let k = weights.len();
         if dim == 0 || k == 0 || means.len() != k * dim || deviations.len() != k * dim {
             let found = format!("{k} weights, {} means and {} deviations", means.len(), deviations.len());
-            return Err(Error::invalid(format!("{found} make no mixture in {dim} dimensions"), ""));
+            return Err(Error::invalid(format!("{found} are not a mixture in {dim} dimensions"), ""));
         }
         let positive = |v: &f64| v.is_finite() && *v > 0.0;
         if !weights.iter().chain(&deviations).all(positive) || !means.iter().all(|m| m.is_finite()) {

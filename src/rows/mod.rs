@@ -180,7 +180,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     if let Ok(toy) = toys::find(name) {
         if let Some(column) = options.condition.first() {
             let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
-            return Err(Error::invalid(problem, "conditions belong to a table: set `data.source` to a file"));
+            return Err(Error::invalid(problem, "set `data.source` to a file: only tables have conditions"));
         }
         let held_out = |stream| Rows::new((toy.sample)(options.held_out, &mut rng::stream(seed, stream)));
         return Ok(Dataset {

@@ -3,7 +3,7 @@
 //! f = (1 + 0.3 a, 0.1 b) with a, b standard normal; x = 2 R f, where R turns clockwise by
 //! α = 2πk/5 + ¼e^(f₀), k one of 0…4. The map keeps |f| = r = |x|/2, so its preimages of x lie on one
 //! circle, f = r (cos φ, sin φ), at the roots of φ − ¼e^(r cos φ) = arg x + 2πj/5 (j whole: all arms at
-//! once). Its Jacobian is 4 |1 + ¼ f₁ e^(f₀)|, the slope of that same function: the winding is no
+//! once). Its Jacobian is 4 |1 + ¼ f₁ e^(f₀)|, the derivative of that same function: the winding is not a
 //! rotation, and far out it folds. Hence p(x) = ⅕ Σ N(f) / (4 |slope|) over the roots.
 
 use std::f64::consts::{PI, TAU};
@@ -18,7 +18,7 @@ const ARMS: u32 = 5;
 const RADIAL: f64 = 0.3;
 const TANGENTIAL: f64 = 0.1;
 const WINDING: f64 = 0.25;
-/// Beyond this radius, 20 deviations out, the folds lie closer than any of their roots could be told.
+/// Beyond this radius, 20 deviations out, the folds lie too close for their roots to be distinguished.
 const FOLDED: f64 = 7.0;
 
 /// Draws n rows, `[n, 2]`.

@@ -1,7 +1,7 @@
 //! A table of numbers, and which of its rows are for training, for validation, for the test.
 //!
-//! Codes are 0 train, 1 validation, 2 test, one a row. The columns keep their own units: to standardise
-//! them is the model's affair.
+//! Codes are 0 train, 1 validation, 2 test, one a row. The columns keep their own units: the model
+//! standardises them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::{Error, Result, rng};
 /// The stream of the generator that shuffles rows into their sets.
 pub const SPLIT_STREAM: u64 = 0xda7a_0003;
 
-/// The shares of training and validation where nothing else is said; the rest is the test.
+/// The shares of training and validation by default; the rest is the test.
 pub const USUAL_SHARES: (f64, f64) = (0.8, 0.1);
 
 /// Where the split of a table comes from.
@@ -88,7 +88,7 @@ impl Table {
     /// Reads a table and splits it; the seed matters only to random fractions.
     ///
     /// # Errors
-    /// [`Error::Read`] for a file that is no table or a split that does not fit it, [`Error::Unknown`]
+    /// [`Error::Read`] for a file that is not a table or a split that does not fit it, [`Error::Unknown`]
     /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
     pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
         let column = match &options.split {
@@ -152,7 +152,10 @@ fn left(reader: &Reader, drop: &[String]) -> Result<Vec<usize>> {
     let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
     let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j)).collect();
     if left.is_empty() {
-        return Err(Error::invalid(format!("all {cols} columns are dropped"), "drop fewer columns"));
+        return Err(Error::invalid(
+            format!("no column is left: {} dropped", crate::words::count(cols as u64, "column")),
+            "drop fewer columns",
+        ));
     }
     Ok(left)
 }
@@ -170,8 +173,12 @@ fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut V
     if array.cols != 1 || array.rows != rows {
         let (found, table) = (array.rows, table.display());
         let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
-        let problem = format!("it holds {found} codes{columns}, but `{table}` has {rows} rows");
-        return Err(Error::read(file, problem, "a split is one code a row: 0 train, 1 validation, 2 test"));
+        let problem = format!(
+            "it holds {}{columns}, but `{table}` has {}",
+            crate::words::count(found as u64, "code"),
+            crate::words::count(rows as u64, "row")
+        );
+        return Err(Error::read(file, problem, "give one code for each row: 0 train, 1 validation, 2 test"));
     }
     let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
     notes.extend(whole.notes.iter().cloned());
@@ -191,14 +198,14 @@ fn code_of_word(cell: &str) -> std::result::Result<u8, String> {
     }
 }
 
-/// The split of these codes; `place` says where a row stands.
+/// The split of these codes; `place` names the place of a row in the file.
 fn by_codes(
     path: &Path,
     what: &str,
     codes: &[std::result::Result<u8, String>],
     place: &dyn Fn(usize) -> String,
 ) -> Result<Split> {
-    let hint = "the codes are 0 train, 1 validation, 2 test";
+    let hint = "use the codes 0 train, 1 validation, 2 test";
     let mut split = Split::default();
     for (row, code) in codes.iter().enumerate() {
         match code {
@@ -222,15 +229,15 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let rows = table.rows;
     if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
         return Err(Error::invalid(
-            format!("the shares {train} for training and {valid} for validation make no split"),
-            "shares are between 0 and 1 and add up to at most 1",
+            format!("the shares {train} for training and {valid} for validation are not a split"),
+            "give shares between 0 and 1 that add up to at most 1",
         ));
     }
     let wants_test = train + valid < 1.0 - 1e-12;
     let least = 1 + usize::from(valid > 0.0) + usize::from(wants_test);
     if rows < least {
-        let problem = format!("its {rows} rows cannot be split into {least} sets");
-        return Err(Error::read(path, problem, "bring more rows"));
+        let problem = format!("its {} cannot be split into {least} sets", crate::words::count(rows as u64, "row"));
+        return Err(Error::read(path, problem, "give more rows"));
     }
     let count = |share: f64| ((share * rows as f64).round() as usize).max(usize::from(share > 0.0));
     let n_valid = count(valid);
@@ -240,8 +247,10 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let first = if together { first_equal(&table.data, table.cols) } else { (0..rows).collect() };
     let different = first.iter().enumerate().filter(|(i, first)| i == *first).count();
     if different < least {
-        let problem =
-            format!("its {rows} rows have {different} different values, which cannot be split into {least} sets");
+        let problem = format!(
+            "its {rows} rows have {}, which cannot be split into {least} sets",
+            crate::words::count(different as u64, "different value")
+        );
         let hint = "copies stay in one set: add noise of the resolution, or give the split as a file of codes";
         return Err(Error::read(path, problem, hint));
     }
@@ -258,7 +267,7 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
         ([valid, test], order) = by_groups(&order, &first, [n_valid, n_test]);
     }
     if order.is_empty() {
-        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "bring more rows"));
+        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "give more rows"));
     }
     Ok(Split { train: order, valid, test })
 }

@@ -2,8 +2,8 @@
 //!
 //! Recipes of FFJORD's toy data (Grathwohl et al. 2019), every row drawn independently, so that the
 //! stated density is the density of each row (where the original deals out equal shares to the parts).
-//! An entropy is the lowest mean negative log-likelihood, in nats, that any model can reach on points
-//! it has not seen. Where it has no closed form it is −∫ p ln p of the exact density by the trapezoidal
+//! An entropy is the lowest mean negative log-likelihood, in nats, that any model can reach on held-out
+//! points. Where it has no closed form it is −∫ p ln p of the exact density by the trapezoidal
 //! rule on a fine grid; the tests repeat that integral and a Monte Carlo mean.
 
 use std::f64::consts::{LN_2, PI, SQRT_2};

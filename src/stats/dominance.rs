@@ -26,7 +26,7 @@ const FEW: usize = 30;
 /// Samples smaller than this have no bulk that one value could dominate.
 const LEAST: usize = 3;
 
-/// Less than this, in nats, on the mean is of no account.
+/// Less than this, in nats, on the mean is negligible.
 const LEAST_NATS: f64 = 0.01;
 
 /// The part of Σ |v − median| beyond which few values dominate the mean of `n`; `spike` where more than half of them

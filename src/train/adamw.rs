@@ -4,8 +4,8 @@
 //! θ ← θ − η λ θ − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε).
 //! Ref: Kingma & Ba, *Adam* (2015), algorithm 1; Loshchilov & Hutter, *Decoupled weight decay regularization* (2019).
 //!
-//! candle-nn has the same optimiser, but keeps its moments to itself: a run could not be taken up again where it
-//! was left. Everything is f64, also where the net computes in f32: a step of 10⁻⁸ θ is not lost, and the one pass
+//! candle-nn has the same optimiser, but its moments are private: a run could not resume from its
+//! checkpoint. Everything is f64, also where the net computes in f32: a step of 10⁻⁸ θ is not lost, and the one pass
 //! over the arrays is cheap beside a batch.
 
 /// β₁, β₂ and ε of the paper.

@@ -1,7 +1,7 @@
 //! Which latent goes with which row of data: the pairing of least Σ |x − z|² in a batch, exactly.
 //!
-//! Random pairs cross each other, so the regression of flow matching sees targets that contradict each other and
-//! learns curved paths; paired by optimal transport they do not cross, the target's variance falls and the paths
+//! Random pairs cross each other, so the regression of flow matching has targets that contradict each other and
+//! fits curved paths; paired by optimal transport they do not cross, the target's variance falls and the paths
 //! straighten. Ref: Tong et al. (2023), Pooladian et al. (2023).
 //!
 //! The linear assignment min Σᵢ c[i, π(i)] has the dual max Σ u + Σ v under uᵢ + vⱼ ≤ c[i, j]; a permutation on whose
@@ -218,7 +218,7 @@ impl<'a> Market<'a> {
         }
     }
 
-    /// The first column at this distance. Where no number tells which is nearest, any free column ends the search.
+    /// The first column at this distance. Where no number decides which is nearest, any free column ends the search.
     fn nearest_column(&self, distance: &[f32], nearest: f32) -> usize {
         // An infinite distance is that of the columns that are done.
         let found = if nearest < f32::INFINITY { find(distance, nearest) } else { None };
@@ -282,7 +282,7 @@ fn two_least(row: &[f32], v: &[f32]) -> (f32, f32) {
     (a, b)
 }
 
-/// The first column but `other` where c − v is `h`; where there is none, 0. Many are asked at once, without a branch
+/// The first column but `other` where c − v is `h`; where there is none, 0. Many are checked at once, without a branch
 /// for each.
 fn place(row: &[f32], v: &[f32], h: f32, other: Option<usize>) -> usize {
     for (span, (row, v)) in row.chunks(SPAN).zip(v.chunks(SPAN)).enumerate() {
@@ -296,7 +296,7 @@ fn place(row: &[f32], v: &[f32], h: f32, other: Option<usize>) -> usize {
     0
 }
 
-/// The first place of a number, asked in the same way.
+/// The first place of a number, found in the same way.
 fn find(numbers: &[f32], wanted: f32) -> Option<usize> {
     numbers.chunks(SPAN).enumerate().find_map(|(span, numbers)| {
         let any = numbers.iter().fold(false, |any, x| any | (*x == wanted));
@@ -363,8 +363,8 @@ pub fn pair(x: &[f64], z: &mut [f64], d: usize, block: usize) {
 /// The weight of the squared distance of two conditions of deviation 1, beside |x − z|², in [`pair_given`].
 ///
 /// Latents must not depend on the condition. Where conditions are numbers, a pairing by |x − z|² + λ |c − c'|² lets a row take
-/// the latent of one whose condition is near, and for large λ the latents then follow the condition with a slope of s/λ, s
-/// being the slope of x: their distribution given c is off by s²/2λ² nats. Measured on x = ρ c + √(1 − ρ²) ε, blocks of 256
+/// the latent of one whose condition is near, and for large λ the latents then follow the condition with a gradient of s/λ, s
+/// being the gradient of x: their distribution given c is off by s²/2λ² nats. Measured on x = ρ c + √(1 − ρ²) ε, blocks of 256
 /// rows and 30 720 pairs, nats at λ = 1, 10, 100 and 1000: 0.032, 0.0010, below 1e-4, below 1e-4 for ρ = 0.5 and 0.28, 0.0045,
 /// 1.5e-4, below 1e-4 for ρ = 0.99 (the formula: 0.0049 and 4.9e-5 at 10 and 100). At 1000 it is 5e-5 nats where x changes by
 /// ten deviations with one of c, and the pairs still save from a half (ρ = 0.99) to two thirds (ρ = 0.5) of what pairs within
@@ -373,7 +373,7 @@ pub fn pair(x: &[f64], z: &mut [f64], d: usize, block: usize) {
 /// *Conditional Wasserstein distances* (2024), who show that the bias vanishes as λ grows.
 pub const CONDITION_WEIGHT: f64 = 1000.0;
 
-/// Conditions of some rows, as a pairing sees them.
+/// Conditions of some rows, for a pairing.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions<'a> {
     /// `[n, weights.len()]`, row-major.
@@ -387,7 +387,7 @@ pub struct Conditions<'a> {
 /// those by least |x − z|² + Σ w |c − c'|² over the columns of numbers.
 ///
 /// Flow matching given c needs latents that are standard normal for every c. A permutation of the latents of a whole batch
-/// depends on its x, and x depends on c: the net would learn to carry another distribution than that of the latents. Within
+/// depends on its x, and x depends on c: the net would be trained to transport another distribution than that of the latents. Within
 /// a class the latents are permuted among themselves, which biases nothing; for numbers see [`CONDITION_WEIGHT`].
 ///
 /// # Panics

@@ -1,7 +1,7 @@
 //! What a step is computed from: rows of data, and latents and times where the objective needs them.
 //!
-//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] says how far the draws are,
-//! so that a run can be taken up again at the same number.
+//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] is the position in the
+//! streams, so that a run can resume at the same number.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
@@ -16,9 +16,9 @@ use crate::{Error, Result, Rng, rng};
 /// One batch of n rows.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Data as the net sees them (standardised), `[n, d]` row-major.
+    /// Preprocessed data (standardised), the inputs of the net, `[n, d]` row-major.
     pub x: Vec<f64>,
-    /// Conditions as the net sees them, `[n, c]`; empty where there are none.
+    /// Encoded conditions, the inputs of the net, `[n, c]`; empty where there are none.
     pub c: Vec<f64>,
     /// How much each row counts, `[n]`; empty where each counts 1.
     pub weight: Vec<f64>,
@@ -26,7 +26,7 @@ pub struct Batch {
     pub z: Vec<f64>,
     /// Times, `[n]`; empty where there are none.
     pub t: Vec<f64>,
-    /// The key of Hutchinson's probes: another one each step, or the net would learn the probes of its rows.
+    /// The key of Hutchinson's probes: another one each step, or the net would overfit the probes of its rows.
     pub probe_seed: u64,
     /// The time at which the data lie: 1, but for a random end time.
     pub end: f64,
@@ -82,7 +82,7 @@ pub(super) struct BatchSampler<'a> {
     preprocessing: &'a Preprocessing,
     base: &'a Base,
     seed: u64,
-    /// A table's rows and their conditions, as the net sees them.
+    /// A table's rows and their conditions, as inputs of the net.
     table: Rows,
     /// As [`Conditions`](super::Conditions) has them, one for each of the c columns.
     weights: Vec<f64>,
@@ -96,7 +96,7 @@ pub(super) struct BatchSampler<'a> {
 }
 
 impl<'a> BatchSampler<'a> {
-    /// `table` are the rows of a table as the net sees them; empty for a toy.
+    /// `table` are the preprocessed rows of a table; empty for a toy.
     pub(super) fn new(
         data: &'a Dataset,
         preprocessing: &'a Preprocessing,
@@ -109,7 +109,7 @@ impl<'a> BatchSampler<'a> {
         Self { data, preprocessing, base, seed, table, weights, order, ordered: None, rows, noise, epoch: 0, taken: 0 }
     }
 
-    /// With the table's context as the conditions of its rows, `[n, classes.len()]`; `classes` says which of its columns are
+    /// With the table's context as the conditions of its rows, `[n, classes.len()]`; `classes` marks which of its columns are
     /// parts of a class.
     pub(super) fn conditioned(self, classes: &[bool]) -> Self {
         let (c, conditions) = (classes.len(), &self.table.context);

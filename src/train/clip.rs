@@ -1,4 +1,4 @@
-//! A bound on the gradient's length: one bad batch must not throw the weights far.
+//! A bound on the gradient's length: one bad batch must not move the weights far.
 //!
 //! Ref: Pascanu, Mikolov & Bengio, *On the difficulty of training recurrent neural networks* (2013).
 

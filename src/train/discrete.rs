@@ -23,7 +23,7 @@ impl<'a, T: Scalar> DiscreteLikelihood<'a, T> {
     ///
     /// # Errors
     /// As [`DiscreteSpec::validate`]; [`crate::Error::Dimension`] where θ does not fit; [`crate::Error::Degenerate`] for
-    /// parameters that make no bijection.
+    /// parameters that are not a bijection.
     pub fn new(spec: &DiscreteSpec, theta: &[T], batch: &'a Batch) -> Result<Self> {
         Ok(Self { flow: discrete::Likelihood::new(spec, theta)?, batch, dim: spec.dim })
     }

@@ -1,4 +1,4 @@
-//! What is trained: a continuous flow, a discrete one, or a density without a net that both have to beat.
+//! What is trained: a continuous flow, a discrete one, or a baseline without a net.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! Rows so far out that no model can learn them, and that ruin what is learnt of the others.
+//! Rows so far out that no model can fit them, and that ruin the fit of the others.
 //!
 //! One row at 10⁶ deviations makes its column's deviation 10⁶/√n times too large, the matching loss is that row's alone,
-//! and a prior of covariances is as wide as the distance to it. Such rows are left out, with a word that names them.
+//! and a prior of covariances is as wide as the distance to it. Such rows are left out, with a note that names them.
 //!
 //! **The rule**, for each column on the real line (a positive one by its logarithm) and each condition that is a number. With y
 //! the distances from the median, falling, the first m rows are far where
@@ -13,7 +13,7 @@
 //!   Cauchy rows stay, however far.
 //!
 //! At most [`few_of`] rows are far, and none of a group of `GROUP` or more near each other: such a group is a
-//! mode, and a mixture learns it.  Ref: Hill (1975); Rényi (1953) for the spacings.
+//! mode, and a mixture fits it.  Ref: Hill (1975); Rényi (1953) for the spacings.
 
 mod extent;
 
@@ -173,7 +173,7 @@ impl Far {
                     Set::Training => extent.far.clone(),
                     _ => (0..column.len()).filter(|i| distance(*i) > extent.most).collect(),
                 };
-                // A set that lies elsewhere as a whole is no matter of a few rows: its scores show it.
+                // A set that lies elsewhere as a whole is not a matter of a few rows: its scores show it.
                 if set.set != Set::Training && beyond.len() > few_of(n).max(n / TENTH) {
                     continue;
                 }
@@ -256,7 +256,7 @@ impl Far {
         (!counts.is_empty()).then(|| (counts.iter().map(words).collect::<Vec<_>>().join(" and "), alone))
     }
 
-    /// What is to be said of them, one sentence a line; empty where there are none.
+    /// Notes on them, one sentence a line; empty where there are none.
     pub fn words(&self, rule: FarRows) -> Vec<String> {
         let mut words = Vec::new();
         if let Some((counts, alone)) = self.counts(&[Set::Training, Set::Validation]) {

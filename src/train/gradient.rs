@@ -1,4 +1,4 @@
-//! One gradient: the loss of a batch pulled back to θ and bounded, or why there is none.
+//! One gradient of the loss of a batch by θ, clipped, or the reason why there is none.
 
 use super::clip::clip;
 use super::likelihood::Parts;

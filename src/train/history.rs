@@ -1,4 +1,4 @@
-//! What a run remembers of its steps, in a memory that does not grow with their number.
+//! The run log of the steps, in memory that does not grow with their number.
 
 use super::Criterion;
 use crate::stats::Dominance;
@@ -111,7 +111,7 @@ impl History {
         }
     }
 
-    /// Forgets the steps after `step`, which are done again.
+    /// Removes the steps after `step`, which are done again.
     pub(super) fn return_to(&mut self, step: usize) {
         self.close();
         self.marks.retain(|mark| mark.step <= step);
@@ -259,7 +259,7 @@ mod tests {
         assert!(found.validations[0].se.is_nan() && found.validations[0].dominance.median.is_nan());
         let mut resumed = found.with_dominances(&history.dominances()).unwrap();
         assert_eq!(resumed.validations[1], history.validations[1]);
-        // What an older run did not know stays unknown, and costs the others nothing.
+        // What an older run did not record stays unknown, and does not affect the others.
         resumed.validations[0].dominance = Dominance::UNKNOWN;
         let again = resumed.clone().with_dominances(&resumed.dominances()).unwrap();
         assert!(again.validations[0].dominance.median.is_nan() && again.validations[1] == history.validations[1]);

@@ -8,7 +8,7 @@
 //! more than width (five layers of 48), in many two wide layers have an exact trace in closed form.
 //!
 //! A job that counts its steps gives the same bits again. One that is bounded by time takes as many steps as the
-//! machine allows, and its learning rate follows the clock: it is repeated in kind, not in its bits.
+//! machine allows, and its learning rate follows the clock: it is repeatable only approximately.
 
 mod core;
 mod data;
@@ -69,7 +69,7 @@ fn positive(value: f64) -> bool {
 }
 
 impl Job {
-    /// The seconds of a run that says neither steps nor time.
+    /// The seconds of a run with neither steps nor time set.
     pub const USUAL_TIME: f64 = 25.0;
     /// The part of the time that a base may take to be fitted.
     pub const BASE_SHARE: f64 = 0.4;
@@ -96,10 +96,10 @@ impl Job {
         })
     }
 
-    /// Fills in what was left out, for data of `dim` columns, and refuses what makes no sense.
+    /// Fills in what was left out, for data of `dim` columns, and validates them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the field's name; what the solver's options refuse.
+    /// [`Error::Invalid`] with the field's name; those of the solver's options.
     pub fn resolve(mut self, dim: usize) -> Result<Self> {
         let few = dim <= FEW_DIMENSIONS;
         let flow = self.model.family == Family::Cnf;

@@ -24,7 +24,7 @@ const LATEST: f64 = 2.0;
 /// What a loss is the sum of, and what it took: means over the rows that arrived.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parts {
-    /// −log p as the net sees the data, in nats: the part that is not a penalty.
+    /// −log p of the preprocessed data, in nats: the part that is not a penalty.
     pub nll: f64,
     /// ∫ |m|² dt; 0 where it has no weight and is not computed.
     pub kinetic: f64,
@@ -53,7 +53,7 @@ impl<'a, T: Scalar> Likelihood<'a, T> {
     /// Of the velocity of `spec`, bound to its weights; `x` and `condition` are those of the batch.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an end time outside (0, 2] and options that make no sense.
+    /// [`Error::Invalid`] for an end time outside (0, 2] and invalid options.
     pub fn new(
         context: &'a LossContext,
         spec: &VelocitySpec,

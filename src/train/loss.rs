@@ -70,7 +70,7 @@ pub trait Loss<T: Scalar>: Sync {
     /// What the rows of a chunk add, a function of these rows alone.
     ///
     /// # Errors
-    /// Whatever a solver refuses. A row that fails is listed in the partial.
+    /// Any error of a solver. A row that fails is listed in the partial.
     fn chunk(&self, scratch: &mut Self::Scratch, rows: Range<usize>) -> Result<Partial<T>>;
 
     /// The loss and its gradient out of the sum of all partials.

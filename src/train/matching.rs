@@ -101,7 +101,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
 
     fn finish(&self, sum: Partial<T>) -> Result<LossGradient> {
         let (mut gradient, n) = (sum.gradient, self.velocity.n_params());
-        // Nothing wanted a trace, so there is as a rule nothing to fold; folding zeros would cost H² d.
+        // No trace was requested, so there is as a rule nothing to fold; folding zeros would cost H² d.
         if gradient[n..].iter().any(|extra| *extra != T::ZERO) {
             self.velocity.fold_gradient(&mut gradient);
         }

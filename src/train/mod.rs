@@ -1,12 +1,12 @@
-//! Training: a [`Job`] says everything, [`fit`] does it.
+//! Training: a [`Job`] holds every option, [`fit`] runs it.
 //!
-//! One flat θ, one optimiser, one loop; an [`Objective`] says what a batch is and what it costs. A [`Loss`] gives the
+//! One flat θ, one optimiser, one loop; an [`Objective`] defines the batch and its loss. A [`Loss`] gives the
 //! partial gradients of fixed chunks of rows and a [`Reduce`] adds them. Every draw comes from a numbered stream of the
 //! job's seed and every sum runs in an order that the batch alone decides, so the same job gives the same bits on any
 //! number of threads.
 //!
 //! To add an objective: a variant of [`Objective`], its draw, its implementation of [`Loss`] in a file of this folder, and
-//! `tests/it/training.rs`, whose laws it then has to meet.
+//! `tests/it/training.rs`, whose laws it must meet.
 
 mod adamw;
 mod assignment;

@@ -1,6 +1,6 @@
 //! What a run minimises, and in which order.
 //!
-//! A [`Criterion`] is one loss: what a batch is, and what it costs. An [`Objective`] is what the user asks for: one
+//! A [`Criterion`] is one loss: the contents of a batch, and its value. An [`Objective`] is what the user chooses: one
 //! criterion throughout, or matching first and likelihood after.
 
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub enum Criterion {
 /// What a loss is computed with, apart from θ and the batch.
 #[derive(Clone, Debug)]
 pub struct LossContext {
-    /// What is learnt.
+    /// What is trained.
     pub core: Core,
     /// How a velocity is integrated, where the criterion integrates.
     pub solver: SolverSpec,
@@ -105,7 +105,7 @@ impl Criterion {
         }
     }
 
-    /// Whether the loss is a negative log-likelihood (of what the net sees, in nats).
+    /// Whether the loss is a negative log-likelihood (of the net's inputs, in nats).
     pub fn is_nll(self) -> bool {
         self == Self::Likelihood
     }
@@ -143,8 +143,8 @@ impl Criterion {
     ///
     /// # Errors
     /// [`Error::Failed`] where a row has no density (of a continuous flow, more than half of them);
-    /// [`Error::Degenerate`] for parameters that make no bijection; [`Error::Dimension`] where θ does not fit;
-    /// [`Error::Invalid`] for a batch whose numbers make no rows; whatever the solver refuses.
+    /// [`Error::Degenerate`] for parameters that are not a bijection; [`Error::Dimension`] where θ does not fit;
+    /// [`Error::Invalid`] for a batch whose numbers are not whole rows; any error of the solver.
     pub fn gradient(
         self,
         context: &LossContext,

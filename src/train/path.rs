@@ -1,6 +1,6 @@
-//! The way from a latent to a point of data that a flow is taught: x_t = a(t) x + s(t) z.
+//! The path from a latent to a row of data in flow matching: x_t = a(t) x + s(t) z.
 //!
-//! Its velocity is u = a′ x + s′ z; flow matching learns E[u | x_t], the field that carries the density of x_t. A path
+//! Its velocity is u = a′ x + s′ z; flow matching fits E[u | x_t], the field that transports the density of x_t. A path
 //! has to start in the latent, a(0) = 0, s(0) = 1, and end in the data, a(1) = 1, s(1) = 0. Ref: Lipman et al. (2022);
 //! Albergo & Vanden-Eijnden, *Building normalizing flows with stochastic interpolants* (2023).
 //!

@@ -1,6 +1,6 @@
-//! What is done to the data before the net sees them: columns are brought to the real line and standardised.
+//! Preprocessing of the data before the net: columns are brought to the real line and standardised.
 //!
-//! These layers have nothing to learn. They are applied once to the rows of a table, and to each batch of a toy.
+//! These layers have no trained parameters. They are applied once to the rows of a table, and to each batch of a toy.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Preprocessing {
         Ok(Self { layers: spec.frame()?, dim: spec.dim() })
     }
 
-    /// Rows `[n, d]` as the net sees them, and the mean over them of what a negative log-likelihood is larger in the
+    /// Preprocessed rows `[n, d]`, and the mean over them of what a negative log-likelihood is larger in the
     /// data's units than in the net's.
     pub(super) fn inward(&self, x: Vec<f64>) -> Result<(Vec<f64>, f64)> {
         if self.layers.is_empty() || x.is_empty() {

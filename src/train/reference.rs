@@ -1,4 +1,4 @@
-//! Densities without a net, which a flow has to beat: fitted in one go, not trained.
+//! Baselines without a net: fitted in one call, not trained.
 
 use std::time::Instant;
 
@@ -39,7 +39,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Core::Still { dim: d }) };
     let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
-    // Only the mixture takes time, and is told when there is none left.
+    // Only the mixture takes time, and stops when none is left.
     let mut stop = || watch.asked() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
     match job.model.family {
         Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),

@@ -1,4 +1,4 @@
-//! How good a density is on rows it has not seen.
+//! Scores of a density on held-out rows.
 
 use crate::model::BoundModel;
 use crate::rows::{Rows, Toy};
@@ -49,8 +49,8 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
 /// Scores rows, each under its own context, in the flow's own precision.
 ///
 /// # Errors
-/// [`Error::Failed`] where no row has a density, [`Error::Invalid`] where none is inside the support; whatever the solver
-/// refuses.
+/// [`Error::Failed`] where no row has a density, [`Error::Invalid`] where none is inside the support; any error of the
+/// solver.
 pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Score> {
     Ok(scored(flow, rows, truth)?.0)
 }
@@ -69,7 +69,7 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
     }
     if failed.len() == n {
         crate::transform::check_failures(&cost, n)?;
-        return Err(Error::invalid(format!("none of the {n} rows has a density"), "the weights are not finite"));
+        return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
     let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
 /// log p of rows, each under its own context; NaN where a row has no density.
 ///
 /// # Errors
-/// Whatever the solver refuses.
+/// Any error of the solver.
 pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> {
     Ok(densities(flow, rows)?.0)
 }
@@ -105,7 +105,7 @@ fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Re
     Ok((log_prob, cost))
 }
 
-/// Two standard errors of a difference: nearer means tell nothing.
+/// Two standard errors of a difference: means nearer than that are not distinguished.
 const WITHIN: f64 = 2.0;
 /// Rows on which two models differ by more nats than this (seven times the density) are rows that one of them has lost.
 const LOST: f64 = 2.0;
@@ -119,7 +119,7 @@ pub(super) fn clearly_worse(first: &[f64], second: &[f64]) -> bool {
 
 /// Which of two models of the same held-out rows is the better, from their log-densities: whether it is the second.
 ///
-/// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean says nothing, and the
+/// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean decides nothing, and the
 /// rows decide that one of the models has lost, as a few that lie together in a mode which it does not have: those on which the
 /// two differ by more than 2 nats. The smaller sum of what is lost on them wins; where there are none, the mean. A row without
 /// a density counts as lost, and a model that alone has such rows loses.
@@ -150,7 +150,7 @@ mod tests {
         // A mean beyond its error: the standard error of the noise is 0.1/√4000.
         assert!(prefers_second(&flat, &rows(&|i| -1.99 + noise(i))));
         assert!(!prefers_second(&flat, &rows(&|i| -2.01 + noise(i))));
-        // Within it: four rows in a mode that one of them has lost, whatever the mean says.
+        // Within it: four rows in a mode that one of them has lost, whatever the mean is.
         let lost = rows(&|i| if i < 4 { -9.0 } else { -2.0 });
         let kept = rows(&|i| if i < 4 { -5.0 } else { -2.003 + noise(i) });
         assert!(prefers_second(&lost, &kept) && !prefers_second(&kept, &lost));

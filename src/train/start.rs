@@ -17,7 +17,7 @@ const MOMENT_ROWS: usize = 20_000;
 /// More components than this are a mistake.
 const MOST_COMPONENTS: usize = 4096;
 
-/// Refuses data that cannot be learnt from.
+/// Rejects data that cannot be trained on.
 pub(super) fn check(data: &Dataset) -> Result<()> {
     let sets = [("validation", &data.valid.x[..]), ("test", &data.test.x[..])];
     let train = data.training_rows().map_or(&[][..], |rows| &rows.x);
@@ -124,7 +124,10 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         if model.condition_dim() != given {
             let (path, has) = (path.display(), model.condition_dim());
             return Err(Error::invalid(
-                format!("the model `{path}` is conditional on {has} columns, the data on {given}"),
+                format!(
+                    "the model `{path}` is conditional on {}, the data on {given}",
+                    crate::words::count(has as u64, "column")
+                ),
                 "set `data.condition` to the columns that the model was trained with, and to none where it has none",
             ));
         }
@@ -245,7 +248,7 @@ enum BaseRule {
 
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
     // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
-    // knows no condition.
+    // has no condition.
     let judged = data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
     parse_base(text, judged)
 }
@@ -264,12 +267,12 @@ fn parse_base(text: &str, judged: bool) -> Result<BaseRule> {
     }
 }
 
-/// Refuses a base that means nothing.
+/// Rejects an invalid base.
 pub(super) fn check_base(text: &str) -> Result<()> {
     parse_base(text, true).map(drop)
 }
 
-/// Refuses kinds of columns that mean nothing.
+/// Rejects invalid kinds of columns.
 pub(super) fn check_columns(columns: &[String]) -> Result<()> {
     columns.iter().try_for_each(|text| column_rule(text).map(drop))
 }
@@ -298,7 +301,7 @@ fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     })
 }
 
-/// How the conditions of the data are encoded: as the job says, or as their training rows look.
+/// How the conditions of the data are encoded: as the job sets, or else by their training rows.
 pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
     let Some(context) = &data.context else { return Ok(None) };
     let fit = |j: usize| {
@@ -322,7 +325,7 @@ pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> 
     Ok(Some(condition))
 }
 
-/// Refuses conditions of held-out rows that the model would not understand: better now than after the training.
+/// Rejects conditions of held-out rows that the model cannot encode, before the training instead of after it.
 fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
     let train = data.training_rows().map(|rows| ("training", rows));
     for (set, rows) in train.into_iter().chain([("validation", &data.valid), ("test", &data.test)]) {
@@ -334,7 +337,7 @@ fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// What the columns are, as the job says; none where all are plain.
+/// The kinds of the columns that the job sets; none where all are plain.
 pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Vec<Column>>> {
     if job.data.columns.is_empty() {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! Everything that a step changes, and the run log: as structs, and as a file.
 //!
-//! A run that is taken up from a checkpoint goes on with the same bits as one that was never broken: the weights,
-//! their average, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
+//! A run that resumes from a checkpoint continues with the same bits as an uninterrupted one: the weights,
+//! their EMA, the moments of the optimiser, the place in the stream of data and noise, the schedule's place, the
 //! last good state. All numbers are f64 tensors beside the model's own; nothing is rounded through text.
 
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub(super) struct Best {
 /// The run log: time spent, losses, held-out scores and the best weights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RunLog {
-    /// Seconds since the start, over all parts of a run that was broken off.
+    /// Seconds since the start, over all parts of a run that was interrupted.
     pub seconds: f64,
     /// Seconds of them spent on validation.
     pub validating: f64,
@@ -88,7 +88,7 @@ pub struct Checkpoint {
     pub(super) log_volume: f64,
     /// The mixture that replaces the flow where its validation NLL is better.
     pub(super) baseline: Option<Mixture>,
-    /// Stands for the data: see [`fingerprint`].
+    /// The content hash of the data: see [`fingerprint`].
     pub(super) data: u64,
     pub(super) state: State,
     /// The last good state, where it is another one.
@@ -103,7 +103,7 @@ struct Card {
     data: u64,
 }
 
-/// A number that stands for rows of data.
+/// The content hash of rows of data.
 fn fingerprint(rows: &[f64]) -> u64 {
     rows.iter().fold(rows.len() as u64, |hash, x| mix(hash ^ x.to_bits()))
 }
@@ -267,7 +267,7 @@ impl Checkpoint {
     /// Writes it, aside and renamed.
     ///
     /// # Errors
-    /// [`Error::Write`] where the disk refuses.
+    /// [`Error::Write`] where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut file = self.model.to_file(path)?;
         self.state.push("state", &mut file.tensors);
@@ -289,18 +289,18 @@ impl Checkpoint {
     /// Reads one.
     ///
     /// # Errors
-    /// [`Error::Read`] where it is missing, truncated, or no checkpoint.
+    /// [`Error::Read`] where it is missing, truncated, or not a checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let ModelFile { tensors, metadata } = ModelFile::read(path)?;
-        let broken = |problem: String| Error::read(path, problem, "begin anew with `cnf train`");
+        let broken = |problem: String| Error::read(path, problem, "start a new run with `cnf train`");
         let Some(text) = metadata.get(KEY) else {
             return Err(broken("it is not a checkpoint of a training".into()));
         };
-        let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its card is broken: {e}")))?;
+        let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its header is invalid: {e}")))?;
         if card.format != FORMAT {
-            return Err(broken(format!("it is of format {}, this program knows {FORMAT}", card.format)));
+            return Err(broken(format!("it is of format {}, this program reads {FORMAT}", card.format)));
         }
-        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is broken: {e}")))?;
+        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is invalid: {e}")))?;
         let (own, others) = tensors.into_iter().partition(|t: &NamedTensor| t.name.starts_with(PREFIX));
         let own = ModelFile { tensors: own, metadata: BTreeMap::new() };
         let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;
@@ -315,7 +315,7 @@ impl Checkpoint {
             ["baseline", "rival"].iter().find_map(|name| numbers(&own, &format!("{name}.{part}")))
         }) {
             [Some(weights), Some(means), Some(factors)] => Some(
-                Mixture::new(weights, means, factors).map_err(|e| broken(format!("its baseline is broken: {e}")))?,
+                Mixture::new(weights, means, factors).map_err(|e| broken(format!("its baseline is invalid: {e}")))?,
             ),
             _ => None,
         };
@@ -324,7 +324,7 @@ impl Checkpoint {
         let best = log.best.as_ref().is_none_or(|best| best.theta.len() == model.theta.len());
         let finite = state.theta.iter().chain(&state.adam.m).chain(&state.adam.v).all(|x| x.is_finite());
         if !(lengths && best && fits && finite && log_volume.len() == 1 && has_good == good.is_some()) {
-            return Err(broken("its state does not fit its model".into()));
+            return Err(broken("its state does not match its model".into()));
         }
         Ok(Self { job, model, log_volume: log_volume[0], baseline, data: card.data, state, good, log })
     }

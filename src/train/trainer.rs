@@ -39,18 +39,18 @@ const EARLY: f64 = 1.4;
 /// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run without `patience`.
 const CLEARLY: usize = 5;
 const SINCE: f64 = 0.15;
-/// How fast the penalties follow the evaluations that are wanted, a step.
+/// How fast the penalties follow the target of evaluations, per step.
 const NFE_GAIN: f64 = 0.1;
 /// A flow and the mixture beside it are compared on so many times the rows of a validation at the most.
 const JUDGED: usize = 4;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
 
-/// Trains as the job says.
+/// Trains a model as the job sets.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a job or data that make no sense, and for a loss that stays not finite however small the
-/// steps, with its step; whatever the solver refuses.
+/// [`Error::Invalid`] for an invalid job or invalid data, and for a loss that stays NaN or infinite however small the
+/// steps, with its step; any error of the solver.
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
@@ -83,7 +83,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
     run(checkpoint, clock, data, far, watch)
 }
 
-/// Goes on with a run from its checkpoint, to the same bits as if it had not been broken off.
+/// Resumes a run from its checkpoint, to the same bits as if it had not been interrupted.
 ///
 /// # Errors
 /// [`Error::Invalid`] for other data than the run had; else as [`fit`].
@@ -92,7 +92,7 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
     if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
         return Err(Error::invalid(
             format!("`{}` no longer holds the rows that the run began with", data.name),
-            "bring the old file back, or start a new run from the model",
+            "restore the old file, or start a new run from the model",
         ));
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
@@ -173,7 +173,7 @@ struct Trainer<'a> {
     log_volume: f64,
     baseline: Option<Mixture>,
     stamp: u64,
-    /// NLL in the data's units minus that of what the net sees, on average.
+    /// NLL in the data's units minus that of the net's inputs, on average.
     inside: f64,
     phases: Vec<Phase>,
     context: LossContext,
@@ -305,7 +305,7 @@ impl Trainer<'_> {
         self.log.history.push(self.latest);
     }
 
-    /// Restores the last good state, with a smaller learning rate from there; the message says why.
+    /// Restores the last good state, with a smaller learning rate from there; the message gives the cause.
     fn roll_back(&mut self, lr: f64, cause: String) -> Result<String> {
         let step = self.state.step + 1;
         let (rollbacks, all_rollbacks) = (self.state.rollbacks + 1, self.state.all_rollbacks + 1);
@@ -379,7 +379,7 @@ impl Trainer<'_> {
     }
 
     /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last weights
-    /// are the best. Nor is the best score wanted where the number of evaluations is steered.
+    /// are the best. Nor is the best score chosen where the number of evaluations is steered.
     fn chooses(&self) -> bool {
         self.job.optimiser.keep_best && self.data.toy().is_none() && self.job.objective.nfe_target.is_none()
     }

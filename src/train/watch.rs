@@ -1,4 +1,4 @@
-//! Who looks on at a training, what there is to see, and what is left at its end.
+//! Observers of a training: its progress, its checkpoints and its result.
 
 use std::ops::ControlFlow;
 
@@ -16,26 +16,26 @@ pub struct Progress<'a> {
     pub validation: Option<Validation>,
     /// Velocity evaluations of a row in this step, where the criterion integrates.
     pub nfe: Option<f64>,
-    /// What went wrong in a step that was taken back just now.
+    /// Why the last step diverged, where it was just rolled back.
     pub fall: Option<&'a str>,
-    /// The model with the weights as they are averaged now.
+    /// The model with the current EMA of the weights.
     pub model: &'a dyn Fn() -> Result<Model>,
 }
 
-/// Whoever looks on, and may end the run.
+/// An observer of a run, which may end it.
 pub trait Watch {
-    /// Told of every step; `Break` ends the run after it.
+    /// Called after every step; `Break` ends the run.
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
 
-    /// Whether the run shall end; asked before its first step too, while a mixture is fitted.
+    /// Whether the run must end; called before its first step too, while a mixture is fitted.
     fn asked(&self) -> bool {
         false
     }
 
-    /// Told what is remarkable about the data, one sentence at a time, before the first step.
+    /// Called with each remark on the data, one sentence at a time, before the first step.
     fn note(&mut self, _words: &str) {}
 
-    /// Given every checkpoint that is due, and one when the run is ended from outside.
+    /// Called with every checkpoint that is due, and with one when the run is ended from outside.
     ///
     /// # Errors
     /// Where it cannot be kept; this ends the run.
@@ -44,7 +44,7 @@ pub trait Watch {
     }
 }
 
-/// Looks away.
+/// No observer.
 impl Watch for () {
     fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -54,7 +54,7 @@ impl Watch for () {
 /// A finished run.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// The model; its story is empty.
+    /// The model; its provenance is empty.
     pub model: Model,
     /// Σ ln of the training data's deviations: NLL in the data's units minus that in units of variance 1.
     pub log_volume: f64,
@@ -72,11 +72,11 @@ pub struct Fitted {
     pub mixture_seconds: Option<f64>,
     /// The model is the mixture that was fitted beside the flow: its validation NLL is better.
     pub replaced_by_baseline: bool,
-    /// Why the run ended before its budget was spent: held-out scores that were no better.
+    /// Why the run ended before its budget was spent: held-out scores that did not improve.
     pub ended_early: Option<String>,
-    /// Times that a step broke down and was taken back.
+    /// Rollbacks: steps that diverged and were undone.
     pub falls: usize,
-    /// Rows that lie far out: left out of the training and the validation, or kept, as the job says.
+    /// Rows that lie far out: left out of the training and the validation, or kept, as the job sets.
     pub far: Far,
     /// The held-out NLL before the last phase began, where evaluations were steered.
     pub before: Option<f64>,

@@ -317,7 +317,7 @@ fn columns_are_dropped_by_name_and_by_number_from_every_kind_of_file() {
     {
         assert!(read(file, &[drop]).unwrap_err().to_string().contains(part), "{drop}");
     }
-    assert!(read(&npy, &["0", "1", "2"]).unwrap_err().to_string().contains("all 3 columns are dropped"));
+    assert!(read(&npy, &["0", "1", "2"]).unwrap_err().to_string().contains("no column is left: 3 columns dropped"));
 }
 
 #[test]
@@ -425,9 +425,9 @@ fn wrong_splits_say_what_is_wrong() {
         (column("set"), "unknown code `holdout` in line 3"),
         (column("split"), "it has no column `split`"),
         (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only text tables have named columns"),
-        (shares(0.0, 0.5), "make no split"),
-        (shares(0.9, 0.2), "make no split"),
-        (shares(f64::NAN, 0.2), "make no split"),
+        (shares(0.0, 0.5), "are not a split"),
+        (shares(0.9, 0.2), "are not a split"),
+        (shares(f64::NAN, 0.2), "are not a split"),
     ];
     for (result, sentence) in cases {
         let error = result.map(|t| t.split).unwrap_err().to_string();

@@ -56,7 +56,7 @@ const CASES: [Case; 34] = [
         let x = table(n, 3, |r| vec![normal(r), normal(r), normal(r)]);
         table(n, 4, |r| x[r.random_range(0..n) * 3..][..3].to_vec())
     }),
-    ("one row a third of the time", 2, "copies", "(1, −1) comes", |n| {
+    ("one row a third of the time", 2, "copies", "(1, −1) occurs", |n| {
         table(n, 5, |r| if r.random::<f64>() < 0.3 { vec![1.0, -1.0] } else { vec![normal(r), normal(r)] })
     }),
     ("36 different rows", 2, "copies", "36 are different", |n| {
@@ -389,8 +389,8 @@ fn each_kind_of_relation_under_classes_is_said_once_with_its_number() {
     let found = dataset(&Dataset { train, context, ..rows(Vec::new(), 2) }, true);
     let said: Vec<(&str, &str)> = found.iter().map(|f| (f.kind, f.text.as_str())).collect();
     let [("linear relation", lines), ("quadratic relation", circle)] = said[..] else { panic!("{said:?}") };
-    assert!(lines.contains("where `t` = 0") && lines.contains("and 1 more of the kind"), "{lines}");
-    assert!(circle.contains("where `t` = 1") && !circle.contains("of the kind"), "{circle}");
+    assert!(lines.contains("where `t` = 0") && lines.contains("and 1 more of this kind"), "{lines}");
+    assert!(circle.contains("where `t` = 1") && !circle.contains("of this kind"), "{circle}");
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn the_command_names_the_row_of_the_file_in_text_and_json() {
     let out = cnf(at, &format!("{words} --out b"));
     let (words, notes) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(notes.contains("row 777 of the file") && notes.contains("column `a`"), "{notes}");
-    assert!(words.contains("1 row far out left out"), "{words}");
+    assert!(words.contains("1 row far out, left out"), "{words}");
     let out = cnf(at, "train --data t.csv --far-rows drop");
     assert_eq!(out.status.code(), Some(2));
     // A comparison is not ruined either.

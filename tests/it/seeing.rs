@@ -297,6 +297,6 @@ fn watching_without_a_terminal_is_refused_before_anything_is_trained() {
     let folder = tempfile::tempdir().unwrap();
     let out = cnf(folder.path(), "train --watch --hidden 4 --steps 1");
     let err = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.code() == Some(1) && err.contains("stderr is none") && err.contains("hint: "), "{err}");
+    assert!(out.status.code() == Some(1) && err.contains("stderr is not one") && err.contains("hint: "), "{err}");
     assert!(names(folder.path()).is_empty());
 }

@@ -345,5 +345,5 @@ fn rows_outside_the_support_are_counted_beside_every_mean() {
     let mut rows: Vec<f64> = normal(60, 6).into_iter().map(f64::exp).collect();
     (rows[0], rows[5]) = (-1.0, -2.0);
     write(at, "held.npy", rows, 2);
-    assert!(tried(at, "check g held.npy").1.contains("2 rows are outside the support, where log p is -inf"));
+    assert!(tried(at, "check g held.npy").1.contains("2 rows outside the support, where log p is -inf"));
 }

@@ -209,7 +209,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --init cut.safetensors --steps 1", 1, "cut short"),
     ("train --init folder --steps 1", 1, "the folder holds no `model.safetensors`"),
     ("train --init d43.safetensors --steps 1", 1, "has 43 columns, expected 2"),
-    ("train --init c.safetensors --steps 1", 1, "conditional on 1 columns"),
+    ("train --init c.safetensors --steps 1", 1, "conditional on 1 column"),
     ("train --init m.safetensors --activation silu --steps 1", 1, "--activation contradicts"),
     ("train --init m.safetensors --hidden 3 --steps 1", 1, "--hidden contradicts"),
     ("train --init m.safetensors --time-features 3 --steps 1", 1, "--time-features contradicts"),
@@ -291,7 +291,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("completions tcsh", 2, "possible values"),
     ("man --out x.npy", 1, "cannot write `x.npy`"),
     ("train --watch --quiet --steps 1", 2, "cannot be used with"),
-    ("train --watch --steps 1", 1, "stderr is none"),
+    ("train --watch --steps 1", 1, "stderr is not one"),
 ];
 
 #[test]

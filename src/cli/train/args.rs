@@ -94,7 +94,7 @@ impl TrainArgs {
         self.place.config.as_deref().into_iter().collect()
     }
 
-    /// The folder that was asked for, and whether a run that is there may be overwritten.
+    /// The given folder, and whether a run that is there may be overwritten.
     pub(super) fn out(&self) -> (Option<&std::path::Path>, bool) {
         (self.place.out.as_deref(), self.place.force)
     }
@@ -110,7 +110,7 @@ impl TrainArgs {
             }
         };
         if let Some(family) = self.model.family.filter(|family| *family != job.model.family) {
-            // What a file says of another model's net and training is not meant for this one.
+            // The net and training that a file sets for another model do not apply to this one.
             job = job.of_family(family);
         }
         if self.objective.nfe_target.is_some() && job.objective.kind == Objective::Matching {
@@ -151,7 +151,7 @@ impl TrainArgs {
         };
         if let (Some(kind), Some(Objective::Matching)) = (job.model.family.discrete(), self.objective.kind) {
             return Err(Error::invalid(
-                format!("{} has no velocity that could be matched", kind.name()),
+                format!("{} has no velocity to match", kind.name()),
                 "leave out --objective: a discrete flow is trained by likelihood",
             )
             .into());
@@ -159,7 +159,7 @@ impl TrainArgs {
         Ok((job, start))
     }
 
-    /// Refuses flags that ask for another net than that of the model to start from.
+    /// Rejects flags that set another net than that of the model to start from.
     fn check_start(&self, model: &Model) -> cnflow::Result<()> {
         let flags = &self.model;
         let velocity = model.spec.core.as_velocity();

@@ -102,16 +102,16 @@ flags! {
         /// Activation: tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]
         #[arg(long, value_name = "NAME")]
         activation: Activation,
-        /// Frequencies of sines and cosines of time as inputs beside time itself [default: 0]
+        /// Number of sine and cosine frequencies of time as additional inputs [default: 0]
         #[arg(long, value_name = "N")]
         time_features: usize,
-        /// Couplings of a discrete flow [default: 8, nice 12]
+        /// Number of couplings of a discrete flow [default: 8; 12 for nice]
         #[arg(long, value_name = "N")]
         depth: usize,
         /// Columns that a coupling leaves unchanged: random, halves or parity [default: random]
         #[arg(long, value_name = "NAME")]
         halves: Split,
-        /// Bins of a spline [default: 8]
+        /// Number of bins of a spline [default: 8]
         #[arg(long, value_name = "N")]
         bins: usize,
         /// Standard deviation of gaussian-fixed, in the data's units [default: 1]
@@ -156,7 +156,7 @@ flags! {
         /// Likelihood: end each path at a random time within 1 ± X (STEER) [default: 0]
         #[arg(long, value_name = "X")]
         steer: f64,
-        /// Steer the penalties to about N velocity evaluations a row; makes the run mixed
+        /// Target of about N velocity evaluations per row, reached by adjusting the penalties; makes the run mixed
         #[arg(long, value_name = "N")]
         nfe_target: f64,
     }
@@ -173,10 +173,10 @@ flags! {
         /// Duration of the run, such as 60s, 2m or 1h [default: 25s]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         time: f64,
-        /// Rows of a batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
+        /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
         #[arg(long, value_name = "N")]
         batch: usize,
-        /// Peak learning rate; it rises, then falls along a cosine [default: 1e-2 up to 16 dimensions, 2e-3 beyond; of discrete flows 5e-3 and 1e-3]
+        /// Peak learning rate, after a linear rise and before a cosine fall [default: 1e-2 up to 16 dimensions, 2e-3 beyond; 5e-3 and 1e-3 for discrete flows]
         #[arg(long)]
         lr: f64,
         /// Stop after N held-out scores without a better one; 0 for never [default: five clearly worse ones in a row, for tables]

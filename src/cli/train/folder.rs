@@ -1,8 +1,8 @@
-//! The folder of a run: claimed before the training, so that a disk that refuses does so at once.
+//! The folder of a run: claimed before the training, so that an unwritable disk is an error at once.
 //!
 //! While it trains the folder holds the job, the last checkpoint and a lock. At the end the model is written first and the
 //! pictures last; then the checkpoint goes. A run that fails before it has kept anything leaves nothing; one that is
-//! killed later leaves a whole checkpoint, from which `--resume` goes on.
+//! killed later leaves a complete checkpoint, from which `--resume` continues.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -51,7 +51,7 @@ fn holds_run(path: &Path) -> bool {
 }
 
 impl Folder {
-    /// The folder that was asked for, or the next free one below `runs/`.
+    /// The given folder, or the next free one below `runs/`.
     ///
     /// # Errors
     /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run would be overwritten, or another process
@@ -127,7 +127,7 @@ impl Folder {
     /// The folder of an interrupted run, and its checkpoint.
     ///
     /// # Errors
-    /// [`Error::Read`] where there is none, or it is broken; [`Error::Invalid`] for a finished run.
+    /// [`Error::Read`] where there is none, or it is invalid; [`Error::Invalid`] for a finished run.
     pub fn reopen(path: &Path) -> Result<(Self, Checkpoint)> {
         let checkpoint = path.join(CHECKPOINT);
         if !checkpoint.exists() {
@@ -209,7 +209,7 @@ impl Folder {
         self.stale.get()
     }
 
-    /// What was saved is no run: the model goes, and the folder too where nothing else is to be kept.
+    /// What was saved is not a run: the model goes, and the folder too where nothing else is to be kept.
     pub fn abandon(&self) {
         if self.replaces() {
             return;

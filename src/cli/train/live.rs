@@ -1,6 +1,6 @@
 //! A running training over the whole terminal: curves, and in two dimensions the density as it forms.
 //!
-//! [`LiveView`] is the picture: numbers in, cells out; it knows neither the trainer nor the terminal. [`Live`] owns the
+//! [`LiveView`] is the picture: numbers in, cells out; it depends on neither the trainer nor the terminal. [`Live`] owns the
 //! terminal: it draws on stderr, in the alternate screen, and gives the terminal back when it is dropped (at the end, on an
 //! error, or when the stack unwinds after a panic) and in the handler of Ctrl-C before the process exits.
 //!
@@ -125,7 +125,7 @@ pub struct LiveView {
 }
 
 impl LiveView {
-    /// Nothing seen yet. `entropy` is the true one, below which no score can stay; `planar`: a density will come.
+    /// Before the first step. `entropy` is the true one, below which no score can stay; `planar`: a density will come.
     pub fn new(title: String, entropy: Option<f64>, planar: bool) -> Self {
         Self {
             title,
@@ -322,10 +322,10 @@ impl Live {
     /// Takes the terminal. `ranges` are those of the data's two columns, where there are two.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where stderr is no terminal, or one that cannot be drawn on.
+    /// [`Error::Invalid`] where stderr is not a terminal, or one that cannot be drawn on.
     pub fn start(job: &Job, title: String, entropy: Option<f64>, ranges: Option<[(f64, f64); 2]>) -> Result<Self> {
         if !std::io::stderr().is_terminal() {
-            let problem = "--watch draws on the terminal, and stderr is none";
+            let problem = "--watch needs a terminal, and stderr is not one";
             return Err(Error::invalid(problem, "leave out --watch, or do not redirect stderr").into());
         }
         let failed = |e: std::io::Error| {
@@ -387,7 +387,7 @@ impl Drop for Live {
 fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnflow::Result<Grid> {
     let centres = Grid::centres(x, y, CELLS, CELLS);
     let mut logs = model.bind(precision)?.log_prob(&centres, &[])?.log_prob;
-    // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is no number.
+    // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is not a number.
     let most = logs.iter().copied().filter(|l| l.is_finite()).fold(f64::NEG_INFINITY, f64::max);
     if most.is_finite() {
         logs.iter_mut().for_each(|l| *l -= most);

@@ -47,7 +47,7 @@ pub struct Look {
     pub theme: Theme,
     pub size: Option<(u32, u32)>,
     pub enlarged: Option<u32>,
-    /// Instead of what the run was asked to show.
+    /// Instead of what the run was set to show.
     pub shown: Shown,
     /// `png` or `svg`.
     pub ending: &'static str,
@@ -59,7 +59,7 @@ impl Default for Look {
     }
 }
 
-/// The losses and the held-out scores of a run, as its metrics.csv tells them.
+/// The losses and the held-out scores of a run, out of its metrics.csv.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
     /// Step and mean loss. Where a likelihood followed upon a matching it is left out: the held-out scores show it.
@@ -114,7 +114,7 @@ fn spread(se: f64) -> f64 {
 /// Draws all of them into the files that `file` makes of their names, and returns those.
 ///
 /// # Errors
-/// Whatever the solver or the disk refuses.
+/// Any error of the solver or of the disk.
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
     let Run { job, model, data, held_out, curves, context } = run;
     let (given, d) = (&held_out.context, data.dim);

@@ -1,4 +1,4 @@
-//! How a run went: as text, as JSON, as the provenance in the model file, and step by step as a table.
+//! The report of a run: as text, as JSON, as the provenance in the model file, and step by step as a table.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -195,11 +195,11 @@ impl Summary {
         let left_out = self.far.rows.iter().filter(|row| row.set != Set::Test).count();
         if left_out > 0 && self.job.data.far_rows == FarRows::LeaveOut {
             let rows = words::count(left_out as u64, "row");
-            out += &format!("far       {rows} far out left out of training and validation\n");
+            out += &format!("far       {rows} far out, left out of training and validation\n");
         }
         if self.falls > 0 {
             out += &format!(
-                "trouble   {} failed; the last good state was restored\n",
+                "rollback  {} failed; the last good state was restored\n",
                 words::count(self.falls as u64, "step")
             );
         }

@@ -48,8 +48,9 @@ impl Screen {
 
     /// What is about to be done.
     pub fn begin(&self, job: &Job, data: &Dataset, context: &Context) {
-        let rows = data.n_train().map_or("drawn afresh".into(), |n| format!("{n} rows for training"));
-        context.note(&format!("data      {}: {} columns, {rows}", data.name, data.dim));
+        let rows =
+            data.n_train().map_or("drawn afresh".into(), |n| format!("{} for training", words::count(n as u64, "row")));
+        context.note(&format!("data      {}: {}, {rows}", data.name, words::count(data.dim as u64, "column")));
         let net = job.model.hidden.as_ref().map_or("that of the start".into(), |hidden| {
             hidden.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
                 + " "
@@ -71,7 +72,7 @@ impl Screen {
         context.note(&format!("training  {objective}, batches of {batch}, learning rate {lr}, seed {seed}"));
     }
 
-    /// Where a run that was broken off goes on.
+    /// The step from which an interrupted run continues.
     pub fn goes_on(&self, checkpoint: &Checkpoint, context: &Context) {
         let (steps, time) = (checkpoint.steps(), words::duration(checkpoint.seconds()));
         context.note(&format!("resumed   after step {steps} ({time})"));
@@ -85,15 +86,15 @@ impl Screen {
 
 /// A run's screen, and the folder that keeps its checkpoints.
 pub struct Watcher<'a> {
-    /// What people see.
+    /// The progress bar.
     pub screen: Screen,
-    /// What they see instead, where they want to watch.
+    /// The view that replaces it with `--watch`.
     pub live: Option<Live>,
     /// Where checkpoints go.
     pub folder: &'a Folder,
     /// For words about what went wrong.
     pub context: &'a Context,
-    /// Checkpoints that the disk refused.
+    /// Checkpoints that were not written.
     pub missed: Option<Missed>,
 }
 
@@ -178,7 +179,7 @@ impl Watch for Watcher<'_> {
 }
 
 impl Screen {
-    /// Draws the bar, and asks for the end where a signal came.
+    /// Draws the bar, and ends the run where a signal came.
     pub fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
         let mark = progress.mark;
         if self.criterion != Some(mark.criterion) {

@@ -12,7 +12,7 @@ pub(super) fn check(c: &Comparison) -> Result<()> {
     }
     finite(c.data, d, "the data hold")?;
     if c.contenders.is_empty() {
-        return Err(Error::invalid("a comparison wants a model", "give at least one contender"));
+        return Err(Error::invalid("a comparison needs a model", "give at least one model"));
     }
     if let Some(cells) = c.cells {
         check_cells(cells, d)?;
@@ -57,11 +57,11 @@ fn check_one(m: &Contender, c: &Comparison) -> Result<()> {
 fn refused(name: &str, problem: &str) -> Error {
     Error::invalid(
         format!("`{name}` cannot be drawn: {problem}"),
-        "times are finite and ascend from zero, costs are above it, scores are numbers",
+        "give finite ascending times from 0, costs above 0, and scores other than NaN",
     )
 }
 
-/// Whether it is a negative log-likelihood: finite, or of something that the model deems impossible.
+/// Whether it is a negative log-likelihood: finite, or infinite for rows outside the model's support.
 fn is_score(nll: f64) -> bool {
     nll.is_finite() || nll == f64::INFINITY
 }
@@ -70,7 +70,7 @@ fn check_cells(cells: Cells, d: usize) -> Result<()> {
     if d > 2 || (d == 1) != (cells.ny == 1) {
         return Err(Error::invalid(
             format!("densities on {} × {} cells do not belong to data of {d} columns", cells.nx, cells.ny),
-            "one column has a single row of cells, two have several, more have none",
+            "give one row of cells for one column, several for two, none for more",
         ));
     }
     if !cells.nx.checked_mul(cells.ny).is_some_and(|n| (1..=1 << 28).contains(&n)) {
@@ -88,7 +88,7 @@ fn check_cells(cells: Cells, d: usize) -> Result<()> {
 
 fn density(values: &[f64], cells: Option<Cells>, what: &str) -> Result<()> {
     let Some(cells) = cells else {
-        return Err(Error::invalid(format!("{what} has no cells to lie on"), "give the comparison its cells"));
+        return Err(Error::invalid(format!("{what} has no grid of cells"), "give the comparison its cells"));
     };
     if values.len() != cells.nx * cells.ny {
         return Err(Error::invalid(
@@ -99,7 +99,7 @@ fn density(values: &[f64], cells: Option<Cells>, what: &str) -> Result<()> {
     match values.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
         Some(k) => Err(Error::invalid(
             format!("{what} holds {} in row {}, column {} (from 0)", values[k], k / cells.nx, k % cells.nx),
-            "a density is finite and not negative",
+            "give finite densities of at least 0",
         )),
         None => Ok(()),
     }
@@ -109,7 +109,7 @@ fn finite(points: &[f64], d: usize, what: &str) -> Result<()> {
     match points.iter().position(|v| !v.is_finite()) {
         Some(k) => Err(Error::invalid(
             format!("{what} {} in row {}, column {} (from 0)", points[k], k / d, k % d),
-            "leave such rows out, and say how many they were",
+            "leave such rows out, and report their number",
         )),
         None => Ok(()),
     }

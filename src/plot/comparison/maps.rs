@@ -82,7 +82,7 @@ fn columns(count: usize, lines: usize, columns_differ: bool, wide: u32, options:
     let Some((_, high)) = options.size else {
         return even(most.min(MOST_COLUMNS));
     };
-    // Words take what they take; of the rest the charts want two fifths. Of equal sides the most beside each other win.
+    // Text takes the height that it needs; of the rest the charts take two fifths. Of equal sides the most beside each other win.
     let side = |columns: usize| {
         let across = wide / columns as f64;
         let em = em(wide, across);
@@ -160,7 +160,7 @@ fn squared(x: (f64, f64), y: (f64, f64)) -> ((f64, f64), (f64, f64)) {
     (grown(x), grown(y))
 }
 
-/// The data's density in square-rootly many cells, which is all that they tell where the truth is unknown.
+/// The histogram of the data, for an unknown truth: the number of cells grows as the root of the number of rows.
 fn histogram(data: &[f64], cells: Cells) -> Grid {
     let n = data.len() / 2;
     counted(data, cells.x, cells.y, ((n as f64 / 4.0).sqrt() as usize).clamp(10, 160))

@@ -46,7 +46,7 @@ impl Column {
         let quantiles = [0.01, 0.25, 0.5, 0.75, 0.99].map(at);
         let values: Vec<(f64, usize)> = all.chunk_by(|a, b| a == b).map(|run| (run[0] + 0.0, run.len())).collect();
         let narrow = values.iter().all(|(v, _)| f64::from(*v as f32) == *v);
-        // All numbers are multiples of the least step of their type: what is finer than it says nothing.
+        // All numbers are multiples of the least step of their type: finer steps do not count.
         let typical = 0.5 * quantiles[1].abs().max(quantiles[3].abs());
         let type_step = typical * if narrow { f64::from(f32::EPSILON) } else { f64::EPSILON };
         let step = step(&values).filter(|step| *step >= 0.5 * type_step);
@@ -244,11 +244,11 @@ pub(super) fn atoms(table: &Table<'_>) -> Vec<Finding> {
             numbers: BTreeMap::from([("value", value), ("count", count as f64), ("rows", n as f64)]),
             singular: true,
             text: format!(
-                "column {name} is {} in {count} of {n} different rows ({} %), where its other values come once or seldom",
+                "column {name} is {} in {count} of {n} different rows ({} %), where its other values occur once or rarely",
                 short(value),
                 short((10.0 * share).round() / 10.0)
             ),
-            hint: format!("model those rows apart, or leave the column out with `data.drop`{drop}"),
+            hint: format!("model those rows separately, or leave the column out with `data.drop`{drop}"),
         })
     };
     table.own().filter_map(find).collect()

@@ -3,7 +3,7 @@
 //! Around a row its neighbours are laid on their principal axes, and what is across the first m of them is fitted by a
 //! polynomial of second degree in those. On a smooth surface of m dimensions what is left is of third order in the
 //! distance r of the neighbours; rows that fill the space leave a good part of r; and rows that are thin but have a
-//! thickness leave that thickness at any distance. So a surface is said to be one where what is left is far below r, and
+//! thickness leave that thickness at any distance. So a surface is reported where what is left is far below r, and
 //! where it falls with r at least like r^1.5 as four times as many rows are looked at, or is nothing.
 //! Ref: Fukunaga & Olsen (1971) for the local principal axes; Little, Maggioni & Rosasco (2017) for the scales.
 
@@ -32,10 +32,10 @@ const COARSE: usize = 4;
 pub(super) fn surface(table: &Table<'_>) -> Vec<Finding> {
     let plain = |j: &usize| !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
     let of: Vec<usize> = relations::free(table).into_iter().filter(plain).collect();
-    // Conditions may lie where they like; the rows under classes are tables of their own.
+    // Conditions may lie on any surface; the rows under classes are tables of their own.
     let given: Vec<usize> = of.iter().copied().filter(|j| *j < table.given).collect();
     let classes = (0..table.given).any(|j| table.columns[j].is_coarse());
-    // What is said already is not said again.
+    // What is reported already is not reported again.
     if classes
         || of.len() == given.len()
         || !relations::quadratic(table).is_empty()

@@ -1,4 +1,4 @@
-//! The little linear algebra of the questions: orthonormal columns, and the axes of a small covariance.
+//! The linear algebra of the checks: orthonormal columns, and the axes of a small covariance.
 
 /// Columns that grow into an orthonormal set, each beside how it is made of those before.
 #[derive(Default)]

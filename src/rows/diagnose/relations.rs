@@ -15,7 +15,7 @@ use crate::names::list;
 /// Rows for each feature, and the least and the most of them.
 const ROWS: usize = 4;
 const LEAST_ROWS: usize = 2048;
-/// Rows beyond the number of features without which nothing is said.
+/// Rows beyond the number of features without which nothing is reported.
 const SPARE: usize = 10;
 /// More columns than this are not looked at, for the time it would take.
 const MOST_COLUMNS: usize = 512;
@@ -247,7 +247,7 @@ enum Feature {
 
 /// Columns that are products or squares of others, circles, spheres: a relation of second degree.
 pub(super) fn quadratic(table: &Table<'_>) -> Vec<Finding> {
-    // Steps and atoms make products that say nothing new.
+    // Steps and atoms make products that add nothing.
     let plain = |j: &usize| !table.columns[*j].is_coarse() && table.columns[*j].atom().is_none();
     let of: Vec<usize> = free(table).into_iter().filter(plain).collect();
     if of.len() < 2 || of.len() > MOST_FACTORS || of.iter().all(|j| *j < table.given) {
@@ -277,7 +277,7 @@ pub(super) fn quadratic(table: &Table<'_>) -> Vec<Finding> {
             let relation = Relation::new(p, feature, std, &kept, &weights);
             if is_nothing(left, relation.rounding(&white) / std) {
                 let relation = relation.of_columns(&white);
-                // One between conditions alone is none of the model.
+                // A relation between conditions alone does not concern the model.
                 if relation.columns().any(|j| rows.of[j] >= table.given) {
                     return vec![relation.told(table, &rows, left)];
                 }

@@ -21,7 +21,7 @@ pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     if !few && !beyond_rounding(pairs, by_chance(table, &times)) {
         return Vec::new();
     }
-    // Of one column it is said by its steps or its atom.
+    // Of one column its steps or its atom are reported instead.
     if table.width == 1 && (table.columns[0].is_coarse() || table.columns[0].atom().is_some()) {
         return Vec::new();
     }
@@ -30,7 +30,7 @@ pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     let more = if table.width > 4 { ", …" } else { "" };
     let (all, different) = table.all;
     let heavy = most as f64 >= 0.01 * n as f64 && most > 3;
-    let often = if most > 2 { format!("; ({}{more}) comes {most} times", row.join(", ")) } else { String::new() };
+    let often = if most > 2 { format!("; ({}{more}) occurs {most} times", row.join(", ")) } else { String::new() };
     vec![Finding {
         kind: "copies",
         columns: Vec::new(),

@@ -15,7 +15,7 @@ impl Job {
     /// Fills in what a discrete flow leaves out, and refuses what has no meaning for it.
     pub(super) fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
         let usual = Self::default();
-        // Matching is what a job says that says nothing.
+        // Matching is the default of a job.
         if self.objective.kind == Objective::Matching {
             self.objective.kind = Objective::Likelihood;
         }
@@ -27,7 +27,7 @@ impl Job {
             ("a kinetic penalty", self.objective.kinetic != 0.0),
             ("a Jacobian penalty", self.objective.jacobian != 0.0),
             ("a random end time", self.objective.steer != 0.0),
-            ("a number of evaluations to aim at", self.objective.nfe_target.is_some()),
+            ("a target number of evaluations", self.objective.nfe_target.is_some()),
             ("times of matching", self.objective.time_exponent != usual.objective.time_exponent),
             ("a path of matching", self.objective.path != usual.objective.path),
             ("a pairing", self.objective.pairing != usual.objective.pairing),
@@ -67,7 +67,7 @@ impl Job {
         }
     }
 
-    /// Refuses a kind of net where there is no velocity.
+    /// Rejects `model.net` where there is no velocity.
     pub(super) fn refuse_net(&self) -> Result<()> {
         if self.model.family == Family::Cnf || self.model.net == Net::Mlp {
             return Ok(());
@@ -78,7 +78,7 @@ impl Job {
         ))
     }
 
-    /// The discrete flow that is asked for, for data of `dim` columns given `condition_dim`.
+    /// The discrete flow that the options define, for data of `dim` columns given `condition_dim`.
     fn plan(&self, kind: Kind, dim: usize, condition_dim: usize) -> Plan {
         let usual = Plan::usual(kind, dim);
         Plan {
@@ -142,7 +142,7 @@ impl Job {
         Ok(self.clone().with(|job| job.model.hidden = Some(vec![width; layers])))
     }
 
-    /// What the run is called: the model, and how a velocity is learnt.
+    /// The name of the run: the model, and the objective of a velocity.
     pub fn label(&self) -> String {
         match self.model.family {
             Family::Cnf => self.objective.kind.name().into(),
@@ -150,10 +150,10 @@ impl Job {
         }
     }
 
-    /// Takes over the net of the model that `model.init` names, so that the job says what is trained.
+    /// Takes over the net of the model that `model.init` names, so that the job describes what is trained.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the job asks for another net than the model's; a field at its default asks for none.
+    /// [`Error::Invalid`] where the job sets another net than the model's; a field at its default sets none.
     pub fn adopt(&mut self, model: &Model) -> Result<()> {
         let usual = Self::default();
         let found = model.spec.core.name();
@@ -239,7 +239,7 @@ impl Job {
     }
 }
 
-/// The error of a field that asks for another net than that of the model to start from.
+/// The error of a field that sets another net than that of the model to start from.
 fn refuse(field: &str, asked: String, found: String) -> Result<()> {
     Err(Error::invalid(
         format!("`{field}` is {asked}, but the model to start from has {found}"),

@@ -1,4 +1,4 @@
-//! Which rows a run is about, and what is done to their columns before the net sees them.
+//! The data of a run, and the preprocessing of their columns.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct DataSection {
     /// Fixes a table's random split; left out: the job's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
-    /// Copies of a row stay in one set of a table's random split. A run that does not say so was split without.
+    /// Copies of a row stay in one set of a table's random split. A run without this field was split without.
     pub copies_together: bool,
     /// The columns of a table that are left out, by name, or by number from 0 as the file has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +42,7 @@ pub struct DataSection {
     /// are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2, 0.046 at 3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
-    /// What becomes of rows that lie so far out that they ruin what is learnt of the others.
+    /// What becomes of rows that lie so far out that they ruin the fit of the others.
     pub far_rows: FarRows,
 }
 
@@ -65,11 +65,11 @@ impl Default for DataSection {
 }
 
 impl DataSection {
-    /// Refuses what makes no sense.
+    /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {
             return Err(Error::invalid(
-                format!("columns of deviation {spread}"),
+                format!("a standard deviation of {spread} for the columns"),
                 "set `data.spread` above 0, such as 2",
             ));
         }
@@ -99,7 +99,7 @@ impl DataSection {
 /// [`Error::Invalid`] for a text that is none of them.
 pub fn split_rule(text: &str) -> Result<SplitRule> {
     let none = |problem: String| {
-        let hint = "write auto, column:NAME, the shares of training and validation as 0.8,0.1, or a file of codes";
+        let hint = "give auto, column:NAME, the shares of training and validation as 0.8,0.1, or a file of codes";
         Err(Error::invalid(problem, hint))
     };
     if text == "auto" {

@@ -1,4 +1,4 @@
-//! The rows that a job is about: read as it says, and for a model with the columns in the model's order.
+//! The data of a job: read as it sets, and for a model with the columns in the model's order.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ impl Job {
         options.table.drop.extend(surplus.iter().cloned());
         let mut data = crate::rows::resolve(name, &options, self.split_seed())?;
         let table = format!("`{name}`");
-        // What was left out of the training too is not news.
+        // Columns that the training left out too are not reported.
         let news = surplus.into_iter().filter(|name| !self.data.drop.contains(name)).collect();
         let left_out = Matched { places: Vec::new(), left_out: news };
         let mut notes = data.notes.clone();
@@ -78,7 +78,7 @@ impl Job {
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
         let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
         if spec.names.iter().any(|name| !names.contains(name)) {
-            // Something is missing, and whoever matches the names says so.
+            // Something is missing; the match of the names reports it.
             return Ok(Vec::new());
         }
         let condition = crate::rows::places(&self.data.condition, Some(&names), &numbers).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Jobs written before there were sections: one flat table, as the config.toml, the model files and the checkpoints of old
-//! runs have it. They are read for ever; nothing is added here.
+//! runs have it. They stay readable; nothing is added here.
 
 use toml::{Table, Value};
 

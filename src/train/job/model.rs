@@ -26,7 +26,7 @@ pub struct ModelSection {
     /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
-    /// The frequencies of the sines and cosines of time that enter the net beside time itself.
+    /// The frequencies of the sines and cosines of time that enter the net in addition to time itself.
     pub time_features: usize,
     /// The couplings of a discrete flow; left out: 8, NICE 12.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,11 +77,11 @@ impl Default for ModelSection {
 }
 
 impl ModelSection {
-    /// Refuses what makes no sense.
+    /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         if !positive(self.sigma) {
             return Err(Error::invalid(
-                format!("a Gaussian of deviation {}", self.sigma),
+                format!("a Gaussian of standard deviation {}", self.sigma),
                 "set `model.sigma` above 0, such as 1",
             ));
         }

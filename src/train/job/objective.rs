@@ -38,7 +38,7 @@ pub struct ObjectiveSection {
     pub jacobian: f64,
     /// The end time of a likelihood's paths is uniform in 1 ± this.  Ref: Ghosh et al., *STEER* (2020).
     pub steer: f64,
-    /// The velocity evaluations a row that the penalties are steered to.
+    /// The target of velocity evaluations per row, by which the penalties are adjusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nfe_target: Option<f64>,
 }
@@ -64,7 +64,7 @@ impl Default for ObjectiveSection {
 }
 
 impl ObjectiveSection {
-    /// Refuses what makes no sense.
+    /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
         if !positive(self.time_exponent) {
@@ -116,7 +116,7 @@ impl ObjectiveSection {
         self.validate_combination()
     }
 
-    /// Refuses options that mean nothing to the objective.
+    /// Rejects options that do not apply to the objective.
     fn validate_combination(&self) -> Result<()> {
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
         let asked = [
@@ -133,7 +133,7 @@ impl ObjectiveSection {
         }
         if self.pairing == Pairing::Optimal && self.pairing_block < 2 {
             return refuse(
-                format!("a pairing among {} rows", self.pairing_block),
+                format!("a pairing among {}", words::count(self.pairing_block as u64, "row")),
                 "set `objective.pairing_block` to at least 2",
             );
         }

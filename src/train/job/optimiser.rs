@@ -23,9 +23,9 @@ pub struct OptimiserSection {
     pub lr: Option<f64>,
     /// AdamW's decay of the weights.
     pub weight_decay: f64,
-    /// The longest gradient that is not shortened.
+    /// The largest norm of the gradient; a larger one is clipped.
     pub clip: f64,
-    /// The decay of the average of the weights that is validated and saved; 0 for the last weights.
+    /// The decay of the EMA of the weights, which is validated and saved; 0 for the last weights.
     pub ema: f64,
     /// Held-out scores along the way, and some ten more at the start; at most a tenth of the time.
     pub validations: usize,
@@ -82,7 +82,7 @@ impl OptimiserSection {
         Ok(())
     }
 
-    /// Refuses what makes no sense.
+    /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
         if self.batch == Some(0) {
@@ -114,13 +114,13 @@ impl OptimiserSection {
         }
         if !(0.0..1.0).contains(&self.ema) {
             return refuse(
-                format!("an average of weights with decay {}", self.ema),
+                format!("an EMA of the weights with decay {}", self.ema),
                 "set `optimiser.ema` from 0 to below 1",
             );
         }
         if self.validation_rows < 2 {
             return refuse(
-                format!("validation on {} rows", self.validation_rows),
+                format!("validation on {}", words::count(self.validation_rows as u64, "row")),
                 "set `optimiser.validation_rows` above 1",
             );
         }

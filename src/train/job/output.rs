@@ -1,4 +1,4 @@
-//! What a run keeps on the way, and how its pictures are drawn.
+//! The checkpoints of a run, and how its pictures are drawn.
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ enum Every {
 }
 
 impl OutputSection {
-    /// Refuses what makes no sense.
+    /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         every(&self.checkpoint).map(drop)
     }
@@ -67,7 +67,7 @@ fn every(text: &str) -> Result<Every> {
     });
     steps.or(seconds).ok_or_else(|| {
         Error::invalid(
-            format!("a checkpoint every `{text}`"),
+            format!("invalid checkpoint interval `{text}`"),
             "set `output.checkpoint` to steps, such as 100, or a time, such as 10s",
         )
     })

@@ -277,10 +277,10 @@ fn what_does_not_fit_is_refused_with_its_place() {
     refused(&Comparison { data: &study.data[1..], ..c }, "the data has 1 columns, expected 2");
     refused(&Comparison { data: &[], ..c }, "no rows");
     refused(&Comparison { dim: 0, ..c }, "no columns");
-    refused(&Comparison { contenders: &[], ..c }, "wants a model");
+    refused(&Comparison { contenders: &[], ..c }, "needs a model");
     refused(&Comparison { data: &[0.0, f64::NAN], ..c }, "NaN in row 0, column 1");
     refused(&Comparison { truth: Some(&[1.0; 5]), ..c }, "5 numbers for 24 × 24 cells");
-    refused(&Comparison { cells: None, ..c }, "no cells");
+    refused(&Comparison { cells: None, ..c }, "no grid of cells");
     refused(&Comparison { cells: Some(cells(1, 576)), ..c }, "576 × 1 cells");
     refused(&Comparison { cells: Some(Cells { x: (1.0, 1.0), ..cells(2, 24) }), ..c }, "no area");
     refused(&Comparison { cells: Some(Cells { ny: usize::MAX, ..cells(2, 24) }), ..c }, "cells");
