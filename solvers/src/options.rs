@@ -74,7 +74,7 @@ impl Options {
             }
         }
         if self.rtol == 0.0 && self.atol == 0.0 && self.steps.is_none() {
-            return bad("rtol and atol are both 0: no step could ever be accepted".into());
+            return bad("rtol and atol are both 0: no step can be accepted".into());
         }
         if self.tail > 0 && !positive(self.tail_atol) {
             return bad(format!("tail_atol = {}: must be above 0", self.tail_atol));

@@ -69,14 +69,14 @@ impl std::str::FromStr for TraceSpec {
         let probes = match count.map(str::parse::<usize>) {
             None => 1,
             Some(Ok(probes)) if probes > 0 && name != "auto" && name != "exact" => probes,
-            Some(_) => return Err(format!("`{text}`: write hutchinson:K or gaussian:K with K probes, K ≥ 1")),
+            Some(_) => return Err(format!("`{text}`: expected hutchinson:K or gaussian:K with K ≥ 1 probes")),
         };
         match name {
             "auto" => Ok(Self::Auto),
             "exact" => Ok(Self::Exact),
             "hutchinson" => Ok(Self::Hutchinson(probes)),
             "gaussian" => Ok(Self::Gaussian(probes)),
-            _ => Err(format!("`{text}`: known are auto, exact, hutchinson, hutchinson:K, gaussian:K")),
+            _ => Err(format!("`{text}`: expected auto, exact, hutchinson, hutchinson:K, gaussian:K")),
         }
     }
 }
@@ -198,7 +198,7 @@ impl SolverSpec {
         if precision == Precision::F32 && adaptive && self.rtol.max(self.atol) < F32_LIMIT {
             return Err(Error::invalid(
                 format!("rtol = {:e} and atol = {:e} are below the round-off of f32", self.rtol, self.atol),
-                "compute in f64 (`--precision f64`), or ask for 1e-6",
+                "compute in f64, or set `solver.rtol` to 1e-6",
             ));
         }
         Ok(())
@@ -215,14 +215,14 @@ impl SolverSpec {
         };
         if let (Some(steps), Some(h)) = (self.fixed_steps, self.max_step) {
             return Err(Error::invalid(
-                format!("{steps} equal steps and a longest step of {h}"),
-                "give fixed_steps or max_step: equal steps have their own length",
+                format!("{steps} equal steps exclude a longest step of {h}"),
+                "set only one of `solver.fixed_steps` and `solver.max_step`",
             ));
         }
         if let Some(h) = self.max_step.filter(|h| !(*h >= SHORTEST_MAX_STEP && h.is_finite())) {
             return Err(Error::invalid(
-                format!("a longest step of {h}"),
-                format!("give max_step of at least {SHORTEST_MAX_STEP}: a flow takes the time from 0 to 1"),
+                format!("a longest step of {h} is out of range"),
+                format!("set `solver.max_step` to at least {SHORTEST_MAX_STEP}: a flow runs from time 0 to 1"),
             ));
         }
         for (what, value, most) in [("probes", probes, MOST_PROBES), ("lanes", self.lanes, MOST_LANES)] {
@@ -236,19 +236,22 @@ impl SolverSpec {
                 if self.fixed_steps.is_some() || self.log_density == LogDensity::Coupled {
                     return Err(Error::invalid(
                         format!("`{}` chooses its own steps and takes the log-density by quadrature", method.name()),
-                        "leave out --fixed-steps and --log-density coupled, or name an explicit method",
+                        "leave out `solver.fixed_steps` and `solver.log_density`, or choose an explicit method",
                     ));
                 }
                 if !(self.rtol.is_finite() && self.atol.is_finite() && self.rtol >= 0.0 && self.atol > 0.0) {
                     return Err(Error::invalid(
-                        format!("rtol = {}, atol = {}", self.rtol, self.atol),
-                        "an implicit method needs rtol ≥ 0 and atol > 0",
+                        format!("an implicit method cannot use rtol = {}, atol = {}", self.rtol, self.atol),
+                        "set `solver.rtol` to at least 0 and `solver.atol` above 0",
                     ));
                 }
             }
         }
         if self.log_density_atol().partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater) {
-            return Err(Error::invalid("the tolerance of the log-density is not above 0", "give --atol above 0"));
+            return Err(Error::invalid(
+                "the tolerance of the log-density is not above 0",
+                "set `solver.atol` or `solver.log_density_atol` above 0",
+            ));
         }
         Ok(())
     }

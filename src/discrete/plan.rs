@@ -100,7 +100,7 @@ impl Plan {
     pub fn spec(&self, rng: &mut Rng) -> Result<DiscreteSpec> {
         let d = self.dim;
         if d == 0 {
-            return Err(Error::invalid("a discrete flow without columns", "give it at least one"));
+            return Err(Error::invalid("a discrete flow without columns", "give at least one column"));
         }
         if self.depth == 0 || self.depth > MOST_LAYERS {
             let hint = format!("give a depth from 1 to {MOST_LAYERS}, such as 8");

@@ -173,7 +173,7 @@ impl LayerSpec {
                 let mut sorted = permutation.clone();
                 sorted.sort_unstable();
                 if dim > MOST_LINEAR {
-                    return Err(format!("a linear map of {dim} columns is beyond {MOST_LINEAR}"));
+                    return Err(format!("a linear map of {dim} columns exceeds the limit of {MOST_LINEAR}"));
                 }
                 if !sorted.into_iter().eq(0..dim) || signs.len() != dim || signs.iter().any(|s| s.abs() != 1) {
                     return Err("its permutation or its signs do not fit its columns".into());
@@ -187,12 +187,12 @@ impl LayerSpec {
                     return Err("its two halves do not make up its columns".into());
                 }
                 if let Some(width) = hidden.iter().find(|width| **width == 0 || **width > MOST_UNITS) {
-                    return Err(format!("a hidden layer has {width} units, not 1 to {MOST_UNITS}"));
+                    return Err(format!("a hidden layer has {width} units, expected 1 to {MOST_UNITS}"));
                 }
                 match *transform {
                     Transform::Additive => Ok(()),
                     Transform::Affine { most } if most > 0.0 && most <= 20.0 => Ok(()),
-                    Transform::Affine { most } => Err(format!("log-scales up to {most}, not within (0, 20]")),
+                    Transform::Affine { most } => Err(format!("log-scales up to {most}, expected a bound in (0, 20]")),
                     Transform::Spline { bins, bound } => spline::check(bins, bound),
                 }
             }
@@ -207,23 +207,29 @@ impl DiscreteSpec {
     /// [`Error::Invalid`] with the layer that is wrong.
     pub fn validate(&self) -> Result<()> {
         if self.dim == 0 || self.layers.is_empty() {
-            return Err(Error::invalid("a discrete flow without columns or layers", "give it at least one of each"));
+            return Err(Error::invalid("a discrete flow without columns or layers", "give at least one of each"));
         }
         if self.layers.len() > 3 * MOST_LAYERS + 1 || self.dim > MOST_UNITS || self.condition_dim > MOST_UNITS {
-            return Err(Error::invalid(format!("a flow of {} layers on {} columns", self.layers.len(), self.dim), ""));
+            return Err(Error::invalid(
+                format!("a flow of {} layers on {} columns is too large", self.layers.len(), self.dim),
+                "",
+            ));
         }
         for (i, layer) in self.layers.iter().enumerate() {
             layer.check(self.dim).map_err(|problem| {
                 Error::invalid(
                     format!("layer {} of the flow: {problem}", i + 1),
-                    "options of the flow decide its layers",
+                    "change the options of the flow that set this layer",
                 )
             })?;
         }
         let sizes = self.tensor_names().into_iter().map(|(_, shape)| shape.iter().product::<usize>());
         let total = sizes.fold(0usize, usize::saturating_add);
         if total > MOST_PARAMETERS {
-            return Err(Error::invalid(format!("a flow of {total} parameters"), "give it fewer or smaller layers"));
+            return Err(Error::invalid(
+                format!("a flow of {total} parameters is too large"),
+                "use fewer or smaller layers",
+            ));
         }
         Ok(())
     }

@@ -43,10 +43,10 @@ pub(super) fn numbers(bins: usize) -> usize {
 /// What is wrong with a spline of these options.
 pub(super) fn check(bins: usize, bound: f64) -> Result<(), String> {
     if !(2..=MOST).contains(&bins) {
-        return Err(format!("a spline of {bins} bins, not 2 to {MOST}"));
+        return Err(format!("a spline of {bins} bins, expected 2 to {MOST}"));
     }
     if !(bound > 0.0 && bound.is_finite()) {
-        return Err(format!("a spline on [-{bound}, {bound}]"));
+        return Err(format!("a spline on [-{bound}, {bound}], which is not an interval"));
     }
     Ok(())
 }

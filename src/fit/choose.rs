@@ -98,7 +98,7 @@ impl Mixture {
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Chosen> {
         if dim == 0 || valid.len() < dim {
-            return Err(Error::invalid("there are no validation rows to choose a mixture by", "give some"));
+            return Err(Error::invalid("there are no validation rows to choose a mixture by", "give at least one row"));
         }
         if let Some(units) = Units::needed(train, dim)? {
             let Chosen { mixture, table } = Self::choose(&units.of(train), &units.of(valid), dim, options, rng, stop)?;
@@ -110,7 +110,8 @@ impl Mixture {
         let mut choice = Choice { train, valid, dim, options, best: None, table: Vec::new() };
         choice.climb(rng, &mut effort)?;
         choice.finish(&mut effort)?;
-        let best = choice.best.ok_or_else(|| Error::invalid("a mixture of no components", "allow at least one"))?;
+        let best =
+            choice.best.ok_or_else(|| Error::invalid("a mixture of 0 components", "allow at least one component"))?;
         Ok(Chosen { mixture: best.mixture, table: choice.table })
     }
 }

@@ -72,7 +72,11 @@ impl<'a> Em<'a> {
         let n = x.len().checked_div(dim).unwrap_or(0);
         if n < components.max(2) || components == 0 || n > u32::MAX as usize {
             return Err(Error::invalid(
-                format!("{n} rows for a mixture of {components}"),
+                format!(
+                    "{} for a mixture of {}",
+                    crate::words::count(n as u64, "row"),
+                    crate::words::count(components as u64, "component")
+                ),
                 "give at least one row for each component, and two in all",
             ));
         }
@@ -81,14 +85,14 @@ impl<'a> Em<'a> {
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
         if !(strength > 0.0 && strength.is_finite()) {
-            let problem = format!("a prior worth {strength} rows holds no component open");
-            return Err(Error::invalid(problem, "give a strength above 0"));
+            let problem = format!("the strength of the prior is {strength}");
+            return Err(Error::invalid(problem, "give a finite strength above 0"));
         }
         let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant (counted from 0)"),
-                "a constant column has no density: leave it out",
+                "leave out the constant column: it has no density",
             ));
         }
         let scale = (components as f64).powf(-2.0 / dim as f64);

@@ -58,7 +58,7 @@ impl Histogram {
         let sorted: Vec<Vec<f64>> = (0..dim).map(|j| sorted(train, dim, j)).collect();
         if let Some(j) = sorted.iter().position(|column| column[0] == column[n - 1]) {
             let problem = format!("column {j} is constant (counted from 0)");
-            return Err(Error::invalid(problem, "a constant column has no density: leave it out"));
+            return Err(Error::invalid(problem, "leave out the constant column: it has no density"));
         }
         let mut best: Option<(Histogram, Rung)> = None;
         let mut table = Vec::new();
@@ -98,7 +98,7 @@ impl Histogram {
             }
             ranges.push(range);
         }
-        let none = || Error::invalid("no table fits the rows", "give rows that differ");
+        let none = || Error::invalid("no table fits the rows", "give rows with different values");
         let (histogram, best) = best.ok_or_else(none)?;
         Ok(Fitted { histogram, best, table })
     }
@@ -108,12 +108,13 @@ impl Histogram {
 fn check(which: &str, x: &[f64], dim: usize, least: usize) -> Result<usize> {
     let n = x.len() / dim;
     if !x.len().is_multiple_of(dim) {
-        let problem = format!("{} numbers are no rows of {dim} columns", x.len());
+        let problem = format!("{} numbers are not whole rows of {dim} columns", x.len());
         return Err(Error::invalid(problem, format!("give the {which} rows as [n, {dim}], row-major")));
     }
     if n < least {
-        let problem = format!("{n} {which} rows for a table of probabilities");
-        return Err(Error::invalid(problem, "give at least two rows to count and one to validate"));
+        let problem =
+            format!("{} for a table of probabilities", crate::words::count(n as u64, &format!("{which} row")));
+        return Err(Error::invalid(problem, "give at least two training rows and one validation row"));
     }
     match x.iter().position(|x| !x.is_finite()) {
         None => Ok(n),

@@ -73,7 +73,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.validate(),
             Self::Discrete(spec) => spec.validate(),
-            Self::Still { dim: 0 } => Err(Error::invalid("a flow without columns", "give it at least one")),
+            Self::Still { dim: 0 } => Err(Error::invalid("the flow has no columns", "give at least one column")),
             Self::Still { .. } | Self::Histogram(_) => Ok(()),
         }
     }
@@ -106,7 +106,7 @@ impl Core {
             Self::Velocity(spec) => Ok(spec),
             _ => Err(Error::invalid(
                 format!("the model ({}) has no velocity to integrate", self.name()),
-                "this asks for a continuous flow, as `cnf train --model cnf` makes",
+                "use a continuous flow, trained with `model.family` cnf",
             )),
         }
     }

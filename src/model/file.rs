@@ -164,12 +164,12 @@ impl Model {
                 "make a model file of PyTorch weights with `cnf import`",
             ));
         };
-        let again = "the file was changed by hand or by another program: train or import again";
+        let again = "train or import again: the file was changed by hand or by another program";
         let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
         if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
             return Err(Error::read(
                 path,
-                format!("it is of format {version}, this program knows up to {FORMAT}"),
+                format!("its format is {version}, this version of cnf reads formats up to {FORMAT}"),
                 "use a newer version of cnf",
             ));
         }
@@ -186,7 +186,7 @@ impl Model {
             let tensor =
                 file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
             if tensor.shape != *shape {
-                let problem = format!("`{name}` has shape {:?}, the description says {shape:?}", tensor.shape);
+                let problem = format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape);
                 return Err(Error::read(path, problem, again));
             }
             theta.extend_from_slice(&tensor.values.to_f32());
@@ -208,7 +208,7 @@ impl Model {
             let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
             let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
             if spec.core != (Core::Still { dim: table.dim() }) {
-                return Err(Error::read(path, "its table does not fit its core", again));
+                return Err(Error::read(path, "its table does not fit the flow", again));
             }
             spec.core = Core::Histogram(table);
             known += TABLE.len();
@@ -222,7 +222,7 @@ impl Model {
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
-            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
+            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is not part of the flow"), again));
         }
         if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
             return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));

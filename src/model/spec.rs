@@ -106,7 +106,7 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(spec), None, None) => Core::Discrete(spec),
             (None, None, Some(dim), None) => Core::Still { dim },
             (None, None, None, Some(table)) => Core::Histogram(table),
-            _ => return Err("a flow has one of `velocity`, `discrete`, `still` and `histogram`".into()),
+            _ => return Err("a flow has exactly one of `velocity`, `discrete`, `still` and `histogram`".into()),
         };
         let solver = match (solver, core.as_velocity()) {
             (None, Some(_)) => return Err("missing field `solver`".into()),
@@ -230,26 +230,26 @@ impl FlowSpec {
         if let Some(Moments { mean, std }) = &self.standardise
             && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
         {
-            return Err("its standardisation does not fit its core".into());
+            return Err("its standardisation does not fit the flow".into());
         }
         if let Some(columns) = &self.columns
             && (columns.len() != d || Columns::new(columns.clone()).is_err())
         {
-            return Err("its columns do not fit its core".into());
+            return Err("its columns do not fit the flow".into());
         }
         if let Some(condition) = &self.condition
             && (!condition.is_sound() || condition.width() != self.core.condition_dim())
         {
-            return Err("its condition does not fit its core".into());
+            return Err("its condition does not fit the flow".into());
         }
         if !self.names.is_empty() && self.names.len() != d {
-            return Err("the names of its columns do not fit its core".into());
+            return Err("the names of its columns do not fit the flow".into());
         }
         if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
-            return Err("the ranges of its conditions do not fit its core".into());
+            return Err("the ranges of its conditions do not fit the flow".into());
         }
         match &self.base {
-            Some(base) if base.dim() != d => Err("its base distribution does not fit its core".into()),
+            Some(base) if base.dim() != d => Err("its base distribution does not fit the flow".into()),
             _ => Ok(()),
         }
     }

@@ -64,14 +64,11 @@ impl FlowSpec {
             },
             Core::Histogram(_) => "a table of probabilities".to_owned(),
         };
-        let draw = if self.dim() > 2 {
-            "`cnf sample -o x.npy --plot samples.png` draws what it makes"
-        } else {
-            "`cnf density --grid 200 --plot density.png` draws what it is"
-        };
+        let draw =
+            if self.dim() > 2 { "plot its samples with `cnf sample`" } else { "plot its density with `cnf density`" };
         Err(Error::invalid(
-            format!("the model is {what}: nothing moves from a latent to the data"),
-            format!("{draw}; `cnf train --base normal` makes a flow that moves"),
+            format!("the model is {what}: it has no trajectories from latents to data"),
+            format!("{draw}, or train a flow with `model.base` normal"),
         ))
     }
 }
@@ -176,7 +173,7 @@ impl BoundModel {
             }
             BoundCore::Fixed(_) => {
                 self.spec().stages()?;
-                Err(Error::invalid("the model has no stages", "give a flow that moves points"))
+                Err(Error::invalid("the model has no stages", "use a continuous or a discrete flow"))
             }
         }
     }

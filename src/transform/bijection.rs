@@ -80,7 +80,10 @@ pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim
         return Ok(n);
     }
     let problem = match condition.len() {
-        0 => format!("the model is conditional on {condition_dim} columns, and no condition was given"),
+        0 => format!(
+            "the model is conditional on {}, and no condition was given",
+            crate::words::count(condition_dim as u64, "column")
+        ),
         found => format!("{found} numbers of conditions for {n} rows of {condition_dim} columns"),
     };
     Err(Error::invalid(problem, "give one row of conditions for each point"))

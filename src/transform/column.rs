@@ -62,9 +62,9 @@ impl FromStr for ColumnKind {
             ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => {
                 Ok(Self::Unit { low, high })
             }
-            _ => {
-                Err(format!("`{text}`: write plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"))
-            }
+            _ => Err(format!(
+                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"
+            )),
         }
     }
 }
@@ -155,23 +155,26 @@ impl Column {
         if sound {
             return Ok(());
         }
-        Err(Error::invalid(format!("{self:?} is no column"), "an angle has a period above 0, a unit LOW < HIGH"))
+        Err(Error::invalid(
+            format!("{self:?} is not a valid column type"),
+            "give an angle a period above 0, and a unit LOW < HIGH",
+        ))
     }
 
     fn refuse(&self, row: usize, value: f64) -> Error {
         let problem = |range: &str| {
             format!("row {row} of a column has {}, which is not {range} (counted from 0)", crate::words::exact(value))
         };
-        let widen = "leave such rows out, or name the column differently";
+        let widen = "leave such rows out, or give the column another type";
         match *self {
             Self::Positive if value == 0.0 => Error::invalid(
                 problem("above 0"),
-                "a positive column has a density only above 0: add what the measurement resolves, or model zeros apart",
+                "add the resolution of the measurement, or model zeros separately: a positive column has no density at 0",
             ),
             Self::Positive => Error::invalid(problem("above 0"), widen),
             Self::Unit { low, high } if value == low || value == high => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
-                "the bounds are no part of the range: spread counts by noise (x + U[0, 1)), or widen it: unit:LOW,HIGH",
+                "spread counts by noise (x + U[0, 1)), or widen the range (unit:LOW,HIGH): its bounds are not part of it",
             ),
             Self::Unit { low, high } => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),

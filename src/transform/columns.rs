@@ -21,7 +21,7 @@ impl Columns {
     /// [`Error::Invalid`] for none, and as [`Column::validate`].
     pub fn new(columns: Vec<Column>) -> Result<Self> {
         if columns.is_empty() {
-            return Err(Error::invalid("a layer of no columns", "give one kind a column"));
+            return Err(Error::invalid("the layer has no columns", "give at least one column"));
         }
         columns.iter().try_for_each(Column::validate)?;
         Ok(Self { columns })

@@ -84,23 +84,32 @@ impl Given {
         let few = whole && classes.len() <= FEW_CLASSES;
         if kind == GivenKind::Class || (kind == GivenKind::Auto && few) {
             if !whole {
-                return Err(Error::invalid("classes are whole numbers", "read the column as a number: NAME:number"));
+                return Err(Error::invalid(
+                    "the classes are not all whole numbers",
+                    "read the column as a number: NAME:number",
+                ));
             }
             return match classes.len() {
-                0 | 1 => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+                0 | 1 => Err(Error::invalid(
+                    "the column has a single value",
+                    "leave the column out: it carries no information",
+                )),
                 2..=MOST_CLASSES => Ok(Self::Class { classes }),
-                many => Err(Error::invalid(format!("{many} classes"), "read the column as a number: NAME:number")),
+                many => Err(Error::invalid(
+                    format!("the column has {many} classes, too many"),
+                    "read the column as a number: NAME:number",
+                )),
             };
         }
         let (mean, std) = crate::stats::moments(values.iter().copied());
         match std {
             std if std.is_normal() => Ok(Self::Number { mean, std }),
             0.0 => Err(Error::invalid(
-                format!("a condition that is {mean} in all {} rows", values.len()),
-                "leave the column out: it says nothing",
+                format!("the column is {mean} in all {} rows", values.len()),
+                "leave the column out: it carries no information",
             )),
             std => Err(Error::invalid(
-                format!("a condition of deviation {std:e}, which 64-bit numbers do not resolve"),
+                format!("the column has deviation {std:e}, which 64-bit numbers do not resolve"),
                 "give the column in a larger unit",
             )),
         }

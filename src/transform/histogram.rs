@@ -85,7 +85,7 @@ impl Histogram {
         let wrong = |problem: String| {
             Error::invalid(
                 problem,
-                "a table is a range and a number of bins a column, and probabilities [n1] or [n1, n2]",
+                "give a range and a number of bins for each column, and probabilities [n1] or [n1, n2]",
             )
         };
         let d = range.len();
@@ -100,7 +100,7 @@ impl Histogram {
         }
         let total: f64 = probabilities.iter().sum();
         if (total - 1.0).abs() > 1e-9 {
-            return Err(wrong(format!("the probabilities of a table add up to 1, not to {total}")));
+            return Err(wrong(format!("the probabilities of a table must add up to 1, not to {total}")));
         }
         let axes = range.iter().zip(&bins).map(|(range, bins)| Axis::new(*range, *bins)).collect::<Result<_>>()?;
         Ok(Self::of(Parts { range, bins, probabilities, tails: vec![[Tail::NONE; 2]; d] }, axes))
@@ -112,7 +112,7 @@ impl Histogram {
     /// [`Error::Invalid`] for another number of columns, a share that is not in [0, 1) or two that leave nothing inside,
     /// a scale that is not a number above 0.
     pub fn with_tails(self, tails: Vec<[Tail; 2]>) -> Result<Self> {
-        let hint = "a tail is a share in [0, 1) and a scale above 0, one below and one above each column";
+        let hint = "give each column a tail below and one above, each with a share in [0, 1) and a scale above 0";
         if tails.len() != self.axes.len() {
             let problem = format!("tails of {} columns for a table of {}", tails.len(), self.axes.len());
             return Err(Error::invalid(problem, hint));
@@ -193,7 +193,7 @@ impl Histogram {
         if range.len() != 2 * d || tails.len() != 4 * d {
             let (r, t) = (range.len(), tails.len());
             let problem = format!("{r} numbers of ranges and {t} of tails for a table of {d} columns");
-            return Err(Error::invalid(problem, "ranges are [d, 2], tails [d, 2, 2]"));
+            return Err(Error::invalid(problem, "give ranges as [d, 2] and tails as [d, 2, 2]"));
         }
         let tail = |t: &[f64]| Tail { share: t[0], scale: t[1] };
         let range = range.chunks_exact(2).map(|r| [r[0], r[1]]).collect();

@@ -65,8 +65,7 @@ impl Mixture {
     /// [`Error::Invalid`] where the lengths do not fit, a weight or a diagonal is not above 0, the weights do not add up
     /// to 1 within 1e-9, or a number is not finite.
     pub fn new(weights: Vec<f64>, means: Vec<f64>, factors: Vec<f64>) -> Result<Self> {
-        let wrong =
-            |problem: String| Error::invalid(problem, "a mixture is weights [K], means [K, d], factors [K, d, d]");
+        let wrong = |problem: String| Error::invalid(problem, "give weights [K], means [K, d] and factors [K, d, d]");
         let k = weights.len();
         let dim = means.len().checked_div(k).unwrap_or(0);
         if dim == 0 || means.len() != k * dim || factors.len() != means.len() * dim {
@@ -75,7 +74,7 @@ impl Mixture {
         }
         let total: f64 = weights.iter().sum();
         if !weights.iter().all(|w| *w > 0.0) || (total - 1.0).abs() > 1e-9 || total.is_nan() {
-            return Err(wrong(format!("the weights of a mixture are above 0 and add up to 1, not to {total}")));
+            return Err(wrong(format!("the weights of a mixture must be above 0 and add up to 1, not to {total}")));
         }
         if let Some(i) = means.iter().position(|m| !m.is_finite()) {
             return Err(wrong(format!(

@@ -91,7 +91,7 @@ impl MlpSpec {
     /// [`Error::Invalid`] for a dimension or a width of zero, or sizes beyond any memory.
     pub fn validate(&self) -> Result<()> {
         if self.dim == 0 {
-            return Err(Error::invalid("a velocity of dimension 0", "the data need at least one column"));
+            return Err(Error::invalid("the velocity has dimension 0", "give data with at least one column"));
         }
         if let Some(l) = self.hidden.iter().position(|&width| width == 0) {
             return Err(Error::invalid(
@@ -102,7 +102,10 @@ impl MlpSpec {
         let frequencies = if let TimeInput::Fourier { frequencies } = self.time { frequencies } else { 0 };
         let sizes = [self.dim, self.condition_dim, frequencies];
         if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST_UNITS) {
-            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST_UNITS}")));
+            return Err(Error::invalid(
+                format!("a layer of {size} units is too large"),
+                format!("give at most {MOST_UNITS}"),
+            ));
         }
         Ok(())
     }

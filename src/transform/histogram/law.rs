@@ -36,7 +36,7 @@ impl Axis {
     /// # Errors
     /// [`Error::Invalid`] where bins are none, or too narrow for an f64 to lie strictly inside.
     pub(crate) fn new([low, high]: [f64; 2], bins: usize) -> Result<Self> {
-        let hint = "give finite bounds, LOW < HIGH, and no more bins than an f64 can tell apart between them";
+        let hint = "give finite bounds, LOW < HIGH, and bins wide enough for an f64 to lie inside each";
         let share = |i: usize| i as f64 / bins as f64;
         let edges: Vec<f64> = (0..=bins).map(|i| low * (1.0 - share(i)) + high * share(i)).collect();
         let apart = |pair: &[f64]| pair[0].next_up() < pair[1].next_down();

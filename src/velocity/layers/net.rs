@@ -70,7 +70,7 @@ impl LayerNet {
         spec.check()?;
         if !matches!(theta.dtype(), DType::F32 | DType::F64) {
             return Err(Error::invalid(
-                format!("the parameters are {}", theta.dtype().as_str()),
+                format!("the type of the parameters is {}", theta.dtype().as_str()),
                 "convert them to f32 or f64",
             ));
         }
