@@ -1,11 +1,11 @@
-//! How many components, and how strong a prior: a ladder, climbed while held-out rows agree; then what a ladder misses.
+//! The number of components and the strength of the prior, chosen by the NLL of held-out rows.
 //!
 //! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better; beyond
 //! each rung has two or four times as many as the one before, and costs as much more; from there the climb ends at the
 //! first that is no better, and numbers between the best and its neighbours are tried. Then EM goes on with the best over all rows;
 //! components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a thousand is missed by every
-//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. What held-out rows do not
-//! confirm is dropped.
+//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. A change
+//! that does not lower the NLL of held-out rows is dropped.
 
 use std::borrow::Cow;
 
@@ -28,11 +28,11 @@ const MISSES: usize = 3;
 const BETWEEN: [(usize, usize); 4] = [(1, 2), (3, 4), (3, 2), (2, 1)];
 /// The least rows for a component.
 const ROWS: usize = 8;
-/// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to tell rungs apart.
+/// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to distinguish rungs.
 const GAIN: f64 = 5e-3;
 const ITERATIONS: usize = 10;
-/// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be told from the
-/// next.
+/// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be
+/// distinguished from the next.
 const SHARE: usize = 512;
 const LEAST: usize = 1 << 14;
 /// Where there are fewer rows than this for each number of the covariances, stronger priors are tried too.
@@ -85,7 +85,7 @@ impl Mixture {
     /// mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls, tries stronger
     /// priors where rows are scarce, and then goes on with the best, to `options.iterations` and `options.tolerance`,
     /// while the held-out NLL falls; puts components where rows are explained worst; and tries weaker priors. `stop` is
-    /// asked before each iteration and ends it early, as `options.work` does.
+    /// called before each iteration and ends the fit early, as `options.work` does.
     ///
     /// # Errors
     /// As [`Mixture::fit`]; [`Error::Invalid`] without validation rows.
@@ -117,7 +117,7 @@ impl Mixture {
 }
 
 impl Choice<'_> {
-    /// Takes note of a mixture, and keeps it where it is better than the best: by how much.
+    /// Records a mixture and keeps it if it is better than the best; returns the gain.
     fn see(&mut self, mixture: Mixture, strength: f64, diagonal: bool) -> f64 {
         let scores = mixture.log_prob_rows(self.valid);
         let nll = -scores.iter().sum::<f64>() / scores.len() as f64;

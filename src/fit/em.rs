@@ -6,8 +6,9 @@
 //! Ref: Dempster, Laird & Rubin (1977); Fraley & Raftery (2007) for the prior.
 //!
 //! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows, the
-//! components that it sees; the M step takes the components in parallel and makes their responsibilities anew, block after
-//! block in order: no matrix of n K numbers is held, and no sum depends on the threads.
+//! components with a responsibility above that; the M step takes the components in parallel and makes their
+//! responsibilities anew, block after block in order: no matrix of n K numbers is held, and no sum depends on the
+//! threads.
 
 use rayon::prelude::*;
 
@@ -54,7 +55,7 @@ struct Expected {
     log_probs: Vec<Lane>,
     /// Where the blocks of each component begin; K + 1 of them.
     starts: Vec<usize>,
-    /// The blocks that a component is seen in, one component after another.
+    /// The blocks with responsibilities of a component, one component after another.
     blocks: Vec<u32>,
 }
 
@@ -63,8 +64,8 @@ pub(crate) type Part = (f64, Vec<f64>, Vec<f64>);
 
 impl<'a> Em<'a> {
     /// Over the rows of `x` (`[n, dim]` row-major) for `components` components, with `strength` pseudo-rows of the
-    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others have no say
-    /// in that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
+    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others do not
+    /// enter that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer rows than components or two, numbers that are not finite, a constant column.
@@ -102,7 +103,7 @@ impl<'a> Em<'a> {
         Ok(Self { x, blocks: to_blocks(x, dim), dim, strength, prior })
     }
 
-    /// The same with the diagonal of Ψ alone, where `only` says so.
+    /// The same with the diagonal of Ψ alone, if `only` is true.
     #[must_use]
     pub fn diagonal(mut self, only: bool) -> Self {
         if only {
@@ -352,7 +353,7 @@ fn dot(a: &Lane, b: &Lane) -> f64 {
 }
 
 impl Em<'_> {
-    /// Iterates until the gain is below `tolerance` nats a row, `iterations` are done, or `stop` says so.
+    /// Iterates until the gain is below `tolerance` nats a row, `iterations` are done, or `stop` returns true.
     ///
     /// # Errors
     /// As [`Em::step`].

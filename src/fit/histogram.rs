@@ -1,8 +1,7 @@
-//! How many bins, where they begin and end, and what an empty one is worth: all that held-out rows can tell is asked of
-//! them.
+//! A table of probabilities whose number of bins, range and smoothing are chosen by the NLL of held-out rows.
 //!
 //! A rung is a number of bins a column, a trim and a smoothing. The range of a column is from its (r+1)-th least row to its
-//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few strange rows do not make all bins wide. Beyond lie tails whose share
+//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few outliers do not widen all bins. Beyond lie tails whose share
 //! is (rows beyond + 1)/(n + 1), the expected mass beyond an order statistic whatever the density (Wilks 1941), and whose
 //! scale is the mean excess of the rows beyond, the maximum-likelihood one; at least of √n rows, for an exponential has no
 //! memory. A bin with c of the N rows inside has probability (c + a)/(N + a · bins), a the smoothing: with ½
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 const MOST: [usize; 2] = [1024, 256];
 /// The part of the rows that is left to each tail.
 const TRIMS: [f64; 3] = [0.0, 1e-3, 1e-2];
-/// What every bin is given beside its rows.
+/// The pseudo-rows added to every bin.
 const SMOOTHINGS: [f64; 3] = [0.5, 0.125, 0.031_25];
 
 /// One table that was tried.

@@ -1,6 +1,6 @@
 //! One Gaussian by maximum likelihood: the least that a density of the data must beat.
 //!
-//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is learnt. No prior and no iteration,
+//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is fitted. No prior and no iteration,
 //! unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
 
 use crate::transform::mixture::Mixture;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Added to each variance, as a part of it, where columns determine each other: as in the prior of [`Mixture::fit`].
 const RIDGE: f64 = 1e-9;
 
-/// What of a Gaussian is learnt.
+/// Which parameters of a Gaussian are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gaussian {
     /// Mean and covariance.

@@ -1,7 +1,7 @@
 //! A standard normal pushed through a bijection: log p(x) = log N(z; 0, I) − ln|det ∂x/∂z|.
 //!
-//! Three results, so that nobody is given a number that was not computed: [`Scored`] is log-densities, [`Points`] is points,
-//! [`Solved`] is both. Each has a result for every row, and no row is lost for another's failure.
+//! There are three results, each with the computed numbers only: [`Scored`] has log-densities, [`Points`] has points,
+//! [`Solved`] has both. Each has a result for every row; a row that fails does not affect the others.
 
 use crate::error::Failure;
 use crate::transform::{Bijection, Cost, Mapped, StandardNormal};
@@ -152,7 +152,7 @@ impl<B: Bijection> Flow<B> {
         Ok(Solved { dim: self.dim(), y, log_prob, cost })
     }
 
-    /// Points and log-densities of the latents `z`: the density carried along.
+    /// Points and log-densities of the latents `z`, from one solve.
     ///
     /// # Errors
     /// As [`Bijection::forward`].

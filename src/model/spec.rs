@@ -1,4 +1,4 @@
-//! A flow as data: a base, a core and a frame, and how they become a chain of bijections.
+//! A flow as data: a base, a core and the preprocessing, and how they become a chain of bijections.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::velocity::VelocitySpec;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct FlowSpec {
-    /// What is learnt.
+    /// The part that is trained.
     pub core: Core,
-    /// How a velocity is integrated; of no meaning for other cores.
+    /// How a velocity is integrated; other cores ignore it.
     pub solver: SolverSpec,
     /// The data's columns are standardised inside the model: their means and deviations.
     pub standardise: Option<Moments>,
@@ -30,7 +30,7 @@ pub struct FlowSpec {
     pub columns: Option<Vec<Column>>,
     /// The core begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
-    /// How conditions become what the core sees; none where it takes them as they are.
+    /// How conditions are encoded for the core; none where it takes them as they are.
     pub condition: Option<Condition>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
     pub names: Vec<String>,
@@ -209,7 +209,8 @@ impl FlowSpec {
         Ok(layers)
     }
 
-    /// The preprocessing: the layers between the core and the data, the core's side first. Nothing in them is learnt.
+    /// The preprocessing: the layers between the core and the data, the core's side first. They have no trained
+    /// parameters.
     ///
     /// # Errors
     /// As [`Standardise::new`] and [`Columns::new`].
@@ -224,7 +225,7 @@ impl FlowSpec {
         Ok(layers)
     }
 
-    /// Whether all parts are sound and of one dimension.
+    /// Whether all parts are valid and of one dimension.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let d = self.dim();
         if let Some(Moments { mean, std }) = &self.standardise

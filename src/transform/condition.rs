@@ -1,7 +1,7 @@
-//! What a flow is conditioned on, as the user has it and as the nets see it.
+//! The condition of a flow, as the user gives it and as it is encoded for the nets.
 //!
 //! A number is brought to mean 0 and deviation 1, a class becomes one column for each of the classes (0 but for a 1 in
-//! its own): both inside the model, so that whoever uses it gives what the data file holds.
+//! its own): both inside the model, so that its user gives the numbers of the data file.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::bijection::check_rows;
 use super::{Bijection, Mapped};
 use crate::{Error, Result};
 
-/// More values than this are no classes.
+/// More values than this are not classes.
 const MOST_CLASSES: usize = 1000;
 /// Whole numbers with at most so many values are taken for classes.
 const FEW_CLASSES: usize = 20;
@@ -31,7 +31,7 @@ pub enum Given {
     },
     /// One of these classes, rising.
     Class {
-        /// What the data file calls them.
+        /// Their numbers in the data file.
         classes: Vec<i64>,
     },
 }
@@ -69,7 +69,7 @@ impl Given {
     /// What the column of these values is.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for values that are not finite, do not differ, or are no classes where they should be.
+    /// [`Error::Invalid`] for values that are not finite, do not differ, or are not classes where they should be.
     pub fn fit(kind: GivenKind, values: &[f64]) -> Result<Self> {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::invalid(
@@ -115,7 +115,7 @@ impl Given {
         }
     }
 
-    /// Columns that the nets see of it.
+    /// The number of columns that encode it.
     fn width(&self) -> usize {
         match self {
             Self::Number { .. } => 1,
@@ -200,13 +200,13 @@ mod exact {
 pub struct Condition {
     /// One a column.
     pub columns: Vec<Given>,
-    /// What the data file calls them; empty where it has no names.
+    /// Their names in the data file; empty where it has no names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
 
 impl Condition {
-    /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
+    /// The conditions `[n, c]`, encoded for the nets, `[n, width]`; both row-major.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the column's name for a class that the model does not have, and for what is not finite;
@@ -235,17 +235,17 @@ impl Condition {
         Ok(out)
     }
 
-    /// What a column is called: its name, else its number as `c0`.
+    /// The name of a column, else its number as `c0`.
     pub fn name(&self, j: usize) -> String {
         self.names.get(j).cloned().unwrap_or_else(|| format!("c{j}"))
     }
 
-    /// Columns that the nets see.
+    /// The number of encoded columns.
     pub fn width(&self) -> usize {
         self.columns.iter().map(Given::width).sum()
     }
 
-    /// Of each column that the nets see, whether it is a part of a class.
+    /// For each encoded column, whether it is a part of a class.
     pub fn of_classes(&self) -> Vec<bool> {
         let one = |given: &Given| std::iter::repeat_n(matches!(given, Given::Class { .. }), given.width());
         self.columns.iter().flat_map(one).collect()

@@ -1,12 +1,12 @@
-//! A table of probabilities in one or two dimensions: the density that needs no learning, and that a flow must beat.
+//! A table of probabilities in one or two dimensions: a baseline density without training.
 //!
 //! p(x) = p_i/w in the i-th bin of width w; in two dimensions p(x₁) p(x₂ | the bin of x₁). As a bijection it is
 //! Rosenblatt's: u_j = Φ(z_j) column by column, and x_j where the conditional distribution function, straight lines and
 //! exponential tails, reaches u_j. In a tail of the first column there are no rows to condition on, and the second has
 //! its marginal.  Ref: Rosenblatt (1952).
 //!
-//! Bins are of equal width, so that one number a column says where they are; bins of equal mass follow the data more
-//! closely, but their widths are then learnt too, and a table of them is a different density after every new row.
+//! Bins are of equal width, so that one number a column describes them; bins of equal mass follow the data more
+//! closely, but their widths are then fitted too, and change with every new row.
 
 pub(crate) mod law;
 

@@ -1,7 +1,7 @@
 //! A mixture of Gaussians with full covariances: a base distribution for data with structure at many scales.
 //!
 //! p(x) = Σₖ wₖ N(x; mₖ, Lₖ Lₖᵀ). A flow that starts from it has the mixture's likelihood with a velocity of zero; a
-//! smooth velocity from one normal would have to tear it into hundreds of islands. Components are evaluated from their
+//! smooth velocity from one normal would have to split it into hundreds of clusters. Components are evaluated from their
 //! Cholesky factors by forward substitution, sixteen rows at a time, and summed from the largest term; quadratic forms
 //! expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
 

@@ -1,7 +1,7 @@
 //! Sixteen rows at a time through all components.
 //!
 //! uₖ = Lₖ⁻¹ (x − mₖ) by forward substitution, ln wₖ N = cₖ − ½ |uₖ|². Rows lie across the lanes, so the compiler
-//! makes vectors of them, and no row meets another.
+//! makes vectors of them, and no operation combines two rows.
 //!
 //! A component is left as soon as its columns so far put it below e^[`UNSEEN`] of the best one in every lane. The final
 //! sum leaves such terms out in any case, so whether a block takes them up for the sake of some rows changes no bit.
@@ -19,7 +19,7 @@ pub(crate) const LANES: usize = 16;
 /// One number for each row of a block.
 pub(crate) type Lane = [f64; LANES];
 
-/// Rows, and what the components say of them.
+/// Rows, and the densities of the components at them.
 pub(crate) struct Block {
     dim: usize,
     rows: usize,
@@ -153,7 +153,7 @@ fn log_sum_exp(logs: &[Lane], top: &Lane) -> Lane {
     let mut sum = [0.0; LANES];
     for logs in logs {
         let gaps: Lane = std::array::from_fn(|lane| logs[lane] - top[lane]);
-        // NaN is told and added.
+        // A NaN enters the sum.
         let seen = |gap: f64| gap.is_nan() || gap >= UNSEEN;
         if gaps.iter().fold(false, |any, gap| any | seen(*gap)) {
             for lane in 0..LANES {

@@ -15,7 +15,7 @@ const ROUND_OFF: f64 = 32.0 * f64::EPSILON;
 /// More halvings than numbers between two f64 of the same sign and scale need.
 const HALVINGS: usize = 200;
 
-/// The mixture of the column at hand.
+/// The mixture of the current column.
 pub(crate) struct Conditional<'a> {
     mixture: &'a Mixture,
     /// `[K, d]`: L_k⁻¹ (x − m_k), the columns so far.
