@@ -61,7 +61,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses values without a meaning, and combinations that the method does not have.
+    /// Checks the values, and whether the method supports their combination.
     ///
     /// # Errors
     /// [`SolveError::BadOption`] names the option; [`SolveError::Unsupported`] for an implicit method without the feature

@@ -1,4 +1,4 @@
-//! A discrete flow as its user asks for it.
+//! The options of a discrete flow.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
@@ -47,7 +47,7 @@ impl std::str::FromStr for Split {
     }
 }
 
-/// A discrete flow as its user asks for it; [`Plan::spec`] says layer by layer what that is.
+/// The options of a discrete flow; [`Plan::spec`] makes its layers of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Which flow.
@@ -70,7 +70,7 @@ pub struct Plan {
     pub bins: usize,
     /// A spline bends between minus this and this, and is the identity beyond.
     pub bound: f64,
-    /// A log-scale is this times the tanh of what the conditioner says.
+    /// A log-scale is this times the tanh of the conditioner's output.
     pub most: f64,
 }
 

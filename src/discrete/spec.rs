@@ -1,4 +1,4 @@
-//! What a discrete flow is made of, as data, and how its θ is laid out.
+//! The layers of a discrete flow, as data, and the layout of its θ.
 
 use nalgebra::DMatrix;
 use rand::Rng as _;
@@ -53,7 +53,7 @@ pub enum Transform {
     Spline {
         /// How many bins.
         bins: usize,
-        /// Half the interval on which it is no identity.
+        /// Half the interval on which it is not the identity.
         bound: f64,
     },
 }
@@ -92,7 +92,7 @@ pub enum LayerSpec {
         shift: bool,
     },
     /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal.
-    /// P and the signs follow from `seed`, but a model's meaning must not hang on how a generator draws.
+    /// P and the signs follow from `seed`, but a model must not depend on the draws of a generator.
     Linear {
         /// P: row i of the product is row `permutation[i]` of L (U + D).
         permutation: Vec<usize>,
@@ -107,7 +107,7 @@ pub enum LayerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscreteSpec {
-    /// What it was planned as.
+    /// The kind that was planned.
     pub kind: Kind,
     /// d.
     pub dim: usize,
@@ -117,7 +117,7 @@ pub struct DiscreteSpec {
     pub layers: Vec<LayerSpec>,
 }
 
-/// Sizes beyond any use, within memory.
+/// Limits of sizes: beyond any use, within memory.
 pub(super) const MOST_LAYERS: usize = 4096;
 const MOST_UNITS: usize = 1 << 16;
 const MOST_PARAMETERS: usize = 1 << 28;
@@ -201,7 +201,7 @@ impl LayerSpec {
 }
 
 impl DiscreteSpec {
-    /// Refuses what cannot be a flow.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the layer that is wrong.
@@ -269,8 +269,8 @@ impl DiscreteSpec {
     }
 
     /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
-    /// linear maps as random rotations. Additive couplings start bent: at the identity the gradient of a last layer is
-    /// E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
+    /// linear maps as random rotations. Additive couplings do not start as the identity: there the gradient of a last
+    /// layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
     pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
         let mut theta = Vec::with_capacity(self.n_params());
         for layer in &self.layers {

@@ -134,7 +134,7 @@ mod tests {
                 let moved = |by: f64| pass(Isa::detect(), &raw, rule, Way::Forward, &x.map(|x| x + by)).0;
                 let (up, down) = (moved(h), moved(-h));
                 for l in 0..LANE_BLOCK {
-                    // Where the slope is small, x is not told by y to more than its last bits.
+                    // Where the slope is small, y does not determine the last bits of x.
                     let blur = 1e-12 * (-rate[l]).exp().max(1.0);
                     assert!((back[l] - x[l]).abs() < blur, "{bins} {size} {}: {}", x[l], back[l]);
                     let turned = (rate[l] + undone[l]).abs();

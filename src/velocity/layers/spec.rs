@@ -1,4 +1,4 @@
-//! What a net of layers is made of: the part of it that is saved with a model.
+//! The layers of a net, as data: the part that is saved with a model.
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
