@@ -7,7 +7,7 @@ use crate::Activation;
 /// The result of everything fallible here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// One clear sentence each; [`Error::hint`] has the way out.
+/// An error in one sentence; [`Error::hint`] gives the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -65,7 +65,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The way out: one imperative.
+    /// The remedy: one imperative.
     pub fn hint(&self) -> String {
         match self {
             Self::NoLayers => "give the net a layer".into(),

@@ -1,6 +1,6 @@
 //! The kernel's own tiles: blocks of 16 lanes, each block `[rows][16]` and contiguous.
 //!
-//! The products walk down the rows of one block, so a block is one stream of memory however many lanes
+//! The products read the rows of one block in order, so a block is one stream of memory however many lanes
 //! there are; with rows as long as the batch, strides of a power of two would share the same cache sets.
 
 use std::marker::PhantomData;

@@ -7,7 +7,7 @@ fn and_speed(speed: &f64) -> String {
     if speed.is_finite() { format!(", |f| = {speed:.1e}") } else { ", |f| = unknown".into() }
 }
 
-/// Why one trajectory stopped before the end of its span. The others go on.
+/// Why one trajectory stopped before the end of its span. The others continue.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Failure {

@@ -20,7 +20,7 @@ pub struct Options {
     pub tail: usize,
     /// …and held to this absolute tolerance instead: their offset is arbitrary, so a relative one is meaningless.
     pub tail_atol: f64,
-    /// So many rows behind the tail are outside error control: integrals that only ride along. Rows of either kind
+    /// This many rows behind the tail are outside error control: integrals that do not feed back. Rows of either kind
     /// need an explicit method.
     pub free: usize,
     /// Step control of an explicit method. An implicit one has its own.

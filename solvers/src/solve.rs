@@ -51,7 +51,7 @@ impl<T> Solution<T> {
     }
 }
 
-/// What one worker brings back.
+/// The results of one worker.
 struct Part<T, O> {
     ends: Vec<(usize, Report)>,
     states: Vec<T>,
@@ -66,7 +66,7 @@ type Refused = (usize, SolveError);
 ///
 /// `worker` makes the field and the observer of one worker; it is called once on the calling thread and at most once on
 /// every other thread of rayon's current pool. The observers come back, that of the calling thread first. A trajectory
-/// that fails carries its status in its report and leaves the others alone; so does one that an observer
+/// that fails has its status in its report and does not affect the others; so does one that an observer
 /// [stops](Observer::stop). The bits of a row depend on that row alone: neither the batch nor the number of threads
 /// changes them.
 ///

@@ -34,7 +34,7 @@ pub struct Paths {
     pub states: Vec<f64>,
     /// log|det ∂x(t)/∂x(0)|, `[times, n]`; empty where it was not requested, NaN where x(t) or x(0) is.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -62,7 +62,7 @@ pub struct Recorded<T> {
     /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not requested or the method is
     /// implicit, NaN as the states are.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 

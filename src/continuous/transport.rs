@@ -44,7 +44,7 @@ pub struct Carried<T> {
     pub y: Vec<T>,
     /// `[n]`; zeros if not requested, NaN where a trajectory failed.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 

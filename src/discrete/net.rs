@@ -90,7 +90,7 @@ impl<T: Scalar> Net<T> {
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
-                // Not looked at.
+                // Not used.
                 slots.push(0);
                 continue;
             };

@@ -43,7 +43,7 @@ impl<T: Scalar> Likelihood<T> {
     ///
     /// # Errors
     /// As [`DiscreteSpec::validate`]; [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters that
-    /// make no bijection.
+    /// do not define a bijection.
     pub fn new(spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {

@@ -21,14 +21,14 @@ use crate::{Error, Result, Rng};
 
 /// The rungs.
 const LADDER: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 256, 1024];
-/// Up to so many components the climb ends after so many rungs that were no better; beyond after one.
+/// Up to this many components the climb ends after this many rungs without a gain; beyond, after one.
 const CHEAP: usize = 16;
 const MISSES: usize = 3;
 /// What is tried beside the best rung, as parts of it.
 const BETWEEN: [(usize, usize); 4] = [(1, 2), (3, 4), (3, 2), (2, 1)];
 /// The least rows for a component.
 const ROWS: usize = 8;
-/// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to distinguish rungs.
+/// On a rung EM ends at this gain in nats a row, or after this many iterations: enough to distinguish rungs.
 const GAIN: f64 = 5e-3;
 const ITERATIONS: usize = 10;
 /// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be
@@ -44,11 +44,11 @@ const STRONGER: [f64; 2] = [10.0, 50.0];
 const SHRUNK: [f64; 5] = [0.02, 0.1, 0.5, 2.0, 10.0];
 /// How much weaker, one after the other.
 const WEAKER: [f64; 2] = [0.1, 0.01];
-/// Iterations between two looks at the held-out rows.
+/// Iterations between two scores of the held-out rows.
 const POLISH: usize = 3;
 /// The most components that are put where rows are explained worst, one after another.
 const INSERTIONS: usize = 16;
-/// A rung is begun where its start and so many iterations can be paid.
+/// A rung is begun where the budget covers its start and this many iterations.
 const USEFUL: usize = 2;
 
 /// The mixture with the best held-out likelihood, and what was tried.
@@ -156,7 +156,7 @@ impl Choice<'_> {
         Ok(())
     }
 
-    /// Fits so many components, under each strength that is worth trying: whether they were better than the best; none
+    /// Fits this many components, under each strength that is worth trying: whether they were better than the best; none
     /// where they cannot be had.
     fn rung(&mut self, components: usize, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<Option<bool>> {
         let (d, options) = (self.dim, self.options);

@@ -300,11 +300,11 @@ impl<'a> Em<'a> {
     }
 }
 
-/// A column whose farthest value is beyond so many of its deviations is looked at…
+/// A column whose farthest value is beyond this many of its deviations is checked…
 const FARTHEST: f64 = 10.0;
-/// …and where its deviation is so many times the robust one…
+/// …and where its deviation is this many times the robust one…
 const DISAGREE: f64 = 3.0;
-/// …rows beyond so many robust deviations are left out.
+/// …rows beyond this many robust deviations are left out.
 const REACH: f64 = 20.0;
 
 /// The covariance of the rows, `[d, d]`: of those that are not far out, where far rows are most of it.
@@ -314,7 +314,7 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
         let deviation = covariance[j * d + j].sqrt();
         let column = || x.iter().skip(j).step_by(d);
         let farthest = column().map(|v| (v - mean[j]).abs()).fold(0.0, f64::max);
-        // Squares may have left the range of f64: such a column is looked at.
+        // Squares may have left the range of f64: such a column is checked.
         if deviation.is_finite() && farthest <= FARTHEST * deviation {
             return None;
         }

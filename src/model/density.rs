@@ -12,7 +12,7 @@ use crate::{Result, Rng};
 pub struct Scored {
     /// log p in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -39,7 +39,7 @@ pub struct Points {
     pub dim: usize,
     /// `[n, d]`, row-major; NaN in a row that failed.
     pub y: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -69,7 +69,7 @@ pub struct Solved {
     pub y: Vec<f64>,
     /// log p of the data in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 

@@ -27,7 +27,7 @@ const BLOCK: usize = 16 * CHUNK;
 /// Log-densities and their gradients.
 #[derive(Clone, Debug, Default)]
 pub struct ScoredGradient {
-    /// log p and what it took, as by [`BoundModel::log_prob`].
+    /// log p and its cost, as by [`BoundModel::log_prob`].
     pub scored: Scored,
     /// ∂ log p/∂x in nats per unit of the data, `[n, d]`; NaN in a row that failed or lies outside the support.
     pub gradient: Vec<f64>,

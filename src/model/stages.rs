@@ -26,7 +26,7 @@ pub struct Stages {
     /// log p of each stage's own distribution at the points, `[stages, n]`, in nats; NaN where a particle failed, empty
     /// where it was not requested.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 

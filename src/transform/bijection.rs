@@ -15,7 +15,7 @@ pub struct Mapped {
     /// ln|det ∂y/∂x| from where the rows began, `[n]`, or empty for points alone; NaN in every row that failed,
     /// −∞ in those outside the support.
     pub logdet: Vec<f64>,
-    /// What it took so far.
+    /// The cost so far.
     pub cost: Cost,
 }
 

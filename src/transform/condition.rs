@@ -13,7 +13,7 @@ use crate::{Error, Result};
 
 /// More values than this are not classes.
 const MOST_CLASSES: usize = 1000;
-/// Whole numbers with at most so many values are taken for classes.
+/// Whole numbers with at most this many values are taken for classes.
 const FEW_CLASSES: usize = 20;
 
 /// What a conditioning column is.
@@ -164,7 +164,7 @@ impl Range {
     /// A number is outside when it is beyond an end by more than this part of the width. Of n rows of one distribution
     /// the next is beyond an end once in n, and hardly ever far.
     pub const MARGIN: f64 = 0.05;
-    /// Where the range is not known, a number is outside when it is further than so many deviations from the mean.
+    /// Where the range is not known, a number is outside when it is further than this many deviations from the mean.
     pub const DEVIATIONS: f64 = 6.0;
 
     /// The range of these; none of no finite number.

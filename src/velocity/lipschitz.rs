@@ -14,7 +14,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::{Batch, Evaluator, MlpSpec, Scalar, Trace, Velocity};
 
-/// Up to so many dimensions the Jacobian is formed.
+/// Up to this many dimensions the Jacobian is formed.
 const FEW: usize = 16;
 /// Turns of the power iteration beyond.
 const TURNS: usize = 30;
@@ -32,7 +32,7 @@ pub struct Steepest {
     pub x: Vec<f64>,
     /// Its mean over all the points.
     pub mean: f64,
-    /// How many points were looked at.
+    /// The number of points.
     pub points: usize,
     /// The Jacobians were formed; else the norms are from below.
     pub exact: bool,

@@ -10,7 +10,7 @@ use super::Mixture;
 
 /// ln of what is left out: a thousand such terms are 3e-17 of the sum.
 const UNSEEN: f64 = -45.0;
-/// Columns between two looks at whether a component can still be seen.
+/// Columns between two checks whether a component is negligible.
 const LOOK: usize = 8;
 
 /// Rows in a block.
@@ -59,7 +59,7 @@ impl Block {
         let others = (0..self.logs.len()).filter(|k| *k != first);
         for k in std::iter::once(first).chain(others) {
             let c = mixture.log_norms[k];
-            // What |u|² must stay below for the component to be seen.
+            // The bound of |u|² above which the component is negligible.
             let most: Lane = std::array::from_fn(|lane| 2.0 * (c - top[lane] - UNSEEN));
             let squares = whiten_below(mixture.mean(k), mixture.factor(k), &self.x, &mut self.u, &most);
             let logs: Lane = squares.map(|q| c - 0.5 * q);

@@ -1,6 +1,6 @@
 //! A forward-mode pair: the value of a layer and its derivatives along a few directions.
 //!
-//! Directions ride along the forward pass as tangents, in plain tensor operations, so that one ordinary
+//! Directions pass through the forward pass as tangents, in plain tensor operations, so that one ordinary
 //! backward pass differentiates value and divergence together. A divergence taken by a backward pass would
 //! need second derivatives, which candle computes wrongly, without an error.
 
