@@ -1,4 +1,4 @@
-//! The library in thirty lines: PyTorch weights in, samples, exact densities and latents out.
+//! The library in thirty lines: from PyTorch weights to samples, log-densities and latents.
 //!
 //! `cargo run --release --example density`
 

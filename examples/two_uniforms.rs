@@ -1,7 +1,7 @@
-//! Where one Gaussian fails and a flow does not: data that are uniform on [−1, 1], and on [−2, −1] ∪ [1, 2].
+//! One Gaussian and two flows on data that are uniform on [−1, 1], and on [−2, −1] ∪ [1, 2].
 //!
-//! A Gaussian whose deviation is fixed has only its mean to learn. It fits the first set acceptably; of the second it puts
-//! its peak where there is no data at all. `cargo run --release --example two_uniforms` draws `runs/two-uniforms.png`.
+//! A Gaussian with a fixed deviation has only its mean to fit. It fits the first set acceptably. On the second set its
+//! peak lies where there are no data. `cargo run --release --example two_uniforms` draws `runs/two-uniforms.png`.
 
 use std::path::Path;
 

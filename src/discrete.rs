@@ -1,7 +1,7 @@
 //! Discrete flows: NICE, RealNVP, Glow and neural splines, behind the interface of the continuous one.
 //!
-//! [`Plan`] says what is wanted, [`DiscreteSpec`] is that layer by layer, [`Discrete`] the bijection. All layers of a chunk
-//! of rows are one pass, whose gradient is that of what was computed. A row's result depends on that row alone, and
+//! [`Plan`] has the options, [`DiscreteSpec`] the layers, and [`Discrete`] is the bijection. All layers of a chunk
+//! of rows are one pass, whose gradient is that of the computed numbers. A row's result depends on that row alone, and
 //! chunks' gradients are added along a fixed tree: no bit depends on the batch or on threads.
 
 mod conditioner;
@@ -40,7 +40,7 @@ const CHUNK: usize = 64;
 /// training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
 const LEARNT: usize = 128;
 
-/// A discrete flow with its θ: bound once, shared by all that is made of it.
+/// A discrete flow with its θ: bound once, shared by its clones.
 #[derive(Clone)]
 pub struct Discrete {
     spec: Arc<DiscreteSpec>,
@@ -65,7 +65,7 @@ impl Discrete {
     /// The flow of `spec` with parameters `theta` (`[n_params]`), whose nets compute in `precision`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters that make no bijection; as
+    /// [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters without a bijection; as
     /// [`DiscreteSpec::validate`].
     pub fn new(spec: DiscreteSpec, theta: &[f64], precision: Precision) -> Result<Self> {
         spec.validate()?;
@@ -92,7 +92,7 @@ impl Discrete {
         let all = self.spec.layers.len();
         if layers > all {
             return Err(Error::invalid(
-                format!("stage {layers} of a flow of {all} layers"),
+                format!("stage {layers} is not in a flow of {all} layers"),
                 format!("give a stage from 0 (the latent) to {all} (the data)"),
             ));
         }
@@ -103,7 +103,7 @@ impl Discrete {
         Ok(Self { spec: self.spec.clone(), bound, layers })
     }
 
-    /// What it is made of.
+    /// Its spec.
     pub fn spec(&self) -> &DiscreteSpec {
         &self.spec
     }
@@ -113,7 +113,7 @@ impl Discrete {
     /// rows, `[n, d]`, and by θ, `[n_params]`. The layers are run again.
     ///
     /// # Errors
-    /// [`Error::Dimension`] and [`Error::Invalid`] for numbers that make no rows.
+    /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows.
     pub fn pull_back(
         &self,
         end: End,
@@ -178,7 +178,8 @@ impl Discrete {
         Ok(())
     }
 
-    /// Points, log-determinants and failures. A row of an infinite log-determinant fails, whether that is wanted or not.
+    /// Points, log-determinants and failures. A row of an infinite log-determinant fails, with or without
+    /// log-determinants in the result.
     fn through<T: Scalar>(&self, net: &Net<T>, rows: &mut Mapped, condition: &[f64], way: Way) {
         let (d, c) = (self.spec.dim, self.spec.condition_dim);
         let n = rows.y.len() / d;
@@ -201,20 +202,20 @@ impl Discrete {
     }
 }
 
-/// How many rows plain numbers make, `[n, d]` with a condition `[n, c]`.
+/// The number of rows in `x`, `[n, d]` with a condition `[n, c]`.
 fn check_numbers(spec: &DiscreteSpec, x: &[f64], condition: &[f64]) -> Result<usize> {
     let (d, n) = (spec.dim, x.len() / spec.dim);
     if !x.len().is_multiple_of(d) {
         return Err(Error::Dimension { what: "the last row".into(), expected: d, found: x.len() % d });
     }
     if condition.len() != n * spec.condition_dim {
-        let problem = format!("{} numbers of a condition, {n} rows want {}", condition.len(), n * spec.condition_dim);
+        let problem = format!("{} numbers of a condition, {n} rows need {}", condition.len(), n * spec.condition_dim);
         return Err(Error::invalid(problem, "give one row of conditions for each point"));
     }
     Ok(n)
 }
 
-/// Carries all rows, chunk by chunk.
+/// Transports all rows, chunk by chunk.
 #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
 fn carry<T: Scalar>(
     net: &Net<T>,

@@ -1,20 +1,20 @@
-//! What can go wrong, with the numbers, and the way out.
+//! The errors, with their numbers and hints.
 
 use std::path::{Path, PathBuf};
 
 use cnflow_solvers::SolveError;
 use thiserror::Error;
 
-/// The result of everything fallible here.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a row did not arrive on the other side of a flow.
+/// Why a row has no result on the other side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 pub enum Failure {
     /// Its trajectory could not be integrated.
     #[error(transparent)]
     Path(#[from] cnflow_solvers::Failure),
-    /// It left the finite numbers in a layer of a discrete flow.
+    /// It became NaN or infinite in a layer of a discrete flow.
     #[error("its numbers are not finite after layer {layer} of the flow, counted from the latent")]
     Layer {
         /// Counted from 1, the latent's side first.
@@ -32,7 +32,7 @@ pub enum Failure {
     Overflow,
 }
 
-/// With what something was computed, so that a hint does not advise what is done already.
+/// How a result was computed, so that a hint does not repeat what is already set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Setting {
     /// In f64.
@@ -59,7 +59,7 @@ impl Failure {
             Self::Path(_) => ("", [Some("run it again"), None, None]),
             Self::Outside => ("", [Some("check the row against the kinds of the columns"), None, None]),
             Self::Overflow | Self::Layer { .. } => {
-                ("the point lies far outside of what the flow has seen", [Some("check its units"), wide, None])
+                ("the point lies far outside the training data", [Some("check its units"), wide, None])
             }
             Self::Point => ("", [Some("leave out rows with NaN or infinity"), None, None]),
         };
@@ -73,7 +73,12 @@ impl Failure {
     }
 }
 
-/// `of` of what fails so: a point has a trajectory where a field carries it.
+/// A number of columns, in words.
+fn columns(n: &usize) -> String {
+    crate::words::count(*n as u64, "column")
+}
+
+/// `of` trajectories where the failure is that of an ODE solve, else `of` rows.
 fn failed_of(of: &usize, first: &Failure) -> String {
     match (first, of) {
         (Failure::Path(_), 1) => "1 trajectory".into(),
@@ -82,7 +87,7 @@ fn failed_of(of: &usize, first: &Failure) -> String {
     }
 }
 
-/// One clear sentence each; [`Error::hint`] has the way out.
+/// An error in one sentence; [`Error::hint`] gives the remedy.
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file that cannot be read, or whose content does not fit.
@@ -114,7 +119,7 @@ pub enum Error {
         known: String,
     },
     /// Sizes that do not fit each other.
-    #[error("{what} has {found} columns, expected {expected}")]
+    #[error("{what} has {}, expected {expected}", columns(.found))]
     Dimension {
         /// What was measured.
         what: String,
@@ -123,7 +128,7 @@ pub enum Error {
         /// The size given.
         found: usize,
     },
-    /// A request that makes no sense.
+    /// A request that is not valid.
     #[error("{problem}")]
     Invalid {
         /// What is wrong with it.
@@ -143,7 +148,7 @@ pub enum Error {
         /// What happened to it.
         first: Failure,
     },
-    /// A layer whose parameters make no bijection any more.
+    /// A layer whose parameters no longer define a bijection.
     #[error("{problem}")]
     Degenerate {
         /// Which, and its number.
@@ -184,26 +189,26 @@ impl Error {
         Self::Write { path: path.to_owned(), problem: problem.to_string() }
     }
 
-    /// A request that makes no sense.
+    /// A request that is not valid.
     pub fn invalid(problem: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Invalid { problem: problem.into(), hint: hint.into() }
     }
 
-    /// The way out, where there is one to name, of what was computed in f32 by an explicit method.
+    /// The hint, if there is one, for a result computed in f32 by an explicit method.
     pub fn hint(&self) -> Option<String> {
         self.hint_in(Setting::default())
     }
 
-    /// The way out, where there is one to name, of what was computed so.
+    /// The hint, if there is one, for a result computed with this setting.
     pub fn hint_in(&self, setting: Setting) -> Option<String> {
         match self {
             Self::Read { hint, .. } | Self::Invalid { hint, .. } => (!hint.is_empty()).then(|| hint.clone()),
             Self::Write { .. } => Some("check that the folder exists, is writable and has room".into()),
-            Self::Unknown { known, .. } => Some(format!("known are {known}")),
+            Self::Unknown { known, .. } => Some(format!("choose one of {known}")),
             Self::Failed { first, .. } => Some(first.advice(setting)),
-            Self::Degenerate { .. } => Some("train with a smaller --lr, or from another --seed".into()),
+            Self::Degenerate { .. } => Some("train with a smaller learning rate or another seed".into()),
             Self::Solve(SolveError::UnknownMethod { known, .. } | SolveError::UnknownController { known, .. }) => {
-                Some(format!("known are {known}"))
+                Some(format!("choose one of {known}"))
             }
             Self::Dimension { .. } | Self::Solve(_) | Self::Candle(_) => None,
         }

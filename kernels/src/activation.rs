@@ -7,7 +7,7 @@
 //!
 //! Measured errors of the values, in units in the last place, worst over a dense
 //! grid, f32 and f64 (the latter beside the standard library, whose own error is in it): tanh 1.9 and 3,
-//! softplus 2.6 and 3, silu 3.1 and 4, elu 1 and 1. Below −87 (f32) and −708 the exponential stands still.
+//! softplus 2.6 and 3, silu 3.1 and 4, elu 1 and 1. Below −87 (f32) and −708 the exponential is constant.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub enum Activation {
     Silu,
     /// a above 0, eᵃ − 1 below. Its second derivative jumps at 0, where it is taken as 1.
     Elu,
-    /// a above 0, 0 below. It has a corner, at which no second derivative is seen.
+    /// a above 0, 0 below. It has a corner, whose second derivative is taken as 0.
     Relu,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a net, with the numbers.
+//! The errors of a net, with their numbers.
 
 use thiserror::Error;
 
@@ -7,7 +7,7 @@ use crate::Activation;
 /// The result of everything fallible here.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// One clear sentence each; [`Error::hint`] has the way out.
+/// An error in one sentence; [`Error::hint`] gives the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -65,16 +65,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// The way out: one imperative.
+    /// The remedy: one imperative.
     pub fn hint(&self) -> String {
         match self {
             Self::NoLayers => "give the net a layer".into(),
             Self::Empty { .. } => "give every layer at least one unit".into(),
             Self::TooLarge { .. } => "use smaller layers".into(),
-            Self::Active { .. } => "differentiate at most all inputs".into(),
-            Self::Joint { .. } => "let every operation take what the one before it gives".into(),
-            Self::Parameters { .. } => "pass the parameters of this very net".into(),
-            Self::UnknownActivation { .. } => format!("known are {}", Activation::ALL.map(Activation::name).join(", ")),
+            Self::Active { .. } => "differentiate no more inputs than the net has".into(),
+            Self::Joint { .. } => "give every operation as many input rows as the one before it returns".into(),
+            Self::Parameters { .. } => "pass the parameters of this net".into(),
+            Self::UnknownActivation { .. } => {
+                format!("choose one of {}", Activation::ALL.map(Activation::name).join(", "))
+            }
         }
     }
 }

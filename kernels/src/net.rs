@@ -1,9 +1,9 @@
 //! A net: a list of operations, an activation behind each where it has one, and its pull-back.
 //!
-//! Knows neither time nor trace: a velocity adds them, and whatever else needs a plain net on a tile of lanes takes it as
-//! it is. The parameters are packed once ([`Net::set_params`]); a [`Workspace`] has all the scratch. The activation is the
-//! net's and not an operation of its own, because it happens in the epilogue of the operation's kernel: on the way forward
-//! behind the sums of the operation that it follows, on the way back behind those of the operation that follows it.
+//! A net has neither time nor trace: a velocity adds them. The parameters are packed once ([`Net::set_params`]); a
+//! [`Workspace`] has all the scratch. The activation is the net's and not an operation of its own, because it happens
+//! in the epilogue of the operation's kernel: on the way forward behind the sums of the operation that it follows, on
+//! the way back behind those of the operation that follows it.
 
 mod evaluator;
 mod spec;

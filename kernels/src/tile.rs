@@ -1,7 +1,7 @@
 //! The kernel's own tiles: blocks of 16 lanes, each block `[rows][16]` and contiguous.
 //!
-//! The products walk down the rows of one block, so a block is one stream of memory however many lanes
-//! there are; with rows as long as the batch, strides of a power of two would fight for the same cache sets.
+//! The products read the rows of one block in order, so a block is one stream of memory however many lanes
+//! there are; with rows as long as the batch, strides of a power of two would share the same cache sets.
 
 use std::marker::PhantomData;
 
@@ -21,7 +21,7 @@ pub struct Tile<T> {
     rows: usize,
 }
 
-/// A tile to read, as kernels see it.
+/// A tile to read, as passed to kernels.
 #[derive(Clone, Copy)]
 pub struct In<'a, T> {
     start: *const T,
@@ -31,7 +31,7 @@ pub struct In<'a, T> {
     tile: PhantomData<&'a [T]>,
 }
 
-/// A tile to write (or to update), as kernels see it.
+/// A tile to write (or to update), as passed to kernels.
 pub struct Out<'a, T> {
     start: *mut T,
     rows: usize,

@@ -1,4 +1,4 @@
-//! The solver alone: the Arenstorf orbit, a satellite between earth and moon, and where it is on the way.
+//! The solver alone: the Arenstorf orbit, a satellite between earth and moon, and its state at chosen times.
 //!
 //! `cargo run --release -p cnflow-solvers --example orbit`
 

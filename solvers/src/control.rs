@@ -1,6 +1,6 @@
 //! Step control: accept a step or reject it, and by what factor to change its size.
 //!
-//! The knobs ([`Controller`]) are shared; each lane has a [`History`] of its own. With error ratios e
+//! The options ([`Controller`]) are shared; each lane has a [`History`] of its own. With error ratios e
 //! (1 = at the tolerance) and k the order of the error estimate plus one, the size changes by
 //!
 //! safety · eₙ^(−β₁) · eₙ₋₁^(−β₂) · eₙ₋₂^(−β₃), βᵢ divided by k.
@@ -63,12 +63,12 @@ impl FromStr for Law {
     }
 }
 
-/// The knobs of step control.
+/// The options of step control.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Controller {
     /// The exponents.
     pub law: Law,
-    /// Every proposal is this much smaller than the error model says.
+    /// Every proposal is this times the step of the error model.
     pub safety: f64,
     /// The most a step may shrink at once.
     pub min_factor: f64,
@@ -82,7 +82,7 @@ impl Default for Controller {
     }
 }
 
-/// What a lane's controller remembers.
+/// The history of a lane's controller.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
     last: f64,

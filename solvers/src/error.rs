@@ -1,4 +1,4 @@
-//! What can go wrong: a request that makes no sense, and a lane that cannot go on.
+//! The errors: a request that is not valid, and a trajectory that cannot continue.
 
 use thiserror::Error;
 
@@ -7,7 +7,7 @@ fn and_speed(speed: &f64) -> String {
     if speed.is_finite() { format!(", |f| = {speed:.1e}") } else { ", |f| = unknown".into() }
 }
 
-/// Why one trajectory stopped before the end of its span. The others go on.
+/// Why one trajectory stopped before the end of its span. The others continue.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -40,7 +40,7 @@ pub enum Failure {
         speed: f64,
     },
     /// The cap on steps was reached.
-    #[error("{steps} steps were not enough: t = {t:.6}, step {h:.1e}{}", and_speed(.speed))]
+    #[error("the cap of {steps} steps was reached at t = {t:.6}, step {h:.1e}{}", and_speed(.speed))]
     TooManySteps {
         /// The cap.
         steps: usize,
@@ -80,7 +80,7 @@ impl Failure {
 #[non_exhaustive]
 pub enum SolveError {
     /// No method of that name.
-    #[error("unknown method `{name}`; known are {known}")]
+    #[error("unknown method `{name}`: expected one of {known}")]
     UnknownMethod {
         /// As typed.
         name: String,
@@ -88,7 +88,7 @@ pub enum SolveError {
         known: String,
     },
     /// No law of step control of that name.
-    #[error("unknown controller `{name}`; known are {known}")]
+    #[error("unknown controller `{name}`: expected one of {known}")]
     UnknownController {
         /// As typed.
         name: String,
@@ -103,7 +103,7 @@ pub enum SolveError {
         /// What is missing.
         needs: &'static str,
     },
-    /// An option that makes no sense.
+    /// An option whose value is not valid.
     #[error("{0}")]
     BadOption(String),
     /// Arrays whose sizes do not fit.

@@ -1,4 +1,4 @@
-//! What is integrated: a function of time and state, evaluated on many lanes at once.
+//! The field of a solve: a function of time and state, evaluated on many lanes at once.
 //!
 //! An evaluator owns its scratch (`&mut self`); what it shares with others (weights) is immutable.
 //! The same pair of traits serves the velocity, whose values have the state's dimension, and the

@@ -40,7 +40,7 @@ impl Scale {
         h.max(16.0 * f64::EPSILON * span).min(span)
     }
 
-    /// h₁: where the second derivative, seen from h₀, would cost a hundredth of the tolerance.
+    /// h₁: where the second derivative, estimated with h₀, would cost a hundredth of the tolerance.
     pub(crate) fn choose<T: Real>(&self, y: &[T], k: &[T], probe: &[T], l: usize, stride: usize, h0: f64) -> f64 {
         let d1 = self.norm(y, |i| k[i].wide(), l, stride);
         let d2 = self.norm(y, |i| probe[i].wide() - k[i].wide(), l, stride) / h0;

@@ -41,7 +41,7 @@
 //! | tolerances, equal steps, limits | [`Options`] |
 //! | states at chosen times | [`SaveAt`] |
 //! | integrals along each trajectory | [`Quadrature`] |
-//! | gradients of what was computed | [`Tape`], [`gradient`] |
+//! | gradients of the computed solution | [`Tape`], [`gradient`] |
 //! | the number of finished trajectories; stopping a solve | [`Progress`], [`StopWhen`] |
 //! | anything else at each accepted step | [`Observer`] |
 //!

@@ -1,4 +1,4 @@
-//! Observers see each accepted step. They cannot change it; they can stop the solve.
+//! Observers are called at each accepted step. They cannot change it; they can stop the solve.
 //!
 //! Save-at times, dense output, the tape of a gradient, the quadrature of a log-density, progress and
 //! cancelling are all observers, so the loop that makes steps contains none of them.
@@ -31,7 +31,7 @@ pub trait Step<T: Real> {
     fn last(&self) -> bool;
 }
 
-/// What sees the accepted steps of a solve.
+/// An observer of the accepted steps of a solve.
 pub trait Observer<T: Real> {
     /// Whether [`Step::at`] will be called: methods with extra stages for dense output then evaluate them.
     fn dense(&self) -> bool {

@@ -20,7 +20,7 @@ pub struct Options {
     pub tail: usize,
     /// …and held to this absolute tolerance instead: their offset is arbitrary, so a relative one is meaningless.
     pub tail_atol: f64,
-    /// So many rows behind the tail are outside error control: integrals that only ride along. Rows of either kind
+    /// This many rows behind the tail are outside error control: integrals that do not feed back. Rows of either kind
     /// need an explicit method.
     pub free: usize,
     /// Step control of an explicit method. An implicit one has its own.
@@ -61,7 +61,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses values without a meaning, and combinations that the method does not have.
+    /// Checks the values, and whether the method supports their combination.
     ///
     /// # Errors
     /// [`SolveError::BadOption`] names the option; [`SolveError::Unsupported`] for an implicit method without the feature
@@ -74,7 +74,7 @@ impl Options {
             }
         }
         if self.rtol == 0.0 && self.atol == 0.0 && self.steps.is_none() {
-            return bad("rtol and atol are both 0: no step could ever be accepted".into());
+            return bad("rtol and atol are both 0: no step can be accepted".into());
         }
         if self.tail > 0 && !positive(self.tail_atol) {
             return bad(format!("tail_atol = {}: must be above 0", self.tail_atol));

@@ -1,13 +1,13 @@
 //! ∫ g(t, y(t)) dt along each trajectory, on the dense output, with an error estimate.
 //!
-//! g does not feed back into y, so it need not ride along as a state: each accepted step needs g at a few
+//! g does not feed back into y, so it need not be a state: each accepted step needs g at a few
 //! Gauss points only, and the points of all lanes queue up until a tile is full. Steps crowd where the
 //! path is sharp, and so do the points.
 //!
 //! The estimate costs no evaluation. The error of the n-point rule on a panel of length h is known,
 //! C h^{2n+1} g[2n+1 points] with the 2n-th divided difference; the points of a few neighbouring panels
 //! give those differences, and the largest that touches the panel is taken. Where the sum of the
-//! estimates exceeds the tolerance, or the trajectory has too few panels to tell, the worst panels are
+//! estimates exceeds the tolerance, or the trajectory has too few panels for an estimate, the worst panels are
 //! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations.
 
 mod estimate;

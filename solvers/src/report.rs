@@ -1,4 +1,4 @@
-//! What became of each trajectory.
+//! The outcome of each trajectory.
 
 use crate::error::Failure;
 use crate::stiffness::StiffnessMeter;

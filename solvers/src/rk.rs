@@ -69,7 +69,7 @@ struct Lane {
     /// Step number, for equal steps.
     step: usize,
     history: History,
-    /// The last attempt was in vain.
+    /// The last attempt was rejected.
     retry: bool,
     report: Report,
     done: bool,

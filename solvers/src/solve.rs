@@ -1,7 +1,7 @@
 //! A batch of trajectories, spread over the threads of one pool.
 //!
 //! Workers draw trajectories from one counter, so none waits while another has work; lanes are
-//! independent, so who takes which trajectory leaves no trace in the result. The threads are those of rayon's
+//! independent, so the result does not depend on which worker takes which trajectory. The threads are those of rayon's
 //! current pool: a solve that starts inside one of its tasks adds no thread to the machine.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ pub struct Solution<T> {
 }
 
 impl<T: Real> Solution<T> {
-    /// `n` trajectories of which nothing is known yet.
+    /// `n` trajectories without results yet.
     fn new(n: usize, dim: usize, t: f64) -> Self {
         Self { y: vec![T::ZERO; n * dim], reports: vec![Report::new(t); n] }
     }
@@ -51,7 +51,7 @@ impl<T> Solution<T> {
     }
 }
 
-/// What one worker brings back.
+/// The results of one worker.
 struct Part<T, O> {
     ends: Vec<(usize, Report)>,
     states: Vec<T>,
@@ -66,7 +66,7 @@ type Refused = (usize, SolveError);
 ///
 /// `worker` makes the field and the observer of one worker; it is called once on the calling thread and at most once on
 /// every other thread of rayon's current pool. The observers come back, that of the calling thread first. A trajectory
-/// that fails carries its status in its report and leaves the others alone; so does one that an observer
+/// that fails has its status in its report and does not affect the others; so does one that an observer
 /// [stops](Observer::stop). The bits of a row depend on that row alone: neither the batch nor the number of threads
 /// changes them.
 ///
@@ -102,7 +102,7 @@ pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
         Part { ends, states, observer, refused }
     };
 
-    // An explicit method wants whole blocks of lanes.
+    // An explicit method uses whole blocks of lanes.
     let share = if options.method.tableau().is_some() { LANE_BLOCK } else { 1 };
     let workers = rayon::current_num_threads().clamp(1, n.div_ceil(share).max(1));
     let mut others: Vec<Option<Part<T, O>>> = Vec::new();
@@ -110,7 +110,7 @@ pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
     let own = rayon::in_place_scope(|scope| {
         for slot in &mut others {
             scope.spawn(|_| {
-                // The pool may have been busy: whoever comes late needs no field.
+                // The pool may have been busy: a late worker needs no field.
                 if counter.load(Ordering::Relaxed) < n {
                     let (field, observer) = worker();
                     *slot = Some(work(field, observer));
@@ -188,7 +188,7 @@ fn run<T: Real>(
     }
 }
 
-/// Refuses a request that has no meaning.
+/// Checks the request.
 fn check<T: Real>(
     field: &mut dyn VectorField<T>,
     y0: &[T],

@@ -13,7 +13,7 @@ const CLEARING_STEPS: u32 = 6;
 /// A running judgement over the accepted steps of one trajectory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StiffnessMeter {
-    /// The largest h·ρ seen.
+    /// The largest h·ρ so far.
     pub max_h_rho: f64,
     /// Accepted steps at the edge of stability.
     pub stiff_steps: u32,
@@ -23,21 +23,21 @@ pub struct StiffnessMeter {
     pending: u32,
     /// Steps away from the edge, in a row.
     calm: u32,
-    /// The rule has spoken.
+    /// Whether the rule has found stiffness.
     spoken: bool,
 }
 
 impl StiffnessMeter {
-    /// Nothing seen yet.
+    /// No steps yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes note of an accepted step.
+    /// Records an accepted step.
     ///
     /// `h` is its length (the sign does not matter), `dk_norm` is |k_s − k_{s−1}|, `dy_norm` is |Y_s − Y_{s−1}|, and
     /// `stability` is how far the method's region of stability reaches along the negative axis (about 3.3 for dopri5,
-    /// 3.5 for tsit5). Where the two stages coincide, or a norm is not finite, nothing can be said and the step
+    /// 3.5 for tsit5). Where the two stages coincide, or a norm is not finite, there is no estimate and the step
     /// counts as calm.
     pub fn observe(&mut self, h: f64, dk_norm: f64, dy_norm: f64, stability: f64) {
         self.accepted += 1;
@@ -59,7 +59,7 @@ impl StiffnessMeter {
         }
     }
 
-    /// Whether the rule has spoken at any time: an implicit method would likely be cheaper.
+    /// Whether the rule has found stiffness at any time: an implicit method would likely be cheaper.
     pub fn stiff(&self) -> bool {
         self.spoken
     }

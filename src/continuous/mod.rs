@@ -36,7 +36,7 @@ impl BoundVelocity {
     /// The velocity of `spec` with parameters `theta`, `[n_params]`; a net of candle layers computes on `device`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] for a velocity that makes no sense.
+    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] for a velocity that is not valid.
     pub fn new(spec: &VelocitySpec, theta: &[f64], precision: Precision, device: Device) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
@@ -68,7 +68,7 @@ impl BoundVelocity {
         }
     }
 
-    /// In what it computes.
+    /// Its precision.
     pub fn precision(&self) -> Precision {
         match self {
             Self::F32(_) => Precision::F32,
@@ -81,7 +81,7 @@ impl BoundVelocity {
 #[derive(Clone)]
 pub struct Continuous {
     velocity: BoundVelocity,
-    /// To what points are rounded where a solve begins: an implicit method computes in f64 whatever it is.
+    /// The precision to which points are rounded where a solve begins; an implicit method computes in f64 regardless.
     precision: Precision,
     solver: SolverSpec,
     trace: Trace,
@@ -101,7 +101,7 @@ impl Continuous {
     /// The flow of `velocity` with parameters `theta` (`[n_params]`), computing in `precision`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that make no sense.
+    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that are not valid.
     pub fn new(velocity: &VelocitySpec, theta: &[f64], solver: SolverSpec, precision: Precision) -> Result<Self> {
         Self::on_device(velocity, theta, solver, precision, Device::Cpu)
     }
@@ -133,7 +133,8 @@ impl Continuous {
     /// The flow of a velocity that is bound already: any implementation of [`Velocity`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Solve`] for options that make no sense, and for an implicit method of an f32 velocity.
+    /// [`Error::Invalid`] or [`Error::Solve`] for options that are not valid, and for an implicit method of an f32
+    /// velocity.
     pub fn of_velocity(velocity: BoundVelocity, solver: SolverSpec) -> Result<Self> {
         let (precision, trace) = (velocity.precision(), solver.trace.resolve(velocity.dim(), false));
         Self::with_trace(velocity, solver, precision, trace)
@@ -183,12 +184,12 @@ impl Continuous {
         self.end
     }
 
-    /// To what points are rounded where a solve begins.
+    /// The precision to which points are rounded where a solve begins.
     pub(crate) fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// What carries points along `span`.
+    /// The request of a solve along `span`.
     pub(crate) fn request(&self, span: (f64, f64), log_density: bool) -> Request<'_> {
         Request { span, solver: &self.solver, trace: self.trace, log_density, progress: self.progress.as_deref() }
     }

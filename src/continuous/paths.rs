@@ -1,9 +1,9 @@
-//! Where particles are on their way: the states of one solve at many times.
+//! The states of one solve at many times: particles between the latent and the data.
 //!
 //! x(t) with dx/dt = m_θ(x, t), read off the dense output of a single solve from one end to the other: a solve for each
 //! time would cost as many times more, and its states would lie on paths of slightly different steps. The log-determinant
-//! ∫₀ᵗ tr ∂m/∂x rides along as a state, so that it too is known at all times; the quadrature that a density has would
-//! know it at the end alone.
+//! ∫₀ᵗ tr ∂m/∂x is integrated as a state, so that it too is available at all times; the quadrature of a density gives it
+//! at the end alone.
 
 use cnflow_solvers::{Progress, SaveAt};
 
@@ -26,13 +26,13 @@ pub enum End {
 /// Particles at many times, in the core's own coordinates.
 #[derive(Clone, Debug)]
 pub struct Paths {
-    /// As asked for.
+    /// The requested times.
     pub times: Vec<f64>,
     /// `[times, n, d]`; NaN where a trajectory failed before it got there.
     pub states: Vec<f64>,
-    /// log|det ∂x(t)/∂x(0)|, `[times, n]`; empty where it was not asked for, NaN where x(t) or x(0) is.
+    /// log|det ∂x(t)/∂x(0)|, `[times, n]`; empty where it was not requested, NaN where x(t) or x(0) is.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -52,24 +52,24 @@ pub(crate) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) ->
     Ok(n)
 }
 
-/// What [`record`] found.
+/// The result of [`record`].
 #[derive(Clone, Debug)]
 pub struct Recorded<T> {
     /// `[times, n, d]`; NaN where a trajectory failed before it got there.
     pub states: Vec<T>,
-    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not asked for or the method is
+    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not requested or the method is
     /// implicit, NaN as the states are.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
 /// The states at `times`, in any order, of the rows of `x` (`[n, d]`, row-major) on their way along `request.span`;
-/// `condition` is `[n, c]`, or empty. Log-determinants ride along as states; with an implicit method, which computes in
-/// f64, none do.
+/// `condition` is `[n, c]`, or empty. Log-determinants are integrated as states; with an implicit method, which
+/// computes in f64, none do.
 ///
 /// # Errors
-/// [`Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
+/// [`Error::Solve`] if the request is not valid. A trajectory that fails is listed in the cost.
 pub fn record<T: Scalar>(
     velocity: &dyn Velocity<T>,
     x: &[T],
@@ -104,12 +104,12 @@ impl Continuous {
     /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
     /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
-    /// log-determinants ride along where `log_density` asks for them. With an implicit method they cost a solve for each
-    /// time.
+    /// log-determinants are integrated too where `log_density` is true. With an implicit method they cost a solve for
+    /// each time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; whatever the
-    /// solver refuses. A trajectory that fails is listed in the cost.
+    /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; the
+    /// errors of the solver. A trajectory that fails is listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64], log_density: bool) -> Result<Paths> {
         let (d, c) = (self.dim(), self.condition_dim());
         times.iter().try_for_each(|t| crate::transform::check_time(*t))?;

@@ -20,14 +20,15 @@ pub enum LogDensity {
     Coupled,
 }
 
-/// How the trace is asked for.
+/// The requested trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TraceSpec {
-    /// Exact where it is cheap: a closed form, or few dimensions; two Rademacher probes elsewhere, so that their error is known.
+    /// Exact where it is cheap: a closed form, or few dimensions; two Rademacher probes elsewhere, so that their error
+    /// can be estimated.
     #[default]
     Auto,
-    /// Exact at any price.
+    /// Exact at any cost.
     Exact,
     /// So many Rademacher probes.
     Hutchinson(usize),
@@ -37,7 +38,7 @@ pub enum TraceSpec {
 
 /// Tolerances below four units of f32's round-off only waste steps.
 const F32_LIMIT: f64 = 4.0 * f32::EPSILON as f64;
-/// More probes than this are a mistake.
+/// The most probes.
 const MOST_PROBES: usize = 4096;
 /// The longest gap between two stages, in units of the time in which a unit changes: see [`longest_step`].
 const SEEN: f64 = 2.0;
@@ -69,14 +70,14 @@ impl std::str::FromStr for TraceSpec {
         let probes = match count.map(str::parse::<usize>) {
             None => 1,
             Some(Ok(probes)) if probes > 0 && name != "auto" && name != "exact" => probes,
-            Some(_) => return Err(format!("`{text}`: write hutchinson:K or gaussian:K with K probes, K ≥ 1")),
+            Some(_) => return Err(format!("`{text}`: expected hutchinson:K or gaussian:K with K ≥ 1 probes")),
         };
         match name {
             "auto" => Ok(Self::Auto),
             "exact" => Ok(Self::Exact),
             "hutchinson" => Ok(Self::Hutchinson(probes)),
             "gaussian" => Ok(Self::Gaussian(probes)),
-            _ => Err(format!("`{text}`: known are auto, exact, hutchinson, hutchinson:K, gaussian:K")),
+            _ => Err(format!("`{text}`: expected auto, exact, hutchinson, hutchinson:K, gaussian:K")),
         }
     }
 }
@@ -172,15 +173,15 @@ impl SolverSpec {
         Ok(Method::named(&self.method)?)
     }
 
-    /// The tolerance of the log-density, in nats: ten times the path's where it rides along as a state, a hundred times
-    /// where it is a quadrature, whose estimate sees the joints of the dense output and is itself some twenty times
+    /// The tolerance of the log-density, in nats: ten times the path's where it is integrated as a state, a hundred times
+    /// where it is a quadrature, whose estimate includes the joints of the dense output and is itself some twenty times
     /// larger than the error: so chosen, both are wrong by about as much, which is what the path's own error does to them.
     pub fn log_density_atol(&self) -> f64 {
         let times = if self.coupled() { 10.0 } else { 100.0 };
         self.log_density_atol.unwrap_or(times * self.atol.max(0.1 * self.rtol))
     }
 
-    /// Whether the log-density rides along as a state.
+    /// Whether the log-density is integrated as a state.
     pub fn coupled(&self) -> bool {
         match self.log_density {
             LogDensity::Auto => self.fixed_steps.is_some(),
@@ -189,7 +190,7 @@ impl SolverSpec {
         }
     }
 
-    /// Refuses tolerances below what a precision can hold: every step would be rejected for its noise.
+    /// Refuses tolerances below the round-off of a precision: every step would be rejected for its noise.
     ///
     /// # Errors
     /// [`Error::Invalid`] for tight tolerances in f32 (implicit methods compute in f64 and hold any).
@@ -198,13 +199,13 @@ impl SolverSpec {
         if precision == Precision::F32 && adaptive && self.rtol.max(self.atol) < F32_LIMIT {
             return Err(Error::invalid(
                 format!("rtol = {:e} and atol = {:e} are below the round-off of f32", self.rtol, self.atol),
-                "compute in f64 (`--precision f64`), or ask for 1e-6",
+                "compute in f64, or set `solver.rtol` to 1e-6",
             ));
         }
         Ok(())
     }
 
-    /// Refuses what makes no sense.
+    /// Checks the values and their combinations.
     ///
     /// # Errors
     /// [`Error::Solve`] or [`Error::Invalid`] with the option's name.
@@ -215,14 +216,14 @@ impl SolverSpec {
         };
         if let (Some(steps), Some(h)) = (self.fixed_steps, self.max_step) {
             return Err(Error::invalid(
-                format!("{steps} equal steps and a longest step of {h}"),
-                "give fixed_steps or max_step: equal steps have their own length",
+                format!("{steps} equal steps exclude a longest step of {h}"),
+                "set only one of `solver.fixed_steps` and `solver.max_step`",
             ));
         }
         if let Some(h) = self.max_step.filter(|h| !(*h >= SHORTEST_MAX_STEP && h.is_finite())) {
             return Err(Error::invalid(
-                format!("a longest step of {h}"),
-                format!("give max_step of at least {SHORTEST_MAX_STEP}: a flow takes the time from 0 to 1"),
+                format!("a longest step of {h} is out of range"),
+                format!("set `solver.max_step` to at least {SHORTEST_MAX_STEP}: a flow runs from time 0 to 1"),
             ));
         }
         for (what, value, most) in [("probes", probes, MOST_PROBES), ("lanes", self.lanes, MOST_LANES)] {
@@ -236,19 +237,22 @@ impl SolverSpec {
                 if self.fixed_steps.is_some() || self.log_density == LogDensity::Coupled {
                     return Err(Error::invalid(
                         format!("`{}` chooses its own steps and takes the log-density by quadrature", method.name()),
-                        "leave out --fixed-steps and --log-density coupled, or name an explicit method",
+                        "leave out `solver.fixed_steps` and `solver.log_density`, or choose an explicit method",
                     ));
                 }
                 if !(self.rtol.is_finite() && self.atol.is_finite() && self.rtol >= 0.0 && self.atol > 0.0) {
                     return Err(Error::invalid(
-                        format!("rtol = {}, atol = {}", self.rtol, self.atol),
-                        "an implicit method needs rtol ≥ 0 and atol > 0",
+                        format!("an implicit method cannot use rtol = {}, atol = {}", self.rtol, self.atol),
+                        "set `solver.rtol` to at least 0 and `solver.atol` above 0",
                     ));
                 }
             }
         }
         if self.log_density_atol().partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater) {
-            return Err(Error::invalid("the tolerance of the log-density is not above 0", "give --atol above 0"));
+            return Err(Error::invalid(
+                "the tolerance of the log-density is not above 0",
+                "set `solver.atol` or `solver.log_density_atol` above 0",
+            ));
         }
         Ok(())
     }
@@ -285,12 +289,13 @@ impl SolverSpec {
 /// The longest step of a method whose neighbouring stages are at most the part `gap` of a step apart, for a velocity of this
 /// [`time_rate`](crate::velocity::Velocity::time_rate): infinite for a slow one.
 ///
-/// Step control sees what its stages see. A unit that switches on and off again between two stages leaves no trace in the
-/// error estimate, and the step is accepted: a pulse of the velocity is stepped over, however tight the tolerance. A unit of
-/// rate w changes around its switch as 1 − tanh(w |t|), so that a stage within 1/w of it sees a quarter of its height, and
-/// the estimate takes over. No gap is therefore longer than 2/w. With 8/w dop853 at 1e-3 still passed over a pulse of w = 60.
-/// It costs nothing where nets are trained: after 1500 steps of matching on four toys and three tables the rates are 1.3 to
-/// 2.5, which allow dopri5 any step. A rate beyond [`FASTEST`] is not followed further.
+/// Step control uses the velocity at its stages only. A unit that switches on and off again between two stages leaves
+/// no trace in the error estimate, and the step is accepted: a pulse of the velocity is stepped over, however tight the
+/// tolerance. A unit of rate w changes around its switch as 1 − tanh(w |t|), so that a stage within 1/w of it has a
+/// quarter of its height, and the estimate takes over. No gap is therefore longer than 2/w. With 8/w dop853 at 1e-3
+/// still passed over a pulse of w = 60. It costs nothing where nets are trained: after 1500 steps of matching on four
+/// toys and three tables the rates are 1.3 to 2.5, which allow dopri5 any step. A rate beyond [`FASTEST`] is not
+/// followed further.
 fn longest_step(gap: f64, time_rate: f64) -> f64 {
     SEEN / (time_rate.min(FASTEST) * gap)
 }

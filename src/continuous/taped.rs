@@ -23,11 +23,11 @@ use crate::{Error, Result};
 /// lanes are refilled.
 pub const CHUNK: usize = 128;
 
-/// Points at the end of their paths, what was integrated on the way, and the tapes behind them.
+/// Points at the end of their paths, the integrals along the way, and the tapes.
 pub struct Taped<'a, T> {
     /// Points, log-determinants and cost.
     pub carried: Carried<T>,
-    /// ∫ |m|² |dt| and ∫ ‖∂m/∂x‖² |dt| of each row, as far as they were asked for, `[n, p]`; NaN where a trajectory failed.
+    /// ∫ |m|² |dt| and ∫ ‖∂m/∂x‖² |dt| of each row, those that were requested, `[n, p]`; NaN where a trajectory failed.
     ///
     /// The norm of ∂m/∂x is exact where the trace is exact and a tangent for each dimension is cheap, else an unbiased
     /// estimate: see [`Evaluator`](crate::velocity::Evaluator::value_divergence_and_squares).
@@ -36,7 +36,7 @@ pub struct Taped<'a, T> {
     tapes: Vec<(Range<usize>, Tape<T>)>,
 }
 
-/// The derivatives of a loss by what a [`Taped`] solve gave. Those of rows that failed are not read.
+/// The derivatives of a loss by the results of a [`Taped`] solve. Those of rows that failed are not read.
 #[derive(Clone, Copy, Debug)]
 pub struct EndBar<'a, T> {
     /// By the points, `[n, d]`.
@@ -47,21 +47,21 @@ pub struct EndBar<'a, T> {
     pub penalties: &'a [T],
 }
 
-/// What became of a chunk.
+/// The result of a chunk.
 struct Chunk<T> {
     carried: Carried<T>,
     penalties: Vec<f64>,
     tape: Tape<T>,
 }
 
-/// Carries every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The squares of
-/// `penalties` are integrated along the paths.
+/// Transports every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The
+/// squares of `penalties` are integrated along the paths.
 ///
 /// Log-determinants are always integrated; `request.log_density` and `request.progress` have no meaning here. Points and
 /// log-determinants are the same numbers with and without penalties. A row's result depends on that row alone.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an implicit method, which has no gradient; [`Error::Solve`] if the request makes no sense. A
+/// [`Error::Invalid`] for an implicit method, which has no gradient; [`Error::Solve`] if the request is not valid. A
 /// trajectory that fails is listed in the cost, and the gradient leaves it out.
 pub fn carry_taped<'a, T: Scalar>(
     velocity: &'a dyn Velocity<T>,
@@ -127,8 +127,8 @@ impl<T: Scalar> Taped<'_, T> {
         (x_bar, gradient)
     }
 
-    /// As [`Taped::pull_back`], the derivatives by θ before [`Velocity::fold_gradient`], `[grad_len]`: what a sum over
-    /// batches is made of.
+    /// As [`Taped::pull_back`], the derivatives by θ before [`Velocity::fold_gradient`], `[grad_len]`: the terms of a
+    /// sum over batches.
     pub fn pull_back_unfolded(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
         let parts: Vec<_> = self.tapes.par_iter().map(|(rows, tape)| self.pull_back_chunk(rows, tape, bar)).collect();
         let (x_bar, gradients): (Vec<_>, Vec<_>) = parts.into_iter().unzip();

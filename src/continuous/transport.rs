@@ -2,10 +2,10 @@
 //!
 //! log|det ∂x(t₁)/∂x(t₀)| = ∫_{t₀}^{t₁} tr(∂m/∂x) dt along the path, in either direction of time.
 //!
-//! `Integration` is a velocity with the way it is integrated. What is recorded along the way is up to its observer: a
+//! `Integration` is a velocity with the way it is integrated. Its observer decides what is recorded along the way: a
 //! quadrature that refines itself ([`carry`]), a tape beside a quadrature with one panel a step
 //! ([`carry_taped`](super::taped::carry_taped)), or the states at many times ([`record`](super::paths::record)). A
-//! log-determinant that rides along as a state needs no observer.
+//! log-determinant that is integrated as a state needs no observer.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
@@ -22,16 +22,16 @@ use crate::transform::Cost;
 use crate::velocity::fields::{Coupled, Divergence, Motion};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
 
-/// What is to be carried, and how.
+/// The span and the options of a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Where in time the points are, and where they are wanted.
+    /// The time at which the points are given, and the time to which they are transported.
     pub span: (f64, f64),
     /// Method and tolerances.
     pub solver: &'a SolverSpec,
     /// How the trace is taken.
     pub trace: Trace,
-    /// The log-determinant is wanted too.
+    /// Whether to compute the log-determinant.
     pub log_density: bool,
     /// Counts trajectories as they arrive.
     pub progress: Option<&'a AtomicUsize>,
@@ -42,9 +42,9 @@ pub struct Request<'a> {
 pub struct Carried<T> {
     /// `[n, d]`, row-major; NaN where a trajectory failed.
     pub y: Vec<T>,
-    /// `[n]`; zeros if not asked for, NaN where a trajectory failed.
+    /// `[n]`; zeros if not requested, NaN where a trajectory failed.
     pub logdet: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -56,12 +56,12 @@ pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
     x.chunks_exact(dim).map(one).collect()
 }
 
-/// Carries every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.
+/// Transports every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.
 ///
 /// Uses the threads of rayon's current pool. A row's result depends on that row alone. An implicit method computes in f64.
 ///
 /// # Errors
-/// [`crate::Error::Solve`] if the request makes no sense. A trajectory that fails is listed in the cost.
+/// [`crate::Error::Solve`] if the request is not valid. A trajectory that fails is listed in the cost.
 pub fn carry<T: Scalar>(
     velocity: &dyn Velocity<T>,
     x: &[T],
@@ -84,7 +84,7 @@ fn probes(trace: Trace) -> usize {
     }
 }
 
-/// How the log-determinant comes along.
+/// How the log-determinant is integrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accumulated {
     /// Not at all.
@@ -111,7 +111,7 @@ pub(crate) struct Integration<'a, T> {
 pub(crate) struct Ends<T> {
     /// `[n, d]`; the last good state of a trajectory that failed.
     y: Vec<T>,
-    /// What rode along, `[n, rides]`.
+    /// The extra states, `[n, rides]`.
     riding: Vec<T>,
     pub reports: Vec<Report>,
 }
@@ -158,7 +158,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         probes(self.trace)
     }
 
-    /// The states that ride behind a point.
+    /// The number of extra states behind a point.
     pub fn rides(&self) -> usize {
         match self.accumulated {
             Accumulated::AsStates => self.probes() + self.penalties.count(),
@@ -174,7 +174,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         }
     }
 
-    /// What an evaluator must know of the rows of a chunk.
+    /// The batch of an evaluator: the rows of a chunk.
     pub fn batch(&self, rows: &Range<usize>) -> Batch<'_, T> {
         let c = self.velocity.condition_dim();
         let keys = self.keys.get(rows.clone()).unwrap_or_default();
@@ -231,7 +231,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         Ok(self.ends(solution.y, solution.reports))
     }
 
-    /// Takes states apart into points and what rides along.
+    /// Splits states into points and extra states.
     fn ends(&self, states: Vec<T>, reports: Vec<Report>) -> Ends<T> {
         let (d, rides) = (self.velocity.dim(), self.rides());
         if rides == 0 {
@@ -245,7 +245,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         Ends { y, riding, reports }
     }
 
-    /// Trajectories with the integrals that quadratures found, or that rode along. With `rounded` an integral counts as
+    /// Trajectories with their integrals, by quadrature or as extra states. With `rounded` an integral counts as
     /// finite only where it is so in the precision of the velocity.
     pub fn settle<G: VectorField<T>>(
         &self,
@@ -302,7 +302,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         Failure::Integrand { from: self.span.0, to: self.span.1 }
     }
 
-    /// The integrals of what rode along with the trajectories that arrived.
+    /// The integrals that were extra states of the trajectories that arrived.
     fn ridden<'r>(&self, riding: &'r [T], reports: &'r [Report]) -> impl Iterator<Item = Integral> + use<'r, T> {
         let rows = riding.chunks_exact(self.rides().max(1)).zip(reports).enumerate();
         rows.filter(|(_, (_, report))| report.status.is_ok()).map(|(sample, (row, report))| Integral {

@@ -1,4 +1,4 @@
-//! A coupling: some columns pass, a net makes of them the numbers by which the others are changed.
+//! A coupling: some columns pass unchanged; a net computes from them the parameters that transform the others.
 
 use std::array::from_fn;
 
@@ -162,7 +162,7 @@ impl<T: Scalar> Coupling<T> {
     }
 }
 
-/// s = most · tanh(r / most), e^±s on the way asked for, and ds/dr.
+/// s = most · tanh(r / most), e^±s in the requested direction, and ds/dr.
 struct Scales {
     log: Slots,
     factor: Slots,

@@ -1,4 +1,4 @@
-//! The layers with their parameters, on tiles of lanes: there, back, and the pull-backs of both.
+//! The layers with their parameters, on tiles of lanes: both directions, and their pull-backs.
 //!
 //! Points are f64 whatever the nets compute in: the columns that a coupling leaves alone are then the same bits on the
 //! way back, the net gives the same numbers, and a round trip costs the round-off of f64.
@@ -13,7 +13,7 @@ use super::linear::Linear;
 use super::spec::{DiscreteSpec, LayerSpec};
 use crate::Result;
 
-/// Which way through a layer.
+/// The direction through a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// From the latent's side to the data's.
@@ -40,7 +40,7 @@ pub(super) struct Gradient<'a, T> {
     pub matrix: &'a mut [f64],
 }
 
-/// What a layer's pull-back must know of the pass.
+/// What a layer's pull-back uses of the pass.
 pub(super) struct Step<'a> {
     pub way: Way,
     pub blocks: usize,

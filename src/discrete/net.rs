@@ -11,7 +11,7 @@ use super::spec::{DiscreteSpec, LayerSpec};
 use crate::error::Failure;
 use crate::{Error, Result};
 
-/// A scale beyond e to this is not a scale any more.
+/// The largest absolute log-scale.
 const STEEPEST: f64 = 60.0;
 
 /// A flow with its parameters: shared by threads, never changed.
@@ -53,7 +53,7 @@ pub(super) struct Rows<'a> {
     pub condition: &'a [f64],
 }
 
-/// The derivatives of a loss by everything that is learnt, before [`Net::fold`].
+/// The derivatives of a loss by all parameters, before [`Net::fold`].
 #[derive(Clone)]
 pub(super) struct Slopes<T> {
     pub own: Vec<T>,
@@ -90,7 +90,7 @@ impl<T: Scalar> Net<T> {
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
-                // Not looked at.
+                // Not used.
                 slots.push(0);
                 continue;
             };
@@ -118,7 +118,7 @@ impl<T: Scalar> Net<T> {
         }
     }
 
-    /// No slopes yet.
+    /// Zeros.
     pub fn slopes(&self) -> Slopes<T> {
         let (own, matrices) = self.parts.last().map_or((0, 0), |part| (part.own.end, part.matrix.end));
         Slopes { own: vec![T::ZERO; own], matrices: vec![0.0; matrices] }
@@ -130,7 +130,7 @@ impl<T: Scalar> Net<T> {
         if way == Way::Forward { all.collect() } else { all.rev().collect() }
     }
 
-    /// Carries a chunk through; `out` gets the points `[n, d]`, `logdet` their log-determinants `[n]`.
+    /// Passes a chunk through all layers; `out` gets the points `[n, d]`, `logdet` their log-determinants `[n]`.
     pub fn pass(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>, out: &mut [f64], logdet: &mut [f64]) {
         let d = self.dim;
         let end = self.run(way, rows, scratch);
@@ -150,7 +150,7 @@ impl<T: Scalar> Net<T> {
         logdet.clear(blocks);
         for block in 0..blocks {
             for l in 0..LANE_BLOCK {
-                // Slots without a row repeat the last one: finite numbers, whose results nobody reads.
+                // Slots without a row repeat the last one: finite numbers, whose results are not read.
                 let row = (block * LANE_BLOCK + l).min(n - 1);
                 (0..d).for_each(|j| states[0].at_mut(block, j)[l] = rows.x[row * d + j]);
                 (0..c).for_each(|j| condition.at_mut(block, j)[l] = T::of(rows.condition[row * c + j]));

@@ -29,7 +29,7 @@ pub(crate) struct ChunkGradient<T> {
     pub nll: f64,
     /// The first row that has none, counted from the chunk's first.
     pub lost: Option<usize>,
-    /// The derivatives by what is learnt, before [`Likelihood::fold`]: in the precision of the nets, and those by the
+    /// The derivatives by the parameters, before [`Likelihood::fold`]: in the precision of the nets, and those by the
     /// matrices of linear layers.
     pub own: Vec<T>,
     pub matrices: Vec<f64>,
@@ -43,7 +43,7 @@ impl<T: Scalar> Likelihood<T> {
     ///
     /// # Errors
     /// As [`DiscreteSpec::validate`]; [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters that
-    /// make no bijection.
+    /// do not define a bijection.
     pub fn new(spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
@@ -116,7 +116,7 @@ impl<T: Scalar> Likelihood<T> {
 /// to its rows `x`, `[n, d]`, and to θ, `[n_params]`.
 ///
 /// # Errors
-/// [`Error::Dimension`] and [`Error::Invalid`] for numbers that make no rows.
+/// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows.
 pub(super) fn pull_back<T: Scalar>(
     spec: &DiscreteSpec,
     net: &Net<T>,

@@ -18,8 +18,8 @@ impl Discrete {
     /// `condition` is `[n, c]`, or empty. The flow's own coordinates; as much work as one pass.
     ///
     /// # Errors
-    /// [`crate::Error::Dimension`] and [`crate::Error::Invalid`] for numbers that make no rows;
-    /// [`crate::Error::Degenerate`] for parameters that make no bijection. A row that leaves the finite numbers is NaN
+    /// [`crate::Error::Dimension`] and [`crate::Error::Invalid`] for incomplete rows;
+    /// [`crate::Error::Degenerate`] for parameters without a bijection. A row that becomes NaN or infinite is NaN
     /// from there on and listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64]) -> Result<Paths> {
         check_numbers(&self.spec, start, condition)?;

@@ -1,4 +1,4 @@
-//! A discrete flow as its user asks for it.
+//! The options of a discrete flow.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
@@ -47,7 +47,7 @@ impl std::str::FromStr for Split {
     }
 }
 
-/// A discrete flow as its user asks for it; [`Plan::spec`] says layer by layer what that is.
+/// The options of a discrete flow; [`Plan::spec`] makes its layers of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Which flow.
@@ -70,7 +70,7 @@ pub struct Plan {
     pub bins: usize,
     /// A spline bends between minus this and this, and is the identity beyond.
     pub bound: f64,
-    /// A log-scale is this times the tanh of what the conditioner says.
+    /// A log-scale is this times the tanh of the conditioner's output.
     pub most: f64,
 }
 
@@ -100,7 +100,7 @@ impl Plan {
     pub fn spec(&self, rng: &mut Rng) -> Result<DiscreteSpec> {
         let d = self.dim;
         if d == 0 {
-            return Err(Error::invalid("a discrete flow without columns", "give it at least one"));
+            return Err(Error::invalid("a discrete flow without columns", "give at least one column"));
         }
         if self.depth == 0 || self.depth > MOST_LAYERS {
             let hint = format!("give a depth from 1 to {MOST_LAYERS}, such as 8");

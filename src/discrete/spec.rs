@@ -1,4 +1,4 @@
-//! What a discrete flow is made of, as data, and how its θ is laid out.
+//! The layers of a discrete flow, as data, and the layout of its θ.
 
 use nalgebra::DMatrix;
 use rand::Rng as _;
@@ -53,7 +53,7 @@ pub enum Transform {
     Spline {
         /// How many bins.
         bins: usize,
-        /// Half the interval on which it is no identity.
+        /// Half the interval on which it is not the identity.
         bound: f64,
     },
 }
@@ -92,7 +92,7 @@ pub enum LayerSpec {
         shift: bool,
     },
     /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal.
-    /// P and the signs follow from `seed`, but a model's meaning must not hang on how a generator draws.
+    /// P and the signs follow from `seed`, but a model must not depend on the draws of a generator.
     Linear {
         /// P: row i of the product is row `permutation[i]` of L (U + D).
         permutation: Vec<usize>,
@@ -107,7 +107,7 @@ pub enum LayerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscreteSpec {
-    /// What it was planned as.
+    /// The kind that was planned.
     pub kind: Kind,
     /// d.
     pub dim: usize,
@@ -117,7 +117,7 @@ pub struct DiscreteSpec {
     pub layers: Vec<LayerSpec>,
 }
 
-/// Sizes beyond any use, within memory.
+/// Limits of sizes: beyond any use, within memory.
 pub(super) const MOST_LAYERS: usize = 4096;
 const MOST_UNITS: usize = 1 << 16;
 const MOST_PARAMETERS: usize = 1 << 28;
@@ -173,7 +173,7 @@ impl LayerSpec {
                 let mut sorted = permutation.clone();
                 sorted.sort_unstable();
                 if dim > MOST_LINEAR {
-                    return Err(format!("a linear map of {dim} columns is beyond {MOST_LINEAR}"));
+                    return Err(format!("a linear map of {dim} columns exceeds the limit of {MOST_LINEAR}"));
                 }
                 if !sorted.into_iter().eq(0..dim) || signs.len() != dim || signs.iter().any(|s| s.abs() != 1) {
                     return Err("its permutation or its signs do not fit its columns".into());
@@ -187,12 +187,12 @@ impl LayerSpec {
                     return Err("its two halves do not make up its columns".into());
                 }
                 if let Some(width) = hidden.iter().find(|width| **width == 0 || **width > MOST_UNITS) {
-                    return Err(format!("a hidden layer has {width} units, not 1 to {MOST_UNITS}"));
+                    return Err(format!("a hidden layer has {width} units, expected 1 to {MOST_UNITS}"));
                 }
                 match *transform {
                     Transform::Additive => Ok(()),
                     Transform::Affine { most } if most > 0.0 && most <= 20.0 => Ok(()),
-                    Transform::Affine { most } => Err(format!("log-scales up to {most}, not within (0, 20]")),
+                    Transform::Affine { most } => Err(format!("log-scales up to {most}, expected a bound in (0, 20]")),
                     Transform::Spline { bins, bound } => spline::check(bins, bound),
                 }
             }
@@ -201,29 +201,35 @@ impl LayerSpec {
 }
 
 impl DiscreteSpec {
-    /// Refuses what cannot be a flow.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the layer that is wrong.
     pub fn validate(&self) -> Result<()> {
         if self.dim == 0 || self.layers.is_empty() {
-            return Err(Error::invalid("a discrete flow without columns or layers", "give it at least one of each"));
+            return Err(Error::invalid("a discrete flow without columns or layers", "give at least one of each"));
         }
         if self.layers.len() > 3 * MOST_LAYERS + 1 || self.dim > MOST_UNITS || self.condition_dim > MOST_UNITS {
-            return Err(Error::invalid(format!("a flow of {} layers on {} columns", self.layers.len(), self.dim), ""));
+            return Err(Error::invalid(
+                format!("a flow of {} layers on {} columns is too large", self.layers.len(), self.dim),
+                "",
+            ));
         }
         for (i, layer) in self.layers.iter().enumerate() {
             layer.check(self.dim).map_err(|problem| {
                 Error::invalid(
                     format!("layer {} of the flow: {problem}", i + 1),
-                    "options of the flow decide its layers",
+                    "change the options of the flow that set this layer",
                 )
             })?;
         }
         let sizes = self.tensor_names().into_iter().map(|(_, shape)| shape.iter().product::<usize>());
         let total = sizes.fold(0usize, usize::saturating_add);
         if total > MOST_PARAMETERS {
-            return Err(Error::invalid(format!("a flow of {total} parameters"), "give it fewer or smaller layers"));
+            return Err(Error::invalid(
+                format!("a flow of {total} parameters is too large"),
+                "use fewer or smaller layers",
+            ));
         }
         Ok(())
     }
@@ -263,8 +269,8 @@ impl DiscreteSpec {
     }
 
     /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
-    /// linear maps as random rotations. Additive couplings start bent: at the identity the gradient of a last layer is
-    /// E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
+    /// linear maps as random rotations. Additive couplings do not start as the identity: there the gradient of a last
+    /// layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
     pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
         let mut theta = Vec::with_capacity(self.n_params());
         for layer in &self.layers {

@@ -43,10 +43,10 @@ pub(super) fn numbers(bins: usize) -> usize {
 /// What is wrong with a spline of these options.
 pub(super) fn check(bins: usize, bound: f64) -> Result<(), String> {
     if !(2..=MOST).contains(&bins) {
-        return Err(format!("a spline of {bins} bins, not 2 to {MOST}"));
+        return Err(format!("a spline of {bins} bins, expected 2 to {MOST}"));
     }
     if !(bound > 0.0 && bound.is_finite()) {
-        return Err(format!("a spline on [-{bound}, {bound}]"));
+        return Err(format!("a spline on [-{bound}, {bound}], which is not an interval"));
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ mod tests {
                 let moved = |by: f64| pass(Isa::detect(), &raw, rule, Way::Forward, &x.map(|x| x + by)).0;
                 let (up, down) = (moved(h), moved(-h));
                 for l in 0..LANE_BLOCK {
-                    // Where the slope is small, x is not told by y to more than its last bits.
+                    // Where the slope is small, y does not determine the last bits of x.
                     let blur = 1e-12 * (-rate[l]).exp().max(1.0);
                     assert!((back[l] - x[l]).abs() < blur, "{bins} {size} {}: {}", x[l], back[l]);
                     let turned = (rate[l] + undone[l]).abs();

@@ -1,11 +1,11 @@
-//! How many components, and how strong a prior: a ladder, climbed while held-out rows agree; then what a ladder misses.
+//! The number of components and the strength of the prior, chosen by the NLL of held-out rows.
 //!
 //! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better; beyond
 //! each rung has two or four times as many as the one before, and costs as much more; from there the climb ends at the
 //! first that is no better, and numbers between the best and its neighbours are tried. Then EM goes on with the best over all rows;
 //! components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a thousand is missed by every
-//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. What held-out rows do not
-//! confirm is dropped.
+//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. A change
+//! that does not lower the NLL of held-out rows is dropped.
 
 use std::borrow::Cow;
 
@@ -21,18 +21,18 @@ use crate::{Error, Result, Rng};
 
 /// The rungs.
 const LADDER: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 256, 1024];
-/// Up to so many components the climb ends after so many rungs that were no better; beyond after one.
+/// Up to this many components the climb ends after this many rungs without a gain; beyond, after one.
 const CHEAP: usize = 16;
 const MISSES: usize = 3;
 /// What is tried beside the best rung, as parts of it.
 const BETWEEN: [(usize, usize); 4] = [(1, 2), (3, 4), (3, 2), (2, 1)];
 /// The least rows for a component.
 const ROWS: usize = 8;
-/// On a rung EM ends at this gain in nats a row, or after so many iterations: enough to tell rungs apart.
+/// On a rung EM ends at this gain in nats a row, or after this many iterations: enough to distinguish rungs.
 const GAIN: f64 = 5e-3;
 const ITERATIONS: usize = 10;
-/// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be told from the
-/// next.
+/// Rows for each component that a rung is fitted to, and the least of them: a low rung needs no more to be
+/// distinguished from the next.
 const SHARE: usize = 512;
 const LEAST: usize = 1 << 14;
 /// Where there are fewer rows than this for each number of the covariances, stronger priors are tried too.
@@ -44,11 +44,11 @@ const STRONGER: [f64; 2] = [10.0, 50.0];
 const SHRUNK: [f64; 5] = [0.02, 0.1, 0.5, 2.0, 10.0];
 /// How much weaker, one after the other.
 const WEAKER: [f64; 2] = [0.1, 0.01];
-/// Iterations between two looks at the held-out rows.
+/// Iterations between two scores of the held-out rows.
 const POLISH: usize = 3;
 /// The most components that are put where rows are explained worst, one after another.
 const INSERTIONS: usize = 16;
-/// A rung is begun where its start and so many iterations can be paid.
+/// A rung is begun where the budget covers its start and this many iterations.
 const USEFUL: usize = 2;
 
 /// The mixture with the best held-out likelihood, and what was tried.
@@ -85,7 +85,7 @@ impl Mixture {
     /// mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls, tries stronger
     /// priors where rows are scarce, and then goes on with the best, to `options.iterations` and `options.tolerance`,
     /// while the held-out NLL falls; puts components where rows are explained worst; and tries weaker priors. `stop` is
-    /// asked before each iteration and ends it early, as `options.work` does.
+    /// called before each iteration and ends the fit early, as `options.work` does.
     ///
     /// # Errors
     /// As [`Mixture::fit`]; [`Error::Invalid`] without validation rows.
@@ -98,7 +98,7 @@ impl Mixture {
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Chosen> {
         if dim == 0 || valid.len() < dim {
-            return Err(Error::invalid("there are no validation rows to choose a mixture by", "give some"));
+            return Err(Error::invalid("there are no validation rows to choose a mixture by", "give at least one row"));
         }
         if let Some(units) = Units::needed(train, dim)? {
             let Chosen { mixture, table } = Self::choose(&units.of(train), &units.of(valid), dim, options, rng, stop)?;
@@ -110,13 +110,14 @@ impl Mixture {
         let mut choice = Choice { train, valid, dim, options, best: None, table: Vec::new() };
         choice.climb(rng, &mut effort)?;
         choice.finish(&mut effort)?;
-        let best = choice.best.ok_or_else(|| Error::invalid("a mixture of no components", "allow at least one"))?;
+        let best =
+            choice.best.ok_or_else(|| Error::invalid("a mixture of 0 components", "allow at least one component"))?;
         Ok(Chosen { mixture: best.mixture, table: choice.table })
     }
 }
 
 impl Choice<'_> {
-    /// Takes note of a mixture, and keeps it where it is better than the best: by how much.
+    /// Records a mixture and keeps it if it is better than the best; returns the gain.
     fn see(&mut self, mixture: Mixture, strength: f64, diagonal: bool) -> f64 {
         let scores = mixture.log_prob_rows(self.valid);
         let nll = -scores.iter().sum::<f64>() / scores.len() as f64;
@@ -155,7 +156,7 @@ impl Choice<'_> {
         Ok(())
     }
 
-    /// Fits so many components, under each strength that is worth trying: whether they were better than the best; none
+    /// Fits this many components, under each strength that is worth trying: whether they were better than the best; none
     /// where they cannot be had.
     fn rung(&mut self, components: usize, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<Option<bool>> {
         let (d, options) = (self.dim, self.options);

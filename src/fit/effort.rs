@@ -1,4 +1,5 @@
-//! How a mixture is fitted, and what that may cost: counted in multiplications, so the same on every machine.
+//! How a mixture is fitted, and the budget of the fit, counted in multiplications so that it is the same on every
+//! machine.
 
 /// How a mixture is fitted.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +25,7 @@ impl Default for EmOptions {
     }
 }
 
-/// What is left of the work that a fit may cost, and whoever may end it early.
+/// The rest of a fit's budget, and a function that may end the fit early.
 pub(crate) struct Effort<'a> {
     left: f64,
     stop: &'a mut dyn FnMut() -> bool,
@@ -40,7 +41,7 @@ impl<'a> Effort<'a> {
         cost <= self.left && !(self.stop)()
     }
 
-    /// Takes note of work that is done in any case.
+    /// Records work that is done in any case.
     pub(crate) fn spend(&mut self, cost: f64) {
         self.left -= cost;
     }

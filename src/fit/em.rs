@@ -6,8 +6,9 @@
 //! Ref: Dempster, Laird & Rubin (1977); Fraley & Raftery (2007) for the prior.
 //!
 //! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows, the
-//! components that it sees; the M step takes the components in parallel and makes their responsibilities anew, block after
-//! block in order: no matrix of n K numbers is held, and no sum depends on the threads.
+//! components with a responsibility above that; the M step takes the components in parallel and makes their
+//! responsibilities anew, block after block in order: no matrix of n K numbers is held, and no sum depends on the
+//! threads.
 
 use rayon::prelude::*;
 
@@ -54,7 +55,7 @@ struct Expected {
     log_probs: Vec<Lane>,
     /// Where the blocks of each component begin; K + 1 of them.
     starts: Vec<usize>,
-    /// The blocks that a component is seen in, one component after another.
+    /// The blocks with responsibilities of a component, one component after another.
     blocks: Vec<u32>,
 }
 
@@ -63,8 +64,8 @@ pub(crate) type Part = (f64, Vec<f64>, Vec<f64>);
 
 impl<'a> Em<'a> {
     /// Over the rows of `x` (`[n, dim]` row-major) for `components` components, with `strength` pseudo-rows of the
-    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others have no say
-    /// in that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
+    /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others do not
+    /// enter that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer rows than components or two, numbers that are not finite, a constant column.
@@ -72,7 +73,11 @@ impl<'a> Em<'a> {
         let n = x.len().checked_div(dim).unwrap_or(0);
         if n < components.max(2) || components == 0 || n > u32::MAX as usize {
             return Err(Error::invalid(
-                format!("{n} rows for a mixture of {components}"),
+                format!(
+                    "{} for a mixture of {}",
+                    crate::words::count(n as u64, "row"),
+                    crate::words::count(components as u64, "component")
+                ),
                 "give at least one row for each component, and two in all",
             ));
         }
@@ -81,14 +86,14 @@ impl<'a> Em<'a> {
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
         if !(strength > 0.0 && strength.is_finite()) {
-            let problem = format!("a prior worth {strength} rows holds no component open");
-            return Err(Error::invalid(problem, "give a strength above 0"));
+            let problem = format!("the strength of the prior is {strength}");
+            return Err(Error::invalid(problem, "give a finite strength above 0"));
         }
         let mut prior = pooled(x, dim);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant (counted from 0)"),
-                "a constant column has no density: leave it out",
+                "leave out the constant column: it has no density",
             ));
         }
         let scale = (components as f64).powf(-2.0 / dim as f64);
@@ -98,7 +103,7 @@ impl<'a> Em<'a> {
         Ok(Self { x, blocks: to_blocks(x, dim), dim, strength, prior })
     }
 
-    /// The same with the diagonal of Ψ alone, where `only` says so.
+    /// The same with the diagonal of Ψ alone, if `only` is true.
     #[must_use]
     pub fn diagonal(mut self, only: bool) -> Self {
         if only {
@@ -295,11 +300,11 @@ impl<'a> Em<'a> {
     }
 }
 
-/// A column whose farthest value is beyond so many of its deviations is looked at…
+/// A column whose farthest value is beyond this many of its deviations is checked…
 const FARTHEST: f64 = 10.0;
-/// …and where its deviation is so many times the robust one…
+/// …and where its deviation is this many times the robust one…
 const DISAGREE: f64 = 3.0;
-/// …rows beyond so many robust deviations are left out.
+/// …rows beyond this many robust deviations are left out.
 const REACH: f64 = 20.0;
 
 /// The covariance of the rows, `[d, d]`: of those that are not far out, where far rows are most of it.
@@ -309,7 +314,7 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
         let deviation = covariance[j * d + j].sqrt();
         let column = || x.iter().skip(j).step_by(d);
         let farthest = column().map(|v| (v - mean[j]).abs()).fold(0.0, f64::max);
-        // Squares may have left the range of f64: such a column is looked at.
+        // Squares may have left the range of f64: such a column is checked.
         if deviation.is_finite() && farthest <= FARTHEST * deviation {
             return None;
         }
@@ -348,7 +353,7 @@ fn dot(a: &Lane, b: &Lane) -> f64 {
 }
 
 impl Em<'_> {
-    /// Iterates until the gain is below `tolerance` nats a row, `iterations` are done, or `stop` says so.
+    /// Iterates until the gain is below `tolerance` nats a row, `iterations` are done, or `stop` returns true.
     ///
     /// # Errors
     /// As [`Em::step`].

@@ -1,8 +1,7 @@
-//! How many bins, where they begin and end, and what an empty one is worth: all that held-out rows can tell is asked of
-//! them.
+//! A table of probabilities whose number of bins, range and smoothing are chosen by the NLL of held-out rows.
 //!
 //! A rung is a number of bins a column, a trim and a smoothing. The range of a column is from its (r+1)-th least row to its
-//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few strange rows do not make all bins wide. Beyond lie tails whose share
+//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few outliers do not widen all bins. Beyond lie tails whose share
 //! is (rows beyond + 1)/(n + 1), the expected mass beyond an order statistic whatever the density (Wilks 1941), and whose
 //! scale is the mean excess of the rows beyond, the maximum-likelihood one; at least of √n rows, for an exponential has no
 //! memory. A bin with c of the N rows inside has probability (c + a)/(N + a · bins), a the smoothing: with ½
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 const MOST: [usize; 2] = [1024, 256];
 /// The part of the rows that is left to each tail.
 const TRIMS: [f64; 3] = [0.0, 1e-3, 1e-2];
-/// What every bin is given beside its rows.
+/// The pseudo-rows added to every bin.
 const SMOOTHINGS: [f64; 3] = [0.5, 0.125, 0.031_25];
 
 /// One table that was tried.
@@ -58,7 +57,7 @@ impl Histogram {
         let sorted: Vec<Vec<f64>> = (0..dim).map(|j| sorted(train, dim, j)).collect();
         if let Some(j) = sorted.iter().position(|column| column[0] == column[n - 1]) {
             let problem = format!("column {j} is constant (counted from 0)");
-            return Err(Error::invalid(problem, "a constant column has no density: leave it out"));
+            return Err(Error::invalid(problem, "leave out the constant column: it has no density"));
         }
         let mut best: Option<(Histogram, Rung)> = None;
         let mut table = Vec::new();
@@ -98,7 +97,7 @@ impl Histogram {
             }
             ranges.push(range);
         }
-        let none = || Error::invalid("no table fits the rows", "give rows that differ");
+        let none = || Error::invalid("no table fits the rows", "give rows with different values");
         let (histogram, best) = best.ok_or_else(none)?;
         Ok(Fitted { histogram, best, table })
     }
@@ -108,12 +107,13 @@ impl Histogram {
 fn check(which: &str, x: &[f64], dim: usize, least: usize) -> Result<usize> {
     let n = x.len() / dim;
     if !x.len().is_multiple_of(dim) {
-        let problem = format!("{} numbers are no rows of {dim} columns", x.len());
+        let problem = format!("{} numbers are not whole rows of {dim} columns", x.len());
         return Err(Error::invalid(problem, format!("give the {which} rows as [n, {dim}], row-major")));
     }
     if n < least {
-        let problem = format!("{n} {which} rows for a table of probabilities");
-        return Err(Error::invalid(problem, "give at least two rows to count and one to validate"));
+        let problem =
+            format!("{} for a table of probabilities", crate::words::count(n as u64, &format!("{which} row")));
+        return Err(Error::invalid(problem, "give at least two training rows and one validation row"));
     }
     match x.iter().position(|x| !x.is_finite()) {
         None => Ok(n),

@@ -1,4 +1,4 @@
-//! One more component, where the rows are explained worst.
+//! Adds one component to a mixture, where it fits the rows worst.
 //!
 //! Centres that are drawn by chance miss a mode of one row in a thousand, and EM does not move one there. So a component is
 //! put where a mixture p fails its rows: on blocks of neighbours with the least density, and on those whose own volume
@@ -24,7 +24,7 @@ const FIRST: usize = 2;
 const THEN: usize = 8;
 /// The rows nearest to a candidate's centre, from which it begins.
 const NEAREST: usize = 32;
-/// In more columns a box of sixteen rows says nothing of a density.
+/// In more columns a box of sixteen rows does not estimate a density.
 const MOST_BOX: usize = 8;
 /// No side of a box is taken for shorter than this part of a deviation.
 const THIN: f64 = 1e-6;
@@ -83,7 +83,7 @@ impl Em<'_> {
     fn worst(&self, logs: &[f64]) -> Vec<usize> {
         let (n, d) = (self.n(), self.dim);
         let deviations: Vec<f64> = (0..d).map(|j| self.prior()[j * d + j].sqrt()).collect();
-        // The mean surprise of a block's rows, and how much denser they lie than they are said to.
+        // The mean surprise of a block's rows, and how much denser they lie than the mixture gives.
         let scores = |first: usize| {
             let rows = first..(first + LANES).min(n);
             let surprise = -logs[rows.clone()].iter().sum::<f64>() / rows.len() as f64;

@@ -1,4 +1,4 @@
-//! A mixture of so many components fitted to rows: a start, then EM.
+//! A mixture of a given number of components fitted to rows: a start, then EM.
 
 use super::effort::{Effort, EmOptions, cost_of_prior};
 use super::em::Em;
@@ -8,8 +8,8 @@ use crate::transform::mixture::Mixture;
 use crate::{Result, Rng};
 
 impl Mixture {
-    /// A mixture of `options.components` fitted to the rows of `x`, `[n, dim]` row-major; `stop` is asked before each
-    /// iteration, and ends it early.
+    /// A mixture of `options.components` fitted to the rows of `x`, `[n, dim]` row-major; `stop` is called before each
+    /// iteration, and ends the fit early.
     ///
     /// # Errors
     /// As [`Em::new`] and [`Em::step`].

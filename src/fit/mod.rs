@@ -1,4 +1,4 @@
-//! What is fitted without gradients: mixtures by expectation-maximisation, one Gaussian, tables of probabilities.
+//! Fits without gradients: mixtures by expectation-maximisation, one Gaussian, tables of probabilities.
 
 mod choose;
 mod effort;

@@ -1,6 +1,6 @@
 //! One Gaussian by maximum likelihood: the least that a density of the data must beat.
 //!
-//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is learnt. No prior and no iteration,
+//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is fitted. No prior and no iteration,
 //! unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
 
 use crate::transform::mixture::Mixture;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Added to each variance, as a part of it, where columns determine each other: as in the prior of [`Mixture::fit`].
 const RIDGE: f64 = 1e-9;
 
-/// What of a Gaussian is learnt.
+/// Which parameters of a Gaussian are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gaussian {
     /// Mean and covariance.
@@ -31,13 +31,13 @@ impl Mixture {
     /// finite, a constant column, a σ that is not a number above 0.
     pub fn gaussian(rows: &[f64], dim: usize, kind: Gaussian) -> Result<Self> {
         if dim == 0 || !rows.len().is_multiple_of(dim) {
-            let problem = format!("{} numbers are no rows of {dim} columns", rows.len());
+            let problem = format!("{} numbers are not whole rows of {dim} columns", rows.len());
             return Err(Error::invalid(problem, "give the rows as [n, dim], row-major"));
         }
         let (n, least) = (rows.len() / dim, if kind == Gaussian::Full { 2 } else { 1 });
         if n < least {
             let hint = "give at least two rows, or one where the deviation is fixed";
-            return Err(Error::invalid(format!("{n} rows for a Gaussian"), hint));
+            return Err(Error::invalid(format!("{} for a Gaussian", crate::words::count(n as u64, "row")), hint));
         }
         if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
             let problem = format!("row {} has {} in column {} (counted from 0)", i / dim, rows[i], i % dim);
@@ -64,7 +64,7 @@ impl Mixture {
 fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     let d = mean.len();
     if let Some(j) = std.iter().position(|s| *s == 0.0) {
-        let hint = "a constant column has no density: leave it out";
+        let hint = "leave out the constant column: it has no density";
         let value = crate::words::exact(mean[j]);
         let problem = format!("column {j} is constant: {value} in every row (columns are counted from 0)");
         return Err(Error::invalid(problem, hint));

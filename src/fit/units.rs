@@ -1,4 +1,4 @@
-//! Units in which sums of squares keep their digits.
+//! Units in which sums of squares do not lose digits.
 //!
 //! A fit works on covariances. Of a column of 1e9 ± 1e-3 they keep few digits, and of one of 1e±200 none. Such rows are
 //! fitted in units of the columns' deviations, counted from their means, and the mixture is brought back.

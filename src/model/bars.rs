@@ -1,21 +1,22 @@
-//! Error bars of a log-density: how far is the number from that of the exact flow?
+//! Error bars of a log-density: its distance from the value of the exact flow.
 //!
 //! Two errors add up, and they are independent.
 //!
 //! **The solver's.** The row is solved once more, in f64, at a hundredth of the tolerances and at most 1e-4 (with four times
-//! the steps where they are fixed), with no two stages further apart than a 64th of the way, and with the same probes. The error e is about proportional to tolᵏ, k = p/(p + 1) for an
-//! error estimate of order p, so that Δ = L(tol) − L(tol/100) is the part 1 − 100⁻ᵏ of e, and the bar is
+//! the steps where they are fixed), with no two stages further apart than a 64th of the way, and with the same probes.
+//! The error e is about proportional to tolᵏ, k = p/(p + 1) for an error estimate of order p, so that
+//! Δ = L(tol) − L(tol/100) is the part 1 − 100⁻ᵏ of e, and the bar is
 //! 3 |Δ| / (1 − 100⁻ᵏ). Signed errors of single rows follow that law only on average, and cross zero: without a factor
 //! the bar would be right in the median, but 95 of 100 rows of closed-form flows need 1.0 to 1.3 in most cases and 2.7 in
-//! the worst of 660 (tests/it/error_bars.rs). Because the second solve is in f64, Δ sees the round-off of f32 too,
-//! and needs no model of it.
+//! the worst of 660 (tests/it/error_bars.rs). Because the second solve is in f64, Δ includes the round-off of f32,
+//! without a model of it.
 //!
 //! **The estimator's.** With Hutchinson's trace, the standard error over the probes.
 //!
 //! Refused: a second solve at a tenth. It would be cheaper by a third, but the two errors are then too often alike:
 //! covering 95 of 100 rows took a factor of 27 in the worst of 600 cases, of 2 to 5 in many. Refused, too: the sum
-//! of the embedded errors along the path. It costs nothing, but it knows neither how the flow amplifies an
-//! error on its way to the latent nor what the quadrature adds.
+//! of the embedded errors along the path. It costs nothing, but it includes neither how the flow amplifies an
+//! error on its way to the latent nor the error of the quadrature.
 
 use cnflow_solvers::Tableau;
 
@@ -27,9 +28,9 @@ use crate::transform::{Bijection, Chain, Cost};
 use crate::velocity::Precision;
 use crate::velocity::Trace;
 
-/// The solver's bar is so many times what proportionality would say.
+/// The solver's bar is this many times the proportional estimate.
 const SAFETY: f64 = 3.0;
-/// Below this many units of f64's round-off of the numbers that are added, a difference says nothing.
+/// Below this many units of f64's round-off of the numbers that are added, a difference is not significant.
 const ROUND_OFF: f64 = 32.0 * f64::EPSILON;
 /// A finer tolerance than this is below the round-off of f64.
 const FINEST: f64 = 1e-14;
@@ -37,10 +38,11 @@ const FINEST: f64 = 1e-14;
 const FINER: f64 = 0.01;
 /// …or so many times the steps.
 const MORE_STEPS: usize = 4;
-/// …and no more than this: at a tolerance of 10 a hundredth is as blind as the whole, and the two agree on a wrong number.
+/// …and no more than this: at a tolerance of 10 a hundredth of it is too loose as well, and both solves agree on a
+/// wrong number.
 const COARSEST: f64 = 1e-4;
 /// No two neighbouring stages of the second solve are further apart in time. Both solves step over what falls between their
-/// stages and leaves no trace in the error estimate, and would vouch for each other; with this the bar is blind only to what
+/// stages and leaves no trace in the error estimate, and would agree; with this limit the bar misses only what
 /// begins and ends within a 64th of the way and lies beyond the weights that
 /// [`time_rate`](crate::velocity::Velocity::time_rate) reads. On seven trained flows at 1e-5 the second solve of dopri5
 /// takes 194 evaluations for 91 to 133 without it; half the gap takes 386.
@@ -53,9 +55,9 @@ const LEVEL: f64 = 0.998;
 /// Log-densities with their error bars, one a row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bars {
-    /// log p in nats, `[n]`, at the tolerance asked for: what the bars are about. NaN where a row failed.
+    /// log p in nats, `[n]`, at the requested tolerance. NaN where a row failed.
     pub log_prob: Vec<f64>,
-    /// What the solver may have done to it, `[n]`: covers its error in at least 95 of 100 rows. NaN where a solve failed.
+    /// The bar of the solver's error, `[n]`: covers its error in at least 95 of 100 rows. NaN where a solve failed.
     pub solver: Vec<f64>,
     /// Standard error over Hutchinson's probes, `[n]`; zeros where the trace is exact, NaN with a single probe.
     pub estimator: Vec<f64>,
@@ -86,7 +88,7 @@ impl Bars {
     /// Half the width of an interval around `log_prob` that holds the exact value for at least 95 of 100 rows, `[n]`.
     ///
     /// The solver's bar is such a width already; a standard error over few probes is not, and is multiplied by
-    /// Student's quantile. Random signs promise less where one pair of coordinates rules the Jacobian: their estimate
+    /// Student's quantile. Random signs cover less where one pair of coordinates dominates the Jacobian: their estimate
     /// has two values then, and of four probes all agree, and show no error, in one case of eight. So it is in two
     /// dimensions, and nearly so in a few more. There the exact trace is cheap, and `auto` takes it.
     pub fn half_widths(&self) -> Vec<f64> {
@@ -111,14 +113,14 @@ fn share(solver: &SolverSpec) -> Result<f64> {
     })
 }
 
-/// Four times the steps, or as many as see everything that lasts.
+/// Four times the steps, or as many as the longest gap allows.
 fn more_steps(steps: usize, tableau: &Tableau) -> usize {
     (MORE_STEPS * steps).max((tableau.longest_gap() / LONGEST_GAP).ceil() as usize)
 }
 
 /// The solver of the second solve: a hundredth of every tolerance, or four times the steps, and no long step.
 ///
-/// It is meant for f64.
+/// For f64.
 ///
 /// # Errors
 /// As [`SolverSpec::method`].
@@ -184,8 +186,8 @@ impl<B: Bijection> ErrorBars<B> {
         self.probes
     }
 
-    /// The bars of `log_prob` (`[n]`), the log-densities of the rows of `x` (`[n, d]`) at the tolerance asked for, which took
-    /// `cost`. A row outside the support by both solves has a bar of 0: log p is −∞ without any error.
+    /// The bars of `log_prob` (`[n]`), the log-densities of the rows of `x` (`[n, d]`) at the requested tolerance, with
+    /// their `cost`. A row outside the support by both solves has a bar of 0: log p is −∞ without any error.
     ///
     /// # Errors
     /// As [`Flow::log_prob`].

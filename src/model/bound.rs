@@ -1,8 +1,8 @@
-//! A model that is ready to be used: numbers in, numbers out.
+//! A model with bound parameters: plain rows in, plain rows out.
 //!
 //! Parameters are bound once, in one precision; from then on every function takes plain rows, `[n, d]` with conditions
-//! `[n, c]` (empty where the model has none), and gives a result for each of them. A row that fails is in the result with its
-//! reason; it is never an error of the others. Cloning shares the parameters.
+//! `[n, c]` (empty where the model has none), and returns a result for each of them. A row that fails is in the result
+//! with its reason; it does not affect the others. Cloning shares the parameters.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -95,12 +95,12 @@ impl BoundModel {
         self.spec.condition_dim()
     }
 
-    /// What it is made of.
+    /// The parts of the flow.
     pub fn spec(&self) -> &FlowSpec {
         &self.spec
     }
 
-    /// In what its nets compute.
+    /// The precision of its nets.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -118,8 +118,7 @@ impl BoundModel {
     /// log p of the rows of `x` in nats, in the data's units.
     ///
     /// # Errors
-    /// [`Error::Dimension`] and [`Error::Invalid`] where numbers make no rows, or a class is unknown; whatever the solver
-    /// refuses.
+    /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows or an unknown class; the errors of the solver.
     pub fn log_prob(&self, x: &[f64], condition: &[f64]) -> Result<Scored> {
         self.flow.log_prob(x, condition)
     }
@@ -132,7 +131,7 @@ impl BoundModel {
         self.flow.encode(x, condition)
     }
 
-    /// The data of the latents `z`, with log-densities: the density carried along.
+    /// The data of the latents `z`, with log-densities, from one solve.
     ///
     /// # Errors
     /// As [`BoundModel::log_prob`].
@@ -164,8 +163,8 @@ impl BoundModel {
         self.flow.sample(n, condition, rng)
     }
 
-    /// The distribution as far as it is at `t`, from 0 (the base, in the data's units) to 1 (the data): a continuous flow ends
-    /// at that time, of a discrete one there are the first ⌊t L⌋ of its L layers.
+    /// The distribution at `t`, from 0 (the base, in the data's units) to 1 (the data): a continuous flow ends at that
+    /// time, a discrete flow keeps the first ⌊t L⌋ of its L layers.
     ///
     /// # Errors
     /// [`Error::Invalid`] for t outside \[0, 1\].
@@ -178,7 +177,7 @@ impl BoundModel {
         })
     }
 
-    /// Counts trajectories of a velocity in `progress` as they arrive; a pass through layers is over at once, and counts none.
+    /// Counts trajectories of a velocity in `progress` as they arrive; a pass through layers counts none.
     ///
     /// # Errors
     /// As [`FlowSpec::around`].

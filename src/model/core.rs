@@ -1,4 +1,4 @@
-//! What stands between the base distribution and the frame of a flow: the part that is learnt.
+//! The core of a flow: the part between the base distribution and the preprocessing, which is trained.
 //!
 //! One enum for all of them, with names, sizes and fresh parameters; [`BoundCore`](super::BoundCore) is the core with its
 //! parameters.
@@ -10,7 +10,7 @@ use crate::transform::Histogram;
 use crate::velocity::VelocitySpec;
 use crate::{Error, Result, Rng};
 
-/// The part of a flow that is learnt, without its parameters.
+/// The trained part of a flow, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Core {
@@ -18,7 +18,7 @@ pub enum Core {
     Velocity(VelocitySpec),
     /// A discrete flow: couplings.
     Discrete(DiscreteSpec),
-    /// Nothing moves: the distribution is the base's.
+    /// The identity: the distribution is the base's.
     Still {
         /// d.
         dim: usize,
@@ -38,7 +38,7 @@ impl Core {
         }
     }
 
-    /// The conditioning columns, as the core sees them.
+    /// The conditioning columns, as encoded for the core.
     pub fn condition_dim(&self) -> usize {
         match self {
             Self::Velocity(spec) => spec.condition_dim(),
@@ -65,7 +65,7 @@ impl Core {
         }
     }
 
-    /// Refuses what cannot be a flow.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`Error::Invalid`] or [`Error::Dimension`].
@@ -73,7 +73,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.validate(),
             Self::Discrete(spec) => spec.validate(),
-            Self::Still { dim: 0 } => Err(Error::invalid("a flow without columns", "give it at least one")),
+            Self::Still { dim: 0 } => Err(Error::invalid("the flow has no columns", "give at least one column")),
             Self::Still { .. } | Self::Histogram(_) => Ok(()),
         }
     }
@@ -87,7 +87,7 @@ impl Core {
         }
     }
 
-    /// What it is, in a word: `cnf`, a discrete flow's name, `still` or `histogram`.
+    /// Its name: `cnf`, a discrete flow's name, `still` or `histogram`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Velocity(_) => "cnf",
@@ -106,7 +106,7 @@ impl Core {
             Self::Velocity(spec) => Ok(spec),
             _ => Err(Error::invalid(
                 format!("the model ({}) has no velocity to integrate", self.name()),
-                "this asks for a continuous flow, as `cnf train --model cnf` makes",
+                "use a continuous flow, trained with `model.family` cnf",
             )),
         }
     }
@@ -121,7 +121,7 @@ impl Core {
         if let Self::Discrete(spec) = self { Some(spec) } else { None }
     }
 
-    /// The layers of a core that stands in closed form; none where something is integrated.
+    /// The layers of a core in closed form; none for a velocity, which is integrated.
     pub fn closed_layers(&self) -> Option<usize> {
         match self {
             Self::Velocity(_) => None,

@@ -1,7 +1,7 @@
 //! A standard normal pushed through a bijection: log p(x) = log N(z; 0, I) − ln|det ∂x/∂z|.
 //!
-//! Three results, so that nobody is given a number that was not computed: [`Scored`] is log-densities, [`Points`] is points,
-//! [`Solved`] is both. Each has a result for every row, and no row is lost for another's failure.
+//! There are three results, each with the computed numbers only: [`Scored`] has log-densities, [`Points`] has points,
+//! [`Solved`] has both. Each has a result for every row; a row that fails does not affect the others.
 
 use crate::error::Failure;
 use crate::transform::{Bijection, Cost, Mapped, StandardNormal};
@@ -12,7 +12,7 @@ use crate::{Result, Rng};
 pub struct Scored {
     /// log p in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -39,7 +39,7 @@ pub struct Points {
     pub dim: usize,
     /// `[n, d]`, row-major; NaN in a row that failed.
     pub y: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -69,7 +69,7 @@ pub struct Solved {
     pub y: Vec<f64>,
     /// log p of the data in nats, `[n]`: NaN in a row that failed, −∞ outside the support.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
@@ -152,7 +152,7 @@ impl<B: Bijection> Flow<B> {
         Ok(Solved { dim: self.dim(), y, log_prob, cost })
     }
 
-    /// Points and log-densities of the latents `z`: the density carried along.
+    /// Points and log-densities of the latents `z`, from one solve.
     ///
     /// # Errors
     /// As [`Bijection::forward`].

@@ -1,7 +1,7 @@
-//! A model: a flow's spec with its parameters and its story, as one file.
+//! A model: a flow's spec with its parameters and its provenance, as one file.
 //!
 //! The file is safetensors: a net's tensors under PyTorch's names (`net.0.weight`, …), and one JSON object
-//! in the metadata under `cnf` that says what they make: spec, preprocessing, solver, and how it was trained.
+//! in the metadata under `cnf` that describes them: spec, preprocessing, solver, and how it was trained.
 //! Nothing else is needed to use it, on any machine.
 
 use std::collections::BTreeMap;
@@ -27,13 +27,13 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The tensors of a table of probabilities.
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// 3 for a core that is no velocity and for encoded conditions, so that a program that knows none of them says so.
+/// 3 for a core that is not a velocity and for encoded conditions. An older program refuses a newer version.
 const FORMAT: u32 = 3;
 
-/// A flow's spec, its parameters, and the story of its training.
+/// A flow's spec, its parameters, and the provenance of its training.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What it is made of.
+    /// The parts of the flow.
     pub spec: FlowSpec,
     /// θ.
     pub theta: Vec<f32>,
@@ -46,8 +46,7 @@ pub struct Model {
 struct Card {
     format: u32,
     flow: FlowSpec,
-    /// Names and ranges lie beside the flow, not in it: they change the meaning of no number, and a program that was made
-    /// before them reads the file without them.
+    /// Names and ranges lie beside the flow, not in it: no number depends on them, and an older program ignores them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,7 +66,7 @@ impl Model {
         self.spec.condition_dim()
     }
 
-    /// The numbers that were fitted: θ, or those of the base where nothing else is learnt.
+    /// The number of fitted parameters: θ, or those of the base where nothing else is fitted.
     pub fn n_params(&self) -> usize {
         match (&self.spec.core, &self.spec.base) {
             (Core::Still { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
@@ -76,7 +75,7 @@ impl Model {
         }
     }
 
-    /// Conditions `[n, c]` (row-major) as the core sees them: whoever goes around [`Model::bind`] needs them so.
+    /// Conditions `[n, c]` (row-major) as the core takes them, for callers that do not use [`Model::bind`].
     ///
     /// # Errors
     /// As [`Condition::encode`](crate::transform::Condition::encode).
@@ -84,7 +83,7 @@ impl Model {
         self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
     }
 
-    /// The model with its parameters in `precision`: what is then computed with it costs no binding.
+    /// The model with its parameters in `precision`: later calls do not bind them again.
     ///
     /// # Errors
     /// As [`FlowSpec::bind`].
@@ -92,18 +91,18 @@ impl Model {
         self.spec.bind(&self.theta, precision)
     }
 
-    /// Writes the model file, aside and renamed.
+    /// Writes the model to a temporary file and renames it.
     ///
     /// # Errors
-    /// [`Error::Write`] where the disk refuses.
+    /// [`Error::Write`] where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.to_file(path)?.write(path)
     }
 
-    /// What the model file at `path` shall hold.
+    /// The contents of the model file at `path`.
     ///
     /// # Errors
-    /// [`Error::Write`] for a story that JSON cannot hold.
+    /// [`Error::Write`] for a provenance that JSON cannot hold.
     pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
         let mut tensors = Vec::new();
         let mut start = 0;
@@ -152,7 +151,7 @@ impl Model {
         Self::of_file(path, &ModelFile::read(path)?)
     }
 
-    /// The model that the contents of the file at `path` are.
+    /// The model in the contents of the file at `path`.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -164,12 +163,12 @@ impl Model {
                 "make a model file of PyTorch weights with `cnf import`",
             ));
         };
-        let again = "the file was changed by hand or by another program: train or import again";
+        let again = "train or import again: the file was changed by hand or by another program";
         let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
         if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
             return Err(Error::read(
                 path,
-                format!("it is of format {version}, this program knows up to {FORMAT}"),
+                format!("its format is {version}, this version of cnf reads formats up to {FORMAT}"),
                 "use a newer version of cnf",
             ));
         }
@@ -186,7 +185,7 @@ impl Model {
             let tensor =
                 file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
             if tensor.shape != *shape {
-                let problem = format!("`{name}` has shape {:?}, the description says {shape:?}", tensor.shape);
+                let problem = format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape);
                 return Err(Error::read(path, problem, again));
             }
             theta.extend_from_slice(&tensor.values.to_f32());
@@ -208,7 +207,7 @@ impl Model {
             let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
             let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
             if spec.core != (Core::Still { dim: table.dim() }) {
-                return Err(Error::read(path, "its table does not fit its core", again));
+                return Err(Error::read(path, "its table does not fit the flow", again));
             }
             spec.core = Core::Histogram(table);
             known += TABLE.len();
@@ -222,7 +221,7 @@ impl Model {
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
-            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is no part of the flow"), again));
+            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is not part of the flow"), again));
         }
         if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
             return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));

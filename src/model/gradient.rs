@@ -27,7 +27,7 @@ const BLOCK: usize = 16 * CHUNK;
 /// Log-densities and their gradients.
 #[derive(Clone, Debug, Default)]
 pub struct ScoredGradient {
-    /// log p and what it took, as by [`BoundModel::log_prob`].
+    /// log p and its cost, as by [`BoundModel::log_prob`].
     pub scored: Scored,
     /// ∂ log p/∂x in nats per unit of the data, `[n, d]`; NaN in a row that failed or lies outside the support.
     pub gradient: Vec<f64>,
@@ -52,7 +52,7 @@ impl ScoredGradient {
 impl BoundModel {
     /// log p of the rows of `x` (`[n, d]`) under `condition` (`[n, c]`, or empty), and its gradient by `x`.
     ///
-    /// log p is that of [`BoundModel::log_prob`]. The gradient of a continuous flow is exactly that of a solve on the same
+    /// log p is that of [`BoundModel::log_prob`]. The gradient of a continuous flow is that of a solve on the same
     /// steps whose log-determinant is not refined; Hutchinson's probes count as constants. It costs a second solve and its
     /// pull-back.
     ///

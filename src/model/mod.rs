@@ -1,4 +1,4 @@
-//! A model: numbers in, numbers out.
+//! A model: its file, and the functions that it offers.
 //!
 //! A [`Model`] is a file: a [`FlowSpec`] and its parameters. [`Model::bind`] makes a [`BoundModel`] of it, which takes plain
 //! rows and gives log-densities, samples, latents, gradients, stages and error bars. Inside, a [`Flow`] is a standard normal

@@ -1,4 +1,4 @@
-//! A flow as data: a base, a core and a frame, and how they become a chain of bijections.
+//! A flow as data: a base, a core and the preprocessing, and how they become a chain of bijections.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::velocity::VelocitySpec;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct FlowSpec {
-    /// What is learnt.
+    /// The part that is trained.
     pub core: Core,
-    /// How a velocity is integrated; of no meaning for other cores.
+    /// How a velocity is integrated; other cores ignore it.
     pub solver: SolverSpec,
     /// The data's columns are standardised inside the model: their means and deviations.
     pub standardise: Option<Moments>,
@@ -30,7 +30,7 @@ pub struct FlowSpec {
     pub columns: Option<Vec<Column>>,
     /// The core begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
-    /// How conditions become what the core sees; none where it takes them as they are.
+    /// How conditions are encoded for the core; none where it takes them as they are.
     pub condition: Option<Condition>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
     pub names: Vec<String>,
@@ -106,7 +106,7 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(spec), None, None) => Core::Discrete(spec),
             (None, None, Some(dim), None) => Core::Still { dim },
             (None, None, None, Some(table)) => Core::Histogram(table),
-            _ => return Err("a flow has one of `velocity`, `discrete`, `still` and `histogram`".into()),
+            _ => return Err("a flow has exactly one of `velocity`, `discrete`, `still` and `histogram`".into()),
         };
         let solver = match (solver, core.as_velocity()) {
             (None, Some(_)) => return Err("missing field `solver`".into()),
@@ -209,7 +209,8 @@ impl FlowSpec {
         Ok(layers)
     }
 
-    /// The preprocessing: the layers between the core and the data, the core's side first. Nothing in them is learnt.
+    /// The preprocessing: the layers between the core and the data, the core's side first. They have no trained
+    /// parameters.
     ///
     /// # Errors
     /// As [`Standardise::new`] and [`Columns::new`].
@@ -224,32 +225,32 @@ impl FlowSpec {
         Ok(layers)
     }
 
-    /// Whether all parts are sound and of one dimension.
+    /// Whether all parts are valid and of one dimension.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let d = self.dim();
         if let Some(Moments { mean, std }) = &self.standardise
             && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
         {
-            return Err("its standardisation does not fit its core".into());
+            return Err("its standardisation does not fit the flow".into());
         }
         if let Some(columns) = &self.columns
             && (columns.len() != d || Columns::new(columns.clone()).is_err())
         {
-            return Err("its columns do not fit its core".into());
+            return Err("its columns do not fit the flow".into());
         }
         if let Some(condition) = &self.condition
             && (!condition.is_sound() || condition.width() != self.core.condition_dim())
         {
-            return Err("its condition does not fit its core".into());
+            return Err("its condition does not fit the flow".into());
         }
         if !self.names.is_empty() && self.names.len() != d {
-            return Err("the names of its columns do not fit its core".into());
+            return Err("the names of its columns do not fit the flow".into());
         }
         if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
-            return Err("the ranges of its conditions do not fit its core".into());
+            return Err("the ranges of its conditions do not fit the flow".into());
         }
         match &self.base {
-            Some(base) if base.dim() != d => Err("its base distribution does not fit its core".into()),
+            Some(base) if base.dim() != d => Err("its base distribution does not fit the flow".into()),
             _ => Ok(()),
         }
     }

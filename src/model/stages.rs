@@ -1,11 +1,11 @@
-//! Every stage of a flow is a distribution: the points and the log-densities of particles on their way.
+//! The stages of a flow: points and log-densities of particles between the latent and the data.
 //!
 //! A velocity has a stage at each time t; a flow of L layers has one after each of them, at t = l / L. At stage t the
-//! base has been carried so far and no further, and log p_t(x_t) = log p_0(x_0) − log|det ∂x_t/∂x_0|.
+//! base has been transported up to t, and log p_t(x_t) = log p_0(x_0) − log|det ∂x_t/∂x_0|.
 //!
 //! Points are in the data's units throughout, and densities per such unit: the layers that end the flow (the
 //! standardisation x ↦ mean + std · x and the kinds of columns) are applied at every stage. So the latent at t = 0 is
-//! N(mean, std²) (or a fitted mixture, where the core begins at one), and all stages are seen on one pair of axes.
+//! N(mean, std²) (or a fitted mixture, where the core begins at one), and all stages fit one pair of axes.
 
 use crate::continuous::paths::particles;
 use crate::continuous::{End, Paths};
@@ -17,22 +17,22 @@ use crate::{Error, Result};
 /// Particles at some stages of a flow.
 #[derive(Clone, Debug)]
 pub struct Stages {
-    /// Where on the way each stage is, from 0 (the latent) to 1 (the data); for layers l / L.
+    /// The time of each stage, from 0 (the latent) to 1 (the data); for layers l / L.
     pub times: Vec<f64>,
     /// How many layers have been passed at each stage; none for a velocity.
     pub layers: Option<Vec<usize>>,
     /// In the data's units, `[stages, n, d]`; NaN where a particle failed before it got there.
     pub points: Vec<f64>,
     /// log p of each stage's own distribution at the points, `[stages, n]`, in nats; NaN where a particle failed, empty
-    /// where it was not asked for.
+    /// where it was not requested.
     pub log_prob: Vec<f64>,
-    /// What it took.
+    /// The cost.
     pub cost: Cost,
 }
 
 impl Stages {
     /// Where the particles are drawn at time `t`, `[n, d]`: between two stages on the straight line from the one to the
-    /// other. Such places are drawn, not computed: between two layers there is no distribution. Needs rising times.
+    /// other. Such places are for pictures only: between two layers there is no distribution. Times must rise.
     pub fn drawn(&self, t: f64) -> Vec<f64> {
         let width = self.points.len() / self.times.len().max(1);
         let place = |k: usize| &self.points[k * width..(k + 1) * width];
@@ -42,7 +42,7 @@ impl Stages {
         }
         let (from, to) = (self.times[next - 1], self.times[next]);
         let share = (t - from) / (to - from);
-        // At a stage a particle is where it is, even if it fails right behind.
+        // At a stage the particle's own point is used, even if it fails after that stage.
         let between = |(a, b): (&f64, &f64)| if share > 0.0 { a + share * (b - a) } else { *a };
         place(next - 1).iter().zip(place(next)).map(between).collect()
     }
@@ -52,7 +52,7 @@ impl FlowSpec {
     /// In how many layers points move from the latent to the data; none where there is a stage at each time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where nothing moves in stages: the distribution is the base's own, or a table's.
+    /// [`Error::Invalid`] where the flow has no stages: the distribution is the base's own, or a table's.
     pub fn stages(&self) -> Result<Option<usize>> {
         let what = match &self.core {
             Core::Velocity(_) => return Ok(None),
@@ -64,14 +64,11 @@ impl FlowSpec {
             },
             Core::Histogram(_) => "a table of probabilities".to_owned(),
         };
-        let draw = if self.dim() > 2 {
-            "`cnf sample -o x.npy --plot samples.png` draws what it makes"
-        } else {
-            "`cnf density --grid 200 --plot density.png` draws what it is"
-        };
+        let draw =
+            if self.dim() > 2 { "plot its samples with `cnf sample`" } else { "plot its density with `cnf density`" };
         Err(Error::invalid(
-            format!("the model is {what}: nothing moves from a latent to the data"),
-            format!("{draw}; `cnf train --base normal` makes a flow that moves"),
+            format!("the model is {what}: it has no trajectories from latents to data"),
+            format!("{draw}, or train a flow with `model.base` normal"),
         ))
     }
 }
@@ -100,11 +97,12 @@ impl BoundModel {
     /// layers the first ⌊t L⌋ have been passed at t, so l / L is the stage after layer l. For a velocity all stages come
     /// from one solve.
     ///
-    /// At every stage `log_prob` is what [`BoundModel::until`] says of the points.
+    /// At every stage `log_prob` is the density of [`BoundModel::until`] at the points.
     ///
     /// # Errors
     /// As [`FlowSpec::stages`]; [`Error::Invalid`] for a time outside \[0, 1\] or conditions that do not fit;
-    /// [`Error::Dimension`] where columns do not fit; whatever the solver refuses. A particle that fails is listed in the cost.
+    /// [`Error::Dimension`] where columns do not fit; the errors of the solver. A particle that fails is listed in the
+    /// cost.
     pub fn stages(&self, start: &[f64], end: End, condition: &[f64], at: &[f64]) -> Result<Stages> {
         self.stages_of(start, end, condition, at, true)
     }
@@ -135,7 +133,7 @@ impl BoundModel {
             }
         }
         let mut cost = inside.cost;
-        // The density is carried from the latent, wherever the particles are known.
+        // Log-determinants count from the latent, at whichever end the particles are given.
         let mut times = at.to_vec();
         times.push(0.0);
         let Paths { mut states, logdet, cost: spent, .. } =
@@ -176,7 +174,7 @@ impl BoundModel {
             }
             BoundCore::Fixed(_) => {
                 self.spec().stages()?;
-                Err(Error::invalid("the model has no stages", "give a flow that moves points"))
+                Err(Error::invalid("the model has no stages", "use a continuous or a discrete flow"))
             }
         }
     }

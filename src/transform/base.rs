@@ -1,4 +1,5 @@
-//! The standard normal, the distribution of the latent, and what stands at the start of the velocity's path.
+//! The standard normal, which is the distribution of the latent, and the distribution at the start of the velocity's
+//! path.
 
 use rand_distr::{Distribution, StandardNormal as Draw};
 

@@ -1,8 +1,8 @@
 //! The interface of all maps: rows of plain f64 numbers, in place.
 //!
-//! Parameters are bound when a map is made, not when it is called, so that one row costs what one row is. A log-determinant
-//! is part of the rows: whoever wants points alone gives rows without one ([`Mapped::points`]), and no map makes a number
-//! for it that nobody asked for.
+//! Parameters are bound when a map is made, not when it is called, so that a call with one row is cheap. A
+//! log-determinant is part of the rows: for points alone, give rows without one ([`Mapped::points`]), and maps do not
+//! compute it.
 
 use super::Cost;
 use crate::{Error, Result};
@@ -12,10 +12,10 @@ use crate::{Error, Result};
 pub struct Mapped {
     /// `[n, d]`, row-major. A row whose trajectory did not arrive is NaN.
     pub y: Vec<f64>,
-    /// ln|det ∂y/∂x| from where the rows began, `[n]`, or empty where only points are wanted; NaN in every row that failed,
+    /// ln|det ∂y/∂x| from where the rows began, `[n]`, or empty for points alone; NaN in every row that failed,
     /// −∞ in those outside the support.
     pub logdet: Vec<f64>,
-    /// What it took so far.
+    /// The cost so far.
     pub cost: Cost,
 }
 
@@ -31,12 +31,12 @@ impl Mapped {
         Self { y, logdet: Vec::new(), cost: Cost::default() }
     }
 
-    /// Whether log-determinants are wanted.
+    /// Whether log-determinants are computed.
     pub fn with_logdet(&self) -> bool {
         !self.logdet.is_empty()
     }
 
-    /// logdet += `more`, a number a row; nothing where only points are wanted.
+    /// logdet += `more`, a number a row; nothing for points alone.
     pub fn add_logdet(&mut self, more: impl IntoIterator<Item = f64>) {
         self.logdet.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
@@ -59,7 +59,7 @@ pub trait Bijection: Send + Sync {
     /// A row that fails is NaN and listed in the cost; it changes no other row.
     ///
     /// # Errors
-    /// [`Error::Dimension`] and [`Error::Invalid`] where numbers make no rows; whatever the solver refuses.
+    /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows; the errors of the solver.
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()>;
 
     /// From the data's side to the latent's, as [`Bijection::forward`].
@@ -69,7 +69,7 @@ pub trait Bijection: Send + Sync {
     fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()>;
 }
 
-/// How many rows `y` holds; refuses numbers that make no rows, or conditions that do not fit them.
+/// The number of rows in `y`; an error for incomplete rows, or conditions that do not fit them.
 pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim: usize) -> Result<usize> {
     if !y.len().is_multiple_of(dim) {
         let what = "the last row of the points".into();
@@ -80,7 +80,10 @@ pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim
         return Ok(n);
     }
     let problem = match condition.len() {
-        0 => format!("the model is conditional on {condition_dim} columns, and no condition was given"),
+        0 => format!(
+            "the model is conditional on {}, and no condition was given",
+            crate::words::count(condition_dim as u64, "column")
+        ),
         found => format!("{found} numbers of conditions for {n} rows of {condition_dim} columns"),
     };
     Err(Error::invalid(problem, "give one row of conditions for each point"))

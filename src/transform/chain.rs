@@ -25,7 +25,7 @@ impl Chain {
     /// [`Error::Dimension`] where two layers differ in dimension; [`Error::Invalid`] without any.
     pub fn new(layers: Vec<Arc<dyn Bijection>>) -> Result<Self> {
         let Some(first) = layers.first() else {
-            return Err(Error::invalid("a flow without layers", "give it at least one"));
+            return Err(Error::invalid("the flow has no layers", "give at least one layer"));
         };
         let expected = first.dim();
         if let Some((i, layer)) = layers.iter().enumerate().find(|(_, layer)| layer.dim() != expected) {

@@ -1,10 +1,10 @@
-//! What a column of the data is: any number, an angle, a share between two bounds, a positive number.
+//! The type of a data column: any number, an angle, a share between two bounds, a positive number.
 //!
 //! Each kind is a bijection between the real line (y) and the column's own range (x):
 //! - plain: x = y;
 //! - unit: x = low + (high − low) Φ(y). The probit, not the logit: a uniform column becomes a normal one, and a column
 //!   that falls like a power at its bound gets Gaussian tails, where the logit would leave exponential ones, which
-//!   no Lipschitz velocity makes from a normal. Each half of the range is measured from its own bound, so that what
+//!   a Lipschitz velocity cannot make from a normal. Each half of the range is measured from its own bound, so that what
 //!   lies close to one keeps its digits: with low = 0, down to 1e-300;
 //! - angle: as unit on one turn, [cut, cut + period). The cut is where the training data are sparsest, for the density
 //!   has a seam there;
@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 use super::normal::{cdf, log_pdf, quantile_of_log};
 use crate::{Error, Result};
 
-/// A full turn, where nothing else is said.
+/// A full turn, by default.
 const DEGREES: f64 = 360.0;
-/// The arc whose count says how empty a place of the circle is, as a part of the turn.
+/// The arc whose count measures the density on the circle, as a part of the turn.
 const ARC: f64 = 1.0 / 36.0;
 /// A point on the cut itself, which has no side, counts as this far from it, in turns.
 const SEAM: f64 = f64::EPSILON / 2.0;
 
-/// How a column is asked for.
+/// The type of a column, as requested.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ColumnKind {
     /// Any number.
@@ -62,9 +62,9 @@ impl FromStr for ColumnKind {
             ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => {
                 Ok(Self::Unit { low, high })
             }
-            _ => {
-                Err(format!("`{text}`: write plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"))
-            }
+            _ => Err(format!(
+                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"
+            )),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Column {
     ///
     /// # Errors
     /// [`Error::Invalid`] with the row and the number where a value is out of range or not finite, or the kind's
-    /// own numbers make no sense.
+    /// own numbers are not valid.
     pub fn fit(kind: ColumnKind, values: &[f64]) -> Result<Self> {
         let column = match kind {
             ColumnKind::Plain => Self::Plain,
@@ -132,7 +132,7 @@ impl Column {
         })
     }
 
-    /// The kind it was asked for as.
+    /// The requested kind.
     pub fn kind(&self) -> ColumnKind {
         match *self {
             Self::Plain => ColumnKind::Plain,
@@ -142,7 +142,7 @@ impl Column {
         }
     }
 
-    /// Refuses what cannot be a column.
+    /// Checks the column's numbers.
     ///
     /// # Errors
     /// [`Error::Invalid`].
@@ -155,23 +155,26 @@ impl Column {
         if sound {
             return Ok(());
         }
-        Err(Error::invalid(format!("{self:?} is no column"), "an angle has a period above 0, a unit LOW < HIGH"))
+        Err(Error::invalid(
+            format!("{self:?} is not a valid column type"),
+            "give an angle a period above 0, and a unit LOW < HIGH",
+        ))
     }
 
     fn refuse(&self, row: usize, value: f64) -> Error {
         let problem = |range: &str| {
             format!("row {row} of a column has {}, which is not {range} (counted from 0)", crate::words::exact(value))
         };
-        let widen = "leave such rows out, or name the column differently";
+        let widen = "leave such rows out, or give the column another type";
         match *self {
             Self::Positive if value == 0.0 => Error::invalid(
                 problem("above 0"),
-                "a positive column has a density only above 0: add what the measurement resolves, or model zeros apart",
+                "add the resolution of the measurement, or model zeros separately: a positive column has no density at 0",
             ),
             Self::Positive => Error::invalid(problem("above 0"), widen),
             Self::Unit { low, high } if value == low || value == high => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
-                "the bounds are no part of the range: spread counts by noise (x + U[0, 1)), or widen it: unit:LOW,HIGH",
+                "spread counts by noise (x + U[0, 1)), or widen the range (unit:LOW,HIGH): its bounds are not part of it",
             ),
             Self::Unit { low, high } => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),

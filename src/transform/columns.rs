@@ -1,8 +1,8 @@
 //! Columns with a range of their own, as one layer of a flow: angles, shares, positive numbers.
 //!
 //! x_j = f_j(y_j), column by column; log|det| is the sum of the ln|f_j′|. A row outside the support has density 0: its
-//! log-determinant is −∞, so that log p is what it should be, and the row is listed in [`Cost::outside`], so that
-//! nobody is surprised. An error would make a density on a grid, or of data with one strange row, impossible.
+//! log-determinant is −∞, so that log p is −∞, and the row is listed in [`Cost::outside`]. An error would make a
+//! density on a grid, or of data with one such row, impossible.
 
 use super::bijection::check_rows;
 use super::{Bijection, Column, Cost, Mapped};
@@ -21,7 +21,7 @@ impl Columns {
     /// [`Error::Invalid`] for none, and as [`Column::validate`].
     pub fn new(columns: Vec<Column>) -> Result<Self> {
         if columns.is_empty() {
-            return Err(Error::invalid("a layer of no columns", "give one kind a column"));
+            return Err(Error::invalid("the layer has no columns", "give at least one column"));
         }
         columns.iter().try_for_each(Column::validate)?;
         Ok(Self { columns })

@@ -1,7 +1,7 @@
-//! What a flow is conditioned on, as the user has it and as the nets see it.
+//! The condition of a flow, as the user gives it and as it is encoded for the nets.
 //!
 //! A number is brought to mean 0 and deviation 1, a class becomes one column for each of the classes (0 but for a 1 in
-//! its own): both inside the model, so that whoever uses it gives what the data file holds.
+//! its own): both inside the model, so that its user gives the numbers of the data file.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use super::bijection::check_rows;
 use super::{Bijection, Mapped};
 use crate::{Error, Result};
 
-/// More values than this are no classes.
+/// More values than this are not classes.
 const MOST_CLASSES: usize = 1000;
-/// Whole numbers with at most so many values are taken for classes.
+/// Whole numbers with at most this many values are taken for classes.
 const FEW_CLASSES: usize = 20;
 
 /// What a conditioning column is.
@@ -31,7 +31,7 @@ pub enum Given {
     },
     /// One of these classes, rising.
     Class {
-        /// What the data file calls them.
+        /// Their numbers in the data file.
         classes: Vec<i64>,
     },
 }
@@ -69,7 +69,7 @@ impl Given {
     /// What the column of these values is.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for values that are not finite, do not differ, or are no classes where they should be.
+    /// [`Error::Invalid`] for values that are not finite, do not differ, or are not classes where they should be.
     pub fn fit(kind: GivenKind, values: &[f64]) -> Result<Self> {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::invalid(
@@ -84,29 +84,38 @@ impl Given {
         let few = whole && classes.len() <= FEW_CLASSES;
         if kind == GivenKind::Class || (kind == GivenKind::Auto && few) {
             if !whole {
-                return Err(Error::invalid("classes are whole numbers", "read the column as a number: NAME:number"));
+                return Err(Error::invalid(
+                    "the classes are not all whole numbers",
+                    "read the column as a number: NAME:number",
+                ));
             }
             return match classes.len() {
-                0 | 1 => Err(Error::invalid("a condition of a single value", "leave the column out: it says nothing")),
+                0 | 1 => Err(Error::invalid(
+                    "the column has a single value",
+                    "leave the column out: it carries no information",
+                )),
                 2..=MOST_CLASSES => Ok(Self::Class { classes }),
-                many => Err(Error::invalid(format!("{many} classes"), "read the column as a number: NAME:number")),
+                many => Err(Error::invalid(
+                    format!("the column has {many} classes, too many"),
+                    "read the column as a number: NAME:number",
+                )),
             };
         }
         let (mean, std) = crate::stats::moments(values.iter().copied());
         match std {
             std if std.is_normal() => Ok(Self::Number { mean, std }),
             0.0 => Err(Error::invalid(
-                format!("a condition that is {mean} in all {} rows", values.len()),
-                "leave the column out: it says nothing",
+                format!("the column is {mean} in all {} rows", values.len()),
+                "leave the column out: it carries no information",
             )),
             std => Err(Error::invalid(
-                format!("a condition of deviation {std:e}, which 64-bit numbers do not resolve"),
+                format!("the column has deviation {std:e}, which 64-bit numbers do not resolve"),
                 "give the column in a larger unit",
             )),
         }
     }
 
-    /// Columns that the nets see of it.
+    /// The number of columns that encode it.
     fn width(&self) -> usize {
         match self {
             Self::Number { .. } => 1,
@@ -155,7 +164,7 @@ impl Range {
     /// A number is outside when it is beyond an end by more than this part of the width. Of n rows of one distribution
     /// the next is beyond an end once in n, and hardly ever far.
     pub const MARGIN: f64 = 0.05;
-    /// Where the range is not known, a number is outside when it is further than so many deviations from the mean.
+    /// Where the range is not known, a number is outside when it is further than this many deviations from the mean.
     pub const DEVIATIONS: f64 = 6.0;
 
     /// The range of these; none of no finite number.
@@ -191,13 +200,13 @@ mod exact {
 pub struct Condition {
     /// One a column.
     pub columns: Vec<Given>,
-    /// What the data file calls them; empty where it has no names.
+    /// Their names in the data file; empty where it has no names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
 
 impl Condition {
-    /// The conditions `[n, c]` as the nets see them, `[n, width]`; both row-major.
+    /// The conditions `[n, c]`, encoded for the nets, `[n, width]`; both row-major.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the column's name for a class that the model does not have, and for what is not finite;
@@ -226,17 +235,17 @@ impl Condition {
         Ok(out)
     }
 
-    /// What a column is called: its name, else its number as `c0`.
+    /// The name of a column, else its number as `c0`.
     pub fn name(&self, j: usize) -> String {
         self.names.get(j).cloned().unwrap_or_else(|| format!("c{j}"))
     }
 
-    /// Columns that the nets see.
+    /// The number of encoded columns.
     pub fn width(&self) -> usize {
         self.columns.iter().map(Given::width).sum()
     }
 
-    /// Of each column that the nets see, whether it is a part of a class.
+    /// For each encoded column, whether it is a part of a class.
     pub fn of_classes(&self) -> Vec<bool> {
         let one = |given: &Given| std::iter::repeat_n(matches!(given, Given::Class { .. }), given.width());
         self.columns.iter().flat_map(one).collect()

@@ -1,11 +1,11 @@
-//! What a map took, row by row: evaluations, estimated errors, and the rows without a result.
+//! The cost of a map, row by row: evaluations, estimated errors, and the rows without a result.
 
 use std::collections::HashMap;
 
 use crate::error::Failure;
 use crate::{Error, Result};
 
-/// What a map took, row by row; empty lists for a closed form.
+/// The cost of a map, row by row; empty lists for a closed form.
 #[derive(Clone, Debug, Default)]
 pub struct Cost {
     /// Velocity evaluations of each row.
@@ -20,7 +20,7 @@ pub struct Cost {
     pub failures: Vec<(usize, Failure)>,
     /// Rows outside the support of the density, rising: log p = −∞ there, and the latent is NaN. They are not failures.
     pub outside: Vec<usize>,
-    /// Rows whose log-determinant missed its tolerance although it was refined; their error says by how much.
+    /// Rows whose log-determinant missed its tolerance although it was refined; by how much is in their error.
     pub unsettled: usize,
     /// Rows whose steps were limited by stability.
     pub stiff: usize,

@@ -1,12 +1,12 @@
-//! A table of probabilities in one or two dimensions: the density that needs no learning, and that a flow must beat.
+//! A table of probabilities in one or two dimensions: a baseline density without training.
 //!
 //! p(x) = p_i/w in the i-th bin of width w; in two dimensions p(x₁) p(x₂ | the bin of x₁). As a bijection it is
 //! Rosenblatt's: u_j = Φ(z_j) column by column, and x_j where the conditional distribution function, straight lines and
 //! exponential tails, reaches u_j. In a tail of the first column there are no rows to condition on, and the second has
 //! its marginal.  Ref: Rosenblatt (1952).
 //!
-//! Bins are of equal width, so that one number a column says where they are; bins of equal mass follow the data more
-//! closely, but their widths are then learnt too, and a table of them is a different density after every new row.
+//! Bins are of equal width, so that one number a column describes them; bins of equal mass follow the data more
+//! closely, but their widths are then fitted too, and change with every new row.
 
 pub(crate) mod law;
 
@@ -85,7 +85,7 @@ impl Histogram {
         let wrong = |problem: String| {
             Error::invalid(
                 problem,
-                "a table is a range and a number of bins a column, and probabilities [n1] or [n1, n2]",
+                "give a range and a number of bins for each column, and probabilities [n1] or [n1, n2]",
             )
         };
         let d = range.len();
@@ -100,7 +100,7 @@ impl Histogram {
         }
         let total: f64 = probabilities.iter().sum();
         if (total - 1.0).abs() > 1e-9 {
-            return Err(wrong(format!("the probabilities of a table add up to 1, not to {total}")));
+            return Err(wrong(format!("the probabilities of a table must add up to 1, not to {total}")));
         }
         let axes = range.iter().zip(&bins).map(|(range, bins)| Axis::new(*range, *bins)).collect::<Result<_>>()?;
         Ok(Self::of(Parts { range, bins, probabilities, tails: vec![[Tail::NONE; 2]; d] }, axes))
@@ -112,7 +112,7 @@ impl Histogram {
     /// [`Error::Invalid`] for another number of columns, a share that is not in [0, 1) or two that leave nothing inside,
     /// a scale that is not a number above 0.
     pub fn with_tails(self, tails: Vec<[Tail; 2]>) -> Result<Self> {
-        let hint = "a tail is a share in [0, 1) and a scale above 0, one below and one above each column";
+        let hint = "give each column a tail below and one above, each with a share in [0, 1) and a scale above 0";
         if tails.len() != self.axes.len() {
             let problem = format!("tails of {} columns for a table of {}", tails.len(), self.axes.len());
             return Err(Error::invalid(problem, hint));
@@ -193,7 +193,7 @@ impl Histogram {
         if range.len() != 2 * d || tails.len() != 4 * d {
             let (r, t) = (range.len(), tails.len());
             let problem = format!("{r} numbers of ranges and {t} of tails for a table of {d} columns");
-            return Err(Error::invalid(problem, "ranges are [d, 2], tails [d, 2, 2]"));
+            return Err(Error::invalid(problem, "give ranges as [d, 2] and tails as [d, 2, 2]"));
         }
         let tail = |t: &[f64]| Tail { share: t[0], scale: t[1] };
         let range = range.chunks_exact(2).map(|r| [r[0], r[1]]).collect();

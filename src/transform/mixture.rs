@@ -1,7 +1,7 @@
 //! A mixture of Gaussians with full covariances: a base distribution for data with structure at many scales.
 //!
 //! p(x) = Σₖ wₖ N(x; mₖ, Lₖ Lₖᵀ). A flow that starts from it has the mixture's likelihood with a velocity of zero; a
-//! smooth velocity from one normal would have to tear it into hundreds of islands. Components are evaluated from their
+//! smooth velocity from one normal would have to split it into hundreds of clusters. Components are evaluated from their
 //! Cholesky factors by forward substitution, sixteen rows at a time, and summed from the largest term; quadratic forms
 //! expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
 
@@ -65,8 +65,7 @@ impl Mixture {
     /// [`Error::Invalid`] where the lengths do not fit, a weight or a diagonal is not above 0, the weights do not add up
     /// to 1 within 1e-9, or a number is not finite.
     pub fn new(weights: Vec<f64>, means: Vec<f64>, factors: Vec<f64>) -> Result<Self> {
-        let wrong =
-            |problem: String| Error::invalid(problem, "a mixture is weights [K], means [K, d], factors [K, d, d]");
+        let wrong = |problem: String| Error::invalid(problem, "give weights [K], means [K, d] and factors [K, d, d]");
         let k = weights.len();
         let dim = means.len().checked_div(k).unwrap_or(0);
         if dim == 0 || means.len() != k * dim || factors.len() != means.len() * dim {
@@ -75,7 +74,7 @@ impl Mixture {
         }
         let total: f64 = weights.iter().sum();
         if !weights.iter().all(|w| *w > 0.0) || (total - 1.0).abs() > 1e-9 || total.is_nan() {
-            return Err(wrong(format!("the weights of a mixture are above 0 and add up to 1, not to {total}")));
+            return Err(wrong(format!("the weights of a mixture must be above 0 and add up to 1, not to {total}")));
         }
         if let Some(i) = means.iter().position(|m| !m.is_finite()) {
             return Err(wrong(format!(

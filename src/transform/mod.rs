@@ -1,8 +1,8 @@
 //! Bijections on rows of plain numbers, and the distributions that they start from.
 //!
 //! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns with a
-//! range, the standardisation, the map to a mixture and a table of probabilities are here. What is integrated is in
-//! [`crate::continuous`], what has layers in [`crate::discrete`].
+//! range, the standardisation, the map to a mixture and a table of probabilities are here. Continuous flows are in
+//! [`crate::continuous`], discrete flows in [`crate::discrete`].
 
 pub mod base;
 pub mod bijection;
@@ -33,7 +33,7 @@ pub use standardise::Standardise;
 
 use crate::{Error, Result};
 
-/// Refuses a time that is not between the latent, at 0, and the data, at 1.
+/// Checks that a time is between the latent, at 0, and the data, at 1.
 pub(crate) fn check_time(t: f64) -> Result<()> {
     if (0.0..=1.0).contains(&t) {
         return Ok(());

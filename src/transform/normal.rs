@@ -1,7 +1,7 @@
 //! The standard normal distribution function and its inverse, to round-off in both tails.
 //!
-//! Tails are carried as logarithms: Φ(−40) is below the least f64, ln Φ(−40) = −804.6 is an ordinary number. Whoever
-//! wants the upper tail asks for the lower one of −z, so that 1 − Φ is never formed.
+//! Tails are kept as logarithms: Φ(−40) is below the least f64, ln Φ(−40) = −804.6 is an ordinary number. The
+//! upper tail is the lower one of −z, so that 1 − Φ is never formed.
 
 use std::f64::consts::LN_2;
 

@@ -18,7 +18,11 @@ impl Standardise {
     /// [`Error::Invalid`] where a deviation is not a positive number or the lengths differ.
     pub fn new(mean: Vec<f64>, std: Vec<f64>) -> Result<Self> {
         if mean.len() != std.len() || mean.is_empty() {
-            return Err(Error::Dimension { what: "the deviations".into(), expected: mean.len(), found: std.len() });
+            return Err(Error::Dimension {
+                what: "the list of deviations".into(),
+                expected: mean.len(),
+                found: std.len(),
+            });
         }
         if let Some(i) = (0..std.len()).find(|i| !(std[*i] > 0.0 && std[*i].is_finite() && mean[*i].is_finite())) {
             return Err(if std[i] == 0.0 {
@@ -27,7 +31,7 @@ impl Standardise {
                     format!(
                         "column {i} is constant: its mean is {value} and its deviation 0 (columns are counted from 0)"
                     ),
-                    "a constant column has no density: leave it out",
+                    "leave out the constant column: it has no density",
                 )
             } else {
                 let (mean, std) = (mean[i], std[i]);
@@ -35,7 +39,7 @@ impl Standardise {
                     format!("column {i} has mean {mean:e} and deviation {std:e} (columns are counted from 0)");
                 Error::invalid(
                     problem,
-                    "both are finite, and the deviation is above 0: give the column in another unit",
+                    "give the column in another unit: both must be finite, and the deviation above 0",
                 )
             });
         }
@@ -49,7 +53,7 @@ impl Standardise {
     pub fn fit(x: &[f64], dim: usize) -> Result<Self> {
         let n = x.len() / dim.max(1);
         if n < 2 {
-            return Err(Error::invalid(format!("{n} rows have no variance"), "give at least two rows"));
+            return Err(Error::invalid(format!("a variance needs two rows, not {n}"), "give at least two rows"));
         }
         let column = |j: usize| x.iter().skip(j).step_by(dim).copied();
         let (mean, std) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();

@@ -1,4 +1,5 @@
-//! An evaluator as the solver sees it: the velocity, its divergence (with penalties) as an integrand, or all as one state.
+//! The fields that an evaluator gives the solver: the velocity, its divergence (with penalties) as an integrand, or all
+//! as one state.
 
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
@@ -35,7 +36,7 @@ impl<T: Real> Jvp<T> for Motion<'_, T> {
     }
 }
 
-/// The rows of the squares that are wanted: the first ones of `data`.
+/// The rows of the requested squares: the first ones of `data`.
 fn squares_mut<T>(data: &mut [T], wanted: Penalties, lanes: usize, stride: usize) -> Squares<LanesMut<'_, T>> {
     let (first, second) = data.split_at_mut(usize::from(wanted.kinetic) * stride);
     Squares {
@@ -56,7 +57,7 @@ fn squares<T>(a: Lanes<'_, T>, from: usize, wanted: Penalties) -> Squares<Lanes<
 /// g = tr ∂m/∂x, or one estimate a probe: the integrand of the log-density; behind it the squares of penalties.
 pub struct Divergence<'a, T> {
     evaluator: Box<dyn Evaluator<T> + 'a>,
-    /// The velocity comes along with its divergence; nobody asks for it here.
+    /// The velocity, which is computed with its divergence but not used here.
     value: Vec<T>,
     penalties: Penalties,
 }
@@ -103,7 +104,7 @@ impl<T: Real> Vjp<T> for Divergence<'_, T> {
     }
 }
 
-/// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density rides along as extra rows, one a trace, and behind it the penalties.
+/// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density is integrated as extra rows, one a trace, and behind it the penalties.
 pub struct Coupled<'a, T>(pub Box<dyn Evaluator<T> + 'a>, pub Penalties);
 
 impl<T: Real> VectorField<T> for Coupled<'_, T> {
@@ -135,7 +136,7 @@ impl<T: Real> Vjp<T> for Coupled<'_, T> {
         let bar =
             Cotangents { v: Some(a.rows_of(0, d)), div: Some(a.rows_of(d, end)), squares: squares(a, end, self.1) };
         self.0.pull_back_all(at, y.rows_of(0, d), bar, gy.rows_of(0, d), gp);
-        // What rides along feeds back into nothing.
+        // The extra rows do not feed back into the state.
         gy.rows_of(d, rows).data_mut().fill(T::ZERO);
     }
 }

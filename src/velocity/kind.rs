@@ -1,4 +1,4 @@
-//! Which velocity a continuous flow has, as data, and how θ brings it to life.
+//! The velocity of a continuous flow, as data, and how it is bound to θ.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ impl VelocitySpec {
         matches!(self, Self::Mlp(spec) if spec.hidden.len() <= 2)
     }
 
-    /// Refuses what cannot be a velocity.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] or [`crate::Error::Dimension`].

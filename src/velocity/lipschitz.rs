@@ -1,10 +1,10 @@
-//! How steep a velocity is in x: ‖∂m/∂x‖₂ at points, and a bound over all of space.
+//! The Lipschitz constant of a velocity in x: ‖∂m/∂x‖₂ at points, and a bound over all of space.
 //!
 //! An explicit step is limited by h·L and the error of a path grows like e^{Lt}, so the largest ‖∂m/∂x‖₂ along the
-//! paths says how hard a flow is to integrate. In few dimensions the Jacobian is formed, one tangent a column, and its
-//! singular values found by one-sided Jacobi rotations (Hestenes 1958; Golub & Van Loan, *Matrix Computations*, §8.6.3),
-//! which do not mind equal singular values. In many, σ = ‖Jᵀu‖ is iterated with one tangent and one pull-back a turn
-//! (power iteration on JᵀJ): it never exceeds the true value.
+//! paths measures how hard a flow is to integrate. In few dimensions the Jacobian is formed, one tangent a column, and
+//! its singular values found by one-sided Jacobi rotations (Hestenes 1958; Golub & Van Loan, *Matrix Computations*,
+//! §8.6.3), which also converge for equal singular values. In many, σ = ‖Jᵀu‖ is iterated with one tangent and one
+//! pull-back a turn (power iteration on JᵀJ): it never exceeds the true value.
 //!
 //! An MLP's bound is Π‖W_l‖₂ · sup|σ′|^(hidden layers) (Szegedy et al. 2014, §4.3), W₁ restricted to the columns of x. It is
 //! refused for candle's nets, whose gates multiply: such a product does not exist.
@@ -14,7 +14,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::{Batch, Evaluator, MlpSpec, Scalar, Trace, Velocity};
 
-/// Up to so many dimensions the Jacobian is formed.
+/// Up to this many dimensions the Jacobian is formed.
 const FEW: usize = 16;
 /// Turns of the power iteration beyond.
 const TURNS: usize = 30;
@@ -32,7 +32,7 @@ pub struct Steepest {
     pub x: Vec<f64>,
     /// Its mean over all the points.
     pub mean: f64,
-    /// How many points were looked at.
+    /// The number of points.
     pub points: usize,
     /// The Jacobians were formed; else the norms are from below.
     pub exact: bool,
@@ -90,7 +90,7 @@ struct Tile<'a, T> {
 }
 
 impl<T: Scalar> Tile<'_, T> {
-    /// Rows turned into lanes; unused slots repeat the first row, lest they hold what overflows.
+    /// Rows turned into lanes; unused slots repeat the first row, so that they do not overflow.
     fn columns(&self, rows: &[T]) -> Vec<T> {
         let n = rows.len() / self.d;
         let pick = |i: usize, lane: usize| rows[if lane < n { lane } else { 0 } * self.d + i];
@@ -235,7 +235,7 @@ const WIDEST: usize = 256;
 
 /// Π‖W_l‖₂ · sup|σ′|^(hidden layers): no Jacobian ∂m/∂x of the MLP is longer, anywhere.
 ///
-/// `theta` is laid out as [`MlpSpec::tensor_names`] says. `None` where two layers in a row are wider than 256.
+/// `theta` is in the layout of [`MlpSpec::tensor_names`]. `None` where two layers in a row are wider than 256.
 pub fn lipschitz_bound(spec: &MlpSpec, theta: &[f32]) -> Option<f64> {
     let sizes = spec.layer_sizes();
     let mut bound = spec.activation.largest_derivative().powi(spec.hidden.len() as i32);

@@ -25,7 +25,7 @@ pub struct Mlp<T> {
 }
 
 impl<T: Scalar> Mlp<T> {
-    /// The MLP of `spec` with weights `theta` (laid out as [`MlpSpec::tensor_names`] says).
+    /// The MLP of `spec` with weights `theta` (in the layout of [`MlpSpec::tensor_names`]).
     ///
     /// # Errors
     /// As [`MlpSpec::validate`]; [`crate::Error::Dimension`] for a θ of the wrong length.

@@ -1,4 +1,4 @@
-//! The evaluator of the fused MLP: scratch for one caller, and which way its trace is taken.
+//! The evaluator of the fused MLP: scratch for one caller, and the choice of its trace.
 
 use cnflow_kernels::epilogue::{ScaledByLane, Store};
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};

@@ -1,7 +1,7 @@
 //! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of all.
 //!
 //! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
-//! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); whoever evaluates
+//! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); each caller
 //! owns its scratch ([`Evaluator`]).
 
 mod closed_form;
@@ -98,7 +98,7 @@ impl<V> Squares<V> {
     pub const NONE: Self = Self { kinetic: None, jacobian: None };
 }
 
-/// The loss's derivatives by what a velocity gave. `None` stands for zero and costs nothing.
+/// The loss's derivatives by the results of a velocity. `None` stands for zero and costs nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Cotangents<'a, T> {
     /// By m, `[d, lanes]`.

@@ -1,4 +1,4 @@
-//! In how many bits a velocity or a coupling's net computes.
+//! The precision in which a velocity or a coupling's net computes.
 
 use serde::{Deserialize, Serialize};
 

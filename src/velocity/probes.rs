@@ -17,7 +17,7 @@ pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
             if (word >> (i % 64)) & 1 == 1 { 1.0 } else { -1.0 }
         }
         Noise::Gaussian => {
-            // Box & Muller 1958; of each pair only the cosine, so that coordinates need not know each other.
+            // Box & Muller 1958; of each pair only the cosine, so that coordinates are independent of each other.
             let first = mix(stream.wrapping_add(2 * i as u64));
             let second = mix(stream.wrapping_add(2 * i as u64 + 1));
             (-2.0 * (1.0 - unit(first)).ln()).sqrt() * (TAU * unit(second)).cos()

@@ -1,4 +1,4 @@
-//! What an MLP is made of, and how its θ is laid out.
+//! The sizes of an MLP, as data, and the layout of its θ.
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::{Error, Result, Rng};
 /// The most units of a layer: far beyond use, and sizes of tensors do not overflow.
 pub(super) const MOST_UNITS: usize = 1 << 20;
 
-/// How the net is told the time.
+/// How time enters the net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum TimeInput {
@@ -20,7 +20,7 @@ pub enum TimeInput {
         /// How many.
         frequencies: usize,
     },
-    /// Not at all: an autonomous field, that of the first Neural ODE.
+    /// Time does not enter: an autonomous field, that of the first Neural ODE.
     None,
 }
 
@@ -68,7 +68,7 @@ pub struct MlpSpec {
 impl MlpSpec {
     /// The number of input columns.
     pub fn input_dim(&self) -> usize {
-        // A file may say anything before it is validated.
+        // A file may hold any numbers before it is validated.
         self.dim.saturating_add(self.condition_dim).saturating_add(self.time.columns())
     }
 
@@ -85,13 +85,13 @@ impl MlpSpec {
         self.layer_sizes().windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
     }
 
-    /// Refuses what cannot be a velocity.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a dimension or a width of zero, or sizes beyond any memory.
     pub fn validate(&self) -> Result<()> {
         if self.dim == 0 {
-            return Err(Error::invalid("a velocity of dimension 0", "the data need at least one column"));
+            return Err(Error::invalid("the velocity has dimension 0", "give data with at least one column"));
         }
         if let Some(l) = self.hidden.iter().position(|&width| width == 0) {
             return Err(Error::invalid(
@@ -102,7 +102,10 @@ impl MlpSpec {
         let frequencies = if let TimeInput::Fourier { frequencies } = self.time { frequencies } else { 0 };
         let sizes = [self.dim, self.condition_dim, frequencies];
         if let Some(size) = sizes.iter().chain(&self.hidden).find(|&&size| size > MOST_UNITS) {
-            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST_UNITS}")));
+            return Err(Error::invalid(
+                format!("a layer of {size} units is too large"),
+                format!("give at most {MOST_UNITS}"),
+            ));
         }
         Ok(())
     }

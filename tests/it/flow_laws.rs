@@ -298,7 +298,7 @@ fn wrong_widths_and_missing_conditions_are_refused_in_words() {
     };
     let plain = continuous(mlp(2, 0, &[4]), tight(), 1);
     let text = refused(&plain, &draws(3, 5, 1), &[]);
-    assert!(text.contains("1 columns, expected 2"), "{text}");
+    assert!(text.contains("1 column, expected 2"), "{text}");
     let text = refused(&plain, &draws(3, 2, 1), &draws(3, 1, 1));
     assert!(text.contains("3 numbers of conditions for 3 rows of 0 columns"), "{text}");
     let conditional = continuous(mlp(2, 3, &[4]), tight(), 1);

@@ -391,9 +391,9 @@ fn rows_of_which_no_gaussian_can_be_made_are_refused_in_words() {
         error.to_string()
     };
     let fixed = |sigma| Gaussian::Fixed { sigma };
-    assert!(refused(&[1.0, 2.0, 3.0], 2, Gaussian::Full).contains("3 numbers are no rows of 2"));
+    assert!(refused(&[1.0, 2.0, 3.0], 2, Gaussian::Full).contains("3 numbers are not whole rows of 2"));
     assert!(refused(&[1.0], 0, Gaussian::Full).contains("0 columns"));
-    assert!(refused(&[1.0, 2.0], 2, Gaussian::Full).contains("1 rows"));
+    assert!(refused(&[1.0, 2.0], 2, Gaussian::Full).contains("1 row for"));
     assert!(refused(&[], 2, fixed(1.0)).contains("0 rows"));
     assert!(refused(&[1.0, 0.0, 2.0, f64::NAN], 2, fixed(1.0)).contains("row 1 has NaN in column 1"));
     // 0.1 is no sum of bits: equal numbers have a mean that is not quite theirs.

@@ -167,7 +167,7 @@ fn the_format_says_what_a_reader_must_know() {
 fn a_base_or_columns_that_do_not_fit_are_refused() {
     type Change = fn(&mut ModelFile);
     let cases: [(Change, &str); 6] = [
-        (|f| f.tensors.retain(|t| t.name != "base.means"), "`base.weights` that is no part of the flow"),
+        (|f| f.tensors.retain(|t| t.name != "base.means"), "`base.weights` that is not part of the flow"),
         (|f| numbers(f, "base.weights")[0] = 0.4, "add up to 1"),
         (|f| numbers(f, "base.factors")[3] = -1.0, "Cholesky"),
         (|f| numbers(f, "base.means").truncate(1), "is broken"),

@@ -352,7 +352,7 @@ fn a_refusal_is_clear_and_leaves_nothing_behind() {
         for (picture, draw) in every_picture(numbers) {
             let error = draw(&folder.path().join(name), options).unwrap_err();
             assert!(matches!(error, Error::Unknown { .. }), "{picture} as {name}: {error}");
-            assert_eq!(error.hint().unwrap(), "known are png, svg");
+            assert_eq!(error.hint().unwrap(), "choose one of png, svg");
         }
     }
     let draw =

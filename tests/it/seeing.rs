@@ -154,7 +154,7 @@ fn what_does_not_move_has_no_trajectory() {
         std::fs::write(at.join("t.csv"), format!("a,b\n{rows}")).unwrap();
         json(at, &format!("train --model {model} --data {base} --out {model} --quiet"));
         let err = refused(at, &format!("trajectory {model} -o t.png --gif t.gif"));
-        assert!(err.contains(words) && err.contains("nothing moves") && err.contains("cnf density"), "{err}");
+        assert!(err.contains(words) && err.contains("has no trajectories") && err.contains("cnf density"), "{err}");
         assert!(!at.join("t.png").exists() && !at.join("t.gif").exists());
     }
 }

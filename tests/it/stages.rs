@@ -250,7 +250,7 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
         story: serde_json::Map::new(),
     };
     let refused = still.stages(Precision::F64, &[0.0; 2], End::Latent, &[], &[0.5]).unwrap_err();
-    assert!(refused.to_string().contains("one Gaussian: nothing moves"), "{refused}");
+    assert!(refused.to_string().contains("one Gaussian: it has no trajectories"), "{refused}");
     assert!(refused.hint().unwrap().contains("cnf density"), "{refused}");
     for (core, theta) in [velocity(2, 1), of_layers(every_discrete().into_iter().find(|(_, s)| s.dim == 3).unwrap().1)]
     {

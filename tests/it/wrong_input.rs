@@ -151,7 +151,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("sample m.safetensors -o o.npy --rtol 1e-9 --atol 1e-9", 1, "below the round-off of f32"),
     ("density m.safetensors x.npy -o o.npy --trace hutchinson:0", 2, "hutchinson:0"),
     ("density m.safetensors x.npy -o o.npy --trace hutchinson:5000", 1, "5000 probes"),
-    ("density m.safetensors x.npy -o o.npy --trace guess", 2, "known are auto"),
+    ("density m.safetensors x.npy -o o.npy --trace guess", 2, "expected auto"),
     ("density m.safetensors x.npy -o o.npy --log-density guess", 2, "possible values"),
     ("density m.safetensors x.npy -o o.npy --precision f16", 2, "possible values"),
     ("density m.safetensors x.npy -o o.npy --time 1.5", 1, "outside [0, 1]"),

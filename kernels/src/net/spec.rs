@@ -1,4 +1,4 @@
-//! What a net is made of, as data.
+//! The operations of a net, as data.
 
 use std::ops::Range;
 
@@ -95,7 +95,7 @@ impl NetSpec {
         self.params().last().map_or(0, |last| last.end)
     }
 
-    /// Refuses what cannot be a net.
+    /// Checks the spec.
     ///
     /// # Errors
     /// [`Error::NoLayers`]; [`Error::Empty`] or [`Error::TooLarge`] for a size; [`Error::Active`] for more active inputs than

@@ -1,4 +1,4 @@
-//! Tangents carried along the forward pass, and their pull-back.
+//! Tangents of the forward pass, and their pull-back.
 //!
 //! With ȧ₁ = L₁ e, ḣ = σ′(a) ∘ ȧ, ȧ_{l+1} = L_{l+1} ḣ_l, the end ḣ of the last operation is J e. Going back with a cotangent
 //! of the end, ǡ = σ′ ∘ ḣ̄ flows down by Lᵀ, and Σ ȧ ∘ ḣ̄ gathers, operation by operation, what σ″ multiplies when the

@@ -3,7 +3,7 @@
 //! [`Vector`] has two kinds of implementors: AVX2 registers, and plain arrays with `mul_add` ([`portable`]).
 //! Both do the same operations with the same roundings in the same order, so their bits agree. A kernel
 //! is chosen at run time by [`dispatch`]; compiling for one machine (`-C target-cpu`) would make a binary
-//! that dies elsewhere, and the fast reciprocal instructions differ between vendors, so neither is used.
+//! that fails elsewhere, and the fast reciprocal instructions differ between vendors, so neither is used.
 
 #![allow(unsafe_code)]
 

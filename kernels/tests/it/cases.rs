@@ -25,7 +25,7 @@ pub fn bits<T: Scalar>(numbers: &[T]) -> Vec<u64> {
     numbers.iter().map(|x| x.wide().to_bits()).collect()
 }
 
-/// `[n, rows]` rows `samples` as a view of lanes; the unused slots hold NaN, which must harm nothing.
+/// `[n, rows]` rows `samples` as a view of lanes; the unused slots hold NaN, which must not change a result.
 pub fn tile<T: Scalar>(x: &[T], rows: usize, samples: &[usize]) -> Vec<T> {
     let stride = stride_for(samples.len());
     let mut tile = vec![T::of(f64::NAN); rows * stride];

@@ -1,4 +1,4 @@
-//! A net as data: what it says, what is refused, and in which words.
+//! A net as data: its sizes, the specs that are refused, and the messages.
 
 use cnflow_kernels::{Activation, Dense, Error, Keep, Net, NetSpec, Op, OpSpec};
 

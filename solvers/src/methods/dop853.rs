@@ -8,8 +8,8 @@ use crate::tableau::Tableau;
 /// `scipy.integrate`). The interpolant, of order 7, is theirs, multiplied out.
 ///
 /// `e` is the difference to a formula of order 5 and `e_low` to one of order 3. The error is
-/// |h| ‖e‖² / √(‖e‖² + 0.01 ‖e_low‖²), which behaves as h⁸: `embedded_order` says 7, the order that the step control
-/// goes by, though `e` alone is of order 5.
+/// |h| ‖e‖² / √(‖e‖² + 0.01 ‖e_low‖²), which behaves as h⁸: `embedded_order` is 7, the order that the step control
+/// uses, though `e` alone is of order 5.
 pub static DOP853: Tableau = Tableau {
     name: "dop853",
     order: 8,

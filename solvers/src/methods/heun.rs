@@ -21,7 +21,7 @@ pub static HEUN: Tableau = Tableau {
 
 /// The pair 2(1) of Heun's and Euler's methods: [`HEUN`] with an error estimate.
 ///
-/// Ref: torchdiffeq's `adaptive_heun` (its e has the other sign, which the norm does not see).
+/// Ref: torchdiffeq's `adaptive_heun` (its e has the other sign, which does not change the norm).
 pub static HEUN_EULER: Tableau = Tableau {
     name: "heun_euler",
     order: 2,

@@ -1,4 +1,4 @@
-//! How wrong the rule is on each panel, from the points that are there.
+//! The error of the rule on each panel, estimated from the points that it has.
 //!
 //! The n-point rule's error on a panel of length h is C h^{2n+1} times the 2n-th divided difference of the integrand.
 //! The differences come from windows of 2n + 1 neighbouring points, across panels: no evaluation is spent on them.
@@ -13,7 +13,7 @@ const SLOWEST_FALL: f64 = 0.85;
 const FEW_PANELS: usize = 5;
 
 impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
-    /// Fills `self.estimates`, one a panel, and adds them up; infinite where there are too few points to tell,
+    /// Fills `self.estimates`, one a panel, and adds them up; infinite where there are too few points,
     /// NaN where g is not finite.
     pub(super) fn estimate(&mut self, slot: usize) -> f64 {
         let path = &self.paths[slot];

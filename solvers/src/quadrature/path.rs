@@ -30,7 +30,7 @@ pub(super) struct Panel {
 }
 
 impl<T: Real> Path<T> {
-    /// Nothing known of trajectory `sample`.
+    /// Trajectory `sample` without points yet.
     pub(super) fn new(sample: usize) -> Self {
         Self {
             sample,

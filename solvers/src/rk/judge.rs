@@ -1,4 +1,4 @@
-//! Which lanes keep their step, what their next one is, and which give up.
+//! Which lanes keep their step, what their next one is, and which fail.
 
 use super::{Tile, norm, weighted_sum};
 use crate::error::Failure;
@@ -23,9 +23,9 @@ impl<T: Real> Tile<'_, T> {
                 let verdict = self.options.controller.judge(&mut lane.history, err, k);
                 let tried = self.h_wide[l].abs();
                 accept = verdict.accept;
-                // A step cut short by the end of the span says little about the next, and there is none.
+                // A step cut short by the end of the span is no guide to the next, and there is none.
                 lane.h = (tried * verdict.factor).min(self.options.max_step);
-                // Before giving up, the shortest step allowed is tried.
+                // Before the trajectory fails, the shortest step allowed is tried.
                 if accept || tried > self.options.min_step {
                     lane.h = lane.h.max(self.options.min_step);
                 }
@@ -125,7 +125,7 @@ impl<T: Real> Tile<'_, T> {
                 squared.sqrt()
             };
             let err = body_err.max(mean(tail[l], o.tail).sqrt());
-            // `max` drops a NaN, and an infinite end is hidden by its own scale: ask for all of them.
+            // `max` drops a NaN, and an infinite end is hidden by its own scale: check all of them.
             let finite_end = (0..self.dim).all(|r| self.y1[r * self.stride + l].is_finite());
             let sound = body_err.is_finite() && tail[l].is_finite() && finite_end;
             ratio[l] = T::of(if sound { err } else { f64::NAN });

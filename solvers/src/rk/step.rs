@@ -4,7 +4,7 @@ use super::Tile;
 use crate::observe::Step;
 use crate::real::Real;
 
-/// One lane's step, as observers see it.
+/// One lane's step, as passed to observers.
 pub(super) struct LaneStep<'t, 'o, T> {
     pub(super) tile: &'t Tile<'o, T>,
     pub(super) lane: usize,

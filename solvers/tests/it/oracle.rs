@@ -5,7 +5,7 @@ use diffsol::{NalgebraMat, OdeBuilder, OdeSolverMethod, OdeSolverStopReason};
 /// y(t1) of dy/dt = f(t, y), y(t0) = y0, at rtol = atol = `tol`; t1 may lie before t0.
 ///
 /// # Panics
-/// If diffsol gives up or returns a state that is not finite.
+/// If diffsol fails or returns a state that is not finite.
 pub fn oracle(f: impl Fn(f64, &[f64], &mut [f64]), y0: &[f64], t0: f64, t1: f64, tol: f64) -> Vec<f64> {
     if t0 == t1 {
         return y0.to_vec();

@@ -1,4 +1,4 @@
-//! An observer stops a solve at the boundary of a step: every trajectory says how far it came, and those that had arrived
+//! An observer stops a solve at the boundary of a step: every trajectory reports the time it reached, and those that had arrived
 //! keep their result.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -91,7 +91,7 @@ fn bits(y: f64, report: &Report) -> (u64, u64, u32, u32) {
     (y.to_bits(), report.t.to_bits(), report.accepted, report.rejected)
 }
 
-/// Every trajectory has arrived, with the bits of a solve that nobody stopped, or says where it was stopped.
+/// Every trajectory has arrived, with the bits of a solve without a stop, or reports where it was stopped.
 fn check(name: &str, solution: &Solution<f64>, whole: &Solution<f64>, observers: &[&After<'_>]) {
     let y0 = starts();
     let mut stopped = 0;

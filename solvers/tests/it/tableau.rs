@@ -1,4 +1,4 @@
-//! Every table is what its name says: rooted trees check orders, embedded orders and dense output.
+//! Every table has the order that it states: rooted trees check orders, embedded orders and dense output.
 //!
 //! A method has order p where Σᵢ wᵢ Φᵢ(τ) = 1/γ(τ) for every rooted tree τ of up to p nodes (Butcher 1963); its
 //! dense output has order q where Σᵢ bᵢ(θ) Φᵢ(τ) = θʳ/γ(τ) for every tree of r ≤ q nodes. All trees are grown here

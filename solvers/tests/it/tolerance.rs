@@ -52,7 +52,7 @@ fn errors_on_detest_stay_within_a_multiple_of_the_tolerance() {
 }
 
 /// Measured: at most 8.3 times the error at the ends (or the tolerance), on A3, but 139 for dop853 on the decay chains
-/// and diffusions C2 to C4: its control goes by a combined estimate that knows nothing of its interpolant, and where
+/// and diffusions C2 to C4: its control uses a combined estimate that does not cover its interpolant, and where
 /// stability limits the steps, not accuracy, they are too long for it.
 #[test]
 fn errors_inside_the_steps_are_of_the_size_of_those_at_their_ends() {

@@ -3,7 +3,7 @@
 //! Inside a bin the distribution function is a straight line, beyond the ends F(x) = s e^(−(low − x)/c), s the share and
 //! c the scale of the tail. Sums are kept from either end and the smaller one is used, as a logarithm, so that z = Φ⁻¹(F)
 //! is finite and invertible however far out x is. A half-normal tail was refused: a point k scales out would cost k²/2
-//! nats, and one strange row decide a held-out score; an exponential tail costs k, and inverts in closed form.
+//! nats, so that one outlier would decide a held-out score; an exponential tail costs k, and inverts in closed form.
 
 use std::f64::consts::LN_2;
 
@@ -36,7 +36,7 @@ impl Axis {
     /// # Errors
     /// [`Error::Invalid`] where bins are none, or too narrow for an f64 to lie strictly inside.
     pub(crate) fn new([low, high]: [f64; 2], bins: usize) -> Result<Self> {
-        let hint = "give finite bounds, LOW < HIGH, and no more bins than an f64 can tell apart between them";
+        let hint = "give finite bounds, LOW < HIGH, and bins wide enough for an f64 to lie inside each";
         let share = |i: usize| i as f64 / bins as f64;
         let edges: Vec<f64> = (0..=bins).map(|i| low * (1.0 - share(i)) + high * share(i)).collect();
         let apart = |pair: &[f64]| pair[0].next_up() < pair[1].next_down();
@@ -71,7 +71,7 @@ impl Axis {
         (self.edges[0], self.edges[self.bins()])
     }
 
-    /// Where `x` lies; it is no NaN.
+    /// Where `x` lies; it is not NaN.
     pub(crate) fn place(&self, x: f64) -> Place {
         let (low, high) = self.ends();
         if x < low {
@@ -89,7 +89,7 @@ impl Axis {
     }
 }
 
-/// What a column's distribution says of a number.
+/// A number's place in a column's distribution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
     /// Where it lies.
@@ -150,7 +150,7 @@ impl Law {
         Self { mass, below, above, ends }
     }
 
-    /// What it says of `x`, which is no NaN; none outside the support, whose ends are no part of it.
+    /// The place of `x`, which is not NaN; none outside the support, whose ends are not part of it.
     pub(crate) fn spot(&self, axis: &Axis, x: f64) -> Option<Spot> {
         let (place, [lower, upper], (low, high)) = (axis.place(x), axis.tails, axis.ends());
         let spot = match place {
@@ -199,7 +199,7 @@ impl Law {
             (i, to - (to - from) * ((u - self.above[i + 1]) / self.mass[i]))
         };
         let (from, to) = axis.bin(i);
-        // The lowest end of the support is no part of it.
+        // The lowest end of the support is not part of it.
         let least = if self.below[i] > 0.0 { from } else { from.next_up() };
         (x.clamp(least, to.next_down()), Place::Bin(i), self.mass[i].ln() - (to - from).ln())
     }

@@ -1,7 +1,7 @@
 //! Sixteen rows at a time through all components.
 //!
 //! uₖ = Lₖ⁻¹ (x − mₖ) by forward substitution, ln wₖ N = cₖ − ½ |uₖ|². Rows lie across the lanes, so the compiler
-//! makes vectors of them, and no row meets another.
+//! makes vectors of them, and no operation combines two rows.
 //!
 //! A component is left as soon as its columns so far put it below e^[`UNSEEN`] of the best one in every lane. The final
 //! sum leaves such terms out in any case, so whether a block takes them up for the sake of some rows changes no bit.
@@ -10,7 +10,7 @@ use super::Mixture;
 
 /// ln of what is left out: a thousand such terms are 3e-17 of the sum.
 const UNSEEN: f64 = -45.0;
-/// Columns between two looks at whether a component can still be seen.
+/// Columns between two checks whether a component is negligible.
 const LOOK: usize = 8;
 
 /// Rows in a block.
@@ -19,7 +19,7 @@ pub(crate) const LANES: usize = 16;
 /// One number for each row of a block.
 pub(crate) type Lane = [f64; LANES];
 
-/// Rows, and what the components say of them.
+/// Rows, and the densities of the components at them.
 pub(crate) struct Block {
     dim: usize,
     rows: usize,
@@ -59,7 +59,7 @@ impl Block {
         let others = (0..self.logs.len()).filter(|k| *k != first);
         for k in std::iter::once(first).chain(others) {
             let c = mixture.log_norms[k];
-            // What |u|² must stay below for the component to be seen.
+            // The bound of |u|² above which the component is negligible.
             let most: Lane = std::array::from_fn(|lane| 2.0 * (c - top[lane] - UNSEEN));
             let squares = whiten_below(mixture.mean(k), mixture.factor(k), &self.x, &mut self.u, &most);
             let logs: Lane = squares.map(|q| c - 0.5 * q);
@@ -153,7 +153,7 @@ fn log_sum_exp(logs: &[Lane], top: &Lane) -> Lane {
     let mut sum = [0.0; LANES];
     for logs in logs {
         let gaps: Lane = std::array::from_fn(|lane| logs[lane] - top[lane]);
-        // NaN is told and added.
+        // A NaN enters the sum.
         let seen = |gap: f64| gap.is_nan() || gap >= UNSEEN;
         if gaps.iter().fold(false, |any, gap| any | seen(*gap)) {
             for lane in 0..LANES {

@@ -3,19 +3,19 @@
 use super::super::Mixture;
 use super::super::normal::{cdf, log_cdf, log_pdf, quantile_of_log};
 
-/// Beyond so many deviations a component's mass on the far side, 2e-33, cannot be seen beside [`CLOSE`].
+/// Beyond this many deviations a component's mass on the far side, 2e-33, is negligible beside [`CLOSE`].
 const FAR: f64 = 12.0;
-/// ln of the weight, relative to the largest, that cannot be seen beside [`CLOSE`].
+/// ln of the weight, relative to the largest, that is negligible beside [`CLOSE`].
 const FAINT: f64 = -75.0;
-/// Where both tails are above this, sums of plain numbers over the components that can be seen are exact to round-off
-/// (|z| < 7.3); else logarithms over all of them.
+/// Where both tails are above this, sums of plain numbers over the components that are not negligible are exact to
+/// round-off (|z| < 7.3); else logarithms over all of them.
 const CLOSE: f64 = 1e-13;
 /// What sums over a thousand components leave uncertain of z.
 const ROUND_OFF: f64 = 32.0 * f64::EPSILON;
 /// More halvings than numbers between two f64 of the same sign and scale need.
 const HALVINGS: usize = 200;
 
-/// The mixture of the column at hand.
+/// The mixture of the current column.
 pub(crate) struct Conditional<'a> {
     mixture: &'a Mixture,
     /// `[K, d]`: L_k⁻¹ (x − m_k), the columns so far.
@@ -27,7 +27,7 @@ pub(crate) struct Conditional<'a> {
     deviations: Vec<f64>,
     /// ln of the sum of the weights.
     log_total: f64,
-    /// The components that can be seen, with their normalised weights.
+    /// The components that are not negligible, with their normalised weights.
     seen: Vec<(usize, f64)>,
 }
 

@@ -1,4 +1,4 @@
-//! σ and, for the tangents, σ′, each in operations whose first derivative candle knows and gets right.
+//! σ and, for the tangents, σ′, each in operations whose first derivative candle computes correctly.
 //!
 //! σ′ is written out, so that its own derivative σ″ comes from the one backward pass over value and tangents.
 

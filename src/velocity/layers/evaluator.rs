@@ -15,7 +15,7 @@
 //! | 2, 256-256 | 9.7 | 19 | 102 | 16 | 82 |
 //! | 43, 860-860 | 75 | 1580 | 6460 | 155 | 675 |
 //!
-//! These are with `RAYON_NUM_THREADS` set. Without it candle 0.11 asks the system for the number of cores in every product,
+//! These are with `RAYON_NUM_THREADS` set. Without it candle 0.11 queries the number of cores in every product,
 //! some 30 µs each time: 6.7, 14 and 43 µs in the first row.
 
 use candle_core::{Result, Tensor, Var, WithDType};
@@ -56,10 +56,10 @@ impl<T: Real + WithDType> Velocity<T> for LayerNet {
         })
     }
 
-    /// Takes a copy of θ: later changes of it are not seen.
+    /// Takes a copy of θ: later changes of it have no effect.
     ///
-    /// A device that fails (out of memory, say) cannot be reported through this contract: all that was asked for is NaN
-    /// then, the solver gives the lanes up as not finite, and [`LayerNet::take_failure`] has the cause.
+    /// A device that fails (out of memory, say) cannot be reported through this contract: all results are NaN
+    /// then, the solver reports the lanes as not finite, and [`LayerNet::take_failure`] has the cause.
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
         let copy = |view: &Tensor| Var::from_tensor(&view.detach().to_dtype(T::DTYPE)?);
         let parameters = self.views.iter().map(copy).collect::<Result<Vec<_>>>();

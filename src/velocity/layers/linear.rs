@@ -10,7 +10,7 @@ pub(super) fn linear(pair: &Pair, weight: &Tensor, bias: &Tensor) -> Result<Pair
     Ok(Pair { value, tangent: pair.tangent_through(weight)? })
 }
 
-/// As [`linear`] on (h, t). Time is constant along x, so the tangents do not see its column.
+/// As [`linear`] on (h, t). Time is constant along x, so the tangents leave out its column.
 pub(super) fn concat_linear(pair: Pair, t: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Pair> {
     let value = Tensor::cat(&[&pair.value, t], 1)?;
     linear(&Pair { value, tangent: pair.tangent }, weight, bias)

@@ -3,7 +3,7 @@
 //! div v = Σₖ εₖᵀ (∂v/∂x) εₖ, with unit vectors (exact) or Hutchinson's probes as directions. Everything is a plain
 //! tensor operation on views of one flat θ: it runs on any device of candle, and one ordinary backward pass yields the
 //! gradient of any function of values and divergences. Refused: divergence by a backward pass, whose own gradient
-//! candle gets silently wrong.
+//! candle computes wrongly, without an error.
 //!
 //! [`LayerNet::value`] and [`LayerNet::value_and_divergence`] are for graphs of candle; the contract of a
 //! [`Velocity`] is met by copying tiles in and out. The fused MLP kernel is many times faster on a CPU: this
@@ -55,7 +55,7 @@ pub struct LayerNet {
     theta: Tensor,
     /// The tensors of θ, as views of it.
     pub(super) views: Vec<Tensor>,
-    /// What candle said when a call of the solver failed; such calls have no way to return it.
+    /// candle's error when a call of the solver failed; such calls cannot return it.
     failure: Mutex<Option<candle_core::Error>>,
 }
 
@@ -70,7 +70,7 @@ impl LayerNet {
         spec.check()?;
         if !matches!(theta.dtype(), DType::F32 | DType::F64) {
             return Err(Error::invalid(
-                format!("the parameters are {}", theta.dtype().as_str()),
+                format!("the type of the parameters is {}", theta.dtype().as_str()),
                 "convert them to f32 or f64",
             ));
         }
@@ -171,7 +171,7 @@ impl LayerNet {
         Ok(fastest)
     }
 
-    /// What candle said in the first evaluation inside a solve that failed since this was last asked.
+    /// candle's error in the first failed evaluation inside a solve since the last call of this function.
     ///
     /// A solve reports such lanes as [`NonFinite`](cnflow_solvers::Failure::NonFinite); the cause is here.
     pub fn take_failure(&self) -> Option<Error> {

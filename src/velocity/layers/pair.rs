@@ -1,12 +1,12 @@
 //! A forward-mode pair: the value of a layer and its derivatives along a few directions.
 //!
-//! Directions ride along the forward pass as tangents, in plain tensor operations, so that one ordinary
+//! Directions pass through the forward pass as tangents, in plain tensor operations, so that one ordinary
 //! backward pass differentiates value and divergence together. A divergence taken by a backward pass would
-//! need second derivatives, which candle gets wrong without a word.
+//! need second derivatives, which candle computes wrongly, without an error.
 
 use candle_core::{Result, Tensor};
 
-/// (h, ḣ). The tangents know only the columns that x reaches: those of condition and time are constant.
+/// (h, ḣ). The tangents have only the columns that depend on x: those of condition and time are constant.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     /// h, `[n, columns]`.
@@ -21,7 +21,7 @@ impl Pair {
     pub fn tangent_through(&self, weight: &Tensor) -> Result<Option<Tensor>> {
         let Some(tangent) = &self.tangent else { return Ok(None) };
         let (m, rows, k) = tangent.dims3()?;
-        // A product wants its operands packed; a whole matrix is already, and is not copied.
+        // A product needs packed operands; a whole matrix is packed already and is not copied.
         let weight = weight.narrow(1, 0, k)?.contiguous()?;
         let stacked = tangent.reshape((m * rows, k))?.matmul(&weight.t()?)?;
         Ok(Some(stacked.reshape((m, rows, weight.dim(0)?))?))

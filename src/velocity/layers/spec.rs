@@ -1,4 +1,4 @@
-//! What a net of layers is made of: the part of it that is saved with a model.
+//! The layers of a net, as data: the part that is saved with a model.
 
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
@@ -117,13 +117,19 @@ impl LayerNetSpec {
         let widths =
             self.layers.iter().filter_map(|layer| layer.columns()).flat_map(|(inputs, outputs)| [inputs, outputs]);
         if let Some(size) = widths.chain([self.dim, self.condition_dim]).find(|&size| size > MOST_UNITS) {
-            return Err(Error::invalid(format!("a layer of {size} units"), format!("the most is {MOST_UNITS}")));
+            return Err(Error::invalid(
+                format!("a layer of {size} units is too large"),
+                format!("give at most {MOST_UNITS}"),
+            ));
         }
         let mut columns = self.dim + self.condition_dim;
         for (i, layer) in self.layers.iter().enumerate() {
             let Some((inputs, outputs)) = layer.columns() else { continue };
             if inputs == 0 || outputs == 0 {
-                return Err(Error::invalid(format!("layer {i} of the net is empty"), "give it at least one column"));
+                return Err(Error::invalid(
+                    format!("layer {i} of the net is empty"),
+                    "give every layer at least one column",
+                ));
             }
             if inputs != columns {
                 return Err(Error::Dimension {

@@ -54,7 +54,7 @@ fn what_numbers_depend_on_is_refused_where_it_is_not_understood() {
     let at = folder.path();
     type Change = fn(&mut Value);
     let cases: [(Change, &str); 7] = [
-        (|card| card["format"] = value!(9), "it is of format 9, this program knows up to"),
+        (|card| card["format"] = value!(9), "its format is 9, this version of cnf reads formats up to"),
         (|card| card["flow"]["twist"] = value!(1), "unknown field `twist`"),
         (|card| card["flow"]["velocity"]["gate"] = value!(1), "gate"),
         (|card| card["flow"]["solver"]["haste"] = value!(1), "unknown field `haste`"),

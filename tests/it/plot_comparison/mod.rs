@@ -274,7 +274,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
     };
     let study = Study::small(2, 2);
     let c = study.of();
-    refused(&Comparison { data: &study.data[1..], ..c }, "the data has 1 columns, expected 2");
+    refused(&Comparison { data: &study.data[1..], ..c }, "the data has 1 column, expected 2");
     refused(&Comparison { data: &[], ..c }, "no rows");
     refused(&Comparison { dim: 0, ..c }, "no columns");
     refused(&Comparison { contenders: &[], ..c }, "needs a model");

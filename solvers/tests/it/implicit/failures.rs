@@ -1,4 +1,4 @@
-//! A trajectory that cannot go on says where and why, and a request that makes no sense is refused.
+//! A trajectory that fails reports where and why, and a request that is not valid is refused.
 
 use cnflow_solvers::{Failure, Implicit, Method, Options, SolveError, solve, solve_here};
 

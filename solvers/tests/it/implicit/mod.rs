@@ -1,4 +1,4 @@
-//! The laws of the implicit methods: accuracy, direction, honest failure, dense output, independence of threads.
+//! The laws of the implicit methods: accuracy, direction, reported failure, dense output, independence of threads.
 
 mod failures;
 mod problems;

@@ -9,7 +9,7 @@ pub type Value = fn(f64, &[f64], &mut [f64]);
 /// out ← (∂f/∂y) d at (t, y)
 pub type Tangent = fn(f64, &[f64], &[f64], &mut [f64]);
 
-/// A field made of two functions; it notes the widest tile of tangents it was asked for.
+/// A field made of two functions; it records the widest tile of tangents that was requested.
 #[derive(Clone, Copy)]
 pub struct Field {
     pub dim: usize,
@@ -89,7 +89,7 @@ impl Problem {
     }
 }
 
-/// What became of one trajectory.
+/// The outcome of one trajectory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub y: Vec<f64>,
