@@ -24,7 +24,7 @@ use cnflow::continuous::{Continuous, SolverSpec};
 use cnflow::discrete::Discrete;
 use cnflow::discrete::{Kind, Plan};
 use cnflow::io;
-use cnflow::model::{Core, Flow};
+use cnflow::model::{Architecture, Flow};
 use cnflow::rng::stream;
 use cnflow::rows::toys;
 use cnflow::train::{AdamW, Batch, Criterion, LossContext};
@@ -364,7 +364,7 @@ fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
         let theta = Discrete::started(&spec, &spec.init(&mut rng), &pool[..4000], &[])?;
         let mut theta: Vec<f64> = theta.into_iter().map(f64::from).collect();
         let mut optimiser = AdamW::new(theta.len());
-        let context = LossContext::new(Core::Discrete(spec.clone()), SolverSpec::default());
+        let context = LossContext::new(Architecture::Discrete(spec.clone()), SolverSpec::default());
         let mut step = || -> Result<()> {
             let at = rng.random_range(0..pool.len() / 2 - BATCH);
             let batch = Batch { x: pool[2 * at..2 * (at + BATCH)].to_vec(), ..Batch::default() };

@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use cnflow::velocity::{Activation, Batch, Cotangents, Mlp, MlpSpec, Noise, Squares, TimeInput, Trace, Velocity};
+use cnflow::velocity::{Activation, Batch, Cotangents, Mlp, MlpSpec, Noise, Regularisers, TimeInput, Trace, Velocity};
 use cnflow_solvers::At;
 use cnflow_solvers::lanes::{Lanes, LanesMut};
 
@@ -76,7 +76,7 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         let rows = LanesMut::new(&mut div, k, lanes, stride);
         eval.value_and_divergence(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows);
         let (mut kinetic, mut jacobian) = ([0.0; 32], [0.0; 32]);
-        let squares = Squares {
+        let squares = Regularisers {
             kinetic: Some(LanesMut::new(&mut kinetic, 1, lanes, stride)),
             jacobian: Some(LanesMut::new(&mut jacobian, 1, lanes, stride)),
         };
@@ -86,7 +86,7 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         let (v_bar, div_bar) = (Lanes::new(&bar, dim, lanes, stride), Lanes::new(&bar, k, lanes, stride));
         eval.pull_back(at, x, Some(v_bar), Some(div_bar), LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
         let one = Some(Lanes::new(&bar, 1, lanes, stride));
-        let squares = Squares { kinetic: one, jacobian: one };
+        let squares = Regularisers { kinetic: one, jacobian: one };
         let all = Cotangents { v: Some(v_bar), div: Some(div_bar), squares };
         eval.pull_back_all(at, x, all, LanesMut::new(&mut gx, dim, lanes, stride), &mut g);
         mlp.fold_gradient(&mut g);

@@ -282,10 +282,10 @@ mod tests {
             let a: [T; LANE_BLOCK] = std::array::from_fn(|l| T::of(chunk[l]));
             let jets = jets(Isa::detect(), activation, &a);
             for l in 0..LANE_BLOCK {
-                let [value, first, second] = reference(activation, a[l].wide());
+                let [value, first, second] = reference(activation, a[l].to_f64());
                 let ulp = value.abs().log2().floor().exp2().max(f64::MIN_POSITIVE) * T::EPSILON;
-                ulps = ulps.max((jets[0][l].wide() - value).abs() / ulp);
-                absolute = absolute.max((jets[1][l].wide() - first).abs()).max((jets[2][l].wide() - second).abs());
+                ulps = ulps.max((jets[0][l].to_f64() - value).abs() / ulp);
+                absolute = absolute.max((jets[1][l].to_f64() - first).abs()).max((jets[2][l].to_f64() - second).abs());
             }
         }
         (ulps, absolute)
@@ -311,7 +311,7 @@ mod tests {
                 let a: [T; LANE_BLOCK] = std::array::from_fn(|l| T::of(chunk[l]));
                 let (fast, plain) = (jets(Isa::detect(), activation, &a), jets(Isa::PORTABLE, activation, &a));
                 for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
-                    let same = fast.wide().to_bits() == plain.wide().to_bits();
+                    let same = fast.to_f64().to_bits() == plain.to_f64().to_bits();
                     assert!(same || fast != fast && plain != plain, "{activation} {a:?}: {fast} or {plain}");
                 }
             }

@@ -87,10 +87,10 @@ impl<T: Scalar> Pieces<T> {
         let (w1, rest) = theta.split_at(h1);
         let (b1, rest) = rest.split_at(h1);
         let (w2, b2) = rest.split_at(h1 * h2);
-        let first: Vec<_> = w1.iter().zip(b1).map(|(w, b)| (w.wide(), b.wide())).collect();
+        let first: Vec<_> = w1.iter().zip(b1).map(|(w, b)| (w.to_f64(), b.to_f64())).collect();
         let mut second = vec![0.0; h1 * h2];
         for (i, row) in w2.chunks_exact(h1).enumerate() {
-            row.iter().enumerate().for_each(|(j, w)| second[j * h2 + i] = w.wide());
+            row.iter().enumerate().for_each(|(j, w)| second[j * h2 + i] = w.to_f64());
         }
         let hinge = |(unit, (w, b)): (usize, &(f64, f64))| {
             let at = -b / w;
@@ -128,7 +128,7 @@ impl<T: Scalar> Pieces<T> {
     fn lay_out(&mut self, b2: &[T]) {
         let (h2, stride, group) = (self.widths[1], self.stride(), group::<T>());
         // a₂ = height + slope x
-        let mut height: Vec<f64> = b2.iter().map(|b| b.wide()).collect();
+        let mut height: Vec<f64> = b2.iter().map(|b| b.to_f64()).collect();
         let mut slope = vec![0.0; h2];
         for (j, (w, b)) in self.first.iter().enumerate() {
             let column = &self.second[j * h2..][..h2];
@@ -200,8 +200,8 @@ impl<T: Scalar> Pieces<T> {
             let parts = a.chunks_exact_mut(group).zip(x.chunks_exact_mut(group)).zip(own.chunks_exact(2 * group));
             for ((a, x), pair) in parts {
                 for i in 0..group {
-                    a[i] = pair[i].wide();
-                    x[i] = pair[group + i].wide() + centre * a[i];
+                    a[i] = pair[i].to_f64();
+                    x[i] = pair[group + i].to_f64() + centre * a[i];
                 }
             }
             dispatch(self.isa, Axpy { a: 1.0, x: row, y: &mut total });

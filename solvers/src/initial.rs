@@ -25,7 +25,7 @@ impl Scale {
         let sum: f64 = (0..self.body)
             .map(|r| {
                 let i = r * stride + l;
-                (value(i) / (self.atol + self.rtol * y[i].wide().abs())).powi(2)
+                (value(i) / (self.atol + self.rtol * y[i].to_f64().abs())).powi(2)
             })
             .sum();
         (sum / self.body.max(1) as f64).sqrt()
@@ -33,8 +33,8 @@ impl Scale {
 
     /// h₀: an Euler step that changes the state by a hundredth, at most the span.
     pub(crate) fn explore<T: Real>(&self, y: &[T], k: &[T], l: usize, stride: usize, span: f64) -> f64 {
-        let d0 = self.norm(y, |i| y[i].wide(), l, stride);
-        let d1 = self.norm(y, |i| k[i].wide(), l, stride);
+        let d0 = self.norm(y, |i| y[i].to_f64(), l, stride);
+        let d1 = self.norm(y, |i| k[i].to_f64(), l, stride);
         let h = if d0 < 1e-5 || d1 < 1e-5 || !(d0 / d1).is_finite() { 1e-6 } else { 0.01 * d0 / d1 };
         // Slopes beyond the range of a norm must not stop the clock.
         h.max(16.0 * f64::EPSILON * span).min(span)
@@ -42,8 +42,8 @@ impl Scale {
 
     /// h₁: where the second derivative, estimated with h₀, would cost a hundredth of the tolerance.
     pub(crate) fn choose<T: Real>(&self, y: &[T], k: &[T], probe: &[T], l: usize, stride: usize, h0: f64) -> f64 {
-        let d1 = self.norm(y, |i| k[i].wide(), l, stride);
-        let d2 = self.norm(y, |i| probe[i].wide() - k[i].wide(), l, stride) / h0;
+        let d1 = self.norm(y, |i| k[i].to_f64(), l, stride);
+        let d2 = self.norm(y, |i| probe[i].to_f64() - k[i].to_f64(), l, stride) / h0;
         let largest = d1.max(d2);
         let h1 = if !largest.is_finite() {
             h0

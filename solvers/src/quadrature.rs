@@ -161,7 +161,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         for (l, (slot, point)) in q.target.iter().enumerate() {
             let path = &mut self.paths[*slot];
             for r in 0..rows {
-                path.values[point * rows + r] = q.out[r * q.stride + l].wide();
+                path.values[point * rows + r] = q.out[r * q.stride + l].to_f64();
             }
             path.pending -= 1;
             path.evals += 1;

@@ -33,7 +33,7 @@ pub trait Real:
     /// Rounds to the nearest representable number.
     fn of(value: f64) -> Self;
     /// Widens, exactly.
-    fn wide(self) -> f64;
+    fn to_f64(self) -> f64;
     /// `self * a + b` with one rounding: the same bits on every machine.
     fn mul_add(self, a: Self, b: Self) -> Self;
     /// The absolute value.
@@ -53,7 +53,7 @@ macro_rules! real {
                 value as $t
             }
             #[inline(always)]
-            fn wide(self) -> f64 {
+            fn to_f64(self) -> f64 {
                 self as f64
             }
             #[inline(always)]

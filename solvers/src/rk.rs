@@ -77,7 +77,7 @@ struct Lane {
 
 /// Euclidean norm of a lane.
 fn norm<T: Real>(data: &[T], l: usize, dim: usize, stride: usize) -> f64 {
-    (0..dim).map(|r| data[r * stride + l].wide().powi(2)).sum::<f64>().sqrt()
+    (0..dim).map(|r| data[r * stride + l].to_f64().powi(2)).sum::<f64>().sqrt()
 }
 
 /// The lanes under way, and every buffer that a step needs.

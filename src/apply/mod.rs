@@ -8,11 +8,11 @@
 //! use std::sync::{Arc, atomic::AtomicUsize};
 //!
 //! use cnflow::apply::{Conditions, RowSource, SolveStatistics, Transport, Way};
-//! use cnflow::model::{Core, FlowSpec, Model};
+//! use cnflow::model::{Architecture, FlowSpec, Model};
 //! use cnflow::velocity::Precision;
 //!
 //! # fn main() -> cnflow::Result<()> {
-//! let spec = FlowSpec::bare(Core::Still { dim: 2 });
+//! let spec = FlowSpec::bare(Architecture::Identity { dim: 2 });
 //! let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
 //! let way = Way { to_data: false, until: 1.0, log_density: true };
 //! let transport = Transport::new(&model, Precision::F64, way, &Arc::new(AtomicUsize::new(0)))?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::Model;
-use crate::transform::{Given, Range};
+use crate::transform::{ContextColumn, Range};
 use crate::words::{estimate, exact};
 use crate::{Error, Result};
 
@@ -43,11 +43,11 @@ impl OutOfRange {
     /// For the conditions of this model; those of an imported net have no known range.
     pub fn of(model: &Model) -> Self {
         let Some(condition) = &model.spec.condition else { return Self::default() };
-        let known = |(j, given): (usize, &Given)| {
+        let known = |(j, given): (usize, &ContextColumn)| {
             let known = match (given, model.spec.condition_ranges.get(j).copied().flatten()) {
-                (Given::Class { classes }, _) => Known::Classes(classes.clone()),
+                (ContextColumn::Class { classes }, _) => Known::Classes(classes.clone()),
                 (_, Some(range)) => Known::Range(range),
-                (Given::Number { mean, std }, None) => Known::Moments(*mean, *std),
+                (ContextColumn::Number { mean, std }, None) => Known::Moments(*mean, *std),
             };
             (condition.name(j), known)
         };

@@ -64,7 +64,7 @@ pub(super) struct Counter(pub(super) Option<Arc<AtomicUsize>>);
 impl Counter {
     /// The counter of what a model does not count itself, and the model as it counts the rest.
     pub(super) fn of(model: BoundModel, done: &Arc<AtomicUsize>) -> Result<(Self, BoundModel)> {
-        match model.spec().core.closed_layers() {
+        match model.spec().architecture.closed_layers() {
             Some(_) => Ok((Self(Some(done.clone())), model)),
             None => Ok((Self(None), model.with_progress(done.clone())?)),
         }

@@ -5,7 +5,7 @@
 //! a distance beyond [`FAR`] does, that chance does not explain (p below one in a thousand, Bonferroni-corrected for
 //! the number of distances). D = 0.1 is what a shift by a quarter of a deviation gives, or a scale wrong by a half.
 
-use super::{Evidence, HeldOut, Line};
+use super::{DiagnosticSamples, HeldOut, Line};
 use crate::Result;
 use crate::stats::{ChiSquared, ks_critical, ks_distance, ks_p_value, normal_cdf};
 
@@ -20,7 +20,7 @@ pub const MOST_ROWS: usize = 10_000;
 pub const LEAST_ROWS: usize = 20;
 
 /// Whether held-out data lie where the model puts them.
-pub fn latents(e: &Evidence<'_>) -> Result<Line> {
+pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let d = e.subject.model.dim();
     let (rows, from, encoded) = match &e.subject.held_out {
         HeldOut::Rows(rows, from) => {

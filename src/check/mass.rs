@@ -7,7 +7,7 @@
 
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
-use super::{Evidence, Line, Verdict};
+use super::{DiagnosticSamples, Line, Verdict};
 use crate::continuous::SolverSpec;
 use crate::stats::mean_and_se;
 use crate::transform::StandardNormal;
@@ -40,9 +40,9 @@ const MOST_TANGENTS: usize = 64;
 const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
 
 /// The integral of the density over everything.
-pub fn mass(e: &Evidence<'_>) -> Result<Line> {
+pub fn mass(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (model, solver) = (&e.subject.model, &e.subject.model.spec.solver);
-    let (d, closed) = (model.dim(), model.spec.core.as_velocity().is_none_or(VelocitySpec::closed_form));
+    let (d, closed) = (model.dim(), model.spec.architecture.as_velocity().is_none_or(VelocitySpec::closed_form));
     // exp of a noisy log p is too large on average.
     let noisy = matches!(solver.trace.resolve(d, closed), Trace::Hutchinson { .. });
     if noisy && !closed && d > MOST_TANGENTS {
@@ -56,7 +56,7 @@ pub fn mass(e: &Evidence<'_>) -> Result<Line> {
     if d <= 2 { grid(e, &solver, excuse) } else { importance(e, &solver, excuse) }
 }
 
-fn grid(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+fn grid(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let d = e.subject.model.dim();
     let side = SIDES[d - 1];
     let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(e.subject.seed, SCOUT_STREAM));
@@ -104,7 +104,7 @@ fn unclear_where(line: Line, noisy: bool, why: &str) -> Line {
     }
 }
 
-fn importance(e: &Evidence<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+fn importance(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
     let d = e.subject.model.dim();
     let Some(proposal) = Proposal::around(&e.there.y, d) else {
         return Ok(Line::skipped(NAME, "the covariance of the samples is singular"));

@@ -9,20 +9,20 @@
 //! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
 //! are four standard errors, so that a right model fails one of them in less than one run of a thousand.
 //!
-//! To add a line: a function from [`Evidence`] to [`Line`], and an entry in [`LINES`].
+//! To add a line: a function from [`DiagnosticSamples`] to [`Line`], and an entry in [`LINES`].
 
-mod evidence;
 mod fit;
 mod mass;
 mod near;
 mod proposal;
+mod samples;
 mod solve;
 mod stein;
 
 use serde::Serialize;
 
-pub use evidence::Evidence;
 pub use fit::{LEAST_ROWS, MOST_ROWS};
+pub use samples::DiagnosticSamples;
 
 use crate::Result;
 use crate::model::Model;
@@ -103,7 +103,7 @@ impl Line {
 }
 
 /// A check: from what was measured to its result.
-type Question = fn(&Evidence<'_>) -> Result<Line>;
+type Question = fn(&DiagnosticSamples<'_>) -> Result<Line>;
 
 /// Every check, in the order of the report. [`Line::name`] is the first of each pair.
 pub const LINES: &[(&str, Question)] = &[
@@ -128,7 +128,7 @@ pub const LINES: &[(&str, Question)] = &[
 /// # Errors
 /// Any error of the solver. A row that fails is not an error: it makes a check fail.
 pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
-    let evidence = Evidence::gather(subject)?;
+    let evidence = DiagnosticSamples::gather(subject)?;
     let mut lines = Vec::new();
     for (i, (name, ask)) in LINES.iter().enumerate() {
         let line = if i > 0 && !evidence.enough() {
@@ -148,7 +148,7 @@ pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
 /// # Errors
 /// As [`run`].
 pub fn mass_of(subject: &Subject) -> Result<Option<Line>> {
-    let evidence = Evidence::gather(subject)?;
+    let evidence = DiagnosticSamples::gather(subject)?;
     if !evidence.enough() {
         return Ok(None);
     }

@@ -16,7 +16,7 @@
 
 use rayon::prelude::*;
 
-use super::{Evidence, HeldOut, Line};
+use super::{DiagnosticSamples, HeldOut, Line};
 use crate::transform::StandardNormal;
 use crate::{Result, rng};
 
@@ -37,7 +37,7 @@ const DISTANCES: f64 = 4e9;
 const FEWEST: usize = 4 * REACH;
 
 /// Whether samples come near every held-out row.
-pub fn near(e: &Evidence<'_>) -> Result<Line> {
+pub fn near(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (subject, d) = (e.subject, e.subject.model.dim());
     let (rows, from) = match &subject.held_out {
         HeldOut::Rows(rows, from) if rows.context.is_empty() => (&rows.x, from),

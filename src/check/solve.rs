@@ -1,6 +1,6 @@
 //! Checks of the arithmetic: how accurately the solver computes what the flow defines.
 
-use super::{Evidence, Line, Verdict};
+use super::{DiagnosticSamples, Line, Verdict};
 use crate::Result;
 use crate::continuous::{LogDensity, Method, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
@@ -17,12 +17,12 @@ pub const NOTHING: &str = "the layers have a closed form: no ODE is solved";
 pub const SIGMAS: f64 = 4.0;
 
 /// Evaluations per row, rows whose steps were limited by stability, and failed rows.
-pub fn cost(e: &Evidence<'_>) -> Result<Line> {
+pub fn cost(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let nfe: Vec<f64> = e.there.cost.nfe.iter().chain(&e.back.cost.nfe).map(|n| f64::from(*n)).collect();
     let failed = e.there.cost.failures.len() + e.back.cost.failures.len();
     let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
     let at = |q: f64| quantile(&nfe, q);
-    let mut words = match e.subject.model.spec.core.closed_layers() {
+    let mut words = match e.subject.model.spec.architecture.closed_layers() {
         Some(layers) => {
             format!("{} in closed form; {failed} of {} rows failed", words::count(layers as u64, "layer"), e.drawn)
         }
@@ -44,7 +44,7 @@ pub fn cost(e: &Evidence<'_>) -> Result<Line> {
 }
 
 /// The latent, decoded and encoded again.
-pub fn round_trip(e: &Evidence<'_>) -> Result<Line> {
+pub fn round_trip(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let d = e.subject.model.dim();
     let worst = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let errors: Vec<f64> = e.z.chunks_exact(d).zip(e.back.y.chunks_exact(d)).map(worst).collect();
@@ -64,7 +64,7 @@ fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
 }
 
 /// The log-density computed while sampling against the one computed from the sample.
-pub fn carried(e: &Evidence<'_>) -> Result<Line> {
+pub fn carried(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (value, worst) = differences(&e.there.log_prob, &e.back.log_prob);
     let mut bound = e.allowed().1;
     let worst = words::error(worst);
@@ -83,7 +83,7 @@ pub fn carried(e: &Evidence<'_>) -> Result<Line> {
 }
 
 /// The quadrature against the coupled state.
-pub fn ways(e: &Evidence<'_>) -> Result<Line> {
+pub fn ways(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let solver = &e.subject.model.spec.solver;
     if e.closed() {
         return Ok(Line::skipped("quadrature", NOTHING));
@@ -100,7 +100,7 @@ pub fn ways(e: &Evidence<'_>) -> Result<Line> {
 }
 
 /// The tolerance against a hundredth of it; fixed steps against adaptive ones.
-pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
+pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Line> {
     if e.closed() {
         return Ok(Line::skipped("tolerance", NOTHING));
     }
@@ -115,7 +115,7 @@ pub fn tolerance(e: &Evidence<'_>) -> Result<Line> {
 }
 
 /// f32 against f64.
-pub fn precision(e: &Evidence<'_>) -> Result<Line> {
+pub fn precision(e: &DiagnosticSamples<'_>) -> Result<Line> {
     if e.subject.precision == Precision::F64 {
         return Ok(Line::skipped("precision", "computed in f64"));
     }
@@ -125,9 +125,9 @@ pub fn precision(e: &Evidence<'_>) -> Result<Line> {
 }
 
 /// The exact trace against Hutchinson's, which is unbiased: their mean difference is noise.
-pub fn trace(e: &Evidence<'_>) -> Result<Line> {
+pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (subject, solver) = (e.subject, &e.subject.model.spec.solver);
-    let Some(net) = subject.model.spec.core.as_velocity() else {
+    let Some(net) = subject.model.spec.architecture.as_velocity() else {
         return Ok(Line::skipped("trace", NOTHING));
     };
     let (d, closed) = (subject.model.dim(), net.closed_form());

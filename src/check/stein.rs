@@ -9,9 +9,9 @@
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::evidence::reference;
+use super::samples::reference;
 use super::solve::SIGMAS;
-use super::{Evidence, Line};
+use super::{DiagnosticSamples, Line};
 use crate::Result;
 use crate::continuous::SolverSpec;
 use crate::model::{BoundModel, FlowSpec};
@@ -30,19 +30,19 @@ const BIAS: f64 = 0.01;
 const LANES: usize = 64;
 
 /// Where the data are.
-pub fn at_the_end(e: &Evidence<'_>) -> Result<Line> {
+pub fn at_the_end(e: &DiagnosticSamples<'_>) -> Result<Line> {
     theorem(e, "divergence, t = 1", 1.0)
 }
 
 /// At t = 1/2, half way from the normal to the data.
-pub fn half_way(e: &Evidence<'_>) -> Result<Line> {
+pub fn half_way(e: &DiagnosticSamples<'_>) -> Result<Line> {
     theorem(e, "divergence, t = 1/2", 0.5)
 }
 
-fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
+fn theorem(e: &DiagnosticSamples<'_>, name: &'static str, t: f64) -> Result<Line> {
     let subject = e.subject;
     let (d, model) = (subject.model.dim(), &subject.model);
-    let Some(net) = model.spec.core.as_velocity() else {
+    let Some(net) = model.spec.architecture.as_velocity() else {
         return Ok(Line::skipped(name, super::solve::NOTHING));
     };
     if d > MOST && !net.closed_form() {
@@ -76,10 +76,10 @@ fn theorem(e: &Evidence<'_>, name: &'static str, t: f64) -> Result<Line> {
 }
 
 /// v and div v at (t, y), `[n, d]` and `[n]`.
-fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+fn field(e: &DiagnosticSamples<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
     let (model, d) = (&e.subject.model, e.subject.model.dim());
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let velocity = model.spec.core.velocity()?.bind_here::<f64>(&theta)?;
+    let velocity = model.spec.architecture.velocity()?.bind_here::<f64>(&theta)?;
     let condition = model.encoded(&e.subject.condition)?.repeat(LANES);
     let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: LANES };
     let mut evaluator = velocity.evaluator(batch);
@@ -105,7 +105,7 @@ fn field(e: &Evidence<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
 }
 
 /// v · ∇log p at the rows of `y`.
-fn slopes(e: &Evidence<'_>, flow: &BoundModel, y: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+fn slopes(e: &DiagnosticSamples<'_>, flow: &BoundModel, y: &[f64], v: &[f64]) -> Result<Vec<f64>> {
     let d = e.subject.model.dim();
     let speeds: Vec<f64> = v.chunks_exact(d).map(|v| v.iter().map(|v| v * v).sum::<f64>().sqrt()).collect();
     let moved = |by: f64| -> Vec<f64> {

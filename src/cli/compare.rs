@@ -1,6 +1,6 @@
 //! `cnf compare`: several models of the same data, trained under one budget, measured alike, in one table and one figure.
 
-mod contest;
+mod benchmark;
 mod pictures;
 mod report;
 mod table;
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cnflow::Error;
-use cnflow::compare::Course;
+use cnflow::compare::Benchmark;
 use cnflow::io::Header;
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Dataset, Rows};
 use cnflow::train::{Family, Far, FarRows, Job, Objective, Precision, Set};
 use serde_json::{Value, json};
 
-use self::contest::{Contestant, Measured, Order};
+use self::benchmark::{Entry, Measured, Order};
 use self::table::Row;
 use super::lock::Lock;
 use super::picture::Shown;
@@ -179,12 +179,12 @@ fn compared(args: &CompareArgs, context: &Context) -> Result<()> {
     measured.iter().for_each(|one| warnings.all.extend(one.contestant.warnings.iter().cloned()));
     // The numbers first: a failed write of pictures must not lose them.
     let csv = table::csv(&rows);
-    let table = interrupt::undisturbed(|| {
+    let table = interrupt::critical_section(|| {
         cnflow::io::write_atomically(&out.join("table.csv"), |file| file.write_all(csv.as_bytes()))
     });
     let page = |drawn: Option<&pictures::Drawn>| {
         let page = report::page(&contest, &rows, drawn, skipped, &broken);
-        interrupt::undisturbed(|| cnflow::html::write(&out.join(REPORT), &page))
+        interrupt::critical_section(|| cnflow::html::write(&out.join(REPORT), &page))
     };
     let mut reported = page(None);
     match pictures::draw(&contest, &rows, &out, context) {
@@ -243,7 +243,7 @@ struct Contest {
     jobs: Vec<Job>,
     depths: Vec<usize>,
     /// The runs that were named, until they are measured.
-    found: Vec<Contestant>,
+    found: Vec<Entry>,
     /// Models that cannot be fitted to these data, and why.
     left_out: Vec<(&'static str, String)>,
     precision: Precision,
@@ -284,7 +284,7 @@ impl Contest {
         };
         job.output.picture.invert_y = args.invert_y;
         maybe_log(&mut job.output.picture, args);
-        let models = if args.models.is_empty() { contest::usual(&data) } else { args.models.clone() };
+        let models = if args.models.is_empty() { benchmark::usual(&data) } else { args.models.clone() };
         if let Some(i) = (1..models.len()).find(|i| models[..*i].contains(&models[*i])) {
             let problem = format!("the model `{}` is named twice", models[i].name());
             return Err(Error::invalid(problem, "name it once; --seeds trains it several times").into());
@@ -322,7 +322,7 @@ impl Contest {
                 }
                 // Errors are reported before the first training, not after it.
                 job.clone().resolve(data.dim)?;
-                for other in contest::other_depths(&job, &args.depths, data.dim)? {
+                for other in benchmark::other_depths(&job, &args.depths, data.dim)? {
                     other.resolve(data.dim)?;
                 }
                 jobs.push(job);
@@ -343,15 +343,15 @@ impl Contest {
 
     /// The runs that were named, which must be of the same data.
     fn found(args: &CompareArgs, context: &Context) -> Result<Self> {
-        let (mut contestants, mut found): (Vec<Contestant>, Vec<(PathBuf, Job)>) = (Vec::new(), Vec::new());
+        let (mut contestants, mut found): (Vec<Entry>, Vec<(PathBuf, Job)>) = (Vec::new(), Vec::new());
         for path in &args.runs {
-            let (contestant, job) = contest::found(path, context)?;
+            let (contestant, job) = benchmark::found(path, context)?;
             contestants.push(contestant);
             found.push((path.clone(), job));
         }
         let (first, mut job) = found[0].clone();
         for (contestant, (path, other)) in contestants.iter().zip(&found) {
-            let names = |contestant: &Contestant| contestant.model.spec.condition_names().to_vec();
+            let names = |contestant: &Entry| contestant.model.spec.condition_names().to_vec();
             let (mine, theirs) = (names(&contestants[0]), names(contestant));
             let same = match mine.is_empty() || theirs.is_empty() {
                 true => job.data.condition == other.data.condition,
@@ -406,7 +406,7 @@ impl Contest {
                 context.note(&format!("the columns of the run `{run}` are in another order: they are taken by name"));
             }
         }
-        contest::told_apart(&mut contestants);
+        benchmark::told_apart(&mut contestants);
         let (set, rows) = in_random_order(&job, &data, args.seed.unwrap_or(job.seed), context)?;
         let mut picture = job.output.picture.clone();
         picture.invert_y |= args.invert_y;
@@ -435,7 +435,7 @@ impl Contest {
             let name = job.model.family.name();
             let seed = if job.seed == self.seed { String::new() } else { format!(", seed {}", job.seed) };
             let words = format!("training  {} of {}: {name}{seed}", i + 1, self.jobs.len());
-            let one = contest::train(job, &self.data, &self.warned, &self.folder(job, out), &words, context)
+            let one = benchmark::train(job, &self.data, &self.warned, &self.folder(job, out), &words, context)
                 .and_then(|contestant| self.measured(contestant, out, context));
             match one {
                 Ok(one) => measured.push(one),
@@ -456,12 +456,12 @@ impl Contest {
         out.join(if job.seed == self.seed { name.into() } else { format!("{name}-seed{}", job.seed) })
     }
 
-    fn measured(&self, contestant: Contestant, out: &Path, context: &Context) -> Result<Measured> {
+    fn measured(&self, contestant: Entry, out: &Path, context: &Context) -> Result<Measured> {
         context.note(&format!("measuring {}", contestant.name));
         let order = &contestant.order;
         let rows = order.inward(&self.rows, self.data.dim);
         let (precision, seed) = (self.precision, self.seed);
-        let course = Course { rows: &rows, truth: self.data.toy(), precision, seed };
+        let course = Benchmark { rows: &rows, truth: self.data.toy(), precision, seed };
         let mut figures = course.measure(&contestant.model)?;
         figures.samples = order.outward(&figures.samples);
         let mut costs = Vec::new();
@@ -469,7 +469,7 @@ impl Contest {
         if contestant.seed == self.seed || self.jobs.is_empty() {
             costs = course.costs(&contestant.model)?;
             let own = self.jobs.iter().find(|job| job.model.family.name() == contestant.name && job.seed == self.seed);
-            let depths = own.map_or(Ok(Vec::new()), |own| contest::other_depths(own, &self.depths, self.data.dim))?;
+            let depths = own.map_or(Ok(Vec::new()), |own| benchmark::other_depths(own, &self.depths, self.data.dim))?;
             for job in depths {
                 if interrupt::asked() {
                     break;
@@ -477,7 +477,7 @@ impl Contest {
                 let depth = job.model.depth.unwrap_or_default();
                 let folder = out.join(format!("{}-depth{depth}", job.model.family.name()));
                 let words = format!("training  {} at depth {depth}", job.model.family.name());
-                let other = contest::train(&job, &self.data, &self.warned, &folder, &words, context)?;
+                let other = benchmark::train(&job, &self.data, &self.warned, &folder, &words, context)?;
                 if other.stopped {
                     break;
                 }
@@ -540,7 +540,7 @@ impl Contest {
                 return Err(Error::invalid(problem, "give another --out, or --force to overwrite it").into());
             }
             std::fs::create_dir_all(out).map_err(|e| Error::write(out, e.kind()))?;
-            return Ok((out.to_owned(), interrupt::undisturbed(|| Lock::take(out))?));
+            return Ok((out.to_owned(), interrupt::critical_section(|| Lock::take(out))?));
         }
         let stem = cnflow::io::without_gz(Path::new(&self.data.name))
             .file_stem()
@@ -551,7 +551,7 @@ impl Contest {
             let folder = runs.join(format!("compare-{stem}-{n}"));
             match std::fs::create_dir(&folder) {
                 Ok(()) => {
-                    let lock = interrupt::undisturbed(|| Lock::take(&folder))?;
+                    let lock = interrupt::critical_section(|| Lock::take(&folder))?;
                     return Ok((folder, lock));
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}

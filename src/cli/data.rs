@@ -98,7 +98,7 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
     let x = (toy.sample)(n, &mut rng::stream(args.seed, DRAW_STREAM));
     let log_prob: Vec<f64> = x.chunks_exact(toy.dim).map(toy.log_prob).collect();
     let style = args.shown.over(Options::default(), toy.dim)?;
-    interrupt::undisturbed(|| {
+    interrupt::critical_section(|| {
         if let Some(path) = &args.output {
             output::table(path, &x, toy.dim)?;
         }
@@ -138,7 +138,7 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
     if let Some(plot) = &args.plot {
         let options = Options { names: array.columns.clone().unwrap_or_default(), ..Options::default() };
         let options = args.shown.over(options, array.cols)?;
-        interrupt::undisturbed(|| picture::points(plot, &array.data, array.cols, Tone::Data, &options, context))?;
+        interrupt::critical_section(|| picture::points(plot, &array.data, array.cols, Tone::Data, &options, context))?;
     }
     let (rows, cols) = (words::count(array.rows as u64, "row"), words::count(array.cols as u64, "column"));
     let mut words = format!("{}: {rows}, {cols} of {}\n", path.display(), array.dtype);

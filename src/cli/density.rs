@@ -118,7 +118,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
         anyhow::Ok(())
     })?;
     seen.spent.check_any()?;
-    interrupt::undisturbed(|| seen.finish())?;
+    interrupt::critical_section(|| seen.finish())?;
     // The picture last: if it fails, the table is already written.
     let drawn = job.draw(&args, &seen, context);
     job.report(&args, &mut seen, drawn.is_ok(), &rows, context)?;
@@ -285,7 +285,7 @@ impl Job {
         let style = picture::style(&self.setup.model);
         let style = plot::Options { scale: args.log.scale().unwrap_or(style.scale), ..style };
         let (style, drawn) = (units.options(&style), units.grid(&grid, &log_prob));
-        Ok(interrupt::undisturbed(|| match &self.grid {
+        Ok(interrupt::critical_section(|| match &self.grid {
             Some(_) => plot::density(path, &drawn, None, &style),
             None => plot::density_and_data(path, &units.rows(seen.points()), &drawn, &style),
         })?)

@@ -13,7 +13,7 @@ use clap::Args;
 use cnflow::Error;
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::torch;
-use cnflow::model::{Core, FlowSpec, Model};
+use cnflow::model::{Architecture, FlowSpec, Model};
 use cnflow::velocity::VelocitySpec;
 use cnflow::velocity::{MlpSpec, TimeInput};
 use cnflow::words;
@@ -58,7 +58,7 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
     let path = setup::find(args.model.as_deref(), context)?;
     output::check(&output, &[Some(&path)])?;
     let model = Model::load(&path)?;
-    let Core::Velocity(VelocitySpec::Mlp(net)) = &model.spec.core else {
+    let Architecture::Velocity(VelocitySpec::Mlp(net)) = &model.spec.architecture else {
         let problem = "its net has layers that an nn.Sequential of Linear layers cannot hold";
         let hint = "export an MLP; this model file can be read by safetensors.torch.load_file as it is";
         return Err(Error::read(&path, problem, hint).into());
@@ -69,7 +69,7 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
         return Err(Error::read(&path, problem, hint).into());
     }
     let file = ModelFile { tensors: tensors(&model), metadata: about(net, &model.spec.names)? };
-    interrupt::undisturbed(|| file.write(&args.output))?;
+    interrupt::critical_section(|| file.write(&args.output))?;
     report(&args, &model, net, context)
 }
 
@@ -77,7 +77,7 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
 fn tensors(model: &Model) -> Vec<NamedTensor> {
     let mut rest = &model.theta[..];
     let mut named = Vec::new();
-    for (name, shape) in model.spec.core.tensor_names() {
+    for (name, shape) in model.spec.architecture.tensor_names() {
         let (values, after) = rest.split_at(shape.iter().product());
         named.push(NamedTensor { name, shape, values: Values::F32(values.to_vec()) });
         rest = after;

@@ -8,7 +8,7 @@ use cnflow::apply::Conditions;
 use cnflow::io::Format;
 use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
-use cnflow::transform::Given;
+use cnflow::transform::ContextColumn;
 use cnflow::words::count;
 
 use super::Context;
@@ -180,13 +180,13 @@ fn name(model: &Model, j: usize) -> String {
 /// The conditions of a model, for people.
 fn columns(model: &Model) -> String {
     let Some(condition) = &model.spec.condition else { return count(model.condition_dim() as u64, "column") };
-    let one = |(j, given): (usize, &Given)| match given {
-        Given::Number { .. } => condition.name(j),
-        Given::Class { classes } if classes.len() <= 20 => {
+    let one = |(j, given): (usize, &ContextColumn)| match given {
+        ContextColumn::Number { .. } => condition.name(j),
+        ContextColumn::Class { classes } if classes.len() <= 20 => {
             let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
             format!("{} (classes {classes})", condition.name(j))
         }
-        Given::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
+        ContextColumn::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
     };
     condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -65,7 +65,7 @@ pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     spec.standardise = moments.as_ref().map(Moments::from);
     spec.names = torch::columns(&args.weights, &file, spec.dim())?;
     let model = Model { spec, theta: net.theta(), story };
-    interrupt::undisturbed(|| model.save(&args.output))?;
+    interrupt::critical_section(|| model.save(&args.output))?;
     report(&args, &net, &model, context)
 }
 

@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use cnflow::discrete::DiscreteSpec;
 use cnflow::discrete::{LayerSpec, Transform};
-use cnflow::model::{Core, Model};
+use cnflow::model::{Architecture, Model};
 use cnflow::rng;
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
-use cnflow::transform::{Given, Range};
+use cnflow::transform::{ContextColumn, Range};
 use cnflow::velocity::VelocitySpec;
 use cnflow::velocity::{Steepest, lipschitz_bound};
 use cnflow::words;
@@ -46,7 +46,7 @@ pub struct InfoArgs {
 pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
     let path = setup::find(args.model.as_deref(), context)?;
     let model = Model::load(&path)?;
-    let tensors = model.spec.core.tensor_names();
+    let tensors = model.spec.architecture.tensor_names();
     let listed: Vec<Value> = tensors.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect();
     let steepness = Steepness::of(&model);
     let facts = json!({
@@ -54,10 +54,10 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "dim": model.dim(),
         "condition_dim": model.condition_dim(),
         "n_params": model.n_params(),
-        "kind": model.spec.core.name(),
-        "core": serde_json::to_value(&model.spec.core)?,
-        "velocity": serde_json::to_value(model.spec.core.as_velocity())?,
-        "net": model.spec.core.as_velocity().and_then(Net::of).map(|(net, _)| net.name()),
+        "kind": model.spec.architecture.name(),
+        "core": serde_json::to_value(&model.spec.architecture)?,
+        "velocity": serde_json::to_value(model.spec.architecture.as_velocity())?,
+        "net": model.spec.architecture.as_velocity().and_then(Net::of).map(|(net, _)| net.name()),
         "names": model.spec.names,
         "condition": serde_json::to_value(&model.spec.condition)?,
         "condition_ranges": serde_json::to_value(&model.spec.condition_ranges)?,
@@ -93,8 +93,8 @@ fn plain(value: &Value) -> String {
 
 /// The units of each layer of an MLP, the input first.
 fn layers(model: &Model) -> Option<Vec<usize>> {
-    match &model.spec.core {
-        Core::Velocity(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
+    match &model.spec.architecture {
+        Architecture::Velocity(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
         _ => None,
     }
 }
@@ -123,16 +123,16 @@ fn couplings(spec: &DiscreteSpec) -> String {
 /// What a model is conditioned on.
 fn conditions(model: &Model) -> String {
     let Some(condition) = &model.spec.condition else { return words::count(model.condition_dim() as u64, "column") };
-    let one = |(j, given): (usize, &Given)| {
+    let one = |(j, given): (usize, &ContextColumn)| {
         let name = condition.name(j);
         match given {
-            Given::Number { .. } => match model.spec.condition_ranges.get(j).copied().flatten() {
+            ContextColumn::Number { .. } => match model.spec.condition_ranges.get(j).copied().flatten() {
                 Some(Range { low, high }) => {
                     format!("{name} ({} to {} in training)", words::exact(low), words::exact(high))
                 }
                 None => name,
             },
-            Given::Class { classes } => {
+            ContextColumn::Class { classes } => {
                 let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                 format!("{name} (classes {classes})")
             }
@@ -143,12 +143,12 @@ fn conditions(model: &Model) -> String {
 
 fn about(model: &Model) -> String {
     let solver = &model.spec.solver;
-    let net = match &model.spec.core {
-        Core::Velocity(VelocitySpec::Mlp(spec)) => {
+    let net = match &model.spec.architecture {
+        Architecture::Velocity(VelocitySpec::Mlp(spec)) => {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        Core::Velocity(velocity @ VelocitySpec::Layers(spec)) => match Net::of(velocity) {
+        Architecture::Velocity(velocity @ VelocitySpec::Layers(spec)) => match Net::of(velocity) {
             Some((net, mlp)) => {
                 let sizes = [vec![spec.dim + spec.condition_dim], mlp.hidden, vec![spec.dim]].concat();
                 let sizes = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
@@ -156,9 +156,9 @@ fn about(model: &Model) -> String {
             }
             None => plain(&json!(spec)),
         },
-        Core::Discrete(spec) => couplings(spec),
-        Core::Still { .. } => "none: the base is the distribution".into(),
-        Core::Histogram(table) => {
+        Architecture::Discrete(spec) => couplings(spec),
+        Architecture::Identity { .. } => "none: the base is the distribution".into(),
+        Architecture::Histogram(table) => {
             let bins = table.bins().iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
             format!("a table of {bins} probabilities")
         }
@@ -192,7 +192,7 @@ fn about(model: &Model) -> String {
         let components = words::count(base.components() as u64, "Gaussian");
         words += &line("base", &format!("a mixture of {components}"));
     }
-    if model.spec.core.as_velocity().is_none() {
+    if model.spec.architecture.as_velocity().is_none() {
         return words;
     }
     words += &line("solver", &steps);
@@ -276,13 +276,17 @@ struct Steepness {
 impl Steepness {
     fn of(model: &Model) -> Self {
         let (paths, times) = if model.dim() <= 16 { FORMED } else { ITERATED };
-        let bound = match &model.spec.core {
-            Core::Velocity(VelocitySpec::Mlp(spec)) => lipschitz_bound(spec, &model.theta).filter(|b| b.is_finite()),
+        let bound = match &model.spec.architecture {
+            Architecture::Velocity(VelocitySpec::Mlp(spec)) => {
+                lipschitz_bound(spec, &model.theta).filter(|b| b.is_finite())
+            }
             _ => None,
         };
         let (found, why) = match model.lipschitz(paths, times, &mut rng::stream(0, PATHS_STREAM)) {
             Ok(Some(found)) => (Some(found), None),
-            Ok(None) if model.spec.core.as_velocity().is_none() => (None, Some("there is no velocity".to_owned())),
+            Ok(None) if model.spec.architecture.as_velocity().is_none() => {
+                (None, Some("there is no velocity".to_owned()))
+            }
             Ok(None) if model.condition_dim() > 0 => (None, Some("depends on the condition".to_owned())),
             Ok(None) => (None, Some("none is finite".to_owned())),
             // A model that cannot be solved can still be read.

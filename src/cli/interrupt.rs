@@ -127,7 +127,7 @@ pub fn cause() -> &'static str {
 }
 
 /// Runs `write` as a critical section: signals wait until it returns.
-pub fn undisturbed<R>(write: impl FnOnce() -> R) -> R {
+pub fn critical_section<R>(write: impl FnOnce() -> R) -> R {
     let _held = held(&WRITING);
     write()
 }
@@ -142,7 +142,7 @@ pub fn finished() {
     held(&UNFINISHED).clear();
 }
 
-/// Registers a temporary file: a signal removes it unless [`grown`] is called. To be called [`undisturbed`].
+/// Registers a temporary file: a signal removes it unless [`grown`] is called. To be called [`critical_section`].
 pub fn growing(file: &Path) {
     held(&GROWING).push(file.to_owned());
 }

@@ -89,9 +89,9 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     })?;
     seen.there.check_any()?;
     seen.back.check_any()?;
-    interrupt::undisturbed(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
+    interrupt::critical_section(|| seen.output.take().map_or(Ok(()), Growing::finish))?;
     // The picture last: if it fails, the table is already written.
-    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
+    let drawn = interrupt::critical_section(|| seen.draw(&args, &setup, &style, context));
     report(&args, &setup, &seen, &rows, context)?;
     drawn?;
     seen.there.check()?;

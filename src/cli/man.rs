@@ -41,7 +41,7 @@ pub fn run(args: &ManArgs, context: &Context) -> Result<()> {
     for command in std::iter::once(&main).chain(main.get_subcommands()) {
         let (name, page) = page(command)?;
         let path = folder.join(name);
-        interrupt::undisturbed(|| io::write_atomically(&path, |out| out.write_all(page.as_bytes())))?;
+        interrupt::critical_section(|| io::write_atomically(&path, |out| out.write_all(page.as_bytes())))?;
         written.push(path);
     }
     let words: String = written.iter().map(|path| format!("wrote {}\n", path.display())).collect();

@@ -6,7 +6,7 @@ use anyhow::Result;
 use cnflow::io::{self, Array, Dtype, Writer};
 use cnflow::{Error, io::Format};
 
-use super::interrupt::{self, undisturbed};
+use super::interrupt::{self, critical_section};
 use super::place;
 
 /// What a file will hold.
@@ -62,7 +62,7 @@ fn check_place(path: &Path) -> Result<(), Error> {
         return Err(Error::write(path, format!("the folder `{}` does not exist", folder.display())));
     }
     // The only sure test whether a file can be made is to make one.
-    undisturbed(|| tempfile::Builder::new().prefix(".cnf-").tempfile_in(folder).map(drop))
+    critical_section(|| tempfile::Builder::new().prefix(".cnf-").tempfile_in(folder).map(drop))
         .map_err(|e| Error::write(path, e.kind()))
 }
 
@@ -102,7 +102,7 @@ impl Growing {
     }
 
     fn begin(path: &Path, cols: usize, vector: bool) -> Result<Self> {
-        undisturbed(|| {
+        critical_section(|| {
             let writer = Writer::create(path, cols, Dtype::F64, vector)?;
             let aside = Aside(writer.aside().to_owned());
             interrupt::growing(&aside.0);
@@ -129,7 +129,7 @@ impl Growing {
         Ok(self.writer.push(values)?)
     }
 
-    /// Gives the file its name. To be called [`undisturbed`].
+    /// Gives the file its name. To be called [`critical_section`].
     ///
     /// # Errors
     /// As [`Writer::finish`].

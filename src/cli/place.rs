@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cnflow::io::npz;
 use cnflow::{Error, Result};
 
-use super::interrupt::undisturbed;
+use super::interrupt::critical_section;
 
 /// Links that are followed before they are taken for a cycle.
 const LINKS: usize = 40;
@@ -62,7 +62,7 @@ fn folder(path: &Path) -> &Path {
 
 /// Whether `A` and `a` are one name in a folder, by trial; `false` where no trial file can be made.
 fn one_case(folder: &Path) -> bool {
-    undisturbed(|| {
+    critical_section(|| {
         let file = tempfile::Builder::new().prefix(".cnf-a").tempfile_in(folder).ok()?;
         let name = file.path().file_name()?.to_string_lossy().to_uppercase();
         Some(folder.join(name).exists())

@@ -95,9 +95,9 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
         anyhow::Ok(spent)
     })?;
     spent.check_any()?;
-    interrupt::undisturbed(|| seen.finish())?;
+    interrupt::critical_section(|| seen.finish())?;
     // The picture last: if it fails, the table is already written.
-    let drawn = interrupt::undisturbed(|| seen.draw(&args, &setup, &style, context));
+    let drawn = interrupt::critical_section(|| seen.draw(&args, &setup, &style, context));
     report(&args.output, &setup, &spent, &rows, context)?;
     drawn?;
     Ok(spent.check()?)

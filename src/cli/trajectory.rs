@@ -179,7 +179,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
     let mut bytes = None;
     if let (Some(path), Some((times, moments))) = (&args.output, &job.still) {
         let journey = job.journey(&args, &found, 0, times, moments, false, context)?;
-        interrupt::undisturbed(|| plot::journey(path, &journey, &style))?;
+        interrupt::critical_section(|| plot::journey(path, &journey, &style))?;
     }
     if let (Some(path), Some(times)) = (&args.gif, &job.film) {
         let first = job.still.as_ref().map_or(0, |still| still.0.len());
@@ -377,7 +377,7 @@ impl Job {
 
     /// Which layer is the last that is done at a time; nothing for a velocity.
     fn layer(&self, t: f64) -> Option<usize> {
-        Some(self.setup.model.spec.core.as_discrete()?.layers_until(t))
+        Some(self.setup.model.spec.architecture.as_discrete()?.layers_until(t))
     }
 
     /// Of how many times a density must be computed: times between the same layers share theirs.

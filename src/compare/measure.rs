@@ -1,7 +1,7 @@
 //! The metrics of each model of a comparison, computed in the same way for all: on the same held-out rows, with the same draws.
 //!
 //! Throughputs are medians of three to 25 runs on all threads of the process. Distances of samples are taken on columns scaled
-//! by the deviations of the held-out rows; [`Figures::energy_floor`] and [`Figures::sliced_floor`] are the distances between
+//! by the deviations of the held-out rows; [`Metrics::energy_floor`] and [`Metrics::sliced_floor`] are the distances between
 //! two halves of those rows.
 
 use std::time::Instant;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
 use crate::check::{self, HeldOut, Subject};
 use crate::continuous::SolverSpec;
-use crate::model::{BoundModel, Core, Model};
+use crate::model::{Architecture, BoundModel, Model};
 use crate::rows::{Rows, Toy};
 use crate::stats::Dominance;
 use crate::train::score;
@@ -39,7 +39,7 @@ const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
 /// What all models of a comparison are measured on.
 #[derive(Clone, Debug)]
-pub struct Course<'a> {
+pub struct Benchmark<'a> {
     /// Held-out rows in a random order ([`shuffled`](super::shuffled)).
     pub rows: &'a Rows,
     /// The truth, where it is known.
@@ -52,7 +52,7 @@ pub struct Course<'a> {
 
 /// The metrics of a model.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figures {
+pub struct Metrics {
     /// Held-out rows scored.
     pub n: usize,
     /// Rows without a density: the means leave them out.
@@ -107,7 +107,7 @@ pub struct Cost {
     pub nll: f64,
 }
 
-impl Course<'_> {
+impl Benchmark<'_> {
     /// The conditions of `n` rows: those of the held-out rows, over and over.
     fn conditions(&self, n: usize, d: usize) -> Vec<f64> {
         let (rows, c) = (self.rows.count(d), self.rows.context_dim(d));
@@ -121,7 +121,7 @@ impl Course<'_> {
     ///
     /// # Errors
     /// Where a model has no density at all, or no sample arrives; any error of the solver.
-    pub fn measure(&self, model: &Model) -> Result<Figures> {
+    pub fn measure(&self, model: &Model) -> Result<Metrics> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;
         let score = score(&flow, self.rows, self.truth)?;
@@ -152,7 +152,7 @@ impl Course<'_> {
                 floor(&data, d, &mut halves(), by_directions)?,
             )
         };
-        Ok(Figures {
+        Ok(Metrics {
             n: score.n,
             failed: score.failed.len(),
             outside: score.outside.len(),
@@ -225,8 +225,8 @@ impl Course<'_> {
     /// # Errors
     /// Any error of the solver, but for tolerances at which no row arrives: they are left out.
     pub fn costs(&self, model: &Model) -> Result<Vec<Cost>> {
-        let Core::Velocity(_) = &model.spec.core else {
-            let couplings = if let Core::Discrete(spec) = &model.spec.core { spec.depth() } else { 0 };
+        let Architecture::Velocity(_) = &model.spec.architecture else {
+            let couplings = if let Architecture::Discrete(spec) = &model.spec.architecture { spec.depth() } else { 0 };
             let label = if couplings > 0 { format!("{couplings} couplings") } else { String::new() };
             return Ok(vec![self.cost(model, label)?]);
         };
@@ -248,7 +248,7 @@ impl Course<'_> {
     /// NLL and cost of a sample of a model as it is.
     ///
     /// # Errors
-    /// As [`Course::measure`].
+    /// As [`Benchmark::measure`].
     pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;

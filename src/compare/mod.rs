@@ -1,6 +1,6 @@
 //! Several models on the same data: metrics of each, and the distance of samples to the data without any density.
 //!
-//! [`Course`] measures models; the rest are distances between two sets of points.
+//! [`Benchmark`] measures models; the rest are distances between two sets of points.
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
 //! different units must be scaled first, by the same numbers in both samples. No distance of finite samples is zero for a
@@ -13,7 +13,7 @@ pub mod energy;
 mod measure;
 pub mod sliced;
 
-pub use measure::{Cost, Course, Figures};
+pub use measure::{Benchmark, Cost, Metrics};
 
 use rand::seq::SliceRandom;
 

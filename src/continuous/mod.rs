@@ -15,7 +15,7 @@ pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::continuous::transport::{Carried, Request, carry};
+use crate::continuous::transport::{Request, Transported, transport};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Mapped};
 use crate::velocity::Device;
@@ -200,7 +200,7 @@ impl Continuous {
         let (logdet, cost) = match &self.velocity {
             BoundVelocity::F32(velocity) => {
                 let (x, condition) = (narrowed::<f32>(&rows.y), narrowed::<f32>(condition));
-                let Carried { y, logdet, cost } = carry(&**velocity, &x, &condition, &request)?;
+                let Transported { y, logdet, cost } = transport(&**velocity, &x, &condition, &request)?;
                 rows.y.iter_mut().zip(y).for_each(|(to, y)| *to = y.into());
                 (logdet, cost)
             }
@@ -208,7 +208,7 @@ impl Continuous {
                 if self.precision == Precision::F32 {
                     rows.y.iter_mut().for_each(|x| *x = self.precision.round(*x));
                 }
-                let Carried { y, logdet, cost } = carry(&**velocity, &rows.y, condition, &request)?;
+                let Transported { y, logdet, cost } = transport(&**velocity, &rows.y, condition, &request)?;
                 rows.y = y;
                 (logdet, cost)
             }

@@ -7,7 +7,7 @@
 
 use cnflow_solvers::{Progress, SaveAt};
 
-use super::transport::{Carried, Integration, Request, carry, cost_of, with_zeros};
+use super::transport::{Integration, Request, Transported, cost_of, transport, with_zeros};
 use crate::continuous::{BoundVelocity, narrowed};
 use crate::continuous::{Continuous, LogDensity, Method, SolverSpec};
 use crate::transform::{Bijection, Cost};
@@ -91,7 +91,7 @@ pub fn record<T: Scalar>(
     let all = SaveAt::collect(&saved, n, request.span.0, &with_zeros(x, d, rides));
     let rows = || all.chunks_exact(d + rides);
     let states = rows().flat_map(|row| row[..d].iter().copied()).collect();
-    let mean = |row: &[T]| row.iter().map(|l| l.wide()).sum::<f64>() / rides as f64;
+    let mean = |row: &[T]| row.iter().map(|l| l.to_f64()).sum::<f64>() / rides as f64;
     let logdet = if rides > 0 { rows().map(|row| mean(&row[d..])).collect() } else { Vec::new() };
     let mut cost = cost_of(&ends.reports);
     if rides > 0 {
@@ -163,7 +163,7 @@ impl Continuous {
             // Points enter the layer in the precision of its weights.
             let points: Vec<f64> = states.iter().map(|x| self.precision().round(*x)).collect();
             let request = self.request((*t, 0.0), true);
-            let Carried { logdet, cost, .. } = carry(velocity, &points, condition, &request)?;
+            let Transported { logdet, cost, .. } = transport(velocity, &points, condition, &request)?;
             paths.logdet.extend(logdet.iter().map(|l| -l));
             for (row, failure) in cost.failures {
                 if !paths.cost.failures.iter().any(|(known, _)| *known == row) {

@@ -12,10 +12,10 @@ use cnflow_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
 use cnflow_solvers::{Observer, Tableau, Tape};
 use rayon::prelude::*;
 
-use super::transport::{Carried, Integration, Request, Settled};
+use super::transport::{Integration, Request, Settled, Transported};
 use crate::continuous::Method;
 use crate::transform::Cost;
-use crate::velocity::fields::{Coupled, Motion};
+use crate::velocity::fields::{AugmentedOde, VelocityField};
 use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub const CHUNK: usize = 128;
 /// Points at the end of their paths, the integrals along the way, and the tapes.
 pub struct Taped<'a, T> {
     /// Points, log-determinants and cost.
-    pub carried: Carried<T>,
+    pub carried: Transported<T>,
     /// ∫ |m|² |dt| and ∫ ‖∂m/∂x‖² |dt| of each row, those that were requested, `[n, p]`; NaN where a trajectory failed.
     ///
     /// The norm of ∂m/∂x is exact where the trace is exact and a tangent for each dimension is cheap, else an unbiased
@@ -49,7 +49,7 @@ pub struct EndBar<'a, T> {
 
 /// The result of a chunk.
 struct Chunk<T> {
-    carried: Carried<T>,
+    carried: Transported<T>,
     penalties: Vec<f64>,
     tape: Tape<T>,
 }
@@ -63,7 +63,7 @@ struct Chunk<T> {
 /// # Errors
 /// [`Error::Invalid`] for an implicit method, which has no gradient; [`Error::Solve`] if the request is not valid. A
 /// trajectory that fails is listed in the cost, and the gradient leaves it out.
-pub fn carry_taped<'a, T: Scalar>(
+pub fn transport_taped<'a, T: Scalar>(
     velocity: &'a dyn Velocity<T>,
     x: &[T],
     condition: &'a [T],
@@ -84,7 +84,7 @@ pub fn carry_taped<'a, T: Scalar>(
         .into_par_iter()
         .map(|rows| Ok((rows.clone(), solve_chunk(&integration, tableau, &x[rows.start * d..rows.end * d], &rows)?)))
         .collect::<Result<_>>()?;
-    let mut carried = Carried { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
+    let mut carried = Transported { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
     let (mut penalties, mut tapes) = (Vec::new(), Vec::new());
     for (rows, chunk) in parts {
         carried.y.extend(chunk.carried.y);
@@ -144,7 +144,7 @@ impl<T: Scalar> Taped<'_, T> {
         let direction = T::of((span.1 - span.0).signum());
         // The derivative by the integrals of a row; its log-determinant is the mean over probes.
         let integrals = |row: usize| {
-            let logdets = std::iter::repeat_n(T::of(bar.logdet[row].wide() / k as f64), k);
+            let logdets = std::iter::repeat_n(T::of(bar.logdet[row].to_f64() / k as f64), k);
             logdets.chain(bar.penalties[row * p..(row + 1) * p].iter().map(|penalty| direction * *penalty))
         };
         let y_bar = |row: usize| bar.y[row * d..(row + 1) * d].iter().copied();
@@ -152,14 +152,14 @@ impl<T: Scalar> Taped<'_, T> {
         let rides = self.integration.rides();
         if rides > 0 {
             let end_bar: Vec<T> = rows.clone().flat_map(|row| y_bar(row).chain(integrals(row))).collect();
-            let mut field = Coupled(velocity.evaluator(batch), *penalties);
+            let mut field = AugmentedOde(velocity.evaluator(batch), *penalties);
             let start_bar = pull_back(tape, &mut field, None, &end_bar, lanes, &mut gradient);
             let x_bar = start_bar.chunks_exact(d + rides).flat_map(|row| row[..d].to_vec()).collect();
             return (x_bar, gradient);
         }
         let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
         let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
-        let mut field = Motion(velocity.evaluator(batch));
+        let mut field = VelocityField(velocity.evaluator(batch));
         let mut g = self.integration.integrand(rows);
         let integrand = Integrand { g: &mut g, rule: self.integration.rule(), bar: &bar };
         let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);

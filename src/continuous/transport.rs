@@ -4,7 +4,7 @@
 //!
 //! `Integration` is a velocity with the way it is integrated. Its observer decides what is recorded along the way: a
 //! quadrature that refines itself ([`carry`]), a tape beside a quadrature with one panel a step
-//! ([`carry_taped`](super::taped::carry_taped)), or the states at many times ([`record`](super::paths::record)). A
+//! ([`transport_taped`](super::taped::transport_taped)), or the states at many times ([`record`](super::paths::record)). A
 //! log-determinant that is integrated as a state needs no observer.
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::Result;
 use crate::continuous::{Method, SolverSpec};
 use crate::rng::mix;
 use crate::transform::Cost;
-use crate::velocity::fields::{Coupled, Divergence, Motion};
+use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
 
 /// The span and the options of a transport.
@@ -39,7 +39,7 @@ pub struct Request<'a> {
 
 /// Points at the end of their paths.
 #[derive(Clone, Debug)]
-pub struct Carried<T> {
+pub struct Transported<T> {
     /// `[n, d]`, row-major; NaN where a trajectory failed.
     pub y: Vec<T>,
     /// `[n]`; zeros if not requested, NaN where a trajectory failed.
@@ -52,7 +52,7 @@ pub struct Carried<T> {
 /// rounded to f32, so that they are the same in either precision.
 pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
     let one =
-        |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ u64::from((value.wide() as f32).to_bits())));
+        |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ u64::from((value.to_f64() as f32).to_bits())));
     x.chunks_exact(dim).map(one).collect()
 }
 
@@ -62,12 +62,12 @@ pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
 ///
 /// # Errors
 /// [`crate::Error::Solve`] if the request is not valid. A trajectory that fails is listed in the cost.
-pub fn carry<T: Scalar>(
+pub fn transport<T: Scalar>(
     velocity: &dyn Velocity<T>,
     x: &[T],
     condition: &[T],
     request: &Request<'_>,
-) -> Result<Carried<T>> {
+) -> Result<Transported<T>> {
     let integration = Integration::new(velocity, x, condition, request, Penalties::NONE)?;
     let (all, tolerance) = (0..x.len() / velocity.dim(), request.solver.log_density_atol());
     let watch = || (integration.quadrature(&all, Some(tolerance)), request.progress.map(Progress));
@@ -118,7 +118,7 @@ pub(crate) struct Ends<T> {
 
 /// Trajectories with their integrals.
 pub(crate) struct Settled<T> {
-    pub carried: Carried<T>,
+    pub carried: Transported<T>,
     /// `[n, p]`; NaN where a trajectory failed.
     pub penalties: Vec<f64>,
     /// The rows that arrived, but whose integrals are not finite, in order.
@@ -188,12 +188,16 @@ impl<'a, T: Scalar> Integration<'a, T> {
     }
 
     /// The integrand of a quadrature: the divergence, and the squares of the penalties.
-    pub fn integrand(&self, rows: &Range<usize>) -> Divergence<'_, T> {
-        Divergence::new(self.velocity.evaluator(self.batch(rows)), self.lanes()).with(self.penalties)
+    pub fn integrand(&self, rows: &Range<usize>) -> DivergenceIntegrand<'_, T> {
+        DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes()).with(self.penalties)
     }
 
     /// An observer that integrates over the paths of the `rows`, where the log-determinant is not a state.
-    pub fn quadrature(&self, rows: &Range<usize>, tolerance: Option<f64>) -> Option<Quadrature<T, Divergence<'_, T>>> {
+    pub fn quadrature(
+        &self,
+        rows: &Range<usize>,
+        tolerance: Option<f64>,
+    ) -> Option<Quadrature<T, DivergenceIntegrand<'_, T>>> {
         let degree = self.options.method.dense_degree();
         (self.accumulated == Accumulated::ByQuadrature)
             .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.lanes()))
@@ -209,12 +213,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
     ) -> Result<(Ends<T>, Vec<O>)> {
         let batch = self.batch(rows);
         if self.rides() == 0 {
-            let worker = || (Motion(self.velocity.evaluator(batch)), observer());
+            let worker = || (VelocityField(self.velocity.evaluator(batch)), observer());
             let (solution, observers) = solve(worker, x, self.span, &self.options)?;
             return Ok((self.ends(solution.y, solution.reports), observers));
         }
         let start = with_zeros(x, self.velocity.dim(), self.rides());
-        let worker = || (Coupled(self.velocity.evaluator(batch), self.penalties), observer());
+        let worker = || (AugmentedOde(self.velocity.evaluator(batch), self.penalties), observer());
         let (solution, observers) = solve(worker, &start, self.span, &self.options)?;
         Ok((self.ends(solution.y, solution.reports), observers))
     }
@@ -223,10 +227,10 @@ impl<'a, T: Scalar> Integration<'a, T> {
     pub fn run_here(&self, x: &[T], rows: &Range<usize>, observer: impl Observer<T>) -> Result<Ends<T>> {
         let evaluator = self.velocity.evaluator(self.batch(rows));
         let solution = if self.rides() == 0 {
-            solve_here(Motion(evaluator), observer, x, self.span, &self.options)?
+            solve_here(VelocityField(evaluator), observer, x, self.span, &self.options)?
         } else {
             let start = with_zeros(x, self.velocity.dim(), self.rides());
-            solve_here(Coupled(evaluator, self.penalties), observer, &start, self.span, &self.options)?
+            solve_here(AugmentedOde(evaluator, self.penalties), observer, &start, self.span, &self.options)?
         };
         Ok(self.ends(solution.y, solution.reports))
     }
@@ -263,7 +267,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         cost.logdet_se = if estimated { vec![f64::NAN; n] } else { Vec::new() };
         // A penalty is integrated over |dt|, a solve over dt.
         let direction = (self.span.1 - self.span.0).signum();
-        let finite = |v: f64| if rounded { T::of(v).wide().is_finite() } else { v.is_finite() };
+        let finite = |v: f64| if rounded { T::of(v).to_f64().is_finite() } else { v.is_finite() };
         let integrals = quadratures.flat_map(Quadrature::into_integrals);
         for Integral { sample, values, error, evals, settled } in integrals.chain(self.ridden(&riding, &reports)) {
             let (logdets, others) = values.split_at(k);
@@ -294,7 +298,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
                 penalties[row * p..(row + 1) * p].fill(f64::NAN);
             }
         }
-        Settled { carried: Carried { y, logdet, cost }, penalties, lost }
+        Settled { carried: Transported { y, logdet, cost }, penalties, lost }
     }
 
     /// Why a row whose path arrived has no integral.
@@ -307,7 +311,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         let rows = riding.chunks_exact(self.rides().max(1)).zip(reports).enumerate();
         rows.filter(|(_, (_, report))| report.status.is_ok()).map(|(sample, (row, report))| Integral {
             sample,
-            values: row.iter().map(|integral| integral.wide()).collect(),
+            values: row.iter().map(|integral| integral.to_f64()).collect(),
             error: 0.0,
             evals: report.nfe,
             settled: true,

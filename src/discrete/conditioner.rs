@@ -91,7 +91,7 @@ impl<T: Scalar> Conditioner<T> {
                 let to = own.x.at_mut(block, 0);
                 match pass {
                     [column] => *to = *x.at(block, *column),
-                    _ if condition.rows() > 0 => *to = condition.at(block, 0).map(|c| c.wide()),
+                    _ if condition.rows() > 0 => *to = condition.at(block, 0).map(|c| c.to_f64()),
                     // A net without inputs is given one 0: here as below.
                     _ => *to = [0.0; LANE_BLOCK],
                 }

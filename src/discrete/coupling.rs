@@ -35,7 +35,7 @@ impl<T: Scalar> Coupling<T> {
     /// The conditioner's number `part` of changed column `j`, in one block.
     fn number(&self, workspace: &Workspace<T>, block: usize, part: usize, j: usize) -> Slots {
         let out = workspace.net.output().at(block, part * self.change.len() + j);
-        from_fn(|l| out[l].wide())
+        from_fn(|l| out[l].to_f64())
     }
 
     /// after ← the columns at `before`, by the numbers of the net.
@@ -156,7 +156,7 @@ impl<T: Scalar> Coupling<T> {
             for (row, column) in self.pass.iter().enumerate() {
                 let by_net = in_bar.at(block, row);
                 let bar = bar.at_mut(block, *column);
-                (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].wide());
+                (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].to_f64());
             }
         }
     }

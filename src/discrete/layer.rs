@@ -68,7 +68,7 @@ impl<T: Scalar> Layer<T> {
 
     fn new(layer: &LayerSpec, spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
         let d = spec.dim;
-        let wide = |part: &[T]| part.iter().map(|w| w.wide()).collect::<Vec<f64>>();
+        let wide = |part: &[T]| part.iter().map(|w| w.to_f64()).collect::<Vec<f64>>();
         Ok(match layer {
             LayerSpec::Coupling { pass, change, activation, transform, .. } => {
                 let sizes = layer.sizes(spec.condition_dim);

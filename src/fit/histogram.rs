@@ -33,7 +33,7 @@ pub struct Rung {
 
 /// The table with the best held-out likelihood, and what was tried.
 #[derive(Clone, Debug)]
-pub struct Fitted {
+pub struct HistogramFit {
     /// The best, with its tails: its log-density is a number at every finite point that is not absurdly far out.
     pub histogram: Histogram,
     /// Which it is.
@@ -50,7 +50,7 @@ impl Histogram {
     /// # Errors
     /// [`Error::Invalid`] for other than one or two columns, fewer than two rows or no validation rows, lengths that do
     /// not fit, numbers that are not finite, and a constant column.
-    pub fn fit(train: &[f64], valid: &[f64], dim: usize) -> Result<Fitted> {
+    pub fn fit(train: &[f64], valid: &[f64], dim: usize) -> Result<HistogramFit> {
         check_columns(dim)?;
         let n = check("training", train, dim, 2)?;
         let held_out = check("validation", valid, dim, 1)?;
@@ -99,7 +99,7 @@ impl Histogram {
         }
         let none = || Error::invalid("no table fits the rows", "give rows with different values");
         let (histogram, best) = best.ok_or_else(none)?;
-        Ok(Fitted { histogram, best, table })
+        Ok(HistogramFit { histogram, best, table })
     }
 }
 

@@ -37,7 +37,7 @@ pub fn render(report: &Report) -> String {
         section(&mut out, "Results", |out| table(out, &report.table));
     }
     if !report.figures.is_empty() || !report.slides.is_empty() {
-        section(&mut out, "Figures", |out| {
+        section(&mut out, "Metrics", |out| {
             for (figure, number) in report.figures.iter().zip(1..) {
                 still(out, figure, number);
             }

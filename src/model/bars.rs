@@ -163,7 +163,7 @@ impl ErrorBars<Chain> {
     /// As [`Model::bind`].
     pub fn of_model(model: &Model, t: f64, watch: impl FnOnce(BoundModel) -> Result<BoundModel>) -> Result<Self> {
         let solver = model.spec.solver.clone();
-        let probes = match &model.spec.core.as_velocity() {
+        let probes = match &model.spec.architecture.as_velocity() {
             None => 0,
             Some(spec) => probes(solver.trace.resolve(spec.dim(), spec.closed_form())),
         };

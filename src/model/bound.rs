@@ -9,15 +9,15 @@ use std::sync::atomic::AtomicUsize;
 
 use crate::continuous::Continuous;
 use crate::discrete::Discrete;
-use crate::model::{Core, Flow, FlowSpec, Points, Scored, Solved};
+use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::{Bijection, Chain, Identity, check_time};
 use crate::velocity::Device;
 use crate::velocity::Precision;
 use crate::{Error, Result, Rng};
 
-/// A [`Core`] with its parameters.
+/// A [`Architecture`] with its parameters.
 #[derive(Clone)]
-pub enum BoundCore {
+pub enum BoundArchitecture {
     /// A velocity, integrated.
     Continuous(Continuous),
     /// Couplings.
@@ -26,7 +26,7 @@ pub enum BoundCore {
     Fixed(Arc<dyn Bijection>),
 }
 
-impl BoundCore {
+impl BoundArchitecture {
     fn bijection(&self) -> Arc<dyn Bijection> {
         match self {
             Self::Continuous(flow) => Arc::new(flow.clone()),
@@ -41,13 +41,13 @@ impl BoundCore {
 pub struct BoundModel {
     spec: Arc<FlowSpec>,
     precision: Precision,
-    core: BoundCore,
+    architecture: BoundArchitecture,
     flow: Flow<Chain>,
 }
 
 impl std::fmt::Debug for BoundModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BoundModel({}, d = {}, {:?})", self.spec.core.name(), self.dim(), self.precision)
+        write!(f, "BoundModel({}, d = {}, {:?})", self.spec.architecture.name(), self.dim(), self.precision)
     }
 }
 
@@ -71,16 +71,22 @@ impl FlowSpec {
         device: Device,
     ) -> Result<BoundModel> {
         let theta: Vec<f64> = theta.iter().map(|w| (*w).into()).collect();
-        let core = match &self.core {
-            Core::Velocity(spec) => {
-                BoundCore::Continuous(Continuous::on_device(spec, &theta, self.solver.clone(), precision, device)?)
+        let architecture = match &self.architecture {
+            Architecture::Velocity(spec) => BoundArchitecture::Continuous(Continuous::on_device(
+                spec,
+                &theta,
+                self.solver.clone(),
+                precision,
+                device,
+            )?),
+            Architecture::Discrete(spec) => {
+                BoundArchitecture::Discrete(Discrete::new(spec.clone(), &theta, precision)?)
             }
-            Core::Discrete(spec) => BoundCore::Discrete(Discrete::new(spec.clone(), &theta, precision)?),
-            Core::Still { dim } => BoundCore::Fixed(Arc::new(Identity::new(*dim))),
-            Core::Histogram(table) => BoundCore::Fixed(Arc::new(table.clone())),
+            Architecture::Identity { dim } => BoundArchitecture::Fixed(Arc::new(Identity::new(*dim))),
+            Architecture::Histogram(table) => BoundArchitecture::Fixed(Arc::new(table.clone())),
         };
-        let flow = self.around(core.bijection())?;
-        Ok(BoundModel { spec: Arc::new(self.clone()), precision, core, flow })
+        let flow = self.around(architecture.bijection())?;
+        Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, flow })
     }
 }
 
@@ -105,9 +111,9 @@ impl BoundModel {
         self.precision
     }
 
-    /// Its core.
-    pub fn core(&self) -> &BoundCore {
-        &self.core
+    /// Its architecture.
+    pub fn architecture(&self) -> &BoundArchitecture {
+        &self.architecture
     }
 
     /// It as a base and a map.
@@ -170,10 +176,10 @@ impl BoundModel {
     /// [`Error::Invalid`] for t outside \[0, 1\].
     pub fn until(&self, t: f64) -> Result<Self> {
         check_time(t)?;
-        self.with_core(match &self.core {
-            BoundCore::Continuous(flow) => BoundCore::Continuous(flow.until(t)?),
-            BoundCore::Discrete(flow) => BoundCore::Discrete(flow.until(flow.spec().layers_until(t))?),
-            BoundCore::Fixed(_) => return Ok(self.clone()),
+        self.with_architecture(match &self.architecture {
+            BoundArchitecture::Continuous(flow) => BoundArchitecture::Continuous(flow.until(t)?),
+            BoundArchitecture::Discrete(flow) => BoundArchitecture::Discrete(flow.until(flow.spec().layers_until(t))?),
+            BoundArchitecture::Fixed(_) => return Ok(self.clone()),
         })
     }
 
@@ -182,15 +188,17 @@ impl BoundModel {
     /// # Errors
     /// As [`FlowSpec::around`].
     pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Result<Self> {
-        match &self.core {
-            BoundCore::Continuous(flow) => self.with_core(BoundCore::Continuous(flow.with_progress(progress))),
+        match &self.architecture {
+            BoundArchitecture::Continuous(flow) => {
+                self.with_architecture(BoundArchitecture::Continuous(flow.with_progress(progress)))
+            }
             _ => Ok(self.clone()),
         }
     }
 
-    fn with_core(&self, core: BoundCore) -> Result<Self> {
-        let flow = self.spec.around(core.bijection())?;
-        Ok(Self { spec: self.spec.clone(), precision: self.precision, core, flow })
+    fn with_architecture(&self, architecture: BoundArchitecture) -> Result<Self> {
+        let flow = self.spec.around(architecture.bijection())?;
+        Ok(Self { spec: self.spec.clone(), precision: self.precision, architecture, flow })
     }
 
     /// The continuous layer.
@@ -198,11 +206,14 @@ impl BoundModel {
     /// # Errors
     /// [`Error::Invalid`] where there is none.
     pub fn continuous(&self) -> Result<&Continuous> {
-        match &self.core {
-            BoundCore::Continuous(flow) => Ok(flow),
-            _ => {
-                Err(self.spec.core.velocity().err().unwrap_or_else(|| Error::invalid("the model has no velocity", "")))
-            }
+        match &self.architecture {
+            BoundArchitecture::Continuous(flow) => Ok(flow),
+            _ => Err(self
+                .spec
+                .architecture
+                .velocity()
+                .err()
+                .unwrap_or_else(|| Error::invalid("the model has no velocity", ""))),
         }
     }
 }

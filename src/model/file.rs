@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
-use crate::model::{BoundModel, Core, FlowSpec, Moments};
+use crate::model::{Architecture, BoundModel, FlowSpec, Moments};
 use crate::transform::condition::Range;
 use crate::transform::{Histogram, Mixture};
 use crate::velocity::Precision;
@@ -27,7 +27,7 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The tensors of a table of probabilities.
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// 3 for a core that is not a velocity and for encoded conditions. An older program refuses a newer version.
+/// 3 for a architecture that is not a velocity and for encoded conditions. An older program refuses a newer version.
 const FORMAT: u32 = 3;
 
 /// A flow's spec, its parameters, and the provenance of its training.
@@ -68,14 +68,14 @@ impl Model {
 
     /// The number of fitted parameters: θ, or those of the base where nothing else is fitted.
     pub fn n_params(&self) -> usize {
-        match (&self.spec.core, &self.spec.base) {
-            (Core::Still { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
-            (Core::Histogram(table), _) => table.probabilities().len() - 1,
+        match (&self.spec.architecture, &self.spec.base) {
+            (Architecture::Identity { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
+            (Architecture::Histogram(table), _) => table.probabilities().len() - 1,
             _ => self.theta.len(),
         }
     }
 
-    /// Conditions `[n, c]` (row-major) as the core takes them, for callers that do not use [`Model::bind`].
+    /// Conditions `[n, c]` (row-major) as the architecture takes them, for callers that do not use [`Model::bind`].
     ///
     /// # Errors
     /// As [`Condition::encode`](crate::transform::Condition::encode).
@@ -106,7 +106,7 @@ impl Model {
     pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
         let mut tensors = Vec::new();
         let mut start = 0;
-        for (name, shape) in self.spec.core.tensor_names() {
+        for (name, shape) in self.spec.architecture.tensor_names() {
             let length: usize = shape.iter().product();
             let values = Values::F32(self.theta[start..start + length].to_vec());
             tensors.push(NamedTensor { name, shape, values });
@@ -128,13 +128,13 @@ impl Model {
         }
         let mut flow = FlowSpec { standardise: None, base: None, ..self.spec.clone() };
         let (names, condition_ranges) = (std::mem::take(&mut flow.names), std::mem::take(&mut flow.condition_ranges));
-        if let Core::Histogram(table) = &self.spec.core {
+        if let Architecture::Histogram(table) = &self.spec.architecture {
             let parts = table.to_tensors();
             TABLE.iter().zip(parts).for_each(|(name, (_, shape, values))| put(name, shape, &values));
-            flow.core = Core::Still { dim: table.dim() };
+            flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.core.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
+            spec if spec.architecture.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };
@@ -175,11 +175,11 @@ impl Model {
         let card: Card = serde_json::from_str(text)
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
         let mut spec = FlowSpec { names: card.names, condition_ranges: card.condition_ranges, ..card.flow };
-        spec.core
+        spec.architecture
             .validate()
             .and_then(|()| spec.solver.validate())
             .map_err(|e| Error::read(path, e.to_string(), again))?;
-        let names = spec.core.tensor_names();
+        let names = spec.architecture.tensor_names();
         let mut theta = Vec::new();
         for (name, shape) in &names {
             let tensor =
@@ -206,17 +206,17 @@ impl Model {
             let bins = file.tensor(TABLE[2]).map_or(Vec::new(), |tensor| tensor.shape.clone());
             let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
             let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
-            if spec.core != (Core::Still { dim: table.dim() }) {
+            if spec.architecture != (Architecture::Identity { dim: table.dim() }) {
                 return Err(Error::read(path, "its table does not fit the flow", again));
             }
-            spec.core = Core::Histogram(table);
+            spec.architecture = Architecture::Histogram(table);
             known += TABLE.len();
         }
         if file.tensors.len() != known {
             let is_known = |t: &NamedTensor| {
                 let base = spec.base.is_some() && BASE.contains(&t.name.as_str());
                 let moments = spec.standardise.is_some() && [MEAN, STD].contains(&t.name.as_str());
-                let table = matches!(spec.core, Core::Histogram(_)) && TABLE.contains(&t.name.as_str());
+                let table = matches!(spec.architecture, Architecture::Histogram(_)) && TABLE.contains(&t.name.as_str());
                 names.iter().any(|(name, _)| *name == t.name) || base || moments || table
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));

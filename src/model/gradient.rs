@@ -1,7 +1,7 @@
 //! The gradient of log p with respect to the data.
 //!
-//! With u the data behind the preprocessing and y the core's side of the base, log p(x) = log p₀(y) + ln|det ∂y/∂u| +
-//! ln|det ∂u/∂x|. The score of the base is pulled back through the core, by the tapes of a solve or by the layers run again,
+//! With u the data behind the preprocessing and y the architecture's side of the base, log p(x) = log p₀(y) + ln|det ∂y/∂u| +
+//! ln|det ∂u/∂x|. The score of the base is pulled back through the architecture, by the tapes of a solve or by the layers run again,
 //! and then through the standardisation and the columns, whose derivatives are closed forms:
 //!
 //! - x ↦ (x − m)/s: ū/s;
@@ -13,10 +13,10 @@
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
 
 use crate::Result;
-use crate::continuous::taped::{CHUNK, EndBar, carry_taped};
+use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
 use crate::continuous::{BoundVelocity, Continuous, End};
 use crate::error::Failure;
-use crate::model::{BoundCore, BoundModel, Core, Scored};
+use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Columns, Mapped, Standardise};
 use crate::velocity::{Penalties, Scalar, Velocity};
@@ -95,11 +95,11 @@ impl BoundModel {
         Ok(ScoredGradient { scored, gradient })
     }
 
-    /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the core's data side.
+    /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side.
     fn pull_back_core(&self, u: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
         let (base, d) = (self.spec().base(), self.dim());
-        match (self.core(), &self.spec().core) {
-            (BoundCore::Continuous(flow), _) => {
+        match (self.architecture(), &self.spec().architecture) {
+            (BoundArchitecture::Continuous(flow), _) => {
                 let c = flow.condition_dim();
                 let mut gradient = Vec::with_capacity(u.len());
                 for (i, u) in u.chunks(BLOCK * d).enumerate() {
@@ -109,20 +109,20 @@ impl BoundModel {
                 }
                 Ok(gradient)
             }
-            (BoundCore::Discrete(flow), _) => {
+            (BoundArchitecture::Discrete(flow), _) => {
                 let mut rows = Mapped::points(u.to_vec());
                 flow.inverse(&mut rows, condition)?;
                 let ones = vec![1.0; u.len() / d];
                 Ok(flow.pull_back(End::Data, u, condition, &base.score_rows(&rows.y), &ones)?.0)
             }
-            (BoundCore::Fixed(_), Core::Histogram(table)) => {
+            (BoundArchitecture::Fixed(_), Architecture::Histogram(table)) => {
                 let mut rows = Mapped::points(u.to_vec());
                 table.inverse(&mut rows, &[])?;
                 let mut gradient = base.score_rows(&rows.y);
                 gradient.chunks_exact_mut(d).zip(u.chunks_exact(d)).for_each(|(bar, u)| table.pull_back(u, bar));
                 Ok(gradient)
             }
-            (BoundCore::Fixed(_), _) => Ok(base.score_rows(u)),
+            (BoundArchitecture::Fixed(_), _) => Ok(base.score_rows(u)),
         }
     }
 }
@@ -146,10 +146,10 @@ impl Continuous {
     ) -> Result<Vec<f64>> {
         let d = velocity.dim();
         let narrow = |x: &[f64]| x.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
-        let wide = |x: &[T]| x.iter().map(|v| v.wide()).collect::<Vec<f64>>();
+        let wide = |x: &[T]| x.iter().map(|v| v.to_f64()).collect::<Vec<f64>>();
         let condition = narrow(condition);
         let request = self.request((self.end(), 0.0), true);
-        let taped = carry_taped(velocity, &narrow(u), &condition, &request, Penalties::NONE)?;
+        let taped = transport_taped(velocity, &narrow(u), &condition, &request, Penalties::NONE)?;
         let y_bar = narrow(&score(&wide(&taped.carried.y)));
         let logdet_bar = vec![T::of(1.0); u.len() / d];
         let (u_bar, _) = taped.pull_back(EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &[] });

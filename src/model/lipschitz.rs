@@ -19,10 +19,10 @@ impl Model {
         times: usize,
         rng: &mut crate::Rng,
     ) -> Result<Option<crate::velocity::Steepest>> {
-        if self.condition_dim() > 0 || times < 2 || self.spec.core.as_velocity().is_none() {
+        if self.condition_dim() > 0 || times < 2 || self.spec.architecture.as_velocity().is_none() {
             return Ok(None);
         }
-        let spec = self.spec.core.velocity()?;
+        let spec = self.spec.architecture.velocity()?;
         let theta: Vec<f64> = self.theta.iter().map(|w| f64::from(*w)).collect();
         let continuous = Continuous::new(spec, &theta, self.spec.solver.clone(), Precision::F64)?;
         let z = self.spec.base().draw(paths, rng);

@@ -4,9 +4,9 @@
 //! rows and gives log-densities, samples, latents, gradients, stages and error bars. Inside, a [`Flow`] is a standard normal
 //! and a [`Bijection`](crate::transform::Bijection): log p(x) = log N(z; 0, I) − log|det ∂x/∂z|, in the units of the data.
 
+pub mod architecture;
 pub mod bars;
 pub mod bound;
-pub mod core;
 pub mod density;
 pub mod file;
 pub mod gradient;
@@ -14,9 +14,9 @@ mod lipschitz;
 pub mod spec;
 pub mod stages;
 
+pub use architecture::Architecture;
 pub use bars::{Bars, ErrorBars};
-pub use bound::{BoundCore, BoundModel};
-pub use core::Core;
+pub use bound::{BoundArchitecture, BoundModel};
 pub use density::{Flow, Points, Scored, Solved};
 pub use file::Model;
 pub use gradient::ScoredGradient;

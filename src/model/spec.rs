@@ -1,4 +1,4 @@
-//! A flow as data: a base, a core and the preprocessing, and how they become a chain of bijections.
+//! A flow as data: a base, a architecture and the preprocessing, and how they become a chain of bijections.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::continuous::SolverSpec;
 use crate::discrete::DiscreteSpec;
-use crate::model::{Core, Flow};
+use crate::model::{Architecture, Flow};
 use crate::names::are_given;
 use crate::transform::condition::{Conditioned, Range};
 use crate::transform::{
@@ -20,7 +20,7 @@ use crate::velocity::VelocitySpec;
 #[serde(try_from = "Written", into = "Written")]
 pub struct FlowSpec {
     /// The part that is trained.
-    pub core: Core,
+    pub architecture: Architecture,
     /// How a velocity is integrated; other cores ignore it.
     pub solver: SolverSpec,
     /// The data's columns are standardised inside the model: their means and deviations.
@@ -28,9 +28,9 @@ pub struct FlowSpec {
     /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
     /// their real-line side.
     pub columns: Option<Vec<Column>>,
-    /// The core begins at this mixture, not at the standard normal; the latent is standard normal all the same.
+    /// The architecture begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
-    /// How conditions are encoded for the core; none where it takes them as they are.
+    /// How conditions are encoded for the architecture; none where it takes them as they are.
     pub condition: Option<Condition>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
     pub names: Vec<String>,
@@ -70,7 +70,7 @@ struct Written {
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
-        let FlowSpec { core, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
+        let FlowSpec { architecture, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
         let mut written = Self {
             velocity: None,
             discrete: None,
@@ -84,11 +84,11 @@ impl From<FlowSpec> for Written {
             names,
             condition_ranges,
         };
-        match core {
-            Core::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
-            Core::Discrete(spec) => written.discrete = Some(spec),
-            Core::Still { dim } => written.still = Some(dim),
-            Core::Histogram(table) => written.histogram = Some(table),
+        match architecture {
+            Architecture::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
+            Architecture::Discrete(spec) => written.discrete = Some(spec),
+            Architecture::Identity { dim } => written.still = Some(dim),
+            Architecture::Histogram(table) => written.histogram = Some(table),
         }
         written
     }
@@ -101,18 +101,18 @@ impl TryFrom<Written> for FlowSpec {
         let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
             written;
         let (names, condition_ranges) = (written.names, written.condition_ranges);
-        let core = match (velocity, discrete, still, histogram) {
-            (Some(spec), None, None, None) => Core::Velocity(spec),
-            (None, Some(spec), None, None) => Core::Discrete(spec),
-            (None, None, Some(dim), None) => Core::Still { dim },
-            (None, None, None, Some(table)) => Core::Histogram(table),
+        let architecture = match (velocity, discrete, still, histogram) {
+            (Some(spec), None, None, None) => Architecture::Velocity(spec),
+            (None, Some(spec), None, None) => Architecture::Discrete(spec),
+            (None, None, Some(dim), None) => Architecture::Identity { dim },
+            (None, None, None, Some(table)) => Architecture::Histogram(table),
             _ => return Err("a flow has exactly one of `velocity`, `discrete`, `still` and `histogram`".into()),
         };
-        let solver = match (solver, core.as_velocity()) {
+        let solver = match (solver, architecture.as_velocity()) {
             (None, Some(_)) => return Err("missing field `solver`".into()),
             (solver, _) => solver.unwrap_or_default(),
         };
-        Ok(Self { core, solver, standardise, columns, base, condition, names, condition_ranges })
+        Ok(Self { architecture, solver, standardise, columns, base, condition, names, condition_ranges })
     }
 }
 
@@ -135,13 +135,13 @@ impl From<&Standardise> for Moments {
 impl FlowSpec {
     /// A velocity and its solver, and nothing else.
     pub fn plain(velocity: VelocitySpec, solver: SolverSpec) -> Self {
-        Self { solver, ..Self::bare(Core::Velocity(velocity)) }
+        Self { solver, ..Self::bare(Architecture::Velocity(velocity)) }
     }
 
-    /// A core and nothing else; a velocity has the usual solver.
-    pub fn bare(core: Core) -> Self {
+    /// A architecture and nothing else; a velocity has the usual solver.
+    pub fn bare(architecture: Architecture) -> Self {
         Self {
-            core,
+            architecture,
             solver: SolverSpec::default(),
             standardise: None,
             columns: None,
@@ -154,12 +154,12 @@ impl FlowSpec {
 
     /// d.
     pub fn dim(&self) -> usize {
-        self.core.dim()
+        self.architecture.dim()
     }
 
     /// The number of conditioning columns, as the user gives them.
     pub fn condition_dim(&self) -> usize {
-        self.condition.as_ref().map_or(self.core.condition_dim(), |condition| condition.columns.len())
+        self.condition.as_ref().map_or(self.architecture.condition_dim(), |condition| condition.columns.len())
     }
 
     /// The names of the conditioning columns, where a file gave them: the numbers of unnamed columns are not names.
@@ -169,7 +169,7 @@ impl FlowSpec {
         if are_given(names) || !self.names.is_empty() { names } else { &[] }
     }
 
-    /// The distribution that the core starts from.
+    /// The distribution that the architecture starts from.
     pub fn base(&self) -> Base {
         match &self.base {
             None => Base::Normal(StandardNormal::new(self.dim())),
@@ -177,39 +177,39 @@ impl FlowSpec {
         }
     }
 
-    /// The flow around a bijection in the place of this spec's core.
+    /// The flow around a bijection in the place of this spec's architecture.
     ///
     /// # Errors
     /// As [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
-    pub fn around(&self, core: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
+    pub fn around(&self, architecture: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
         let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(mixture) = &self.base {
             layers.push(Arc::new(Rosenblatt::new(mixture.clone())));
         }
-        layers.extend(self.after_base(core)?);
+        layers.extend(self.after_base(architecture)?);
         Ok(Flow::new(Chain::new(layers)?))
     }
 
-    /// The map around a bijection in the place of this spec's core, without the one from the standard normal to the base: its
+    /// The map around a bijection in the place of this spec's architecture, without the one from the standard normal to the base: its
     /// latents have the distribution [`FlowSpec::base`].
     ///
     /// # Errors
     /// As [`FlowSpec::around`].
-    pub fn inner(&self, core: Arc<dyn Bijection>) -> Result<Chain> {
-        Chain::new(self.after_base(core)?)
+    pub fn inner(&self, architecture: Arc<dyn Bijection>) -> Result<Chain> {
+        Chain::new(self.after_base(architecture)?)
     }
 
-    fn after_base(&self, core: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
-        let core = match &self.condition {
-            None => core,
-            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: core }),
+    fn after_base(&self, architecture: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
+        let architecture = match &self.condition {
+            None => architecture,
+            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: architecture }),
         };
-        let mut layers = vec![core];
+        let mut layers = vec![architecture];
         layers.extend(self.frame()?);
         Ok(layers)
     }
 
-    /// The preprocessing: the layers between the core and the data, the core's side first. They have no trained
+    /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no trained
     /// parameters.
     ///
     /// # Errors
@@ -239,7 +239,7 @@ impl FlowSpec {
             return Err("its columns do not fit the flow".into());
         }
         if let Some(condition) = &self.condition
-            && (!condition.is_sound() || condition.width() != self.core.condition_dim())
+            && (!condition.is_sound() || condition.width() != self.architecture.condition_dim())
         {
             return Err("its condition does not fit the flow".into());
         }

@@ -5,11 +5,11 @@
 //!
 //! Points are in the data's units throughout, and densities per such unit: the layers that end the flow (the
 //! standardisation x ↦ mean + std · x and the kinds of columns) are applied at every stage. So the latent at t = 0 is
-//! N(mean, std²) (or a fitted mixture, where the core begins at one), and all stages fit one pair of axes.
+//! N(mean, std²) (or a fitted mixture, where the architecture begins at one), and all stages fit one pair of axes.
 
 use crate::continuous::paths::particles;
 use crate::continuous::{End, Paths};
-use crate::model::{BoundCore, BoundModel, Core, FlowSpec, Model};
+use crate::model::{Architecture, BoundArchitecture, BoundModel, FlowSpec, Model};
 use crate::transform::{Bijection, Cost, Mapped, Rosenblatt, check_time};
 use crate::velocity::Precision;
 use crate::{Error, Result};
@@ -54,15 +54,15 @@ impl FlowSpec {
     /// # Errors
     /// [`Error::Invalid`] where the flow has no stages: the distribution is the base's own, or a table's.
     pub fn stages(&self) -> Result<Option<usize>> {
-        let what = match &self.core {
-            Core::Velocity(_) => return Ok(None),
-            Core::Discrete(spec) => return Ok(Some(spec.layers.len())),
-            Core::Still { .. } => match self.base.as_ref().map(|base| base.components()) {
+        let what = match &self.architecture {
+            Architecture::Velocity(_) => return Ok(None),
+            Architecture::Discrete(spec) => return Ok(Some(spec.layers.len())),
+            Architecture::Identity { .. } => match self.base.as_ref().map(|base| base.components()) {
                 None => "a standard normal".to_owned(),
                 Some(1) => "one Gaussian".to_owned(),
                 Some(k) => format!("a mixture of {k} Gaussians"),
             },
-            Core::Histogram(_) => "a table of probabilities".to_owned(),
+            Architecture::Histogram(_) => "a table of probabilities".to_owned(),
         };
         let draw =
             if self.dim() > 2 { "plot its samples with `cnf sample`" } else { "plot its density with `cnf density`" };
@@ -151,18 +151,18 @@ impl BoundModel {
             layer.forward(&mut points, &[])?;
             log_prob.iter_mut().zip(&points.logdet).for_each(|(log, l)| *log -= l);
         }
-        let layers = match &spec.core {
-            Core::Discrete(spec) => Some(at.iter().map(|t| spec.layers_until(*t)).collect()),
+        let layers = match &spec.architecture {
+            Architecture::Discrete(spec) => Some(at.iter().map(|t| spec.layers_until(*t)).collect()),
             _ => None,
         };
         Ok(Stages { times: at.to_vec(), layers, points: points.y, log_prob, cost })
     }
 
-    /// In the core's own coordinates; the log-determinants count from the latent.
+    /// In the architecture's own coordinates; the log-determinants count from the latent.
     fn paths(&self, start: &[f64], end: End, condition: &[f64], at: &[f64], log_density: bool) -> Result<Paths> {
-        match self.core() {
-            BoundCore::Continuous(flow) => flow.paths(start, end, condition, at, log_density),
-            BoundCore::Discrete(flow) => {
+        match self.architecture() {
+            BoundArchitecture::Continuous(flow) => flow.paths(start, end, condition, at, log_density),
+            BoundArchitecture::Discrete(flow) => {
                 let all = flow.paths(start, end, condition)?;
                 let n = start.len() / flow.dim();
                 let pick = |x: &[f64], width: usize| {
@@ -172,7 +172,7 @@ impl BoundModel {
                 let (states, logdet) = (pick(&all.states, n * flow.dim()), pick(&all.logdet, n));
                 Ok(Paths { times: at.to_vec(), states, logdet, cost: all.cost })
             }
-            BoundCore::Fixed(_) => {
+            BoundArchitecture::Fixed(_) => {
                 self.spec().stages()?;
                 Err(Error::invalid("the model has no stages", "use a continuous or a discrete flow"))
             }

@@ -11,9 +11,9 @@ use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, Frame, RgbaImage};
 
 use super::colour::{Rgb, Theme, Tone, blend};
-use super::layout::{Page, compose};
+use super::layout::{Figure, compose};
 use super::scene::FINE;
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use super::{Options, file, png};
 use crate::error::{Error, Result};
 
@@ -24,7 +24,7 @@ pub(super) const HUES: usize = 16;
 
 /// One picture of the film.
 pub(super) struct Still {
-    pub sheet: Sheet,
+    pub sheet: PanelGrid,
     /// The line above it.
     pub title: String,
     /// For how long it is seen, in hundredths of a second.
@@ -52,7 +52,7 @@ pub(super) fn animation(
         for Still { sheet, title, hold } in stills {
             sheet.check()?;
             let options = Options { size: Some(size), title: Some(title), enlarged: None, ..options.clone() };
-            let scene = compose(&Page::from(sheet), FINE, &options);
+            let scene = compose(&Figure::from(sheet), FINE, &options);
             let pixels = png::pixels(&scene).map_err(|e| failed(&e))?;
             let (w, h) = scene.size;
             let seen = pixels.chunks_exact(3).flat_map(|p| palette.nearest([p[0], p[1], p[2]]));

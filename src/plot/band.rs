@@ -4,13 +4,13 @@ use super::bar::Bar;
 use super::draw::{self, Edges};
 use super::legend::Heading;
 use super::panel::{Axis, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 use super::scene::{Rect, Scene};
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 
 /// A sheet with its margins measured.
-pub(super) struct Band<'a> {
-    sheet: &'a Sheet,
+pub(super) struct PanelRow<'a> {
+    sheet: &'a PanelGrid,
     edges: Vec<Option<Edges>>,
     /// Before each column.
     pub left: Vec<f64>,
@@ -23,9 +23,9 @@ pub(super) struct Band<'a> {
     em: f64,
 }
 
-impl<'a> Band<'a> {
+impl<'a> PanelRow<'a> {
     /// Of a page so many pixels wide, with room for the bar if there are maps.
-    pub fn new(sheet: &'a Sheet, wide: f64, bar: Option<&Bar>, pen: &Pen) -> Self {
+    pub fn new(sheet: &'a PanelGrid, wide: f64, bar: Option<&Bar>, pen: &Style) -> Self {
         let (columns, lines, em) = (sheet.columns, sheet.cells.len().div_ceil(sheet.columns), pen.em);
         let mut edges = edges(sheet, wide, em);
         if !sheet.headings.is_empty() {
@@ -86,8 +86,8 @@ impl<'a> Band<'a> {
     }
 
     /// Draw it from `top` on with `high` pixels for the panels of all lines; the frames and what is in them.
-    pub fn draw(&self, scene: &mut Scene, top: f64, high: f64, pen: &Pen) -> Vec<(Rect, &'a Panel)> {
-        let Sheet { cells, columns, gap, headings, .. } = self.sheet;
+    pub fn draw(&self, scene: &mut Scene, top: f64, high: f64, pen: &Style) -> Vec<(Rect, &'a Panel)> {
+        let PanelGrid { cells, columns, gap, headings, .. } = self.sheet;
         let (columns, lines, em) = (*columns, self.lines(), self.em);
         let most_high = (high / lines as f64).max(4.0);
         // Equal axes leave room over; columns close up to what their panels use.
@@ -148,7 +148,7 @@ impl<'a> Band<'a> {
 
 /// Takes away labels of ticks that would touch others, as those at the ends of neighbouring axes do, or that would leave
 /// the page. Of two the one goes whose axis has more of them left; the ticks stay.
-fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Pen) {
+fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Style) {
     let (wide, high) = (f64::from(scene.size.0), f64::from(scene.size.1));
     let inside = |r: &Rect| r.x >= 0.0 && r.y >= 0.0 && r.right() <= wide && r.bottom() <= high;
     let mut boxes: Vec<(Rect, usize, usize, usize)> = Vec::new();
@@ -179,7 +179,7 @@ fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Pe
 }
 
 /// Without the labels at the far ends of horizontal axes, which would meet those at the near ends beside them.
-fn clear(sheet: &Sheet, edges: &mut [Option<Edges>]) {
+fn clear(sheet: &PanelGrid, edges: &mut [Option<Edges>]) {
     for (k, (cell, edge)) in sheet.cells.iter().zip(edges).enumerate() {
         let (Some(panel), Some(edge)) = (cell, edge) else { continue };
         if (k + 1) % sheet.columns != 0 {
@@ -189,7 +189,7 @@ fn clear(sheet: &Sheet, edges: &mut [Option<Edges>]) {
 }
 
 /// Edges of each cell, labelled where the neighbour on the left or below does not have the same labels.
-fn edges(sheet: &Sheet, wide: f64, em: f64) -> Vec<Option<Edges>> {
+fn edges(sheet: &PanelGrid, wide: f64, em: f64) -> Vec<Option<Edges>> {
     let (cells, columns) = (&sheet.cells, sheet.columns);
     let same = |cell: usize, other: Option<usize>, pick: fn(&Panel) -> &Axis| {
         let pair = (cells[cell].as_ref(), other.and_then(|o| cells.get(o)).and_then(Option::as_ref));

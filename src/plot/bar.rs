@@ -2,7 +2,7 @@
 
 use super::axis::fitting;
 use super::colour::Scale;
-use super::pen::Pen;
+use super::pen::Style;
 use super::scene::{Anchor, Mark, Rect, Scene, width};
 
 /// The colour bar beside the panels.
@@ -13,7 +13,7 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub fn new(pen: &Pen, high: f64) -> Self {
+    pub fn new(pen: &Style, high: f64) -> Self {
         let em = pen.em;
         let mut ticks = match pen.scale {
             // The logarithm in nats, as log p is everywhere; the place of each is that of its density.
@@ -44,7 +44,7 @@ impl Bar {
     }
 
     /// `said`: the words beside it. `beyond`: there are densities beyond the end of the colours, and the bar gets a tip.
-    pub fn draw(&self, scene: &mut Scene, rect: Rect, said: &str, beyond: bool, pen: &Pen) {
+    pub fn draw(&self, scene: &mut Scene, rect: Rect, said: &str, beyond: bool, pen: &Style) {
         let (wide, high) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
         let last = pen.map.len() - 1;
         let pixels = (0..high).rev().flat_map(|j| pen.map[j * last / (high - 1).max(1)].repeat(wide)).collect();

@@ -13,11 +13,11 @@ mod maps;
 use std::path::Path;
 
 use super::colour::Tone;
-use super::layout::{self, Page};
+use super::layout::{self, Figure};
 use super::legend::{Entry, Key};
 use super::overlay;
 use super::panel::{Grid, Panel};
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use super::stats::{outside, outside_note};
 use super::{Options, file};
 use crate::error::Result;
@@ -140,12 +140,12 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
     let keys = if c.dim == 1 || !charts.is_empty() { keys(c) } else { Vec::new() };
     if !charts.is_empty() {
         let alone = charts.len() == 1;
-        let mut sheet = Sheet::of(&charts, 2);
+        let mut sheet = PanelGrid::of(&charts, 2);
         (sheet.gap, sheet.shape) = (2.2, if alone { 0.36 } else { 0.62 });
         bands.push(sheet);
     }
     let notes = notes(c, &shown, &options);
-    layout::draw(path, Page { bands, keys, wide, one_scale: true, notes }, &options)
+    layout::draw(path, Figure { bands, keys, wide, one_scale: true, notes }, &options)
 }
 
 /// Notes that list the columns shown, and the number of points outside the axes.
@@ -175,7 +175,7 @@ fn notes(c: &Comparison, shown: &[maps::Axes], options: &Options) -> Vec<String>
 }
 
 /// One column: every density over the histogram of the data.
-fn histogram(c: &Comparison, options: &Options) -> Sheet {
+fn histogram(c: &Comparison, options: &Options) -> PanelGrid {
     let range = c.cells.map_or_else(|| super::extent(c.data, 1, 0), |cells| cells.x);
     let models: Vec<overlay::Line> = c
         .contenders
@@ -184,7 +184,7 @@ fn histogram(c: &Comparison, options: &Options) -> Sheet {
         .map(|(k, m)| overlay::Line { tone: Tone::Series(k), density: m.density.as_deref(), samples: &m.samples })
         .collect();
     let panel = overlay::panel("", c.data, range, c.truth, &models, options);
-    let mut sheet = Sheet::new(vec![Some(panel)], 1, 0.0);
+    let mut sheet = PanelGrid::new(vec![Some(panel)], 1, 0.0);
     sheet.shape = 0.36;
     sheet
 }

@@ -4,7 +4,7 @@ use super::axis::{Tick, fitting, fitting_ratios};
 use super::legend::{legend, shortened};
 use super::marks;
 use super::panel::{Layer, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 use super::raster;
 use super::scene::{Anchor, Mark, Rect, Scene, Spot, clipped, width, words_box};
 
@@ -50,18 +50,18 @@ impl Edges {
     }
 
     /// The place on the page of the label of a tick of the horizontal axis.
-    fn x_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Pen) -> Spot {
+    fn x_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Style) -> Spot {
         (frame.x + panel.x.place(value) * frame.w, frame.bottom() + pen.tick() + 0.98 * pen.em)
     }
 
     /// The place on the page of the label of a tick of the vertical axis.
-    fn y_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Pen) -> Spot {
+    fn y_label_at(frame: Rect, panel: &Panel, value: f64, pen: &Style) -> Spot {
         let y = frame.bottom() - panel.y.place(value) * frame.h;
         (frame.x - pen.tick() - 0.25 * pen.em, y + 0.32 * pen.em)
     }
 
     /// The boxes of the labels of ticks, with the axis (0 for the horizontal one) and the tick of each.
-    pub fn boxes(&self, frame: Rect, panel: &Panel, pen: &Pen) -> Vec<(Rect, usize, usize)> {
+    pub fn boxes(&self, frame: Rect, panel: &Panel, pen: &Style) -> Vec<(Rect, usize, usize)> {
         let size = 0.9 * pen.em;
         let mut boxes = Vec::new();
         if self.x_labels {
@@ -86,7 +86,7 @@ impl Edges {
 }
 
 /// Draw `panel` so that its frame is `rect` (with whole corners).
-pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
+pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Style) {
     let on = |x: f64, y: f64| (rect.x + panel.x.place(x) * rect.w, rect.bottom() - panel.y.place(y) * rect.h);
     if panel.has_pixels() {
         let (w, h) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
@@ -106,7 +106,7 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
     legend(scene, rect, panel, pen);
 }
 
-fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Pen) {
+fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Style) {
     match layer {
         Layer::Heat { .. } | Layer::Dots { .. } | Layer::Marks { .. } => {}
         Layer::Note { text } => {
@@ -133,7 +133,7 @@ fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, laye
                 }
             }
         }
-        Layer::Band { points, tone } => {
+        Layer::PanelRow { points, tone } => {
             let colour = pen.theme.faded(pen.theme.tone(*tone), 0.22);
             let finite: Vec<_> =
                 points.iter().filter(|p| p.0.is_finite() && p.1.is_finite() && p.2.is_finite()).collect();
@@ -189,7 +189,7 @@ fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, laye
     }
 }
 
-fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Pen) {
+fn frame(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges, pen: &Style) {
     let (ink, colour, hair, em) = (pen.theme.ink(), pen.theme.frame(), pen.hair(), pen.em);
     let (left, right, top, bottom) = (rect.x, rect.right(), rect.y, rect.bottom());
     if panel.is_map() && (panel.x.ticks || panel.y.ticks) {

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use super::animation::{HUES, Still, animation};
 use super::colour::Tone;
-use super::layout::{Page, draw};
+use super::layout::{Figure, draw};
 use super::panel::{Aspect, Axis, Grid, Layer, Panel};
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use super::stats::outside_note;
 use super::{Options, rows};
 use crate::error::{Error, Result};
@@ -147,8 +147,8 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     let options = &Options { max: options.max.or(journey.greatest()), ..options.clone() };
     if journey.columns == 1 {
         let size = options.size.or(Some((1200, 460)));
-        let page = Page::from(plane(journey, n, journey.times.len() - 1, options));
-        let page = Page { notes: journey.beyond(n).into_iter().collect(), ..page };
+        let page = Figure::from(plane(journey, n, journey.times.len() - 1, options));
+        let page = Figure { notes: journey.beyond(n).into_iter().collect(), ..page };
         return draw(path, page, &Options { size, ..options.clone() });
     }
     let tones = tones(journey.starts(n), 2);
@@ -171,8 +171,8 @@ pub fn journey(path: &Path, journey: &Journey, options: &Options) -> Result<()> 
     }
     let columns = above.len();
     above.extend(below);
-    let page = Page::from(Sheet::new(above, columns, 0.7));
-    draw(path, Page { notes: journey.beyond(n).into_iter().collect(), ..page }, options)
+    let page = Figure::from(PanelGrid::new(above, columns, 0.7));
+    draw(path, Figure { notes: journey.beyond(n).into_iter().collect(), ..page }, options)
 }
 
 /// The moments one after another: so many in a second, the last held for so long.
@@ -197,7 +197,7 @@ pub fn film(
         let sheet = if journey.columns == 1 {
             plane(journey, n, moment.at, options).with_moment(journey, moment, options)
         } else {
-            Sheet::new(vec![Some(frame(journey, n, moment, &tones, options))], 1, 0.0)
+            PanelGrid::new(vec![Some(frame(journey, n, moment, &tones, options))], 1, 0.0)
         };
         let held = if k == last { 100.0 * pause } else { 100.0 / f64::from(per_second.max(1)) };
         seen();
@@ -252,7 +252,7 @@ fn square(title: &str, journey: &Journey, layers: Vec<Layer>, options: &Options)
 
 /// One column: the curve at t = 0, the plane with its paths up to a time, and the curve at t = 1; for layers the plane
 /// counts them.
-fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet {
+fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> PanelGrid {
     let range = journey.ranges[0];
     let column = |label: bool| {
         let mut axis = Axis::new(if label { options.name(0, 'x') } else { String::new() }, range);
@@ -297,10 +297,10 @@ fn plane(journey: &Journey, n: usize, until: usize, options: &Options) -> Sheet 
         (panel.y.ticks, panel.y.label) = (false, String::new());
         panel
     });
-    Sheet::new(vec![left, Some(middle), right], 3, 2.2).weighted(&[1.0, 3.0, 1.0])
+    PanelGrid::new(vec![left, Some(middle), right], 3, 2.2).weighted(&[1.0, 3.0, 1.0])
 }
 
-impl Sheet {
+impl PanelGrid {
     /// The curve of the moment instead of that of the end.
     fn with_moment(mut self, journey: &Journey, moment: &Moment, options: &Options) -> Self {
         let highest = journey.moments.iter().filter_map(|m| m.density.as_ref()).map(Grid::max).fold(0.0, f64::max);

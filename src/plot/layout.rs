@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use super::Options;
-use super::band::Band;
+use super::band::PanelRow;
 use super::bar::Bar;
 use super::colour::Scale;
 use super::file;
 use super::legend::{Entry, Print, Strip};
 use super::panel::{Aspect, Layer, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 use super::scene::{Anchor, Rect, Scene, width};
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use crate::error::Result;
 
 /// Draw panels in rows of `columns` into a file, all on one colour scale.
@@ -24,7 +24,7 @@ use crate::error::Result;
 /// [`Error::Invalid`] for an axis without length or a picture too small or too large;
 /// [`Error::Dimension`] for arrays that do not fit.
 pub fn panels(path: &Path, panels: &[Panel], columns: usize, options: &Options) -> Result<()> {
-    draw(path, Sheet::of(panels, columns), options)
+    draw(path, PanelGrid::of(panels, columns), options)
 }
 
 /// As [`panels`], with small print below.
@@ -35,13 +35,13 @@ pub(super) fn noted(
     notes: impl IntoIterator<Item = String>,
     options: &Options,
 ) -> Result<()> {
-    let page = Page::from(Sheet::of(panels, columns));
-    draw(path, Page { notes: notes.into_iter().collect(), ..page }, options)
+    let page = Figure::from(PanelGrid::of(panels, columns));
+    draw(path, Figure { notes: notes.into_iter().collect(), ..page }, options)
 }
 
 /// Sheets one below the other.
-pub(super) struct Page {
-    pub bands: Vec<Sheet>,
+pub(super) struct Figure {
+    pub bands: Vec<PanelGrid>,
     /// A legend for all of them, below.
     pub keys: Vec<Entry>,
     /// The width where the options set none.
@@ -52,14 +52,14 @@ pub(super) struct Page {
     pub notes: Vec<String>,
 }
 
-impl From<Sheet> for Page {
-    fn from(sheet: Sheet) -> Self {
+impl From<PanelGrid> for Figure {
+    fn from(sheet: PanelGrid) -> Self {
         let wide = if sheet.cells.len() == 1 { 700 } else { 1200 };
         Self { bands: vec![sheet], keys: Vec::new(), wide, one_scale: false, notes: Vec::new() }
     }
 }
 
-impl Page {
+impl Figure {
     /// In how many bands there are maps.
     fn maps(&self) -> usize {
         self.bands.iter().filter(|b| b.cells.iter().flatten().any(Panel::is_heat)).count()
@@ -67,10 +67,10 @@ impl Page {
 }
 
 /// As [`panels`], of a whole sheet or several.
-pub(super) fn draw(path: &Path, page: impl Into<Page>, options: &Options) -> Result<()> {
+pub(super) fn draw(path: &Path, page: impl Into<Figure>, options: &Options) -> Result<()> {
     let page = page.into();
     let fine = file::check(path, options.size, options)?;
-    page.bands.iter().try_for_each(Sheet::check)?;
+    page.bands.iter().try_for_each(PanelGrid::check)?;
     file::save(compose(&page, fine, options), path, options)
 }
 
@@ -81,7 +81,7 @@ pub(super) fn pen<'a>(
     across: f64,
     fine: usize,
     options: &Options,
-) -> Pen {
+) -> Style {
     let (mut smooth_max, mut max) = (0.0f64, 0.0f64);
     for layer in panels.flat_map(|p| &p.layers) {
         if let Layer::Heat { grid, smooth } = layer {
@@ -97,7 +97,7 @@ pub(super) fn pen<'a>(
         Scale::Log(span) if !(span > 0.0 && span.is_finite()) => Scale::Linear,
         good => good,
     };
-    Pen { theme: options.theme, map: options.theme.map(), scale, max, em, fine }
+    Style { theme: options.theme, map: options.theme.map(), scale, max, em, fine }
 }
 
 /// The size of the letters on a page so wide, with panels so far from one to the next.
@@ -111,7 +111,7 @@ pub(super) fn blank(size: (u32, u32), options: &Options) -> Scene {
 }
 
 /// The title of the whole picture, centred at `x`.
-pub(super) fn title(scene: &mut Scene, x: f64, pen: &Pen, options: &Options) {
+pub(super) fn title(scene: &mut Scene, x: f64, pen: &Style, options: &Options) {
     if let Some(text) = &options.title {
         scene.words(text, (x, 1.75 * pen.em), 1.2 * pen.em, Anchor::Middle, pen.theme.ink());
     }
@@ -123,7 +123,7 @@ pub(super) fn headroom(options: &Options, em: f64) -> f64 {
 }
 
 /// The page of sheets that were found sound.
-pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
+pub(super) fn compose(page: &Figure, fine: usize, options: &Options) -> Scene {
     let wide = f64::from(options.size.map_or(page.wide, |s| s.0));
     let columns = page.bands.iter().map(|b| b.columns).fold(1, usize::max);
     let panels = || page.bands.iter().flat_map(|b| b.cells.iter().flatten());
@@ -136,20 +136,21 @@ pub(super) fn compose(page: &Page, fine: usize, options: &Options) -> Scene {
     let strip = Strip::new(&page.keys, wide - 1.6 * em, em);
     let print = Print::new(&page.notes, wide - 1.6 * em, em);
 
-    let mut bands: Vec<Band> = page.bands.iter().map(|sheet| Band::new(sheet, wide, bar.as_ref(), &pen)).collect();
+    let mut bands: Vec<PanelRow> =
+        page.bands.iter().map(|sheet| PanelRow::new(sheet, wide, bar.as_ref(), &pen)).collect();
     // The frames of all bands begin in line.
     let left = bands.iter().map(|b| b.left[0]).fold(0.0, f64::max);
     bands.iter_mut().for_each(|band| band.left[0] = left);
 
     let (pad, head, between) = (0.8 * em, headroom(options, em), 1.2 * em);
     let down = pad + head + strip.room() + print.room() + between * (bands.len() - 1) as f64;
-    let down = bands.iter().map(Band::down).fold(down, |sum, one| sum + one);
-    let natural: Vec<f64> = bands.iter().map(Band::natural).collect();
+    let down = bands.iter().map(PanelRow::down).fold(down, |sum, one| sum + one);
+    let natural: Vec<f64> = bands.iter().map(PanelRow::natural).collect();
     let high = match options.size {
         Some((_, high)) => f64::from(high),
         None => (down + natural.iter().sum::<f64>()).ceil().clamp(64.0, 8192.0),
     };
-    let soft: Vec<bool> = bands.iter().map(Band::yields).collect();
+    let soft: Vec<bool> = bands.iter().map(PanelRow::yields).collect();
 
     let mut scene = blank((wide as u32, high as u32), options);
     let (mut y, mut all, mut maps) = (head, Ends::default(), Ends::default());

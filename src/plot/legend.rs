@@ -2,7 +2,7 @@
 
 use super::colour::Tone;
 use super::panel::{Layer, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 use super::scene::{Anchor, Mark, Rect, Scene, width};
 
 /// How an entry of the legend looks.
@@ -36,7 +36,7 @@ fn entry(layer: &Layer) -> Option<Entry> {
         Layer::Bars { label, tone, filled: false, .. } => (label, *tone, Key::Outline),
         Layer::Dots { label, tone, .. } => (label, *tone, Key::Disc),
         Layer::Heat { .. }
-        | Layer::Band { .. }
+        | Layer::PanelRow { .. }
         | Layer::Threads { .. }
         | Layer::Discs { .. }
         | Layer::Note { .. }
@@ -48,7 +48,7 @@ fn entry(layer: &Layer) -> Option<Entry> {
 }
 
 /// The legend of one panel, in its upper right corner.
-pub(super) fn legend(scene: &mut Scene, rect: Rect, panel: &Panel, pen: &Pen) {
+pub(super) fn legend(scene: &mut Scene, rect: Rect, panel: &Panel, pen: &Style) {
     let entries: Vec<Entry> = panel.layers.iter().filter_map(entry).collect();
     let Some(widest) = entries.iter().map(|e| width(&e.label, 0.9 * pen.em)).reduce(f64::max) else {
         return;
@@ -63,7 +63,7 @@ pub(super) fn legend(scene: &mut Scene, rect: Rect, panel: &Panel, pen: &Pen) {
 }
 
 /// One entry with its sample's left end at a place.
-fn draw(scene: &mut Scene, (x, y): (f64, f64), entry: &Entry, pen: &Pen) {
+fn draw(scene: &mut Scene, (x, y): (f64, f64), entry: &Entry, pen: &Style) {
     let (em, hair, theme) = (pen.em, pen.hair(), pen.theme);
     let full = theme.tone(entry.tone);
     let around = |h: f64| Rect { x: x + 0.2 * em, y: y - 0.5 * h, w: 1.2 * em, h };
@@ -116,7 +116,7 @@ impl Strip {
     }
 
     /// Centred between two sides, below `top`.
-    pub fn draw(&self, scene: &mut Scene, sides: (f64, f64), top: f64, pen: &Pen) {
+    pub fn draw(&self, scene: &mut Scene, sides: (f64, f64), top: f64, pen: &Style) {
         for (i, line) in self.lines.iter().enumerate() {
             let long = line.iter().map(|e| e.0).sum::<f64>() - 2.0 * self.em;
             let mut x = (0.5 * (sides.0 + sides.1 - long)).max(0.5 * self.em);
@@ -183,7 +183,7 @@ impl Print {
     }
 
     /// Centred between two sides where it fits there, else on the page, below `top`.
-    pub fn draw(&self, scene: &mut Scene, sides: (f64, f64), top: f64, pen: &Pen) {
+    pub fn draw(&self, scene: &mut Scene, sides: (f64, f64), top: f64, pen: &Style) {
         let size = Self::SIZE * self.em;
         for (i, line) in self.lines.iter().enumerate() {
             let half = 0.5 * width(line, size) + 0.5 * self.em;
@@ -215,7 +215,7 @@ impl Heading {
     }
 
     /// Below `top`, `wide` being the room from one heading to the next.
-    pub fn draw(&self, scene: &mut Scene, centre: f64, top: f64, wide: f64, pen: &Pen) {
+    pub fn draw(&self, scene: &mut Scene, centre: f64, top: f64, wide: f64, pen: &Style) {
         let (em, theme) = (pen.em, pen.theme);
         let y = top + 1.15 * em;
         if !self.note.is_empty() {

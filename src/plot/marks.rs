@@ -2,11 +2,11 @@
 
 use super::colour::{Tone, blend};
 use super::panel::{Layer, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 use super::scene::{Anchor, Mark, Rect, Scene, Spot, clipped, width};
 
 /// All marks of a panel, above its curves; labels last, each where no mark, curve or label is.
-pub(super) fn draw(scene: &mut Scene, rect: Rect, panel: &Panel, on: &dyn Fn(f64, f64) -> Spot, pen: &Pen) {
+pub(super) fn draw(scene: &mut Scene, rect: Rect, panel: &Panel, on: &dyn Fn(f64, f64) -> Spot, pen: &Style) {
     let radius = (0.27 * pen.em).max(2.0);
     let mut taken: Vec<Rect> = Vec::new();
     let mut labels: Vec<(Spot, &str, Tone)> = Vec::new();
@@ -90,14 +90,14 @@ fn crossed(line: &[Spot], rect: Rect) -> bool {
     !clipped(line, rect).is_empty()
 }
 
-fn disc(scene: &mut Scene, at: Spot, radius: f64, tone: Tone, pen: &Pen) {
+fn disc(scene: &mut Scene, at: Spot, radius: f64, tone: Tone, pen: &Style) {
     // A rim separates a mark from the curves that run through it.
     scene.marks.push(Mark::Disc { at, radius: radius + pen.hair(), colour: pen.theme.background() });
     scene.marks.push(Mark::Disc { at, radius, colour: pen.theme.tone(tone) });
 }
 
 /// A triangle with its tip on the edge: the measurement lies beyond.
-fn arrow(scene: &mut Scene, (x, y): Spot, up: bool, radius: f64, tone: Tone, pen: &Pen) {
+fn arrow(scene: &mut Scene, (x, y): Spot, up: bool, radius: f64, tone: Tone, pen: &Style) {
     let back = if up { y + 1.8 * radius } else { y - 1.8 * radius };
     let spots = vec![(x - radius, back), (x, y), (x + radius, back)];
     scene.marks.push(Mark::Area { spots, colour: pen.theme.tone(tone) });

@@ -6,10 +6,10 @@
 use std::path::Path;
 
 use super::colour::Tone;
-use super::layout::{self, Page, chart};
+use super::layout::{self, Figure, chart};
 use super::legend::{Entry, Key};
 use super::panel::{Axis, Grid, Layer, Panel};
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use super::stats::{bins, histogram, outside, outside_note, quantiles};
 use super::{Options, rows};
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ pub fn overlay(path: &Path, overlays: &[Overlay], options: &Options) -> Result<(
     };
     let panels: Vec<Panel> = overlays.iter().map(panel).collect();
     let columns = if panels.len() > 3 { panels.len().div_ceil(2) } else { panels.len() };
-    let mut sheet = Sheet::of(&panels, columns);
+    let mut sheet = PanelGrid::of(&panels, columns);
     (sheet.gap, sheet.shape) = (2.0, if panels.len() == 1 { 0.56 } else { 0.72 });
     let mut keys = Vec::new();
     if overlays.iter().any(|o| !o.data.is_empty()) {
@@ -74,7 +74,7 @@ pub fn overlay(path: &Path, overlays: &[Overlay], options: &Options) -> Result<(
         .map(|(o, name)| (name.as_str(), outside(o.data, 1, &[0], &[o.range]), o.data.len()))
         .collect();
     let notes = outside_note(&kinds).into_iter().collect();
-    layout::draw(path, Page { keys, notes, ..Page::from(sheet) }, options)
+    layout::draw(path, Figure { keys, notes, ..Figure::from(sheet) }, options)
 }
 
 /// What is wrong with it.

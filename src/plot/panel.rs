@@ -165,7 +165,7 @@ pub enum Layer {
         label: String,
     },
     /// The strip between two curves.
-    Band {
+    PanelRow {
         /// x, low and high.
         points: Vec<(f64, f64, f64)>,
         /// Whose it is.
@@ -279,7 +279,7 @@ impl Panel {
                 Layer::Heat { grid, .. } => grid.check()?,
                 Layer::Dots { points, .. } => drop(super::rows(points, 2, "the points")?),
                 Layer::Curve { .. }
-                | Layer::Band { .. }
+                | Layer::PanelRow { .. }
                 | Layer::Bars { .. }
                 | Layer::Marks { .. }
                 | Layer::Note { .. }

@@ -3,7 +3,7 @@
 use super::colour::{Rgb, Scale, Theme};
 
 /// What all panels of a picture share.
-pub(super) struct Pen {
+pub(super) struct Style {
     pub theme: Theme,
     pub map: Vec<Rgb>,
     pub scale: Scale,
@@ -15,7 +15,7 @@ pub(super) struct Pen {
     pub fine: usize,
 }
 
-impl Pen {
+impl Style {
     /// The width of a hairline.
     pub fn hair(&self) -> f64 {
         (self.em / 15.0).max(0.6)

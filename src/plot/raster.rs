@@ -2,10 +2,10 @@
 
 use super::colour::blend;
 use super::panel::{Axis, Grid, Layer, Panel};
-use super::pen::Pen;
+use super::pen::Style;
 
 /// The maps of a panel over the background, and its scatters over both, `[height, width, 3]`.
-pub(super) fn image(panel: &Panel, pen: &Pen, width: usize, height: usize) -> Vec<u8> {
+pub(super) fn image(panel: &Panel, pen: &Style, width: usize, height: usize) -> Vec<u8> {
     let mut pixels = pen.theme.background().repeat(width * height);
     let mut over = false;
     for layer in &panel.layers {
@@ -73,7 +73,7 @@ fn neighbours(
         .collect()
 }
 
-fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: bool, pen: &Pen) {
+fn heat(pixels: &mut [u8], width: usize, panel: &Panel, grid: &Grid, smooth: bool, pen: &Style) {
     let columns = neighbours(&panel.x, grid.x, grid.nx, width, smooth);
     let height = pixels.len() / (3 * width);
     let upwards = Axis { inverted: !panel.y.inverted, ..panel.y.clone() };

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::colour::Tone;
 use super::density::density_axis;
 use super::draw::{self, Edges};
-use super::layout::{self, Page, blank, chart, map, noted, pen};
+use super::layout::{self, Figure, blank, chart, map, noted, pen};
 use super::legend::Print;
 use super::panel::{Aspect, Axis, Layer, Panel};
 use super::scene::Rect;
-use super::sheet::Sheet;
+use super::sheet::PanelGrid;
 use super::stats::{bins, extent, histogram, outside, outside_note, padded, quantiles};
 use super::{Options, chosen, file, rows};
 use crate::error::{Error, Result};
@@ -297,7 +297,7 @@ fn corner(
     let side = 1000.max(166 * d as u32);
     let square = Options { size: options.size.or(Some((side, side))), ..options.clone() };
     let notes = missing.into_iter().chain(outside_all(clouds, d, &ranges)).collect();
-    layout::draw(path, Page { notes, ..Page::from(Sheet::new(cells, d, 0.5)) }, &square)
+    layout::draw(path, Figure { notes, ..Figure::from(PanelGrid::new(cells, d, 0.5)) }, &square)
 }
 
 /// A scatter with the histogram of each column at its side.

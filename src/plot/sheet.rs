@@ -5,7 +5,7 @@ use super::panel::Panel;
 use crate::error::{Error, Result};
 
 /// Cells in rows of as many columns, row after row; a cell may be empty.
-pub(super) struct Sheet {
+pub(super) struct PanelGrid {
     pub cells: Vec<Option<Panel>>,
     pub columns: usize,
     /// Between the panels, in ems.
@@ -18,7 +18,7 @@ pub(super) struct Sheet {
     pub headings: Vec<Heading>,
 }
 
-impl Sheet {
+impl PanelGrid {
     /// Columns of equal width. The last row is filled up, so that rows and columns are all whole.
     pub fn new(mut cells: Vec<Option<Panel>>, columns: usize, gap: f64) -> Self {
         cells.resize(cells.len().next_multiple_of(columns.max(1)), None);

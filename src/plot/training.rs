@@ -58,7 +58,7 @@ pub fn training_curve(path: &Path, training: &Training, options: &Options) -> Re
             // What is faint lies below what is strong; the order is kept otherwise.
             layers.sort_by_key(|layer| match layer {
                 Layer::Curve { strength, .. } if *strength < 0.5 => 0,
-                Layer::Band { .. } => 1,
+                Layer::PanelRow { .. } => 1,
                 _ => 2,
             });
             let ends = ranges.into_iter().reduce(|a: (f64, f64), b| (a.0.min(b.0), a.1.max(b.1)));
@@ -100,7 +100,7 @@ fn score_layers(training: &Training, along: (f64, f64), layers: &mut Vec<Layer>,
         ranges.push((nll - error, nll + error));
         if error > 0.0 {
             let points = [along.0, along.1].map(|x| (x, nll - error, nll + error)).to_vec();
-            layers.push(Layer::Band { points, tone: Tone::Series(2) });
+            layers.push(Layer::PanelRow { points, tone: Tone::Series(2) });
         }
         let label = format!("the model: {name}, {}", crate::words::estimate(nll, se, 3).replace('-', "−"));
         let points = vec![(along.0, nll), (along.1, nll)];
@@ -113,8 +113,10 @@ fn score_layers(training: &Training, along: (f64, f64), layers: &mut Vec<Layer>,
     // The first tenth may be anything.
     let late = &scores[scores.len() / 10..];
     ranges.extend(quantiles(late.iter().flat_map(|s| [s.1 - s.2, s.1 + s.2]), 0.0, 0.97));
-    layers
-        .push(Layer::Band { points: scores.iter().map(|s| (s.0, s.1 - s.2, s.1 + s.2)).collect(), tone: Tone::Model });
+    layers.push(Layer::PanelRow {
+        points: scores.iter().map(|s| (s.0, s.1 - s.2, s.1 + s.2)).collect(),
+        tone: Tone::Model,
+    });
     let points = scores.iter().map(|s| (s.0, s.1)).collect();
     let whose = if training.winner.is_some() { "flow, validation NLL ± s.e." } else { "validation NLL ± s.e." };
     let label = whose.into();

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 
 use super::preprocessing::Preprocessing;
 use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
-use crate::model::Core;
+use crate::model::Architecture;
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::Base;
 use crate::{Error, Result, Rng, rng};
@@ -40,8 +40,8 @@ impl Default for Batch {
 
 impl Batch {
     /// Refuses numbers that do not make the rows that a criterion needs.
-    pub(super) fn check(&self, core: &Core, criterion: Criterion) -> Result<()> {
-        let (d, c) = (core.dim(), core.condition_dim());
+    pub(super) fn check(&self, architecture: &Architecture, criterion: Criterion) -> Result<()> {
+        let (d, c) = (architecture.dim(), architecture.condition_dim());
         let (n, rest) = (self.x.len() / d, self.x.len() % d);
         if rest != 0 {
             return Err(Error::Dimension { what: "the last row of the batch".into(), expected: d, found: rest });
@@ -65,7 +65,7 @@ impl Batch {
 
 /// How far the draws are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StreamPosition {
     /// Words drawn from the generator of rows.
     pub rows: u128,
     /// Words drawn from the generator of latents and times.
@@ -128,8 +128,8 @@ impl<'a> BatchSampler<'a> {
     }
 
     /// How far the draws are.
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> StreamPosition {
+        StreamPosition {
             rows: self.rows.get_word_pos(),
             noise: self.noise.get_word_pos(),
             epoch: self.epoch,
@@ -138,7 +138,7 @@ impl<'a> BatchSampler<'a> {
     }
 
     /// Goes to a place where a sampler of the same job was.
-    pub(super) fn go_to(&mut self, place: Place) {
+    pub(super) fn go_to(&mut self, place: StreamPosition) {
         self.rows.set_word_pos(place.rows);
         self.noise.set_word_pos(place.noise);
         (self.epoch, self.taken) = (place.epoch, place.taken as usize);

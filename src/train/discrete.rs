@@ -60,6 +60,6 @@ impl<T: Scalar> Loss<T> for DiscreteLikelihood<'_, T> {
         let nll = sum.sums.loss / sum.sums.rows;
         let gradient = widened(&self.flow.fold(sum.gradient, sum.gradient_f64));
         let parts = Parts { nll, kinetic: 0.0, jacobian: 0.0, nfe_mean: 0.0 };
-        Ok(LossGradient { loss: T::of(nll).wide(), parts: Some(parts), gradient })
+        Ok(LossGradient { loss: T::of(nll).to_f64(), parts: Some(parts), gradient })
     }
 }

@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use self::extent::{Extent, extent, modes};
 use super::preprocessing::Preprocessing;
 use super::{Job, start};
-use crate::model::{Core, FlowSpec};
+use crate::model::{Architecture, FlowSpec};
 use crate::rows::{Context, Dataset, Rows, Source, Split};
 use crate::stats::few_of;
-use crate::transform::{Condition, Given};
+use crate::transform::{Condition, ContextColumn};
 use crate::{Error, Result};
 
 /// Fewer rows have no tail.
@@ -135,7 +135,8 @@ impl Far {
             Some(spec) => (spec.columns.clone().filter(|columns| columns.len() == data.dim), spec.condition.clone()),
             None => (start::columns(job, data, &train.x)?, start::condition(job, data)?),
         };
-        let preprocessing = Preprocessing::new(&FlowSpec { columns, ..FlowSpec::bare(Core::Still { dim: data.dim }) })?;
+        let preprocessing =
+            Preprocessing::new(&FlowSpec { columns, ..FlowSpec::bare(Architecture::Identity { dim: data.dim }) })?;
         let mut sets = Vec::new();
         for (set, rows) in [(Set::Training, train), (Set::Validation, &data.valid), (Set::Test, &data.test)] {
             sets.push(Part { set, rows: Rows { x: preprocessing.inward(rows.x.clone())?.0, ..rows.clone() } });
@@ -302,7 +303,7 @@ impl fmt::Display for FarRow {
 fn numbers(condition: Option<&Condition>, context: Option<&Context>) -> Vec<usize> {
     match (condition, context) {
         (Some(condition), Some(context)) if condition.columns.len() == context.dim => {
-            (0..context.dim).filter(|k| matches!(condition.columns[*k], Given::Number { .. })).collect()
+            (0..context.dim).filter(|k| matches!(condition.columns[*k], ContextColumn::Number { .. })).collect()
         }
         _ => Vec::new(),
     }

@@ -5,7 +5,7 @@ use crate::stats::Dominance;
 
 /// The mean over some consecutive steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mark {
+pub struct StepRecord {
     /// What was minimised.
     pub criterion: Criterion,
     /// The number of steps done at its end.
@@ -51,11 +51,11 @@ const NO_ERROR: f64 = -1.0;
 /// Losses along a run, and the held-out scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    marks: Vec<Mark>,
+    marks: Vec<StepRecord>,
     /// Steps in a mark.
     width: usize,
     /// The sum of the steps since the last mark, and how many they are.
-    open: Option<(Mark, usize)>,
+    open: Option<(StepRecord, usize)>,
     /// In the order of time.
     pub validations: Vec<Validation>,
 }
@@ -68,7 +68,7 @@ impl Default for History {
 
 impl History {
     /// Takes note of one step.
-    pub fn push(&mut self, now: Mark) {
+    pub fn push(&mut self, now: StepRecord) {
         if self.open.is_some_and(|(mark, _)| mark.criterion != now.criterion) {
             self.close();
         }
@@ -119,7 +119,7 @@ impl History {
     }
 
     /// The marks so far, in the order of time; the steps since the last are left out until [`History::finish`].
-    pub fn marks(&self) -> &[Mark] {
+    pub fn marks(&self) -> &[StepRecord] {
         &self.marks
     }
 
@@ -168,9 +168,9 @@ impl History {
         if !whole || *width < 1.0 || (*count > 0.0 && marks.is_empty()) {
             return None;
         }
-        let mut marks: Vec<Mark> = marks
+        let mut marks: Vec<StepRecord> = marks
             .chunks_exact(MARK)
-            .map(|m| Mark {
+            .map(|m| StepRecord {
                 criterion: if m[0] > 0.0 { Criterion::Likelihood } else { Criterion::Matching },
                 step: m[1] as usize,
                 seconds: m[2],
@@ -197,21 +197,21 @@ fn error(se: f64) -> f64 {
     if se.is_finite() { se } else { NO_ERROR }
 }
 
-fn added(a: Mark, b: Mark) -> Mark {
-    Mark { loss: a.loss + b.loss, grad_norm: a.grad_norm + b.grad_norm, ..b }
+fn added(a: StepRecord, b: StepRecord) -> StepRecord {
+    StepRecord { loss: a.loss + b.loss, grad_norm: a.grad_norm + b.grad_norm, ..b }
 }
 
-fn scaled(sum: Mark, by: f64) -> Mark {
-    Mark { loss: by * sum.loss, grad_norm: by * sum.grad_norm, ..sum }
+fn scaled(sum: StepRecord, by: f64) -> StepRecord {
+    StepRecord { loss: by * sum.loss, grad_norm: by * sum.grad_norm, ..sum }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mark(step: usize) -> Mark {
+    fn mark(step: usize) -> StepRecord {
         let criterion = if step > 60_000 { Criterion::Likelihood } else { Criterion::Matching };
-        Mark { criterion, step, seconds: 0.5, loss: step as f64, grad_norm: 0.0, lr: 0.1 }
+        StepRecord { criterion, step, seconds: 0.5, loss: step as f64, grad_norm: 0.0, lr: 0.1 }
     }
 
     #[test]

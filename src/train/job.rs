@@ -10,7 +10,7 @@
 //! A job that counts its steps gives the same bits again. One that is bounded by time takes as many steps as the
 //! machine allows, and its learning rate follows the clock: it is repeatable only approximately.
 
-mod core;
+mod architecture;
 mod data;
 mod dataset;
 mod flat;
@@ -154,9 +154,9 @@ impl Job {
         if self.model.init.is_some() {
             return Ok(());
         }
-        let core = self.core(dim, 0)?;
-        core.validate()?;
-        let params = core.n_params();
+        let architecture = self.architecture(dim, 0)?;
+        architecture.validate()?;
+        let params = architecture.n_params();
         if params <= MOST_PARAMETERS {
             return Ok(());
         }

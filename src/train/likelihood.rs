@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::loss::{Loss, LossGradient, Partial, Sums, widened};
 use super::{Batch, LossContext};
 use crate::continuous::SolverSpec;
-use crate::continuous::taped::{CHUNK, EndBar, carry_taped};
+use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
 use crate::continuous::transport::Request;
 use crate::transform::{Cost, check_failures};
 use crate::velocity::{Penalties, VelocitySpec};
@@ -97,7 +97,7 @@ impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
         let span = (self.end, 0.0);
         let request = Request { span, solver: &self.solver, trace: self.trace, log_density: true, progress: None };
         let (x, condition) = (&self.x[rows.start * d..rows.end * d], &self.condition[rows.start * c..rows.end * c]);
-        let taped = carry_taped(self.velocity, x, condition, &request, self.penalties)?;
+        let taped = transport_taped(self.velocity, x, condition, &request, self.penalties)?;
         let cost = &taped.carried.cost;
         let mut arrived = vec![true; rows.len()];
         cost.failures.iter().for_each(|(row, _)| arrived[*row] = false);
@@ -118,7 +118,7 @@ impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
         let weights = [(self.penalties.kinetic, context.kinetic), (self.penalties.jacobian, context.jacobian)];
         let weights: Vec<T> = weights.into_iter().filter(|(wanted, _)| *wanted).map(|(_, w)| of(w)).collect();
         // The score of the base is −∂(−log p)/∂z.
-        let y_bar: Vec<T> = context.base.score_rows(&z).into_iter().map(|s| T::of(-s * weight.wide())).collect();
+        let y_bar: Vec<T> = context.base.score_rows(&z).into_iter().map(|s| T::of(-s * weight.to_f64())).collect();
         let logdet_bar = vec![-weight; rows.len()];
         let penalties_bar: Vec<T> = (0..rows.len()).flat_map(|_| weights.iter().copied()).collect();
         let bar = EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &penalties_bar };
@@ -145,6 +145,6 @@ impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
         let loss = nll + kinetic * self.context.kinetic + jacobian * self.context.jacobian;
         let parts = Parts { nll, kinetic, jacobian, nfe_mean: sums.nfe / n as f64 };
         // In the velocity's precision: a loss beyond its range is not finite.
-        Ok(LossGradient { loss: T::of(loss).wide(), parts: Some(parts), gradient })
+        Ok(LossGradient { loss: T::of(loss).to_f64(), parts: Some(parts), gradient })
     }
 }

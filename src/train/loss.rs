@@ -125,7 +125,7 @@ pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Res
 
 /// Numbers in f64.
 pub(super) fn widened<T: Scalar>(gradient: &[T]) -> Vec<f64> {
-    gradient.iter().map(|g| g.wide()).collect()
+    gradient.iter().map(|g| g.to_f64()).collect()
 }
 
 #[cfg(test)]

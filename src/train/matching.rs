@@ -88,7 +88,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
                     let (v, target, bar) = (v.row(j), &target[j * stride..], v_bar.row_mut(j));
                     for l in 0..lanes {
                         let off = v[l] - target[l];
-                        loss += off.wide() * off.wide();
+                        loss += off.to_f64() * off.to_f64();
                         bar[l] = weight * (off + off);
                     }
                 }
@@ -106,7 +106,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
             self.velocity.fold_gradient(&mut gradient);
         }
         // In the velocity's precision: a loss beyond its range is not finite.
-        let loss = T::of(sum.sums.loss / self.entries()).wide();
+        let loss = T::of(sum.sums.loss / self.entries()).to_f64();
         Ok(LossGradient { loss, parts: None, gradient: widened(&gradient[..n]) })
     }
 }

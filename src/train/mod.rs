@@ -41,7 +41,7 @@ pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, p
 pub use batch::Batch;
 pub use family::Family;
 pub use far::{Far, FarRow, FarRows, Set};
-pub use history::{History, Mark, Validation};
+pub use history::{History, StepRecord, Validation};
 pub use job::{
     DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
 };
@@ -55,7 +55,7 @@ pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
 pub use state::Checkpoint;
 pub use trainer::{fit, resume};
-pub use watch::{Fitted, Progress, Watch};
+pub use watch::{Progress, TrainResult, Watch};
 
 /// The stream of fresh weights.
 pub const INIT_STREAM: u64 = 0x7a14_0001;

@@ -12,7 +12,7 @@ use super::loss::{FixedTree, LossGradient, evaluate};
 use super::matching::Matching;
 use super::{Conditions, Pairing, Path, Precision, assignment};
 use crate::continuous::SolverSpec;
-use crate::model::Core;
+use crate::model::Architecture;
 use crate::rows::Rows;
 use crate::transform::{Base, StandardNormal};
 use crate::velocity::Number;
@@ -44,7 +44,7 @@ pub enum Criterion {
 #[derive(Clone, Debug)]
 pub struct LossContext {
     /// What is trained.
-    pub core: Core,
+    pub architecture: Architecture,
     /// How a velocity is integrated, where the criterion integrates.
     pub solver: SolverSpec,
     /// The distribution of the latents.
@@ -72,10 +72,10 @@ pub(super) struct Draw {
 
 impl LossContext {
     /// Standard normal latents, straight paths, no penalties.
-    pub fn new(core: impl Into<Core>, solver: SolverSpec) -> Self {
-        let core = core.into();
-        let base = Base::Normal(StandardNormal::new(core.dim()));
-        Self { core, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
+    pub fn new(architecture: impl Into<Architecture>, solver: SolverSpec) -> Self {
+        let architecture = architecture.into();
+        let base = Base::Normal(StandardNormal::new(architecture.dim()));
+        Self { architecture, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
     }
 }
 
@@ -161,19 +161,19 @@ impl Criterion {
     fn gradient_in<T: Number>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
         let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
         let theta = narrow(theta);
-        batch.check(&context.core, self)?;
+        batch.check(&context.architecture, self)?;
         let condition = narrow(&batch.c);
-        match (self, &context.core) {
-            (Self::Matching, core) => {
-                let velocity = core.velocity()?.bind_here(&theta)?;
+        match (self, &context.architecture) {
+            (Self::Matching, architecture) => {
+                let velocity = architecture.velocity()?.bind_here(&theta)?;
                 let (path, condition) = (context.path, &condition[..]);
                 evaluate(&Matching { velocity: &*velocity, path, batch, condition }, &FixedTree)
             }
-            (Self::Likelihood, Core::Discrete(spec)) => {
+            (Self::Likelihood, Architecture::Discrete(spec)) => {
                 evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)
             }
-            (Self::Likelihood, core) => {
-                let spec = core.velocity()?;
+            (Self::Likelihood, architecture) => {
+                let spec = architecture.velocity()?;
                 let velocity = spec.bind_here(&theta)?;
                 let x = narrow(&batch.x);
                 evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, &FixedTree)

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::model::FlowSpec;
 use crate::transform::{Bijection, Mapped};
 
-/// The layers between the core and the data, the core's side first.
+/// The layers between the architecture and the data, the architecture's side first.
 pub(super) struct Preprocessing {
     layers: Vec<Arc<dyn Bijection>>,
     dim: usize,

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::preprocessing::Preprocessing;
 use super::start::{self, rows};
-use super::{BASE_STREAM, Family, Far, Fitted, History, Job, Validation, Watch, score};
+use super::{BASE_STREAM, Family, Far, History, Job, TrainResult, Validation, Watch, score};
 use crate::fit::{EmOptions, Gaussian};
-use crate::model::{Core, FlowSpec, Model, Moments};
+use crate::model::{Architecture, FlowSpec, Model, Moments};
 use crate::rows::Dataset;
 use crate::transform::{Histogram, Mixture, Standardise};
 use crate::{Error, Result, rng};
@@ -18,7 +18,7 @@ const TOY_ROWS: usize = 100_000;
 ///
 /// # Errors
 /// As the fits; [`Error::Invalid`] where conditions are given.
-pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &mut dyn Watch) -> Result<Fitted> {
+pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &mut dyn Watch) -> Result<TrainResult> {
     if data.context.is_some() {
         return Err(Error::invalid(
             format!("the model {} cannot have a condition", job.model.family.name()),
@@ -36,7 +36,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let log_volume = Standardise::fit(&x, d)?.log_volume();
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
-    let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Core::Still { dim: d }) };
+    let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
     let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and stops when none is left.
@@ -48,7 +48,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         }
         Family::Histogram => {
             let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
-            spec.core = Core::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
+            spec.architecture = Architecture::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
             if job.data.standardise {
@@ -75,7 +75,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         let (nll, se) = score.best_nll(data.toy());
         history.validations.push(Validation { step: 0, seconds, nll, se, nfe: 0.0, dominance: score.dominance });
     }
-    Ok(Fitted {
+    Ok(TrainResult {
         model,
         log_volume,
         history,

@@ -7,9 +7,9 @@ use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
-use crate::model::{Core, FlowSpec, Model, Moments};
+use crate::model::{Architecture, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Source};
-use crate::transform::{Column, ColumnKind, Condition, Given, Mixture, Range, Standardise};
+use crate::transform::{Column, ColumnKind, Condition, ContextColumn, Mixture, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
@@ -86,7 +86,7 @@ pub(super) struct Start {
     pub mixture_seconds: Option<f64>,
 }
 
-/// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one core.
+/// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one architecture.
 const LEAST_WORK: f64 = 1e9;
 /// A multiplication of EM, in f64 and between exponentials, takes as long as so many of a net.
 const DEARER: f64 = 8.0;
@@ -145,10 +145,10 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
     }
     let condition = condition(job, data)?;
-    let core = job.core(data.dim, condition.as_ref().map_or(0, Condition::width))?;
-    core.validate()?;
+    let architecture = job.architecture(data.dim, condition.as_ref().map_or(0, Condition::width))?;
+    architecture.validate()?;
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
-    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(core) };
+    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(architecture) };
     name(&mut spec, data);
     let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
     if job.data.standardise {
@@ -156,8 +156,8 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
     }
-    let mut theta = spec.core.init(&mut rng::stream(job.seed, INIT_STREAM));
-    if let Core::Discrete(discrete) = &spec.core {
+    let mut theta = spec.architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
+    if let Architecture::Discrete(discrete) = &spec.architecture {
         let x = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
         let n = (x.len() / data.dim).min(MOMENT_ROWS);
         let context = data.training_rows().map_or(&[][..], |rows| &rows.context[..n * data.context_dim()]);
@@ -192,7 +192,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         } else {
             spec.base = Some(mixture);
             // A flow that stands still has the density of its base: the net begins there.
-            spec.core.velocity()?.rest(&mut theta);
+            spec.architecture.velocity()?.rest(&mut theta);
         }
     }
     Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, baseline, mixture_seconds })
@@ -229,9 +229,9 @@ fn context_column(data: &Dataset, j: usize, c: usize) -> Vec<f64> {
 /// Where the numbers among the conditions of the training rows lie.
 fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
     let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
-    let of = |(j, column): (usize, &Given)| match column {
-        Given::Number { .. } => Range::of(&context_column(data, j, context.dim)),
-        Given::Class { .. } => None,
+    let of = |(j, column): (usize, &ContextColumn)| match column {
+        ContextColumn::Number { .. } => Range::of(&context_column(data, j, context.dim)),
+        ContextColumn::Class { .. } => None,
     };
     condition.columns.iter().enumerate().map(of).collect()
 }
@@ -316,7 +316,7 @@ pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> 
         let kind = text.filter(|text| **text != name).and_then(|text| text.rsplit_once(':'));
         let kind = kind.and_then(|(_, kind)| kind.parse().ok());
         let values = context_column(data, j, context.dim);
-        Given::fit(kind.unwrap_or_default(), &values)
+        ContextColumn::fit(kind.unwrap_or_default(), &values)
             .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))
     };
     let columns = (0..context.dim).map(fit).collect::<Result<Vec<_>>>()?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
-use super::batch::Place;
+use super::batch::StreamPosition;
 use super::ema::Ema;
 use super::{History, Job};
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
@@ -45,7 +45,7 @@ pub(super) struct State {
     /// What the weights of the penalties are multiplied by.
     pub penalty: f64,
     /// Where the next batch begins.
-    pub place: Place,
+    pub place: StreamPosition,
 }
 
 /// Weights that scored best.
@@ -109,7 +109,7 @@ fn fingerprint(rows: &[f64]) -> u64 {
 }
 
 /// Stands for the rows of a table; a toy is what it is.
-pub(super) fn stamp(data: &Dataset) -> u64 {
+pub(super) fn content_hash(data: &Dataset) -> u64 {
     match &data.train {
         Source::Rows(rows) => {
             let context = data.context.as_ref().map_or(0, |context| context_stamp(rows, &data.valid, context.dim));
@@ -126,7 +126,7 @@ fn context_stamp(train: &Rows, valid: &Rows, c: usize) -> u64 {
 
 impl State {
     fn numbers(&self) -> Vec<f64> {
-        let Place { rows, noise, epoch, taken } = self.place;
+        let StreamPosition { rows, noise, epoch, taken } = self.place;
         let words = [rows, noise].into_iter().flat_map(|at| (0..4).map(move |i| f64::from((at >> (32 * i)) as u32)));
         let mut numbers = vec![
             self.step as f64,
@@ -172,7 +172,7 @@ impl State {
             rollbacks: n[5] as usize,
             all_rollbacks: n[6] as usize,
             penalty: n[7],
-            place: Place { rows: place(10), noise: place(14), epoch: n[8] as u64, taken: n[9] as u64 },
+            place: StreamPosition { rows: place(10), noise: place(14), epoch: n[8] as u64, taken: n[9] as u64 },
         };
         let length = state.theta.len();
         let fits = [&state.adam.m, &state.adam.v, &state.ema.theta].iter().all(|part| part.len() == length);

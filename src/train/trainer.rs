@@ -14,12 +14,12 @@ use super::plan::Phase;
 use super::preprocessing::Preprocessing;
 use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
 use super::start::Start;
-use super::state::{Best, RunLog, State, stamp};
+use super::state::{Best, RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Fitted, Job, LossContext, Mark, Precision, Progress, Schedule, Validation,
-    Watch, score, start,
+    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, Schedule, StepRecord, TrainResult,
+    Validation, Watch, score, start,
 };
-use crate::model::{Core, FlowSpec, Model};
+use crate::model::{Architecture, FlowSpec, Model};
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::{Condition, Mixture};
 use crate::{Error, Result};
@@ -51,7 +51,7 @@ const PENALTY: (f64, f64) = (1e-4, 1e4);
 /// # Errors
 /// [`Error::Invalid`] for an invalid job or invalid data, and for a loss that stays NaN or infinite however small the
 /// steps, with its step; any error of the solver.
-pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
@@ -76,10 +76,10 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
         rollbacks: 0,
         all_rollbacks: 0,
         penalty: 1.0,
-        place: super::batch::Place::default(),
+        place: super::batch::StreamPosition::default(),
     };
     let log = RunLog { mixture_seconds, ..RunLog::default() };
-    let checkpoint = Checkpoint { job, model, log_volume, baseline, data: stamp(whole), state, good: None, log };
+    let checkpoint = Checkpoint { job, model, log_volume, baseline, data: content_hash(whole), state, good: None, log };
     run(checkpoint, clock, data, far, watch)
 }
 
@@ -87,9 +87,9 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
 ///
 /// # Errors
 /// [`Error::Invalid`] for other data than the run had; else as [`fit`].
-pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<Fitted> {
+pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     start::check(data)?;
-    if checkpoint.model.dim() != data.dim || checkpoint.data != stamp(data) {
+    if checkpoint.model.dim() != data.dim || checkpoint.data != content_hash(data) {
         return Err(Error::invalid(
             format!("`{}` no longer holds the rows that the run began with", data.name),
             "restore the old file, or start a new run from the model",
@@ -112,8 +112,8 @@ fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<D
     Ok((far, near))
 }
 
-fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<Fitted> {
-    let Checkpoint { job, model, log_volume, baseline, data: stamp, mut state, good, log } = checkpoint;
+fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<TrainResult> {
+    let Checkpoint { job, model, log_volume, baseline, data: content_hash, mut state, good, log } = checkpoint;
     let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
@@ -127,7 +127,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let mut sampler = BatchSampler::new(data, &preprocessing, &base, table, job.seed);
     if data.context.is_some() {
         // Columns without an encoding are treated as numbers.
-        let plain = || vec![false; spec.core.condition_dim()];
+        let plain = || vec![false; spec.architecture.condition_dim()];
         let classes = spec.condition.as_ref().map_or_else(plain, Condition::of_classes);
         sampler = sampler.conditioned(&classes);
     }
@@ -135,7 +135,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let phases = job.phases();
     state.phase = state.phase.min(phases.len() - 1);
     let context = LossContext {
-        core: spec.core.clone(),
+        architecture: spec.architecture.clone(),
         solver: job.training_solver(),
         base: base.clone(),
         path: job.objective.path,
@@ -153,11 +153,18 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         model: &model,
         log_volume,
         baseline,
-        stamp,
+        content_hash,
         inside,
         phases,
         context,
-        latest: Mark { criterion: Criterion::Matching, step: 0, seconds: 0.0, loss: f64::NAN, grad_norm: 0.0, lr: 0.0 },
+        latest: StepRecord {
+            criterion: Criterion::Matching,
+            step: 0,
+            seconds: 0.0,
+            loss: f64::NAN,
+            grad_norm: 0.0,
+            lr: 0.0,
+        },
         nfe: None,
         state,
         log,
@@ -172,7 +179,7 @@ struct Trainer<'a> {
     model: &'a Model,
     log_volume: f64,
     baseline: Option<Mixture>,
-    stamp: u64,
+    content_hash: u64,
     /// NLL in the data's units minus that of the net's inputs, on average.
     inside: f64,
     phases: Vec<Phase>,
@@ -185,12 +192,12 @@ struct Trainer<'a> {
     good: State,
     log: RunLog,
     /// The last step, and its evaluations a row.
-    latest: Mark,
+    latest: StepRecord,
     nfe: Option<f64>,
 }
 
 impl Trainer<'_> {
-    fn run(mut self, sampler: &mut BatchSampler<'_>, watch: &mut dyn Watch) -> Result<Fitted> {
+    fn run(mut self, sampler: &mut BatchSampler<'_>, watch: &mut dyn Watch) -> Result<TrainResult> {
         let mut kept = (self.state.step, self.seconds());
         let mut batch = self.phase().draw(sampler)?;
         loop {
@@ -301,7 +308,7 @@ impl Trainer<'_> {
             state.penalty = factor.clamp(PENALTY.0, PENALTY.1);
         }
         let (step, grad_norm) = (state.step, gradient.norm);
-        self.latest = Mark { criterion, step, seconds: self.seconds(), loss, grad_norm, lr };
+        self.latest = StepRecord { criterion, step, seconds: self.seconds(), loss, grad_norm, lr };
         self.log.history.push(self.latest);
     }
 
@@ -371,7 +378,7 @@ impl Trainer<'_> {
             model: self.averaged()?,
             log_volume: self.log_volume,
             baseline: self.baseline.clone(),
-            data: self.stamp,
+            data: self.content_hash,
             state: self.state.clone(),
             good: (self.good != self.state).then(|| self.good.clone()),
             log: RunLog { seconds: self.seconds(), ..self.log.clone() },
@@ -414,7 +421,7 @@ impl Trainer<'_> {
         ))
     }
 
-    fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<Fitted> {
+    fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<TrainResult> {
         let choose = self.chooses();
         let (mut theta, mut chosen) = (self.state.ema.theta.clone(), self.state.step);
         if choose && !self.valid.is_empty() && self.job.optimiser.validations > 0 {
@@ -427,9 +434,9 @@ impl Trainer<'_> {
         let mut replaced_by_baseline = false;
         if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
-            let core = Core::Still { dim: model.dim() };
+            let architecture = Architecture::Identity { dim: model.dim() };
             let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
-            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(core) };
+            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(architecture) };
             let baseline = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let precision = self.job.model.precision;
             replaced_by_baseline = if !best.rows.is_empty() {
@@ -447,7 +454,7 @@ impl Trainer<'_> {
         }
         self.log.history.finish();
         let seconds = self.seconds();
-        Ok(Fitted {
+        Ok(TrainResult {
             model,
             replaced_by_baseline,
             log_volume: self.log_volume,

@@ -2,14 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::{Checkpoint, Far, History, Mark, Validation};
+use super::{Checkpoint, Far, History, StepRecord, Validation};
 use crate::Result;
 use crate::model::Model;
 
 /// How far a run is.
 pub struct Progress<'a> {
     /// The step just done, counted from 1.
-    pub mark: Mark,
+    pub mark: StepRecord,
     /// The part of the budget that is spent.
     pub done: f64,
     /// The held-out score, where one was just taken.
@@ -53,7 +53,7 @@ impl Watch for () {
 
 /// A finished run.
 #[derive(Clone, Debug)]
-pub struct Fitted {
+pub struct TrainResult {
     /// The model; its provenance is empty.
     pub model: Model,
     /// Σ ln of the training data's deviations: NLL in the data's units minus that in units of variance 1.

@@ -19,7 +19,7 @@ const FEW_CLASSES: usize = 20;
 /// What a conditioning column is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Given {
+pub enum ContextColumn {
     /// A number: c ↦ (c − mean) / std.
     Number {
         /// The training data's mean.
@@ -38,7 +38,7 @@ pub enum Given {
 
 /// How a column of conditions is to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GivenKind {
+pub enum ContextKind {
     /// As a class where all its values are whole and there are at most 20 of them, else as a number.
     #[default]
     Auto,
@@ -48,7 +48,7 @@ pub enum GivenKind {
     Class,
 }
 
-impl std::str::FromStr for GivenKind {
+impl std::str::FromStr for ContextKind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -65,12 +65,12 @@ impl std::str::FromStr for GivenKind {
     }
 }
 
-impl Given {
+impl ContextColumn {
     /// What the column of these values is.
     ///
     /// # Errors
     /// [`Error::Invalid`] for values that are not finite, do not differ, or are not classes where they should be.
-    pub fn fit(kind: GivenKind, values: &[f64]) -> Result<Self> {
+    pub fn fit(kind: ContextKind, values: &[f64]) -> Result<Self> {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::invalid(
                 format!("row {i} of a condition is {}", values[i]),
@@ -82,7 +82,7 @@ impl Given {
         classes.sort_unstable();
         classes.dedup();
         let few = whole && classes.len() <= FEW_CLASSES;
-        if kind == GivenKind::Class || (kind == GivenKind::Auto && few) {
+        if kind == ContextKind::Class || (kind == ContextKind::Auto && few) {
             if !whole {
                 return Err(Error::invalid(
                     "the classes are not all whole numbers",
@@ -199,7 +199,7 @@ mod exact {
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// One a column.
-    pub columns: Vec<Given>,
+    pub columns: Vec<ContextColumn>,
     /// Their names in the data file; empty where it has no names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -242,18 +242,19 @@ impl Condition {
 
     /// The number of encoded columns.
     pub fn width(&self) -> usize {
-        self.columns.iter().map(Given::width).sum()
+        self.columns.iter().map(ContextColumn::width).sum()
     }
 
     /// For each encoded column, whether it is a part of a class.
     pub fn of_classes(&self) -> Vec<bool> {
-        let one = |given: &Given| std::iter::repeat_n(matches!(given, Given::Class { .. }), given.width());
+        let one =
+            |given: &ContextColumn| std::iter::repeat_n(matches!(given, ContextColumn::Class { .. }), given.width());
         self.columns.iter().flat_map(one).collect()
     }
 
     pub(crate) fn is_sound(&self) -> bool {
         let names = self.names.is_empty() || self.names.len() == self.columns.len();
-        !self.columns.is_empty() && names && self.columns.iter().all(Given::is_sound)
+        !self.columns.is_empty() && names && self.columns.iter().all(ContextColumn::is_sound)
     }
 }
 

@@ -23,7 +23,7 @@ pub use bijection::{Bijection, Mapped};
 pub use chain::Chain;
 pub use column::{Column, ColumnKind};
 pub use columns::Columns;
-pub use condition::{Condition, Given, GivenKind, Range};
+pub use condition::{Condition, ContextColumn, ContextKind, Range};
 pub use cost::{Cost, check_failures};
 pub use histogram::{Histogram, Tail};
 pub use identity::Identity;

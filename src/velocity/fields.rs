@@ -4,12 +4,12 @@
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
 
-use super::{Cotangents, Evaluator, Penalties, Squares};
+use super::{Cotangents, Evaluator, Penalties, Regularisers};
 
 /// dx/dt = m(x, t).
-pub struct Motion<'a, T>(pub Box<dyn Evaluator<T> + 'a>);
+pub struct VelocityField<'a, T>(pub Box<dyn Evaluator<T> + 'a>);
 
-impl<T: Real> VectorField<T> for Motion<'_, T> {
+impl<T: Real> VectorField<T> for VelocityField<'_, T> {
     fn dim(&self) -> usize {
         self.0.dim()
     }
@@ -21,7 +21,7 @@ impl<T: Real> VectorField<T> for Motion<'_, T> {
     }
 }
 
-impl<T: Real> Vjp<T> for Motion<'_, T> {
+impl<T: Real> Vjp<T> for VelocityField<'_, T> {
     fn grad_len(&self) -> usize {
         self.0.grad_len()
     }
@@ -30,39 +30,39 @@ impl<T: Real> Vjp<T> for Motion<'_, T> {
     }
 }
 
-impl<T: Real> Jvp<T> for Motion<'_, T> {
+impl<T: Real> Jvp<T> for VelocityField<'_, T> {
     fn jvp(&mut self, at: At<'_>, y: Lanes<'_, T>, dy: Lanes<'_, T>, out: LanesMut<'_, T>) {
         self.0.tangent(at, y, dy, out);
     }
 }
 
 /// The rows of the requested squares: the first ones of `data`.
-fn squares_mut<T>(data: &mut [T], wanted: Penalties, lanes: usize, stride: usize) -> Squares<LanesMut<'_, T>> {
+fn squares_mut<T>(data: &mut [T], wanted: Penalties, lanes: usize, stride: usize) -> Regularisers<LanesMut<'_, T>> {
     let (first, second) = data.split_at_mut(usize::from(wanted.kinetic) * stride);
-    Squares {
+    Regularisers {
         kinetic: wanted.kinetic.then(|| LanesMut::new(first, 1, lanes, stride)),
         jacobian: wanted.jacobian.then(|| LanesMut::new(second, 1, lanes, stride)),
     }
 }
 
 /// The same rows of a cotangent, from row `from` on.
-fn squares<T>(a: Lanes<'_, T>, from: usize, wanted: Penalties) -> Squares<Lanes<'_, T>> {
+fn squares<T>(a: Lanes<'_, T>, from: usize, wanted: Penalties) -> Regularisers<Lanes<'_, T>> {
     let row = |i: usize| a.rows_of(i, i + 1);
-    Squares {
+    Regularisers {
         kinetic: wanted.kinetic.then(|| row(from)),
         jacobian: wanted.jacobian.then(|| row(from + usize::from(wanted.kinetic))),
     }
 }
 
 /// g = tr ∂m/∂x, or one estimate a probe: the integrand of the log-density; behind it the squares of penalties.
-pub struct Divergence<'a, T> {
+pub struct DivergenceIntegrand<'a, T> {
     evaluator: Box<dyn Evaluator<T> + 'a>,
     /// The velocity, which is computed with its divergence but not used here.
     value: Vec<T>,
     penalties: Penalties,
 }
 
-impl<'a, T: Real> Divergence<'a, T> {
+impl<'a, T: Real> DivergenceIntegrand<'a, T> {
     /// For tiles of up to `lanes` lanes.
     pub fn new(evaluator: Box<dyn Evaluator<T> + 'a>, lanes: usize) -> Self {
         let value = vec![T::ZERO; evaluator.dim() * stride_for(lanes)];
@@ -75,7 +75,7 @@ impl<'a, T: Real> Divergence<'a, T> {
     }
 }
 
-impl<T: Real> VectorField<T> for Divergence<'_, T> {
+impl<T: Real> VectorField<T> for DivergenceIntegrand<'_, T> {
     fn dim(&self) -> usize {
         self.evaluator.dim()
     }
@@ -92,7 +92,7 @@ impl<T: Real> VectorField<T> for Divergence<'_, T> {
     }
 }
 
-impl<T: Real> Vjp<T> for Divergence<'_, T> {
+impl<T: Real> Vjp<T> for DivergenceIntegrand<'_, T> {
     fn grad_len(&self) -> usize {
         self.evaluator.grad_len()
     }
@@ -105,9 +105,9 @@ impl<T: Real> Vjp<T> for Divergence<'_, T> {
 }
 
 /// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density is integrated as extra rows, one a trace, and behind it the penalties.
-pub struct Coupled<'a, T>(pub Box<dyn Evaluator<T> + 'a>, pub Penalties);
+pub struct AugmentedOde<'a, T>(pub Box<dyn Evaluator<T> + 'a>, pub Penalties);
 
-impl<T: Real> VectorField<T> for Coupled<'_, T> {
+impl<T: Real> VectorField<T> for AugmentedOde<'_, T> {
     fn dim(&self) -> usize {
         self.0.dim() + self.0.traces() + self.1.count()
     }
@@ -126,7 +126,7 @@ impl<T: Real> VectorField<T> for Coupled<'_, T> {
     }
 }
 
-impl<T: Real> Vjp<T> for Coupled<'_, T> {
+impl<T: Real> Vjp<T> for AugmentedOde<'_, T> {
     fn grad_len(&self) -> usize {
         self.0.grad_len()
     }

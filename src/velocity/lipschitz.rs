@@ -49,7 +49,7 @@ pub fn steepest<T: Scalar>(velocity: &dyn Velocity<T>, t: &[f64], x: &[T]) -> Op
     Some(Steepest {
         norm,
         t: t[row],
-        x: x[row * d..(row + 1) * d].iter().map(|v| v.wide()).collect(),
+        x: x[row * d..(row + 1) * d].iter().map(|v| v.to_f64()).collect(),
         mean: finite.iter().map(|(_, norm)| norm).sum::<f64>() / finite.len() as f64,
         points: finite.len(),
         exact: d <= FEW,
@@ -75,7 +75,7 @@ pub fn jacobian_norms<T: Scalar>(velocity: &dyn Velocity<T>, t: &[f64], x: &[T])
     }
     // An affine velocity has a Jacobian even where x is NaN.
     for (norm, row) in norms.iter_mut().zip(x.chunks(d)) {
-        if row.iter().any(|v| !v.wide().is_finite()) {
+        if row.iter().any(|v| !v.to_f64().is_finite()) {
             *norm = f64::NAN;
         }
     }
@@ -118,7 +118,7 @@ impl<T: Scalar> Tile<'_, T> {
             .collect();
         let of_lane = |lane: usize| {
             let mut jacobian: Vec<Vec<f64>> =
-                columns.iter().map(|c| (0..d).map(|i| c[i * stride + lane].wide()).collect()).collect();
+                columns.iter().map(|c| (0..d).map(|i| c[i * stride + lane].to_f64()).collect()).collect();
             largest_singular_value(&mut jacobian)
         };
         (0..t.len()).map(of_lane).collect()
@@ -133,11 +133,11 @@ impl<T: Scalar> Tile<'_, T> {
         let mut v: Vec<T> = (0..d).flat_map(|i| std::iter::repeat_n(T::of(start(i)), stride)).collect();
         let mut norms = vec![f64::NAN; n];
         let lengths = |tile: &[T]| -> Vec<f64> {
-            (0..n).map(|l| (0..d).map(|i| tile[i * stride + l].wide().powi(2)).sum::<f64>().sqrt()).collect()
+            (0..n).map(|l| (0..d).map(|i| tile[i * stride + l].to_f64().powi(2)).sum::<f64>().sqrt()).collect()
         };
         let shorten = |tile: &mut [T], by: &[f64]| {
             for row in tile.chunks_exact_mut(stride) {
-                row.iter_mut().zip(by).filter(|(_, l)| **l > 0.0).for_each(|(v, l)| *v = T::of(v.wide() / l));
+                row.iter_mut().zip(by).filter(|(_, l)| **l > 0.0).for_each(|(v, l)| *v = T::of(v.to_f64() / l));
             }
         };
         for _ in 0..TURNS {

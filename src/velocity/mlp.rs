@@ -127,7 +127,7 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
         }
         let sizes = &self.sizes;
         let of_unit = |row: &[T]| -> f64 {
-            row[dim + condition_dim..].iter().enumerate().map(|(i, w)| w.wide().abs() * time.rate(i)).sum()
+            row[dim + condition_dim..].iter().enumerate().map(|(i, w)| w.to_f64().abs() * time.rate(i)).sum()
         };
         self.theta[..sizes[0] * sizes[1]].chunks_exact(sizes[0]).map(of_unit).fold(0.0, f64::max)
     }

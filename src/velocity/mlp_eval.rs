@@ -11,7 +11,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 use super::closed_form::ClosedForm;
 use super::mlp::Mlp;
 use super::probes::probe;
-use super::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Squares, Trace};
+use super::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Regularisers, Trace};
 
 mod squares;
 
@@ -235,7 +235,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         x: Lanes<'_, T>,
         v: LanesMut<'_, T>,
         div: LanesMut<'_, T>,
-        squares: Squares<LanesMut<'_, T>>,
+        squares: Regularisers<LanesMut<'_, T>>,
     ) {
         self.load(at, x);
         self.mlp.net.run(&mut self.ws, Keep::First);
@@ -280,7 +280,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
     }
 
     fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
-        let Squares { kinetic, jacobian } = bar.squares;
+        let Regularisers { kinetic, jacobian } = bar.squares;
         self.load(at, x);
         let bends = bar.div.is_some() || jacobian.is_some();
         let keep = if bends { Keep::Second } else { Keep::First };

@@ -86,14 +86,14 @@ impl Penalties {
 
 /// The squares that penalties integrate, or their cotangents; `[1, lanes]` each, `None` where not needed.
 #[derive(Clone, Copy, Debug)]
-pub struct Squares<V> {
+pub struct Regularisers<V> {
     /// |m|².
     pub kinetic: Option<V>,
     /// ‖∂m/∂x‖², or an estimate of it; see [`Evaluator::value_divergence_and_squares`].
     pub jacobian: Option<V>,
 }
 
-impl<V> Squares<V> {
+impl<V> Regularisers<V> {
     /// None.
     pub const NONE: Self = Self { kinetic: None, jacobian: None };
 }
@@ -106,7 +106,7 @@ pub struct Cotangents<'a, T> {
     /// By the divergence, `[traces, lanes]`.
     pub div: Option<Lanes<'a, T>>,
     /// By the squares.
-    pub squares: Squares<Lanes<'a, T>>,
+    pub squares: Regularisers<Lanes<'a, T>>,
 }
 
 /// Where a velocity computes. The fused MLP ignores it: its kernels are the CPU's.
@@ -163,7 +163,7 @@ pub trait Evaluator<T: Real>: Send {
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>);
     /// v ← m(x, t), div ← tr ∂m/∂x (or one estimate a probe). `div` is `[traces, lanes]`.
     fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>, div: LanesMut<'_, T>) {
-        self.value_divergence_and_squares(at, x, v, div, Squares::NONE);
+        self.value_divergence_and_squares(at, x, v, div, Regularisers::NONE);
     }
     /// As [`Evaluator::value_and_divergence`], with the squares that `squares` has room for: |m|² and ‖∂m/∂x‖².
     ///
@@ -177,7 +177,7 @@ pub trait Evaluator<T: Real>: Send {
         x: Lanes<'_, T>,
         v: LanesMut<'_, T>,
         div: LanesMut<'_, T>,
-        squares: Squares<LanesMut<'_, T>>,
+        squares: Regularisers<LanesMut<'_, T>>,
     );
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
@@ -205,7 +205,7 @@ pub trait Evaluator<T: Real>: Send {
         gx: LanesMut<'_, T>,
         g: &mut [T],
     ) {
-        self.pull_back_all(at, x, Cotangents { v: v_bar, div: div_bar, squares: Squares::NONE }, gx, g);
+        self.pull_back_all(at, x, Cotangents { v: v_bar, div: div_bar, squares: Regularisers::NONE }, gx, g);
     }
     /// As [`Evaluator::pull_back`], of everything that [`Evaluator::value_divergence_and_squares`] gives.
     fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]);

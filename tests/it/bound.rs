@@ -25,7 +25,7 @@ fn a_row_that_fails_leaves_the_others_their_results() {
         columns: Some(vec![Column::Plain, Column::Positive]),
         ..FlowSpec::plain(mlp(2, &[8]), SolverSpec::default())
     };
-    let model = spec.bind(&theta(spec.core.velocity().unwrap()), Precision::F32).unwrap();
+    let model = spec.bind(&theta(spec.architecture.velocity().unwrap()), Precision::F32).unwrap();
     let x = [0.1, 0.2, f64::NAN, 1.0, 0.3, -1.0, 0.5, 0.6];
     let (solved, scored) = (model.encode(&x, &[]).unwrap(), model.log_prob(&x, &[]).unwrap());
     let latents = model.latents(&x, &[]).unwrap();

@@ -271,8 +271,8 @@ fn a_net_whose_time_weights_are_ordinary_takes_the_steps_it_always_took() {
     }
     let request = Request { span: (1.0, 0.0), solver: &solver, trace: Trace::Exact, log_density: true, progress: None };
     let x = [0.3, -1.0, 2.0];
-    let seen = cnflow::continuous::transport::carry(&*bound, &x, &[], &request).unwrap();
-    let blind = cnflow::continuous::transport::carry(&Blind(&*bound), &x, &[], &request).unwrap();
+    let seen = cnflow::continuous::transport::transport(&*bound, &x, &[], &request).unwrap();
+    let blind = cnflow::continuous::transport::transport(&Blind(&*bound), &x, &[], &request).unwrap();
     assert_eq!((seen.y, seen.logdet, seen.cost.nfe), (blind.y, blind.logdet, blind.cost.nfe));
 }
 

@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, folder, has, json};
-use cnflow::check::{Evidence, HeldOut, LINES, Line, Subject, Verdict, passed, run};
+use cnflow::check::{DiagnosticSamples, HeldOut, LINES, Line, Subject, Verdict, passed, run};
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng::stream;
@@ -56,7 +56,7 @@ fn verdict(lines: &[Line], name: &str) -> Verdict {
 }
 
 /// One question alone, of evidence that was tampered with.
-fn ask(evidence: &Evidence<'_>, name: &str) -> Verdict {
+fn ask(evidence: &DiagnosticSamples<'_>, name: &str) -> Verdict {
     let (_, question) = LINES.iter().find(|line| line.0 == name).unwrap();
     question(evidence).unwrap().verdict
 }
@@ -106,7 +106,7 @@ fn a_trained_model_passes_every_line_and_what_is_wrong_fails_the_line_about_it()
     assert!(passed(&lines), "{}", told(&lines));
 
     // What no setting can break is broken by hand.
-    let mut evidence = Evidence::gather(&good).unwrap();
+    let mut evidence = DiagnosticSamples::gather(&good).unwrap();
     assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Pass, Verdict::Pass));
     evidence.back.log_prob.iter_mut().for_each(|l| *l += 2.0);
     assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Fail, Verdict::Fail));

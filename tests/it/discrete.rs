@@ -4,7 +4,7 @@ use cnflow::continuous::{End, SolverSpec};
 use cnflow::discrete::{Discrete, DiscreteSpec};
 use cnflow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
 use cnflow::error::Failure;
-use cnflow::model::{Core, Flow};
+use cnflow::model::{Architecture, Flow};
 use cnflow::rng::stream;
 use cnflow::train::{Batch, Criterion, LossContext, LossGradient};
 use cnflow::transform::Mapped;
@@ -62,7 +62,7 @@ fn gradients_are_those_of_central_differences_on_both_ways() {
 
 /// The mean of −log p over rows, and its gradient.
 fn nll(spec: &DiscreteSpec, theta: &[f64], precision: Precision, x: &[f64], c: &[f64]) -> cnflow::Result<LossGradient> {
-    let context = LossContext::new(Core::Discrete(spec.clone()), SolverSpec::default());
+    let context = LossContext::new(Architecture::Discrete(spec.clone()), SolverSpec::default());
     let batch = Batch { x: x.to_vec(), c: c.to_vec(), ..Batch::default() };
     Criterion::Likelihood.gradient(&context, theta, precision, &batch)
 }

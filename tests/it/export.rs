@@ -34,7 +34,7 @@ fn an_exported_net_that_is_imported_is_the_same_to_the_bit() {
         let (one, two) = (load(model), load("back.safetensors"));
         let bits = |model: &Model| model.theta.iter().map(|w| w.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&one), bits(&two), "{model}");
-        assert_eq!((&one.spec.core, &one.spec.standardise), (&two.spec.core, &two.spec.standardise));
+        assert_eq!((&one.spec.architecture, &one.spec.standardise), (&two.spec.architecture, &two.spec.standardise));
         assert_eq!(facts["standardised"], Value::Bool(one.spec.standardise.is_some()));
         let condition = if one.condition_dim() > 0 { "--condition c.csv" } else { "" };
         for (name, out) in [(model, "one.npy"), ("back.safetensors", "two.npy")] {
@@ -68,7 +68,7 @@ fn velocity(path: &Path) -> Vec<f64> {
     let model = Model::load(path).unwrap();
     let d = model.dim();
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let velocity = model.spec.core.velocity().unwrap().bind_here::<f64>(&theta).unwrap();
+    let velocity = model.spec.architecture.velocity().unwrap().bind_here::<f64>(&theta).unwrap();
     let condition = vec![0.0; model.condition_dim()];
     let batch = Batch { condition: &condition, keys: &[0], trace: Trace::Exact, lanes: 1 };
     let (x, mut v) = (vec![0.0; d * 16], vec![0.0; d * 16]);

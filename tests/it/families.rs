@@ -7,7 +7,7 @@ use cnflow::model::Model;
 use cnflow::rng::stream;
 use cnflow::rows::{Context, DataOptions, Dataset, Rows, Source, resolve};
 use cnflow::train::{Family, Job, fit, score};
-use cnflow::transform::{Condition, Given, GivenKind, StandardNormal};
+use cnflow::transform::{Condition, ContextColumn, ContextKind, StandardNormal};
 use cnflow::velocity::Precision;
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal as Draw};
@@ -126,7 +126,7 @@ fn a_condition_is_learnt_by_every_flow() {
         assert!(excess < 0.35, "{name}: {excess}");
         assert!(excess > -0.1, "{name}: {excess}");
 
-        assert_eq!((fitted.model.condition_dim(), fitted.model.spec.core.condition_dim()), (2, 3), "{name}");
+        assert_eq!((fitted.model.condition_dim(), fitted.model.spec.architecture.condition_dim()), (2, 3), "{name}");
         let c = [0.0, 30.0, 1.0, 30.0].repeat(500);
         let x = flow.sample(1000, &c, &mut stream(5, 0)).unwrap().y;
         let mean = |class: usize| x.chunks_exact(2).skip(class).step_by(2).map(|row| row[0]).sum::<f64>() / 500.0;
@@ -160,20 +160,20 @@ fn a_condition_is_learnt_by_every_flow() {
 
 #[test]
 fn conditions_are_encoded_as_they_look_or_as_they_are_told_to_be() {
-    let classes = Given::fit(GivenKind::Auto, &[3.0, 1.0, 3.0, 8.0]).unwrap();
-    assert_eq!(classes, Given::Class { classes: vec![1, 3, 8] });
-    let number = Given::fit(GivenKind::Number, &[1.0, 3.0]).unwrap();
-    assert_eq!(number, Given::Number { mean: 2.0, std: 1.0 });
+    let classes = ContextColumn::fit(ContextKind::Auto, &[3.0, 1.0, 3.0, 8.0]).unwrap();
+    assert_eq!(classes, ContextColumn::Class { classes: vec![1, 3, 8] });
+    let number = ContextColumn::fit(ContextKind::Number, &[1.0, 3.0]).unwrap();
+    assert_eq!(number, ContextColumn::Number { mean: 2.0, std: 1.0 });
     let condition = Condition { columns: vec![classes, number], names: Vec::new() };
     assert_eq!(condition.width(), 4);
     assert_eq!(condition.encode(&[3.0, 4.0]).unwrap(), [0.0, 1.0, 0.0, 2.0]);
     for (kind, values, sentence) in [
-        (GivenKind::Auto, vec![1.0, f64::NAN], "row 1"),
-        (GivenKind::Auto, vec![2.0, 2.0], "a single value"),
-        (GivenKind::Number, vec![2.5, 2.5], "in all 2 rows"),
-        (GivenKind::Class, vec![0.5, 2.0], "whole numbers"),
+        (ContextKind::Auto, vec![1.0, f64::NAN], "row 1"),
+        (ContextKind::Auto, vec![2.0, 2.0], "a single value"),
+        (ContextKind::Number, vec![2.5, 2.5], "in all 2 rows"),
+        (ContextKind::Class, vec![0.5, 2.0], "whole numbers"),
     ] {
-        let refused = Given::fit(kind, &values).unwrap_err().to_string();
+        let refused = ContextColumn::fit(kind, &values).unwrap_err().to_string();
         assert!(refused.contains(sentence), "{refused}");
     }
 }

@@ -6,7 +6,7 @@ use cnflow::io::safetensors::ModelFile;
 use cnflow::model::Solved;
 use cnflow::rng::stream;
 use cnflow::rows::{Context, Dataset, Rows, Source};
-use cnflow::train::{Checkpoint, Family, Far, FarRows, Fitted, Job, Objective, Set, Watch, fit, resume, score};
+use cnflow::train::{Checkpoint, Family, Far, FarRows, Job, Objective, Set, TrainResult, Watch, fit, resume, score};
 use cnflow::transform::{Mixture, StandardNormal};
 use cnflow::velocity::Precision;
 
@@ -62,7 +62,7 @@ impl Watch for Ear {
     }
 }
 
-fn trained(job: &Job, data: &Dataset) -> (Fitted, Vec<String>) {
+fn trained(job: &Job, data: &Dataset) -> (TrainResult, Vec<String>) {
     let mut ear = Ear::default();
     let fitted = fit(job, data, &mut ear).unwrap();
     (fitted, ear.0)
@@ -77,7 +77,7 @@ fn one_far_row_ruins_no_family_and_no_objective() {
         let job = job(family, objective);
         let (without, silence) = trained(&job, &clean);
         assert!(silence.is_empty() && without.far.is_empty(), "{silence:?}");
-        let nll = |fitted: &Fitted| score(&fitted.model.bind(Precision::F64).unwrap(), &clean.test, None).unwrap();
+        let nll = |fitted: &TrainResult| score(&fitted.model.bind(Precision::F64).unwrap(), &clean.test, None).unwrap();
         let right = nll(&without);
         for (set, row) in [(Set::Training, [1e8, 3.0]), (Set::Training, [-200.0, 4.0]), (Set::Validation, [5.0, 1e6])] {
             let data = with_row(set, row);

@@ -112,7 +112,7 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
         base: Some(mixture(2, 3, 9)),
         ..FlowSpec::plain(mlp(2, 0, &[16, 16]), tight())
     };
-    let built = whole.bind(&theta(whole.core.velocity().unwrap(), 1), Precision::F64).unwrap();
+    let built = whole.bind(&theta(whole.architecture.velocity().unwrap(), 1), Precision::F64).unwrap();
     all.push(("all layers".into(), Box::new(built.flow().map.clone())));
     let chain = Chain::new(vec![
         Arc::new(continuous(mlp(2, 0, &[16, 16]), tight(), 1)),

@@ -2,9 +2,9 @@
 
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::error::Failure;
-use cnflow::model::{BoundModel, Core, FlowSpec, Moments};
+use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
-use cnflow::transform::{Column, Condition, Given, Histogram, Mapped, Mixture, StandardNormal, Tail};
+use cnflow::transform::{Column, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
 use cnflow::velocity::{Activation, MlpSpec, TimeInput};
 use cnflow::velocity::{Precision, VelocitySpec};
@@ -72,7 +72,7 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[6, 5], Activation::Softplus));
     all.push(("candle layers".into(), bound(&FlowSpec::plain(layers.clone(), steps.clone()), &theta(&layers)), 1e-6));
     let conditional = mlp(2, 3, &[8]);
-    let columns = vec![Given::Class { classes: vec![0, 1] }, Given::Number { mean: 1.0, std: 2.0 }];
+    let columns = vec![ContextColumn::Class { classes: vec![0, 1] }, ContextColumn::Number { mean: 1.0, std: 2.0 }];
     let condition = Some(Condition { columns, names: Vec::new() });
     let spec = FlowSpec { condition, ..framed(FlowSpec::plain(conditional.clone(), steps.clone())) };
     all.push(("cnf under a class and a number".into(), bound(&spec, &theta(&conditional)), 1e-6));
@@ -82,7 +82,7 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     all.push(("cnf half way".into(), bound(&spec, &theta(&velocity)).until(0.5).unwrap(), 1e-6));
     for (name, spec) in every_discrete() {
         let theta = bent(&spec, 3);
-        let whole = FlowSpec::bare(Core::Discrete(spec));
+        let whole = FlowSpec::bare(Architecture::Discrete(spec));
         all.push((format!("{name}, columns"), bound(&framed(whole.clone()), &theta), 1e-4));
         if whole.dim() == 2 {
             let based = FlowSpec { base: Some(mixture()), ..whole };
@@ -90,13 +90,13 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
         }
     }
     for d in [1, 2] {
-        let still = FlowSpec::bare(Core::Still { dim: d });
+        let still = FlowSpec::bare(Architecture::Identity { dim: d });
         all.push((format!("a normal, d={d}"), bound(&framed(still), &[]), 1e-6));
-        let spec = FlowSpec::bare(Core::Histogram(table(vec![4; d])));
+        let spec = FlowSpec::bare(Architecture::Histogram(table(vec![4; d])));
         all.push((format!("a table, d={d}"), bound(&spec, &[]), 1e-6));
         all.push((format!("a table, d={d}, columns"), bound(&framed(spec), &[]), 1e-6));
     }
-    let gaussians = FlowSpec { base: Some(mixture()), ..FlowSpec::bare(Core::Still { dim: 2 }) };
+    let gaussians = FlowSpec { base: Some(mixture()), ..FlowSpec::bare(Architecture::Identity { dim: 2 }) };
     all.push(("mixture".into(), bound(&gaussians, &[]), 1e-6));
     all
 }

@@ -288,7 +288,7 @@ fn a_zero_velocity_has_the_likelihood_of_the_base() {
     let x = base.draw(300, &mut stream(21, 0));
     let by_flow = spec.bind(&theta, Precision::F64).unwrap().log_prob(&x, &[]).unwrap().log_prob;
     let solver = SolverSpec::default();
-    let core = Continuous::new(spec.core.velocity().unwrap(), &theta, solver, Precision::F64).unwrap();
+    let core = Continuous::new(spec.architecture.velocity().unwrap(), &theta, solver, Precision::F64).unwrap();
     let inner = inverse(&spec.inner(Arc::new(core)).unwrap(), &x, &[]);
     let by_base: Vec<f64> = spec.base().log_prob_rows(&inner.y).iter().zip(&inner.logdet).map(|(a, b)| a + b).collect();
     for ((a, b), c) in by_flow.iter().zip(&by_base).zip(base.log_prob_rows(&x)) {

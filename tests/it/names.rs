@@ -11,8 +11,8 @@ use crate::common::command::{bytes, cnf, json};
 use cnflow::io::safetensors::ModelFile;
 use cnflow::io::{Array, Dtype};
 use cnflow::model::Model;
-use cnflow::train::{Checkpoint, Family, Fitted, Job, Progress, Watch, fit, resume};
-use cnflow::transform::{Condition, Given, Range};
+use cnflow::train::{Checkpoint, Family, Job, Progress, TrainResult, Watch, fit, resume};
+use cnflow::transform::{Condition, ContextColumn, Range};
 use cnflow::{io, rng};
 use rand::Rng as _;
 use serde_json::Value;
@@ -508,7 +508,7 @@ fn a_run_goes_on_to_the_same_bits_when_its_table_was_reordered() {
         });
         write(at, "t.csv", &rows, &["u", "v", "k", "e"], true);
         let data = job.dataset(None).unwrap();
-        let whole: Fitted = fit(&job, &data, &mut ()).unwrap();
+        let whole: TrainResult = fit(&job, &data, &mut ()).unwrap();
         assert_eq!(whole.model.spec.names, ["u", "v"]);
         let mut broken = Broken(9, None);
         fit(&job, &data, &mut broken).unwrap();
@@ -567,7 +567,7 @@ fn names_survive_files_and_change_no_number() {
     // A text without names stays one, where the model has none.
     json(at, "sample plain -n 3 -o s.csv");
     assert_eq!(String::from_utf8(bytes(at, "s.csv")).unwrap().lines().count(), 3);
-    let condition = Condition { columns: vec![Given::Class { classes: vec![0, 1] }], names: Vec::new() };
+    let condition = Condition { columns: vec![ContextColumn::Class { classes: vec![0, 1] }], names: Vec::new() };
     let error = condition.encode(&[2.0]).unwrap_err();
     assert!(error.to_string().contains("`c0` has no class 2") && error.hint().unwrap().contains("0, 1"));
 }

@@ -52,7 +52,7 @@ fn every_net_learns_by_every_objective_and_repeats_its_bits_resumed_and_from_its
             let (job, name) = (job(net, objective), format!("{} by {}", net.name(), objective.name()));
             let mut first = First::default();
             let fitted = fit(&job, &data, &mut first).unwrap();
-            let velocity = fitted.model.spec.core.as_velocity().unwrap();
+            let velocity = fitted.model.spec.architecture.as_velocity().unwrap();
             assert_eq!(Net::of(velocity).map(|(net, _)| net), Some(net), "{name}");
             let again = resume(first.0.unwrap(), &data, &mut ()).unwrap();
             assert_eq!(again.model.theta, fitted.model.theta, "{name}");

@@ -114,7 +114,7 @@ fn the_steepest_place_of_a_model_is_on_its_paths_and_the_same_each_time() {
     let found = model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap();
     assert_eq!(found, model.lipschitz(32, 9, &mut rng::stream(0, 1)).unwrap().unwrap());
     assert!(found.exact && found.points == 32 * 9 && found.norm >= found.mean && (0.0..=1.0).contains(&found.t));
-    let cnflow::model::Core::Velocity(VelocitySpec::Mlp(spec)) = &model.spec.core else {
+    let cnflow::model::Architecture::Velocity(VelocitySpec::Mlp(spec)) = &model.spec.architecture else {
         panic!("the golden net is an MLP")
     };
     assert!(found.norm < cnflow::velocity::lipschitz_bound(spec, &model.theta).unwrap());

@@ -176,7 +176,7 @@ fn save(path: &Path, velocity: serde_json::Value) {
     let spec = serde_json::json!({ "velocity": velocity, "solver": solver,
         "standardise": { "mean": [1.0, 2.0], "std": [3.0, 4.0] } });
     let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
-    let theta = vec![0.5; spec.core.n_params()];
+    let theta = vec![0.5; spec.architecture.n_params()];
     Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }
 

@@ -1,10 +1,10 @@
-//! Laws of every stage of a flow, over every core that moves points: its points, its log-density, its ends.
+//! Laws of every stage of a flow, over every architecture that moves points: its points, its log-density, its ends.
 
 use cnflow::continuous::{End, SolverSpec};
 use cnflow::discrete::{Discrete, DiscreteSpec};
-use cnflow::model::{Core, FlowSpec, Model, Moments, Solved};
+use cnflow::model::{Architecture, FlowSpec, Model, Moments, Solved};
 use cnflow::rng::stream;
-use cnflow::transform::{Column, Condition, Given, Mixture, Rosenblatt, StandardNormal};
+use cnflow::transform::{Column, Condition, ContextColumn, Mixture, Rosenblatt, StandardNormal};
 use cnflow::velocity::{Activation, MlpSpec, TimeInput};
 use cnflow::velocity::{Precision, VelocitySpec};
 
@@ -12,56 +12,56 @@ use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::forward;
 
 /// A frame of other units, and conditions that are encoded: two of a class of two, or a class and a number.
-fn framed(core: Core, theta: Vec<f32>) -> Model {
-    let (d, c) = (core.dim(), core.condition_dim());
+fn framed(architecture: Architecture, theta: Vec<f32>) -> Model {
+    let (d, c) = (architecture.dim(), architecture.condition_dim());
     let moments = Moments { mean: vec![5.0; d], std: (0..d).map(|j| 0.5 + j as f64).collect() };
-    let number = || Given::Number { mean: 10.0, std: 4.0 };
+    let number = || ContextColumn::Number { mean: 10.0, std: 4.0 };
     let condition = match c {
         0 => None,
         c => Some(Condition { columns: (0..c).map(|_| number()).collect(), names: Vec::new() }),
     };
     let solver = SolverSpec { rtol: 1e-8, atol: 1e-8, ..SolverSpec::default() };
-    let spec = FlowSpec { standardise: Some(moments), condition, solver, ..FlowSpec::bare(core) };
+    let spec = FlowSpec { standardise: Some(moments), condition, solver, ..FlowSpec::bare(architecture) };
     Model { spec, theta, story: serde_json::Map::new() }
 }
 
-fn velocity(dim: usize, condition_dim: usize) -> (Core, Vec<f32>) {
+fn velocity(dim: usize, condition_dim: usize) -> (Architecture, Vec<f32>) {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     let spec = VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: vec![16, 16], activation, time });
     let theta = spec.init(&mut stream(11, dim as u64)).iter().map(|w| 2.0 * w).collect();
-    (Core::Velocity(spec), theta)
+    (Architecture::Velocity(spec), theta)
 }
 
-fn of_layers(spec: DiscreteSpec) -> (Core, Vec<f32>) {
+fn of_layers(spec: DiscreteSpec) -> (Architecture, Vec<f32>) {
     let theta = bent(&spec, 3).iter().map(|w| *w as f32).collect();
-    (Core::Discrete(spec), theta)
+    (Architecture::Discrete(spec), theta)
 }
 
 /// Every kind of discrete flow and velocities, conditional and not, in frames of several kinds.
 fn every_core() -> Vec<(String, Model)> {
     let mut all: Vec<(String, Model)> = Vec::new();
     for (name, spec) in every_discrete() {
-        let (core, theta) = of_layers(spec);
-        all.push((name, framed(core, theta)));
+        let (architecture, theta) = of_layers(spec);
+        all.push((name, framed(architecture, theta)));
     }
     for (d, c) in [(1, 0), (2, 0), (2, 2), (5, 0)] {
-        let (core, theta) = velocity(d, c);
-        all.push((format!("cnf d={d} c={c}"), framed(core, theta)));
+        let (architecture, theta) = velocity(d, c);
+        all.push((format!("cnf d={d} c={c}"), framed(architecture, theta)));
     }
     // A class becomes a column for each of its values.
-    let (core, theta) = velocity(2, 3);
-    let classes = Given::Class { classes: vec![0, 1] };
-    let columns = vec![classes, Given::Number { mean: 1.0, std: 2.0 }];
-    let mut model = framed(core, theta);
+    let (architecture, theta) = velocity(2, 3);
+    let classes = ContextColumn::Class { classes: vec![0, 1] };
+    let columns = vec![classes, ContextColumn::Number { mean: 1.0, std: 2.0 }];
+    let mut model = framed(architecture, theta);
     model.spec.condition = Some(Condition { columns, names: Vec::new() });
     all.push(("cnf of a class".into(), model));
-    // A core that begins at a mixture, and columns of a kind.
+    // A architecture that begins at a mixture, and columns of a kind.
     let mixture =
         || Mixture::new(vec![0.3, 0.7], vec![1.0, -1.0, -0.5, 0.5], vec![0.5, 0.0, 0.2, 0.4, 1.0, 0.0, -0.3, 0.8]);
     let two = |(_, spec): &(String, DiscreteSpec)| spec.dim == 2;
     let layers = every_discrete().into_iter().find(two).map(|(_, spec)| of_layers(spec)).unwrap();
-    for (name, (core, theta)) in [("cnf", velocity(2, 0)), ("layers", layers)] {
-        let mut model = framed(core, theta);
+    for (name, (architecture, theta)) in [("cnf", velocity(2, 0)), ("layers", layers)] {
+        let mut model = framed(architecture, theta);
         model.spec.base = Some(mixture().unwrap());
         model.spec.columns = Some(vec![Column::Plain, Column::Positive]);
         model.spec.standardise = Some(Moments { mean: vec![1.0, 0.5], std: vec![2.0, 0.3] });
@@ -96,7 +96,7 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 /// Layers are exact to the round-off of nets that bend; a velocity to its dense output, of order 4 between steps that are
 /// good to 1e-8, and to the estimate of the quadrature that it is compared with.
 fn bound(model: &Model) -> f64 {
-    if model.spec.core.as_velocity().is_some() { 2e-5 } else { 1e-9 }
+    if model.spec.architecture.as_velocity().is_some() { 2e-5 } else { 1e-9 }
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn methods_of_every_kind_carry_the_log_density() {
     for (method, fixed_steps, most) in
         [("tsit5", None, 1e-5), ("vern7", None, 1e-5), ("rk4", Some(64), 1e-5), ("bdf", None, 1e-4)]
     {
-        let (core, theta) = velocity(2, 2);
-        let mut model = framed(core, theta);
+        let (architecture, theta) = velocity(2, 2);
+        let mut model = framed(architecture, theta);
         model.spec.solver = SolverSpec { method: method.into(), fixed_steps, ..model.spec.solver };
         let ((z, c), at) = (particles(&model), [0.0, 0.3, 1.0]);
         let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
@@ -201,8 +201,8 @@ fn the_stages_of_layers_are_after_whole_layers_and_between_them_is_drawn_a_line(
         for l in 0..=layers {
             assert_eq!(spec.layers_until(l as f64 / layers as f64), l, "{name}");
         }
-        let (core, theta) = of_layers(spec);
-        let model = framed(core, theta);
+        let (architecture, theta) = of_layers(spec);
+        let model = framed(architecture, theta);
         let ((z, c), at) = (particles(&model), at_all_stages(&model));
         let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
         assert_eq!(found.layers, Some((0..=layers).collect()), "{name}");
@@ -228,8 +228,8 @@ fn the_stages_of_layers_are_after_whole_layers_and_between_them_is_drawn_a_line(
 #[test]
 fn a_particle_that_fails_is_listed_and_leaves_the_others_alone() {
     let (_, spec) = every_discrete().into_iter().find(|(_, spec)| spec.dim == 2).unwrap();
-    let (core, theta) = of_layers(spec);
-    let model = framed(core, theta);
+    let (architecture, theta) = of_layers(spec);
+    let model = framed(architecture, theta);
     let z = [0.1, 0.2, f64::NAN, 0.0, 0.3, 0.4];
     let found = model.stages(Precision::F64, &z, End::Latent, &[], &[0.5, 1.0]).unwrap();
     assert_eq!(found.cost.failures.iter().map(|f| f.0).collect::<Vec<_>>(), [1]);
@@ -244,7 +244,7 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
     let still = Model {
         spec: FlowSpec {
             base: Some(Mixture::new(vec![1.0], vec![0.0, 0.0], vec![1.0, 0.0, 0.0, 1.0]).unwrap()),
-            ..FlowSpec::bare(Core::Still { dim: 2 })
+            ..FlowSpec::bare(Architecture::Identity { dim: 2 })
         },
         theta: Vec::new(),
         story: serde_json::Map::new(),
@@ -252,9 +252,10 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
     let refused = still.stages(Precision::F64, &[0.0; 2], End::Latent, &[], &[0.5]).unwrap_err();
     assert!(refused.to_string().contains("one Gaussian: it has no trajectories"), "{refused}");
     assert!(refused.hint().unwrap().contains("cnf density"), "{refused}");
-    for (core, theta) in [velocity(2, 1), of_layers(every_discrete().into_iter().find(|(_, s)| s.dim == 3).unwrap().1)]
+    for (architecture, theta) in
+        [velocity(2, 1), of_layers(every_discrete().into_iter().find(|(_, s)| s.dim == 3).unwrap().1)]
     {
-        let model = framed(core, theta);
+        let model = framed(architecture, theta);
         let (d, c) = (model.dim(), model.condition_dim());
         let (x, given) = (vec![0.0; d], vec![0.0; c]);
         for refused in [

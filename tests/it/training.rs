@@ -6,12 +6,12 @@ use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
 use cnflow::continuous::SolverSpec;
 use cnflow::io::safetensors::ModelFile;
-use cnflow::model::{Core, Model};
+use cnflow::model::{Architecture, Model};
 use cnflow::rng;
 use cnflow::rows::{DataOptions, Dataset, Rows, Source, resolve};
 use cnflow::train::{
-    AdamW, Batch, Checkpoint, Criterion, Fitted, FixedTree, Job, LossContext, LossGradient, Objective, Pairing,
-    Partial, Progress, Reduce, Sums, Watch, fit, resume, score, split_rule,
+    AdamW, Batch, Checkpoint, Criterion, FixedTree, Job, LossContext, LossGradient, Objective, Pairing, Partial,
+    Progress, Reduce, Sums, TrainResult, Watch, fit, resume, score, split_rule,
 };
 use cnflow::transform::{Base, Mixture, StandardNormal};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
@@ -34,7 +34,7 @@ fn job(objective: Objective, steps: usize) -> Job {
     })
 }
 
-fn on(threads: usize, job: &Job, data: &Dataset) -> Fitted {
+fn on(threads: usize, job: &Job, data: &Dataset) -> TrainResult {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| fit(job, data, &mut ()).unwrap())
 }
@@ -54,7 +54,7 @@ fn fifty_steps_have_the_same_bits_on_any_number_of_threads_and_again() {
         for threads in [1, 2] {
             let other = on(threads, &job, &data);
             assert_eq!(one.model.theta, other.model.theta, "{} on {threads} threads", objective.name());
-            let losses = |fitted: &Fitted| fitted.history.marks().iter().map(|m| m.loss).collect::<Vec<_>>();
+            let losses = |fitted: &TrainResult| fitted.history.marks().iter().map(|m| m.loss).collect::<Vec<_>>();
             assert_eq!(losses(&one), losses(&other), "{}", objective.name());
         }
         let other_seed = on(1, &job.with(|job| job.seed = 1), &data);
@@ -495,7 +495,7 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
         job.optimiser.lr = Some(1e-30);
     });
     let went_on = fit(&next, &data, &mut ()).unwrap();
-    assert_eq!(went_on.model.spec.core, fitted.model.spec.core);
+    assert_eq!(went_on.model.spec.architecture, fitted.model.spec.architecture);
     assert_eq!(went_on.model.spec.standardise, start.spec.standardise);
     assert_eq!(went_on.model.theta, fitted.model.theta);
     let wide = next.with(|job| job.model.hidden = Some(vec![3]));
@@ -563,7 +563,7 @@ impl Watch for Keeper {
 /// What a run is judged by, but for its seconds.
 type Outcome = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
 
-fn outcome(fitted: &Fitted) -> Outcome {
+fn outcome(fitted: &TrainResult) -> Outcome {
     let losses = fitted.history.marks().iter().map(|m| (m.step, m.loss)).collect();
     let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
     (fitted.model.theta.clone(), losses, scores, fitted.chosen)
@@ -690,7 +690,7 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
     let fitted = fit(&job, &data, &mut keeper).unwrap();
     assert!(fitted.replaced_by_baseline && fitted.model.spec.base.is_some());
     // It is the mixture itself: nothing moves, nothing is integrated.
-    assert_eq!((&fitted.model.spec.core, fitted.model.theta.len()), (&Core::Still { dim: 2 }, 0));
+    assert_eq!((&fitted.model.spec.architecture, fitted.model.theta.len()), (&Architecture::Identity { dim: 2 }, 0));
     assert!(fitted.model.spec.condition.is_none() && fitted.model.spec.stages().is_err());
     let found = score(&fitted.model.bind(Precision::F64).unwrap(), &data.test, None).unwrap();
     assert_eq!(found.nfe_mean, 0.0);

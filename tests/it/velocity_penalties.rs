@@ -3,7 +3,7 @@
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, rows, tangent, tile};
 use candle_core::{Device, Tensor};
 use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnflow::velocity::{Activation, Cotangents, Mlp, MlpSpec, Squares, TimeInput, Trace, Velocity, probe};
+use cnflow::velocity::{Activation, Cotangents, Mlp, MlpSpec, Regularisers, TimeInput, Trace, Velocity, probe};
 use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
 use cnflow_solvers::{At, Real};
 
@@ -82,7 +82,7 @@ fn all<T: Real>(velocity: &dyn Velocity<T>, p: &Points<T>, trace: Trace, samples
         Lanes::new(&x, p.dim, lanes, stride),
         LanesMut::new(&mut v, p.dim, lanes, stride),
         LanesMut::new(&mut div, traces, lanes, stride),
-        Squares {
+        Regularisers {
             kinetic: Some(LanesMut::new(&mut kinetic, 1, lanes, stride)),
             jacobian: Some(LanesMut::new(&mut jacobian, 1, lanes, stride)),
         },
@@ -122,7 +122,7 @@ fn pull_back<T: Real>(
     fn view<T>(tile: &Option<Vec<T>>, rows: usize, lanes: usize) -> Option<Lanes<'_, T>> {
         tile.as_ref().map(|tile| Lanes::new(tile, rows, lanes, stride_for(lanes)))
     }
-    let squares = Squares { kinetic: view(&kinetic, 1, lanes), jacobian: view(&jacobian, 1, lanes) };
+    let squares = Regularisers { kinetic: view(&kinetic, 1, lanes), jacobian: view(&jacobian, 1, lanes) };
     let bar = Cotangents { v: view(&v, p.dim, lanes), div: view(&div, traces, lanes), squares };
     let mut gx = vec![T::ZERO; p.dim * stride];
     let mut g = vec![T::ZERO; velocity.grad_len()];

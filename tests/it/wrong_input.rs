@@ -83,7 +83,7 @@ fn layers(path: &Path) {
     let layer = serde_json::json!({ "concat-squash": { "inputs": 2, "outputs": 2 } });
     let spec = serde_json::json!({ "velocity": { "kind": "layers", "dim": 2, "layers": [layer] }, "solver": solver });
     let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
-    let theta = vec![0.1; spec.core.n_params()];
+    let theta = vec![0.1; spec.architecture.n_params()];
     cnflow::model::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
 }
 

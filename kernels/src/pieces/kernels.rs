@@ -79,7 +79,7 @@ impl<T: Scalar> Kernel<T> for Search<'_, T> {
                 left.write(&mut counts, lane);
                 right.write(&mut counts, half + lane);
             }
-            let bin = counts.map(|count| count.wide() as usize);
+            let bin = counts.map(|count| count.to_f64() as usize);
             let offset = self.indices.offset.at_mut(block, 0);
             (0..LANE_BLOCK).for_each(|l| offset[l] = T::of(wide[l] - self.pieces.centres[bin[l]]));
             self.indices.bin[block] = bin;

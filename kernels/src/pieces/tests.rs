@@ -52,17 +52,17 @@ fn by_pieces<T: Scalar>(isa: Isa, widths: [usize; 2], theta: &[T], x: &[f64]) ->
     let (mut sums, mut g) = (vec![T::ZERO; pieces.n_sums()], vec![T::ZERO; theta.len()]);
     pieces.back(&indices, (&h, &h_bar), &mut sums, &mut x_bar, blocks);
     pieces.fold(&sums, &mut g);
-    let read = |tile: &Tile<T>, lane: usize, row: usize| tile.at(lane / LANE_BLOCK, row)[lane % LANE_BLOCK].wide();
+    let read = |tile: &Tile<T>, lane: usize, row: usize| tile.at(lane / LANE_BLOCK, row)[lane % LANE_BLOCK].to_f64();
     Found {
         h: (0..lanes * h2).map(|k| read(&h, k / h2, k % h2)).collect(),
         x_bar: (0..lanes).map(|lane| read(&x_bar, lane, 0)).collect(),
-        g: g.iter().map(|g| g.wide()).collect(),
+        g: g.iter().map(|g| g.to_f64()).collect(),
     }
 }
 
 /// Layer by layer, in f64.
 fn by_layers<T: Scalar>([h1, h2]: [usize; 2], theta: &[T], x: &[f64]) -> Found {
-    let theta: Vec<f64> = theta.iter().map(|w| w.wide()).collect();
+    let theta: Vec<f64> = theta.iter().map(|w| w.to_f64()).collect();
     let (w1, b1) = (&theta[..h1], &theta[h1..2 * h1]);
     let (w2, b2) = theta[2 * h1..].split_at(h1 * h2);
     let bars = cotangents(x.len(), h2);

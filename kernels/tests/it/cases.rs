@@ -22,7 +22,7 @@ pub fn numbers<T: Scalar>(n: usize, seed: u64) -> Vec<T> {
 
 /// NaN equals itself, zeros of different sign differ.
 pub fn bits<T: Scalar>(numbers: &[T]) -> Vec<u64> {
-    numbers.iter().map(|x| x.wide().to_bits()).collect()
+    numbers.iter().map(|x| x.to_f64().to_bits()).collect()
 }
 
 /// `[n, rows]` rows `samples` as a view of lanes; the unused slots hold NaN, which must not change a result.

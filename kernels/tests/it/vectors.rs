@@ -88,8 +88,8 @@ plain!(f64);
 /// NaN is NaN, whatever its bits; all else is equal bit by bit.
 fn same<T: Scalar>(a: &[T], b: &[T], what: &str) {
     for (l, (a, b)) in a.iter().zip(b).enumerate() {
-        let nan = a.wide().is_nan() && b.wide().is_nan();
-        assert!(nan || a.wide().to_bits() == b.wide().to_bits(), "{what}, lane {l}: {a} or {b}");
+        let nan = a.to_f64().is_nan() && b.to_f64().is_nan();
+        assert!(nan || a.to_f64().to_bits() == b.to_f64().to_bits(), "{what}, lane {l}: {a} or {b}");
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn solve<T: Real>(
     observer: &mut dyn Observer<T>,
 ) -> Result<Outcome<T>, DiffsolError> {
     let options = work.options;
-    let y0: Vec<f64> = work.start(sample).iter().map(|y| y.wide()).collect();
+    let y0: Vec<f64> = work.start(sample).iter().map(|y| y.to_f64()).collect();
     let span = Span { t0: work.span.0, t1: work.span.1 };
     let trajectory = Trajectory { sample, y0: &y0, span, options };
     let equations = Equations::new(field, sample, &y0, span);

@@ -100,7 +100,7 @@ impl<T: Real> Evaluator<'_, T> {
     fn gather(&mut self, out: &mut [f64]) {
         let sign = self.span.direction();
         for (value, row) in out.iter_mut().zip(self.out.chunks_exact(stride_for(1))) {
-            *value = sign * row[0].wide();
+            *value = sign * row[0].to_f64();
         }
         if !out.iter().all(|value| value.is_finite()) {
             out.fill(f64::NAN);
@@ -144,7 +144,7 @@ impl<T: Real> Evaluator<'_, T> {
         for (i, row) in self.out.chunks_exact(stride).take(dim).enumerate() {
             for (j, &value) in row[..dim].iter().enumerate() {
                 self.counts.broke |= !value.is_finite();
-                out[(i, j)] = sign * value.wide();
+                out[(i, j)] = sign * value.to_f64();
             }
         }
     }

@@ -75,7 +75,7 @@ pub(super) fn interpolate<T: Real>(theta: &[f64], knots: &[T], x: f64, out: &mut
         let weight: f64 =
             theta.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, b)| (x - b) / (theta[i] - b)).product();
         for (sum, y) in sums.iter_mut().zip(knot) {
-            *sum += weight * y.wide();
+            *sum += weight * y.to_f64();
         }
     }
     for (out, sum) in out.iter_mut().zip(sums) {

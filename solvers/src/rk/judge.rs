@@ -19,7 +19,7 @@ impl<T: Real> Tile<'_, T> {
             let mut accept = true;
             let mut failure = None;
             if adaptive {
-                let err = self.sums[0][l].wide();
+                let err = self.sums[0][l].to_f64();
                 let verdict = self.options.controller.judge(&mut lane.history, err, k);
                 let tried = self.h_wide[l].abs();
                 accept = verdict.accept;
@@ -48,7 +48,7 @@ impl<T: Real> Tile<'_, T> {
             lane.report.accepted += u32::from(accept);
             lane.report.rejected += u32::from(!accept);
             if accept {
-                let (dk, dy) = (self.sums[1][l].wide().sqrt(), self.sums[2][l].wide().sqrt());
+                let (dk, dy) = (self.sums[1][l].to_f64().sqrt(), self.sums[2][l].to_f64().sqrt());
                 if s > 1 {
                     lane.report.stiffness.observe(self.h_wide[l], dk, dy, self.tableau.stability);
                 }
@@ -114,7 +114,7 @@ impl<T: Real> Tile<'_, T> {
             }
         }
         for l in 0..n {
-            let mean = |sum: T, rows: usize| sum.wide() / rows.max(1) as f64;
+            let mean = |sum: T, rows: usize| sum.to_f64() / rows.max(1) as f64;
             let squared = mean(ratio[l], body);
             let body_err = if low {
                 // Hairer's combination for DOP853: the fifth-order estimate, damped by the third-order one.

@@ -27,7 +27,7 @@ const TIMES: [f64; 3] = [0.4, 1.7, 2.0];
 /// All that a solve reports of each trajectory, as bits.
 fn outcome<T: Real>(y: &[T], saved: &[T], reports: &[Report]) -> Vec<Vec<u64>> {
     let n = reports.len();
-    let bits = |v: &T| v.wide().to_bits();
+    let bits = |v: &T| v.to_f64().to_bits();
     (0..n)
         .map(|i| {
             let r = &reports[i];

@@ -4,15 +4,15 @@ use std::path::Path;
 
 use anyhow::Result;
 use cnflow::html::{Image, Mime, Slides, Strip};
-use cnflow::model::{BoundModel, Core};
+use cnflow::model::{Architecture, BoundModel};
 use cnflow::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
 use cnflow::rng;
 
 use super::Contest;
-use super::contest::{Contestant, Measured};
+use super::benchmark::{Entry, Measured};
 use super::table::Row;
 use crate::cli::Context;
-use crate::cli::interrupt::{self, undisturbed};
+use crate::cli::interrupt::{self, critical_section};
 use crate::cli::picture::{self, Units};
 
 /// Cells along a side of a density in the figure, in a frame of the slides, and of a density of one column.
@@ -88,8 +88,8 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
     };
     let options = units.options(&Options { columns: None, ..picture::of(&contest.picture, d) });
     let png = out.join("compare.png");
-    undisturbed(|| plot::comparison(&png, &comparison, &options))?;
-    undisturbed(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
+    critical_section(|| plot::comparison(&png, &comparison, &options))?;
+    critical_section(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
     let figure = cnflow::io::read_bytes(&png)?;
     let slides = match d {
         1 | 2 if contest.rows.context.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
@@ -123,7 +123,7 @@ fn units(contest: &Contest) -> Units {
 }
 
 /// The density on the cells at time `t`; 0 where a row has none.
-fn density(contestant: &Contestant, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
+fn density(contestant: &Entry, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
     let points = contestant.order.points(&cells.centres());
     let logs = model.until(t)?.log_prob(&points, &[])?.log_prob;
     Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { units.density(log) }).collect())
@@ -155,10 +155,10 @@ fn strips(
     let mut strips = Vec::new();
     for one in first {
         let model = &one.contestant.model;
-        let stages = match &model.spec.core {
-            Core::Velocity(_) => FRAMES,
-            Core::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
-            Core::Still { .. } | Core::Histogram(_) => continue,
+        let stages = match &model.spec.architecture {
+            Architecture::Velocity(_) => FRAMES,
+            Architecture::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
+            Architecture::Identity { .. } | Architecture::Histogram(_) => continue,
         };
         let bound = model.bind(contest.precision)?;
         // One scale for all frames: that of the truth, or of where the way ends.
@@ -172,8 +172,8 @@ fn strips(
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;
-            let label = match &model.spec.core {
-                Core::Discrete(spec) => {
+            let label = match &model.spec.architecture {
+                Architecture::Discrete(spec) => {
                     format!("layer {} of {}", (t * spec.layers.len() as f64).floor(), spec.layers.len())
                 }
                 _ => format!("t = {t:.1}"),

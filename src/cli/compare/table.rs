@@ -5,7 +5,7 @@ use cnflow::stats::Dominance;
 use cnflow::words;
 use serde_json::{Map, Value, json};
 
-use super::contest::Measured;
+use super::benchmark::Measured;
 
 /// One model: all of its seeds.
 pub struct Row<'a> {
@@ -64,8 +64,8 @@ impl<'a> Row<'a> {
 
     /// The couplings of a discrete flow.
     fn layers(&self) -> Option<usize> {
-        match &self.seeds[0].contestant.model.spec.core {
-            cnflow::model::Core::Discrete(spec) => Some(spec.depth()),
+        match &self.seeds[0].contestant.model.spec.architecture {
+            cnflow::model::Architecture::Discrete(spec) => Some(spec.depth()),
             _ => None,
         }
     }

@@ -162,7 +162,7 @@ impl TrainArgs {
     /// Rejects flags that set another net than that of the model to start from.
     fn check_start(&self, model: &Model) -> cnflow::Result<()> {
         let flags = &self.model;
-        let velocity = model.spec.core.as_velocity();
+        let velocity = model.spec.architecture.as_velocity();
         let net = velocity.and_then(Net::of);
         let of_velocity = |differs: bool| velocity.is_some() && differs;
         let frequencies = net.as_ref().map(|(_, net)| match net.time {
@@ -172,7 +172,7 @@ impl TrainArgs {
         let (kind, hidden) = (net.as_ref().map(|(kind, _)| *kind), net.as_ref().map(|(_, net)| &net.hidden));
         let activation = net.as_ref().map(|(_, net)| net.activation);
         let differs = [
-            ("--model", flags.family.is_some_and(|family| family.name() != model.spec.core.name())),
+            ("--model", flags.family.is_some_and(|family| family.name() != model.spec.architecture.name())),
             ("--net", flags.net.is_some_and(|asked| Some(asked) != kind)),
             ("--hidden", flags.hidden.as_ref().is_some_and(|asked| of_velocity(Some(asked) != hidden))),
             ("--activation", flags.activation.is_some_and(|asked| of_velocity(Some(asked) != activation))),

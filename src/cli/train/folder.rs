@@ -89,7 +89,7 @@ impl Folder {
         if let Some(file) = path.ancestors().skip(1).find(|folder| folder.is_file()) {
             return Err(Error::write(&path, format!("`{}` is not a folder", file.display())));
         }
-        let folder = interrupt::undisturbed(|| {
+        let folder = interrupt::critical_section(|| {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let made = absent(above);
             let give_back = |e: std::io::Error| {
@@ -142,7 +142,7 @@ impl Folder {
             });
         }
         // Before it is read: whoever has the folder may be about to finish.
-        let lock = interrupt::undisturbed(|| Lock::take(path))?;
+        let lock = interrupt::critical_section(|| Lock::take(path))?;
         let checkpoint = Checkpoint::load(&checkpoint)?;
         clear_hidden(path);
         let config = checkpoint.job().to_toml()?;
@@ -167,7 +167,7 @@ impl Folder {
         if !self.config_due.get() {
             return Ok(());
         }
-        interrupt::undisturbed(|| {
+        interrupt::critical_section(|| {
             cnflow::io::write_atomically(&self.path.join(CONFIG), |out| out.write_all(self.config.as_bytes()))
         })?;
         self.config_due.set(false);
@@ -188,7 +188,7 @@ impl Folder {
     /// # Errors
     /// Those of `write`.
     pub fn save(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        interrupt::undisturbed(|| {
+        interrupt::critical_section(|| {
             write(&self.path.join(name))?;
             // From now on there is something to keep.
             interrupt::finished();
@@ -214,7 +214,7 @@ impl Folder {
         if self.replaces() {
             return;
         }
-        interrupt::undisturbed(|| drop(std::fs::remove_file(self.path.join(MODEL))));
+        interrupt::critical_section(|| drop(std::fs::remove_file(self.path.join(MODEL))));
         if let Some(made) = self.made.as_ref().filter(|_| !self.has_checkpoint()) {
             interrupt::unfinished(&self.path, made);
         }
@@ -232,13 +232,13 @@ impl Folder {
 
     /// Takes the checkpoint away.
     pub fn drop_checkpoint(&self) {
-        interrupt::undisturbed(|| drop(std::fs::remove_file(self.path.join(CHECKPOINT))));
+        interrupt::critical_section(|| drop(std::fs::remove_file(self.path.join(CHECKPOINT))));
     }
 
     /// Takes the pictures away.
     pub fn drop_pictures(&self) {
         let pictures = FILES.iter().filter(|name| name.ends_with(".png"));
-        interrupt::undisturbed(|| pictures.for_each(|name| drop(std::fs::remove_file(self.path.join(name)))));
+        interrupt::critical_section(|| pictures.for_each(|name| drop(std::fs::remove_file(self.path.join(name)))));
     }
 
     /// A word for people where the folder cannot be locked.
@@ -302,6 +302,6 @@ fn next_free(stem: &Path) -> std::io::Result<PathBuf> {
 impl Drop for Folder {
     fn drop(&mut self) {
         // Nothing where something was kept.
-        interrupt::undisturbed(interrupt::take_away);
+        interrupt::critical_section(interrupt::take_away);
     }
 }

@@ -17,7 +17,7 @@ use cnflow::Error;
 use cnflow::model::Model;
 use cnflow::plot::Grid;
 use cnflow::stats::Dominance;
-use cnflow::train::{Job, Mark, Progress, Watch};
+use cnflow::train::{Job, Progress, StepRecord, Watch};
 use cnflow::velocity::Precision;
 use cnflow::words;
 use ratatui::backend::CrosstermBackend;
@@ -400,7 +400,7 @@ impl Watch for Live {
         let mark = progress.mark;
         let held_out =
             progress.validation.map(|v| HeldOut { nll: v.nll, se: v.se, nfe: Some(v.nfe), dominance: v.dominance });
-        let Mark { step, seconds, loss, lr, .. } = mark;
+        let StepRecord { step, seconds, loss, lr, .. } = mark;
         self.moment(Now { step, seconds, loss, lr, done: progress.done, held_out }, Some(progress.model));
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

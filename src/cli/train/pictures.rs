@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use cnflow::model::{Core, Model};
+use cnflow::model::{Architecture, Model};
 use cnflow::plot::{self, Grid, Options, Theme, Training};
 use cnflow::rows::{Dataset, Rows};
 use cnflow::stats::log_sum_exp;
@@ -14,7 +14,7 @@ use cnflow::transform::StandardNormal;
 use cnflow::{rng, words};
 
 use crate::cli::Context;
-use crate::cli::interrupt::undisturbed;
+use crate::cli::interrupt::critical_section;
 use crate::cli::picture::{self, Shown, Units};
 
 /// Cells along each side of a density.
@@ -148,7 +148,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
     let (path, in_units) = (place("samples"), units.options(&options));
     let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
-    let shown = undisturbed(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
+    let shown = critical_section(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
     picture::note_columns(&path, &shown, d, &options, context);
 
     if d <= 2 {
@@ -172,11 +172,11 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
             density
         };
         let grid = units.grid(&Grid { x, y, nx, ny, values: Vec::new() }, &log_density);
-        undisturbed(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
+        critical_section(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
     } else {
         let n = held_out.count(d);
         let z = flow.latents(&held_out.x, &conditions(n))?.y;
-        undisturbed(|| plot::latents(&place("latents"), &z, d, &plain))?;
+        critical_section(|| plot::latents(&place("latents"), &z, d, &plain))?;
     }
 
     if curves.loss.is_empty() && curves.held_out.is_empty() {
@@ -185,8 +185,8 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     }
     let entropy = data.toy().map(|toy| toy.entropy);
     // Where a mixture replaced the flow, the curve is not that of the model.
-    let winner = match (&model.spec.core, &model.spec.base) {
-        (Core::Still { .. }, Some(base)) if !data.valid.is_empty() => {
+    let winner = match (&model.spec.architecture, &model.spec.base) {
+        (Architecture::Identity { .. }, Some(base)) if !data.valid.is_empty() => {
             let (nll, se) = score(&flow, &data.valid, data.toy())?.best_nll(data.toy());
             Some((format!("a mixture of {}", words::count(base.components() as u64, "Gaussian")), nll, se))
         }
@@ -200,7 +200,7 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         entropy,
         winner: winner.as_ref().map(|(name, nll, se)| (name.as_str(), *nll, *se)),
     };
-    undisturbed(|| plot::training_curve(&place("training"), &training, &plain))?;
+    critical_section(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)
 }
 

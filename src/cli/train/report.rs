@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use cnflow::rows::diagnose::Finding;
-use cnflow::train::{Family, Far, FarRows, Fitted, History, Job, Score, Set};
+use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult};
 use cnflow::transform::Mixture;
 use cnflow::words;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn new(job: &Job, fitted: &Fitted, score: &Score, set: &'static str) -> Self {
+    pub fn new(job: &Job, fitted: &TrainResult, score: &Score, set: &'static str) -> Self {
         Self {
             job: job.clone(),
             score: score.clone(),
@@ -242,7 +242,7 @@ fn far_facts(far: &Far) -> Value {
 }
 
 /// The provenance in a model file before the model is scored.
-pub fn provenance(job: &Job, fitted: &Fitted) -> Map<String, Value> {
+pub fn provenance(job: &Job, fitted: &TrainResult) -> Map<String, Value> {
     let provenance = json!({
         "data": job.data.source,
         "model": job.model.family.name(),

@@ -7,7 +7,7 @@ use crate::plot::colour::Tone;
 use crate::plot::layout::{em, map};
 use crate::plot::legend::Heading;
 use crate::plot::panel::{Grid, Layer, Panel};
-use crate::plot::sheet::Sheet;
+use crate::plot::sheet::PanelGrid;
 use crate::plot::stats::{counted, extent, padded};
 use crate::plot::{Options, rows};
 
@@ -28,7 +28,7 @@ enum Line<'a> {
 /// The panels of the data and of all models in blocks of as many columns as fit, each with its lines.
 ///
 /// `shown` are the columns of [`shown`].
-pub(super) fn blocks(c: &Comparison, shown: &[Axes], wide: u32, options: &Options) -> Vec<Sheet> {
+pub(super) fn blocks(c: &Comparison, shown: &[Axes], wide: u32, options: &Options) -> Vec<PanelGrid> {
     let mut lines = Vec::new();
     if let Some(cells) = c.cells.filter(|_| c.truth.is_some() || c.contenders.iter().any(|m| m.density.is_some())) {
         lines.push(Line::Density(cells));
@@ -57,7 +57,7 @@ pub(super) fn blocks(c: &Comparison, shown: &[Axes], wide: u32, options: &Option
                 Some(m) => Heading { text: m.name.clone(), note: m.note(), tone: Some(tone) },
             });
         }
-        let mut sheet = Sheet::new(cells, columns, 1.0);
+        let mut sheet = PanelGrid::new(cells, columns, 1.0);
         sheet.headings = headings;
         sheet
     };

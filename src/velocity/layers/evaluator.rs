@@ -23,7 +23,7 @@ use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::LayerNet;
 use super::net::{Probed, draw};
-use crate::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity};
+use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace, Velocity};
 
 /// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each operation's
 /// overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice as long.
@@ -243,7 +243,7 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         x: Lanes<'_, T>,
         mut v: LanesMut<'_, T>,
         mut div: LanesMut<'_, T>,
-        mut squares: Squares<LanesMut<'_, T>>,
+        mut squares: Regularisers<LanesMut<'_, T>>,
     ) {
         let done = self.each_block(at.lanes(), |from, count| {
             let Block { x, t, condition } = self.block(at, x, from, count)?;
@@ -260,7 +260,7 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
             write(&divergence, &mut div, from, count)
         });
         if !done {
-            let Squares { kinetic, jacobian } = squares;
+            let Regularisers { kinetic, jacobian } = squares;
             for mut tile in [Some(v), Some(div), kinetic, jacobian].into_iter().flatten() {
                 tile.data_mut().fill(T::of(f64::NAN));
             }
@@ -303,7 +303,7 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         mut gx: LanesMut<'_, T>,
         g: &mut [T],
     ) {
-        let Cotangents { v, div, squares: Squares { kinetic, jacobian } } = bar;
+        let Cotangents { v, div, squares: Regularisers { kinetic, jacobian } } = bar;
         let probed = div.is_some() || jacobian.is_some();
         let done = self.each_block(at.lanes(), |from, count| {
             let block = self.block(at, x, from, count)?;

@@ -11,7 +11,7 @@ use cnflow::model::bars::{finer, probes};
 use cnflow::model::{Bars, ErrorBars};
 use cnflow::rng::stream;
 use cnflow::velocity::Precision;
-use cnflow::velocity::{Batch, Cotangents, Evaluator, Squares, Trace, Velocity, probe};
+use cnflow::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace, Velocity, probe};
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use nalgebra::DMatrix;
 use rand::Rng as _;
@@ -293,7 +293,7 @@ impl<T: Real> Velocity<T> for Field {
 
 impl<T: Real> FieldEvaluator<'_, T> {
     fn at(&mut self, t: f64, x: Lanes<'_, T>, lane: usize) {
-        (0..self.x.len()).for_each(|i| self.x[i] = x.row(i)[lane].wide());
+        (0..self.x.len()).for_each(|i| self.x[i] = x.row(i)[lane].to_f64());
         self.flow.field(t, &self.x, &mut self.v, &mut self.jacobian);
     }
 }
@@ -323,7 +323,7 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
         x: Lanes<'_, T>,
         mut v: LanesMut<'_, T>,
         mut div: LanesMut<'_, T>,
-        squares: Squares<LanesMut<'_, T>>,
+        squares: Regularisers<LanesMut<'_, T>>,
     ) {
         assert!(squares.kinetic.is_none() && squares.jacobian.is_none(), "nobody trains a flow of known density");
         let d = self.x.len();
@@ -348,7 +348,7 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
         for (l, t) in at.t.iter().enumerate() {
             self.at(*t, x, l);
             for i in 0..d {
-                let row = (0..d).map(|j| self.jacobian[i * d + j] * dx.row(j)[l].wide()).sum();
+                let row = (0..d).map(|j| self.jacobian[i * d + j] * dx.row(j)[l].to_f64()).sum();
                 dv.row_mut(i)[l] = T::of(row);
             }
         }

@@ -12,7 +12,7 @@ pub fn numbers<T: Real>(n: usize, seed: u64) -> Vec<T> {
 
 /// To compare bits: NaN equals itself, zeros of different sign differ.
 pub fn bits<T: Real>(numbers: &[T]) -> Vec<u64> {
-    numbers.iter().map(|x| x.wide().to_bits()).collect()
+    numbers.iter().map(|x| x.to_f64().to_bits()).collect()
 }
 
 /// The traces that every velocity must offer.

@@ -1,7 +1,7 @@
 //! Velocities, ways to integrate, the integrals themselves, and a loss of them all.
 
-use cnflow::continuous::taped::{EndBar, carry_taped};
-use cnflow::continuous::transport::{Request, carry};
+use cnflow::continuous::taped::{EndBar, transport_taped};
+use cnflow::continuous::transport::{Request, transport};
 use cnflow::continuous::{LogDensity, SolverSpec};
 use cnflow::rng::stream;
 use cnflow::transform::Cost;
@@ -75,7 +75,7 @@ pub fn narrow<T: Number>(numbers: &[f64]) -> Vec<T> {
 }
 
 pub fn wide<T: Number>(numbers: &[T]) -> Vec<f64> {
-    numbers.iter().map(|v| v.wide()).collect()
+    numbers.iter().map(|v| cnflow_solvers::Real::to_f64(*v)).collect()
 }
 
 /// Rows carried from the first time to the second: points and log-determinants, in f64.
@@ -88,7 +88,7 @@ pub fn carried(
 ) -> (Vec<f64>, Vec<f64>, Cost) {
     let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
     let request = Request { span, solver, trace, log_density: true, progress: None };
-    let found = carry(&*velocity.bind_here(theta).unwrap(), x, condition, &request).unwrap();
+    let found = transport(&*velocity.bind_here(theta).unwrap(), x, condition, &request).unwrap();
     (found.y, found.logdet, found.cost)
 }
 
@@ -135,7 +135,7 @@ impl Inverse {
         let request = Request { span: (*end, 0.0), solver, trace, log_density: true, progress: None };
         let bound = velocity.bind_here::<T>(&narrow(theta)).unwrap();
         let condition = narrow(condition);
-        let taped = carry_taped(&*bound, &narrow::<T>(x), &condition, &request, *penalties).unwrap();
+        let taped = transport_taped(&*bound, &narrow::<T>(x), &condition, &request, *penalties).unwrap();
         let p = penalties.count();
         let column = |wanted: bool, at: usize| -> Vec<f64> {
             if wanted { taped.penalties.iter().skip(at).step_by(p).copied().collect() } else { Vec::new() }

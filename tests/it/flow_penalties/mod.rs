@@ -2,7 +2,7 @@
 
 mod case;
 
-use cnflow::continuous::taped::carry_taped;
+use cnflow::continuous::taped::transport_taped;
 use cnflow::continuous::transport::Request;
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::velocity::{Activation, MlpSpec, TimeInput, Trace};
@@ -269,6 +269,6 @@ fn an_implicit_method_has_no_gradient_and_says_so() {
     let bound = velocity.bind_here::<f64>(&theta(&velocity, 2)).unwrap();
     let span = (1.0, 0.0);
     let request = Request { span, solver: &solver, trace: Trace::Exact, log_density: true, progress: None };
-    let error = carry_taped(&*bound, &draws(3, 2, 1), &draws(3, 1, 2), &request, BOTH).err().unwrap();
+    let error = transport_taped(&*bound, &draws(3, 2, 1), &draws(3, 1, 2), &request, BOTH).err().unwrap();
     assert!(error.to_string().contains("`bdf` has no gradient") && error.hint().unwrap().contains("dopri5"), "{error}");
 }

@@ -253,7 +253,11 @@ fn a_training_begins_at_every_model_that_has_something_to_train() {
         succeeds(at, &words);
         let model = |folder: &str| Model::load(&at.join(folder).join(name).join("model.safetensors")).unwrap();
         let (before, after) = (model("finished"), model("further"));
-        assert_eq!((&before.spec.core, &before.spec.columns), (&after.spec.core, &after.spec.columns), "{name}");
+        assert_eq!(
+            (&before.spec.architecture, &before.spec.columns),
+            (&after.spec.architecture, &after.spec.columns),
+            "{name}"
+        );
         assert_eq!(before.theta.len(), after.theta.len());
     }
 }

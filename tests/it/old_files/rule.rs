@@ -39,7 +39,7 @@ fn what_no_number_depends_on_may_be_added_and_left_out() {
     }));
     let less = less.unwrap();
     assert!(less.spec.names.is_empty() && less.story.is_empty());
-    assert_eq!((&less.spec.core, &less.theta), (&plain.spec.core, &plain.theta));
+    assert_eq!((&less.spec.architecture, &less.theta), (&plain.spec.architecture, &plain.theta));
     // What the provenance holds is for people: any key, any value.
     let told = Model::load(&edited(at, "cnf", FLOW, |card| card["story"]["moon"] = value!({ "phase": 0.5 }))).unwrap();
     assert_eq!(told.story["moon"]["phase"], 0.5);

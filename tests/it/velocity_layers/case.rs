@@ -97,7 +97,7 @@ pub fn view<T: Real>(data: &[T], k: usize, n: usize) -> Lanes<'_, T> {
 /// The columns of a tile as rows.
 pub fn rows_of<T: Real>(data: &[T], k: usize, n: usize) -> Vec<f64> {
     let view = view(data, k, n);
-    (0..n).flat_map(|l| (0..k).map(move |i| view.row(i)[l].wide())).collect()
+    (0..n).flat_map(|l| (0..k).map(move |i| view.row(i)[l].to_f64())).collect()
 }
 
 /// Value and divergences of the chosen samples, as rows, by the contract.
@@ -149,7 +149,7 @@ pub fn pull_back<T: Real + WithDType>(
         LanesMut::new(&mut gx, d, n, stride_for(n)),
         &mut g,
     );
-    (rows_of(&gx, d, n), g.iter().map(|g| g.wide()).collect())
+    (rows_of(&gx, d, n), g.iter().map(|g| Real::to_f64(*g)).collect())
 }
 
 /// m_θ(x, t) of one point, loop by loop.

@@ -79,7 +79,7 @@ impl<T: Real, F: FnMut(f64, &[f64], &mut [f64])> VectorField<T> for Field<F> {
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, mut out: LanesMut<'_, T>) {
         for l in 0..at.lanes() {
             for (i, value) in self.y.iter_mut().enumerate() {
-                *value = y.row(i)[l].wide();
+                *value = y.row(i)[l].to_f64();
             }
             (self.f)(at.t[l], &self.y, &mut self.dy);
             for (i, value) in self.dy.iter().enumerate() {

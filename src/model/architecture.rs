@@ -1,6 +1,6 @@
-//! The core of a flow: the part between the base distribution and the preprocessing, which is trained.
+//! The architecture of a flow: the part between the base distribution and the preprocessing, which is trained.
 //!
-//! One enum for all of them, with names, sizes and fresh parameters; [`BoundCore`](super::BoundCore) is the core with its
+//! One enum for all of them, with names, sizes and fresh parameters; [`BoundArchitecture`](super::BoundArchitecture) is the architecture with its
 //! parameters.
 
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,14 @@ use crate::{Error, Result, Rng};
 /// The trained part of a flow, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Core {
+pub enum Architecture {
     /// A continuous flow: a velocity, integrated.
     Velocity(VelocitySpec),
     /// A discrete flow: couplings.
     Discrete(DiscreteSpec),
     /// The identity: the distribution is the base's.
-    Still {
+    #[serde(rename = "still")]
+    Identity {
         /// d.
         dim: usize,
     },
@@ -27,23 +28,23 @@ pub enum Core {
     Histogram(Histogram),
 }
 
-impl Core {
+impl Architecture {
     /// d.
     pub fn dim(&self) -> usize {
         match self {
             Self::Velocity(spec) => spec.dim(),
             Self::Discrete(spec) => spec.dim,
-            Self::Still { dim } => *dim,
+            Self::Identity { dim } => *dim,
             Self::Histogram(table) => table.dim(),
         }
     }
 
-    /// The conditioning columns, as encoded for the core.
+    /// The conditioning columns, as encoded for the architecture.
     pub fn condition_dim(&self) -> usize {
         match self {
             Self::Velocity(spec) => spec.condition_dim(),
             Self::Discrete(spec) => spec.condition_dim,
-            Self::Still { .. } | Self::Histogram(_) => 0,
+            Self::Identity { .. } | Self::Histogram(_) => 0,
         }
     }
 
@@ -52,7 +53,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.n_params(),
             Self::Discrete(spec) => spec.n_params(),
-            Self::Still { .. } | Self::Histogram(_) => 0,
+            Self::Identity { .. } | Self::Histogram(_) => 0,
         }
     }
 
@@ -61,7 +62,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.tensor_names(),
             Self::Discrete(spec) => spec.tensor_names(),
-            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
+            Self::Identity { .. } | Self::Histogram(_) => Vec::new(),
         }
     }
 
@@ -73,8 +74,8 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.validate(),
             Self::Discrete(spec) => spec.validate(),
-            Self::Still { dim: 0 } => Err(Error::invalid("the flow has no columns", "give at least one column")),
-            Self::Still { .. } | Self::Histogram(_) => Ok(()),
+            Self::Identity { dim: 0 } => Err(Error::invalid("the flow has no columns", "give at least one column")),
+            Self::Identity { .. } | Self::Histogram(_) => Ok(()),
         }
     }
 
@@ -83,7 +84,7 @@ impl Core {
         match self {
             Self::Velocity(spec) => spec.init(rng),
             Self::Discrete(spec) => spec.init(rng),
-            Self::Still { .. } | Self::Histogram(_) => Vec::new(),
+            Self::Identity { .. } | Self::Histogram(_) => Vec::new(),
         }
     }
 
@@ -92,7 +93,7 @@ impl Core {
         match self {
             Self::Velocity(_) => "cnf",
             Self::Discrete(spec) => spec.kind.name(),
-            Self::Still { .. } => "still",
+            Self::Identity { .. } => "still",
             Self::Histogram(_) => "histogram",
         }
     }
@@ -121,17 +122,17 @@ impl Core {
         if let Self::Discrete(spec) = self { Some(spec) } else { None }
     }
 
-    /// The layers of a core in closed form; none for a velocity, which is integrated.
+    /// The layers of a architecture in closed form; none for a velocity, which is integrated.
     pub fn closed_layers(&self) -> Option<usize> {
         match self {
             Self::Velocity(_) => None,
             Self::Discrete(spec) => Some(spec.layers.len()),
-            Self::Still { .. } | Self::Histogram(_) => Some(1),
+            Self::Identity { .. } | Self::Histogram(_) => Some(1),
         }
     }
 }
 
-impl From<VelocitySpec> for Core {
+impl From<VelocitySpec> for Architecture {
     fn from(spec: VelocitySpec) -> Self {
         Self::Velocity(spec)
     }

@@ -4,7 +4,7 @@ use super::{Job, ModelSection};
 use crate::continuous::SolverSpec;
 use crate::discrete::DiscreteSpec;
 use crate::discrete::{Kind, LayerSpec, Plan};
-use crate::model::{Core, Model};
+use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
 use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
 use crate::velocity::VelocitySpec;
@@ -99,18 +99,18 @@ impl Job {
     ///
     /// # Errors
     /// As [`Plan::spec`].
-    pub fn core(&self, dim: usize, condition_dim: usize) -> Result<Core> {
+    pub fn architecture(&self, dim: usize, condition_dim: usize) -> Result<Architecture> {
         Ok(match self.model.family {
             Family::Discrete(kind) => {
                 let mut rng = rng::stream(self.seed, PLAN_STREAM);
-                Core::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
+                Architecture::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
-            Family::Cnf => Core::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
-            _ => Core::Still { dim },
+            Family::Cnf => Architecture::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
+            _ => Architecture::Identity { dim },
         })
     }
 
-    /// The job with hidden layers of one width so that the core has about `params` parameters.
+    /// The job with hidden layers of one width so that the architecture has about `params` parameters.
     ///
     /// # Errors
     /// [`Error::Invalid`] where even the narrowest has more than twice as many, or the widest fewer than half.
@@ -122,7 +122,7 @@ impl Job {
         let c = start::condition(self, data)?.map_or(0, |condition| condition.width());
         let of = |width: usize| -> Result<usize> {
             let sized = resolved.clone().with(|job| job.model.hidden = Some(vec![width; layers]));
-            Ok(sized.core(dim, c)?.n_params())
+            Ok(sized.architecture(dim, c)?.n_params())
         };
         // Parameters grow with the width.
         let (mut low, mut high) = (1, WIDEST);
@@ -156,14 +156,14 @@ impl Job {
     /// [`Error::Invalid`] where the job sets another net than the model's; a field at its default sets none.
     pub fn adopt(&mut self, model: &Model) -> Result<()> {
         let usual = Self::default();
-        let found = model.spec.core.name();
+        let found = model.spec.architecture.name();
         if self.model.family != usual.model.family && self.model.family.name() != found {
             return refuse("model.family", self.model.family.name().into(), found.into());
         }
-        match &model.spec.core {
-            Core::Velocity(velocity) => self.adopt_velocity(velocity, model.spec.standardise.is_some()),
-            Core::Discrete(spec) => self.adopt_discrete(spec, model.spec.standardise.is_some()),
-            Core::Still { .. } | Core::Histogram(_) => {
+        match &model.spec.architecture {
+            Architecture::Velocity(velocity) => self.adopt_velocity(velocity, model.spec.standardise.is_some()),
+            Architecture::Discrete(spec) => self.adopt_discrete(spec, model.spec.standardise.is_some()),
+            Architecture::Identity { .. } | Architecture::Histogram(_) => {
                 Err(Error::invalid("the model to start from has nothing to train", "start from a flow"))
             }
         }

@@ -29,7 +29,7 @@ const COMPARED: f64 = 1e-5;
 const LENGTH: f64 = 3.0;
 
 /// What is measured of a model before any check is run.
-pub struct Evidence<'a> {
+pub struct DiagnosticSamples<'a> {
     /// What it is about.
     pub subject: &'a Subject,
     /// Samples requested, those that failed included.
@@ -48,7 +48,7 @@ pub struct Evidence<'a> {
     pub amplification: Vec<f64>,
 }
 
-impl<'a> Evidence<'a> {
+impl<'a> DiagnosticSamples<'a> {
     /// Draws and solves.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl<'a> Evidence<'a> {
 
     /// The layers have a closed form: no ODE is solved.
     pub fn closed(&self) -> bool {
-        self.subject.model.spec.core.closed_layers().is_some()
+        self.subject.model.spec.architecture.closed_layers().is_some()
     }
 
     /// At least half of the samples arrived.
@@ -142,11 +142,11 @@ impl<'a> Evidence<'a> {
     /// form they take the place of steps, and round-off is all there is. Fixed steps promise nothing: only the cap is left.
     pub fn allowed(&self) -> (f64, f64) {
         let (spec, d) = (&self.subject.model.spec.solver, self.subject.model.dim());
-        if spec.fixed_steps.is_some() && self.subject.model.spec.core.as_velocity().is_some() {
+        if spec.fixed_steps.is_some() && self.subject.model.spec.architecture.as_velocity().is_some() {
             return (super::CAP, super::CAP);
         }
         let epsilon = self.subject.precision.epsilon();
-        let closed = self.subject.model.spec.core.closed_layers();
+        let closed = self.subject.model.spec.architecture.closed_layers();
         let by_solver = if closed.is_some() { 0.0 } else { spec.atol + spec.rtol * LENGTH };
         let tau = by_solver + epsilon * LENGTH;
         let stages = match spec.method() {

@@ -8,7 +8,7 @@ use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable};
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Dataset, Rows};
-use cnflow::train::{Family, Fitted, Job, Progress, Watch, fit};
+use cnflow::train::{Family, Job, Progress, TrainResult, Watch, fit};
 use cnflow::{Error, compare};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use crate::cli::warnings::Warnings;
 use crate::cli::{Context, interrupt, setup};
 
 /// A model and its provenance.
-pub struct Contestant {
+pub struct Entry {
     /// What it is called in tables and pictures.
     pub name: String,
     pub model: Model,
@@ -106,7 +106,7 @@ pub fn train(
     out: &Path,
     words: &str,
     context: &Context,
-) -> Result<Contestant> {
+) -> Result<Entry> {
     let job = job.clone().resolve(data.dim)?;
     context.note(words);
     let folder = Folder::claim(&job, Some(out), true)?;
@@ -129,9 +129,9 @@ pub fn train(
         folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     warnings.without(written, "the run has no curve")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
-    let Fitted { model, history, steps, seconds, stopped, .. } = fitted;
+    let TrainResult { model, history, steps, seconds, stopped, .. } = fitted;
     let order = Order::of(&model, data)?;
-    Ok(Contestant {
+    Ok(Entry {
         name: job.model.family.name().into(),
         model,
         params,
@@ -150,7 +150,7 @@ pub fn train(
 ///
 /// # Errors
 /// As [`Model::load`]; [`Error::Read`] for a model without a record of its training.
-pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
+pub fn found(path: &Path, context: &Context) -> Result<(Entry, Job)> {
     let file = setup::find(Some(path), context)?;
     let model = Model::load(&file)?;
     let job = Job::of_provenance(&model.story);
@@ -163,7 +163,7 @@ pub fn found(path: &Path, context: &Context) -> Result<(Contestant, Job)> {
         None => Vec::new(),
         Some(metrics) => curve(&String::from_utf8_lossy(&cnflow::io::read_bytes(&metrics)?)),
     };
-    let contestant = Contestant {
+    let contestant = Entry {
         name: job.model.family.name().into(),
         params: job.model.family.n_params(&model),
         seed: job.seed,
@@ -206,8 +206,8 @@ pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>>
 
 /// An entry and its metrics.
 pub struct Measured {
-    pub contestant: Contestant,
-    pub figures: compare::Figures,
+    pub contestant: Entry,
+    pub figures: compare::Metrics,
     /// NLL against the cost of a sample.
     pub costs: Vec<compare::Cost>,
 }
@@ -228,7 +228,7 @@ impl Watch for Quietly {
 }
 
 /// Makes equal names distinct: `realnvp`, `realnvp 2`.
-pub fn told_apart(contestants: &mut [Contestant]) {
+pub fn told_apart(contestants: &mut [Entry]) {
     let names: Vec<String> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
     for (i, contestant) in contestants.iter_mut().enumerate() {
         let before = names[..i].iter().filter(|name| **name == names[i]).count();
