@@ -21,7 +21,7 @@ use self::table::Row;
 use super::lock::Lock;
 use super::picture::Shown;
 use super::place;
-use super::train::{folder, held_out, named_by_flags, seconds, with_flags};
+use super::train::{folder, held_out, seconds, with_flags};
 use super::warnings::Warnings;
 use super::{Context, TableArgs, findings, interrupt, picture};
 
@@ -154,7 +154,7 @@ const REPORT: &str = "report.html";
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`Error`].
 pub fn run(args: CompareArgs, context: &Context) -> Result<()> {
-    compared(&args, context).map_err(named_by_flags)
+    compared(&args, context)
 }
 
 fn compared(args: &CompareArgs, context: &Context) -> Result<()> {

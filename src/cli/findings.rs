@@ -9,7 +9,6 @@ use cnflow::rows::{Dataset, Rows, Source};
 use cnflow::train::Job;
 
 use super::Context;
-use super::train::with_flags;
 
 /// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
@@ -17,7 +16,7 @@ pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
 }
 
 fn told(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
-    let named = |finding: Finding| Finding { hint: with_flags(&finding.hint), ..finding };
+    let named = |finding: Finding| Finding { hint: context.with_flags(&finding.hint), ..finding };
     let found: Vec<Finding> = found.into_iter().map(named).collect();
     for finding in &found {
         context.note(&format!("warning: {}\nhint: {}", finding.text, finding.hint));

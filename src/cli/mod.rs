@@ -88,6 +88,11 @@ impl Context {
         }
     }
 
+    /// Words of the library, with flags in place of fields.
+    pub fn with_flags(&self, words: &str) -> String {
+        train::with_flags(words)
+    }
+
     /// A remark on stderr.
     pub fn note(&self, words: &str) {
         if self.notes {
@@ -273,7 +278,7 @@ fn complain(error: &anyhow::Error, setting: Setting) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));
     let hint = hint.unwrap_or_else(|| "see `--help` for the options".into());
-    to_stderr(&format!("error: {error:#}\nhint: {hint}"));
+    to_stderr(&train::with_flags(&format!("error: {error:#}\nhint: {hint}")));
 }
 
 /// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.

@@ -116,17 +116,7 @@ impl Begun {
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`cnflow::Error`].
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
-    trained(&args, context).map_err(named_by_flags)
-}
-
-/// An error of the library, with flags in place of the fields of a job.
-pub fn named_by_flags(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<Error>() {
-        Ok(Error::Invalid { problem, hint }) => Error::invalid(with_flags(&problem), with_flags(&hint)).into(),
-        Ok(Error::Read { path, problem, hint }) => Error::read(&path, problem, with_flags(&hint)).into(),
-        Ok(other) => other.into(),
-        Err(error) => error,
-    }
+    trained(&args, context)
 }
 
 fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {

@@ -3,8 +3,7 @@
 use std::ops::Range;
 
 use super::Batch;
-use super::likelihood::Parts;
-use super::loss::{Loss, LossGradient, Partial, Sums, widened};
+use super::loss::{Loss, LossGradient, Partial, Parts, Sums, widened};
 use crate::Result;
 use crate::discrete;
 use crate::discrete::DiscreteSpec;

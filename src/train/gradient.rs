@@ -1,8 +1,7 @@
 //! One gradient of the loss of a batch by θ, clipped, or the reason why there is none.
 
 use super::clip::clip;
-use super::likelihood::Parts;
-use super::loss::LossGradient;
+use super::loss::{LossGradient, Parts};
 use super::{Batch, Criterion, LossContext, Precision};
 use crate::Error;
 

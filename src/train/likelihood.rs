@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::loss::{Loss, LossGradient, Partial, Sums, widened};
+use super::loss::{Loss, LossGradient, Partial, Parts, Sums, widened};
 use super::{Batch, LossContext};
 use crate::continuous::SolverSpec;
 use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
@@ -20,19 +20,6 @@ use crate::{Error, Result};
 
 /// The latest time at which data may lie: twice the usual one is STEER's widest interval.
 const LATEST: f64 = 2.0;
-
-/// What a loss is the sum of, and what it took: means over the rows that arrived.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parts {
-    /// −log p of the preprocessed data, in nats: the part that is not a penalty.
-    pub nll: f64,
-    /// ∫ |m|² dt; 0 where it has no weight and is not computed.
-    pub kinetic: f64,
-    /// ∫ ‖∂m/∂x‖² dt; 0 where it has no weight.
-    pub jacobian: f64,
-    /// Velocity evaluations of a row, forward.
-    pub nfe_mean: f64,
-}
 
 /// nll + `context.kinetic` · kinetic + `context.jacobian` · jacobian of the rows of a batch under a continuous flow.
 ///

@@ -9,10 +9,22 @@ use std::ops::Range;
 use cnflow_solvers::gradient::{chunks, tree_sum};
 use rayon::prelude::*;
 
-use super::likelihood::Parts;
 use crate::error::Failure;
 use crate::velocity::Scalar;
 use crate::{Error, Result};
+
+/// What a loss is the sum of, and what it took: means over the rows that arrived.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Parts {
+    /// −log p of the preprocessed data, in nats: the part that is not a penalty.
+    pub nll: f64,
+    /// ∫ |m|² dt; 0 where it has no weight and is not computed.
+    pub kinetic: f64,
+    /// ∫ ‖∂m/∂x‖² dt; 0 where it has no weight.
+    pub jacobian: f64,
+    /// Velocity evaluations of a row, forward.
+    pub nfe_mean: f64,
+}
 
 /// What the rows of a chunk add to a loss.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,6 +12,7 @@ mod adamw;
 mod assignment;
 mod batch;
 mod clip;
+mod criterion;
 mod discrete;
 mod ema;
 mod family;
@@ -39,16 +40,15 @@ mod watch;
 pub use adamw::AdamW;
 pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, pair, pair_given};
 pub use batch::Batch;
+pub use criterion::{Criterion, LossContext, Objective};
 pub use family::Family;
 pub use far::{Far, FarRow, FarRows, Set};
 pub use history::{History, StepRecord, Validation};
 pub use job::{
     DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
 };
-pub use likelihood::Parts;
-pub use loss::{FixedTree, Loss, LossGradient, Partial, Reduce, Sums, evaluate};
+pub use loss::{FixedTree, Loss, LossGradient, Partial, Parts, Reduce, Sums, evaluate};
 pub use net::Net;
-pub use objective::{Criterion, LossContext, Objective};
 pub use pairing::Pairing;
 pub use path::Path;
 pub use schedule::Schedule;

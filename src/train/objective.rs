@@ -1,61 +1,16 @@
-//! What a run minimises, and in which order.
-//!
-//! A [`Criterion`] is one loss: the contents of a batch, and its value. An [`Objective`] is what the user chooses: one
-//! criterion throughout, or matching first and likelihood after.
-
-use serde::{Deserialize, Serialize};
+//! How the batches of a criterion are drawn, and its loss and gradient.
 
 use super::batch::{Batch, BatchSampler};
+use super::criterion::{Criterion, LossContext};
 use super::discrete::DiscreteLikelihood;
 use super::likelihood::Likelihood;
 use super::loss::{FixedTree, LossGradient, evaluate};
 use super::matching::Matching;
-use super::{Conditions, Pairing, Path, Precision, assignment};
-use crate::continuous::SolverSpec;
+use super::{Conditions, Pairing, Precision, assignment};
+use crate::Result;
 use crate::model::Architecture;
 use crate::rows::Rows;
-use crate::transform::{Base, StandardNormal};
 use crate::velocity::Number;
-use crate::{Error, Result};
-
-/// What a run minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Objective {
-    /// Flow matching: a regression on the velocity, without a solve.  Ref: Lipman et al. (2022); Tong et al. (2023).
-    #[default]
-    Matching,
-    /// Maximum likelihood through the solver.  Ref: Chen et al. (2018); Grathwohl et al. (2019).
-    Likelihood,
-    /// Matching first, likelihood after.
-    Mixed,
-}
-
-/// One loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Criterion {
-    /// The regression.
-    Matching,
-    /// The negative log-likelihood, with penalties where they have a weight.
-    Likelihood,
-}
-
-/// What a loss is computed with, apart from θ and the batch.
-#[derive(Clone, Debug)]
-pub struct LossContext {
-    /// What is trained.
-    pub architecture: Architecture,
-    /// How a velocity is integrated, where the criterion integrates.
-    pub solver: SolverSpec,
-    /// The distribution of the latents.
-    pub base: Base,
-    /// How a latent and a row of data are joined, where the criterion matches.
-    pub path: Path,
-    /// The weight of the kinetic energy along the paths.
-    pub kinetic: f64,
-    /// The weight of the squared Jacobian along the paths.
-    pub jacobian: f64,
-}
 
 /// How the batches of a run are drawn.
 #[derive(Clone, Copy, Debug)]
@@ -70,46 +25,7 @@ pub(super) struct Draw {
     pub steer: f64,
 }
 
-impl LossContext {
-    /// Standard normal latents, straight paths, no penalties.
-    pub fn new(architecture: impl Into<Architecture>, solver: SolverSpec) -> Self {
-        let architecture = architecture.into();
-        let base = Base::Normal(StandardNormal::new(architecture.dim()));
-        Self { architecture, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
-    }
-}
-
-impl Objective {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Matching, Self::Likelihood, Self::Mixed];
-
-    /// The name, as typed and as saved.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Matching => "matching",
-            Self::Likelihood => "likelihood",
-            Self::Mixed => "mixed",
-        }
-    }
-}
-
 impl Criterion {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Matching, Self::Likelihood];
-
-    /// The name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Matching => "matching",
-            Self::Likelihood => "likelihood",
-        }
-    }
-
-    /// Whether the loss is a negative log-likelihood (of the net's inputs, in nats).
-    pub fn is_nll(self) -> bool {
-        self == Self::Likelihood
-    }
-
     pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, how: Draw) -> Result<Batch> {
         let n = how.rows;
         let Rows { x, context: c, weight } = sampler.rows(n)?;
@@ -179,17 +95,5 @@ impl Criterion {
                 evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, &FixedTree)
             }
         }
-    }
-}
-
-impl std::str::FromStr for Objective {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|objective| objective.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "objective",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
     }
 }

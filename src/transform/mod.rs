@@ -2,7 +2,7 @@
 //!
 //! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns with a
 //! range, the standardisation, the map to a mixture and a table of probabilities are here. Continuous flows are in
-//! [`crate::continuous`], discrete flows in [`crate::discrete`].
+//! the folder `continuous`, discrete flows in `discrete`.
 
 pub mod base;
 pub mod bijection;

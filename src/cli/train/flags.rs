@@ -215,7 +215,8 @@ pub fn with_flags(words: &str) -> String {
         let flag = flag.get_long().unwrap_or_default();
         (format!("solver.{}", flag.replace('-', "_")), flag.to_owned())
     });
-    let others = [("seed", "seed"), ("model.precision", "precision"), ("data.header", "header")];
+    let others =
+        [("seed", "seed"), ("model.precision", "precision"), ("data.header", "header"), ("solver.method", "solver")];
     let others = others.map(|(field, flag)| (field.to_owned(), flag.to_owned()));
     let sections = [
         DataFlags::named(),
