@@ -79,8 +79,11 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
             match (&tables[..], &vectors[..]) {
                 ([only], _) | ([], [only]) => only.clone(),
                 (several, _) => {
-                    let problem = format!("{} of its members are tables (`{listed}`), expected 1", several.len());
-                    return Err(Error::read(path, problem, format!("name one of them: {example}")));
+                    let problem = match several {
+                        [] => format!("none of its members is a table: `{listed}`"),
+                        several => format!("{} of its members are tables: `{}`", several.len(), several.join("`, `")),
+                    };
+                    return Err(Error::read(path, problem, format!("name one member: {example}")));
                 }
             }
         }

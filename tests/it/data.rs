@@ -421,7 +421,7 @@ fn wrong_splits_say_what_is_wrong() {
         (with_codes(vec![0.0, 1.0]), "it holds 2 codes, but"),
         (with_codes(vec![0.0, 1.0, 3.0, 0.0]), "unknown code `3` in row 2"),
         (with_codes(vec![1.0, 1.0, 2.0, 2.0]), "leaves no row for training"),
-        (Table::read(&x, &options(SplitRule::File("no.npy".into())), 0), "no such file"),
+        (Table::read(&x, &options(SplitRule::File("no.npy".into())), 0), "the file does not exist"),
         (column("set"), "unknown code `holdout` in line 3"),
         (column("split"), "it has no column `split`"),
         (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only text tables have named columns"),

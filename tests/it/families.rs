@@ -236,7 +236,7 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     // Left out, the condition is that of the model.
     json(at, "train --init a --data t.csv --steps 5 --out same");
     assert!(std::fs::read_to_string(at.join("same/config.toml")).unwrap().contains("condition = [\"class\"]"));
-    assert!(told.contains("model = \"realnvp\"") && told.contains("hidden = [16, 16]"), "{told}");
+    assert!(told.contains("family = \"realnvp\"") && told.contains("hidden = [16, 16]"), "{told}");
 
     for (words, sentence) in [
         ("train --data x.npy --condition rare.npy --split codes.npy --steps 5 --out no", "the test set"),

@@ -390,7 +390,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         (base.clone().with(|job| job.model.hidden = Some(vec![4, 0])), "width 0"),
         (base.clone().with(|job| job.data.split = "sideways".into()), "sideways"),
         (base.clone().with(|job| job.solver = SolverSpec { method: "magic".into(), ..SolverSpec::default() }), "magic"),
-        (base.clone().with(|job| job.model.init = Some("nowhere.safetensors".into())), "no such file"),
+        (base.clone().with(|job| job.model.init = Some("nowhere.safetensors".into())), "the file does not exist"),
         (base.clone().with(|job| job.output.checkpoint = "often".into()), "every `often`"),
         (base.clone().with(|job| job.output.checkpoint = "0".into()), "every `0`"),
         (base.clone().with(|job| job.model.base = "uniform".into()), "base `uniform` is unknown"),
