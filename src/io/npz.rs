@@ -81,7 +81,7 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
                 (several, _) => {
                     let problem = match several {
                         [] => format!("none of its members is a table: `{listed}`"),
-                        several => format!("{} of its members are tables: `{}`", several.len(), several.join("`, `")),
+                        several => format!("{} of its members are tables (`{}`)", several.len(), several.join("`, `")),
                     };
                     return Err(Error::read(path, problem, format!("name one member: {example}")));
                 }
