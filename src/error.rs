@@ -210,7 +210,9 @@ impl Error {
             Self::Solve(SolveError::UnknownMethod { known, .. } | SolveError::UnknownController { known, .. }) => {
                 Some(format!("choose one of {known}"))
             }
-            Self::Dimension { .. } | Self::Solve(_) | Self::Candle(_) => None,
+            Self::Dimension { .. } | Self::Solve(_) => None,
+            #[cfg(feature = "candle")]
+            Self::Candle(_) => None,
         }
     }
 }

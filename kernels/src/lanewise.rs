@@ -41,7 +41,7 @@ impl<T: Scalar> Operand<'_, T> {
     }
 }
 
-/// out\[0\] ← [out\[0\] if `add`] + Σᵣ a[r] b[r], lane by lane.
+/// out\[0\] ← [out\[0\] if `add`] + Σᵣ a\[r\] b\[r\], lane by lane.
 pub fn dot<T: Scalar>(
     isa: Isa,
     a: Operand<'_, T>,
@@ -105,22 +105,22 @@ impl<T: Scalar> Kernel<T> for Dot<'_, T> {
 /// What [`map_rows`] does with a row.
 #[derive(Clone, Copy)]
 pub enum RowMap<'a, T> {
-    /// y[r] ← a[r] · b[r].
+    /// y\[r\] ← a\[r\] · b\[r\].
     Times {
         /// b.
         b: Operand<'a, T>,
     },
-    /// y[r] += a[r] · b[r].
+    /// y\[r\] += a\[r\] · b\[r\].
     AddTimes {
         /// b.
         b: Operand<'a, T>,
     },
-    /// y[r] ← a[r] · lane\[0\].
+    /// y\[r\] ← a\[r\] · lane\[0\].
     ByLane {
         /// One row.
         lane: In<'a, T>,
     },
-    /// y[r] += a[r] · lane\[0\].
+    /// y\[r\] += a\[r\] · lane\[0\].
     AddByLane {
         /// One row.
         lane: In<'a, T>,
@@ -178,7 +178,7 @@ impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
     }
 }
 
-/// gathered[r] += raw[r] · e[r], y[r] ← e[r] · by[r], with e[r] = fixed[r] · lane\[0\]: where the cotangent of
+/// gathered\[r\] += raw\[r\] · e\[r\], y\[r\] ← e\[r\] · by\[r\], with e\[r\] = fixed\[r\] · lane\[0\]: where the cotangent of
 /// an exact trace enters the last hidden layer.
 #[allow(clippy::too_many_arguments)]
 pub fn enter<T: Scalar>(

@@ -1,4 +1,4 @@
-//! Sums over lanes: G[o][k] += Σₗ a[o][l] h[k][l], the gradient of a weight, and Σₗ a[o][l], that of a bias.
+//! Sums over lanes: G\[o\]\[k\] += Σₗ a\[o\]\[l\] h\[k\]\[l\], the gradient of a weight, and Σₗ a\[o\]\[l\], that of a bias.
 //!
 //! Lanes lie along the vectors, so each entry of G has an accumulator of its own; 3 × 4 of them fill the
 //! registers. The order of the sum is fixed: block after block within a slot of the vector, then halves
@@ -16,7 +16,7 @@ const TALL: usize = 3;
 /// Rows of `h` in a micro-tile.
 const WIDE: usize = 4;
 
-/// g[o · pitch + k] += Σₗ a[o][l] h[k][l], for `o < rows`, `k < cols`.
+/// g[o · pitch + k] += Σₗ a\[o\]\[l\] h\[k\]\[l\], for `o < rows`, `k < cols`.
 pub fn outer<T: Scalar>(
     isa: Isa,
     (a, rows): (In<'_, T>, usize),
@@ -102,7 +102,7 @@ unsafe fn micro_tile<V: Vector>(
     [V::sum4([s00, s01, s02, s03]), V::sum4([s10, s11, s12, s13]), V::sum4([s20, s21, s22, s23])]
 }
 
-/// g[o · pitch] += Σₗ a[o][l], for `o < rows`.
+/// g[o · pitch] += Σₗ a\[o\]\[l\], for `o < rows`.
 pub fn row_sums<T: Scalar>(isa: Isa, (a, rows): (In<'_, T>, usize), blocks: usize, g: &mut [T], pitch: usize) {
     if rows == 0 {
         return;

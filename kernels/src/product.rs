@@ -1,4 +1,4 @@
-//! The product of a matrix with a tile: y[o][l] = Σₖ w[o][k] x[k][l] + b[o], and what becomes of it.
+//! The product of a matrix with a tile: y\[o\]\[l\] = Σₖ w\[o\]\[k\] x\[k\]\[l\] + b\[o\], and what becomes of it.
 //!
 //! A micro-tile is 4 outputs by 2 vectors of lanes: eight accumulators hide the latency of two fused
 //! multiply-adds a cycle, and with two loads and four broadcasts everything stays in 16 registers. The sum

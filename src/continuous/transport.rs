@@ -3,7 +3,7 @@
 //! log|det ∂x(t₁)/∂x(t₀)| = ∫_{t₀}^{t₁} tr(∂m/∂x) dt along the path, in either direction of time.
 //!
 //! `Integration` is a velocity with the way it is integrated. Its observer decides what is recorded along the way: a
-//! quadrature that refines itself ([`carry`]), a tape beside a quadrature with one panel a step
+//! quadrature that refines itself ([`transport`]), a tape beside a quadrature with one panel a step
 //! ([`transport_taped`](super::taped::transport_taped)), or the states at many times ([`record`](super::paths::record)). A
 //! log-determinant that is integrated as a state needs no observer.
 

@@ -12,7 +12,7 @@ impl Model {
     /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model, or one without a velocity.
     ///
     /// # Errors
-    /// As [`Continuous::paths`]; [`Error::Failed`] where no particle arrives.
+    /// As [`Continuous::paths`]; [`Error::Failed`](crate::Error::Failed) where no particle arrives.
     pub fn lipschitz(
         &self,
         paths: usize,

@@ -58,9 +58,9 @@ impl Criterion {
     /// number of threads nor on which of them computes what.
     ///
     /// # Errors
-    /// [`Error::Failed`] where a row has no density (of a continuous flow, more than half of them);
-    /// [`Error::Degenerate`] for parameters that are not a bijection; [`Error::Dimension`] where θ does not fit;
-    /// [`Error::Invalid`] for a batch whose numbers are not whole rows; any error of the solver.
+    /// [`Error::Failed`](crate::Error::Failed) where a row has no density (of a continuous flow, more than half of them);
+    /// [`Error::Degenerate`](crate::Error::Degenerate) for parameters that are not a bijection; [`Error::Dimension`](crate::Error::Dimension) where θ does not fit;
+    /// [`Error::Invalid`](crate::Error::Invalid) for a batch whose numbers are not whole rows; any error of the solver.
     pub fn gradient(
         self,
         context: &LossContext,

@@ -582,7 +582,8 @@ fn a_member_that_is_no_table_does_not_spoil_the_others() {
     let two = save(&[("x", table.clone()), others[0].clone(), ("y", table)]);
     let error = io::read(&two).unwrap_err();
     assert!(
-        error.to_string().contains("2 of its members are tables (`x`, `y`)") && error.hint().unwrap().contains("x.npz:"),
+        error.to_string().contains("2 of its members are tables (`x`, `y`)")
+            && error.hint().unwrap().contains("x.npz:"),
         "{error}"
     );
     assert!(io::read(&save(&others[..2])).unwrap_err().to_string().contains("none of its members is a table"));

@@ -464,9 +464,8 @@ fn a_number_of_a_condition_means_one_column_in_training_and_after_it() {
             json(at, &format!("density {run} {own} --condition 2 -o q.npy"));
             assert!(bytes(at, "p.npy") == bytes(at, "q.npy"), "{run}, {own}");
         }
-        let before = check(at, &format!("{run} -n 50"));
-        let ours = check(at, &format!("{run} {data} --condition 2 -n 50"));
-        assert!(fit_of(&before)["value"].is_number() && fit_of(&ours)["value"].is_number(), "{run}: {before} {ours}");
+        let checked = check(at, &format!("{run} {data} --condition 2 -n 50"));
+        assert!(fit_of(&checked)["value"].is_number(), "{run}: {checked}");
     }
     json(at, "density names t.csv --condition e -o p.npy");
     json(at, "density numbers t.csv --condition e -o q.npy");

@@ -1,6 +1,6 @@
 //! Vectors of lanes: each kernel is written once and runs on whichever vector the machine has.
 //!
-//! [`Vector`] has two kinds of implementors: AVX2 registers, and plain arrays with `mul_add` ([`portable`]).
+//! [`Vector`] has two kinds of implementors: AVX2 registers, and plain arrays with `mul_add` (`portable`).
 //! Both do the same operations with the same roundings in the same order, so their bits agree. A kernel
 //! is chosen at run time by [`dispatch`]; compiling for one machine (`-C target-cpu`) would make a binary
 //! that fails elsewhere, and the fast reciprocal instructions differ between vendors, so neither is used.
@@ -103,7 +103,7 @@ pub trait Vector: Copy {
     fn exp2_of_rounded(self) -> Self;
     /// `yes` where self > 0, else `no`.
     fn if_positive(self, yes: Self, no: Self) -> Self;
-    /// The sums of four vectors over their lanes, halves onto halves: [l] += [l + WIDTH/2], and so on.
+    /// The sums of four vectors over their lanes, halves onto halves: \[l\] += [l + WIDTH/2], and so on.
     fn sum4(rows: [Self; 4]) -> [Self::Elem; 4];
     /// The first `WIDTH` rows become the columns of what they were; the others are left alone.
     fn transpose(rows: &mut [Self; 8]);

@@ -81,6 +81,7 @@ impl Layer {
     }
 
     /// How many tensors of parameters it has.
+    #[cfg(feature = "candle")]
     pub(super) fn tensors(self) -> usize {
         self.parameters().len()
     }
