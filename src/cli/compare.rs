@@ -391,8 +391,9 @@ impl Contest {
             && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))
         {
             let (path, first) = (path.display(), first.display());
-            let problem =
-                format!("`{path}` and `{first}` have different splits: each was trained on test rows of the other");
+            let problem = format!(
+                "`{path}` and `{first}` were trained on different splits: test rows of one are training rows of the other"
+            );
             return Err(Error::invalid(problem, "train both with the same --split and --seed").into());
         }
         if let Some(other) = contestants.iter().find(|one| one.model.dim() != data.dim) {
