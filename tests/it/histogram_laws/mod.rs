@@ -369,7 +369,7 @@ fn wrong_tables_and_rows_are_refused_in_words() {
     assert!(refused(fit(&good, &good, 0)).contains("not 0"));
     assert!(refused(fit(&good, &good, 4)).contains("not 4"));
     assert!(refused(fit(&good[..3], &good, 2)).contains("3 numbers are not whole rows of 2 columns"));
-    assert!(refused(fit(&good[..1], &good, 1)).contains("1 training rows"));
+    assert!(refused(fit(&good[..1], &good, 1)).contains("1 training row"));
     assert!(refused(fit(&good, &[], 2)).contains("0 validation rows"));
     assert!(refused(fit(&[0.0, 1.0, 2.0, f64::NAN], &good, 2)).contains("training row 1 has NaN in column 1"));
     assert!(refused(fit(&good, &[f64::INFINITY], 1)).contains("validation row 0 has inf"));
