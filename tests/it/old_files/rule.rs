@@ -60,7 +60,7 @@ fn what_numbers_depend_on_is_refused_where_it_is_not_understood() {
         (|card| card["flow"]["solver"]["haste"] = value!(1), "unknown field `haste`"),
         (|card| without(card, "format"), "missing field `format`"),
         (|card| without(&mut card["flow"], "solver"), "missing field `solver`"),
-        (|card| without(&mut card["flow"], "velocity"), "a flow has one of"),
+        (|card| without(&mut card["flow"], "velocity"), "a flow has exactly one of"),
     ];
     for (change, sentence) in cases {
         let error = Model::load(&edited(at, "cnf", FLOW, change)).unwrap_err();
