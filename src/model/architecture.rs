@@ -122,7 +122,7 @@ impl Architecture {
         if let Self::Discrete(spec) = self { Some(spec) } else { None }
     }
 
-    /// The layers of a architecture in closed form; none for a velocity, which is integrated.
+    /// The layers of an architecture in closed form; none for a velocity, which is integrated.
     pub fn closed_layers(&self) -> Option<usize> {
         match self {
             Self::Velocity(_) => None,

@@ -27,7 +27,7 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The tensors of a table of probabilities.
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// 3 for a architecture that is not a velocity and for encoded conditions. An older program refuses a newer version.
+/// 3 for an architecture that is not a velocity and for encoded conditions. An older program refuses a newer version.
 const FORMAT: u32 = 3;
 
 /// A flow's spec, its parameters, and the provenance of its training.

@@ -1,4 +1,4 @@
-//! A flow as data: a base, a architecture and the preprocessing, and how they become a chain of bijections.
+//! A flow as data: a base, an architecture and the preprocessing, and how they become a chain of bijections.
 
 use std::sync::Arc;
 
@@ -138,7 +138,7 @@ impl FlowSpec {
         Self { solver, ..Self::bare(Architecture::Velocity(velocity)) }
     }
 
-    /// A architecture and nothing else; a velocity has the usual solver.
+    /// An architecture and nothing else; a velocity has the usual solver.
     pub fn bare(architecture: Architecture) -> Self {
         Self {
             architecture,
