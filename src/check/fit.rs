@@ -59,8 +59,10 @@ pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (what, distance) = worst.map_or(("", f64::NAN), |(what, distance)| (what.as_str(), *distance));
     let p = (all.len() as f64 * ks_p_value(distance, n)).min(1.0);
     let floor = 1.358 / (n as f64).sqrt();
-    let mut words =
-        format!("distance of {n} rows ({from}) from a standard normal, in {what}; noise below {floor:.3}; p = {p:.1e}");
+    let mut words = format!(
+        "distance of {} ({from}) from a standard normal, in {what}; noise below {floor:.3}; p = {p:.1e}",
+        crate::words::count(n as u64, "row")
+    );
     if p < LEVEL && distance <= FAR {
         words += ": beyond chance, but small";
     }

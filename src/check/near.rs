@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use super::{DiagnosticSamples, HeldOut, Line};
 use crate::transform::StandardNormal;
+use crate::words::count;
 use crate::{Result, rng};
 
 const NAME: &str = "coverage";
@@ -57,7 +58,7 @@ pub fn near(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let asked = ASKED.min(rows.len() / d).min((DISTANCES / ((1 + SAMPLES) * most.max(1) * d) as f64) as usize);
     if known.len() / d < FEWEST || rows.is_empty() {
         let kind = if trained { "training" } else { "held-out" };
-        let words = crate::words::count((known.len() / d) as u64, &format!("{kind} row"));
+        let words = count((known.len() / d) as u64, &format!("{kind} row"));
         return Ok(Line::skipped(NAME, format!("{words}: too few, give {FEWEST}")));
     }
     if most < FEWEST || asked == 0 {
@@ -87,8 +88,11 @@ pub fn near(e: &DiagnosticSamples<'_>) -> Result<Line> {
     };
     let alone: Vec<(usize, usize, usize)> = places.par_iter().filter_map(ask).collect();
     let kind = if trained { "training" } else { "held-out" };
-    let mut words =
-        format!("of {asked} rows ({from}), among {drawn} samples; {REACH} of {most} {kind} rows are near each");
+    let mut words = format!(
+        "of {} ({from}), among {}; {REACH} of {most} {kind} rows are near each",
+        count(asked as u64, "row"),
+        count(drawn as u64, "sample")
+    );
     if let Some((row, inside, near)) = alone.iter().min_by_key(|(_, inside, near)| (near * REACH / inside, *near)) {
         let expected = SAMPLES * inside;
         let more = match alone.len() - 1 {
@@ -98,7 +102,7 @@ pub fn near(e: &DiagnosticSamples<'_>) -> Result<Line> {
         };
         words = format!(
             "row {row} (counted from 0) has {} near it where {expected} are expected{more}: {words}",
-            crate::words::count(*near as u64, "sample")
+            count(*near as u64, "sample")
         );
     }
     Ok(Line::judge(NAME, alone.len() as f64, 0.0, words))
