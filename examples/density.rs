@@ -8,8 +8,7 @@ use cnflow::continuous::SolverSpec;
 use cnflow::io::torch;
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng::stream;
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // An MLP of (x, t) with three hidden layers of 64, saved by PyTorch.

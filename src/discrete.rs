@@ -30,8 +30,7 @@ pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
 use crate::continuous::End;
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost, Mapped};
-use crate::velocity::Precision;
-use crate::velocity::Scalar;
+use crate::velocity::{Precision, Scalar};
 use crate::{Error, Result};
 
 /// Rows of a chunk: few enough that the activations of all layers stay in the second-level cache.

@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use super::transport::Counter;
 use super::{Arrived, Block, Reservoir};
 use crate::Result;
-use crate::model::ErrorBars;
-use crate::model::Model;
+use crate::model::{ErrorBars, Model};
 use crate::stats::quantile;
 use crate::transform::Chain;
 

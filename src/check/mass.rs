@@ -11,8 +11,7 @@ use super::{DiagnosticSamples, Line, Verdict};
 use crate::continuous::SolverSpec;
 use crate::stats::mean_and_se;
 use crate::transform::StandardNormal;
-use crate::velocity::Trace;
-use crate::velocity::{Precision, VelocitySpec};
+use crate::velocity::{Precision, Trace, VelocitySpec};
 use crate::{Result, rng, words};
 
 const NAME: &str = "mass";

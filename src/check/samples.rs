@@ -2,8 +2,7 @@
 
 use super::Subject;
 use crate::continuous::{Method, SolverSpec, TraceSpec};
-use crate::model::bars;
-use crate::model::{BoundModel, FlowSpec, Solved};
+use crate::model::{BoundModel, FlowSpec, Solved, bars};
 use crate::rows::Rows;
 use crate::stats::quantile;
 use crate::transform::StandardNormal;

@@ -1,12 +1,10 @@
 //! Checks of the arithmetic: how accurately the solver computes what the flow defines.
 
 use super::{DiagnosticSamples, Line, Verdict};
-use crate::Result;
 use crate::continuous::{LogDensity, Method, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
-use crate::velocity::Precision;
-use crate::velocity::Trace;
-use crate::words;
+use crate::velocity::{Precision, Trace};
+use crate::{Result, words};
 
 /// Probes of the line about the trace, and the most rows for it where each costs one tangent a dimension.
 const PROBES: usize = 4;

@@ -12,13 +12,11 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 use super::samples::reference;
 use super::solve::SIGMAS;
 use super::{DiagnosticSamples, Line};
-use crate::Result;
 use crate::continuous::SolverSpec;
 use crate::model::{BoundModel, FlowSpec};
 use crate::stats::mean_and_se;
-use crate::velocity::Precision;
-use crate::velocity::{Batch, Trace};
-use crate::words;
+use crate::velocity::{Batch, Precision, Trace};
+use crate::{Result, words};
 
 /// Beyond this dimension exact traces are too expensive.
 const MOST: usize = 16;

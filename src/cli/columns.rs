@@ -4,13 +4,12 @@
 //! conditions beside the points gives both.
 
 use anyhow::Result;
-use cnflow::Error;
 use cnflow::io::Reader;
 use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
-use cnflow::rows;
 use cnflow::train::Job;
 use cnflow::words::count;
+use cnflow::{Error, rows};
 
 use super::given::{Asked, nothing_given};
 

@@ -20,10 +20,9 @@ use self::benchmark::{Entry, Measured, Order};
 use self::table::Row;
 use super::lock::Lock;
 use super::picture::Shown;
-use super::place;
 use super::train::{folder, held_out, seconds, with_flags};
 use super::warnings::Warnings;
-use super::{Context, TableArgs, findings, interrupt, picture};
+use super::{Context, TableArgs, findings, interrupt, picture, place};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::Error;
 use cnflow::apply::{Arrived, Block, Reservoir, RowSource, Scores, SolveStatistics, Way};
 use cnflow::plot::{self, Grid};
-use cnflow::rng;
 use cnflow::transform::StandardNormal;
-use cnflow::words;
+use cnflow::{Error, rng, words};
 use serde_json::{Value, json};
 
 use super::bars::Barred;

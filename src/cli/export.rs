@@ -10,13 +10,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::Error;
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::torch;
 use cnflow::model::{Architecture, FlowSpec, Model};
-use cnflow::velocity::VelocitySpec;
-use cnflow::velocity::{MlpSpec, TimeInput};
-use cnflow::words;
+use cnflow::velocity::{MlpSpec, TimeInput, VelocitySpec};
+use cnflow::{Error, words};
 use serde_json::json;
 
 use super::output::{self, Kind};

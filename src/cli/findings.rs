@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use cnflow::io::Array;
-use cnflow::rows::diagnose;
 use cnflow::rows::diagnose::Finding;
-use cnflow::rows::{Dataset, Rows, Source};
+use cnflow::rows::{Dataset, Rows, Source, diagnose};
 use cnflow::train::Job;
 
 use super::Context;

@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::Error;
 use cnflow::continuous::SolverSpec;
 use cnflow::io::safetensors::ModelFile;
 use cnflow::io::torch::{self, Sequential};
 use cnflow::model::{FlowSpec, Model, Moments};
 use cnflow::transform::Standardise;
-use cnflow::velocity::VelocitySpec;
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::words;
+use cnflow::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
+use cnflow::{Error, words};
 use serde_json::json;
 
 use super::output::{self, Kind};

@@ -4,16 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::discrete::DiscreteSpec;
-use cnflow::discrete::{LayerSpec, Transform};
+use cnflow::discrete::{DiscreteSpec, LayerSpec, Transform};
 use cnflow::model::{Architecture, Model};
-use cnflow::rng;
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
 use cnflow::transform::{ContextColumn, Range};
-use cnflow::velocity::VelocitySpec;
-use cnflow::velocity::{Steepest, lipschitz_bound};
-use cnflow::words;
+use cnflow::velocity::{Steepest, VelocitySpec, lipschitz_bound};
+use cnflow::{rng, words};
 use serde_json::{Map, Value, json};
 
 use super::{Context, setup, text};

@@ -11,10 +11,9 @@ pub mod pictures;
 pub mod report;
 pub mod watch;
 
-use cnflow::Error;
-use cnflow::names;
 use cnflow::rows::{Dataset, Rows};
 use cnflow::train::{Checkpoint, Job, fit, resume as go_on, score};
+use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
 pub use self::flags::{seconds, with_flags};

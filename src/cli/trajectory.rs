@@ -21,13 +21,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::Error;
 use cnflow::apply::OutOfRange;
 use cnflow::continuous::End;
 use cnflow::model::{BoundModel, Model};
 use cnflow::plot::{self, Grid, Journey, Moment, Scale, Theme};
-use cnflow::rng;
 use cnflow::transform::{Cost, StandardNormal};
+use cnflow::{Error, rng};
 
 use self::times::{even, frames, moments};
 use super::columns::Role;

@@ -18,9 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::continuous::transport::{Request, Transported, transport};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Mapped};
-use crate::velocity::Device;
-use crate::velocity::{Precision, VelocitySpec};
-use crate::velocity::{Scalar, Trace, Velocity};
+use crate::velocity::{Device, Precision, Scalar, Trace, Velocity, VelocitySpec};
 use crate::{Error, Result};
 
 /// A velocity with its parameters, in one of the two precisions: shared by all that is made of it.

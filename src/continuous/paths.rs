@@ -8,8 +8,7 @@
 use cnflow_solvers::{Progress, SaveAt};
 
 use super::transport::{Integration, Request, Transported, cost_of, transport, with_zeros};
-use crate::continuous::{BoundVelocity, narrowed};
-use crate::continuous::{Continuous, LogDensity, Method, SolverSpec};
+use crate::continuous::{BoundVelocity, Continuous, LogDensity, Method, SolverSpec, narrowed};
 use crate::transform::{Bijection, Cost};
 use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};

@@ -3,8 +3,7 @@
 use cnflow_solvers::{Controller, Law, Options};
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::Precision;
-use crate::velocity::{FEW_DIMENSIONS, Noise, Trace};
+use crate::velocity::{FEW_DIMENSIONS, Noise, Precision, Trace};
 use crate::{Error, Result};
 
 /// How the log-density is accumulated along the path.

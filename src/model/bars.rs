@@ -25,8 +25,7 @@ use crate::continuous::{Method, SolverSpec};
 use crate::model::{BoundModel, Flow, Model};
 use crate::stats::student_quantile;
 use crate::transform::{Bijection, Chain, Cost};
-use crate::velocity::Precision;
-use crate::velocity::Trace;
+use crate::velocity::{Precision, Trace};
 
 /// The solver's bar is this many times the proportional estimate.
 const SAFETY: f64 = 3.0;

@@ -11,8 +11,7 @@ use crate::continuous::Continuous;
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::{Bijection, Chain, Identity, check_time};
-use crate::velocity::Device;
-use crate::velocity::Precision;
+use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
 
 /// A [`Architecture`] with its parameters.

@@ -15,11 +15,10 @@ use std::path::Path;
 use super::colour::Tone;
 use super::layout::{self, Figure};
 use super::legend::{Entry, Key};
-use super::overlay;
 use super::panel::{Grid, Panel};
 use super::sheet::PanelGrid;
 use super::stats::{outside, outside_note};
-use super::{Options, file};
+use super::{Options, file, overlay};
 use crate::error::Result;
 
 /// The cells on whose centres densities are given: equal, over a rectangle or an interval.

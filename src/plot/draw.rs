@@ -2,11 +2,10 @@
 
 use super::axis::{Tick, fitting, fitting_ratios};
 use super::legend::{legend, shortened};
-use super::marks;
 use super::panel::{Layer, Panel};
 use super::pen::Style;
-use super::raster;
 use super::scene::{Anchor, Mark, Rect, Scene, Spot, clipped, width, words_box};
+use super::{marks, raster};
 
 /// The ticks of a panel, and which sides are labelled.
 #[derive(Clone)]

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use super::Options;
 use super::band::PanelRow;
 use super::bar::Bar;
 use super::colour::Scale;
-use super::file;
 use super::legend::{Entry, Print, Strip};
 use super::panel::{Aspect, Layer, Panel};
 use super::pen::Style;
 use super::scene::{Anchor, Rect, Scene, width};
 use super::sheet::PanelGrid;
+use super::{Options, file};
 use crate::error::Result;
 
 /// Draw panels in rows of `columns` into a file, all on one colour scale.

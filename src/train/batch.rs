@@ -206,8 +206,7 @@ mod tests {
     use crate::continuous::SolverSpec;
     use crate::model::FlowSpec;
     use crate::transform::StandardNormal;
-    use crate::velocity::VelocitySpec;
-    use crate::velocity::{Activation, MlpSpec, TimeInput};
+    use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 
     #[test]
     fn times_crowd_near_the_data_as_their_density_says() {

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use super::Batch;
 use super::loss::{Loss, LossGradient, Partial, Parts, Sums, widened};
-use crate::Result;
-use crate::discrete;
 use crate::discrete::DiscreteSpec;
 use crate::transform::{Cost, check_failures};
 use crate::velocity::Scalar;
+use crate::{Result, discrete};
 
 /// The negative log-likelihood of the rows of a batch under a discrete flow.
 pub(super) struct DiscreteLikelihood<'a, T> {

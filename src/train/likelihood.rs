@@ -14,8 +14,7 @@ use crate::continuous::SolverSpec;
 use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
 use crate::continuous::transport::Request;
 use crate::transform::{Cost, check_failures};
-use crate::velocity::{Penalties, VelocitySpec};
-use crate::velocity::{Scalar, Trace, Velocity};
+use crate::velocity::{Penalties, Scalar, Trace, Velocity, VelocitySpec};
 use crate::{Error, Result};
 
 /// The latest time at which data may lie: twice the usual one is STEER's widest interval.

@@ -151,9 +151,7 @@ mod tests {
     use crate::discrete::{Kind, Plan};
     use crate::rng::stream;
     use crate::transform::StandardNormal;
-    use crate::velocity::Number;
-    use crate::velocity::VelocitySpec;
-    use crate::velocity::{Activation, MlpSpec, TimeInput};
+    use crate::velocity::{Activation, MlpSpec, Number, TimeInput, VelocitySpec};
 
     /// Every chunk on its own, the last one first.
     fn apart<T: Scalar>(loss: &impl Loss<T>) -> LossGradient {

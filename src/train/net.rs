@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::VelocitySpec;
 use crate::velocity::layers::{Layer, LayerNetSpec};
-use crate::velocity::{Activation, MlpSpec, TimeInput};
+use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result};
 
 /// A kind of net.

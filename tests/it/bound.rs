@@ -5,8 +5,7 @@ use cnflow::error::Failure;
 use cnflow::model::{Flow, FlowSpec};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, StandardNormal};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 use crate::common::discrete::draws;
 

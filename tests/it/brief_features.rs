@@ -12,8 +12,7 @@ use cnflow::check::{self, HeldOut, Subject};
 use cnflow::continuous::transport::Request;
 use cnflow::continuous::{Method, SolverSpec, TraceSpec};
 use cnflow::model::{FlowSpec, Model};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput, Trace};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, Trace, VelocitySpec};
 use rand::Rng as _;
 
 /// dx/dt = S g(t), or s g(t) x: a Gaussian in time of mass one, so that x(1) = z + S, or eˢ z.

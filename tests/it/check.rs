@@ -8,8 +8,7 @@ use cnflow::model::{FlowSpec, Model};
 use cnflow::rng::stream;
 use cnflow::rows::{DataOptions, resolve, toys};
 use cnflow::train::{Job, fit};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use serde_json::Map;
 
 fn subject(model: Model) -> Subject {

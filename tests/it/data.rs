@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use cnflow::io::{self, Array, Dtype};
-use cnflow::rows;
 use cnflow::rows::{DataOptions, Mixture, SplitRule, Table, TableOptions, Toy, ring, toys};
-use cnflow::{Error, rng};
+use cnflow::{Error, rng, rows};
 use rayon::prelude::*;
 
 const STEP: f64 = 0.04;

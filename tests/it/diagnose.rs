@@ -6,9 +6,8 @@ use std::path::Path;
 
 use crate::common::command::{cnf, has, json};
 use cnflow::io::{self, Array, Dtype};
-use cnflow::rows::diagnose;
 use cnflow::rows::diagnose::{Finding, QUESTIONS, dataset};
-use cnflow::rows::{Context, Dataset, Rows, Source, toys};
+use cnflow::rows::{Context, Dataset, Rows, Source, diagnose, toys};
 use cnflow::{Rng, rng};
 use rand::Rng as _;
 use rand_distr::{Exp1, StandardNormal};

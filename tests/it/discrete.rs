@@ -1,8 +1,7 @@
 //! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
 
 use cnflow::continuous::{End, SolverSpec};
-use cnflow::discrete::{Discrete, DiscreteSpec};
-use cnflow::discrete::{Kind, LayerSpec, Plan, Split, Transform};
+use cnflow::discrete::{Discrete, DiscreteSpec, Kind, LayerSpec, Plan, Split, Transform};
 use cnflow::error::Failure;
 use cnflow::model::{Architecture, Flow};
 use cnflow::rng::stream;

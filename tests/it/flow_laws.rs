@@ -11,8 +11,7 @@ use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mi
 #[cfg(feature = "cuda")]
 use cnflow::velocity::Device;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use cnflow::continuous::{LogDensity, SolverSpec};
 use cnflow::io::{self, torch};
 use cnflow::model::{FlowSpec, Model};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 /// A net of PyTorch, and how far z, log p(x), the samples and their log p may be off.
 struct Net {

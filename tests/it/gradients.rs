@@ -6,8 +6,7 @@ use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 use crate::common::discrete::{bent, draws, every_discrete};
 

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use cnflow::continuous::{Continuous, SolverSpec};
-use cnflow::fit::Gaussian;
-use cnflow::fit::{Em, EmOptions};
+use cnflow::fit::{Em, EmOptions, Gaussian};
 use cnflow::model::{FlowSpec, Solved};
 use cnflow::rng::stream;
 use cnflow::transform::{Base, Column, ColumnKind, Mixture, Rosenblatt, StandardNormal};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use rand::Rng as _;
 
 use crate::common::maps::{forward, inverse};

@@ -8,8 +8,7 @@ use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::{self, Dtype, torch};
 use cnflow::model::{FlowSpec, Model};
 use cnflow::transform::{Column, Mixture};
-use cnflow::velocity::VelocitySpec;
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 
 /// The bytes that a file has on the disk.
 fn bytes_of(file: &ModelFile) -> Vec<u8> {

@@ -5,8 +5,7 @@
 use cnflow::model::Model;
 use cnflow::rows::{DataOptions, Dataset, resolve};
 use cnflow::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
-use cnflow::velocity::Precision;
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput};
 
 use crate::common::command::{cnf, has, json};
 

@@ -2,13 +2,11 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command;
-use cnflow::Error;
 use cnflow::continuous::{End, SolverSpec};
 use cnflow::model::{FlowSpec, Model, Moments};
-use cnflow::rng;
 use cnflow::transform::StandardNormal;
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
+use cnflow::{Error, rng};
 
 fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usize>, tolerance: f64) -> Model {
     let time = TimeInput::Plain;

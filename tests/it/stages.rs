@@ -5,8 +5,7 @@ use cnflow::discrete::{Discrete, DiscreteSpec};
 use cnflow::model::{Architecture, FlowSpec, Model, Moments, Solved};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, Condition, ContextColumn, Mixture, Rosenblatt, StandardNormal};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::forward;

@@ -15,8 +15,7 @@ use cnflow::train::{
 };
 use cnflow::transform::{Base, Mixture, StandardNormal};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 fn toy(name: &str) -> Dataset {
     resolve(name, &DataOptions { held_out: 1000, ..DataOptions::default() }, 0).unwrap()

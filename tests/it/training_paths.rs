@@ -5,8 +5,7 @@ use cnflow::rng;
 use cnflow::train::{Batch, Criterion, LossContext, LossGradient, Path};
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput};
-use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 fn times() -> impl Iterator<Item = f64> {
     (0..=40).map(|i| f64::from(i) / 40.0)

@@ -175,8 +175,7 @@ fn one_point_none_and_huge_numbers_are_printed_as_what_they_are() {
 
 #[test]
 fn hints_do_not_advise_what_is_done_already() {
-    use cnflow::error::Failure;
-    use cnflow::error::Setting;
+    use cnflow::error::{Failure, Setting};
     for (wide, implicit) in [(false, false), (true, false), (true, true)] {
         let setting = Setting { wide, implicit };
         for failure in [

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use cnflow::train::{Checkpoint, Job};
 use cnflow::{Error, Result};
 
-use crate::cli::interrupt;
 use crate::cli::lock::Lock;
-use crate::cli::place;
+use crate::cli::{interrupt, place};
 
 /// The file that makes a folder a finished run.
 pub const MODEL: &str = "model.safetensors";

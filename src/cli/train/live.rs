@@ -13,13 +13,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cnflow::Error;
 use cnflow::model::Model;
 use cnflow::plot::Grid;
 use cnflow::stats::Dominance;
 use cnflow::train::{Job, Progress, StepRecord, Watch};
 use cnflow::velocity::Precision;
-use cnflow::words;
+use cnflow::{Error, words};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::{cursor, execute, terminal};
 use ratatui::layout::{Constraint, Layout, Rect};

@@ -2,13 +2,11 @@
 
 use super::{Job, ModelSection};
 use crate::continuous::SolverSpec;
-use crate::discrete::DiscreteSpec;
-use crate::discrete::{Kind, LayerSpec, Plan};
+use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
 use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
-use crate::velocity::VelocitySpec;
-use crate::velocity::{Activation, MlpSpec, TimeInput};
+use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result, rng};
 
 impl Job {

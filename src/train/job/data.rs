@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::io;
 use crate::rows::{DataOptions, SplitRule, TableOptions};
 use crate::train::{FarRows, start};
-use crate::{Error, Result};
+use crate::{Error, Result, io};
 
 /// The data of a run: `[data]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

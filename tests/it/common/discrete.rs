@@ -1,7 +1,6 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use cnflow::discrete::DiscreteSpec;
-use cnflow::discrete::{Kind, LayerSpec, Plan, Split};
+use cnflow::discrete::{DiscreteSpec, Kind, LayerSpec, Plan, Split};
 use cnflow::rng::stream;
 use cnflow::velocity::Activation;
 use rand::Rng as _;

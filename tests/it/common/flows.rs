@@ -6,12 +6,10 @@
 use std::sync::Arc;
 
 use cnflow::continuous::{BoundVelocity, Continuous, SolverSpec};
-use cnflow::model::Flow;
 use cnflow::model::bars::{finer, probes};
-use cnflow::model::{Bars, ErrorBars};
+use cnflow::model::{Bars, ErrorBars, Flow};
 use cnflow::rng::stream;
-use cnflow::velocity::Precision;
-use cnflow::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace, Velocity, probe};
+use cnflow::velocity::{Batch, Cotangents, Evaluator, Precision, Regularisers, Trace, Velocity, probe};
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use nalgebra::DMatrix;
 use rand::Rng as _;

@@ -5,8 +5,7 @@ mod case;
 use cnflow::continuous::taped::transport_taped;
 use cnflow::continuous::transport::Request;
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
-use cnflow::velocity::{Activation, MlpSpec, TimeInput, Trace};
-use cnflow::velocity::{Penalties, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Penalties, TimeInput, Trace, VelocitySpec};
 
 use self::case::{
     BOTH, Bars, Inverse, Loss, along_paths, carried, condition, draws, every_solver, every_velocity, fixed, mlp, theta,

@@ -2,9 +2,8 @@
 
 use candle_core::{Device, Tensor, WithDType};
 use cnflow::rng;
-use cnflow::velocity::Activation;
 use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnflow::velocity::{Batch, Noise, Trace, Velocity};
+use cnflow::velocity::{Activation, Batch, Noise, Trace, Velocity};
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use rand::Rng as _;

@@ -4,9 +4,8 @@ mod case;
 
 use candle_core::{Device, Tensor, Var};
 use cnflow::rng;
-use cnflow::velocity::Activation;
 use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnflow::velocity::{Batch, Trace, Velocity};
+use cnflow::velocity::{Activation, Batch, Trace, Velocity};
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, LanesMut, Real};
 use rand::Rng as _;
