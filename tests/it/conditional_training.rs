@@ -1,11 +1,11 @@
 //! Laws of training under a condition: whatever is minimised, however latents and rows are paired and joined, the model has
 //! the conditional density of the data, which is known in closed form.
 
+use crate::common::watch::First;
 use cnflow::rng::stream;
 use cnflow::rows::{Context, Dataset, Rows, Source};
 use cnflow::train::{
-    CONDITION_WEIGHT, Checkpoint, Conditions, Job, Objective, Pairing, Path, Progress, Watch, fit, pair, pair_given,
-    resume, score,
+    CONDITION_WEIGHT, Conditions, Job, Objective, Pairing, Path, fit, pair, pair_given, resume, score,
 };
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::Precision;
@@ -235,20 +235,6 @@ fn latents_paired_by_numbers_do_not_follow_them_and_cost_less() {
         pair_given(&x[..1000], &mut one, Conditions { rows: &few, weights: &[CONDITION_WEIGHT] }, 1, 1000);
         pair_given(&x[..1000], &mut other, Conditions { rows: &few, weights: &[0.0] }, 1, 1000);
         assert!((square(&x[..1000], &one) / square(&x[..1000], &other) - 1.0).abs() < 1e-2, "{kind:?}");
-    }
-}
-
-/// Keeps the first checkpoint.
-struct First(Option<Checkpoint>);
-
-impl Watch for First {
-    fn see(&mut self, _progress: &Progress<'_>) -> std::ops::ControlFlow<()> {
-        std::ops::ControlFlow::Continue(())
-    }
-
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
-        self.0.get_or_insert_with(|| checkpoint.clone());
-        Ok(())
     }
 }
 

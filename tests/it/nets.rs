@@ -2,9 +2,10 @@
 
 #![cfg(feature = "cli")]
 
+use crate::common::watch::First;
 use cnflow::model::Model;
 use cnflow::rows::{DataOptions, Dataset, resolve};
-use cnflow::train::{Checkpoint, Job, Net, Objective, Progress, Watch, fit, resume, score};
+use cnflow::train::{Job, Net, Objective, fit, resume, score};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput};
 
 use crate::common::command::{cnf, has, json};
@@ -25,21 +26,6 @@ fn job(net: Net, objective: Objective) -> Job {
         job.output.checkpoint = "10".into();
         (job.solver.rtol, job.solver.atol) = (1e-2, 1e-2);
     })
-}
-
-/// The first checkpoint of a run.
-#[derive(Default)]
-struct First(Option<Checkpoint>);
-
-impl Watch for First {
-    fn see(&mut self, _progress: &Progress<'_>) -> std::ops::ControlFlow<()> {
-        std::ops::ControlFlow::Continue(())
-    }
-
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
-        self.0.get_or_insert_with(|| checkpoint.clone());
-        Ok(())
-    }
 }
 
 #[test]

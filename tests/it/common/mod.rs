@@ -8,3 +8,4 @@ pub mod maps;
 pub mod random;
 pub mod state_dict;
 pub mod velocity;
+pub mod watch;
