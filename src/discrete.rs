@@ -83,6 +83,11 @@ impl Discrete {
         Ok(Self { spec: Arc::new(spec), bound, layers })
     }
 
+    /// How many layers there are, of those of [`DiscreteSpec::layers`].
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
     /// The first `layers` layers, counted from the latent: the distribution at that stage.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Continuous normalizing flows: exact densities and exact inverses by adaptive ODE solvers.
+//! Continuous normalizing flows: densities and inverses by adaptive ODE solvers, and the discrete flows beside them.
 //!
 //! The flow is dx/dt = m_θ(x, t) on t ∈ \[0, 1\]; t = 0 is the latent (standard normal), t = 1 the data.
 //! log p(x) = log N(z; 0, I) − ∫₀¹ tr(∂m/∂x) dt along the path that ends in x, in nats, in the units

@@ -1,4 +1,4 @@
-//! Small neural nets on tiles of lanes: values, tangents and gradients, the same bits on every machine.
+//! Small neural nets on tiles of lanes: values, tangents and gradients, the same bits with and without AVX2.
 //!
 //! A batch is a set of *lanes*, 16 to a block; a [`Tile`] is `[block][row][16]`. A [`Net`] is a list of operations
 //! ([`Op`]) with an [`Activation`] behind each where it has one. Of a net there is the value, the tangent J ẋ, the

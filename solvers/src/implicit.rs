@@ -49,7 +49,10 @@ pub(crate) fn run<T: Real>(
                 Err(failure) => work.fail(sample, &y, report, failure, observer),
             },
             // Rows are drawn in their order: the first of this thread is the smallest.
-            Err(error) => refused = refused.or(Some((sample, SolveError::Implicit(error.to_string())))),
+            Err(error) => {
+                refused = Some((sample, SolveError::Implicit(error.to_string())));
+                break;
+            }
         }
     }
     observer.finish();

@@ -17,6 +17,7 @@ pub struct RunningBars {
     counter: Counter,
     totals: Reservoir,
     worst: f64,
+    missing: u64,
 }
 
 impl RunningBars {
@@ -33,7 +34,7 @@ impl RunningBars {
             Ok(fine)
         })?;
         let counter = counter.unwrap_or(Counter(None));
-        Ok(Self { bars, counter, totals: Reservoir::new(1), worst: 0.0 })
+        Ok(Self { bars, counter, totals: Reservoir::new(1), worst: 0.0, missing: 0 })
     }
 
     /// One block: its points, and their log-densities at the given tolerance. Gives `[n, 3]`: the solver's bar, the
@@ -45,6 +46,8 @@ impl RunningBars {
         let bars = self.bars.of(&block.x, &block.condition, &arrived.log_prob, &arrived.cost)?;
         self.counter.add(arrived.rows());
         let totals = bars.total();
+        let without = totals.iter().zip(&arrived.log_prob).filter(|(bar, log)| bar.is_nan() && log.is_finite());
+        self.missing += without.count() as u64;
         self.worst = totals.iter().copied().fold(self.worst, f64::max);
         // A row outside has a bar of 0, which does not count for the others.
         let outside = &arrived.cost.outside;
@@ -59,6 +62,11 @@ impl RunningBars {
     pub fn summary(&self) -> Option<(f64, f64)> {
         let median = quantile(&self.totals.rows, 0.5);
         median.is_finite().then_some((median, self.worst))
+    }
+
+    /// How many rows have a log-density, but no bar: the second solve failed.
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// Hutchinson's probes; 0 where the trace is exact.

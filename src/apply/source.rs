@@ -67,7 +67,8 @@ impl RowSource {
     /// they come from `conditions`. `block` rows are read at a time, or as many as suit.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of conditions than points.
+    /// [`Error::Dimension`] where the reader has other columns; [`Error::Invalid`] for another number of conditions than
+    /// points.
     pub fn of_reader(
         reader: Reader,
         d: usize,
@@ -75,6 +76,10 @@ impl RowSource {
         conditions: Conditions,
         block: Option<usize>,
     ) -> Result<Self> {
+        if reader.cols() != d + own {
+            let (what, expected, found) = ("the table".into(), d + own, reader.cols());
+            return Err(Error::Dimension { what, expected, found });
+        }
         Self::new(Origin::File(Box::new(reader), own), conditions, d, block)
     }
 
@@ -95,8 +100,13 @@ impl RowSource {
     /// Points that are in memory, `[n, d]`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of conditions than points.
+    /// [`Error::Dimension`] for a last row that is not whole; [`Error::Invalid`] for another number of conditions than
+    /// points.
     pub fn of_points(x: Vec<f64>, d: usize, conditions: Conditions, block: Option<usize>) -> Result<Self> {
+        if !x.len().is_multiple_of(d) {
+            let what = "the last row of the points".into();
+            return Err(Error::Dimension { what, expected: d, found: x.len() % d });
+        }
         Self::new(Origin::Whole(x), conditions, d, block)
     }
 

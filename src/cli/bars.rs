@@ -46,9 +46,18 @@ impl Barred {
                 1 => "one probe has no standard error; give --trace hutchinson:8",
                 _ => "no row has a finite log p",
             };
-            return (json!({ "median": null, "max": null }), format!("error bar of a row: unknown ({why})\n"));
+            return (
+                json!({ "median": null, "max": null, "missing": self.bars.missing() }),
+                format!("error bar of a row: unknown ({why})\n"),
+            );
         };
-        let (facts, worst) = (json!({ "median": median, "max": worst }), words::error(worst));
-        (facts, format!("error bar of a row: {} nats in the median, at most {worst}\n", words::error(median)))
+        let missing = self.bars.missing();
+        let facts = json!({ "median": median, "max": worst, "missing": missing });
+        let without = match missing {
+            0 => String::new(),
+            n => format!("; of {} unknown, since the second solve failed", words::count(n, "row")),
+        };
+        let (median, worst) = (words::error(median), words::error(worst));
+        (facts, format!("error bar of a row: {median} nats in the median, at most {worst}{without}\n"))
     }
 }

@@ -11,6 +11,7 @@ use super::transport::{Integration, Request, Transported, cost_of, transport, wi
 use crate::continuous::{BoundVelocity, Continuous, LogDensity, Method, SolverSpec, narrowed};
 use crate::transform::{Bijection, Cost};
 use crate::velocity::{Penalties, Scalar, Velocity};
+use crate::words::exact;
 use crate::{Error, Result};
 
 /// At which end the particles are known.
@@ -100,18 +101,22 @@ pub fn record<T: Scalar>(
 }
 
 impl Continuous {
-    /// The states at `times` (in \[0, 1\], in any order) of the particles that are at `start` (`[n, d]`) at one end.
+    /// The states at `times` (from 0 to the flow's end, in any order) of the particles that are at `start` (`[n, d]`) at one end.
     ///
     /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
     /// log-determinants are integrated too where `log_density` is true. With an implicit method they cost a solve for
     /// each time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a time outside \[0, 1\]; [`Error::Dimension`] where columns do not fit; the
+    /// [`Error::Invalid`] for a time outside \[0, 1\] or after the flow's end; [`Error::Dimension`] where columns do not fit; the
     /// errors of the solver. A trajectory that fails is listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64], log_density: bool) -> Result<Paths> {
         let (d, c) = (self.dim(), self.condition_dim());
         times.iter().try_for_each(|t| crate::transform::check_time(*t))?;
+        if let Some(late) = times.iter().find(|t| **t > self.end()) {
+            let problem = format!("time {} is after the end of the flow, {}", exact(*late), exact(self.end()));
+            return Err(Error::invalid(problem, "take the stages of the whole flow"));
+        }
         let n = particles(start, d, condition, c)?;
         let (wanted, mut times) = (times.len(), times.to_vec());
         // Log-determinants count from the latent, wherever the particles begin.
@@ -132,11 +137,13 @@ impl Continuous {
 
     /// As [`Continuous::paths`], the log-determinants counted from wherever the solve begins.
     fn follow(&self, start: &[f64], end: End, condition: &[f64], times: Vec<f64>, log_density: bool) -> Result<Paths> {
-        let span = if end == End::Latent { (0.0, 1.0) } else { (1.0, 0.0) };
+        let span = if end == End::Latent { (0.0, self.end()) } else { (self.end(), 0.0) };
         let request = self.request(span, log_density);
         match self.velocity() {
             BoundVelocity::F64(velocity) => {
-                let Recorded { states, logdet, cost } = record(&**velocity, start, condition, &times, &request)?;
+                // Points enter the layer in the precision of its weights.
+                let start: Vec<f64> = start.iter().map(|x| self.precision().round(*x)).collect();
+                let Recorded { states, logdet, cost } = record(&**velocity, &start, condition, &times, &request)?;
                 let mut paths = Paths { times, states, logdet, cost };
                 if log_density && matches!(self.solver().method()?, Method::Implicit(_)) {
                     self.integrate_back(&**velocity, &mut paths, condition)?;
@@ -159,7 +166,6 @@ impl Continuous {
             return Ok(());
         }
         for (t, states) in paths.times.iter().zip(paths.states.chunks_exact(rows * d)) {
-            // Points enter the layer in the precision of its weights.
             let points: Vec<f64> = states.iter().map(|x| self.precision().round(*x)).collect();
             let request = self.request((*t, 0.0), true);
             let Transported { logdet, cost, .. } = transport(velocity, &points, condition, &request)?;
@@ -170,6 +176,8 @@ impl Continuous {
                 }
             }
             paths.cost.nfe.iter_mut().zip(&cost.nfe).for_each(|(all, more)| *all += more);
+            paths.cost.traces.iter_mut().zip(&cost.traces).for_each(|(all, more)| *all += more);
+            paths.cost.unsettled += cost.unsettled;
         }
         Ok(())
     }

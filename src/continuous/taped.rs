@@ -54,6 +54,11 @@ struct Chunk<T> {
     tape: Tape<T>,
 }
 
+/// The refusal of an implicit method where a gradient is taken.
+pub(crate) fn no_gradient(method: &str) -> Error {
+    Error::invalid(format!("`{method}` has no gradient"), "train with an explicit method such as dopri5")
+}
+
 /// Transports every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The
 /// squares of `penalties` are integrated along the paths.
 ///
@@ -71,10 +76,7 @@ pub fn transport_taped<'a, T: Scalar>(
     penalties: Penalties,
 ) -> Result<Taped<'a, T>> {
     let Method::Explicit(tableau) = request.solver.method()? else {
-        return Err(Error::invalid(
-            format!("`{}` has no gradient", request.solver.method),
-            "train with an explicit method such as dopri5",
-        ));
+        return Err(no_gradient(&request.solver.method));
     };
     let request = Request { log_density: true, ..*request };
     let integration = Integration::new(velocity, x, condition, &request, penalties)?;

@@ -19,6 +19,7 @@ use crate::Result;
 use crate::continuous::{Method, SolverSpec};
 use crate::rng::mix;
 use crate::transform::Cost;
+use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
 
@@ -134,6 +135,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         request: &Request<'_>,
         penalties: Penalties,
     ) -> Result<Self> {
+        check_rows(x, velocity.dim(), condition, velocity.condition_dim())?;
         let method = request.solver.method()?;
         let coupled = request.solver.coupled() && matches!(method, Method::Explicit(_));
         let accumulated = match (request.log_density, coupled) {

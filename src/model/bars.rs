@@ -119,7 +119,7 @@ fn more_steps(steps: usize, tableau: &Tableau) -> usize {
 
 /// The solver of the second solve: a hundredth of every tolerance, or four times the steps, and no long step.
 ///
-/// For f64.
+/// It is meant for a solve in f64.
 ///
 /// # Errors
 /// As [`SolverSpec::method`].

@@ -14,7 +14,7 @@ use crate::transform::{Bijection, Chain, Identity, check_time};
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
 
-/// A [`Architecture`] with its parameters.
+/// An [`Architecture`] with its parameters.
 #[derive(Clone)]
 pub enum BoundArchitecture {
     /// A velocity, integrated.

@@ -102,8 +102,12 @@ impl Model {
     /// The contents of the model file at `path`.
     ///
     /// # Errors
-    /// [`Error::Write`] for a provenance that JSON cannot hold.
+    /// [`Error::Dimension`] where θ does not fit the spec; [`Error::Write`] for a provenance that JSON cannot hold.
     pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
+        let (expected, found) = (self.spec.architecture.n_params(), self.theta.len());
+        if expected != found {
+            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+        }
         let mut tensors = Vec::new();
         let mut start = 0;
         for (name, shape) in self.spec.architecture.tensor_names() {

@@ -13,7 +13,8 @@
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
 
 use crate::Result;
-use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
+use crate::continuous::Method;
+use crate::continuous::taped::{CHUNK, EndBar, no_gradient, transport_taped};
 use crate::continuous::{BoundVelocity, Continuous, End};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
@@ -61,6 +62,9 @@ impl BoundModel {
     pub fn log_prob_and_grad(&self, x: &[f64], condition: &[f64]) -> Result<ScoredGradient> {
         let (spec, d) = (self.spec(), self.dim());
         check_rows(x, d, condition, self.condition_dim())?;
+        if spec.architecture.as_velocity().is_some() && matches!(spec.solver.method()?, Method::Implicit(_)) {
+            return Err(no_gradient(&spec.solver.method));
+        }
         let scored = self.log_prob(x, condition)?;
         let encoded = spec.condition.as_ref().map(|own| own.encode(condition)).transpose()?;
         let condition = encoded.as_deref().unwrap_or(condition);

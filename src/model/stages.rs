@@ -163,10 +163,16 @@ impl BoundModel {
         match self.architecture() {
             BoundArchitecture::Continuous(flow) => flow.paths(start, end, condition, at, log_density),
             BoundArchitecture::Discrete(flow) => {
+                let passed = |t: &f64| flow.spec().layers_until(*t);
+                if let Some(late) = at.iter().find(|t| passed(t) > flow.layers()) {
+                    let problem =
+                        format!("stage {} is after the end of the flow, layer {}", passed(late), flow.layers());
+                    return Err(Error::invalid(problem, "take the stages of the whole flow"));
+                }
                 let all = flow.paths(start, end, condition)?;
                 let n = start.len() / flow.dim();
                 let pick = |x: &[f64], width: usize| {
-                    let row = |t: &f64| x[flow.spec().layers_until(*t) * width..][..width].to_vec();
+                    let row = |t: &f64| x[passed(t) * width..][..width].to_vec();
                     at.iter().flat_map(row).collect()
                 };
                 let (states, logdet) = (pick(&all.states, n * flow.dim()), pick(&all.logdet, n));

@@ -330,7 +330,7 @@ fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
     let train = data.training_rows().map(|rows| ("training", rows));
     for (set, rows) in train.into_iter().chain([("validation", &data.valid), ("test", &data.test)]) {
         condition.encode(&rows.context).map_err(|e| {
-            let hint = format!("{}; or read the column as a number: NAME:number", e.hint().unwrap_or_default());
+            let hint = format!("{}; or read the column as a number, not as a class", e.hint().unwrap_or_default());
             Error::invalid(format!("the conditions of the {set} set: {e}"), hint)
         })?;
     }

@@ -70,7 +70,7 @@ pub trait Bijection: Send + Sync {
 }
 
 /// The number of rows in `y`; an error for incomplete rows, or conditions that do not fit them.
-pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim: usize) -> Result<usize> {
+pub(crate) fn check_rows<T>(y: &[T], dim: usize, condition: &[T], condition_dim: usize) -> Result<usize> {
     if !y.len().is_multiple_of(dim) {
         let what = "the last row of the points".into();
         return Err(Error::Dimension { what, expected: dim, found: y.len() % dim });
@@ -86,7 +86,9 @@ pub(crate) fn check_rows(y: &[f64], dim: usize, condition: &[f64], condition_dim
         ),
         found => format!("{found} numbers of conditions for {n} rows of {condition_dim} columns"),
     };
-    Err(Error::invalid(problem, "give one row of conditions for each point"))
+    let hint =
+        if condition_dim == 0 { "leave the conditions out" } else { "give one row of conditions for each point" };
+    Err(Error::invalid(problem, hint))
 }
 
 /// The condition as a map takes it that is part of a conditional one: nothing where it has none of its own.

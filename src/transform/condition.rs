@@ -86,7 +86,7 @@ impl ContextColumn {
             if !whole {
                 return Err(Error::invalid(
                     "the classes are not all whole numbers",
-                    "read the column as a number: NAME:number",
+                    "read the column as a number, not as a class",
                 ));
             }
             return match classes.len() {
@@ -97,7 +97,7 @@ impl ContextColumn {
                 2..=MOST_CLASSES => Ok(Self::Class { classes }),
                 many => Err(Error::invalid(
                     format!("the column has {many} classes, too many"),
-                    "read the column as a number: NAME:number",
+                    "read the column as a number, not as a class",
                 )),
             };
         }

@@ -1,6 +1,6 @@
 //! The exact map between a standard normal and a mixture of Gaussians, column by column.
 //!
-//! z_j = Φ⁻¹(F_j(x_j | x_1 … x_{j−1})). ContextColumn the columns before, a Gaussian mixture is a mixture in one dimension: with
+//! z_j = Φ⁻¹(F_j(x_j | x_1 … x_{j−1})). Given the columns before, a Gaussian mixture is a mixture in one dimension: with
 //! u_k = L_k⁻¹ (x − m_k) so far, component k has mean m_kj + Σ_{i<j} L_kji u_ki, deviation L_kjj and weight
 //! w_k Π_{i<j} φ(u_ki)/L_kii. The Jacobian is triangular; log|det ∂x/∂z| = log N(z) − log p(x) needs no derivative of F.
 //! Ref: Rosenblatt (1952).
@@ -44,11 +44,6 @@ impl Rosenblatt {
         conditional.column(0);
         let knots = x.into_iter().step_by(every).map(|x| (x, conditional.z_of(x))).collect();
         Self { mixture, knots }
-    }
-
-    /// The distribution of `forward(z)`, z standard normal.
-    pub fn mixture(&self) -> &Mixture {
-        &self.mixture
     }
 
     /// Applies a map of single rows; it gives log|det|. A row that is not finite, or becomes so, is NaN.

@@ -82,11 +82,49 @@ fn modules_know_only_those_below_them() {
     assert_eq!(folders, listed);
     let all: Vec<&str> = listed.into_iter().filter(|module| *module != "stats").collect();
     for (module, allowed) in may {
-        for file in files(&Path::new("src").join(module)) {
+        let root = Path::new("src").join(format!("{module}.rs"));
+        for file in files(&Path::new("src").join(module)).into_iter().chain(root.exists().then_some(root)) {
             let text = std::fs::read_to_string(&file).unwrap();
             for other in all.iter().filter(|other| **other != module && !allowed.contains(other)) {
                 assert!(!names(&text, other), "{} knows `{other}`", file.display());
             }
+        }
+    }
+}
+
+#[test]
+fn files_beside_the_folders_use_none_of_them() {
+    let folders = [
+        "apply",
+        "check",
+        "cli",
+        "compare",
+        "continuous",
+        "discrete",
+        "fit",
+        "html",
+        "model",
+        "plot",
+        "rows",
+        "train",
+        "transform",
+        "velocity",
+    ];
+    for file in ["base64", "error", "memory", "names", "rng", "stats", "words"] {
+        let text = std::fs::read_to_string(format!("src/{file}.rs")).unwrap();
+        for other in folders {
+            assert!(!names(&text, other), "src/{file}.rs knows `{other}`");
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_allowed_in_the_kernels_only() {
+    // The lint denies it; an attribute would allow it again.
+    for folder in ["src", "solvers/src"] {
+        for file in files(Path::new(folder)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(!text.contains("allow(unsafe_code)"), "{}", file.display());
         }
     }
 }

@@ -2,7 +2,7 @@
 //! between their stages, and two solves that pass over the same pulse agree on a wrong number. So: what the weights of a net
 //! show is never passed over; and what they do not show is in the error bars, and fails a check.
 //!
-//! `cargo test --test brief_features -- --nocapture` prints the table.
+//! `cargo test --test it brief_features:: -- --nocapture` prints the table.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Error bars cover the truth of flows whose density is known in closed form, 95 times in 100, and are not absurdly wide.
 //!
-//! `cargo test --test error_bars -- --nocapture` prints the table.
+//! `cargo test --test it error_bars:: -- --nocapture` prints the table.
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ fn every_core() -> Vec<(String, Model)> {
     let mut model = framed(architecture, theta);
     model.spec.condition = Some(Condition { columns, names: Vec::new() });
     all.push(("cnf of a class".into(), model));
-    // A architecture that begins at a mixture, and columns of a kind.
+    // An architecture that begins at a mixture, and columns of a kind.
     let mixture =
         || Mixture::new(vec![0.3, 0.7], vec![1.0, -1.0, -0.5, 0.5], vec![0.5, 0.0, 0.2, 0.4, 1.0, 0.0, -0.3, 0.8]);
     let two = |(_, spec): &(String, DiscreteSpec)| spec.dim == 2;
@@ -285,4 +285,30 @@ fn a_stage_of_a_discrete_flow_is_what_its_first_layers_make() {
             assert!(error < 1e-14 * (1.0 + l as f64), "{name}, layer {l}: {error:e}");
         }
     }
+}
+
+#[test]
+fn stages_of_a_model_that_ends_early_are_those_of_the_whole_one() {
+    let mut tried = [0; 2];
+    for (name, model) in every_core() {
+        let whole = model.bind(Precision::F64).unwrap();
+        let early = whole.until(0.5).unwrap();
+        let (z, c) = particles(&model);
+        let places = [0.0, 0.25, 0.5];
+        let expected = whole.stages(&z, End::Latent, &c, &places).unwrap();
+        let found = early.stages(&z, End::Latent, &c, &places).unwrap();
+        for (a, b) in [(&expected.points, &found.points), (&expected.log_prob, &found.log_prob)] {
+            assert!(worst(a, b) < bound(&model), "{name}: {:.1e}", worst(a, b));
+        }
+        // Data of the cut model lie at its end.
+        let x = early.decode(&z, &c).unwrap();
+        let back = early.stages(&x.y, End::Data, &c, &[0.5]).unwrap();
+        for (a, b) in [(&x.y, &back.points), (&x.log_prob, &back.log_prob)] {
+            assert!(worst(a, b) < bound(&model), "{name}: {:.1e}", worst(a, b));
+        }
+        let late = early.stages(&z, End::Latent, &c, &[1.0]).unwrap_err();
+        assert!(late.to_string().contains("after the end of the flow") && late.hint().is_some(), "{name}: {late}");
+        tried[usize::from(model.spec.architecture.as_velocity().is_some())] += 1;
+    }
+    assert!(tried.iter().all(|n| *n > 2), "{tried:?}");
 }
