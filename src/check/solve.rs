@@ -105,7 +105,7 @@ pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
     let solver = &e.subject.model.spec.solver;
     let what = match solver.fixed_steps {
-        Some(steps) => format!("{steps} steps of {} against adaptive ones", solver.method),
+        Some(steps) => format!("{} of {} against adaptive ones", words::count(steps as u64, "step"), solver.method),
         None => format!("rtol {:.0e}, atol {:.0e} against a hundredth", solver.rtol, solver.atol),
     };
     let words = format!("{what}: change of log p in 99 % of rows, worst {} nats", words::error(worst));

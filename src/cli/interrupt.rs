@@ -142,7 +142,7 @@ pub fn finished() {
     held(&UNFINISHED).clear();
 }
 
-/// Registers a temporary file: a signal removes it unless [`grown`] is called. To be called [`critical_section`].
+/// Registers a temporary file: a signal removes it unless [`grown`] is called. Call it inside a [`critical_section`].
 pub fn growing(file: &Path) {
     held(&GROWING).push(file.to_owned());
 }

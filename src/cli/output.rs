@@ -129,7 +129,7 @@ impl Growing {
         Ok(self.writer.push(values)?)
     }
 
-    /// Gives the file its name. To be called [`critical_section`].
+    /// Gives the file its name. Call it inside a [`critical_section`].
     ///
     /// # Errors
     /// As [`Writer::finish`].

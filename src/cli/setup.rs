@@ -20,6 +20,7 @@ use super::solver::SolverArgs;
 const RUNS: &str = "runs";
 /// The model's name in a run folder.
 const MODEL: &str = "model.safetensors";
+
 /// The model file that is meant: a file, a run folder's, or the newest run's under `./runs`.
 ///
 /// # Errors

@@ -170,7 +170,14 @@ impl<R: Read + Seek> Stream<R> {
         let block = self.block(rows).map_err(|e| match e.kind() {
             ErrorKind::UnexpectedEof if self.packed => {
                 let (rows, at) = (self.rows, self.at);
-                Error::read(path, format!("its header declares {rows} rows, but it ends after row {at}"), CUT_SHORT)
+                Error::read(
+                    path,
+                    format!(
+                        "its header declares {}, but it ends after row {at}",
+                        crate::words::count(rows as u64, "row")
+                    ),
+                    CUT_SHORT,
+                )
             }
             _ => refused(path, &e),
         })?;
@@ -178,7 +185,10 @@ impl<R: Read + Seek> Stream<R> {
         if self.packed && self.at == self.rows && rows > 0 {
             let more = self.file.by_ref().take(1).read(&mut [0]).map_err(|e| refused(path, &e))?;
             if more > 0 {
-                let problem = format!("its header declares {} rows, but more bytes follow them", self.rows);
+                let problem = format!(
+                    "its header declares {}, but more bytes follow",
+                    crate::words::count(self.rows as u64, "row")
+                );
                 return Err(Error::read(path, problem, CUT_SHORT));
             }
         }

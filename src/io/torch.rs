@@ -144,7 +144,7 @@ pub fn columns(path: &Path, file: &ModelFile, dim: usize) -> Result<Vec<String>>
     if names.is_empty() || names.len() == dim {
         return Ok(names);
     }
-    let problem = format!("its metadata name {} columns, expected {dim}", names.len());
+    let problem = format!("its metadata name {}, expected {dim}", crate::words::count(names.len() as u64, "column"));
     Err(Error::read(path, problem, "give one name a column, or none"))
 }
 

@@ -37,7 +37,10 @@ impl Writer {
     pub fn create(path: &Path, cols: usize, dtype: Dtype, vector: bool) -> Result<Self> {
         if cols == 0 || (vector && cols != 1) {
             let (what, expected) = if vector { ("a vector", "1") } else { ("a table", "at least 1") };
-            return Err(Error::invalid(format!("{what} has {cols} columns, expected {expected}"), ""));
+            return Err(Error::invalid(
+                format!("{what} has {}, expected {expected}", crate::words::count(cols as u64, "column")),
+                "",
+            ));
         }
         let body = match Format::written(path) {
             Some(Format::Npy) => {

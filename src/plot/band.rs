@@ -8,7 +8,7 @@ use super::pen::Style;
 use super::scene::{Rect, Scene};
 use super::sheet::PanelGrid;
 
-/// A sheet with its margins measured.
+/// A panel grid with its margins measured.
 pub(super) struct PanelRow<'a> {
     sheet: &'a PanelGrid,
     edges: Vec<Option<Edges>>,

@@ -1,4 +1,4 @@
-//! Panels on the page: bands of them one below the other, one colour bar and one size of letters for all.
+//! Panels of a figure: rows of them one below the other, one colour bar and one size of letters for all.
 
 use std::path::Path;
 
@@ -59,13 +59,13 @@ impl From<PanelGrid> for Figure {
 }
 
 impl Figure {
-    /// In how many bands there are maps.
+    /// In how many of its grids there are maps.
     fn maps(&self) -> usize {
         self.bands.iter().filter(|b| b.cells.iter().flatten().any(Panel::is_heat)).count()
     }
 }
 
-/// As [`panels`], of a whole sheet or several.
+/// As [`panels`], of a whole figure.
 pub(super) fn draw(path: &Path, page: impl Into<Figure>, options: &Options) -> Result<()> {
     let page = page.into();
     let fine = file::check(path, options.size, options)?;
@@ -121,7 +121,7 @@ pub(super) fn headroom(options: &Options, em: f64) -> f64 {
     if options.title.is_some() { 2.4 * em } else { 0.8 * em }
 }
 
-/// The page of sheets that were found sound.
+/// The scene of a figure whose panels were checked.
 pub(super) fn compose(page: &Figure, fine: usize, options: &Options) -> Scene {
     let wide = f64::from(options.size.map_or(page.wide, |s| s.0));
     let columns = page.bands.iter().map(|b| b.columns).fold(1, usize::max);

@@ -267,7 +267,11 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
         ([valid, test], order) = by_groups(&order, &first, [n_valid, n_test]);
     }
     if order.is_empty() {
-        return Err(Error::read(path, format!("its {rows} rows leave none for training"), "give more rows"));
+        return Err(Error::read(
+            path,
+            format!("its {} leave none for training", crate::words::count(rows as u64, "row")),
+            "give more rows",
+        ));
     }
     Ok(Split { train: order, valid, test })
 }

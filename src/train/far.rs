@@ -265,6 +265,7 @@ impl Far {
                 FarRows::LeaveOut => {
                     "left out: no model learns a density from so few (`data.far_rows` keep trains on them)"
                 }
+                FarRows::Keep if alone => "kept: it may ruin the model (`data.far_rows` leave-out)",
                 FarRows::Keep => "kept: they may ruin the model (`data.far_rows` leave-out)",
             };
             let lie = if alone { "lies far out and is" } else { "lie far out and are" };

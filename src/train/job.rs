@@ -19,6 +19,9 @@ mod objective;
 mod optimiser;
 mod output;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 pub use data::{DataSection, split_rule};
@@ -91,6 +94,7 @@ impl Job {
             job.model.family = family;
             (job.model.base, job.model.hidden) = (usual.model.base, usual.model.hidden);
             (job.model.activation, job.model.depth) = (usual.model.activation, usual.model.depth);
+            job.model.net = usual.model.net;
             (job.objective.kind, job.data.spread) = (usual.objective.kind, usual.data.spread);
             (job.optimiser.batch, job.optimiser.lr) = (usual.optimiser.batch, usual.optimiser.lr);
         })
@@ -183,18 +187,16 @@ impl Job {
     /// # Errors
     /// As [`Job::from_toml`].
     pub fn of_run(text: &str) -> Result<Self> {
-        let (job, table) = Self::parse(text)?;
-        Ok(job.recorded(&table))
+        let (job, said) = Self::parse(text)?;
+        Ok(job.recorded(&said))
     }
 
     /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
     /// divided like other rows, and far rows were trained on.
-    fn recorded(self, table: &toml::Table) -> Self {
-        let says = |field: &str| table.get("data").is_some_and(|data| data.get(field).is_some());
-        let (copies_together, far_rows) = (says(COPIES_TOGETHER), says(FAR_ROWS));
+    fn recorded(self, said: &BTreeSet<String>) -> Self {
         self.with(|job| {
-            job.data.copies_together &= copies_together;
-            if !far_rows {
+            job.data.copies_together &= said.contains(COPIES_TOGETHER);
+            if !said.contains(FAR_ROWS) {
                 job.data.far_rows = FarRows::Keep;
             }
         })
@@ -202,8 +204,16 @@ impl Job {
 
     /// The job of a run from the provenance in its model file, as [`Job::of_run`]; none where there is no job.
     pub fn of_provenance(provenance: &serde_json::Map<String, serde_json::Value>) -> Option<Self> {
-        let (job, table) = Self::of_table(toml::Table::try_from(provenance.get("job")?).ok()?).ok()?;
-        Some(job.recorded(&table))
+        let mut entries = provenance.get("job")?.as_object()?.clone();
+        if entries.iter().all(|(name, value)| name == "seed" || value.is_object())
+            && let Ok(job) = serde_json::from_value::<Self>(entries.clone().into())
+        {
+            let said = entries.get("data").and_then(serde_json::Value::as_object);
+            return Some(job.recorded(&said.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect())));
+        }
+        let seed = entries.remove("seed").and_then(|seed| seed.as_u64());
+        let (job, said) = Self::of_flat(toml::Table::try_from(entries).ok()?, seed).ok()?;
+        Some(job.recorded(&said))
     }
 
     /// A job from TOML, in sections or as one flat table as jobs once were; what is left out has its default.
@@ -214,20 +224,44 @@ impl Job {
         Ok(Self::parse(text)?.0)
     }
 
-    /// The job, and its text as a table in sections.
-    fn parse(text: &str) -> Result<(Self, toml::Table)> {
-        let table: toml::Table = text.parse().map_err(broken)?;
-        if flat::is_flat(&table) {
-            return Self::of_table(table);
-        }
-        // From the text, so that an error has its line.
-        Ok((toml::from_str(text).map_err(broken)?, table))
+    /// The job, and the fields of the data that its text has.
+    fn parse(text: &str) -> Result<(Self, BTreeSet<String>)> {
+        let refused = match toml::from_str::<Self>(text) {
+            Ok(job) => {
+                let said: Said = toml::from_str(text).map_err(broken)?;
+                return Ok((job, said.data.into_keys().collect()));
+            }
+            Err(refused) => refused,
+        };
+        // A table holds no seed beyond 2⁶³ − 1; its line stays, empty, for the places in errors.
+        let seed = toml::from_str::<Seeded>(text).ok().and_then(|seeded| seeded.seed);
+        let line =
+            |line: &str| if seed.is_some() && line.trim_start().starts_with("seed") { "" } else { line }.to_owned();
+        let table: toml::Table = text.lines().map(line).collect::<Vec<_>>().join("\n").parse().map_err(broken)?;
+        if flat::is_flat(&table) { Self::of_flat(table, seed) } else { Err(broken(refused)) }
     }
 
-    fn of_table(table: toml::Table) -> Result<(Self, toml::Table)> {
+    fn of_flat(table: toml::Table, seed: Option<u64>) -> Result<(Self, BTreeSet<String>)> {
         let table = flat::sectioned(table)?;
-        Ok((table.clone().try_into().map_err(broken)?, table))
+        let said = table.get("data").and_then(toml::Value::as_table);
+        let said = said.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect());
+        let job: Self = table.try_into().map_err(broken)?;
+        let seed = seed.unwrap_or(job.seed);
+        Ok((Self { seed, ..job }, said))
     }
+}
+
+/// The fields of the data that a job in sections has.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    data: BTreeMap<String, IgnoredAny>,
+}
+
+/// The seed of a job in any form.
+#[derive(Deserialize)]
+struct Seeded {
+    seed: Option<u64>,
 }
 
 fn broken(error: toml::de::Error) -> Error {

@@ -86,7 +86,7 @@ pub(super) struct Start {
     pub mixture_seconds: Option<f64>,
 }
 
-/// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one architecture.
+/// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one CPU core.
 const LEAST_WORK: f64 = 1e9;
 /// A multiplication of EM, in f64 and between exponentials, takes as long as so many of a net.
 const DEARER: f64 = 8.0;

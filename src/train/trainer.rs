@@ -402,7 +402,10 @@ impl Trainer<'_> {
         let (last, step) = (self.log.history.validations.last()?, self.state.step);
         let why = match self.job.optimiser.patience {
             Some(0) => return None,
-            Some(most) => (self.log.since_best >= most).then(|| format!("{most} held-out scores were not better"))?,
+            Some(most) => (self.log.since_best >= most).then(|| match most {
+                1 => "1 held-out score was not better".to_owned(),
+                _ => format!("{most} held-out scores were not better"),
+            })?,
             None => {
                 let since = done * (1.0 - best.step as f64 / step as f64);
                 let ends = self.chooses()

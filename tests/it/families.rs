@@ -241,7 +241,7 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     for (words, sentence) in [
         ("train --data x.npy --condition rare.npy --split codes.npy --steps 5 --out no", "the test set"),
         (&format!("{from} --condition v"), "has no column `class`"),
-        (&format!("{from} --condition class --depth 3"), "depth is another"),
+        (&format!("{from} --condition class --depth 3"), "depth differs from"),
         (&format!("{from} --condition class --model cnf"), "--model contradicts"),
         ("train --model realnvp --rtol 1e-3 --steps 5 --out no", "a solver has no meaning"),
         ("train --model realnvp --path vp --steps 5 --out no", "a path of matching has no meaning"),

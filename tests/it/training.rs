@@ -864,3 +864,22 @@ fn a_row_whose_integral_is_not_finite_is_left_out_of_the_step() {
         }
     }
 }
+
+#[test]
+fn a_seed_beyond_the_integers_of_toml_is_read_from_every_form_of_a_job() {
+    let job = Job::default().with(|job| {
+        job.seed = u64::MAX - 1;
+        job.optimiser.steps = Some(7);
+    });
+    let text = job.to_toml().unwrap();
+    assert_eq!((Job::from_toml(&text).unwrap(), Job::of_run(&text).unwrap()), (job.clone(), job.clone()));
+    let provenance = serde_json::json!({ "job": serde_json::to_value(&job).unwrap() });
+    assert_eq!(Job::of_provenance(provenance.as_object().unwrap()), Some(job.clone()));
+    // As jobs once were: flat, and with the meaning of what they could not say.
+    let flat = format!("steps = 7\nseed = {}\n", job.seed);
+    assert_eq!(Job::from_toml(&flat).unwrap(), job);
+    let provenance = serde_json::json!({ "job": { "steps": 7, "seed": job.seed } });
+    let old = Job::of_provenance(provenance.as_object().unwrap()).unwrap();
+    assert_eq!((old.seed, old.optimiser.steps, old.data.copies_together), (job.seed, Some(7), false));
+    assert_eq!(Job::of_run(&flat).unwrap(), old);
+}

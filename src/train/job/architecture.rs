@@ -47,7 +47,7 @@ impl Job {
         Ok(())
     }
 
-    /// Refuses what only discrete flows have, and a deviation that only one Gaussian has.
+    /// Refuses what only discrete flows have.
     pub(super) fn refuse_discrete(&self) -> Result<()> {
         let usual = Self::default();
         let asked = [
@@ -133,7 +133,11 @@ impl Job {
         let found = of(width)?;
         if found > 2 * params || 2 * found < params {
             return Err(Error::invalid(
-                format!("{} cannot have about {params} parameters: the nearest is {found}", self.model.family.name()),
+                format!(
+                    "{} cannot have about {}: the nearest is {found}",
+                    self.model.family.name(),
+                    crate::words::count(params as u64, "parameter")
+                ),
                 "aim at another number of parameters, or leave the model out",
             ));
         }
@@ -185,7 +189,10 @@ impl Job {
             ("halves", own.halves != usual.halves),
         ];
         if let Some((field, _)) = asked.into_iter().find(|(_, differs)| *differs) {
-            return refuse(&format!("model.{field}"), "another".into(), "its own".into());
+            return Err(Error::invalid(
+                format!("`model.{field}` differs from that of the model to start from"),
+                format!("leave out `model.{field}`: the model to start from decides the net"),
+            ));
         }
         (own.family, own.depth) = (Family::Discrete(spec.kind), Some(spec.depth()));
         (own.hidden, own.activation, own.linear) = (hidden, activation, linear);
@@ -217,7 +224,15 @@ impl Job {
         }
         let standardise = self.data.standardise;
         if standardise != usual.data.standardise && standardise != standardised {
-            return refuse("data.standardise", standardise.to_string(), standardised.to_string());
+            let are = |yes: bool| if yes { "are" } else { "are not" };
+            return Err(Error::invalid(
+                format!(
+                    "the columns {} standardised, those of the model to start from {}",
+                    are(standardise),
+                    are(standardised)
+                ),
+                "leave out `data.standardise`: the model to start from decides it",
+            ));
         }
         (own.net, own.hidden, own.activation) = (net, Some(mlp.hidden), Some(mlp.activation));
         (own.time_features, self.data.standardise) = (frequencies, standardised);

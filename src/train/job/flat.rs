@@ -84,13 +84,17 @@ pub(super) fn sectioned(flat: Table) -> Result<Table> {
     for (name, value) in old {
         let known = FIELDS.iter().find(|(field, ..)| *field == name);
         let Some((_, section, field)) = known else {
+            if TOP.contains(&name.as_str()) {
+                let hint = format!("write `[{name}]` and its fields below");
+                return Err(Error::invalid(format!("`{name}` is not a section"), hint));
+            }
             return Err(Error::Unknown { kind: "field", name, known: TOP.join(", ") });
         };
-        let section = job.entry(*section).or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(section) = section
-            && section.insert((*field).to_owned(), value).is_some()
+        let fields = job.entry(*section).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(fields) = fields
+            && fields.insert((*field).to_owned(), value).is_some()
         {
-            let problem = format!("`{name}` is given twice, once as `{field}` in its section");
+            let problem = format!("`{name}` is given twice: at the top and as `{section}.{field}`");
             return Err(Error::invalid(problem, "give it once"));
         }
     }

@@ -69,7 +69,7 @@ impl OptimiserSection {
         if batch > MOST_ROWS || batch.saturating_mul(dim) > MOST_NUMBERS {
             let most = MOST_ROWS.min(MOST_NUMBERS / dim.max(1));
             return Err(Error::invalid(
-                format!("a batch of {batch} rows of {dim} columns"),
+                format!("a batch of {batch} rows of {}", words::count(dim as u64, "column")),
                 format!("set `optimiser.batch` to at most {most}"),
             ));
         }
