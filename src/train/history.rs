@@ -38,9 +38,9 @@ pub struct Validation {
     pub dominance: Dominance,
 }
 
-/// The most marks kept.
+/// The most records kept.
 const MOST: usize = 4096;
-/// Numbers of a mark and of a validation as [`History::numbers`] has them.
+/// Numbers of a record and of a validation as [`History::numbers`] has them.
 const MARK: usize = 6;
 const VALIDATION: usize = 5;
 /// Numbers of a validation as [`History::dominances`] has them.
@@ -51,10 +51,10 @@ const NO_ERROR: f64 = -1.0;
 /// Losses along a run, and the held-out scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    marks: Vec<StepRecord>,
-    /// Steps in a mark.
+    records: Vec<StepRecord>,
+    /// Steps in a record.
     width: usize,
-    /// The sum of the steps since the last mark, and how many they are.
+    /// The sum of the steps since the last record, and how many they are.
     open: Option<(StepRecord, usize)>,
     /// In the order of time.
     pub validations: Vec<Validation>,
@@ -62,14 +62,14 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self { marks: Vec::new(), width: 1, open: None, validations: Vec::new() }
+        Self { records: Vec::new(), width: 1, open: None, validations: Vec::new() }
     }
 }
 
 impl History {
     /// Takes note of one step.
     pub fn push(&mut self, now: StepRecord) {
-        if self.open.is_some_and(|(mark, _)| mark.criterion != now.criterion) {
+        if self.open.is_some_and(|(record, _)| record.criterion != now.criterion) {
             self.close();
         }
         let (sum, count) = match self.open {
@@ -82,18 +82,18 @@ impl History {
         }
     }
 
-    /// Makes a mark of the steps since the last, if there are any.
+    /// Makes a record of the steps since the last, if there are any.
     pub fn finish(&mut self) {
         self.close();
     }
 
     fn close(&mut self) {
         let Some((sum, count)) = self.open.take() else { return };
-        self.marks.push(scaled(sum, 1.0 / count as f64));
-        if self.marks.len() >= MOST {
+        self.records.push(scaled(sum, 1.0 / count as f64));
+        if self.records.len() >= MOST {
             // Marks of half the width each; those of two criteria are not mixed.
             let mut halved = Vec::with_capacity(MOST / 2 + 2);
-            let mut rest = &self.marks[..];
+            let mut rest = &self.records[..];
             while let [first, others @ ..] = rest {
                 match others {
                     [second, others @ ..] if second.criterion == first.criterion => {
@@ -106,7 +106,7 @@ impl History {
                     }
                 }
             }
-            self.marks = halved;
+            self.records = halved;
             self.width *= 2;
         }
     }
@@ -114,27 +114,27 @@ impl History {
     /// Removes the steps after `step`, which are done again.
     pub(super) fn return_to(&mut self, step: usize) {
         self.close();
-        self.marks.retain(|mark| mark.step <= step);
+        self.records.retain(|record| record.step <= step);
         self.validations.retain(|validation| validation.step <= step);
     }
 
-    /// The marks so far, in the order of time; the steps since the last are left out until [`History::finish`].
-    pub fn marks(&self) -> &[StepRecord] {
-        &self.marks
+    /// The records so far, in the order of time; the steps since the last are left out until [`History::finish`].
+    pub fn records(&self) -> &[StepRecord] {
+        &self.records
     }
 
-    /// Everything as numbers: width, the open sum and its count, the marks; and the validations, but for their
+    /// Everything as numbers: width, the open sum and its count, the records; and the validations, but for their
     /// dominances.
     pub(super) fn numbers(&self) -> (Vec<f64>, Vec<f64>) {
         let count = self.open.map_or(0, |(_, count)| count);
-        let open = self.open.iter().map(|(mark, _)| mark);
-        let mut marks = vec![self.width as f64, count as f64];
-        for m in open.chain(&self.marks) {
+        let open = self.open.iter().map(|(record, _)| record);
+        let mut records = vec![self.width as f64, count as f64];
+        for m in open.chain(&self.records) {
             let kind = if m.criterion.is_nll() { 1.0 } else { 0.0 };
-            marks.extend([kind, m.step as f64, m.seconds, m.loss, m.grad_norm, m.lr]);
+            records.extend([kind, m.step as f64, m.seconds, m.loss, m.grad_norm, m.lr]);
         }
         let scores = self.validations.iter().flat_map(|v| [v.step as f64, v.seconds, v.nll, error(v.se), v.nfe]);
-        (marks, scores.collect())
+        (records, scores.collect())
     }
 
     /// The validations' dominances as numbers; n = 0 where one is not known, as those of a run that an older program began.
@@ -162,13 +162,13 @@ impl History {
     }
 
     /// What [`History::numbers`] was made of; `None` for numbers that it cannot have given.
-    pub(super) fn of_numbers(marks: &[f64], validations: &[f64]) -> Option<Self> {
-        let [width, count, marks @ ..] = marks else { return None };
-        let whole = marks.len().is_multiple_of(MARK) && validations.len().is_multiple_of(VALIDATION);
-        if !whole || *width < 1.0 || (*count > 0.0 && marks.is_empty()) {
+    pub(super) fn of_numbers(records: &[f64], validations: &[f64]) -> Option<Self> {
+        let [width, count, records @ ..] = records else { return None };
+        let whole = records.len().is_multiple_of(MARK) && validations.len().is_multiple_of(VALIDATION);
+        if !whole || *width < 1.0 || (*count > 0.0 && records.is_empty()) {
             return None;
         }
-        let mut marks: Vec<StepRecord> = marks
+        let mut records: Vec<StepRecord> = records
             .chunks_exact(MARK)
             .map(|m| StepRecord {
                 criterion: if m[0] > 0.0 { Criterion::Likelihood } else { Criterion::Matching },
@@ -179,7 +179,7 @@ impl History {
                 lr: m[5],
             })
             .collect();
-        let open = (*count > 0.0).then(|| (marks.remove(0), *count as usize));
+        let open = (*count > 0.0).then(|| (records.remove(0), *count as usize));
         let score = |v: &[f64]| Validation {
             step: v[0] as usize,
             seconds: v[1],
@@ -189,7 +189,7 @@ impl History {
             dominance: Dominance::UNKNOWN,
         };
         let validations = validations.chunks_exact(VALIDATION).map(score).collect();
-        Some(Self { marks, width: *width as usize, open, validations })
+        Some(Self { records, width: *width as usize, open, validations })
     }
 }
 
@@ -209,7 +209,7 @@ fn scaled(sum: StepRecord, by: f64) -> StepRecord {
 mod tests {
     use super::*;
 
-    fn mark(step: usize) -> StepRecord {
+    fn record(step: usize) -> StepRecord {
         let criterion = if step > 60_000 { Criterion::Likelihood } else { Criterion::Matching };
         StepRecord { criterion, step, seconds: 0.5, loss: step as f64, grad_norm: 0.0, lr: 0.1 }
     }
@@ -218,10 +218,10 @@ mod tests {
     fn a_long_history_stays_short_and_keeps_its_means() {
         let mut history = History::default();
         for step in 1..=100_000 {
-            history.push(mark(step));
+            history.push(record(step));
         }
-        assert!(history.marks().len() < MOST && history.marks().len() >= MOST / 4);
-        for pair in history.marks().windows(2) {
+        assert!(history.records().len() < MOST && history.records().len() >= MOST / 4);
+        for pair in history.records().windows(2) {
             assert!(pair[1].step > pair[0].step);
             if pair[1].criterion == pair[0].criterion && pair[0].step < 50_000 {
                 let width = pair[1].step - pair[0].step;
@@ -229,8 +229,8 @@ mod tests {
             }
         }
         history.finish();
-        assert_eq!(history.marks().last().unwrap().step, 100_000);
-        assert!(history.marks().iter().any(|m| m.criterion == Criterion::Matching && m.step == 60_000));
+        assert_eq!(history.records().last().unwrap().step, 100_000);
+        assert!(history.records().iter().any(|m| m.criterion == Criterion::Matching && m.step == 60_000));
     }
 
     #[test]
@@ -242,10 +242,10 @@ mod tests {
         let alone = Dominance { few: None, farthest: 0, ..dominance };
         history.validations.push(Validation { step: 4, seconds, nll, se: 0.2, nfe: 44.0, dominance: alone });
         for step in (0..9001).map(|i| i * 7) {
-            history.push(mark(step));
+            history.push(record(step));
             if step % 1001 == 0 {
-                let (marks, validations) = history.numbers();
-                let found = History::of_numbers(&marks, &validations).unwrap();
+                let (records, validations) = history.numbers();
+                let found = History::of_numbers(&records, &validations).unwrap();
                 let dominances = history.dominances();
                 assert_eq!(found.clone().with_dominances(&dominances).unwrap(), history);
                 assert!(found.with_dominances(&dominances[1..]).is_none());
@@ -253,9 +253,9 @@ mod tests {
         }
         // One validation row has no standard error, and older runs have no medians.
         history.validations[0].se = f64::NAN;
-        let (marks, validations) = history.numbers();
+        let (records, validations) = history.numbers();
         assert!(validations.iter().all(|v| v.is_finite()));
-        let found = History::of_numbers(&marks, &validations).unwrap();
+        let found = History::of_numbers(&records, &validations).unwrap();
         assert!(found.validations[0].se.is_nan() && found.validations[0].dominance.median.is_nan());
         let mut resumed = found.with_dominances(&history.dominances()).unwrap();
         assert_eq!(resumed.validations[1], history.validations[1]);

@@ -191,10 +191,10 @@ fn numbers(file: &ModelFile, name: &str) -> Option<Vec<f64>> {
 
 impl RunLog {
     fn push(&self, tensors: &mut Vec<NamedTensor>) {
-        let (marks, validations) = self.history.numbers();
+        let (records, validations) = self.history.numbers();
         let scalars = [self.seconds, self.validating, self.due, self.since_best as f64];
         tensors.push(tensor("ledger.numbers", &scalars));
-        tensors.push(tensor("ledger.marks", &marks));
+        tensors.push(tensor("ledger.marks", &records));
         tensors.push(tensor("ledger.validations", &validations));
         tensors.push(tensor("ledger.dominances", &self.history.dominances()));
         // What there is not yet has no tensor: a model file holds finite numbers only.

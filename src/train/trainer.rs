@@ -235,9 +235,9 @@ impl Trainer<'_> {
             let last = done >= 1.0;
             let due = rollback.is_none() && !last && self.validation_due(done);
             let validation = if due { self.validate(done)? } else { None };
-            let (mark, nfe) = (self.latest, self.nfe);
+            let (record, nfe) = (self.latest, self.nfe);
             let model = || self.averaged();
-            let progress = Progress { mark, done, validation, nfe, fall: rollback.as_deref(), model: &model };
+            let progress = Progress { record, done, validation, nfe, fall: rollback.as_deref(), model: &model };
             let stopped = watch.see(&progress).is_break() && !last;
             if stopped {
                 watch.keep(&self.checkpoint()?)?;

@@ -9,7 +9,7 @@ use crate::model::Model;
 /// How far a run is.
 pub struct Progress<'a> {
     /// The step just done, counted from 1.
-    pub mark: StepRecord,
+    pub record: StepRecord,
     /// The part of the budget that is spent.
     pub done: f64,
     /// The held-out score, where one was just taken.

@@ -275,7 +275,7 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
     struct Keep(std::path::PathBuf, usize);
     impl Watch for Keep {
         fn see(&mut self, progress: &Progress<'_>) -> std::ops::ControlFlow<()> {
-            if progress.mark.step >= self.1 {
+            if progress.record.step >= self.1 {
                 std::ops::ControlFlow::Break(())
             } else {
                 std::ops::ControlFlow::Continue(())

@@ -479,7 +479,7 @@ struct Broken(usize, Option<Checkpoint>);
 
 impl Watch for Broken {
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
-        if progress.mark.step >= self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if progress.record.step >= self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {

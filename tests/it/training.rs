@@ -53,7 +53,7 @@ fn fifty_steps_have_the_same_bits_on_any_number_of_threads_and_again() {
         for threads in [1, 2] {
             let other = on(threads, &job, &data);
             assert_eq!(one.model.theta, other.model.theta, "{} on {threads} threads", objective.name());
-            let losses = |fitted: &TrainResult| fitted.history.marks().iter().map(|m| m.loss).collect::<Vec<_>>();
+            let losses = |fitted: &TrainResult| fitted.history.records().iter().map(|m| m.loss).collect::<Vec<_>>();
             assert_eq!(losses(&one), losses(&other), "{}", objective.name());
         }
         let other_seed = on(1, &job.with(|job| job.seed = 1), &data);
@@ -478,7 +478,7 @@ fn a_run_can_be_ended_after_any_step_and_goes_on_from_its_model() {
     struct Until(usize);
     impl Watch for Until {
         fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
-            if progress.mark.step == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if progress.record.step == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
     let data = toy("moons");
@@ -563,7 +563,7 @@ impl Watch for Keeper {
 type Outcome = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
 
 fn outcome(fitted: &TrainResult) -> Outcome {
-    let losses = fitted.history.marks().iter().map(|m| (m.step, m.loss)).collect();
+    let losses = fitted.history.records().iter().map(|m| (m.step, m.loss)).collect();
     let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
     (fitted.model.theta.clone(), losses, scores, fitted.chosen)
 }
@@ -630,7 +630,7 @@ fn a_step_that_diverges_is_rolled_back_and_training_goes_on_with_a_smaller_learn
     impl Watch for Rollbacks {
         fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
             self.0.extend(progress.fall.map(str::to_owned));
-            assert!(progress.mark.loss.is_finite() || progress.mark.step == 0);
+            assert!(progress.record.loss.is_finite() || progress.record.step == 0);
             ControlFlow::Continue(())
         }
     }

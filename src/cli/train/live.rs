@@ -396,10 +396,10 @@ fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnflo
 
 impl Watch for Live {
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
-        let mark = progress.mark;
+        let record = progress.record;
         let held_out =
             progress.validation.map(|v| HeldOut { nll: v.nll, se: v.se, nfe: Some(v.nfe), dominance: v.dominance });
-        let StepRecord { step, seconds, loss, lr, .. } = mark;
+        let StepRecord { step, seconds, loss, lr, .. } = record;
         self.moment(Now { step, seconds, loss, lr, done: progress.done, held_out }, Some(progress.model));
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

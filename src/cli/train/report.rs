@@ -265,7 +265,7 @@ pub fn metrics(history: &History) -> String {
         "step,seconds,objective,loss,grad_norm,lr,valid_nll,valid_nll_se,valid_nfe,valid_nll_median,valid_nll_carried_by\n",
     );
     let mut scores = history.validations.iter().peekable();
-    for m in history.marks() {
+    for m in history.records() {
         let mut valid = String::from(",,,,");
         while let Some(v) = scores.next_if(|v| v.step <= m.step) {
             let few = v.dominance.few.map_or(String::new(), |few| few.to_string());

@@ -181,23 +181,23 @@ impl Watch for Watcher<'_> {
 impl Screen {
     /// Draws the bar, and ends the run where a signal came.
     pub fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
-        let mark = progress.mark;
-        if self.criterion != Some(mark.criterion) {
-            (self.criterion, self.loss) = (Some(mark.criterion), f64::NAN);
+        let record = progress.record;
+        if self.criterion != Some(record.criterion) {
+            (self.criterion, self.loss) = (Some(record.criterion), f64::NAN);
         }
-        self.loss = if self.loss.is_nan() { mark.loss } else { 0.98 * self.loss + 0.02 * mark.loss };
+        self.loss = if self.loss.is_nan() { record.loss } else { 0.98 * self.loss + 0.02 * record.loss };
         if let Some(v) = progress.validation {
             let (nll, few) = (words::estimate(v.nll, v.se, 3), few(&v.dominance));
             self.held_out = format!(" · held-out NLL {nll}{few}, NFE {:.0}", v.nfe);
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
-            let left = if progress.done > 0.0 { mark.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
-            let rate = mark.step as f64 / mark.seconds.max(1e-9);
+            let left = if progress.done > 0.0 { record.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
+            let rate = record.step as f64 / record.seconds.max(1e-9);
             self.bar.set_message(format!(
                 "step {} · {rate:.0}/s · {} {}{} · {} left",
-                mark.step,
-                if mark.criterion.is_nll() { "NLL" } else { "loss" },
+                record.step,
+                if record.criterion.is_nll() { "NLL" } else { "loss" },
                 words::number(self.loss, 4),
                 self.held_out,
                 words::duration(left)
