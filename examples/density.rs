@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let solver = SolverSpec { method: "tsit5".into(), rtol: 1e-6, atol: 1e-6, ..SolverSpec::default() };
     let spec = FlowSpec::plain(velocity, solver);
-    let model = Model { spec, theta: net.theta(), story: serde_json::Map::new() };
+    let model = Model { spec, theta: net.theta(), provenance: serde_json::Map::new() };
     let flow = model.bind(Precision::F64)?;
 
     let x = flow.sample(1000, &[], &mut stream(42, 0))?.y;

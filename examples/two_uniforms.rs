@@ -34,6 +34,7 @@ fn main() -> cnflow::Result<()> {
                 job.model.sigma = 1.0 / 3f64.sqrt();
                 job.optimiser.steps = Some(steps);
             });
+            let job = job.applicable();
             let flow = fit(&job, &data, &mut ())?.model.bind(Precision::F32)?;
             let found = score(&flow, &data.test, data.toy())?;
             println!("{name:<13} {model:<15} NLL {:.3} nats", found.nll);

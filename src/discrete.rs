@@ -15,18 +15,19 @@ mod paths;
 mod plan;
 mod spec;
 mod spline;
+mod step;
 
 use std::sync::Arc;
 
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-use self::layer::Way;
 pub(crate) use self::net::Scratch;
 use self::net::{Net, Rows};
 pub(crate) use self::op::Likelihood;
-pub use self::plan::{Plan, Split};
+pub use self::plan::{Mask, Plan};
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
+use self::step::Way;
 use crate::continuous::End;
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost, Mapped};
@@ -35,8 +36,8 @@ use crate::{Error, Result};
 
 /// Rows of a chunk: few enough that the activations of all layers stay in the second-level cache.
 const CHUNK: usize = 64;
-/// Rows of a chunk whose gradient is summed on its own: more, since each has sums, longer than θ, to clear and to add (a
-/// training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
+/// Rows of a chunk whose gradient is summed on its own: more, since each has sums, longer than θ, to clear and to add
+/// (a training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
 const LEARNT: usize = 128;
 
 /// A discrete flow with its θ: bound once, shared by its clones.
@@ -64,13 +65,13 @@ impl Discrete {
     /// The flow of `spec` with parameters `theta` (`[n_params]`), whose nets compute in `precision`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters without a bijection; as
+    /// [`Error::Parameters`] where θ does not fit; [`Error::Degenerate`] for parameters without a bijection; as
     /// [`DiscreteSpec::validate`].
     pub fn new(spec: DiscreteSpec, theta: &[f64], precision: Precision) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
             let (expected, found) = (spec.n_params(), theta.len());
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+            return Err(Error::Parameters { expected, found });
         }
         let layers = spec.layers.len();
         let bound = match precision {
@@ -113,8 +114,8 @@ impl Discrete {
     }
 
     /// Pulls a loss back through the map of the rows `x` (`[n, d]`; `condition` `[n, c]`) that lie at `end`: from its
-    /// derivatives by the points on the other side, `y_bar` `[n, d]`, and by their log-determinants, `[n]`, to those by the
-    /// rows, `[n, d]`, and by θ, `[n_params]`. The layers are run again.
+    /// derivatives by the points on the other side, `y_bar` `[n, d]`, and by their log-determinants, `[n]`, to those by
+    /// the rows, `[n, d]`, and by θ, `[n_params]`. The layers are run again.
     ///
     /// # Errors
     /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows.
@@ -144,10 +145,10 @@ impl Discrete {
     /// As [`Bijection::inverse`].
     pub fn started(spec: &DiscreteSpec, theta: &[f32], x: &[f64], condition: &[f64]) -> Result<Vec<f32>> {
         spec.validate()?;
-        let n = check_numbers(spec, x, condition)?;
+        let n = check_rows(x, spec.dim, condition, spec.condition_dim)?;
         if theta.len() != spec.n_params() {
             let (expected, found) = (spec.n_params(), theta.len());
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+            return Err(Error::Parameters { expected, found });
         }
         let mut theta = theta.to_vec();
         let (d, lengths) = (spec.dim, spec.lengths());
@@ -167,7 +168,7 @@ impl Discrete {
             let one = DiscreteSpec { layers: vec![layer.clone()], ..spec.clone() };
             let net = Net::new(&one, &theta[at..at + lengths[i]], 1)?;
             let mut next = vec![0.0; y.len()];
-            carry(&net, Way::Inverse, &y, condition, d, spec.condition_dim, &mut next, &mut vec![0.0; n]);
+            transport(&net, Way::Inverse, &y, condition, d, spec.condition_dim, &mut next, &mut vec![0.0; n]);
             y = next;
         }
         Ok(theta)
@@ -188,7 +189,7 @@ impl Discrete {
         let (d, c) = (self.spec.dim, self.spec.condition_dim);
         let n = rows.y.len() / d;
         let (mut y, mut logdet) = (vec![0.0; n * d], vec![0.0; n]);
-        carry(net, way, &rows.y, condition, d, c, &mut y, &mut logdet);
+        transport(net, way, &rows.y, condition, d, c, &mut y, &mut logdet);
         let (mut cost, mut scratch) = (Cost::default(), None);
         for row in 0..n {
             let at = row * d..(row + 1) * d;
@@ -206,22 +207,9 @@ impl Discrete {
     }
 }
 
-/// The number of rows in `x`, `[n, d]` with a condition `[n, c]`.
-fn check_numbers(spec: &DiscreteSpec, x: &[f64], condition: &[f64]) -> Result<usize> {
-    let (d, n) = (spec.dim, x.len() / spec.dim);
-    if !x.len().is_multiple_of(d) {
-        return Err(Error::Dimension { what: "the last row".into(), expected: d, found: x.len() % d });
-    }
-    if condition.len() != n * spec.condition_dim {
-        let problem = format!("{} numbers of a condition, {n} rows need {}", condition.len(), n * spec.condition_dim);
-        return Err(Error::invalid(problem, "give one row of conditions for each point"));
-    }
-    Ok(n)
-}
-
 /// Transports all rows, chunk by chunk.
 #[expect(clippy::too_many_arguments, reason = "each is a different thing")]
-fn carry<T: Scalar>(
+fn transport<T: Scalar>(
     net: &Net<T>,
     way: Way,
     x: &[f64],

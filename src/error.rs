@@ -10,6 +10,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a row has no result on the other side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// Its trajectory could not be integrated.
     #[error(transparent)]
@@ -23,8 +24,8 @@ pub enum Failure {
     /// It is not finite itself.
     #[error("the point or its condition is not finite")]
     Point,
-    /// It lies outside the support of the density: log p is −∞, and it has no latent. Never listed among the failures of a
-    /// solve.
+    /// It lies outside the support of the density: log p is −∞, and it has no latent. Never listed among the failures
+    /// of a solve.
     #[error("the point lies outside the support of the density")]
     Outside,
     /// It arrived, but its result is beyond the range of f64. Never listed among the failures of a solve.
@@ -44,32 +45,20 @@ pub struct Setting {
 impl Failure {
     /// What to try, in a few words.
     pub fn advice(&self, setting: Setting) -> String {
-        use cnflow_solvers::Failure as F;
-        let wide = (!setting.wide).then_some("compute in f64");
-        let bdf = (cfg!(feature = "implicit") && !setting.implicit).then_some("use `bdf`");
-        let (why, ways) = match self {
-            Self::Path(F::NonFinite { .. } | F::Integrand { .. }) => {
-                ("the field overflows there", [Some("check the input's scale"), wide, None])
-            }
-            Self::Path(F::StepTooSmall { .. }) => {
-                ("the field is stiff or discontinuous there", [Some("loosen the tolerance"), wide, bdf])
-            }
-            Self::Path(F::TooManySteps { .. }) => ("", [Some("loosen the tolerance"), Some("raise max_steps"), bdf]),
-            // Stopped on request.
-            Self::Path(_) => ("", [Some("run it again"), None, None]),
-            Self::Outside => ("", [Some("check the row against the kinds of the columns"), None, None]),
+        use cnflow_solvers::Remedy;
+        match self {
+            Self::Path(failure) => failure.advice_of(|remedy| match remedy {
+                Remedy::Wide => !setting.wide,
+                Remedy::Implicit => !setting.implicit,
+                _ => true,
+            }),
+            Self::Outside => "check the row against the kinds of the columns".into(),
             Self::Overflow | Self::Layer { .. } => {
-                ("the point lies far outside the training data", [Some("check its units"), wide, None])
+                let or_wide = if setting.wide { "" } else { ", or compute in f64" };
+                format!("the point lies far outside the training data: check its units{or_wide}")
             }
-            Self::Point => ("", [Some("leave out rows with NaN or infinity"), None, None]),
-        };
-        let ways: Vec<&str> = ways.into_iter().flatten().collect();
-        let ways = match ways.split_last() {
-            Some((last, [])) => (*last).to_owned(),
-            Some((last, before)) => format!("{}, or {last}", before.join(", ")),
-            None => String::new(),
-        };
-        if why.is_empty() { ways } else { format!("{why}: {ways}") }
+            Self::Point => "leave out rows with NaN or infinity".into(),
+        }
     }
 }
 
@@ -89,6 +78,7 @@ fn failed_of(of: &usize, first: &Failure) -> String {
 
 /// An error in one sentence; [`Error::hint`] gives the remedy.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A file that cannot be read, or whose content does not fit.
     #[error("cannot read `{}`: {problem}", path.display())]
@@ -128,6 +118,14 @@ pub enum Error {
         /// The size given.
         found: usize,
     },
+    /// A θ of another length than its model's.
+    #[error("expected {expected} parameters, found {found}")]
+    Parameters {
+        /// How many the model has.
+        expected: usize,
+        /// How many were given.
+        found: usize,
+    },
     /// A request that is not valid.
     #[error("{problem}")]
     Invalid {
@@ -156,11 +154,22 @@ pub enum Error {
     },
     /// The solver refused the request.
     #[error(transparent)]
-    Solve(#[from] SolveError),
+    Solve(SolveError),
     /// candle failed.
     #[cfg(feature = "candle")]
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<SolveError> for Error {
+    /// A name that is not in a list is an error of this crate, so that the list is given once.
+    fn from(error: SolveError) -> Self {
+        match error {
+            SolveError::UnknownMethod { name, known } => Self::Unknown { kind: "method", name, known },
+            SolveError::UnknownController { name, known } => Self::Unknown { kind: "controller", name, known },
+            other => Self::Solve(other),
+        }
+    }
 }
 
 impl From<cnflow_kernels::Error> for Error {
@@ -172,7 +181,7 @@ impl From<cnflow_kernels::Error> for Error {
                 name,
                 known: cnflow_kernels::Activation::ALL.map(cnflow_kernels::Activation::name).join(", "),
             },
-            E::Parameters { expected, found } => Self::Dimension { what: "θ".into(), expected, found },
+            E::Parameters { expected, found } => Self::Parameters { expected, found },
             other => Self::Invalid { problem: other.to_string(), hint: other.hint() },
         }
     }
@@ -207,10 +216,7 @@ impl Error {
             Self::Unknown { known, .. } => Some(format!("choose one of {known}")),
             Self::Failed { first, .. } => Some(first.advice(setting)),
             Self::Degenerate { .. } => Some("train with a smaller learning rate or another seed".into()),
-            Self::Solve(SolveError::UnknownMethod { known, .. } | SolveError::UnknownController { known, .. }) => {
-                Some(format!("choose one of {known}"))
-            }
-            Self::Dimension { .. } | Self::Solve(_) => None,
+            Self::Dimension { .. } | Self::Parameters { .. } | Self::Solve(_) => None,
             #[cfg(feature = "candle")]
             Self::Candle(_) => None,
         }

@@ -1,7 +1,7 @@
 //! Columns of one table found in another by their names.
 //!
-//! A model keeps the names of the columns that it was trained on. A table that comes in later may have the same columns in
-//! another order, or more of them: columns are matched by name, not by place. Where one of the two has no names, the
+//! A model keeps the names of the columns that it was trained on. A table that comes in later may have the same columns
+//! in another order, or more of them: columns are matched by name, not by place. Where one of the two has no names, the
 //! order counts.
 
 use crate::{Error, Result};

@@ -1,11 +1,12 @@
 //! Distribution functions, quantiles and distances that verdicts need.
 //!
 //! χ²: P(d/2, x/2), by the series γ(a, x) = xᵃ e⁻ˣ Σ xᵏ / (a (a+1) … (a+k)), all of whose terms are positive
-//! (Abramowitz & Stegun, 6.5.29 and 26.4.19). Student's t has a finite sum for whole degrees of freedom (26.7.3 and 26.7.4).
+//! (Abramowitz & Stegun, 6.5.29 and 26.4.19). Student's t has a finite sum for whole degrees of freedom (26.7.3 and
+//! 26.7.4).
 
 mod dominance;
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 pub use dominance::{Dominance, Weighted};
 
@@ -50,39 +51,6 @@ impl ChiSquared {
 /// Φ(z), to a few units in the last place in both tails.
 pub fn normal_cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z * FRAC_1_SQRT_2)
-}
-
-/// P(|t| ≤ `t`) for Student's t with `nu` degrees of freedom.
-fn student_within(t: f64, nu: usize) -> f64 {
-    let theta = (t / (nu as f64).sqrt()).atan();
-    let (sin, square) = (theta.sin(), theta.cos().powi(2));
-    // The sums run over every other number below nu: 1 + (1/2) cos² + (1·3)/(2·4) cos⁴ + … for an even one.
-    let series = |first: usize| {
-        let (mut term, mut sum) = (1.0, 1.0);
-        for k in (first..nu.saturating_sub(2)).step_by(2) {
-            term *= square * k as f64 / (k as f64 + 1.0);
-            sum += term;
-        }
-        sum
-    };
-    match nu {
-        1 => FRAC_2_PI * theta,
-        nu if nu % 2 == 1 => FRAC_2_PI * (theta + sin * theta.cos() * series(2)),
-        _ => sin * series(1),
-    }
-}
-
-/// The t with P(|t| ≤ t) = `level` for Student's distribution with `nu` ≥ 1 degrees of freedom, by bisection.
-pub fn student_quantile(level: f64, nu: usize) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    while student_within(high, nu) < level && high < 1e12 {
-        high *= 2.0;
-    }
-    for _ in 0..80 {
-        let middle = 0.5 * (low + high);
-        if student_within(middle, nu) < level { low = middle } else { high = middle }
-    }
-    0.5 * (low + high)
 }
 
 /// Kolmogorov and Smirnov's D = sup |Fₙ − F| of `values`, which are sorted; NaN of none.
@@ -183,8 +151,8 @@ pub fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     if top.is_infinite() { top } else { top + numbers.map(|a| (a - top).exp()).sum::<f64>().ln() }
 }
 
-/// How many of `n` rows may lie far out so that the others still locate the distribution: 5, or one in 500 where that is more;
-/// of few rows one in 20; one at least.
+/// How many of `n` rows may lie far out so that the others still locate the distribution: 5, or one in 500 where that
+/// is more; of few rows one in 20; one at least.
 pub fn few_of(n: usize) -> usize {
     5.max(n / 500).min(n / 20).max(1)
 }
@@ -198,9 +166,9 @@ const PARTS: [(f64, f64); 4] = [
 ];
 
 /// The median of finite `values` and a deviation that [`few_of`] far values do not move: the greatest of
-/// (q(1 − p) − q(p)) / 2z(p) over p = 1/4, 1/10, 1/20, 1/100, as far out as twice that many values lie beyond. For a normal
-/// all of them are its deviation; quartiles alone would take a spike for the whole. 0 where nearly all values are equal;
-/// the order of `values` is lost. NaN of none.
+/// (q(1 − p) − q(p)) / 2z(p) over p = 1/4, 1/10, 1/20, 1/100, as far out as twice that many values lie beyond. For a
+/// normal all of them are its deviation; quartiles alone would take a spike for the whole. 0 where nearly all values
+/// are equal; the order of `values` is lost. NaN of none.
 pub fn robust_moments(values: &mut [f64]) -> (f64, f64) {
     let n = values.len();
     if n == 0 {
@@ -236,7 +204,8 @@ mod tests {
             let mut values: Vec<f64> =
                 (0..n).map(|i| 7.0 + 2.0 * quantile((f64::from(i) + 0.5) / f64::from(n))).collect();
             let (median, deviation) = robust_moments(&mut values);
-            // A rank of n values is a quantile to a part of 1/n, and the density at the outermost is 0.027 of that at 0.
+            // A rank of n values is a quantile to a part of 1/n, and the density at the outermost is 0.027 of that
+            // at 0.
             assert!((median - 7.0).abs() < 6.0 / f64::from(n), "{n}: {median}");
             assert!((deviation / 2.0 - 1.0).abs() < 3.0 / f64::from(n).sqrt(), "{n}: {deviation}");
             let few = few_of(values.len());
@@ -266,10 +235,6 @@ mod tests {
         assert_eq!(ChiSquared::new(5).at(1e300), 1.0);
         for (z, p) in [(-1.959_963_984_540_054, 0.025), (0.0, 0.5), (1.0, 0.841_344_746_068_542_9)] {
             assert!((normal_cdf(z) - p).abs() < 1e-14, "{z}: {}", normal_cdf(z));
-        }
-        // Table 26.10, to its three digits.
-        for (nu, t) in [(1, 12.706), (2, 4.303), (3, 3.182), (7, 2.365), (8, 2.306), (30, 2.042), (120, 1.980)] {
-            assert!((student_quantile(0.95, nu) - t).abs() < 6e-4, "{nu}: {}", student_quantile(0.95, nu));
         }
         // Kolmogorov's 5 and 1 per cent points.
         for (lambda, p) in [(1.3581, 0.05), (1.6276, 0.01)] {

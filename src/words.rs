@@ -65,8 +65,8 @@ pub fn change(value: f64, decimals: usize) -> String {
     if value >= 0.0 { format!("+{text}") } else { text }
 }
 
-/// `value ± se`: up to `decimals` decimals, fewer where the error is large, so that it has up to four digits; a power of
-/// ten common to both where one of them is very large. An error that does not exist is left out.
+/// `value ± se`: up to `decimals` decimals, fewer where the error is large, so that it has up to four digits; a power
+/// of ten common to both where one of them is very large. An error that does not exist is left out.
 pub fn estimate(value: f64, se: f64, decimals: usize) -> String {
     if !value.is_finite() || !se.is_finite() {
         return number(value, decimals);
@@ -153,7 +153,16 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A column as it is called everywhere: by its name, else by its number counted from 0, as column indices do everywhere.
+/// The seconds of a time as it is typed: `500ms`, `90s`, `1.5m`, `1h`; none for other text, and where it is not finite
+/// or below 0.
+pub fn seconds(text: &str) -> Option<f64> {
+    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let number = |(name, unit): &(&str, f64)| Some(text.strip_suffix(name)?.parse::<f64>().ok()? * unit);
+    units.iter().find_map(number).filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
+}
+
+/// A column as it is called everywhere: by its name, else by its number counted from 0, as column indices do
+/// everywhere.
 pub fn column(names: Option<&[String]>, j: usize) -> String {
     match names.and_then(|names| names.get(j)).filter(|name| !name.is_empty()) {
         Some(name) => format!("`{name}`"),
@@ -285,6 +294,17 @@ mod tests {
         let long = [(3599.6, "60 min 0 s"), (7500.0, "2 h 5 min"), (1e6, "11 d 13 h"), (1e60, "1.2e55 d")];
         for (seconds, words) in short.into_iter().chain(long).chain([(f64::NAN, "an unknown time")]) {
             assert_eq!(duration(seconds), words);
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        let times = [("500ms", 0.5), ("90s", 90.0), ("1.5m", 90.0), ("1h", 3600.0), ("0s", 0.0)];
+        for (text, expected) in times {
+            assert_eq!(seconds(text), Some(expected), "{text}");
+        }
+        for text in ["", "s", "90", "-1s", "infs", "NaNs", "1d"] {
+            assert_eq!(seconds(text), None, "{text}");
         }
     }
 

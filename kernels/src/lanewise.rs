@@ -178,8 +178,8 @@ impl<T: Scalar> Kernel<T> for RowByRow<'_, T> {
     }
 }
 
-/// gathered\[r\] += raw\[r\] · e\[r\], y\[r\] ← e\[r\] · by\[r\], with e\[r\] = fixed\[r\] · lane\[0\]: where the cotangent of
-/// an exact trace enters the last hidden layer.
+/// gathered\[r\] += raw\[r\] · e\[r\], y\[r\] ← e\[r\] · by\[r\], with e\[r\] = fixed\[r\] · lane\[0\]: where the
+/// cotangent of an exact trace enters the last hidden layer.
 #[allow(clippy::too_many_arguments)]
 pub fn enter<T: Scalar>(
     isa: Isa,

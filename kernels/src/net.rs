@@ -124,8 +124,8 @@ impl<T: Scalar> Net<T> {
     /// The net of these operations, each with the activation behind it; θ holds their parameters in order.
     ///
     /// # Errors
-    /// [`Error::NoLayers`]; [`Error::Joint`] for two operations that do not fit each other or an operation behind the first
-    /// with inputs that are not active; [`Error::Parameters`] for a θ of the wrong length.
+    /// [`Error::NoLayers`]; [`Error::Joint`] for two operations that do not fit each other or an operation behind the
+    /// first with inputs that are not active; [`Error::Parameters`] for a θ of the wrong length.
     pub fn from_ops(ops: Vec<(Box<dyn Op<T>>, Option<Activation>)>, theta: &[T]) -> Result<Self> {
         if ops.is_empty() {
             return Err(Error::NoLayers);
@@ -247,7 +247,8 @@ impl<T: Scalar> Net<T> {
         self.run_through(ws, keep, self.n_ops());
     }
 
-    /// As [`Net::run`], but without y where no derivative depends on it: a last operation without an activation is left out.
+    /// As [`Net::run`], but without y where no derivative depends on it: a last operation without an activation is left
+    /// out.
     pub fn run_inner(&self, ws: &mut Workspace<T>, keep: Keep) {
         let last = self.last();
         self.run_through(ws, keep, if self.nodes[last].activation.is_none() { last } else { last + 1 });
@@ -271,10 +272,11 @@ impl<T: Scalar> Net<T> {
         }
     }
 
-    /// From `ws.output_bar` to `ws.input_bar`, where the last [`Net::run`] was; `g` (as long as θ at least) gains the gradient.
+    /// From `ws.output_bar` to `ws.input_bar`, where the last [`Net::run`] was; `g` (as long as θ at least) gains the
+    /// gradient.
     ///
-    /// `gathered` is what tangents gathered on their way back ([`Tangents::gathered`]): σ″ multiplies it. Where not `has_y`
-    /// the cotangent of y must be zero: a last operation without an activation then has no gradient.
+    /// `gathered` is what tangents gathered on their way back ([`Tangents::gathered`]): σ″ multiplies it. Where not
+    /// `has_y` the cotangent of y must be zero: a last operation without an activation then has no gradient.
     pub fn run_back(&self, ws: &mut Workspace<T>, gathered: Option<&[Tile<T>]>, has_y: bool, g: &mut [T]) {
         let (isa, last) = (self.isa, self.last());
         let Workspace { input, output_bar, input_bar, records, blocks } = ws;

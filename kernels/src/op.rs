@@ -1,9 +1,9 @@
 //! An operation of a net: affine in its input, y = L x + b, with parameters θ.
 //!
-//! What is not affine in a net is an activation, element by element, and [`Net`](crate::Net) has it behind an operation, in
-//! the epilogue of its kernel. An operation therefore has no second derivative by x, and five functions are all that a
-//! value, a tangent, the pull-backs of both and their gradients need. That the activation is the net's is also what keeps
-//! a cotangent in registers from one operation to the next.
+//! What is not affine in a net is an activation, element by element, and [`Net`](crate::Net) has it behind an
+//! operation, in the epilogue of its kernel. An operation therefore has no second derivative by x, and five functions
+//! are all that a value, a tangent, the pull-backs of both and their gradients need. That the activation is the net's
+//! is also what keeps a cotangent in registers from one operation to the next.
 
 use crate::epilogue::{Epilogue, Output, WithEpilogue};
 use crate::outer::{outer, row_sums};
@@ -18,7 +18,8 @@ use crate::tile::In;
 pub trait Op<T>: std::fmt::Debug + Send + Sync {
     /// Rows of x.
     fn inputs(&self) -> usize;
-    /// The leading rows of x that are differentiated; of the others (time, a condition) no tangent and no cotangent is made.
+    /// The leading rows of x that are differentiated; of the others (time, a condition) no tangent and no cotangent is
+    /// made.
     fn active(&self) -> usize {
         self.inputs()
     }

@@ -1,4 +1,5 @@
-//! Sums over lanes: G\[o\]\[k\] += Σₗ a\[o\]\[l\] h\[k\]\[l\], the gradient of a weight, and Σₗ a\[o\]\[l\], that of a bias.
+//! Sums over lanes: G\[o\]\[k\] += Σₗ a\[o\]\[l\] h\[k\]\[l\], the gradient of a weight, and Σₗ a\[o\]\[l\], that of a
+//! bias.
 //!
 //! Lanes lie along the vectors, so each entry of G has an accumulator of its own; 3 × 4 of them fill the
 //! registers. The order of the sum is fixed: block after block within a slot of the vector, then halves

@@ -1,10 +1,11 @@
 //! Two layers of a relu net with one input, by their pieces.
 //!
-//! σ(W₁ x + b₁) of a number x bends at H₁ places, tⱼ = −b₁ⱼ / w₁ⱼ. Between two of them W₂ σ(W₁ x + b₁) + b₂ is a straight line,
-//! Vₖ + Bₖ (x − cₖ), and from one interval to the next Bₖ changes by |w₁ⱼ| times a column of W₂. All intervals together
-//! cost what one point costs by the product; a point then costs a search and one line a unit, H₂ operations where
-//! the product takes H₁ H₂. The pull-back adds up, in each interval, the cotangents a of the lines and a (x − cₖ): sums
-//! of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ need ([`Pieces::fold`]).
+//! σ(W₁ x + b₁) of a number x bends at H₁ places, tⱼ = −b₁ⱼ / w₁ⱼ. Between two of them W₂ σ(W₁ x + b₁) + b₂ is a
+//! straight line, Vₖ + Bₖ (x − cₖ), and from one interval to the next Bₖ changes by |w₁ⱼ| times a column of W₂. All
+//! intervals together cost what one point costs by the product; a point then costs a search and one line a unit, H₂
+//! operations where the product takes H₁ H₂. The pull-back adds up, in each interval, the cotangents a of the lines and
+//! a (x − cₖ): sums of them to the right or to the left of tⱼ are all that the gradients of W₁, b₁ and W₂ need
+//! ([`Pieces::fold`]).
 //!
 //! The function is the same, and so is its gradient, but for round-off (lines are laid out in f64) and for the slope
 //! exactly at a hinge, where it is that of the line to the left. To go on,
@@ -171,7 +172,8 @@ impl<T: Scalar> Pieces<T> {
         self.lines.len()
     }
 
-    /// `x_bar` (`[1, lanes]`) ← (∂h/∂x)ᵀ h̄ and `sums` += those of the lanes' cotangents, where the last [`Pieces::forward`] was.
+    /// `x_bar` (`[1, lanes]`) ← (∂h/∂x)ᵀ h̄ and `sums` += those of the lanes' cotangents, where the last
+    /// [`Pieces::forward`] was.
     ///
     /// `h` is what that gave, `h_bar` its cotangent, both `[H₂, lanes]`; the lanes without a row must have none.
     pub fn back(
@@ -188,8 +190,8 @@ impl<T: Scalar> Pieces<T> {
 
     /// g ← the gradient by W₁, b₁, W₂ and b₂, as θ has them, of what the sums gathered.
     ///
-    /// Where unit j is on for x > tⱼ, with A and X the sums of a and of a x over those x: ∂W₂ has the column w₁ⱼ X + b₁ⱼ A,
-    /// ∂w₁ⱼ is X and ∂b₁ⱼ is A times the column of W₂.
+    /// Where unit j is on for x > tⱼ, with A and X the sums of a and of a x over those x: ∂W₂ has the column w₁ⱼ X +
+    /// b₁ⱼ A, ∂w₁ⱼ is X and ∂b₁ⱼ is A times the column of W₂.
     pub fn fold(&self, sums: &[T], g: &mut [T]) {
         let ([h1, h2], stride, group) = (self.widths, self.stride(), group::<T>());
         // Interval by interval A, and X = Σ a (x − c) + c A.

@@ -61,16 +61,58 @@ pub enum Failure {
 
 impl Failure {
     /// What to try, in a few words.
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> String {
+        self.advice_of(|_| true)
+    }
+
+    /// As [`Failure::advice`], of those remedies that `apply` here.
+    pub fn advice_of(&self, apply: impl Fn(Remedy) -> bool) -> String {
+        use Remedy::{Implicit, Restart, Scale, Steps, Tolerance, Wide};
+        let (why, remedies): (&str, &[Remedy]) = match self {
+            Failure::NonFinite { .. } | Failure::Integrand { .. } => ("the field overflows there", &[Scale, Wide]),
+            Failure::StepTooSmall { .. } => ("the field is stiff or discontinuous there", &[Tolerance, Wide, Implicit]),
+            Failure::TooManySteps { .. } => ("", &[Tolerance, Steps, Implicit]),
+            Failure::Stopped { .. } => ("", &[Restart]),
+        };
+        let available = |remedy: &Remedy| cfg!(feature = "implicit") || *remedy != Implicit;
+        let remedies = remedies.iter().filter(|remedy| available(remedy) && apply(**remedy));
+        let remedies: Vec<&str> = remedies.map(|remedy| remedy.words()).collect();
+        let remedies = match remedies.split_last() {
+            Some((last, before)) if !before.is_empty() => format!("{}, or {last}", before.join(", ")),
+            _ => remedies.concat(),
+        };
+        if why.is_empty() { remedies } else { format!("{why}: {remedies}") }
+    }
+}
+
+/// What may help where a trajectory failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Input of another scale.
+    Scale,
+    /// A looser tolerance.
+    Tolerance,
+    /// f64 instead of f32.
+    Wide,
+    /// A higher [`max_steps`](crate::Options::max_steps).
+    Steps,
+    /// A method for stiff fields.
+    Implicit,
+    /// Another solve.
+    Restart,
+}
+
+impl Remedy {
+    /// In the imperative.
+    pub fn words(self) -> &'static str {
         match self {
-            Failure::NonFinite { .. } | Failure::Integrand { .. } => {
-                "the field overflows there: check the input's scale, or solve in f64"
-            }
-            Failure::StepTooSmall { .. } => {
-                "the field is stiff or discontinuous there: loosen the tolerance, solve in f64, or use `bdf`"
-            }
-            Failure::TooManySteps { .. } => "loosen the tolerance, raise the cap on steps, or use `bdf`",
-            Failure::Stopped { .. } => "start the solve again from the state that it reached",
+            Self::Scale => "check the input's scale",
+            Self::Tolerance => "loosen the tolerance",
+            Self::Wide => "compute in f64",
+            Self::Steps => "raise max_steps",
+            Self::Implicit => "use `bdf`",
+            Self::Restart => "run it again",
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn run<T: Real>(
         let Some(sample) = (work.next)() else { break };
         if work.span.0 == work.span.1 {
             let start = work.start(sample);
-            (work.deliver)(sample, start, &Report::new(work.span.0));
+            (work.deliver)(sample, &start, &Report::new(work.span.0));
             continue;
         }
         match drive::solve(field, method, sample, work, observer) {

@@ -18,7 +18,12 @@ pub(crate) struct Scale {
 impl Scale {
     pub(crate) fn new(options: &Options, tableau: &Tableau, dim: usize) -> Self {
         let order = tableau.embedded_order.max(1);
-        Self { rtol: options.rtol, atol: options.atol, body: dim - options.tail - options.free, order }
+        Self {
+            rtol: options.rtol,
+            atol: options.atol,
+            body: dim - options.log_det_rows - options.uncontrolled_rows,
+            order,
+        }
     }
 
     fn norm<T: Real>(&self, y: &[T], value: impl Fn(usize) -> f64, l: usize, stride: usize) -> f64 {

@@ -48,7 +48,8 @@
 //! [`solve()`] uses the threads of rayon's current pool, [`solve_here`] the calling thread alone. This crate works on
 //! slices; it depends on no network, no tensor library and no density.
 //!
-//! The feature `implicit` (on by default) adds the methods `bdf`, `tr_bdf2` and `esdirk34` for stiff fields, by diffsol.
+//! The feature `implicit` (on by default) adds the methods `bdf`, `tr_bdf2` and `esdirk34` for stiff fields, by
+//! diffsol.
 
 pub mod control;
 pub mod error;
@@ -76,7 +77,7 @@ pub mod tape;
 mod work;
 
 pub use control::{Controller, Law};
-pub use error::{Failure, SolveError};
+pub use error::{Failure, Remedy, SolveError};
 pub use field::{At, Jvp, VectorField, Vjp};
 pub use gauss::Gauss;
 pub use lanes::{LANE_BLOCK, Lanes, LanesMut, stride_for};
@@ -88,7 +89,7 @@ pub use quadrature::{Integral, Quadrature};
 pub use real::Real;
 pub use report::{Report, Summary};
 pub use save::SaveAt;
-pub use solve::{Solution, solve, solve_here};
+pub use solve::{Solution, solve, solve_as, solve_here};
 pub use stiffness::StiffnessMeter;
 pub use tableau::Tableau;
 pub use tape::Tape;

@@ -49,8 +49,8 @@ impl Implicit {
 }
 
 impl Method {
-    /// Every method that this build can solve with: the explicit ones in the order of [`methods::ALL`], then the implicit
-    /// ones where the feature `implicit` is on.
+    /// Every method that this build can solve with: the explicit ones in the order of [`methods::ALL`], then the
+    /// implicit ones where the feature `implicit` is on.
     pub fn all() -> impl Iterator<Item = Method> {
         let implicit: &[Implicit] = if cfg!(feature = "implicit") { &Implicit::ALL } else { &[] };
         methods::ALL.iter().map(|m| Method::Explicit(m)).chain(implicit.iter().map(|m| Method::Implicit(*m)))

@@ -48,9 +48,9 @@ pub trait Observer<T: Real> {
 
     /// Whether the whole solve is to stop: all trajectories, on all threads.
     ///
-    /// Called before the first step and between any two steps of a thread, so it must be cheap. Once it returns true, no
-    /// step is begun: every trajectory on its way ends at the boundary of its last step and every trajectory that waits
-    /// stays at its start, with the status [`Failure::Stopped`]. Those that have arrived keep their result.
+    /// Called before the first step and between any two steps of a thread, so it must be cheap. Once it returns true,
+    /// no step is begun: every trajectory on its way ends at the boundary of its last step and every trajectory that
+    /// waits stays at its start, with the status [`Failure::Stopped`]. Those that have arrived keep their result.
     fn stop(&mut self) -> bool {
         false
     }

@@ -16,13 +16,13 @@ pub struct Options {
     pub rtol: f64,
     /// Absolute tolerance of a component; above 0 for an implicit method.
     pub atol: f64,
-    /// The last `tail` rows of the state (a log-density riding along) are left out of the norm…
-    pub tail: usize,
-    /// …and held to this absolute tolerance instead: their offset is arbitrary, so a relative one is meaningless.
-    pub tail_atol: f64,
-    /// This many rows behind the tail are outside error control: integrals that do not feed back. Rows of either kind
+    /// This many rows of the state, behind those of the path, are log-determinants: they are not part of the norm.
+    pub log_det_rows: usize,
+    /// The absolute tolerance of those rows: their offset is arbitrary, so a relative one is meaningless.
+    pub log_det_atol: f64,
+    /// This many rows behind those are outside error control: integrals that do not feed back. Rows of either kind
     /// need an explicit method.
-    pub free: usize,
+    pub uncontrolled_rows: usize,
     /// Step control of an explicit method. An implicit one has its own.
     pub controller: Controller,
     /// This many equal steps instead of step control; explicit methods only.
@@ -46,9 +46,9 @@ impl Default for Options {
             method: Method::Explicit(&methods::TSIT5),
             rtol: 1e-5,
             atol: 1e-5,
-            tail: 0,
-            tail_atol: 1e-4,
-            free: 0,
+            log_det_rows: 0,
+            log_det_atol: 1e-4,
+            uncontrolled_rows: 0,
             controller: Controller::default(),
             steps: None,
             first_step: None,
@@ -64,8 +64,8 @@ impl Options {
     /// Checks the values, and whether the method supports their combination.
     ///
     /// # Errors
-    /// [`SolveError::BadOption`] names the option; [`SolveError::Unsupported`] for an implicit method without the feature
-    /// `implicit`.
+    /// [`SolveError::BadOption`] names the option; [`SolveError::Unsupported`] for an implicit method without the
+    /// feature `implicit`.
     pub fn validate(&self) -> Result<(), SolveError> {
         let bad = |text: String| Err(SolveError::BadOption(text));
         for (name, value) in [("rtol", self.rtol), ("atol", self.atol)] {
@@ -76,8 +76,8 @@ impl Options {
         if self.rtol == 0.0 && self.atol == 0.0 && self.steps.is_none() {
             return bad("rtol and atol are both 0: no step can be accepted".into());
         }
-        if self.tail > 0 && !positive(self.tail_atol) {
-            return bad(format!("tail_atol = {}: must be above 0", self.tail_atol));
+        if self.log_det_rows > 0 && !positive(self.log_det_atol) {
+            return bad(format!("log_det_atol = {}: must be above 0", self.log_det_atol));
         }
         if self.steps.is_none() && !self.method.adaptive() {
             return bad(format!("`{}` has no error estimate: give a number of steps", self.method));
@@ -92,18 +92,16 @@ impl Options {
             if let Some(steps) = self.steps {
                 return bad(format!("steps = {steps}: `{method}` chooses its own steps"));
             }
-            if self.tail > 0 || self.free > 0 {
+            if self.log_det_rows > 0 || self.uncontrolled_rows > 0 {
                 return bad(format!(
-                    "tail = {}, free = {}: `{method}` holds all rows to one tolerance",
-                    self.tail, self.free
+                    "log_det_rows = {}, uncontrolled_rows = {}: `{method}` holds all rows to one tolerance",
+                    self.log_det_rows, self.uncontrolled_rows
                 ));
             }
         }
-        if self.steps == Some(0) || self.max_steps == 0 || self.lanes == 0 {
-            return bad(format!(
-                "steps = {:?}, max_steps = {}, lanes = {}: each must be at least 1",
-                self.steps, self.max_steps, self.lanes
-            ));
+        let counts = [("steps", self.steps.unwrap_or(1)), ("max_steps", self.max_steps), ("lanes", self.lanes)];
+        if let Some((name, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return bad(format!("{name} = 0: must be at least 1"));
         }
         let sound = self.first_step.is_none_or(|h| h.is_finite() && positive(h))
             && positive(self.max_step)

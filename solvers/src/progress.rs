@@ -22,7 +22,8 @@ impl<T: Real> Observer<T> for Progress<'_> {
     }
 }
 
-/// Stops the solve at the next boundary of a step once the flag is true: for a signal handler, or the host of a library.
+/// Stops the solve at the next boundary of a step once the flag is true: for a signal handler, or the host of a
+/// library.
 #[derive(Clone, Copy, Debug)]
 pub struct StopWhen<'a>(pub &'a AtomicBool);
 

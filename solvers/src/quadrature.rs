@@ -77,7 +77,8 @@ const MAX_STALLS: u32 = 3;
 impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
     /// Integrates `g` with `rule` on each step, to the absolute `tolerance`, evaluating `lanes` points at a time.
     ///
-    /// `degree` is that of the dense output in θ ([`crate::Tableau::dense`]). Without a tolerance each step is one panel.
+    /// `degree` is that of the dense output in θ ([`crate::Tableau::dense`]). Without a tolerance each step is one
+    /// panel.
     pub fn new(g: G, rule: &'static Gauss, tolerance: Option<f64>, degree: usize, lanes: usize) -> Self {
         let stride = stride_for(lanes);
         let (dim, rows) = (g.dim(), g.out_dim());

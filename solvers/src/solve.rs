@@ -33,10 +33,17 @@ impl<T: Real> Solution<T> {
         Self { y: vec![T::ZERO; n * dim], reports: vec![Report::new(t); n] }
     }
 
-    fn put(&mut self, sample: usize, y: &[T], report: &Report) {
-        self.y[sample * y.len()..(sample + 1) * y.len()].copy_from_slice(y);
+    fn put<S: Real>(&mut self, sample: usize, y: &[S], report: &Report) {
+        let slots = &mut self.y[sample * y.len()..(sample + 1) * y.len()];
+        slots.iter_mut().zip(y).for_each(|(slot, y)| *slot = T::of(y.to_f64()));
         self.reports[sample] = *report;
     }
+}
+
+/// Writes row `sample` of `y0` (`[n, dim]`) into `y`, in the type that a field computes in.
+fn row_of<T: Real, S: Real>(y0: &[S], dim: usize, sample: usize, y: &mut Vec<T>) {
+    y.clear();
+    y.extend(y0[sample * dim..(sample + 1) * dim].iter().map(|value| T::of(value.to_f64())));
 }
 
 impl<T> Solution<T> {
@@ -79,8 +86,22 @@ pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
     span: (f64, f64),
     options: &Options,
 ) -> Result<(Solution<T>, Vec<O>), SolveError> {
+    solve_as::<T, T, F, O>(worker, y0, span, options)
+}
+
+/// As [`solve`], where start and end states are numbers of another type than the field computes in: each is rounded as
+/// it enters a lane, and widened as it leaves one.
+///
+/// # Errors
+/// As [`solve`].
+pub fn solve_as<T: Real, S: Real, F: VectorField<T>, O: Observer<T> + Send>(
+    worker: impl Fn() -> (F, O) + Sync,
+    y0: &[S],
+    span: (f64, f64),
+    options: &Options,
+) -> Result<(Solution<S>, Vec<O>), SolveError> {
     let (mut field, observer) = worker();
-    check(&mut field, y0, span, options)?;
+    check::<T>(&mut field, y0.len(), span, options)?;
     let dim = field.dim();
     let n = y0.len() / dim;
     let (counter, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -88,7 +109,7 @@ pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
         let (mut ends, mut states) = (Vec::new(), Vec::new());
         let mut work = Work {
             span,
-            y0,
+            start: &|sample: usize, y: &mut Vec<T>| row_of(y0, dim, sample, y),
             dim,
             options,
             next: &mut || Some(counter.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < n),
@@ -120,7 +141,7 @@ pub fn solve<T: Real, F: VectorField<T>, O: Observer<T> + Send>(
         work(field, observer)
     });
 
-    let mut solution = Solution::new(n, dim, span.0);
+    let mut solution = Solution::<S>::new(n, dim, span.0);
     let mut refused: Option<Refused> = None;
     let mut observers = Vec::with_capacity(workers);
     for part in std::iter::once(own).chain(others.into_iter().flatten()) {
@@ -147,14 +168,14 @@ pub fn solve_here<T: Real>(
     span: (f64, f64),
     options: &Options,
 ) -> Result<Solution<T>, SolveError> {
-    check(&mut field, y0, span, options)?;
+    check::<T>(&mut field, y0.len(), span, options)?;
     let dim = field.dim();
     let n = y0.len() / dim;
-    let mut solution = Solution::new(n, dim, span.0);
+    let mut solution = Solution::<T>::new(n, dim, span.0);
     let mut samples = 0..n;
     let mut work = Work {
         span,
-        y0,
+        start: &|sample: usize, y: &mut Vec<T>| row_of(y0, dim, sample, y),
         dim,
         options,
         next: &mut || samples.next(),
@@ -188,10 +209,10 @@ fn run<T: Real>(
     }
 }
 
-/// Checks the request.
+/// Checks the request, whose start states are `numbers` numbers.
 fn check<T: Real>(
     field: &mut dyn VectorField<T>,
-    y0: &[T],
+    numbers: usize,
     span: (f64, f64),
     options: &Options,
 ) -> Result<(), SolveError> {
@@ -200,15 +221,17 @@ fn check<T: Real>(
         return Err(SolveError::BadOption(format!("the span {} to {} is not finite", span.0, span.1)));
     }
     let dim = field.dim();
-    let tail = options.tail.saturating_add(options.free);
-    if dim == 0 || tail >= dim {
-        return Err(SolveError::BadOption(format!("a state of {dim} rows cannot have a tail of {tail}")));
+    let behind = options.log_det_rows.saturating_add(options.uncontrolled_rows);
+    if dim == 0 || behind >= dim {
+        return Err(SolveError::BadOption(format!(
+            "log_det_rows + uncontrolled_rows = {behind}: a state of {dim} rows needs fewer"
+        )));
     }
     if field.out_dim() != dim {
         return Err(SolveError::Shape { what: "rows of a velocity", expected: dim, found: field.out_dim() });
     }
-    if !y0.len().is_multiple_of(dim) {
-        return Err(SolveError::Shape { what: "numbers in y0", expected: y0.len() / dim * dim, found: y0.len() });
+    if !numbers.is_multiple_of(dim) {
+        return Err(SolveError::Shape { what: "numbers in y0", expected: numbers / dim * dim, found: numbers });
     }
     if let Method::Implicit(method) = options.method {
         let unsupported = |needs| Err(SolveError::Unsupported { method: method.name(), needs });

@@ -49,8 +49,8 @@ impl Tableau {
         s > 1 && self.c[s - 1] == 1.0 && self.b[s - 1] == 0.0 && self.a[s - 1].iter().zip(self.b).all(|(a, b)| a == b)
     }
 
-    /// The longest stretch of time between two neighbouring slopes that enter the step or its error estimate, as a part of a
-    /// step, where steps are equal and follow each other: what begins and ends within it leaves no trace.
+    /// The longest stretch of time between two neighbouring slopes that enter the step or its error estimate, as a part
+    /// of a step, where steps are equal and follow each other: what begins and ends within it leaves no trace.
     pub fn longest_gap(&self) -> f64 {
         let counts = |i: &usize| self.b[*i] != 0.0 || self.e.get(*i).is_some_and(|e| *e != 0.0);
         let mut nodes: Vec<f64> = (0..self.stages()).filter(counts).map(|i| self.c[i]).collect();

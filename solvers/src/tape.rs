@@ -27,7 +27,8 @@ pub(crate) struct Record {
 }
 
 impl<T: Real> Tape<T> {
-    /// For a solve of states of `dim` rows by the explicit method `tableau`. Extra stages are kept too: points of the dense output need them.
+    /// For a solve of states of `dim` rows by the explicit method `tableau`. Extra stages are kept too: points of the
+    /// dense output need them.
     pub fn new(tableau: &'static Tableau, dim: usize) -> Self {
         Self { tableau, dim, records: Vec::new(), states: Vec::new(), failed: Vec::new() }
     }

@@ -1,6 +1,7 @@
 //! What a solve's loop needs besides a field and an observer: trajectories in, results out, and the flag that stops it.
 //!
-//! The explicit loop and the implicit one share it, so that either kind of method draws, delivers, fails and stops alike.
+//! The explicit loop and the implicit one share it, so that either kind of method draws, delivers, fails and stops
+//! alike.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,12 +15,12 @@ use crate::report::Report;
 pub(crate) struct Work<'w, T> {
     /// From its first time to its second, forward or backward.
     pub(crate) span: (f64, f64),
-    /// Start states, `[n, dim]`, row-major.
-    pub(crate) y0: &'w [T],
+    /// Writes the start state of a row, in place of what the buffer holds.
+    pub(crate) start: &'w dyn Fn(usize, &mut Vec<T>),
     pub(crate) dim: usize,
     /// Valid.
     pub(crate) options: &'w Options,
-    /// Draws the next row of `y0`, until there is none.
+    /// Draws the next row, until there is none.
     pub(crate) next: &'w mut dyn FnMut() -> Option<usize>,
     /// Takes the end state and the report of a row, in the order in which they arrive.
     pub(crate) deliver: &'w mut dyn FnMut(usize, &[T], &Report),
@@ -27,10 +28,12 @@ pub(crate) struct Work<'w, T> {
     pub(crate) stop: &'w AtomicBool,
 }
 
-impl<'w, T: Real> Work<'w, T> {
+impl<T: Real> Work<'_, T> {
     /// The start state of row `sample`.
-    pub(crate) fn start(&self, sample: usize) -> &'w [T] {
-        &self.y0[sample * self.dim..(sample + 1) * self.dim]
+    pub(crate) fn start(&self, sample: usize) -> Vec<T> {
+        let mut y = Vec::with_capacity(self.dim);
+        (self.start)(sample, &mut y);
+        y
     }
 
     /// Whether an observer of any thread has stopped the solve.
@@ -58,7 +61,8 @@ impl<'w, T: Real> Work<'w, T> {
     pub(crate) fn abandon(&mut self, observer: &mut dyn Observer<T>) {
         let t = self.span.0;
         while let Some(sample) = (self.next)() {
-            self.fail(sample, self.start(sample), Report::new(t), Failure::Stopped { t }, observer);
+            let start = self.start(sample);
+            self.fail(sample, &start, Report::new(t), Failure::Stopped { t }, observer);
         }
     }
 }

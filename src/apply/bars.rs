@@ -21,8 +21,8 @@ pub struct RunningBars {
 }
 
 impl RunningBars {
-    /// Of log-densities by `model` of data that lie at `until` (1 but for the distributions on the way); `done` counts the
-    /// second solves.
+    /// Of log-densities by `model` of data that lie at `until` (1 but for the distributions on the way); `done` counts
+    /// the second solves.
     ///
     /// # Errors
     /// As [`ErrorBars::of_model`].

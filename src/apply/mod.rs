@@ -1,8 +1,9 @@
 //! A stream of rows through a model, in memory that does not grow with their number.
 //!
-//! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a block
-//! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`Mean`] and
-//! [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
+//! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
+//! block through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
+//! [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted
+//! with its reason.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};
@@ -13,7 +14,7 @@
 //!
 //! # fn main() -> cnflow::Result<()> {
 //! let spec = FlowSpec::bare(Architecture::Identity { dim: 2 });
-//! let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
+//! let model = Model { spec, theta: Vec::new(), provenance: serde_json::Map::new() };
 //! let way = Way { to_data: false, until: 1.0, log_density: true };
 //! let transport = Transport::new(&model, Precision::F64, way, &Arc::new(AtomicUsize::new(0)))?;
 //! let mut source = RowSource::of_points(vec![0.0, 0.0, 1.0, f64::NAN], 2, Conditions::None, Some(1))?;
@@ -21,7 +22,7 @@
 //! while let Some(block) = source.next_block()? {
 //!     statistics.add(block.first, &transport.block(&block)?);
 //! }
-//! assert_eq!((statistics.n, statistics.overflowed), (2, 1));
+//! assert_eq!((statistics.n, statistics.failed), (2, 1));
 //! # Ok(())
 //! # }
 //! ```

@@ -9,7 +9,8 @@ const EXTREMES: usize = 1024;
 
 /// The log-densities of many rows: mean and standard error, the median, and whether few rows carry the mean.
 ///
-/// Exact for up to 100 000 rows; beyond, the extremes are kept with their rows, and a random sample stands for the rest.
+/// Exact for up to 100 000 rows; beyond, the extremes are kept with their rows, and a random sample stands for the
+/// rest.
 #[derive(Debug)]
 pub struct Scores {
     mean: Mean,

@@ -5,13 +5,9 @@
 
 use super::OutOfRange;
 use crate::io::Reader;
-use crate::model::Model;
+use crate::model::{BLOCK_ROWS, Model, block_rows};
 use crate::transform::StandardNormal;
 use crate::{Error, Result, Rng};
-
-/// The default number of rows, and of numbers, in a block.
-const BLOCK_ROWS: usize = 1 << 16;
-const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Where the points come from.
 enum Origin {
@@ -63,12 +59,12 @@ pub struct RowSource {
 }
 
 impl RowSource {
-    /// The rows of a file: `reader` gives `d` columns of points and behind them `own` columns of conditions, or none, and then
-    /// they come from `conditions`. `block` rows are read at a time, or as many as suit.
+    /// The rows of a file: `reader` gives `d` columns of points and behind them `own` columns of conditions, or none,
+    /// and then they come from `conditions`. `block` rows are read at a time, or as many as suit.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the reader has other columns; [`Error::Invalid`] for another number of conditions than
-    /// points.
+    /// [`Error::Dimension`] where the reader has other columns; [`Error::Invalid`] for another number of conditions
+    /// than points.
     pub fn of_reader(
         reader: Reader,
         d: usize,
@@ -111,7 +107,7 @@ impl RowSource {
     }
 
     fn new(origin: Origin, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
-        let block = block.unwrap_or_else(|| BLOCK_ROWS.min(BLOCK_NUMBERS / d)).max(1);
+        let block = block.unwrap_or_else(|| block_rows(d)).max(1);
         let out_of_range = OutOfRange::default();
         let source = Self { origin, conditions, d, block, given: 0, out_of_range, notes: Vec::new() };
         match (source.own_total(), source.conditions.rows()) {
@@ -203,14 +199,11 @@ impl RowSource {
     fn points(&mut self) -> Result<(Vec<f64>, Option<Vec<f64>>)> {
         let points = match &mut self.origin {
             Origin::File(reader, own) => {
-                let rows = reader.next_block(self.block)?.map_or(Vec::new(), |block| block.data);
                 if *own == 0 {
-                    return Ok((rows, None));
+                    return Ok((reader.next_block(self.block)?.map_or(Vec::new(), |block| block.data), None));
                 }
-                let of = |from: usize, to: usize| {
-                    rows.chunks_exact(self.d + *own).flat_map(|row| &row[from..to]).copied().collect::<Vec<f64>>()
-                };
-                return Ok((of(0, self.d), Some(of(self.d, self.d + *own))));
+                let (points, conditions) = reader.next_parts(self.block, self.d)?.unwrap_or_default();
+                return Ok((points, Some(conditions)));
             }
             Origin::Drawn(rng, n) => {
                 let most = match n {

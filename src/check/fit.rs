@@ -1,11 +1,11 @@
 //! Latents of held-out data against the standard normal: the one line that judges the training.
 //!
-//! The distance is Kolmogorov and Smirnov's D, between 0 and 1, of each column against N(0, 1) and of |z|² against χ²_d.
-//! With enough rows every model differs from the truth significantly, so a small p-value does not fail the line:
+//! The distance is Kolmogorov and Smirnov's D, between 0 and 1, of each column against N(0, 1) and of |z|² against
+//! χ²_d. With enough rows every model differs from the truth significantly, so a small p-value does not fail the line:
 //! a distance beyond [`FAR`] does, that chance does not explain (p below one in a thousand, Bonferroni-corrected for
 //! the number of distances). D = 0.1 is what a shift by a quarter of a deviation gives, or a scale wrong by a half.
 
-use super::{DiagnosticSamples, HeldOut, Line};
+use super::{Check, DiagnosticSamples, HeldOut};
 use crate::Result;
 use crate::stats::{ChiSquared, ks_critical, ks_distance, ks_p_value, normal_cdf};
 
@@ -20,7 +20,7 @@ pub const MOST_ROWS: usize = 10_000;
 pub const LEAST_ROWS: usize = 20;
 
 /// Whether held-out data lie where the model puts them.
-pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let d = e.subject.model.dim();
     let (rows, from, encoded) = match &e.subject.held_out {
         HeldOut::Rows(rows, from) => {
@@ -31,7 +31,7 @@ pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
             };
             (rows, from, encoded)
         }
-        HeldOut::Missing(why) => return Ok(Line::skipped(NAME, why.clone())),
+        HeldOut::Missing(why) => return Ok(Check::skipped(NAME, why.clone())),
     };
     let kept: Vec<&[f64]> = encoded.y.chunks_exact(d).filter(|z| z.iter().all(|v| v.is_finite())).collect();
     let outside = encoded.cost.outside.len();
@@ -42,7 +42,7 @@ pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
         _ => format!("; {} outside the support, where log p is -inf", crate::words::count(outside as u64, "row")),
     };
     if n < LEAST_ROWS {
-        return Ok(Line::skipped(
+        return Ok(Check::skipped(
             NAME,
             format!("{} of {from}: too few, give {LEAST_ROWS}{apart}", crate::words::count(n as u64, "row")),
         ));
@@ -72,5 +72,5 @@ pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Line> {
     words += &apart;
     // Few rows have a larger distance by chance.
     let bound = FAR.max(ks_critical(LEVEL / all.len() as f64, n));
-    Ok(Line::judge(NAME, distance, bound, words))
+    Ok(Check::judge(NAME, distance, bound, words))
 }

@@ -7,7 +7,7 @@
 
 use super::proposal::Proposal;
 use super::solve::SIGMAS;
-use super::{DiagnosticSamples, Line, Verdict};
+use super::{Check, DiagnosticSamples, Verdict};
 use crate::continuous::SolverSpec;
 use crate::stats::mean_and_se;
 use crate::transform::StandardNormal;
@@ -31,21 +31,21 @@ const NOISE: f64 = 0.05;
 /// Draws from the proposal, for each sample of the model; the part of them that weights must amount to.
 const DRAWS: usize = 4;
 const LEAST_PART: f64 = 0.01;
-/// Weights whose largest fall off as w^(−1/k) have no variance from k = 1/2 on, and beyond this their mean is unreliable: Vehtari,
-/// Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
+/// Weights whose largest fall off as w^(−1/k) have no variance from k = 1/2 on, and beyond this their mean is
+/// unreliable: Vehtari, Simpson, Gelman, Yao & Gabry, *Pareto smoothed importance sampling* (2024).
 const HEAVIEST: f64 = 0.7;
 /// Exact traces by tangents are not computed beyond this dimension.
 const MOST_TANGENTS: usize = 64;
 const PROPOSAL_STREAM: u64 = 0xc4ec_0003;
 
 /// The integral of the density over everything.
-pub fn mass(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn mass(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let (model, solver) = (&e.subject.model, &e.subject.model.spec.solver);
     let (d, closed) = (model.dim(), model.spec.architecture.as_velocity().is_none_or(VelocitySpec::closed_form));
     // exp of a noisy log p is too large on average.
     let noisy = matches!(solver.trace.resolve(d, closed), Trace::Hutchinson { .. });
     if noisy && !closed && d > MOST_TANGENTS {
-        return Ok(Line::skipped(
+        return Ok(Check::skipped(
             NAME,
             format!("Hutchinson's noise biases it, and an exact trace is too expensive in {d} dimensions"),
         ));
@@ -55,7 +55,7 @@ pub fn mass(e: &DiagnosticSamples<'_>) -> Result<Line> {
     if d <= 2 { grid(e, &solver, excuse) } else { importance(e, &solver, excuse) }
 }
 
-fn grid(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+fn grid(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Check> {
     let d = e.subject.model.dim();
     let side = SIDES[d - 1];
     let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(e.subject.seed, SCOUT_STREAM));
@@ -85,7 +85,7 @@ fn grid(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<L
     if failed > 0 {
         words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "cell"));
     }
-    let line = Line::judge(NAME, mass - 1.0, 2.0 * spread + excuse, words);
+    let line = Check::judge(NAME, mass - 1.0, 2.0 * spread + excuse, words);
     Ok(unclear_where(line, spread > NOISE, "the density is sharper than the grid"))
 }
 
@@ -96,17 +96,17 @@ fn around<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
 }
 
 /// A check that would pass only because of its noise is unclear.
-fn unclear_where(line: Line, noisy: bool, why: &str) -> Line {
+fn unclear_where(line: Check, noisy: bool, why: &str) -> Check {
     match noisy && line.verdict == Verdict::Pass {
-        true => Line { verdict: Verdict::Unclear, words: format!("{}; {why}", line.words), ..line },
+        true => Check { verdict: Verdict::Unclear, words: format!("{}; {why}", line.words), ..line },
         false => line,
     }
 }
 
-fn importance(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Line> {
+fn importance(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Result<Check> {
     let d = e.subject.model.dim();
     let Some(proposal) = Proposal::around(&e.there.y, d) else {
-        return Ok(Line::skipped(NAME, "the covariance of the samples is singular"));
+        return Ok(Check::skipped(NAME, "the covariance of the samples is singular"));
     };
     let draws = DRAWS * e.z.len() / d;
     let x = proposal.draw(draws, &mut rng::stream(e.subject.seed, PROPOSAL_STREAM));
@@ -125,16 +125,17 @@ fn importance(e: &DiagnosticSamples<'_>, solver: &SolverSpec, excuse: f64) -> Re
     if failed > 0 {
         words += &format!("; {} without a density, counted as empty", words::count(failed as u64, "draw"));
     }
-    let line = Line::judge(NAME, mass - 1.0, SIGMAS * se + excuse, words);
+    let line = Check::judge(NAME, mass - 1.0, SIGMAS * se + excuse, words);
     // With few that count, the mean is too low more often than not, and its standard error with it.
     if effective.is_nan() || effective < LEAST_PART * draws as f64 {
-        return Ok(Line { verdict: Verdict::Unclear, words: format!("{}: too small to judge", line.words), ..line });
+        return Ok(Check { verdict: Verdict::Unclear, words: format!("{}: too small to judge", line.words), ..line });
     }
-    // A density that diverges, as a normal's at the cut of an angle does: every sample of weights looks harmless, and lies.
+    // A density that diverges, as a normal's at the cut of an angle does: every sample of weights looks harmless, and
+    // lies.
     let k = tail(weights);
     if k > HEAVIEST {
         let words = format!("{}; the largest weights fall off as w^-{:.1}, too slowly to judge", line.words, 1.0 / k);
-        return Ok(Line { verdict: Verdict::Unclear, words, ..line });
+        return Ok(Check { verdict: Verdict::Unclear, words, ..line });
     }
     Ok(unclear_where(line, se > NOISE, "too noisy to judge"))
 }

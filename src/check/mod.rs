@@ -2,14 +2,14 @@
 //!
 //! The checks are of three kinds. *Arithmetic*: does the solve compute what the flow defines (round trip, density
 //! transported, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
-//! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and does it
-//! come to all of them (coverage)? The first two judge the program and its settings, the last the training.
+//! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and
+//! does it come to all of them (coverage)? The first two judge the program and its settings, the last the training.
 //!
 //! Bounds of the arithmetic follow from the tolerance and the amplification measured on the flow itself; because they
 //! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
 //! are four standard errors, so that a right model fails one of them in less than one run of a thousand.
 //!
-//! To add a line: a function from [`DiagnosticSamples`] to [`Line`], and an entry in [`LINES`].
+//! To add a check: a function from [`DiagnosticSamples`] to [`Check`], and an entry in [`CHECKS`].
 
 mod fit;
 mod mass;
@@ -47,8 +47,8 @@ pub struct Subject {
     pub condition: Vec<f64>,
     /// Rows that it was not trained on.
     pub held_out: HeldOut,
-    /// Rows that it was trained on, `[n, d]`, as far as they are known: they set how many samples are expected near a held-out
-    /// one.
+    /// Rows that it was trained on, `[n, d]`, as far as they are known: they set how many samples are expected near a
+    /// held-out one.
     pub trained_on: Vec<f64>,
 }
 
@@ -77,7 +77,7 @@ pub enum Verdict {
 
 /// The result of one check.
 #[derive(Clone, Debug, Serialize)]
-pub struct Line {
+pub struct Check {
     /// The name of the check, two or three words.
     pub name: &'static str,
     /// What was measured; `None` where nothing was.
@@ -90,7 +90,7 @@ pub struct Line {
     pub words: String,
 }
 
-impl Line {
+impl Check {
     /// Passes where |`value`| ≤ `bound`; NaN fails.
     fn judge(name: &'static str, value: f64, bound: f64, words: String) -> Self {
         let verdict = if value.abs() <= bound { Verdict::Pass } else { Verdict::Fail };
@@ -102,14 +102,14 @@ impl Line {
     }
 }
 
-/// A check: from what was measured to its result.
-type Question = fn(&DiagnosticSamples<'_>) -> Result<Line>;
+/// From what was measured to the result of a check.
+type Test = fn(&DiagnosticSamples<'_>) -> Result<Check>;
 
-/// Every check, in the order of the report. [`Line::name`] is the first of each pair.
-pub const LINES: &[(&str, Question)] = &[
+/// Every check, in the order of the report. [`Check::name`] is the first of each pair.
+pub const CHECKS: &[(&str, Test)] = &[
     ("solver", solve::cost),
     ("round trip", solve::round_trip),
-    ("density carried", solve::carried),
+    ("density carried", solve::transported),
     ("quadrature", solve::ways),
     ("tolerance", solve::tolerance),
     ("precision", solve::precision),
@@ -127,14 +127,14 @@ pub const LINES: &[(&str, Question)] = &[
 ///
 /// # Errors
 /// Any error of the solver. A row that fails is not an error: it makes a check fail.
-pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
-    let evidence = DiagnosticSamples::gather(subject)?;
+pub fn run(subject: &Subject, see: &mut dyn FnMut(&Check)) -> Result<Vec<Check>> {
+    let samples = DiagnosticSamples::gather(subject)?;
     let mut lines = Vec::new();
-    for (i, (name, ask)) in LINES.iter().enumerate() {
-        let line = if i > 0 && !evidence.enough() {
-            Line::skipped(name, "most trajectories fail: see the first line")
+    for (i, (name, test)) in CHECKS.iter().enumerate() {
+        let line = if i > 0 && !samples.enough() {
+            Check::skipped(name, "most trajectories fail: see the first line")
         } else {
-            ask(&evidence)?
+            test(&samples)?
         };
         debug_assert_eq!(line.name, *name);
         see(&line);
@@ -143,20 +143,20 @@ pub fn run(subject: &Subject, see: &mut dyn FnMut(&Line)) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The line about the integral of the density alone; none where it was skipped or is too noisy.
+/// The check of the integral of the density alone; none where it was skipped or is too noisy.
 ///
 /// # Errors
 /// As [`run`].
-pub fn mass_of(subject: &Subject) -> Result<Option<Line>> {
-    let evidence = DiagnosticSamples::gather(subject)?;
-    if !evidence.enough() {
+pub fn mass_of(subject: &Subject) -> Result<Option<Check>> {
+    let samples = DiagnosticSamples::gather(subject)?;
+    if !samples.enough() {
         return Ok(None);
     }
-    let line = mass::mass(&evidence)?;
+    let line = mass::mass(&samples)?;
     Ok((!matches!(line.verdict, Verdict::Unclear | Verdict::Skipped)).then_some(line))
 }
 
 /// Whether no check failed.
-pub fn passed(lines: &[Line]) -> bool {
+pub fn passed(lines: &[Check]) -> bool {
     lines.iter().all(|line| line.verdict != Verdict::Fail)
 }

@@ -35,7 +35,7 @@ pub struct DiagnosticSamples<'a> {
     pub drawn: usize,
     /// Latents of the samples that arrived, `[n, d]`.
     pub z: Vec<f64>,
-    /// The samples that arrived, with the density carried along, and the cost of all.
+    /// The samples that arrived, with the density computed along the way, and the cost of all.
     pub there: Solved,
     /// Their latents by the way back.
     pub back: Solved,
@@ -135,10 +135,11 @@ impl<'a> DiagnosticSamples<'a> {
 
     /// What the local errors allow by the end of the way, in latents and in nats: 99 of 100 rows.
     ///
-    /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way, and the point
-    /// between the ways is rounded to 64 bits. What happens on the way reaches the latent enlarged by A at most, and
-    /// log p = −½|z|² + … follows with |z| + √d. The log-determinant adds its own tolerance. Where layers stand in closed
-    /// form they take the place of steps, and round-off is all there is. Fixed steps promise nothing: only the cap is left.
+    /// A step may be wrong by τ = atol + rtol |y|, and by the round-off of |y|; there are N of them each way, and the
+    /// point between the ways is rounded to 64 bits. What happens on the way reaches the latent enlarged by A at most,
+    /// and log p = −½|z|² + … follows with |z| + √d. The log-determinant adds its own tolerance. Where layers stand in
+    /// closed form they take the place of steps, and round-off is all there is. Fixed steps promise nothing: only the
+    /// cap is left.
     pub fn allowed(&self) -> (f64, f64) {
         let (spec, d) = (&self.subject.model.spec.solver, self.subject.model.dim());
         if spec.fixed_steps.is_some() && self.subject.model.spec.architecture.as_velocity().is_some() {

@@ -1,6 +1,6 @@
 //! Checks of the arithmetic: how accurately the solver computes what the flow defines.
 
-use super::{DiagnosticSamples, Line, Verdict};
+use super::{Check, DiagnosticSamples, Verdict};
 use crate::continuous::{LogDensity, Method, SolverSpec, TraceSpec};
 use crate::stats::{mean_and_se, quantile};
 use crate::velocity::{Precision, Trace};
@@ -15,7 +15,7 @@ pub const NOTHING: &str = "the layers have a closed form: no ODE is solved";
 pub const SIGMAS: f64 = 4.0;
 
 /// Evaluations per row, rows whose steps were limited by stability, and failed rows.
-pub fn cost(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn cost(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let nfe: Vec<f64> = e.there.cost.nfe.iter().chain(&e.back.cost.nfe).map(|n| f64::from(*n)).collect();
     let failed = e.there.cost.failures.len() + e.back.cost.failures.len();
     let stiff = e.there.cost.stiff.max(e.back.cost.stiff);
@@ -37,12 +37,12 @@ pub fn cost(e: &DiagnosticSamples<'_>) -> Result<Line> {
         words += &format!(" (the first: {first})");
     }
     let part = stiff as f64 / e.drawn as f64;
-    let line = Line::judge("solver", part, 0.5, words);
-    Ok(if failed > 0 { Line { verdict: Verdict::Fail, ..line } } else { line })
+    let line = Check::judge("solver", part, 0.5, words);
+    Ok(if failed > 0 { Check { verdict: Verdict::Fail, ..line } } else { line })
 }
 
 /// The latent, decoded and encoded again.
-pub fn round_trip(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn round_trip(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let d = e.subject.model.dim();
     let worst = |(a, b): (&[f64], &[f64])| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let errors: Vec<f64> = e.z.chunks_exact(d).zip(e.back.y.chunks_exact(d)).map(worst).collect();
@@ -52,7 +52,7 @@ pub fn round_trip(e: &DiagnosticSamples<'_>) -> Result<Line> {
         words::error(quantile(&errors, 1.0)),
         words::number(gain, 1)
     );
-    Ok(Line::judge("round trip", quantile(&errors, 0.99), e.allowed().0, words))
+    Ok(Check::judge("round trip", quantile(&errors, 0.99), e.allowed().0, words))
 }
 
 /// How two lists of log-densities differ in 99 of 100 rows, and in the worst.
@@ -62,7 +62,7 @@ fn differences(a: &[f64], b: &[f64]) -> (f64, f64) {
 }
 
 /// The log-density computed while sampling against the one computed from the sample.
-pub fn carried(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn transported(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let (value, worst) = differences(&e.there.log_prob, &e.back.log_prob);
     let mut bound = e.allowed().1;
     let worst = words::error(worst);
@@ -72,35 +72,35 @@ pub fn carried(e: &DiagnosticSamples<'_>) -> Result<Line> {
     if !ses.is_empty() {
         if ses.iter().any(|se| se.is_nan()) {
             words += "; one probe has no error estimate: use an exact trace, or several probes";
-            return Ok(Line { verdict: Verdict::Unclear, ..Line::judge("density carried", value, bound, words) });
+            return Ok(Check { verdict: Verdict::Unclear, ..Check::judge("density carried", value, bound, words) });
         }
         bound += SIGMAS * quantile(&ses, 0.99);
         words += "; the bound includes Hutchinson's noise";
     }
-    Ok(Line::judge("density carried", value, bound, words))
+    Ok(Check::judge("density carried", value, bound, words))
 }
 
 /// The quadrature against the coupled state.
-pub fn ways(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn ways(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let solver = &e.subject.model.spec.solver;
     if e.closed() {
-        return Ok(Line::skipped("quadrature", NOTHING));
+        return Ok(Check::skipped("quadrature", NOTHING));
     }
     if matches!(solver.method()?, Method::Implicit(_)) {
-        return Ok(Line::skipped("quadrature", "an implicit method supports the quadrature only"));
+        return Ok(Check::skipped("quadrature", "an implicit method supports the quadrature only"));
     }
     let other = if solver.coupled() { LogDensity::Quadrature } else { LogDensity::Coupled };
     let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
     let second = e.subject.encode(&other, e.subject.precision, &e.there.y)?;
     let (value, worst) = differences(&e.back.log_prob, &second.log_prob);
     let words = format!("|log p by quadrature − log p as a state| of 99 % of rows, worst {} nats", words::error(worst));
-    Ok(Line::judge("quadrature", value, e.allowed().1, words))
+    Ok(Check::judge("quadrature", value, e.allowed().1, words))
 }
 
 /// The tolerance against a hundredth of it; fixed steps against adaptive ones.
-pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Check> {
     if e.closed() {
-        return Ok(Line::skipped("tolerance", NOTHING));
+        return Ok(Check::skipped("tolerance", NOTHING));
     }
     let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
     let solver = &e.subject.model.spec.solver;
@@ -109,24 +109,24 @@ pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Line> {
         None => format!("rtol {:.0e}, atol {:.0e} against a hundredth", solver.rtol, solver.atol),
     };
     let words = format!("{what}: change of log p in 99 % of rows, worst {} nats", words::error(worst));
-    Ok(Line::judge("tolerance", value, e.allowed().1, words))
+    Ok(Check::judge("tolerance", value, e.allowed().1, words))
 }
 
 /// f32 against f64.
-pub fn precision(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn precision(e: &DiagnosticSamples<'_>) -> Result<Check> {
     if e.subject.precision == Precision::F64 {
-        return Ok(Line::skipped("precision", "computed in f64"));
+        return Ok(Check::skipped("precision", "computed in f64"));
     }
     let (value, worst) = differences(&e.back.log_prob, &e.wide.log_prob);
     let words = format!("f32 against f64: change of log p in 99 % of rows, worst {} nats", words::error(worst));
-    Ok(Line::judge("precision", value, e.allowed().1, words))
+    Ok(Check::judge("precision", value, e.allowed().1, words))
 }
 
 /// The exact trace against Hutchinson's, which is unbiased: their mean difference is noise.
-pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let (subject, solver) = (e.subject, &e.subject.model.spec.solver);
     let Some(net) = subject.model.spec.architecture.as_velocity() else {
-        return Ok(Line::skipped("trace", NOTHING));
+        return Ok(Check::skipped("trace", NOTHING));
     };
     let (d, closed) = (subject.model.dim(), net.closed_form());
     let n = if closed { e.z.len() / d } else { (e.z.len() / d).min(ROWS_OF_TANGENTS * 16 / d.min(16)) };
@@ -144,5 +144,5 @@ pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Line> {
     let error = words::error(se);
     let words = format!("mean of log p by {kind} minus log p by {PROBES} random probes, ± {error} over {n} rows");
     // Both are right to the solver's tolerance only.
-    Ok(Line::judge("trace", mean, SIGMAS * se + e.log_error().min(super::CAP), words))
+    Ok(Check::judge("trace", mean, SIGMAS * se + e.log_error().min(super::CAP), words))
 }

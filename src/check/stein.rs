@@ -1,9 +1,9 @@
 //! The divergence theorem: E_p[div v + v · ∇log p] = ∫ div(p v) = 0, for samples of p and the flow's own velocity.
 //!
 //! It ties three quantities that are computed independently: the samples (the forward solve), the gradient of their
-//! log-density (the solve backward) and the divergence. The gradient along v is a central difference of log p: two solves
-//! a sample in any dimension. It is checked in the space of the velocity, before any preprocessing is undone,
-//! at t = 1 and at t = 1/2. Rejected: the gradient through the graph, which would be that of the quadrature as it was
+//! log-density (the solve backward) and the divergence. The gradient along v is a central difference of log p: two
+//! solves a sample in any dimension. It is checked in the space of the velocity, before any preprocessing is undone, at
+//! t = 1 and at t = 1/2. Rejected: the gradient through the graph, which would be that of the quadrature as it was
 //! computed, and so would share its errors.
 
 use cnflow_solvers::lanes::stride_for;
@@ -11,7 +11,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::samples::reference;
 use super::solve::SIGMAS;
-use super::{DiagnosticSamples, Line};
+use super::{Check, DiagnosticSamples};
 use crate::continuous::SolverSpec;
 use crate::model::{BoundModel, FlowSpec};
 use crate::stats::mean_and_se;
@@ -28,23 +28,23 @@ const BIAS: f64 = 0.01;
 const LANES: usize = 64;
 
 /// Where the data are.
-pub fn at_the_end(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn at_the_end(e: &DiagnosticSamples<'_>) -> Result<Check> {
     theorem(e, "divergence, t = 1", 1.0)
 }
 
 /// At t = 1/2, half way from the normal to the data.
-pub fn half_way(e: &DiagnosticSamples<'_>) -> Result<Line> {
+pub fn half_way(e: &DiagnosticSamples<'_>) -> Result<Check> {
     theorem(e, "divergence, t = 1/2", 0.5)
 }
 
-fn theorem(e: &DiagnosticSamples<'_>, name: &'static str, t: f64) -> Result<Line> {
+fn theorem(e: &DiagnosticSamples<'_>, name: &'static str, t: f64) -> Result<Check> {
     let subject = e.subject;
     let (d, model) = (subject.model.dim(), &subject.model);
     let Some(net) = model.spec.architecture.as_velocity() else {
-        return Ok(Line::skipped(name, super::solve::NOTHING));
+        return Ok(Check::skipped(name, super::solve::NOTHING));
     };
     if d > MOST && !net.closed_form() {
-        return Ok(Line::skipped(
+        return Ok(Check::skipped(
             name,
             format!("too expensive in {d} dimensions: an exact trace costs one tangent in each"),
         ));
@@ -70,7 +70,7 @@ fn theorem(e: &DiagnosticSamples<'_>, name: &'static str, t: f64) -> Result<Line
         sums.len(),
         words::number(size, 1)
     );
-    Ok(Line::judge(name, mean, SIGMAS * se + BIAS * size, words))
+    Ok(Check::judge(name, mean, SIGMAS * se + BIAS * size, words))
 }
 
 /// v and div v at (t, y), `[n, d]` and `[n]`.
@@ -78,7 +78,7 @@ fn field(e: &DiagnosticSamples<'_>, t: f64, y: &[f64]) -> Result<(Vec<f64>, Vec<
     let (model, d) = (&e.subject.model, e.subject.model.dim());
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let velocity = model.spec.architecture.velocity()?.bind_here::<f64>(&theta)?;
-    let condition = model.encoded(&e.subject.condition)?.repeat(LANES);
+    let condition = model.spec.encoded(&e.subject.condition)?.repeat(LANES);
     let batch = Batch { condition: &condition, keys: &[], trace: Trace::Exact, lanes: LANES };
     let mut evaluator = velocity.evaluator(batch);
     let stride = stride_for(LANES);

@@ -39,7 +39,7 @@ impl Barred {
     }
 
     /// For the report: the median and the worst bar.
-    pub fn told(&self) -> (Value, String) {
+    pub fn report(&self) -> (Value, String) {
         let Some((median, worst)) = self.bars.summary() else {
             // No row has a bar: there is neither a median nor a largest.
             let why = match self.bars.probes() {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use cnflow::Error;
 use cnflow::apply::OutOfRange;
-use cnflow::check::{self, HeldOut, Line, Subject, Verdict};
+use cnflow::check::{self, Check, HeldOut, Subject, Verdict};
 use cnflow::io::Format;
 use cnflow::model::Model;
 use cnflow::rows::{Dataset, Rows, Source};
@@ -109,7 +109,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     let seed = args.solver.seed.unwrap_or(0);
     let (model, precision) = (setup.model.clone(), setup.precision);
     let subject = Subject { model, precision, n, seed, condition, held_out, trained_on };
-    let lines = watched("checking", Some(check::LINES.len() as u64), 1, context, |done| {
+    let lines = watched("checking", Some(check::CHECKS.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.fetch_add(1, Ordering::Relaxed);
         })
@@ -126,7 +126,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
 /// The data that the model was trained on, as its provenance records it, with the columns in the model's order; notes
 /// on reading it go to `context`.
 fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Dataset, String> {
-    let job = Job::of_provenance(&model.story);
+    let job = Job::of_provenance(&model.provenance);
     let job = job.ok_or("no rows were given, and the model file does not name its data")?;
     let (data, notes) =
         job.dataset_of(&model.spec, None).map_err(|e| format!("the training data cannot be used: {e}"))?;
@@ -148,8 +148,8 @@ fn rows_under(rows: &Rows, d: usize, condition: &[f64]) -> Rows {
     Rows { context: Vec::new(), ..rows.pick(d, &same) }
 }
 
-/// The rows that were held out of the data that a model was trained on: those under the very condition of the samples, where
-/// a class gives enough of them; else each under its own.
+/// The rows that were held out of the data that a model was trained on: those under the very condition of the samples,
+/// where a class gives enough of them; else each under its own.
 fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
     let (d, from) = (data.dim, format!("held out of {}", data.name));
     let mut all = None;
@@ -179,7 +179,7 @@ fn advice(failed: &[&str], precision: Precision) -> String {
     }
 }
 
-fn report(path: &Path, subject: &Subject, lines: &[Line], out_of_range: &OutOfRange, context: &Context) -> Result<()> {
+fn report(path: &Path, subject: &Subject, lines: &[Check], out_of_range: &OutOfRange, context: &Context) -> Result<()> {
     let passed = check::passed(lines);
     let facts = json!({
         "model": path,
@@ -215,7 +215,7 @@ fn under(subject: &Subject) -> String {
 }
 
 /// Numbers and verdict, and below them what was compared.
-fn row(line: &Line) -> String {
+fn row(line: &Check) -> String {
     let number = |value: Option<f64>| match value {
         None => String::new(),
         Some(0.0) => "0".into(),

@@ -11,7 +11,7 @@ use cnflow::train::Job;
 use cnflow::words::count;
 use cnflow::{Error, rows};
 
-use super::given::{Asked, nothing_given};
+use super::given::{Requested, nothing_given};
 
 /// What the rows of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +55,15 @@ pub fn latents(d: usize) -> Vec<String> {
 ///
 /// # Errors
 /// [`Error::Invalid`] or [`Error::Unknown`] where columns are missing, or their number does not fit.
-pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
+pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, requested: &Requested) -> Result<Plan> {
     let (names, numbers) = (reader.columns(), reader.numbers());
     let found = Found { table, cols: reader.cols(), vector: reader.vector(), names, numbers };
-    found.plan(model, role, asked)
+    found.plan(model, role, requested)
 }
 
 /// The numbers of the columns that the training left out of its file.
 fn dropped(model: &Model) -> Vec<usize> {
-    let names = Job::of_provenance(&model.story).map_or_else(Vec::new, |job| job.data.drop);
+    let names = Job::of_provenance(&model.provenance).map_or_else(Vec::new, |job| job.data.drop);
     let mut numbers: Vec<usize> = names.iter().filter_map(|name| name.parse().ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -71,7 +71,7 @@ fn dropped(model: &Model) -> Vec<usize> {
 }
 
 impl Found<'_> {
-    fn plan(&self, model: &Model, role: Role, asked: &Asked) -> Result<Plan> {
+    fn plan(&self, model: &Model, role: Role, requested: &Requested) -> Result<Plan> {
         let wanted = self.wanted(model, role);
         let (d, c, conditions) = (model.dim(), model.condition_dim(), model.spec.condition_names());
         let all: Vec<usize> = (0..self.cols).collect();
@@ -80,10 +80,12 @@ impl Found<'_> {
         };
         // The places of the conditions that are called as the model's, and whether nothing but the points is left then.
         let beside = holds(conditions) && if wanted.is_empty() { self.cols == d + c } else { holds(&wanted) };
-        let given = match asked {
-            Asked::Columns(columns) => Some(self.named(columns, conditions, c)?),
-            Asked::Nothing if c > 0 && beside => Some(self.called(conditions)?),
-            Asked::Nothing if c > 0 => return Err(nothing_given(model, role == Role::Points && self.cols == d + c)),
+        let given = match requested {
+            Requested::Columns(columns) => Some(self.named(columns, conditions, c)?),
+            Requested::Nothing if c > 0 && beside => Some(self.called(conditions)?),
+            Requested::Nothing if c > 0 => {
+                return Err(nothing_given(model, role == Role::Points && self.cols == d + c));
+            }
             _ => None,
         };
         let set_aside = match (&given, beside && wanted.is_empty()) {
@@ -110,7 +112,7 @@ impl Found<'_> {
         }
         let (points, note) = self.points(&rest, &wanted, d)?;
         let mut notes: Vec<String> = left_out.into_iter().chain(note).collect();
-        if *asked == Asked::Nothing && given.is_some() {
+        if *requested == Requested::Nothing && given.is_some() {
             notes.insert(0, format!("{}: the conditions are its columns {}", self.table, list(conditions)));
         }
         if given.is_none() && !set_aside.is_empty() {

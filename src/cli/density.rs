@@ -1,5 +1,7 @@
 //! `cnf density`: points, or the cells of a grid → log p, block by block.
 
+mod grid;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -10,6 +12,7 @@ use cnflow::transform::StandardNormal;
 use cnflow::{Error, rng, words};
 use serde_json::{Value, json};
 
+use self::grid::{around, cells, centres, edges_of, given_extent};
 use super::bars::Barred;
 use super::columns::Role;
 use super::given::GivenArgs;
@@ -259,7 +262,7 @@ impl Job {
         let d = self.setup.model.dim();
         let z = StandardNormal::new(d).draw(SCOUTS, &mut rng::stream(0, SCOUT_STREAM));
         let way = Way { to_data: true, log_density: false, ..self.way };
-        let x = self.setup.carry(way, z, self.condition.as_deref(), context)?.finite();
+        let x = self.setup.transport_all(way, z, self.condition.as_deref(), context)?.finite();
         Ok((0..d).map(|j| around(x.iter().skip(j).step_by(d).copied())).collect())
     }
 
@@ -271,7 +274,7 @@ impl Job {
         let d = self.setup.model.dim();
         let edges = (0..d).map(|j| plot::extent(seen.points(), d, j)).collect();
         let grid = cells(edges, d, DRAWN);
-        let scored = self.setup.carry(self.way, centres(&grid), self.condition.as_deref(), context)?;
+        let scored = self.setup.transport_all(self.way, centres(&grid), self.condition.as_deref(), context)?;
         Ok((grid, scored.log_prob))
     }
 
@@ -361,9 +364,9 @@ impl Job {
                 }
             };
         }
-        if let Some((bars, told)) = seen.bars.as_ref().map(Barred::told) {
+        if let Some((bars, text)) = seen.bars.as_ref().map(Barred::report) {
             facts["error_bars"] = bars;
-            words += &told;
+            words += &text;
         }
         words += &format!("NFE a point: {:.1}, at most {}; ", spent.nfe_mean(), spent.nfe_max);
         words += &format!("traces: {:.1}; {}\n", spent.traces_mean(), words::duration(spent.seconds));
@@ -381,7 +384,7 @@ impl Job {
 
 /// The model and the points; exactly one kind of points was given.
 fn inputs(args: &DensityArgs) -> Result<(Option<&Path>, Option<&Path>)> {
-    let (model, points) = setup::told_apart(args.model.as_deref(), args.points.as_deref());
+    let (model, points) = setup::model_and_points(args.model.as_deref(), args.points.as_deref());
     match (points, args.grid, &args.plot) {
         (Some(_), Some(_), _) => {
             Err(Error::invalid("points and --grid were both given", "leave one of them out").into())
@@ -391,48 +394,4 @@ fn inputs(args: &DensityArgs) -> Result<(Option<&Path>, Option<&Path>)> {
         }
         _ => Ok((model, points)),
     }
-}
-
-fn given_extent(edges: &[f64], d: usize) -> Result<Vec<(f64, f64)>> {
-    let pairs: Vec<(f64, f64)> = edges.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let sound = |(low, high): &(f64, f64)| low < high && (high - low).is_finite();
-    if edges.len() != 2 * d || !pairs.iter().all(sound) {
-        let wanted = if d == 1 { "X0,X1" } else { "X0,X1,Y0,Y1" };
-        let problem = format!("--extent {edges:?} is not a range for dimension {d}");
-        return Err(Error::invalid(problem, format!("give {wanted}, each low end before its high end")).into());
-    }
-    Ok(pairs)
-}
-
-/// From the least to the greatest, and a fifth of that on each side.
-fn around(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
-    // Samples that are equal, or nearly: a range that holds some numbers of an f64.
-    let least = if low == 0.0 && high == 0.0 { 1e-12 } else { 1e-13 * low.abs().max(high.abs()) };
-    let margin = (0.2 * (high - low)).max(least);
-    (low - margin, high + margin)
-}
-
-/// A grid without values.
-fn cells(edges: Vec<(f64, f64)>, d: usize, side: usize) -> Grid {
-    let y = edges.get(1).copied().unwrap_or((0.0, 1.0));
-    Grid { x: edges[0], y, nx: side, ny: if d == 1 { 1 } else { side }, values: Vec::new() }
-}
-
-fn centres(grid: &Grid) -> Vec<f64> {
-    Grid::centres(grid.x, grid.y, grid.nx, grid.ny)
-}
-
-fn edges_of(grid: &Grid) -> String {
-    // As many digits as tell the ends apart by a thousandth of their distance.
-    let range = |(low, high): (f64, f64)| {
-        let (far, near) = (low.abs().max(high.abs()).log10().floor(), (high - low).log10().floor());
-        if far < 15.0 && near > -10.0 {
-            let digits = (3.0 - near).clamp(3.0, 12.0) as usize;
-            return format!("[{low:.digits$}, {high:.digits$}]");
-        }
-        let digits = (far - near + 3.0).clamp(3.0, 16.0) as usize;
-        format!("[{low:.digits$e}, {high:.digits$e}]")
-    };
-    if grid.ny == 1 { range(grid.x) } else { format!("{} × {}", range(grid.x), range(grid.y)) }
 }

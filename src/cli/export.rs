@@ -3,7 +3,8 @@
 //! The inverse of `cnf import`: `net.0.weight`, `net.0.bias`, `net.2.weight`, … of an nn.Sequential, in f32 bit by bit.
 //! Beside them lie `standardise.mean` and `standardise.std` (f64, one a column) where the model standardises: the net
 //! moves u = (x − mean)/std. The file's metadata hold what the tensors cannot: the activation, the condition's columns,
-//! how time enters, and the names of the data's columns. A state dict has no place for other parts: the report lists them.
+//! how time enters, and the names of the data's columns. A state dict has no place for other parts: the report lists
+//! them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -11,11 +11,11 @@ use super::Context;
 
 /// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
-    told(diagnose::dataset(data, job.data.drop.is_empty()), context)
+    note_each(diagnose::dataset(data, job.data.drop.is_empty()), context)
 }
 
-fn told(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
-    let named = |finding: Finding| Finding { hint: context.with_flags(&finding.hint), ..finding };
+fn note_each(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
+    let named = |finding: Finding| Finding { hint: context.with_names(&finding.hint), ..finding };
     let found: Vec<Finding> = found.into_iter().map(named).collect();
     for finding in &found {
         context.note(&format!("warning: {}\nhint: {}", finding.text, finding.hint));
@@ -36,7 +36,7 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
         places: None,
         notes: Vec::new(),
     };
-    told(diagnose::dataset(&data, true), context)
+    note_each(diagnose::dataset(&data, true), context)
 }
 
 /// What that means for a likelihood; nothing where the data have a density.

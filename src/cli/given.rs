@@ -26,7 +26,7 @@ pub struct GivenArgs {
 
 /// Where the command line places the conditions.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Asked {
+pub enum Requested {
     /// Not given.
     Nothing,
     /// One row for all, in the model's order.
@@ -47,19 +47,19 @@ impl GivenArgs {
     ///
     /// # Errors
     /// [`Error::Invalid`] where the model has no condition, or other columns.
-    pub fn asked(&self, model: &Model) -> Result<Asked> {
+    pub fn requested(&self, model: &Model) -> Result<Requested> {
         let nothing = self.condition.is_none() && self.given.is_empty();
         if nothing {
-            return Ok(Asked::Nothing);
+            return Ok(Requested::Nothing);
         }
         if model.condition_dim() == 0 {
             return Err(Error::invalid("the model has no condition", "leave out --condition and --given").into());
         }
-        let Some(text) = &self.condition else { return Ok(Asked::One(self.row(model)?)) };
+        let Some(text) = &self.condition else { return Ok(Requested::One(self.row(model)?)) };
         let path = Path::new(text);
         Ok(match Format::of(path).is_some() || (path.extension().is_some() && path.is_file()) {
-            true => Asked::File(path.to_owned()),
-            false => Asked::Columns(text.split(',').map(|name| name.trim().to_owned()).collect()),
+            true => Requested::File(path.to_owned()),
+            false => Requested::Columns(text.split(',').map(|name| name.trim().to_owned()).collect()),
         })
     }
 
@@ -68,12 +68,12 @@ impl GivenArgs {
     /// # Errors
     /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
     pub fn of(&self, model: &Model, context: &Context) -> Result<Conditions> {
-        match self.asked(model)? {
-            Asked::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
-            Asked::Nothing => Err(nothing_given(model, false)),
-            Asked::One(row) => Ok(Conditions::One(row)),
-            Asked::File(path) => of_file(&path, model, context, &mut Vec::new()),
-            Asked::Columns(columns) => {
+        match self.requested(model)? {
+            Requested::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
+            Requested::Nothing => Err(nothing_given(model, false)),
+            Requested::One(row) => Ok(Conditions::One(row)),
+            Requested::File(path) => of_file(&path, model, context, &mut Vec::new()),
+            Requested::Columns(columns) => {
                 let problem =
                     format!("--condition {} names columns, but there is no file of points", columns.join(","));
                 Err(Error::invalid(problem, "give a file of conditions, or --given with their values").into())
@@ -154,11 +154,16 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
 ///
 /// # Errors
 /// As [`GivenArgs::of`].
-pub fn beside_points(asked: Asked, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
-    match asked {
-        Asked::Nothing | Asked::Columns(_) => Ok(Conditions::None),
-        Asked::One(row) => Ok(Conditions::One(row)),
-        Asked::File(path) => of_file(&path, model, context, notes),
+pub fn beside_points(
+    requested: Requested,
+    model: &Model,
+    context: &Context,
+    notes: &mut Vec<String>,
+) -> Result<Conditions> {
+    match requested {
+        Requested::Nothing | Requested::Columns(_) => Ok(Conditions::None),
+        Requested::One(row) => Ok(Conditions::One(row)),
+        Requested::File(path) => of_file(&path, model, context, notes),
     }
 }
 

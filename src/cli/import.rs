@@ -58,11 +58,11 @@ pub fn run(args: ImportArgs, context: &Context) -> Result<()> {
     let moments = torch::standardisation(&args.weights, &file, velocity.dim())?;
     let moments = moments.map(|(mean, std)| Standardise::new(mean, std)).transpose()?;
     let source = args.weights.file_name().map(|name| name.to_string_lossy().into_owned());
-    let story = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
+    let provenance = json!({ "imported_from": source }).as_object().cloned().unwrap_or_default();
     let mut spec = FlowSpec::plain(velocity, SolverSpec::default());
     spec.standardise = moments.as_ref().map(Moments::from);
     spec.names = torch::columns(&args.weights, &file, spec.dim())?;
-    let model = Model { spec, theta: net.theta(), story };
+    let model = Model { spec, theta: net.theta(), provenance };
     interrupt::critical_section(|| model.save(&args.output))?;
     report(&args, &net, &model, context)
 }

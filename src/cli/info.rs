@@ -52,7 +52,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "condition_dim": model.condition_dim(),
         "n_params": model.n_params(),
         "kind": model.spec.architecture.name(),
-        "core": serde_json::to_value(&model.spec.architecture)?,
+        "architecture": serde_json::to_value(&model.spec.architecture)?,
         "velocity": serde_json::to_value(model.spec.architecture.as_velocity())?,
         "net": model.spec.architecture.as_velocity().and_then(Net::of).map(|(net, _)| net.name()),
         "names": model.spec.names,
@@ -63,12 +63,12 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "columns": serde_json::to_value(&model.spec.columns)?,
         "base_components": model.spec.base.as_ref().map(|base| base.components()),
         "solver": serde_json::to_value(&model.spec.solver)?,
-        "story": model.story,
+        "story": model.provenance,
         "lipschitz": steepness.json(),
         "tensors": listed,
     });
     let mut words = format!("{}\n{}", path.display(), about(&model));
-    words += &story(&model.story);
+    words += &provenance(&model.provenance);
     words += &steepness.words();
     words += &heading("tensors");
     words += &tensors.iter().map(|(name, shape)| line(name, &format!("{shape:?}"))).collect::<String>();
@@ -145,13 +145,16 @@ fn about(model: &Model) -> String {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        Architecture::Velocity(velocity @ VelocitySpec::Layers(spec)) => match Net::of(velocity) {
+        Architecture::Velocity(velocity) => match Net::of(velocity) {
             Some((net, mlp)) => {
-                let sizes = [vec![spec.dim + spec.condition_dim], mlp.hidden, vec![spec.dim]].concat();
+                let sizes = [vec![mlp.dim + mlp.condition_dim], mlp.hidden, vec![mlp.dim]].concat();
                 let sizes = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
                 format!("{}, {sizes}, {} (candle layers)", net.name(), mlp.activation)
             }
-            None => plain(&json!(spec)),
+            None => match velocity {
+                VelocitySpec::Layers(spec) => plain(&json!(spec)),
+                other => plain(&json!(other)),
+            },
         },
         Architecture::Discrete(spec) => couplings(spec),
         Architecture::Identity { .. } => "none: the base is the distribution".into(),
@@ -203,19 +206,19 @@ fn about(model: &Model) -> String {
 }
 
 /// The provenance of the model: the record of its training, then all other entries.
-fn story(story: &Map<String, Value>) -> String {
-    let number = |key: &str| story.get(key).and_then(Value::as_f64);
-    let word = |key: &str| story.get(key).map(plain);
-    let mut told = vec!["job", "n_params", "data_warnings"];
+fn provenance(provenance: &Map<String, Value>) -> String {
+    let number = |key: &str| provenance.get(key).and_then(Value::as_f64);
+    let word = |key: &str| provenance.get(key).map(plain);
+    let mut shown = vec!["job", "n_params", "data_warnings"];
     let mut words = String::new();
     let mut say = |key: &str, text: Option<String>, keys: &[&'static str]| {
         if let Some(text) = text {
             words += &line(key, &text);
-            told.extend(keys);
+            shown.extend(keys);
         }
     };
     say("data", word("data"), &["data"]);
-    let warned = story.get("data_warnings").and_then(Value::as_array);
+    let warned = provenance.get("data_warnings").and_then(Value::as_array);
     for text in warned.into_iter().flatten().filter_map(|finding| finding.get("text")?.as_str()) {
         say("data warning", Some(text.to_owned()), &[]);
     }
@@ -228,7 +231,7 @@ fn story(story: &Map<String, Value>) -> String {
     say("steps", steps, &["steps", "seconds", "seconds_per_step"]);
     let seed = word("seed").zip(word("precision")).map(|(seed, precision)| format!("{seed}, in {precision}"));
     say("seed", seed, &["seed", "precision"]);
-    let n = story.get("n").and_then(Value::as_u64);
+    let n = provenance.get("n").and_then(Value::as_u64);
     let on = n.zip(word("scored")).map_or(String::new(), |(n, set)| {
         format!(" on {}{}", words::count(n, &format!("{set} row")), words::no_error(n))
     });
@@ -236,7 +239,7 @@ fn story(story: &Map<String, Value>) -> String {
         number(key).map(|value| format!("{} nats", words::estimate(value, number(se).unwrap_or(f64::NAN), 4)))
     };
     say("NLL", of("nll", "nll_se").map(|nll| nll + &on), &["nll", "nll_se", "n", "scored"]);
-    let few = story.get("nll_carried_by").and_then(Value::as_u64).zip(n).zip(number("nll_median"));
+    let few = provenance.get("nll_carried_by").and_then(Value::as_u64).zip(n).zip(number("nll_median"));
     let few = few.and_then(|((few, n), median)| Dominance { n, median, few: Some(few), farthest: 0 }.brief(""));
     say("", few, &["nll_carried_by", "nll_median"]);
     let inside = number("nll_standardised").map(|nll| format!("{} nats in units of variance 1", words::number(nll, 4)));
@@ -244,15 +247,15 @@ fn story(story: &Map<String, Value>) -> String {
     let excess = of("excess", "excess_se").map(|excess| excess + " over the true density");
     say("excess", excess, &["excess", "excess_se"]);
     say("NFE", number("nfe_mean").filter(|nfe| *nfe > 0.0).map(|nfe| format!("{nfe:.1} a row")), &["nfe_mean"]);
-    let of_set = |set: &str| story.get("far")?.get(set)?.as_u64();
+    let of_set = |set: &str| provenance.get("far")?.get(set)?.as_u64();
     let far: u64 = ["training", "validation", "test"].into_iter().filter_map(of_set).sum();
     say("far", (far > 0).then(|| format!("{} far out", words::count(far, "row"))), &["far"]);
     // Entries that report no problem are not shown.
-    told.push("nll_median");
-    told.extend((far == 0).then_some("far"));
-    told.extend(["failed", "falls", "outside", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
-    told.extend(["stopped"].into_iter().filter(|key| story.get(*key) == Some(&Value::Bool(false))));
-    let rest = story.iter().filter(|(key, value)| !told.contains(&key.as_str()) && !value.is_null());
+    shown.push("nll_median");
+    shown.extend((far == 0).then_some("far"));
+    shown.extend(["failed", "falls", "outside", "nfe_mean"].into_iter().filter(|key| number(key) == Some(0.0)));
+    shown.extend(["stopped"].into_iter().filter(|key| provenance.get(*key) == Some(&Value::Bool(false))));
+    let rest = provenance.iter().filter(|(key, value)| !shown.contains(&key.as_str()) && !value.is_null());
     // Whole numbers have all their digits.
     let short = |value: &Value| match value.as_f64().filter(|_| value.is_f64()) {
         Some(number) => words::number(number, 6),

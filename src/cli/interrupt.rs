@@ -30,9 +30,9 @@ static LAST_ACT: Mutex<Option<fn()>> = Mutex::new(None);
 /// The first signal is a request to end.
 static PATIENT: AtomicBool = AtomicBool::new(false);
 /// The signal of the request; 0 for none.
-static ASKED: AtomicI32 = AtomicI32::new(0);
+static REQUESTED: AtomicI32 = AtomicI32::new(0);
 /// The time of the request.
-static ASKED_AT: Mutex<Option<Instant>> = Mutex::new(None);
+static REQUESTED_AT: Mutex<Option<Instant>> = Mutex::new(None);
 /// Folders to remove at the end: the first with all that is in it, the others if they are empty.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// Temporary files that are being written.
@@ -82,8 +82,8 @@ fn ignored_signals(status: &str) -> Option<u64> {
 
 fn received(signal: i32) {
     if PATIENT.load(Ordering::SeqCst) {
-        let first = ASKED.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        let mut at = held(&ASKED_AT);
+        let first = REQUESTED.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        let mut at = held(&REQUESTED_AT);
         let echo = signal != SIGINT && at.is_some_and(|at| at.elapsed() < ECHO);
         at.get_or_insert_with(Instant::now);
         if first || echo {
@@ -104,20 +104,20 @@ pub fn before_exit(act: fn()) {
     *held(&LAST_ACT) = Some(act);
 }
 
-/// As [`install`], but the first signal only makes [`asked`] true.
+/// As [`install`], but the first signal only makes [`requested`] true.
 pub fn install_patient() -> Result<()> {
     PATIENT.store(true, Ordering::SeqCst);
     install()
 }
 
 /// Whether a signal has requested a patient command to end.
-pub fn asked() -> bool {
-    ASKED.load(Ordering::SeqCst) != 0
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst) != 0
 }
 
 /// The signal that requested a patient command to end, in words.
 pub fn cause() -> &'static str {
-    match ASKED.load(Ordering::SeqCst) {
+    match REQUESTED.load(Ordering::SeqCst) {
         #[cfg(unix)]
         SIGHUP => "SIGHUP",
         #[cfg(unix)]
@@ -132,7 +132,8 @@ pub fn critical_section<R>(write: impl FnOnce() -> R) -> R {
     write()
 }
 
-/// An unfinished folder, and those that were made for it (the innermost first): a signal removes them unless [`finished`] is called.
+/// An unfinished folder, and those that were made for it (the innermost first): a signal removes them unless
+/// [`finished`] is called.
 pub fn unfinished(folder: &Path, above: &[PathBuf]) {
     *held(&UNFINISHED) = std::iter::once(folder.to_owned()).chain(above.iter().cloned()).collect();
 }

@@ -1,7 +1,8 @@
 //! One training at a time in a folder.
 //!
-//! The lock is the operating system's, on the file `.lock.tmp` in the folder: it ends with the process, however that ends. A
-//! file that a killed process left behind blocks no other. It holds the process number, for the error of the others.
+//! The lock is the operating system's, on the file `.lock.tmp` in the folder: it ends with the process, however that
+//! ends. A file that a killed process left behind blocks no other. It holds the process number, for the error of the
+//! others.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;

@@ -11,6 +11,7 @@ mod completions;
 mod data;
 mod density;
 mod export;
+mod files;
 mod findings;
 mod given;
 mod import;
@@ -38,7 +39,7 @@ mod warnings;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -62,6 +63,8 @@ pub struct Context {
     pub header: Option<Header>,
     /// The arithmetic and the solver of the command, once they are known: hints depend on them.
     pub setting: Mutex<Setting>,
+    /// How errors name the fields of a job, where it is not by their flags.
+    pub names: OnceLock<train::Names>,
 }
 
 impl Context {
@@ -88,9 +91,9 @@ impl Context {
         }
     }
 
-    /// Words of the library, with flags in place of fields.
-    pub fn with_flags(&self, words: &str) -> String {
-        train::with_flags(words)
+    /// Words of the library, with flags in place of fields; with the keys of a file where fields are set there.
+    pub fn with_names(&self, words: &str) -> String {
+        self.names.get_or_init(train::Names::default).put_into(words)
     }
 
     /// A remark on stderr.
@@ -243,11 +246,11 @@ pub fn main() -> ExitCode {
     };
     let quiet = cli.quiet || !std::io::stderr().is_terminal();
     let (header, setting) = (cli.command.header(), Mutex::default());
-    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, setting };
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, setting, names: OnceLock::new() };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error, context.setting.lock().map(|setting| *setting).unwrap_or_default());
+            complain(&error, &context);
             ExitCode::FAILURE
         }
     }
@@ -269,16 +272,22 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = refusal.render().to_string();
-    to_stderr(words.replace("For more information, try '--help'.", "hint: see `--help` for the options").trim_end());
+    // A value that the library refused has its own hint: the names that exist.
+    let cause = std::error::Error::source(refusal);
+    let ours = cause.and_then(|cause| cause.downcast_ref::<Error>()).and_then(Error::hint);
+    let of_kernels = || cause.and_then(|cause| cause.downcast_ref()).map(cnflow_kernels::Error::hint);
+    let hint = ours.or_else(of_kernels).unwrap_or_else(|| "see `--help` for the options".into());
+    to_stderr(words.replace("For more information, try '--help'.", &format!("hint: {hint}")).trim_end());
     ExitCode::from(2)
 }
 
 /// The cause, then the hint.
-fn complain(error: &anyhow::Error, setting: Setting) {
+fn complain(error: &anyhow::Error, context: &Context) {
+    let setting = context.setting.lock().map(|setting| *setting).unwrap_or_default();
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));
     let hint = hint.unwrap_or_else(|| "see `--help` for the options".into());
-    to_stderr(&train::with_flags(&format!("error: {error:#}\nhint: {hint}")));
+    to_stderr(&context.with_names(&format!("error: {error:#}\nhint: {hint}")));
 }
 
 /// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.

@@ -1,4 +1,5 @@
-//! Where results go: names are checked before the long computation; temporary files grow while it runs, or files are written after it.
+//! Where results go: names are checked before the long computation; temporary files grow while it runs, or files are
+//! written after it.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,8 @@ pub enum Kind {
     Model,
 }
 
-/// Refuses names that cannot be written: unknown endings, missing or read-only folders, folders, one file twice, and a file
-/// that is read: one of `inputs`, by whatever name.
+/// Refuses names that cannot be written: unknown endings, missing or read-only folders, folders, one file twice, and a
+/// file that is read: one of `inputs`, by whatever name.
 ///
 /// # Errors
 /// [`Error::Unknown`], [`Error::Write`] or [`Error::Invalid`].
@@ -68,7 +69,8 @@ fn check_place(path: &Path) -> Result<(), Error> {
 
 /// A table of f64 that grows while the rows pass; an error or a signal leaves nothing of it.
 ///
-/// Always f64: a date near 2.46e6 has steps of 0.25 in f32, and a log-density of -1e40 becomes the -inf of a row outside.
+/// Always f64: a date near 2.46e6 has steps of 0.25 in f32, and a log-density of -1e40 becomes the -inf of a row
+/// outside.
 pub struct Growing {
     /// Dropped before `aside`: the file is removed, then its record.
     writer: Writer,

@@ -29,7 +29,8 @@ pub fn size(text: &str) -> Result<(u32, u32), String> {
 /// What pictures show, and how.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Shown {
-    /// Columns in pictures, at most 12, by name or number from 0; if left out, all of up to eight, else six evenly chosen
+    /// Columns in pictures, at most 12, by name or number from 0; if left out, all of up to eight, else six evenly
+    /// chosen
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     pub columns: Vec<String>,
     #[command(flatten)]
@@ -103,15 +104,15 @@ impl Shown {
 /// The chosen columns, of `d` with these names; `None` where none were chosen.
 ///
 /// # Errors
-/// [`Error::Invalid`] for more than [`MOST_CHOSEN`], for a text that is neither a column name nor a number below `d`, and for
-/// a column named twice.
-pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
-    if asked.len() > MOST_CHOSEN {
-        let problem = format!("--columns has {} columns; a picture shows at most {MOST_CHOSEN}", asked.len());
+/// [`Error::Invalid`] for more than [`MOST_CHOSEN`], for a text that is neither a column name nor a number below `d`,
+/// and for a column named twice.
+pub fn columns(requested: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
+    if requested.len() > MOST_CHOSEN {
+        let problem = format!("--columns has {} columns; a picture shows at most {MOST_CHOSEN}", requested.len());
         return Err(Error::invalid(problem, format!("name at most {MOST_CHOSEN} columns")).into());
     }
     let mut found = Vec::new();
-    for text in asked {
+    for text in requested {
         let named = names.iter().position(|name| name == text);
         let Some(column) = named.or_else(|| text.parse().ok()).filter(|column| *column < d) else {
             let known = match names.iter().take(d).collect::<Vec<_>>()[..] {
@@ -134,7 +135,7 @@ pub fn columns(asked: &[String], names: &[String], d: usize) -> Result<Option<Ve
 
 /// The style of the model's own run: names of columns, direction of the second axis, what is shown.
 pub fn style(model: &Model) -> Options {
-    let mut picture = Job::of_provenance(&model.story).map_or_else(Picture::default, |job| job.output.picture);
+    let mut picture = Job::of_provenance(&model.provenance).map_or_else(Picture::default, |job| job.output.picture);
     if picture.names.is_empty() {
         picture.names.clone_from(&model.spec.names);
     }
@@ -211,8 +212,8 @@ impl Units {
     }
 }
 
-/// The points `[n, d]`: a histogram, a scatter, or a corner plot, in the colour of data or samples. Columns that are not
-/// shown are noted.
+/// The points `[n, d]`: a histogram, a scatter, or a corner plot, in the colour of data or samples. Columns that are
+/// not shown are noted.
 ///
 /// # Errors
 /// As for the pictures of [`plot`].
@@ -242,8 +243,8 @@ mod tests {
     #[test]
     fn columns_are_found_by_name_or_number_and_others_are_refused_with_the_names() {
         let names = ["ra".to_owned(), "dec".to_owned(), "0".to_owned()];
-        let asked = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
-        let found = |text: &str| columns(&asked(text), &names, 4);
+        let requested = |text: &str| -> Vec<String> { text.split(',').map(str::to_owned).collect() };
+        let found = |text: &str| columns(&requested(text), &names, 4);
         assert_eq!(found("dec,3,ra").unwrap(), Some(vec![1, 3, 0]));
         // A name goes before a number.
         assert_eq!(found("0,1").unwrap(), Some(vec![2, 1]));

@@ -1,10 +1,12 @@
-//! Whether two names are one file: `q.npy`, `./q.npy`, `a/../q.npy`, a link, a hard link, another case where the disk has one.
+//! Whether two names are one file: `q.npy`, `./q.npy`, `a/../q.npy`, a link, a hard link, another case where the disk
+//! has one.
 
 use std::path::{Path, PathBuf};
 
 use cnflow::io::npz;
 use cnflow::{Error, Result};
 
+use super::files::{CONFIG, METRICS, MODEL};
 use super::interrupt::critical_section;
 
 /// Links that are followed before they are taken for a cycle.
@@ -122,7 +124,7 @@ pub fn spared(outputs: &[&Path], inputs: &[&Path]) -> Result<()> {
 /// The files that are read under a name.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
-        return ["model.safetensors", "config.toml", "metrics.csv"].map(|name| path.join(name)).to_vec();
+        return [MODEL, CONFIG, METRICS].map(|name| path.join(name)).to_vec();
     }
     let (archive, member) = npz::split_member(path);
     std::iter::once(path.to_owned()).chain(member.map(|_| archive.clone())).collect()

@@ -15,6 +15,7 @@ use cnflow::rows::Dataset;
 use cnflow::train::Job;
 use serde_json::json;
 
+use super::files::{CONFIG, METRICS};
 use super::picture::Shown;
 use super::train::pictures::{Curves, Look, Run, draw};
 use super::{Context, interrupt, picture, place, setup, train};
@@ -74,7 +75,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
         let what = format!("the data `{}`", data.name);
         return Err(Error::Dimension { what, expected: model.dim(), found: data.dim }.into());
     }
-    let metrics = folder.join("metrics.csv");
+    let metrics = folder.join(METRICS);
     let text = cnflow::io::read_bytes(&metrics)?;
     let hint = "train again with `cnf train`: the file was changed after the training";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
@@ -103,10 +104,10 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
 
 /// The job of the run.
 fn job(folder: &Path) -> Result<Job> {
-    let path = folder.join("config.toml");
+    let path = folder.join(CONFIG);
     if !path.is_file() {
         let hint = "give the folder of a run; for a model file alone, use `cnf sample --plot` or `cnf density --plot`";
-        return Err(Error::read(folder, "it holds no `config.toml`: it is not a run of `cnf train`", hint).into());
+        return Err(Error::read(folder, format!("it holds no `{CONFIG}`: it is not a run of `cnf train`"), hint).into());
     }
     let bytes = cnflow::io::read_bytes(&path)?;
     let job = Job::of_run(&String::from_utf8_lossy(&bytes));

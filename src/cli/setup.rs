@@ -13,13 +13,12 @@ use cnflow::model::Model;
 use cnflow::velocity::Precision;
 
 use super::Context;
+use super::files::MODEL;
 use super::progress::watched;
 use super::solver::SolverArgs;
 
 /// Where runs are looked for.
 const RUNS: &str = "runs";
-/// The model's name in a run folder.
-const MODEL: &str = "model.safetensors";
 
 /// The model file that is meant: a file, a run folder's, or the newest run's under `./runs`.
 ///
@@ -54,7 +53,7 @@ fn newest(runs: &Path) -> Option<PathBuf> {
 }
 
 /// Which of two names is the model and which the points; one name alone that is a table means points.
-pub fn told_apart<'a>(model: Option<&'a Path>, points: Option<&'a Path>) -> (Option<&'a Path>, Option<&'a Path>) {
+pub fn model_and_points<'a>(model: Option<&'a Path>, points: Option<&'a Path>) -> (Option<&'a Path>, Option<&'a Path>) {
     match (model, points) {
         (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
         both => both,
@@ -80,7 +79,13 @@ impl Setup {
         let path = find(given, context)?;
         let mut model = Model::load(&path)?;
         solver.apply(&mut model.spec.solver)?;
-        let precision = solver.precision(&model.story);
+        if model.spec.architecture.as_velocity().is_none()
+            && let Some(first) = solver.given().first()
+        {
+            let flag = context.with_names(&format!("`{first}`"));
+            context.note(&format!("{flag} has no effect: the model has no velocity to integrate"));
+        }
+        let precision = solver.precision(&model.provenance);
         context.computes(precision, &model.spec.solver);
         Ok(Self { path, model, precision })
     }
@@ -103,7 +108,13 @@ impl Setup {
     ///
     /// # Errors
     /// [`Error::Failed`] where no row arrives at all; errors of the solver.
-    pub fn carry(&self, way: Way, x: Vec<f64>, condition: Option<&[f64]>, context: &Context) -> Result<Arrived> {
+    pub fn transport_all(
+        &self,
+        way: Way,
+        x: Vec<f64>,
+        condition: Option<&[f64]>,
+        context: &Context,
+    ) -> Result<Arrived> {
         let conditions = condition.map_or(Conditions::None, |row| Conditions::One(row.to_vec()));
         let mut source = RowSource::of_points(x, self.model.dim(), conditions, None)?;
         let words = if way.to_data { "sampling" } else { "inverting" };

@@ -59,6 +59,21 @@ fn log_density() -> impl TypedValueParser<Value = LogDensity> {
 }
 
 impl SolverArgs {
+    /// The fields of a solver whose flags were given, as errors of the library name them.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("solver.method", self.solver.is_some()),
+            ("solver.rtol", self.rtol.is_some()),
+            ("solver.atol", self.atol.is_some()),
+            ("solver.fixed_steps", self.fixed_steps.is_some()),
+            ("solver.max_step", self.max_step.is_some()),
+            ("solver.trace", self.trace.is_some()),
+            ("solver.log_density", self.log_density.is_some()),
+            ("solver.log_density_atol", self.log_density_atol.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(field, _)| field).collect()
+    }
+
     /// Applies the options to a solver.
     ///
     /// # Errors
@@ -107,8 +122,8 @@ impl SolverArgs {
     }
 
     /// The arithmetic: `--precision`, else that of the training.
-    pub fn precision(&self, story: &Map<String, Value>) -> Precision {
-        let trained_wide = story.get("precision").and_then(Value::as_str) == Some("f64");
+    pub fn precision(&self, provenance: &Map<String, Value>) -> Precision {
+        let trained_wide = provenance.get("precision").and_then(Value::as_str) == Some("f64");
         self.precision.unwrap_or(if trained_wide { Precision::F64 } else { Precision::F32 })
     }
 }

@@ -25,12 +25,13 @@ pub fn of_file(
     context: &Context,
 ) -> Result<RowSource> {
     let model = &setup.model;
-    let asked = given.asked(model)?;
+    let requested = given.requested(model)?;
     let mut reader = context.table(path)?;
-    let Plan { places, own, mut notes } = columns::plan(&reader, format!("`{}`", path.display()), model, role, &asked)?;
+    let Plan { places, own, mut notes } =
+        columns::plan(&reader, format!("`{}`", path.display()), model, role, &requested)?;
     reader.keep(&places)?;
     context.notes_on_tables(&notes);
-    let conditions = given::beside_points(asked, model, context, &mut notes)?;
+    let conditions = given::beside_points(requested, model, context, &mut notes)?;
     Ok(RowSource::of_reader(reader, model.dim(), own, conditions, block)?.with_notes(notes).watched(model)?)
 }
 

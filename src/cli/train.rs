@@ -1,7 +1,7 @@
 //! `cnf train`: arguments → a job → data → the loop → a run folder and a summary.
 //!
-//! Flags override the file of `--config`, which overrides the defaults of [`Job`]. The library names fields; here they are
-//! replaced by their flags.
+//! Flags override the file of `--config`, which overrides the defaults of [`Job`]. The library names fields; here they
+//! are replaced by their flags, or where a file sets them by its keys.
 
 mod args;
 mod flags;
@@ -16,10 +16,11 @@ use cnflow::train::{Checkpoint, Job, fit, resume as go_on, score};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
-pub use self::flags::{seconds, with_flags};
+pub use self::flags::{Names, seconds};
 use self::folder::Folder;
 use self::pictures::{Curves, Look, Run};
 use self::report::Summary;
+use super::files::{METRICS, MODEL};
 use super::warnings::Warnings;
 use super::{Context, findings, interrupt, picture};
 
@@ -64,7 +65,8 @@ impl Begun {
         let (mut job, start) = args.job(context)?;
         let (out, force) = args.out();
         if let Some(out) = out {
-            // A configuration is read whole before the run begins: a run that is repeated in its own folder has it again.
+            // A configuration is read whole before the run begins: a run that is repeated in its own folder has it
+            // again.
             let read = if force { Vec::new() } else { args.read() };
             folder::spared(&job, out, &read)?;
         }
@@ -148,17 +150,18 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         warnings.add(missed.words());
     }
     let mut fitted = fitted?;
-    fitted.ended_early = fitted.ended_early.map(|words| with_flags(&words));
+    fitted.ended_early = fitted.ended_early.map(|words| context.with_names(&words));
     if fitted.stopped {
         let cause = interrupt::cause();
         context.note(&format!("stopped by {cause}: the model is scored and saved as it is now"));
     }
 
-    // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose it.
-    fitted.model.story = report::provenance(&job, &fitted);
+    // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose
+    // it.
+    fitted.model.provenance = report::provenance(&job, &fitted);
     // Only an old run that is overwritten stays until there is a score.
     if !folder.replaces() {
-        folder.save(folder::MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
+        folder.save(MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
     }
     let (set, held_out) = held_out(&data);
     let flow = fitted.model.bind(job.model.precision)?;
@@ -166,16 +169,16 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;
     let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
-    fitted.model.story = summary.provenance();
-    let scored = folder.save(folder::MODEL, |path| fitted.model.save(path));
-    if !folder.file(folder::MODEL).is_file() || folder.replaces() {
+    fitted.model.provenance = summary.provenance();
+    let scored = folder.save(MODEL, |path| fitted.model.save(path));
+    if !folder.file(MODEL).is_file() || folder.replaces() {
         scored.map_err(|e| unsaved(e, &folder))?;
     } else {
         warnings.without(scored, "the model file has no score")?;
     }
     let metrics = report::metrics(&fitted.history);
     let written =
-        folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+        folder.save(METRICS, |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     warnings.without(written, "`cnf plot` cannot draw the curve of the training")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 

@@ -1,14 +1,15 @@
 //! The energy distance 2E|X−Y| − E|X−X'| − E|Y−Y'|, with Euclid's norm.
 //!
 //! It is zero only for equal distributions, has no tuning knob, and needs first moments only. In one dimension it is
-//! 2∫(F−G)² dx, Cramér's distance twice. Ref: Székely & Rizzo (2013), *Energy statistics: a class of statistics based on
-//! distances*, J. Statist. Plann. Inference 143, eqs. 5 and 6.
+//! 2∫(F−G)² dx, Cramér's distance twice. Ref: Székely & Rizzo (2013), *Energy statistics: a class of statistics based
+//! on distances*, J. Statist. Plann. Inference 143, eqs. 5 and 6.
 //!
 //! The estimate is the U-statistic, over pairs i ≠ j: unbiased, so it scatters about zero and may be negative where the
 //! V-statistic, which counts the zeros |xᵢ−xᵢ|, would add E|X−X'|/n of bias. Its square root is therefore not taken.
 //!
-//! All pairs are visited, n m + n²/2 + m²/2 of them; random subsets would cost the digits that the comparison is about. In
-//! one dimension sorting is enough: each gap between neighbours of the pooled sample is crossed by a known number of pairs.
+//! All pairs are visited, n m + n²/2 + m²/2 of them; random subsets would cost the digits that the comparison is about.
+//! In one dimension sorting is enough: each gap between neighbours of the pooled sample is crossed by a known number of
+//! pairs.
 
 use rayon::prelude::*;
 
@@ -22,8 +23,8 @@ const BLOCK: usize = 1024;
 
 /// The energy distance of two samples, in the units of the data; unbiased, so negative at times.
 ///
-/// `x` is `[n, d]`, `y` is `[m, d]`, n and m at least 2. Exact, in O(d (n+m)²) on all threads (10 000 rows of two columns
-/// each: some 2·10⁸ distances), in O((n+m) log(n+m)) for d = 1. The same bits on any number of threads.
+/// `x` is `[n, d]`, `y` is `[m, d]`, n and m at least 2. Exact, in O(d (n+m)²) on all threads (10 000 rows of two
+/// columns each: some 2·10⁸ distances), in O((n+m) log(n+m)) for d = 1. The same bits on any number of threads.
 ///
 /// # Errors
 /// [`Error::Dimension`](crate::Error::Dimension) where a last row is not whole,

@@ -1,8 +1,9 @@
-//! The metrics of each model of a comparison, computed in the same way for all: on the same held-out rows, with the same draws.
+//! The metrics of each model of a comparison, computed in the same way for all: on the same held-out rows, with the
+//! same draws.
 //!
-//! Throughputs are medians of three to 25 runs on all threads of the process. Distances of samples are taken on columns scaled
-//! by the deviations of the held-out rows; [`Metrics::energy_floor`] and [`Metrics::sliced_floor`] are the distances between
-//! two halves of those rows.
+//! Throughputs are medians of three to 25 runs on all threads of the process. Distances of samples are taken on columns
+//! scaled by the deviations of the held-out rows; [`Metrics::energy_floor`] and [`Metrics::sliced_floor`] are the
+//! distances between two halves of those rows.
 
 use std::time::Instant;
 

@@ -3,8 +3,8 @@
 //! [`Benchmark`] measures models; the rest are distances between two sets of points.
 //!
 //! Both distances take samples as they are, `[n, d]` and `[m, d]` row-major: nothing is standardised, so columns of
-//! different units must be scaled first, by the same numbers in both samples. No distance of finite samples is zero for a
-//! perfect model; [`floor`] gives the distance between two draws of the data themselves.
+//! different units must be scaled first, by the same numbers in both samples. No distance of finite samples is zero for
+//! a perfect model; [`floor`] gives the distance between two draws of the data themselves.
 //!
 //! - [`energy`]: 2E|X−Y| − E|X−X'| − E|Y−Y'|, exact and unbiased, in O(nm);
 //! - [`sliced`]: Wasserstein's distance of order 2 of projections, in O(k (n log n + d n)).
@@ -33,8 +33,8 @@ pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
 
 /// The statistic `f` of two random halves of the data: its value where only chance differs.
 ///
-/// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one for
-/// samples of n/2 rows, so compare a model's n/2 draws with n/2 rows of the data.
+/// `data` is `[n, d]`; `f` gets ⌊n/2⌋ and ⌈n/2⌉ of its rows. The size of samples matters: a floor from halves is one
+/// for samples of n/2 rows, so compare a model's n/2 draws with n/2 rows of the data.
 ///
 /// # Errors
 /// [`Error::Dimension`] where the last row is not whole, [`Error::Invalid`] for fewer than two rows or a number that is

@@ -1,11 +1,11 @@
 //! The sliced Wasserstein distance of order 2: SW₂² = E_θ W₂²(θᵀX, θᵀY), θ uniform on the sphere.
 //!
-//! In one dimension the best coupling is the sorted one, so a slice costs two sorts. Ref: Bonneel, Rabin, Peyré & Pfister
-//! (2015), *Sliced and Radon Wasserstein barycenters of measures*, J. Math. Imaging Vision 51, definition 8; there the
-//! mean over the sphere is taken as here, not its supremum. For a shift by μ it is |μ|/√d, not |μ|.
+//! In one dimension the best coupling is the sorted one, so a slice costs two sorts. Ref: Bonneel, Rabin, Peyré &
+//! Pfister (2015), *Sliced and Radon Wasserstein barycenters of measures*, J. Math. Imaging Vision 51, definition 8;
+//! there the mean over the sphere is taken as here, not its supremum. For a shift by μ it is |μ|/√d, not |μ|.
 //!
-//! Order 2, not 1: it is that of the definition, a shift and a scaling have closed forms, and far tails weigh more, which is
-//! where models fail. It is a V-statistic and has a floor: samples of one distribution are some 1/√n apart
+//! Order 2, not 1: it is that of the definition, a shift and a scaling have closed forms, and far tails weigh more,
+//! which is where models fail. It is a V-statistic and has a floor: samples of one distribution are some 1/√n apart
 //! ([`floor`](super::floor)).
 
 use rand_distr::{Distribution, StandardNormal};
@@ -16,10 +16,11 @@ use crate::{Error, Result, Rng};
 
 /// SW₂ of two samples, in the units of the data, over `k` random directions.
 ///
-/// `x` is `[n, d]`, `y` is `[m, d]`; n and m may differ: the quantile functions are coupled exactly, as steps. For d = 1
-/// the one direction there is gives W₂ exactly, and nothing is drawn. Otherwise the mean over directions has a relative
-/// standard error in SW₂² of √(2(d−1)/(d+2)/k) for a shift, less where the difference has no direction. Pass a generator
-/// in the same state for each model, and they are compared along the same directions. The same bits on any number of threads.
+/// `x` is `[n, d]`, `y` is `[m, d]`; n and m may differ: the quantile functions are coupled exactly, as steps. For d =
+/// 1 the one direction there is gives W₂ exactly, and nothing is drawn. Otherwise the mean over directions has a
+/// relative standard error in SW₂² of √(2(d−1)/(d+2)/k) for a shift, less where the difference has no direction. Pass a
+/// generator in the same state for each model, and they are compared along the same directions. The same bits on any
+/// number of threads.
 ///
 /// # Errors
 /// [`Error::Dimension`] where a last row is not whole, [`Error::Invalid`] for `k` = 0, a sample without rows, a number

@@ -1,8 +1,9 @@
 //! The continuous flow: x(0) = z, dx/dt = m_θ(x, t), x(1) = x.
 //!
-//! The velocity is bound once, when the flow is made. Points are f64 on both sides and are rounded to the velocity's own
-//! precision where a solve begins; a log-determinant is f64 from the quadrature on, which refines itself until its estimate
-//! meets the tolerance. Where rows come without log-determinants ([`Mapped::points`]) no divergence is evaluated.
+//! The velocity is bound once, when the flow is made. Points are f64 on both sides and are rounded to the velocity's
+//! own precision where a solve begins; a log-determinant is f64 from the quadrature on, which refines itself until its
+//! estimate meets the tolerance. Where rows come without log-determinants ([`Mapped::points`]) no divergence is
+//! evaluated.
 
 pub mod paths;
 pub mod solver;
@@ -12,12 +13,13 @@ pub mod transport;
 pub use paths::{End, Paths};
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::continuous::transport::{Request, Transported, transport};
+use crate::continuous::transport::{Request, Transported, transport_as};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, Mapped};
+use crate::transform::{Bijection, Condition, Mapped};
 use crate::velocity::{Device, Precision, Scalar, Trace, Velocity, VelocitySpec};
 use crate::{Error, Result};
 
@@ -34,12 +36,12 @@ impl BoundVelocity {
     /// The velocity of `spec` with parameters `theta`, `[n_params]`; a net of candle layers computes on `device`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] for a velocity that is not valid.
+    /// [`Error::Parameters`] where θ does not fit; [`Error::Invalid`] for a velocity that is not valid.
     pub fn new(spec: &VelocitySpec, theta: &[f64], precision: Precision, device: Device) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
             let (expected, found) = (spec.n_params(), theta.len());
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+            return Err(Error::Parameters { expected, found });
         }
         Ok(match precision {
             Precision::F32 => {
@@ -99,13 +101,14 @@ impl Continuous {
     /// The flow of `velocity` with parameters `theta` (`[n_params]`), computing in `precision`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that are not valid.
+    /// [`Error::Parameters`] where θ does not fit; [`Error::Invalid`] or [`Error::Solve`] for options that are not
+    /// valid.
     pub fn new(velocity: &VelocitySpec, theta: &[f64], solver: SolverSpec, precision: Precision) -> Result<Self> {
         Self::on_device(velocity, theta, solver, precision, Device::Cpu)
     }
 
-    /// As [`Continuous::new`], a net of candle layers being evaluated on `device`; steps, lanes and the fused kernel stay on
-    /// the CPU.
+    /// As [`Continuous::new`], a net of candle layers being evaluated on `device`; steps, lanes and the fused kernel
+    /// stay on the CPU.
     ///
     /// # Errors
     /// As [`Continuous::new`].
@@ -192,34 +195,95 @@ impl Continuous {
         Request { span, solver: &self.solver, trace: self.trace, log_density, progress: self.progress.as_deref() }
     }
 
-    fn map(&self, rows: &mut Mapped, condition: &[f64], span: (f64, f64)) -> Result<()> {
-        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+    /// The same map of conditions as the user gives them.
+    pub(crate) fn encoding(&self, condition: Arc<Condition>) -> Encoding {
+        Encoding { condition, flow: self.clone() }
+    }
+
+    /// Points go into the lanes of the solve and come out of them as they are; conditions are rounded where they are
+    /// encoded.
+    fn map(&self, rows: &mut Mapped, given: Given<'_>, span: (f64, f64)) -> Result<()> {
         let request = self.request(span, rows.with_logdet());
-        let (logdet, cost) = match &self.velocity {
-            BoundVelocity::F32(velocity) => {
-                let (x, condition) = (narrowed::<f32>(&rows.y), narrowed::<f32>(condition));
-                let Transported { y, logdet, cost } = transport(&**velocity, &x, &condition, &request)?;
-                rows.y.iter_mut().zip(y).for_each(|(to, y)| *to = y.into());
-                (logdet, cost)
-            }
+        let Transported { y, logdet, cost } = match &self.velocity {
+            BoundVelocity::F32(velocity) => transport_as(&**velocity, &rows.y, &given.in_f32()?, &request)?,
             BoundVelocity::F64(velocity) => {
                 if self.precision == Precision::F32 {
                     rows.y.iter_mut().for_each(|x| *x = self.precision.round(*x));
                 }
-                let Transported { y, logdet, cost } = transport(&**velocity, &rows.y, condition, &request)?;
-                rows.y = y;
-                (logdet, cost)
+                transport_as(&**velocity, &rows.y, &given.in_f64()?, &request)?
             }
         };
+        rows.y = y;
         rows.add_logdet(logdet);
         rows.cost.merge(cost);
         Ok(())
     }
 }
 
+/// The conditions of a batch.
+#[derive(Clone, Copy)]
+enum Given<'a> {
+    /// As the velocity takes them.
+    Encoded(&'a [f64]),
+    /// As the user has them.
+    Raw(&'a [f64], &'a Condition),
+}
+
+impl<'a> Given<'a> {
+    fn in_f32(self) -> Result<Vec<f32>> {
+        match self {
+            Self::Encoded(rows) => Ok(narrowed(rows)),
+            Self::Raw(rows, condition) => condition.encode_as(rows),
+        }
+    }
+
+    fn in_f64(self) -> Result<Cow<'a, [f64]>> {
+        Ok(match self {
+            Self::Encoded(rows) => Cow::Borrowed(rows),
+            Self::Raw(rows, condition) => Cow::Owned(condition.encode_as(rows)?),
+        })
+    }
+}
+
+/// A flow whose conditions are encoded on their way in, straight into the precision of its velocity.
+pub(crate) struct Encoding {
+    condition: Arc<Condition>,
+    flow: Continuous,
+}
+
+impl Encoding {
+    fn map(&self, rows: &mut Mapped, condition: &[f64], span: (f64, f64)) -> Result<()> {
+        check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        self.flow.map(rows, Given::Raw(condition, &self.condition), span)
+    }
+}
+
+impl Bijection for Encoding {
+    fn dim(&self) -> usize {
+        self.flow.dim()
+    }
+
+    fn condition_dim(&self) -> usize {
+        self.condition.columns.len()
+    }
+
+    fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, (0.0, self.flow.end))
+    }
+
+    fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
+        self.map(rows, condition, (self.flow.end, 0.0))
+    }
+}
+
 /// Numbers in the precision of a solve.
 pub(crate) fn narrowed<T: Scalar>(x: &[f64]) -> Vec<T> {
     x.iter().map(|v| T::of(*v)).collect()
+}
+
+/// Numbers in f64.
+pub(crate) fn widened<T: Scalar>(x: &[T]) -> Vec<f64> {
+    x.iter().map(|v| v.to_f64()).collect()
 }
 
 impl Bijection for Continuous {
@@ -232,10 +296,10 @@ impl Bijection for Continuous {
     }
 
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
-        self.map(rows, condition, (0.0, self.end))
+        self.map(rows, Given::Encoded(condition), (0.0, self.end))
     }
 
     fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
-        self.map(rows, condition, (self.end, 0.0))
+        self.map(rows, Given::Encoded(condition), (self.end, 0.0))
     }
 }

@@ -1,14 +1,15 @@
 //! The states of one solve at many times: particles between the latent and the data.
 //!
 //! x(t) with dx/dt = m_θ(x, t), read off the dense output of a single solve from one end to the other: a solve for each
-//! time would cost as many times more, and its states would lie on paths of slightly different steps. The log-determinant
-//! ∫₀ᵗ tr ∂m/∂x is integrated as a state, so that it too is available at all times; the quadrature of a density gives it
-//! at the end alone.
+//! time would cost as many times more, and its states would lie on paths of slightly different steps. The
+//! log-determinant ∫₀ᵗ tr ∂m/∂x is integrated as a state, so that it too is available at all times; the quadrature of a
+//! density gives it at the end alone.
 
 use cnflow_solvers::{Progress, SaveAt};
 
 use super::transport::{Integration, Request, Transported, cost_of, transport, with_zeros};
 use crate::continuous::{BoundVelocity, Continuous, LogDensity, Method, SolverSpec, narrowed};
+use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost};
 use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::words::exact;
@@ -23,7 +24,7 @@ pub enum End {
     Data,
 }
 
-/// Particles at many times, in the core's own coordinates.
+/// Particles at many times, in the flow's own coordinates.
 #[derive(Clone, Debug)]
 pub struct Paths {
     /// The requested times.
@@ -36,29 +37,13 @@ pub struct Paths {
     pub cost: Cost,
 }
 
-/// How many particles `start` (`[n, d]`) are, each with its row of `condition` (`[n, c]`).
-pub(crate) fn particles(start: &[f64], d: usize, condition: &[f64], c: usize) -> Result<usize> {
-    if !start.len().is_multiple_of(d) {
-        let what = "the last row of the particles".into();
-        return Err(Error::Dimension { what, expected: d, found: start.len() % d });
-    }
-    let n = start.len() / d;
-    if condition.len() != n * c {
-        return Err(Error::invalid(
-            format!("{} numbers of conditions for {n} particles of {c} columns", condition.len()),
-            "give one row of conditions for each particle",
-        ));
-    }
-    Ok(n)
-}
-
 /// The result of [`record`].
 #[derive(Clone, Debug)]
 pub struct Recorded<T> {
     /// `[times, n, d]`; NaN where a trajectory failed before it got there.
     pub states: Vec<T>,
-    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not requested or the method is
-    /// implicit, NaN as the states are.
+    /// log|det ∂x(t)/∂x(t₀)| from where the solve begins, `[times, n]`; empty where it was not requested or the method
+    /// is implicit, NaN as the states are.
     pub logdet: Vec<f64>,
     /// The cost.
     pub cost: Cost,
@@ -101,15 +86,16 @@ pub fn record<T: Scalar>(
 }
 
 impl Continuous {
-    /// The states at `times` (from 0 to the flow's end, in any order) of the particles that are at `start` (`[n, d]`) at one end.
+    /// The states at `times` (from 0 to the flow's end, in any order) of the particles that are at `start` (`[n, d]`)
+    /// at one end.
     ///
-    /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which the
-    /// log-determinants are integrated too where `log_density` is true. With an implicit method they cost a solve for
-    /// each time.
+    /// `condition` is `[n, c]`, or empty where the velocity has none. The layer's own coordinates; one solve, in which
+    /// the log-determinants are integrated too where `log_density` is true. With an implicit method they cost a solve
+    /// for each time.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a time outside \[0, 1\] or after the flow's end; [`Error::Dimension`] where columns do not fit; the
-    /// errors of the solver. A trajectory that fails is listed in the cost.
+    /// [`Error::Invalid`] for a time outside \[0, 1\] or after the flow's end; [`Error::Dimension`] where columns do
+    /// not fit; the errors of the solver. A trajectory that fails is listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64], times: &[f64], log_density: bool) -> Result<Paths> {
         let (d, c) = (self.dim(), self.condition_dim());
         times.iter().try_for_each(|t| crate::transform::check_time(*t))?;
@@ -117,7 +103,7 @@ impl Continuous {
             let problem = format!("time {} is after the end of the flow, {}", exact(*late), exact(self.end()));
             return Err(Error::invalid(problem, "take the stages of the whole flow"));
         }
-        let n = particles(start, d, condition, c)?;
+        let n = check_rows(start, d, condition, c)?;
         let (wanted, mut times) = (times.len(), times.to_vec());
         // Log-determinants count from the latent, wherever the particles begin.
         times.push(0.0);

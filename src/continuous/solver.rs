@@ -125,8 +125,8 @@ pub struct SolverSpec {
     /// This many equal steps instead of step control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed_steps: Option<usize>,
-    /// No adaptive step is longer, in units of time. In any case they are short enough for what a net's weights of time let
-    /// happen, up to a rate of 4000.
+    /// No adaptive step is longer, in units of time. In any case they are short enough for what a net's weights of time
+    /// let happen, up to a rate of 4000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
     /// The cap on steps of one trajectory.
@@ -172,9 +172,10 @@ impl SolverSpec {
         Ok(Method::named(&self.method)?)
     }
 
-    /// The tolerance of the log-density, in nats: ten times the path's where it is integrated as a state, a hundred times
-    /// where it is a quadrature, whose estimate includes the joints of the dense output and is itself some twenty times
-    /// larger than the error: so chosen, both are wrong by about as much, which is what the path's own error does to them.
+    /// The tolerance of the log-density, in nats: ten times the path's where it is integrated as a state, a hundred
+    /// times where it is a quadrature, whose estimate includes the joints of the dense output and is itself some twenty
+    /// times larger than the error: so chosen, both are wrong by about as much, which is what the path's own error does
+    /// to them.
     pub fn log_density_atol(&self) -> f64 {
         let times = if self.coupled() { 10.0 } else { 100.0 };
         self.log_density_atol.unwrap_or(times * self.atol.max(0.1 * self.rtol))
@@ -213,6 +214,9 @@ impl SolverSpec {
             TraceSpec::Hutchinson(probes) | TraceSpec::Gaussian(probes) => probes,
             TraceSpec::Auto | TraceSpec::Exact => 1,
         };
+        if self.fixed_steps == Some(0) {
+            return Err(Error::invalid("a solve of 0 equal steps", "set `solver.fixed_steps` to at least 1"));
+        }
         if let (Some(steps), Some(h)) = (self.fixed_steps, self.max_step) {
             return Err(Error::invalid(
                 format!("{steps} equal steps exclude a longest step of {h}"),
@@ -256,16 +260,16 @@ impl SolverSpec {
         Ok(())
     }
 
-    /// The options of a solve by `method` whose last `tail` rows are log-densities, for a velocity of this
+    /// The options of a solve by `method` with `log_det_rows` rows of log-determinants, for a velocity of this
     /// [`time_rate`](crate::velocity::Velocity::time_rate).
-    pub(crate) fn options(&self, method: Method, tail: usize, time_rate: f64) -> Options {
+    pub(crate) fn options(&self, method: Method, log_det_rows: usize, time_rate: f64) -> Options {
         let max_step = self.longest_step(method.longest_gap(), time_rate);
         Options {
             method,
             rtol: self.rtol,
             atol: self.atol,
-            tail,
-            tail_atol: self.log_density_atol(),
+            log_det_rows,
+            log_det_atol: self.log_density_atol(),
             controller: Controller { law: self.controller, ..Controller::default() },
             steps: self.fixed_steps,
             max_step,
@@ -285,8 +289,8 @@ impl SolverSpec {
     }
 }
 
-/// The longest step of a method whose neighbouring stages are at most the part `gap` of a step apart, for a velocity of this
-/// [`time_rate`](crate::velocity::Velocity::time_rate): infinite for a slow one.
+/// The longest step of a method whose neighbouring stages are at most the part `gap` of a step apart, for a velocity of
+/// this [`time_rate`](crate::velocity::Velocity::time_rate): infinite for a slow one.
 ///
 /// Step control uses the velocity at its stages only. A unit that switches on and off again between two stages leaves
 /// no trace in the error estimate, and the step is accepted: a pulse of the velocity is stepped over, however tight the

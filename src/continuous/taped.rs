@@ -1,10 +1,10 @@
 //! A solve that can be pulled back: its tapes, and the exact gradient of what was computed.
 //!
-//! ℓ = ⟨ȳ, y⟩ + ⟨s, log-determinants⟩ + ⟨p̄, penalties⟩ is pulled back through every stage and every quadrature point of
-//! the steps that were taken, their lengths being constants; see [`cnflow_solvers::gradient`]. The log-determinant and the
-//! penalties come by one rule on the steps of the path, without refinement, so that the gradient is exactly theirs. Rows
-//! are taken in fixed chunks and the chunks' gradients added along a fixed tree: the bits do not depend on the number of
-//! threads.
+//! ℓ = ⟨ȳ, y⟩ + ⟨s, log-determinants⟩ + ⟨p̄, penalties⟩ is pulled back through every stage and every quadrature point
+//! of the steps that were taken, their lengths being constants; see [`cnflow_solvers::gradient`]. The log-determinant
+//! and the penalties come by one rule on the steps of the path, without refinement, so that the gradient is exactly
+//! theirs. Rows are taken in fixed chunks and the chunks' gradients added along a fixed tree: the bits do not depend on
+//! the number of threads.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub const CHUNK: usize = 128;
 /// Points at the end of their paths, the integrals along the way, and the tapes.
 pub struct Taped<'a, T> {
     /// Points, log-determinants and cost.
-    pub carried: Transported<T>,
+    pub transported: Transported<T>,
     /// ∫ |m|² |dt| and ∫ ‖∂m/∂x‖² |dt| of each row, those that were requested, `[n, p]`; NaN where a trajectory failed.
     ///
     /// The norm of ∂m/∂x is exact where the trace is exact and a tangent for each dimension is cheap, else an unbiased
@@ -49,7 +49,7 @@ pub struct EndBar<'a, T> {
 
 /// The result of a chunk.
 struct Chunk<T> {
-    carried: Transported<T>,
+    transported: Transported<T>,
     penalties: Vec<f64>,
     tape: Tape<T>,
 }
@@ -62,8 +62,8 @@ pub(crate) fn no_gradient(method: &str) -> Error {
 /// Transports every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The
 /// squares of `penalties` are integrated along the paths.
 ///
-/// Log-determinants are always integrated; `request.log_density` and `request.progress` have no meaning here. Points and
-/// log-determinants are the same numbers with and without penalties. A row's result depends on that row alone.
+/// Log-determinants are always integrated; `request.log_density` and `request.progress` have no meaning here. Points
+/// and log-determinants are the same numbers with and without penalties. A row's result depends on that row alone.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an implicit method, which has no gradient; [`Error::Solve`] if the request is not valid. A
@@ -86,16 +86,16 @@ pub fn transport_taped<'a, T: Scalar>(
         .into_par_iter()
         .map(|rows| Ok((rows.clone(), solve_chunk(&integration, tableau, &x[rows.start * d..rows.end * d], &rows)?)))
         .collect::<Result<_>>()?;
-    let mut carried = Transported { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
+    let mut transported = Transported { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
     let (mut penalties, mut tapes) = (Vec::new(), Vec::new());
     for (rows, chunk) in parts {
-        carried.y.extend(chunk.carried.y);
-        carried.logdet.extend(chunk.carried.logdet);
-        carried.cost.append(rows.start, chunk.carried.cost);
+        transported.y.extend(chunk.transported.y);
+        transported.logdet.extend(chunk.transported.logdet);
+        transported.cost.append(rows.start, chunk.transported.cost);
         penalties.extend(chunk.penalties);
         tapes.push((rows, chunk.tape));
     }
-    Ok(Taped { carried, penalties, integration, tapes })
+    Ok(Taped { transported, penalties, integration, tapes })
 }
 
 fn solve_chunk<T: Scalar>(
@@ -109,19 +109,20 @@ fn solve_chunk<T: Scalar>(
     let mut quadrature = integration.quadrature(rows, None);
     let ends = integration.run_here(x, rows, (&mut tape, quadrature.as_mut()))?;
     // What is kept is in the velocity's precision: an integral may leave its range when it is rounded.
-    let Settled { mut carried, penalties, lost } = integration.settle(ends, quadrature.into_iter(), true);
+    let Settled { mut transported, penalties, lost } = integration.settle(ends, quadrature.into_iter(), true);
     for row in lost {
         // The gradient leaves these rows out as it does those whose path failed: zero times NaN is NaN.
         Observer::<T>::failed(&mut tape, row, &integration.lost_integral());
-        carried.y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
+        transported.y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
     }
-    Ok(Chunk { carried, penalties, tape })
+    Ok(Chunk { transported, penalties, tape })
 }
 
 impl<T: Scalar> Taped<'_, T> {
-    /// Pulls the loss's derivatives back to the rows that were carried, `[n, d]`, and to θ, `[n_params]`.
+    /// Pulls the loss's derivatives back to the rows that were transported, `[n, d]`, and to θ, `[n_params]`.
     ///
-    /// Rows that failed get zeros and add nothing. The probes of an estimate are a function of x but count as constants.
+    /// Rows that failed get zeros and add nothing. The probes of an estimate are a function of x but count as
+    /// constants.
     pub fn pull_back(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
         let (x_bar, mut gradient) = self.pull_back_unfolded(bar);
         self.integration.velocity.fold_gradient(&mut gradient);

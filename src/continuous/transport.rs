@@ -4,15 +4,15 @@
 //!
 //! `Integration` is a velocity with the way it is integrated. Its observer decides what is recorded along the way: a
 //! quadrature that refines itself ([`transport`]), a tape beside a quadrature with one panel a step
-//! ([`transport_taped`](super::taped::transport_taped)), or the states at many times ([`record`](super::paths::record)). A
-//! log-determinant that is integrated as a state needs no observer.
+//! ([`transport_taped`](super::taped::transport_taped)), or the states at many times
+//! ([`record`](super::paths::record)). A log-determinant that is integrated as a state needs no observer.
 
 use std::ops::Range;
 use std::sync::atomic::AtomicUsize;
 
 use cnflow_solvers::gauss::Gauss;
 use cnflow_solvers::{
-    Failure, Integral, Observer, Options, Progress, Quadrature, Real, Report, VectorField, solve, solve_here,
+    Failure, Integral, Observer, Options, Progress, Quadrature, Real, Report, VectorField, solve_as, solve_here,
 };
 
 use crate::Result;
@@ -21,7 +21,7 @@ use crate::rng::mix;
 use crate::transform::Cost;
 use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
-use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity};
+use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity, check_device};
 
 /// The span and the options of a transport.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,8 @@ pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
 
 /// Transports every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.
 ///
-/// Uses the threads of rayon's current pool. A row's result depends on that row alone. An implicit method computes in f64.
+/// Uses the threads of rayon's current pool. A row's result depends on that row alone. An implicit method computes in
+/// f64.
 ///
 /// # Errors
 /// [`crate::Error::Solve`] if the request is not valid. A trajectory that fails is listed in the cost.
@@ -69,12 +70,26 @@ pub fn transport<T: Scalar>(
     condition: &[T],
     request: &Request<'_>,
 ) -> Result<Transported<T>> {
+    transport_as(velocity, x, condition, request)
+}
+
+/// As [`transport`], where the points are numbers of another type than the velocity computes in: each is rounded as it
+/// enters a lane, and widened as it leaves one.
+///
+/// # Errors
+/// As [`transport`].
+pub(crate) fn transport_as<T: Scalar, S: Real>(
+    velocity: &dyn Velocity<T>,
+    x: &[S],
+    condition: &[T],
+    request: &Request<'_>,
+) -> Result<Transported<S>> {
     let integration = Integration::new(velocity, x, condition, request, Penalties::NONE)?;
     let (all, tolerance) = (0..x.len() / velocity.dim(), request.solver.log_density_atol());
     let watch = || (integration.quadrature(&all, Some(tolerance)), request.progress.map(Progress));
     let (ends, observers) = integration.run(x, &all, watch)?;
     let quadratures = observers.into_iter().filter_map(|(quadrature, _)| quadrature);
-    Ok(integration.settle(ends, quadratures, false).carried)
+    Ok(integration.settle(ends, quadratures, false).transported)
 }
 
 /// Rows of a divergence: 1 when exact, one a probe with Hutchinson.
@@ -119,7 +134,7 @@ pub(crate) struct Ends<T> {
 
 /// Trajectories with their integrals.
 pub(crate) struct Settled<T> {
-    pub carried: Transported<T>,
+    pub transported: Transported<T>,
     /// `[n, p]`; NaN where a trajectory failed.
     pub penalties: Vec<f64>,
     /// The rows that arrived, but whose integrals are not finite, in order.
@@ -127,10 +142,11 @@ pub(crate) struct Settled<T> {
 }
 
 impl<'a, T: Scalar> Integration<'a, T> {
-    /// For the rows `x` (`[n, d]`) with their `condition` (`[n, c]`). With `penalties` their squares are integrated too.
-    pub fn new(
+    /// For the rows `x` (`[n, d]`) with their `condition` (`[n, c]`). With `penalties` their squares are integrated
+    /// too.
+    pub fn new<S: Real>(
         velocity: &'a dyn Velocity<T>,
-        x: &[T],
+        x: &[S],
         condition: &'a [T],
         request: &Request<'_>,
         penalties: Penalties,
@@ -143,11 +159,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
             (true, false) => Accumulated::ByQuadrature,
             (true, true) => Accumulated::AsStates,
         };
-        let (tail, free) = match accumulated {
+        let (log_det_rows, uncontrolled_rows) = match accumulated {
             Accumulated::AsStates => (probes(request.trace), penalties.count()),
             Accumulated::Not | Accumulated::ByQuadrature => (0, 0),
         };
-        let options = Options { free, ..request.solver.options(method, tail, velocity.time_rate()) };
+        let options = request.solver.options(method, log_det_rows, velocity.time_rate());
+        let options = Options { uncontrolled_rows, ..options };
         let probed = matches!(request.trace, Trace::Hutchinson { .. }) || penalties.jacobian;
         let probed = probed && accumulated != Accumulated::Not;
         let keys = if probed { keys(x, velocity.dim(), request.solver.probe_seed) } else { Vec::new() };
@@ -207,21 +224,23 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// Integrates the rows `x` (`[m, d]`), which are those of the batch in the range `rows`, on the threads of rayon's
     /// current pool; gives their observers too.
-    pub fn run<O: Observer<T> + Send>(
+    pub fn run<S: Real, O: Observer<T> + Send>(
         &self,
-        x: &[T],
+        x: &[S],
         rows: &Range<usize>,
         observer: impl Fn() -> O + Sync,
-    ) -> Result<(Ends<T>, Vec<O>)> {
+    ) -> Result<(Ends<S>, Vec<O>)> {
         let batch = self.batch(rows);
         if self.rides() == 0 {
             let worker = || (VelocityField(self.velocity.evaluator(batch)), observer());
-            let (solution, observers) = solve(worker, x, self.span, &self.options)?;
+            let (solution, observers) = solve_as::<T, S, _, _>(worker, x, self.span, &self.options)?;
+            check_device(self.velocity)?;
             return Ok((self.ends(solution.y, solution.reports), observers));
         }
         let start = with_zeros(x, self.velocity.dim(), self.rides());
         let worker = || (AugmentedOde(self.velocity.evaluator(batch), self.penalties), observer());
-        let (solution, observers) = solve(worker, &start, self.span, &self.options)?;
+        let (solution, observers) = solve_as::<T, S, _, _>(worker, &start, self.span, &self.options)?;
+        check_device(self.velocity)?;
         Ok((self.ends(solution.y, solution.reports), observers))
     }
 
@@ -234,11 +253,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
             let start = with_zeros(x, self.velocity.dim(), self.rides());
             solve_here(AugmentedOde(evaluator, self.penalties), observer, &start, self.span, &self.options)?
         };
+        check_device(self.velocity)?;
         Ok(self.ends(solution.y, solution.reports))
     }
 
     /// Splits states into points and extra states.
-    fn ends(&self, states: Vec<T>, reports: Vec<Report>) -> Ends<T> {
+    fn ends<S: Real>(&self, states: Vec<S>, reports: Vec<Report>) -> Ends<S> {
         let (d, rides) = (self.velocity.dim(), self.rides());
         if rides == 0 {
             return Ends { y: states, riding: Vec::new(), reports };
@@ -253,12 +273,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// Trajectories with their integrals, by quadrature or as extra states. With `rounded` an integral counts as
     /// finite only where it is so in the precision of the velocity.
-    pub fn settle<G: VectorField<T>>(
+    pub fn settle<S: Real, G: VectorField<T>>(
         &self,
-        ends: Ends<T>,
+        ends: Ends<S>,
         quadratures: impl Iterator<Item = Quadrature<T, G>>,
         rounded: bool,
-    ) -> Settled<T> {
+    ) -> Settled<S> {
         let Ends { mut y, riding, reports } = ends;
         let (d, n, k, p) = (self.velocity.dim(), reports.len(), self.probes(), self.penalties.count());
         let mut cost = cost_of(&reports);
@@ -290,7 +310,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
             }
         }
         for (row, _) in &cost.failures {
-            y[row * d..(row + 1) * d].fill(T::of(f64::NAN));
+            y[row * d..(row + 1) * d].fill(S::of(f64::NAN));
         }
         lost.sort_unstable();
         cost.failures.extend(lost.iter().map(|row| (*row, self.lost_integral().into())));
@@ -300,7 +320,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
                 penalties[row * p..(row + 1) * p].fill(f64::NAN);
             }
         }
-        Settled { carried: Transported { y, logdet, cost }, penalties, lost }
+        Settled { transported: Transported { y, logdet, cost }, penalties, lost }
     }
 
     /// Why a row whose path arrived has no integral.
@@ -309,7 +329,11 @@ impl<'a, T: Scalar> Integration<'a, T> {
     }
 
     /// The integrals that were extra states of the trajectories that arrived.
-    fn ridden<'r>(&self, riding: &'r [T], reports: &'r [Report]) -> impl Iterator<Item = Integral> + use<'r, T> {
+    fn ridden<'r, S: Real>(
+        &self,
+        riding: &'r [S],
+        reports: &'r [Report],
+    ) -> impl Iterator<Item = Integral> + use<'r, S, T> {
         let rows = riding.chunks_exact(self.rides().max(1)).zip(reports).enumerate();
         rows.filter(|(_, (_, report))| report.status.is_ok()).map(|(sample, (row, report))| Integral {
             sample,
@@ -334,7 +358,7 @@ pub(crate) fn cost_of(reports: &[Report]) -> Cost {
     }
 }
 
-/// Each row followed by `tail` zeros.
-pub(crate) fn with_zeros<T: Real>(x: &[T], d: usize, tail: usize) -> Vec<T> {
-    x.chunks_exact(d).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(T::ZERO, tail))).collect()
+/// Each row followed by `zeros` zeros.
+pub(crate) fn with_zeros<T: Real>(x: &[T], d: usize, zeros: usize) -> Vec<T> {
+    x.chunks_exact(d).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(T::ZERO, zeros))).collect()
 }

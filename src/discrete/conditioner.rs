@@ -1,7 +1,7 @@
 //! The net of a coupling, on a tile of lanes; where it is a relu net of one number, its first two layers by pieces.
 //!
-//! Of two columns each coupling passes one, so that this is every flow of relu nets in the plane that has two hidden layers
-//! or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.
+//! Of two columns each coupling passes one, so that this is every flow of relu nets in the plane that has two hidden
+//! layers or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.
 
 use cnflow_kernels::pieces::{BinIndices, Pieces};
 use cnflow_kernels::{Activation, Keep, Net, NetSpec, Scalar, Tile};
@@ -44,8 +44,8 @@ impl<T: Scalar> Workspace<T> {
 }
 
 impl<T: Scalar> Conditioner<T> {
-    /// A net of layers `sizes[0] → sizes[1] → …`, whose first `leading` inputs are differentiated; `theta` has the layers in
-    /// order, each its weight `[out, in]` and its bias.
+    /// A net of layers `sizes[0] → sizes[1] → …`, whose first `leading` inputs are differentiated; `theta` has the
+    /// layers in order, each its weight `[out, in]` and its bias.
     ///
     /// # Errors
     /// As [`Net::new`].
@@ -75,8 +75,8 @@ impl<T: Scalar> Conditioner<T> {
         Workspace { net: self.rest.workspace(lanes), front }
     }
 
-    /// Puts the columns `pass` of `x` (`[d, lanes]`) and the condition (`[c, lanes]`) before the net, and runs it: its numbers
-    /// are in `workspace.net.output()`, `[numbers, lanes]`.
+    /// Puts the columns `pass` of `x` (`[d, lanes]`) and the condition (`[c, lanes]`) before the net, and runs it: its
+    /// numbers are in `workspace.net.output()`, `[numbers, lanes]`.
     pub fn run(
         &self,
         (x, pass): (&Tile<f64>, &[usize]),
@@ -121,8 +121,8 @@ impl<T: Scalar> Conditioner<T> {
         self.front.as_ref().map_or(0, Pieces::n_sums) + self.rest.n_params()
     }
 
-    /// From the cotangent in `workspace.net.output_bar`, `[numbers, lanes]`, to that of the inputs ([`Conditioner::in_bar`]);
-    /// `g` ([`Conditioner::gradient_len`] long) gains the gradient.
+    /// From the cotangent in `workspace.net.output_bar`, `[numbers, lanes]`, to that of the inputs
+    /// ([`Conditioner::in_bar`]); `g` ([`Conditioner::gradient_len`] long) gains the gradient.
     pub fn back(&self, workspace: &mut Workspace<T>, g: &mut [T]) {
         let Workspace { net, front: own } = workspace;
         let (sums, others) = g.split_at_mut(g.len() - self.rest.n_params());

@@ -8,9 +8,9 @@ use cnflow_kernels::{Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Conditioner, Workspace};
-use super::layer::{Slots, Step, Way, in_use};
 use super::spec::Transform;
 use super::spline::{self, Rule};
+use super::step::{Slots, Step, Way, in_use};
 
 /// A coupling with its parameters.
 pub(super) struct Coupling<T> {

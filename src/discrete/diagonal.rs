@@ -3,7 +3,7 @@
 use cnflow_kernels::{Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::layer::{Step, Way, in_use};
+use super::step::{Step, Way, in_use};
 
 /// y = eˢ ∘ x + b.
 pub(super) struct Diagonal {

@@ -4,53 +4,21 @@
 //! way back, the net gives the same numbers, and a round trip costs the round-off of f64.
 
 use cnflow_kernels::{Keep, Scalar, Tile};
-use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Conditioner, Workspace};
 use super::coupling::Coupling;
 use super::diagonal::Diagonal;
 use super::linear::Linear;
 use super::spec::{DiscreteSpec, LayerSpec};
+use super::step::{Gradient, Step, Way};
 use crate::Result;
-
-/// The direction through a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// From the latent's side to the data's.
-    Forward,
-    /// From the data's side to the latent's.
-    Inverse,
-}
-
-/// The lanes of one row in one block.
-pub(super) type Slots = [f64; LANE_BLOCK];
+use crate::continuous::widened;
 
 /// A layer with its parameters.
 pub(super) enum Layer<T> {
     Coupling(Box<Coupling<T>>),
     Diagonal(Diagonal),
     Linear(Box<Linear>),
-}
-
-/// Where a layer's pull-back puts the derivatives by its parameters.
-pub(super) struct Gradient<'a, T> {
-    /// By its part of θ, or what [`Layer::fold`] makes them of.
-    pub own: &'a mut [T],
-    /// By the matrix of a linear layer; empty for others.
-    pub matrix: &'a mut [f64],
-}
-
-/// What a layer's pull-back uses of the pass.
-pub(super) struct Step<'a> {
-    pub way: Way,
-    pub blocks: usize,
-    /// The states between which the layer stood.
-    pub before: &'a Tile<f64>,
-    pub after: &'a Tile<f64>,
-    /// The cotangent of the log-determinant.
-    pub logdet_bar: &'a Tile<f64>,
-    /// The lanes in use: the others have no part in any gradient.
-    pub lanes: usize,
 }
 
 impl<T: Scalar> Layer<T> {
@@ -68,7 +36,6 @@ impl<T: Scalar> Layer<T> {
 
     fn new(layer: &LayerSpec, spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
         let d = spec.dim;
-        let wide = |part: &[T]| part.iter().map(|w| w.to_f64()).collect::<Vec<f64>>();
         Ok(match layer {
             LayerSpec::Coupling { pass, change, activation, transform, .. } => {
                 let sizes = layer.sizes(spec.condition_dim);
@@ -76,10 +43,10 @@ impl<T: Scalar> Layer<T> {
                 Self::Coupling(Box::new(Coupling::new(pass, change, *transform, net)))
             }
             LayerSpec::Diagonal { shift } => {
-                Self::Diagonal(Diagonal::new(wide(&theta[..d]), shift.then(|| wide(&theta[d..]))))
+                Self::Diagonal(Diagonal::new(widened(&theta[..d]), shift.then(|| widened(&theta[d..]))))
             }
             LayerSpec::Linear { permutation, signs, .. } => {
-                Self::Linear(Box::new(Linear::new(permutation.clone(), signs, &wide(theta))))
+                Self::Linear(Box::new(Linear::new(permutation.clone(), signs, &widened(theta))))
             }
         })
     }
@@ -145,9 +112,4 @@ impl<T: Scalar> Layer<T> {
             Self::Linear(linear) => linear.back(step, bar, g),
         }
     }
-}
-
-/// How many slots of a block hold rows.
-pub(super) fn in_use(block: usize, lanes: usize) -> usize {
-    lanes.saturating_sub(block * LANE_BLOCK).min(LANE_BLOCK)
 }

@@ -3,7 +3,7 @@
 use cnflow_kernels::{Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::layer::{Gradient, Slots, Step, Way, in_use};
+use super::step::{Gradient, Slots, Step, Way, in_use};
 
 /// z = A x; `lower` and `upper` are A's factors, rows of A are `permutation[i]` of their product.
 pub(super) struct Linear {

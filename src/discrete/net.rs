@@ -6,8 +6,9 @@ use cnflow_kernels::{Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Shape, Workspace};
-use super::layer::{Gradient, Layer, Step, Way};
+use super::layer::Layer;
 use super::spec::{DiscreteSpec, LayerSpec};
+use super::step::{Gradient, Step, Way};
 use crate::error::Failure;
 use crate::{Error, Result};
 
@@ -55,7 +56,7 @@ pub(super) struct Rows<'a> {
 
 /// The derivatives of a loss by all parameters, before [`Net::fold`].
 #[derive(Clone)]
-pub(super) struct Slopes<T> {
+pub(super) struct NetGradient<T> {
     pub own: Vec<T>,
     /// By the matrices of the linear layers.
     pub matrices: Vec<f64>,
@@ -118,10 +119,10 @@ impl<T: Scalar> Net<T> {
         }
     }
 
-    /// Zeros.
-    pub fn slopes(&self) -> Slopes<T> {
+    /// A gradient of zeros.
+    pub fn zero_gradient(&self) -> NetGradient<T> {
         let (own, matrices) = self.parts.last().map_or((0, 0), |part| (part.own.end, part.matrix.end));
-        Slopes { own: vec![T::ZERO; own], matrices: vec![0.0; matrices] }
+        NetGradient { own: vec![T::ZERO; own], matrices: vec![0.0; matrices] }
     }
 
     /// The layers in the order of a pass.
@@ -182,14 +183,14 @@ impl<T: Scalar> Net<T> {
     }
 
     /// A pass that is pulled back at once: `cotangent` is given the points and log-determinants and fills in the loss's
-    /// derivatives by them; `slopes` gains those by the parameters, and `x_bar` becomes those by the rows.
+    /// derivatives by them; `gradient` gains those by the parameters, and `x_bar` becomes those by the rows.
     pub fn learn(
         &self,
         way: Way,
         rows: Rows<'_>,
         scratch: &mut Scratch<T>,
         mut cotangent: impl FnMut(&Tile<f64>, &Tile<f64>, &mut Tile<f64>, &mut Tile<f64>),
-        slopes: &mut Slopes<T>,
+        gradient: &mut NetGradient<T>,
         x_bar: Option<&mut [f64]>,
     ) {
         let d = self.dim;
@@ -203,7 +204,7 @@ impl<T: Scalar> Net<T> {
         for (place, layer) in self.order(way).into_iter().enumerate().rev() {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
             let Part { own, matrix, .. } = &self.parts[layer];
-            let g = Gradient { own: &mut slopes.own[own.clone()], matrix: &mut slopes.matrices[matrix.clone()] };
+            let g = Gradient { own: &mut gradient.own[own.clone()], matrix: &mut gradient.matrices[matrix.clone()] };
             self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
         }
         if let Some(x_bar) = x_bar {
@@ -215,10 +216,10 @@ impl<T: Scalar> Net<T> {
     }
 
     /// The gradient by θ of what pull-backs gathered.
-    pub fn fold(&self, way: Way, slopes: &Slopes<T>) -> Vec<T> {
+    pub fn fold(&self, way: Way, gradient: &NetGradient<T>) -> Vec<T> {
         let mut theta = vec![T::ZERO; self.n_params];
         for (layer, part) in self.layers.iter().zip(&self.parts) {
-            let gathered = (&slopes.own[part.own.clone()], &slopes.matrices[part.matrix.clone()]);
+            let gathered = (&gradient.own[part.own.clone()], &gradient.matrices[part.matrix.clone()]);
             layer.fold(way, gathered, &mut theta[part.theta.clone()]);
         }
         theta

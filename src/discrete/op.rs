@@ -9,10 +9,11 @@ use cnflow_solvers::gradient::{chunks, tree_sum};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-use super::layer::Way;
-use super::net::{Net, Rows, Scratch, Slopes};
-use super::{DiscreteSpec, LEARNT, check_numbers};
+use super::net::{Net, NetGradient, Rows, Scratch};
+use super::step::Way;
+use super::{DiscreteSpec, LEARNT};
 use crate::error::Failure;
+use crate::transform::bijection::check_rows;
 use crate::velocity::Scalar;
 use crate::{Error, Result};
 
@@ -42,13 +43,13 @@ impl<T: Scalar> Likelihood<T> {
     /// Of the flow of `spec` with parameters `theta`.
     ///
     /// # Errors
-    /// As [`DiscreteSpec::validate`]; [`Error::Dimension`] where θ does not fit; [`Error::Degenerate`] for parameters that
-    /// do not define a bijection.
+    /// As [`DiscreteSpec::validate`]; [`Error::Parameters`] where θ does not fit; [`Error::Degenerate`] for parameters
+    /// that do not define a bijection.
     pub fn new(spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         if theta.len() != spec.n_params() {
             let (expected, found) = (spec.n_params(), theta.len());
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+            return Err(Error::Parameters { expected, found });
         }
         let net = Net::new(spec, theta, spec.layers.len())?;
         Ok(Self { net, dim: spec.dim, condition_dim: spec.condition_dim })
@@ -64,8 +65,8 @@ impl<T: Scalar> Likelihood<T> {
         Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] }
     }
 
-    /// Σ −log p over the `rows` (at most [`Likelihood::CHUNK`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the gradient
-    /// of `weight` times it: one pass.
+    /// Σ −log p over the `rows` (at most [`Likelihood::CHUNK`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the
+    /// gradient of `weight` times it: one pass.
     pub fn chunk(
         &self,
         scratch: &mut Scratch<T>,
@@ -75,7 +76,7 @@ impl<T: Scalar> Likelihood<T> {
         weight: f64,
     ) -> ChunkGradient<T> {
         let d = self.dim;
-        let (mut nll, mut lost, mut slopes) = (0.0, None, self.net.slopes());
+        let (mut nll, mut lost, mut gradient) = (0.0, None, self.net.zero_gradient());
         let constant = 0.5 * d as f64 * std::f64::consts::TAU.ln();
         self.net.learn(
             Way::Inverse,
@@ -94,10 +95,10 @@ impl<T: Scalar> Likelihood<T> {
                     (0..d).for_each(|j| z_bar.at_mut(block, j)[slot] = weight * z.at(block, j)[slot]);
                 }
             },
-            &mut slopes,
+            &mut gradient,
             None,
         );
-        ChunkGradient { nll, lost, own: slopes.own, matrices: slopes.matrices }
+        ChunkGradient { nll, lost, own: gradient.own, matrices: gradient.matrices }
     }
 
     /// Why a row has no density.
@@ -108,12 +109,12 @@ impl<T: Scalar> Likelihood<T> {
 
     /// The gradient by θ, `[n_params]`, of what chunks gathered.
     pub fn fold(&self, own: Vec<T>, matrices: Vec<f64>) -> Vec<T> {
-        self.net.fold(Way::Inverse, &Slopes { own, matrices })
+        self.net.fold(Way::Inverse, &NetGradient { own, matrices })
     }
 }
 
-/// Pulls derivatives by the points and log-determinants that a pass gives, `y_bar` `[n, d]` and `logdet_bar` `[n]`, back
-/// to its rows `x`, `[n, d]`, and to θ, `[n_params]`.
+/// Pulls derivatives by the points and log-determinants that a pass gives, `y_bar` `[n, d]` and `logdet_bar` `[n]`,
+/// back to its rows `x`, `[n, d]`, and to θ, `[n_params]`.
 ///
 /// # Errors
 /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows.
@@ -126,7 +127,7 @@ pub(super) fn pull_back<T: Scalar>(
     (y_bar, logdet_bar): (&[f64], &[f64]),
 ) -> Result<(Vec<f64>, Vec<T>)> {
     let (d, c) = (spec.dim, spec.condition_dim);
-    let n = check_numbers(spec, x, condition)?;
+    let n = check_rows(x, d, condition, c)?;
     for (what, expected, found) in [("points", n * d, y_bar.len()), ("log-determinants", n, logdet_bar.len())] {
         if expected != found {
             let problem = format!("{found} derivatives by {what}, expected {expected}");
@@ -134,12 +135,12 @@ pub(super) fn pull_back<T: Scalar>(
         }
     }
     let ranges: Vec<_> = chunks(n, LEARNT).collect();
-    let parts: Vec<(Vec<f64>, Slopes<T>)> = ranges
+    let parts: Vec<(Vec<f64>, NetGradient<T>)> = ranges
         .into_par_iter()
         .map_init(
             || net.scratch(LEARNT, true),
             |scratch, rows| {
-                let (mut slopes, mut x_bar) = (net.slopes(), vec![0.0; rows.len() * d]);
+                let (mut gradient, mut x_bar) = (net.zero_gradient(), vec![0.0; rows.len() * d]);
                 let part =
                     Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] };
                 net.learn(
@@ -153,19 +154,19 @@ pub(super) fn pull_back<T: Scalar>(
                             bar_logdet.at_mut(block, 0)[slot] = logdet_bar[row];
                         }
                     },
-                    &mut slopes,
+                    &mut gradient,
                     Some(&mut x_bar),
                 );
-                (x_bar, slopes)
+                (x_bar, gradient)
             },
         )
         .collect();
-    let (x_bars, slopes): (Vec<_>, Vec<Slopes<T>>) = parts.into_iter().unzip();
-    let slopes = if slopes.is_empty() {
-        net.slopes()
+    let (x_bars, gradients): (Vec<_>, Vec<NetGradient<T>>) = parts.into_iter().unzip();
+    let gradient = if gradients.is_empty() {
+        net.zero_gradient()
     } else {
-        let (own, matrices) = slopes.into_iter().map(|s| (s.own, s.matrices)).unzip();
-        Slopes { own: tree_sum(own), matrices: tree_sum(matrices) }
+        let (own, matrices) = gradients.into_iter().map(|s| (s.own, s.matrices)).unzip();
+        NetGradient { own: tree_sum(own), matrices: tree_sum(matrices) }
     };
-    Ok((x_bars.concat(), net.fold(way, &slopes)))
+    Ok((x_bars.concat(), net.fold(way, &gradient)))
 }

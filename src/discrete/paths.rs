@@ -1,19 +1,21 @@
 //! A discrete flow layer by layer: the points after each layer, and the log-determinants so far.
 //!
-//! Each layer is a pass of its own over all rows. Points are f64 between layers, so they are the same bits as within the
-//! pass through all of them; log-determinants are summed layer by layer, and so are the same to the round-off of a sum.
+//! Each layer is a pass of its own over all rows. Points are f64 between layers, so they are the same bits as within
+//! the pass through all of them; log-determinants are summed layer by layer, and so are the same to the round-off of a
+//! sum.
 
 use super::net::Net;
-use super::{Bound, Discrete, DiscreteSpec, Way, carry, check_numbers};
+use super::{Bound, Discrete, DiscreteSpec, Way, transport};
 use crate::Result;
 use crate::continuous::{End, Paths};
 use crate::error::Failure;
 use crate::transform::Cost;
+use crate::transform::bijection::check_rows;
 use crate::velocity::Scalar;
 
 impl Discrete {
-    /// The particles that are at `start` (`[n, d]`) at one end at all stages: stage l, at time l / L, is what the first l
-    /// of the L layers make of the latent, so that there is one stage more than layers.
+    /// The particles that are at `start` (`[n, d]`) at one end at all stages: stage l, at time l / L, is what the first
+    /// l of the L layers make of the latent, so that there is one stage more than layers.
     ///
     /// `condition` is `[n, c]`, or empty. The flow's own coordinates; as much work as one pass.
     ///
@@ -22,7 +24,7 @@ impl Discrete {
     /// [`crate::Error::Degenerate`] for parameters without a bijection. A row that becomes NaN or infinite is NaN
     /// from there on and listed in the cost.
     pub fn paths(&self, start: &[f64], end: End, condition: &[f64]) -> Result<Paths> {
-        check_numbers(&self.spec, start, condition)?;
+        check_rows(start, self.spec.dim, condition, self.spec.condition_dim)?;
         match &self.bound {
             Bound::F32(_, theta) => self.by_layer(theta, start, end, condition),
             Bound::F64(_, theta) => self.by_layer(theta, start, end, condition),
@@ -57,7 +59,7 @@ impl Discrete {
                 Way::Inverse => (&high[..n * d], &mut low[i * n * d..]),
             };
             let logdet = &mut logdet[(i + 1) * n..(i + 2) * n];
-            carry(&net, way, before, condition, d, c, after, logdet);
+            transport(&net, way, before, condition, d, c, after, logdet);
             for (row, (y, l)) in after.chunks_exact_mut(d).zip(logdet).enumerate() {
                 if way == Way::Inverse {
                     *l = -*l;

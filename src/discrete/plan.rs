@@ -11,7 +11,7 @@ use crate::{Error, Result, Rng};
 /// Which columns a coupling leaves alone, layer after layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Split {
+pub enum Mask {
     /// The first half and the second half in turn.
     Halves,
     /// The even columns and the odd ones in turn.
@@ -21,7 +21,7 @@ pub enum Split {
     Random,
 }
 
-impl Split {
+impl Mask {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Halves, Self::Parity, Self::Random];
 
@@ -35,12 +35,12 @@ impl Split {
     }
 }
 
-impl std::str::FromStr for Split {
+impl std::str::FromStr for Mask {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|split| split.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "split",
+        Self::ALL.into_iter().find(|mask| mask.name() == text).ok_or_else(|| Error::Unknown {
+            kind: "mask",
             name: text.into(),
             known: Self::ALL.map(Self::name).join(", "),
         })
@@ -63,7 +63,7 @@ pub struct Plan {
     /// The conditioners' nonlinearity.
     pub activation: Activation,
     /// Which columns a coupling leaves alone.
-    pub split: Split,
+    pub mask: Mask,
     /// Activation norm and an invertible linear map before each coupling; Glow has them always.
     pub linear: bool,
     /// The bins of a spline.
@@ -75,8 +75,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The usual flow of a kind: eight couplings, conditioners of 64-64 with relu (8gaussians, 3000 steps: RealNVP 0.07 nats
-    /// above the truth with relu, 0.19 with silu).
+    /// The usual flow of a kind: eight couplings, conditioners of 64-64 with relu (8gaussians, 3000 steps: RealNVP 0.07
+    /// nats above the truth with relu, 0.19 with silu).
     pub fn usual(kind: Kind, dim: usize) -> Self {
         Self {
             kind,
@@ -85,7 +85,7 @@ impl Plan {
             depth: 8,
             hidden: vec![64, 64],
             activation: Activation::Relu,
-            split: Split::Random,
+            mask: Mask::Random,
             linear: kind == Kind::Glow,
             bins: 8,
             bound: 5.0,
@@ -116,13 +116,13 @@ impl Plan {
             // Next to the latent: the last layer that data pass on their way.
             layers.push(LayerSpec::Diagonal { shift: false });
         }
-        let mut order: Vec<usize> = match self.split {
-            Split::Parity => (0..d).step_by(2).chain((1..d).step_by(2)).collect(),
-            Split::Halves | Split::Random => (0..d).collect(),
+        let mut order: Vec<usize> = match self.mask {
+            Mask::Parity => (0..d).step_by(2).chain((1..d).step_by(2)).collect(),
+            Mask::Halves | Mask::Random => (0..d).collect(),
         };
         for i in 0..self.depth {
-            // Of two columns there is one split, and two couplings of the same column in a row are no more than one.
-            if i % 2 == 0 && self.split == Split::Random && (i == 0 || d > 2) {
+            // Of two columns there is one mask, and two couplings of the same column in a row are no more than one.
+            if i % 2 == 0 && self.mask == Mask::Random && (i == 0 || d > 2) {
                 order.shuffle(rng);
             }
             let (a, b) = order.split_at(d - d.div_ceil(2));

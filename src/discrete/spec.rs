@@ -12,6 +12,7 @@ use crate::{Error, Result, Rng};
 /// The discrete flows of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// Additive couplings and one diagonal scale at the end.  Ref: Dinh, Krueger & Bengio (2014).
     Nice,
@@ -125,7 +126,8 @@ const MOST_PARAMETERS: usize = 1 << 28;
 const MOST_LINEAR: usize = 1 << 12;
 
 impl LayerSpec {
-    /// The units of a coupling's net, its input first; empty for other layers. Without anything to go by, its input is one 0.
+    /// The units of a coupling's net, its input first; empty for other layers. Without anything to go by, its input is
+    /// one 0.
     pub(super) fn sizes(&self, condition_dim: usize) -> Vec<usize> {
         match self {
             Self::Coupling { pass, change, hidden, transform, .. } => {
@@ -301,8 +303,8 @@ impl DiscreteSpec {
 
 /// A uniformly random rotation as P, L, U with P as a list: row i is row `list[i]` of L U.
 ///
-/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR, with
-/// the signs of R's diagonal.
+/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR,
+/// with the signs of R's diagonal.
 pub(super) fn rotation(d: usize, seed: u64) -> (Vec<usize>, DMatrix<f64>, DMatrix<f64>) {
     let mut rng = crate::rng::stream(seed, 0);
     let qr = DMatrix::from_fn(d, d, |_, _| StandardNormal.sample(&mut rng)).qr();

@@ -1,12 +1,13 @@
 //! Monotone rational-quadratic splines with identity tails.
 //!
-//! Ref: Gregory & Delbourgo (1982); Durkan, Bekasov, Murray & Papamakarios, *Neural spline flows* (2019), section 3.1. On bin
-//! k with knots (xₖ, yₖ), width w, height h, slope s = h / w and derivatives d₀, d₁ at its ends, ξ = (x − xₖ) / w:
-//! y = yₖ + h (s ξ² + d₀ ξ(1 − ξ)) / D, D = s + (d₀ + d₁ − 2s) ξ(1 − ξ), and
+//! Ref: Gregory & Delbourgo (1982); Durkan, Bekasov, Murray & Papamakarios, *Neural spline flows* (2019), section 3.1.
+//! On bin k with knots (xₖ, yₖ), width w, height h, slope s = h / w and derivatives d₀, d₁ at its ends, and with
+//! ξ = (x − xₖ) / w: y = yₖ + h (s ξ² + d₀ ξ(1 − ξ)) / D, D = s + (d₀ + d₁ − 2s) ξ(1 − ξ), and
 //! y′ = s² (d₁ ξ² + 2s ξ(1 − ξ) + d₀ (1 − ξ)²) / D².
 //!
 //! Widths and heights are softmaxes with a least share, derivatives softplus with a least value and 1 at both ends, so
-//! no bin degenerates whatever the conditioner gives. Of the derivatives only the two at the ends of a lane's bin are made.
+//! no bin degenerates whatever the conditioner gives. Of the derivatives only the two at the ends of a lane's bin are
+//! made.
 //!
 //! The pull-back is written out by hand: of two results by seven numbers, it costs no more than a few passes.
 
@@ -16,7 +17,7 @@ use cnflow_kernels::simd::{Isa, dispatch};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use self::lanes::{Back, Pass};
-use super::layer::{Slots, Way};
+use super::step::{Slots, Way};
 
 /// The most bins.
 pub(super) const MOST: usize = 32;
@@ -51,7 +52,8 @@ pub(super) fn check(bins: usize, bound: f64) -> Result<(), String> {
     Ok(())
 }
 
-/// (y, ln y′) at x on the way forward, (x, ln x′) at y on the way back; lane l by the numbers `raw[..][l]`, [`numbers`] of them.
+/// (y, ln y′) at x on the way forward, (x, ln x′) at y on the way back; lane l by the numbers `raw[..][l]`, [`numbers`]
+/// of them.
 pub(super) fn pass(isa: Isa, raw: &[Slots], rule: Rule, way: Way, from: &Slots) -> (Slots, Slots) {
     let (mut to, mut ratio) = ([0.0; LANE_BLOCK], [0.0; LANE_BLOCK]);
     dispatch(isa, Pass { raw, rule, way, from, to: &mut to, ratio: &mut ratio });
@@ -59,8 +61,9 @@ pub(super) fn pass(isa: Isa, raw: &[Slots], rule: Rule, way: Way, from: &Slots) 
     (to, ratio.map(|ratio| sign * ratio.ln()))
 }
 
-/// The pull-back of [`pass`]: what becomes of the cotangents `bar` of the result and `rate_bar` of the logarithm; `raw_bar`
-/// becomes that of the numbers. `x` is where the spline was met, before the way forward or after the way back.
+/// The pull-back of [`pass`]: what becomes of the cotangents `bar` of the result and `rate_bar` of the logarithm;
+/// `raw_bar` becomes that of the numbers. `x` is where the spline was met, before the way forward or after the way
+/// back.
 pub(super) fn back(
     isa: Isa,
     raw: &[Slots],

@@ -1,11 +1,11 @@
 //! The number of components and the strength of the prior, chosen by the NLL of held-out rows.
 //!
-//! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better; beyond
-//! each rung has two or four times as many as the one before, and costs as much more; from there the climb ends at the
-//! first that is no better, and numbers between the best and its neighbours are tried. Then EM goes on with the best over all rows;
-//! components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a thousand is missed by every
-//! rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows needs. A change
-//! that does not lower the NLL of held-out rows is dropped.
+//! Few components cost little, so all of 1, 2, 3, 4, 6, 8, 12, 16 are tried while one of the last three was better;
+//! beyond each rung has two or four times as many as the one before, and costs as much more; from there the climb ends
+//! at the first that is no better, and numbers between the best and its neighbours are tried. Then EM goes on with the
+//! best over all rows; components are put where rows are explained worst ([`Em::insert`]): a mode of one row in a
+//! thousand is missed by every rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows
+//! needs. A change that does not lower the NLL of held-out rows is dropped.
 
 use std::borrow::Cow;
 
@@ -81,11 +81,11 @@ struct Choice<'a> {
 }
 
 impl Mixture {
-    /// Fits 1, 2, 3, 4, 6, … components (no more than `options.components`, and one for eight rows) to `train` and keeps the
-    /// mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls, tries stronger
-    /// priors where rows are scarce, and then goes on with the best, to `options.iterations` and `options.tolerance`,
-    /// while the held-out NLL falls; puts components where rows are explained worst; and tries weaker priors. `stop` is
-    /// called before each iteration and ends the fit early, as `options.work` does.
+    /// Fits 1, 2, 3, 4, 6, … components (no more than `options.components`, and one for eight rows) to `train` and
+    /// keeps the mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls,
+    /// tries stronger priors where rows are scarce, and then goes on with the best, to `options.iterations` and
+    /// `options.tolerance`, while the held-out NLL falls; puts components where rows are explained worst; and tries
+    /// weaker priors. `stop` is called before each iteration and ends the fit early, as `options.work` does.
     ///
     /// # Errors
     /// As [`Mixture::fit`]; [`Error::Invalid`] without validation rows.
@@ -156,8 +156,8 @@ impl Choice<'_> {
         Ok(())
     }
 
-    /// Fits this many components, under each strength that is worth trying: whether they were better than the best; none
-    /// where they cannot be had.
+    /// Fits this many components, under each strength that is worth trying: whether they were better than the best;
+    /// none where they cannot be had.
     fn rung(&mut self, components: usize, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<Option<bool>> {
         let (d, options) = (self.dim, self.options);
         let n = self.train.len() / d;

@@ -2,11 +2,12 @@
 //!
 //! E: rᵢₖ ∝ wₖ N(xᵢ; mₖ, Σₖ).  M: Nₖ = Σᵢ rᵢₖ, wₖ = Nₖ/n, mₖ = Σᵢ rᵢₖ xᵢ/Nₖ, Σₖ = (Sₖ + ν Ψ)/(Nₖ + ν), Sₖ the weighted
 //! scatter about mₖ. The last is the mode under p(Σₖ) ∝ |Σₖ|^(−ν/2) exp(−ν/2 tr Ψ Σₖ⁻¹), so that
-//! Σᵢ ln p(xᵢ) + Σₖ ln p(Σₖ) never falls. Without it a component shrinks onto a few rows and the likelihood has no bound.
+//! Σᵢ ln p(xᵢ) + Σₖ ln p(Σₖ) never falls. Without it a component shrinks onto a few rows and the likelihood has no
+//! bound.
 //! Ref: Dempster, Laird & Rubin (1977); Fraley & Raftery (2007) for the prior.
 //!
-//! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows, the
-//! components with a responsibility above that; the M step takes the components in parallel and makes their
+//! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows,
+//! the components with a responsibility above that; the M step takes the components in parallel and makes their
 //! responsibilities anew, block after block in order: no matrix of n K numbers is held, and no sum depends on the
 //! threads.
 

@@ -1,10 +1,10 @@
 //! A table of probabilities whose number of bins, range and smoothing are chosen by the NLL of held-out rows.
 //!
-//! A rung is a number of bins a column, a trim and a smoothing. The range of a column is from its (r+1)-th least row to its
-//! (r+1)-th greatest, r = ⌊trim · n⌋, so that a few outliers do not widen all bins. Beyond lie tails whose share
-//! is (rows beyond + 1)/(n + 1), the expected mass beyond an order statistic whatever the density (Wilks 1941), and whose
-//! scale is the mean excess of the rows beyond, the maximum-likelihood one; at least of √n rows, for an exponential has no
-//! memory. A bin with c of the N rows inside has probability (c + a)/(N + a · bins), a the smoothing: with ½
+//! A rung is a number of bins a column, a trim and a smoothing. The range of a column is from its (r+1)-th least row to
+//! its (r+1)-th greatest, r = ⌊trim · n⌋, so that a few outliers do not widen all bins. Beyond lie tails whose share is
+//! (rows beyond + 1)/(n + 1), the expected mass beyond an order statistic whatever the density (Wilks 1941), and whose
+//! scale is the mean excess of the rows beyond, the maximum-likelihood one; at least of √n rows, for an exponential has
+//! no memory. A bin with c of the N rows inside has probability (c + a)/(N + a · bins), a the smoothing: with ½
 //! Krichevsky & Trofimov's (1981), with less where most bins of a plane are empty.
 
 use crate::transform::histogram::law::{Axis, Place};
@@ -43,9 +43,9 @@ pub struct HistogramFit {
 }
 
 impl Histogram {
-    /// The table of `train` that has the least NLL on `valid`, both `[n, dim]` row-major, `dim` 1 or 2: over all numbers of
-    /// bins 1, 2, 4, … (to 1024, or 256 × 256, and no more bins in all than rows), three trims and three smoothings.
-    /// The probabilities of a plane are those of the rows that are inside in both columns.
+    /// The table of `train` that has the least NLL on `valid`, both `[n, dim]` row-major, `dim` 1 or 2: over all
+    /// numbers of bins 1, 2, 4, … (to 1024, or 256 × 256, and no more bins in all than rows), three trims and three
+    /// smoothings. The probabilities of a plane are those of the rows that are inside in both columns.
     ///
     /// # Errors
     /// [`Error::Invalid`] for other than one or two columns, fewer than two rows or no validation rows, lengths that do

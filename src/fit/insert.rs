@@ -1,9 +1,9 @@
 //! Adds one component to a mixture, where it fits the rows worst.
 //!
-//! Centres that are drawn by chance miss a mode of one row in a thousand, and EM does not move one there. So a component is
-//! put where a mixture p fails its rows: on blocks of neighbours with the least density, and on those whose own volume
-//! promises far more density than p gives. Each candidate φ is fitted alone, by EM of (1 − a) p + a φ with p held; the
-//! one with the greatest gain in likelihood is taken, if that is worth its parameters.
+//! Centres that are drawn by chance miss a mode of one row in a thousand, and EM does not move one there. So a
+//! component is put where a mixture p fails its rows: on blocks of neighbours with the least density, and on those
+//! whose own volume promises far more density than p gives. Each candidate φ is fitted alone, by EM of (1 − a) p + a φ
+//! with p held; the one with the greatest gain in likelihood is taken, if that is worth its parameters.
 //! Ref: Vlassis & Likas, *A greedy EM algorithm for Gaussian mixture learning* (2002); Schwarz (1978) for the worth.
 
 use rayon::prelude::*;

@@ -1,7 +1,7 @@
 //! One Gaussian by maximum likelihood: the least that a density of the data must beat.
 //!
-//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is fitted. No prior and no iteration,
-//! unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
+//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is fitted. No prior and no
+//! iteration, unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
 
 use crate::transform::mixture::Mixture;
 use crate::transform::mixture::matrix::{cholesky, moments};
@@ -23,12 +23,12 @@ pub enum Gaussian {
 }
 
 impl Mixture {
-    /// The one Gaussian that makes the `rows` (`[n, dim]` row-major) most likely. Where columns determine each other the
-    /// likelihood has no bound; a billionth of each variance is then added to it.
+    /// The one Gaussian that makes the `rows` (`[n, dim]` row-major) most likely. Where columns determine each other
+    /// the likelihood has no bound; a billionth of each variance is then added to it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for fewer than two rows (one, where σ is fixed), lengths that do not fit, numbers that are not
-    /// finite, a constant column, a σ that is not a number above 0.
+    /// [`Error::Invalid`] for fewer than two rows (one, where σ is fixed), lengths that do not fit, numbers that are
+    /// not finite, a constant column, a σ that is not a number above 0.
     pub fn gaussian(rows: &[f64], dim: usize, kind: Gaussian) -> Result<Self> {
         if dim == 0 || !rows.len().is_multiple_of(dim) {
             let problem = format!("{} numbers are not whole rows of {dim} columns", rows.len());

@@ -1,12 +1,13 @@
 //! A report as one HTML file that needs nothing else: no network, no folder beside it, no script even.
 //!
-//! [`render`] makes the page from plain text and pictures, [`write()`] puts it into a file. The table sorts by a click on a
-//! column's head, the frames of a [`Slides`] move with one slider; without a script the table stands as it was given, and
-//! of each strip up to six frames, the first and the last among them, are shown in a row, as they are on paper.
+//! [`render`] makes the page from plain text and pictures, [`write()`] puts it into a file. The table sorts by a click
+//! on a column's head, the frames of a [`Slides`] move with one slider; without a script the table stands as it was
+//! given, and of each strip up to six frames, the first and the last among them, are shown in a row, as they are on
+//! paper.
 //!
 //! All text is escaped, pictures are `data:` addresses, and a content security policy names the hash of the one script
-//! and forbids everything else, so that even markup that slipped in could neither run nor load. A framework or a plotting
-//! library in the page is rejected: a report must open without either in twenty years.
+//! and forbids everything else, so that even markup that slipped in could neither run nor load. A framework or a
+//! plotting library in the page is rejected: a report must open without either in twenty years.
 
 mod page;
 mod picture;
@@ -98,8 +99,8 @@ pub struct Figure {
 pub struct Slides {
     /// What is to be seen; its number is put before it.
     pub caption: String,
-    /// Shown side by side. The slider is the part of the way, 0 to 1; each strip shows its frame nearest to it, so that one
-    /// of 4 layers moves along with one of 21 times.
+    /// Shown side by side. The slider is the part of the way, 0 to 1; each strip shows its frame nearest to it, so that
+    /// one of 4 layers moves along with one of 21 times.
     pub strips: Vec<Strip>,
 }
 

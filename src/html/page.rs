@@ -141,13 +141,13 @@ fn about(column: &Column) -> String {
 
 /// Hovering reaches neither phones nor paper: the same words under the table.
 fn explain(out: &mut String, table: &Table) {
-    let told: Vec<(&Column, String)> =
+    let described: Vec<(&Column, String)> =
         table.columns.iter().map(|c| (c, about(c))).filter(|(_, words)| !words.is_empty()).collect();
-    if told.is_empty() {
+    if described.is_empty() {
         return;
     }
     *out += "<dl class=\"about\">\n";
-    for (column, words) in told {
+    for (column, words) in described {
         let unit = if column.unit.is_empty() { String::new() } else { format!(", {}", column.unit) };
         *out +=
             &format!("<div><dt>{}{}</dt><dd>{}</dd></div>\n", escaped(&column.title), escaped(&unit), escaped(&words));

@@ -1,7 +1,7 @@
 //! Tables of numbers as text.
 //!
-//! What divides the cells is described in `lines.rs`, and how a header is told from a row in `header.rs`. Every number is
-//! finite: a missing value, an infinity and any other word are errors with their line.
+//! What divides the cells is described in `lines.rs`, and how a header is distinguished from a row in `header.rs`.
+//! Every number is finite: a missing value, an infinity and any other word are errors with their line.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -224,7 +224,8 @@ impl<R: BufRead> Rows<R> {
         Err(Error::read(&self.path, problem, hint))
     }
 
-    /// Reads on to the next row. Rows without any value are left out at the end of the file, as spreadsheets write them.
+    /// Reads on to the next row. Rows without any value are left out at the end of the file, as spreadsheets write
+    /// them.
     fn advance(&mut self) -> Result<()> {
         let mut hollow = None;
         loop {
@@ -257,8 +258,8 @@ pub(super) fn writer<W: Write>(out: W) -> ::csv::Writer<W> {
     ::csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out)
 }
 
-/// Writes the names of the columns. Where one of them does not read as text, all are in quotes: they tell the line from the
-/// rows below it, which have none.
+/// Writes the names of the columns. Where one of them does not read as text, all are in quotes: they tell the line from
+/// the rows below it, which have none.
 pub(super) fn put_names(out: impl Write, names: &[String]) -> ::csv::Result<()> {
     let plain = names.iter().all(|name| Cell::of(name.trim()) == Cell::Text);
     let quotes = if plain { ::csv::QuoteStyle::Necessary } else { ::csv::QuoteStyle::Always };

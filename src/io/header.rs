@@ -21,8 +21,8 @@
 //!    all others have names and it holds words, or whole numbers that all differ: pandas' index, R's row names.
 //! 4. *A delimiter at the end* of every line makes no column.
 //!
-//! Decisions that may be wrong are noted ([`Decision::notes`]). The rule reads the beginning of the file only, so that block by
-//! block and whole a file is read alike.
+//! Decisions that may be wrong are noted ([`Decision::notes`]). The rule reads the beginning of the file only, so that
+//! block by block and whole a file is read alike.
 
 use std::path::Path;
 

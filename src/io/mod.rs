@@ -2,8 +2,8 @@
 //!
 //! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
 //! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; no memory
-//! is allocated for sizes that only a header gives. Every writer fills a temporary file and renames it, so a file is either whole
-//! or absent.
+//! is allocated for sizes that only a header gives. Every writer fills a temporary file and renames it, so a file is
+//! either whole or absent.
 
 pub mod array;
 pub mod atomic;
@@ -43,7 +43,7 @@ pub const WRITABLE: &str = ".npy, .csv";
 /// Bytes that go to the disk, or come from it, at a time.
 const BUFFER: usize = 1 << 16;
 
-/// The formats of a table, told by the ending of its name.
+/// The formats of a table, by the ending of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One NumPy array.

@@ -147,8 +147,8 @@ impl Reader {
     /// The next rows, at most `most_rows` (at least one) of them; `None` behind the last. Every number is finite.
     ///
     /// # Errors
-    /// [`crate::Error::Read`] for a number that is not finite, with its place in the file, for text that is not a number,
-    /// and where the disk fails.
+    /// [`crate::Error::Read`] for a number that is not finite, with its place in the file, for text that is not a
+    /// number, and where the disk fails.
     pub fn next_block(&mut self, most_rows: usize) -> Result<Option<Array>> {
         let first = self.given;
         let block = self.next_unchecked(most_rows)?;
@@ -156,6 +156,33 @@ impl Reader {
             block.check_finite_after(&self.path, &self.numbers, first)?;
         }
         Ok(block)
+    }
+
+    /// As [`Reader::next_block`], the first `d` columns, `[n, d]`, and the others, `[n, cols − d]`, each in rows of their
+    /// own: the columns are cut once.
+    ///
+    /// # Errors
+    /// As [`Reader::next_block`].
+    pub(crate) fn next_parts(&mut self, most_rows: usize, d: usize) -> Result<Option<(Vec<f64>, Vec<f64>)>> {
+        let first = self.given;
+        let (data, picked) = self.next_numbers(most_rows)?;
+        let width = if picked { self.cols } else { self.width };
+        let at = |k: usize| if picked { k } else { self.numbers[k] };
+        let rows = data.len() / width;
+        let (mut points, mut others) = (Vec::with_capacity(rows * d), Vec::with_capacity(rows * (self.cols - d)));
+        for row in data.chunks_exact(width) {
+            points.extend((0..d).map(|k| row[at(k)]));
+            others.extend((d..self.cols).map(|k| row[at(k)]));
+        }
+        if rows == 0 {
+            return Ok(None);
+        }
+        if !points.iter().chain(&others).all(|v| v.is_finite()) {
+            let data = data.chunks_exact(width).flat_map(|row| (0..self.cols).map(|k| row[at(k)])).collect();
+            Array::table(data, self.cols, self.dtype)?.check_finite_after(&self.path, &self.numbers, first)?;
+        }
+        self.given += rows;
+        Ok(Some((points, others)))
     }
 
     /// All rows of a file of which none was read yet. Every number is finite.
@@ -184,6 +211,23 @@ impl Reader {
 
     /// As [`Reader::next_block`], but numbers may be NaN or infinite.
     fn next_unchecked(&mut self, most_rows: usize) -> Result<Option<Array>> {
+        let (data, picked) = self.next_numbers(most_rows)?;
+        let data: Vec<f64> = match picked {
+            true => data,
+            false => data.chunks_exact(self.width).flat_map(|row| self.numbers.iter().map(|at| row[*at])).collect(),
+        };
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let rows = data.len() / self.cols;
+        self.given += rows;
+        let (cols, dtype, vector, columns) = (self.cols, self.dtype, self.vector, self.columns.clone());
+        Ok(Some(Array { rows, cols, data, dtype, vector, columns }))
+    }
+
+    /// The numbers of the next rows, and whether they are of the columns that are given out alone, in their order; else
+    /// they are of all columns of the file.
+    fn next_numbers(&mut self, most_rows: usize) -> Result<(Vec<f64>, bool)> {
         let most_rows = most_rows.max(1);
         let data = match &mut self.body {
             Body::Npy(stream) => stream.next(&self.path, most_rows)?,
@@ -204,18 +248,7 @@ impl Reader {
                 taken => array.data[self.given * array.cols..][..taken * array.cols].to_vec(),
             },
         };
-        let all = matches!(self.body, Body::Csv(_)) || self.numbers.iter().copied().eq(0..self.width);
-        let data = match all {
-            true => data,
-            false => data.chunks_exact(self.width).flat_map(|row| self.numbers.iter().map(|at| row[*at])).collect(),
-        };
-        if data.is_empty() {
-            return Ok(None);
-        }
-        let rows = data.len() / self.cols;
-        self.given += rows;
-        let (cols, dtype, vector, columns) = (self.cols, self.dtype, self.vector, self.columns.clone());
-        Ok(Some(Array { rows, cols, data, dtype, vector, columns }))
+        Ok((data, matches!(self.body, Body::Csv(_)) || self.numbers.iter().copied().eq(0..self.width)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The architecture of a flow: the part between the base distribution and the preprocessing, which is trained.
 //!
-//! One enum for all of them, with names, sizes and fresh parameters; [`BoundArchitecture`](super::BoundArchitecture) is the architecture with its
-//! parameters.
+//! One enum for all of them, with names, sizes and fresh parameters; [`BoundArchitecture`](super::BoundArchitecture) is
+//! the architecture with its parameters.
 
 use serde::{Deserialize, Serialize};
 

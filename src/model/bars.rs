@@ -2,14 +2,13 @@
 //!
 //! Two errors add up, and they are independent.
 //!
-//! **The solver's.** The row is solved once more, in f64, at a hundredth of the tolerances and at most 1e-4 (with four times
-//! the steps where they are fixed), with no two stages further apart than a 64th of the way, and with the same probes.
-//! The error e is about proportional to tolᵏ, k = p/(p + 1) for an error estimate of order p, so that
-//! Δ = L(tol) − L(tol/100) is the part 1 − 100⁻ᵏ of e, and the bar is
-//! 3 |Δ| / (1 − 100⁻ᵏ). Signed errors of single rows follow that law only on average, and cross zero: without a factor
-//! the bar would be right in the median, but 95 of 100 rows of closed-form flows need 1.0 to 1.3 in most cases and 2.7 in
-//! the worst of 660 (tests/it/error_bars.rs). Because the second solve is in f64, Δ includes the round-off of f32,
-//! without a model of it.
+//! **The solver's.** The row is solved once more, in f64, at a hundredth of the tolerances and at most 1e-4 (with four
+//! times the steps where they are fixed), with no two stages further apart than a 64th of the way, and with the same
+//! probes. The error e is about proportional to tolᵏ, k = p/(p + 1) for an error estimate of order p, so that Δ =
+//! L(tol) − L(tol/100) is the part 1 − 100⁻ᵏ of e, and the bar is 3 |Δ| / (1 − 100⁻ᵏ). Signed errors of single rows
+//! follow that law only on average, and cross zero: without a factor the bar would be right in the median, but 95 of
+//! 100 rows of closed-form flows need 1.0 to 1.3 in most cases and 2.7 in the worst of 660 (tests/it/error_bars.rs).
+//! Because the second solve is in f64, Δ includes the round-off of f32, without a model of it.
 //!
 //! **The estimator's.** With Hutchinson's trace, the standard error over the probes.
 //!
@@ -23,7 +22,6 @@ use cnflow_solvers::Tableau;
 use crate::Result;
 use crate::continuous::{Method, SolverSpec};
 use crate::model::{BoundModel, Flow, Model};
-use crate::stats::student_quantile;
 use crate::transform::{Bijection, Chain, Cost};
 use crate::velocity::{Precision, Trace};
 
@@ -40,16 +38,12 @@ const MORE_STEPS: usize = 4;
 /// …and no more than this: at a tolerance of 10 a hundredth of it is too loose as well, and both solves agree on a
 /// wrong number.
 const COARSEST: f64 = 1e-4;
-/// No two neighbouring stages of the second solve are further apart in time. Both solves step over what falls between their
-/// stages and leaves no trace in the error estimate, and would agree; with this limit the bar misses only what
+/// No two neighbouring stages of the second solve are further apart in time. Both solves step over what falls between
+/// their stages and leaves no trace in the error estimate, and would agree; with this limit the bar misses only what
 /// begins and ends within a 64th of the way and lies beyond the weights that
 /// [`time_rate`](crate::velocity::Velocity::time_rate) reads. On seven trained flows at 1e-5 the second solve of dopri5
 /// takes 194 evaluations for 91 to 133 without it; half the gap takes 386.
 const LONGEST_GAP: f64 = 1.0 / 64.0;
-/// The level of Student's quantile in [`Bars::half_widths`]. Estimates of probes are squares, and so skewed: where the
-/// Jacobian's symmetric part is of rank one, the worst case, an interval of level 0.95 holds 83 to 87 of 100 rows,
-/// and one of 0.998 holds 96 (4 and 8 random signs in 20 dimensions).
-const LEVEL: f64 = 0.998;
 
 /// Log-densities with their error bars, one a row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,19 +74,13 @@ impl Bars {
     }
 
     /// √(solver² + estimator²), `[n]`: the bar that is reported.
+    ///
+    /// A standard error over few probes is no interval of a level. One that holds the exact value for 95 of 100 rows
+    /// takes ten standard errors of four probes and five of eight; in few dimensions random signs cover less, since
+    /// where one pair of coordinates dominates the Jacobian four of them agree in one case of eight. There the exact
+    /// trace is cheap, and `auto` takes it.
     pub fn total(&self) -> Vec<f64> {
         self.solver.iter().zip(&self.estimator).map(|(solver, se)| solver.hypot(*se)).collect()
-    }
-
-    /// Half the width of an interval around `log_prob` that holds the exact value for at least 95 of 100 rows, `[n]`.
-    ///
-    /// The solver's bar is such a width already; a standard error over few probes is not, and is multiplied by
-    /// Student's quantile. Random signs cover less where one pair of coordinates dominates the Jacobian: their estimate
-    /// has two values then, and of four probes all agree, and show no error, in one case of eight. So it is in two
-    /// dimensions, and nearly so in a few more. There the exact trace is cheap, and `auto` takes it.
-    pub fn half_widths(&self) -> Vec<f64> {
-        let times = if self.probes > 1 { student_quantile(LEVEL, self.probes - 1) } else { 1.0 };
-        self.solver.iter().zip(&self.estimator).map(|(solver, se)| solver + times * se).collect()
     }
 }
 
@@ -136,7 +124,7 @@ pub fn finer(solver: &SolverSpec) -> Result<SolverSpec> {
     Ok(SolverSpec {
         rtol: part(solver.rtol, COARSEST),
         atol: part(solver.atol, COARSEST),
-        // Both kinds of solve take the tail's tolerance from here.
+        // Both kinds of solve take the log-determinant's tolerance from here.
         log_density_atol: Some(part(solver.log_density_atol(), times * COARSEST)),
         fixed_steps,
         // Equal steps are short by their number.
@@ -169,13 +157,13 @@ impl ErrorBars<Chain> {
         let mut spec = model.spec.clone();
         spec.solver = finer(&solver)?;
         let fine = watch(spec.bind(&model.theta, Precision::F64)?.until(t)?)?;
-        Ok(Self { fine: fine.flow().clone(), solver, probes })
+        Ok(Self::new(fine.flow().clone(), solver, probes))
     }
 }
 
 impl<B: Bijection> ErrorBars<B> {
-    /// Of log-densities by a flow that is integrated as `solver` says, with so many of Hutchinson's probes (0 for an exact
-    /// trace); `fine` is the same flow in f64, integrated as [`finer`] says.
+    /// Of log-densities by a flow that is integrated as `solver` says, with so many of Hutchinson's probes (0 for an
+    /// exact trace); `fine` is the same flow in f64, integrated as [`finer`] says.
     pub fn new(fine: Flow<B>, solver: SolverSpec, probes: usize) -> Self {
         Self { fine, solver, probes }
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::AtomicUsize;
 use crate::continuous::Continuous;
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
-use crate::transform::{Bijection, Chain, Identity, check_time};
+use crate::transform::condition::Conditioned;
+use crate::transform::{Base, Bijection, Chain, Columns, Condition, Identity, Rosenblatt, Standardise, check_time};
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
 
@@ -26,12 +27,59 @@ pub enum BoundArchitecture {
 }
 
 impl BoundArchitecture {
-    fn bijection(&self) -> Arc<dyn Bijection> {
-        match self {
-            Self::Continuous(flow) => Arc::new(flow.clone()),
-            Self::Discrete(flow) => Arc::new(flow.clone()),
-            Self::Fixed(map) => map.clone(),
+    /// The map of conditions as `condition` encodes them, or as they are.
+    fn bijection(&self, condition: Option<&Arc<Condition>>) -> Arc<dyn Bijection> {
+        let inner: Arc<dyn Bijection> = match (self, condition) {
+            (Self::Continuous(flow), Some(condition)) => return Arc::new(flow.encoding(condition.clone())),
+            (Self::Continuous(flow), None) => Arc::new(flow.clone()),
+            (Self::Discrete(flow), _) => Arc::new(flow.clone()),
+            (Self::Fixed(map), _) => map.clone(),
+        };
+        match condition {
+            None => inner,
+            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner }),
         }
+    }
+}
+
+/// What stands around the architecture: made once for a model and all that is cut from it.
+struct Surroundings {
+    /// The distribution that the architecture starts from.
+    base: Base,
+    /// From the standard normal to the base, where that is a mixture.
+    to_base: Option<Arc<Rosenblatt>>,
+    condition: Option<Arc<Condition>>,
+    standardise: Option<Arc<Standardise>>,
+    columns: Option<Arc<Columns>>,
+}
+
+impl Surroundings {
+    fn new(spec: &FlowSpec) -> Result<Self> {
+        Ok(Self {
+            base: spec.base(),
+            to_base: spec.base.as_ref().map(|mixture| Arc::new(Rosenblatt::new(mixture.clone()))),
+            condition: spec.condition.clone().map(Arc::new),
+            standardise: spec.standardisation()?.map(Arc::new),
+            columns: spec.column_kinds()?.map(Arc::new),
+        })
+    }
+
+    /// The layers between the architecture and the data, the architecture's side first.
+    fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
+        let standardise = self.standardise.clone().map(|map| -> Arc<dyn Bijection> { map });
+        let columns = self.columns.clone().map(|map| -> Arc<dyn Bijection> { map });
+        standardise.into_iter().chain(columns).collect()
+    }
+
+    /// The flow with this architecture.
+    fn around(&self, architecture: &BoundArchitecture) -> Result<Flow<Chain>> {
+        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
+        if let Some(map) = &self.to_base {
+            layers.push(map.clone());
+        }
+        layers.push(architecture.bijection(self.condition.as_ref()));
+        layers.extend(self.preprocessing());
+        Ok(Flow::new(Chain::new(layers)?))
     }
 }
 
@@ -41,6 +89,7 @@ pub struct BoundModel {
     spec: Arc<FlowSpec>,
     precision: Precision,
     architecture: BoundArchitecture,
+    surroundings: Arc<Surroundings>,
     flow: Flow<Chain>,
 }
 
@@ -54,7 +103,8 @@ impl FlowSpec {
     /// The model with parameters `theta` (`[n_params]`), which computes in `precision`.
     ///
     /// # Errors
-    /// As [`Continuous::new`], [`Discrete::new`] and [`FlowSpec::around`].
+    /// As [`Continuous::new`], [`Discrete::new`] and [`FlowSpec::preprocessing`]; [`Error::Dimension`] where the parts
+    /// differ in dimension.
     pub fn bind<W: Copy + Into<f64>>(&self, theta: &[W], precision: Precision) -> Result<BoundModel> {
         self.bind_on(theta, precision, Device::Cpu)
     }
@@ -84,8 +134,9 @@ impl FlowSpec {
             Architecture::Identity { dim } => BoundArchitecture::Fixed(Arc::new(Identity::new(*dim))),
             Architecture::Histogram(table) => BoundArchitecture::Fixed(Arc::new(table.clone())),
         };
-        let flow = self.around(architecture.bijection())?;
-        Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, flow })
+        let surroundings = Arc::new(Surroundings::new(self)?);
+        let flow = surroundings.around(&architecture)?;
+        Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, surroundings, flow })
     }
 }
 
@@ -185,7 +236,7 @@ impl BoundModel {
     /// Counts trajectories of a velocity in `progress` as they arrive; a pass through layers counts none.
     ///
     /// # Errors
-    /// As [`FlowSpec::around`].
+    /// As [`FlowSpec::bind`].
     pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Result<Self> {
         match &self.architecture {
             BoundArchitecture::Continuous(flow) => {
@@ -196,8 +247,34 @@ impl BoundModel {
     }
 
     fn with_architecture(&self, architecture: BoundArchitecture) -> Result<Self> {
-        let flow = self.spec.around(architecture.bijection())?;
-        Ok(Self { spec: self.spec.clone(), precision: self.precision, architecture, flow })
+        let flow = self.surroundings.around(&architecture)?;
+        let (spec, surroundings) = (self.spec.clone(), self.surroundings.clone());
+        Ok(Self { spec, precision: self.precision, architecture, surroundings, flow })
+    }
+
+    /// The distribution that the architecture starts from.
+    pub(super) fn base(&self) -> &Base {
+        &self.surroundings.base
+    }
+
+    /// From the standard normal to the base, where that is a mixture.
+    pub(super) fn to_base(&self) -> Option<&Rosenblatt> {
+        self.surroundings.to_base.as_deref()
+    }
+
+    /// The standardisation, where there is one.
+    pub(super) fn standardise(&self) -> Option<&Standardise> {
+        self.surroundings.standardise.as_deref()
+    }
+
+    /// The kinds of columns, where one is not plain.
+    pub(super) fn columns(&self) -> Option<&Columns> {
+        self.surroundings.columns.as_deref()
+    }
+
+    /// The layers between the architecture and the data, the architecture's side first.
+    pub(super) fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
+        self.surroundings.preprocessing()
     }
 
     /// The continuous layer.

@@ -38,7 +38,7 @@ pub struct Model {
     /// θ.
     pub theta: Vec<f32>,
     /// How it was trained: data, seed, options, held-out NLL. Free-form; for people and for `cnf info`.
-    pub story: serde_json::Map<String, Value>,
+    pub provenance: serde_json::Map<String, Value>,
 }
 
 /// What is saved under [`KEY`].
@@ -51,8 +51,9 @@ struct Card {
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     condition_ranges: Vec<Option<Range>>,
-    #[serde(default)]
-    story: serde_json::Map<String, Value>,
+    /// Called `story` in files of older versions.
+    #[serde(default, alias = "story")]
+    provenance: serde_json::Map<String, Value>,
 }
 
 impl Model {
@@ -75,14 +76,6 @@ impl Model {
         }
     }
 
-    /// Conditions `[n, c]` (row-major) as the architecture takes them, for callers that do not use [`Model::bind`].
-    ///
-    /// # Errors
-    /// As [`Condition::encode`](crate::transform::Condition::encode).
-    pub fn encoded(&self, rows: &[f64]) -> Result<Vec<f64>> {
-        self.spec.condition.as_ref().map_or_else(|| Ok(rows.to_vec()), |condition| condition.encode(rows))
-    }
-
     /// The model with its parameters in `precision`: later calls do not bind them again.
     ///
     /// # Errors
@@ -102,11 +95,11 @@ impl Model {
     /// The contents of the model file at `path`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where θ does not fit the spec; [`Error::Write`] for a provenance that JSON cannot hold.
+    /// [`Error::Parameters`] where θ does not fit the spec; [`Error::Write`] for a provenance that JSON cannot hold.
     pub(crate) fn to_file(&self, path: &Path) -> Result<ModelFile> {
         let (expected, found) = (self.spec.architecture.n_params(), self.theta.len());
         if expected != found {
-            return Err(Error::Dimension { what: "the parameter vector".into(), expected, found });
+            return Err(Error::Parameters { expected, found });
         }
         let mut tensors = Vec::new();
         let mut start = 0;
@@ -142,7 +135,7 @@ impl Model {
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };
-        let card = Card { format, flow, names, condition_ranges, story: self.story.clone() };
+        let card = Card { format, flow, names, condition_ranges, provenance: self.provenance.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }
@@ -164,7 +157,7 @@ impl Model {
             return Err(Error::read(
                 path,
                 "it holds tensors but no description of a flow",
-                "make a model file of PyTorch weights with `cnf import`",
+                "make a model file of the weights: import them with the net's options",
             ));
         };
         let again = "train or import again: the file was changed by hand or by another program";
@@ -231,6 +224,6 @@ impl Model {
             return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));
         }
         spec.check().map_err(|problem| Error::read(path, problem, again))?;
-        Ok(Self { spec, theta, story: card.story })
+        Ok(Self { spec, theta, provenance: card.provenance })
     }
 }

@@ -1,26 +1,26 @@
 //! The gradient of log p with respect to the data.
 //!
-//! With u the data behind the preprocessing and y the architecture's side of the base, log p(x) = log p₀(y) + ln|det ∂y/∂u| +
-//! ln|det ∂u/∂x|. The score of the base is pulled back through the architecture, by the tapes of a solve or by the layers run again,
-//! and then through the standardisation and the columns, whose derivatives are closed forms:
+//! With u the data behind the preprocessing and y the architecture's side of the base, log p(x) = log p₀(y) + ln|det
+//! ∂y/∂u| + ln|det ∂u/∂x|. The score of the base is pulled back through the architecture, by the tapes of a solve or by
+//! the layers run again, and then through the standardisation and the columns, whose derivatives are closed forms:
 //!
 //! - x ↦ (x − m)/s: ū/s;
 //! - a positive column, u = ln x: (ū − 1)/x;
 //! - an angle or a unit, u = Φ⁻¹(…x…): (ū + u) du/dx;
-//! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of bins
-//!   log p has no derivative, and this is that of the bin which the edge is part of.
+//! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of
+//!   bins log p has no derivative, and this is that of the bin which the edge is part of.
 //!
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
 
 use crate::Result;
 use crate::continuous::Method;
 use crate::continuous::taped::{CHUNK, EndBar, no_gradient, transport_taped};
-use crate::continuous::{BoundVelocity, Continuous, End};
+use crate::continuous::{BoundVelocity, Continuous, End, narrowed, widened};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, Columns, Mapped, Standardise};
-use crate::velocity::{Penalties, Scalar, Velocity};
+use crate::transform::{Bijection, Mapped};
+use crate::velocity::{Penalties, Scalar, Velocity, check_device};
 
 /// Rows whose tapes are held at a time: a row's gradient does not depend on it.
 const BLOCK: usize = 16 * CHUNK;
@@ -54,8 +54,8 @@ impl BoundModel {
     /// log p of the rows of `x` (`[n, d]`) under `condition` (`[n, c]`, or empty), and its gradient by `x`.
     ///
     /// log p is that of [`BoundModel::log_prob`]. The gradient of a continuous flow is that of a solve on the same
-    /// steps whose log-determinant is not refined; Hutchinson's probes count as constants. It costs a second solve and its
-    /// pull-back.
+    /// steps whose log-determinant is not refined; Hutchinson's probes count as constants. It costs a second solve and
+    /// its pull-back.
     ///
     /// # Errors
     /// As [`BoundModel::log_prob`]; [`crate::Error::Invalid`] for an implicit method.
@@ -66,26 +66,22 @@ impl BoundModel {
             return Err(no_gradient(&spec.solver.method));
         }
         let scored = self.log_prob(x, condition)?;
-        let encoded = spec.condition.as_ref().map(|own| own.encode(condition)).transpose()?;
-        let condition = encoded.as_deref().unwrap_or(condition);
-        let columns = spec.columns.as_ref().map(|columns| Columns::new(columns.clone())).transpose()?;
-        let moments = spec.standardise.as_ref();
-        let standardise =
-            moments.map(|moments| Standardise::new(moments.mean.clone(), moments.std.clone())).transpose()?;
+        let condition = &spec.encoded(condition)?;
+        let (columns, standardise) = (self.columns(), self.standardise());
         let mut inside = Mapped::points(x.to_vec());
-        if let Some(columns) = &columns {
+        if let Some(columns) = columns {
             columns.inverse(&mut inside, &[])?;
         }
-        if let Some(standardise) = &standardise {
+        if let Some(standardise) = standardise {
             standardise.inverse(&mut inside, &[])?;
         }
-        let mut gradient = self.pull_back_core(&inside.y, condition)?;
-        if let Some(standardise) = &standardise {
+        let mut gradient = self.pull_back_architecture(&inside.y, condition)?;
+        if let Some(standardise) = standardise {
             for row in gradient.chunks_exact_mut(d) {
                 row.iter_mut().zip(standardise.std()).for_each(|(g, s)| *g /= s);
             }
         }
-        if let Some(columns) = &columns {
+        if let Some(columns) = columns {
             for (row, x) in gradient.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
                 let parts = row.iter_mut().zip(x).zip(columns.columns());
                 parts.for_each(|((g, x), column)| *g = column.pull_back(*x, *g));
@@ -100,8 +96,8 @@ impl BoundModel {
     }
 
     /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side.
-    fn pull_back_core(&self, u: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
-        let (base, d) = (self.spec().base(), self.dim());
+    fn pull_back_architecture(&self, u: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
+        let (base, d) = (self.base(), self.dim());
         match (self.architecture(), &self.spec().architecture) {
             (BoundArchitecture::Continuous(flow), _) => {
                 let c = flow.condition_dim();
@@ -132,8 +128,8 @@ impl BoundModel {
 }
 
 impl Continuous {
-    /// Pulls the derivatives by the latents `y`, which `score` makes of them, and 1 for each log-determinant back to the rows
-    /// `u`, `[n, d]`; NaN in the rows that fail.
+    /// Pulls the derivatives by the latents `y`, which `score` makes of them, and 1 for each log-determinant back to
+    /// the rows `u`, `[n, d]`; NaN in the rows that fail.
     fn pull_back(&self, u: &[f64], condition: &[f64], score: impl Fn(&[f64]) -> Vec<f64>) -> Result<Vec<f64>> {
         match self.velocity() {
             BoundVelocity::F32(velocity) => self.pull_back_by(&**velocity, u, condition, score),
@@ -149,16 +145,15 @@ impl Continuous {
         score: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Result<Vec<f64>> {
         let d = velocity.dim();
-        let narrow = |x: &[f64]| x.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
-        let wide = |x: &[T]| x.iter().map(|v| v.to_f64()).collect::<Vec<f64>>();
-        let condition = narrow(condition);
+        let (u, condition) = (narrowed::<T>(u), narrowed::<T>(condition));
         let request = self.request((self.end(), 0.0), true);
-        let taped = transport_taped(velocity, &narrow(u), &condition, &request, Penalties::NONE)?;
-        let y_bar = narrow(&score(&wide(&taped.carried.y)));
+        let taped = transport_taped(velocity, &u, &condition, &request, Penalties::NONE)?;
+        let y_bar = narrowed::<T>(&score(&widened(&taped.transported.y)));
         let logdet_bar = vec![T::of(1.0); u.len() / d];
         let (u_bar, _) = taped.pull_back(EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &[] });
-        let mut gradient = wide(&u_bar);
-        for (row, _) in &taped.carried.cost.failures {
+        check_device(velocity)?;
+        let mut gradient = widened(&u_bar);
+        for (row, _) in &taped.transported.cost.failures {
             gradient[row * d..(row + 1) * d].fill(f64::NAN);
         }
         Ok(gradient)

@@ -9,7 +9,8 @@ impl Model {
     /// The largest ‖∂m/∂x‖₂ over points of `paths` of latents, in the flow's own coordinates, and where it was found.
     ///
     /// `paths` starts from `rng`, seen at `times` equal times; one solve and a Jacobian a point. A lower bound of the
-    /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model, or one without a velocity.
+    /// Lipschitz constant on the region where the flow lives. Nothing for a conditional model, or one without a
+    /// velocity.
     ///
     /// # Errors
     /// As [`Continuous::paths`]; [`Error::Failed`](crate::Error::Failed) where no particle arrives.

@@ -1,8 +1,9 @@
 //! A model: its file, and the functions that it offers.
 //!
-//! A [`Model`] is a file: a [`FlowSpec`] and its parameters. [`Model::bind`] makes a [`BoundModel`] of it, which takes plain
-//! rows and gives log-densities, samples, latents, gradients, stages and error bars. Inside, a [`Flow`] is a standard normal
-//! and a [`Bijection`](crate::transform::Bijection): log p(x) = log N(z; 0, I) − log|det ∂x/∂z|, in the units of the data.
+//! A [`Model`] is a file: a [`FlowSpec`] and its parameters. [`Model::bind`] makes a [`BoundModel`] of it, which takes
+//! plain rows and gives log-densities, samples, latents, gradients, stages and error bars. Inside, a [`Flow`] is a
+//! standard normal and a [`Bijection`](crate::transform::Bijection): log p(x) = log N(z; 0, I) − log|det ∂x/∂z|, in the
+//! units of the data.
 
 pub mod architecture;
 pub mod bars;
@@ -22,3 +23,12 @@ pub use file::Model;
 pub use gradient::ScoredGradient;
 pub use spec::{FlowSpec, Moments};
 pub use stages::Stages;
+
+/// The most rows, and the most numbers, that are solved at a time: the memory of a solve does not grow beyond them.
+pub(crate) const BLOCK_ROWS: usize = 1 << 16;
+const BLOCK_NUMBERS: usize = 1 << 20;
+
+/// How many rows of `d` columns are solved at a time.
+pub(crate) fn block_rows(d: usize) -> usize {
+    BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1)
+}

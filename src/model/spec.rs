@@ -1,5 +1,6 @@
 //! A flow as data: a base, an architecture and the preprocessing, and how they become a chain of bijections.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,12 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::continuous::SolverSpec;
 use crate::discrete::DiscreteSpec;
-use crate::model::{Architecture, Flow};
+use crate::model::Architecture;
 use crate::names::are_given;
-use crate::transform::condition::{Conditioned, Range};
-use crate::transform::{
-    Base, Bijection, Chain, Column, Columns, Condition, Histogram, Mixture, Rosenblatt, StandardNormal, Standardise,
-};
+use crate::transform::condition::Range;
+use crate::transform::{Base, Bijection, Column, Columns, Condition, Histogram, Mixture, StandardNormal, Standardise};
 use crate::velocity::VelocitySpec;
 
 /// What a flow is made of, without its parameters.
@@ -32,10 +31,11 @@ pub struct FlowSpec {
     pub base: Option<Mixture>,
     /// How conditions are encoded for the architecture; none where it takes them as they are.
     pub condition: Option<Condition>,
-    /// The names of the data's columns, one a column; empty where the training data had none. No number depends on them.
+    /// The names of the data's columns, one a column; empty where the training data had none. No number depends on
+    /// them.
     pub names: Vec<String>,
-    /// Where the conditions of the training rows lay, one a column of the condition; none for classes, empty where unknown.
-    /// No number depends on them.
+    /// Where the conditions of the training rows lay, one a column of the condition; none for classes, empty where
+    /// unknown. No number depends on them.
     pub condition_ranges: Vec<Option<Range>>,
 }
 
@@ -177,50 +177,43 @@ impl FlowSpec {
         }
     }
 
-    /// The flow around a bijection in the place of this spec's architecture.
+    /// Conditions `[n, c]` (row-major) as the architecture takes them.
     ///
     /// # Errors
-    /// As [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
-    pub fn around(&self, architecture: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
-        let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
-        if let Some(mixture) = &self.base {
-            layers.push(Arc::new(Rosenblatt::new(mixture.clone())));
-        }
-        layers.extend(self.after_base(architecture)?);
-        Ok(Flow::new(Chain::new(layers)?))
+    /// As [`Condition::encode`].
+    pub fn encoded<'a>(&self, rows: &'a [f64]) -> Result<Cow<'a, [f64]>> {
+        self.condition.as_ref().map_or(Ok(Cow::Borrowed(rows)), |condition| Ok(Cow::Owned(condition.encode(rows)?)))
     }
 
-    /// The map around a bijection in the place of this spec's architecture, without the one from the standard normal to the base: its
-    /// latents have the distribution [`FlowSpec::base`].
+    /// The standardisation as a map, where there is one.
     ///
     /// # Errors
-    /// As [`FlowSpec::around`].
-    pub fn inner(&self, architecture: Arc<dyn Bijection>) -> Result<Chain> {
-        Chain::new(self.after_base(architecture)?)
+    /// As [`Standardise::new`].
+    pub(super) fn standardisation(&self) -> Result<Option<Standardise>> {
+        let one = |Moments { mean, std }: &Moments| Standardise::new(mean.clone(), std.clone());
+        self.standardise.as_ref().map(one).transpose()
     }
 
-    fn after_base(&self, architecture: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
-        let architecture = match &self.condition {
-            None => architecture,
-            Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: architecture }),
-        };
-        let mut layers = vec![architecture];
-        layers.extend(self.frame()?);
-        Ok(layers)
+    /// The kinds of columns as a map, where one is not plain.
+    ///
+    /// # Errors
+    /// As [`Columns::new`].
+    pub(super) fn column_kinds(&self) -> Result<Option<Columns>> {
+        self.columns.as_ref().map(|columns| Columns::new(columns.clone())).transpose()
     }
 
-    /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no trained
-    /// parameters.
+    /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no
+    /// trained parameters.
     ///
     /// # Errors
     /// As [`Standardise::new`] and [`Columns::new`].
-    pub fn frame(&self) -> Result<Vec<Arc<dyn Bijection>>> {
+    pub fn preprocessing(&self) -> Result<Vec<Arc<dyn Bijection>>> {
         let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
-        if let Some(Moments { mean, std }) = &self.standardise {
-            layers.push(Arc::new(Standardise::new(mean.clone(), std.clone())?));
+        if let Some(standardise) = self.standardisation()? {
+            layers.push(Arc::new(standardise));
         }
-        if let Some(columns) = &self.columns {
-            layers.push(Arc::new(Columns::new(columns.clone())?));
+        if let Some(columns) = self.column_kinds()? {
+            layers.push(Arc::new(columns));
         }
         Ok(layers)
     }

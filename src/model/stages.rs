@@ -7,10 +7,10 @@
 //! standardisation x ↦ mean + std · x and the kinds of columns) are applied at every stage. So the latent at t = 0 is
 //! N(mean, std²) (or a fitted mixture, where the architecture begins at one), and all stages fit one pair of axes.
 
-use crate::continuous::paths::particles;
 use crate::continuous::{End, Paths};
 use crate::model::{Architecture, BoundArchitecture, BoundModel, FlowSpec, Model};
-use crate::transform::{Bijection, Cost, Mapped, Rosenblatt, check_time};
+use crate::transform::bijection::check_rows;
+use crate::transform::{Bijection, Cost, Mapped, check_time};
 use crate::velocity::Precision;
 use crate::{Error, Result};
 
@@ -64,8 +64,7 @@ impl FlowSpec {
             },
             Architecture::Histogram(_) => "a table of probabilities".to_owned(),
         };
-        let draw =
-            if self.dim() > 2 { "plot its samples with `cnf sample`" } else { "plot its density with `cnf density`" };
+        let draw = if self.dim() > 2 { "draw its samples" } else { "draw its density" };
         Err(Error::invalid(
             format!("the model is {what}: it has no trajectories from latents to data"),
             format!("{draw}, or train a flow with `model.base` normal"),
@@ -93,9 +92,9 @@ impl Model {
 impl BoundModel {
     /// The points and log-densities, at the stages `at` (from 0 to 1, in any order), of particles known at one end.
     ///
-    /// `start` is `[n, d]`: latents, standard normal, or data. `condition` is `[n, c]` as the user has it, or empty. Of L
-    /// layers the first ⌊t L⌋ have been passed at t, so l / L is the stage after layer l. For a velocity all stages come
-    /// from one solve.
+    /// `start` is `[n, d]`: latents, standard normal, or data. `condition` is `[n, c]` as the user has it, or empty. Of
+    /// L layers the first ⌊t L⌋ have been passed at t, so l / L is the stage after layer l. For a velocity all stages
+    /// come from one solve.
     ///
     /// At every stage `log_prob` is the density of [`BoundModel::until`] at the points.
     ///
@@ -119,16 +118,15 @@ impl BoundModel {
         let (spec, d) = (self.spec(), self.dim());
         spec.stages()?;
         at.iter().try_for_each(|t| check_time(*t))?;
-        let n = particles(start, d, condition, self.condition_dim())?;
-        let encoded = spec.condition.as_ref().map(|own| own.encode(condition)).transpose()?;
-        let condition = encoded.as_deref().unwrap_or(condition);
-        let preprocessing = spec.frame()?;
+        let n = check_rows(start, d, condition, self.condition_dim())?;
+        let condition = &spec.encoded(condition)?;
+        let preprocessing = self.preprocessing();
         let mut inside = Mapped::points(start.to_vec());
         match end {
             End::Data => preprocessing.iter().rev().try_for_each(|layer| layer.inverse(&mut inside, &[]))?,
             End::Latent => {
-                if let Some(mixture) = &spec.base {
-                    Rosenblatt::new(mixture.clone()).forward(&mut inside, &[])?;
+                if let Some(map) = self.to_base() {
+                    map.forward(&mut inside, &[])?;
                 }
             }
         }
@@ -143,7 +141,7 @@ impl BoundModel {
         let mut points = if log_density { Mapped::new(states, d) } else { Mapped::points(states) };
         let mut log_prob = Vec::new();
         if log_density {
-            let begun = spec.base().log_prob_rows(&latent);
+            let begun = self.base().log_prob_rows(&latent);
             log_prob = logdet[..at.len() * n].iter().enumerate().map(|(k, l)| begun[k % n] - l).collect();
         }
         for layer in &preprocessing {

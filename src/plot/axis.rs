@@ -21,8 +21,8 @@ pub(super) fn fitting(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64
     coarse
 }
 
-/// As [`fitting`] where equal ratios are equally long: powers of ten, or 1, 2 and 5 times them where few powers fall into
-/// the range. A value without a label keeps its tick where the tick shows the scale.
+/// As [`fitting`] where equal ratios are equally long: powers of ten, or 1, 2 and 5 times them where few powers fall
+/// into the range. A value without a label keeps its tick where the tick shows the scale.
 pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str) -> f64) -> Vec<Tick> {
     let decades = (range.1 / range.0).log10();
     if !(range.0 > 0.0 && decades.is_finite() && decades > 0.0) {
@@ -64,8 +64,8 @@ pub(super) fn fitting_ratios(range: (f64, f64), pixels: f64, room: impl Fn(&str)
     fitting(range, pixels, room)
 }
 
-/// The offset that the labels of a range leave out and the name of the axis shows: a round number near a short range far from 0,
-/// whose labels would differ in a late digit only; 0 for any other.
+/// The offset that the labels of a range leave out and the name of the axis shows: a round number near a short range
+/// far from 0, whose labels would differ in a late digit only; 0 for any other.
 pub(super) fn offset(range: (f64, f64)) -> f64 {
     const FAR: f64 = 1e4;
     const NEAR: f64 = 10.0;

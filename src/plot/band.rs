@@ -146,8 +146,8 @@ impl<'a> PanelRow<'a> {
     }
 }
 
-/// Takes away labels of ticks that would touch others, as those at the ends of neighbouring axes do, or that would leave
-/// the page. Of two the one goes whose axis has more of them left; the ticks stay.
+/// Takes away labels of ticks that would touch others, as those at the ends of neighbouring axes do, or that would
+/// leave the page. Of two the one goes whose axis has more of them left; the ticks stay.
 fn part(frames: &[(Rect, &Panel)], labels: &mut [Edges], scene: &Scene, pen: &Style) {
     let (wide, high) = (f64::from(scene.size.0), f64::from(scene.size.1));
     let inside = |r: &Rect| r.x >= 0.0 && r.y >= 0.0 && r.right() <= wide && r.bottom() <= high;

@@ -43,7 +43,8 @@ impl Bar {
         self.widest + 4.2 * self.em
     }
 
-    /// `said`: the words beside it. `beyond`: there are densities beyond the end of the colours, and the bar gets a tip.
+    /// `said`: the words beside it. `beyond`: there are densities beyond the end of the colours, and the bar gets a
+    /// tip.
     pub fn draw(&self, scene: &mut Scene, rect: Rect, said: &str, beyond: bool, pen: &Style) {
         let (wide, high) = (rect.w as usize * pen.fine, rect.h as usize * pen.fine);
         let last = pen.map.len() - 1;

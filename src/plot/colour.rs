@@ -27,7 +27,8 @@ pub enum Tone {
     Reference,
     /// The k-th of many, from nine that the colour-blind can tell apart (Okabe & Ito 2008, and three of ours).
     Series(usize),
-    /// A place on the colour wheel, in 256ths of a turn, equally light all around: for what has a direction or an order.
+    /// A place on the colour wheel, in 256ths of a turn, equally light all around: for what has a direction or an
+    /// order.
     Hue(u8),
 }
 

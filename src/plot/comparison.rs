@@ -1,10 +1,10 @@
 //! Several models of the same data in one figure: their densities, their training curves, and the cost of a sample.
 //!
 //! Of two columns: a row of densities, all on one colour scale, above a row of samples, all on the same axes. The scale
-//! ends where the truth does, or else the sharpest model that the data support, so that one spike does not make the others
-//! pale; what lies beyond is of the last colour, and the bar then has a tip. Of one column the densities are curves over the data's
-//! histogram; of more, pairs of columns are scattered. Below are two charts: the held-out score as training went, and
-//! against the cost of a sample. A model has one tone everywhere.
+//! ends where the truth does, or else the sharpest model that the data support, so that one spike does not make the
+//! others pale; what lies beyond is of the last colour, and the bar then has a tip. Of one column the densities are
+//! curves over the data's histogram; of more, pairs of columns are scattered. Below are two charts: the held-out score
+//! as training went, and against the cost of a sample. A model has one tone everywhere.
 
 mod charts;
 mod check;
@@ -66,7 +66,8 @@ pub struct Contender {
     pub density: Option<Vec<f64>>,
     /// `[n, dim]`, row-major; may be empty.
     pub samples: Vec<f64>,
-    /// Seconds of training, ascending, and the held-out negative log-likelihood in nats then; may be empty. +∞ is not drawn.
+    /// Seconds of training, ascending, and the held-out negative log-likelihood in nats then; may be empty. +∞ is not
+    /// drawn.
     pub curve: Vec<(f64, f64)>,
     /// The final held-out negative log-likelihood and its standard error.
     pub end: Option<(f64, f64)>,
@@ -121,8 +122,8 @@ impl<'a> Comparison<'a> {
 
 /// Draw several models of the same data into a file.
 ///
-/// Where the options give a size, the models' panels wrap so as to be largest in it; where they do not, after at most six,
-/// and the height follows. Charts, rows and marks for which there are no numbers are left out.
+/// Where the options give a size, the models' panels wrap so as to be largest in it; where they do not, after at most
+/// six, and the height follows. Charts, rows and marks for which there are no numbers are left out.
 ///
 /// # Errors
 /// [`Error::Invalid`](crate::Error::Invalid) and [`Error::Dimension`](crate::Error::Dimension) for lengths that do not

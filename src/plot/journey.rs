@@ -1,8 +1,9 @@
 //! A distribution between the latent and the data: a row of moments, or a film of them.
 //!
 //! In two columns each moment is a map of the density with particles on it, above the paths that they have travelled
-//! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over the (t, x) plane with paths on it, between the
-//! curves of the two ends. Each path keeps the colour of where its latent was, so that the map can be followed.
+//! so far, or through layers since the moment before. In one column it is the classic picture: p(x, t) as a map over
+//! the (t, x) plane with paths on it, between the curves of the two ends. Each path keeps the colour of where its
+//! latent was, so that the map can be followed.
 
 use std::path::Path;
 
@@ -52,8 +53,8 @@ pub struct Journey {
     pub plane: Option<Grid>,
 }
 
-/// The colour of each particle by where it began, `[n, columns]`: of two columns its direction from the mean, of one its
-/// rank from low to high.
+/// The colour of each particle by where it began, `[n, columns]`: of two columns its direction from the mean, of one
+/// its rank from low to high.
 fn tones(starts: &[f64], columns: usize) -> Vec<Tone> {
     let n = starts.len() / columns;
     let hue = |turn: f64| Tone::Hue((256 * ((turn * HUES as f64) as usize % HUES) / HUES) as u8);

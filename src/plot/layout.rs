@@ -19,9 +19,9 @@ use crate::error::Result;
 /// The colour map ends at the greatest density of the smooth maps, or of the counts where there are none.
 ///
 /// # Errors
-/// [`Error::Unknown`](crate::Error::Unknown) for a file that ends in neither `.png` nor `.svg`; [`Error::Write`](crate::Error::Write);
-/// [`Error::Invalid`](crate::Error::Invalid) for an axis without length or a picture too small or too large;
-/// [`Error::Dimension`](crate::Error::Dimension) for arrays that do not fit.
+/// [`Error::Unknown`](crate::Error::Unknown) for a file that ends in neither `.png` nor `.svg`;
+/// [`Error::Write`](crate::Error::Write); [`Error::Invalid`](crate::Error::Invalid) for an axis without length or a
+/// picture too small or too large; [`Error::Dimension`](crate::Error::Dimension) for arrays that do not fit.
 pub fn panels(path: &Path, panels: &[Panel], columns: usize, options: &Options) -> Result<()> {
     draw(path, PanelGrid::of(panels, columns), options)
 }

@@ -24,7 +24,8 @@ pub struct Overlay<'a> {
     pub title: &'a str,
     /// `[n]`; may be empty.
     pub data: &'a [f64],
-    /// The interval to show; densities are given at the centres of equal cells of it, as by [`Grid::centres`] of one row.
+    /// The interval to show; densities are given at the centres of equal cells of it, as by [`Grid::centres`] of one
+    /// row.
     pub range: (f64, f64),
     /// The true density, if known.
     pub truth: Option<&'a [f64]>,

@@ -32,7 +32,8 @@ const BEYOND: f64 = 6.0;
 /// The range in which to draw one column of `[n, d]` points: all but the outermost 0.05 % on each side, with a margin.
 ///
 /// Where tails are so heavy that this would press the middle half of the points into two bins of forty, the range ends
-/// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. A note in the picture gives their number.
+/// six interquartile ranges beyond the quartiles: of Cauchy's distribution 4 % lie outside. A note in the picture gives
+/// their number.
 pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
     let kept = sorted(points.iter().skip(column).step_by(d.max(1)).copied());
     let at = |part: f64| quantile_of(&kept, part);
@@ -51,7 +52,8 @@ pub fn extent(points: &[f64], d: usize, column: usize) -> (f64, f64) {
     padded(Some((low.max(first - more), high.min(last + more))), 0.06)
 }
 
-/// How many of the rows of `[n, d]` points have one of these columns outside its range; those that are not finite count.
+/// How many of the rows of `[n, d]` points have one of these columns outside its range; those that are not finite
+/// count.
 pub(super) fn outside(points: &[f64], d: usize, columns: &[usize], ranges: &[(f64, f64)]) -> usize {
     let inside = |row: &[f64]| columns.iter().zip(ranges).all(|(c, r)| (r.0..=r.1).contains(&row[*c]));
     points.chunks_exact(d.max(1)).filter(|row| !inside(row)).count()

@@ -16,8 +16,8 @@ pub struct Context {
     pub columns: Vec<String>,
 }
 
-/// The places of the columns `wanted` in a table: each a name, as [`name_of`] reads it, or a number from 0 as the file has
-/// it. `numbers` are those of the table's columns, which may be fewer than the file's.
+/// The places of the columns `wanted` in a table: each a name, as [`name_of`] reads it, or a number from 0 as the file
+/// has it. `numbers` are those of the table's columns, which may be fewer than the file's.
 ///
 /// # Errors
 /// [`Error::Unknown`] for a column that is not there; [`Error::Invalid`] for one that is named twice, or a name of two.
@@ -74,12 +74,12 @@ impl Context {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }
 
-    /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or the rows
-    /// of the one file that is named. Their values are `[n, c]`, in the order of the table's rows.
+    /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or
+    /// the rows of the one file that is named. Their values are `[n, c]`, in the order of the table's rows.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] where
-    /// no column is left.
+    /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`]
+    /// where no column is left.
     pub(super) fn take(
         wanted: &[String],
         path: &Path,

@@ -7,7 +7,8 @@ fn bits(value: f64) -> u64 {
     (value + 0.0).to_bits()
 }
 
-/// For each row of `x` (`[n, d]` row-major) the number of the first row that is equal to it: its own where there is none.
+/// For each row of `x` (`[n, d]` row-major) the number of the first row that is equal to it: its own where there is
+/// none.
 pub fn first_equal(x: &[f64], d: usize) -> Vec<usize> {
     first_of(&[x], d)
 }

@@ -1,11 +1,11 @@
 //! Whether the data have a density: one function a check, run before the first step.
 //!
-//! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine and
-//! rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and the
-//! number that it reaches measures how narrow that was, not how good it is. Every check is made on the training rows
-//! alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
+//! A density needs rows that fill the space. Copies, values that come again and again, columns that others determine
+//! and rows on a surface have none: the likelihood of a fit then grows without bound as the fit becomes narrower, and
+//! the number that it reaches measures how narrow that was, not how good it is. Every check is made on the training
+//! rows alone, in the same way every time; those about neighbours look at a part of the rows, evenly taken.
 //!
-//! To add a check: write its function in a file of this folder, add it to [`QUESTIONS`], and give the tests in
+//! To add a check: write its function in a file of this folder, add it to [`CHECKS`], and give the tests in
 //! `tests/it/diagnose.rs` data that it must find. It has to be silent on honest data, which those tests hold too.
 
 mod columns;
@@ -27,7 +27,7 @@ use columns::Column;
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// The name of the question.
+    /// The name of the check.
     pub kind: &'static str,
     /// The columns that it is about.
     pub columns: Vec<String>,
@@ -41,11 +41,11 @@ pub struct Finding {
     pub hint: String,
 }
 
-/// A question, and the function that answers it.
-type Question = (&'static str, fn(&Table<'_>) -> Vec<Finding>);
+/// The name of a check, and the function that runs it.
+type Check = (&'static str, fn(&Table<'_>) -> Vec<Finding>);
 
-/// All questions about the training rows, in the order of the answers.
-pub const QUESTIONS: [Question; 6] = [
+/// All checks of the training rows, in the order in which findings are reported.
+pub const CHECKS: [Check; 6] = [
     ("copies", rows::copies),
     ("steps", columns::steps),
     ("atoms", columns::atoms),
@@ -54,7 +54,7 @@ pub const QUESTIONS: [Question; 6] = [
     ("surface", manifold::surface),
 ];
 
-/// The rows that are looked at, and what every question needs of them.
+/// The rows that are looked at, and what every check needs of them.
 pub struct Table<'a> {
     /// Conditions first, then the columns of the model: `[n, width]`, row-major.
     x: Cow<'a, [f64]>,
@@ -76,8 +76,8 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns, and
-    /// `named`: the file has them too.
+    /// The table of rows `[n, d]` under conditions `[n, c]` (none with c = 0); `names` are those of all c + d columns,
+    /// and `named`: the file has them too.
     pub fn new(x: &'a [f64], d: usize, given: &[f64], c: usize, names: Vec<String>, named: bool) -> Self {
         let x = joined(x, d, given, c);
         let first = first_equal(&x, c + d);
@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
     fn of(x: Cow<'a, [f64]>, first: Vec<usize>, c: usize, names: Vec<String>, named: bool) -> Self {
         let (n, width) = (first.len(), names.len());
         let different: Vec<usize> = (0..n).filter(|i| first[*i] == *i).collect();
-        // Copies of whole rows are a question of their own: columns are looked at without them. With one column a copy is
+        // Copies of whole rows have a check of their own: columns are looked at without them. With one column a copy is
         // a value that comes again.
         let looked: Vec<usize> = if width > 1 { different.clone() } else { (0..n).collect() };
         let column = |j: usize| Column::new(looked.iter().map(|i| x[i * width + j]).collect());
@@ -157,7 +157,7 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let [x, ..] = joined;
     let mut table = Table::of(x, first[..n].to_vec(), c, names, data.columns.is_some() || (numbered && c == 0));
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
-    let mut found: Vec<Finding> = QUESTIONS.iter().flat_map(|(_, answer)| answer(&table)).collect();
+    let mut found: Vec<Finding> = CHECKS.iter().flat_map(|(_, check)| check(&table)).collect();
     found.extend(under_classes(&table, &found));
     found.extend(across(&first, n, n_valid));
     found
@@ -185,8 +185,8 @@ fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
         let under_which =
             (0..c).map(|j| format!("{} = {}", table.name(j), short(table.at(of[0], j)))).collect::<Vec<_>>();
         let found = [relations::linear(&under), relations::quadratic(&under), manifold::surface(&under)].concat();
-        let told = |f: Finding| Finding { text: format!("where {}, {}", under_which.join(" and "), f.text), ..f };
-        found.into_iter().map(told).collect()
+        let restricted = |f: Finding| Finding { text: format!("where {}, {}", under_which.join(" and "), f.text), ..f };
+        found.into_iter().map(restricted).collect()
     };
     let known = |f: &Finding| said.iter().any(|other| other.kind == f.kind && other.columns == f.columns);
     // The first of each kind is an example, beside the number of those that follow it.
@@ -206,8 +206,8 @@ fn under_classes(table: &Table<'_>, said: &[Finding]) -> Vec<Finding> {
     found.into_iter().map(counted).collect()
 }
 
-/// Copies of the first `n` rows, those of training, among the `n_valid` rows of validation and the test rows that follow
-/// them; for each row, `first` is the number of the first equal one.
+/// Copies of the first `n` rows, those of training, among the `n_valid` rows of validation and the test rows that
+/// follow them; for each row, `first` is the number of the first equal one.
 fn across(first: &[usize], n: usize, n_valid: usize) -> Option<Finding> {
     let (valid, test) = first[n..].split_at(n_valid);
     let copies = |set: &[usize]| set.iter().filter(|first| **first < n).count();

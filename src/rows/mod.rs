@@ -43,8 +43,8 @@ pub struct DataOptions {
     pub table: TableOptions,
     /// Rows of a toy's validation set, and of its test set.
     pub held_out: usize,
-    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`, or by number from 0 as the file has them; or one
-    /// file with a row for each of its rows.
+    /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`, or by number from 0 as the file has them;
+    /// or one file with a row for each of its rows.
     pub condition: Vec<String>,
 }
 
@@ -107,8 +107,8 @@ impl Dataset {
         }
     }
 
-    /// Brings the columns, and those of the conditions, into the order of the names of a model; columns that it does not
-    /// have are left out. Without names the order counts. What was done is returned in words.
+    /// Brings the columns, and those of the conditions, into the order of the names of a model; columns that it does
+    /// not have are left out. Without names the order counts. What was done is returned in words.
     ///
     /// # Errors
     /// As [`Matched::by_name`].

@@ -2,8 +2,8 @@
 
 /// Rows of a data set, row-major.
 ///
-/// n is the number of rows, d the columns of a point, c those of its context. d is the data set's; where there are rows, c
-/// follows from them.
+/// n is the number of rows, d the columns of a point, c those of its context. d is the data set's; where there are
+/// rows, c follows from them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     /// Points, `[n, d]`, in the units of the data.

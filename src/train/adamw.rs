@@ -28,7 +28,8 @@ impl AdamW {
         Self { m: vec![0.0; n], v: vec![0.0; n], steps: 0 }
     }
 
-    /// One step of length `lr` along `scale` times the gradient; `theta` and `gradient` have one entry a weight, `decay` is λ.
+    /// One step of length `lr` along `scale` times the gradient; `theta` and `gradient` have one entry a weight,
+    /// `decay` is λ.
     pub fn step(&mut self, theta: &mut [f64], gradient: &[f64], scale: f64, lr: f64, decay: f64) {
         self.steps += 1;
         let t = self.steps.min(i32::MAX as u64) as i32;

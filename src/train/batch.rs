@@ -1,7 +1,7 @@
 //! What a step is computed from: rows of data, and latents and times where the objective needs them.
 //!
-//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] is the position in the
-//! streams, so that a run can resume at the same number.
+//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] is the position in
+//! the streams, so that a run can resume at the same number.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
@@ -109,8 +109,8 @@ impl<'a> BatchSampler<'a> {
         Self { data, preprocessing, base, seed, table, weights, order, ordered: None, rows, noise, epoch: 0, taken: 0 }
     }
 
-    /// With the table's context as the conditions of its rows, `[n, classes.len()]`; `classes` marks which of its columns are
-    /// parts of a class.
+    /// With the table's context as the conditions of its rows, `[n, classes.len()]`; `classes` marks which of its
+    /// columns are parts of a class.
     pub(super) fn conditioned(self, classes: &[bool]) -> Self {
         let (c, conditions) = (classes.len(), &self.table.context);
         let weight = |(j, class): (usize, &bool)| {
@@ -173,8 +173,9 @@ impl<'a> BatchSampler<'a> {
 
     /// A latent for each row of `x`.
     ///
-    /// Under a condition the latents are drawn without regard to x: a component of a mixture that is chosen by the row would
-    /// depend on the row's condition, and the latents given c would not have the distribution that samples start from.
+    /// Under a condition the latents are drawn without regard to x: a component of a mixture that is chosen by the row
+    /// would depend on the row's condition, and the latents given c would not have the distribution that samples start
+    /// from.
     pub(super) fn latents(&mut self, x: &[f64]) -> Vec<f64> {
         match self.weights.is_empty() {
             true => self.base.matched(x, &mut self.noise),

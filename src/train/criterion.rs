@@ -1,7 +1,7 @@
 //! What a run minimises, and in which order.
 //!
-//! A [`Criterion`] is one loss. An [`Objective`] is what the user chooses: one criterion throughout, or matching first and
-//! likelihood after.
+//! A [`Criterion`] is one loss. An [`Objective`] is what the user chooses: one criterion throughout, or matching first
+//! and likelihood after.
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::Batch;
-use super::loss::{Loss, LossGradient, Partial, Parts, Sums, widened};
+use super::loss::{Loss, LossGradient, Partial, Parts, Sums};
+use crate::continuous::widened;
 use crate::discrete::DiscreteSpec;
 use crate::transform::{Cost, check_failures};
 use crate::velocity::Scalar;
@@ -20,8 +21,8 @@ impl<'a, T: Scalar> DiscreteLikelihood<'a, T> {
     /// Of the flow of `spec` with parameters `theta`.
     ///
     /// # Errors
-    /// As [`DiscreteSpec::validate`]; [`crate::Error::Dimension`] where θ does not fit; [`crate::Error::Degenerate`] for
-    /// parameters that are not a bijection.
+    /// As [`DiscreteSpec::validate`]; [`crate::Error::Parameters`] where θ does not fit; [`crate::Error::Degenerate`]
+    /// for parameters that are not a bijection.
     pub fn new(spec: &DiscreteSpec, theta: &[T], batch: &'a Batch) -> Result<Self> {
         Ok(Self { flow: discrete::Likelihood::new(spec, theta)?, batch, dim: spec.dim })
     }

@@ -9,6 +9,7 @@ use crate::model::Model;
 /// A family of models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
 pub enum Family {
     /// A continuous normalizing flow.
     #[default]

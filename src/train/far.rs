@@ -1,16 +1,17 @@
 //! Rows so far out that no model can fit them, and that ruin the fit of the others.
 //!
-//! One row at 10⁶ deviations makes its column's deviation 10⁶/√n times too large, the matching loss is that row's alone,
-//! and a prior of covariances is as wide as the distance to it. Such rows are left out, with a note that names them.
+//! One row at 10⁶ deviations makes its column's deviation 10⁶/√n times too large, the matching loss is that row's
+//! alone, and a prior of covariances is as wide as the distance to it. Such rows are left out, with a note that names
+//! them.
 //!
-//! **The rule**, for each column on the real line (a positive one by its logarithm) and each condition that is a number. With y
-//! the distances from the median, falling, the first m rows are far where
+//! **The rule**, for each column on the real line (a positive one by its logarithm) and each condition that is a
+//! number. With y the distances from the median, falling, the first m rows are far where
 //! - y_m is more than `LEAST` robust deviations ([`robust_moments`](crate::stats::robust_moments)), and
 //! - the gap behind them is not to be explained by a tail as heavy as that of the rows that follow: of a power law the
-//!   spacing m ln(y_m / y_{m+1}) is exponential with mean ξ, the mean of k more spacings estimates ξ (Hill), and the ratio
-//!   exceeds k (α^(−1/k) − 1) with probability α (an F distribution with 2 and 2k degrees of freedom). α is `CHANCE` over
-//!   m (m + 1), which adds up to `CHANCE` for a column. Tails lighter than a power law's have smaller gaps still. So Student's t, lognormal and
-//!   Cauchy rows stay, however far.
+//!   spacing m ln(y_m / y_{m+1}) is exponential with mean ξ, the mean of k more spacings estimates ξ (Hill), and the
+//!   ratio exceeds k (α^(−1/k) − 1) with probability α (an F distribution with 2 and 2k degrees of freedom). α is
+//!   `CHANCE` over m (m + 1), which adds up to `CHANCE` for a column. Tails lighter than a power law's have smaller
+//!   gaps still. So Student's t, lognormal and Cauchy rows stay, however far.
 //!
 //! At most [`few_of`] rows are far, and none of a group of `GROUP` or more near each other: such a group is a
 //! mode, and a mixture fits it.  Ref: Hill (1975); Rényi (1953) for the spacings.
@@ -20,16 +21,16 @@ mod extent;
 use std::fmt;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use self::extent::{Extent, extent, modes};
 use super::preprocessing::Preprocessing;
-use super::{Job, start};
+use super::{FarRows, Job, context, start};
+use crate::Result;
 use crate::model::{Architecture, FlowSpec};
 use crate::rows::{Context, Dataset, Rows, Source, Split};
 use crate::stats::few_of;
 use crate::transform::{Condition, ContextColumn};
-use crate::{Error, Result};
 
 /// Fewer rows have no tail.
 const FEWEST: usize = 8;
@@ -37,33 +38,6 @@ const FEWEST: usize = 8;
 const TENTH: usize = 10;
 /// Rows that are named in words.
 const NAMED: usize = 5;
-
-/// What becomes of rows that lie far out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FarRows {
-    /// They are left out of the training and of the validation set.
-    #[default]
-    LeaveOut,
-    /// They are trained on like others.
-    Keep,
-}
-
-impl std::str::FromStr for FarRows {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "leave-out" => Ok(Self::LeaveOut),
-            "keep" => Ok(Self::Keep),
-            _ => Err(Error::Unknown {
-                kind: "treatment of far rows",
-                name: text.into(),
-                known: "leave-out, keep".into(),
-            }),
-        }
-    }
-}
 
 /// A set of a data set's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -121,8 +95,8 @@ struct Part {
 }
 
 impl Far {
-    /// The far rows of the data that a job is about, which begins with a model of the spec `init` or anew; those of a toy are
-    /// none.
+    /// The far rows of the data that a job is about, which begins with a model of the spec `init` or anew; those of a
+    /// toy are none.
     ///
     /// # Errors
     /// For columns and conditions that the job cannot have, as [`fit`](super::fit) would.
@@ -133,7 +107,7 @@ impl Far {
         }
         let (columns, condition) = match init {
             Some(spec) => (spec.columns.clone().filter(|columns| columns.len() == data.dim), spec.condition.clone()),
-            None => (start::columns(job, data, &train.x)?, start::condition(job, data)?),
+            None => (start::columns(job, data, &train.x)?, context::condition(&job.data.condition, data)?),
         };
         let preprocessing =
             Preprocessing::new(&FlowSpec { columns, ..FlowSpec::bare(Architecture::Identity { dim: data.dim }) })?;
@@ -154,8 +128,8 @@ impl Far {
                 Some(k) => set.rows.context.iter().skip(k).step_by(c).copied().collect(),
             }
         };
-        let asked: Vec<usize> = (0..d).chain(numbers.iter().map(|k| d + k)).collect();
-        let extents: Vec<Option<Extent>> = asked
+        let checked: Vec<usize> = (0..d).chain(numbers.iter().map(|k| d + k)).collect();
+        let extents: Vec<Option<Extent>> = checked
             .par_iter()
             .map(|j| {
                 let held_out: Vec<f64> = sets[1..].iter().flat_map(|set| values(set, *j)).collect();
@@ -168,7 +142,7 @@ impl Far {
             let mut worst: Vec<Option<(usize, f64)>> = vec![None; n];
             for (place, extent) in extents.iter().enumerate() {
                 let Some(extent) = extent else { continue };
-                let column = values(set, asked[place]);
+                let column = values(set, checked[place]);
                 let distance = |i: usize| (column[i] - extent.centre).abs();
                 let beyond: Vec<usize> = match set.set {
                     Set::Training => extent.far.clone(),
@@ -187,7 +161,7 @@ impl Far {
             }
             let row = |(index, (place, deviations)): (usize, (usize, f64))| {
                 let extent = extents[place].as_ref();
-                let (column, value) = entry(data, set.set, asked[place], index);
+                let (column, value) = entry(data, set.set, checked[place], index);
                 FarRow {
                     set: set.set,
                     index,
@@ -206,7 +180,7 @@ impl Far {
             let rows = &sets[row.set as usize].rows;
             let at = |(place, extent): (usize, &Option<Extent>)| {
                 let extent = extent.as_ref()?;
-                let j = asked[place];
+                let j = checked[place];
                 let value = match j.checked_sub(d) {
                     None => rows.x[row.index * d + j],
                     Some(k) => rows.context[row.index * c + k],

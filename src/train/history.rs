@@ -137,7 +137,8 @@ impl History {
         (records, scores.collect())
     }
 
-    /// The validations' dominances as numbers; n = 0 where one is not known, as those of a run that an older program began.
+    /// The validations' dominances as numbers; n = 0 where one is not known, as those of a run that an older program
+    /// began.
     pub(super) fn dominances(&self) -> Vec<f64> {
         let numbers = |v: &Validation| {
             let d = v.dominance;

@@ -1,8 +1,8 @@
 //! Everything that a run depends on, as data: printed, saved as `config.toml`, read back.
 //!
-//! One section for each question: which rows, which model, what is minimised, with which steps, how it is integrated, and what
-//! is kept. A section has its fields with their docs, its defaults and its validation in one file; `src/cli/train/flags.rs`
-//! has the flag.
+//! One section for each question: which rows, which model, what is minimised, with which steps, how it is integrated,
+//! and what is kept. A section has its fields with their docs, its defaults and its validation in one file;
+//! `src/cli/train/flags.rs` has the flag.
 //!
 //! What is left out is chosen by [`Job::resolve`] from the data's dimension: in few dimensions depth is worth
 //! more than width (five layers of 48), in many two wide layers have an exact trace in closed form.
@@ -10,6 +10,7 @@
 //! A job that counts its steps gives the same bits again. One that is bounded by time takes as many steps as the
 //! machine allows, and its learning rate follows the clock: it is repeatable only approximately.
 
+mod applies;
 mod architecture;
 mod data;
 mod dataset;
@@ -24,13 +25,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-pub use data::{DataSection, split_rule};
+pub(crate) use data::column_rule;
+pub use data::{DataSection, FarRows, split_rule};
+pub(crate) use model::BaseRule;
 pub use model::{ModelSection, Precision};
 pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, FarRows, Objective};
+use super::{Family, Objective};
 use crate::continuous::SolverSpec;
 use crate::velocity::Activation;
 use crate::{Error, Result};
@@ -86,7 +89,8 @@ impl Job {
         self
     }
 
-    /// The job for another family of models: what was set for the net and the training of its own is set back.
+    /// The job for another family of models: what was set for the net and the training of its own is set back, and so
+    /// is what has no meaning for the new one.
     #[must_use]
     pub fn of_family(self, family: Family) -> Self {
         let usual = Self::default();
@@ -98,28 +102,38 @@ impl Job {
             (job.objective.kind, job.data.spread) = (usual.objective.kind, usual.data.spread);
             (job.optimiser.batch, job.optimiser.lr) = (usual.optimiser.batch, usual.optimiser.lr);
         })
+        .applicable()
     }
 
     /// Fills in what was left out, for data of `dim` columns, and validates them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the field's name; those of the solver's options.
+    /// [`Error::Invalid`] with the field's name, also where a field has no meaning for the family or the objective;
+    /// those of the solver's options.
     pub fn resolve(mut self, dim: usize) -> Result<Self> {
+        self.refuse_ignored()?;
         let few = dim <= FEW_DIMENSIONS;
-        let flow = self.model.family == Family::Cnf;
-        if flow && self.model.init.is_none() {
-            self.model.activation.get_or_insert(Activation::Silu);
+        match self.model.family {
+            Family::Cnf => self.resolve_velocity(few),
+            Family::Discrete(kind) => self.resolve_discrete(kind, few)?,
+            Family::Mixture => _ = self.data.spread.get_or_insert(1.0),
+            Family::Gaussian | Family::GaussianFixed | Family::Histogram => {}
         }
-        self.data.spread.get_or_insert(if flow { 2.0 } else { 1.0 });
-        match self.model.family.discrete() {
-            Some(kind) => self.resolve_discrete(kind, few)?,
-            None => self.refuse_discrete()?,
+        if self.optimiser.steps.is_none() {
+            self.optimiser.time.get_or_insert(Self::USUAL_TIME);
         }
-        self.refuse_net()?;
-        let matching = self.objective.kind != Objective::Likelihood;
+        self.validate(dim)?;
+        Ok(self)
+    }
+
+    /// Fills in what a continuous flow leaves out.
+    fn resolve_velocity(&mut self, few: bool) {
         if self.model.init.is_none() {
+            self.model.activation.get_or_insert(Activation::Silu);
             self.model.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
+            self.data.spread.get_or_insert(2.0);
         }
+        let matching = self.objective.kind != Objective::Likelihood;
         self.optimiser.batch.get_or_insert(match (matching, few) {
             (true, true) => 1024,
             (true, false) => 256,
@@ -134,11 +148,6 @@ impl Job {
         if objective.nfe_target.is_some() && objective.kinetic == 0.0 && objective.jacobian == 0.0 {
             (objective.kinetic, objective.jacobian) = (Self::USUAL_PENALTY, Self::USUAL_PENALTY);
         }
-        if self.optimiser.steps.is_none() {
-            self.optimiser.time.get_or_insert(Self::USUAL_TIME);
-        }
-        self.validate(dim)?;
-        Ok(self)
     }
 
     fn validate(&self, dim: usize) -> Result<()> {
@@ -181,8 +190,8 @@ impl Job {
         toml::to_string(self).map_err(|e| Error::invalid(format!("the job cannot be written as TOML: {e}"), ""))
     }
 
-    /// The job of a run from its `config.toml` or checkpoint: as [`Job::from_toml`], but what is left out has the meaning
-    /// that it had when the run was made.
+    /// The job of a run from its `config.toml` or checkpoint: as [`Job::from_toml`], but what is left out has the
+    /// meaning that it had when the run was made.
     ///
     /// # Errors
     /// As [`Job::from_toml`].
@@ -247,7 +256,7 @@ impl Job {
         let said = said.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect());
         let job: Self = table.try_into().map_err(broken)?;
         let seed = seed.unwrap_or(job.seed);
-        Ok((Self { seed, ..job }, said))
+        Ok((Self { seed, ..job }.without_filled(), said))
     }
 }
 

@@ -3,18 +3,18 @@
 //! loss = mean over rows of −log p(x) + λ_K ∫ |m|² dt + λ_J ∫ ‖∂m/∂x‖² dt
 //!
 //! Ref: Finlay et al., *How to train your neural ODE* (2020), who divide all three by d: the same minimum at the same
-//! weights. (Their code counts bits and halves |m|²: its λ_K = λ_J = 0.01 are λ_K = 0.0035 and λ_J = 0.0069 here.) The time
-//! at which the data lie may be drawn anew for each batch: Ghosh et al., *STEER* (2020).
+//! weights. (Their code counts bits and halves |m|²: its λ_K = λ_J = 0.01 are λ_K = 0.0035 and λ_J = 0.0069 here.) The
+//! time at which the data lie may be drawn anew for each batch: Ghosh et al., *STEER* (2020).
 
 use std::ops::Range;
 
-use super::loss::{Loss, LossGradient, Partial, Parts, Sums, widened};
+use super::loss::{Loss, LossGradient, Partial, Parts, Sums};
 use super::{Batch, LossContext};
-use crate::continuous::SolverSpec;
 use crate::continuous::taped::{CHUNK, EndBar, transport_taped};
 use crate::continuous::transport::Request;
+use crate::continuous::{SolverSpec, widened};
 use crate::transform::{Cost, check_failures};
-use crate::velocity::{Penalties, Scalar, Trace, Velocity, VelocitySpec};
+use crate::velocity::{Penalties, Scalar, Trace, Velocity, VelocitySpec, check_device};
 use crate::{Error, Result};
 
 /// The latest time at which data may lie: twice the usual one is STEER's widest interval.
@@ -84,16 +84,16 @@ impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
         let request = Request { span, solver: &self.solver, trace: self.trace, log_density: true, progress: None };
         let (x, condition) = (&self.x[rows.start * d..rows.end * d], &self.condition[rows.start * c..rows.end * c]);
         let taped = transport_taped(self.velocity, x, condition, &request, self.penalties)?;
-        let cost = &taped.carried.cost;
+        let cost = &taped.transported.cost;
         let mut arrived = vec![true; rows.len()];
         cost.failures.iter().for_each(|(row, _)| arrived[*row] = false);
-        let z = widened(&taped.carried.y);
+        let z = widened(&taped.transported.y);
         let log_prob = self.context.base.log_prob_rows(&z);
         let mut sums = Sums { nfe: cost.nfe.iter().map(|nfe| f64::from(*nfe)).sum(), ..Sums::default() };
         for row in (0..rows.len()).filter(|row| arrived[*row]) {
             let mut penalties = taped.penalties[row * p..(row + 1) * p].iter();
             sums.rows += 1.0;
-            sums.loss -= log_prob[row] + taped.carried.logdet[row];
+            sums.loss -= log_prob[row] + taped.transported.logdet[row];
             sums.kinetic += if self.penalties.kinetic { penalties.next().copied().unwrap_or(f64::NAN) } else { 0.0 };
             sums.jacobian += if self.penalties.jacobian { penalties.next().copied().unwrap_or(f64::NAN) } else { 0.0 };
         }
@@ -109,6 +109,7 @@ impl<T: Scalar> Loss<T> for Likelihood<'_, T> {
         let penalties_bar: Vec<T> = (0..rows.len()).flat_map(|_| weights.iter().copied()).collect();
         let bar = EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &penalties_bar };
         let (_, gradient) = taped.pull_back_unfolded(bar);
+        check_device(self.velocity)?;
         let failures = cost.failures.iter().map(|(row, failure)| (rows.start + row, *failure)).collect();
         Ok(Partial { sums, failures, gradient, gradient_f64: Vec::new() })
     }

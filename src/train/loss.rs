@@ -1,8 +1,8 @@
 //! A loss over a batch, as partial gradients of fixed chunks of rows, and their sum along a fixed tree.
 //!
-//! Which rows make a chunk depends on the batch and the loss alone, a [`Partial`] on its chunk alone, and a [`Reduce`] adds
-//! partials in their order along one tree. So the bits of a gradient do not depend on who computes which chunk: threads
-//! here, or processes that send their partials. Nothing else in a training sums gradients.
+//! Which rows make a chunk depends on the batch and the loss alone, a [`Partial`] on its chunk alone, and a [`Reduce`]
+//! adds partials in their order along one tree. So the bits of a gradient do not depend on who computes which chunk:
+//! threads here, or processes that send their partials. Nothing else in a training sums gradients.
 
 use std::ops::Range;
 
@@ -33,7 +33,8 @@ pub struct Partial<T> {
     pub sums: Sums,
     /// Rows that have no loss, counted in the batch, and why.
     pub failures: Vec<(usize, Failure)>,
-    /// The derivatives of the batch's mean loss, in the precision of the net: by θ or by what [`Loss::finish`] makes them of.
+    /// The derivatives of the batch's mean loss, in the precision of the net: by θ or by what [`Loss::finish`] makes
+    /// them of.
     pub gradient: Vec<T>,
     /// Those that are summed in f64 whatever the net computes in; empty where there are none.
     pub gradient_f64: Vec<f64>,
@@ -123,7 +124,8 @@ impl<T: Scalar> Reduce<T> for FixedTree {
 /// The loss and its gradient, the chunks spread over rayon's current pool.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a batch without rows; as [`Loss::chunk`], the first chunk's error first, and [`Loss::finish`].
+/// [`Error::Invalid`] for a batch without rows; as [`Loss::chunk`], the first chunk's error first, and
+/// [`Loss::finish`].
 pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Result<LossGradient> {
     if loss.rows() == 0 {
         return Err(Error::invalid("a loss of 0 rows", "give a batch of at least 1 row"));
@@ -135,11 +137,6 @@ pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Res
     loss.finish(reduce.sum(partials))
 }
 
-/// Numbers in f64.
-pub(super) fn widened<T: Scalar>(gradient: &[T]) -> Vec<f64> {
-    gradient.iter().map(|g| g.to_f64()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::discrete::DiscreteLikelihood;
@@ -147,7 +144,7 @@ mod tests {
     use super::super::matching::Matching;
     use super::super::{Batch, LossContext, Path};
     use super::*;
-    use crate::continuous::SolverSpec;
+    use crate::continuous::{SolverSpec, narrowed};
     use crate::discrete::{Kind, Plan};
     use crate::rng::stream;
     use crate::transform::StandardNormal;
@@ -167,8 +164,7 @@ mod tests {
         let (activation, time) = (Activation::Silu, TimeInput::Plain);
         let mlp = MlpSpec { dim: 2, condition_dim: 0, hidden: vec![8, 8], activation, time };
         let spec = VelocitySpec::Mlp(mlp);
-        let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
-        let weights = |init: Vec<f32>| narrow(&init.into_iter().map(f64::from).collect::<Vec<f64>>());
+        let weights = |init: Vec<f32>| narrowed::<T>(&init.into_iter().map(f64::from).collect::<Vec<f64>>());
         let n = 700;
         let draw = |seed| StandardNormal::new(2).draw(n, &mut stream(seed, 0));
         let t = (0..n).map(|i| i as f64 / n as f64).collect();
@@ -179,7 +175,7 @@ mod tests {
         assert_eq!(apart(&matching), evaluate(&matching, &FixedTree).unwrap());
 
         let context = LossContext { kinetic: 0.1, ..LossContext::new(spec.clone(), SolverSpec::default()) };
-        let x = narrow(&batch.x);
+        let x = narrowed(&batch.x);
         let likelihood = Likelihood::new(&context, &spec, &*velocity, &batch, (&x, &[])).unwrap();
         assert_eq!(apart(&likelihood), evaluate(&likelihood, &FixedTree).unwrap());
 

@@ -9,10 +9,11 @@ use std::ops::Range;
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::loss::{Loss, LossGradient, Partial, Sums, widened};
+use super::loss::{Loss, LossGradient, Partial, Sums};
 use super::{Batch, Path};
 use crate::Result;
-use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity};
+use crate::continuous::widened;
+use crate::velocity::{self, Evaluator, Scalar, Trace, Velocity, check_device};
 
 /// The regression of a velocity on the pairs of a batch.
 pub(super) struct Matching<'a, T> {
@@ -95,6 +96,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
             },
             &mut gradient,
         );
+        check_device(self.velocity)?;
         let sums = Sums { rows: lanes as f64, loss, ..Sums::default() };
         Ok(Partial { sums, failures: Vec::new(), gradient, gradient_f64: Vec::new() })
     }

@@ -5,13 +5,14 @@
 //! job's seed and every sum runs in an order that the batch alone decides, so the same job gives the same bits on any
 //! number of threads.
 //!
-//! To add an objective: a variant of [`Objective`], its draw, its implementation of [`Loss`] in a file of this folder, and
-//! `tests/it/training.rs`, whose laws it must meet.
+//! To add an objective: a variant of [`Objective`], its draw, its implementation of [`Loss`] in a file of this folder,
+//! and `tests/it/training.rs`, whose laws it must meet.
 
 mod adamw;
 mod assignment;
 mod batch;
 mod clip;
+mod context;
 mod criterion;
 mod discrete;
 mod ema;
@@ -42,10 +43,11 @@ pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, p
 pub use batch::Batch;
 pub use criterion::{Criterion, LossContext, Objective};
 pub use family::Family;
-pub use far::{Far, FarRow, FarRows, Set};
+pub use far::{Far, FarRow, Set};
 pub use history::{History, StepRecord, Validation};
 pub use job::{
-    DataSection, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision, split_rule,
+    DataSection, FarRows, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision,
+    split_rule,
 };
 pub use loss::{FixedTree, Loss, LossGradient, Partial, Parts, Reduce, Sums, evaluate};
 pub use net::Net;

@@ -9,11 +9,13 @@ use crate::{Error, Result};
 /// A kind of net.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Net {
     /// A multilayer perceptron with time among its inputs, by fused kernels on the CPU.
     #[default]
     Mlp,
-    /// Candle layers whose output is gated and shifted by time.  Ref: FFJORD (Grathwohl et al. 2019), `ConcatSquashLinear`.
+    /// Candle layers whose output is gated and shifted by time.  Ref: FFJORD (Grathwohl et al. 2019),
+    /// `ConcatSquashLinear`.
     ConcatSquash,
 }
 
@@ -50,7 +52,8 @@ impl Net {
         }
     }
 
-    /// The kind of a velocity, and the MLP of its sizes: what [`Net::velocity`] makes it of. None for another net of layers.
+    /// The kind of a velocity, and the MLP of its sizes: what [`Net::velocity`] makes it of. None for another net of
+    /// layers.
     pub fn of(velocity: &VelocitySpec) -> Option<(Self, MlpSpec)> {
         let spec = match velocity {
             VelocitySpec::Mlp(mlp) => return Some((Self::Mlp, mlp.clone())),

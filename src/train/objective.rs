@@ -8,6 +8,7 @@ use super::loss::{FixedTree, LossGradient, evaluate};
 use super::matching::Matching;
 use super::{Conditions, Pairing, Precision, assignment};
 use crate::Result;
+use crate::continuous::narrowed;
 use crate::model::Architecture;
 use crate::rows::Rows;
 use crate::velocity::Number;
@@ -51,16 +52,17 @@ impl Criterion {
         })
     }
 
-    /// The loss of a batch and its gradient by `theta` (`[n_params]`, rounded to `precision`, in which the net computes),
-    /// with the parts of the loss where it is a likelihood.
+    /// The loss of a batch and its gradient by `theta` (`[n_params]`, rounded to `precision`, in which the net
+    /// computes), with the parts of the loss where it is a likelihood.
     ///
     /// Rows are taken in fixed chunks, and what these add is summed along a fixed tree: the bits depend neither on the
     /// number of threads nor on which of them computes what.
     ///
     /// # Errors
-    /// [`Error::Failed`](crate::Error::Failed) where a row has no density (of a continuous flow, more than half of them);
-    /// [`Error::Degenerate`](crate::Error::Degenerate) for parameters that are not a bijection; [`Error::Dimension`](crate::Error::Dimension) where θ does not fit;
-    /// [`Error::Invalid`](crate::Error::Invalid) for a batch whose numbers are not whole rows; any error of the solver.
+    /// [`Error::Failed`](crate::Error::Failed) where a row has no density (of a continuous flow, more than half of
+    /// them); [`Error::Degenerate`](crate::Error::Degenerate) for parameters that are not a bijection;
+    /// [`Error::Parameters`](crate::Error::Parameters) where θ does not fit; [`Error::Invalid`](crate::Error::Invalid)
+    /// for a batch whose numbers are not whole rows; any error of the solver.
     pub fn gradient(
         self,
         context: &LossContext,
@@ -75,10 +77,9 @@ impl Criterion {
     }
 
     fn gradient_in<T: Number>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
-        let narrow = |numbers: &[f64]| numbers.iter().map(|v| T::of(*v)).collect::<Vec<T>>();
-        let theta = narrow(theta);
+        let theta = narrowed::<T>(theta);
         batch.check(&context.architecture, self)?;
-        let condition = narrow(&batch.c);
+        let condition = narrowed::<T>(&batch.c);
         match (self, &context.architecture) {
             (Self::Matching, architecture) => {
                 let velocity = architecture.velocity()?.bind_here(&theta)?;
@@ -91,7 +92,7 @@ impl Criterion {
             (Self::Likelihood, architecture) => {
                 let spec = architecture.velocity()?;
                 let velocity = spec.bind_here(&theta)?;
-                let x = narrow(&batch.x);
+                let x = narrowed::<T>(&batch.x);
                 evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, &FixedTree)
             }
         }

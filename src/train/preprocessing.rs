@@ -16,7 +16,7 @@ pub(super) struct Preprocessing {
 
 impl Preprocessing {
     pub(super) fn new(spec: &FlowSpec) -> Result<Self> {
-        Ok(Self { layers: spec.frame()?, dim: spec.dim() })
+        Ok(Self { layers: spec.preprocessing()?, dim: spec.dim() })
     }
 
     /// Preprocessed rows `[n, d]`, and the mean over them of what a negative log-likelihood is larger in the

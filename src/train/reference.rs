@@ -25,12 +25,6 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             "leave out `data.condition`, or train a flow",
         ));
     }
-    if job.model.init.is_some() {
-        return Err(Error::invalid(
-            format!("the model {} has no weights to start from", job.model.family.name()),
-            "leave out `model.init`",
-        ));
-    }
     let d = data.dim;
     let x = rows(data, job.seed, TOY_ROWS);
     let log_volume = Standardise::fit(&x, d)?.log_volume();
@@ -40,7 +34,8 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and stops when none is left.
-    let mut stop = || watch.asked() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
+    let mut stop =
+        || watch.stop_requested() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
     match job.model.family {
         Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
         Family::GaussianFixed => {
@@ -58,7 +53,10 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             }
             let (x, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
             let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
-            let work = start::mixture_work(job, job.net(d).n_params());
+            // As much as beside a flow of the defaults.
+            let budget = (job.optimiser.steps, job.optimiser.time);
+            let flow = Job::default().with(|flow| (flow.optimiser.steps, flow.optimiser.time) = budget).resolve(d)?;
+            let work = start::mixture_work(&flow, flow.net(d).n_params());
             let options = EmOptions { work, ..EmOptions::default() };
             spec.base = Some(if valid.is_empty() {
                 Mixture::fit(&x, d, &options, &mut rng, &mut stop)?
@@ -67,7 +65,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             });
         }
     }
-    let model = Model { spec, theta: Vec::new(), story: serde_json::Map::new() };
+    let model = Model { spec, theta: Vec::new(), provenance: serde_json::Map::new() };
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
     if data.valid.count(d) >= 2 {
@@ -86,7 +84,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         mixture_seconds: (job.model.family == Family::Mixture).then_some(seconds),
         replaced_by_baseline: false,
         ended_early: None,
-        falls: 0,
+        rollbacks: 0,
         far,
         before: None,
         stopped: false,

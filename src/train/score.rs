@@ -1,14 +1,10 @@
 //! Scores of a density on held-out rows.
 
-use crate::model::BoundModel;
+use crate::model::{BoundModel, block_rows};
 use crate::rows::{Rows, Toy};
 use crate::stats::Dominance;
 use crate::transform::Cost;
 use crate::{Error, Result};
-
-/// The rows, and the numbers, that are solved at a time: the solver's own memory does not grow beyond them.
-const BLOCK_ROWS: usize = 1 << 16;
-const BLOCK_NUMBERS: usize = 1 << 20;
 
 /// Scores of some rows; the means are over those that are in neither list.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +28,8 @@ pub struct Score {
 }
 
 impl Score {
-    /// The NLL and its standard error: where the truth is known its entropy and the excess over it, which is far less noisy.
+    /// The NLL and its standard error: where the truth is known its entropy and the excess over it, which is far less
+    /// noisy.
     pub fn best_nll(&self, truth: Option<&Toy>) -> (f64, f64) {
         match (self.excess, truth) {
             (Some((excess, se)), Some(toy)) => (toy.entropy + excess, se),
@@ -65,7 +62,7 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
     if !outside.is_empty() && failed.len() + outside.len() == n {
         let problem =
             format!("{} of {n} rows are outside the support of the density: log p is -inf there", outside.len());
-        return Err(Error::invalid(problem, "check the rows against the kinds of the columns (`cnf info` shows them)"));
+        return Err(Error::invalid(problem, "check the rows against the kinds of the model's columns"));
     }
     if failed.len() == n {
         crate::transform::check_failures(&cost, n)?;
@@ -96,7 +93,7 @@ fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Re
     }
     let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
-    for rows in x.chunks(BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1) * d) {
+    for rows in x.chunks(block_rows(d) * d) {
         let (from, n) = (log_prob.len() * c, rows.len() / d);
         let scored = flow.log_prob(rows, &condition[from..from + n * c])?;
         cost.append(log_prob.len(), scored.cost);
@@ -119,10 +116,10 @@ pub(super) fn clearly_worse(first: &[f64], second: &[f64]) -> bool {
 
 /// Which of two models of the same held-out rows is the better, from their log-densities: whether it is the second.
 ///
-/// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean decides nothing, and the
-/// rows decide that one of the models has lost, as a few that lie together in a mode which it does not have: those on which the
-/// two differ by more than 2 nats. The smaller sum of what is lost on them wins; where there are none, the mean. A row without
-/// a density counts as lost, and a model that alone has such rows loses.
+/// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean decides
+/// nothing, and the rows decide that one of the models has lost, as a few that lie together in a mode which it does not
+/// have: those on which the two differ by more than 2 nats. The smaller sum of what is lost on them wins; where there
+/// are none, the mean. A row without a density counts as lost, and a model that alone has such rows loses.
 pub(super) fn prefers_second(first: &[f64], second: &[f64]) -> bool {
     let without = |log_probs: &[f64]| log_probs.iter().filter(|l| !l.is_finite()).count();
     let (a, b) = (without(first), without(second));

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::context::{self, check_context, condition};
+use super::job::{BaseRule, column_rule};
 use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
 use crate::model::{Architecture, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Source};
-use crate::transform::{Column, ColumnKind, Condition, ContextColumn, Mixture, Range, Standardise};
+use crate::transform::{Column, Condition, ContextColumn, Mixture, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
 const MOMENT_ROWS: usize = 20_000;
-/// More components than this are a mistake.
-const MOST_COMPONENTS: usize = 4096;
 
 /// Rejects data that cannot be trained on.
 pub(super) fn check(data: &Dataset) -> Result<()> {
@@ -111,7 +111,8 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
     (Job::BASE_SHARE / (1.0 - Job::BASE_SHARE) * steps as f64 * step / DEARER).max(LEAST_WORK)
 }
 
-/// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture early.
+/// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture
+/// early.
 pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
     let rows = rows(data, job.seed, MOMENT_ROWS);
     let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
@@ -144,7 +145,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         name(&mut model.spec, data);
         return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
     }
-    let condition = condition(job, data)?;
+    let condition = condition(&job.data.condition, data)?;
     let architecture = job.architecture(data.dim, condition.as_ref().map_or(0, Condition::width))?;
     architecture.validate()?;
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
@@ -164,7 +165,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(context))?;
         theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &context)?;
         return Ok(Start {
-            model: Model { spec, theta, story: serde_json::Map::new() },
+            model: Model { spec, theta, provenance: serde_json::Map::new() },
             log_volume,
             baseline: None,
             mixture_seconds: None,
@@ -195,7 +196,12 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             spec.architecture.velocity()?.rest(&mut theta);
         }
     }
-    Ok(Start { model: Model { spec, theta, story: serde_json::Map::new() }, log_volume, baseline, mixture_seconds })
+    Ok(Start {
+        model: Model { spec, theta, provenance: serde_json::Map::new() },
+        log_volume,
+        baseline,
+        mixture_seconds,
+    })
 }
 
 /// Refuses names in another order than a model's: [`Dataset::arrange`] brings them into it.
@@ -220,121 +226,21 @@ pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     }
 }
 
-/// Column `j` of the `c` columns of the training rows' context.
-fn context_column(data: &Dataset, j: usize, c: usize) -> Vec<f64> {
-    let context = data.training_rows().map_or(&[][..], |rows| &rows.context);
-    context.iter().skip(j).step_by(c).copied().collect()
-}
-
 /// Where the numbers among the conditions of the training rows lie.
 fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
     let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
     let of = |(j, column): (usize, &ContextColumn)| match column {
-        ContextColumn::Number { .. } => Range::of(&context_column(data, j, context.dim)),
+        ContextColumn::Number { .. } => Range::of(&context::column(data, j, context.dim)),
         ContextColumn::Class { .. } => None,
     };
     condition.columns.iter().enumerate().map(of).collect()
-}
-
-/// The distribution at which the velocity begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BaseRule {
-    Normal,
-    /// The velocity begins at the normal; a mixture is fitted beside it, and the better of the two is the model.
-    Baseline,
-    Choose,
-    Components(usize),
 }
 
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
     // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
     // has no condition.
     let judged = data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
-    parse_base(text, judged)
-}
-
-fn parse_base(text: &str, judged: bool) -> Result<BaseRule> {
-    let refuse = |problem: String| {
-        Err(Error::invalid(problem, "give auto, normal, mixture, or mixture:K with K components, such as mixture:64"))
-    };
-    match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
-        ("normal", _) => Ok(BaseRule::Normal),
-        ("auto", _) => Ok(if judged { BaseRule::Baseline } else { BaseRule::Normal }),
-        ("mixture", _) => Ok(BaseRule::Choose),
-        (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(BaseRule::Components(k)),
-        (_, Some(_)) => refuse(format!("the base `{text}` has no number of components from 1 to {MOST_COMPONENTS}")),
-        _ => refuse(format!("the base `{text}` is unknown")),
-    }
-}
-
-/// Rejects an invalid base.
-pub(super) fn check_base(text: &str) -> Result<()> {
-    parse_base(text, true).map(drop)
-}
-
-/// Rejects invalid kinds of columns.
-pub(super) fn check_columns(columns: &[String]) -> Result<()> {
-    columns.iter().try_for_each(|text| column_rule(text).map(drop))
-}
-
-/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`. A name may have colons itself: the kind begins behind the first colon
-/// after which a kind can be read.
-fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
-    let places = text.char_indices().filter(|(at, c)| *at > 0 && *c == ':').map(|(at, _)| at);
-    let mut problem = None;
-    for at in places {
-        match text[at + 1..].parse() {
-            Ok(kind) => return Ok((&text[..at], kind)),
-            // The last is the shortest, and so what was meant for a kind.
-            Err(words) => problem = Some(words),
-        }
-    }
-    Err(match problem {
-        Some(words) => Error::invalid(
-            format!("the column `{text}`: {words}"),
-            "set a kind in `data.columns`: angle, unit or positive",
-        ),
-        None => Error::invalid(
-            format!("invalid `data.columns` `{text}`: expected NAME:KIND"),
-            "write NAME:KIND, such as l:angle, 0:positive or share:unit",
-        ),
-    })
-}
-
-/// How the conditions of the data are encoded: as the job sets, or else by their training rows.
-pub(super) fn condition(job: &Job, data: &Dataset) -> Result<Option<Condition>> {
-    let Some(context) = &data.context else { return Ok(None) };
-    let fit = |j: usize| {
-        let name = context.columns.get(j).map_or_else(|| j.to_string(), Clone::clone);
-        // One kind for all columns of a file.
-        let text = if context.dim > 1 && job.data.condition.len() == 1 {
-            job.data.condition.first()
-        } else {
-            job.data.condition.get(j)
-        };
-        // A name may end like a kind.
-        let kind = text.filter(|text| **text != name).and_then(|text| text.rsplit_once(':'));
-        let kind = kind.and_then(|(_, kind)| kind.parse().ok());
-        let values = context_column(data, j, context.dim);
-        ContextColumn::fit(kind.unwrap_or_default(), &values)
-            .map_err(|e| Error::invalid(format!("the condition `{name}`: {e}"), e.hint().unwrap_or_default()))
-    };
-    let columns = (0..context.dim).map(fit).collect::<Result<Vec<_>>>()?;
-    let condition = Condition { columns, names: context.columns.clone() };
-    check_context(&condition, data)?;
-    Ok(Some(condition))
-}
-
-/// Rejects conditions of held-out rows that the model cannot encode, before the training instead of after it.
-fn check_context(condition: &Condition, data: &Dataset) -> Result<()> {
-    let train = data.training_rows().map(|rows| ("training", rows));
-    for (set, rows) in train.into_iter().chain([("validation", &data.valid), ("test", &data.test)]) {
-        condition.encode(&rows.context).map_err(|e| {
-            let hint = format!("{}; or read the column as a number, not as a class", e.hint().unwrap_or_default());
-            Error::invalid(format!("the conditions of the {set} set: {e}"), hint)
-        })?;
-    }
-    Ok(())
+    BaseRule::of(text, judged)
 }
 
 /// The kinds of the columns that the job sets; none where all are plain.

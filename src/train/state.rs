@@ -112,7 +112,7 @@ fn fingerprint(rows: &[f64]) -> u64 {
 pub(super) fn content_hash(data: &Dataset) -> u64 {
     match &data.train {
         Source::Rows(rows) => {
-            let context = data.context.as_ref().map_or(0, |context| context_stamp(rows, &data.valid, context.dim));
+            let context = data.context.as_ref().map_or(0, |context| context_hash(rows, &data.valid, context.dim));
             fingerprint(&rows.x) ^ fingerprint(&data.valid.x) ^ context
         }
         Source::Toy(_) => 0,
@@ -120,7 +120,7 @@ pub(super) fn content_hash(data: &Dataset) -> u64 {
 }
 
 /// Stands for the context of rows, of `c` columns.
-fn context_stamp(train: &Rows, valid: &Rows, c: usize) -> u64 {
+fn context_hash(train: &Rows, valid: &Rows, c: usize) -> u64 {
     mix(fingerprint(&train.context) ^ mix(fingerprint(&valid.context)) ^ c as u64)
 }
 
@@ -292,7 +292,7 @@ impl Checkpoint {
     /// [`Error::Read`] where it is missing, truncated, or not a checkpoint.
     pub fn load(path: &Path) -> Result<Self> {
         let ModelFile { tensors, metadata } = ModelFile::read(path)?;
-        let broken = |problem: String| Error::read(path, problem, "start a new run with `cnf train`");
+        let broken = |problem: String| Error::read(path, problem, "start a new run");
         let Some(text) = metadata.get(KEY) else {
             return Err(broken("it is not a checkpoint of a training".into()));
         };

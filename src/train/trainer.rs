@@ -4,6 +4,9 @@
 //! in steps or in seconds. A step that diverges is not taken: a rollback restores the last good state, and the run
 //! continues with a smaller learning rate.
 
+mod end;
+mod validate;
+
 use std::time::Instant;
 
 use super::adamw::AdamW;
@@ -12,14 +15,13 @@ use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::plan::Phase;
 use super::preprocessing::Preprocessing;
-use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
 use super::start::Start;
-use super::state::{Best, RunLog, State, content_hash};
+use super::state::{RunLog, State, content_hash};
 use super::{
     Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, Schedule, StepRecord, TrainResult,
-    Validation, Watch, score, start,
+    Watch, start,
 };
-use crate::model::{Architecture, FlowSpec, Model};
+use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::{Condition, Mixture};
 use crate::{Error, Result};
@@ -31,18 +33,8 @@ const ROLLBACK: f64 = 0.25;
 const MOST_ROLLBACKS: usize = 8;
 /// After so many steps without one, earlier rollbacks no longer count.
 const QUIET: usize = 2000;
-/// The part of the time that validations may take where the budget is one of time.
-const VALIDATING: f64 = 0.1;
-/// The first validations: this part of the even distance, then further apart by this factor.
-const FIRST: f64 = 0.03;
-const EARLY: f64 = 1.4;
-/// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run without `patience`.
-const CLEARLY: usize = 5;
-const SINCE: f64 = 0.15;
 /// How fast the penalties follow the target of evaluations, per step.
 const NFE_GAIN: f64 = 0.1;
-/// A flow and the mixture beside it are compared on so many times the rows of a validation at the most.
-const JUDGED: usize = 4;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
 
@@ -60,7 +52,7 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
     let (far, near) = far(&job, init.as_ref(), data)?;
     far.words(job.data.far_rows).iter().for_each(|words| watch.note(words));
     let (whole, data) = (data, near.as_ref().unwrap_or(data));
-    let mut stop = || late() || watch.asked();
+    let mut stop = || late() || watch.stop_requested();
     if job.model.family.is_reference() {
         return super::reference::fit(&job, data, far, clock, watch);
     }
@@ -119,7 +111,8 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let (table, inside) = match &data.train {
         Source::Rows(rows) => {
             let (x, inside) = preprocessing.inward(rows.x.clone())?;
-            let context = if data.context.is_some() { model.encoded(&rows.context)? } else { Vec::new() };
+            let context =
+                if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
             (Rows { x, context, weight: rows.weight.clone() }, inside)
         }
         Source::Toy(toy) => (Rows::default(), preprocessing.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
@@ -237,7 +230,7 @@ impl Trainer<'_> {
             let validation = if due { self.validate(done)? } else { None };
             let (record, nfe) = (self.latest, self.nfe);
             let model = || self.averaged();
-            let progress = Progress { record, done, validation, nfe, fall: rollback.as_deref(), model: &model };
+            let progress = Progress { record, done, validation, nfe, rollback: rollback.as_deref(), model: &model };
             let stopped = watch.see(&progress).is_break() && !last;
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
@@ -327,43 +320,6 @@ impl Trainer<'_> {
         Ok(format!("step {step} failed ({cause}): restored step {restored}; the learning rate is now a quarter"))
     }
 
-    fn validation_due(&self, done: f64) -> bool {
-        // A run that counts its steps does not look at the clock: it would not repeat its bits.
-        let cheap = self.job.optimiser.time.is_none() || self.log.validating <= VALIDATING * self.seconds();
-        done >= self.log.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
-    }
-
-    /// The held-out score of the average; none where it has no density anywhere yet.
-    fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
-        let begun = self.clock.elapsed().as_secs_f64();
-        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.model.precision)?;
-        let (step, seconds) = (self.state.step, self.seconds());
-        let mut rows = Vec::new();
-        let validation = match scored(&flow, &self.valid, self.data.toy()) {
-            Ok((score, log_probs)) => {
-                rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
-                let (nll, se) = score.best_nll(self.data.toy());
-                let (nfe, dominance) = (score.nfe_mean, score.dominance);
-                Some(Validation { step, seconds, nll, se, nfe, dominance })
-            }
-            Err(Error::Failed { .. }) => None,
-            Err(other) => return Err(other),
-        };
-        self.log.due = next_validation(done, self.job.optimiser.validations.max(1) as f64);
-        self.log.validating += self.clock.elapsed().as_secs_f64() - begun;
-        if let Some(v) = validation {
-            self.log.history.validations.push(v);
-            self.log.since_best += 1;
-            let worse = self.log.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows));
-            self.log.worse = if worse { self.log.worse + 1 } else { 0 };
-            if self.log.best.as_ref().is_none_or(|best| v.nll < best.nll) {
-                self.log.since_best = 0;
-                self.log.best = Some(Best { step, nll: v.nll, theta: self.state.ema.theta.clone(), rows });
-            }
-        }
-        Ok(validation)
-    }
-
     fn with_weights(&self, theta: &[f64]) -> Model {
         Model { theta: theta.iter().map(|w| *w as f32).collect(), ..self.model.clone() }
     }
@@ -384,103 +340,6 @@ impl Trainer<'_> {
             log: RunLog { seconds: self.seconds(), ..self.log.clone() },
         })
     }
-
-    /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last weights
-    /// are the best. Nor is the best score chosen where the number of evaluations is steered.
-    fn chooses(&self) -> bool {
-        self.job.optimiser.keep_best && self.data.toy().is_none() && self.job.objective.nfe_target.is_none()
-    }
-
-    /// Why the run ends here, before its budget is spent; none where it goes on.
-    ///
-    /// Where `patience` is set, that many held-out scores without a better one end it. Else it ends where rows are
-    /// overfitted beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
-    /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that varies by
-    /// its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so long.
-    fn early_end(&self, done: f64) -> Option<String> {
-        let best = self.log.best.as_ref()?;
-        let (last, step) = (self.log.history.validations.last()?, self.state.step);
-        let why = match self.job.optimiser.patience {
-            Some(0) => return None,
-            Some(most) => (self.log.since_best >= most).then(|| match most {
-                1 => "1 held-out score was not better".to_owned(),
-                _ => format!("{most} held-out scores were not better"),
-            })?,
-            None => {
-                let since = done * (1.0 - best.step as f64 / step as f64);
-                let ends = self.chooses()
-                    && self.state.phase + 1 == self.phases.len()
-                    && last.step == step
-                    && self.log.worse >= CLEARLY
-                    && step >= 2 * best.step
-                    && since >= SINCE;
-                let last = last.nll;
-                ends.then(|| format!("the last {CLEARLY} held-out scores ({last:.3} at the end) were clearly worse"))?
-            }
-        };
-        Some(format!(
-            "after step {step}, {why} than that of step {}; `optimiser.patience` 0 trains to the end",
-            best.step
-        ))
-    }
-
-    fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<TrainResult> {
-        let choose = self.chooses();
-        let (mut theta, mut chosen) = (self.state.ema.theta.clone(), self.state.step);
-        if choose && !self.valid.is_empty() && self.job.optimiser.validations > 0 {
-            self.validate(1.0)?;
-            if let Some(best) = &self.log.best {
-                (theta, chosen) = (best.theta.clone(), best.step);
-            }
-        }
-        let mut model = self.with_weights(&theta);
-        let mut replaced_by_baseline = false;
-        if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
-            // Nothing moves: the density is the mixture's own, in closed form.
-            let architecture = Architecture::Identity { dim: model.dim() };
-            let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
-            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(architecture) };
-            let baseline = Model { spec, theta: Vec::new(), story: model.story.clone() };
-            let precision = self.job.model.precision;
-            replaced_by_baseline = if !best.rows.is_empty() {
-                let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
-                let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
-                prefers_second(&scores(&model)?, &scores(&baseline)?)
-            } else {
-                // A run that began when the mean alone decided ends as it would have then.
-                let score = score(&baseline.bind(precision)?, &self.valid, None)?;
-                score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
-            };
-            if replaced_by_baseline {
-                (model, chosen) = (baseline, 0);
-            }
-        }
-        self.log.history.finish();
-        let seconds = self.seconds();
-        Ok(TrainResult {
-            model,
-            replaced_by_baseline,
-            log_volume: self.log_volume,
-            steps: self.state.step,
-            chosen,
-            seconds,
-            step_seconds: seconds - self.log.validating - self.log.mixture_seconds.unwrap_or(0.0),
-            mixture_seconds: self.log.mixture_seconds,
-            ended_early,
-            falls: self.state.all_rollbacks,
-            far: self.far,
-            before: self.log.before,
-            history: self.log.history,
-            stopped,
-        })
-    }
-}
-
-/// The part of the budget at which a validation is due after one at `done`: evenly, `wanted` of them, but sooner at the
-/// start, where a curve is steep and a small table is soon overfitted.
-fn next_validation(done: f64, wanted: f64) -> f64 {
-    let evenly = ((done * wanted).floor() + 1.0) / wanted;
-    evenly.min((EARLY * done).max(FIRST / wanted))
 }
 
 fn diverged(step: usize, lr: f64, rollbacks: usize, cause: &str, precision: Precision) -> Error {

@@ -17,7 +17,7 @@ pub struct Progress<'a> {
     /// Velocity evaluations of a row in this step, where the criterion integrates.
     pub nfe: Option<f64>,
     /// Why the last step diverged, where it was just rolled back.
-    pub fall: Option<&'a str>,
+    pub rollback: Option<&'a str>,
     /// The model with the current EMA of the weights.
     pub model: &'a dyn Fn() -> Result<Model>,
 }
@@ -28,7 +28,7 @@ pub trait Watch {
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()>;
 
     /// Whether the run must end; called before its first step too, while a mixture is fitted.
-    fn asked(&self) -> bool {
+    fn stop_requested(&self) -> bool {
         false
     }
 
@@ -75,7 +75,7 @@ pub struct TrainResult {
     /// Why the run ended before its budget was spent: held-out scores that did not improve.
     pub ended_early: Option<String>,
     /// Rollbacks: steps that diverged and were undone.
-    pub falls: usize,
+    pub rollbacks: usize,
     /// Rows that lie far out: left out of the training and the validation, or kept, as the job sets.
     pub far: Far,
     /// The held-out NLL before the last phase began, where evaluations were steered.

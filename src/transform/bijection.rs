@@ -5,6 +5,7 @@
 //! compute it.
 
 use super::Cost;
+use crate::error::Failure;
 use crate::{Error, Result};
 
 /// Rows on their way through a bijection.
@@ -40,6 +41,21 @@ impl Mapped {
     pub fn add_logdet(&mut self, more: impl IntoIterator<Item = f64>) {
         self.logdet.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
+
+    /// After the last of several maps: a row fails once, for its first reason. Those in `points` were not finite before
+    /// the first map, and fail for that, unless they lie outside the support.
+    pub(super) fn end(&mut self, dim: usize, points: &[usize]) {
+        let Self { y, logdet, cost: Cost { failures, outside, .. } } = self;
+        failures.retain(|(row, _)| points.binary_search(row).is_err());
+        for row in points.iter().filter(|row| outside.binary_search(row).is_err()) {
+            failures.push((*row, Failure::Point));
+            y[row * dim..(row + 1) * dim].fill(f64::NAN);
+            logdet.get_mut(*row).into_iter().for_each(|logdet| *logdet = f64::NAN);
+        }
+        failures.sort_by_key(|(row, _)| *row);
+        failures.dedup_by_key(|(row, _)| *row);
+        self.cost.mark_outside(&mut self.logdet);
+    }
 }
 
 /// An invertible map between the latent's side and the data's, with its parameters.
@@ -70,7 +86,7 @@ pub trait Bijection: Send + Sync {
 }
 
 /// The number of rows in `y`; an error for incomplete rows, or conditions that do not fit them.
-pub(crate) fn check_rows<T>(y: &[T], dim: usize, condition: &[T], condition_dim: usize) -> Result<usize> {
+pub(crate) fn check_rows<S, T>(y: &[S], dim: usize, condition: &[T], condition_dim: usize) -> Result<usize> {
     if !y.len().is_multiple_of(dim) {
         let what = "the last row of the points".into();
         return Err(Error::Dimension { what, expected: dim, found: y.len() % dim });

@@ -40,6 +40,14 @@ impl Chain {
     }
 }
 
+/// The rows that are not finite themselves, or have a condition that is not, in order.
+fn not_finite(y: &[f64], dim: usize, condition: &[f64], condition_dim: usize) -> Vec<usize> {
+    let finite = |numbers: &[f64], width: usize, row: usize| {
+        numbers[row * width..(row + 1) * width].iter().all(|v| v.is_finite())
+    };
+    (0..y.len() / dim).filter(|row| !(finite(y, dim, *row) && finite(condition, condition_dim, *row))).collect()
+}
+
 impl Bijection for Chain {
     fn dim(&self) -> usize {
         self.layers[0].dim()
@@ -51,19 +59,21 @@ impl Bijection for Chain {
 
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
         check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        let points = not_finite(&rows.y, self.dim(), condition, self.condition_dim());
         for layer in &self.layers {
             layer.forward(rows, own_condition(&**layer, condition))?;
         }
-        rows.cost.mark_outside(&mut rows.logdet);
+        rows.end(self.dim(), &points);
         Ok(())
     }
 
     fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
         check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
+        let points = not_finite(&rows.y, self.dim(), condition, self.condition_dim());
         for layer in self.layers.iter().rev() {
             layer.inverse(rows, own_condition(&**layer, condition))?;
         }
-        rows.cost.mark_outside(&mut rows.logdet);
+        rows.end(self.dim(), &points);
         Ok(())
     }
 }

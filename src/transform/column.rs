@@ -4,8 +4,8 @@
 //! - plain: x = y;
 //! - unit: x = low + (high − low) Φ(y). The probit, not the logit: a uniform column becomes a normal one, and a column
 //!   that falls like a power at its bound gets Gaussian tails, where the logit would leave exponential ones, which
-//!   a Lipschitz velocity cannot make from a normal. Each half of the range is measured from its own bound, so that what
-//!   lies close to one keeps its digits: with low = 0, down to 1e-300;
+//!   a Lipschitz velocity cannot make from a normal. Each half of the range is measured from its own bound, so that
+//!   what lies close to one keeps its digits: with low = 0, down to 1e-300;
 //! - angle: as unit on one turn, [cut, cut + period). The cut is where the training data are sparsest, for the density
 //!   has a seam there;
 //! - positive: x = eʸ. The logarithm, not the inverse of the softplus: a change of the unit of measurement is then a
@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::exact;
 use super::normal::{cdf, log_pdf, quantile_of_log};
 use crate::{Error, Result};
 
@@ -283,31 +284,4 @@ fn cut(values: &[f64], period: f64) -> f64 {
         }
     }
     place(best.map_or(0.0, |(_, _, middle)| middle))
-}
-
-/// Numbers as JSON holds them, and as text where the JSON reader would round them to a neighbour.
-mod exact {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(f64),
-        Text(String),
-    }
-
-    pub(crate) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = format!("{value:e}");
-        match serde_json::from_str::<f64>(&text) {
-            Ok(back) if back.to_bits() == value.to_bits() => serializer.serialize_f64(*value),
-            _ => serializer.serialize_str(&text),
-        }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        match Written::deserialize(deserializer)? {
-            Written::Number(value) => Ok(value),
-            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
-        }
-    }
 }

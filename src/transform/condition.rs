@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use cnflow_solvers::Real;
 use serde::{Deserialize, Serialize};
 
 use super::bijection::check_rows;
-use super::{Bijection, Mapped};
+use super::{Bijection, Mapped, exact};
 use crate::{Error, Result};
 
 /// More values than this are not classes.
@@ -23,10 +24,10 @@ pub enum ContextColumn {
     /// A number: c ↦ (c − mean) / std.
     Number {
         /// The training data's mean.
-        #[serde(with = "exact")]
+        #[serde(serialize_with = "exact::as_text", deserialize_with = "exact::deserialize")]
         mean: f64,
         /// Their standard deviation, above 0.
-        #[serde(with = "exact")]
+        #[serde(serialize_with = "exact::as_text", deserialize_with = "exact::deserialize")]
         std: f64,
     },
     /// One of these classes, rising.
@@ -130,18 +131,18 @@ impl ContextColumn {
         }
     }
 
-    fn push(&self, value: f64, out: &mut Vec<f64>) -> Result<()> {
+    fn push<T: Real>(&self, value: f64, out: &mut Vec<T>) -> Result<()> {
         match self {
             Self::Number { .. } if !value.is_finite() => {
                 return Err(Error::invalid(value.to_string(), "give a finite number"));
             }
-            Self::Number { mean, std } => out.push((value - mean) / std),
+            Self::Number { mean, std } => out.push(T::of((value - mean) / std)),
             Self::Class { classes } => {
                 let Some(place) = classes.iter().position(|class| *class as f64 == value) else {
                     let known = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                     return Err(Error::Unknown { kind: "class", name: value.to_string(), known });
                 };
-                out.extend((0..classes.len()).map(|k| f64::from(u8::from(k == place))));
+                out.extend((0..classes.len()).map(|k| if k == place { T::ONE } else { T::ZERO }));
             }
         }
         Ok(())
@@ -153,10 +154,10 @@ impl ContextColumn {
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// The least.
-    #[serde(with = "exact")]
+    #[serde(serialize_with = "exact::as_text", deserialize_with = "exact::deserialize")]
     pub low: f64,
     /// The greatest.
-    #[serde(with = "exact")]
+    #[serde(serialize_with = "exact::as_text", deserialize_with = "exact::deserialize")]
     pub high: f64,
 }
 
@@ -181,19 +182,6 @@ impl Range {
     }
 }
 
-/// Numbers as text, for JSON's reader may miss their last bit.
-mod exact {
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{value:e}"))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// All conditioning columns of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -212,6 +200,11 @@ impl Condition {
     /// [`Error::Invalid`] with the column's name for a class that the model does not have, and for what is not finite;
     /// [`Error::Dimension`] for a last row that is not whole.
     pub fn encode(&self, rows: &[f64]) -> Result<Vec<f64>> {
+        self.encode_as(rows)
+    }
+
+    /// As [`Condition::encode`], rounded to the precision that computes with them.
+    pub(crate) fn encode_as<T: Real>(&self, rows: &[f64]) -> Result<Vec<T>> {
         let expected = self.columns.len().max(1);
         if !rows.len().is_multiple_of(expected) {
             let (what, found) = ("the last row of the conditions".into(), rows.len() % expected);
@@ -260,7 +253,7 @@ impl Condition {
 
 /// A bijection whose condition is encoded on its way in.
 pub(crate) struct Conditioned {
-    pub condition: Condition,
+    pub condition: Arc<Condition>,
     pub inner: Arc<dyn Bijection>,
 }
 

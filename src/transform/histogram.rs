@@ -74,8 +74,9 @@ impl From<Histogram> for Parts {
 }
 
 impl Histogram {
-    /// Probabilities `[n₁]` or `[n₁, n₂]`, row-major, of `bins` bins of equal width over the range `[low, high]` of each
-    /// column. They add up to 1 (within 1e-9; round-off is divided out); where one is 0 and beyond the range the density is
+    /// Probabilities `[n₁]` or `[n₁, n₂]`, row-major, of `bins` bins of equal width over the range `[low, high]` of
+    /// each column. They add up to 1 (within 1e-9; round-off is divided out); where one is 0 and beyond the range the
+    /// density is
     /// 0. So it is at the two ends of the support themselves, which have no latent.
     ///
     /// # Errors
@@ -106,11 +107,12 @@ impl Histogram {
         Ok(Self::of(Parts { range, bins, probabilities, tails: vec![[Tail::NONE; 2]; d] }, axes))
     }
 
-    /// The same table with these tails beyond each column, below and above: what is inside is scaled by 1 − both shares.
+    /// The same table with these tails beyond each column, below and above: what is inside is scaled by 1 − both
+    /// shares.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of columns, a share that is not in [0, 1) or two that leave nothing inside,
-    /// a scale that is not a number above 0.
+    /// [`Error::Invalid`] for another number of columns, a share that is not in [0, 1) or two that leave nothing
+    /// inside, a scale that is not a number above 0.
     pub fn with_tails(self, tails: Vec<[Tail; 2]>) -> Result<Self> {
         let hint = "give each column a tail below and one above, each with a share in [0, 1) and a scale above 0";
         if tails.len() != self.axes.len() {
@@ -172,8 +174,8 @@ impl Histogram {
         &self.parts.tails
     }
 
-    /// All its numbers, as named arrays with their shapes: range `[d, 2]`, tails `[d, 2, 2]` (below and above; share and
-    /// scale), probabilities `[n₁]` or `[n₁, n₂]`. [`Histogram::from_tensors`] makes the same bits of them.
+    /// All its numbers, as named arrays with their shapes: range `[d, 2]`, tails `[d, 2, 2]` (below and above; share
+    /// and scale), probabilities `[n₁]` or `[n₁, n₂]`. [`Histogram::from_tensors`] makes the same bits of them.
     pub fn to_tensors(&self) -> [(&'static str, Vec<usize>, Vec<f64>); 3] {
         let (d, Parts { range, bins, probabilities, tails }) = (self.dim(), &self.parts);
         let tails = tails.iter().flatten().flat_map(|tail| [tail.share, tail.scale]).collect();
@@ -223,8 +225,8 @@ impl Histogram {
         Some((log_p, log_normal))
     }
 
-    /// bar ← ∂/∂x of ℓ(z) + ln|det ∂z/∂x| at a row, where bar is ∂ℓ/∂z; NaN outside the support. A bin that has an edge has
-    /// its derivative there.
+    /// bar ← ∂/∂x of ℓ(z) + ln|det ∂z/∂x| at a row, where bar is ∂ℓ/∂z; NaN outside the support. A bin that has an edge
+    /// has its derivative there.
     pub(crate) fn pull_back(&self, row: &[f64], bar: &mut [f64]) {
         let mut before = None;
         for ((x, bar), axis) in row.iter().zip(bar).zip(&self.axes) {
@@ -262,8 +264,8 @@ impl Histogram {
         x.par_chunks_exact(self.dim()).with_min_len(CHUNK).map(one).collect()
     }
 
-    /// Applies a map of single rows that gives log|det|, or nothing outside the support. A row that holds NaN, or becomes
-    /// no number, is NaN.
+    /// Applies a map of single rows that gives log|det|, or nothing outside the support. A row that holds NaN, or
+    /// becomes no number, is NaN.
     fn map(&self, rows: &mut Mapped, row: impl Fn(&mut [f64]) -> Option<f64> + Sync) {
         let one = |values: &mut [f64]| {
             let known = values.iter().all(|v| !v.is_nan());

@@ -1,4 +1,4 @@
-//! The identity: the core of a model whose base is the whole distribution.
+//! The identity: the architecture of a model whose base is the whole distribution.
 
 use super::bijection::check_rows;
 use super::{Bijection, Mapped};

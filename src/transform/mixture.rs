@@ -1,9 +1,9 @@
 //! A mixture of Gaussians with full covariances: a base distribution for data with structure at many scales.
 //!
 //! p(x) = Σₖ wₖ N(x; mₖ, Lₖ Lₖᵀ). A flow that starts from it has the mixture's likelihood with a velocity of zero; a
-//! smooth velocity from one normal would have to split it into hundreds of clusters. Components are evaluated from their
-//! Cholesky factors by forward substitution, sixteen rows at a time, and summed from the largest term; quadratic forms
-//! expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
+//! smooth velocity from one normal would have to split it into hundreds of clusters. Components are evaluated from
+//! their Cholesky factors by forward substitution, sixteen rows at a time, and summed from the largest term; quadratic
+//! forms expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
 
 pub(crate) mod lanes;
 pub(crate) mod matrix;
@@ -62,8 +62,8 @@ impl Mixture {
     /// diagonal).
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the lengths do not fit, a weight or a diagonal is not above 0, the weights do not add up
-    /// to 1 within 1e-9, or a number is not finite.
+    /// [`Error::Invalid`] where the lengths do not fit, a weight or a diagonal is not above 0, the weights do not add
+    /// up to 1 within 1e-9, or a number is not finite.
     pub fn new(weights: Vec<f64>, means: Vec<f64>, factors: Vec<f64>) -> Result<Self> {
         let wrong = |problem: String| Error::invalid(problem, "give weights [K], means [K, d] and factors [K, d, d]");
         let k = weights.len();
@@ -133,8 +133,8 @@ impl Mixture {
         &self.factors[k * self.dim * self.dim..(k + 1) * self.dim * self.dim]
     }
 
-    /// Some rows at a time, in parallel: `per_block` gets the first row's number, a block of rows, and the logarithms of
-    /// all wₖ N(x; …), and pushes what it makes of them. A row's result depends on that row alone.
+    /// Some rows at a time, in parallel: `per_block` gets the first row's number, a block of rows, and the logarithms
+    /// of all wₖ N(x; …), and pushes what it makes of them. A row's result depends on that row alone.
     pub(crate) fn by_blocks<T: Send>(
         &self,
         x: &[f64],

@@ -1,8 +1,8 @@
 //! Bijections on rows of plain numbers, and the distributions that they start from.
 //!
-//! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns with a
-//! range, the standardisation, the map to a mixture and a table of probabilities are here. Continuous flows are in
-//! the folder `continuous`, discrete flows in `discrete`.
+//! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns
+//! with a range, the standardisation, the map to a mixture and a table of probabilities are here. Continuous flows are
+//! in the folder `continuous`, discrete flows in `discrete`.
 
 pub mod base;
 pub mod bijection;
@@ -11,6 +11,7 @@ pub mod column;
 pub mod columns;
 pub mod condition;
 pub mod cost;
+mod exact;
 pub mod histogram;
 pub mod identity;
 pub mod mixture;

@@ -1,12 +1,13 @@
 //! The exact map between a standard normal and a mixture of Gaussians, column by column.
 //!
-//! z_j = Φ⁻¹(F_j(x_j | x_1 … x_{j−1})). Given the columns before, a Gaussian mixture is a mixture in one dimension: with
-//! u_k = L_k⁻¹ (x − m_k) so far, component k has mean m_kj + Σ_{i<j} L_kji u_ki, deviation L_kjj and weight
-//! w_k Π_{i<j} φ(u_ki)/L_kii. The Jacobian is triangular; log|det ∂x/∂z| = log N(z) − log p(x) needs no derivative of F.
+//! z_j = Φ⁻¹(F_j(x_j | x_1 … x_{j−1})). Given the columns before, a Gaussian mixture is a mixture in one dimension:
+//! with u_k = L_k⁻¹ (x − m_k) so far, component k has mean m_kj + Σ_{i<j} L_kji u_ki, deviation L_kjj and weight w_k
+//! Π_{i<j} φ(u_ki)/L_kii. The Jacobian is triangular; log|det ∂x/∂z| = log N(z) − log p(x) needs no derivative of F.
 //! Ref: Rosenblatt (1952).
 //!
 //! Both tails are summed and the smaller one is used, as a logarithm where it is small: z stays finite and invertible
-//! however far out x is. Drawing the component first and then its normal would need no inverse, but no z belongs to an x.
+//! however far out x is. Drawing the component first and then its normal would need no inverse, but no z belongs to an
+//! x.
 
 mod conditional;
 

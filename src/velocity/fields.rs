@@ -104,7 +104,8 @@ impl<T: Real> Vjp<T> for DivergenceIntegrand<'_, T> {
     }
 }
 
-/// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density is integrated as extra rows, one a trace, and behind it the penalties.
+/// (x, ℓ, …)′ = (m, tr ∂m/∂x, …): the log-density is integrated as extra rows, one a trace, and behind it the
+/// penalties.
 pub struct AugmentedOde<'a, T>(pub Box<dyn Evaluator<T> + 'a>, pub Penalties);
 
 impl<T: Real> VectorField<T> for AugmentedOde<'_, T> {

@@ -9,6 +9,7 @@ use crate::{Result, Rng};
 /// A velocity without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum VelocitySpec {
     /// The fused CPU kernel.
     Mlp(MlpSpec),
@@ -95,7 +96,7 @@ impl VelocitySpec {
     /// The velocity with weights `theta`, `[n_params]`; a net of layers computes on `device`.
     ///
     /// # Errors
-    /// [`crate::Error::Dimension`] for a θ of the wrong length.
+    /// [`crate::Error::Parameters`] for a θ of the wrong length.
     pub fn bind<T: Number>(&self, theta: &[T], device: impl Into<Device>) -> Result<Box<dyn Velocity<T>>> {
         match self {
             Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),

@@ -1,7 +1,8 @@
 //! The general velocity: a net of layers as a tensor library has them, on any of its devices.
 //!
 //! What it is made of ([`LayerNetSpec`]) is plain data and stands in a model file. What computes it (`LayerNet`) is
-//! candle's, and so is everything else below this module: without the feature `candle` such a model can be read, not used.
+//! candle's, and so is everything else below this module: without the feature `candle` such a model can be read, not
+//! used.
 
 #[cfg(not(feature = "candle"))]
 mod absent;

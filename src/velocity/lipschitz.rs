@@ -6,8 +6,8 @@
 //! §8.6.3), which also converge for equal singular values. In many, σ = ‖Jᵀu‖ is iterated with one tangent and one
 //! pull-back a turn (power iteration on JᵀJ): it never exceeds the true value.
 //!
-//! An MLP's bound is Π‖W_l‖₂ · sup|σ′|^(hidden layers) (Szegedy et al. 2014, §4.3), W₁ restricted to the columns of x. It is
-//! refused for candle's nets, whose gates multiply: such a product does not exist.
+//! An MLP's bound is Π‖W_l‖₂ · sup|σ′|^(hidden layers) (Szegedy et al. 2014, §4.3), W₁ restricted to the columns of x.
+//! It is refused for candle's nets, whose gates multiply: such a product does not exist.
 
 use cnflow_solvers::lanes::{LANE_BLOCK, stride_for};
 use cnflow_solvers::{At, Lanes, LanesMut};
@@ -191,8 +191,8 @@ fn largest_singular_value(columns: &mut [Vec<f64>]) -> f64 {
     columns.iter().map(|c| dot(c, c).sqrt()).fold(0.0, f64::max)
 }
 
-/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above but for round-off: at most n^(1/2^16) times too large for n the smaller side,
-/// 1 part in 10⁴ at 256.
+/// ‖W‖₂ of a matrix `[rows, cols]`, row-major, from above but for round-off: at most n^(1/2^16) times too large for n
+/// the smaller side, 1 part in 10⁴ at 256.
 ///
 /// ρ(G) ≤ ‖G^(2^k)‖_F^(1/2^k) for the Gram matrix G; a power iteration would approach from below and bound nothing.
 pub fn spectral_norm(w: &[f64], rows: usize, cols: usize) -> f64 {

@@ -3,10 +3,12 @@
 //! Weights, their transposes and the closed form of the trace are packed once and shared; each caller
 //! takes an evaluator with its own scratch.
 
+mod evaluator;
+
 use cnflow_kernels::{Net, NetSpec, Scalar};
 
+use self::evaluator::MlpEvaluator;
 use super::closed_form::{ClosedForm, Shape};
-use super::mlp_eval::MlpEvaluator;
 use super::{Batch, Evaluator, MlpSpec, Velocity};
 use crate::Result;
 
@@ -28,7 +30,7 @@ impl<T: Scalar> Mlp<T> {
     /// The MLP of `spec` with weights `theta` (in the layout of [`MlpSpec::tensor_names`]).
     ///
     /// # Errors
-    /// As [`MlpSpec::validate`]; [`crate::Error::Dimension`] for a θ of the wrong length.
+    /// As [`MlpSpec::validate`]; [`crate::Error::Parameters`] for a θ of the wrong length.
     pub fn new(spec: &MlpSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         let sizes = spec.layer_sizes();
@@ -47,7 +49,7 @@ impl<T: Scalar> Mlp<T> {
     /// Takes other weights, in place: no allocation.
     ///
     /// # Errors
-    /// [`crate::Error::Dimension`] for a θ of the wrong length.
+    /// [`crate::Error::Parameters`] for a θ of the wrong length.
     pub fn set_theta(&mut self, theta: &[T]) -> Result<()> {
         self.net.set_params(theta)?;
         self.theta.copy_from_slice(theta);

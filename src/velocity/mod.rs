@@ -1,4 +1,5 @@
-//! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of all.
+//! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of
+//! all.
 //!
 //! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
 //! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); each caller
@@ -10,7 +11,6 @@ mod kind;
 pub mod layers;
 mod lipschitz;
 mod mlp;
-mod mlp_eval;
 mod precision;
 mod probes;
 mod spec;
@@ -25,6 +25,8 @@ pub use probes::probe;
 pub use spec::{MlpSpec, TimeInput};
 
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
+
+use crate::{Error, Result};
 
 /// How the trace of the Jacobian is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,13 +144,27 @@ pub trait Velocity<T: Real>: Send + Sync {
     fn grad_len(&self) -> usize;
     /// Spreads the accumulated extras of a (summed) gradient buffer into its first `n_params` entries.
     fn fold_gradient(&self, gradient: &mut [T]);
-    /// The fastest change with time that the weights of time allow, in units of an activation's argument per unit of time;
-    /// 0 where nothing is known. A unit with a weight w of time goes from one of its ends to the other within about 4/w.
+    /// The fastest change with time that the weights of time allow, in units of an activation's argument per unit of
+    /// time; 0 where nothing is known. A unit with a weight w of time goes from one of its ends to the other within
+    /// about 4/w.
     fn time_rate(&self) -> f64 {
         0.0
     }
+    /// The error of the device that computes it, where one has failed since the last call: evaluations cannot return it,
+    /// and give NaN then.
+    fn take_failure(&self) -> Option<Error> {
+        None
+    }
     /// An evaluator with its own scratch for up to `batch.lanes` lanes.
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a>;
+}
+
+/// The device's own error instead of numbers that are NaN for it.
+///
+/// # Errors
+/// As [`Velocity::take_failure`] gives it.
+pub(crate) fn check_device<T: Real>(velocity: &dyn Velocity<T>) -> Result<()> {
+    velocity.take_failure().map_or(Ok(()), Err)
 }
 
 /// m_θ on a tile of lanes. Columns never mix; no call allocates; unused slots may hold anything.

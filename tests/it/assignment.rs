@@ -205,6 +205,7 @@ fn the_pairing_depends_on_neither_threads_nor_units() {
     // The same scale for all columns changes no pair: of two that differ by less than the round-off either is taken.
     let far: Vec<f64> = x.iter().map(|x| 1e6 + 1e3 * x).collect();
     let (found, least) = (sum_of_squares(&x, &on(1, &far)), sum_of_squares(&x, &one));
+    // Costs are f32 and centred: their round-off of 6e-8, in two cost matrices.
     assert!((found - least).abs() < 1e-6 * least, "{found} against {least}");
     let unpaired = sum_of_squares(&x, &z);
     assert!(least < 0.6 * unpaired, "{least} of {unpaired}");

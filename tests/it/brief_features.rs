@@ -1,6 +1,6 @@
-//! A velocity may do something brief: a pulse that lasts a twentieth of the way or a thousandth. Steps pass over what falls
-//! between their stages, and two solves that pass over the same pulse agree on a wrong number. So: what the weights of a net
-//! show is never passed over; and what they do not show is in the error bars, and fails a check.
+//! A velocity may do something brief: a pulse that lasts a twentieth of the way or a thousandth. Steps pass over what
+//! falls between their stages, and two solves that pass over the same pulse agree on a wrong number. So: what the
+//! weights of a net show is never passed over; and what they do not show is in the error bars, and fails a check.
 //!
 //! `cargo test --test it brief_features:: -- --nocapture` prints the table.
 
@@ -143,8 +143,8 @@ fn switched(w: f32, from: f32, to: f32, height: f32) -> (VelocitySpec, Vec<f32>)
     (VelocitySpec::Mlp(spec), vec![0.0, w, 0.0, w, -w * from, -w * to, height, -height, 0.0])
 }
 
-/// A pulse that only the second layer has: it switches on and off where the first layer's slow unit passes a narrow window
-/// around the time `at`; and the distance that it carries a point, by a fine sum.
+/// A pulse that only the second layer has: it switches on and off where the first layer's slow unit passes a narrow
+/// window around the time `at`; and the distance that it carries a point, by a fine sum.
 fn hidden_pulse(at: f32, sharp: f32) -> (VelocitySpec, Vec<f32>, f64) {
     let spec =
         MlpSpec { dim: 1, condition_dim: 0, hidden: vec![1, 2], activation: Activation::Tanh, time: TimeInput::Plain };
@@ -163,7 +163,7 @@ fn hidden_pulse(at: f32, sharp: f32) -> (VelocitySpec, Vec<f32>, f64) {
 }
 
 fn model(velocity: VelocitySpec, theta: Vec<f32>, solver: SolverSpec) -> Model {
-    Model { spec: FlowSpec::plain(velocity, solver), theta, story: serde_json::Map::new() }
+    Model { spec: FlowSpec::plain(velocity, solver), theta, provenance: serde_json::Map::new() }
 }
 
 fn log_prob(model: &Model, x: &[f64]) -> Vec<f64> {
@@ -188,7 +188,8 @@ fn no_solve_passes_over_what_the_weights_of_time_show() {
                 let found = log_prob(&model(velocity.clone(), theta.clone(), solver), &x);
                 for (x, found) in x.iter().zip(found) {
                     let truth = log_normal(&[x - shift]);
-                    // Steep edges cost some hundred tolerances; who passes over a pulse is off by more than a nat somewhere.
+                    // Steep edges cost some hundred tolerances; who passes over a pulse is off by more than a nat
+                    // somewhere.
                     let off = (found - truth).abs();
                     println!("{name} at {tol:e}, w = {w}, {from} to {to}, x = {x}: off by {off:.1e}");
                     if off > 200.0 * tol {
@@ -288,6 +289,7 @@ fn a_longest_step_is_refused_beside_equal_steps_and_never_runs_into_the_cap() {
             solver.validate().unwrap();
             let found = log_prob(&model(velocity.clone(), theta.clone(), solver), &x);
             for (a, b) in found.iter().zip(&truth) {
+                // Two solves whose tolerance of the log-density is 1e-3.
                 assert!((a - b).abs() < 1e-3, "{name}, {max_step}: {a} for {b}");
             }
         }

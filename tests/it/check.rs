@@ -2,7 +2,7 @@
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, folder, has, json};
-use cnflow::check::{DiagnosticSamples, HeldOut, LINES, Line, Subject, Verdict, passed, run};
+use cnflow::check::{CHECKS, Check, DiagnosticSamples, HeldOut, Subject, Verdict, passed, run};
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng::stream;
@@ -30,7 +30,7 @@ fn random(dim: usize, condition_dim: usize, hidden: &[usize], gain: f32) -> Mode
     let velocity = VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time });
     let theta = velocity.init(&mut stream(9, dim as u64)).into_iter().map(|w| gain * w).collect();
     let spec = FlowSpec::plain(velocity, SolverSpec::default());
-    Model { spec, theta, story: Map::new() }
+    Model { spec, theta, provenance: Map::new() }
 }
 
 /// Eight Gaussians after some seconds, and rows that it was not trained on.
@@ -46,26 +46,26 @@ fn trained() -> Subject {
     Subject { held_out: HeldOut::Rows(data.test.first(2, 2000), "test".into()), ..subject(model) }
 }
 
-fn told(lines: &[Line]) -> String {
+fn listed(lines: &[Check]) -> String {
     lines.iter().map(|l| format!("{} {:?} of {:?}: {:?}, {}\n", l.name, l.value, l.bound, l.verdict, l.words)).collect()
 }
 
-fn verdict(lines: &[Line], name: &str) -> Verdict {
+fn verdict(lines: &[Check], name: &str) -> Verdict {
     lines.iter().find(|line| line.name == name).unwrap_or_else(|| panic!("no line {name}")).verdict
 }
 
-/// One question alone, of evidence that was tampered with.
-fn ask(evidence: &DiagnosticSamples<'_>, name: &str) -> Verdict {
-    let (_, question) = LINES.iter().find(|line| line.0 == name).unwrap();
-    question(evidence).unwrap().verdict
+/// One test alone, of evidence that was tampered with.
+fn judged(evidence: &DiagnosticSamples<'_>, name: &str) -> Verdict {
+    let (_, test) = CHECKS.iter().find(|line| line.0 == name).unwrap();
+    test(evidence).unwrap().verdict
 }
 
 #[test]
 fn a_trained_model_passes_every_line_and_what_is_wrong_fails_the_line_about_it() {
     let good = trained();
     let lines = run(&good, &mut |_| {}).unwrap();
-    assert!(lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", told(&lines));
-    assert_eq!(lines.len(), LINES.len());
+    assert!(lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", listed(&lines));
+    assert_eq!(lines.len(), CHECKS.len());
 
     let with = |solver: SolverSpec| {
         let mut other = good.clone();
@@ -95,25 +95,25 @@ fn a_trained_model_passes_every_line_and_what_is_wrong_fails_the_line_about_it()
     for (what, subject, names) in wrong {
         let lines = run(&subject, &mut |_| {}).unwrap();
         for name in names {
-            assert_eq!(verdict(&lines, name), Verdict::Fail, "{what}, {name}:\n{}", told(&lines));
+            assert_eq!(verdict(&lines, name), Verdict::Fail, "{what}, {name}:\n{}", listed(&lines));
         }
         assert!(!passed(&lines));
     }
-    // Noise of probes is not told from error, with one probe.
+    // Noise of probes cannot be distinguished from error, with one probe.
     let lines = run(&with(noisy), &mut |_| {}).unwrap();
-    assert_eq!(verdict(&lines, "density carried"), Verdict::Unclear, "{}", told(&lines));
-    assert!(passed(&lines), "{}", told(&lines));
+    assert_eq!(verdict(&lines, "density carried"), Verdict::Unclear, "{}", listed(&lines));
+    assert!(passed(&lines), "{}", listed(&lines));
 
     // What no setting can break is broken by hand.
     let mut evidence = DiagnosticSamples::gather(&good).unwrap();
-    assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Pass, Verdict::Pass));
+    assert_eq!((judged(&evidence, "trace"), judged(&evidence, "precision")), (Verdict::Pass, Verdict::Pass));
     evidence.back.log_prob.iter_mut().for_each(|l| *l += 2.0);
-    assert_eq!((ask(&evidence, "trace"), ask(&evidence, "precision")), (Verdict::Fail, Verdict::Fail));
+    assert_eq!((judged(&evidence, "trace"), judged(&evidence, "precision")), (Verdict::Fail, Verdict::Fail));
     // Samples of another density: that of latents twice as wide.
     let theorem = ["divergence, t = 1", "divergence, t = 1/2"];
-    assert_eq!(theorem.map(|name| ask(&evidence, name)), [Verdict::Pass; 2]);
+    assert_eq!(theorem.map(|name| judged(&evidence, name)), [Verdict::Pass; 2]);
     evidence.z.iter_mut().for_each(|z| *z *= 2.0);
-    assert_eq!(theorem.map(|name| ask(&evidence, name)), [Verdict::Fail; 2]);
+    assert_eq!(theorem.map(|name| judged(&evidence, name)), [Verdict::Fail; 2]);
 }
 
 #[test]
@@ -141,15 +141,15 @@ fn right_models_pass_in_any_dimension_with_any_solver_and_seed() {
             let n = if model.spec.solver.method == "tr_bdf2" { 60 } else { 400 };
             let subject = Subject { precision, seed, n, condition: condition.clone(), ..subject(model.clone()) };
             let lines = run(&subject, &mut |_| {}).unwrap();
-            assert!(passed(&lines), "{d} dimensions, {hidden:?}, seed {seed}:\n{}", told(&lines));
-            let asked = ["round trip", "density carried", "tolerance", "trace", "mass", "divergence, t = 1"];
+            assert!(passed(&lines), "{d} dimensions, {hidden:?}, seed {seed}:\n{}", listed(&lines));
+            let names = ["round trip", "density carried", "tolerance", "trace", "mass", "divergence, t = 1"];
             // So few draws may be too noisy to tell the mass in eight dimensions, and say so.
-            for name in asked.into_iter().filter(|name| d < 8 || *name != "mass") {
+            for name in names.into_iter().filter(|name| d < 8 || *name != "mass") {
                 assert_eq!(
                     verdict(&lines, name),
                     Verdict::Pass,
                     "{d} dimensions, seed {seed}, {name}:\n{}",
-                    told(&lines)
+                    listed(&lines)
                 );
             }
         }
@@ -164,7 +164,7 @@ fn the_command_tells_each_line_and_its_exit_code_whether_all_passed() {
     has(&facts, "model n passed checks");
     assert_eq!(facts["passed"], true, "{facts}");
     let checks = facts["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), LINES.len());
+    assert_eq!(checks.len(), CHECKS.len());
     checks.iter().for_each(|check| has(check, "name verdict words"));
     // The seed fixes every draw.
     assert_eq!(facts, json(at, "check m.safetensors -n 200 --threads 1"));
@@ -192,6 +192,7 @@ fn the_command_writes_error_bars_that_cover_a_far_better_solve() {
     assert!(covered * 100 >= 95 * l.rows, "{covered} of {}", l.rows);
     assert!(rows().all(|(bar, _)| bar[1] == 0.0 && bar[2] == bar[0]));
     let worst = bars.data.chunks_exact(3).map(|bar| bar[2]).fold(0.0, f64::max);
+    // One number, through decimals.
     assert!((facts["error_bars"]["max"].as_f64().unwrap() / worst - 1.0).abs() < 1e-6);
     // Tight, too: the path's tolerance is 1e-5.
     assert!(facts["error_bars"]["median"].as_f64().unwrap() < 1e-4, "{facts}");

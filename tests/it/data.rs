@@ -44,7 +44,8 @@ fn densities_integrate_to_one_and_to_their_entropies() {
 
 #[test]
 fn entropies_agree_with_the_table_of_the_notes() {
-    // `../shared/NUMERICS.md`, section 9: figures of three decimals; the ± are standard errors of an estimate from samples.
+    // `../shared/NUMERICS.md`, section 9: figures of three decimals; the ± are standard errors of an estimate from
+    // samples.
     let table = [
         ("checkerboard", 3.4657, 5e-5),
         ("circles", 3.268, 5e-4),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::common::command::{cnf, has, json};
 use cnflow::io::{self, Array, Dtype};
-use cnflow::rows::diagnose::{Finding, QUESTIONS, dataset};
+use cnflow::rows::diagnose::{CHECKS, Finding, dataset};
 use cnflow::rows::{Context, Dataset, Rows, Source, diagnose, toys};
 use cnflow::{Rng, rng};
 use rand::Rng as _;
@@ -45,7 +45,7 @@ fn rounded(x: f64, decimals: i32) -> f64 {
     (x * 10f64.powi(decimals)).round() / 10f64.powi(decimals)
 }
 
-/// What has no density, as rows [n, dim]; the question that must find it, and a part of what it must say.
+/// What has no density, as rows [n, dim]; the check that must find it, and a part of what it must say.
 type Case = (&'static str, usize, &'static str, &'static str, fn(usize) -> Vec<f64>);
 
 const CASES: [Case; 34] = [
@@ -215,8 +215,8 @@ fn everything_without_a_density_is_found_by_its_question() {
         let alike = |f: &&Finding| f.kind == *kind && f.columns == one.columns;
         assert_eq!(found.iter().filter(alike).count(), 1, "{name}: {said:?}");
     });
-    // No question is without a case.
-    for (kind, _) in QUESTIONS {
+    // No check is without a case.
+    for (kind, _) in CHECKS {
         assert!(CASES.iter().any(|case| case.2 == kind), "{kind}");
     }
 }
@@ -280,9 +280,9 @@ fn honest(n: usize, seed: u64) -> Vec<(String, usize, Vec<f64>)> {
 
 #[test]
 fn honest_data_are_not_accused() {
-    // In numbers of 64 bits, of 32, and with four decimals, which the fits here do not resolve: 36 sets, 33 of them in 32
-    // bits too and 27 with four decimals. Of these 96 by 4 sizes by 4 seeds, 1536 tables, none may be accused: a rate of a
-    // thousandth would show with a probability of 0.78.
+    // In numbers of 64 bits, of 32, and with four decimals, which the fits here do not resolve: 36 sets, 33 of them in
+    // 32 bits too and 27 with four decimals. Of these 96 by 4 sizes by 4 seeds, 1536 tables, none may be accused: a
+    // rate of a thousandth would show with a probability of 0.78.
     let jobs: Vec<(usize, u64)> = [50, 200, 600, 5000].iter().flat_map(|n| (0..4).map(|seed| (*n, seed))).collect();
     let accused: Vec<String> = jobs
         .into_par_iter()
@@ -501,7 +501,8 @@ fn columns_of_any_scale_and_place_are_trained_and_scored_alike() {
             ("dates", [2_459_000.5, 0.0], [0.1, 1.0]),
         ] {
             let nll = train(name, model, place, scale);
-            // The same numbers but for the rounding of the rows: 1e-7/1e-3 of a deviation, and what 20 steps make of it.
+            // The same numbers but for the rounding of the rows: 1e-7/1e-3 of a deviation, and what 20 steps make of
+            // it.
             assert!((nll - plain).abs() < 0.02, "{model} on {name}: {nll} for {plain}");
         }
     }

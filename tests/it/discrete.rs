@@ -1,7 +1,7 @@
 //! What discrete flows add to the laws of every bijection: their gradients, their start, their stages.
 
 use cnflow::continuous::{End, SolverSpec};
-use cnflow::discrete::{Discrete, DiscreteSpec, Kind, LayerSpec, Plan, Split, Transform};
+use cnflow::discrete::{Discrete, DiscreteSpec, Kind, LayerSpec, Mask, Plan, Transform};
 use cnflow::error::Failure;
 use cnflow::model::{Architecture, Flow};
 use cnflow::rng::stream;
@@ -119,6 +119,7 @@ fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_be
         let lengths =
             |x: &[f64]| -> Vec<f64> { x.chunks_exact(spec.dim).map(|row| row.iter().map(|v| v * v).sum()).collect() };
         for (a, b) in lengths(&x).iter().zip(lengths(&y)) {
+            // Each of at most a dozen rotations by f32 parameters is off by some 1e-6 of a squared length of ten.
             assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
         }
         if !spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. })) {
@@ -141,8 +142,10 @@ fn activation_norms_start_at_the_moments_of_the_first_batch() {
     for j in 0..4 {
         let column: Vec<f64> = z.iter().skip(j).step_by(4).copied().collect();
         let mean = column.iter().sum::<f64>() / 500.0;
+        // θ is f32: shifts of size 10 are rounded by 1e-6, three times over.
         assert!(mean.abs() < 1e-4, "column {j}: {mean}");
     }
+    // And scales by 1e-7 each, with three layers' rotations.
     let square = z.iter().map(|z| z * z).sum::<f64>() / 2000.0;
     assert!((square - 1.0).abs() < 1e-3, "{square}");
 }
@@ -166,8 +169,8 @@ fn every_stage_has_a_density_of_mass_one() {
     }
 }
 
-/// Points are f64 between the layers whatever the nets compute in. A column that returns to the last bit of f64 may still
-/// round to the neighbouring f32 where a net reads it: hence two bounds.
+/// Points are f64 between the layers whatever the nets compute in. A column that returns to the last bit of f64 may
+/// still round to the neighbouring f32 where a net reads it: hence two bounds.
 #[test]
 fn a_round_trip_costs_round_off() {
     for (name, spec) in every_discrete() {
@@ -262,5 +265,5 @@ fn plans_and_specs_that_make_no_sense_are_refused_in_words() {
         *transform = Transform::Affine { most: f64::NAN };
     }
     assert!(bad.validate().is_err());
-    assert!("thirds".parse::<Split>().unwrap_err().to_string().contains("thirds"));
+    assert!("thirds".parse::<Mask>().unwrap_err().to_string().contains("thirds"));
 }

@@ -24,7 +24,8 @@ fn spawn(at: &Path, words: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// Whether SIGHUP reaches the commands that are started here: under `nohup` they have to ignore it, as the tests' own process.
+/// Whether SIGHUP reaches the commands that are started here: under `nohup` they have to ignore it, as the tests' own
+/// process.
 fn hangs_up() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -195,7 +196,7 @@ fn every_signal_of_a_queue_system_ends_a_training_as_ctrl_c_does() {
         let facts = facts(&out);
         assert_eq!((&facts["stopped"], &facts["resumable"]), (&Value::Bool(true), &Value::Bool(true)), "{name}");
         let model = Model::load(&at.join(name).join("model.safetensors")).unwrap();
-        assert!(model.story["nll"].is_f64() && at.join(name).join("training.png").exists(), "{name}");
+        assert!(model.provenance["nll"].is_f64() && at.join(name).join("training.png").exists(), "{name}");
         assert!(hidden(at).is_empty(), "{name}: {:?}", hidden(at));
     }
     let child = spawn(at, "compare --data moons --models gaussian,realnvp,nice --time 1h --out c --json");
@@ -266,7 +267,7 @@ fn a_second_signal_is_meant() {
         assert!(hidden(at).is_empty(), "{:?}", hidden(at));
         // What was trained is a model already, if without a score.
         let model = Model::load(&at.join("r/model.safetensors")).unwrap();
-        assert!(!model.story.contains_key("nll") && model.story["stopped"] == true);
+        assert!(!model.provenance.contains_key("nll") && model.provenance["stopped"] == true);
         json(at, "sample r -n 5 -o s.npy --solver dopri5");
         std::fs::remove_dir_all(at.join("r")).unwrap();
     }
@@ -332,7 +333,7 @@ fn a_picture_that_does_not_fit_loses_no_training() {
     let warnings = said["warnings"].as_array().unwrap();
     assert!(warnings.iter().any(|w| w.as_str().unwrap().contains("cnf plot r")), "{said}");
     let model = Model::load(&at.join("r/model.safetensors")).unwrap();
-    assert_eq!((&model.theta, &model.story["nll"]), (&whole.theta, &whole.story["nll"]));
+    assert_eq!((&model.theta, &model.provenance["nll"]), (&whole.theta, &whole.provenance["nll"]));
     assert_eq!(bytes(at, "r/config.toml"), bytes(at, "whole/config.toml"));
     let names: Vec<PathBuf> = listing(&at.join("r"));
     assert_eq!(names, ["config.toml", "metrics.csv", "model.safetensors"].map(PathBuf::from));
@@ -403,7 +404,7 @@ fn a_full_disk_loses_no_comparison_and_no_table() {
     let folder = folder();
     let at = folder.path();
     // Enough for models and tables; the page with its pictures has 100 KiB and more.
-    let words = "compare --data moons --models gaussian,mixture --json";
+    let words = "compare --data moons --models gaussian,mixture --steps 20 --json";
     let out = limited(at, 100, &format!("{words} --out c"));
     let said = facts(&out);
     assert_eq!(said["models"].as_array().unwrap().len(), 2, "{said}");

@@ -1,4 +1,4 @@
-//! Laws over every family of models that `cnf train --model` knows: trained, saved, loaded, told a condition.
+//! Laws over every family of models that `cnf train --model` knows: trained, saved, loaded, conditioned.
 #![cfg(feature = "cli")]
 
 use crate::common::command::{cnf, json};
@@ -17,19 +17,21 @@ fn toy(name: &str) -> Dataset {
 }
 
 fn short(model: Family) -> Job {
-    Job::default().with(|job| {
-        job.model.family = model;
-        job.model.hidden = (!model.is_reference()).then(|| vec![24, 24]);
-        job.optimiser.batch = Some(256);
-        job.optimiser.steps = Some(300);
-        job.optimiser.validations = 3;
-        job.optimiser.validation_rows = 500;
-    })
+    Job::default()
+        .with(|job| {
+            job.model.family = model;
+            job.model.hidden = (!model.is_reference()).then(|| vec![24, 24]);
+            job.optimiser.batch = Some(256);
+            job.optimiser.steps = Some(300);
+            job.optimiser.validations = 3;
+            job.optimiser.validation_rows = 500;
+        })
+        .applicable()
 }
 
-/// Two columns whose first has its centre at −2 or 2 by the class, and its width by a number: what is told matters, and
-/// p(x | c) is known.
-fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
+/// Two columns whose first has its centre at −2 or 2 by the class, and its width by a number: the condition matters,
+/// and p(x | c) is known.
+fn conditional() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
     let rows = |n: usize, seed: u64| {
         let mut rng = stream(seed, 0);
         let (mut x, mut c) = (Vec::new(), Vec::new());
@@ -113,7 +115,7 @@ fn every_flow_learns_and_every_family_beats_the_gaussian_of_fixed_deviation() {
 
 #[test]
 fn a_condition_is_learnt_by_every_flow() {
-    let (data, truth) = told();
+    let (data, truth) = conditional();
     let pairs = || data.test.x.chunks_exact(2).zip(data.test.context.chunks_exact(2));
     let entropy = -pairs().map(|(x, c)| truth(x, c)).sum::<f64>() / 1000.0;
     for family in Family::ALL.into_iter().filter(|family| !family.is_reference()) {
@@ -182,7 +184,7 @@ fn conditions_are_encoded_as_they_look_or_as_they_are_told_to_be() {
 fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let (data, _) = told();
+    let (data, _) = conditional();
     let Rows { x, context, .. } = data.training_rows().unwrap();
     let mut table = String::from("class,u,v\n");
     for (x, c) in x.chunks_exact(2).zip(context.chunks_exact(2)).take(1500) {
@@ -198,8 +200,8 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
         ("a", "train --data t.csv --condition class --steps 60 --hidden 16,16 --model realnvp --out a"),
         ("b", "train --data x.npy --condition labels.npy --steps 60 --hidden 16,16 --out b"),
     ] {
-        let story = json(at, words);
-        assert!(story["nll"].as_f64().unwrap().is_finite());
+        let facts = json(at, words);
+        assert!(facts["nll"].as_f64().unwrap().is_finite());
         assert!(at.join(out).join("samples.png").is_file() && at.join(out).join("density.png").is_file());
         let info = json(at, &format!("info {out}"));
         assert_eq!(info["condition_dim"], 1);
@@ -225,27 +227,27 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     json(at, "sample a -n 20 --given class=1 -o named.npy");
     json(at, "check a --given 1 -n 200");
 
-    // A class that only held-out rows have is told before anything is trained.
+    // A class that only held-out rows have is reported before anything is trained.
     let rare: Vec<f64> = (0..1500).map(|i| if i == 1499 { 9.0 } else { f64::from(i % 2) }).collect();
     io::write(&at.join("rare.npy"), &Array::table(rare, 1, Dtype::F64).unwrap()).unwrap();
     let codes: Vec<f64> = (0..1500).map(|i| f64::from(u8::from(i > 1200) * 2)).collect();
     io::write(&at.join("codes.npy"), &Array::table(codes, 1, Dtype::F64).unwrap()).unwrap();
     let from = "train --init a --steps 5 --out no --data t.csv";
     json(at, "train --init a --data t.csv --condition class --steps 5 --out further");
-    let told = std::fs::read_to_string(at.join("further/config.toml")).unwrap();
+    let config = std::fs::read_to_string(at.join("further/config.toml")).unwrap();
     // Left out, the condition is that of the model.
     json(at, "train --init a --data t.csv --steps 5 --out same");
     assert!(std::fs::read_to_string(at.join("same/config.toml")).unwrap().contains("condition = [\"class\"]"));
-    assert!(told.contains("family = \"realnvp\"") && told.contains("hidden = [16, 16]"), "{told}");
+    assert!(config.contains("family = \"realnvp\"") && config.contains("hidden = [16, 16]"), "{config}");
 
     for (words, sentence) in [
         ("train --data x.npy --condition rare.npy --split codes.npy --steps 5 --out no", "the test set"),
         (&format!("{from} --condition v"), "has no column `class`"),
         (&format!("{from} --condition class --depth 3"), "depth differs from"),
         (&format!("{from} --condition class --model cnf"), "--model contradicts"),
-        ("train --model realnvp --rtol 1e-3 --steps 5 --out no", "a solver has no meaning"),
-        ("train --model realnvp --path vp --steps 5 --out no", "a path of matching has no meaning"),
-        ("train --depth 3 --steps 5 --out no", "a depth has no meaning for cnf"),
+        ("train --model realnvp --rtol 1e-3 --steps 5 --out no", "--rtol has no meaning for realnvp"),
+        ("train --model realnvp --path vp --steps 5 --out no", "--path has no meaning for realnvp"),
+        ("train --depth 3 --steps 5 --out no", "--depth has no meaning for cnf"),
         ("train --model gaussian --init a --data t.csv --out no", "--model contradicts"),
         ("train --data t.csv --condition mass --steps 5 --out no", "class, u, v"),
         ("train --data t.csv --condition class,class --steps 5 --out no", "twice"),
@@ -253,7 +255,7 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
         ("train --data x.npy --condition few.npy --steps 5 --out no", "it holds 7 rows"),
         ("train --data x.npy --condition gone.npy --steps 5 --out no", "gone.npy"),
         ("train --data moons --condition class --steps 5 --out no", "drawn without conditions"),
-        ("train --data t.csv --condition class --model gaussian --out no", "cannot have a condition"),
+        ("train --data t.csv --condition class --model gaussian --out no", "--condition has no meaning for gaussian"),
         ("train --model realnvp --objective matching --steps 5 --out no", "no velocity to match"),
         ("train --model glow --kinetic 0.1 --steps 5 --out no", "no meaning for glow"),
         ("train --model nice --base mixture --steps 5 --out no", "no meaning for nice"),
@@ -286,8 +288,8 @@ fn a_discrete_run_is_resumed_to_the_same_bits_and_is_the_same_on_any_number_of_t
         }
     }
     let file = tempfile::NamedTempFile::new().unwrap();
-    let (told, _) = told();
-    for (data, family) in [(toy("moons"), "glow"), (toy("moons"), "spline"), (told, "realnvp"), (toy("moons"), "nice")]
+    let (rows, _) = conditional();
+    for (data, family) in [(toy("moons"), "glow"), (toy("moons"), "spline"), (rows, "realnvp"), (toy("moons"), "nice")]
     {
         let job = short(family.parse().unwrap()).with(|job| job.optimiser.steps = Some(40));
         let on = |threads: usize| {
@@ -315,8 +317,8 @@ fn every_family_is_trained_by_the_command_with_a_seed_and_its_config_repeats_it(
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     for family in Family::ALL {
-        let (name, steps) = (family.name(), if family.is_reference() { "" } else { "--steps 20 --hidden 8,8" });
-        let first = json(at, &format!("train --data moons --model {name} {steps} --seed 5 --out {name}"));
+        let (name, net) = (family.name(), if family.is_reference() { "" } else { "--hidden 8,8" });
+        let first = json(at, &format!("train --data moons --model {name} --steps 20 {net} --seed 5 --out {name}"));
         let again = json(at, &format!("train --config {name}/config.toml --out {name}-again"));
         let other = json(at, &format!("train --config {name}/config.toml --seed 6 --out {name}-other"));
         assert_eq!(first["nll"], again["nll"], "{name}");
@@ -337,13 +339,13 @@ fn a_run_that_gave_way_to_its_mixture_is_used_by_every_command() {
         table += &format!("{u},{v}\n");
     }
     std::fs::write(at.join("t.csv"), table).unwrap();
-    let story = json(at, "train --data t.csv --hidden 8,8 --steps 30 --out r");
-    assert!(story["replaced_by_baseline"].as_u64().unwrap() > 1 && story["nfe_mean"] == 0.0, "{story}");
+    let facts = json(at, "train --data t.csv --hidden 8,8 --steps 30 --out r");
+    assert!(facts["replaced_by_baseline"].as_u64().unwrap() > 1 && facts["nfe_mean"] == 0.0, "{facts}");
     for picture in ["density.png", "samples.png", "training.png"] {
         assert!(at.join("r").join(picture).is_file());
     }
     let info = json(at, "info r");
-    assert_eq!((&info["kind"], &info["n_params"]), (&"still".into(), &story["n_params"]));
+    assert_eq!((&info["kind"], &info["n_params"]), (&"still".into(), &facts["n_params"]));
     assert_eq!(json(at, "check r -n 300")["passed"], true);
     json(at, "sample r -n 100 -o x.npy");
     json(at, "density r x.npy -o log_p.npy --error-bars bars.npy");

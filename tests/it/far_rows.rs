@@ -33,15 +33,17 @@ fn with_row(set: Set, row: [f64; 2]) -> Dataset {
 
 fn job(model: Family, objective: Objective) -> Job {
     let objective = if model == Family::Cnf { objective } else { Objective::Matching };
-    Job::default().with(|job| {
-        job.model.family = model;
-        job.objective.kind = objective;
-        job.model.hidden = (!model.is_reference()).then(|| vec![16, 16]);
-        job.optimiser.batch = Some(128);
-        job.optimiser.steps = Some(if objective == Objective::Matching { 300 } else { 60 });
-        job.optimiser.validations = 4;
-        job.model.base = "normal".into();
-    })
+    Job::default()
+        .with(|job| {
+            job.model.family = model;
+            job.objective.kind = objective;
+            job.model.hidden = (!model.is_reference()).then(|| vec![16, 16]);
+            job.optimiser.batch = Some(128);
+            job.optimiser.steps = Some(if objective == Objective::Matching { 300 } else { 60 });
+            job.optimiser.validations = 4;
+            job.model.base = "normal".into();
+        })
+        .applicable()
 }
 
 #[derive(Default)]
@@ -83,8 +85,8 @@ fn one_far_row_ruins_no_family_and_no_objective() {
             let data = with_row(set, row);
             let (fitted, words) = trained(&job, &data);
             let (name, found) = (family.name(), nll(&fitted));
-            // The same steps on 1999 rows of 2000, in another order: nets differ by the noise of their batches. A ruined model is
-            // off by nats.
+            // The same steps on 1999 rows of 2000, in another order: nets differ by the noise of their batches. A
+            // ruined model is off by nats.
             let gap = found.nll - right.nll;
             assert!(gap < 0.15 && found.failed.is_empty(), "{name}, {set:?}: {} after {}", found.nll, right.nll);
             assert_eq!(fitted.far.rows.len(), 1, "{name}");

@@ -231,6 +231,7 @@ fn the_density_of_a_flow_integrates_to_one_at_every_time() {
         let grid: Vec<f64> =
             (0..m * m).flat_map(|i| [f64::from(i % m) * h - half, f64::from(i / m) * h - half]).collect();
         let mass: f64 = flow.log_prob(&grid, &[]).unwrap().log_prob.iter().map(|l| l.exp()).sum::<f64>() * h * h;
+        // Log-densities to their tolerance of 1e-5 nats are a mass to 1e-5; in f32 round-off adds as much.
         assert!((mass - 1.0).abs() < 1e-4, "t = {t}: {mass}");
     }
 }
@@ -268,7 +269,8 @@ fn hutchinsons_standard_error_covers_the_exact_value() {
             .map(|((a, b), se)| (a - b) / se)
             .collect();
         let within = z.iter().filter(|z| z.abs() < 2.13).count();
-        // Student's t with 15 degrees of freedom: 95 in 100, of 300 draws; four standard deviations of the count are 15.
+        // Student's t with 15 degrees of freedom: 95 in 100, of 300 draws; four standard deviations of the count
+        // are 15.
         assert!((270..=300).contains(&within), "{trace}: {within} of 300");
     }
 }
@@ -345,7 +347,7 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
         FlowSpec { columns: Some(columns), base: Some(mixture(2, 1, 5)), standardise: Some(moments), ..plain },
     ];
     for spec in specs {
-        let model = Model { spec, theta: theta.clone(), story: serde_json::Map::new() };
+        let model = Model { spec, theta: theta.clone(), provenance: serde_json::Map::new() };
         let path = folder.path().join("model.safetensors");
         model.save(&path).unwrap();
         let loaded = Model::load(&path).unwrap();

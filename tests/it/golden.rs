@@ -9,6 +9,9 @@ use cnflow::model::{FlowSpec, Model};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 /// A net of PyTorch, and how far z, log p(x), the samples and their log p may be off.
+///
+/// In f64: some fifty steps, each of which errs by 1e-10, amplified by some e¹ on the rest of the way, are 1e-8. In
+/// f32: some twenty steps of 1e-6, and their roundings of 6e-8 in numbers up to 5, amplified likewise, are 5e-5.
 struct Net {
     name: &'static str,
     activation: Activation,
@@ -32,7 +35,7 @@ fn model(name: &str, activation: Activation, solver: SolverSpec) -> Model {
     let [_, ref hidden @ .., dim] = net.sizes[..] else { panic!("a net has layers") };
     let spec = MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation, time: TimeInput::Plain };
     let spec = FlowSpec::plain(VelocitySpec::Mlp(spec), solver);
-    Model { spec, theta: net.theta(), story: Default::default() }
+    Model { spec, theta: net.theta(), provenance: Default::default() }
 }
 
 fn numbers(name: &str, file: &str) -> Vec<f64> {

@@ -2,7 +2,8 @@
 //!
 //! The commands are those that `cnf --help` lists, so a new one is held to the same without a change here; a file that
 //! an example names and that is not made by [`prepare`] is to be added there. Lines run in a shell, as they are typed,
-//! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, those of comparisons after 5, and animations have 5 frames.
+//! but for what would take long ([`shortened`]): trainings of small nets end after 20 steps, those of comparisons after
+//! 5, and animations have 5 frames.
 #![cfg(feature = "cli")]
 #![cfg(unix)]
 
@@ -70,6 +71,10 @@ fn shortened(line: &str) -> String {
         }
     };
     put(&mut words, "--frames", Some("5"));
+    put(&mut words, "--grid", Some("40"));
+    if words.get(1) == Some(&"trajectory") && !words.contains(&"--grid") {
+        words.extend(["--grid", "40"]);
+    }
     if words.get(1) == Some(&"train") && !words.contains(&"--resume") {
         put(&mut words, "--time", None);
         put(&mut words, "--steps", None);
@@ -83,6 +88,8 @@ fn shortened(line: &str) -> String {
     if words.get(1) == Some(&"compare") && words.get(2).is_some_and(|word| word.starts_with("--")) {
         put(&mut words, "--time", None);
         put(&mut words, "--steps", None);
+        put(&mut words, "--seeds", Some("2"));
+        put(&mut words, "--depths", Some("2"));
         words.extend(["--steps", "5"]);
         if !words.contains(&"--models") {
             words.extend(["--models", "gaussian,realnvp"]);
@@ -212,7 +219,12 @@ fn a_long_example_is_run_in_little_time() {
         ("cnf train --steps 300 --hidden 64,64", "cnf train --steps 20 --hidden 8,8"),
         ("cnf train --resume runs/a", "cnf train --resume runs/a"),
         ("cnf density --time 0.5", "cnf density --time 0.5"),
-        ("cnf trajectory --frames 90 --fps 30", "cnf trajectory --frames 5 --fps 30"),
+        ("cnf trajectory --frames 90 --fps 30", "cnf trajectory --frames 5 --fps 30 --grid 40"),
+        ("cnf density m --grid 200", "cnf density m --grid 40"),
+        (
+            "cnf compare --models cnf,realnvp --seeds 3 --depths 2,4",
+            "cnf compare --models cnf,realnvp --seeds 2 --depths 2 --steps 5",
+        ),
     ] {
         assert_eq!(shortened(line), short);
     }

@@ -142,7 +142,7 @@ fn with_base_and_columns() -> Model {
     let base = Mixture::new(vec![1.0], vec![0.1, -0.2], vec![1.0, 0.0, 0.5, 1.0 / 3.0]).unwrap();
     let columns = Some(vec![Column::Angle { period: 360.0, cut: 12.5 }, Column::Positive]);
     let spec = FlowSpec { columns, base: Some(base), ..FlowSpec::plain(velocity, SolverSpec::default()) };
-    Model { spec, theta, story: Default::default() }
+    Model { spec, theta, provenance: Default::default() }
 }
 
 #[test]

@@ -65,8 +65,8 @@ fn refused(at: &Path, words: &str, sentence: &str) {
     assert!(err.contains(sentence) && err.contains("hint:"), "{words}: {err}");
 }
 
-/// Runs what must succeed, and returns its words on stderr. A check of a net that was hardly trained may say that it fits
-/// its data badly: that is an answer too.
+/// Runs what must succeed, and returns its words on stderr. A check of a net that was hardly trained may say that it
+/// fits its data badly: that is an answer too.
 fn noted(at: &Path, words: &str) -> String {
     let out = cnf(at, words);
     let err = String::from_utf8_lossy(&out.stderr).into_owned();
@@ -141,7 +141,8 @@ fn every_family_finds_its_columns_in_every_order() {
     }
 }
 
-/// Every command that reads points or a table beside a model, as (what it runs on a file, whether it says a note there).
+/// Every command that reads points or a table beside a model, as (what it runs on a file, whether it says a note
+/// there).
 const READERS: [&str; 7] = [
     "density run FILE",
     "invert FILE --model run",
@@ -596,7 +597,7 @@ fn models_of_other_column_orders_are_compared_on_the_same_rows() {
     for k in 0..2 {
         let (own, run) = (both["models"][k]["nll"].as_f64().unwrap(), ["ca", "cb"][k]);
         let trained = json(at, &format!("info {run}"))["story"]["nll"].as_f64().unwrap();
-        // The same rows in both comparisons: the split is by rows and seed.
+        // The same rows in both comparisons: the split is by rows and seed. Their order is not, nor that of the sum.
         assert!((own - trained).abs() < 1e-6 * trained.abs().max(1.0), "{run}: {own}, {trained}");
     }
     write(at, "c.csv", &rows, &["u", "v", "e"], true);

@@ -17,7 +17,7 @@ fn model(dim: usize, condition_dim: usize, method: &str, fixed_steps: Option<usi
     let solver =
         SolverSpec { method: method.into(), rtol: tolerance, atol: tolerance, fixed_steps, ..SolverSpec::default() };
     let spec = FlowSpec { standardise: Some(moments), ..FlowSpec::plain(velocity, solver) };
-    Model { spec, theta, story: serde_json::Map::new() }
+    Model { spec, theta, provenance: serde_json::Map::new() }
 }
 
 fn worst(a: &[f64], b: &[f64]) -> f64 {
@@ -26,7 +26,7 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// The flow's own map from latents to the distribution at time t, in the data's units.
-fn carried(model: &Model, z: &[f64], condition: &[f64], t: f64) -> Vec<f64> {
+fn transported(model: &Model, z: &[f64], condition: &[f64], t: f64) -> Vec<f64> {
     model.bind(Precision::F64).unwrap().until(t).unwrap().points(z, condition).unwrap().y
 }
 
@@ -52,7 +52,7 @@ fn one_solve_at_many_times_says_what_a_solve_to_each_says() {
             assert_eq!((paths.points.len(), paths.cost.nfe.len()), (times.len() * n * dim, n));
             for (k, t) in times.iter().enumerate() {
                 let found = &paths.points[k * n * dim..(k + 1) * n * dim];
-                let error = worst(found, &carried(&model, &z, &condition, *t));
+                let error = worst(found, &transported(&model, &z, &condition, *t));
                 assert!(error < tolerance, "{method}, {dim} columns, t = {t}: {error:.1e}");
             }
             // From where they arrived they go back the same way.

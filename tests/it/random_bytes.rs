@@ -177,7 +177,7 @@ fn save(path: &Path, velocity: serde_json::Value) {
         "standardise": { "mean": [1.0, 2.0], "std": [3.0, 4.0] } });
     let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
     let theta = vec![0.5; spec.architecture.n_params()];
-    Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
+    Model { spec, theta, provenance: serde_json::Map::new() }.save(path).unwrap();
 }
 
 fn job_file(path: &Path) {
@@ -195,8 +195,8 @@ fn read(kind: &Kind, bytes: &[u8]) -> bool {
         assert!(!words.is_empty() && !words.contains("panicked"), "{}: {words}", kind.name);
     }
     let allowed = kind.factor * bytes.len() as i64 + CONSTANT;
-    let told = format!("{}: {most} bytes held, {largest} at once for a file of {}", kind.name, bytes.len());
-    assert!(most <= allowed && largest <= allowed, "{told}");
+    let found = format!("{}: {most} bytes held, {largest} at once for a file of {}", kind.name, bytes.len());
+    assert!(most <= allowed && largest <= allowed, "{found}");
     result.is_ok()
 }
 

@@ -1,8 +1,8 @@
 //! Points keep the resolution of their columns on every way through the program: files, texts, and what a command hands
 //! to the next.
 //!
-//! The column of all these tests is a date: 2.46e6 with a deviation of 1e-3. In f32 its steps are 0.25, so that one number
-//! that is f32 anywhere between the data and a file makes all dates equal.
+//! The column of all these tests is a date: 2.46e6 with a deviation of 1e-3. In f32 its steps are 0.25, so that one
+//! number that is f32 anywhere between the data and a file makes all dates equal.
 #![cfg(feature = "cli")]
 
 use std::collections::BTreeSet;
@@ -73,8 +73,8 @@ fn samples_of_every_family_keep_the_resolution_of_their_columns() {
         json(at, &format!("train --data {data} --model {family} {net} --out run --force --quiet"));
         json(at, &format!("sample run -n {n} -o s.npy --with-density carried.npy"));
         let samples = wide(at, "s.npy");
-        // Two of 2000 normal draws are the same number in f32 in one of some 20 cases: a step of f32 is 6e-8 near 1, and
-        // 2000² / 2 pairs each fall into one step with probability 0.28 · 6e-8 times the part of draws near 1.
+        // Two of 2000 normal draws are the same number in f32 in one of some 20 cases: a step of f32 is 6e-8 near 1,
+        // and 2000² / 2 pairs each fall into one step with probability 0.28 · 6e-8 times the part of draws near 1.
         assert!(distinct(&samples, 0) >= n - 1, "{name}: {} dates of {n}", distinct(&samples, 0));
         // The text says the same bits.
         json(at, &format!("sample run -n {n} -o s.csv"));
@@ -91,6 +91,7 @@ fn samples_of_every_family_keep_the_resolution_of_their_columns() {
         // Latents are those that the samples were made of, as far as the date itself has digits: 4.7e-10 / 1e-3.
         let facts = json(at, "invert s.npy --model run -o z.npy");
         assert!(distinct(&wide(at, "z.npy"), 0) >= n - 1, "{name}");
+        // Two f32 solves at tolerances of 1e-5, with some fifty steps each.
         assert!(facts["round_trip_mean"].as_f64().unwrap() < 1e-3, "{name}: {facts}");
         json(at, "sample run --latent z.npy -o again.npy");
         let again = wide(at, "again.npy");
@@ -121,8 +122,8 @@ fn every_command_writes_f64() {
             for name in *names {
                 let (binary, text) = (wide(at, &format!("{name}.npy")), wide(at, &format!("{name}.csv")));
                 assert_eq!(binary.data, text.data, "{words}: {name}");
-                // In f32 a net without preprocessing ends at numbers of f32. In f64 all of them are such by chance in one case
-                // of 2^29 for each number.
+                // In f32 a net without preprocessing ends at numbers of f32. In f64 all of them are such by chance in
+                // one case of 2^29 for each number.
                 let rounded = binary.data.iter().all(|v| f64::from(*v as f32) == *v);
                 assert!(!rounded || (precision == "f32" && !how.is_empty()), "{words}: {name} at {precision}");
             }

@@ -1,9 +1,9 @@
 //! A training that is killed, at any moment and however often, goes on to the model of one that was left alone.
 //!
-//! Every `cnf train` of a test is killed by SIGKILL at a drawn moment after its start and taken up again by `--resume`, until
-//! it gets to its end; then the next run begins, until enough kills have been dealt. The moments are drawn over
-//! the start-up, the time to the first checkpoint, the steps, and the end with its scores and pictures, and the
-//! test counts that all of them were met.
+//! Every `cnf train` of a test is killed by SIGKILL at a drawn moment after its start and taken up again by `--resume`,
+//! until it gets to its end; then the next run begins, until enough kills have been dealt. The moments are drawn over
+//! the start-up, the time to the first checkpoint, the steps, and the end with its scores and pictures, and the test
+//! counts that all of them were met.
 #![cfg(feature = "cli")]
 #![cfg(unix)]
 
@@ -138,7 +138,7 @@ fn is_killed_and_goes_on(flags: &str, seed: u64) {
     let whole = Run(at.join("whole"));
     let times = unbroken(at, &flags, &whole);
     let expected = Model::load(&whole.model()).unwrap();
-    assert!(expected.theta.iter().all(|w| w.is_finite()) && expected.story["nll"].is_f64());
+    assert!(expected.theta.iter().all(|w| w.is_finite()) && expected.provenance["nll"].is_f64());
 
     let mut rng = rng::stream(seed, 0);
     let mut met = Met::default();
@@ -182,7 +182,11 @@ fn is_killed_and_goes_on(flags: &str, seed: u64) {
         }
         let found = Model::load(&run.model()).unwrap();
         assert_eq!(found.theta, expected.theta, "{flags}: {met:?}");
-        assert_eq!((found.spec, &found.story["nll"]), (expected.spec.clone(), &expected.story["nll"]), "{flags}");
+        assert_eq!(
+            (found.spec, &found.provenance["nll"]),
+            (expected.spec.clone(), &expected.provenance["nll"]),
+            "{flags}"
+        );
         assert_eq!(run.names(), whole.names());
         let config = |run: &Run| std::fs::read_to_string(run.0.join("config.toml")).unwrap();
         assert_eq!(config(&run), config(&whole));

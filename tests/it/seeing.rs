@@ -1,4 +1,5 @@
-//! The commands that show: trajectories and films, the pictures of a run again, what a model is, completions, the manual.
+//! The commands that show: trajectories and films, the pictures of a run again, what a model is, completions, the
+//! manual.
 #![cfg(feature = "cli")]
 
 use std::path::Path;
@@ -122,7 +123,7 @@ fn a_flow_of_layers_is_drawn_by_whole_layers() {
 }
 
 #[test]
-fn a_trajectory_is_told_what_the_user_knows_and_the_core_its_code() {
+fn a_trajectory_takes_a_condition_as_given_and_the_architecture_its_code() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let rows: String = (0..300).map(|i| format!("{},{},{}\n", i % 3, i % 17, (i * i) % 23)).collect();
@@ -154,7 +155,10 @@ fn what_does_not_move_has_no_trajectory() {
         std::fs::write(at.join("t.csv"), format!("a,b\n{rows}")).unwrap();
         json(at, &format!("train --model {model} --data {base} --out {model} --quiet"));
         let err = refused(at, &format!("trajectory {model} -o t.png --gif t.gif"));
-        assert!(err.contains(words) && err.contains("has no trajectories") && err.contains("cnf density"), "{err}");
+        assert!(
+            err.contains(words) && err.contains("has no trajectories") && err.contains("draw its density"),
+            "{err}"
+        );
         assert!(!at.join("t.png").exists() && !at.join("t.gif").exists());
     }
 }

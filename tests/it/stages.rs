@@ -21,7 +21,7 @@ fn framed(architecture: Architecture, theta: Vec<f32>) -> Model {
     };
     let solver = SolverSpec { rtol: 1e-8, atol: 1e-8, ..SolverSpec::default() };
     let spec = FlowSpec { standardise: Some(moments), condition, solver, ..FlowSpec::bare(architecture) };
-    Model { spec, theta, story: serde_json::Map::new() }
+    Model { spec, theta, provenance: serde_json::Map::new() }
 }
 
 fn velocity(dim: usize, condition_dim: usize) -> (Architecture, Vec<f32>) {
@@ -37,7 +37,7 @@ fn of_layers(spec: DiscreteSpec) -> (Architecture, Vec<f32>) {
 }
 
 /// Every kind of discrete flow and velocities, conditional and not, in frames of several kinds.
-fn every_core() -> Vec<(String, Model)> {
+fn every_architecture() -> Vec<(String, Model)> {
     let mut all: Vec<(String, Model)> = Vec::new();
     for (name, spec) in every_discrete() {
         let (architecture, theta) = of_layers(spec);
@@ -92,15 +92,15 @@ fn worst(a: &[f64], b: &[f64]) -> f64 {
         .fold(0.0, |m, e| if e > m || e.is_nan() { e } else { m })
 }
 
-/// Layers are exact to the round-off of nets that bend; a velocity to its dense output, of order 4 between steps that are
-/// good to 1e-8, and to the estimate of the quadrature that it is compared with.
+/// Layers are exact to the round-off of nets that bend; a velocity to its dense output, of order 4 between steps that
+/// are good to 1e-8, and to the estimate of the quadrature that it is compared with.
 fn bound(model: &Model) -> f64 {
     if model.spec.architecture.as_velocity().is_some() { 2e-5 } else { 1e-9 }
 }
 
 #[test]
 fn the_first_stage_is_the_latent_in_the_frame_and_the_last_is_the_data() {
-    for (name, model) in every_core() {
+    for (name, model) in every_architecture() {
         let (z, c) = particles(&model);
         let at = at_all_stages(&model);
         let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
@@ -111,7 +111,7 @@ fn the_first_stage_is_the_latent_in_the_frame_and_the_last_is_the_data() {
         if let Some(mixture) = &model.spec.base {
             start = forward(&Rosenblatt::new(mixture.clone()), &start, &[]).y;
         }
-        for layer in model.spec.frame().unwrap() {
+        for layer in model.spec.preprocessing().unwrap() {
             start = forward(&*layer, &start, &[]).y;
         }
         assert_eq!(&found.points[..width], start, "{name}");
@@ -125,7 +125,7 @@ fn the_first_stage_is_the_latent_in_the_frame_and_the_last_is_the_data() {
 
 #[test]
 fn every_stage_has_the_log_density_of_its_own_distribution_and_leads_back_to_the_latent() {
-    for (name, model) in every_core() {
+    for (name, model) in every_architecture() {
         let (z, c) = particles(&model);
         let (at, d) = (at_all_stages(&model), model.dim());
         let found = model.stages(Precision::F64, &z, End::Latent, &c, &at).unwrap();
@@ -149,7 +149,7 @@ fn stages_have_the_same_bits_alone_in_any_order_and_on_any_number_of_threads() {
     let on = |threads: usize, work: &(dyn Fn() -> (Vec<f64>, Vec<f64>) + Sync)| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
     };
-    for (name, model) in every_core() {
+    for (name, model) in every_architecture() {
         let (d, c) = (model.dim(), model.condition_dim());
         let n = 150;
         let z = StandardNormal::new(d).draw(n, &mut stream(3, 4));
@@ -246,11 +246,11 @@ fn what_has_no_stages_says_so_and_what_makes_no_sense_is_refused() {
             ..FlowSpec::bare(Architecture::Identity { dim: 2 })
         },
         theta: Vec::new(),
-        story: serde_json::Map::new(),
+        provenance: serde_json::Map::new(),
     };
     let refused = still.stages(Precision::F64, &[0.0; 2], End::Latent, &[], &[0.5]).unwrap_err();
     assert!(refused.to_string().contains("one Gaussian: it has no trajectories"), "{refused}");
-    assert!(refused.hint().unwrap().contains("cnf density"), "{refused}");
+    assert!(refused.hint().unwrap().contains("draw its density"), "{refused}");
     for (architecture, theta) in
         [velocity(2, 1), of_layers(every_discrete().into_iter().find(|(_, s)| s.dim == 3).unwrap().1)]
     {
@@ -290,7 +290,7 @@ fn a_stage_of_a_discrete_flow_is_what_its_first_layers_make() {
 #[test]
 fn stages_of_a_model_that_ends_early_are_those_of_the_whole_one() {
     let mut tried = [0; 2];
-    for (name, model) in every_core() {
+    for (name, model) in every_architecture() {
         let whole = model.bind(Precision::F64).unwrap();
         let early = whole.until(0.5).unwrap();
         let (z, c) = particles(&model);

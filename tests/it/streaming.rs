@@ -243,8 +243,8 @@ fn a_file_larger_than_the_memory_passes_through_it() {
     let (rows, d) = (1 << 19, 64);
     affine(at, d);
     sparse(&at.join("x.npy"), rows, d);
-    // Less than the 256 MiB of the file: the program alone takes 100 MiB of addresses, and 64 MiB of rows are kept for the
-    // picture. One arena, because each further one would reserve 64 MiB of addresses without using them.
+    // Less than the 256 MiB of the file: the program alone takes 100 MiB of addresses, and 64 MiB of rows are kept for
+    // the picture. One arena, because each further one would reserve 64 MiB of addresses without using them.
     let limit = "export MALLOC_ARENA_MAX=1; ulimit -v 240000";
     let solver = "--solver euler --fixed-steps 1 --threads 2 --json";
     for words in [

@@ -186,9 +186,10 @@ fn a_batch_that_does_not_fit_is_refused_in_words() {
     refuse(Criterion::Matching, &theta, batch(4, 0, 2), "2 numbers of latents in a batch of 2 rows, expected 4");
     refuse(Criterion::Matching, &theta, batch(4, 0, 4), "0 numbers of times in a batch of 2 rows, expected 2");
     refuse(Criterion::Likelihood, &theta[1..], batch(4, 0, 0), "expected");
-    refuse(Criterion::Likelihood, &theta, Batch { end: 0.0, ..batch(4, 0, 0) }, "cannot end at time 0");
-    refuse(Criterion::Likelihood, &theta, Batch { end: f64::NAN, ..batch(4, 0, 0) }, "cannot end at time NaN");
-    refuse(Criterion::Likelihood, &theta, Batch { end: 2.1, ..batch(4, 0, 0) }, "cannot end at time 2.1");
+    for end in [0.0, -0.5, 2.1, f64::NAN, f64::INFINITY] {
+        let part = format!("cannot end at time {}", cnflow::words::exact(end));
+        refuse(Criterion::Likelihood, &theta, Batch { end, ..batch(4, 0, 0) }, &part);
+    }
 }
 
 #[test]
@@ -372,7 +373,7 @@ fn a_resolved_job_says_everything_and_stays_as_it_is() {
 #[test]
 fn what_makes_no_sense_is_refused_in_words() {
     let data = toy("moons");
-    let base = job(Objective::Matching, 5);
+    let (base, mixed) = (job(Objective::Matching, 5), job(Objective::Mixed, 5));
     let wrong = [
         (base.clone().with(|job| job.optimiser.lr = Some(0.0)), "learning rate"),
         (base.clone().with(|job| job.optimiser.lr = Some(f64::NAN)), "learning rate"),
@@ -392,20 +393,28 @@ fn what_makes_no_sense_is_refused_in_words() {
         (base.clone().with(|job| job.model.init = Some("nowhere.safetensors".into())), "the file does not exist"),
         (base.clone().with(|job| job.output.checkpoint = "often".into()), "interval `often`"),
         (base.clone().with(|job| job.output.checkpoint = "0".into()), "interval `0`"),
-        (base.clone().with(|job| job.model.base = "uniform".into()), "base `uniform` is unknown"),
+        (base.clone().with(|job| job.model.base = "uniform".into()), "unknown `model.base` `uniform`"),
         (base.clone().with(|job| job.model.base = "mixture:0".into()), "mixture:0"),
         (base.clone().with(|job| job.data.columns = vec!["angle".into()]), "expected NAME:KIND"),
         (base.clone().with(|job| job.data.columns = vec!["0:round".into()]), "round"),
-        (base.clone().with(|job| job.objective.likelihood_share = 1.0), "share of 1"),
-        (base.clone().with(|job| job.objective.likelihood_tol = Some(2.0)), "tolerance of 2"),
-        (base.clone().with(|job| job.objective.likelihood_batch = Some(0)), "batch of 0"),
-        (base.clone().with(|job| job.objective.likelihood_lr = Some(-1.0)), "learning rate of -1"),
+        (mixed.clone().with(|job| job.objective.likelihood_share = 1.0), "share of 1"),
+        (mixed.clone().with(|job| job.objective.likelihood_tol = Some(2.0)), "tolerance of 2"),
+        (mixed.clone().with(|job| job.objective.likelihood_batch = Some(0)), "batch of 0"),
+        (mixed.clone().with(|job| job.objective.likelihood_lr = Some(-1.0)), "learning rate of -1"),
+        (base.clone().with(|job| job.objective.pairing_block = 64), "no meaning for independent pairs"),
         (
             base.clone().with(|job| {
-                job.objective.kinetic = -0.1;
+                job.objective.kinetic = -0.5;
                 job.objective.kind = Objective::Likelihood;
             }),
-            "kinetic penalty",
+            "kinetic penalty of -0.5",
+        ),
+        (
+            base.clone().with(|job| {
+                job.objective.jacobian = f64::INFINITY;
+                job.objective.kind = Objective::Likelihood;
+            }),
+            "jacobian penalty of inf",
         ),
         (
             base.clone().with(|job| {
@@ -520,7 +529,7 @@ fn a_model_of_another_kind_is_not_trained_on() {
         });
         let theta = velocity.init(&mut rng::stream(0, 0));
         let spec = cnflow::model::FlowSpec::plain(velocity, SolverSpec::default());
-        cnflow::model::Model { spec, theta, story: Default::default() }.save(&path).unwrap();
+        cnflow::model::Model { spec, theta, provenance: Default::default() }.save(&path).unwrap();
     };
     let start = job(Objective::Matching, 1).with(|job| {
         job.model.init = Some(path.clone());
@@ -600,6 +609,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
                 job.objective.likelihood_batch = Some(32);
                 job.objective.likelihood_share = 0.3;
             });
+            let job = job.applicable();
             let mut keeper = Keeper::default();
             let whole = fit(&job, &data, &mut keeper).unwrap();
             assert_eq!(keeper.0.iter().map(Checkpoint::steps).collect::<Vec<_>>(), [7, 14, 21, 28, 35]);
@@ -629,7 +639,7 @@ fn a_step_that_diverges_is_rolled_back_and_training_goes_on_with_a_smaller_learn
     struct Rollbacks(Vec<String>);
     impl Watch for Rollbacks {
         fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
-            self.0.extend(progress.fall.map(str::to_owned));
+            self.0.extend(progress.rollback.map(str::to_owned));
             assert!(progress.record.loss.is_finite() || progress.record.step == 0);
             ControlFlow::Continue(())
         }
@@ -647,7 +657,7 @@ fn a_step_that_diverges_is_rolled_back_and_training_goes_on_with_a_smaller_learn
     assert!(first.contains(" failed (") && first.contains("): restored step "), "{first}");
     assert!(first.ends_with("; the learning rate is now a quarter"), "{first}");
     if let Ok(fitted) = outcome {
-        assert_eq!(fitted.falls, rollbacks.0.len());
+        assert_eq!(fitted.rollbacks, rollbacks.0.len());
         assert!(fitted.model.theta.iter().all(|w| w.is_finite()));
     }
     let job = job.with(|job| job.optimiser.lr = Some(1e4));
@@ -768,9 +778,10 @@ fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
     assert_eq!((whole.steps, whole.ended_early.is_none(), whole.chosen), (3000, true, fitted.chosen));
     assert_eq!(whole.model.theta, fitted.model.theta);
     // Three scores without a better one are what they always were.
-    let told = fit(&job.clone().with(|job| job.optimiser.patience = Some(3)), &data(30), &mut ()).unwrap();
-    assert!(told.steps <= fitted.steps && told.ended_early.unwrap().contains("3 held-out scores"));
-    // Rows enough: the curve is flat and wiggles, and the run goes on to its end; so does one that keeps its last weights.
+    let patient = fit(&job.clone().with(|job| job.optimiser.patience = Some(3)), &data(30), &mut ()).unwrap();
+    assert!(patient.steps <= fitted.steps && patient.ended_early.unwrap().contains("3 held-out scores"));
+    // Rows enough: the curve is flat and wiggles, and the run goes on to its end; so does one that keeps its last
+    // weights.
     let enough = fit(&job.clone().with(|job| job.optimiser.steps = Some(1000)), &data(4000), &mut ()).unwrap();
     assert_eq!((enough.steps, enough.ended_early), (1000, None));
     let last = fit(&job.with(|job| job.optimiser.keep_best = false), &data(30), &mut ()).unwrap();
@@ -793,7 +804,9 @@ fn columns_are_what_the_job_says_they_are() {
     assert!((found.nll - entropy).abs() < 4.0 * found.nll_se + 0.06, "{} against {entropy}", found.nll);
     let x = flow.sample(500, &[], &mut rng::stream(8, 9)).unwrap().y;
     assert!(x.chunks_exact(2).all(|row| row[0] > 0.0 && (0.0..turn).contains(&row[1])));
-    for (column, word) in [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "")] {
+    for (column, word) in
+        [("2:positive", "2"), ("0:round", "round"), ("0", "expected NAME:KIND"), ("1:unit", "not inside (0, 1)")]
+    {
         let job = job(Objective::Matching, 1).with(|job| job.data.columns = vec![column.into()]);
         let text = fit(&job, &data, &mut ()).unwrap_err().to_string();
         assert!(text.contains(word), "{text}");
@@ -832,7 +845,8 @@ fn evaluations_are_steered_towards_their_target() {
 
 #[test]
 fn a_row_whose_integral_is_not_finite_is_left_out_of_the_step() {
-    // Two steep units that cancel each other: the velocity is 0 everywhere, its derivative 0 but at x = 0, where it is inf - inf.
+    // Two steep units that cancel each other: the velocity is 0 everywhere, its derivative 0 but at x = 0, where it is
+    // inf - inf.
     let velocity = VelocitySpec::Layers(LayerNetSpec {
         dim: 1,
         condition_dim: 0,

@@ -52,8 +52,8 @@ fn a_path_has_one_name_everywhere() {
     assert!(error.to_string().contains("unknown path `sideways`") && error.hint().unwrap().contains("straight, vp"));
 }
 
-/// For data N(m, σ²) what matching learns is E[u | x_t] = a′m + (aa′σ² + ss′)/(a²σ² + s²) (x_t − a m). Its flow is linear
-/// and keeps the order, so it carries z to m + σz.
+/// For data N(m, σ²) what matching learns is E[u | x_t] = a′m + (aa′σ² + ss′)/(a²σ² + s²) (x_t − a m). Its flow is
+/// linear and keeps the order, so it carries z to m + σz.
 #[test]
 fn the_flow_of_the_mean_velocity_carries_the_normal_to_the_data() {
     for path in Path::ALL {

@@ -243,7 +243,8 @@ fn the_pull_back_is_the_gradient_of_any_combination() {
                 let size = loss(&*velocity, &p).abs().max(1.0);
                 let what = format!("{name} {trace:?} {v} {div} {kinetic} {jacobian}");
                 let check = |gradient: f64, up: f64, down: f64, entry: String| {
-                    // Round-off of the loss, 1e-15 / h, and h² times its third derivative, which is of the gradient's order.
+                    // Round-off of the loss, 1e-15 / h, and h² times its third derivative, which is of the gradient's
+                    // order.
                     let difference = (up - down) / 2e-5;
                     let tolerance = 2e-9 * (gradient.abs() + 10.0 * size);
                     assert!((gradient - difference).abs() < tolerance, "{what}: {entry}: {gradient} or {difference}");

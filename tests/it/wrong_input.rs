@@ -55,6 +55,8 @@ fn wrong_files(at: &Path) {
     write("constant.csv", format!("a,b\n{rows}").as_bytes());
     write("key.toml", b"lerning_rate = 1\n");
     write("wide.toml", b"validations = 100000000\n");
+    write("keys.toml", b"[optimiser]\nlr = -1.0\n");
+    write("flat.toml", b"late = 0.0\n");
     std::fs::create_dir(at.join("run")).unwrap();
     std::fs::copy(at.join("m.safetensors"), at.join("run/model.safetensors")).unwrap();
     let mut rows = vec![0.5; 200];
@@ -84,7 +86,7 @@ fn layers(path: &Path) {
     let spec = serde_json::json!({ "velocity": { "kind": "layers", "dim": 2, "layers": [layer] }, "solver": solver });
     let spec: cnflow::model::FlowSpec = serde_json::from_value(spec).unwrap();
     let theta = vec![0.1; spec.architecture.n_params()];
-    cnflow::model::Model { spec, theta, story: serde_json::Map::new() }.save(path).unwrap();
+    cnflow::model::Model { spec, theta, provenance: serde_json::Map::new() }.save(path).unwrap();
 }
 
 /// Words after `cnf`, the exit code, and a part of the sentence.
@@ -191,7 +193,14 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --hidden 1000000,1000000 --steps 1", 1, "parameters (3 → 1000000 → 1000000 → 2)"),
     ("train --hidden 18446744073709551615 --steps 1", 1, "18446744073709551615 units"),
     ("train --time-features 18446744073709551615 --steps 1", 1, "18446744073709551615 units"),
-    ("train --split sideways --steps 1", 1, "the split `sideways`"),
+    ("train --data x.npy --split sideways --steps 1", 1, "unknown --split `sideways`"),
+    ("train --split 0.8,0.1 --steps 1", 1, "--split has no meaning for the toy `8gaussians`"),
+    ("train --config keys.toml --steps 1", 1, "set `optimiser.lr` above 0"),
+    ("train --config keys.toml --lr=-1 --steps 1", 1, "set --lr above 0"),
+    ("train --config flat.toml --steps 1", 1, "`late` above 0"),
+    ("compare --models gaussian --sigma 2 --steps 1 --out no", 1, "--sigma has no meaning without gaussian-fixed"),
+    ("compare --models gaussian --depths 2 --steps 1 --out no", 1, "--depths has no meaning without a discrete flow"),
+    ("compare --data moons --drop 0 --steps 1 --out no", 1, "--drop has no meaning for the toy `moons`"),
     ("train --data x.npy --split 0.8,0.9 --steps 1", 1, "0.9"),
     ("train --rtol 1e-9 --atol 1e-9 --steps 1", 1, "below the round-off of f32"),
     ("train --solver rk4 --steps 1", 1, "takes fixed steps"),
@@ -203,6 +212,13 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --steps 1 --out x.npy/run", 1, "`x.npy` is not a folder"),
     // The model is of no use: what had been begun is taken away.
     ("train --hidden 4 --lr 1e30 --steps 1", 1, "trajectories failed"),
+    ("train --model nice --bins 8 --steps 1", 1, "--bins has no meaning for nice"),
+    ("train --model nice --solver dopri5 --steps 1", 1, "--solver has no meaning for nice"),
+    ("train --model gaussian --objective matching", 1, "--objective has no meaning for gaussian"),
+    ("train --model mixture --lr 0.1 --steps 1", 1, "--lr has no meaning for mixture"),
+    ("train --model histogram --hidden 4", 1, "--hidden has no meaning for histogram"),
+    ("train --sigma 1 --steps 1", 1, "--sigma has no meaning for cnf"),
+    ("train --likelihood-share 0.2 --steps 1", 1, "--likelihood-share has no meaning for matching"),
     ("train --config key.toml --steps 1", 1, "lerning_rate"),
     ("train --config wide.toml --steps 1", 1, "100000000 validations"),
     ("train --config absent.toml --steps 1", 1, "the file does not exist"),
@@ -221,12 +237,15 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --steps 1 --checkpoint-every often", 1, "interval `often`"),
     ("train --steps 1 --pairing best", 2, "unknown pairing `best`"),
     ("train --steps 1 --path crooked", 2, "unknown path `crooked`"),
+    ("train --steps 1 --net concat", 2, "choose one of mlp, concatsquash"),
+    ("train --steps 1 --model flow", 2, "choose one of cnf, nice, realnvp"),
+    ("train --steps 1 --activation sine", 2, "choose one of tanh"),
     ("train --steps 1 --nfe-target 0", 1, "a target of 0 evaluations"),
     ("train --steps 1 --steer 0.5", 1, "--steer has no meaning for matching"),
     ("train --steps 1 --objective likelihood --steer 2", 1, "an end time of 1 ± 2"),
     ("train --steps 1 --objective likelihood --kinetic=-1", 1, "a kinetic penalty of -1"),
     ("train --steps 1 --objective likelihood --pairing optimal", 1, "pairs no latents"),
-    ("train --steps 1 --base uniform", 1, "the base `uniform` is unknown"),
+    ("train --steps 1 --base uniform", 1, "unknown --base `uniform`"),
     ("train --steps 1 --base mixture:none", 1, "no number of components"),
     ("train --steps 1 --column l:round", 1, "round"),
     ("train --steps 1 --column 7:positive", 1, "unknown column `7`"),

@@ -9,8 +9,9 @@ use crate::tile::Tile;
 
 /// A net with the scratch of one caller. No call allocates; unused slots of the views may hold anything.
 ///
-/// The order of calls: [`forward`](Self::forward) at x; then any number of [`tangent`](Self::tangent), each of which may be
-/// followed by [`pull_back_tangent`](Self::pull_back_tangent); then [`pull_back`](Self::pull_back). All with as many lanes.
+/// The order of calls: [`forward`](Self::forward) at x; then any number of [`tangent`](Self::tangent), each of which
+/// may be followed by [`pull_back_tangent`](Self::pull_back_tangent); then [`pull_back`](Self::pull_back). All with as
+/// many lanes.
 #[derive(Clone, Debug)]
 pub struct NetEvaluator<'a, T> {
     net: &'a Net<T>,
@@ -64,8 +65,8 @@ impl<'a, T: Scalar> NetEvaluator<'a, T> {
         self.tangents.end().unload(dy);
     }
 
-    /// ẋ̄ ← (∂ẏ/∂ẋ)ᵀ ẏ̄ and g += (∂ẏ/∂θ)ᵀ ẏ̄ but for what passes σ″, which the next [`Self::pull_back`] adds to both of its
-    /// results; for the last tangent. `dy_bar` is `[outputs, lanes]`, `dx_bar` `[active, lanes]`, `g` as long as θ.
+    /// ẋ̄ ← (∂ẏ/∂ẋ)ᵀ ẏ̄ and g += (∂ẏ/∂θ)ᵀ ẏ̄ but for what passes σ″, which the next [`Self::pull_back`] adds to both of
+    /// its results; for the last tangent. `dy_bar` is `[outputs, lanes]`, `dx_bar` `[active, lanes]`, `g` as long as θ.
     ///
     /// # Panics
     /// For views of other sizes.
@@ -81,9 +82,11 @@ impl<'a, T: Scalar> NetEvaluator<'a, T> {
         self.gathered = true;
     }
 
-    /// x̄ ← (∂y/∂x)ᵀ ȳ and g += (∂y/∂θ)ᵀ ȳ, with the share of the tangents that were pulled back since the last forward pass.
+    /// x̄ ← (∂y/∂x)ᵀ ȳ and g += (∂y/∂θ)ᵀ ȳ, with the share of the tangents that were pulled back since the last forward
+    /// pass.
     ///
-    /// `y_bar` is `[outputs, lanes]` (`None` stands for zero and costs less), `x_bar` `[active, lanes]`, `g` as long as θ.
+    /// `y_bar` is `[outputs, lanes]` (`None` stands for zero and costs less), `x_bar` `[active, lanes]`, `g` as long as
+    /// θ.
     ///
     /// # Panics
     /// For views of other sizes.

@@ -18,7 +18,8 @@ pub const LARGEST: usize = 1 << 22;
 pub struct NetSpec {
     /// Rows of x.
     pub inputs: usize,
-    /// The leading rows of x that are differentiated; the others, a condition or the time, have no tangent and no cotangent.
+    /// The leading rows of x that are differentiated; the others, a condition or the time, have no tangent and no
+    /// cotangent.
     pub active: usize,
     /// From x on.
     pub ops: Vec<OpSpec>,
@@ -98,8 +99,8 @@ impl NetSpec {
     /// Checks the spec.
     ///
     /// # Errors
-    /// [`Error::NoLayers`]; [`Error::Empty`] or [`Error::TooLarge`] for a size; [`Error::Active`] for more active inputs than
-    /// there are.
+    /// [`Error::NoLayers`]; [`Error::Empty`] or [`Error::TooLarge`] for a size; [`Error::Active`] for more active
+    /// inputs than there are.
     pub fn validate(&self) -> Result<()> {
         if self.ops.is_empty() {
             return Err(Error::NoLayers);

@@ -1,8 +1,9 @@
 //! Tangents of the forward pass, and their pull-back.
 //!
-//! With ȧ₁ = L₁ e, ḣ = σ′(a) ∘ ȧ, ȧ_{l+1} = L_{l+1} ḣ_l, the end ḣ of the last operation is J e. Going back with a cotangent
-//! of the end, ǡ = σ′ ∘ ḣ̄ flows down by Lᵀ, and Σ ȧ ∘ ḣ̄ gathers, operation by operation, what σ″ multiplies when the
-//! value's own cotangent passes ([`Tangents::gathered`]). One tangent at a time: the scratch does not grow with their number.
+//! With ȧ₁ = L₁ e, ḣ = σ′(a) ∘ ȧ, ȧ_{l+1} = L_{l+1} ḣ_l, the end ḣ of the last operation is J e. Going back with a
+//! cotangent of the end, ǡ = σ′ ∘ ḣ̄ flows down by Lᵀ, and Σ ȧ ∘ ḣ̄ gathers, operation by operation, what σ″ multiplies
+//! when the value's own cotangent passes ([`Tangents::gathered`]). One tangent at a time: the scratch does not grow
+//! with their number.
 
 use super::{InRows, Net, Node, Workspace};
 use crate::epilogue::{Cotangent, Output, Store, Tangent};
@@ -51,7 +52,8 @@ impl<T: Scalar> Tangents<T> {
         }
     }
 
-    /// Carries a direction whose image by the first operation is `column`, the same in all lanes, up to the last operation.
+    /// Carries a direction whose image by the first operation is `column`, the same in all lanes, up to the last
+    /// operation.
     ///
     /// # Panics
     /// Unless an activation and another operation follow the first.
@@ -105,7 +107,8 @@ impl<T: Scalar> Tangents<T> {
         first.op.tangent_gradient(net.isa, e, first_bar, ws.blocks, &mut g[first.params.clone()]);
     }
 
-    /// As [`Tangents::retreat`], but for the gradient of the first operation: returns the cotangent of its product with e.
+    /// As [`Tangents::retreat`], but for the gradient of the first operation: returns the cotangent of its product with
+    /// e.
     ///
     /// Where that is the cotangent of the end, [`Tangents::finish`] must have been called.
     pub fn fall<'s>(&'s mut self, net: &Net<T>, ws: &Workspace<T>, end_bar: In<'s, T>, g: &mut [T]) -> InRows<'s, T> {
@@ -124,7 +127,8 @@ impl<T: Scalar> Tangents<T> {
         if last == 0 && bent == 0 { (end_bar, rows) } else { (self.bar[0].read(), rows) }
     }
 
-    /// Pulls back the cotangent of row `j` of J e, one number a lane, where e went up last by [`Tangents::advance_column`].
+    /// Pulls back the cotangent of row `j` of J e, one number a lane, where e went up last by
+    /// [`Tangents::advance_column`].
     ///
     /// `row` is row j of the last operation, which must be dense, without an activation and behind one.
     pub fn retreat_row(

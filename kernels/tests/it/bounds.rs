@@ -1,4 +1,5 @@
-//! The unsafe code of the kernels: each safe entry refuses what is too small, and nothing is written outside of what was given.
+//! The unsafe code of the kernels: each safe entry refuses what is too small, and nothing is written outside of what
+//! was given.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

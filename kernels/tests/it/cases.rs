@@ -49,7 +49,8 @@ pub fn view_mut<T>(data: &mut [T], rows: usize, lanes: usize) -> LanesMut<'_, T>
     LanesMut::new(data, rows, lanes, stride_for(lanes))
 }
 
-/// An operation that the crate does not have: y_r = s_r x_{list[r]} + b_r; θ is s, then b. A row may be taken twice, or never.
+/// An operation that the crate does not have: y_r = s_r x_{list[r]} + b_r; θ is s, then b. A row may be taken twice, or
+/// never.
 #[derive(Clone, Debug)]
 struct Picked<T> {
     inputs: usize,
@@ -267,7 +268,8 @@ fn sigma(activation: Activation, a: f64) -> f64 {
     }
 }
 
-/// Odd widths, every activation, operations of both kinds, with and without an activation at the end, inputs that are not active.
+/// Odd widths, every activation, operations of both kinds, with and without an activation at the end, inputs that are
+/// not active.
 pub fn every_case() -> Vec<Case> {
     use Kind::{Dense as D, Picked as P};
     let (tanh, silu) = (Some(Activation::Tanh), Some(Activation::Silu));

@@ -1,4 +1,5 @@
-//! The explicit methods, each a static table: a new one is a file, a `pub use` and a place in [`ALL`], and meets every law.
+//! The explicit methods, each a static table: a new one is a file, a `pub use` and a place in [`ALL`], and meets every
+//! law.
 //!
 //! | name | order | stages | for |
 //! |---|---|---|---|

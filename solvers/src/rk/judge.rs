@@ -82,13 +82,13 @@ impl<T: Real> Tile<'_, T> {
     fn error_ratios(&mut self) {
         let n = self.active;
         let o = self.options;
-        let held = self.dim - o.free;
-        let body = held - o.tail;
+        let held = self.dim - o.uncontrolled_rows;
+        let body = held - o.log_det_rows;
         let low = !self.tableau.e_low.is_empty();
-        let [ratio, second, tail, error] = &mut self.sums;
+        let [ratio, second, log_det, error] = &mut self.sums;
         ratio[..n].fill(T::ZERO);
         second[..n].fill(T::ZERO);
-        tail[..n].fill(T::ZERO);
+        log_det[..n].fill(T::ZERO);
         let (rtol, atol) = (T::of(o.rtol), T::of(o.atol));
         for r in 0..held {
             let row = r * self.stride..r * self.stride + n;
@@ -105,10 +105,10 @@ impl<T: Real> Tile<'_, T> {
                         into[l] += e * e;
                     }
                 } else if std::ptr::eq(weights, self.tableau.e) {
-                    let per = T::of(1.0 / o.tail_atol);
+                    let per = T::of(1.0 / o.log_det_atol);
                     for l in 0..n {
                         let e = self.h[l] * error[l] * per;
-                        tail[l] += e * e;
+                        log_det[l] += e * e;
                     }
                 }
             }
@@ -124,10 +124,10 @@ impl<T: Real> Tile<'_, T> {
             } else {
                 squared.sqrt()
             };
-            let err = body_err.max(mean(tail[l], o.tail).sqrt());
+            let err = body_err.max(mean(log_det[l], o.log_det_rows).sqrt());
             // `max` drops a NaN, and an infinite end is hidden by its own scale: check all of them.
             let finite_end = (0..self.dim).all(|r| self.y1[r * self.stride + l].is_finite());
-            let sound = body_err.is_finite() && tail[l].is_finite() && finite_end;
+            let sound = body_err.is_finite() && log_det[l].is_finite() && finite_end;
             ratio[l] = T::of(if sound { err } else { f64::NAN });
         }
     }
@@ -145,7 +145,7 @@ impl<T: Real> Tile<'_, T> {
         }
         let size = self.dim * self.stride;
         let (last, before) = (self.tableau.a[s - 1], self.tableau.a[s - 2]);
-        for r in 0..self.dim - self.options.free {
+        for r in 0..self.dim - self.options.uncontrolled_rows {
             let row = r * self.stride..r * self.stride + n;
             let scratch = &mut scratch[..n];
             scratch.fill(T::ZERO);

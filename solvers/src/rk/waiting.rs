@@ -22,6 +22,8 @@ pub(super) struct Waiting<T> {
     pub(super) exhausted: bool,
     pub(super) y: Vec<T>,
     pub(super) k: Vec<T>,
+    /// The start of one trajectory.
+    start: Vec<T>,
     probe: Vec<T>,
     k_probe: Vec<T>,
 }
@@ -46,12 +48,12 @@ impl<T: Real> Waiting<T> {
                 self.exhausted = true;
                 break;
             };
-            let start = work.start(sample);
+            (work.start)(sample, &mut self.start);
             if t0 == t1 {
-                (work.deliver)(sample, start, &Report::new(t0));
+                (work.deliver)(sample, &self.start, &Report::new(t0));
                 continue;
             }
-            for (r, value) in start.iter().enumerate() {
+            for (r, value) in self.start.iter().enumerate() {
                 self.y[r * stride + samples.len()] = *value;
             }
             samples.push(sample);
@@ -103,7 +105,8 @@ impl<T: Real> Waiting<T> {
             if !finite(&self.y) || !finite(&self.k) {
                 let speed = norm(&self.k, l, dim, stride);
                 let failure = Failure::NonFinite { t: t0, h: 0.0, speed };
-                work.fail(sample, work.start(sample), report, failure, observer);
+                let start = work.start(sample);
+                work.fail(sample, &start, report, failure, observer);
                 continue;
             }
             let history = History::default();
@@ -116,7 +119,8 @@ impl<T: Real> Waiting<T> {
     pub(super) fn abandon(&mut self, work: &mut Work<'_, T>, observer: &mut dyn Observer<T>) {
         let t = work.span.0;
         for lane in self.ready.drain(..) {
-            work.fail(lane.sample, work.start(lane.sample), lane.report, Failure::Stopped { t }, observer);
+            let start = work.start(lane.sample);
+            work.fail(lane.sample, &start, lane.report, Failure::Stopped { t }, observer);
         }
     }
 }

@@ -8,7 +8,8 @@ use cnflow_solvers::{Method, Options, Quadrature, Tableau, Tape, methods, solve}
 const DIM: usize = 3;
 const N: usize = 5;
 
-/// Σ a·y(t₁) + Σ b·∫ div, with equal steps: then step sizes are constants and differences are of the computation on the tape.
+/// Σ a·y(t₁) + Σ b·∫ div, with equal steps: then step sizes are constants and differences are of the computation on the
+/// tape.
 fn loss(method: &'static Tableau, theta: &[f64], y0: &[f64], a: &[f64], b: &[f64], options: &Options) -> f64 {
     let rule = Gauss::for_order(method.order);
     let worker = || {

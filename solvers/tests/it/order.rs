@@ -3,7 +3,8 @@
 use crate::problems::{Problem, SLOPES, Truth, Worst};
 use cnflow_solvers::{Method, Options, Tableau, methods, solve_here};
 
-/// Errors at the ends of `n` equal steps and inside them: the worst, as the error of a single end may be small by chance.
+/// Errors at the ends of `n` equal steps and inside them: the worst, as the error of a single end may be small by
+/// chance.
 fn errors(method: &'static Tableau, problem: &Problem, n: usize) -> (f64, f64) {
     let Truth::Closed(truth) = problem.truth else { panic!("{} has no formula", problem.name) };
     let options = Options { method: Method::Explicit(method), steps: Some(n), ..Options::default() };

@@ -36,8 +36,8 @@ fn the_quadrature_meets_its_tolerance_and_its_estimate_is_honest() {
         method: Method::Explicit(&methods::DOP853),
         rtol: 1e-13,
         atol: 1e-13,
-        tail: 1,
-        tail_atol: 1e-13,
+        log_det_rows: 1,
+        log_det_atol: 1e-13,
         ..Options::default()
     };
     let (exact, _) = solve(|| (Coupled(sine(), Divergence(sine())), ()), &start, (0.0, 1.0), &tight).unwrap();

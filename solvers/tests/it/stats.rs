@@ -305,8 +305,8 @@ fn requests_that_make_no_sense_are_refused() {
         Options { max_step: 0.0, ..Options::default() },
         Options { min_step: f64::NAN, ..Options::default() },
         Options { first_step: Some(-0.1), ..Options::default() },
-        Options { tail: 1, ..Options::default() },
-        Options { free: 1, ..Options::default() },
+        Options { log_det_rows: 1, ..Options::default() },
+        Options { uncontrolled_rows: 1, ..Options::default() },
     ];
     for options in bad {
         let refused = solve_here(LINEAR[0].field(), (), &[1.0], (0.0, 1.0), &options).unwrap_err();
@@ -336,7 +336,7 @@ impl<F: VectorField<f64>> VectorField<f64> for WithSquare<F> {
 }
 
 #[test]
-fn a_free_row_has_no_say_in_the_steps() {
+fn a_row_outside_error_control_does_not_change_the_steps() {
     for method in adaptive().filter(|m| m.order > 2) {
         for p in DETEST {
             let options = Options { method: Method::Explicit(method), rtol: 1e-5, atol: 1e-5, ..Options::default() };
@@ -347,11 +347,17 @@ fn a_free_row_has_no_say_in_the_steps() {
                     solve_here(WithSquare(p.field()), (), &start, (p.t0, p.t1), options).unwrap();
                 (y, reports[0])
             };
-            let (both, free) = with(&Options { free: 1, ..options.clone() });
+            let (both, uncontrolled) = with(&Options { uncontrolled_rows: 1, ..options.clone() });
             assert_eq!(both[..y.len()], y[..], "{} {}", method.name, p.name);
-            assert_eq!((free.nfe, free.accepted), (report.nfe, report.accepted), "{} {}", method.name, p.name);
+            assert_eq!(
+                (uncontrolled.nfe, uncontrolled.accepted),
+                (report.nfe, report.accepted),
+                "{} {}",
+                method.name,
+                p.name
+            );
             // It is integrated all the same: held to a tolerance of its own it comes out alike.
-            let (held, _) = with(&Options { tail: 1, tail_atol: 1e-6, ..options });
+            let (held, _) = with(&Options { log_det_rows: 1, log_det_atol: 1e-6, ..options });
             let (found, expected) = (both[y.len()], held[y.len()]);
             assert!(
                 (found - expected).abs() < 1e-2 * expected.abs().max(1.0),

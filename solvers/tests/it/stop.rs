@@ -1,5 +1,5 @@
-//! An observer stops a solve at the boundary of a step: every trajectory reports the time it reached, and those that had arrived
-//! keep their result.
+//! An observer stops a solve at the boundary of a step: every trajectory reports the time it reached, and those that
+//! had arrived keep their result.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

@@ -12,7 +12,9 @@ use cnflow::train::{Family, Job, Progress, TrainResult, Watch, fit};
 use cnflow::{Error, compare};
 use serde_json::json;
 
-use crate::cli::train::folder::{self, Folder};
+use crate::cli::files::{METRICS, MODEL};
+use crate::cli::train::folder::Folder;
+use crate::cli::train::pictures::Curves;
 use crate::cli::train::report;
 use crate::cli::train::watch::Screen;
 use crate::cli::warnings::Warnings;
@@ -118,15 +120,14 @@ pub fn train(
     watch.screen.clear();
     let mut fitted = fitted?;
     let params = job.model.family.n_params(&fitted.model);
-    fitted.model.story = report::provenance(&job, &fitted);
-    fitted.model.story.insert("data_warnings".into(), json!(warned));
+    fitted.model.provenance = report::provenance(&job, &fitted);
+    fitted.model.provenance.insert("data_warnings".into(), json!(warned));
     // A model that cannot be saved is still measured.
     let mut warnings = Warnings::new(context);
-    warnings
-        .without(folder.save(folder::MODEL, |path| fitted.model.save(path)), "the model is measured but not saved")?;
+    warnings.without(folder.save(MODEL, |path| fitted.model.save(path)), "the model is measured but not saved")?;
     let metrics = report::metrics(&fitted.history);
     let written =
-        folder.save("metrics.csv", |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
+        folder.save(METRICS, |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     warnings.without(written, "the run has no curve")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
     let TrainResult { model, history, steps, seconds, stopped, .. } = fitted;
@@ -153,17 +154,23 @@ pub fn train(
 pub fn found(path: &Path, context: &Context) -> Result<(Entry, Job)> {
     let file = setup::find(Some(path), context)?;
     let model = Model::load(&file)?;
-    let job = Job::of_provenance(&model.story);
+    let job = Job::of_provenance(&model.provenance);
     let Some(job) = job else {
         let hint = "compare runs of `cnf train`; score an imported model with `cnf density`";
         return Err(Error::read(&file, "it has no record of its training data", hint).into());
     };
-    let number = |key: &str| model.story.get(key).and_then(serde_json::Value::as_f64);
-    let curve = match file.parent().map(|folder| folder.join("metrics.csv")).filter(|metrics| metrics.is_file()) {
+    let number = |key: &str| model.provenance.get(key).and_then(serde_json::Value::as_f64);
+    let curve = match file.parent().map(|folder| folder.join(METRICS)).filter(|metrics| metrics.is_file()) {
         None => Vec::new(),
-        Some(metrics) => curve(&String::from_utf8_lossy(&cnflow::io::read_bytes(&metrics)?)),
+        Some(metrics) => match Curves::parse(&String::from_utf8_lossy(&cnflow::io::read_bytes(&metrics)?)) {
+            Ok(curves) => curves.timed,
+            Err(problem) => {
+                context.note(&format!("warning: no training curve: cannot read `{}`: {problem}", metrics.display()));
+                Vec::new()
+            }
+        },
     };
-    let contestant = Entry {
+    let entry = Entry {
         name: job.model.family.name().into(),
         params: job.model.family.n_params(&model),
         seed: job.seed,
@@ -171,27 +178,13 @@ pub fn found(path: &Path, context: &Context) -> Result<(Entry, Job)> {
         steps: number("steps").unwrap_or(0.0) as usize,
         curve,
         run: path.to_owned(),
-        stopped: model.story.get("stopped").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        stopped: model.provenance.get("stopped").and_then(serde_json::Value::as_bool).unwrap_or(false),
         // Until the data are read.
         order: Order { points: Matched::in_order(model.dim()), context: Matched::in_order(model.condition_dim()) },
         model,
         warnings: Vec::new(),
     };
-    Ok((contestant, job))
-}
-
-/// Seconds and held-out NLL of a metrics.csv.
-fn curve(text: &str) -> Vec<(f64, f64)> {
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let place = |name: &str| head.iter().position(|known| *known == name);
-    let (Some(seconds), Some(nll)) = (place("seconds"), place("valid_nll")) else { return Vec::new() };
-    let number = |cells: &[&str], at: usize| cells.get(at).and_then(|cell| cell.parse::<f64>().ok());
-    let point = |line: &str| {
-        let cells: Vec<&str> = line.split(',').collect();
-        number(&cells, seconds).zip(number(&cells, nll))
-    };
-    lines.filter_map(point).filter(|(_, nll)| nll.is_finite()).collect()
+    Ok((entry, job))
 }
 
 /// The depths at which a discrete flow is trained again, for its curve of cost: those of `--depths` without its own.
@@ -206,8 +199,8 @@ pub fn other_depths(job: &Job, depths: &[usize], dim: usize) -> Result<Vec<Job>>
 
 /// An entry and its metrics.
 pub struct Measured {
-    pub contestant: Entry,
-    pub figures: compare::Metrics,
+    pub entry: Entry,
+    pub metrics: compare::Metrics,
     /// NLL against the cost of a sample.
     pub costs: Vec<compare::Cost>,
 }
@@ -218,8 +211,8 @@ struct Quietly {
 }
 
 impl Watch for Quietly {
-    fn asked(&self) -> bool {
-        interrupt::asked()
+    fn stop_requested(&self) -> bool {
+        interrupt::requested()
     }
 
     fn see(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
@@ -228,12 +221,12 @@ impl Watch for Quietly {
 }
 
 /// Makes equal names distinct: `realnvp`, `realnvp 2`.
-pub fn told_apart(contestants: &mut [Entry]) {
-    let names: Vec<String> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
-    for (i, contestant) in contestants.iter_mut().enumerate() {
+pub fn make_distinct(entries: &mut [Entry]) {
+    let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+    for (i, entry) in entries.iter_mut().enumerate() {
         let before = names[..i].iter().filter(|name| **name == names[i]).count();
         if before > 0 {
-            contestant.name = format!("{} {}", names[i], before + 1);
+            entry.name = format!("{} {}", names[i], before + 1);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use cnflow::html::{Image, Mime, Slides, Strip};
 use cnflow::model::{Architecture, BoundModel};
-use cnflow::plot::{self, Cells, Comparison, Contender, Grid, Options, WorkPoint};
+use cnflow::plot::{self, Cells, Contender, Grid, Options, WorkPoint};
 use cnflow::rng;
 
-use super::Contest;
+use super::Comparison;
 use super::benchmark::{Entry, Measured};
 use super::table::Row;
 use crate::cli::Context;
@@ -40,31 +40,31 @@ pub struct Drawn {
 ///
 /// # Errors
 /// Errors of the solver, and [`cnflow::Error::Write`].
-pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
+pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
     context.note("drawing");
-    let data = &contest.data;
+    let data = &comparison.data;
     let d = data.dim;
-    let seen = data.draw(POINTS, &mut rng::stream(contest.seed, DATA_STREAM));
+    let seen = data.draw(POINTS, &mut rng::stream(comparison.seed, DATA_STREAM));
     let first: Vec<&Measured> = rows.iter().map(|row| row.seeds[0]).collect();
-    let cells = cells(contest, if d == 1 { CELLS_ALONE } else { CELLS });
-    let units = units(contest);
+    let cells = cells(comparison, if d == 1 { CELLS_ALONE } else { CELLS });
+    let units = units(comparison);
     let mut contenders = Vec::new();
     for one in &first {
         let density = match cells {
-            Some(cells) if contest.rows.context.is_empty() => {
-                let model = one.contestant.model.bind(contest.precision)?;
-                Some(density(&one.contestant, &model, 1.0, &cells, &units)?)
+            Some(cells) if comparison.rows.context.is_empty() => {
+                let model = one.entry.model.bind(comparison.precision)?;
+                Some(density(&one.entry, &model, 1.0, &cells, &units)?)
             }
             _ => None,
         };
-        let (figures, most) = (&one.figures, POINTS.min(one.figures.samples.len() / d) * d);
+        let (metrics, most) = (&one.metrics, POINTS.min(one.metrics.samples.len() / d) * d);
         contenders.push(Contender {
-            name: one.contestant.name.clone(),
+            name: one.entry.name.clone(),
             density,
-            samples: units.rows(&figures.samples[..most]),
-            curve: one.contestant.curve.clone(),
-            end: Some((figures.nll, if figures.nll_se.is_finite() { figures.nll_se } else { 0.0 })),
-            median: figures.dominance.few.map(|_| figures.dominance.median),
+            samples: units.rows(&metrics.samples[..most]),
+            curve: one.entry.curve.clone(),
+            end: Some((metrics.nll, if metrics.nll_se.is_finite() { metrics.nll_se } else { 0.0 })),
+            median: metrics.dominance.few.map(|_| metrics.dominance.median),
             cost: one
                 .costs
                 .iter()
@@ -77,22 +77,22 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
         .zip(cells)
         .map(|(toy, cells)| -> Vec<f64> { cells.centres().chunks_exact(d).map(|x| (toy.log_prob)(x).exp()).collect() });
     let shown = units.rows(&seen);
-    let comparison = Comparison {
-        cells: if contest.rows.context.is_empty() { cells.map(|cells| units.cells(cells)) } else { None },
+    let chart = plot::Comparison {
+        cells: if comparison.rows.context.is_empty() { cells.map(|cells| units.cells(cells)) } else { None },
         truth: truth.as_deref(),
         entropy: data.toy().map(|toy| toy.entropy),
         cost: "time of a sample (µs)",
-        sets: ("validation", contest.set),
-        pairs: &contest.shown,
-        ..Comparison::new(&shown, d, &contenders)
+        sets: ("validation", comparison.set),
+        pairs: &comparison.shown,
+        ..plot::Comparison::new(&shown, d, &contenders)
     };
-    let options = units.options(&Options { columns: None, ..picture::of(&contest.picture, d) });
+    let options = units.options(&Options { columns: None, ..picture::of(&comparison.picture, d) });
     let png = out.join("compare.png");
-    critical_section(|| plot::comparison(&png, &comparison, &options))?;
-    critical_section(|| plot::comparison(&out.join("compare.svg"), &comparison, &options))?;
+    critical_section(|| plot::comparison(&png, &chart, &options))?;
+    critical_section(|| plot::comparison(&out.join("compare.svg"), &chart, &options))?;
     let figure = cnflow::io::read_bytes(&png)?;
     let slides = match d {
-        1 | 2 if contest.rows.context.is_empty() => Some(slides(contest, &first, truth.as_deref(), &options)?),
+        1 | 2 if comparison.rows.context.is_empty() => Some(slides(comparison, &first, truth.as_deref(), &options)?),
         _ => None,
     };
     let caption =
@@ -101,14 +101,14 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
                    at several solver tolerances, a discrete flow at each trained depth. Training curves are scored on \
                    validation rows, discs on"
             .to_owned()
-            + &format!(" {} rows.", contest.set);
+            + &format!(" {} rows.", comparison.set);
     Ok(Drawn { figure, caption, slides })
 }
 
 /// The cells around the data, in one or two dimensions.
-fn cells(contest: &Contest, side: usize) -> Option<Cells> {
-    let d = contest.data.dim;
-    let extent = |column: usize| plot::extent(&contest.rows.x, d, column);
+fn cells(comparison: &Comparison, side: usize) -> Option<Cells> {
+    let d = comparison.data.dim;
+    let extent = |column: usize| plot::extent(&comparison.rows.x, d, column);
     match d {
         1 => Some(Cells { x: extent(0), y: (0.0, 1.0), nx: side, ny: 1 }),
         2 => Some(Cells { x: extent(0), y: extent(1), nx: side, ny: side }),
@@ -117,57 +117,57 @@ fn cells(contest: &Contest, side: usize) -> Option<Cells> {
 }
 
 /// The units in which all is drawn.
-fn units(contest: &Contest) -> Units {
-    let d = contest.data.dim;
-    Units::of(&(0..d).map(|j| plot::extent(&contest.rows.x, d, j)).collect::<Vec<_>>())
+fn units(comparison: &Comparison) -> Units {
+    let d = comparison.data.dim;
+    Units::of(&(0..d).map(|j| plot::extent(&comparison.rows.x, d, j)).collect::<Vec<_>>())
 }
 
 /// The density on the cells at time `t`; 0 where a row has none.
-fn density(contestant: &Entry, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
-    let points = contestant.order.points(&cells.centres());
+fn density(entry: &Entry, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
+    let points = entry.order.points(&cells.centres());
     let logs = model.until(t)?.log_prob(&points, &[])?.log_prob;
     Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { units.density(log) }).collect())
 }
 
 /// A strip of frames for each flow.
-fn slides(contest: &Contest, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
+fn slides(comparison: &Comparison, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
     let folder = tempfile::tempdir()?;
     // It lies outside the comparison's folder, and a signal removes it too.
     interrupt::ours(folder.path());
-    let slides = strips(contest, first, truth, options, folder.path());
+    let slides = strips(comparison, first, truth, options, folder.path());
     interrupt::given_up(folder.path());
     slides
 }
 
 /// As [`slides`]; pictures pass through `folder`.
 fn strips(
-    contest: &Contest,
+    comparison: &Comparison,
     first: &[&Measured],
     truth: Option<&[f64]>,
     options: &Options,
     folder: &Path,
 ) -> Result<Slides> {
     let path = folder.join("frame.png");
-    let Some(cells) = cells(contest, if contest.data.dim == 1 { CELLS_ALONE } else { FRAME_CELLS }) else {
+    let Some(cells) = cells(comparison, if comparison.data.dim == 1 { CELLS_ALONE } else { FRAME_CELLS }) else {
         return Ok(Slides::default());
     };
-    let units = units(contest);
+    let units = units(comparison);
     let mut strips = Vec::new();
     for one in first {
-        let model = &one.contestant.model;
+        let model = &one.entry.model;
         let stages = match &model.spec.architecture {
             Architecture::Velocity(_) => FRAMES,
             Architecture::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
             Architecture::Identity { .. } | Architecture::Histogram(_) => continue,
         };
-        let bound = model.bind(contest.precision)?;
+        let bound = model.bind(comparison.precision)?;
         // One scale for all frames: that of the truth, or of where the way ends.
-        let end = density(&one.contestant, &bound, 1.0, &cells, &units)?;
+        let end = density(&one.entry, &bound, 1.0, &cells, &units)?;
         let max = truth.unwrap_or(&end).iter().copied().filter(|p| p.is_finite()).fold(0.0, f64::max);
         let mut frames = Vec::new();
         for k in 0..stages {
             let t = k as f64 / (stages - 1) as f64;
-            let values = density(&one.contestant, &bound, t, &cells, &units)?;
+            let values = density(&one.entry, &bound, t, &cells, &units)?;
             let cells = units.cells(cells);
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
@@ -180,7 +180,7 @@ fn strips(
             };
             frames.push((label, Image { mime: Mime::Png, bytes: cnflow::io::read_bytes(&path)? }));
         }
-        strips.push(Strip { name: one.contestant.name.clone(), frames });
+        strips.push(Strip { name: one.entry.name.clone(), frames });
     }
     let caption = "The distribution between the latent and the data: times of a continuous flow, layers of a \
                    discrete one."

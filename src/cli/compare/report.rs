@@ -3,23 +3,29 @@
 use cnflow::html::{Figure, Image, Mime, Report};
 use cnflow::words;
 
-use super::Contest;
+use super::Comparison;
 use super::pictures::Drawn;
 use super::table::{self, Row};
 use crate::cli::findings;
 
 /// Table, figure and the path through t on one page; the table alone where nothing was drawn.
-pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped: usize, broken: &[String]) -> Report {
-    let data = &contest.data;
+pub fn page(
+    comparison: &Comparison,
+    rows: &[Row<'_>],
+    drawn: Option<&Drawn>,
+    skipped: usize,
+    broken: &[String],
+) -> Report {
+    let data = &comparison.data;
     let best = rows.iter().min_by(|a, b| a.nll().0.total_cmp(&b.nll().0));
     let lead = best.map_or_else(String::new, |best| {
         let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
-        let (nll, n) = (best.nll().0, best.seeds[0].figures.n);
-        let (names, data, set) = (names.join(", "), &data.name, contest.set);
+        let (nll, n) = (best.nll().0, best.seeds[0].metrics.n);
+        let (names, data, set) = (names.join(", "), &data.name, comparison.set);
         let (nll, over) = (words::number(nll, 4), words::count(n as u64, &format!("{set} row")));
         format!("{names} on {data}: the best NLL is that of {}, {nll} nats over {over}.", best.name)
     });
-    let budget = contest.jobs.first().map(|job| match (job.optimiser.steps, job.optimiser.time) {
+    let budget = comparison.jobs.first().map(|job| match (job.optimiser.steps, job.optimiser.time) {
         (Some(steps), _) => format!("{} each", words::count(steps as u64, "step")),
         (None, time) => format!("{} s of wall-clock each", time.unwrap_or_default()),
     });
@@ -27,11 +33,11 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
         ("data".to_owned(), format!("{}, {}", data.name, words::count(data.dim as u64, "column"))),
         (
             "scored on".to_owned(),
-            format!("{} ({} set)", words::count(rows[0].seeds[0].figures.n as u64, "row"), contest.set),
+            format!("{} ({} set)", words::count(rows[0].seeds[0].metrics.n as u64, "row"), comparison.set),
         ),
         ("budget".to_owned(), budget.unwrap_or_else(|| "trained before".to_owned())),
         ("seeds".to_owned(), rows[0].seeds.len().to_string()),
-        ("precision".to_owned(), format!("{:?}", contest.precision).to_lowercase()),
+        ("precision".to_owned(), format!("{:?}", comparison.precision).to_lowercase()),
         ("threads".to_owned(), rayon::current_num_threads().to_string()),
         ("version".to_owned(), format!("cnf {}", env!("CARGO_PKG_VERSION"))),
     ];
@@ -47,16 +53,16 @@ pub fn page(contest: &Contest, rows: &[Row<'_>], drawn: Option<&Drawn>, skipped:
          is the distance between two halves of the data: samples of a perfect model would be about as far from the data."
             .to_owned(),
     ];
-    notes.extend(contest.warned.iter().map(|finding| format!("The data: {}.", finding.text)));
-    notes.extend(findings::caution(&contest.warned).map(|caution| format!("Warning: {caution}.")));
+    notes.extend(comparison.warned.iter().map(|finding| format!("The data: {}.", finding.text)));
+    notes.extend(findings::caution(&comparison.warned).map(|caution| format!("Warning: {caution}.")));
     if skipped > 0 {
         let left = words::count(skipped as u64, "training");
         notes.push(format!("The comparison was ended early: {left} skipped."));
     }
-    notes.extend(table::carried(rows, contest.set));
+    notes.extend(table::dominated(rows, comparison.set));
     notes.extend(broken.iter().cloned());
-    notes.extend(contest.left_out.iter().map(|(name, why)| format!("{name} is left out: {why}.")));
-    for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.contestant.stopped)) {
+    notes.extend(comparison.left_out.iter().map(|(name, why)| format!("{name} is left out: {why}.")));
+    for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.entry.stopped)) {
         notes.push(format!("The training of {} was interrupted.", row.name));
     }
     let figure = |drawn: &Drawn| Figure {

@@ -8,7 +8,7 @@ use cnflow::model::Model;
 use cnflow::train::{Job, Net, Objective};
 use cnflow::velocity::TimeInput;
 
-use super::flags::{DataFlags, ModelFlags, ObjectiveFlags, OptimiserFlags, OutputFlags};
+use super::flags::{DataFlags, ModelFlags, Names, ObjectiveFlags, OptimiserFlags, OutputFlags};
 use crate::cli::picture::Shown;
 use crate::cli::solver::SolverArgs;
 use crate::cli::{Context, TableArgs, setup};
@@ -106,6 +106,8 @@ impl TrainArgs {
             Some(path) => {
                 let bytes = cnflow::io::read_bytes(path)?;
                 let text = String::from_utf8_lossy(&bytes);
+                // Nothing has named a field yet.
+                let _ = context.names.set(Names::of_config(&text, &self.given()));
                 Job::from_toml(&text).map_err(|e| Error::read(path, e.to_string(), e.hint().unwrap_or_default()))?
             }
         };
@@ -149,6 +151,9 @@ impl TrainArgs {
                 Some(model)
             }
         };
+        // Also a flag whose value is the default has to have a meaning.
+        self.given().into_iter().try_for_each(|field| job.check_applies(field))?;
+        self.check_toy(&job)?;
         if let (Some(kind), Some(Objective::Matching)) = (job.model.family.discrete(), self.objective.kind) {
             return Err(Error::invalid(
                 format!("{} has no velocity to match", kind.name()),
@@ -157,6 +162,41 @@ impl TrainArgs {
             .into());
         }
         Ok((job, start))
+    }
+
+    /// The fields whose flags were given.
+    fn given(&self) -> Vec<&'static str> {
+        let others = [
+            ("seed", self.solver.seed.is_some()),
+            ("data.header", self.tables.header.is_some()),
+            ("model.precision", self.solver.precision.is_some()),
+        ];
+        let others = others.into_iter().filter(|(_, given)| *given).map(|(field, _)| field);
+        let sections = [
+            self.data.given(),
+            self.model.given(),
+            self.objective.given(),
+            self.optimiser.given(),
+            self.solver.given(),
+            self.output.given(),
+        ];
+        sections.into_iter().flatten().chain(others).collect()
+    }
+
+    /// Rejects flags about the file of a table where the data are a toy.
+    fn check_toy(&self, job: &Job) -> cnflow::Result<()> {
+        let toy = &job.data.source;
+        if cnflow::rows::toys::find(toy).is_err() {
+            return Ok(());
+        }
+        let of_tables = ["data.split", "data.drop", "data.header"];
+        match self.given().into_iter().find(|field| of_tables.contains(field)) {
+            None => Ok(()),
+            Some(field) => Err(Error::invalid(
+                format!("`{field}` has no meaning for the toy `{toy}`, which has no file"),
+                format!("leave out `{field}`, or set `data.source` to a table"),
+            )),
+        }
     }
 
     /// Rejects flags that set another net than that of the model to start from.
@@ -173,9 +213,9 @@ impl TrainArgs {
         let activation = net.as_ref().map(|(_, net)| net.activation);
         let differs = [
             ("--model", flags.family.is_some_and(|family| family.name() != model.spec.architecture.name())),
-            ("--net", flags.net.is_some_and(|asked| Some(asked) != kind)),
-            ("--hidden", flags.hidden.as_ref().is_some_and(|asked| of_velocity(Some(asked) != hidden))),
-            ("--activation", flags.activation.is_some_and(|asked| of_velocity(Some(asked) != activation))),
+            ("--net", flags.net.is_some_and(|given| Some(given) != kind)),
+            ("--hidden", flags.hidden.as_ref().is_some_and(|given| of_velocity(Some(given) != hidden))),
+            ("--activation", flags.activation.is_some_and(|given| of_velocity(Some(given) != activation))),
             ("--time-features", flags.time_features.is_some_and(|n| frequencies != Some(n))),
             ("--no-standardise", self.data.standardise && model.spec.standardise.is_some()),
         ];

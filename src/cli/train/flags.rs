@@ -1,14 +1,14 @@
 //! The flags of `cnf train`, in the sections of a [`Job`](cnflow::train::Job).
 //!
-//! An option is a field of a section (`src/train/job/`), with its default and its validation, and a flag here that sets it.
-//! What a flag may conflict with, and how an error names it, follows from these lists.
+//! An option is a field of a section (`src/train/job/`), with its default and its validation, and a flag here that sets
+//! it. What a flag may conflict with, and how an error names it, follows from these lists.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use cnflow::discrete::Split;
+use cnflow::discrete::Mask;
 use cnflow::train::{
-    DataSection, Family, FarRows, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
+    DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
     Pairing, Path,
 };
 use cnflow::velocity::Activation;
@@ -44,6 +44,18 @@ macro_rules! flags {
                 })*
             }
 
+            /// The fields whose flags were given, as errors of the library name them.
+            pub fn given(&self) -> Vec<&'static str> {
+                let mut given = Vec::new();
+                $(if self.$field.is_some() {
+                    given.push(concat!(stringify!($section), ".", stringify!($field)));
+                })*
+                $(if self.$switch {
+                    given.push(concat!(stringify!($section), ".", stringify!($switch)));
+                })*
+                given
+            }
+
             /// The fields that have a flag, as errors of the library name them, each with its flag.
             fn named() -> Vec<(String, String)> {
                 let fields = [$(stringify!($field),)* $(stringify!($switch),)*];
@@ -63,16 +75,19 @@ flags! {
         /// A toy (`cnf data` lists them), or a .npy, .npz or .csv file [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
-        /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
+        /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as
+        /// 0.8,0.1 [default: auto]
         #[arg(long, value_name = "RULE")]
         split: String,
         /// Columns of the table to leave out, by name, or by number from 0
         #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
         drop: Vec<String>,
-        /// Columns to condition on: NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row for each of the table's
+        /// Columns to condition on: NAME or NAME:KIND (or numbers from 0), KIND class or number; or a file with a row
+        /// for each of the table's
         #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
         condition: Vec<String>,
-        /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD], unit[:LOW,HIGH] or positive
+        /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD],
+        /// unit[:LOW,HIGH] or positive
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
@@ -90,7 +105,9 @@ flags! {
     /// What is trained.
     #[command(next_help_heading = "Model")]
     ModelFlags of model: ModelSection {
-        /// Model family: cnf (continuous flow), nice, realnvp, glow, spline (discrete flows), or a baseline without a net: gaussian, gaussian-fixed (only its mean is fitted), mixture, histogram (one or two columns) [default: cnf]
+        /// Model family: cnf (continuous flow), nice, realnvp, glow, spline (discrete flows), or a baseline without a
+        /// net: gaussian, gaussian-fixed (only its mean is fitted), mixture, histogram (one or two columns) [default:
+        /// cnf]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
         /// Net of the velocity: mlp, or concatsquash (FFJORD's, of candle layers; slower) [default: mlp]
@@ -109,15 +126,16 @@ flags! {
         #[arg(long, value_name = "N")]
         depth: usize,
         /// Columns that a coupling leaves unchanged: random, halves or parity [default: random]
-        #[arg(long, value_name = "NAME")]
-        halves: Split,
+        #[arg(long, value_name = "NAME", alias = "halves")]
+        mask: Mask,
         /// Number of bins of a spline [default: 8]
         #[arg(long, value_name = "N")]
         bins: usize,
         /// Standard deviation of gaussian-fixed, in the data's units [default: 1]
         #[arg(long, value_name = "X")]
         sigma: f64,
-        /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, or auto: normal, but for a table the better of the flow and a mixture [default: auto]
+        /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, or
+        /// auto: normal, but for a table the better of the flow and a mixture [default: auto]
         #[arg(long, value_name = "NAME", conflicts_with = "init")]
         base: String,
         /// Start from the weights, net and standardisation of a model file or a run
@@ -135,13 +153,15 @@ flags! {
     /// What is minimised.
     #[command(next_help_heading = "Objective")]
     ObjectiveFlags of objective: ObjectiveSection {
-        /// Objective: matching (a regression, fast), likelihood (through the solver), or mixed (matching, then likelihood) [default: matching]
+        /// Objective: matching (a regression, fast), likelihood (through the solver), or mixed (matching, then
+        /// likelihood) [default: matching]
         #[arg(id = "objective", long = "objective", value_name = "NAME")]
         kind: Objective,
         /// Matching path from latent to row: straight, or vp (variance preserving) [default: straight]
         #[arg(long, value_name = "NAME")]
         path: Path,
-        /// Matching pairs of latents and rows: independent, or optimal (transport within the batch, within a class, near in numbers) [default: independent]
+        /// Matching pairs of latents and rows: independent, or optimal (transport within the batch, within a class,
+        /// near in numbers) [default: independent]
         #[arg(long, value_name = "NAME")]
         pairing: Pairing,
         /// Share of a mixed run that is trained by likelihood, at its end [default: 0.2]
@@ -176,10 +196,12 @@ flags! {
         /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
         #[arg(long, value_name = "N")]
         batch: usize,
-        /// Peak learning rate, after a linear rise and before a cosine fall [default: 1e-2 up to 16 dimensions, 2e-3 beyond; 5e-3 and 1e-3 for discrete flows]
+        /// Peak learning rate, after a linear rise and before a cosine fall [default: 1e-2 up to 16 dimensions, 2e-3
+        /// beyond; 5e-3 and 1e-3 for discrete flows]
         #[arg(long)]
         lr: f64,
-        /// Stop after N held-out scores without a better one; 0 for never [default: five clearly worse ones in a row, for tables]
+        /// Stop after N held-out scores without a better one; 0 for never [default: five clearly worse ones in a row,
+        /// for tables]
         #[arg(long, value_name = "N")]
         patience: usize,
     }
@@ -199,17 +221,43 @@ flags! {
 
 /// `90`, `90s`, `1.5m`, `1h`.
 pub fn seconds(text: &str) -> Result<f64, String> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let (number, unit) =
-        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1.0));
-    match number.parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number * unit),
-        _ => Err("write a time above 0, such as 60s, 2m or 1h".into()),
+    let seconds = cnflow::words::seconds(text).or_else(|| text.parse().ok());
+    let positive = seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+    positive.ok_or_else(|| "write a time above 0, such as 60s, 2m or 1h".into())
+}
+
+/// How errors name the fields of a job.
+#[derive(Clone, Debug)]
+pub struct Names(Vec<(String, String)>);
+
+impl Default for Names {
+    /// Each field by its flag, where it has one.
+    fn default() -> Self {
+        Self(flags().into_iter().map(|(field, flag)| (field, format!("--{flag}"))).collect())
     }
 }
 
-/// Words of the library, with flags in place of the fields that have one: `` `optimiser.lr` `` becomes --lr.
-pub fn with_flags(words: &str) -> String {
+impl Names {
+    /// For a job from a file of `--config`, of this text: only the fields whose flags were `given` are named by them,
+    /// the others by the keys of the file.
+    pub fn of_config(text: &str, given: &[&str]) -> Self {
+        let named_by_flag = flags().into_iter().filter(|(field, _)| given.contains(&field.as_str()));
+        let mut names: Vec<_> = named_by_flag.map(|(field, flag)| (field, format!("--{flag}"))).collect();
+        if Job::is_flat(text) {
+            let keys = Job::flat_keys().filter(|(field, _)| !given.contains(&field.as_str()));
+            names.extend(keys.map(|(field, key)| (field, format!("`{key}`"))));
+        }
+        Self(names)
+    }
+
+    /// Words of the library, with these names in place of the fields: `` `optimiser.lr` `` becomes --lr.
+    pub fn put_into(&self, words: &str) -> String {
+        self.0.iter().fold(words.to_owned(), |words, (field, name)| words.replace(&format!("`{field}`"), name))
+    }
+}
+
+/// Each field that has a flag, with that.
+fn flags() -> Vec<(String, String)> {
     let solver = SolverArgs::augment_args(clap::Command::new(""));
     let solver = solver.get_arguments().map(|flag| {
         let flag = flag.get_long().unwrap_or_default();
@@ -225,19 +273,47 @@ pub fn with_flags(words: &str) -> String {
         OptimiserFlags::named(),
         OutputFlags::named(),
     ];
-    let named = sections.into_iter().flatten().chain(solver).chain(others);
-    named.fold(words.to_owned(), |words, (field, flag)| words.replace(&format!("`{field}`"), &format!("--{flag}")))
+    sections.into_iter().flatten().chain(solver).chain(others).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches as _;
+
     use super::*;
+
+    #[test]
+    fn a_renamed_flag_keeps_its_old_name() {
+        let command = ModelFlags::augment_args(clap::Command::new("cnf"));
+        let matches = command.try_get_matches_from(["cnf", "--halves", "parity"]).unwrap();
+        assert_eq!(ModelFlags::from_arg_matches(&matches).unwrap().mask, Some(Mask::Parity));
+    }
 
     #[test]
     fn a_field_with_a_flag_is_named_by_it_and_another_stays() {
         let words =
             "`optimiser.lr`, `data.columns` `x`, `data.standardise`, `model.family`, `optimiser.clip`, `solver.rtol`";
         let named = "--lr, --column `x`, --no-standardise, --model, `optimiser.clip`, --rtol";
-        assert_eq!(with_flags(words), named);
+        assert_eq!(Names::default().put_into(words), named);
+    }
+
+    #[test]
+    fn beside_a_file_only_flags_that_were_given_are_named() {
+        let words = "`optimiser.lr`, `optimiser.batch`, `objective.time_exponent`, `model.family`";
+        let sections = Names::of_config("[optimiser]\nlr = 0.1", &["optimiser.batch"]);
+        assert_eq!(sections.put_into(words), words.replace("`optimiser.batch`", "--batch"));
+        let flat = Names::of_config("lr = 0.1\nlate = 2.0", &["optimiser.batch"]);
+        assert_eq!(flat.put_into(words), "`lr`, --batch, `late`, `model`");
+    }
+
+    #[test]
+    fn flags_that_were_given_are_fields_of_a_job() {
+        let job = Job::default();
+        let named = flags().into_iter().map(|(field, _)| field);
+        for field in named.filter(|field| field != "seed" && !field.ends_with(".seed") && field != "solver.precision") {
+            // Unknown names have another error than those without a meaning.
+            let known = !matches!(job.check_applies(&field), Err(cnflow::Error::Unknown { .. }));
+            assert!(known || field == "solver.solver", "{field}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The folder of a run: claimed before the training, so that an unwritable disk is an error at once.
 //!
-//! While it trains the folder holds the job, the last checkpoint and a lock. At the end the model is written first and the
-//! pictures last; then the checkpoint goes. A run that fails before it has kept anything leaves nothing; one that is
-//! killed later leaves a complete checkpoint, from which `--resume` continues.
+//! While it trains the folder holds the job, the last checkpoint and a lock. At the end the model is written first and
+//! the pictures last; then the checkpoint goes. A run that fails before it has kept anything leaves nothing; one that
+//! is killed later leaves a complete checkpoint, from which `--resume` continues.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -12,18 +12,13 @@ use std::path::{Path, PathBuf};
 use cnflow::train::{Checkpoint, Job};
 use cnflow::{Error, Result};
 
+use crate::cli::files::{CHECKPOINT, CONFIG, METRICS, MODEL};
 use crate::cli::lock::Lock;
 use crate::cli::{interrupt, place};
 
-/// The file that makes a folder a finished run.
-pub const MODEL: &str = "model.safetensors";
-/// The file from which a run goes on.
-const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The job.
-const CONFIG: &str = "config.toml";
 /// What a run writes: where one is overwritten, those of the old one go.
 pub const FILES: [&str; 8] =
-    [MODEL, CHECKPOINT, CONFIG, "metrics.csv", "density.png", "latents.png", "samples.png", "training.png"];
+    [MODEL, CHECKPOINT, CONFIG, METRICS, "density.png", "latents.png", "samples.png", "training.png"];
 
 /// A run's folder; taken away again if it is new and nothing was kept in it.
 pub struct Folder {
@@ -53,8 +48,8 @@ impl Folder {
     /// The given folder, or the next free one below `runs/`.
     ///
     /// # Errors
-    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run would be overwritten, or another process
-    /// is training in it.
+    /// [`Error::Write`] where no folder can be made, [`Error::Invalid`] where a run would be overwritten, or another
+    /// process is training in it.
     pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {

@@ -66,6 +66,8 @@ pub struct Curves {
     pub loss: Vec<(f64, f64)>,
     /// Step, negative log-likelihood and its standard error.
     pub held_out: Vec<(f64, f64, f64)>,
+    /// Seconds and negative log-likelihood, where both are finite.
+    pub timed: Vec<(f64, f64)>,
     /// The losses are negative log-likelihoods.
     pub loss_is_nll: bool,
 }
@@ -83,6 +85,7 @@ impl Curves {
         let (step, loss) = (column("step")?, column("loss")?);
         let score = (column("valid_nll")?, column("valid_nll_se")?);
         let objective = column("objective")?;
+        let seconds = column("seconds").ok();
         let mut first: Option<String> = None;
         let mut curves = Self::default();
         for (i, line) in lines.enumerate().filter(|(_, line)| !line.is_empty()) {
@@ -98,7 +101,10 @@ impl Curves {
             }
             if cells.get(score.0).is_some_and(|cell| !cell.is_empty()) {
                 let se = if cells.get(score.1) == Some(&"") { 0.0 } else { spread(number(score.1)?) };
-                curves.held_out.push((at, number(score.0)?, se));
+                let nll = number(score.0)?;
+                curves.held_out.push((at, nll, se));
+                let seconds = seconds.and_then(|seconds| number(seconds).ok());
+                curves.timed.extend(seconds.map(|seconds| (seconds, nll)).filter(|(s, nll)| (s + nll).is_finite()));
             }
         }
         curves.loss_is_nll = first.is_some_and(|name| name == Criterion::Likelihood.name());
@@ -239,6 +245,10 @@ mod tests {
         assert_eq!((curves.loss[0], curves.loss[2]), ((1.0, 0.5), (3.0, 0.25)));
         assert!(curves.loss[1].1.is_nan() && curves.loss.len() == 3 && !curves.loss_is_nll);
         assert_eq!(curves.held_out, [(2.0, 1.25, 0.5), (3.0, 1.5, 0.0)]);
+        assert!(curves.timed.is_empty());
+        let timed =
+            "step,seconds,objective,loss,valid_nll,valid_nll_se\n1,0.5,matching,1,2.5,0.1\n2,0.75,matching,1,NaN,\n";
+        assert_eq!(Curves::parse(timed).unwrap().timed, [(0.5, 2.5)]);
         for (wrong, part) in [
             ("", "no column `step`"),
             ("step,loss\n", "no column `valid_nll`"),

@@ -28,7 +28,7 @@ pub struct Summary {
     ended_early: Option<String>,
     n_params: usize,
     chosen: usize,
-    falls: usize,
+    rollbacks: usize,
     far: Far,
     /// Components of the mixture that replaced the flow.
     replaced_by_baseline: Option<usize>,
@@ -57,7 +57,7 @@ impl Summary {
             ended_early: fitted.ended_early.clone(),
             n_params: job.model.family.n_params(&fitted.model),
             chosen: fitted.chosen,
-            falls: fitted.falls,
+            rollbacks: fitted.rollbacks,
             far: fitted.far.clone(),
             replaced_by_baseline: fitted
                 .model
@@ -106,25 +106,18 @@ impl Summary {
     /// The provenance in the model file.
     pub fn provenance(&self) -> Map<String, Value> {
         let score = &self.score;
-        let provenance = json!({
-            "data": self.job.data.source,
-            "model": self.job.model.family.name(),
-            "objective": (!self.job.model.family.is_reference()).then(|| self.job.objective.kind.name()),
-            "seed": self.job.seed,
-            "precision": self.job.model.precision,
-            "steps": self.steps,
+        let mut provenance = of_training(&self.job, self.n_params, self.steps, self.seconds, self.stopped);
+        let scored = json!({
             "chosen_step": self.chosen,
             "replaced_by_baseline": self.replaced_by_baseline,
-            "falls": self.falls,
+            "falls": self.rollbacks,
             "far_rows": self.job.data.far_rows,
             "far": far_facts(&self.far),
             "nfe_target": self.job.objective.nfe_target,
             "nfe_cost": self.nfe_cost(),
-            "seconds": self.seconds,
             "seconds_per_step": self.seconds_per_step,
             "mixture_seconds": self.mixture_seconds,
             "ended_early": self.ended_early,
-            "n_params": self.n_params,
             "scored": self.set,
             "n": score.n,
             "nll": score.nll,
@@ -137,12 +130,10 @@ impl Summary {
             "nfe_mean": score.nfe_mean,
             "failed": score.failed.len(),
             "outside": score.outside.len(),
-            "stopped": self.stopped,
             "data_warnings": self.found,
-            "version": env!("CARGO_PKG_VERSION"),
-            "job": self.job,
         });
-        if let Value::Object(map) = provenance { map } else { Map::new() }
+        provenance.extend(object(scored));
+        provenance
     }
 
     /// What people read.
@@ -197,10 +188,10 @@ impl Summary {
             let rows = words::count(left_out as u64, "row");
             out += &format!("far       {rows} far out, left out of training and validation\n");
         }
-        if self.falls > 0 {
+        if self.rollbacks > 0 {
             out += &format!(
                 "rollback  {} failed; the last good state was restored\n",
-                words::count(self.falls as u64, "step")
+                words::count(self.rollbacks as u64, "step")
             );
         }
         if let Some(first) = score.failed.first() {
@@ -243,20 +234,30 @@ fn far_facts(far: &Far) -> Value {
 
 /// The provenance in a model file before the model is scored.
 pub fn provenance(job: &Job, fitted: &TrainResult) -> Map<String, Value> {
-    let provenance = json!({
+    let n_params = job.model.family.n_params(&fitted.model);
+    of_training(job, n_params, fitted.steps, fitted.seconds, fitted.stopped)
+}
+
+/// What is known of a training whether or not its model is scored.
+fn of_training(job: &Job, n_params: usize, steps: usize, seconds: f64, stopped: bool) -> Map<String, Value> {
+    object(json!({
         "data": job.data.source,
         "model": job.model.family.name(),
         "objective": (!job.model.family.is_reference()).then(|| job.objective.kind.name()),
         "seed": job.seed,
         "precision": job.model.precision,
-        "steps": fitted.steps,
-        "seconds": fitted.seconds,
-        "n_params": job.model.family.n_params(&fitted.model),
-        "stopped": fitted.stopped,
+        "steps": steps,
+        "seconds": seconds,
+        "n_params": n_params,
+        "stopped": stopped,
         "version": env!("CARGO_PKG_VERSION"),
         "job": job,
-    });
-    if let Value::Object(map) = provenance { map } else { Map::new() }
+    }))
+}
+
+/// The entries of a JSON object.
+fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(map) = value { map } else { Map::new() }
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

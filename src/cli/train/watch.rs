@@ -4,23 +4,14 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use cnflow::rows::Dataset;
-use cnflow::stats::Dominance;
 use cnflow::train::{Checkpoint, Criterion, Job, Net, Progress, Watch};
 use cnflow::velocity::Activation;
 use cnflow::{Error, Result, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::flags::with_flags;
 use super::folder::Folder;
-use super::live::Live;
+use super::live::{Live, few};
 use crate::cli::{Context, interrupt};
-
-/// Beside a running score: the median, where few rows carry the mean.
-pub fn few(dominance: &Dominance) -> String {
-    let Some(few) = dominance.few else { return String::new() };
-    let carry = if few == 1 { "carries" } else { "carry" };
-    format!(" (median {}: {few} of {} rows {carry} the mean)", words::number(dominance.median, 3), dominance.n)
-}
 
 /// Ticks of the bar, whatever the budget is counted in.
 const TICKS: u64 = 1000;
@@ -124,7 +115,7 @@ impl Watcher<'_> {
     /// A note above the bar; none where the view has the terminal.
     fn write_note(&self, words: &str) {
         if self.live.is_none() {
-            self.screen.bar.suspend(|| self.context.note(&with_flags(words)));
+            self.screen.bar.suspend(|| self.context.note(&self.context.with_names(words)));
         }
     }
 }
@@ -134,14 +125,14 @@ impl Watch for Watcher<'_> {
         if let Some(live) = &mut self.live {
             return live.see(progress);
         }
-        if let Some(words) = progress.fall {
+        if let Some(words) = progress.rollback {
             self.write_note(words);
         }
         self.screen.see(progress)
     }
 
-    fn asked(&self) -> bool {
-        interrupt::asked()
+    fn stop_requested(&self) -> bool {
+        interrupt::requested()
     }
 
     fn note(&mut self, words: &str) {
@@ -155,8 +146,8 @@ impl Watch for Watcher<'_> {
         match self.folder.keep(checkpoint) {
             Err(error @ Error::Write { .. }) => {
                 let problem = error.to_string();
-                let (before, told) = self.missed.as_ref().map_or((0, false), |missed| (missed.count, missed.still));
-                if !told {
+                let (before, warned) = self.missed.as_ref().map_or((0, false), |missed| (missed.count, missed.still));
+                if !warned {
                     self.note(&format!(
                         "warning: no checkpoint after step {step}: {problem}; the next one is tried again"
                     ));
@@ -204,6 +195,6 @@ impl Screen {
             ));
             self.bar.set_position((progress.done * TICKS as f64) as u64);
         }
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -24,8 +24,8 @@ pub fn moments(panels: usize, layers: Option<usize>) -> (Vec<f64>, Vec<usize>) {
     }
 }
 
-/// The times of so many frames: equal, but that those next to a whole layer are at it, so that a particle turns where it
-/// does and the density changes when it is there.
+/// The times of so many frames: equal, but that those next to a whole layer are at it, so that a particle turns where
+/// it does and the density changes when it is there.
 pub fn frames(frames: usize, layers: Option<usize>) -> Vec<f64> {
     let mut times = even(frames);
     if let Some(layers) = layers.filter(|layers| *layers < frames) {

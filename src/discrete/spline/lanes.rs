@@ -7,7 +7,7 @@ use cnflow_kernels::simd::{Kernel, Vector};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::{LEAST_SHARE, LEAST_SLOPE, MOST, Rule, START};
-use crate::discrete::layer::{Slots, Way};
+use crate::discrete::step::{Slots, Way};
 
 /// The bins in which a vector of lanes lies.
 struct Found<V> {

@@ -1,7 +1,7 @@
 //! The header of a `.npy`: a magic, a version, a length, and a Python dict.
 //!
-//! It is parsed here: a header may claim 4 GB of text, a shape whose product overflows, or brackets nested deeper than the
-//! stack, and a parser of all of Python's literals believes it.
+//! It is parsed here: a header may claim 4 GB of text, a shape whose product overflows, or brackets nested deeper than
+//! the stack, and a parser of all of Python's literals believes it.
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -82,7 +82,8 @@ fn columns(count: usize, lines: usize, columns_differ: bool, wide: u32, options:
     let Some((_, high)) = options.size else {
         return even(most.min(MOST_COLUMNS));
     };
-    // Text takes the height that it needs; of the rest the charts take two fifths. Of equal sides the most beside each other win.
+    // Text takes the height that it needs; of the rest the charts take two fifths. Of equal sides the most beside each
+    // other win.
     let side = |columns: usize| {
         let across = wide / columns as f64;
         let em = em(wide, across);

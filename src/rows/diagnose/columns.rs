@@ -8,7 +8,8 @@ use crate::names::list;
 /// Steps are fine where the middle 98 % of a column is more than so many of them: the finest table of probabilities has
 /// 1024 bins, and nothing else that is fitted here is as narrow.
 const FINE: f64 = 1024.0;
-/// A column is in steps only where so many of its rows, or fewer, have a value of their own: else the steps do not show.
+/// A column is in steps only where so many of its rows, or fewer, have a value of their own: else the steps do not
+/// show.
 const OWN: f64 = 0.9;
 /// Gaps between neighbouring values are multiples of a step if all but this part of them are, each to this part of the
 /// step. Of k gaps of a continuous column so many are with a probability below (k choose k/50) · 0.02^(0.98 k): 1e-13
@@ -17,7 +18,8 @@ const STRANGE: f64 = 0.02;
 const NEAR: f64 = 0.01;
 /// With fewer values than this only steps of whole numbers are looked for.
 const FEW: usize = 8;
-/// A value is an atom where it has this part of the rows, at least so many, and so many times as many as its neighbours.
+/// A value is an atom where it has this part of the rows, at least so many, and so many times as many as its
+/// neighbours.
 const SHARE: f64 = 0.01;
 const LEAST: usize = 4;
 const TIMES: f64 = 5.0;
@@ -258,7 +260,8 @@ fn bare_names(table: &Table<'_>, group: &[usize]) -> Vec<String> {
     group.iter().map(|j| table.names[*j].clone()).collect()
 }
 
-/// A space and the names of columns as `data.drop` has them; nothing where they have none, for numbers count in the file.
+/// A space and the names of columns as `data.drop` has them; nothing where they have none, for numbers count in the
+/// file.
 pub(super) fn bare(table: &Table<'_>, group: &[usize]) -> String {
     if table.named { format!(" {}", bare_names(table, group).join(",")) } else { String::new() }
 }

@@ -52,8 +52,8 @@ pub(super) fn copies(table: &Table<'_>) -> Vec<Finding> {
     }]
 }
 
-/// Whether pairs of equal rows are more than rounding makes, which makes as many pairs a step apart: three times as many,
-/// and by three Poisson deviations.
+/// Whether pairs of equal rows are more than rounding makes, which makes as many pairs a step apart: three times as
+/// many, and by three Poisson deviations.
 fn beyond_rounding(pairs: f64, by_chance: f64) -> bool {
     pairs > 3.0 * by_chance + 3.0 * (by_chance + 1.0).sqrt()
 }

@@ -1,79 +1,37 @@
 //! What a job trains: the net or the discrete flow that its options make, and that of a model to start from.
 
 use super::{Job, ModelSection};
-use crate::continuous::SolverSpec;
 use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
-use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
+use crate::train::{Family, Net, Objective, PLAN_STREAM, context};
 use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result, rng};
 
 impl Job {
-    /// Fills in what a discrete flow leaves out, and refuses what has no meaning for it.
+    /// Fills in what a discrete flow leaves out.
     pub(super) fn resolve_discrete(&mut self, kind: Kind, few: bool) -> Result<()> {
-        let usual = Self::default();
-        // Matching is the default of a job.
-        if self.objective.kind == Objective::Matching {
-            self.objective.kind = Objective::Likelihood;
-        }
-        // A seed is everybody's, though it seeds probes too.
-        let solver = SolverSpec { probe_seed: usual.solver.probe_seed, ..self.solver.clone() };
-        let asked = [
-            ("a mixed objective", self.objective.kind == Objective::Mixed),
-            ("a base distribution", self.model.base != "auto" && self.model.base != "normal"),
-            ("a kinetic penalty", self.objective.kinetic != 0.0),
-            ("a Jacobian penalty", self.objective.jacobian != 0.0),
-            ("a random end time", self.objective.steer != 0.0),
-            ("a target number of evaluations", self.objective.nfe_target.is_some()),
-            ("times of matching", self.objective.time_exponent != usual.objective.time_exponent),
-            ("a path of matching", self.objective.path != usual.objective.path),
-            ("a pairing", self.objective.pairing != usual.objective.pairing),
-            ("a feature of time", self.model.time_features != 0),
-            ("a solver", solver != usual.solver),
-        ];
-        if let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked) {
-            return Err(Error::invalid(
-                format!("{what} has no meaning for {}, which integrates nothing", kind.name()),
-                "leave it out, or set `model.family` to cnf",
-            ));
+        match self.objective.kind {
+            // The default of a job.
+            Objective::Matching => self.objective.kind = Objective::Likelihood,
+            Objective::Likelihood => {}
+            Objective::Mixed => {
+                return Err(Error::invalid(
+                    format!("a mixed objective has no meaning for {}, which has no velocity to match", kind.name()),
+                    "set `objective.kind` to likelihood, or `model.family` to cnf",
+                ));
+            }
         }
         self.model.base = "normal".into();
-        self.model.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
-        self.model.hidden.get_or_insert_with(|| vec![64, 64]);
-        self.model.activation.get_or_insert(Activation::Relu);
+        if self.model.init.is_none() {
+            self.model.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
+            self.model.hidden.get_or_insert_with(|| vec![64, 64]);
+            self.model.activation.get_or_insert(Activation::Relu);
+            self.data.spread.get_or_insert(1.0);
+        }
         self.optimiser.batch.get_or_insert(512);
         self.optimiser.lr.get_or_insert(if few { 5e-3 } else { 1e-3 });
         Ok(())
-    }
-
-    /// Refuses what only discrete flows have.
-    pub(super) fn refuse_discrete(&self) -> Result<()> {
-        let usual = Self::default();
-        let asked = [
-            ("a depth", self.model.depth.is_some()),
-            ("halves", self.model.halves != usual.model.halves),
-            ("a linear map between layers", self.model.linear),
-            ("a number of bins", self.model.bins != usual.model.bins),
-        ];
-        match asked.into_iter().find(|(_, asked)| *asked) {
-            None => Ok(()),
-            Some((what, _)) => Err(Error::invalid(
-                format!("{what} has no meaning for {}", self.model.family.name()),
-                "leave it out, or set `model.family` to a discrete flow: nice, realnvp, glow or spline",
-            )),
-        }
-    }
-
-    /// Rejects `model.net` where there is no velocity.
-    pub(super) fn refuse_net(&self) -> Result<()> {
-        if self.model.family == Family::Cnf || self.model.net == Net::Mlp {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            format!("`model.net` has no meaning for {}, which has no velocity", self.model.family.name()),
-            "leave out `model.net`, or set `model.family` to cnf",
-        ))
     }
 
     /// The discrete flow that the options define, for data of `dim` columns given `condition_dim`.
@@ -84,7 +42,7 @@ impl Job {
             depth: self.model.depth.unwrap_or(usual.depth),
             hidden: self.model.hidden.clone().unwrap_or(usual.hidden),
             activation: self.model.activation.unwrap_or(usual.activation),
-            split: self.model.halves,
+            mask: self.model.mask,
             linear: usual.linear || self.model.linear,
             bins: self.model.bins,
             bound: self.model.bound,
@@ -117,7 +75,7 @@ impl Job {
         let dim = data.dim;
         let resolved = self.clone().resolve(dim)?;
         let layers = resolved.model.hidden.as_ref().map_or(1, Vec::len).max(1);
-        let c = start::condition(self, data)?.map_or(0, |condition| condition.width());
+        let c = context::condition(&self.data.condition, data)?.map_or(0, |condition| condition.width());
         let of = |width: usize| -> Result<usize> {
             let sized = resolved.clone().with(|job| job.model.hidden = Some(vec![width; layers]));
             Ok(sized.architecture(dim, c)?.n_params())
@@ -180,15 +138,15 @@ impl Job {
         let linear = spec.kind != Kind::Glow && spec.layers.iter().any(|l| matches!(l, LayerSpec::Linear { .. }));
         let (hidden, activation) = net.unzip();
         let own = &mut self.model;
-        let asked = [
+        let given = [
             ("depth", own.depth.is_some_and(|depth| depth != spec.depth())),
             ("hidden", own.hidden.is_some() && own.hidden != hidden),
             ("activation", own.activation.is_some() && own.activation != activation),
             ("linear", own.linear && !linear),
             ("bins", own.bins != usual.bins),
-            ("halves", own.halves != usual.halves),
+            ("mask", own.mask != usual.mask),
         ];
-        if let Some((field, _)) = asked.into_iter().find(|(_, differs)| *differs) {
+        if let Some((field, _)) = given.into_iter().find(|(_, differs)| *differs) {
             return Err(Error::invalid(
                 format!("`model.{field}` differs from that of the model to start from"),
                 format!("leave out `model.{field}`: the model to start from decides the net"),
@@ -203,8 +161,19 @@ impl Job {
     fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
         let (usual, own) = (Self::default(), &mut self.model);
         let Some((net, mlp)) = Net::of(velocity) else {
+            // No option describes these layers: none may be set.
+            let other = || "a net of other layers, which no option describes".to_owned();
+            if own.net != usual.model.net {
+                return refuse("model.net", own.net.name().into(), other());
+            }
             if let Some(hidden) = &own.hidden {
-                return refuse("model.hidden", format!("{hidden:?}"), "a net of another kind".into());
+                return refuse("model.hidden", format!("{hidden:?}"), other());
+            }
+            if let Some(activation) = own.activation {
+                return refuse("model.activation", activation.to_string(), other());
+            }
+            if own.time_features != usual.model.time_features {
+                return refuse("model.time_features", own.time_features.to_string(), other());
             }
             self.data.standardise = standardised;
             return Ok(());
@@ -253,9 +222,9 @@ impl Job {
 }
 
 /// The error of a field that sets another net than that of the model to start from.
-fn refuse(field: &str, asked: String, found: String) -> Result<()> {
+fn refuse(field: &str, given: String, found: String) -> Result<()> {
     Err(Error::invalid(
-        format!("`{field}` is {asked}, but the model to start from has {found}"),
+        format!("`{field}` is {given}, but the model to start from has {found}"),
         format!("leave out `{field}`: the model to start from decides the net"),
     ))
 }

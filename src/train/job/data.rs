@@ -6,8 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::rows::{DataOptions, SplitRule, TableOptions};
-use crate::train::{FarRows, start};
+use crate::transform::ColumnKind;
 use crate::{Error, Result, io};
+
+/// What becomes of rows that lie far out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FarRows {
+    /// They are left out of the training and of the validation set.
+    #[default]
+    LeaveOut,
+    /// They are trained on like others.
+    Keep,
+}
+
+impl std::str::FromStr for FarRows {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "leave-out" => Ok(Self::LeaveOut),
+            "keep" => Ok(Self::Keep),
+            _ => Err(Error::Unknown {
+                kind: "treatment of far rows",
+                name: text.into(),
+                known: "leave-out, keep".into(),
+            }),
+        }
+    }
+}
 
 /// The data of a run: `[data]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,16 +56,17 @@ pub struct DataSection {
     /// conditions.
     #[serde(skip_serializing_if = "io::Header::is_auto")]
     pub header: io::Header,
-    /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they have no
-    /// names; KIND is class or number); or one file of a row for each of the table's.
+    /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they
+    /// have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
-    /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle, unit or
-    /// positive, as [`ColumnKind`](crate::transform::ColumnKind) reads it.
+    /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
+    /// unit or positive, as [`ColumnKind`] reads it.
     pub columns: Vec<String>,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
-    /// The deviation that the standardised columns get; left out: 2 for a velocity, else 1. Latents have 1; where the data
-    /// are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2, 0.046 at 3).
+    /// The deviation that the standardised columns get; left out: 2 for a velocity, else 1. Latents have 1; where the
+    /// data are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2,
+    /// 0.046 at 3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
     /// What becomes of rows that lie so far out that they ruin the fit of the others.
@@ -72,7 +100,7 @@ impl DataSection {
                 "set `data.spread` above 0, such as 2",
             ));
         }
-        start::check_columns(&self.columns)?;
+        self.columns.iter().try_for_each(|text| column_rule(text).map(drop))?;
         split_rule(&self.split).map(drop)
     }
 
@@ -106,7 +134,7 @@ pub fn split_rule(text: &str) -> Result<SplitRule> {
     }
     if let Some(name) = text.strip_prefix("column:") {
         return if name.is_empty() {
-            none("a split by a column without a name".into())
+            none("`data.split` `column:` names no column".into())
         } else {
             Ok(SplitRule::Column(name.into()))
         };
@@ -117,5 +145,33 @@ pub fn split_rule(text: &str) -> Result<SplitRule> {
         return Ok(SplitRule::Fractions { train, valid });
     }
     let path = PathBuf::from(text);
-    if io::Format::of(&path).is_some() { Ok(SplitRule::File(path)) } else { none(format!("the split `{text}`")) }
+    if io::Format::of(&path).is_some() {
+        Ok(SplitRule::File(path))
+    } else {
+        none(format!("unknown `data.split` `{text}`"))
+    }
+}
+
+/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`. A name may have colons itself: the kind begins behind the first colon
+/// after which a kind can be read.
+pub(crate) fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
+    let places = text.char_indices().filter(|(at, c)| *at > 0 && *c == ':').map(|(at, _)| at);
+    let mut problem = None;
+    for at in places {
+        match text[at + 1..].parse() {
+            Ok(kind) => return Ok((&text[..at], kind)),
+            // The last is the shortest, and so what was meant for a kind.
+            Err(words) => problem = Some(words),
+        }
+    }
+    Err(match problem {
+        Some(words) => Error::invalid(
+            format!("the column `{text}`: {words}"),
+            "set a kind in `data.columns`: angle, unit or positive",
+        ),
+        None => Error::invalid(
+            format!("invalid `data.columns` `{text}`: expected NAME:KIND"),
+            "write NAME:KIND, such as l:angle, 0:positive or share:unit",
+        ),
+    })
 }

@@ -23,8 +23,8 @@ impl Job {
         self.data.split_seed.unwrap_or(self.seed)
     }
 
-    /// As [`Job::dataset`], for the model of this spec that the job made: its conditions are found by its own names, and
-    /// the columns are brought into its order. What was done is returned in words.
+    /// As [`Job::dataset`], for the model of this spec that the job made: its conditions are found by its own names,
+    /// and the columns are brought into its order. What was done is returned in words.
     ///
     /// # Errors
     /// As [`Job::dataset`] and [`Dataset::arrange`].
@@ -36,8 +36,8 @@ impl Job {
         self.clone().with(|job| job.data.condition = condition).matched(spec, name, true)
     }
 
-    /// As [`Job::dataset`], for a model of this spec: the columns are brought into its order. What was done is returned in
-    /// words.
+    /// As [`Job::dataset`], for a model of this spec: the columns are brought into its order. What was done is returned
+    /// in words.
     ///
     /// # Errors
     /// As [`Job::dataset`] and [`Dataset::arrange`].

@@ -1,8 +1,9 @@
-//! Jobs written before there were sections: one flat table, as the config.toml, the model files and the checkpoints of old
-//! runs have it. They stay readable; nothing is added here.
+//! Jobs written before there were sections: one flat table, as the config.toml, the model files and the checkpoints of
+//! old runs have it. They stay readable; nothing is added here.
 
 use toml::{Table, Value};
 
+use super::Job;
 use crate::{Error, Result};
 
 /// The names that stand at the top of a job today.
@@ -26,7 +27,7 @@ const FIELDS: [(&str, &str, &str); 51] = [
     ("activation", "model", "activation"),
     ("time_features", "model", "time_features"),
     ("depth", "model", "depth"),
-    ("halves", "model", "halves"),
+    ("halves", "model", "mask"),
     ("linear", "model", "linear"),
     ("bins", "model", "bins"),
     ("bound", "model", "bound"),
@@ -71,6 +72,19 @@ fn of_today(name: &str, value: &Value) -> bool {
 /// Whether a job has entries outside of today's sections.
 pub(super) fn is_flat(job: &Table) -> bool {
     !job.iter().all(|(name, value)| of_today(name, value))
+}
+
+impl Job {
+    /// Whether a configuration has the flat form of 0.1, whose fields have other names.
+    pub fn is_flat(text: &str) -> bool {
+        text.parse::<Table>().is_ok_and(|job| is_flat(&job))
+    }
+
+    /// The fields of a job as errors name them (`objective.time_exponent`), each with its key in the flat form
+    /// (`late`).
+    pub fn flat_keys() -> impl Iterator<Item = (String, &'static str)> {
+        FIELDS.iter().map(|(key, section, field)| (format!("{section}.{field}"), *key))
+    }
 }
 
 /// A flat job with its fields in sections. What stands in sections already stays there.

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::discrete::Split;
-use crate::train::{Family, Net, start};
+use crate::discrete::Mask;
+use crate::train::{Family, Net};
 pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
+
+/// More components than this are a mistake.
+const MOST_COMPONENTS: usize = 4096;
 
 /// The model of a run: `[model]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,7 +35,8 @@ pub struct ModelSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
     /// Which columns a coupling leaves alone.
-    pub halves: Split,
+    #[serde(alias = "halves")]
+    pub mask: Mask,
     /// An activation norm and an invertible linear map before each coupling, beside Glow's.
     pub linear: bool,
     /// The bins of a spline.
@@ -43,9 +47,9 @@ pub struct ModelSection {
     pub log_scale: f64,
     /// The deviation of the Gaussian whose deviation is fixed, in the data's units.
     pub sigma: f64,
-    /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as score best on the validation
-    /// set), mixture:K, or auto: the normal, but for a table a mixture is fitted too, and replaces the flow where its
-    /// validation NLL is better.
+    /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as score best on the
+    /// validation set), mixture:K, or auto: the normal, but for a table a mixture is fitted too, and replaces the flow
+    /// where its validation NLL is better.
     pub base: String,
     /// A model file whose weights, net and standardisation are the start.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +67,7 @@ impl Default for ModelSection {
             activation: None,
             time_features: 0,
             depth: None,
-            halves: Split::default(),
+            mask: Mask::default(),
             linear: false,
             bins: 8,
             bound: 5.0,
@@ -85,7 +89,7 @@ impl ModelSection {
                 "set `model.sigma` above 0, such as 1",
             ));
         }
-        start::check_base(&self.base)
+        BaseRule::of(&self.base, true).map(drop)
     }
 
     /// How time enters the net.
@@ -93,6 +97,44 @@ impl ModelSection {
         match self.time_features {
             0 => TimeInput::Plain,
             frequencies => TimeInput::Fourier { frequencies },
+        }
+    }
+}
+
+/// The distribution at which the velocity begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BaseRule {
+    /// The standard normal.
+    Normal,
+    /// The velocity begins at the normal; a mixture is fitted beside it, and the better of the two is the model.
+    Baseline,
+    /// At a mixture of as many components as the validation rows want.
+    Choose,
+    /// At a mixture of so many components.
+    Components(usize),
+}
+
+impl BaseRule {
+    /// The rule that a text stands for; `judged`: held-out rows can choose between the flow and a mixture.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a text that is none of them.
+    pub(crate) fn of(text: &str, judged: bool) -> Result<Self> {
+        let refuse = |problem: String| {
+            Err(Error::invalid(
+                problem,
+                "give auto, normal, mixture, or mixture:K with K components, such as mixture:64",
+            ))
+        };
+        match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
+            ("normal", _) => Ok(Self::Normal),
+            ("auto", _) => Ok(if judged { Self::Baseline } else { Self::Normal }),
+            ("mixture", _) => Ok(Self::Choose),
+            (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(Self::Components(k)),
+            (_, Some(_)) => {
+                refuse(format!("`model.base` `{text}` has no number of components from 1 to {MOST_COMPONENTS}"))
+            }
+            _ => refuse(format!("unknown `model.base` `{text}`")),
         }
     }
 }

@@ -18,8 +18,8 @@ pub struct ObjectiveSection {
     pub pairing: Pairing,
     /// Rows of a batch that are paired with each other by an optimal pairing.
     pub pairing_block: usize,
-    /// The exponent a of the sampling of times where a velocity is matched: t = 1 − (1 − u)^a with u uniform. 1 is uniform;
-    /// above, times are more often near the data.
+    /// The exponent a of the sampling of times where a velocity is matched: t = 1 − (1 − u)^a with u uniform. 1 is
+    /// uniform; above, times are more often near the data.
     pub time_exponent: f64,
     /// The part of the budget that a mixed run gives to the likelihood, at its end.
     pub likelihood_share: f64,
@@ -32,7 +32,8 @@ pub struct ObjectiveSection {
     /// Both tolerances of the solver while training by likelihood; left out: those of `[solver]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub likelihood_tol: Option<f64>,
-    /// The weight of the kinetic energy ∫|m|² dt in a likelihood.  Ref: Finlay et al., *How to train your neural ODE* (2020).
+    /// The weight of the kinetic energy ∫|m|² dt in a likelihood.  Ref: Finlay et al., *How to train your neural ODE*
+    /// (2020).
     pub kinetic: f64,
     /// The weight of ∫‖∂m/∂x‖² dt in a likelihood; as above.
     pub jacobian: f64,
@@ -116,31 +117,19 @@ impl ObjectiveSection {
         self.validate_combination()
     }
 
-    /// Rejects options that do not apply to the objective.
+    /// Rejects a block of pairs that are none.
     fn validate_combination(&self) -> Result<()> {
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
-        let asked = [
-            ("nfe_target", self.nfe_target.is_some()),
-            ("kinetic", self.kinetic > 0.0),
-            ("jacobian", self.jacobian > 0.0),
-            ("steer", self.steer > 0.0),
-        ];
-        if let Some((name, _)) = asked.into_iter().find(|(_, asked)| *asked && self.kind == Objective::Matching) {
-            return refuse(
-                format!("`objective.{name}` has no meaning for matching, which integrates nothing while training"),
-                "set `objective.kind` to mixed or likelihood",
-            );
-        }
         if self.pairing == Pairing::Optimal && self.pairing_block < 2 {
             return refuse(
                 format!("a pairing among {}", words::count(self.pairing_block as u64, "row")),
                 "set `objective.pairing_block` to at least 2",
             );
         }
-        if self.kind == Objective::Likelihood && self.pairing == Pairing::Optimal {
+        if self.pairing == Pairing::Independent && self.pairing_block != Self::default().pairing_block {
             return refuse(
-                "a likelihood pairs no latents with rows".into(),
-                "leave out `objective.pairing`, or set `objective.kind` to matching",
+                "`objective.pairing_block` has no meaning for independent pairs".into(),
+                "leave out `objective.pairing_block`, or set `objective.pairing` to optimal",
             );
         }
         Ok(())

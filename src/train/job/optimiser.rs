@@ -33,8 +33,8 @@ pub struct OptimiserSection {
     pub validation_rows: usize,
     /// A table's model is that of the best held-out score, not the last.
     pub keep_best: bool,
-    /// The run ends after this many held-out scores that were not better; 0 for never. Left out: that of a table ends where
-    /// its scores have become clearly worse than the best: it is overfitted then.
+    /// The run ends after this many held-out scores that were not better; 0 for never. Left out: that of a table ends
+    /// where its scores have become clearly worse than the best: it is overfitted then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
 }

@@ -59,13 +59,8 @@ impl OutputSection {
 }
 
 fn every(text: &str) -> Result<Every> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let steps = text.parse::<usize>().ok().filter(|steps| *steps > 0).map(Every::Steps);
-    let seconds = units.iter().find_map(|(name, unit)| {
-        let number: f64 = text.strip_suffix(name)?.parse().ok()?;
-        (number >= 0.0 && number.is_finite()).then_some(Every::Seconds(number * unit))
-    });
-    steps.or(seconds).ok_or_else(|| {
+    steps.or_else(|| crate::words::seconds(text).map(Every::Seconds)).ok_or_else(|| {
         Error::invalid(
             format!("invalid checkpoint interval `{text}`"),
             "set `output.checkpoint` to steps, such as 100, or a time, such as 10s",

@@ -1,9 +1,10 @@
 //! One column of a table: masses on bins of equal width, tails at both ends, and its distribution function.
 //!
-//! Inside a bin the distribution function is a straight line, beyond the ends F(x) = s e^(−(low − x)/c), s the share and
-//! c the scale of the tail. Sums are kept from either end and the smaller one is used, as a logarithm, so that z = Φ⁻¹(F)
-//! is finite and invertible however far out x is. A half-normal tail was refused: a point k scales out would cost k²/2
-//! nats, so that one outlier would decide a held-out score; an exponential tail costs k, and inverts in closed form.
+//! Inside a bin the distribution function is a straight line, beyond the ends F(x) = s e^(−(low − x)/c), s the share
+//! and c the scale of the tail. Sums are kept from either end and the smaller one is used, as a logarithm, so that z =
+//! Φ⁻¹(F) is finite and invertible however far out x is. A half-normal tail was refused: a point k scales out would
+//! cost k²/2 nats, so that one outlier would decide a held-out score; an exponential tail costs k, and inverts in
+//! closed form.
 
 use std::f64::consts::LN_2;
 

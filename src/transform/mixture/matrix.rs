@@ -1,5 +1,5 @@
-//! The mean and covariance of rows, the Cholesky factor, and the triangular system. Matrices are `[d, d]`, row-major; d is
-//! tens at most, so that plain loops are fast enough.
+//! The mean and covariance of rows, the Cholesky factor, and the triangular system. Matrices are `[d, d]`, row-major; d
+//! is tens at most, so that plain loops are fast enough.
 
 use rayon::prelude::*;
 

@@ -127,9 +127,9 @@ impl<'a> Conditional<'a> {
     /// The x with Φ⁻¹(F(x)) = `z`.
     ///
     /// It lies between the least and the largest of the components' own answers m_k + s_k z, and between the two of the
-    /// `knots` (x, z) that z lies between. Newton's method on z(x) − z, which is linear for one component and in the tails
-    /// of many, and halving wherever it leaves the bounds or is slow. Where F is flat to round-off, between components far
-    /// apart, any x of the flat part will do.
+    /// `knots` (x, z) that z lies between. Newton's method on z(x) − z, which is linear for one component and in the
+    /// tails of many, and halving wherever it leaves the bounds or is slow. Where F is flat to round-off, between
+    /// components far apart, any x of the flat part will do.
     pub(crate) fn x_of(&self, z: f64, knots: &[(f64, f64)]) -> f64 {
         let answers = || self.means.iter().zip(&self.deviations).map(|(m, s)| m + s * z);
         let mut low = answers().fold(f64::INFINITY, f64::min);

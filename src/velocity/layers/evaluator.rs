@@ -2,12 +2,13 @@
 //!
 //! On a CPU the lanes are taken [`ROWS`] at a time, the last rows filled with zeros: the products of the `gemm` crate
 //! choose their order of summation by the shape, so with one shape for every call the bits of a lane depend neither on
-//! its slot, nor on its neighbours, nor on how many there are. Other devices get the whole tile at once, at its full width.
+//! its slot, nor on its neighbours, nor on how many there are. Other devices get the whole tile at once, at its full
+//! width.
 //!
 //! candle allocates the result of every operation: a step with this velocity is not free of allocations.
 //!
-//! Microseconds a lane in `f32`, the best of many calls on tiles of 144 lanes, concat layers with tanh, one thread of an
-//! AMD EPYC:
+//! Microseconds a lane in `f32`, the best of many calls on tiles of 144 lanes, concat layers with tanh, one thread of
+//! an AMD EPYC:
 //!
 //! | d, hidden widths | value | and exact divergence | its pull-back | and one probe | its pull-back |
 //! |---|---|---|---|---|---|
@@ -25,8 +26,9 @@ use super::LayerNet;
 use super::net::{Probed, draw};
 use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace, Velocity};
 
-/// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each operation's
-/// overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice as long.
+/// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each
+/// operation's overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice
+/// as long.
 const ROWS: usize = 32;
 
 /// The evaluator computes in `T`, whatever θ's own dtype is.
@@ -49,6 +51,10 @@ impl<T: Real + WithDType> Velocity<T> for LayerNet {
 
     fn fold_gradient(&self, _gradient: &mut [T]) {}
 
+    fn take_failure(&self) -> Option<crate::Error> {
+        Self::take_failure(self)
+    }
+
     fn time_rate(&self) -> f64 {
         self.fastest_unit().unwrap_or_else(|error| {
             self.record(error);
@@ -58,8 +64,8 @@ impl<T: Real + WithDType> Velocity<T> for LayerNet {
 
     /// Takes a copy of θ: later changes of it have no effect.
     ///
-    /// A device that fails (out of memory, say) cannot be reported through this contract: all results are NaN
-    /// then, the solver reports the lanes as not finite, and [`LayerNet::take_failure`] has the cause.
+    /// A device that fails (out of memory, say) cannot be reported by an evaluator: all results are NaN then. Whoever
+    /// solves or learns calls [`Velocity::take_failure`] afterwards, and the cause is the error.
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
         let copy = |view: &Tensor| Var::from_tensor(&view.detach().to_dtype(T::DTYPE)?);
         let parameters = self.views.iter().map(copy).collect::<Result<Vec<_>>>();

@@ -65,7 +65,8 @@ impl LayerNet {
     /// θ may be a candle `Var`: the tensor functions are differentiable with respect to it.
     ///
     /// # Errors
-    /// [`Error::Dimension`] if two layers do not fit each other, or θ the spec; [`Error::Invalid`] for another dtype.
+    /// [`Error::Dimension`] if two layers do not fit each other, [`Error::Parameters`] if θ does not fit the spec;
+    /// [`Error::Invalid`] for another dtype.
     pub fn new(spec: LayerNetSpec, theta: Tensor) -> Result<Self> {
         spec.check()?;
         if !matches!(theta.dtype(), DType::F32 | DType::F64) {
@@ -75,11 +76,7 @@ impl LayerNet {
             ));
         }
         if theta.dims() != [spec.n_params()] {
-            return Err(Error::Dimension {
-                what: "the parameter vector".into(),
-                expected: spec.n_params(),
-                found: theta.elem_count(),
-            });
+            return Err(Error::Parameters { expected: spec.n_params(), found: theta.elem_count() });
         }
         let mut views = Vec::new();
         let mut start = 0;
@@ -103,7 +100,8 @@ impl LayerNet {
 
     /// m(x, t), `[n, d]`.
     ///
-    /// `x` is `[n, d]`, `t` `[n, 1]`, `condition` `[n, condition_dim]` (ignored by an unconditional net), all of θ's dtype and device.
+    /// `x` is `[n, d]`, `t` `[n, 1]`, `condition` `[n, condition_dim]` (ignored by an unconditional net), all of θ's
+    /// dtype and device.
     ///
     /// # Errors
     /// [`Error::Candle`] for other shapes, or if the device fails.
@@ -173,7 +171,7 @@ impl LayerNet {
 
     /// candle's error in the first failed evaluation inside a solve since the last call of this function.
     ///
-    /// A solve reports such lanes as [`NonFinite`](cnflow_solvers::Failure::NonFinite); the cause is here.
+    /// Such lanes are [`NonFinite`](cnflow_solvers::Failure::NonFinite) to the solver; the cause is here.
     pub fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map(Error::Candle)
     }

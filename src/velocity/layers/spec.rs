@@ -9,6 +9,7 @@ use crate::{Error, Result, Rng};
 
 /// A net acting on rows: x and, appended to it, the condition enter the first layer; the last yields dx/dt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LayerNetSpec {
     /// d, the dimension of x and of the velocity.
     pub dim: usize,
@@ -21,7 +22,7 @@ pub struct LayerNetSpec {
 
 /// One layer. Weights are `[outputs, columns]`, as PyTorch has them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Layer {
     /// W x + b; independent of time.
     Linear {

@@ -1,6 +1,6 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use cnflow::discrete::{DiscreteSpec, Kind, LayerSpec, Plan, Split};
+use cnflow::discrete::{DiscreteSpec, Kind, LayerSpec, Mask, Plan};
 use cnflow::rng::stream;
 use cnflow::velocity::Activation;
 use rand::Rng as _;
@@ -12,26 +12,26 @@ pub fn bent(spec: &DiscreteSpec, seed: u64) -> Vec<f64> {
     fresh.iter().map(|w| 1.5 * f64::from(*w) + rng.random_range(-0.25..0.25)).collect()
 }
 
-/// Every kind of discrete flow, with every kind of layer and split.
+/// Every kind of discrete flow, with every kind of layer and mask.
 pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
     let mut all = Vec::new();
     // Smooth, for laws that compare with central differences; and the relu of one number, which computes by pieces and
     // whose corners lie too sparse to meet.
     let (smooth, relu) = (Activation::Silu, Activation::Relu);
     for kind in Kind::ALL {
-        for (d, c, split, linear, activation, hidden) in [
-            (1, 0, Split::Halves, false, smooth, vec![12, 12]),
-            (2, 0, Split::Random, false, smooth, vec![12, 12]),
-            (3, 2, Split::Parity, true, smooth, vec![12, 12]),
-            (5, 0, Split::Random, true, smooth, vec![12, 12]),
-            (1, 0, Split::Random, false, relu, vec![12, 12]),
-            (1, 1, Split::Random, false, relu, vec![12, 12]),
-            (2, 0, Split::Halves, true, relu, vec![12, 9]),
-            (2, 0, Split::Random, false, relu, vec![12, 12, 12]),
+        for (d, c, mask, linear, activation, hidden) in [
+            (1, 0, Mask::Halves, false, smooth, vec![12, 12]),
+            (2, 0, Mask::Random, false, smooth, vec![12, 12]),
+            (3, 2, Mask::Parity, true, smooth, vec![12, 12]),
+            (5, 0, Mask::Random, true, smooth, vec![12, 12]),
+            (1, 0, Mask::Random, false, relu, vec![12, 12]),
+            (1, 1, Mask::Random, false, relu, vec![12, 12]),
+            (2, 0, Mask::Halves, true, relu, vec![12, 9]),
+            (2, 0, Mask::Random, false, relu, vec![12, 12, 12]),
         ] {
             let (depth, linear) = (4, linear || kind == Kind::Glow);
-            let name = format!("{} d={d} c={c} {} linear={linear} {activation}", kind.name(), split.name());
-            let plan = Plan { condition_dim: c, depth, split, linear, hidden, activation, ..Plan::usual(kind, d) };
+            let name = format!("{} d={d} c={c} {} linear={linear} {activation}", kind.name(), mask.name());
+            let plan = Plan { condition_dim: c, depth, mask, linear, hidden, activation, ..Plan::usual(kind, d) };
             let spec = plan.spec(&mut stream(d as u64, 0)).unwrap();
             all.push((name, spec));
         }

@@ -77,8 +77,8 @@ pub fn wide<T: Number>(numbers: &[T]) -> Vec<f64> {
     numbers.iter().map(|v| cnflow_solvers::Real::to_f64(*v)).collect()
 }
 
-/// Rows carried from the first time to the second: points and log-determinants, in f64.
-pub fn carried(
+/// Rows transported from the first time to the second: points and log-determinants, in f64.
+pub fn transported(
     velocity: &VelocitySpec,
     theta: &[f64],
     solver: &SolverSpec,
@@ -91,7 +91,7 @@ pub fn carried(
     (found.y, found.logdet, found.cost)
 }
 
-/// A velocity with its weights, carried from `end` to 0 with a tape.
+/// A velocity with its weights, transported from `end` to 0 with a tape.
 #[derive(Clone)]
 pub struct Inverse {
     pub velocity: VelocitySpec,
@@ -104,7 +104,7 @@ pub struct Inverse {
 pub struct Found {
     pub y: Vec<f64>,
     pub logdet: Vec<f64>,
-    /// Empty where it was not asked for.
+    /// Empty where it was not requested.
     pub kinetic: Vec<f64>,
     pub jacobian: Vec<f64>,
     pub cost: Cost,
@@ -140,15 +140,15 @@ impl Inverse {
             if wanted { taped.penalties.iter().skip(at).step_by(p).copied().collect() } else { Vec::new() }
         };
         let found = Found {
-            y: wide(&taped.carried.y),
-            logdet: taped.carried.logdet.clone(),
+            y: wide(&taped.transported.y),
+            logdet: taped.transported.logdet.clone(),
             kinetic: column(penalties.kinetic, 0),
             jacobian: column(penalties.jacobian, usize::from(penalties.kinetic)),
-            cost: taped.carried.cost.clone(),
+            cost: taped.transported.cost.clone(),
         };
         let Some([y, logdet, kinetic, jacobian]) = bars else { return (found, Vec::new(), Vec::new()) };
-        let asked = [(penalties.kinetic, kinetic), (penalties.jacobian, jacobian)];
-        let of_row = |row: usize| asked.into_iter().filter(|(wanted, _)| *wanted).map(move |(_, bar)| bar[row]);
+        let requested = [(penalties.kinetic, kinetic), (penalties.jacobian, jacobian)];
+        let of_row = |row: usize| requested.into_iter().filter(|(wanted, _)| *wanted).map(move |(_, bar)| bar[row]);
         let by_penalties: Vec<f64> = (0..logdet.len()).flat_map(of_row).collect();
         let (y, logdet, by_penalties) = (narrow(y), narrow(logdet), narrow(&by_penalties));
         let (x_bar, gradient) = taped.pull_back(EndBar { y: &y, logdet: &logdet, penalties: &by_penalties });
@@ -194,7 +194,7 @@ pub fn along_paths(velocity: &VelocitySpec, theta: &[f64], z: &[f64], condition:
     for panel in 0..8 {
         for (node, weight) in rule.nodes.iter().zip(rule.weights) {
             let t = (f64::from(panel) + node) / 8.0;
-            let x = carried(velocity, theta, &tight(), (0.0, t), (z, condition)).0;
+            let x = transported(velocity, theta, &tight(), (0.0, t), (z, condition)).0;
             for row in 0..n {
                 let of_row = &condition[row * c..][..c];
                 let (k, j) = squares(velocity, theta, t, &x[row * d..][..d], of_row);

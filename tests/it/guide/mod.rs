@@ -1,9 +1,11 @@
-//! Every command that README.md and the pages of docs/guide show is run, and what a page shows of its output is printed.
+//! Every command that README.md and the pages of docs/guide show is run, and what a page shows of its output is
+//! printed.
 //!
-//! The fences of a page decide. The `sh` blocks of a page are run in order, each by one `sh -e`, in one temporary folder
-//! with a link to `examples` and the command in the path; every file that an output option names must exist afterwards.
-//! A `console` block has commands behind `$ `, and below each a part of what it prints: `…` stands for any text, and a
-//! command fails where the page shows an `error:` and succeeds elsewhere. A `text` block is not run and shows no command.
+//! The fences of a page decide. The `sh` blocks of a page are run in order, each by one `sh -e`, in one temporary
+//! folder with a link to `examples` and the command in the path; every file that an output option names must exist
+//! afterwards. A `console` block has commands behind `$ `, and below each a part of what it prints: `…` stands for any
+//! text, and a command fails where the page shows an `error:` and succeeds elsewhere. A `text` block is not run and
+//! shows no command.
 //!
 //! Trainings are shortened ([`shortened`]), unless `<!-- guide: as written -->` stands before the block. A line
 //! `<!-- picture: FILE -->` before an image says which file of the page's folder the image is a copy of.
@@ -26,6 +28,8 @@ use self::page::{Block, anchor, file, links, parse, root};
 /// Steps of a training that is shortened, and its time where the page bounds the time.
 const STEPS: usize = 200;
 const TIME: &str = "1s";
+/// Cells along each axis of a picture that is made in little time.
+const CELLS: usize = 40;
 /// Lines that set up the repository around the tests themselves.
 const SET_UP: [&str; 3] = ["cargo install --path .", "cargo test --release --workspace", "bash .ci/run"];
 
@@ -33,12 +37,17 @@ fn mode(name: &str) -> bool {
     std::env::var("CNF_GUIDE").is_ok_and(|mode| mode == name)
 }
 
-/// A command of the program in little time: 200 steps or one second of training, and films of five frames.
+/// A command of the program in little time: 200 steps or one second of training, coarse grids, and films of five frames.
 fn shortened(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let value = |words: &[String], option: &str| words.iter().position(|word| word == option).map(|at| at + 1);
     if let Some(at) = value(&words, "--frames") {
         words[at] = "5".into();
+    }
+    match value(&words, "--grid") {
+        Some(at) => words[at] = words[at].parse::<usize>().unwrap().min(CELLS).to_string(),
+        None if line.starts_with("cnf trajectory") => words.insert(2, format!("--grid {CELLS}")),
+        None => {}
     }
     let trains = line.starts_with("cnf train") && !line.contains("--resume");
     // A comparison of runs trains nothing.
@@ -308,7 +317,8 @@ fn a_page_is_read_as_the_head_of_this_file_says() {
         ("cnf train --config a/config.toml --out b", "cnf train --config a/config.toml --out b"),
         ("cnf compare a b --out c", "cnf compare a b --out c"),
         ("cnf compare --data moons", "cnf compare --time 1s --data moons"),
-        ("cnf trajectory --gif a.gif --frames 60", "cnf trajectory --gif a.gif --frames 5"),
+        ("cnf trajectory --gif a.gif --frames 60", "cnf trajectory --grid 40 --gif a.gif --frames 5"),
+        ("cnf density run --grid 200 -o p.npy", "cnf density run --grid 40 -o p.npy"),
     ] {
         assert_eq!(shortened(line), short);
     }

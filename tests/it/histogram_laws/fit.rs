@@ -28,9 +28,9 @@ fn a_table_of_a_uniform_column_has_its_entropy() {
     let [train, valid, test] = [1, 2, 3].map(|seed| rows(n, seed, |rng| [rng.random_range(3.0..8.0)]));
     let fitted = Histogram::fit(&train, &valid, 1).unwrap();
     let excess = nll(&fitted.histogram, &test) - 5.0_f64.ln();
-    // One bin is short of the truth by the share of the tails, 2/n, and by the rows there, some 2/n at ten nats each: 30/n.
-    // B bins cost B/2n and are chosen only where noise on the held-out rows, √B/n, may be more: five of those make
-    // B = 100, at 50/n. The mean over the test's rows has a standard error of √B/n: five are 50/n, either way.
+    // One bin is short of the truth by the share of the tails, 2/n, and by the rows there, some 2/n at ten nats each:
+    // 30/n. B bins cost B/2n and are chosen only where noise on the held-out rows, √B/n, may be more: five of those
+    // make B = 100, at 50/n. The mean over the test's rows has a standard error of √B/n: five are 50/n, either way.
     let n = n as f64;
     assert!((-50.0 / n..130.0 / n).contains(&excess), "{excess}: {:?}", fitted.best);
     // It is the best of what was tried, and the same again.
@@ -64,12 +64,12 @@ fn a_checkerboard_is_learnt_where_a_gaussian_sees_a_square() {
     let fitted = Histogram::fit(&train, &valid, 2).unwrap();
     let table = nll(&fitted.histogram, &test);
     let gaussian = -mean(&Mixture::gaussian(&train, 2, Gaussian::Full).unwrap().log_prob_rows(&test));
-    // Variances of 16/3 a column and a covariance of 1: 1 + ln 2π + ½ ln (16²/9 − 1) = 4.494, with five standard errors of
-    // 0.5/200.
+    // Variances of 16/3 a column and a covariance of 1: 1 + ln 2π + ½ ln (16²/9 − 1) = 4.494, with five standard errors
+    // of 0.5/200.
     assert!((gaussian - 4.494).abs() < 0.0125, "{gaussian}");
-    // 8 × 8 bins cost 32/n and the four tails 4/n; of each column's three inner edges, off by 8/n, fall 24/8n = 3/n of the
-    // rows, a half of them where a bin is otherwise empty, at ten nats: 30/n for two columns. Twice that all, and from
-    // below nothing but noise of √32/n.
+    // 8 × 8 bins cost 32/n and the four tails 4/n; of each column's three inner edges, off by 8/n, fall 24/8n = 3/n of
+    // the rows, a half of them where a bin is otherwise empty, at ten nats: 30/n for two columns. Twice that all, and
+    // from below nothing but noise of √32/n.
     let excess = table - toy.entropy;
     assert!((-30.0 / n as f64..140.0 / n as f64).contains(&excess), "{excess}: {:?}", fitted.best);
 }
@@ -84,7 +84,8 @@ fn strange_rows_neither_widen_the_bins_nor_decide_the_score() {
     // 1024 bins from the least to the greatest of 20 000 rows, some ±6000, are wider than half of the mass.
     assert!(fitted.best.nll < full - 0.1, "{} against {full}", fitted.best.nll);
     // Bins of width w miss what p bends in them, w²/24 · E (p′/p)² = w²/48: 0.01 for w = 0.6, 128 bins over ±32. In the
-    // tails, which have a fiftieth of the rows, an exponential is wrong by a nat or two. Against the truth on the same rows.
+    // tails, which have a fiftieth of the rows, an exponential is wrong by a nat or two. Against the truth on the same
+    // rows.
     let log_p = |x: &f64| -(std::f64::consts::PI * (1.0 + x * x)).ln();
     let excess = nll(&fitted.histogram, &test) + mean(&test.iter().map(log_p).collect::<Vec<f64>>());
     assert!((0.0..0.05).contains(&excess), "{excess}: {:?}", fitted.best);

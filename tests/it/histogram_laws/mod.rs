@@ -69,8 +69,8 @@ fn a_table_undone_returns_to_its_start_far_into_the_tails() {
             let back = inverse(&table, &there.y, &[]);
             assert!(there.cost.outside.is_empty() && back.cost.outside.is_empty(), "{name}, radius {radius}");
             for (a, b) in z.iter().zip(&back.y) {
-                // In a bin x is right to 4e-15, F to that times the density (below 2·10¹ here), z to that over φ(z), which
-                // is above 4e-5 where bins are (shares of 1e-5); in a tail to some round-offs of z.
+                // In a bin x is right to 4e-15, F to that times the density (below 2·10¹ here), z to that over φ(z),
+                // which is above 4e-5 where bins are (shares of 1e-5); in a tail to some round-offs of z.
                 assert!((a - b).abs() < 1e-8 + 1e-13 * radius, "{name}, radius {radius}: {a} came back as {b}");
             }
             for (there, back) in there.logdet.iter().zip(&back.logdet) {
@@ -148,8 +148,8 @@ fn the_log_determinant_is_that_of_the_dense_jacobian_and_the_flow_has_the_densit
 #[test]
 fn the_density_integrates_to_one() {
     for (name, table) in every_table() {
-        // The middles of bins with the bins' widths, and in the tails x = end ∓ c s with dx = c ds = c dv/v for v = e⁻ˢ:
-        // the density is a multiple of v, and one middle of v is as exact as one middle of a bin.
+        // The middles of bins with the bins' widths, and in the tails x = end ∓ c s with dx = c ds = c dv/v for v =
+        // e⁻ˢ: the density is a multiple of v, and one middle of v is as exact as one middle of a bin.
         let rule = |j: usize| -> Vec<(f64, f64)> {
             let ([low, high], w, [below, above]) = (table.range()[j], widths(&table)[j], table.tails()[j]);
             let s = 2.0_f64.ln();

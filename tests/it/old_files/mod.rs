@@ -199,10 +199,12 @@ fn runs_are_compared() {
     let models = facts["models"].as_array().unwrap();
     assert_eq!(models.len(), folders.len(), "{facts}");
     for run in &folders {
-        let told = Model::load(&at.join(run).join("model.safetensors")).unwrap().story["nll"].as_f64().unwrap();
+        let recorded =
+            Model::load(&at.join(run).join("model.safetensors")).unwrap().provenance["nll"].as_f64().unwrap();
         let nll = |model: &Value| model["nll"].as_f64().unwrap();
-        // The score of the training is of the same rows.
-        assert!(models.iter().any(|model| (nll(model) - told).abs() < 1e-4), "{run}: {told} in {facts}");
+        // The score of the training is of the same rows. A mean of f32 solves at 1e-5, whose first steps depend on the
+        // machine's round-off.
+        assert!(models.iter().any(|model| (nll(model) - recorded).abs() < 1e-4), "{run}: {recorded} in {facts}");
     }
     for file in ["report.html", "table.csv"] {
         assert!(at.join("compared").join(file).is_file(), "{file}");
@@ -228,7 +230,7 @@ fn a_checkpoint_is_resumed_to_the_end_that_it_had() {
     let at = folder.path();
     for (name, bound) in STOPPED {
         let file = |name: &str, file: &str| at.join("checkpoints").join(name).join(file);
-        let steps = Model::load(&file(name, "end.safetensors")).unwrap().story["steps"].clone();
+        let steps = Model::load(&file(name, "end.safetensors")).unwrap().provenance["steps"].clone();
         let facts = json(at, &format!("train --resume checkpoints/{name}"));
         assert_eq!(facts["steps"], steps, "{name}: {facts}");
         let off = apart(&file(name, "model.safetensors"), &file(name, "end.safetensors"));

@@ -32,17 +32,18 @@ fn what_no_number_depends_on_may_be_added_and_left_out() {
     let at = folder.path();
     let plain = Model::load(&at.join(FLOW)).unwrap();
     let added = Model::load(&edited(at, "cnf", FLOW, |card| card["colours"] = value!(["red"]))).unwrap();
-    assert_eq!((&added.spec, &added.theta, &added.story), (&plain.spec, &plain.theta, &plain.story));
+    assert_eq!((&added.spec, &added.theta, &added.provenance), (&plain.spec, &plain.theta, &plain.provenance));
     let less = Model::load(&edited(at, "cnf", FLOW, |card| {
         without(card, "names");
         without(card, "story");
     }));
     let less = less.unwrap();
-    assert!(less.spec.names.is_empty() && less.story.is_empty());
+    assert!(less.spec.names.is_empty() && less.provenance.is_empty());
     assert_eq!((&less.spec.architecture, &less.theta), (&plain.spec.architecture, &plain.theta));
     // What the provenance holds is for people: any key, any value.
-    let told = Model::load(&edited(at, "cnf", FLOW, |card| card["story"]["moon"] = value!({ "phase": 0.5 }))).unwrap();
-    assert_eq!(told.story["moon"]["phase"], 0.5);
+    let changed =
+        Model::load(&edited(at, "cnf", FLOW, |card| card["story"]["moon"] = value!({ "phase": 0.5 }))).unwrap();
+    assert_eq!(changed.provenance["moon"]["phase"], 0.5);
     // A solver's option that a file lacks has its default.
     let usual = Model::load(&edited(at, "cnf", FLOW, |card| without(&mut card["flow"]["solver"], "lanes"))).unwrap();
     assert_eq!(usual.spec.solver, plain.spec.solver);

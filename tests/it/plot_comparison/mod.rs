@@ -1,5 +1,5 @@
-//! Laws of the figures that compare models: whole in both formats and every theme, of the asked size, to the same bytes,
-//! on one scale; what does not fit is refused with its place.
+//! Laws of the figures that compare models: whole in both formats and every theme, of the asked size, to the same
+//! bytes, on one scale; what does not fit is refused with its place.
 #![cfg(feature = "plot")]
 
 mod study;

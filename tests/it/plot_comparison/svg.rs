@@ -24,7 +24,8 @@ pub fn words(path: &Path) -> Vec<String> {
     text.split("</text>").filter_map(|part| Some(part.rsplit_once('>')?.1.to_owned())).collect()
 }
 
-/// Boxes that the words of an SVG surely cover: left, top, right, bottom. Narrow, for letters are wider than half an em.
+/// Boxes that the words of an SVG surely cover: left, top, right, bottom. Narrow, for letters are wider than half an
+/// em.
 pub fn boxes(path: &Path) -> Vec<([f64; 4], String)> {
     let text = std::fs::read_to_string(path).unwrap();
     let one = |part: &str| {

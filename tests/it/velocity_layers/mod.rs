@@ -295,7 +295,7 @@ fn a_net_that_does_not_fit_is_refused_in_words() {
     assert!(refused(vec![linear(3, 4), linear(5, 2)], zeros(28)).contains("layer 1"));
     assert!(refused(vec![linear(3, 4)], zeros(16)).contains("the output of the net has 4 columns, expected 2"));
     assert!(refused(vec![linear(3, 0)], zeros(0)).contains("empty"));
-    assert!(refused(vec![linear(3, 2)], zeros(7)).contains("parameter vector"));
+    assert!(refused(vec![linear(3, 2)], zeros(7)).contains("parameters, found 7"));
     let words = Tensor::zeros(8, candle_core::DType::U32, &Device::Cpu).unwrap();
     assert!(refused(vec![linear(3, 2)], words).contains("u32"));
 }

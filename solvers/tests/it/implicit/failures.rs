@@ -113,8 +113,8 @@ fn a_request_that_makes_no_sense_is_refused() {
         Options { max_step: 0.0, ..fine },
         Options { first_step: Some(0.0), ..fine },
         Options { steps: Some(10), ..fine },
-        Options { tail: 1, ..fine },
-        Options { free: 1, ..fine },
+        Options { log_det_rows: 1, ..fine },
+        Options { uncontrolled_rows: 1, ..fine },
     ] {
         assert!(matches!(request(&options, &[1.0], 1.0), SolveError::BadOption(_)), "{options:?}");
     }

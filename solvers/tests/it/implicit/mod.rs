@@ -196,7 +196,8 @@ fn spans_of_no_length_and_of_a_few_round_offs_are_fine() {
 
 #[test]
 fn a_state_larger_than_a_block_of_lanes_is_solved() {
-    // y_i' = (y_{i−1} − 2y_i + y_{i+1})/h²: the lowest mode decays at −(4/h²) sin²(πh/2), about π²; the highest at −1760
+    // y_i' = (y_{i−1} − 2y_i + y_{i+1})/h²: the lowest mode decays at −(4/h²) sin²(πh/2), about π²; the highest at
+    // −1760
     const N: usize = 20;
     fn heat(y: &[f64], out: &mut [f64]) {
         let at = |i: isize| if (0..N as isize).contains(&i) { y[i as usize] } else { 0.0 };

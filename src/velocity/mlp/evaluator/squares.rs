@@ -1,9 +1,9 @@
 //! |m|² and ‖∂m/∂x‖² of the fused MLP, and their pull-backs.
 //!
 //! ‖J‖² = Σⱼ |J eⱼ|² over unit vectors, or E|J e|² over probes: of the tangents that a trace needs, the whole end
-//! instead of one number. Going back, the cotangent of the end J e is τ e for the trace e·(J e) and 2 μ J e for μ|J e|²,
-//! and one descent takes their sum. A trace in closed form has no tangents and stays as it is; where it joins d unit
-//! vectors on their way back its own pull-back is left out instead, the same numbers up to round-off.
+//! instead of one number. Going back, the cotangent of the end J e is τ e for the trace e·(J e) and 2 μ J e for μ|J
+//! e|², and one descent takes their sum. A trace in closed form has no tangents and stays as it is; where it joins d
+//! unit vectors on their way back its own pull-back is left out instead, the same numbers up to round-off.
 
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
 use cnflow_kernels::outer::row_sums;

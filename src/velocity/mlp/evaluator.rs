@@ -8,10 +8,10 @@ use cnflow_kernels::{Keep, Scalar, Tangents, Tile, Workspace};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::closed_form::ClosedForm;
-use super::mlp::Mlp;
-use super::probes::probe;
-use super::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Regularisers, Trace};
+use super::Mlp;
+use crate::velocity::closed_form::ClosedForm;
+use crate::velocity::probes::probe;
+use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Regularisers, Trace};
 
 mod squares;
 

@@ -1,0 +1,108 @@
+//! The end of a run: whether it comes before the budget is spent, and which model is kept.
+
+use super::Trainer;
+use crate::Result;
+use crate::model::{Architecture, FlowSpec, Model};
+use crate::train::score::{log_prob_rows, prefers_second};
+use crate::train::{TrainResult, score};
+
+/// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run without
+/// `patience`.
+const CLEARLY: usize = 5;
+const SINCE: f64 = 0.15;
+/// A flow and the mixture beside it are compared on so many times the rows of a validation at the most.
+const JUDGED: usize = 4;
+
+impl Trainer<'_> {
+    /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last
+    /// weights are the best. Nor is the best score chosen where the number of evaluations is steered.
+    fn chooses(&self) -> bool {
+        self.job.optimiser.keep_best && self.data.toy().is_none() && self.job.objective.nfe_target.is_none()
+    }
+
+    /// Why the run ends here, before its budget is spent; none where it goes on.
+    ///
+    /// Where `patience` is set, that many held-out scores without a better one end it. Else it ends where rows are
+    /// overfitted beyond doubt: [`CLEARLY`] scores in a row were worse than the best by two standard errors of the
+    /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that varies
+    /// by its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so
+    /// long.
+    pub(super) fn early_end(&self, done: f64) -> Option<String> {
+        let best = self.log.best.as_ref()?;
+        let (last, step) = (self.log.history.validations.last()?, self.state.step);
+        let why = match self.job.optimiser.patience {
+            Some(0) => return None,
+            Some(most) => (self.log.since_best >= most).then(|| match most {
+                1 => "1 held-out score was not better".to_owned(),
+                _ => format!("{most} held-out scores were not better"),
+            })?,
+            None => {
+                let since = done * (1.0 - best.step as f64 / step as f64);
+                let ends = self.chooses()
+                    && self.state.phase + 1 == self.phases.len()
+                    && last.step == step
+                    && self.log.worse >= CLEARLY
+                    && step >= 2 * best.step
+                    && since >= SINCE;
+                let last = last.nll;
+                ends.then(|| format!("the last {CLEARLY} held-out scores ({last:.3} at the end) were clearly worse"))?
+            }
+        };
+        Some(format!(
+            "after step {step}, {why} than that of step {}; `optimiser.patience` 0 trains to the end",
+            best.step
+        ))
+    }
+
+    /// The model that is kept, and the record of the run.
+    pub(super) fn finish(mut self, stopped: bool, ended_early: Option<String>) -> Result<TrainResult> {
+        let choose = self.chooses();
+        let (mut theta, mut chosen) = (self.state.ema.theta.clone(), self.state.step);
+        if choose && !self.valid.is_empty() && self.job.optimiser.validations > 0 {
+            self.validate(1.0)?;
+            if let Some(best) = &self.log.best {
+                (theta, chosen) = (best.theta.clone(), best.step);
+            }
+        }
+        let mut model = self.with_weights(&theta);
+        let mut replaced_by_baseline = false;
+        if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
+            // Nothing moves: the density is the mixture's own, in closed form.
+            let architecture = Architecture::Identity { dim: model.dim() };
+            let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
+            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(architecture) };
+            let baseline = Model { spec, theta: Vec::new(), provenance: model.provenance.clone() };
+            let precision = self.job.model.precision;
+            replaced_by_baseline = if !best.rows.is_empty() {
+                let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
+                let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
+                prefers_second(&scores(&model)?, &scores(&baseline)?)
+            } else {
+                // A run that began when the mean alone decided ends as it would have then.
+                let score = score(&baseline.bind(precision)?, &self.valid, None)?;
+                score.failed.is_empty() && score.outside.is_empty() && score.nll < best.nll
+            };
+            if replaced_by_baseline {
+                (model, chosen) = (baseline, 0);
+            }
+        }
+        self.log.history.finish();
+        let seconds = self.seconds();
+        Ok(TrainResult {
+            model,
+            replaced_by_baseline,
+            log_volume: self.log_volume,
+            steps: self.state.step,
+            chosen,
+            seconds,
+            step_seconds: seconds - self.log.validating - self.log.mixture_seconds.unwrap_or(0.0),
+            mixture_seconds: self.log.mixture_seconds,
+            ended_early,
+            rollbacks: self.state.all_rollbacks,
+            far: self.far,
+            before: self.log.before,
+            history: self.log.history,
+            stopped,
+        })
+    }
+}
