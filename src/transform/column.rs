@@ -164,7 +164,7 @@ impl Column {
 
     fn refuse(&self, row: usize, value: f64) -> Error {
         let problem = |range: &str| {
-            format!("row {row} of a column has {}, which is not {range} (counted from 0)", crate::words::exact(value))
+            format!("row {row} (counted from 0) has {}, which is not {range}", crate::words::exact(value))
         };
         let widen = "leave such rows out, or give the column another type";
         match *self {

@@ -484,7 +484,7 @@ fn column_kinds_are_read_and_their_data_checked() {
         assert!(error.hint().is_some());
         error.to_string()
     };
-    assert!(refused(ColumnKind::Positive, &[1.0, -2.0]).contains("row 1 of a column has -2"));
+    assert!(refused(ColumnKind::Positive, &[1.0, -2.0]).contains("row 1 (counted from 0) has -2"));
     assert!(refused(ColumnKind::Positive, &[0.0]).contains("row 0"));
     assert!(refused(ColumnKind::Unit { low: 0.0, high: 1.0 }, &[0.5, 1.0]).contains("inside (0, 1)"));
     assert!(refused(ColumnKind::Angle { period: 360.0 }, &[f64::NAN]).contains("finite"));
