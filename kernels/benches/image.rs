@@ -58,14 +58,22 @@ fn main() {
         (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
         net.run_back(ws, joined, to_x, &mut g);
     };
-    report("value and gradient", 3.0, median(|| {
-        net.run(&mut ws, Keep::First);
-        back(&mut ws, false, false);
-    }));
-    report("value, gradient and pull-back", 3.0, median(|| {
-        net.run(&mut ws, Keep::First);
-        back(&mut ws, false, true);
-    }));
+    report(
+        "value and gradient",
+        3.0,
+        median(|| {
+            net.run(&mut ws, Keep::First);
+            back(&mut ws, false, false);
+        }),
+    );
+    report(
+        "value, gradient and pull-back",
+        3.0,
+        median(|| {
+            net.run(&mut ws, Keep::First);
+            back(&mut ws, false, true);
+        }),
+    );
     let probe = |ws: &mut ImageWorkspace<f32>| {
         net.run(ws, Keep::Second);
         net.advance(ws);
@@ -73,13 +81,17 @@ fn main() {
         (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
     };
     let mut g = vec![0.0; net.n_params()];
-    report("value, tangent, pull-back of both", 6.0, median(|| {
-        probe(&mut ws);
-        net.retreat(&mut ws, &mut g);
-        let bar = ws.output_bar();
-        (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
-        net.run_back(&mut ws, true, true, &mut g);
-    }));
+    report(
+        "value, tangent, pull-back of both",
+        6.0,
+        median(|| {
+            probe(&mut ws);
+            net.retreat(&mut ws, &mut g);
+            let bar = ws.output_bar();
+            (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
+            net.run_back(&mut ws, true, true, &mut g);
+        }),
+    );
     println!("one operation alone, forward / with its gradient and pull-back");
     let conv = |kernel, channels| ImageOp::Conv { kernel, channels, activation: None };
     for (what, shape, op) in [
@@ -101,11 +113,18 @@ fn main() {
         println!("  {what:<34} {:5.1} % {:5.1} %", percent(1.0, forward), percent(3.0, both));
     }
     let planes = ["stem", "trunk"];
-    for (what, shape) in [(planes[0], ImageShape { channels: 16, ..shape }), (planes[1], ImageShape { height: 7, width: 7, channels: 32 })] {
+    for (what, shape) in [
+        (planes[0], ImageShape { channels: 16, ..shape }),
+        (planes[1], ImageShape { height: 7, width: 7, channels: 32 }),
+    ] {
         let op = ImageOp::Activate { activation: cnflow_kernels::Activation::Silu };
         let (net, mut ws, _) = filled(&ImageNetSpec { shape, aux: 0, embedding: None, ops: vec![op] });
         let (value, first) = (median(|| net.run(&mut ws, Keep::Value)), median(|| net.run(&mut ws, Keep::First)));
         let each = |seconds: f64| seconds * 1e9 / (shape.len() * LANES / 8) as f64;
-        println!("  silu on the plane of the {what:<10} {:5.2} ns, with σ′ {:5.2} ns for 8 numbers", each(value), each(first));
+        println!(
+            "  silu on the plane of the {what:<10} {:5.2} ns, with σ′ {:5.2} ns for 8 numbers",
+            each(value),
+            each(first)
+        );
     }
 }

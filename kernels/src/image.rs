@@ -26,9 +26,9 @@ use std::ops::Range;
 
 pub use self::evaluator::ImageEvaluator;
 use self::graph::{Graph, Kind};
-pub use self::workspace::ImageWorkspace;
 pub use self::shape::ImageShape;
-pub use self::spec::{Embedding, ImageNetSpec, ImageOp};
+pub use self::spec::{Embedding, ImageNetSpec, ImageOp, ImageParams};
+pub use self::workspace::ImageWorkspace;
 use crate::simd::{Isa, Scalar};
 use crate::{Error, Net, Result};
 

@@ -32,6 +32,12 @@ pub struct Scratch<T> {
     x: Tile<T>,
 }
 
+/// With one or two inputs a tap would leave most of four rows empty: then the three taps of a row of the kernel count as inputs
+/// of a single one, (kx, i), and the copy has their pixels side by side, with zeros at the edges.
+fn side_by_side(size: ConvSize) -> usize {
+    if size.x.channels <= 2 { size.kernel } else { 1 }
+}
+
 /// Rows of pixels in a strip.
 fn strip(shape: ImageShape) -> usize {
     (STRIP / shape.width).clamp(1, shape.height)
@@ -40,14 +46,18 @@ fn strip(shape: ImageShape) -> usize {
 impl<T: Scalar> Scratch<T> {
     /// For the largest of these.
     pub fn new(sizes: impl Iterator<Item = ConvSize>) -> Self {
-        let rows = sizes.map(|ConvSize { x, outputs, kernel }| {
-            let (high, width) = (strip(x), x.width);
-            let borders = (high + kernel - 1).min(x.height);
-            (high * width * outputs.next_multiple_of(TALL), borders * width * x.channels.next_multiple_of(WIDE))
-        });
+        let rows = sizes.map(room);
         let (y_bar, x) = rows.fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         Self { y_bar: Tile::new(y_bar, LANE_BLOCK), x: Tile::new(x, LANE_BLOCK) }
     }
+}
+
+/// Rows of both copies.
+fn room(size: ConvSize) -> (usize, usize) {
+    let ConvSize { x, outputs, kernel } = size;
+    let (high, inputs) = (strip(x), side_by_side(size) * x.channels);
+    let around = (high + kernel - 1).min(x.height);
+    (high * x.width * outputs.next_multiple_of(TALL), around * x.width * inputs.next_multiple_of(WIDE))
 }
 
 pub(super) fn conv_gradient<T: Scalar>(
@@ -59,13 +69,13 @@ pub(super) fn conv_gradient<T: Scalar>(
     (scratch, g): (&mut Scratch<T>, &mut [T]),
 ) {
     let ConvSize { x: shape, outputs, kernel } = size;
-    let (weights, high) = (kernel * kernel * shape.channels * outputs, strip(shape));
+    let (weights, room) = (kernel * kernel * shape.channels * outputs, room(size));
     assert_eq!(g.len(), weights + outputs);
     x.expect(shape.len(), 1);
     y_bar.expect(shape.pixels() * outputs, 1);
     let (of_y, of_x) = (scratch.y_bar.write(), scratch.x.write());
-    of_y.expect(high * shape.width * outputs.next_multiple_of(TALL), 1);
-    of_x.expect((high + kernel - 1).min(shape.height) * shape.width * shape.channels.next_multiple_of(WIDE), 1);
+    of_y.expect(room.0, 1);
+    of_x.expect(room.1, 1);
     let (g, b) = g.split_at_mut(weights);
     dispatch(isa, Gradient { size, x, y_bar, of_x, of_y, g, b: bias.then_some(b) });
 }
@@ -84,15 +94,18 @@ struct Gradient<'a, T> {
 impl<T: Scalar> Kernel<T> for Gradient<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Elem = T>>(self) {
-        let Self { size: ConvSize { x: shape, outputs, kernel }, x, y_bar, of_x, of_y, g, mut b } = self;
-        let (pad, width, inputs) = (kernel / 2, shape.width, shape.channels);
+        let Self { size, x, y_bar, of_x, of_y, g, mut b } = self;
+        let ConvSize { x: shape, outputs, kernel } = size;
+        let (beside, pad, width) = (side_by_side(size), kernel / 2, shape.width);
+        // Taps of a row that are left, and their inputs.
+        let (taps, inputs) = (kernel / beside, beside * shape.channels);
         for top in (0..shape.height).step_by(strip(shape)) {
             let rows = top..(top + strip(shape)).min(shape.height);
             let around = rows.start.saturating_sub(pad)..(rows.end + pad).min(shape.height);
             // SAFETY: `conv_gradient` checked the planes and the room for their copies.
             unsafe {
-                copy::<V, TALL>(&y_bar, outputs, rows.start * width..rows.end * width, &of_y);
-                copy::<V, WIDE>(&x, inputs, around.start * width..around.end * width, &of_x);
+                copy::<V, TALL>(&y_bar, (outputs, 1), width, rows.clone(), &of_y);
+                copy::<V, WIDE>(&x, (shape.channels, beside), width, around.clone(), &of_x);
             }
             for o in (0..outputs).step_by(TALL) {
                 let tall = (outputs - o).min(TALL);
@@ -100,21 +113,20 @@ impl<T: Scalar> Kernel<T> for Gradient<'_, T> {
                 for i in (0..inputs).step_by(WIDE) {
                     let wide = (inputs - i).min(WIDE);
                     let from_x = i * around.len() * width;
-                    for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
+                    for (ky, kx) in (0..kernel).flat_map(|ky| (0..taps).map(move |kx| (ky, kx))) {
                         let high = within(kernel, ky, rows.clone(), shape.height);
-                        let across = within(kernel, kx, 0..width, width);
+                        let across = within(taps, kx, 0..width, width);
                         let mut sums = Sums::<V>::zero();
                         for row in high {
                             let at_y = from_y + ((row - rows.start) * width + across.start) * TALL;
-                            let at_x = (row + ky - pad - around.start) * width + across.start + kx - pad;
+                            let at_x = (row + ky - pad - around.start) * width + across.start + kx - taps / 2;
                             // SAFETY: `within` stays on the plane, and the copies hold the rows around.
-                            sums = unsafe {
-                                sums.add(of_y.at(0, at_y), of_x.at(0, from_x + at_x * WIDE), across.len())
-                            };
+                            sums =
+                                unsafe { sums.add(of_y.at(0, at_y), of_x.at(0, from_x + at_x * WIDE), across.len()) };
                         }
-                        let tap = ky * kernel + kx;
+                        let tap = ky * taps + kx;
                         for (t, sums) in sums.over_lanes().into_iter().enumerate().take(tall) {
-                            let g = &mut g[((o + t) * kernel * kernel + tap) * inputs + i..][..wide];
+                            let g = &mut g[((o + t) * kernel * taps + tap) * inputs + i..][..wide];
                             g.iter_mut().zip(sums).for_each(|(g, sum)| *g += sum);
                         }
                     }
@@ -136,26 +148,43 @@ fn within(kernel: usize, k: usize, rows: Range<usize>, size: usize) -> Range<usi
     start..end.max(start)
 }
 
-/// `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing.
+/// Rows of pixels `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing. Where `beside` is 3, channels are
+/// those of the pixel on the left, of the pixel itself and of that on the right.
 ///
 /// # Safety
-/// `from` has these pixels, and `to` room for them.
+/// `from` has these rows, and `to` room for them.
 #[inline(always)]
 unsafe fn copy<V: Vector, const N: usize>(
     from: &In<'_, V::Elem>,
-    channels: usize,
-    pixels: Range<usize>,
+    (channels, beside): (usize, usize),
+    width: usize,
+    rows: Range<usize>,
     to: &Out<'_, V::Elem>,
 ) {
-    for (p, pixel) in pixels.clone().enumerate() {
-        for c in 0..channels.next_multiple_of(N) {
-            let place = to.at(0, (c / N * pixels.len() + p) * N + c % N);
-            for slot in (0..LANE_BLOCK).step_by(V::WIDTH) {
-                // SAFETY: the caller's.
-                unsafe {
-                    let number =
-                        if c < channels { V::load(from.at(0, pixel * channels + c).add(slot)) } else { V::splat(V::Elem::ZERO) };
-                    number.store(place.add(slot));
+    let (pixels, zero) = (rows.len() * width, V::splat(V::Elem::ZERO));
+    for (line, row) in rows.enumerate() {
+        for column in 0..width {
+            let p = line * width + column;
+            for side in 0..beside {
+                let near = (column + side).wrapping_sub(beside / 2);
+                let source = from.at(0, (row * width + near.min(width - 1)) * channels);
+                for i in 0..channels {
+                    let c = side * channels + i;
+                    let place = to.at(0, (c / N * pixels + p) * N + c % N);
+                    for slot in (0..LANE_BLOCK).step_by(V::WIDTH) {
+                        // SAFETY: the caller's; `near` is a pixel of the row, or not read.
+                        unsafe {
+                            let number = if near < width { V::load(source.add(i * LANE_BLOCK + slot)) } else { zero };
+                            number.store(place.add(slot));
+                        }
+                    }
+                }
+            }
+            for c in beside * channels..(beside * channels).next_multiple_of(N) {
+                let place = to.at(0, (c / N * pixels + p) * N + c % N);
+                for slot in (0..LANE_BLOCK).step_by(V::WIDTH) {
+                    // SAFETY: the caller's.
+                    unsafe { zero.store(place.add(slot)) };
                 }
             }
         }

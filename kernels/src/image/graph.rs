@@ -61,7 +61,7 @@ pub(super) struct Point {
 impl<T: Scalar> Graph<T> {
     /// Of a valid spec, with zeros for parameters.
     pub fn new(spec: &ImageNetSpec) -> Result<Self> {
-        let (planes, (_, params)) = (spec.shapes()?, spec.params()?);
+        let (planes, params) = (spec.shapes()?, spec.params()?.ops);
         let mut graph = Self {
             nodes: vec![],
             shapes: vec![spec.shape],

@@ -168,13 +168,7 @@ fn runs(rows: Range<usize>, shape: ImageShape, all: usize) -> Range<usize> {
     rows.start * each..rows.end * each
 }
 
-fn point_back<T: Scalar>(
-    isa: Isa,
-    part: Part,
-    (node, point): (&Node<T>, &Point),
-    ws: &mut ImageWorkspace<T>,
-    of: Of,
-) {
+fn point_back<T: Scalar>(isa: Isa, part: Part, (node, point): (&Node<T>, &Point), ws: &mut ImageWorkspace<T>, of: Of) {
     let channels = part.shape.channels;
     let (below, above) = ws.bars.split_at_mut(node.output);
     let of_h = above[0].write();

@@ -95,8 +95,7 @@ impl<T: Scalar> Kernel<T> for Runs<'_, T> {
             for slot in (0..run * LANE_BLOCK).step_by(V::WIDTH) {
                 // SAFETY: `regroup` checked both planes, whose runs the lists stay within.
                 unsafe {
-                    let number =
-                        if from == NONE { V::splat(T::ZERO) } else { V::load(x.at(0, from * run).add(slot)) };
+                    let number = if from == NONE { V::splat(T::ZERO) } else { V::load(x.at(0, from * run).add(slot)) };
                     let number = if add { V::load(to.add(slot)).add(number) } else { number };
                     number.store(to.add(slot));
                 }

@@ -31,6 +31,15 @@ pub struct ImageNetSpec {
     pub ops: Vec<ImageOp>,
 }
 
+/// Where the parameters of a net lie in θ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageParams {
+    /// Of each layer of the embedding; the last is that of the modulations. None where nothing is modulated.
+    pub embedding: Vec<Range<usize>>,
+    /// Of each operation; empty for one without parameters.
+    pub ops: Vec<Range<usize>>,
+}
+
 /// Dense layers on `aux`, with an activation behind each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,7 +106,9 @@ impl ImageOp {
     /// σ.
     pub fn activation(&self) -> Option<Activation> {
         match *self {
-            Self::Conv { activation, .. } | Self::Modulate { activation, .. } | Self::Add { activation, .. } => activation,
+            Self::Conv { activation, .. } | Self::Modulate { activation, .. } | Self::Add { activation, .. } => {
+                activation
+            }
             Self::Activate { activation } => Some(activation),
             Self::SpaceToDepth { .. } | Self::DepthToSpace { .. } => None,
         }
@@ -229,11 +240,11 @@ impl ImageNetSpec {
         (rows > 0).then(|| NetSpec::mlp(&sizes, embedding.activation, 0))
     }
 
-    /// Where the parameters lie in θ: those of the embedding's layers, the layer of modulations last, and of each operation.
+    /// Where the parameters lie in θ.
     ///
     /// # Errors
     /// As [`ImageNetSpec::shapes`].
-    pub fn params(&self) -> Result<(Vec<Range<usize>>, Vec<Range<usize>>)> {
+    pub fn params(&self) -> Result<ImageParams> {
         let shapes = self.shapes()?;
         let embedding = self.embedding_net(&shapes).map_or_else(Vec::new, |net| net.params());
         let mut at = embedding.last().map_or(0, |last| last.end);
@@ -243,12 +254,12 @@ impl ImageNetSpec {
             range
         };
         let ops = self.ops.iter().zip(&shapes).map(of).collect();
-        Ok((embedding, ops))
+        Ok(ImageParams { embedding, ops })
     }
 
     /// The length of θ; 0 where the spec is not valid.
     pub fn n_params(&self) -> usize {
-        self.params().ok().and_then(|(_, ops)| Some(ops.last()?.end)).unwrap_or(0)
+        self.params().ok().and_then(|params| Some(params.ops.last()?.end)).unwrap_or(0)
     }
 
     /// The shape of the last plane; that of the image where the spec is not valid.

@@ -1,6 +1,6 @@
 //! The nets of operations on images that every law holds for, and the plainest loops that compute the same.
 
-use cnflow_kernels::{Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageShape, Scalar};
+use cnflow_kernels::{Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageShape, Scalar};
 
 use crate::cases::{numbers, sigma};
 
@@ -115,7 +115,7 @@ pub fn by_loops(spec: &ImageNetSpec, mut theta: &[f64], x: &[f64], aux: &[f64]) 
 /// Weights that keep numbers of order 1: uniform in ± 1.5/√inputs, the embedding's first.
 pub fn theta<T: Scalar>(spec: &ImageNetSpec, seed: u64) -> Vec<T> {
     let mut theta = numbers::<f64>(spec.n_params(), seed);
-    let (embedding, ops) = spec.params().unwrap();
+    let ImageParams { embedding, ops } = spec.params().unwrap();
     let widths = [vec![spec.aux], spec.embedding.as_ref().map_or_else(Vec::new, |e| e.layers.clone())].concat();
     let shapes = spec.shapes().unwrap();
     let of_op = |(op, shape): (&ImageOp, &ImageShape)| match op {
@@ -157,7 +157,12 @@ pub fn every_small_net() -> Vec<ImageNetSpec> {
         of(shape(5, 7, 3), 0, None, vec![conv(3, 5, None)]),
         of(shape(5, 7, 1), 0, None, vec![conv(3, 6, silu), conv(3, 1, tanh)]),
         of(shape(1, 9, 2), 0, None, vec![conv(3, 4, soft), conv(1, 2, None), add(0, silu)]),
-        of(shape(9, 1, 2), 0, None, vec![ImageOp::Activate { activation: Activation::Silu }, conv(3, 2, None), add(0, None)]),
+        of(
+            shape(9, 1, 2),
+            0,
+            None,
+            vec![ImageOp::Activate { activation: Activation::Silu }, conv(3, 2, None), add(0, None)],
+        ),
         of(shape(5, 7, 2), 0, None, vec![depth(2), conv(1, 8, tanh), space(2, 5, 7), add(0, None), conv(3, 1, None)]),
         of(shape(4, 6, 1), 0, None, vec![depth(3), space(3, 4, 6)]),
         of(shape(3, 2, 2), 3, embedding(&[4]), vec![modulate(true, None)]),
