@@ -108,6 +108,11 @@ impl<T: Scalar> ImageNet<T> {
         self.n_params
     }
 
+    /// Whether anything is modulated: otherwise `aux` is not read, and the embedding has no parameters.
+    pub fn modulated(&self) -> bool {
+        self.embedding.is_some()
+    }
+
     /// Multiply-adds of convolutions and dense layers for one image, borders counted as if they were not.
     pub fn multiply_adds(&self) -> usize {
         let of_conv = |kind: &Kind<T>| match kind {

@@ -105,16 +105,9 @@ impl<T: Scalar> ImageWorkspace<T> {
         &mut self.bars[last]
     }
 
-    /// ẏ, ẋ and the cotangent of y or ẏ.
-    pub fn ends_and_bar(&mut self) -> (&Tile<T>, &Tile<T>, &mut Tile<T>) {
-        let last = self.bars.len() - 1;
-        (&self.dots[last], &self.dots[0], &mut self.bars[last])
-    }
-
-    /// y and its cotangent.
-    pub fn output_and_bar(&mut self) -> (&Tile<T>, &mut Tile<T>) {
-        let last = self.bars.len() - 1;
-        (&self.values[last], &mut self.bars[last])
+    /// ẏ and ẋ.
+    pub fn end_and_direction(&self) -> (&Tile<T>, &Tile<T>) {
+        (&self.dots[self.dots.len() - 1], &self.dots[0])
     }
 
     /// The cotangent of x, or of ẋ, as the last pull-back left it.
