@@ -231,7 +231,9 @@ impl<V: Vector> Sums<V> {
 
     #[inline(always)]
     fn over_lanes(self) -> [[V::Elem; WIDE]; TALL] {
-        self.0.map(V::sum4)
+        // Not `map`, which is not sure to be compiled into the kernel.
+        let [a, b, c] = self.0;
+        [V::sum4(a), V::sum4(b), V::sum4(c)]
     }
 }
 
