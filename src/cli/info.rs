@@ -9,7 +9,7 @@ use cnflow::model::{Architecture, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
 use cnflow::transform::{ContextColumn, Range};
-use cnflow::velocity::{Steepest, VelocitySpec, lipschitz_bound};
+use cnflow::velocity::{ImageShape, Steepest, VelocitySpec, lipschitz_bound};
 use cnflow::{rng, words};
 use serde_json::{Map, Value, json};
 
@@ -156,6 +156,11 @@ fn about(model: &Model) -> String {
                 other => plain(&json!(other)),
             },
         },
+        Architecture::Velocity(VelocitySpec::Image(spec)) => {
+            let ImageShape { height, width, channels } = spec.shape();
+            let (channels, ops) = (words::count(channels as u64, "channel"), spec.net.ops.len() as u64);
+            format!("images of {height} × {width} pixels, {channels}; {}", words::count(ops, "operation"))
+        }
         Architecture::Discrete(spec) => couplings(spec),
         Architecture::Identity { .. } => "none: the base is the distribution".into(),
         Architecture::Histogram(table) => {

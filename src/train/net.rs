@@ -58,6 +58,7 @@ impl Net {
         let spec = match velocity {
             VelocitySpec::Mlp(mlp) => return Some((Self::Mlp, mlp.clone())),
             VelocitySpec::Layers(spec) => spec,
+            VelocitySpec::Image(_) => return None,
         };
         let outputs =
             |layer: &Layer| if let Layer::ConcatSquash { outputs, .. } = layer { Some(*outputs) } else { None };

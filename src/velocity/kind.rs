@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{self, LayerNetSpec};
-use crate::velocity::{Device, Mlp, MlpSpec, Number, Velocity};
+use crate::velocity::{Device, Image, ImageSpec, Mlp, MlpSpec, Number, Velocity};
 use crate::{Result, Rng};
 
 /// A velocity without its weights.
@@ -15,6 +15,8 @@ pub enum VelocitySpec {
     Mlp(MlpSpec),
     /// A net of candle layers.
     Layers(LayerNetSpec),
+    /// A net of operations on images.
+    Image(ImageSpec),
 }
 
 impl VelocitySpec {
@@ -23,6 +25,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.dim,
             Self::Layers(spec) => spec.dim,
+            Self::Image(spec) => spec.dim(),
         }
     }
 
@@ -31,6 +34,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.condition_dim,
             Self::Layers(spec) => spec.condition_dim,
+            Self::Image(spec) => spec.condition_dim,
         }
     }
 
@@ -39,6 +43,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.n_params(),
             Self::Layers(spec) => spec.n_params(),
+            Self::Image(spec) => spec.n_params(),
         }
     }
 
@@ -55,6 +60,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.validate(),
             Self::Layers(spec) => spec.check(),
+            Self::Image(spec) => spec.validate(),
         }
     }
 
@@ -63,10 +69,12 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.init(rng),
             Self::Layers(spec) => spec.init(rng),
+            Self::Image(spec) => spec.init(rng),
         }
     }
 
-    /// Sets the last layer of θ to zero: the velocity is zero everywhere, and has a gradient to leave it by.
+    /// Sets the last layer of θ to zero: the velocity is zero everywhere (of images: that of a Gaussian), and has a gradient to
+    /// leave it by.
     pub fn rest(&self, theta: &mut [f32]) {
         // `net.4.weight`, `net.4._layer.weight`: a layer is two parts of the name.
         let layer = |name: &str| name.match_indices('.').nth(1).map(|(at, _)| name[..at].to_owned());
@@ -82,6 +90,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.tensor_names(),
             Self::Layers(spec) => spec.tensor_names(),
+            Self::Image(spec) => spec.tensor_names(),
         }
     }
 
@@ -101,6 +110,7 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),
             Self::Layers(spec) => layers::bind(spec, theta, device.into()),
+            Self::Image(spec) => Ok(Box::new(Image::new(spec, theta)?)),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of
 //! all.
 //!
-//! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
-//! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); each caller
+//! Three kinds stand behind one contract: the fused CPU kernel of an MLP, a net of operations on images, and a net of candle
+//! layers written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); each caller
 //! owns its scratch ([`Evaluator`]).
 
 mod closed_form;
 pub mod fields;
+mod image;
+mod image_eval;
+mod image_spec;
 mod kind;
 pub mod layers;
 mod lipschitz;
@@ -15,7 +18,9 @@ mod precision;
 mod probes;
 mod spec;
 
-pub use cnflow_kernels::{Activation, Scalar};
+pub use cnflow_kernels::{Activation, ImageNetSpec, ImageOp, ImageShape, Scalar};
+pub use image::Image;
+pub use image_spec::ImageSpec;
 pub use kind::VelocitySpec;
 pub use layers::Number;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};

@@ -17,6 +17,7 @@ use rand::Rng as _;
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::{forward, inverse};
+use crate::velocity_images::small_images;
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
@@ -96,6 +97,10 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[12, 12], Activation::Softplus));
     let solver = SolverSpec { method: "vern7".into(), ..tight() };
     all.push(("continuous concatsquash".into(), Box::new(continuous(layers, solver, 3))));
+    for spec in small_images().into_iter().filter(|spec| spec.condition_dim == 0) {
+        let name = format!("continuous images {:?}", spec.shape());
+        all.push((name, Box::new(continuous(VelocitySpec::Image(spec), tight(), 5))));
+    }
     for (d, k) in [(1, 1), (1, 5), (2, 3), (3, 40), (5, 2)] {
         let map = Rosenblatt::new(mixture(d, k, d as u64));
         all.push((format!("rosenblatt d={d} K={k}"), Box::new(map)));

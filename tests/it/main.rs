@@ -46,6 +46,7 @@ mod stages;
 mod streaming;
 mod training;
 mod training_paths;
+mod velocity_images;
 mod velocity_laws;
 mod velocity_layers;
 mod velocity_penalties;

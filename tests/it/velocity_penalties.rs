@@ -1,9 +1,10 @@
 //! |m|² and ‖∂m/∂x‖² beside value and divergence: the laws of both kinds of velocity.
 
 use crate::common::velocity::{Points, TRACES, bits, both, numbers, rows, tangent, tile};
+use crate::velocity_images::small_images;
 use candle_core::{Device, Tensor};
 use cnflow::velocity::layers::{Layer, LayerNet, LayerNetSpec};
-use cnflow::velocity::{Activation, Cotangents, Mlp, MlpSpec, Regularisers, TimeInput, Trace, Velocity, probe};
+use cnflow::velocity::{Activation, Cotangents, Image, Mlp, MlpSpec, Regularisers, TimeInput, Trace, Velocity, probe};
 use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
 use cnflow_solvers::{At, Real};
 
@@ -49,6 +50,10 @@ fn every_velocity<T: cnflow::velocity::Scalar + candle_core::WithDType>() -> Vec
     for spec in every_mlp() {
         let (name, theta) = (format!("{spec:?}"), wide(spec.init(rng)));
         all.push((name, theta, Box::new(move |theta| Box::new(Mlp::new(&spec, theta).unwrap()))));
+    }
+    for spec in small_images() {
+        let (name, theta) = (format!("{spec:?}"), numbers(spec.n_params(), 8));
+        all.push((name, theta, Box::new(move |theta| Box::new(Image::new(&spec, theta).unwrap()))));
     }
     for spec in every_net() {
         let (name, theta) = (format!("{spec:?}"), wide(spec.init(rng)));
