@@ -9,7 +9,7 @@ use cnflow::model::{Architecture, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
 use cnflow::transform::{ContextColumn, Range};
-use cnflow::velocity::{Steepest, VelocitySpec, lipschitz_bound};
+use cnflow::velocity::{GaussianPath, Steepest, VelocitySpec, lipschitz_bound};
 use cnflow::{rng, words};
 use serde_json::{Map, Value, json};
 
@@ -90,8 +90,8 @@ fn plain(value: &Value) -> String {
 
 /// The units of each layer of an MLP, the input first.
 fn layers(model: &Model) -> Option<Vec<usize>> {
-    match &model.spec.architecture {
-        Architecture::Velocity(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
+    match model.spec.architecture.as_velocity().map(VelocitySpec::net) {
+        Some(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
         _ => None,
     }
 }
@@ -138,21 +138,37 @@ fn conditions(model: &Model) -> String {
     condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn about(model: &Model) -> String {
-    let solver = &model.spec.solver;
-    let net = match &model.spec.architecture {
-        Architecture::Velocity(VelocitySpec::Mlp(spec)) => {
+/// A velocity in a line.
+fn velocity(spec: &VelocitySpec) -> String {
+    match spec {
+        VelocitySpec::Mlp(spec) => {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        Architecture::Velocity(velocity @ VelocitySpec::Layers(spec)) => match Net::of(velocity) {
+        VelocitySpec::Layers(layers) => match Net::of(spec) {
             Some((net, mlp)) => {
-                let sizes = [vec![spec.dim + spec.condition_dim], mlp.hidden, vec![spec.dim]].concat();
+                let sizes = [vec![layers.dim + layers.condition_dim], mlp.hidden, vec![layers.dim]].concat();
                 let sizes = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
                 format!("{}, {sizes}, {} (candle layers)", net.name(), mlp.activation)
             }
-            None => plain(&json!(spec)),
+            None => plain(&json!(layers)),
         },
+        VelocitySpec::Preconditioned(spec) => {
+            let GaussianPath { path, deviation } = spec.gaussian;
+            let deviation = words::exact(deviation);
+            format!(
+                "{}, beside the velocity of a Gaussian (deviation {deviation}, path {})",
+                velocity(&spec.net),
+                path.name()
+            )
+        }
+    }
+}
+
+fn about(model: &Model) -> String {
+    let solver = &model.spec.solver;
+    let net = match &model.spec.architecture {
+        Architecture::Velocity(spec) => velocity(spec),
         Architecture::Discrete(spec) => couplings(spec),
         Architecture::Identity { .. } => "none: the base is the distribution".into(),
         Architecture::Histogram(table) => {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::adamw::AdamW;
 use super::batch::BatchSampler;
+use super::bound::{How, bounded};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::plan::Phase;
@@ -16,8 +17,8 @@ use super::score::{clearly_worse, log_prob_rows, prefers_second, scored};
 use super::start::Start;
 use super::state::{Best, RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, Schedule, StepRecord, TrainResult,
-    Validation, Watch, score, start,
+    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, Score, StepRecord, TrainResult,
+    Validation, ValidationScore, Watch, score, start,
 };
 use crate::model::{Architecture, FlowSpec, Model};
 use crate::rows::{Dataset, Rows, Source};
@@ -55,6 +56,9 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
     let clock = Instant::now();
     let job = job.clone().resolve(data.dim)?;
     start::check(data)?;
+    if job.optimiser.validation == Some(ValidationScore::Bound) {
+        watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");
+    }
     let late = || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
     let init = job.model.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
@@ -139,6 +143,8 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         solver: job.training_solver(),
         base: base.clone(),
         path: job.objective.path,
+        weight: job.objective.matching_weight.unwrap_or_default(),
+        time_exponent: job.objective.time_exponent(),
         kinetic: 0.0,
         jacobian: 0.0,
     };
@@ -208,7 +214,9 @@ impl Trainer<'_> {
                 batch = self.phase().draw(sampler)?;
             }
             let phase = *self.phase();
-            let lr = Schedule { peak: phase.lr }.at(phase.part(done)) * self.state.lr_scale;
+            let schedule = self.job.optimiser.schedule(phase.lr);
+            // Each phase begins with a new optimiser.
+            let lr = schedule.at(phase.part(done), self.state.adam.steps) * self.state.lr_scale;
             // A step that is taken back does not draw its batch again.
             let place = sampler.place();
             self.set_penalties();
@@ -292,7 +300,8 @@ impl Trainer<'_> {
 
     fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
         let state = &mut self.state;
-        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, lr, self.job.optimiser.weight_decay);
+        let size = self.job.optimiser.step_size(lr);
+        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, size);
         state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {
@@ -333,13 +342,26 @@ impl Trainer<'_> {
         done >= self.log.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
     }
 
+    /// Scores of the validation rows, as the job sets, with log p of each or minus its bound.
+    fn held_out(&self) -> Result<(Score, Vec<f64>)> {
+        let (theta, precision) = (&self.state.ema.theta, self.job.model.precision);
+        match self.job.optimiser.validation.unwrap_or_default() {
+            ValidationScore::Likelihood => {
+                scored(&self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
+            }
+            ValidationScore::Bound => {
+                let how = How { precision, path: self.job.objective.path, seed: self.job.seed };
+                bounded(&self.model.spec, theta, how, &self.valid, self.data.toy())
+            }
+        }
+    }
+
     /// The held-out score of the average; none where it has no density anywhere yet.
     fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
         let begun = self.clock.elapsed().as_secs_f64();
-        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.model.precision)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
-        let validation = match scored(&flow, &self.valid, self.data.toy()) {
+        let validation = match self.held_out() {
             Ok((score, log_probs)) => {
                 rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
                 let (nll, se) = score.best_nll(self.data.toy());

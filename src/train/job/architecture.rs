@@ -5,8 +5,8 @@ use crate::continuous::SolverSpec;
 use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
-use crate::train::{Family, Net, Objective, PLAN_STREAM, start};
-use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
+use crate::train::{Family, Net, Objective, PLAN_STREAM, Preconditioning, ValidationScore, start};
+use crate::velocity::{Activation, GaussianPath, MlpSpec, PreconditionedSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result, rng};
 
 impl Job {
@@ -26,7 +26,10 @@ impl Job {
             ("a Jacobian penalty", self.objective.jacobian != 0.0),
             ("a random end time", self.objective.steer != 0.0),
             ("a target number of evaluations", self.objective.nfe_target.is_some()),
-            ("times of matching", self.objective.time_exponent != usual.objective.time_exponent),
+            ("times of matching", self.objective.time_exponent.is_some_and(|exponent| exponent != 1.0)),
+            ("a weight of time", self.objective.matching_weight.is_some()),
+            ("a preconditioning", self.model.preconditioning.is_some_and(|kind| kind != Preconditioning::None)),
+            ("a bound of the validation", self.optimiser.validation == Some(ValidationScore::Bound)),
             ("a path of matching", self.objective.path != usual.objective.path),
             ("a pairing", self.objective.pairing != usual.objective.pairing),
             ("a feature of time", self.model.time_features != 0),
@@ -103,9 +106,23 @@ impl Job {
                 let mut rng = rng::stream(self.seed, PLAN_STREAM);
                 Architecture::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
-            Family::Cnf => Architecture::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
+            Family::Cnf => {
+                let net = self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?;
+                Architecture::Velocity(self.preconditioned(net))
+            }
             _ => Architecture::Identity { dim },
         })
+    }
+
+    /// The net as the correction of a Gaussian's velocity, where the job sets that.
+    fn preconditioned(&self, net: VelocitySpec) -> VelocitySpec {
+        match self.model.preconditioning.unwrap_or_default() {
+            Preconditioning::None => net,
+            Preconditioning::Gaussian => {
+                let gaussian = GaussianPath { path: self.objective.path, deviation: self.data.spread.unwrap_or(1.0) };
+                VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net }))
+            }
+        }
     }
 
     /// The job with hidden layers of one width so that the architecture has about `params` parameters.
@@ -202,7 +219,12 @@ impl Job {
 
     fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
         let (usual, own) = (Self::default(), &mut self.model);
-        let Some((net, mlp)) = Net::of(velocity) else {
+        let found = velocity.gaussian().map_or(Preconditioning::None, |_| Preconditioning::Gaussian);
+        if let Some(asked) = own.preconditioning.filter(|asked| *asked != found) {
+            return refuse("model.preconditioning", asked.name().into(), found.name().into());
+        }
+        own.preconditioning = velocity.gaussian().map(|_| found);
+        let Some((net, mlp)) = Net::of(velocity.net()) else {
             if let Some(hidden) = &own.hidden {
                 return refuse("model.hidden", format!("{hidden:?}"), "a net of another kind".into());
             }
