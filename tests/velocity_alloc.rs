@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use cnflow::velocity::{
-    Activation, Batch, Cotangents, Image, ImageShape, ImageSpec, Mlp, MlpSpec, Noise, Regularisers, TimeInput, Trace,
-    Velocity,
+    Activation, Batch, Cotangents, GaussianPath, Image, ImageShape, ImageSpec, Mlp, MlpSpec, Noise, Path,
+    Preconditioned, Regularisers, TimeInput, Trace, Velocity,
 };
 use cnflow_solvers::At;
 use cnflow_solvers::lanes::{Lanes, LanesMut};
@@ -73,6 +73,9 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
     image.set_theta(&theta).unwrap();
     assert_eq!(count(), before, "set_theta, images");
     traces.into_iter().for_each(|trace| calls("images", &image, trace));
+    let gaussian = GaussianPath { path: Path::Straight, deviation: 2.0 };
+    let around = Preconditioned::new(gaussian, Box::new(image));
+    traces.into_iter().for_each(|trace| calls("images, preconditioned", &around, trace));
 }
 
 /// Every call of an evaluator.

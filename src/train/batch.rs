@@ -224,6 +224,12 @@ mod tests {
             // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
             let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(exponent)).count();
             assert!((499..=501).contains(&beyond), "{exponent}: {beyond}");
+            // 1 − t is u^exponent: its moments are 1/(1 + k exponent). A number is drawn in each of 1000 parts.
+            for k in [1, 2, 3] {
+                let moment = times.iter().map(|t| (1.0 - t).powi(k)).sum::<f64>() / 1000.0;
+                let expected = 1.0 / (1.0 + f64::from(k) * exponent);
+                assert!((moment - expected).abs() < 1e-3, "{exponent}, moment {k}: {moment} or {expected}");
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ mod architecture;
 mod data;
 mod dataset;
 mod flat;
+mod images;
 mod model;
 mod objective;
 mod optimiser;
@@ -33,7 +34,7 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Objective};
+use super::{Family, Objective, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
 use crate::velocity::Activation;
 use crate::{Error, Result};
@@ -98,7 +99,7 @@ impl Job {
             job.model.family = family;
             (job.model.base, job.model.hidden) = (usual.model.base, usual.model.hidden);
             (job.model.activation, job.model.depth) = (usual.model.activation, usual.model.depth);
-            job.model.net = usual.model.net;
+            (job.model.net, job.model.preconditioning) = (usual.model.net, usual.model.preconditioning);
             (job.objective.kind, job.data.spread) = (usual.objective.kind, usual.data.spread);
             (job.optimiser.batch, job.optimiser.lr) = (usual.optimiser.batch, usual.optimiser.lr);
         })
@@ -158,8 +159,34 @@ impl Job {
         self.model.validate()?;
         self.output.validate()?;
         self.objective.validate()?;
+        self.validate_gaussian()?;
         self.solver.validate()?;
         self.solver.check_precision(self.model.precision)
+    }
+
+    /// Refuses what is right only for latents of a normal and columns of one deviation, where they have others.
+    fn validate_gaussian(&self) -> Result<()> {
+        let refuse = |what: &str, hint: &str| Err(Error::invalid(what, hint));
+        let preconditioned = self.model.preconditioning.unwrap_or_default() == Preconditioning::Gaussian;
+        let bound = self.optimiser.validation.unwrap_or_default() == ValidationScore::Bound;
+        let mixture = !["auto", "normal"].contains(&&*self.model.base);
+        if preconditioned && mixture && self.model.init.is_none() {
+            let hint = "leave out `model.preconditioning`, or set `model.base` to normal";
+            return refuse("a velocity cannot begin at a Gaussian's and at a mixture's", hint);
+        }
+        if preconditioned && !self.data.standardise && self.model.init.is_none() {
+            let hint = "leave out `model.preconditioning`, or standardise the columns";
+            return refuse("a velocity begins at a Gaussian's for standardised columns only", hint);
+        }
+        if bound && self.objective.kind != Objective::Matching {
+            let hint = "set `optimiser.validation` to likelihood, or `objective.kind` to matching";
+            return refuse("the validation bound holds for a velocity that is matched throughout", hint);
+        }
+        if bound && mixture {
+            let hint = "set `optimiser.validation` to likelihood, or `model.base` to normal";
+            return refuse("the validation bound needs latents of a normal", hint);
+        }
+        Ok(())
     }
 
     /// Refuses a net that no memory holds.

@@ -53,12 +53,12 @@ impl Net {
     }
 
     /// The kind of a velocity, and the MLP of its sizes: what [`Net::velocity`] makes it of. None for another net of
-    /// layers.
+    /// layers, for a net on images, and for one within a Gaussian's velocity.
     pub fn of(velocity: &VelocitySpec) -> Option<(Self, MlpSpec)> {
         let spec = match velocity {
             VelocitySpec::Mlp(mlp) => return Some((Self::Mlp, mlp.clone())),
             VelocitySpec::Layers(spec) => spec,
-            VelocitySpec::Image(_) => return None,
+            VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_) => return None,
         };
         let outputs =
             |layer: &Layer| if let Layer::ConcatSquash { outputs, .. } = layer { Some(*outputs) } else { None };

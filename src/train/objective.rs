@@ -84,7 +84,8 @@ impl Criterion {
             (Self::Matching, architecture) => {
                 let velocity = architecture.velocity()?.bind_here(&theta)?;
                 let (path, condition) = (context.path, &condition[..]);
-                evaluate(&Matching { velocity: &*velocity, path, batch, condition }, &FixedTree)
+                let weight = (context.weight, context.time_exponent);
+                evaluate(&Matching { velocity: &*velocity, path, weight, batch, condition }, &FixedTree)
             }
             (Self::Likelihood, Architecture::Discrete(spec)) => {
                 evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)

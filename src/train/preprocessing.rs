@@ -36,4 +36,13 @@ impl Preprocessing {
         }
         Ok((rows.y, inside))
     }
+
+    /// Preprocessed rows `[n, d]`, each with the log-determinant of its way.
+    pub(super) fn rows(&self, x: Vec<f64>) -> Result<Mapped> {
+        let mut rows = Mapped::new(x, self.dim);
+        for layer in self.layers.iter().rev() {
+            layer.inverse(&mut rows, &[])?;
+        }
+        Ok(rows)
+    }
 }

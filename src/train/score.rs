@@ -54,9 +54,13 @@ pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Scor
 
 /// As [`score`], with log p of each row.
 pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
-    let d = flow.dim();
-    let n = rows.count(d);
     let (log_prob, cost) = densities(flow, rows)?;
+    Ok((summarised(flow.dim(), &rows.x, &log_prob, &cost, truth)?, log_prob))
+}
+
+/// The scores of rows `x` (`[n, d]`) with these log-densities.
+pub(super) fn summarised(d: usize, x: &[f64], log_prob: &[f64], cost: &Cost, truth: Option<&Toy>) -> Result<Score> {
+    let n = x.len() / d;
     let outside: Vec<usize> = (0..n).filter(|&i| log_prob[i] == f64::NEG_INFINITY).collect();
     let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite() && log_prob[i] != f64::NEG_INFINITY).collect();
     if !outside.is_empty() && failed.len() + outside.len() == n {
@@ -65,15 +69,15 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
         return Err(Error::invalid(problem, "check the rows against the kinds of the model's columns"));
     }
     if failed.len() == n {
-        crate::transform::check_failures(&cost, n)?;
+        crate::transform::check_failures(cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
-    let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
+    let kept = || x.chunks_exact(d).zip(log_prob).filter(|(_, l)| l.is_finite());
     let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
     let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
     // Places are those of the rows: those without a density keep theirs.
     let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
-    Ok((Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() }, log_prob))
+    Ok(Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() })
 }
 
 /// log p of rows, each under its own context; NaN where a row has no density.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::context::{self, check_context, condition};
 use super::job::{BaseRule, column_rule};
 use super::preprocessing::Preprocessing;
-use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
+use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore};
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
 use crate::model::{Architecture, FlowSpec, Model, Moments};
@@ -140,6 +140,11 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         }
         same_order(path, &model.spec.names, data.columns.as_deref().unwrap_or_default())?;
         job.clone().adopt(&model)?;
+        if job.optimiser.validation == Some(ValidationScore::Bound) && model.spec.base.is_some() {
+            let problem =
+                format!("the model `{}` begins at a mixture: its NLL has no bound by matching", path.display());
+            return Err(Error::invalid(problem, "set `optimiser.validation` to likelihood"));
+        }
         model.spec.solver = job.solver.clone();
         model.spec.condition_ranges.clear();
         name(&mut model.spec, data);
@@ -158,6 +163,9 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
     }
     let mut theta = spec.architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
+    if let Some(velocity) = spec.architecture.as_velocity().filter(|velocity| velocity.gaussian().is_some()) {
+        velocity.rest(&mut theta);
+    }
     if let Architecture::Discrete(discrete) = &spec.architecture {
         let x = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
         let n = (x.len() / data.dim).min(MOMENT_ROWS);

@@ -1,4 +1,4 @@
-//! The velocity of images: a net of operations with its weights, around the exact velocity of a Gaussian.
+//! The velocity of images: a net of operations with its weights.
 
 use cnflow_kernels::{ImageNet, Scalar};
 
@@ -81,6 +81,10 @@ impl<T: Scalar> Velocity<T> for Image<T> {
     }
 
     fn fold_gradient(&self, _: &mut [T]) {}
+
+    fn multiplications(&self) -> usize {
+        self.net.multiply_adds()
+    }
 
     fn time_rate(&self) -> f64 {
         self.time_rate

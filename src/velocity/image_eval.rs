@@ -1,8 +1,6 @@
-//! The evaluator of a velocity of images: m = a x + b net(c x), its divergence and squares, block by block.
+//! The evaluator of a velocity of images: the net's value, its divergence and squares, block by block.
 //!
-//! With J the Jacobian of the net at c x, ∂m/∂x = a + b c J: the trace is d a + b c tr J, whose first term has no noise and no
-//! gradient, and only J is probed. All passes of one block of 16 images are done before the next, so that one workspace
-//! serves any number of lanes.
+//! All passes of one block of 16 images are done before the next, so that one workspace serves any number of lanes.
 
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
 use cnflow_kernels::{ImageWorkspace, Isa, Keep, Scalar, Tile};
@@ -10,7 +8,6 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::image::Image;
-use super::image_spec::Coefficients;
 use super::probes::Probes;
 use super::{Batch, Cotangents, Evaluator, Regularisers, Trace};
 
@@ -20,23 +17,11 @@ pub struct ImageEvaluator<'a, T> {
     batch: Batch<'a, T>,
     ws: ImageWorkspace<T>,
     probes: Option<Probes<T>>,
-    /// x, and what becomes of it: a value, a tangent, or a cotangent.
-    x: Tile<T>,
-    m: Tile<T>,
-    bar: Tile<T>,
-    /// One number a lane each: a, b, c and b c.
-    of_time: Tile<T>,
     /// One row a trace, of one block; and the squares, or their cotangents.
     div: Tile<T>,
     kinetic: Tile<T>,
     jacobian: Tile<T>,
 }
-
-/// The rows of `of_time`.
-const A: usize = 0;
-const B: usize = 1;
-const C: usize = 2;
-const BC: usize = 3;
 
 /// y ← x · lane, or y += x · lane.
 fn by_lane<T: Scalar>(isa: Isa, x: &Tile<T>, (lanes, row): (&Tile<T>, usize), y: &mut Tile<T>, add: bool) {
@@ -63,14 +48,10 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             Trace::Exact => (None, 1),
             Trace::Hutchinson { probes, noise } => (Some(Probes::new(probes, noise, dim, batch.lanes)), probes),
         };
-        let (plane, row) = (|| Tile::new(dim, LANE_BLOCK), || Tile::new(1, LANE_BLOCK));
+        let row = || Tile::new(1, LANE_BLOCK);
         Self {
             ws: image.net.workspace(Keep::Second, true),
             probes,
-            x: plane(),
-            m: plane(),
-            bar: plane(),
-            of_time: Tile::new(4, LANE_BLOCK),
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
             jacobian: row(),
@@ -81,16 +62,9 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
 
     /// Puts x, time and condition of the block from lane `first` on into their tiles, and runs the net.
     fn run(&mut self, at: At<'_>, x: Lanes<'_, T>, first: usize, keep: Keep) {
-        let Self { image, batch, ws, of_time, .. } = self;
+        let Self { image, batch, ws, .. } = self;
         let (spec, lanes) = (&image.spec, first..at.lanes().min(first + LANE_BLOCK));
         debug_assert_eq!((x.rows(), x.lanes()), (spec.dim(), at.lanes()));
-        of_time.clear(1);
-        for (slot, &t) in at.t[lanes.clone()].iter().enumerate() {
-            let Coefficients { a, b, c } = spec.coefficients(t);
-            for (row, number) in [(A, a), (B, b), (C, c), (BC, b * c)] {
-                of_time.at_mut(0, row)[slot] = T::of(number);
-            }
-        }
         let aux = ws.aux();
         if aux.rows() > 0 {
             aux.clear(1);
@@ -104,21 +78,13 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
                 }
             }
         }
-        self.x.load_from(0, x, first);
-        by_lane(self.image.net.isa(), &self.x, (&self.of_time, C), self.ws.input(), false);
-        self.image.net.run(&mut self.ws, keep);
-    }
-
-    /// `self.m` ← m.
-    fn finish(&mut self) {
-        let Self { image, ws, x, m, of_time, .. } = self;
-        by_lane(image.net.isa(), ws.output(), (of_time, B), m, false);
-        by_lane(image.net.isa(), x, (of_time, A), m, true);
+        ws.input().load_from(0, x, first);
+        image.net.run(ws, keep);
     }
 
     /// How many directions a trace takes.
     fn directions(&self) -> usize {
-        self.probes.as_ref().map_or(self.x.rows(), Probes::count)
+        self.probes.as_ref().map_or(self.image.spec.dim(), Probes::count)
     }
 
     /// Sets direction `k` of the block from lane `first` on, and carries it through the net.
@@ -138,17 +104,9 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         image.net.advance(ws);
     }
 
-    /// `self.m` ← (∂m/∂x) e, for the direction e that went through the net last.
-    fn steer(&mut self) {
-        let Self { image, ws, m, of_time, .. } = self;
-        let (end, e) = ws.end_and_direction();
-        by_lane(image.net.isa(), end, (of_time, BC), m, false);
-        by_lane(image.net.isa(), e, (of_time, A), m, true);
-    }
-
     /// `self.div` ← the trace, and where wanted `self.jacobian` ← ‖∂m/∂x‖² or its estimate.
     fn trace(&mut self, first: usize, with_norm: bool) {
-        let (isa, dim, count) = (self.image.net.isa(), self.x.rows(), self.directions());
+        let (isa, dim, count) = (self.image.net.isa(), self.dim(), self.directions());
         for k in 0..count {
             self.advance(k, first);
             let (end, e) = self.ws.end_and_direction();
@@ -160,54 +118,34 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
                 sums.iter_mut().zip(end.at(0, k)).for_each(|(sum, j)| *sum = if k == 0 { *j } else { *sum + *j });
             }
             if with_norm {
-                self.steer();
-                dot(isa, Operand::Tile(self.m.read()), self.m.read(), dim, 1, self.jacobian.write(), k > 0);
+                dot(isa, Operand::Tile(end.read()), end.read(), dim, 1, self.jacobian.write(), k > 0);
             }
         }
         if let (Some(probes), true) = (&self.probes, with_norm) {
             scale(&mut self.jacobian, 1.0 / probes.count() as f64);
         }
-        let (still, moved) = (self.of_time.at(0, A), self.of_time.at(0, BC));
-        for k in 0..self.div.rows() {
-            for (slot, (a, bc)) in self.div.at_mut(0, k).iter_mut().zip(still.iter().zip(moved)) {
-                *slot = slot.mul_add(*bc, *a * T::of(dim as f64));
-            }
-        }
     }
 
-    /// Pulls back the cotangents `self.div` of the trace and, where there is one, `self.jacobian` of the norm: to what the
-    /// pull-back of the value joins, and to g.
+    /// Pulls back the cotangents `self.div` of the trace and, where there is one, `self.jacobian` of the norm: to what
+    /// the pull-back of the value joins, and to g.
     fn trace_back(&mut self, first: usize, (with_trace, with_norm): (bool, bool), g: &mut [T]) {
-        let isa = self.image.net.isa();
         if with_norm {
             scale(&mut self.jacobian, 2.0 / self.probes.as_ref().map_or(1, Probes::count) as f64);
         }
         for k in 0..self.directions() {
             self.advance(k, first);
+            let Self { image, ws, probes, div, jacobian, .. } = self;
+            let isa = image.net.isa();
+            let (bar, end, e) = ws.output_bar_and_tangents();
             if with_norm {
-                self.steer();
-                by_lane(isa, &self.m, (&self.jacobian, 0), &mut self.bar, false);
+                by_lane(isa, end, (jacobian, 0), bar, false);
             } else {
-                self.bar.clear(1);
+                bar.clear(1);
             }
             if with_trace {
-                let row = if self.probes.is_some() { k } else { 0 };
-                by_lane(isa, self.ws.direction(), (&self.div, row), &mut self.bar, true);
+                by_lane(isa, e, (div, if probes.is_some() { k } else { 0 }), bar, true);
             }
-            by_lane(isa, &self.bar, (&self.of_time, BC), self.ws.output_bar(), false);
-            self.image.net.retreat(&mut self.ws, g);
-        }
-    }
-
-    /// From `self.bar`, the cotangent of m, to `self.m`, that of x where `to_x`; g gains the gradient.
-    fn back(&mut self, joined: bool, to_x: bool, g: &mut [T]) {
-        let Self { image, ws, m, bar, of_time, .. } = self;
-        let isa = image.net.isa();
-        by_lane(isa, bar, (of_time, B), ws.output_bar(), false);
-        image.net.run_back(ws, joined, to_x, g);
-        if to_x {
-            by_lane(isa, ws.input_bar(), (of_time, C), m, false);
-            by_lane(isa, bar, (of_time, A), m, true);
+            image.net.retreat(ws, g);
         }
     }
 
@@ -220,7 +158,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
 
 impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
     fn dim(&self) -> usize {
-        self.x.rows()
+        self.image.spec.dim()
     }
 
     fn traces(&self) -> usize {
@@ -234,8 +172,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>) {
         for first in blocks(at.lanes()) {
             self.run(at, x, first, Keep::Value);
-            self.finish();
-            self.m.unload_to(&mut v, first);
+            self.ws.output().unload_to(&mut v, first);
         }
     }
 
@@ -250,11 +187,10 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
         self.refresh(at);
         for first in blocks(at.lanes()) {
             self.run(at, x, first, Keep::First);
-            self.finish();
-            self.m.unload_to(&mut v, first);
+            self.ws.output().unload_to(&mut v, first);
             if let Some(kinetic) = &mut squares.kinetic {
-                let m = self.m.read();
-                dot(self.image.net.isa(), Operand::Tile(m), m, self.m.rows(), 1, self.kinetic.write(), false);
+                let m = self.ws.output().read();
+                dot(self.image.net.isa(), Operand::Tile(m), m, self.dim(), 1, self.kinetic.write(), false);
                 self.kinetic.unload_to(kinetic, first);
             }
             self.trace(first, squares.jacobian.is_some());
@@ -270,13 +206,12 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
             self.run(at, x, first, Keep::First);
             self.ws.direction().load_from(0, dx, first);
             self.image.net.advance(&mut self.ws);
-            self.steer();
-            self.m.unload_to(&mut dv, first);
+            self.ws.end().unload_to(&mut dv, first);
         }
     }
 
-    // With more lanes than a block has, the forward pass is done twice: the cotangent is that of all lanes at once, and there
-    // is one workspace. Whoever trains gives it 16 lanes.
+    // With more lanes than a block has, the forward pass is done twice: the cotangent is that of all lanes at once, and
+    // there is one workspace. Whoever trains gives it 16 lanes.
     fn value_and_gradient(
         &mut self,
         at: At<'_>,
@@ -289,16 +224,15 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
         let alone = at.lanes() <= LANE_BLOCK;
         for first in blocks(at.lanes()) {
             self.run(at, x, first, if alone { Keep::First } else { Keep::Value });
-            self.finish();
-            self.m.unload_to(&mut v, first);
+            self.ws.output().unload_to(&mut v, first);
         }
         cotangent(v.as_lanes(), v_bar.reborrow());
         for first in blocks(at.lanes()) {
             if !alone {
                 self.run(at, x, first, Keep::First);
             }
-            self.bar.load_from(0, v_bar.as_lanes(), first);
-            self.back(false, false, g);
+            self.ws.output_bar().load_from(0, v_bar.as_lanes(), first);
+            self.image.net.run_back(&mut self.ws, false, false, g);
         }
     }
 
@@ -326,18 +260,19 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
             if bends {
                 self.trace_back(first, (bar.div.is_some(), jacobian.is_some()), g);
             }
+            let Self { image, ws, kinetic: twice, .. } = self;
             match bar.v {
-                Some(v_bar) => self.bar.load_from(0, v_bar, first),
-                None => self.bar.clear(1),
+                Some(v_bar) => ws.output_bar().load_from(0, v_bar, first),
+                None => ws.output_bar().clear(1),
             }
             if let Some(kinetic) = kinetic {
-                self.kinetic.load_from(0, kinetic, first);
-                scale(&mut self.kinetic, 2.0);
-                self.finish();
-                by_lane(self.image.net.isa(), &self.m, (&self.kinetic, 0), &mut self.bar, true);
+                twice.load_from(0, kinetic, first);
+                scale(twice, 2.0);
+                let (m, bar) = ws.output_and_bar();
+                by_lane(image.net.isa(), m, (twice, 0), bar, true);
             }
-            self.back(bends, true, g);
-            self.m.unload_to(&mut gx, first);
+            image.net.run_back(ws, bends, true, g);
+            ws.input_bar().unload_to(&mut gx, first);
         }
     }
 }

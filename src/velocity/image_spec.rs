@@ -1,12 +1,7 @@
-//! A velocity of images, as data: a net of operations around the exact velocity of a Gaussian.
+//! A velocity of images, as data: a net of operations that is given the time and the condition beside the image.
 //!
-//! On the straight path x_t = (1 − t) z + t x from z ~ N(0, 1) to x ~ N(0, s²), with variance σ² = (1 − t)² + t² s², the velocity
-//! is E\[x − z | x_t\] = a x_t, a = (t s² − (1 − t)) / σ², and x − z has the deviation s / σ around it. So
-//!
-//! m(x, t) = a x + b net(c x, t, class), b = s / σ, c = 1 / σ:
-//!
-//! what goes into the net and what is asked of it have deviation 1 at all times, and a net that gives zero already maps a
-//! Gaussian to one. Pixels whose map gives them mean 0 and deviation 1 have s = 1.
+//! m(x, t) = net(x; features of t, class). Images are matched best by a net within the velocity of a Gaussian: see
+//! [`PreconditionedSpec`](super::PreconditionedSpec).
 
 use std::f64::consts::PI;
 
@@ -28,26 +23,17 @@ pub struct ImageSpec {
     pub net: ImageNetSpec,
     /// The number of columns of the condition.
     pub condition_dim: usize,
-    /// Features of time: sin πku and cos πku, k = 1 … `frequencies`, for u = t and for u = log(1 − t) on a scale from 0 to 1.
+    /// Features of time: sin πku and cos πku, k = 1 … `frequencies`, for u = t and for u = log(1 − t) on a scale from 0
+    /// to 1.
     pub frequencies: usize,
-    /// s, the deviation of the data.
-    pub deviation: f64,
-}
-
-/// a, b and c at one time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Coefficients {
-    pub a: f64,
-    pub b: f64,
-    pub c: f64,
 }
 
 impl ImageSpec {
-    /// The recipe's net for images of `shape` of deviation 1, with five frequencies.
+    /// The recipe's net for images of `shape`, with five frequencies.
     pub fn recipe(shape: ImageShape, condition_dim: usize) -> Self {
         let frequencies = 5;
         let net = ImageNetSpec::recipe(shape, Self::features(frequencies) + condition_dim);
-        Self { net, condition_dim, frequencies, deviation: 1.0 }
+        Self { net, condition_dim, frequencies }
     }
 
     fn features(frequencies: usize) -> usize {
@@ -72,10 +58,10 @@ impl ImageSpec {
     /// Checks the spec.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a net that is refused, gives other images than it takes or takes another number of features than
-    /// there are, and for a deviation that is not positive.
+    /// [`Error::Invalid`] for a net that is refused, gives other images than it takes or takes another number of
+    /// features than there are.
     pub fn validate(&self) -> Result<()> {
-        let Self { net, condition_dim, frequencies, deviation } = self;
+        let Self { net, condition_dim, frequencies } = self;
         for size in [*condition_dim, *frequencies] {
             if size > MOST_UNITS {
                 let what =
@@ -98,13 +84,11 @@ impl ImageSpec {
                 "set `aux` to four times `frequencies` and the columns of the condition",
             ));
         }
-        if !(deviation.is_finite() && *deviation > 0.0) {
-            return Err(Error::invalid(format!("the deviation is {deviation}"), "give a positive number"));
-        }
         Ok(())
     }
 
-    /// A fresh θ: as PyTorch begins, uniform in ±1/√inputs; zero in the last convolution of each residual block and of all.
+    /// A fresh θ: as PyTorch begins, uniform in ±1/√inputs; zero in the last convolution of each residual block and of
+    /// all.
     pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
         let mut theta = Vec::with_capacity(self.n_params());
         let mut draw = |n: usize, inputs: usize| {
@@ -121,8 +105,8 @@ impl ImageSpec {
         theta
     }
 
-    /// Names and shapes of the tensors in θ, in order: `embedding.{layer}` and `ops.{index}`. The weight of a convolution is
-    /// `[out, ky, kx, in]`, PyTorch's with the channels last.
+    /// Names and shapes of the tensors in θ, in order: `embedding.{layer}` and `ops.{index}`. The weight of a
+    /// convolution is `[out, ky, kx, in]`, PyTorch's with the channels last.
     pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
         let names = self.names();
         let of_layer = |(name, (shape, _, _)): (String, Layer)| {
@@ -171,8 +155,8 @@ impl ImageSpec {
         if rest % 2 == 0 { angle.sin() } else { angle.cos() }
     }
 
-    /// The largest derivative by time of feature `i` of t itself; 0 for those of its logarithm, which are fast at the end
-    /// of the path alone, where a path is short.
+    /// The largest derivative by time of feature `i` of t itself; 0 for those of its logarithm, which are fast at the
+    /// end of the path alone, where a path is short.
     pub(super) fn rate(&self, i: usize) -> f64 {
         if i < 2 * self.frequencies { PI * (i / 2 + 1) as f64 } else { 0.0 }
     }
@@ -180,14 +164,6 @@ impl ImageSpec {
     /// How many features of time there are.
     pub(super) fn time_columns(&self) -> usize {
         Self::features(self.frequencies)
-    }
-
-    /// a, b and c at time t.
-    pub(super) fn coefficients(&self, t: f64) -> Coefficients {
-        let (s, rest) = (self.deviation, 1.0 - t);
-        let variance = rest * rest + t * t * s * s;
-        let c = 1.0 / variance.sqrt();
-        Coefficients { a: (t * s * s - rest) / variance, b: s * c, c }
     }
 }
 

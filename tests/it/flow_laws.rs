@@ -11,7 +11,9 @@ use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mi
 #[cfg(feature = "cuda")]
 use cnflow::velocity::Device;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
+use cnflow::velocity::{
+    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
+};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 
@@ -22,6 +24,10 @@ use crate::velocity_images::small_images;
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time })
+}
+
+fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
+    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
 }
 
 fn tight() -> SolverSpec {
@@ -99,7 +105,13 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     all.push(("continuous concatsquash".into(), Box::new(continuous(layers, solver, 3))));
     for spec in small_images().into_iter().filter(|spec| spec.condition_dim == 0) {
         let name = format!("continuous images {:?}", spec.shape());
-        all.push((name, Box::new(continuous(VelocitySpec::Image(spec), tight(), 5))));
+        let (net, path) = (VelocitySpec::Image(spec), Path::Straight);
+        all.push((format!("{name}, preconditioned"), Box::new(continuous(around(path, 0.5, net.clone()), tight(), 5))));
+        all.push((name, Box::new(continuous(net, tight(), 5))));
+    }
+    for path in Path::ALL {
+        let velocity = around(path, 2.0, mlp(2, 0, &[16, 16]));
+        all.push((format!("continuous preconditioned {}", path.name()), Box::new(continuous(velocity, tight(), 7))));
     }
     for (d, k) in [(1, 1), (1, 5), (2, 3), (3, 40), (5, 2)] {
         let map = Rosenblatt::new(mixture(d, k, d as u64));

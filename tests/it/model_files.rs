@@ -164,7 +164,8 @@ fn the_format_says_what_a_reader_must_know() {
     for images in small_images() {
         let velocity = VelocitySpec::Image(images);
         let theta = velocity.init(&mut cnflow::rng::stream(0, 0));
-        let model = Model { spec: FlowSpec::plain(velocity, SolverSpec::default()), theta, story: Default::default() };
+        let model =
+            Model { spec: FlowSpec::plain(velocity, SolverSpec::default()), theta, provenance: Default::default() };
         model.save(&path).unwrap();
         assert!(card(&path).starts_with("{\"format\":4,"), "{}", card(&path));
         let again = Model::load(&path).unwrap();

@@ -11,7 +11,7 @@ use cnflow::rng;
 use cnflow::rows::{DataOptions, Dataset, Rows, Source, resolve};
 use cnflow::train::{
     AdamW, Batch, Checkpoint, Criterion, FixedTree, Job, LossContext, LossGradient, Objective, Pairing, Partial,
-    Progress, Reduce, Sums, TrainResult, Watch, fit, resume, score, split_rule,
+    Progress, Reduce, StepSize, Sums, TrainResult, Watch, fit, resume, score, split_rule,
 };
 use cnflow::transform::{Base, Mixture, StandardNormal};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
@@ -198,8 +198,8 @@ fn steps_of_the_optimiser_are_those_of_candle_nn() {
     let mut draw = |n: usize| StandardNormal::new(1).draw(n, &mut rng);
     let mut theta = draw(37);
     let var = Var::from_slice(&theta, theta.len(), &Device::Cpu).unwrap();
-    let decay = 0.03;
-    let params = ParamsAdamW { weight_decay: decay, ..ParamsAdamW::default() };
+    let (decay, betas) = (0.03, [0.8, 0.99]);
+    let params = ParamsAdamW { weight_decay: decay, beta1: betas[0], beta2: betas[1], ..ParamsAdamW::default() };
     let mut oracle = candle_nn::AdamW::new(vec![var.clone()], params).unwrap();
     let mut ours = AdamW::new(theta.len());
     for step in 0..50 {
@@ -210,7 +210,7 @@ fn steps_of_the_optimiser_are_those_of_candle_nn() {
         let loss = (var.as_tensor() * weights).unwrap().sum_all().unwrap();
         oracle.set_learning_rate(lr);
         oracle.backward_step(&loss).unwrap();
-        ours.step(&mut theta, &gradient, 1.0, lr, decay);
+        ours.step(&mut theta, &gradient, 1.0, StepSize { betas, ..StepSize::new(lr, decay) });
     }
     for (a, b) in theta.iter().zip(var.to_vec1::<f64>().unwrap()) {
         // Two orders of the same operations, fifty times.
@@ -270,7 +270,7 @@ fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
         let (mut theta, mut optimiser) = (start.clone(), AdamW::new(start.len()));
         for _ in 0..60 {
             let by_theta = gradient(weight, &theta).gradient;
-            optimiser.step(&mut theta, &by_theta, 1.0, 0.02, 0.0);
+            optimiser.step(&mut theta, &by_theta, 1.0, StepSize::new(0.02, 0.0));
         }
         gradient(1.0, &theta).parts.unwrap()
     };
@@ -332,7 +332,7 @@ fn a_job_survives_being_written() {
         job.seed = 4;
         job.data.split = "column:set".into();
         (job.model.family, job.model.hidden) = ("spline".parse().unwrap(), Some(vec![8]));
-        (job.objective.kind, job.objective.time_exponent) = (Objective::Likelihood, 2.0);
+        (job.objective.kind, job.objective.time_exponent) = (Objective::Likelihood, Some(2.0));
         (job.model.precision, job.optimiser.lr) = (Precision::F64, Some(0.5));
         job.solver.method = "tsit5".into();
         job.output.picture.names = vec!["a".into()];

@@ -11,8 +11,8 @@ use crate::{Keep, Net, Workspace};
 
 /// Everything that a pass over one block of lanes keeps.
 ///
-/// What is held at once, in planes: values only for [`Keep::Value`]; for [`Keep::First`] as many cotangents, and σ′; with tangents
-/// as many again, and their value before each activation; for [`Keep::Second`] σ″ and what it multiplies.
+/// What is held at once, in planes: values only for [`Keep::Value`]; for [`Keep::First`] as many cotangents, and σ′;
+/// with tangents as many again, and their value before each activation; for [`Keep::Second`] σ″ and what it multiplies.
 #[derive(Clone, Debug)]
 pub struct ImageWorkspace<T> {
     /// The embedding's own; its cotangent of the modulations gains from every pull-back.
@@ -103,6 +103,18 @@ impl<T: Scalar> ImageWorkspace<T> {
     pub fn output_bar(&mut self) -> &mut Tile<T> {
         let last = self.bars.len() - 1;
         &mut self.bars[last]
+    }
+
+    /// y, and the cotangent of y or of ẏ.
+    pub fn output_and_bar(&mut self) -> (&Tile<T>, &mut Tile<T>) {
+        let last = self.bars.len() - 1;
+        (&self.values[self.values.len() - 1], &mut self.bars[last])
+    }
+
+    /// The cotangent of y or of ẏ, then ẏ and ẋ.
+    pub fn output_bar_and_tangents(&mut self) -> (&mut Tile<T>, &Tile<T>, &Tile<T>) {
+        let last = self.bars.len() - 1;
+        (&mut self.bars[last], &self.dots[self.dots.len() - 1], &self.dots[0])
     }
 
     /// ẏ and ẋ.

@@ -9,7 +9,7 @@ use clap::Args;
 use cnflow::discrete::Mask;
 use cnflow::train::{
     DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
-    Pairing, Path,
+    Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
 };
 use cnflow::velocity::Activation;
 
@@ -113,6 +113,10 @@ flags! {
         /// Net of the velocity: mlp, or concatsquash (FFJORD's, of candle layers; slower) [default: mlp]
         #[arg(long, value_name = "NAME")]
         net: Net,
+        /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the
+        /// rest) [default: none]
+        #[arg(long, value_name = "NAME")]
+        preconditioning: Preconditioning,
         /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
@@ -164,6 +168,14 @@ flags! {
         /// near in numbers) [default: independent]
         #[arg(long, value_name = "NAME")]
         pairing: Pairing,
+        /// Matching weight of the error at time t: sampled (as often as t is drawn), uniform, inverse (1/(1 - t)) or
+        /// likelihood (t/(1 - t)) [default: sampled]
+        #[arg(long, value_name = "NAME")]
+        matching_weight: TimeWeight,
+        /// Matching times t = 1 - (1 - u)^X, u uniform; above 1 they are more often near the data [default: 1; 2 for
+        /// the weights inverse and likelihood]
+        #[arg(long, value_name = "X")]
+        time_exponent: f64,
         /// Share of a mixed run that is trained by likelihood, at its end [default: 0.2]
         #[arg(long, value_name = "PART")]
         likelihood_share: f64,
@@ -200,6 +212,16 @@ flags! {
         /// beyond; 5e-3 and 1e-3 for discrete flows]
         #[arg(long)]
         lr: f64,
+        /// Number of steps in which the learning rate rises [default: 2 % of the run]
+        #[arg(long, value_name = "N")]
+        warm_up: usize,
+        /// Decay rates of the optimiser's two moments (AdamW) [default: 0.9,0.999]
+        #[arg(long, value_name = "X,X", value_delimiter = ',', num_args = 1)]
+        betas: Vec<f64>,
+        /// Held-out score during the run: likelihood, or bound (of the NLL by matching, one evaluation per row)
+        /// [default: likelihood]
+        #[arg(long, value_name = "NAME")]
+        validation: ValidationScore,
         /// Stop after N held-out scores without a better one; 0 for never [default: five clearly worse ones in a row,
         /// for tables]
         #[arg(long, value_name = "N")]

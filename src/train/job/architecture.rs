@@ -4,8 +4,8 @@ use super::{Job, ModelSection};
 use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
-use crate::train::{Family, Net, Objective, PLAN_STREAM, context};
-use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
+use crate::train::{Family, Net, Objective, PLAN_STREAM, Preconditioning, context};
+use crate::velocity::{Activation, GaussianPath, MlpSpec, PreconditionedSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result, rng};
 
 impl Job {
@@ -61,9 +61,23 @@ impl Job {
                 let mut rng = rng::stream(self.seed, PLAN_STREAM);
                 Architecture::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
-            Family::Cnf => Architecture::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
+            Family::Cnf => {
+                let net = self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?;
+                Architecture::Velocity(self.preconditioned(net))
+            }
             _ => Architecture::Identity { dim },
         })
+    }
+
+    /// The net as the correction of a Gaussian's velocity, where the job sets that.
+    fn preconditioned(&self, net: VelocitySpec) -> VelocitySpec {
+        match self.model.preconditioning.unwrap_or_default() {
+            Preconditioning::None => net,
+            Preconditioning::Gaussian => {
+                let gaussian = GaussianPath { path: self.objective.path, deviation: self.data.spread.unwrap_or(1.0) };
+                VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net }))
+            }
+        }
     }
 
     /// The job with hidden layers of one width so that the architecture has about `params` parameters.
@@ -160,7 +174,12 @@ impl Job {
 
     fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
         let (usual, own) = (Self::default(), &mut self.model);
-        let Some((net, mlp)) = Net::of(velocity) else {
+        let found = velocity.gaussian().map_or(Preconditioning::None, |_| Preconditioning::Gaussian);
+        if let Some(asked) = own.preconditioning.filter(|asked| *asked != found) {
+            return refuse("model.preconditioning", asked.name().into(), found.name().into());
+        }
+        own.preconditioning = velocity.gaussian().map(|_| found);
+        let Some((net, mlp)) = Net::of(velocity.net()) else {
             // No option describes these layers: none may be set.
             let other = || "a net of other layers, which no option describes".to_owned();
             if own.net != usual.model.net {

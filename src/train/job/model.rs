@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::discrete::Mask;
-use crate::train::{Family, Net};
+use crate::train::{Family, Net, Preconditioning};
 pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
@@ -22,6 +22,9 @@ pub struct ModelSection {
     pub family: Family,
     /// What the velocity of a continuous flow is made of.
     pub net: Net,
+    /// What the net is the correction of; left out: of nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preconditioning: Option<Preconditioning>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
     /// nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,7 @@ impl Default for ModelSection {
         Self {
             family: Family::Cnf,
             net: Net::Mlp,
+            preconditioning: None,
             hidden: None,
             activation: None,
             time_features: 0,
