@@ -1,8 +1,8 @@
 //! A stream of rows through a model, in memory that does not grow with their number.
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a block
-//! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`Mean`] and
-//! [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
+//! through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`], [`BitsPerDim`],
+//! [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};
@@ -27,6 +27,7 @@
 //! ```
 
 mod bars;
+mod bits;
 mod range;
 mod scores;
 mod source;
@@ -34,6 +35,7 @@ mod statistics;
 mod transport;
 
 pub use bars::RunningBars;
+pub use bits::BitsPerDim;
 pub use range::OutOfRange;
 pub use scores::Scores;
 pub use source::{Block, Conditions, RowSource};

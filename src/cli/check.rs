@@ -102,7 +102,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         }
     };
     let trained_on = match &data {
-        Ok(Dataset { train: Source::Rows(rows), dim, .. }) => rows_under(rows, *dim, &condition).x,
+        Ok(Dataset { train: Source::Rows(rows), dim, .. }) => rows_under(rows, *dim, &condition).x.into_f64(),
         _ => Vec::new(),
     };
     let n = args.n as usize;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use crate::continuous::Continuous;
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
-use crate::transform::{Bijection, Chain, Identity, check_time};
+use crate::transform::{Bijection, Chain, Identity, Mapped, PixelTerms, Pixels, check_time};
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
 
@@ -41,6 +41,8 @@ pub struct BoundModel {
     spec: Arc<FlowSpec>,
     precision: Precision,
     architecture: BoundArchitecture,
+    /// The number of the draw of the noise in whole numbers.
+    draw: u64,
     flow: Flow<Chain>,
 }
 
@@ -85,7 +87,7 @@ impl FlowSpec {
             Architecture::Histogram(table) => BoundArchitecture::Fixed(Arc::new(table.clone())),
         };
         let flow = self.around(architecture.bijection())?;
-        Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, flow })
+        Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, draw: 0, flow })
     }
 }
 
@@ -195,9 +197,37 @@ impl BoundModel {
         }
     }
 
+    /// With another draw of the noise in whole numbers; other models stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::around`].
+    pub fn with_draw(&self, draw: u64) -> Result<Self> {
+        Self { draw, ..self.clone() }.with_architecture(self.architecture.clone())
+    }
+
+    /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not images.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] for incomplete rows.
+    pub fn pixel_terms(&self, x: &[f64]) -> Result<Option<PixelTerms>> {
+        let of = |pixels: &Pixels| pixels.terms(x, self.spec.solver.probe_seed, self.draw);
+        self.spec.pixels.as_ref().map(of).transpose()
+    }
+
+    /// The whole numbers of images with their noise, `[n, d]`; other rows stay as they are.
+    pub(super) fn dequantised(&self, x: &[f64]) -> Result<Vec<f64>> {
+        let mut rows = Mapped::points(x.to_vec());
+        if let Some(pixels) = &self.spec.pixels
+            && let Some(layer) = pixels.layers(self.spec.solver.probe_seed, self.draw)?.last()
+        {
+            layer.inverse(&mut rows, &[])?;
+        }
+        Ok(rows.y)
+    }
+
     fn with_architecture(&self, architecture: BoundArchitecture) -> Result<Self> {
-        let flow = self.spec.around(architecture.bijection())?;
-        Ok(Self { spec: self.spec.clone(), precision: self.precision, architecture, flow })
+        let flow = self.spec.around_drawn(architecture.bijection(), self.draw)?;
+        Ok(Self { spec: self.spec.clone(), precision: self.precision, architecture, draw: self.draw, flow })
     }
 
     /// The continuous layer.

@@ -11,7 +11,8 @@ use crate::model::{Architecture, Flow};
 use crate::names::are_given;
 use crate::transform::condition::{Conditioned, Range};
 use crate::transform::{
-    Base, Bijection, Chain, Column, Columns, Condition, Histogram, Mixture, Rosenblatt, StandardNormal, Standardise,
+    Base, Bijection, Chain, Column, Columns, Condition, Histogram, Mixture, Pixels, Rosenblatt, StandardNormal,
+    Standardise,
 };
 use crate::velocity::VelocitySpec;
 
@@ -28,6 +29,8 @@ pub struct FlowSpec {
     /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
     /// their real-line side.
     pub columns: Option<Vec<Column>>,
+    /// Rows are images of whole grey levels, which become real numbers by noise and a map of the levels.
+    pub pixels: Option<Pixels>,
     /// The architecture begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
     /// How conditions are encoded for the architecture; none where it takes them as they are.
@@ -59,6 +62,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<Column>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pixels: Option<Pixels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<Mixture>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
@@ -70,7 +75,8 @@ struct Written {
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
-        let FlowSpec { architecture, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
+        let FlowSpec { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges } =
+            spec;
         let mut written = Self {
             velocity: None,
             discrete: None,
@@ -79,6 +85,7 @@ impl From<FlowSpec> for Written {
             solver: None,
             standardise,
             columns,
+            pixels,
             base,
             condition,
             names,
@@ -100,7 +107,7 @@ impl TryFrom<Written> for FlowSpec {
     fn try_from(written: Written) -> std::result::Result<Self, String> {
         let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
             written;
-        let (names, condition_ranges) = (written.names, written.condition_ranges);
+        let (pixels, names, condition_ranges) = (written.pixels, written.names, written.condition_ranges);
         let architecture = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Architecture::Velocity(spec),
             (None, Some(spec), None, None) => Architecture::Discrete(spec),
@@ -112,7 +119,7 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(_)) => return Err("missing field `solver`".into()),
             (solver, _) => solver.unwrap_or_default(),
         };
-        Ok(Self { architecture, solver, standardise, columns, base, condition, names, condition_ranges })
+        Ok(Self { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges })
     }
 }
 
@@ -145,6 +152,7 @@ impl FlowSpec {
             solver: SolverSpec::default(),
             standardise: None,
             columns: None,
+            pixels: None,
             base: None,
             condition: None,
             names: Vec::new(),
@@ -182,11 +190,16 @@ impl FlowSpec {
     /// # Errors
     /// As [`Standardise::new`], [`Columns::new`] and [`Chain::new`].
     pub fn around(&self, architecture: Arc<dyn Bijection>) -> Result<Flow<Chain>> {
+        self.around_drawn(architecture, 0)
+    }
+
+    /// As [`FlowSpec::around`], with the noise of whole numbers of the draw of this number.
+    pub(crate) fn around_drawn(&self, architecture: Arc<dyn Bijection>, draw: u64) -> Result<Flow<Chain>> {
         let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(mixture) = &self.base {
             layers.push(Arc::new(Rosenblatt::new(mixture.clone())));
         }
-        layers.extend(self.after_base(architecture)?);
+        layers.extend(self.after_base(architecture, draw)?);
         Ok(Flow::new(Chain::new(layers)?))
     }
 
@@ -196,31 +209,39 @@ impl FlowSpec {
     /// # Errors
     /// As [`FlowSpec::around`].
     pub fn inner(&self, architecture: Arc<dyn Bijection>) -> Result<Chain> {
-        Chain::new(self.after_base(architecture)?)
+        Chain::new(self.after_base(architecture, 0)?)
     }
 
-    fn after_base(&self, architecture: Arc<dyn Bijection>) -> Result<Vec<Arc<dyn Bijection>>> {
+    fn after_base(&self, architecture: Arc<dyn Bijection>, draw: u64) -> Result<Vec<Arc<dyn Bijection>>> {
         let architecture = match &self.condition {
             None => architecture,
             Some(condition) => Arc::new(Conditioned { condition: condition.clone(), inner: architecture }),
         };
         let mut layers = vec![architecture];
-        layers.extend(self.frame()?);
+        layers.extend(self.frame_drawn(self.solver.probe_seed, draw)?);
         Ok(layers)
     }
 
     /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no trained
-    /// parameters.
+    /// parameters. Whole numbers get the noise of the solver's seed.
     ///
     /// # Errors
-    /// As [`Standardise::new`] and [`Columns::new`].
+    /// As [`Standardise::new`], [`Columns::new`] and [`Pixels::layers`].
     pub fn frame(&self) -> Result<Vec<Arc<dyn Bijection>>> {
+        self.frame_drawn(self.solver.probe_seed, 0)
+    }
+
+    /// As [`FlowSpec::frame`], with the noise of whole numbers of this seed and draw.
+    pub(crate) fn frame_drawn(&self, seed: u64, draw: u64) -> Result<Vec<Arc<dyn Bijection>>> {
         let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(Moments { mean, std }) = &self.standardise {
             layers.push(Arc::new(Standardise::new(mean.clone(), std.clone())?));
         }
         if let Some(columns) = &self.columns {
             layers.push(Arc::new(Columns::new(columns.clone())?));
+        }
+        if let Some(pixels) = &self.pixels {
+            layers.extend(pixels.layers(seed, draw)?);
         }
         Ok(layers)
     }
@@ -237,6 +258,11 @@ impl FlowSpec {
             && (columns.len() != d || Columns::new(columns.clone()).is_err())
         {
             return Err("its columns do not fit the flow".into());
+        }
+        if let Some(pixels) = &self.pixels
+            && (pixels.validate().is_err() || pixels.dim() != d)
+        {
+            return Err("its images do not fit the flow".into());
         }
         if let Some(condition) = &self.condition
             && (!condition.is_sound() || condition.width() != self.architecture.condition_dim())

@@ -33,11 +33,13 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     }
     let d = data.dim;
     let x = rows(data, job.seed, TOY_ROWS);
-    let log_volume = Standardise::fit(&x, d)?.log_volume();
+    let pixels = start::pixels(job, data)?;
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
-    let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
-    let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
+    let mut spec = FlowSpec { columns, pixels, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
+    let volume = if data.shape.is_none() { Some(Standardise::fit(&x, d)?.log_volume()) } else { None };
+    let (x, inside) = Preprocessing::new(&spec)?.inward(x)?;
+    let log_volume = volume.unwrap_or(inside);
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and stops when none is left.
     let mut stop = || watch.asked() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
@@ -47,17 +49,17 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.model.sigma })?)
         }
         Family::Histogram => {
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
             spec.architecture = Architecture::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
-            if job.data.standardise {
+            if job.data.standardise && data.shape.is_none() {
                 let spread = job.data.spread.unwrap_or(1.0);
                 let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
             }
-            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
+            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
             let work = start::mixture_work(job, job.net(d).n_params());
             let options = EmOptions { work, ..EmOptions::default() };
             spec.base = Some(if valid.is_empty() {

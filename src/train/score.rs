@@ -71,9 +71,12 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
         crate::transform::check_failures(&cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
-    let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
-    let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
-    let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
+    let (nll, nll_se) = mean_and_se(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
+    let excess = truth.map(|toy| {
+        let points = rows.points();
+        let kept = points.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
+        mean_and_se(&kept.map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>())
+    });
     // Places are those of the rows: those without a density keep theirs.
     let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
     Ok((Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() }, log_prob))
@@ -90,16 +93,17 @@ pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> 
 fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
     let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
+    let block = BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1);
     if condition.len() != n * c {
         let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
         return Err(Error::invalid(problem, "give one row of conditions for each point"));
     }
     let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
-    for rows in x.chunks(BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1) * d) {
-        let (from, n) = (log_prob.len() * c, rows.len() / d);
-        let scored = flow.log_prob(rows, &condition[from..from + n * c])?;
-        cost.append(log_prob.len(), scored.cost);
+    for first in (0..n).step_by(block) {
+        let end = n.min(first + block);
+        let scored = flow.log_prob(&x.part(first * d..end * d), &condition[first * c..end * c])?;
+        cost.append(first, scored.cost);
         log_prob.extend(scored.log_prob);
     }
     Ok((log_prob, cost))

@@ -118,7 +118,12 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
         Source::Rows(rows) => {
-            let (x, inside) = preprocessing.inward(rows.x.clone())?;
+            let (x, inside) = match preprocessing.dequantises() {
+                // Batches are preprocessed one by one, and the rest of the rows need not be widened for a mean.
+                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0))?.1),
+                false => preprocessing.inward(rows.points().into_owned())?,
+            };
+            let x = x.into();
             let context = if data.context.is_some() { model.encoded(&rows.context)? } else { Vec::new() };
             (Rows { x, context, weight: rows.weight.clone() }, inside)
         }
@@ -438,8 +443,9 @@ impl Trainer<'_> {
         if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let architecture = Architecture::Identity { dim: model.dim() };
-            let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
-            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(architecture) };
+            let FlowSpec { standardise, columns, pixels, names, .. } = model.spec.clone();
+            let base = Some(mixture);
+            let spec = FlowSpec { standardise, columns, pixels, names, base, ..FlowSpec::bare(architecture) };
             let baseline = Model { spec, theta: Vec::new(), story: model.story.clone() };
             let precision = self.job.model.precision;
             replaced_by_baseline = if !best.rows.is_empty() {

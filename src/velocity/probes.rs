@@ -6,7 +6,7 @@
 use std::f64::consts::TAU;
 
 use super::Noise;
-use crate::rng::mix;
+use crate::rng::{mix, unit};
 
 /// Coordinate `i` of probe `k` of the row with this key.
 pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
@@ -23,11 +23,6 @@ pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
             (-2.0 * (1.0 - unit(first)).ln()).sqrt() * (TAU * unit(second)).cos()
         }
     }
-}
-
-/// 53 bits of a word as a number in [0, 1).
-fn unit(word: u64) -> f64 {
-    (word >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -77,7 +77,18 @@ fn table(kind: Kind, d: usize) -> Dataset {
         Rows::under(x, c)
     });
     let (name, train, context) = ("classes".into(), Source::Rows(train), Context { dim: 1, columns: vec!["c".into()] });
-    Dataset { name, dim: d, columns: None, train, valid, test, context: Some(context), places: None, notes: Vec::new() }
+    Dataset {
+        name,
+        dim: d,
+        shape: None,
+        columns: None,
+        train,
+        valid,
+        test,
+        context: Some(context),
+        places: None,
+        notes: Vec::new(),
+    }
 }
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {

@@ -47,6 +47,7 @@ fn told() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
     let data = Dataset {
         name: "told".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid,

@@ -18,7 +18,18 @@ fn table() -> Dataset {
     };
     let (train, valid, test) = (rows(2000, 1), rows(400, 2), rows(1000, 3));
     let (name, train) = ("rows".into(), Source::Rows(train));
-    Dataset { name, dim: 2, columns: None, train, valid, test, context: None, places: None, notes: Vec::new() }
+    Dataset {
+        name,
+        dim: 2,
+        shape: None,
+        columns: None,
+        train,
+        valid,
+        test,
+        context: None,
+        places: None,
+        notes: Vec::new(),
+    }
 }
 
 fn with_row(set: Set, row: [f64; 2]) -> Dataset {

@@ -84,6 +84,7 @@ fn table(rare: &Rare) -> Dataset {
     Dataset {
         name: "rare".into(),
         dim: rare.dim,
+        shape: None,
         columns: None,
         train,
         valid,

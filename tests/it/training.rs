@@ -292,6 +292,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
     let data = Dataset {
         name: "rows".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid: Rows::default(),
@@ -577,6 +578,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
     let table = Dataset {
         name: "rows".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(rows(700, 0)),
         valid: rows(200, 1),
@@ -661,6 +663,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
     Dataset {
         name: "rows".into(),
         dim,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid,
@@ -737,6 +740,7 @@ fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
     let data = |n: usize| Dataset {
         name: "rows".into(),
         dim: 3,
+        shape: None,
         columns: None,
         train: Source::Rows(few(n, 0)),
         valid: few(200, 1),

@@ -108,7 +108,7 @@ pub fn draw(contest: &Contest, rows: &[Row<'_>], out: &Path, context: &Context) 
 /// The cells around the data, in one or two dimensions.
 fn cells(contest: &Contest, side: usize) -> Option<Cells> {
     let d = contest.data.dim;
-    let extent = |column: usize| plot::extent(&contest.rows.x, d, column);
+    let extent = |column: usize| plot::extent(&contest.rows.points(), d, column);
     match d {
         1 => Some(Cells { x: extent(0), y: (0.0, 1.0), nx: side, ny: 1 }),
         2 => Some(Cells { x: extent(0), y: extent(1), nx: side, ny: side }),
@@ -119,7 +119,7 @@ fn cells(contest: &Contest, side: usize) -> Option<Cells> {
 /// The units in which all is drawn.
 fn units(contest: &Contest) -> Units {
     let d = contest.data.dim;
-    Units::of(&(0..d).map(|j| plot::extent(&contest.rows.x, d, j)).collect::<Vec<_>>())
+    Units::of(&(0..d).map(|j| plot::extent(&contest.rows.points(), d, j)).collect::<Vec<_>>())
 }
 
 /// The density on the cells at time `t`; 0 where a row has none.

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::positive;
 use crate::rows::{DataOptions, SplitRule, TableOptions};
 use crate::train::{FarRows, start};
+use crate::transform::{BinNoise, LevelScale};
 use crate::{Error, Result, io};
 
 /// The data of a run: `[data]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataSection {
-    /// A toy, or the path of a table.
+    /// A toy, `digits`, or the path of a table or of images.
     pub source: String,
     /// How a table is divided: see [`split_rule`].
     pub split: String,
@@ -29,6 +30,15 @@ pub struct DataSection {
     /// conditions.
     #[serde(skip_serializing_if = "io::Header::is_auto")]
     pub header: io::Header,
+    /// The order of the four axes of images.
+    #[serde(skip_serializing_if = "io::Layout::is_auto")]
+    pub layout: io::Layout,
+    /// How the grey levels of images are mapped to real numbers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_map: LevelScale,
+    /// The noise within a grey level.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_noise: BinNoise,
     /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they have no
     /// names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -45,6 +55,10 @@ pub struct DataSection {
     pub far_rows: FarRows,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for DataSection {
     fn default() -> Self {
         Self {
@@ -54,6 +68,9 @@ impl Default for DataSection {
             copies_together: true,
             drop: Vec::new(),
             header: io::Header::Auto,
+            layout: io::Layout::Auto,
+            pixel_map: LevelScale::default(),
+            pixel_noise: BinNoise::default(),
             condition: Vec::new(),
             columns: Vec::new(),
             standardise: true,
@@ -84,6 +101,7 @@ impl DataSection {
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
                 header: self.header,
+                layout: self.layout,
             },
             condition: self.condition.clone(),
             ..DataOptions::default()

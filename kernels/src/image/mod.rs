@@ -1,0 +1,5 @@
+//! Images on lanes.
+
+pub mod shape;
+
+pub use shape::ImageShape;
