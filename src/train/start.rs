@@ -164,8 +164,8 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let condition = condition(job, data)?;
     let architecture = job.architecture(data.dim, condition.as_ref().map_or(0, Condition::width))?;
     architecture.validate()?;
-    let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
     let pixels = pixels(job, data)?;
+    let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
     let mut spec = FlowSpec { columns, pixels, solver, condition, ..FlowSpec::bare(architecture) };
     name(&mut spec, data);
     let log_volume = log_volume(&spec)?;

@@ -112,6 +112,17 @@ impl Pixels {
         Ok(vec![Arc::new(levels), Arc::new(self.dequantise(seed, draw)?)])
     }
 
+    /// The images `x` (`[n, d]`) on the architecture's side, with the noise of a seed and a draw; NaN where an image has a level
+    /// that is not one of these.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] for incomplete rows.
+    pub fn inward(&self, x: Vec<f64>, seed: u64, draw: u64) -> Result<Vec<f64>> {
+        let mut rows = Mapped::points(x);
+        self.layers(seed, draw)?.iter().rev().try_for_each(|layer| layer.inverse(&mut rows, &[]))?;
+        Ok(rows.y)
+    }
+
     /// What the layers add to the log-probability of the images `x` (`[n, d]`), with the noise of a seed and a draw.
     ///
     /// # Errors

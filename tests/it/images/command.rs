@@ -144,10 +144,13 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
     let at = folder.path();
     trained(at, "");
     let images = digits::images().unwrap();
+    let bright: Vec<u8> = (0..640).map(|i| if i % 64 == i / 64 { 200 } else { 3 }).collect();
+    let noise: Vec<u8> = (0..640).map(|i| (i * 37 % 251) as u8).collect();
+    std::fs::write(at.join("noise.npy"), npy_u8(&[10, 64], &noise, false)).unwrap();
     std::fs::write(at.join("flat.npy"), npy_u8(&[10, 64], &images[..640], false)).unwrap();
     std::fs::write(at.join("small.npy"), npy_u8(&[40, 4, 4], &images[..640], false)).unwrap();
     std::fs::write(at.join("colour.npy"), npy_u8(&[3, 8, 8, 3], &images[..576], false)).unwrap();
-    std::fs::write(at.join("bright.npy"), npy_u8(&[10, 8, 8], &[200; 640], false)).unwrap();
+    std::fs::write(at.join("bright.npy"), npy_u8(&[10, 8, 8], &bright, false)).unwrap();
     std::fs::write(at.join("labels.npy"), npy_u8(&[39], &[1; 39], false)).unwrap();
     std::fs::create_dir(at.join("pngs")).unwrap();
     png(&at.join("pngs/a.png"), (8, 9), ColorType::L8, &[0; 72]);
@@ -170,7 +173,7 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
             "has the grey levels 0 to 16, the data have 200",
         ),
         (
-            "train --data flat.npy --init run --steps 1 --split 0.6,0.2",
+            "train --data noise.npy --init run --steps 1 --split 0.6,0.2",
             "was trained on images of 8 × 8, the data are rows",
         ),
         ("train --data digits --steps 1 --pixel-map square", "unknown pixel map `square`"),
