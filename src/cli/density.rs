@@ -417,7 +417,7 @@ fn told(bits: &BitsPerDim, draws: u64, facts: &mut Value) -> String {
     let [latent, slope, noise] = [latent, slope, noise].map(|nats| words::number(nats, 3));
     let draws = words::count(draws, "draw");
     text += &format!(
-        "  log P ≥ log p(y) {latent} + log|dy/dv| {slope} − log q {noise} nats an image, by {draws} of the noise\n"
+        "  nats an image: log p(y) {latent}, log|dy/dv| {slope}, −log q(noise) {noise}; by {draws} of the noise\n"
     );
     if let Some(se) = bits.probe_se().filter(|se| se.is_finite()) {
         text += &format!("  of the standard error the probes make {}\n", words::error(se));

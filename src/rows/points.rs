@@ -21,12 +21,12 @@ pub struct Rows {
 
 impl Rows {
     /// Points `[n, d]` without a context.
-    pub fn new(x: impl Into<Numbers>) -> Self {
+    pub fn new(x: Vec<f64>) -> Self {
         Self { x: x.into(), ..Self::default() }
     }
 
     /// Points `[n, d]`, each with a row of the context `[n, c]`.
-    pub fn under(x: impl Into<Numbers>, context: Vec<f64>) -> Self {
+    pub fn under(x: Vec<f64>, context: Vec<f64>) -> Self {
         Self { x: x.into(), context, ..Self::default() }
     }
 

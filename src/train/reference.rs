@@ -13,6 +13,8 @@ use crate::{Error, Result, rng};
 
 /// Rows of a toy that a reference is fitted to.
 const TOY_ROWS: usize = 100_000;
+/// Pixels of the images that one is fitted to: 128 MiB as f64.
+const IMAGE_PIXELS: usize = 1 << 24;
 
 /// Fits the reference that the job names.
 ///
@@ -32,7 +34,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         ));
     }
     let d = data.dim;
-    let x = rows(data, job.seed, TOY_ROWS);
+    let x = rows(data, job.seed, TOY_ROWS, IMAGE_PIXELS);
     let pixels = start::pixels(job, data)?;
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();

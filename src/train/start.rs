@@ -16,8 +16,8 @@ use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
 const MOMENT_ROWS: usize = 20_000;
-/// Pixels of images that are widened at a time.
-const MOST_PIXELS: usize = 1 << 23;
+/// Pixels of images whose moments are looked at.
+pub(super) const MOMENT_PIXELS: usize = 1 << 21;
 /// More components than this are a mistake.
 const MOST_COMPONENTS: usize = 4096;
 
@@ -73,12 +73,10 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
     Err(Error::invalid(problem, hint))
 }
 
-/// The training data's own rows, or so many of a toy; of images so many that they are few enough as f64.
-pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize) -> Vec<f64> {
+/// The training data's own rows, or so many of a toy; of images as many as have `of_images` pixels, evenly taken.
+pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize, of_images: usize) -> Vec<f64> {
     match &data.train {
-        Source::Rows(rows) if data.shape.is_some() => {
-            rows.evenly(data.dim, (MOST_PIXELS / data.dim).max(2)).x.into_f64()
-        }
+        Source::Rows(rows) if data.shape.is_some() => rows.evenly(data.dim, (of_images / data.dim).max(2)).x.into_f64(),
         Source::Rows(rows) => rows.points().into_owned(),
         Source::Toy(toy) => (toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM)),
     }
@@ -123,7 +121,7 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
 
 /// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture early.
 pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
-    let rows = rows(data, job.seed, MOMENT_ROWS);
+    let rows = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
     let log_volume = |spec: &FlowSpec| -> Result<f64> {
         match data.shape {
             None => Ok(Standardise::fit(&rows, data.dim)?.log_volume()),

@@ -120,7 +120,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         Source::Rows(rows) => {
             let (x, inside) = match preprocessing.dequantises() {
                 // Batches are preprocessed one by one, and the rest of the rows need not be widened for a mean.
-                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0))?.1),
+                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS))?.1),
                 false => preprocessing.inward(rows.points().into_owned())?,
             };
             let x = x.into();

@@ -64,7 +64,8 @@ pub fn draw(of: Images<'_>, options: &Options, place: &mut dyn FnMut(&str) -> Pa
         let near = images::nearest(few, known, shape);
         let shown = [
             block("samples", few, &conditions, FEW_ROWS),
-            block("nearest training images", &near, &conditions, FEW_ROWS),
+            // Each under its sample, whatever class it is of.
+            block("nearest training images", &near, &conditions, FEW_ROWS).labelled(Vec::new()),
         ];
         critical_section(|| plot::images(&place("nearest"), shape, &shown, options))?;
     }

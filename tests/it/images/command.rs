@@ -6,11 +6,13 @@ use std::path::Path;
 use cnflow::io::{Header, Layout, Reader};
 use cnflow::model::Model;
 use cnflow::rows::digits;
+use cnflow::train::{Job, fit, resume};
 use cnflow::velocity::Precision;
 use image::ColorType;
 
 use crate::common::command::{bytes, cnf, folder, has, json};
 use crate::common::pictures::{idx, npy_u8, png};
+use crate::common::watch::First;
 
 /// A run of a few steps on the digits in `run`, and the digits as files.
 fn trained(at: &Path, options: &str) {
@@ -110,6 +112,27 @@ fn a_class_is_asked_for_and_threads_change_no_bit() {
         "train --data t-images-idx3-ubyte --condition t-labels-idx1-ubyte --split split.npy --hidden 32,32 --steps 40 --batch 64 --out idx",
     );
     assert_eq!(theta("run"), theta("idx"));
+}
+
+#[test]
+fn a_run_on_images_goes_on_to_the_same_bits() {
+    for condition in [vec![], vec!["digit".to_owned()]] {
+        let job = Job::default().with(|job| {
+            (job.data.source, job.data.condition) = ("digits".into(), condition);
+            job.model.hidden = Some(vec![16, 16]);
+            (job.optimiser.steps, job.optimiser.batch) = (Some(60), Some(32));
+            job.output.checkpoint = "25".into();
+        });
+        let data = job.dataset(None).unwrap();
+        let mut first = First::default();
+        let whole = fit(&job, &data, &mut first).unwrap();
+        let checkpoint = first.0.unwrap();
+        assert_eq!(checkpoint.steps(), 25);
+        let on = resume(checkpoint, &data, &mut First::default()).unwrap();
+        assert_eq!((on.model.theta, on.model.spec), (whole.model.theta, whole.model.spec));
+        // The rows are bytes, and stay so.
+        assert_eq!(data.training_rows().unwrap().x.bytes().map(<[u8]>::len), Some(data.n_train().unwrap() * 64));
+    }
 }
 
 #[test]
