@@ -30,7 +30,7 @@ Examples:
   cnf density model.safetensors --grid 200 --plot density.png --log        log p, over six decades
   cnf density runs/wide x.npy --trace hutchinson:8
   cnf density x.npy -o logp.npy --error-bars bars.npy       the error of each number
-  cnf density runs/digits mnist.npz:x --dequantise 8        images: bits per dimension, by 8 draws of the noise
+  cnf density runs/pixels images.npy --dequantise 8         bits per dimension of images
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
 rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file is \
