@@ -104,7 +104,7 @@ fn quantile(p: f64) -> f64 {
         -3.969683028665376e1,
         2.209460984245205e2,
         -2.759285104469687e2,
-        1.383577518672690e2,
+        1.38357751867269e2,
         -3.066479806614716e1,
         2.506628277459239,
     ];
@@ -186,7 +186,8 @@ impl Dequantise {
         if columns.is_empty() {
             return Err(Error::invalid("the layer has no columns", "give at least one column"));
         }
-        if let Some(whole) = columns.iter().flatten().find(|whole| !(whole.low.ceil() <= whole.high.floor())) {
+        let holds = |whole: &&Whole| whole.low.ceil() <= whole.high.floor();
+        if let Some(whole) = columns.iter().flatten().find(|whole| !holds(whole)) {
             let problem = format!("no whole number is between {} and {}", whole.low, whole.high);
             return Err(Error::invalid(problem, "give a lower bound below the upper one"));
         }
