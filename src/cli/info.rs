@@ -61,6 +61,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
+        "pixels": serde_json::to_value(&model.spec.pixels)?,
         "base_components": model.spec.base.as_ref().map(|base| base.components()),
         "solver": serde_json::to_value(&model.spec.solver)?,
         "story": model.provenance,
@@ -194,7 +195,13 @@ fn about(model: &Model) -> String {
     }
     words += &line("net", &net);
     words += &line("parameters", &model.n_params().to_string());
+    if let Some(pixels) = &model.spec.pixels {
+        let size = cnflow::words::image(pixels.shape);
+        words += &line("images", &format!("{size}, {} grey levels", pixels.levels()));
+        words += &line("pixels", &format!("map {}, noise {}", pixels.scale, pixels.noise.name()));
+    }
     match &model.spec.standardise {
+        None if model.spec.pixels.is_some() => {}
         None => words += &line("preprocessing", "none"),
         Some(moments) => {
             words += &line("preprocessing", "x = mean + scale · y, y the flow's own coordinates");

@@ -6,6 +6,7 @@
 mod args;
 mod flags;
 pub mod folder;
+mod images;
 mod live;
 pub mod pictures;
 pub mod report;
@@ -213,7 +214,7 @@ fn unsaved(error: Error, folder: &Folder) -> Error {
 /// The view over the whole terminal.
 fn live(job: &Job, data: &cnflow::rows::Dataset) -> anyhow::Result<live::Live> {
     let (_, rows) = held_out(data);
-    let extent = |column| cnflow::plot::extent(&rows.x, data.dim, column);
+    let extent = |column| cnflow::plot::extent(&rows.points(), data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
     live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
 }

@@ -80,7 +80,7 @@ pub(super) fn bounded(
         let hint = "set `model.base` to normal, or `optimiser.validation` to likelihood";
         return Err(Error::invalid("the bound needs latents of a normal", hint));
     }
-    let preprocessed = Preprocessing::new(spec)?.rows(rows.x.clone())?;
+    let preprocessed = Preprocessing::new(spec)?.rows(rows.points().into_owned())?;
     let condition = spec.condition.as_ref().map_or_else(|| Ok(rows.context.clone()), |c| c.encode(&rows.context))?;
     let inside = match how.precision {
         Precision::F32 => of_rows(&*velocity.bind_here(&narrowed::<f32>(theta))?, &preprocessed.y, &condition, how),
@@ -90,7 +90,7 @@ pub(super) fn bounded(
     let mut log_prob: Vec<f64> = bounds.map(|(nll, logdet)| logdet - nll).collect();
     preprocessed.cost.mark_outside(&mut log_prob);
     let cost = Cost { nfe: vec![1; log_prob.len()], ..preprocessed.cost };
-    let score = summarised(spec.dim(), &rows.x, &log_prob, &cost, truth)?;
+    let score = summarised(spec.dim(), rows, &log_prob, &cost, truth)?;
     Ok((score, log_prob))
 }
 

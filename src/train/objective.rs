@@ -30,6 +30,7 @@ impl Criterion {
     pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, how: Draw) -> Result<Batch> {
         let n = how.rows;
         let Rows { x, context: c, weight } = sampler.rows(n)?;
+        let x = x.into_f64();
         Ok(match self {
             Self::Matching => {
                 let mut z = sampler.latents(&x);

@@ -113,9 +113,13 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
         Source::Rows(rows) => {
-            let (x, inside) = preprocessing.inward(rows.x.clone())?;
-            let context =
-                if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
+            let (x, inside) = match preprocessing.dequantises() {
+                // Batches are preprocessed one by one, and the rest of the rows need not be widened for a mean.
+                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS))?.1),
+                false => preprocessing.inward(rows.points().into_owned())?,
+            };
+            let x = x.into();
+            let context = if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
             (Rows { x, context, weight: rows.weight.clone() }, inside)
         }
         Source::Toy(toy) => (Rows::default(), preprocessing.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),

@@ -10,7 +10,7 @@ use cnflow_solvers::At;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::Noise;
-use crate::rng::mix;
+use crate::rng::{mix, unit};
 
 /// The probes of the lanes, and whose they are.
 pub(super) struct Probes<T> {
@@ -61,11 +61,6 @@ pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
             (-2.0 * (1.0 - unit(first)).ln()).sqrt() * (TAU * unit(second)).cos()
         }
     }
-}
-
-/// 53 bits of a word as a number in [0, 1).
-fn unit(word: u64) -> f64 {
-    (word >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

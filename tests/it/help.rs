@@ -151,6 +151,8 @@ fn prepare(at: &Path) {
     io::write(&at.join("seven.npy"), &Array::table(seven, 10, Dtype::F64).unwrap()).unwrap();
 
     let net = "cnf train --hidden 8,8 --batch 64";
+    done(at, &format!("{net} --data digits --steps 20 --out runs/pixels"));
+    done(at, "cnf data digits -o images.npy");
     done(at, &format!("{net} --model realnvp --steps 20 --out runs/realnvp"));
     for name in ["gauss", "wide", "8gaussians-matching-1"] {
         done(at, &format!("{net} --steps 20 --out runs/{name}"));

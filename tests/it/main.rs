@@ -27,6 +27,7 @@ mod guide;
 mod help;
 mod histogram_laws;
 mod html;
+mod images;
 mod io;
 mod matching;
 mod mixture_laws;

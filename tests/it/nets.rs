@@ -67,7 +67,7 @@ fn every_net_begins_at_its_base_where_it_is_told_to() {
         let found = score(&model.bind(Precision::F32).unwrap(), &data.test, data.toy()).unwrap().nll;
         // The velocity is zero, so that the density is the mixture's of the standardised rows.
         let (base, moments) = (model.spec.base.as_ref().unwrap(), model.spec.standardise.as_ref().unwrap());
-        let standardised = |(i, x): (usize, &f64)| (x - moments.mean[i % 2]) / moments.std[i % 2];
+        let standardised = |(i, x): (usize, f64)| (x - moments.mean[i % 2]) / moments.std[i % 2];
         let z: Vec<f64> = data.test.x.iter().enumerate().map(standardised).collect();
         let log_prob = base.log_prob_rows(&z);
         let volume: f64 = moments.std.iter().map(|std| std.ln()).sum();

@@ -257,7 +257,7 @@ fn a_penalised_loss_is_the_sum_of_its_parts_and_without_weights_the_likelihood()
 fn penalties_straighten_the_paths_at_a_small_price_in_likelihood() {
     let velocity = mlp(2, &[16, 16]);
     let start: Vec<f64> = velocity.init(&mut rng::stream(5, 0)).into_iter().map(f64::from).collect();
-    let x = toy("8gaussians").test.x[..400].to_vec();
+    let x = toy("8gaussians").test.x.part(0..400).into_owned();
     let batch = Batch { x, ..Batch::default() };
     let solver = SolverSpec { fixed_steps: Some(8), method: "rk4".into(), ..SolverSpec::default() };
     let plain = LossContext::new(velocity.clone(), solver.clone());
@@ -293,6 +293,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
     let data = Dataset {
         name: "rows".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid: Rows::default(),
@@ -549,7 +550,7 @@ fn a_score_counts_what_it_scored() {
     let x = toy("moons").test;
     let all = score(&flow, &x, None).unwrap();
     assert_eq!((all.n, all.failed.len(), all.excess), (1000, 0, None));
-    let mean = flow.log_prob(&x.x, &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
+    let mean = flow.log_prob(&x.points(), &[]).unwrap().log_prob.iter().sum::<f64>() / 1000.0;
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
 }
 
@@ -586,6 +587,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
     let table = Dataset {
         name: "rows".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(rows(700, 0)),
         valid: rows(200, 1),
@@ -629,7 +631,7 @@ fn a_run_does_not_go_on_with_other_rows() {
     let mut keeper = Keeper::default();
     fit(&job(Objective::Matching, 12).with(|job| job.output.checkpoint = "5".into()), &data, &mut keeper).unwrap();
     let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
-    rows.x[17] += 1e-9;
+    rows.x.real_mut().unwrap()[17] += 1e-9;
     let text = resume(keeper.0.remove(0), &data, &mut ()).unwrap_err().to_string();
     assert!(text.contains("no longer holds the rows"), "{text}");
 }
@@ -671,6 +673,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
     Dataset {
         name: "rows".into(),
         dim,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid,
@@ -747,6 +750,7 @@ fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
     let data = |n: usize| Dataset {
         name: "rows".into(),
         dim: 3,
+        shape: None,
         columns: None,
         train: Source::Rows(few(n, 0)),
         valid: few(200, 1),

@@ -1,27 +1,31 @@
-//! The size of an image, and the order of its numbers.
+//! The shape of an image as a row of numbers: `[y][x][channel]`.
 
 use serde::{Deserialize, Serialize};
 
-/// An image is a row of height · width · channels numbers in the order `[y][x][channel]`.
+/// Height, width and channels of an image, whose numbers are in the order `[y][x][channel]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageShape {
     /// Rows of pixels.
     pub height: usize,
-    /// Pixels in a row.
+    /// Pixels of a row.
     pub width: usize,
-    /// Numbers in a pixel.
+    /// Numbers of a pixel: 1 for grey, 3 for colour.
     pub channels: usize,
 }
 
 impl ImageShape {
-    /// How many numbers there are.
-    #[allow(clippy::len_without_is_empty)]
+    /// The numbers of an image: d.
     pub fn len(self) -> usize {
         self.pixels() * self.channels
     }
 
-    /// How many pixels there are.
+    /// Whether there is no number in it.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pixels of an image.
     pub fn pixels(self) -> usize {
         self.height * self.width
     }

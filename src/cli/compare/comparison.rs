@@ -58,6 +58,7 @@ impl Comparison {
         job.data.source = args.data.clone().unwrap_or(job.data.source);
         job.data.split = args.split.clone().unwrap_or(job.data.split);
         job.data.header = args.tables.header.unwrap_or(job.data.header);
+        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
         job.model.precision = args.precision.unwrap_or_default();
         job.model.sigma = args.sigma.unwrap_or(job.model.sigma);
         job.data.split_seed = Some(seed);
@@ -175,6 +176,7 @@ impl Comparison {
             }
         }
         job.data.header = args.tables.header.unwrap_or(job.data.header);
+        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
         let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&entries[0].model.spec, None)?;
         context.notes_on_tables(&notes);

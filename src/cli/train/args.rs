@@ -128,6 +128,7 @@ impl TrainArgs {
         self.optimiser.set(&mut job.optimiser);
         self.output.set(&mut job.output);
         job.data.header = self.tables.header.unwrap_or(job.data.header);
+        job.data.layout = self.tables.layout.unwrap_or(job.data.layout);
         job.seed = self.solver.seed.unwrap_or(job.seed);
         job.model.precision = self.solver.precision.unwrap_or(job.model.precision);
         self.solver.apply(&mut job.solver)?;

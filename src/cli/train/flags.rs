@@ -11,6 +11,7 @@ use cnflow::train::{
     DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
     Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
 };
+use cnflow::transform::{BinNoise, LevelScale};
 use cnflow::velocity::Activation;
 
 use crate::cli::solver::SolverArgs;
@@ -72,7 +73,7 @@ flags! {
     /// Which rows.
     #[command(next_help_heading = "Data")]
     DataFlags of data: DataSection {
-        /// A toy (`cnf data` lists them), or a .npy, .npz or .csv file [default: 8gaussians]
+        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file, or a folder of PNG images [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
         /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as
@@ -90,6 +91,12 @@ flags! {
         /// unit[:LOW,HIGH] or positive
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
+        /// Map of the grey levels of images: pieces (by their frequencies), linear, or logit[:ALPHA] [default: pieces]
+        #[arg(long, value_name = "NAME", conflicts_with = "init")]
+        pixel_map: LevelScale,
+        /// Noise within a grey level of images: normal (truncated) or uniform [default: normal]
+        #[arg(long, value_name = "NAME", conflicts_with = "init")]
+        pixel_noise: BinNoise,
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
         #[arg(long, value_name = "RULE")]
         far_rows: FarRows,
@@ -285,8 +292,13 @@ fn flags() -> Vec<(String, String)> {
         let flag = flag.get_long().unwrap_or_default();
         (format!("solver.{}", flag.replace('-', "_")), flag.to_owned())
     });
-    let others =
-        [("seed", "seed"), ("model.precision", "precision"), ("data.header", "header"), ("solver.method", "solver")];
+    let others = [
+        ("seed", "seed"),
+        ("model.precision", "precision"),
+        ("data.header", "header"),
+        ("data.layout", "layout"),
+        ("solver.method", "solver"),
+    ];
     let others = others.map(|(field, flag)| (field.to_owned(), flag.to_owned()));
     let sections = [
         DataFlags::named(),

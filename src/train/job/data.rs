@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::rows::{DataOptions, SplitRule, TableOptions};
-use crate::transform::ColumnKind;
+use crate::transform::{BinNoise, ColumnKind, LevelScale};
 use crate::{Error, Result, io};
 
 /// What becomes of rows that lie far out.
@@ -40,7 +40,7 @@ impl std::str::FromStr for FarRows {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataSection {
-    /// A toy, or the path of a table.
+    /// A toy, `digits`, or the path of a table or of images.
     pub source: String,
     /// How a table is divided: see [`split_rule`].
     pub split: String,
@@ -56,6 +56,15 @@ pub struct DataSection {
     /// conditions.
     #[serde(skip_serializing_if = "io::Header::is_auto")]
     pub header: io::Header,
+    /// The order of the four axes of images.
+    #[serde(skip_serializing_if = "io::Layout::is_auto")]
+    pub layout: io::Layout,
+    /// How the grey levels of images are mapped to real numbers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_map: LevelScale,
+    /// The noise within a grey level.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_noise: BinNoise,
     /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they
     /// have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -73,6 +82,10 @@ pub struct DataSection {
     pub far_rows: FarRows,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for DataSection {
     fn default() -> Self {
         Self {
@@ -82,6 +95,9 @@ impl Default for DataSection {
             copies_together: true,
             drop: Vec::new(),
             header: io::Header::Auto,
+            layout: io::Layout::Auto,
+            pixel_map: LevelScale::default(),
+            pixel_noise: BinNoise::default(),
             condition: Vec::new(),
             columns: Vec::new(),
             standardise: true,
@@ -112,6 +128,7 @@ impl DataSection {
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
                 header: self.header,
+                layout: self.layout,
             },
             condition: self.condition.clone(),
             ..DataOptions::default()
