@@ -32,16 +32,7 @@ impl Preprocessing {
     /// Preprocessed rows `[n, d]`, and the mean over them of what a negative log-likelihood is larger in the
     /// data's units than in the net's.
     pub(super) fn inward(&self, x: Vec<f64>) -> Result<(Vec<f64>, f64)> {
-        self.through(&self.layers, x)
-    }
-
-    /// As [`Preprocessing::inward`], with the noise of a seed; the rows alone.
-    pub(super) fn inward_drawn(&self, x: Vec<f64>, seed: u64) -> Result<Vec<f64>> {
-        let layers = self.dequantised.as_ref().map(|spec| spec.preprocessing_drawn(seed, 0)).transpose()?;
-        Ok(self.through(layers.as_ref().unwrap_or(&self.layers), x)?.0)
-    }
-
-    fn through(&self, layers: &[Arc<dyn Bijection>], x: Vec<f64>) -> Result<(Vec<f64>, f64)> {
+        let layers = &self.layers;
         if layers.is_empty() || x.is_empty() {
             return Ok((x, 0.0));
         }
@@ -64,5 +55,16 @@ impl Preprocessing {
             layer.inverse(&mut rows, &[])?;
         }
         Ok(rows)
+    }
+
+    /// As [`Preprocessing::inward`], with the noise of a seed; the rows alone.
+    pub(super) fn inward_drawn(&self, x: Vec<f64>, seed: u64) -> Result<Vec<f64>> {
+        let layers = self.dequantised.as_ref().map(|spec| spec.preprocessing_drawn(seed, 0)).transpose()?;
+        let (n, mut rows) = (x.len() / self.dim, Mapped::points(x));
+        for layer in layers.as_ref().unwrap_or(&self.layers).iter().rev() {
+            layer.inverse(&mut rows, &[])?;
+            crate::transform::check_failures(&rows.cost, n)?;
+        }
+        Ok(rows.y)
     }
 }

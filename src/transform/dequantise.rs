@@ -24,6 +24,8 @@ const SIGMA: f64 = 0.5 / ENDS;
 /// Φ(−2.5), and the part of the normal between the ends.
 const BELOW: f64 = 0.006_209_665_325_776_132;
 const BETWEEN: f64 = 1.0 - 2.0 * BELOW;
+/// ln(σ √(2π)) and the logarithm of that part: minus the largest log q.
+const LOG_VOLUME: f64 = -0.702_996_474_293_332_6;
 /// Beyond this f64 has no numbers within a bin.
 const LARGEST: f64 = (1u64 << 50) as f64;
 
@@ -67,7 +69,7 @@ impl BinNoise {
             Self::Uniform => 0.0,
             Self::Normal => {
                 let z = (u - 0.5) / SIGMA;
-                -0.5 * z * z - (SIGMA * TAU.sqrt() * BETWEEN).ln()
+                -0.5 * z * z - LOG_VOLUME
             }
         }
     }
@@ -234,7 +236,7 @@ impl Bijection for Dequantise {
     fn inverse(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
         let d = self.columns.len();
         check_rows(&rows.y, d, condition, 0)?;
-        let mut outside = Vec::new();
+        let (mut outside, with_logdet) = (Vec::new(), rows.with_logdet());
         for (i, row) in rows.y.chunks_exact_mut(d).enumerate() {
             let fits = |(x, whole): (&f64, &Option<Whole>)| whole.is_none_or(|whole| x.is_nan() || whole.has(*x));
             let mut log_q = 0.0;
@@ -243,7 +245,9 @@ impl Bijection for Dequantise {
                 for (j, (x, whole)) in row.iter_mut().zip(&self.columns).enumerate() {
                     if whole.is_some() {
                         let u = self.noise.of(mix(key.wrapping_add(j as u64)));
-                        log_q += self.noise.log_density(u);
+                        if with_logdet {
+                            log_q += self.noise.log_density(u);
+                        }
                         // Rounding may not take it into the next bin.
                         *x = (*x + u).min((*x + 1.0).next_down());
                     }
