@@ -5,18 +5,18 @@
 //! serves any number of lanes.
 
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
-use cnflow_kernels::{ImageWorkspace, Isa, Keep, Scalar, Tile};
+use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::image::Image;
-use super::image_spec::Coefficients;
+use super::image_spec::{Coefficients, ImageSpec};
 use super::probes::Probes;
 use super::{Batch, Cotangents, Evaluator, Regularisers, Trace};
 
 /// A velocity of images with the scratch of one caller.
 pub struct ImageEvaluator<'a, T> {
-    image: &'a Image<T>,
+    spec: &'a ImageSpec,
+    net: &'a ImageNet<T>,
     batch: Batch<'a, T>,
     ws: ImageWorkspace<T>,
     probes: Option<Probes<T>>,
@@ -57,15 +57,15 @@ fn blocks(lanes: usize) -> impl Iterator<Item = usize> {
 
 impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
-    pub fn new(image: &'a Image<T>, batch: Batch<'a, T>) -> Self {
-        let dim = image.spec.dim();
+    pub fn new(spec: &'a ImageSpec, net: &'a ImageNet<T>, batch: Batch<'a, T>) -> Self {
+        let dim = spec.dim();
         let (probes, traces) = match batch.trace {
             Trace::Exact => (None, 1),
             Trace::Hutchinson { probes, noise } => (Some(Probes::new(probes, noise, dim, batch.lanes)), probes),
         };
         let (plane, row) = (|| Tile::new(dim, LANE_BLOCK), || Tile::new(1, LANE_BLOCK));
         Self {
-            ws: image.net.workspace(Keep::Second, true),
+            ws: net.workspace(Keep::Second, true),
             probes,
             x: plane(),
             m: plane(),
@@ -74,15 +74,16 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
             jacobian: row(),
-            image,
+            spec,
+            net,
             batch,
         }
     }
 
     /// Puts x, time and condition of the block from lane `first` on into their tiles, and runs the net.
     fn run(&mut self, at: At<'_>, x: Lanes<'_, T>, first: usize, keep: Keep) {
-        let Self { image, batch, ws, of_time, .. } = self;
-        let (spec, lanes) = (&image.spec, first..at.lanes().min(first + LANE_BLOCK));
+        let Self { spec, batch, ws, of_time, .. } = self;
+        let lanes = first..at.lanes().min(first + LANE_BLOCK);
         debug_assert_eq!((x.rows(), x.lanes()), (spec.dim(), at.lanes()));
         of_time.clear(1);
         for (slot, &t) in at.t[lanes.clone()].iter().enumerate() {
@@ -105,15 +106,15 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             }
         }
         self.x.load_from(0, x, first);
-        by_lane(self.image.net.isa(), &self.x, (&self.of_time, C), self.ws.input(), false);
-        self.image.net.run(&mut self.ws, keep);
+        by_lane(self.net.isa(), &self.x, (&self.of_time, C), self.ws.input(), false);
+        self.net.run(&mut self.ws, keep);
     }
 
     /// `self.m` ← m.
     fn finish(&mut self) {
-        let Self { image, ws, x, m, of_time, .. } = self;
-        by_lane(image.net.isa(), ws.output(), (of_time, B), m, false);
-        by_lane(image.net.isa(), x, (of_time, A), m, true);
+        let Self { net, ws, x, m, of_time, .. } = self;
+        by_lane(net.isa(), ws.output(), (of_time, B), m, false);
+        by_lane(net.isa(), x, (of_time, A), m, true);
     }
 
     /// How many directions a trace takes.
@@ -123,7 +124,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
 
     /// Sets direction `k` of the block from lane `first` on, and carries it through the net.
     fn advance(&mut self, k: usize, first: usize) {
-        let Self { image, ws, probes, .. } = self;
+        let Self { net, ws, probes, .. } = self;
         let direction = ws.direction();
         match probes {
             Some(probes) => {
@@ -135,20 +136,20 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
                 direction.at_mut(0, k).fill(T::ONE);
             }
         }
-        image.net.advance(ws);
+        net.advance(ws);
     }
 
     /// `self.m` ← (∂m/∂x) e, for the direction e that went through the net last.
     fn steer(&mut self) {
-        let Self { image, ws, m, of_time, .. } = self;
+        let Self { net, ws, m, of_time, .. } = self;
         let (end, e) = ws.end_and_direction();
-        by_lane(image.net.isa(), end, (of_time, BC), m, false);
-        by_lane(image.net.isa(), e, (of_time, A), m, true);
+        by_lane(net.isa(), end, (of_time, BC), m, false);
+        by_lane(net.isa(), e, (of_time, A), m, true);
     }
 
     /// `self.div` ← the trace, and where wanted `self.jacobian` ← ‖∂m/∂x‖² or its estimate.
     fn trace(&mut self, first: usize, with_norm: bool) {
-        let (isa, dim, count) = (self.image.net.isa(), self.x.rows(), self.directions());
+        let (isa, dim, count) = (self.net.isa(), self.x.rows(), self.directions());
         for k in 0..count {
             self.advance(k, first);
             let (end, e) = self.ws.end_and_direction();
@@ -178,7 +179,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     /// Pulls back the cotangents `self.div` of the trace and, where there is one, `self.jacobian` of the norm: to what the
     /// pull-back of the value joins, and to g.
     fn trace_back(&mut self, first: usize, (with_trace, with_norm): (bool, bool), g: &mut [T]) {
-        let isa = self.image.net.isa();
+        let isa = self.net.isa();
         if with_norm {
             scale(&mut self.jacobian, 2.0 / self.probes.as_ref().map_or(1, Probes::count) as f64);
         }
@@ -195,16 +196,16 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
                 by_lane(isa, self.ws.direction(), (&self.div, row), &mut self.bar, true);
             }
             by_lane(isa, &self.bar, (&self.of_time, BC), self.ws.output_bar(), false);
-            self.image.net.retreat(&mut self.ws, g);
+            self.net.retreat(&mut self.ws, g);
         }
     }
 
     /// From `self.bar`, the cotangent of m, to `self.m`, that of x where `to_x`; g gains the gradient.
     fn back(&mut self, joined: bool, to_x: bool, g: &mut [T]) {
-        let Self { image, ws, m, bar, of_time, .. } = self;
-        let isa = image.net.isa();
+        let Self { net, ws, m, bar, of_time, .. } = self;
+        let isa = net.isa();
         by_lane(isa, bar, (of_time, B), ws.output_bar(), false);
-        image.net.run_back(ws, joined, to_x, g);
+        net.run_back(ws, joined, to_x, g);
         if to_x {
             by_lane(isa, ws.input_bar(), (of_time, C), m, false);
             by_lane(isa, bar, (of_time, A), m, true);
@@ -228,7 +229,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
     }
 
     fn grad_len(&self) -> usize {
-        self.image.net.n_params()
+        self.net.n_params()
     }
 
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>) {
@@ -254,7 +255,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
             self.m.unload_to(&mut v, first);
             if let Some(kinetic) = &mut squares.kinetic {
                 let m = self.m.read();
-                dot(self.image.net.isa(), Operand::Tile(m), m, self.m.rows(), 1, self.kinetic.write(), false);
+                dot(self.net.isa(), Operand::Tile(m), m, self.m.rows(), 1, self.kinetic.write(), false);
                 self.kinetic.unload_to(kinetic, first);
             }
             self.trace(first, squares.jacobian.is_some());
@@ -269,7 +270,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
         for first in blocks(at.lanes()) {
             self.run(at, x, first, Keep::First);
             self.ws.direction().load_from(0, dx, first);
-            self.image.net.advance(&mut self.ws);
+            self.net.advance(&mut self.ws);
             self.steer();
             self.m.unload_to(&mut dv, first);
         }
@@ -334,7 +335,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
                 self.kinetic.load_from(0, kinetic, first);
                 scale(&mut self.kinetic, 2.0);
                 self.finish();
-                by_lane(self.image.net.isa(), &self.m, (&self.kinetic, 0), &mut self.bar, true);
+                by_lane(self.net.isa(), &self.m, (&self.kinetic, 0), &mut self.bar, true);
             }
             self.back(bends, true, g);
             self.m.unload_to(&mut gx, first);
