@@ -11,10 +11,10 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::image_spec::{Coefficients, ImageSpec};
 use super::probes::Probes;
-use super::{Batch, Cotangents, Evaluator, Regularisers, Trace};
+use super::{Batch, Cotangents, Evaluator, Regularisers, Trace, image_room};
 
 /// A velocity of images with the scratch of one caller.
-pub struct ImageEvaluator<'a, T> {
+pub struct ImageEvaluator<'a, T: Scalar> {
     spec: &'a ImageSpec,
     net: &'a ImageNet<T>,
     batch: Batch<'a, T>,
@@ -65,7 +65,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         };
         let (plane, row) = (|| Tile::new(dim, LANE_BLOCK), || Tile::new(1, LANE_BLOCK));
         Self {
-            ws: net.workspace(Keep::Second, true),
+            ws: image_room::take(net),
             probes,
             x: plane(),
             m: plane(),
@@ -216,6 +216,13 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         if let Some(probes) = &mut self.probes {
             probes.refresh(at, self.batch.keys);
         }
+    }
+}
+
+impl<T: Scalar> Drop for ImageEvaluator<'_, T> {
+    fn drop(&mut self) {
+        let none = ImageWorkspace::empty();
+        image_room::give(self.net, std::mem::replace(&mut self.ws, none));
     }
 }
 

@@ -8,6 +8,7 @@ mod closed_form;
 pub mod fields;
 mod image;
 mod image_eval;
+mod image_room;
 mod image_spec;
 mod kind;
 pub mod layers;
