@@ -30,8 +30,9 @@ pub struct ImageSpec {
     pub condition_dim: usize,
     /// Features of time: sin πku and cos πku, k = 1 … `frequencies`, for u = t and for u = log(1 − t) on a scale from 0 to 1.
     pub frequencies: usize,
-    /// s, the deviation of the data.
-    pub deviation: f64,
+    /// s, the deviation of the data; without it the velocity is the net itself: a = 0, b = c = 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deviation: Option<f64>,
 }
 
 /// a, b and c at one time.
@@ -47,7 +48,7 @@ impl ImageSpec {
     pub fn recipe(shape: ImageShape, condition_dim: usize) -> Self {
         let frequencies = 5;
         let net = ImageNetSpec::recipe(shape, Self::features(frequencies) + condition_dim);
-        Self { net, condition_dim, frequencies, deviation: 1.0 }
+        Self { net, condition_dim, frequencies, deviation: Some(1.0) }
     }
 
     fn features(frequencies: usize) -> usize {
@@ -98,10 +99,12 @@ impl ImageSpec {
                 "set `aux` to four times `frequencies` and the columns of the condition",
             ));
         }
-        if !(deviation.is_finite() && *deviation > 0.0) {
-            return Err(Error::invalid(format!("the deviation is {deviation}"), "give a positive number"));
+        match *deviation {
+            Some(s) if !(s > 0.0 && (s * s).is_normal()) => {
+                Err(Error::invalid(format!("the deviation of the images is {s}"), "give a number above 0, such as 1"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// A fresh θ: as PyTorch begins, uniform in ±1/√inputs; zero in the last convolution of each residual block and of all.
@@ -184,7 +187,8 @@ impl ImageSpec {
 
     /// a, b and c at time t.
     pub(super) fn coefficients(&self, t: f64) -> Coefficients {
-        let (s, rest) = (self.deviation, 1.0 - t);
+        let Some(s) = self.deviation else { return Coefficients { a: 0.0, b: 1.0, c: 1.0 } };
+        let rest = 1.0 - t;
         let variance = rest * rest + t * t * s * s;
         let c = 1.0 / variance.sqrt();
         Coefficients { a: (t * s * s - rest) / variance, b: s * c, c }

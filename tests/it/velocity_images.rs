@@ -40,9 +40,9 @@ pub fn small_images() -> Vec<ImageSpec> {
         deviation,
     };
     vec![
-        of(grey, embedding.clone(), 2, 1.0, net),
-        of(colour, None, 0, 0.5, plain),
-        of(grey, embedding, 0, 2.0, vec![modulate(true, Activation::Tanh)]),
+        of(grey, embedding.clone(), 2, Some(1.0), net),
+        of(colour, None, 0, Some(0.5), plain),
+        of(grey, embedding, 0, None, vec![modulate(true, Activation::Tanh)]),
     ]
 }
 
@@ -108,10 +108,14 @@ fn the_velocity_is_the_gaussians_and_a_share_of_the_net() {
         let samples = [0, 1, 2, 3, 4];
         let (v, _) = both(&velocity, &p, Trace::Exact, &samples);
         let net = ImageNet::new(&spec.net, &theta::<f64>(&spec)).unwrap();
-        let (d, stride, s) = (spec.dim(), stride_for(1), spec.deviation);
+        let (d, stride) = (spec.dim(), stride_for(1));
         for (l, &t) in p.t.iter().enumerate() {
-            let variance = (1.0 - t).powi(2) + (t * s).powi(2);
-            let x: Vec<f64> = p.x[l * d..][..d].iter().map(|x| x / variance.sqrt()).collect();
+            let gaussian = |s: f64| {
+                let variance = (1.0 - t).powi(2) + (t * s).powi(2);
+                [(t * s * s - (1.0 - t)) / variance, s / variance.sqrt(), 1.0 / variance.sqrt()]
+            };
+            let [a, b, c] = spec.deviation.map_or([0.0, 1.0, 1.0], gaussian);
+            let x: Vec<f64> = p.x[l * d..][..d].iter().map(|x| c * x).collect();
             let late = (1.0 - t + 1e-3).ln() / 1e-3_f64.ln();
             let pi = std::f64::consts::PI;
             let mut aux = vec![(pi * t).sin(), (pi * t).cos(), (pi * late).sin(), (pi * late).cos()];
@@ -123,9 +127,8 @@ fn the_velocity_is_the_gaussians_and_a_share_of_the_net() {
                 LanesMut::new(&mut y, d, 1, stride),
                 Keep::Value,
             );
-            let a = (t * s * s - (1.0 - t)) / variance;
             for (i, y) in rows(&y, d, 1).into_iter().enumerate() {
-                let plain = a * p.x[l * d + i] + s / variance.sqrt() * y;
+                let plain = a * p.x[l * d + i] + b * y;
                 assert!((v[l * d + i] - plain).abs() < 1e-13, "{spec:?}: {} or {plain}", v[l * d + i]);
             }
         }
@@ -137,7 +140,7 @@ fn a_gaussian_is_met_exactly_by_a_net_that_gives_zero() {
     // Scale and shift of zero give x back; a convolution of zeros gives zero.
     let shape = ImageShape { height: 2, width: 2, channels: 1 };
     let mut spec = ImageSpec::recipe(shape, 0);
-    spec.deviation = 0.3;
+    spec.deviation = Some(0.3);
     let velocity = Image::<f64>::new(
         &spec,
         &spec.init(&mut cnflow::rng::stream(1, 0)).iter().map(|w| f64::from(*w)).collect::<Vec<_>>(),
@@ -245,5 +248,5 @@ fn a_spec_is_saved_checked_and_named() {
     let mut other = digits.clone();
     other.net.ops.pop();
     assert_eq!(refused(other), "the net gives images of 28 × 28 pixels and 16 channels");
-    assert_eq!(refused(ImageSpec { deviation: 0.0, ..digits }), "the deviation is 0");
+    assert_eq!(refused(ImageSpec { deviation: Some(0.0), ..digits }), "the deviation of the images is 0");
 }
