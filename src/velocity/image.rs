@@ -10,8 +10,8 @@ use crate::Result;
 /// A velocity of images with its weights, ready to be evaluated.
 #[derive(Clone, Debug)]
 pub struct Image<T> {
-    pub(super) spec: ImageSpec,
-    pub(super) net: ImageNet<T>,
+    spec: ImageSpec,
+    net: ImageNet<T>,
     time_rate: f64,
 }
 
@@ -91,6 +91,6 @@ impl<T: Scalar> Velocity<T> for Image<T> {
     }
 
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
-        Box::new(ImageEvaluator::new(self, batch))
+        Box::new(ImageEvaluator::new(&self.spec, &self.net, batch))
     }
 }

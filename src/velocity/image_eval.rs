@@ -3,17 +3,18 @@
 //! All passes of one block of 16 images are done before the next, so that one workspace serves any number of lanes.
 
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
-use cnflow_kernels::{ImageWorkspace, Isa, Keep, Scalar, Tile};
+use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::image::Image;
+use super::image_spec::ImageSpec;
 use super::probes::Probes;
-use super::{Batch, Cotangents, Evaluator, Regularisers, Trace};
+use super::{Batch, Cotangents, Evaluator, Regularisers, Trace, image_room};
 
 /// A velocity of images with the scratch of one caller.
-pub struct ImageEvaluator<'a, T> {
-    image: &'a Image<T>,
+pub struct ImageEvaluator<'a, T: Scalar> {
+    spec: &'a ImageSpec,
+    net: &'a ImageNet<T>,
     batch: Batch<'a, T>,
     ws: ImageWorkspace<T>,
     probes: Option<Probes<T>>,
@@ -42,28 +43,29 @@ fn blocks(lanes: usize) -> impl Iterator<Item = usize> {
 
 impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
-    pub fn new(image: &'a Image<T>, batch: Batch<'a, T>) -> Self {
-        let dim = image.spec.dim();
+    pub fn new(spec: &'a ImageSpec, net: &'a ImageNet<T>, batch: Batch<'a, T>) -> Self {
+        let dim = spec.dim();
         let (probes, traces) = match batch.trace {
             Trace::Exact => (None, 1),
             Trace::Hutchinson { probes, noise } => (Some(Probes::new(probes, noise, dim, batch.lanes)), probes),
         };
         let row = || Tile::new(1, LANE_BLOCK);
         Self {
-            ws: image.net.workspace(Keep::Second, true),
+            ws: image_room::take(net),
             probes,
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
             jacobian: row(),
-            image,
+            spec,
+            net,
             batch,
         }
     }
 
     /// Puts x, time and condition of the block from lane `first` on into their tiles, and runs the net.
     fn run(&mut self, at: At<'_>, x: Lanes<'_, T>, first: usize, keep: Keep) {
-        let Self { image, batch, ws, .. } = self;
-        let (spec, lanes) = (&image.spec, first..at.lanes().min(first + LANE_BLOCK));
+        let Self { spec, net, batch, ws, .. } = self;
+        let lanes = first..at.lanes().min(first + LANE_BLOCK);
         debug_assert_eq!((x.rows(), x.lanes()), (spec.dim(), at.lanes()));
         let aux = ws.aux();
         if aux.rows() > 0 {
@@ -79,17 +81,17 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             }
         }
         ws.input().load_from(0, x, first);
-        image.net.run(ws, keep);
+        net.run(ws, keep);
     }
 
     /// How many directions a trace takes.
     fn directions(&self) -> usize {
-        self.probes.as_ref().map_or(self.image.spec.dim(), Probes::count)
+        self.probes.as_ref().map_or(self.spec.dim(), Probes::count)
     }
 
     /// Sets direction `k` of the block from lane `first` on, and carries it through the net.
     fn advance(&mut self, k: usize, first: usize) {
-        let Self { image, ws, probes, .. } = self;
+        let Self { net, ws, probes, .. } = self;
         let direction = ws.direction();
         match probes {
             Some(probes) => {
@@ -101,12 +103,12 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
                 direction.at_mut(0, k).fill(T::ONE);
             }
         }
-        image.net.advance(ws);
+        net.advance(ws);
     }
 
     /// `self.div` ← the trace, and where wanted `self.jacobian` ← ‖∂m/∂x‖² or its estimate.
     fn trace(&mut self, first: usize, with_norm: bool) {
-        let (isa, dim, count) = (self.image.net.isa(), self.dim(), self.directions());
+        let (isa, dim, count) = (self.net.isa(), self.dim(), self.directions());
         for k in 0..count {
             self.advance(k, first);
             let (end, e) = self.ws.end_and_direction();
@@ -134,8 +136,8 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         }
         for k in 0..self.directions() {
             self.advance(k, first);
-            let Self { image, ws, probes, div, jacobian, .. } = self;
-            let isa = image.net.isa();
+            let Self { net, ws, probes, div, jacobian, .. } = self;
+            let isa = net.isa();
             let (bar, end, e) = ws.output_bar_and_tangents();
             if with_norm {
                 by_lane(isa, end, (jacobian, 0), bar, false);
@@ -145,7 +147,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             if with_trace {
                 by_lane(isa, e, (div, if probes.is_some() { k } else { 0 }), bar, true);
             }
-            image.net.retreat(ws, g);
+            net.retreat(ws, g);
         }
     }
 
@@ -156,9 +158,16 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     }
 }
 
+impl<T: Scalar> Drop for ImageEvaluator<'_, T> {
+    fn drop(&mut self) {
+        let none = ImageWorkspace::empty();
+        image_room::give(self.net, std::mem::replace(&mut self.ws, none));
+    }
+}
+
 impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
     fn dim(&self) -> usize {
-        self.image.spec.dim()
+        self.spec.dim()
     }
 
     fn traces(&self) -> usize {
@@ -166,7 +175,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
     }
 
     fn grad_len(&self) -> usize {
-        self.image.net.n_params()
+        self.net.n_params()
     }
 
     fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>) {
@@ -190,7 +199,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
             self.ws.output().unload_to(&mut v, first);
             if let Some(kinetic) = &mut squares.kinetic {
                 let m = self.ws.output().read();
-                dot(self.image.net.isa(), Operand::Tile(m), m, self.dim(), 1, self.kinetic.write(), false);
+                dot(self.net.isa(), Operand::Tile(m), m, self.dim(), 1, self.kinetic.write(), false);
                 self.kinetic.unload_to(kinetic, first);
             }
             self.trace(first, squares.jacobian.is_some());
@@ -205,7 +214,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
         for first in blocks(at.lanes()) {
             self.run(at, x, first, Keep::First);
             self.ws.direction().load_from(0, dx, first);
-            self.image.net.advance(&mut self.ws);
+            self.net.advance(&mut self.ws);
             self.ws.end().unload_to(&mut dv, first);
         }
     }
@@ -232,7 +241,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
                 self.run(at, x, first, Keep::First);
             }
             self.ws.output_bar().load_from(0, v_bar.as_lanes(), first);
-            self.image.net.run_back(&mut self.ws, false, false, g);
+            self.net.run_back(&mut self.ws, false, false, g);
         }
     }
 
@@ -260,7 +269,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
             if bends {
                 self.trace_back(first, (bar.div.is_some(), jacobian.is_some()), g);
             }
-            let Self { image, ws, kinetic: twice, .. } = self;
+            let Self { net, ws, kinetic: twice, .. } = self;
             match bar.v {
                 Some(v_bar) => ws.output_bar().load_from(0, v_bar, first),
                 None => ws.output_bar().clear(1),
@@ -269,9 +278,9 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
                 twice.load_from(0, kinetic, first);
                 scale(twice, 2.0);
                 let (m, bar) = ws.output_and_bar();
-                by_lane(image.net.isa(), m, (twice, 0), bar, true);
+                by_lane(net.isa(), m, (twice, 0), bar, true);
             }
-            image.net.run_back(ws, bends, true, g);
+            net.run_back(ws, bends, true, g);
             ws.input_bar().unload_to(&mut gx, first);
         }
     }

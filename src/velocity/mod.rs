@@ -10,6 +10,7 @@ pub mod fields;
 mod gaussian;
 mod image;
 mod image_eval;
+mod image_room;
 mod image_spec;
 mod kind;
 pub mod layers;

@@ -172,6 +172,27 @@ fn value_and_gradient_are_those_of_value_and_pull_back() {
 }
 
 #[test]
+fn an_evaluator_leaves_nothing_behind_for_the_next() {
+    for spec in small_images() {
+        let velocity = image::<f32>(&spec);
+        let p = Points::new(&velocity, 19);
+        let samples: Vec<usize> = (0..19).collect();
+        let (v_bar, div_bar) = (numbers::<f32>(19 * spec.dim(), 8), numbers::<f32>(19 * 2, 9));
+        let all = |p: &Points<f32>, samples: &[usize]| {
+            let (v, div) = both(&velocity, p, TRACES[1], samples);
+            let (gx, g) = pull_back(&velocity, p, TRACES[1], samples, Some(&v_bar), Some(&div_bar));
+            [v, div, gx, g].map(|numbers| bits(&numbers))
+        };
+        let few: Vec<usize> = (0..3).collect();
+        let clean = (all(&p, &samples), all(&p, &few));
+        let mut broken = Points::new(&velocity, 19);
+        broken.x.fill(f32::NAN);
+        all(&broken, &samples);
+        assert_eq!((all(&p, &samples), all(&p, &few)), clean, "{spec:?}");
+    }
+}
+
+#[test]
 fn a_spec_is_saved_checked_and_named() {
     let digits = ImageSpec::recipe(ImageShape { height: 28, width: 28, channels: 1 }, 10);
     assert_eq!((digits.dim(), digits.n_params()), (784, 91_201));

@@ -1,4 +1,5 @@
-//! The gradient of a convolution: G\[o\]\[ky\]\[kx\]\[i\] += Σ ȳ\[p\]\[o\]\[l\] x\[p + (ky − 1, kx − 1)\]\[i\]\[l\] over pixels p and lanes l.
+//! The gradient of a convolution: G\[o\]\[ky\]\[kx\]\[i\] += Σ ȳ\[p\]\[o\]\[l\] x\[p + (ky − 1, kx − 1)\]\[i\]\[l\],
+//! summed over pixels p and lanes l.
 //!
 //! As in [`outer`](crate::outer), lanes lie along the vectors and 3 × 4 accumulators fill the registers; here they run
 //! over the pixels of a strip before they are summed over lanes. In a plane the rows of three outputs lie a power of two
@@ -148,8 +149,8 @@ fn within(kernel: usize, k: usize, rows: Range<usize>, size: usize) -> Range<usi
     start..end.max(start)
 }
 
-/// Rows of pixels `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing. Where `beside` is 3, channels are
-/// those of the pixel on the left, of the pixel itself and of that on the right.
+/// Rows of pixels `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing. Where `beside` is 3,
+/// channels are those of the pixel on the left, of the pixel itself and of that on the right.
 ///
 /// # Safety
 /// `from` has these rows, and `to` room for them.

@@ -70,7 +70,8 @@ impl<T: Scalar> ImageNet<T> {
         self.pull_back(ws, Of::Tangent, true, g);
     }
 
-    /// From [`ImageWorkspace::output_bar`], the cotangent of y, to [`ImageWorkspace::input_bar`] where `to_x`; `g` gains the gradient.
+    /// From [`ImageWorkspace::output_bar`], the cotangent of y, to [`ImageWorkspace::input_bar`] where `to_x`; `g` gains the
+    /// gradient.
     ///
     /// With `joined`, of the tangents too that [`ImageNet::retreat`] pulled back since the last [`ImageNet::run`].
     pub fn run_back(&self, ws: &mut ImageWorkspace<T>, joined: bool, to_x: bool, g: &mut [T]) {

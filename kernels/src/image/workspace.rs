@@ -40,6 +40,19 @@ pub(super) struct Bends<T> {
 }
 
 impl<T: Scalar> ImageWorkspace<T> {
+    /// Of no net.
+    pub fn empty() -> Self {
+        Self {
+            embedding: Workspace::empty(),
+            modulations: Tile::new(0, 0),
+            values: Vec::new(),
+            dots: Vec::new(),
+            bars: Vec::new(),
+            bends: Vec::new(),
+            scratch: Scratch::new(std::iter::empty()),
+        }
+    }
+
     /// For passes that keep `keep` at most, with tangents or without.
     pub(super) fn new(net: &ImageNet<T>, keep: Keep, tangents: bool) -> Self {
         let tile = |rows: usize, wanted: bool| Tile::new(if wanted { rows } else { 0 }, LANE_BLOCK);
