@@ -9,8 +9,6 @@ mod closed_form;
 pub mod fields;
 mod gaussian;
 mod image;
-mod image_eval;
-mod image_spec;
 mod kind;
 pub mod layers;
 mod lipschitz;
@@ -23,8 +21,7 @@ mod spec;
 
 pub use cnflow_kernels::{Activation, ImageNetSpec, ImageOp, ImageShape, Scalar};
 pub use gaussian::{Coefficients, GaussianPath};
-pub use image::Image;
-pub use image_spec::ImageSpec;
+pub use image::{Image, ImageSpec};
 pub use kind::{PreconditionedSpec, VelocitySpec};
 pub use layers::Number;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};

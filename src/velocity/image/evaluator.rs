@@ -7,9 +7,9 @@ use cnflow_kernels::{ImageWorkspace, Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::image::Image;
-use super::probes::Probes;
-use super::{Batch, Cotangents, Evaluator, Regularisers, Trace};
+use super::Image;
+use crate::velocity::probes::Probes;
+use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace};
 
 /// A velocity of images with the scratch of one caller.
 pub struct ImageEvaluator<'a, T> {
