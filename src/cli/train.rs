@@ -94,7 +94,7 @@ impl Begun {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
         }
-        let mut job = job.resolve(data.dim)?;
+        let mut job = if args.sets_tolerance() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
         if job.output.picture.names.is_empty() {
             job.output.picture.names = data.columns.clone().unwrap_or_default();
         }

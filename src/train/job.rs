@@ -34,8 +34,9 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Objective, Preconditioning, ValidationScore};
+use super::{Family, Net, Objective, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
+use crate::rows::Dataset;
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -106,6 +107,15 @@ impl Job {
         .applicable()
     }
 
+    /// As [`Job::resolve`], for these data: images have defaults of their own ([`Job::with_image_defaults`]).
+    ///
+    /// # Errors
+    /// As [`Job::resolve`].
+    pub fn resolve_for(mut self, data: &Dataset) -> Result<Self> {
+        self.data.image = data.shape;
+        self.resolve(data.dim)
+    }
+
     /// Fills in what was left out, for data of `dim` columns, and validates them.
     ///
     /// # Errors
@@ -115,7 +125,13 @@ impl Job {
         self.refuse_ignored()?;
         let few = dim <= FEW_DIMENSIONS;
         match self.model.family {
-            Family::Cnf => self.resolve_velocity(few),
+            Family::Cnf => {
+                self.choose_net()?;
+                if self.model.net == Some(Net::Convolution) {
+                    self = self.with_image_defaults();
+                }
+                self.resolve_velocity(few);
+            }
             Family::Discrete(kind) => self.resolve_discrete(kind, few)?,
             Family::Mixture => _ = self.data.spread.get_or_insert(1.0),
             Family::Gaussian | Family::GaussianFixed | Family::Histogram => {}
@@ -127,9 +143,32 @@ impl Job {
         Ok(self)
     }
 
+    /// The net of a continuous flow, unless a model to start from decides it.
+    fn choose_net(&mut self) -> Result<()> {
+        let own = &mut self.model;
+        if own.init.is_none() {
+            own.net.get_or_insert(if self.data.image.is_some() { Net::Convolution } else { Net::Mlp });
+        }
+        if own.net != Some(Net::Convolution) {
+            return Ok(());
+        }
+        let given = [
+            ("hidden", own.hidden.is_some()),
+            ("activation", own.activation.is_some()),
+            ("time_features", own.time_features != 0),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::invalid(
+                format!("`model.{field}` has no meaning for the net convolution, which has sizes of its own"),
+                format!("leave out `model.{field}`, or set `model.net` to mlp"),
+            )),
+        }
+    }
+
     /// Fills in what a continuous flow leaves out.
     fn resolve_velocity(&mut self, few: bool) {
-        if self.model.init.is_none() {
+        if self.model.init.is_none() && self.model.net != Some(Net::Convolution) {
             self.model.activation.get_or_insert(Activation::Silu);
             self.model.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
             self.data.spread.get_or_insert(2.0);

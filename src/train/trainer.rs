@@ -45,7 +45,7 @@ const PENALTY: (f64, f64) = (1e-4, 1e4);
 /// steps, with its step; any error of the solver.
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let clock = Instant::now();
-    let job = job.clone().resolve(data.dim)?;
+    let job = job.clone().resolve_for(data)?;
     start::check(data)?;
     if job.optimiser.validation == Some(ValidationScore::Bound) {
         watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");

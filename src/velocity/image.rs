@@ -1,9 +1,13 @@
 //! The velocity of images: a net of operations with its weights.
 
+mod evaluator;
+mod room;
+mod spec;
+
 use cnflow_kernels::{ImageNet, Scalar};
 
-use super::image_eval::ImageEvaluator;
-use super::image_spec::ImageSpec;
+use self::evaluator::ImageEvaluator;
+pub use self::spec::ImageSpec;
 use super::{Batch, Evaluator, Velocity};
 use crate::Result;
 

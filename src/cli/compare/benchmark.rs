@@ -109,7 +109,7 @@ pub fn train(
     words: &str,
     context: &Context,
 ) -> Result<Entry> {
-    let job = job.clone().resolve(data.dim)?;
+    let job = job.clone().resolve_for(data)?;
     context.note(words);
     let folder = Folder::claim(&job, Some(out), true)?;
     if let Some(words) = folder.warning() {

@@ -97,6 +97,7 @@ impl Comparison {
             }
         }
         args.check_applies(&models, &job.data.source)?;
+        let job = job.with_tolerance_for(&data);
         let mut jobs = Vec::new();
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
             for model in &models {
@@ -113,9 +114,9 @@ impl Comparison {
                     job = job.sized(&data, params)?;
                 }
                 // Errors are reported before the first training, not after it.
-                job.clone().resolve(data.dim)?;
+                job.clone().resolve_for(&data)?;
                 for other in benchmark::other_depths(&job, &args.depths, data.dim)? {
-                    other.resolve(data.dim)?;
+                    other.resolve_for(&data)?;
                 }
                 jobs.push(job);
             }

@@ -165,6 +165,12 @@ impl TrainArgs {
         Ok((job, start))
     }
 
+    /// Whether the tolerance is somebody's choice: by a flag, by a file, or that of a model to start from.
+    pub(super) fn sets_tolerance(&self) -> bool {
+        let flags = self.solver.rtol.is_some() || self.solver.atol.is_some();
+        flags || self.place.config.is_some() || self.model.init.is_some()
+    }
+
     /// The fields whose flags were given.
     fn given(&self) -> Vec<&'static str> {
         let others = [

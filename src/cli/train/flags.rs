@@ -117,7 +117,8 @@ flags! {
         /// cnf]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
-        /// Net of the velocity: mlp, or concatsquash (FFJORD's, of candle layers; slower) [default: mlp]
+        /// Net of the velocity: mlp, concatsquash (FFJORD's, of candle layers; slower), or convolution (of images)
+        /// [default: mlp; convolution for images]
         #[arg(long, value_name = "NAME")]
         net: Net,
         /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the

@@ -90,6 +90,10 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.copies_together: ALL, Any;
     data.drop: ALL, Any;
     data.header: ALL, Any;
+    data.layout: ALL, Any;
+    data.image: ALL, Any;
+    data.pixel_map: ALL, Any;
+    data.pixel_noise: ALL, Any;
     data.condition: FLOWS, Any;
     data.columns: ALL, Any;
     data.standardise: STANDARDISED, Any;

@@ -62,7 +62,8 @@ impl Job {
                 Architecture::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
             Family::Cnf => {
-                let net = self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?;
+                let mlp = MlpSpec { condition_dim, ..self.net(dim) };
+                let net = self.model.net.unwrap_or_default().velocity(mlp, self.data.image)?;
                 Architecture::Velocity(self.preconditioned(net))
             }
             _ => Architecture::Identity { dim },
@@ -87,7 +88,7 @@ impl Job {
     pub fn sized(&self, data: &Dataset, params: usize) -> Result<Self> {
         const WIDEST: usize = 4096;
         let dim = data.dim;
-        let resolved = self.clone().resolve(dim)?;
+        let resolved = self.clone().resolve_for(data)?;
         let layers = resolved.model.hidden.as_ref().map_or(1, Vec::len).max(1);
         let c = context::condition(&self.data.condition, data)?.map_or(0, |condition| condition.width());
         let of = |width: usize| -> Result<usize> {
@@ -174,6 +175,7 @@ impl Job {
 
     fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
         let (usual, own) = (Self::default(), &mut self.model);
+        let given = own.net;
         let found = velocity.gaussian().map_or(Preconditioning::None, |_| Preconditioning::Gaussian);
         if let Some(asked) = own.preconditioning.filter(|asked| *asked != found) {
             return refuse("model.preconditioning", asked.name().into(), found.name().into());
@@ -182,9 +184,11 @@ impl Job {
         let Some((net, mlp)) = Net::of(velocity.net()) else {
             // No option describes these layers: none may be set.
             let other = || "a net of other layers, which no option describes".to_owned();
-            if own.net != usual.model.net {
-                return refuse("model.net", own.net.name().into(), other());
+            let is_image = matches!(velocity.net(), VelocitySpec::Image(_));
+            if let Some(net) = given.filter(|net| *net != Net::Convolution || !is_image) {
+                return refuse("model.net", net.name().into(), other());
             }
+            own.net = is_image.then_some(Net::Convolution);
             if let Some(hidden) = &own.hidden {
                 return refuse("model.hidden", format!("{hidden:?}"), other());
             }
@@ -197,8 +201,8 @@ impl Job {
             self.data.standardise = standardised;
             return Ok(());
         };
-        if own.net != usual.model.net && own.net != net {
-            return refuse("model.net", own.net.name().into(), net.name().into());
+        if let Some(given) = given.filter(|given| *given != net) {
+            return refuse("model.net", given.name().into(), net.name().into());
         }
         if let Some(hidden) = own.hidden.as_ref().filter(|hidden| **hidden != mlp.hidden) {
             return refuse("model.hidden", format!("{hidden:?}"), format!("{:?}", mlp.hidden));
@@ -222,7 +226,7 @@ impl Job {
                 "leave out `data.standardise`: the model to start from decides it",
             ));
         }
-        (own.net, own.hidden, own.activation) = (net, Some(mlp.hidden), Some(mlp.activation));
+        (own.net, own.hidden, own.activation) = (Some(net), Some(mlp.hidden), Some(mlp.activation));
         (own.time_features, self.data.standardise) = (frequencies, standardised);
         Ok(())
     }

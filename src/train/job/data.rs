@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
@@ -59,6 +60,9 @@ pub struct DataSection {
     /// The order of the four axes of images.
     #[serde(skip_serializing_if = "io::Layout::is_auto")]
     pub layout: io::Layout,
+    /// The shape of an image, where rows are images: filled in from the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageShape>,
     /// How the grey levels of images are mapped to real numbers.
     #[serde(skip_serializing_if = "is_default")]
     pub pixel_map: LevelScale,
@@ -96,6 +100,7 @@ impl Default for DataSection {
             drop: Vec::new(),
             header: io::Header::Auto,
             layout: io::Layout::Auto,
+            image: None,
             pixel_map: LevelScale::default(),
             pixel_noise: BinNoise::default(),
             condition: Vec::new(),

@@ -20,8 +20,9 @@ const MOST_COMPONENTS: usize = 4096;
 pub struct ModelSection {
     /// The family that is trained.
     pub family: Family,
-    /// What the velocity of a continuous flow is made of.
-    pub net: Net,
+    /// What the velocity of a continuous flow is made of; left out: convolution for images, mlp for other rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net: Option<Net>,
     /// What the net is the correction of; left out: of nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditioning: Option<Preconditioning>,
@@ -65,7 +66,7 @@ impl Default for ModelSection {
     fn default() -> Self {
         Self {
             family: Family::Cnf,
-            net: Net::Mlp,
+            net: None,
             preconditioning: None,
             hidden: None,
             activation: None,

@@ -241,8 +241,8 @@ fn the_terms_of_the_bound_add_up() {
         let solved = bound.encode(&x, &[]).unwrap();
         let terms = bound.pixel_terms(&x).unwrap().unwrap();
         let log_y = StandardNormal::new(d).log_prob_rows(&solved.y);
-        for i in 0..20 {
-            let sum = log_y[i] + terms.slope[i] + terms.noise[i];
+        for (i, log_y) in log_y.iter().enumerate() {
+            let sum = log_y + terms.slope[i] + terms.noise[i];
             assert!((solved.log_prob[i] - sum).abs() < 1e-9, "{scale} {i}: {} {sum}", solved.log_prob[i]);
         }
         // There and back the levels are the same.

@@ -7,9 +7,10 @@ use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::image_spec::ImageSpec;
-use super::probes::Probes;
-use super::{Batch, Cotangents, Evaluator, Regularisers, Trace, image_room};
+use super::room;
+use super::spec::ImageSpec;
+use crate::velocity::probes::Probes;
+use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace};
 
 /// A velocity of images with the scratch of one caller.
 pub struct ImageEvaluator<'a, T: Scalar> {
@@ -51,7 +52,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         };
         let row = || Tile::new(1, LANE_BLOCK);
         Self {
-            ws: image_room::take(net),
+            ws: room::take(net),
             probes,
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
@@ -161,7 +162,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
 impl<T: Scalar> Drop for ImageEvaluator<'_, T> {
     fn drop(&mut self) {
         let none = ImageWorkspace::empty();
-        image_room::give(self.net, std::mem::replace(&mut self.ws, none));
+        room::give(self.net, std::mem::replace(&mut self.ws, none));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A velocity of images, as data: a net of operations that is given the time and the condition beside the image.
 //!
 //! m(x, t) = net(x; features of t, class). Images are matched best by a net within the velocity of a Gaussian: see
-//! [`PreconditionedSpec`](super::PreconditionedSpec).
+//! [`PreconditionedSpec`](crate::velocity::PreconditionedSpec).
 
 use std::f64::consts::PI;
 
@@ -9,7 +9,7 @@ use cnflow_kernels::{ImageNetSpec, ImageOp, ImageParams, ImageShape};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::spec::MOST_UNITS;
+use crate::velocity::spec::MOST_UNITS;
 use crate::{Error, Result, Rng};
 
 /// What 1 − t is at least inside the logarithm: a distance below the width of a grey level.
