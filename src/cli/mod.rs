@@ -252,8 +252,7 @@ pub fn main() -> ExitCode {
     };
     let quiet = cli.quiet || !std::io::stderr().is_terminal();
     let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
-    let context =
-        Context { json: cli.json, quiet, notes: !cli.quiet, header, layout, setting, names: OnceLock::new() };
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, layout, setting, names: OnceLock::new() };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -12,7 +12,8 @@ use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::condition::Conditioned;
 use crate::transform::{
-    Base, Bijection, Chain, Columns, Condition, Identity, Mapped, PixelTerms, Pixels, Rosenblatt, Standardise, check_time,
+    Base, Bijection, Chain, Columns, Condition, Identity, Mapped, PixelTerms, Pixels, Rosenblatt, Standardise,
+    check_time,
 };
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};

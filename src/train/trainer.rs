@@ -119,7 +119,8 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
                 false => preprocessing.inward(rows.points().into_owned())?,
             };
             let x = x.into();
-            let context = if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
+            let context =
+                if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
             (Rows { x, context, weight: rows.weight.clone() }, inside)
         }
         Source::Toy(toy) => (Rows::default(), preprocessing.inward((toy.sample)(2, &mut crate::rng::stream(0, 0)))?.1),
