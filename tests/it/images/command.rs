@@ -6,7 +6,7 @@ use std::path::Path;
 use cnflow::io::{Header, Layout, Reader};
 use cnflow::model::Model;
 use cnflow::rows::digits;
-use cnflow::train::{Job, fit, resume};
+use cnflow::train::{Job, Net, fit, resume};
 use cnflow::velocity::Precision;
 use image::ColorType;
 
@@ -16,7 +16,7 @@ use crate::common::watch::First;
 
 /// A run of a few steps on the digits in `run`, and the digits as files.
 fn trained(at: &Path, options: &str) {
-    json(at, &format!("train --data digits --hidden 32,32 --steps 40 --batch 64 --out run {options}"));
+    json(at, &format!("train --data digits --steps 40 --batch 64 --out run {options}"));
     let images = digits::images().unwrap();
     std::fs::write(at.join("x.npy"), npy_u8(&[1797, 8, 8], &images, false)).unwrap();
     std::fs::write(at.join("few.npy"), npy_u8(&[40, 8, 8], &images[..40 * 64], false)).unwrap();
@@ -88,7 +88,7 @@ fn a_class_is_asked_for_and_threads_change_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     trained(at, "--condition digit --threads 1");
-    json(at, "train --data digits --hidden 32,32 --steps 40 --batch 64 --out two --condition digit --threads 2");
+    json(at, "train --data digits --steps 40 --batch 64 --out two --condition digit --threads 2");
     let theta = |run: &str| Model::load(&at.join(run).join("model.safetensors")).unwrap().theta;
     assert_eq!(theta("run"), theta("two"));
     json(at, "sample run -n 10 --given digit=3 -o threes.npy --plot threes.png");
@@ -109,17 +109,18 @@ fn a_class_is_asked_for_and_threads_change_no_bit() {
     std::fs::copy(split, at.join("split.npy")).unwrap();
     json(
         at,
-        "train --data t-images-idx3-ubyte --condition t-labels-idx1-ubyte --split split.npy --hidden 32,32 --steps 40 --batch 64 --out idx",
+        "train --data t-images-idx3-ubyte --condition t-labels-idx1-ubyte --split split.npy --steps 40 --batch 64 --out idx",
     );
     assert_eq!(theta("run"), theta("idx"));
 }
 
 #[test]
 fn a_run_on_images_goes_on_to_the_same_bits() {
-    for condition in [vec![], vec!["digit".to_owned()]] {
+    let mlp = Some((Net::Mlp, vec![16, 16]));
+    for (net, condition) in [(None, vec!["digit".to_owned()]), (mlp.clone(), vec![]), (mlp, vec!["digit".to_owned()])] {
         let job = Job::default().with(|job| {
             (job.data.source, job.data.condition) = ("digits".into(), condition);
-            job.model.hidden = Some(vec![16, 16]);
+            (job.model.net, job.model.hidden) = net.unzip();
             (job.optimiser.steps, job.optimiser.batch) = (Some(60), Some(32));
             job.output.checkpoint = "25".into();
         });
@@ -140,16 +141,18 @@ fn every_family_is_trained_on_images() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     trained(at, "");
-    for (model, options) in [
-        ("gaussian", ""),
-        ("realnvp", "--steps 20 --depth 2 --hidden 16"),
+    for (out, options) in [
+        ("gaussian", "--model gaussian"),
+        ("realnvp", "--model realnvp --steps 20 --depth 2 --hidden 16"),
         (
-            "cnf",
-            "--objective likelihood --hidden 16,16 --steps 3 --batch 32 --pixel-map logit:0.05 --pixel-noise uniform",
+            "mlp",
+            "--net mlp --objective likelihood --hidden 16,16 --steps 3 --batch 32 --pixel-map logit:0.05 --pixel-noise \
+             uniform",
         ),
+        ("convolution", "--objective likelihood --steps 2 --batch 16"),
     ] {
-        let facts = json(at, &format!("train --data digits --model {model} {options} --out {model}"));
-        let bits = facts["bits_per_dim"].as_f64().unwrap();
+        let facts = json(at, &format!("train --data digits {options} --out {out}"));
+        let (model, bits) = (out, facts["bits_per_dim"].as_f64().unwrap());
         assert!((0.5..12.0).contains(&bits), "{model}: {bits}");
         let scored = json(at, &format!("density {model} few.npy"));
         assert!(scored["bits_per_dim"].as_f64().unwrap() < 12.0);
@@ -200,6 +203,9 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
             "was trained on images of 8 × 8, the data are rows",
         ),
         ("train --data digits --steps 1 --pixel-map square", "unknown pixel map `square`"),
+        ("train --data digits --steps 1 --hidden 8", "--hidden has no meaning for the net convolution"),
+        ("train --data x.npy --steps 1 --activation tanh", "--activation has no meaning for the net convolution"),
+        ("train --data noise.npy --steps 1 --net convolution", "the net convolution is for images"),
         ("train --data colour.npy --steps 1 --layout wide", "unknown layout `wide`"),
     ] {
         let out = cnf(at, words);
