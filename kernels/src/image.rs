@@ -11,7 +11,6 @@
 //! of pixels at a time, 84 KB, and does some hundred operations for each number that it loads.
 
 mod conv;
-mod conv_gradient;
 mod evaluator;
 mod graph;
 mod passes;

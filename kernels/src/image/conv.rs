@@ -7,13 +7,16 @@
 
 #![allow(unsafe_code)]
 
+mod gradient;
+
 use std::ops::Range;
 
 use cnflow_solvers::Real;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
+pub(super) use self::gradient::Scratch;
+use self::gradient::conv_gradient;
 use super::ImageShape;
-use super::conv_gradient::{Scratch, conv_gradient};
 use crate::product::{Panels, TALL, accumulate};
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
 use crate::tile::{In, Out};

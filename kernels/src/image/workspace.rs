@@ -2,7 +2,7 @@
 
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::conv_gradient::Scratch;
+use super::conv::Scratch;
 use super::graph::Kind;
 use super::{ImageNet, ImageShape};
 use crate::simd::Scalar;

@@ -14,8 +14,8 @@ use std::ops::Range;
 use cnflow_solvers::Real;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::ImageShape;
-use super::conv::ConvSize;
+use super::ConvSize;
+use crate::image::ImageShape;
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
 use crate::tile::{In, Out, Tile};
 
