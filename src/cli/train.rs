@@ -46,6 +46,7 @@ Examples:
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --model realnvp --data moons --time 20s   a discrete flow
   cnf train --data table.csv --condition 1        p(the other columns | the second)
+  cnf train --data digits --condition digit       images, a class each; the net is convolutional
   cnf train --net concatsquash --data moons       FFJORD's net, of candle layers
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood

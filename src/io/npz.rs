@@ -109,12 +109,13 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
     Ok((place, body))
 }
 
-/// The axes of a member of numbers; `None` for any other.
+/// The axes of a member of numbers, or of images; `None` for any other.
 fn axes(path: &Path, archive: &mut ZipArchive<impl Read + Seek>, name: &str, packed: u64) -> Option<usize> {
     let mut member = archive.by_name(&format!("{name}{ENDING}")).ok()?;
     let header = npy::read_header(path, &mut member, unpacked(packed)).ok()?;
     header.declared(path).ok()?;
-    Some(header.shape.len())
+    let images = header.descr.ends_with("u1");
+    Some(header.shape.len()).filter(|axes| *axes < 3 || images)
 }
 
 /// The most bytes that an archive of so many can hold.

@@ -113,6 +113,7 @@ impl Job {
     /// As [`Job::resolve`].
     pub fn resolve_for(mut self, data: &Dataset) -> Result<Self> {
         self.data.image = data.shape;
+        self.data.check_images()?;
         self.resolve(data.dim)
     }
 

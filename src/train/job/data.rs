@@ -113,6 +113,23 @@ impl Default for DataSection {
 }
 
 impl DataSection {
+    /// Rejects what has a meaning for images only, where rows are not images.
+    pub(super) fn check_images(&self) -> Result<()> {
+        let usual = Self::default();
+        let set = [
+            ("layout", self.layout != usual.layout),
+            ("pixel_map", self.pixel_map != usual.pixel_map),
+            ("pixel_noise", self.pixel_noise != usual.pixel_noise),
+        ];
+        match set.into_iter().find(|(_, set)| *set && self.image.is_none()) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::invalid(
+                format!("`data.{field}` has no meaning for rows that are not images"),
+                format!("leave out `data.{field}`, or give u8 images of shape [n, height, width]"),
+            )),
+        }
+    }
+
     /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {

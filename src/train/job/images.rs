@@ -8,7 +8,7 @@
 
 use super::Job;
 use crate::rows::Dataset;
-use crate::train::{Objective, Preconditioning, TimeWeight, ValidationScore};
+use crate::train::{Family, Objective, Preconditioning, TimeWeight, ValidationScore};
 
 /// The tolerance of the path for images, relative and absolute: the bits a dimension differ by 0.0006 (root mean square)
 /// from those at 1e-4, where 1e-2 is 0.004 too high.
@@ -19,7 +19,7 @@ impl Job {
     #[must_use]
     pub fn with_tolerance_for(self, data: &Dataset) -> Self {
         self.with(|job| {
-            if data.shape.is_some() {
+            if data.shape.is_some() && job.model.family == Family::Cnf {
                 (job.solver.rtol, job.solver.atol) = (TOLERANCE, TOLERANCE);
             }
         })
@@ -30,8 +30,11 @@ impl Job {
     #[must_use]
     pub fn with_image_defaults(self) -> Self {
         self.with(|job| {
-            job.model.preconditioning.get_or_insert(Preconditioning::Gaussian);
-            job.data.spread.get_or_insert(1.0);
+            // A model to start from has its own.
+            if job.model.init.is_none() {
+                job.model.preconditioning.get_or_insert(Preconditioning::Gaussian);
+                job.data.spread.get_or_insert(1.0);
+            }
             let optimiser = &mut job.optimiser;
             optimiser.batch.get_or_insert(32);
             optimiser.lr.get_or_insert(4e-3);
