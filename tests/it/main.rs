@@ -27,6 +27,7 @@ mod guide;
 mod help;
 mod histogram_laws;
 mod html;
+#[cfg(feature = "plot")]
 mod images;
 mod io;
 mod matching;
