@@ -24,7 +24,7 @@ use cnflow::discrete::{Discrete, Kind, Plan};
 use cnflow::model::{Architecture, Flow};
 use cnflow::rng::stream;
 use cnflow::rows::toys;
-use cnflow::train::{AdamW, Batch, Criterion, LossContext};
+use cnflow::train::{AdamW, Batch, Criterion, LossContext, StepSize};
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use cnflow::{Result, io};
@@ -262,7 +262,7 @@ fn work_b(net: &Net, args: &Args, peak: f64) -> Result<()> {
         let times = timed(15, 1, || {
             let mut theta = start.clone();
             let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F32, &batch)?;
-            optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+            optimiser.step(&mut theta, &found.gradient, 1.0, StepSize::new(1e-3, 0.01));
             loss = found.loss;
             black_box(theta);
             Ok(())
@@ -300,7 +300,7 @@ fn work_d(net: &Net, _: &Args, peak: f64) -> Result<()> {
             batch.t.push(rng.random());
         }
         let found = Criterion::Matching.gradient(&context, &theta, Precision::F32, &batch)?;
-        optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+        optimiser.step(&mut theta, &found.gradient, 1.0, StepSize::new(1e-3, 0.01));
         Ok(found.loss)
     };
     let first = step()?;
@@ -366,7 +366,7 @@ fn work_g(_: &Net, _: &Args, _: f64) -> Result<()> {
             let at = rng.random_range(0..pool.len() / 2 - BATCH);
             let batch = Batch { x: pool[2 * at..2 * (at + BATCH)].to_vec(), ..Batch::default() };
             let found = Criterion::Likelihood.gradient(&context, &theta, Precision::F32, &batch)?;
-            optimiser.step(&mut theta, &found.gradient, 1.0, 1e-3, 0.01);
+            optimiser.step(&mut theta, &found.gradient, 1.0, StepSize::new(1e-3, 0.01));
             Ok(())
         };
         step()?;

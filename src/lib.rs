@@ -42,6 +42,7 @@ pub mod transform;
 pub mod velocity;
 pub mod words;
 
+pub use cnflow_kernels::ImageShape;
 pub use error::{Error, Failure, Result};
 pub use model::{BoundModel, FlowSpec, Model};
 pub use rng::Rng;

@@ -5,6 +5,8 @@
 //! in words, never printed as NaN. −∞ and ∞ are `-inf` and `inf`, as programs read them: log p of a point outside the
 //! support, and the mean over it.
 
+use cnflow_kernels::ImageShape;
+
 /// From here on, and below its inverse by a hundred, a number is written with a power of ten.
 const LARGE: f64 = 1e6;
 
@@ -136,6 +138,12 @@ fn power(value: f64, digits: usize) -> String {
 /// `1 row`, `3 rows`: the plural is `one` and an s.
 pub fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("{n} {one}") } else { format!("{n} {one}s") }
+}
+
+/// The size of an image: `28 × 28`, `32 × 32 × 3`.
+pub fn image(shape: ImageShape) -> String {
+    let ImageShape { height, width, channels } = shape;
+    if channels == 1 { format!("{height} × {width}") } else { format!("{height} × {width} × {channels}") }
 }
 
 /// `0.142 s`, `3.2 s`, `2 min 10 s`, `2 h 5 min`, `11 d 3 h`; "an unknown time" for NaN.

@@ -42,6 +42,7 @@
 pub mod activation;
 pub mod epilogue;
 mod error;
+pub mod image;
 pub mod lanewise;
 pub mod net;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub mod tile;
 
 pub use activation::Activation;
 pub use error::{Error, Result};
+pub use image::{Embedding, ImageEvaluator, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageShape, ImageWorkspace};
 pub use net::{Keep, Net, NetEvaluator, NetSpec, OpSpec, Tangents, Workspace};
 pub use op::{Dense, Op};
 pub use simd::{Isa, Scalar};

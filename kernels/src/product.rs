@@ -15,7 +15,7 @@ use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
 use crate::tile::In;
 
 /// Outputs in a micro-tile.
-const TALL: usize = 4;
+pub(crate) const TALL: usize = 4;
 
 /// A matrix in the order in which the product reads it: `[rows / 4][cols][4]`, zero rows at the end.
 #[derive(Clone, Debug)]
@@ -29,6 +29,17 @@ impl<T: Scalar> Panels<T> {
     /// Zeros, `[rows, cols]`.
     pub fn new(rows: usize, cols: usize) -> Self {
         Self { rows, cols, data: vec![T::ZERO; rows.div_ceil(TALL) * TALL * cols] }
+    }
+
+    /// The columns of the four rows `4 · panel..`, `[cols][4]`.
+    #[inline(always)]
+    pub(crate) fn panel(&self, panel: usize) -> &[T] {
+        &self.data[panel * TALL * self.cols..][..TALL * self.cols]
+    }
+
+    /// Rows and columns.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.rows, self.cols)
     }
 
     /// Fills in `w(row, col)`.
@@ -119,18 +130,33 @@ impl<T: Scalar, E: Epilogue<T>> Kernel<T> for Product<'_, T, E> {
     }
 }
 
-/// Four outputs, two vectors, `depth` terms.
+/// Four outputs, two vectors, `depth` terms behind the bias.
 #[inline(always)]
 unsafe fn micro_tile<V: Vector>(
-    mut weights: *const V::Elem,
+    weights: *const V::Elem,
     bias: &[V::Elem],
+    x: *const V::Elem,
+    depth: usize,
+) -> [[V; PAIR]; TALL] {
+    let sums = std::array::from_fn(|row| [V::splat(bias[row]); PAIR]);
+    // SAFETY: the caller's.
+    unsafe { accumulate(sums, weights, x, depth) }
+}
+
+/// Four outputs, two vectors, `depth` terms behind `sums`.
+///
+/// # Safety
+/// `weights` holds 4 · depth numbers, `x` `depth` rows of a block, two vectors wide at least.
+#[inline(always)]
+pub(crate) unsafe fn accumulate<V: Vector>(
+    sums: [[V; PAIR]; TALL],
+    mut weights: *const V::Elem,
     mut x: *const V::Elem,
     depth: usize,
 ) -> [[V; PAIR]; TALL] {
-    let (mut a0, mut b0, mut c0, mut d0) = (V::splat(bias[0]), V::splat(bias[1]), V::splat(bias[2]), V::splat(bias[3]));
-    let (mut a1, mut b1, mut c1, mut d1) = (a0, b0, c0, d0);
+    let [[mut a0, mut a1], [mut b0, mut b1], [mut c0, mut c1], [mut d0, mut d1]] = sums;
     for _ in 0..depth {
-        // SAFETY: `weights` holds 4 · depth numbers, x `depth` rows of a block, two vectors wide at least.
+        // SAFETY: the caller's.
         unsafe {
             let (x0, x1) = (V::load(x), V::load(x.add(V::WIDTH)));
             let w = V::splat(*weights);

@@ -107,6 +107,24 @@ impl<T: Scalar> Tile<T> {
         }
     }
 
+    /// As [`Tile::load`], for a tile of one block: the 16 lanes of `source` from lane `first` on.
+    pub fn load_from(&mut self, from: usize, source: Lanes<'_, T>, first: usize) {
+        let lanes = first.min(source.lanes())..source.lanes().min(first + LANE_BLOCK);
+        for row in 0..source.rows() {
+            let (numbers, slots) = (&source.row(row)[lanes.clone()], self.at_mut(0, from + row));
+            slots[..numbers.len()].copy_from_slice(numbers);
+            slots[numbers.len()..].fill(T::ZERO);
+        }
+    }
+
+    /// As [`Tile::unload`], for a tile of one block: to the 16 lanes of the target from lane `first` on.
+    pub fn unload_to(&self, target: &mut LanesMut<'_, T>, first: usize) {
+        let lanes = first.min(target.lanes())..target.lanes().min(first + LANE_BLOCK);
+        for row in 0..target.rows() {
+            target.row_mut(row)[lanes.clone()].copy_from_slice(&self.at(0, row)[..lanes.len()]);
+        }
+    }
+
     /// To read.
     pub fn read(&self) -> In<'_, T> {
         self.read_from(0)
@@ -141,6 +159,14 @@ impl<T: Scalar> Tile<T> {
             tile: PhantomData,
         }
     }
+
+    /// To write, from one row on up to another, and from that one on.
+    pub fn write_two(&mut self, first: usize, second: usize) -> (Out<'_, T>, Out<'_, T>) {
+        assert!(first <= second, "row {first} stands behind row {second}");
+        let Out { blocks, start, rows, left, tile } = self.write_from(second);
+        let before = start.wrapping_sub((second - first) * LANE_BLOCK);
+        (Out { blocks, start: before, rows, left: second - first, tile }, Out { blocks, start, rows, left, tile })
+    }
 }
 
 impl<T> In<'_, T> {
@@ -157,7 +183,13 @@ impl<T> In<'_, T> {
     }
 }
 
-impl<T> Out<'_, T> {
+impl<'a, T> Out<'a, T> {
+    /// The same rows to read, for a pass that replaces them: each number is read before it is written.
+    pub fn before(&self) -> In<'a, T> {
+        let Self { start, rows, left, blocks, .. } = *self;
+        In { start, rows, left, blocks, tile: PhantomData }
+    }
+
     /// Panics unless `rows` rows of `blocks` blocks can be written.
     pub fn expect(&self, rows: usize, blocks: usize) {
         let (left, all) = (self.left, self.blocks);

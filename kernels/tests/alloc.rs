@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use cnflow_kernels::{Activation, Keep, Net, NetSpec, OpSpec};
+use cnflow_kernels::{Activation, ImageNet, ImageNetSpec, ImageShape, Keep, Net, NetSpec, OpSpec};
 use cnflow_solvers::{Lanes, LanesMut};
 
 struct Counting;
@@ -57,4 +57,22 @@ fn calls_and_new_parameters_do_not_allocate() {
         evaluator.pull_back(Some(view(&bar)), LanesMut::new(&mut out, 3, lanes, stride), &mut g);
         assert_eq!(COUNT.get(), before, "{end:?}");
     }
+    images();
+}
+
+fn images() {
+    let (lanes, stride, pixels) = (21, 32, 15);
+    let spec = ImageNetSpec::recipe(ImageShape { height: 5, width: 3, channels: 1 }, 2);
+    let theta = vec![0.1; spec.n_params()];
+    let mut net = ImageNet::<f32>::new(&spec, &theta).unwrap();
+    let (x, mut out, mut g) = (vec![0.5; pixels * stride], vec![0.0; pixels * stride], theta.clone());
+    let mut evaluator = net.evaluator(lanes);
+    let view = |rows| Lanes::new(&x[..rows * stride], rows, lanes, stride);
+    let before = COUNT.get();
+    evaluator.forward(view(pixels), view(2), LanesMut::new(&mut out, pixels, lanes, stride), Keep::Second);
+    evaluator.tangent(view(pixels), LanesMut::new(&mut out, pixels, lanes, stride));
+    evaluator.pull_back_tangent(view(pixels), LanesMut::new(&mut out, pixels, lanes, stride), &mut g);
+    evaluator.pull_back(Some(view(pixels)), LanesMut::new(&mut out, pixels, lanes, stride), &mut g);
+    net.set_params(&theta).unwrap();
+    assert_eq!(COUNT.get(), before, "an image's net");
 }

@@ -2,7 +2,7 @@
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
 //! block through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
-//! [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted
+//! [`BitsPerDim`], [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted
 //! with its reason.
 //!
 //! ```
@@ -28,6 +28,7 @@
 //! ```
 
 mod bars;
+mod bits;
 mod range;
 mod scores;
 mod source;
@@ -35,6 +36,7 @@ mod statistics;
 mod transport;
 
 pub use bars::RunningBars;
+pub use bits::BitsPerDim;
 pub use range::OutOfRange;
 pub use scores::Scores;
 pub use source::{Block, Conditions, RowSource};

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use super::{Block, RowSource};
 use crate::Result;
-use crate::model::{BoundModel, Model};
-use crate::transform::Cost;
+use crate::model::{BoundModel, Model, Solved};
+use crate::stats::log_sum_exp;
+use crate::transform::{Cost, PixelTerms};
 use crate::velocity::Precision;
 
 /// The direction, and what is computed.
@@ -55,6 +56,8 @@ pub struct Transport {
     model: BoundModel,
     way: Way,
     counter: Counter,
+    /// The same model with further draws of the noise in whole numbers.
+    draws: Vec<BoundModel>,
 }
 
 /// Where rows that arrived are counted: a solve counts its own, layers in closed form do not.
@@ -84,7 +87,35 @@ impl Transport {
     /// As [`Model::bind`] and [`BoundModel::until`].
     pub fn new(model: &Model, precision: Precision, way: Way, done: &Arc<AtomicUsize>) -> Result<Self> {
         let (counter, model) = Counter::of(model.bind(precision)?.until(way.until)?, done)?;
-        Ok(Self { model, way, counter })
+        Ok(Self { model, way, counter, draws: Vec::new() })
+    }
+
+    /// With `draws` draws of the noise in whole numbers for each log-density, instead of one: log (1/N) Σ p(k + uₙ)/q(uₙ), a
+    /// tighter bound of log P(k) at N times the cost. Log-densities of rows without whole numbers stay as they are.
+    ///
+    /// # Errors
+    /// As [`BoundModel::with_draw`].
+    pub fn with_draws(self, draws: u64) -> Result<Self> {
+        let further = if self.model.spec().pixels.is_some() { 1..draws.max(1) } else { 0..0 };
+        let draws = further.map(|draw| self.model.with_draw(draw)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { draws, ..self })
+    }
+
+    /// What the pixels' map and their noise add to the log-probabilities of a block of images, as means over the draws; none
+    /// where rows are not images.
+    ///
+    /// # Errors
+    /// As [`BoundModel::pixel_terms`].
+    pub fn pixel_terms(&self, block: &Block) -> Result<Option<PixelTerms>> {
+        let Some(mut all) = self.model.pixel_terms(&block.x)? else { return Ok(None) };
+        let n = 1.0 + self.draws.len() as f64;
+        for model in &self.draws {
+            let more = model.pixel_terms(&block.x)?.unwrap_or_default();
+            all.slope.iter_mut().zip(more.slope).for_each(|(sum, more)| *sum += more);
+            all.noise.iter_mut().zip(more.noise).for_each(|(sum, more)| *sum += more);
+        }
+        all.slope.iter_mut().chain(&mut all.noise).for_each(|sum| *sum /= n);
+        Ok(Some(all))
     }
 
     /// The same model, the other way.
@@ -109,7 +140,7 @@ impl Transport {
         let (y, log_prob, cost) = if self.way.log_density {
             let solved = match self.way.to_data {
                 true => self.model.decode(x, condition)?,
-                false => self.model.encode(x, condition)?,
+                false => self.over_draws(self.model.encode(x, condition)?, x, condition)?,
             };
             (solved.y, solved.log_prob, solved.cost)
         } else {
@@ -122,6 +153,29 @@ impl Transport {
         let seconds = start.elapsed().as_secs_f64();
         self.counter.add(x.len() / dim);
         Ok(Arrived { dim, y, log_prob, cost, seconds })
+    }
+
+    /// The log-densities over all draws of the noise, of which `first` is one.
+    fn over_draws(&self, first: Solved, x: &[f64], condition: &[f64]) -> Result<Solved> {
+        if self.draws.is_empty() {
+            return Ok(first);
+        }
+        let Solved { dim, y, log_prob, mut cost } = first;
+        let mut logs: Vec<Vec<f64>> = log_prob.iter().map(|l| vec![*l]).collect();
+        for model in &self.draws {
+            let more = model.log_prob(x, condition)?;
+            logs.iter_mut().zip(more.log_prob).for_each(|(logs, l)| logs.push(l));
+            cost.merge(more.cost);
+        }
+        let n = (1 + self.draws.len()) as f64;
+        // The mean of independent probes: the errors of the draws that count, about equally.
+        cost.logdet_se.iter_mut().for_each(|se| *se /= n);
+        let mut log_prob: Vec<f64> = logs.iter().map(|logs| log_sum_exp(logs.iter().copied()) - n.ln()).collect();
+        // A row that fails with one noise counts as failed, once.
+        cost.failures.sort_by_key(|(row, _)| *row);
+        cost.failures.dedup_by_key(|(row, _)| *row);
+        cost.failures.iter().for_each(|(row, _)| log_prob[*row] = f64::NAN);
+        Ok(Solved { dim, y, log_prob, cost })
     }
 
     /// Transports all rows of a source, in memory.

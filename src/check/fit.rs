@@ -26,7 +26,7 @@ pub fn latents(e: &DiagnosticSamples<'_>) -> Result<Check> {
         HeldOut::Rows(rows, from) => {
             let rows = rows.first(d, MOST_ROWS);
             let encoded = match rows.context.is_empty() {
-                true => e.subject.encode(&e.subject.model.spec.solver, e.subject.precision, &rows.x)?,
+                true => e.subject.encode(&e.subject.model.spec.solver, e.subject.precision, &rows.points())?,
                 false => e.subject.encode_under(&rows)?,
             };
             (rows, from, encoded)

@@ -42,7 +42,7 @@ const FEWEST: usize = 4 * REACH;
 pub fn near(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let (subject, d) = (e.subject, e.subject.model.dim());
     let (rows, from) = match &subject.held_out {
-        HeldOut::Rows(rows, from) if rows.context.is_empty() => (&rows.x, from),
+        HeldOut::Rows(rows, from) if rows.context.is_empty() => (rows.points(), from),
         HeldOut::Rows(_, from) => {
             return Ok(Check::skipped(
                 NAME,
@@ -52,7 +52,7 @@ pub fn near(e: &DiagnosticSamples<'_>) -> Result<Check> {
         HeldOut::Missing(why) => return Ok(Check::skipped(NAME, why.clone())),
     };
     let trained = !subject.trained_on.is_empty();
-    let known = if trained { &subject.trained_on } else { rows };
+    let known: &[f64] = if trained { &subject.trained_on } else { &rows };
     // What a sample costs decides how many there are, and they how many rows are known.
     let each = e.there.cost.nfe_mean().max(1.0) * subject.model.n_params().max(1) as f64;
     let most = ((DEAREST / each) as usize / SAMPLES).min(KNOWN).min(known.len() / d);

@@ -255,6 +255,6 @@ impl Subject {
     /// # Errors
     /// As [`BoundModel::encode`].
     pub fn encode_under(&self, rows: &Rows) -> Result<Solved> {
-        self.with(&self.model.spec.solver, self.precision)?.encode(&rows.x, &rows.context)
+        self.with(&self.model.spec.solver, self.precision)?.encode(&rows.points(), &rows.context)
     }
 }

@@ -56,6 +56,8 @@ pub struct CheckArgs {
     solver: SolverArgs,
 }
 
+/// Images of the training that held-out ones are compared with.
+const MOST_IMAGES: usize = 1 << 15;
 /// Behind where held-out rows come from.
 const UNDER_ITS_OWN: &str = ", each under its own condition";
 
@@ -102,13 +104,17 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         }
     };
     let trained_on = match &data {
-        Ok(Dataset { train: Source::Rows(rows), dim, .. }) => rows_under(rows, *dim, &condition).x,
+        Ok(Dataset { train: Source::Rows(rows), dim, shape, .. }) => {
+            let rows = rows_under(rows, *dim, &condition);
+            let most = if shape.is_some() { MOST_IMAGES } else { usize::MAX };
+            rows.evenly(*dim, most).x.into_f64()
+        }
         _ => Vec::new(),
     };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
     let (model, precision) = (setup.model.clone(), setup.precision);
-    let subject = Subject { model, precision, n, seed, condition, held_out, trained_on };
+    let subject = inside(Subject { model, precision, n, seed, condition, held_out, trained_on })?;
     let lines = watched("checking", Some(check::CHECKS.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.fetch_add(1, Ordering::Relaxed);
@@ -136,6 +142,17 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
     let fits = data.dim == model.dim();
     fits.then_some(data)
         .ok_or_else(|| format!("the number of columns of `{}` has changed since the training", job.data.source))
+}
+
+/// A model of images is checked between its latents and its dequantised images, y: there a flow is a bijection with a density;
+/// whole levels are neither.
+fn inside(mut subject: Subject) -> Result<Subject> {
+    let Some(pixels) = subject.model.spec.pixels.take() else { return Ok(subject) };
+    subject.trained_on = pixels.inward(subject.trained_on, subject.seed, 0)?;
+    if let HeldOut::Rows(rows, _) = &mut subject.held_out {
+        rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), subject.seed, 0)?.into();
+    }
+    Ok(subject)
 }
 
 /// The rows under a condition: only these can be compared with the samples under it.

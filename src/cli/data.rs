@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::io::{self, Array, Format};
-use cnflow::plot::{Options, Tone};
-use cnflow::rows::{Toy, toys};
-use cnflow::{Error, rng, words};
+use cnflow::io::{self, Array, Format, Header, Reader, Writer};
+use cnflow::plot::{ImageBlock, Options, Tone};
+use cnflow::rows::{Toy, digits, toys};
+use cnflow::{Error, ImageShape, rng, words};
 use serde_json::{Value, json};
 
 use super::output::{self, Kind};
@@ -21,6 +21,7 @@ Examples:
   cnf data 8gaussians -n 10000 -o x.npy --with-density logp.npy --plot x.png
   cnf data stars.npy                                        rows, columns and their ranges
   cnf data archive.npz:x --plot x.png
+  cnf data digits -o digits.npy --plot digits.png           images
 
 An entropy is the lowest mean negative log-likelihood, in nats, that any model can reach on unseen points.";
 
@@ -32,7 +33,7 @@ const SHOWN: u32 = 10_000;
 /// Arguments of `cnf data`.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// A toy's name, or a file: .npy, .npz or .csv.
+    /// A toy's name, digits, or a file: .npy, .npz, .csv or -idx3-ubyte; or a folder of PNG images.
     name: Option<String>,
     /// Number of points to draw from a toy.
     #[arg(short, long, value_name = "N", requires = "name",
@@ -64,6 +65,10 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
     let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
     output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
     let Some(name) = &args.name else { return list(context) };
+    if name == digits::NAME {
+        let images = Images { bytes: digits::images()?, shape: digits::SHAPE };
+        return look_at_images(name, &images, &args, context);
+    }
     match toys::find(name) {
         Ok(toy) => draw(toy, &args, context),
         Err(unknown) => {
@@ -71,7 +76,10 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
             if Format::of(path).is_none() && path.components().count() < 2 && !path.exists() {
                 return Err(unknown.into());
             }
-            look(path, &args, context)
+            match Images::read(path, context)? {
+                Some(images) => look_at_images(name, &images, &args, context),
+                None => look(path, &args, context),
+            }
         }
     }
 }
@@ -86,7 +94,9 @@ fn list(context: &Context) -> Result<()> {
     for toy in toys::ALL {
         words += &format!("{:<14} {:>3} {:>9.5}  {}\n", toy.name, toy.dim, toy.entropy, toy.about);
     }
-    context.report(&words, &json!({ "toys": facts }))
+    words += &format!("\n{:<14} {:>3} {:>9}  {}\n", digits::NAME, digits::SHAPE.len(), "", digits::ABOUT);
+    let built_in = json!({ "name": digits::NAME, "dim": digits::SHAPE.len(), "about": digits::ABOUT });
+    context.report(&words, &json!({ "toys": facts, "images": [built_in] }))
 }
 
 fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
@@ -118,6 +128,80 @@ fn draw(toy: &Toy, args: &DataArgs, context: &Context) -> Result<()> {
     for path in [&args.output, &args.with_density, &args.plot].into_iter().flatten() {
         words += &format!("wrote {}\n", path.display());
     }
+    context.report(&words, &facts)
+}
+
+/// Images of a file or a folder.
+struct Images {
+    bytes: Vec<u8>,
+    shape: ImageShape,
+}
+
+impl Images {
+    /// None where the rows of the file are no images.
+    fn read(path: &Path, context: &Context) -> Result<Option<Self>> {
+        // A text has none, and notes on its header are those of its own reading.
+        if Format::of(path) == Some(Format::Csv) {
+            return Ok(None);
+        }
+        let mut reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
+        let Some(shape) = reader.shape() else { return Ok(None) };
+        context.notes_on_tables(reader.notes());
+        let mut bytes = Vec::new();
+        while let Some(block) = reader.next_block(1 + (1 << 20) / shape.len())? {
+            bytes.extend(block.data.iter().map(|v| *v as u8));
+        }
+        Ok(Some(Self { bytes, shape }))
+    }
+}
+
+/// Columns and rows of images in a picture.
+const IMAGE_COLUMNS: usize = 16;
+const IMAGE_ROWS: usize = 10;
+
+fn look_at_images(name: &str, images: &Images, args: &DataArgs, context: &Context) -> Result<()> {
+    let Images { bytes, shape } = images;
+    let n = bytes.len() / shape.len();
+    if args.n.is_some() || (args.output.is_some() && name != digits::NAME) {
+        let problem = format!("`{name}` holds images, which have no density to draw from");
+        return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
+    }
+    let wide = |bytes: &[u8]| bytes.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    let (low, high) = (bytes.iter().min().copied().unwrap_or(0), bytes.iter().max().copied().unwrap_or(0));
+    interrupt::critical_section(|| {
+        if let Some(path) = &args.output {
+            let mut writer = Writer::images(path, *shape)?;
+            writer.push(&wide(bytes))?;
+            writer.finish()?;
+        }
+        let Some(path) = &args.plot else { return anyhow::Ok(()) };
+        let shown = n.min(IMAGE_COLUMNS * IMAGE_ROWS);
+        let most = if high < 128 { high.max(1) } else { 255 };
+        let block = ImageBlock::new("", &wide(&bytes[..shown * shape.len()]), most.into(), IMAGE_COLUMNS.min(shown));
+        Ok(cnflow::plot::images(path, *shape, &[block], &Options::default())?)
+    })?;
+    let mut words = format!(
+        "{name}: {} of {}, grey levels {low} to {high}\n",
+        words::count(n as u64, "image"),
+        words::image(*shape)
+    );
+    let black = bytes.iter().filter(|v| **v == 0).count() as f64 / bytes.len() as f64;
+    words += &format!("pixels of level 0: {:.1} %\n", 100.0 * black);
+    for path in [&args.output, &args.plot].into_iter().flatten() {
+        words += &format!("wrote {}\n", path.display());
+    }
+    let facts = json!({
+        "file": name,
+        "rows": n,
+        "cols": shape.len(),
+        "height": shape.height,
+        "width": shape.width,
+        "channels": shape.channels,
+        "dtype": "u8",
+        "min": low,
+        "max": high,
+        "share_of_0": black,
+    });
     context.report(&words, &facts)
 }
 

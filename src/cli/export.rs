@@ -58,7 +58,10 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
     output::check(&output, &[Some(&path)])?;
     let model = Model::load(&path)?;
     let Architecture::Velocity(VelocitySpec::Mlp(net)) = &model.spec.architecture else {
-        let problem = "its net has layers that an nn.Sequential of Linear layers cannot hold";
+        let problem = match model.spec.architecture.as_velocity().and_then(VelocitySpec::gaussian) {
+            Some(_) => "its velocity is more than its net, which is all that an nn.Sequential can hold",
+            None => "its net has layers that an nn.Sequential of Linear layers cannot hold",
+        };
         let hint = "export an MLP; this model file can be read by safetensors.torch.load_file as it is";
         return Err(Error::read(&path, problem, hint).into());
     };

@@ -28,6 +28,7 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
     let data = Dataset {
         name: String::new(),
         dim: array.cols,
+        shape: None,
         columns: array.columns.clone(),
         train: Source::Rows(Rows::new(array.data.clone())),
         valid: Rows::default(),

@@ -9,7 +9,7 @@ use cnflow::model::{Architecture, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
 use cnflow::transform::{ContextColumn, Range};
-use cnflow::velocity::{Steepest, VelocitySpec, lipschitz_bound};
+use cnflow::velocity::{GaussianPath, ImageShape, Steepest, VelocitySpec, lipschitz_bound};
 use cnflow::{rng, words};
 use serde_json::{Map, Value, json};
 
@@ -61,6 +61,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
+        "pixels": serde_json::to_value(&model.spec.pixels)?,
         "base_components": model.spec.base.as_ref().map(|base| base.components()),
         "solver": serde_json::to_value(&model.spec.solver)?,
         "story": model.provenance,
@@ -90,8 +91,8 @@ fn plain(value: &Value) -> String {
 
 /// The units of each layer of an MLP, the input first.
 fn layers(model: &Model) -> Option<Vec<usize>> {
-    match &model.spec.architecture {
-        Architecture::Velocity(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
+    match model.spec.architecture.as_velocity().map(VelocitySpec::net) {
+        Some(VelocitySpec::Mlp(spec)) => Some(spec.layer_sizes()),
         _ => None,
     }
 }
@@ -138,24 +139,42 @@ fn conditions(model: &Model) -> String {
     condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
 }
 
-fn about(model: &Model) -> String {
-    let solver = &model.spec.solver;
-    let net = match &model.spec.architecture {
-        Architecture::Velocity(VelocitySpec::Mlp(spec)) => {
+/// A velocity in a line.
+fn velocity(spec: &VelocitySpec) -> String {
+    match spec {
+        VelocitySpec::Mlp(spec) => {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
             format!("{sizes}, {}, time {}", spec.activation, plain(&json!(spec.time)))
         }
-        Architecture::Velocity(velocity) => match Net::of(velocity) {
+        VelocitySpec::Image(spec) => {
+            let ImageShape { height, width, channels } = spec.shape();
+            let (channels, ops) = (words::count(channels as u64, "channel"), spec.net.ops.len() as u64);
+            format!("images of {height} × {width} pixels, {channels}; {}", words::count(ops, "operation"))
+        }
+        VelocitySpec::Preconditioned(spec) => {
+            let GaussianPath { path, deviation } = spec.gaussian;
+            let deviation = words::exact(deviation);
+            let net = velocity(&spec.net);
+            format!("{net}, beside the velocity of a Gaussian (deviation {deviation}, path {})", path.name())
+        }
+        other => match Net::of(other) {
             Some((net, mlp)) => {
                 let sizes = [vec![mlp.dim + mlp.condition_dim], mlp.hidden, vec![mlp.dim]].concat();
                 let sizes = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");
                 format!("{}, {sizes}, {} (candle layers)", net.name(), mlp.activation)
             }
-            None => match velocity {
+            None => match other {
                 VelocitySpec::Layers(spec) => plain(&json!(spec)),
                 other => plain(&json!(other)),
             },
         },
+    }
+}
+
+fn about(model: &Model) -> String {
+    let solver = &model.spec.solver;
+    let net = match &model.spec.architecture {
+        Architecture::Velocity(spec) => velocity(spec),
         Architecture::Discrete(spec) => couplings(spec),
         Architecture::Identity { .. } => "none: the base is the distribution".into(),
         Architecture::Histogram(table) => {
@@ -176,7 +195,13 @@ fn about(model: &Model) -> String {
     }
     words += &line("net", &net);
     words += &line("parameters", &model.n_params().to_string());
+    if let Some(pixels) = &model.spec.pixels {
+        let size = cnflow::words::image(pixels.shape);
+        words += &line("images", &format!("{size}, {} grey levels", pixels.levels()));
+        words += &line("pixels", &format!("map {}, noise {}", pixels.scale, pixels.noise.name()));
+    }
     match &model.spec.standardise {
+        None if model.spec.pixels.is_some() => {}
         None => words += &line("preprocessing", "none"),
         Some(moments) => {
             words += &line("preprocessing", "x = mean + scale · y, y the flow's own coordinates");

@@ -15,7 +15,7 @@ use super::picture::Shown;
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::{Context, TableArgs, interrupt, normality, picture, source, statistics, text};
+use super::{Context, TableArgs, images, interrupt, normality, picture, source, statistics, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -149,6 +149,12 @@ impl Seen {
 
     fn draw(&self, args: &InvertArgs, setup: &Setup, style: &plot::Options, context: &Context) -> Result<()> {
         if let Some(path) = &args.plot {
+            if let Some(pixels) = &setup.model.spec.pixels {
+                let shown = images::COLUMNS * images::COLUMNS * pixels.dim();
+                let z = &self.latents.rows[..shown.min(self.latents.rows.len())];
+                let block = images::of_latents("", z, images::COLUMNS);
+                return Ok(plot::images(path, pixels.shape, &[block], style)?);
+            }
             let (d, options) = (setup.model.dim(), plot::Options { names: Vec::new(), ..style.clone() });
             let shown = plot::latents(path, &self.latents.rows, d, &options)?;
             picture::note_columns(path, &shown, d, style, context);

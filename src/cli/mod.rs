@@ -14,6 +14,7 @@ mod export;
 mod files;
 mod findings;
 mod given;
+mod images;
 mod import;
 mod info;
 mod interrupt;
@@ -46,7 +47,7 @@ use clap::{Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
-use cnflow::io::{Header, Reader};
+use cnflow::io::{Header, Layout, Reader};
 use cnflow::velocity::Precision;
 use serde_json::Value;
 
@@ -61,6 +62,8 @@ pub struct Context {
     pub notes: bool,
     /// How the first line of a text table is read, where the command has `--header` and it was given.
     pub header: Option<Header>,
+    /// The order of the axes of images, where the command has `--layout` and it was given.
+    pub layout: Option<Layout>,
     /// The arithmetic and the solver of the command, once they are known: hints depend on them.
     pub setting: Mutex<Setting>,
     /// How errors name the fields of a job, where it is not by their flags.
@@ -106,9 +109,9 @@ impl Context {
     /// Opens a table with the rule of `--header`, and notes what is unusual about it.
     ///
     /// # Errors
-    /// As [`Reader::open_as`].
+    /// As [`Reader::open_with`].
     pub fn table(&self, path: &Path) -> Result<Reader> {
-        let reader = Reader::open_as(path, self.header.unwrap_or_default())?;
+        let reader = Reader::open_with(path, self.header.unwrap_or_default(), self.layout.unwrap_or_default())?;
         self.notes_on_tables(reader.notes());
         Ok(reader)
     }
@@ -125,6 +128,9 @@ pub struct TableArgs {
     /// First line of text tables: auto (names or numbers), none (numbers) or first (names) [default: auto]
     #[arg(long, value_name = "RULE")]
     pub header: Option<Header>,
+    /// Axes of images: hwc (channels last), chw (channels first) or auto (by their sizes) [default: auto]
+    #[arg(long, value_name = "ORDER")]
+    pub layout: Option<Layout>,
 }
 
 const EXAMPLES: &str = "\
@@ -202,18 +208,18 @@ enum Command {
 }
 
 impl Command {
-    /// How it reads tables; `None` where it reads none, or was not given the option.
-    fn header(&self) -> Option<Header> {
+    /// How it reads tables, as far as options set it.
+    fn tables(&self) -> TableArgs {
         match self {
-            Self::Train(args) => args.tables.header,
-            Self::Sample(args) => args.tables.header,
-            Self::Invert(args) => args.tables.header,
-            Self::Density(args) => args.tables.header,
-            Self::Check(args) => args.tables.header,
-            Self::Trajectory(args) => args.tables.header,
-            Self::Compare(args) => args.tables.header,
-            Self::Data(args) => args.tables.header,
-            _ => None,
+            Self::Train(args) => args.tables,
+            Self::Sample(args) => args.tables,
+            Self::Invert(args) => args.tables,
+            Self::Density(args) => args.tables,
+            Self::Check(args) => args.tables,
+            Self::Trajectory(args) => args.tables,
+            Self::Compare(args) => args.tables,
+            Self::Data(args) => args.tables,
+            _ => TableArgs::default(),
         }
     }
 
@@ -245,8 +251,8 @@ pub fn main() -> ExitCode {
         Err(refusal) => return refuse(&refusal),
     };
     let quiet = cli.quiet || !std::io::stderr().is_terminal();
-    let (header, setting) = (cli.command.header(), Mutex::default());
-    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, setting, names: OnceLock::new() };
+    let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
+    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, layout, setting, names: OnceLock::new() };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use cnflow::io::{self, Array, Dtype, Writer};
-use cnflow::{Error, io::Format};
+use cnflow::{Error, ImageShape, io::Format};
 
 use super::interrupt::{self, critical_section};
 use super::place;
@@ -67,7 +67,7 @@ fn check_place(path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::write(path, e.kind()))
 }
 
-/// A table of f64 that grows while the rows pass; an error or a signal leaves nothing of it.
+/// A table of f64, or images as bytes, that grows while the rows pass; an error or a signal leaves nothing of it.
 ///
 /// Always f64: a date near 2.46e6 has steps of 0.25 in f32, and a log-density of -1e40 becomes the -inf of a row
 /// outside.
@@ -92,7 +92,15 @@ impl Growing {
     /// # Errors
     /// As [`Writer::create`].
     pub fn table(path: Option<&Path>, cols: usize) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(path, cols, false)).transpose()
+        path.map(|path| Self::begin(|| Writer::create(path, cols, Dtype::F64, false))).transpose()
+    }
+
+    /// Begins images of one shape, as u8, if a file is given.
+    ///
+    /// # Errors
+    /// As [`Writer::images`].
+    pub fn images(path: Option<&Path>, shape: ImageShape) -> Result<Option<Self>> {
+        path.map(|path| Self::begin(|| Writer::images(path, shape))).transpose()
     }
 
     /// Begins a vector `[n]` if a file is given.
@@ -100,12 +108,12 @@ impl Growing {
     /// # Errors
     /// As [`Writer::create`].
     pub fn vector(path: Option<&Path>) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(path, 1, true)).transpose()
+        path.map(|path| Self::begin(|| Writer::create(path, 1, Dtype::F64, true))).transpose()
     }
 
-    fn begin(path: &Path, cols: usize, vector: bool) -> Result<Self> {
+    fn begin(create: impl FnOnce() -> cnflow::Result<Writer>) -> Result<Self> {
         critical_section(|| {
-            let writer = Writer::create(path, cols, Dtype::F64, vector)?;
+            let writer = create()?;
             let aside = Aside(writer.aside().to_owned());
             interrupt::growing(&aside.0);
             Ok(Self { writer, aside })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::apply::{Arrived, Reservoir, RowSource, SolveStatistics, Way};
+use cnflow::apply::{Arrived, Block, Reservoir, RowSource, SolveStatistics, Way};
 use cnflow::io::Dtype;
 use cnflow::plot::{Options, Tone};
 use cnflow::{Error, rng, words};
@@ -17,7 +17,7 @@ use super::picture::Shown;
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
-use super::{Context, TableArgs, interrupt, picture, source, statistics};
+use super::{Context, TableArgs, images, interrupt, picture, source, statistics};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -28,7 +28,8 @@ Examples:
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
 
-The files hold f64 numbers for any --precision: points keep the resolution of their columns. The first rows of a longer \
+The files hold f64 numbers for any --precision: points keep the resolution of their columns. A model of images writes them as \
+u8, [n, height, width], or [n, height, width, channels] in colour. The first rows of a longer \
 sample are those of a shorter one.
 
 Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
@@ -81,6 +82,11 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     output::check(&outputs, &[args.model.as_deref(), args.latent.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
+    if density.is_some() && setup.model.spec.pixels.is_some() {
+        let problem = "--with-density: along the path of a sample there is only the density of its own noise";
+        let hint = "leave it out, and run `cnf density` on the images that are written";
+        return Err(Error::invalid(problem, hint).into());
+    }
     let style = args.shown.style(&setup.model)?;
     let mut rows = latents(&args, &setup, context)?;
     let mut seen = Seen::new(&args, &setup)?;
@@ -89,7 +95,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
         let (transport, mut spent) = (setup.transport(way, &done)?, SolveStatistics::default());
         while let Some(block) = rows.next_block()? {
             let solved = transport.block(&block)?;
-            seen.take(&solved)?;
+            seen.take(&block, &solved)?;
             spent.add(block.first, &solved);
         }
         anyhow::Ok(spent)
@@ -124,21 +130,37 @@ struct Seen {
     samples: Option<Growing>,
     log_prob: Option<Growing>,
     picture: Option<Reservoir>,
+    /// The first images and their conditions, for their picture.
+    images: Option<(Vec<f64>, Vec<f64>)>,
 }
+
+/// Images in a picture at most.
+const MOST_IMAGES: usize = 1000;
+/// Rows of images in a picture.
+const IMAGE_ROWS: usize = 10;
 
 impl Seen {
     fn new(args: &SampleArgs, setup: &Setup) -> Result<Self> {
         let d = setup.model.dim();
-        let samples = Growing::table(Some(&args.output), d)?;
+        let samples = match &setup.model.spec.pixels {
+            None => Growing::table(Some(&args.output), d)?,
+            Some(pixels) => Growing::images(Some(&args.output), pixels.shape)?,
+        };
         let log_prob = Growing::vector(args.with_density.as_deref())?;
         Ok(Self {
             samples: samples.map(|file| file.named(&setup.model.spec.names)).transpose()?,
             log_prob: log_prob.map(|file| file.named(&setup.header(&["log_prob"]))).transpose()?,
-            picture: args.plot.as_ref().map(|_| Reservoir::new(d)),
+            picture: args.plot.as_ref().filter(|_| setup.model.spec.pixels.is_none()).map(|_| Reservoir::new(d)),
+            images: args.plot.as_ref().filter(|_| setup.model.spec.pixels.is_some()).map(|_| Default::default()),
         })
     }
 
-    fn take(&mut self, solved: &Arrived) -> Result<()> {
+    fn take(&mut self, block: &Block, solved: &Arrived) -> Result<()> {
+        if let Some((images, conditions)) = &mut self.images {
+            let rows = solved.rows().min(MOST_IMAGES.saturating_sub(images.len() / solved.dim));
+            images.extend_from_slice(&solved.y[..rows * solved.dim]);
+            conditions.extend_from_slice(&block.condition[..rows * (block.condition.len() / solved.rows().max(1))]);
+        }
         if let Some(kept) = &mut self.picture {
             kept.add(&solved.y);
         }
@@ -151,6 +173,10 @@ impl Seen {
     }
 
     fn draw(&self, args: &SampleArgs, setup: &Setup, style: &Options, context: &Context) -> Result<()> {
+        if let (Some(path), Some((x, given)), Some(pixels)) = (&args.plot, &self.images, &setup.model.spec.pixels) {
+            let block = images::block("", &setup.model, pixels, x, given, IMAGE_ROWS);
+            cnflow::plot::images(path, pixels.shape, &[block], style)?;
+        }
         if let (Some(path), Some(kept)) = (&args.plot, &self.picture) {
             picture::points(path, &kept.rows, setup.model.dim(), Tone::Model, style, context)?;
         }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::builder::TypedValueParser;
-use cnflow::Rng;
 use cnflow::apply::{Conditions, RowSource};
+use cnflow::io::Reader;
+use cnflow::transform::Pixels;
+use cnflow::{Error, Rng, words};
 
 use super::Context;
 use super::columns::{self, Plan, Role};
@@ -27,12 +29,51 @@ pub fn of_file(
     let model = &setup.model;
     let requested = given.requested(model)?;
     let mut reader = context.table(path)?;
+    same_images(&reader, path, model.spec.pixels.as_ref().filter(|_| role == Role::Points), role)?;
     let Plan { places, own, mut notes } =
         columns::plan(&reader, format!("`{}`", path.display()), model, role, &requested)?;
     reader.keep(&places)?;
     context.notes_on_tables(&notes);
     let conditions = given::beside_points(requested, model, context, &mut notes)?;
     Ok(RowSource::of_reader(reader, model.dim(), own, conditions, block)?.with_notes(notes).watched(model)?)
+}
+
+/// Refuses points of a file that are not images of the model's shape, and images where the model is not one of images.
+fn same_images(reader: &Reader, path: &Path, pixels: Option<&Pixels>, role: Role) -> Result<()> {
+    let (found, wanted) = (reader.shape(), pixels.map(|pixels| pixels.shape));
+    if found == wanted {
+        return Ok(());
+    }
+    let path = path.display();
+    let (problem, hint) = match (found, wanted) {
+        (Some(found), Some(wanted)) => (
+            format!(
+                "`{path}` holds images of {}, the model was trained on images of {}",
+                words::image(found),
+                words::image(wanted)
+            ),
+            "give images of the model's size and kind".to_owned(),
+        ),
+        (Some(found), None) if role == Role::Latents => (
+            format!("`{path}` holds images of {}, not latents", words::image(found)),
+            "give latents, [n, d], as `cnf invert` writes them".to_owned(),
+        ),
+        (Some(found), None) => (
+            format!(
+                "`{path}` holds images of {}, the model was trained on rows that are no images",
+                words::image(found)
+            ),
+            "give points of shape [n, d]".to_owned(),
+        ),
+        (None, wanted) => (
+            format!(
+                "`{path}` holds no images, the model was trained on images of {}",
+                wanted.map_or(String::new(), words::image)
+            ),
+            "give u8 images of shape [n, height, width] or [n, height, width, channels]".to_owned(),
+        ),
+    };
+    Err(Error::invalid(problem, hint).into())
 }
 
 /// `n` latents, or as many as there are conditions, drawn in their order from one generator.

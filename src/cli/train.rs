@@ -6,6 +6,7 @@
 mod args;
 mod flags;
 pub mod folder;
+mod images;
 mod live;
 pub mod pictures;
 pub mod report;
@@ -45,6 +46,7 @@ Examples:
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --model realnvp --data moons --time 20s   a discrete flow
   cnf train --data table.csv --condition 1        p(the other columns | the second)
+  cnf train --data digits --condition digit       images, a class each; the net is convolutional
   cnf train --net concatsquash --data moons       FFJORD's net, of candle layers
   cnf train --objective likelihood --hidden 64,64,64 --activation tanh --steps 300
   cnf train --init runs/8gaussians-matching-1 --objective likelihood
@@ -93,7 +95,7 @@ impl Begun {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
         }
-        let mut job = job.resolve(data.dim)?;
+        let mut job = if args.sets_tolerance() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
         if job.output.picture.names.is_empty() {
             job.output.picture.names = data.columns.clone().unwrap_or_default();
         }
@@ -213,7 +215,7 @@ fn unsaved(error: Error, folder: &Folder) -> Error {
 /// The view over the whole terminal.
 fn live(job: &Job, data: &cnflow::rows::Dataset) -> anyhow::Result<live::Live> {
     let (_, rows) = held_out(data);
-    let extent = |column| cnflow::plot::extent(&rows.x, data.dim, column);
+    let extent = |column| cnflow::plot::extent(&rows.points(), data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
     live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
 }

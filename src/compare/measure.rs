@@ -129,7 +129,7 @@ impl Benchmark<'_> {
         let (nll, nll_se) = score.best_nll(self.truth);
         let drawn = self.sampled(&flow, TIMED)?;
         let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&flow, &drawn.x)?);
-        let sigma = deviations(&self.rows.x, d);
+        let sigma = deviations(&self.rows.points(), d);
         let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
             let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
@@ -138,7 +138,7 @@ impl Benchmark<'_> {
         worst.retain(|error| error.is_finite());
         let scaled = |x: &[f64]| -> Vec<f64> { x.iter().zip(sigma.iter().cycle()).map(|(x, s)| x / s).collect() };
         let m = (self.rows.count(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
-        let data = scaled(&self.rows.x[..2 * m * d]);
+        let data = scaled(&self.rows.part(d, 0..2 * m));
         let ours = scaled(&samples[..m * d]);
         let halves = || rng::stream(self.seed, HALVES_STREAM);
         let directions = || rng::stream(self.seed, DIRECTIONS_STREAM);
@@ -209,7 +209,7 @@ impl Benchmark<'_> {
         let d = flow.dim();
         let rows = self.rows.count(d).min(TIMED);
         let given = self.conditions(rows, d);
-        let (_, seconds) = timed(|| flow.encode(&self.rows.x[..rows * d], &given))?;
+        let (_, seconds) = timed(|| flow.encode(&self.rows.part(d, 0..rows), &given))?;
         Ok(rows as f64 / seconds)
     }
 

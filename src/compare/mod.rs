@@ -25,7 +25,7 @@ use crate::{Error, Result, Rng};
 /// # Errors
 /// As [`floor`].
 pub fn shuffled(held_out: &Rows, d: usize, rng: &mut Rng) -> Result<Rows> {
-    let n = rows(&held_out.x, d, "the held-out set", 2)?;
+    let n = rows(&held_out.points(), d, "the held-out set", 2)?;
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(rng);
     Ok(held_out.pick(d, &order))

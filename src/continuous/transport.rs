@@ -17,7 +17,7 @@ use cnflow_solvers::{
 
 use crate::Result;
 use crate::continuous::{Method, SolverSpec};
-use crate::rng::mix;
+use crate::rng;
 use crate::transform::Cost;
 use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
@@ -52,9 +52,7 @@ pub struct Transported<T> {
 /// Hutchinson's key of each row: a function of the row's own numbers, so that its probes are the same in any batch;
 /// rounded to f32, so that they are the same in either precision.
 pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
-    let one =
-        |row: &[T]| row.iter().fold(mix(seed), |key, value| mix(key ^ u64::from((value.to_f64() as f32).to_bits())));
-    x.chunks_exact(dim).map(one).collect()
+    x.chunks_exact(dim).map(|row| rng::key(seed, row.iter().map(|value| value.to_f64() as f32))).collect()
 }
 
 /// Transports every row of `x` (`[n, d]`, row-major); `condition` is `[n, c]`, or empty.

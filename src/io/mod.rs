@@ -1,5 +1,8 @@
 //! Files in and out: tables of numbers, model files, PyTorch weights.
 //!
+//! Images are tables too, a row an image: arrays of three or four axes, IDX files and folders of PNG images. They are kept as
+//! bytes ([`Numbers`]).
+//!
 //! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
 //! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; no memory
 //! is allocated for sizes that only a header gives. Every writer fills a temporary file and renames it, so a file is
@@ -10,9 +13,13 @@ pub mod atomic;
 mod cell;
 pub mod csv;
 mod header;
+mod idx;
+mod layout;
 mod lines;
 pub mod npy;
 pub mod npz;
+mod numbers;
+mod pngs;
 pub mod reader;
 pub mod safetensors;
 pub mod torch;
@@ -26,6 +33,8 @@ use std::path::Path;
 pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
 pub use header::Header;
+pub use layout::Layout;
+pub use numbers::Numbers;
 pub use reader::Reader;
 pub use writer::Writer;
 
@@ -37,7 +46,7 @@ const BLOCK_ROWS: usize = 1 << 14;
 const CUT_SHORT: &str = "write the file again: it was cut short or damaged";
 
 /// The endings of the tables that can be read.
-pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, and .gz behind all but .npz";
+pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, -idx3-ubyte, and .gz behind all but .npz";
 /// The endings of the tables that can be written.
 pub const WRITABLE: &str = ".npy, .csv";
 /// Bytes that go to the disk, or come from it, at a time.
@@ -52,6 +61,8 @@ pub enum Format {
     Npz,
     /// Numbers as text: `.csv`, `.tsv`, `.txt`.
     Csv,
+    /// One array as MNIST has it: `-idx3-ubyte`, `-idx1-ubyte`, `.idx`.
+    Idx,
 }
 
 impl Format {
@@ -67,10 +78,13 @@ impl Format {
 
     /// The format in which a file of this name is written; `None` for all but `.npy` and texts.
     pub fn written(path: &Path) -> Option<Self> {
-        Self::of_ending(path).filter(|format| *format != Self::Npz)
+        Self::of_ending(path).filter(|format| matches!(format, Self::Npy | Self::Csv))
     }
 
     fn of_ending(path: &Path) -> Option<Self> {
+        if path.file_name()?.to_str().is_some_and(idx::is_named) {
+            return Some(Self::Idx);
+        }
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "npy" => Some(Self::Npy),

@@ -1,6 +1,6 @@
 //! NumPy's `.npy`: a magic, a header that is a Python dict, the numbers.
 //!
-//! Ref: NumPy Enhancement Proposal 1, formats 1.0 to 3.0.
+//! Arrays of three and four axes are images, of bytes. Ref: NumPy Enhancement Proposal 1, formats 1.0 to 3.0.
 
 mod header;
 
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// [`Error::Read`] for a foreign or truncated file, or one that holds no table of real numbers.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
     let mut stream = Stream::open(path, Cursor::new(bytes), Length::Exactly(bytes.len() as u64))?;
-    let Stream { rows, cols, dtype, vector, .. } = stream;
+    let (rows, cols, dtype, vector) = (stream.rows, stream.cols, stream.dtype, stream.vector());
     let mut data = Vec::with_capacity(rows * cols);
     loop {
         let block = stream.next(path, BLOCK_ROWS)?;
@@ -54,12 +54,29 @@ pub(super) struct Stream<R> {
     dtype: Dtype,
     big_endian: bool,
     fortran: bool,
-    vector: bool,
+    /// The size of each axis but the first.
+    axes: Vec<usize>,
     /// Rows given out.
     at: usize,
     /// The bytes of a block.
     bytes: Vec<u8>,
 }
+
+/// What the header of an array says, whatever its format is.
+#[derive(Debug)]
+pub(super) struct About {
+    /// Its own bytes; the numbers follow.
+    pub bytes: Vec<u8>,
+    pub dtype: Dtype,
+    pub big_endian: bool,
+    /// Whether the first axis runs fastest.
+    pub fortran: bool,
+    /// The size of each axis.
+    pub shape: Vec<usize>,
+}
+
+/// The way out for images that are not bytes.
+const IMAGES: &str = "save images as whole grey levels: (255 * x).round().astype('uint8') where x is from 0 to 1";
 
 impl<R: Read + Seek> Stream<R> {
     /// Reads the header of a file of some length, and holds the length against it.
@@ -70,59 +87,57 @@ impl<R: Read + Seek> Stream<R> {
         let (Length::Exactly(most) | Length::AtMost(most)) = length;
         let header = read_header(path, &mut file, most)?;
         let (dtype, big_endian) = dtype_of(path, &header.descr)?;
-        let (rows, cols) = match header.shape[..] {
-            [rows] => (rows, 1),
-            [rows, cols] => (rows, cols),
+        let (bytes, fortran, shape) = (header.bytes, header.fortran, header.shape);
+        Self::begin(path, file, About { bytes, dtype, big_endian, fortran, shape }, length)
+    }
+
+    /// The rows of a file behind its header, whose length is held against it.
+    ///
+    /// # Errors
+    /// [`Error::Read`] for sizes that are not those of a table or of images, or do not fit the file.
+    pub fn begin(path: &Path, file: R, about: About, length: Length) -> Result<Self> {
+        let About { bytes: header, dtype, big_endian, fortran, shape } = about;
+        let (Length::Exactly(most) | Length::AtMost(most)) = length;
+        let (rows, axes) = match &shape[..] {
+            [rows, axes @ ..] if axes.len() < 2 => (*rows, axes.to_vec()),
+            [rows, axes @ ..] if axes.len() < 4 && dtype == Dtype::Uint(1) => (*rows, axes.to_vec()),
+            [_, axes @ ..] if (2..4).contains(&axes.len()) => {
+                let problem = format!("it has {} axes {} of {dtype}: images hold u8", shape.len(), few(&shape));
+                return Err(Error::read(path, problem, IMAGES));
+            }
             _ => {
-                return Err(Error::read(
-                    path,
-                    format!("it has {} axes {}, expected 1 or 2", header.shape.len(), few(&header.shape)),
-                    HINT,
-                ));
+                let problem = format!("it has {} axes {}, expected 1 to 4", shape.len(), few(&shape));
+                return Err(Error::read(path, problem, HINT));
             }
         };
-        let start = header.start as u64;
+        let cols = axes.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
+        let start = header.len() as u64;
         let packed = matches!(length, Length::AtMost(_));
-        let follow = most - start;
-        let needed = rows.checked_mul(cols).and_then(|n| n.checked_mul(dtype.size()));
+        let follow = most.saturating_sub(start);
+        let needed = cols.and_then(|cols| rows.checked_mul(cols)).and_then(|n| n.checked_mul(dtype.size()));
         let bytes = needed.map(|n| n as u64);
         let fits = if packed { bytes.is_some_and(|bytes| bytes <= follow) } else { bytes == Some(follow) };
-        if !fits {
+        let (Some(cols), true) = (cols, fits) else {
             let declared = needed.map_or("more than fit in memory".into(), |n| n.to_string());
             let follow = if packed { format!("at most {follow}") } else { follow.to_string() };
+            let shape = if axes.is_empty() { format!("[{rows}, 1]") } else { few(&shape) };
             return Err(Error::read(
                 path,
-                format!(
-                    "its header declares [{rows}, {cols}] numbers of {dtype}: expected {declared} bytes, found {follow}"
-                ),
+                format!("its header declares {shape} numbers of {dtype}: expected {declared} bytes, found {follow}"),
                 CUT_SHORT,
             ));
-        }
+        };
         if rows == 0 || cols == 0 {
-            return Err(Error::read(
-                path,
-                format!("it has {rows} rows and {cols} columns, expected at least one of each"),
-                HINT,
-            ));
+            let problem = match axes.len() {
+                0 | 1 => format!("it has {rows} rows and {cols} columns, expected at least one of each"),
+                _ => format!("it has the sizes {}, expected none of 0", few(&shape)),
+            };
+            return Err(Error::read(path, problem, HINT));
         }
-        // With one row or one column both orders are the same.
-        let fortran = header.fortran && cols > 1 && rows > 1;
-        let vector = header.shape.len() == 1;
-        let header = header.bytes;
-        Ok(Self {
-            file,
-            packed,
-            header,
-            start,
-            rows,
-            cols,
-            dtype,
-            big_endian,
-            fortran,
-            vector,
-            at: 0,
-            bytes: Vec::new(),
-        })
+        // With one axis that is longer than 1 both orders are the same.
+        let fortran = fortran && shape.iter().filter(|n| **n > 1).count() > 1;
+        let (at, bytes) = (0, Vec::new());
+        Ok(Self { file, packed, header, start, rows, cols, dtype, big_endian, fortran, axes, at, bytes })
     }
 
     /// Whether the numbers are read from the beginning of the file to its end.
@@ -146,11 +161,6 @@ impl<R: Read + Seek> Stream<R> {
         self.rows
     }
 
-    /// Columns; 1 for a vector.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
     /// The type of the numbers.
     pub fn dtype(&self) -> Dtype {
         self.dtype
@@ -158,7 +168,12 @@ impl<R: Read + Seek> Stream<R> {
 
     /// Whether there is one axis only.
     pub fn vector(&self) -> bool {
-        self.vector
+        self.axes.is_empty()
+    }
+
+    /// The size of each axis but the first.
+    pub fn axes(&self) -> &[usize] {
+        &self.axes
     }
 
     /// The next rows, at most `most_rows`, row-major; none behind the last.
@@ -201,10 +216,22 @@ impl<R: Read + Seek> Stream<R> {
         }
         let mut data = vec![0.0; rows * self.cols];
         for j in 0..self.cols {
-            let column = self.numbers(j * self.rows + self.at, rows)?;
+            let column = self.numbers(self.in_fortran(j) * self.rows + self.at, rows)?;
             data.iter_mut().skip(j).step_by(self.cols).zip(column).for_each(|(slot, value)| *slot = value);
         }
         Ok(data)
+    }
+
+    /// Where column `j`, counted with the last axis fastest, is where the first is.
+    fn in_fortran(&self, mut j: usize) -> usize {
+        let mut place = 0;
+        let mut before: usize = self.axes.iter().product();
+        for n in self.axes.iter().rev() {
+            before /= n;
+            place += before * (j % n);
+            j /= n;
+        }
+        place
     }
 
     /// So many numbers from the `first` on, as they lie in the file.
@@ -221,6 +248,7 @@ impl<R: Read + Seek> Stream<R> {
 pub(super) fn put(out: &mut impl Write, values: &[f64], dtype: Dtype) -> std::io::Result<()> {
     match dtype {
         Dtype::F32 => values.iter().try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes())),
+        Dtype::Uint(1) => values.iter().try_for_each(|&v| out.write_all(&[v.round() as u8])),
         _ => values.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
     }
 }

@@ -1,6 +1,6 @@
 //! NumPy's `.npz`: a zip archive with one `.npy` a member.
 //!
-//! `file.npz` means its only table: the only member of numbers with two axes, or, where none has two, the only one
+//! `file.npz` means its only table: the only member of numbers with two axes or more, or, where none has two, the only one
 //! with one axis. Members that hold anything else (text, Python objects, records) do not count. `file.npz:x` means the
 //! member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot fill
 //! the memory with zeros.
@@ -37,6 +37,15 @@ pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
 /// [`Error::Read`] for a damaged archive, a member that is missing or no table, and where several
 /// members could be meant.
 pub fn read(path: &Path) -> Result<Array> {
+    let (place, bytes) = member(path)?;
+    npy::parse(&place, &bytes)
+}
+
+/// The unpacked `.npy` of the table that [`read`] reads, and its name for messages.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn member(path: &Path) -> Result<(PathBuf, Vec<u8>)> {
     let (file, member) = split_member(path);
     let (opened, length) = open_regular(&file)?;
     table(&file, BufReader::new(opened), length, member)
@@ -47,11 +56,12 @@ pub fn read(path: &Path) -> Result<Array> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
-    table(path, Cursor::new(bytes), bytes.len() as u64, member)
+    let (place, bytes) = table(path, Cursor::new(bytes), bytes.len() as u64, member)?;
+    npy::parse(&place, &bytes)
 }
 
-/// The table among the members of an archive of `packed` bytes.
-fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>) -> Result<Array> {
+/// The table among the members of an archive of `packed` bytes: its name, and its `.npy`.
+fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>) -> Result<(PathBuf, Vec<u8>)> {
     let mut archive = ZipArchive::new(file).map_err(|e| damaged(path, e))?;
     // `numpy.load` counts a member as an array if its name ends in lower-case `.npy`. A name that is not text is none.
     let files = archive.file_names().flatten();
@@ -71,7 +81,7 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
             let (mut tables, mut vectors) = (Vec::new(), Vec::new());
             for name in &names {
                 match axes(path, &mut archive, name, packed) {
-                    Some(2) => tables.push(name.clone()),
+                    Some(2..=4) => tables.push(name.clone()),
                     Some(1) => vectors.push(name.clone()),
                     _ => {}
                 }
@@ -96,15 +106,16 @@ fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>)
     let missing = declared.saturating_sub(header.bytes.len() as u64);
     let mut body = header.bytes;
     member.take(missing).read_to_end(&mut body).map_err(|e| damaged(path, e))?;
-    npy::parse(&place, &body)
+    Ok((place, body))
 }
 
-/// The axes of a member of numbers; `None` for any other.
+/// The axes of a member of numbers, or of images; `None` for any other.
 fn axes(path: &Path, archive: &mut ZipArchive<impl Read + Seek>, name: &str, packed: u64) -> Option<usize> {
     let mut member = archive.by_name(&format!("{name}{ENDING}")).ok()?;
     let header = npy::read_header(path, &mut member, unpacked(packed)).ok()?;
     header.declared(path).ok()?;
-    Some(header.shape.len())
+    let images = header.descr.ends_with("u1");
+    Some(header.shape.len()).filter(|axes| *axes < 3 || images)
 }
 
 /// The most bytes that an archive of so many can hold.

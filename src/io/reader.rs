@@ -9,8 +9,11 @@ use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use cnflow_kernels::ImageShape;
+
+use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
-use super::{Array, BLOCK_ROWS, Dtype, Format, Header, READABLE, csv, npy, npz, unknown};
+use super::{Array, BLOCK_ROWS, Dtype, Format, Header, Layout, READABLE, csv, idx, layout, npy, npz, unknown};
 use crate::{Error, Result};
 
 /// A table whose rows come in blocks.
@@ -20,6 +23,8 @@ pub struct Reader {
     rows: Option<usize>,
     dtype: Dtype,
     vector: bool,
+    /// The shape of a row, where rows are images.
+    shape: Option<ImageShape>,
     columns: Option<Vec<String>>,
     /// The columns of the file.
     width: usize,
@@ -37,8 +42,12 @@ enum Body {
     Packed(Box<npy::Stream<Forward<Source>>>),
     Unpacked(npy::Stream<Cursor<Vec<u8>>>),
     Csv(Box<csv::Rows<Text>>),
-    Whole(Array),
+    /// A folder of images.
+    Pngs(Pngs),
 }
+
+/// Numbers that are widened at a time where a table is read as bytes.
+const BLOCK_NUMBERS: usize = 1 << 20;
 
 impl Reader {
     /// Opens a file in the format of its name and reads its header.
@@ -52,39 +61,71 @@ impl Reader {
     /// As [`Reader::open`], where the header of a text is to be read in a certain way.
     ///
     /// # Errors
+    /// As [`Reader::open_with`].
+    pub fn open_as(path: &Path, header: Header) -> Result<Self> {
+        Self::open_with(path, header, Layout::Auto)
+    }
+
+    /// As [`Reader::open_as`], where the axes of images are to be read in a certain order.
+    ///
+    /// # Errors
     /// [`crate::Error::Unknown`] for an unknown ending, [`crate::Error::Read`] for a file that is missing, truncated,
     /// or of a wrong type or shape.
-    pub fn open_as(path: &Path, header: Header) -> Result<Self> {
-        let body = match Format::of(path).ok_or_else(|| unknown(path, READABLE))? {
-            Format::Npy => array(path)?,
-            Format::Npz => Body::Whole(npz::read(path)?),
-            Format::Csv => {
+    pub fn open_with(path: &Path, header: Header, layout: Layout) -> Result<Self> {
+        let body = match Format::of(path) {
+            None if path.is_dir() => Body::Pngs(Pngs::open(path)?),
+            None => return Err(unknown(path, READABLE)),
+            Some(Format::Npy) => array(path)?,
+            Some(Format::Idx) => images(path)?,
+            Some(Format::Npz) => {
+                let (place, bytes) = npz::member(path)?;
+                let length = npy::Length::Exactly(bytes.len() as u64);
+                Body::Unpacked(npy::Stream::open(&place, Cursor::new(bytes), length)?)
+            }
+            Some(Format::Csv) => {
                 let columns = csv::Columns { header, ..csv::Columns::default() };
                 Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
             }
         };
-        /// The sizes and the type of an array that is streamed.
-        macro_rules! of_stream {
-            ($stream:expr) => {
-                ($stream.cols(), Some($stream.rows()), $stream.dtype(), $stream.vector(), None)
-            };
+        let (dtype, axes) = match &body {
+            Body::Npy(stream) => (stream.dtype(), stream.axes().to_vec()),
+            Body::Packed(stream) => (stream.dtype(), stream.axes().to_vec()),
+            Body::Unpacked(stream) => (stream.dtype(), stream.axes().to_vec()),
+            Body::Csv(rows) => (Dtype::F64, vec![rows.cols()]),
+            Body::Pngs(pngs) => {
+                let ImageShape { height, width, channels } = pngs.shape();
+                (Dtype::Uint(1), vec![height, width, channels])
+            }
+        };
+        let rows = match &body {
+            Body::Npy(stream) => Some(stream.rows()),
+            Body::Packed(stream) => Some(stream.rows()),
+            Body::Unpacked(stream) => Some(stream.rows()),
+            Body::Csv(_) => None,
+            Body::Pngs(pngs) => Some(pngs.rows()),
+        };
+        let cols = axes.iter().product();
+        let (mut notes, mut numbers, mut columns) = (Vec::new(), (0..cols).collect(), None);
+        if let Body::Csv(rows) = &body {
+            (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), rows.columns());
         }
-        let (cols, rows, dtype, vector, columns) = match &body {
-            Body::Npy(stream) => of_stream!(stream),
-            Body::Packed(stream) => of_stream!(stream),
-            Body::Unpacked(stream) => of_stream!(stream),
-            Body::Csv(rows) => (rows.cols(), None, Dtype::F64, false, rows.columns()),
-            Body::Whole(array) => (array.cols, Some(array.rows), array.dtype, array.vector, array.columns.clone()),
-        };
-        let (notes, numbers) = match &body {
-            Body::Csv(rows) => (rows.notes().to_vec(), rows.numbers().to_vec()),
-            _ => (Vec::new(), (0..cols).collect()),
-        };
-        let (path, width) = (path.to_owned(), cols);
-        Ok(Self { path, cols, rows, dtype, vector, columns, width, numbers, notes, given: 0, body })
+        let mut shape = None;
+        if axes.len() > 1 {
+            let layout = if matches!(body, Body::Pngs(_)) { Layout::Hwc } else { layout };
+            let plan = layout::plan(path, &axes, layout)?;
+            (shape, numbers) = (Some(plan.shape), plan.places.unwrap_or(numbers));
+            notes.extend(plan.note);
+        }
+        let (path, width, vector) = (path.to_owned(), cols, axes.is_empty());
+        Ok(Self { path, cols, rows, dtype, vector, shape, columns, width, numbers, notes, given: 0, body })
     }
 
-    /// Decisions about the header of a text that may be wrong: a sentence each.
+    /// The shape of a row, where rows are images: bytes, `[y][x][channel]`.
+    pub fn shape(&self) -> Option<ImageShape> {
+        self.shape
+    }
+
+    /// Decisions about the header of a text, or the axes of images, that may be wrong: a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -105,6 +146,8 @@ impl Reader {
         if places.iter().copied().eq(0..self.cols) {
             return Ok(());
         }
+        // What is left of an image is none.
+        self.shape = None;
         self.columns = self.columns.take().map(|names| places.iter().map(|at| names[*at].clone()).collect());
         self.cols = places.len();
         self.numbers = places.iter().map(|at| self.numbers[*at]).collect();
@@ -191,11 +234,10 @@ impl Reader {
     /// As [`Reader::next_block`].
     pub(crate) fn whole(mut self) -> Result<Array> {
         let (most, sure) = match &self.body {
-            Body::Whole(array) => (array.rows, 0),
             // Its length was compared with the rows of its header.
             Body::Npy(_) | Body::Unpacked(_) => (BLOCK_ROWS, self.rows.unwrap_or(0)),
             // What is packed may hold less.
-            Body::Packed(_) | Body::Csv(_) => (BLOCK_ROWS, 0),
+            Body::Packed(_) | Body::Csv(_) | Body::Pngs(_) => (BLOCK_ROWS, 0),
         };
         let Some(mut all) = self.next_unchecked(most)? else {
             return Err(Error::read(&self.path, "it holds no rows", "write one row of numbers a line"));
@@ -207,6 +249,19 @@ impl Reader {
         all.rows = all.data.len() / all.cols;
         all.check_finite(&self.path, &self.numbers)?;
         Ok(all)
+    }
+
+    /// All rows of images of which none was read yet, as bytes: `[n, cols]`.
+    ///
+    /// # Errors
+    /// As [`Reader::next_block`].
+    pub(crate) fn whole_bytes(mut self) -> Result<Vec<u8>> {
+        let most = (BLOCK_NUMBERS / self.width).max(1);
+        let mut bytes = Vec::new();
+        while let Some(block) = self.next_unchecked(most)? {
+            bytes.extend(block.data.iter().map(|v| *v as u8));
+        }
+        Ok(bytes)
     }
 
     /// As [`Reader::next_block`], but numbers may be NaN or infinite.
@@ -241,12 +296,7 @@ impl Reader {
                 }
                 data
             }
-            Body::Whole(array) => match most_rows.min(array.rows - self.given) {
-                0 => Vec::new(),
-                // All at once: nothing is copied.
-                taken if taken == array.rows => std::mem::take(&mut array.data),
-                taken => array.data[self.given * array.cols..][..taken * array.cols].to_vec(),
-            },
+            Body::Pngs(pngs) => pngs.next(most_rows)?.into_iter().map(f64::from).collect(),
         };
         Ok((data, matches!(self.body, Body::Csv(_)) || self.numbers.iter().copied().eq(0..self.width)))
     }
@@ -266,5 +316,14 @@ fn array(path: &Path) -> Result<Body> {
             let length = npy::Length::Exactly(bytes.len() as u64);
             Ok(Body::Unpacked(npy::Stream::open(path, Cursor::new(bytes), length)?))
         }
+    }
+}
+
+/// Opens an array in the format of MNIST, packed or not.
+fn images(path: &Path) -> Result<Body> {
+    let unpack::Opened { source, length, .. } = unpack::open(path)?;
+    match source {
+        Source::Plain(file) => Ok(Body::Npy(idx::open(path, file, npy::Length::Exactly(length))?)),
+        packed => Ok(Body::Packed(Box::new(idx::open(path, Forward::new(packed), npy::Length::AtMost(length))?))),
     }
 }

@@ -6,6 +6,8 @@
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use cnflow_kernels::ImageShape;
+
 use super::atomic::TemporaryFile;
 use super::{BUFFER, Dtype, Format, WRITABLE, csv, npy, unknown};
 use crate::{Error, Result};
@@ -16,7 +18,8 @@ pub struct Writer {
     path: PathBuf,
     cols: usize,
     dtype: Dtype,
-    vector: bool,
+    /// The sizes behind the first axis: none for a vector.
+    axes: Vec<usize>,
     /// Numbers so far.
     count: u64,
     body: Body,
@@ -42,16 +45,34 @@ impl Writer {
                 "",
             ));
         }
+        // An integer type stands for labels and codes.
+        let dtype = if dtype == Dtype::F32 { Dtype::F32 } else { Dtype::F64 };
+        Self::begin(path, if vector { Vec::new() } else { vec![cols] }, dtype)
+    }
+
+    /// Begins images of one shape, as u8: `[n, height, width]`, and `[n, height, width, channels]` where there are several
+    /// channels. A text has a row of numbers for each.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn images(path: &Path, shape: ImageShape) -> Result<Self> {
+        let mut axes = vec![shape.height, shape.width, shape.channels];
+        axes.truncate(if shape.channels == 1 { 2 } else { 3 });
+        Self::begin(path, axes, Dtype::Uint(1))
+    }
+
+    /// Begins an array with these axes behind the first.
+    fn begin(path: &Path, axes: Vec<usize>, dtype: Dtype) -> Result<Self> {
         let body = match Format::written(path) {
             Some(Format::Npy) => {
                 let mut out = BufWriter::with_capacity(BUFFER, TemporaryFile::create(path)?);
-                npy::put_header(&mut out, 0, cols, dtype, vector).map_err(|e| Error::write(path, e))?;
+                npy::put_header(&mut out, 0, &axes, dtype).map_err(|e| Error::write(path, e))?;
                 Body::Npy(out)
             }
             Some(Format::Csv) => Body::Csv(Box::new(csv::writer(TemporaryFile::create(path)?))),
             _ => return Err(unknown(path, WRITABLE)),
         };
-        Ok(Self { path: path.to_owned(), cols, dtype, vector, count: 0, body })
+        Ok(Self { path: path.to_owned(), cols: axes.iter().product(), dtype, axes, count: 0, body })
     }
 
     /// Names the columns, before any number; `.npy` has no place for names and takes none.
@@ -98,7 +119,7 @@ impl Writer {
     /// [`Error::Invalid`] where the last row is not whole, [`Error::Write`] where the disk refuses; nothing is left
     /// then, and an old file of that name stays as it was.
     pub fn finish(self) -> Result<()> {
-        let Self { path, cols, dtype, vector, count, body } = self;
+        let Self { path, cols, dtype, axes, count, body } = self;
         if !count.is_multiple_of(cols as u64) {
             return Err(Error::invalid(format!("{count} numbers do not divide into {cols} columns"), ""));
         }
@@ -107,7 +128,7 @@ impl Writer {
                 let complete = |mut out: BufWriter<TemporaryFile>| {
                     use std::io::Seek as _;
                     out.rewind()?;
-                    npy::put_header(&mut out, count / cols as u64, cols, dtype, vector)?;
+                    npy::put_header(&mut out, count / cols as u64, &axes, dtype)?;
                     out.into_inner().map_err(|e| e.into_error())
                 };
                 complete(out).map_err(|e| Error::write(&path, e))?

@@ -11,7 +11,10 @@ use crate::continuous::Continuous;
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::condition::Conditioned;
-use crate::transform::{Base, Bijection, Chain, Columns, Condition, Identity, Rosenblatt, Standardise, check_time};
+use crate::transform::{
+    Base, Bijection, Chain, Columns, Condition, Identity, Mapped, PixelTerms, Pixels, Rosenblatt, Standardise,
+    check_time,
+};
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
 
@@ -51,11 +54,18 @@ struct Surroundings {
     condition: Option<Arc<Condition>>,
     standardise: Option<Arc<Standardise>>,
     columns: Option<Arc<Columns>>,
+    /// The levels of pixels and their noise; none where rows are not images.
+    pixels: Vec<Arc<dyn Bijection>>,
+    /// The number of the draw of that noise.
+    draw: u64,
 }
 
 impl Surroundings {
-    fn new(spec: &FlowSpec) -> Result<Self> {
+    fn new(spec: &FlowSpec, draw: u64) -> Result<Self> {
+        let pixels = spec.pixels.as_ref().map(|pixels| pixels.layers(spec.solver.probe_seed, draw)).transpose()?;
         Ok(Self {
+            pixels: pixels.unwrap_or_default(),
+            draw,
             base: spec.base(),
             to_base: spec.base.as_ref().map(|mixture| Arc::new(Rosenblatt::new(mixture.clone()))),
             condition: spec.condition.clone().map(Arc::new),
@@ -68,7 +78,7 @@ impl Surroundings {
     fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
         let standardise = self.standardise.clone().map(|map| -> Arc<dyn Bijection> { map });
         let columns = self.columns.clone().map(|map| -> Arc<dyn Bijection> { map });
-        standardise.into_iter().chain(columns).collect()
+        standardise.into_iter().chain(columns).chain(self.pixels.iter().cloned()).collect()
     }
 
     /// The flow with this architecture.
@@ -134,7 +144,7 @@ impl FlowSpec {
             Architecture::Identity { dim } => BoundArchitecture::Fixed(Arc::new(Identity::new(*dim))),
             Architecture::Histogram(table) => BoundArchitecture::Fixed(Arc::new(table.clone())),
         };
-        let surroundings = Arc::new(Surroundings::new(self)?);
+        let surroundings = Arc::new(Surroundings::new(self, 0)?);
         let flow = surroundings.around(&architecture)?;
         Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, surroundings, flow })
     }
@@ -244,6 +254,35 @@ impl BoundModel {
             }
             _ => Ok(self.clone()),
         }
+    }
+
+    /// With another draw of the noise in whole numbers; other models stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::preprocessing`].
+    pub fn with_draw(&self, draw: u64) -> Result<Self> {
+        let surroundings = Arc::new(Surroundings::new(&self.spec, draw)?);
+        Self { surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
+    }
+
+    /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not images.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] for incomplete rows.
+    pub fn pixel_terms(&self, x: &[f64]) -> Result<Option<PixelTerms>> {
+        let of = |pixels: &Pixels| pixels.terms(x, self.spec.solver.probe_seed, self.surroundings.draw);
+        self.spec.pixels.as_ref().map(of).transpose()
+    }
+
+    /// The whole numbers of images with their noise, `[n, d]`; other rows stay as they are.
+    pub(super) fn dequantised(&self, x: &[f64]) -> Result<Vec<f64>> {
+        let mut rows = Mapped::points(x.to_vec());
+        if let Some(pixels) = &self.spec.pixels
+            && let Some(layer) = pixels.layers(self.spec.solver.probe_seed, self.surroundings.draw)?.last()
+        {
+            layer.inverse(&mut rows, &[])?;
+        }
+        Ok(rows.y)
     }
 
     fn with_architecture(&self, architecture: BoundArchitecture) -> Result<Self> {

@@ -14,7 +14,7 @@ use crate::io::safetensors::{ModelFile, NamedTensor, Values};
 use crate::model::{Architecture, BoundModel, FlowSpec, Moments};
 use crate::transform::condition::Range;
 use crate::transform::{Histogram, Mixture};
-use crate::velocity::Precision;
+use crate::velocity::{Precision, VelocitySpec};
 use crate::{Error, Result};
 
 /// The key of the metadata.
@@ -27,8 +27,9 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The tensors of a table of probabilities.
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// 3 for an architecture that is not a velocity and for encoded conditions. An older program refuses a newer version.
-const FORMAT: u32 = 3;
+/// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity of images and for a
+/// net within a Gaussian's velocity. An older program refuses a newer version.
+const FORMAT: u32 = 4;
 
 /// A flow's spec, its parameters, and the provenance of its training.
 #[derive(Clone, Debug)]
@@ -131,7 +132,15 @@ impl Model {
             flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.architecture.as_velocity().is_none() || spec.condition.is_some() => FORMAT,
+            spec if spec.pixels.is_some() => FORMAT,
+            spec if matches!(
+                spec.architecture.as_velocity(),
+                Some(VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_))
+            ) =>
+            {
+                FORMAT
+            }
+            spec if spec.architecture.as_velocity().is_none() || spec.condition.is_some() => 3,
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };

@@ -8,7 +8,8 @@
 //! - a positive column, u = ln x: (ū − 1)/x;
 //! - an angle or a unit, u = Φ⁻¹(…x…): (ū + u) du/dx;
 //! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of
-//!   bins log p has no derivative, and this is that of the bin which the edge is part of.
+//!   bins log p has no derivative, and this is that of the bin which the edge is part of;
+//! - an image: the derivative by v = k + u, whole levels with their noise, through the map of the levels.
 //!
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
 
@@ -19,7 +20,7 @@ use crate::continuous::{BoundVelocity, Continuous, End, narrowed, widened};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, Mapped};
+use crate::transform::{Bijection, LevelMap, Levels, Mapped, Pixels};
 use crate::velocity::{Penalties, Scalar, Velocity, check_device};
 
 /// Rows whose tapes are held at a time: a row's gradient does not depend on it.
@@ -68,7 +69,13 @@ impl BoundModel {
         let scored = self.log_prob(x, condition)?;
         let condition = &spec.encoded(condition)?;
         let (columns, standardise) = (self.columns(), self.standardise());
+        let levels = |pixels: &Pixels| -> Result<(LevelMap, Vec<f64>)> { Ok((pixels.map()?, self.dequantised(x)?)) };
+        let pixels = spec.pixels.as_ref().map(levels).transpose()?;
         let mut inside = Mapped::points(x.to_vec());
+        if let Some((map, v)) = &pixels {
+            inside.y.clone_from(v);
+            Levels::new(map.clone(), d).inverse(&mut inside, &[])?;
+        }
         if let Some(columns) = columns {
             columns.inverse(&mut inside, &[])?;
         }
@@ -86,6 +93,9 @@ impl BoundModel {
                 let parts = row.iter_mut().zip(x).zip(columns.columns());
                 parts.for_each(|((g, x), column)| *g = column.pull_back(*x, *g));
             }
+        }
+        if let Some((map, v)) = &pixels {
+            gradient.iter_mut().zip(v).for_each(|(g, v)| *g = map.pull_back(*v, *g));
         }
         for (row, log_prob) in gradient.chunks_exact_mut(d).zip(&scored.log_prob) {
             if !log_prob.is_finite() {

@@ -11,7 +11,9 @@ use crate::discrete::DiscreteSpec;
 use crate::model::Architecture;
 use crate::names::are_given;
 use crate::transform::condition::Range;
-use crate::transform::{Base, Bijection, Column, Columns, Condition, Histogram, Mixture, StandardNormal, Standardise};
+use crate::transform::{
+    Base, Bijection, Column, Columns, Condition, Histogram, Mixture, Pixels, StandardNormal, Standardise,
+};
 use crate::velocity::VelocitySpec;
 
 /// What a flow is made of, without its parameters.
@@ -27,6 +29,8 @@ pub struct FlowSpec {
     /// What the data's columns are, where one is not plain: angles, shares, positive numbers. The standardisation is on
     /// their real-line side.
     pub columns: Option<Vec<Column>>,
+    /// Rows are images of whole grey levels, which become real numbers by noise and a map of the levels.
+    pub pixels: Option<Pixels>,
     /// The architecture begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
     /// How conditions are encoded for the architecture; none where it takes them as they are.
@@ -59,6 +63,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<Column>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pixels: Option<Pixels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<Mixture>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
@@ -70,7 +76,8 @@ struct Written {
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
-        let FlowSpec { architecture, solver, standardise, columns, base, condition, names, condition_ranges } = spec;
+        let FlowSpec { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges } =
+            spec;
         let mut written = Self {
             velocity: None,
             discrete: None,
@@ -79,6 +86,7 @@ impl From<FlowSpec> for Written {
             solver: None,
             standardise,
             columns,
+            pixels,
             base,
             condition,
             names,
@@ -100,7 +108,7 @@ impl TryFrom<Written> for FlowSpec {
     fn try_from(written: Written) -> std::result::Result<Self, String> {
         let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
             written;
-        let (names, condition_ranges) = (written.names, written.condition_ranges);
+        let (pixels, names, condition_ranges) = (written.pixels, written.names, written.condition_ranges);
         let architecture = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Architecture::Velocity(spec),
             (None, Some(spec), None, None) => Architecture::Discrete(spec),
@@ -112,7 +120,7 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(_)) => return Err("missing field `solver`".into()),
             (solver, _) => solver.unwrap_or_default(),
         };
-        Ok(Self { architecture, solver, standardise, columns, base, condition, names, condition_ranges })
+        Ok(Self { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges })
     }
 }
 
@@ -145,6 +153,7 @@ impl FlowSpec {
             solver: SolverSpec::default(),
             standardise: None,
             columns: None,
+            pixels: None,
             base: None,
             condition: None,
             names: Vec::new(),
@@ -203,17 +212,25 @@ impl FlowSpec {
     }
 
     /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no
-    /// trained parameters.
+    /// trained parameters. Whole numbers get the noise of the solver's seed.
     ///
     /// # Errors
-    /// As [`Standardise::new`] and [`Columns::new`].
+    /// As [`Standardise::new`], [`Columns::new`] and [`Pixels::layers`].
     pub fn preprocessing(&self) -> Result<Vec<Arc<dyn Bijection>>> {
+        self.preprocessing_drawn(self.solver.probe_seed, 0)
+    }
+
+    /// As [`FlowSpec::preprocessing`], with the noise of whole numbers of this seed and draw.
+    pub(crate) fn preprocessing_drawn(&self, seed: u64, draw: u64) -> Result<Vec<Arc<dyn Bijection>>> {
         let mut layers: Vec<Arc<dyn Bijection>> = Vec::new();
         if let Some(standardise) = self.standardisation()? {
             layers.push(Arc::new(standardise));
         }
         if let Some(columns) = self.column_kinds()? {
             layers.push(Arc::new(columns));
+        }
+        if let Some(pixels) = &self.pixels {
+            layers.extend(pixels.layers(seed, draw)?);
         }
         Ok(layers)
     }
@@ -230,6 +247,11 @@ impl FlowSpec {
             && (columns.len() != d || Columns::new(columns.clone()).is_err())
         {
             return Err("its columns do not fit the flow".into());
+        }
+        if let Some(pixels) = &self.pixels
+            && (pixels.validate().is_err() || pixels.dim() != d)
+        {
+            return Err("its images do not fit the flow".into());
         }
         if let Some(condition) = &self.condition
             && (!condition.is_sound() || condition.width() != self.architecture.condition_dim())

@@ -113,6 +113,10 @@ impl Context {
 
     /// Columns cut out of the table, their number and names.
     fn out_of(wanted: &[String], table: &mut Table) -> Result<(Vec<f64>, usize, Vec<String>)> {
+        if table.shape.is_some() {
+            let problem = format!("the condition `{}`: images have no columns to condition on", wanted[0]);
+            return Err(Error::invalid(problem, "give a file with a label for each image, such as mnist.npz:y"));
+        }
         let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
@@ -125,7 +129,10 @@ impl Context {
         }
         let rest: Vec<usize> = (0..table.d).filter(|j| !places.contains(j)).collect();
         let cut = |columns: &[usize]| -> Vec<f64> {
-            table.x.chunks_exact(table.d).flat_map(|row| columns.iter().map(|j| row[*j])).collect()
+            (0..table.n)
+                .flat_map(|i| columns.iter().map(move |j| (i, j)))
+                .map(|(i, j)| table.x.at(i * table.d + j))
+                .collect()
         };
         let (values, x) = (cut(&places), cut(&rest));
         let of = |columns: &[usize]| -> Option<Vec<String>> {
@@ -134,7 +141,7 @@ impl Context {
         let (names, left) = (of(&places), of(&rest));
         let names = names.unwrap_or_else(|| places.iter().map(|j| table.numbers[*j].to_string()).collect());
         table.numbers = rest.iter().map(|j| table.numbers[*j]).collect();
-        (table.x, table.d, table.columns) = (x, rest.len(), left);
+        (table.x, table.d, table.columns) = (x.into(), rest.len(), left);
         Ok((values, places.len(), names))
     }
 }

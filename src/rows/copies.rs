@@ -1,5 +1,6 @@
 //! Rows that are equal.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 
 /// The bits of a number; 0 and −0 are one number.
@@ -11,6 +12,12 @@ fn bits(value: f64) -> u64 {
 /// none.
 pub fn first_equal(x: &[f64], d: usize) -> Vec<usize> {
     first_of(&[x], d)
+}
+
+/// As [`first_equal`], of bytes.
+pub fn first_equal_bytes(x: &[u8], d: usize) -> Vec<usize> {
+    let mut known: HashMap<&[u8], usize> = HashMap::new();
+    x.chunks_exact(d.max(1)).enumerate().map(|(i, row)| *known.entry(row).or_insert(i)).collect()
 }
 
 /// As [`first_equal`], of the rows of several tables one after another.
@@ -57,6 +64,7 @@ mod tests {
         assert_eq!(first_equal(&x, 2), [0, 1, 0, 3, 1, 0]);
         assert_eq!(first_equal(&[0.1, 0.1f64.next_up()], 1), [0, 1]);
         assert_eq!(first_equal(&[], 3), [0usize; 0]);
+        assert_eq!(first_equal_bytes(&[1, 2, 0, 3, 1, 2, 2, 1, 0, 3, 1, 2], 2), [0, 1, 0, 3, 1, 0]);
         assert_eq!(first_of(&[&[2.0, 5.0], &[1.0, 2.0, 3.0, 2.0]], 1), [0, 1, 2, 0, 4, 0]);
         assert_eq!(first_of(&[&[2.0, 1.0], &[], &[1.0, 2.0]], 2), [0, 1]);
     }

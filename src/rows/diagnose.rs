@@ -139,7 +139,8 @@ fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]>
 /// Findings on a data set before a model is fitted to it; none of a toy, whose density is known. `numbered`:
 /// columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
-    let Some(train) = data.training_rows() else { return Vec::new() };
+    // Grey levels are steps, and images have copies and constant pixels: dequantised, they have a density all the same.
+    let Some(train) = data.training_rows().filter(|_| data.shape.is_none()) else { return Vec::new() };
     let (d, context) = (data.dim, data.context.clone().unwrap_or_default());
     let c = context.dim;
     if train.x.len() < 2 * d || train.context.len() * d != train.x.len() * c {
@@ -150,7 +151,8 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     };
     let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
     let names = [known(&context.columns, c, "condition "), own].concat();
-    let joined = [train, &data.valid, &data.test].map(|rows| joined(&rows.x, d, &rows.context, c));
+    let points = [train, &data.valid, &data.test].map(|rows| (rows.points(), &rows.context));
+    let joined = points.each_ref().map(|(x, context)| joined(x, d, context, c));
     // Equal rows of all sets; the first n are those of training.
     let first = first_of(&[&joined[0], &joined[1], &joined[2]], c + d);
     let (n, n_valid) = (train.count(d), data.valid.count(d));

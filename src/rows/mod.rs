@@ -11,6 +11,7 @@ mod context;
 pub mod copies;
 mod curve;
 pub mod diagnose;
+pub mod digits;
 pub mod mixture;
 mod pinwheel;
 mod points;
@@ -20,8 +21,10 @@ pub mod toys;
 
 use std::path::{Path, PathBuf};
 
+use cnflow_kernels::ImageShape;
 use rand::Rng as _;
 
+pub use crate::io::Numbers;
 pub use context::{Context, is_file, name_of, places};
 pub use mixture::Mixture;
 pub use points::Rows;
@@ -70,6 +73,8 @@ pub struct Dataset {
     pub name: String,
     /// d.
     pub dim: usize,
+    /// The shape of a row, where rows are images: bytes, `[y][x][channel]`.
+    pub shape: Option<ImageShape>,
     /// The names of the columns, where the file has them.
     pub columns: Option<Vec<String>>,
     /// The rows for training.
@@ -93,8 +98,8 @@ impl Dataset {
             Source::Toy(toy) => (toy.sample)(n, rng),
             Source::Rows(rows) => {
                 let count = rows.count(self.dim);
-                let pick = |_| &rows.x[rng.random_range(0..count) * self.dim..][..self.dim];
-                (0..n).flat_map(pick).copied().collect()
+                let picked: Vec<usize> = (0..n).map(|_| rng.random_range(0..count)).collect();
+                rows.x.pick(self.dim, &picked).into_f64()
             }
         }
     }
@@ -135,7 +140,7 @@ impl Dataset {
             notes.extend(matched.note(header));
             let dim = self.dim;
             for rows in self.sets_mut() {
-                rows.x = matched.pick(&rows.x, dim);
+                rows.x = matched.pick(&rows.x.all(), dim).into();
             }
             (self.dim, self.columns) = (columns.len(), Some(columns.to_vec()));
         }
@@ -186,6 +191,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         return Ok(Dataset {
             name: name.into(),
             dim: toy.dim,
+            shape: None,
             columns: None,
             train: Source::Toy(toy),
             valid: held_out(VALID_STREAM),
@@ -195,19 +201,29 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             notes: Vec::new(),
         });
     }
+    if name == digits::NAME {
+        let table = digits::table(&options.table, seed)?;
+        return Ok(of_table(name, table, digits::context(&options.condition)?));
+    }
     let path = PathBuf::from(name);
     if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
-        let known = format!("{}, or a .npy, .npz or .csv file", toys::names());
+        let known = format!("{}, {}, or a .npy, .npz or .csv file", toys::names(), digits::NAME);
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
     let mut table = Table::read(&path, &options.table, seed)?;
     let context = Context::take(&options.condition, &path, &mut table, options.table.header)?;
+    Ok(of_table(name, table, context))
+}
+
+/// The data set of a table, and the context of its rows.
+fn of_table(name: &str, mut table: Table, context: Option<(Context, Vec<f64>)>) -> Dataset {
     let (context, values) = context.unzip();
     let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight: Vec::new() };
     let set = |rows: &[usize]| all.pick(table.d, rows);
-    Ok(Dataset {
+    Dataset {
         name: name.into(),
         dim: table.d,
+        shape: table.shape,
         train: Source::Rows(set(&table.split.train)),
         valid: set(&table.split.valid),
         test: set(&table.split.test),
@@ -215,7 +231,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         context,
         places: Some(table.split),
         notes: table.notes,
-    })
+    }
 }
 
 fn looks_like_a_path(path: &Path) -> bool {

@@ -1,13 +1,18 @@
 //! Rows as they travel from files to training, scores and checks: points, their context, and how much each counts.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::io::Numbers;
+
 /// Rows of a data set, row-major.
 ///
 /// n is the number of rows, d the columns of a point, c those of its context. d is the data set's; where there are
 /// rows, c follows from them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
-    /// Points, `[n, d]`, in the units of the data.
-    pub x: Vec<f64>,
+    /// Points, `[n, d]`, in the units of the data; images are bytes.
+    pub x: Numbers,
     /// The context of each point, `[n, c]`; empty without one.
     pub context: Vec<f64>,
     /// The weight of each row, `[n]`; empty where each counts 1.
@@ -17,12 +22,25 @@ pub struct Rows {
 impl Rows {
     /// Points `[n, d]` without a context.
     pub fn new(x: Vec<f64>) -> Self {
-        Self { x, ..Self::default() }
+        Self { x: x.into(), ..Self::default() }
     }
 
     /// Points `[n, d]`, each with a row of the context `[n, c]`.
     pub fn under(x: Vec<f64>, context: Vec<f64>) -> Self {
-        Self { x, context, ..Self::default() }
+        Self { x: x.into(), context, ..Self::default() }
+    }
+
+    /// The points as f64.
+    pub fn points(&self) -> Cow<'_, [f64]> {
+        self.x.all()
+    }
+
+    /// The points of some rows as f64; `d` as in [`Rows::count`].
+    ///
+    /// # Panics
+    /// Behind the last row, as a slice does.
+    pub fn part(&self, d: usize, rows: Range<usize>) -> Cow<'_, [f64]> {
+        self.x.part(rows.start * d..rows.end * d)
     }
 
     /// n, for points of `d` columns.
@@ -49,7 +67,7 @@ impl Rows {
             taken.iter().flat_map(|i| &all[i * width..(i + 1) * width]).copied().collect()
         };
         Self {
-            x: of(&self.x, d),
+            x: self.x.pick(d, rows),
             context: of(&self.context, self.context_dim(d)),
             weight: of(&self.weight, usize::from(!self.weight.is_empty())),
         }
@@ -88,7 +106,7 @@ mod tests {
     use super::*;
 
     fn rows() -> Rows {
-        let x = (0..10).map(f64::from).collect();
+        let x = (0..10).map(f64::from).collect::<Vec<_>>().into();
         Rows { x, context: vec![0.0, 1.0, 2.0, 3.0, 4.0], weight: vec![5.0, 6.0, 7.0, 8.0, 9.0] }
     }
 
@@ -106,8 +124,11 @@ mod tests {
         ];
         for (cut, kept) in cuts {
             let of = |from: f64| kept.iter().map(|i| from + f64::from(*i)).collect::<Vec<f64>>();
-            assert_eq!((cut.context, cut.weight), (of(0.0), of(5.0)), "{kept:?}");
-            assert_eq!(cut.x, kept.iter().flat_map(|i| [f64::from(2 * i), f64::from(2 * i + 1)]).collect::<Vec<_>>());
+            assert_eq!((&cut.context, &cut.weight), (&of(0.0), &of(5.0)), "{kept:?}");
+            assert_eq!(
+                cut.points(),
+                kept.iter().flat_map(|i| [f64::from(2 * i), f64::from(2 * i + 1)]).collect::<Vec<_>>()
+            );
         }
     }
 

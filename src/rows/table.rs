@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rand::seq::SliceRandom;
 
-use super::copies::first_equal;
-use crate::io::{self, Array, Format, Header, Reader, Whole, csv, npz};
+use cnflow_kernels::ImageShape;
+
+use super::copies::{first_equal, first_equal_bytes};
+use crate::io::{self, Array, Format, Header, Layout, Numbers, Reader, csv, npz};
 use crate::{Error, Result, rng};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -46,11 +48,19 @@ pub struct TableOptions {
     pub copies_together: bool,
     /// Whether the first line of a text holds names: of the table, and of files beside it.
     pub header: Header,
+    /// The order of the axes of images.
+    pub layout: Layout,
 }
 
 impl Default for TableOptions {
     fn default() -> Self {
-        Self { split: SplitRule::Auto, drop: Vec::new(), copies_together: true, header: Header::Auto }
+        Self {
+            split: SplitRule::Auto,
+            drop: Vec::new(),
+            copies_together: true,
+            header: Header::Auto,
+            layout: Layout::Auto,
+        }
     }
 }
 
@@ -70,12 +80,14 @@ pub struct Split {
 pub struct Table {
     /// The names of the columns, where the file has them.
     pub columns: Option<Vec<String>>,
-    /// The numbers, `[n, d]` row-major, all finite.
-    pub x: Vec<f64>,
+    /// The numbers, `[n, d]` row-major, all finite; images are bytes.
+    pub x: Numbers,
     /// Rows.
     pub n: usize,
     /// Columns.
     pub d: usize,
+    /// The shape of a row, where rows are images.
+    pub shape: Option<ImageShape>,
     /// The number of each column in the file, from 0.
     pub numbers: Vec<usize>,
     /// The sets.
@@ -100,39 +112,56 @@ impl Table {
             let problem = format!("it has no column `{name}`: only text tables have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
-        let (whole, cells, numbers) = if text {
+        let (read, cells, lines) = if text {
             let columns = csv::Columns { header: options.header, drop: options.drop.clone(), split: column };
             let csv::Parsed { array, split, lines, numbers, notes } = io::read_text(path, &columns)?;
-            (Whole { array, lines: Some(lines), notes }, split, numbers)
+            (Self::of_array(array, numbers, notes), split, Some(lines))
         } else {
-            let mut reader = Reader::open(path)?;
+            let mut reader = Reader::open_with(path, options.header, options.layout)?;
             let left = left(&reader, &options.drop)?;
             reader.keep(&left)?;
-            (Whole { array: reader.whole()?, lines: None, notes: Vec::new() }, None, left)
+            let notes = reader.notes().to_vec();
+            let table = match reader.shape() {
+                None => Self::of_array(reader.whole()?, left, notes),
+                Some(shape) => Self::of_images(reader.whole_bytes()?, shape, notes),
+            };
+            (table, None, None)
         };
-        let rows = whole.array.rows;
-        let mut notes = whole.notes.clone();
+        let rows = read.n;
+        let mut notes = read.notes.clone();
         let mut by_file = |file: &Path| by_file(file, path, rows, options.header, &mut notes);
         let beside = beside(path).filter(|file| file.is_file());
         let split = match (&options.split, beside) {
             (SplitRule::Column(name), _) => {
                 let codes = cells.unwrap_or_default().iter().map(|cell| code_of_word(cell)).collect::<Vec<_>>();
-                by_codes(path, &format!("column `{name}`"), &codes, &|row| whole.place(row))?
+                by_codes(path, &format!("column `{name}`"), &codes, &|row| io::place(lines.as_deref(), row))?
             }
             (SplitRule::File(file), _) => by_file(file)?,
             (SplitRule::Auto, Some(file)) => by_file(&file)?,
-            (SplitRule::Auto, None) => at_random(path, &whole.array, USUAL_SHARES, options.copies_together, seed)?,
+            (SplitRule::Auto, None) => at_random(path, &read, USUAL_SHARES, options.copies_together, seed)?,
             (&SplitRule::Fractions { train, valid }, _) => {
-                at_random(path, &whole.array, (train, valid), options.copies_together, seed)?
+                at_random(path, &read, (train, valid), options.copies_together, seed)?
             }
         };
-        let Array { rows: n, cols: d, data: x, columns, .. } = whole.array;
-        Ok(Self { columns, x, n, d, numbers, split, notes })
+        Ok(Self { split, notes, ..read })
+    }
+
+    /// A table that is not split yet.
+    fn of_array(array: Array, numbers: Vec<usize>, notes: Vec<String>) -> Self {
+        let Array { rows: n, cols: d, data, columns, .. } = array;
+        Self { columns, x: data.into(), n, d, shape: None, numbers, split: Split::default(), notes }
+    }
+
+    /// Images, `[n, d]` bytes, that are not split yet.
+    pub(super) fn of_images(bytes: Vec<u8>, shape: ImageShape, notes: Vec<String>) -> Self {
+        let (d, numbers) = (shape.len(), (0..shape.len()).collect());
+        let (columns, split) = (None, Split::default());
+        Self { columns, n: bytes.len() / d, x: bytes.into(), d, shape: Some(shape), numbers, split, notes }
     }
 
     /// The rows of a set, `[rows.len(), d]`.
     pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
-        rows.iter().flat_map(|&i| &self.x[i * self.d..][..self.d]).copied().collect()
+        self.x.pick(self.d, rows).into_f64()
     }
 }
 
@@ -167,7 +196,13 @@ fn beside(path: &Path) -> Option<PathBuf> {
     Some(file.with_file_name(format!("{stem}_split.npy")))
 }
 
-fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut Vec<String>) -> Result<Split> {
+pub(super) fn by_file(
+    file: &Path,
+    table: &Path,
+    rows: usize,
+    header: Header,
+    notes: &mut Vec<String>,
+) -> Result<Split> {
     let whole = io::read_as(file, header)?;
     let array = &whole.array;
     if array.cols != 1 || array.rows != rows {
@@ -185,7 +220,7 @@ fn by_file(file: &Path, table: &Path, rows: usize, header: Header, notes: &mut V
     by_codes(file, "the split", &codes, &|row| whole.place(row))
 }
 
-fn code(value: f64) -> Option<u8> {
+pub(super) fn code(value: f64) -> Option<u8> {
     [0u8, 1, 2].into_iter().find(|&c| f64::from(c) == value)
 }
 
@@ -199,7 +234,7 @@ fn code_of_word(cell: &str) -> std::result::Result<u8, String> {
 }
 
 /// The split of these codes; `place` names the place of a row in the file.
-fn by_codes(
+pub(super) fn by_codes(
     path: &Path,
     what: &str,
     codes: &[std::result::Result<u8, String>],
@@ -225,8 +260,14 @@ fn by_codes(
 }
 
 /// Shares at random. Rows that are equal stay on one side: a copy in the test set would be scored by its own density.
-fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: bool, seed: u64) -> Result<Split> {
-    let rows = table.rows;
+pub(super) fn at_random(
+    path: &Path,
+    table: &Table,
+    (train, valid): (f64, f64),
+    together: bool,
+    seed: u64,
+) -> Result<Split> {
+    let rows = table.n;
     if !(train > 0.0 && valid >= 0.0 && train + valid <= 1.0 + 1e-12) {
         return Err(Error::invalid(
             format!("the shares {train} for training and {valid} for validation are not a split"),
@@ -244,7 +285,11 @@ fn at_random(path: &Path, table: &Array, (train, valid): (f64, f64), together: b
     let n_test = if wants_test { count(1.0 - train - valid) } else { 0 };
     let mut order: Vec<usize> = (0..rows).collect();
     order.shuffle(&mut rng::stream(seed, SPLIT_STREAM));
-    let first = if together { first_equal(&table.data, table.cols) } else { (0..rows).collect() };
+    let first = match &table.x {
+        _ if !together => (0..rows).collect(),
+        Numbers::F64(x) => first_equal(x, table.d),
+        Numbers::U8(x) => first_equal_bytes(x, table.d),
+    };
     let different = first.iter().enumerate().filter(|(i, first)| i == *first).count();
     if different < least {
         let problem = format!(

@@ -9,9 +9,26 @@
 //! over the arrays is cheap beside a batch.
 
 /// β₁, β₂ and ε of the paper.
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
+pub(super) const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepSize {
+    /// η.
+    pub lr: f64,
+    /// λ.
+    pub decay: f64,
+    /// β₁ and β₂.
+    pub betas: [f64; 2],
+}
+
+impl StepSize {
+    /// With the paper's β₁ and β₂.
+    pub fn new(lr: f64, decay: f64) -> Self {
+        Self { lr, decay, betas: BETAS }
+    }
+}
 
 /// The optimiser's state: moments of the gradient.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,18 +45,18 @@ impl AdamW {
         Self { m: vec![0.0; n], v: vec![0.0; n], steps: 0 }
     }
 
-    /// One step of length `lr` along `scale` times the gradient; `theta` and `gradient` have one entry a weight,
-    /// `decay` is λ.
-    pub fn step(&mut self, theta: &mut [f64], gradient: &[f64], scale: f64, lr: f64, decay: f64) {
+    /// One step along `scale` times the gradient; `theta` and `gradient` have one entry a weight.
+    pub fn step(&mut self, theta: &mut [f64], gradient: &[f64], scale: f64, size: StepSize) {
+        let StepSize { lr, decay, betas: [beta_1, beta_2] } = size;
         self.steps += 1;
         let t = self.steps.min(i32::MAX as u64) as i32;
-        let (m_scale, v_scale) = (1.0 / (1.0 - BETA_1.powi(t)), 1.0 / (1.0 - BETA_2.powi(t)));
+        let (m_scale, v_scale) = (1.0 / (1.0 - beta_1.powi(t)), 1.0 / (1.0 - beta_2.powi(t)));
         let keep = 1.0 - lr * decay;
         let moments = self.m.iter_mut().zip(self.v.iter_mut());
         for ((w, g), (m, v)) in theta.iter_mut().zip(gradient).zip(moments) {
             let g = scale * g;
-            *m = BETA_1 * *m + (1.0 - BETA_1) * g;
-            *v = BETA_2 * *v + (1.0 - BETA_2) * g * g;
+            *m = beta_1 * *m + (1.0 - beta_1) * g;
+            *v = beta_2 * *v + (1.0 - beta_2) * g * g;
             *w = *w * keep - lr * (*m * m_scale) / ((*v * v_scale).sqrt() + EPS);
         }
     }

@@ -82,7 +82,7 @@ pub(super) struct BatchSampler<'a> {
     preprocessing: &'a Preprocessing,
     base: &'a Base,
     seed: u64,
-    /// A table's rows and their conditions, as inputs of the net.
+    /// A table's rows and their conditions, as inputs of the net; without the rows where each batch is preprocessed by itself.
     table: Rows,
     /// As [`Conditions`](super::Conditions) has them, one for each of the c columns.
     weights: Vec<f64>,
@@ -96,7 +96,7 @@ pub(super) struct BatchSampler<'a> {
 }
 
 impl<'a> BatchSampler<'a> {
-    /// `table` are the preprocessed rows of a table; empty for a toy.
+    /// `table` are the preprocessed rows of a table; empty for a toy, and without points where the preprocessing draws noise.
     pub(super) fn new(
         data: &'a Dataset,
         preprocessing: &'a Preprocessing,
@@ -148,13 +148,30 @@ impl<'a> BatchSampler<'a> {
     pub(super) fn rows(&mut self, n: usize) -> Result<Rows> {
         match &self.data.train {
             Source::Toy(toy) => Ok(Rows::new(self.preprocessing.inward((toy.sample)(n, &mut self.rows))?.0)),
-            Source::Rows(_) => Ok(self.next_of_epoch(n)),
+            Source::Rows(rows) => {
+                let taken = self.next_of_epoch(n);
+                if !self.preprocessing.dequantises() {
+                    return Ok(self.table.pick(self.data.dim, &taken));
+                }
+                let (x, seed) = (rows.x.pick(self.data.dim, &taken).into_f64(), self.noise.random());
+                let x = self.preprocessing.inward_drawn(x, seed)?.into();
+                Ok(Rows { x, ..self.under(&taken) })
+            }
         }
     }
 
-    fn next_of_epoch(&mut self, n: usize) -> Rows {
-        let d = self.data.dim;
-        let count = self.table.count(d);
+    /// The conditions and the weights of some rows.
+    fn under(&self, rows: &[usize]) -> Rows {
+        let Rows { context, weight, .. } = &self.table;
+        let c = context.len() / self.data.n_train().unwrap_or(1).max(1);
+        let context = rows.iter().flat_map(|i| &context[i * c..(i + 1) * c]).copied().collect();
+        let weight = if weight.is_empty() { Vec::new() } else { rows.iter().map(|i| weight[*i]).collect() };
+        Rows { context, weight, ..Rows::default() }
+    }
+
+    /// The numbers of the next rows of the epoch, and of the epochs after it.
+    fn next_of_epoch(&mut self, n: usize) -> Vec<usize> {
+        let count = self.data.n_train().unwrap_or(0);
         let mut rows = Vec::with_capacity(n);
         while rows.len() < n {
             if self.taken >= count {
@@ -168,7 +185,7 @@ impl<'a> BatchSampler<'a> {
             rows.push(self.order[self.taken] as usize);
             self.taken += 1;
         }
-        self.table.pick(d, &rows)
+        rows
     }
 
     /// A latent for each row of `x`.
@@ -224,6 +241,12 @@ mod tests {
             // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
             let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(exponent)).count();
             assert!((499..=501).contains(&beyond), "{exponent}: {beyond}");
+            // 1 − t is u^exponent: its moments are 1/(1 + k exponent). A number is drawn in each of 1000 parts.
+            for k in [1, 2, 3] {
+                let moment = times.iter().map(|t| (1.0 - t).powi(k)).sum::<f64>() / 1000.0;
+                let expected = 1.0 / (1.0 + f64::from(k) * exponent);
+                assert!((moment - expected).abs() < 1e-3, "{exponent}, moment {k}: {moment} or {expected}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Path;
+use super::{Path, TimeWeight};
 use crate::continuous::SolverSpec;
 use crate::model::Architecture;
 use crate::transform::{Base, StandardNormal};
@@ -44,6 +44,10 @@ pub struct LossContext {
     pub base: Base,
     /// How a latent and a row of data are joined, where the criterion matches.
     pub path: Path,
+    /// How much a time counts, where the criterion matches.
+    pub weight: TimeWeight,
+    /// The exponent with which times are drawn.
+    pub time_exponent: f64,
     /// The weight of the kinetic energy along the paths.
     pub kinetic: f64,
     /// The weight of the squared Jacobian along the paths.
@@ -51,11 +55,12 @@ pub struct LossContext {
 }
 
 impl LossContext {
-    /// Standard normal latents, straight paths, no penalties.
+    /// Standard normal latents, straight paths, uniform times that count alike, no penalties.
     pub fn new(architecture: impl Into<Architecture>, solver: SolverSpec) -> Self {
         let architecture = architecture.into();
         let base = Base::Normal(StandardNormal::new(architecture.dim()));
-        Self { architecture, solver, base, path: Path::Straight, kinetic: 0.0, jacobian: 0.0 }
+        let (path, weight, time_exponent) = (Path::Straight, TimeWeight::Sampled, 1.0);
+        Self { architecture, solver, base, path, weight, time_exponent, kinetic: 0.0, jacobian: 0.0 }
     }
 }
 

@@ -101,19 +101,23 @@ impl Far {
     /// # Errors
     /// For columns and conditions that the job cannot have, as [`fit`](super::fit) would.
     pub fn find(job: &Job, init: Option<&FlowSpec>, data: &Dataset) -> Result<Self> {
-        let Some(train) = data.training_rows() else { return Ok(Self::default()) };
+        // Grey levels are bounded: no image lies far out.
+        let Some(train) = data.training_rows().filter(|_| data.shape.is_none()) else { return Ok(Self::default()) };
         if data.dim == 0 || train.count(data.dim) < FEWEST {
             return Ok(Self::default());
         }
         let (columns, condition) = match init {
             Some(spec) => (spec.columns.clone().filter(|columns| columns.len() == data.dim), spec.condition.clone()),
-            None => (start::columns(job, data, &train.x)?, context::condition(&job.data.condition, data)?),
+            None => (start::columns(job, data, &train.points())?, context::condition(&job.data.condition, data)?),
         };
         let preprocessing =
             Preprocessing::new(&FlowSpec { columns, ..FlowSpec::bare(Architecture::Identity { dim: data.dim }) })?;
         let mut sets = Vec::new();
         for (set, rows) in [(Set::Training, train), (Set::Validation, &data.valid), (Set::Test, &data.test)] {
-            sets.push(Part { set, rows: Rows { x: preprocessing.inward(rows.x.clone())?.0, ..rows.clone() } });
+            sets.push(Part {
+                set,
+                rows: Rows { x: preprocessing.inward(rows.points().into_owned())?.0.into(), ..rows.clone() },
+            });
         }
         let numbers = numbers(condition.as_ref(), data.context.as_ref());
         Ok(Self::among(data, &sets, &numbers))
@@ -124,7 +128,7 @@ impl Far {
         // Columns first, then conditions.
         let values = |set: &Part, j: usize| -> Vec<f64> {
             match j.checked_sub(d) {
-                None => set.rows.x.iter().skip(j).step_by(d).copied().collect(),
+                None => set.rows.x.column(j, d).collect(),
                 Some(k) => set.rows.context.iter().skip(k).step_by(c).copied().collect(),
             }
         };
@@ -182,7 +186,7 @@ impl Far {
                 let extent = extent.as_ref()?;
                 let j = checked[place];
                 let value = match j.checked_sub(d) {
-                    None => rows.x[row.index * d + j],
+                    None => rows.x.at(row.index * d + j),
                     Some(k) => rows.context[row.index * c + k],
                 };
                 Some((value - extent.centre) / extent.scale)
@@ -307,7 +311,7 @@ fn entry(data: &Dataset, set: Set, j: usize, index: usize) -> (String, f64) {
         }
         _ => {
             let name = data.columns.as_ref().and_then(|names| names.get(j)).map(|name| format!("`{name}`"));
-            (name.unwrap_or_else(|| j.to_string()), rows.x[index * d + j])
+            (name.unwrap_or_else(|| j.to_string()), rows.x.at(index * d + j))
         }
     }
 }

@@ -15,6 +15,7 @@ mod architecture;
 mod data;
 mod dataset;
 mod flat;
+mod images;
 mod model;
 mod objective;
 mod optimiser;
@@ -33,8 +34,9 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Objective};
+use super::{Family, Net, Objective, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
+use crate::rows::Dataset;
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -98,11 +100,21 @@ impl Job {
             job.model.family = family;
             (job.model.base, job.model.hidden) = (usual.model.base, usual.model.hidden);
             (job.model.activation, job.model.depth) = (usual.model.activation, usual.model.depth);
-            job.model.net = usual.model.net;
+            (job.model.net, job.model.preconditioning) = (usual.model.net, usual.model.preconditioning);
             (job.objective.kind, job.data.spread) = (usual.objective.kind, usual.data.spread);
             (job.optimiser.batch, job.optimiser.lr) = (usual.optimiser.batch, usual.optimiser.lr);
         })
         .applicable()
+    }
+
+    /// As [`Job::resolve`], for these data: images have defaults of their own ([`Job::with_image_defaults`]).
+    ///
+    /// # Errors
+    /// As [`Job::resolve`].
+    pub fn resolve_for(mut self, data: &Dataset) -> Result<Self> {
+        self.data.image = data.shape;
+        self.data.check_images()?;
+        self.resolve(data.dim)
     }
 
     /// Fills in what was left out, for data of `dim` columns, and validates them.
@@ -114,7 +126,13 @@ impl Job {
         self.refuse_ignored()?;
         let few = dim <= FEW_DIMENSIONS;
         match self.model.family {
-            Family::Cnf => self.resolve_velocity(few),
+            Family::Cnf => {
+                self.choose_net()?;
+                if self.model.net == Some(Net::Convolution) {
+                    self = self.with_image_defaults();
+                }
+                self.resolve_velocity(few);
+            }
             Family::Discrete(kind) => self.resolve_discrete(kind, few)?,
             Family::Mixture => _ = self.data.spread.get_or_insert(1.0),
             Family::Gaussian | Family::GaussianFixed | Family::Histogram => {}
@@ -126,9 +144,32 @@ impl Job {
         Ok(self)
     }
 
+    /// The net of a continuous flow, unless a model to start from decides it.
+    fn choose_net(&mut self) -> Result<()> {
+        let own = &mut self.model;
+        if own.init.is_none() {
+            own.net.get_or_insert(if self.data.image.is_some() { Net::Convolution } else { Net::Mlp });
+        }
+        if own.net != Some(Net::Convolution) {
+            return Ok(());
+        }
+        let given = [
+            ("hidden", own.hidden.is_some()),
+            ("activation", own.activation.is_some()),
+            ("time_features", own.time_features != 0),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::invalid(
+                format!("`model.{field}` has no meaning for the net convolution, which has sizes of its own"),
+                format!("leave out `model.{field}`, or set `model.net` to mlp"),
+            )),
+        }
+    }
+
     /// Fills in what a continuous flow leaves out.
     fn resolve_velocity(&mut self, few: bool) {
-        if self.model.init.is_none() {
+        if self.model.init.is_none() && self.model.net != Some(Net::Convolution) {
             self.model.activation.get_or_insert(Activation::Silu);
             self.model.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
             self.data.spread.get_or_insert(2.0);
@@ -158,8 +199,34 @@ impl Job {
         self.model.validate()?;
         self.output.validate()?;
         self.objective.validate()?;
+        self.validate_gaussian()?;
         self.solver.validate()?;
         self.solver.check_precision(self.model.precision)
+    }
+
+    /// Refuses what is right only for latents of a normal and columns of one deviation, where they have others.
+    fn validate_gaussian(&self) -> Result<()> {
+        let refuse = |what: &str, hint: &str| Err(Error::invalid(what, hint));
+        let preconditioned = self.model.preconditioning.unwrap_or_default() == Preconditioning::Gaussian;
+        let bound = self.optimiser.validation.unwrap_or_default() == ValidationScore::Bound;
+        let mixture = !["auto", "normal"].contains(&&*self.model.base);
+        if preconditioned && mixture && self.model.init.is_none() {
+            let hint = "leave out `model.preconditioning`, or set `model.base` to normal";
+            return refuse("a velocity cannot begin at a Gaussian's and at a mixture's", hint);
+        }
+        if preconditioned && !self.data.standardise && self.model.init.is_none() {
+            let hint = "leave out `model.preconditioning`, or standardise the columns";
+            return refuse("a velocity begins at a Gaussian's for standardised columns only", hint);
+        }
+        if bound && self.objective.kind != Objective::Matching {
+            let hint = "set `optimiser.validation` to likelihood, or `objective.kind` to matching";
+            return refuse("the validation bound holds for a velocity that is matched throughout", hint);
+        }
+        if bound && mixture {
+            let hint = "set `optimiser.validation` to likelihood, or `model.base` to normal";
+            return refuse("the validation bound needs latents of a normal", hint);
+        }
+        Ok(())
     }
 
     /// Refuses a net that no memory holds.

@@ -142,7 +142,7 @@ mod tests {
     use super::super::discrete::DiscreteLikelihood;
     use super::super::likelihood::Likelihood;
     use super::super::matching::Matching;
-    use super::super::{Batch, LossContext, Path};
+    use super::super::{Batch, LossContext, Path, TimeWeight};
     use super::*;
     use crate::continuous::{SolverSpec, narrowed};
     use crate::discrete::{Kind, Plan};
@@ -171,7 +171,8 @@ mod tests {
         let batch = Batch { x: draw(1), z: draw(2), t, ..Batch::default() };
         let velocity = spec.bind_here::<T>(&weights(spec.init(&mut stream(3, 0)))).unwrap();
 
-        let matching = Matching { velocity: &*velocity, path: Path::Straight, batch: &batch, condition: &[] };
+        let weight = (TimeWeight::Likelihood, 2.0);
+        let matching = Matching { velocity: &*velocity, path: Path::Straight, weight, batch: &batch, condition: &[] };
         assert_eq!(apart(&matching), evaluate(&matching, &FixedTree).unwrap());
 
         let context = LossContext { kinetic: 0.1, ..LossContext::new(spec.clone(), SolverSpec::default()) };

@@ -11,6 +11,7 @@
 mod adamw;
 mod assignment;
 mod batch;
+mod bound;
 mod clip;
 mod context;
 mod criterion;
@@ -27,8 +28,8 @@ mod matching;
 mod net;
 mod objective;
 mod pairing;
-mod path;
 mod plan;
+mod preconditioning;
 mod preprocessing;
 mod reference;
 mod schedule;
@@ -36,11 +37,14 @@ mod score;
 mod start;
 mod state;
 mod trainer;
+mod validation;
 mod watch;
+mod weight;
 
-pub use adamw::AdamW;
+pub use adamw::{AdamW, StepSize};
 pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, pair, pair_given};
 pub use batch::Batch;
+pub use bound::nll_bound;
 pub use criterion::{Criterion, LossContext, Objective};
 pub use family::Family;
 pub use far::{Far, FarRow, Set};
@@ -52,12 +56,16 @@ pub use job::{
 pub use loss::{FixedTree, Loss, LossGradient, Partial, Parts, Reduce, Sums, evaluate};
 pub use net::Net;
 pub use pairing::Pairing;
-pub use path::Path;
+pub use preconditioning::Preconditioning;
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
 pub use state::Checkpoint;
 pub use trainer::{fit, resume};
+pub use validation::ValidationScore;
 pub use watch::{Progress, TrainResult, Watch};
+pub use weight::TimeWeight;
+
+pub use crate::velocity::Path;
 
 /// The stream of fresh weights.
 pub const INIT_STREAM: u64 = 0x7a14_0001;
@@ -71,5 +79,7 @@ pub const NOISE_STREAM: u64 = 0x7a14_0003;
 pub const MOMENTS_STREAM: u64 = 0x7a14_0004;
 /// The stream of the base's fit.
 pub const BASE_STREAM: u64 = 0x7a14_0005;
+/// The stream of the latents and times of a bound.
+pub const BOUND_STREAM: u64 = 0x7a14_0007;
 /// The streams of the orders of a table's epochs, from this one on.
 pub const EPOCH_STREAM: u64 = 0x7a15_0000_0000;

@@ -1,9 +1,10 @@
 //! What the velocity of a continuous flow is made of.
 
+use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{Layer, LayerNetSpec};
-use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
+use crate::velocity::{Activation, ImageSpec, MlpSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result};
 
 /// A kind of net.
@@ -17,25 +18,32 @@ pub enum Net {
     /// Candle layers whose output is gated and shifted by time.  Ref: FFJORD (Grathwohl et al. 2019),
     /// `ConcatSquashLinear`.
     ConcatSquash,
+    /// Convolutions, for images only: cheap ones for every pixel around dear ones for squares of pixels.  See
+    /// [`ImageSpec::recipe`].
+    Convolution,
 }
 
 impl Net {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Mlp, Self::ConcatSquash];
+    pub const ALL: [Self; 3] = [Self::Mlp, Self::ConcatSquash, Self::Convolution];
+    /// Those for rows of any kind.
+    pub const OF_ROWS: [Self; 2] = [Self::Mlp, Self::ConcatSquash];
 
     /// The name, as typed and as saved.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
             Self::ConcatSquash => "concatsquash",
+            Self::Convolution => "convolution",
         }
     }
 
-    /// The velocity of this kind with the sizes and the activation of an MLP.
+    /// The velocity of this kind with the sizes and the activation of an MLP; where rows are images of a shape, and the
+    /// net is convolutional, with sizes of its own.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for features of time where time enters every layer.
-    pub fn velocity(self, mlp: MlpSpec) -> Result<VelocitySpec> {
+    /// [`Error::Invalid`] for features of time where time enters every layer, and for convolutions of no image.
+    pub fn velocity(self, mlp: MlpSpec, image: Option<ImageShape>) -> Result<VelocitySpec> {
         match self {
             Self::Mlp => Ok(VelocitySpec::Mlp(mlp)),
             Self::ConcatSquash => {
@@ -49,15 +57,23 @@ impl Net {
                 let layer = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
                 Ok(VelocitySpec::Layers(LayerNetSpec::stacked(layer, dim, condition_dim, &hidden, activation)))
             }
+            Self::Convolution => match image {
+                Some(shape) => Ok(VelocitySpec::Image(ImageSpec::recipe(shape, mlp.condition_dim))),
+                None => Err(Error::invalid(
+                    "the net convolution is for images, and the rows of the data are not images",
+                    "set `model.net` to mlp, or give images",
+                )),
+            },
         }
     }
 
     /// The kind of a velocity, and the MLP of its sizes: what [`Net::velocity`] makes it of. None for another net of
-    /// layers.
+    /// layers, for a net on images, and for one within a Gaussian's velocity.
     pub fn of(velocity: &VelocitySpec) -> Option<(Self, MlpSpec)> {
         let spec = match velocity {
             VelocitySpec::Mlp(mlp) => return Some((Self::Mlp, mlp.clone())),
             VelocitySpec::Layers(spec) => spec,
+            VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_) => return None,
         };
         let outputs =
             |layer: &Layer| if let Layer::ConcatSquash { outputs, .. } = layer { Some(*outputs) } else { None };
@@ -71,7 +87,7 @@ impl Net {
             activation: spec.layers.iter().find_map(activation).unwrap_or(Activation::Silu),
             time: TimeInput::Plain,
         };
-        let same = Self::ConcatSquash.velocity(mlp.clone()).is_ok_and(|made| made == *velocity);
+        let same = Self::ConcatSquash.velocity(mlp.clone(), None).is_ok_and(|made| made == *velocity);
         same.then_some((Self::ConcatSquash, mlp))
     }
 }

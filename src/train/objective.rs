@@ -30,6 +30,7 @@ impl Criterion {
     pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, how: Draw) -> Result<Batch> {
         let n = how.rows;
         let Rows { x, context: c, weight } = sampler.rows(n)?;
+        let x = x.into_f64();
         Ok(match self {
             Self::Matching => {
                 let mut z = sampler.latents(&x);
@@ -84,7 +85,8 @@ impl Criterion {
             (Self::Matching, architecture) => {
                 let velocity = architecture.velocity()?.bind_here(&theta)?;
                 let (path, condition) = (context.path, &condition[..]);
-                evaluate(&Matching { velocity: &*velocity, path, batch, condition }, &FixedTree)
+                let weight = (context.weight, context.time_exponent);
+                evaluate(&Matching { velocity: &*velocity, path, weight, batch, condition }, &FixedTree)
             }
             (Self::Likelihood, Architecture::Discrete(spec)) => {
                 evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)

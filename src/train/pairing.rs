@@ -1,4 +1,11 @@
 //! Which latent goes with which row of data, where a velocity is matched.
+//!
+//! Under a condition optimal pairs are made among the rows of one class, always: pairs over a whole batch make the
+//! latents of a class another distribution than the one that its samples start from, and the model learns another
+//! density. There is no option for them, since nobody wants that. Nor are pairs within a class the default where the
+//! conditions are classes: of ten classes a batch of 32 has three rows each, whose best pairing is nearly a drawn one
+//! (images: −0.002 ± 0.002 bits a dimension), and in large batches they trade steps of training for shorter paths, with
+//! classes as without.
 
 use serde::{Deserialize, Serialize};
 

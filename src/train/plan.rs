@@ -38,7 +38,7 @@ impl Job {
             rows,
             pairing: self.objective.pairing,
             block: self.objective.pairing_block,
-            time_exponent: self.objective.time_exponent,
+            time_exponent: self.objective.time_exponent(),
             steer: self.objective.steer,
         };
         let whole = |criterion| Phase { criterion, from: 0.0, to: 1.0, lr, draw: draw(rows) };

@@ -13,6 +13,8 @@ use crate::{Error, Result, rng};
 
 /// Rows of a toy that a reference is fitted to.
 const TOY_ROWS: usize = 100_000;
+/// Pixels of the images that one is fitted to: 128 MiB as f64.
+const IMAGE_PIXELS: usize = 1 << 24;
 
 /// Fits the reference that the job names.
 ///
@@ -26,12 +28,14 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         ));
     }
     let d = data.dim;
-    let x = rows(data, job.seed, TOY_ROWS);
-    let log_volume = Standardise::fit(&x, d)?.log_volume();
+    let x = rows(data, job.seed, TOY_ROWS, IMAGE_PIXELS);
+    let pixels = start::pixels(job, data)?;
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
-    let mut spec = FlowSpec { columns, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
-    let (x, _) = Preprocessing::new(&spec)?.inward(x)?;
+    let mut spec = FlowSpec { columns, pixels, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
+    let volume = if data.shape.is_none() { Some(Standardise::fit(&x, d)?.log_volume()) } else { None };
+    let (x, inside) = Preprocessing::new(&spec)?.inward(x)?;
+    let log_volume = volume.unwrap_or(inside);
     let mut rng = rng::stream(job.seed, BASE_STREAM);
     // Only the mixture takes time, and stops when none is left.
     let mut stop =
@@ -42,17 +46,17 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.model.sigma })?)
         }
         Family::Histogram => {
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
             spec.architecture = Architecture::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
-            if job.data.standardise {
+            if job.data.standardise && data.shape.is_none() {
                 let spread = job.data.spread.unwrap_or(1.0);
                 let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
                 spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
             }
-            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(x)?;
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
+            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
             // As much as beside a flow of the defaults.
             let budget = (job.optimiser.steps, job.optimiser.time);
             let flow = Job::default().with(|flow| (flow.optimiser.steps, flow.optimiser.time) = budget).resolve(d)?;

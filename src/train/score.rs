@@ -54,9 +54,13 @@ pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Scor
 
 /// As [`score`], with log p of each row.
 pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
-    let d = flow.dim();
-    let n = rows.count(d);
     let (log_prob, cost) = densities(flow, rows)?;
+    Ok((summarised(flow.dim(), rows, &log_prob, &cost, truth)?, log_prob))
+}
+
+/// The scores of rows with these log-densities.
+pub(super) fn summarised(d: usize, rows: &Rows, log_prob: &[f64], cost: &Cost, truth: Option<&Toy>) -> Result<Score> {
+    let n = rows.x.len() / d;
     let outside: Vec<usize> = (0..n).filter(|&i| log_prob[i] == f64::NEG_INFINITY).collect();
     let failed: Vec<usize> = (0..n).filter(|&i| !log_prob[i].is_finite() && log_prob[i] != f64::NEG_INFINITY).collect();
     if !outside.is_empty() && failed.len() + outside.len() == n {
@@ -65,15 +69,19 @@ pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Res
         return Err(Error::invalid(problem, "check the rows against the kinds of the model's columns"));
     }
     if failed.len() == n {
-        crate::transform::check_failures(&cost, n)?;
+        crate::transform::check_failures(cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
-    let kept = || rows.x.chunks_exact(d).zip(&log_prob).filter(|(_, l)| l.is_finite());
-    let (nll, nll_se) = mean_and_se(&kept().map(|(_, l)| -l).collect::<Vec<_>>());
-    let excess = truth.map(|toy| mean_and_se(&kept().map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>()));
+    let finite = log_prob.iter().filter(|l| l.is_finite());
+    let (nll, nll_se) = mean_and_se(&finite.map(|l| -l).collect::<Vec<_>>());
+    let excess = truth.map(|toy| {
+        let points = rows.points();
+        let kept = points.chunks_exact(d).zip(log_prob).filter(|(_, l)| l.is_finite());
+        mean_and_se(&kept.map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>())
+    });
     // Places are those of the rows: those without a density keep theirs.
     let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
-    Ok((Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() }, log_prob))
+    Ok(Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() })
 }
 
 /// log p of rows, each under its own context; NaN where a row has no density.
@@ -87,16 +95,17 @@ pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> 
 fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
     let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
+    let block = block_rows(d);
     if condition.len() != n * c {
         let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
         return Err(Error::invalid(problem, "give one row of conditions for each point"));
     }
     let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
-    for rows in x.chunks(block_rows(d) * d) {
-        let (from, n) = (log_prob.len() * c, rows.len() / d);
-        let scored = flow.log_prob(rows, &condition[from..from + n * c])?;
-        cost.append(log_prob.len(), scored.cost);
+    for first in (0..n).step_by(block) {
+        let end = n.min(first + block);
+        let scored = flow.log_prob(&x.part(first * d..end * d), &condition[first * c..end * c])?;
+        cost.append(first, scored.cost);
         log_prob.extend(scored.log_prob);
     }
     Ok((log_prob, cost))

@@ -3,34 +3,41 @@
 use std::path::Path;
 use std::time::Instant;
 
+use cnflow_kernels::ImageShape;
+
 use super::context::{self, check_context, condition};
 use super::job::{BaseRule, column_rule};
 use super::preprocessing::Preprocessing;
-use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective};
+use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore};
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
 use crate::model::{Architecture, FlowSpec, Model, Moments};
-use crate::rows::{Dataset, Source};
-use crate::transform::{Column, Condition, ContextColumn, Mixture, Range, Standardise};
+use crate::rows::{Dataset, Numbers, Source};
+use crate::transform::{Column, Condition, ContextColumn, Mixture, Pixels, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
 const MOMENT_ROWS: usize = 20_000;
+/// Pixels of images whose moments are looked at.
+pub(super) const MOMENT_PIXELS: usize = 1 << 21;
 
 /// Rejects data that cannot be trained on.
 pub(super) fn check(data: &Dataset) -> Result<()> {
-    let sets = [("validation", &data.valid.x[..]), ("test", &data.test.x[..])];
-    let train = data.training_rows().map_or(&[][..], |rows| &rows.x);
-    for (set, rows) in sets.into_iter().chain([("training", train)]) {
-        if let Some(i) = rows.iter().position(|x| !x.is_finite()) {
+    let train = data.training_rows().map(|rows| ("training", rows));
+    for (set, rows) in [("validation", &data.valid), ("test", &data.test)].into_iter().chain(train) {
+        // Bytes are finite.
+        let Numbers::F64(x) = &rows.x else { continue };
+        if let Some(i) = x.iter().position(|x| !x.is_finite()) {
             let (row, column) = (i / data.dim, i % data.dim);
             return Err(Error::invalid(
-                format!("row {row} of the {set} set has {} in column {column} (counted from 0)", rows[i]),
+                format!("row {row} of the {set} set has {} in column {column} (counted from 0)", x[i]),
                 "leave out rows with missing values",
             ));
         }
     }
-    check_constant(data, train)?;
+    if let (None, Some(Numbers::F64(train))) = (data.shape, data.training_rows().map(|rows| &rows.x)) {
+        check_constant(data, train)?;
+    }
     match data.n_train() {
         Some(0) => Err(Error::invalid("there are no rows to train on", "give a split with a training set")),
         Some(n) if n > u32::MAX as usize => {
@@ -66,10 +73,11 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
     Err(Error::invalid(problem, hint))
 }
 
-/// The training data's own rows, or so many of a toy.
-pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize) -> Vec<f64> {
+/// The training data's own rows, or so many of a toy; of images as many as have `of_images` pixels, evenly taken.
+pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize, of_images: usize) -> Vec<f64> {
     match &data.train {
-        Source::Rows(rows) => rows.x.clone(),
+        Source::Rows(rows) if data.shape.is_some() => rows.evenly(data.dim, (of_images / data.dim).max(2)).x.into_f64(),
+        Source::Rows(rows) => rows.points().into_owned(),
         Source::Toy(toy) => (toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM)),
     }
 }
@@ -114,13 +122,19 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
 /// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture
 /// early.
 pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
-    let rows = rows(data, job.seed, MOMENT_ROWS);
-    let log_volume = Standardise::fit(&rows, data.dim)?.log_volume();
+    let rows = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
+    let log_volume = |spec: &FlowSpec| -> Result<f64> {
+        match data.shape {
+            None => Ok(Standardise::fit(&rows, data.dim)?.log_volume()),
+            Some(_) => Ok(Preprocessing::new(spec)?.inward(rows.clone())?.1),
+        }
+    };
     if let (Some(path), Some(mut model)) = (&job.model.init, init) {
         if model.dim() != data.dim {
             let what = format!("the model `{}`", path.display());
             return Err(Error::Dimension { what, expected: data.dim, found: model.dim() });
         }
+        same_images(path, model.spec.pixels.as_ref(), data)?;
         let given = data.context_dim();
         if model.condition_dim() != given {
             let (path, has) = (path.display(), model.condition_dim());
@@ -140,26 +154,38 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         }
         same_order(path, &model.spec.names, data.columns.as_deref().unwrap_or_default())?;
         job.clone().adopt(&model)?;
+        if job.optimiser.validation == Some(ValidationScore::Bound) && model.spec.base.is_some() {
+            let problem =
+                format!("the model `{}` begins at a mixture: its NLL has no bound by matching", path.display());
+            return Err(Error::invalid(problem, "set `optimiser.validation` to likelihood"));
+        }
         model.spec.solver = job.solver.clone();
         model.spec.condition_ranges.clear();
         name(&mut model.spec, data);
+        let log_volume = log_volume(&model.spec)?;
         return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
     }
     let condition = condition(&job.data.condition, data)?;
     let architecture = job.architecture(data.dim, condition.as_ref().map_or(0, Condition::width))?;
     architecture.validate()?;
+    let pixels = pixels(job, data)?;
     let (columns, solver) = (columns(job, data, &rows)?, job.solver.clone());
-    let mut spec = FlowSpec { columns, solver, condition, ..FlowSpec::bare(architecture) };
+    let mut spec = FlowSpec { columns, pixels, solver, condition, ..FlowSpec::bare(architecture) };
     name(&mut spec, data);
+    let log_volume = log_volume(&spec)?;
     let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
-    if job.data.standardise {
+    // Pixels have mean 0 and deviation 1 by their map, all together; a constant one has no deviation of its own.
+    if job.data.standardise && data.shape.is_none() {
         let spread = job.data.spread.unwrap_or(1.0);
         let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
         spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
     }
     let mut theta = spec.architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
+    if let Some(velocity) = spec.architecture.as_velocity().filter(|velocity| velocity.gaussian().is_some()) {
+        velocity.rest(&mut theta);
+    }
     if let Architecture::Discrete(discrete) = &spec.architecture {
-        let x = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?.0;
+        let x = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?.0;
         let n = (x.len() / data.dim).min(MOMENT_ROWS);
         let context = data.training_rows().map_or(&[][..], |rows| &rows.context[..n * data.context_dim()]);
         let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(context))?;
@@ -174,8 +200,8 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let (mut baseline, mut mixture_seconds) = (None, None);
     let rule = base_rule(&job.model.base, data)?;
     if rule != BaseRule::Normal {
-        let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, ..spec.clone() })?.inward(rows)?;
-        let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.x.clone())?;
+        let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?;
+        let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
         let mut rng = rng::stream(job.seed, BASE_STREAM);
         let (begun, options) =
             (Instant::now(), EmOptions { work: mixture_work(job, theta.len()), ..EmOptions::default() });
@@ -202,6 +228,40 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         baseline,
         mixture_seconds,
     })
+}
+
+/// Refuses images of another shape than a model's, or levels that it does not have.
+fn same_images(path: &Path, pixels: Option<&Pixels>, data: &Dataset) -> Result<()> {
+    let (path, hint) = (path.display(), "give data like those that the model was trained on");
+    let sizes = |shape: ImageShape| format!("images of {}", crate::words::image(shape));
+    let has = |shape: Option<ImageShape>| shape.map_or("rows that are no images".into(), sizes);
+    let own = pixels.map(|pixels| pixels.shape);
+    if own != data.shape {
+        let problem = format!("the model `{path}` was trained on {}, the data are {}", has(own), has(data.shape));
+        return Err(Error::invalid(problem, hint));
+    }
+    let bytes = [&data.valid, &data.test].into_iter().chain(data.training_rows()).filter_map(|rows| rows.x.bytes());
+    let most = bytes.flatten().copied().max().map_or(0, usize::from);
+    match pixels.map(Pixels::levels) {
+        Some(levels) if most >= levels => {
+            let problem = format!("the model `{path}` has the grey levels 0 to {}, the data have {most}", levels - 1);
+            Err(Error::invalid(problem, hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the pixels of images become real numbers, as the job sets; none where rows are not images.
+pub(super) fn pixels(job: &Job, data: &Dataset) -> Result<Option<Pixels>> {
+    let Some(shape) = data.shape else { return Ok(None) };
+    if let Some(column) = job.data.columns.first() {
+        let problem = format!("the type `{column}` of a column of images: pixels are whole numbers");
+        return Err(Error::invalid(problem, "leave out `data.columns`"));
+    }
+    let train = data.training_rows().and_then(|rows| rows.x.bytes()).unwrap_or_default();
+    let others: Vec<&[u8]> = [&data.valid, &data.test].into_iter().filter_map(|rows| rows.x.bytes()).collect();
+    let pixels = Pixels::fit(shape, train, &others)?;
+    Ok(Some(Pixels { scale: job.data.pixel_map, noise: job.data.pixel_noise, ..pixels }))
 }
 
 /// Refuses names in another order than a model's: [`Dataset::arrange`] brings them into it.
@@ -239,7 +299,9 @@ fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
     // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
     // has no condition.
-    let judged = data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
+    // For images a mixture of full covariances is dear, and far behind.
+    let judged =
+        data.shape.is_none() && data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
     BaseRule::of(text, judged)
 }
 
@@ -263,7 +325,7 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             let problem = format!("`data.columns` {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
         }
-        let held_out = data.valid.x.iter().chain(&data.test.x).copied();
+        let held_out = data.valid.x.iter().chain(data.test.x.iter());
         let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
         columns[j] = Column::fit(kind, &values)
             .map_err(|e| Error::invalid(format!("column `{name}`: {e}"), e.hint().unwrap_or_default()))?;

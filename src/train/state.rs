@@ -104,8 +104,9 @@ struct Card {
 }
 
 /// The content hash of rows of data.
-fn fingerprint(rows: &[f64]) -> u64 {
-    rows.iter().fold(rows.len() as u64, |hash, x| mix(hash ^ x.to_bits()))
+fn fingerprint(rows: impl ExactSizeIterator<Item = f64>) -> u64 {
+    let count = rows.len() as u64;
+    rows.fold(count, |hash, x| mix(hash ^ x.to_bits()))
 }
 
 /// Stands for the rows of a table; a toy is what it is.
@@ -113,7 +114,7 @@ pub(super) fn content_hash(data: &Dataset) -> u64 {
     match &data.train {
         Source::Rows(rows) => {
             let context = data.context.as_ref().map_or(0, |context| context_hash(rows, &data.valid, context.dim));
-            fingerprint(&rows.x) ^ fingerprint(&data.valid.x) ^ context
+            fingerprint(rows.x.iter()) ^ fingerprint(data.valid.x.iter()) ^ context
         }
         Source::Toy(_) => 0,
     }
@@ -121,7 +122,8 @@ pub(super) fn content_hash(data: &Dataset) -> u64 {
 
 /// Stands for the context of rows, of `c` columns.
 fn context_hash(train: &Rows, valid: &Rows, c: usize) -> u64 {
-    mix(fingerprint(&train.context) ^ mix(fingerprint(&valid.context)) ^ c as u64)
+    let of = |rows: &Rows| fingerprint(rows.context.iter().copied());
+    mix(of(train) ^ mix(of(valid)) ^ c as u64)
 }
 
 impl State {

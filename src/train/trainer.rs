@@ -18,8 +18,8 @@ use super::preprocessing::Preprocessing;
 use super::start::Start;
 use super::state::{RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, Schedule, StepRecord, TrainResult,
-    Watch, start,
+    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, StepRecord, TrainResult,
+    ValidationScore, Watch, start,
 };
 use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
@@ -45,8 +45,11 @@ const PENALTY: (f64, f64) = (1e-4, 1e4);
 /// steps, with its step; any error of the solver.
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let clock = Instant::now();
-    let job = job.clone().resolve(data.dim)?;
+    let job = job.clone().resolve_for(data)?;
     start::check(data)?;
+    if job.optimiser.validation == Some(ValidationScore::Bound) {
+        watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");
+    }
     let late = || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
     let init = job.model.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
@@ -110,7 +113,12 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
         Source::Rows(rows) => {
-            let (x, inside) = preprocessing.inward(rows.x.clone())?;
+            let (x, inside) = match preprocessing.dequantises() {
+                // Batches are preprocessed one by one, and the rest of the rows need not be widened for a mean.
+                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS))?.1),
+                false => preprocessing.inward(rows.points().into_owned())?,
+            };
+            let x = x.into();
             let context =
                 if data.context.is_some() { model.spec.encoded(&rows.context)?.into_owned() } else { Vec::new() };
             (Rows { x, context, weight: rows.weight.clone() }, inside)
@@ -132,6 +140,8 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         solver: job.training_solver(),
         base: base.clone(),
         path: job.objective.path,
+        weight: job.objective.matching_weight.unwrap_or_default(),
+        time_exponent: job.objective.time_exponent(),
         kinetic: 0.0,
         jacobian: 0.0,
     };
@@ -201,7 +211,9 @@ impl Trainer<'_> {
                 batch = self.phase().draw(sampler)?;
             }
             let phase = *self.phase();
-            let lr = Schedule { peak: phase.lr }.at(phase.part(done)) * self.state.lr_scale;
+            let schedule = self.job.optimiser.schedule(phase.lr);
+            // Each phase begins with a new optimiser.
+            let lr = schedule.at(phase.part(done), self.state.adam.steps) * self.state.lr_scale;
             // A step that is taken back does not draw its batch again.
             let place = sampler.place();
             self.set_penalties();
@@ -285,7 +297,8 @@ impl Trainer<'_> {
 
     fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
         let state = &mut self.state;
-        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, lr, self.job.optimiser.weight_decay);
+        let size = self.job.optimiser.step_size(lr);
+        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, size);
         state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {

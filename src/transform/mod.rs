@@ -1,8 +1,8 @@
 //! Bijections on rows of plain numbers, and the distributions that they start from.
 //!
 //! A [`Bijection`] takes rows `[n, d]` in place and adds up their log-determinants. A [`Chain`] composes some; columns
-//! with a range, the standardisation, the map to a mixture and a table of probabilities are here. Continuous flows are
-//! in the folder `continuous`, discrete flows in `discrete`.
+//! with a range, whole numbers and the pixels of images, the standardisation, the map to a mixture and a table of
+//! probabilities are here. Continuous flows are in the folder `continuous`, discrete flows in `discrete`.
 
 pub mod base;
 pub mod bijection;
@@ -11,11 +11,14 @@ pub mod column;
 pub mod columns;
 pub mod condition;
 pub mod cost;
+pub mod dequantise;
 mod exact;
 pub mod histogram;
 pub mod identity;
+pub mod levels;
 pub mod mixture;
 pub(crate) mod normal;
+pub mod pixels;
 pub mod rosenblatt;
 pub mod standardise;
 
@@ -26,9 +29,12 @@ pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use condition::{Condition, ContextColumn, ContextKind, Range};
 pub use cost::{Cost, check_failures};
+pub use dequantise::{BinNoise, Dequantise, Whole};
 pub use histogram::{Histogram, Tail};
 pub use identity::Identity;
+pub use levels::{LevelMap, LevelScale, Levels};
 pub use mixture::Mixture;
+pub use pixels::{PixelTerms, Pixels};
 pub use rosenblatt::Rosenblatt;
 pub use standardise::Standardise;
 

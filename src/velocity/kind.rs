@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{self, LayerNetSpec};
-use crate::velocity::{Device, Mlp, MlpSpec, Number, Velocity};
-use crate::{Result, Rng};
+use crate::velocity::{Device, GaussianPath, Image, ImageSpec, Mlp, MlpSpec, Number, Preconditioned, Velocity};
+use crate::{Error, Result, Rng};
 
 /// A velocity without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,20 @@ pub enum VelocitySpec {
     Mlp(MlpSpec),
     /// A net of candle layers.
     Layers(LayerNetSpec),
+    /// A net of operations on images.
+    Image(ImageSpec),
+    /// A Gaussian's velocity, and one of the others for the rest.
+    Preconditioned(Box<PreconditionedSpec>),
+}
+
+/// A velocity v = a(t) x + b(t) net(c(t) x, t), without the weights of its net.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreconditionedSpec {
+    /// The Gaussian, which decides a, b and c.
+    pub gaussian: GaussianPath,
+    /// What computes the rest; it has all the weights.
+    pub net: VelocitySpec,
 }
 
 impl VelocitySpec {
@@ -23,6 +37,8 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.dim,
             Self::Layers(spec) => spec.dim,
+            Self::Image(spec) => spec.dim(),
+            Self::Preconditioned(spec) => spec.net.dim(),
         }
     }
 
@@ -31,6 +47,8 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.condition_dim,
             Self::Layers(spec) => spec.condition_dim,
+            Self::Image(spec) => spec.condition_dim,
+            Self::Preconditioned(spec) => spec.net.condition_dim(),
         }
     }
 
@@ -39,12 +57,24 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.n_params(),
             Self::Layers(spec) => spec.n_params(),
+            Self::Image(spec) => spec.n_params(),
+            Self::Preconditioned(spec) => spec.net.n_params(),
         }
+    }
+
+    /// The net: itself, but for a preconditioned velocity the one within.
+    pub fn net(&self) -> &Self {
+        if let Self::Preconditioned(spec) = self { &spec.net } else { self }
+    }
+
+    /// The Gaussian whose velocity is part of it.
+    pub fn gaussian(&self) -> Option<GaussianPath> {
+        if let Self::Preconditioned(spec) = self { Some(spec.gaussian) } else { None }
     }
 
     /// The trace has a closed form.
     pub fn closed_form(&self) -> bool {
-        matches!(self, Self::Mlp(spec) if spec.hidden.len() <= 2)
+        matches!(self.net(), Self::Mlp(spec) if spec.hidden.len() <= 2)
     }
 
     /// Checks the spec.
@@ -55,6 +85,14 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.validate(),
             Self::Layers(spec) => spec.check(),
+            Self::Image(spec) => spec.validate(),
+            Self::Preconditioned(spec) => {
+                if spec.net.gaussian().is_some() {
+                    return Err(Error::invalid("a Gaussian's velocity within another", "give the net itself"));
+                }
+                spec.gaussian.validate()?;
+                spec.net.validate()
+            }
         }
     }
 
@@ -63,10 +101,13 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.init(rng),
             Self::Layers(spec) => spec.init(rng),
+            Self::Image(spec) => spec.init(rng),
+            Self::Preconditioned(spec) => spec.net.init(rng),
         }
     }
 
-    /// Sets the last layer of θ to zero: the velocity is zero everywhere, and has a gradient to leave it by.
+    /// Sets the last layer of θ to zero: the net is zero everywhere, and has a gradient to leave it by. So is the
+    /// velocity, but for a Gaussian's part.
     pub fn rest(&self, theta: &mut [f32]) {
         // `net.4.weight`, `net.4._layer.weight`: a layer is two parts of the name.
         let layer = |name: &str| name.match_indices('.').nth(1).map(|(at, _)| name[..at].to_owned());
@@ -82,6 +123,8 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => spec.tensor_names(),
             Self::Layers(spec) => spec.tensor_names(),
+            Self::Image(spec) => spec.tensor_names(),
+            Self::Preconditioned(spec) => spec.net.tensor_names(),
         }
     }
 
@@ -101,6 +144,11 @@ impl VelocitySpec {
         match self {
             Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, theta)?)),
             Self::Layers(spec) => layers::bind(spec, theta, device.into()),
+            Self::Image(spec) => Ok(Box::new(Image::new(spec, theta)?)),
+            Self::Preconditioned(spec) => {
+                let net = spec.net.bind(theta, device)?;
+                Ok(Box::new(Preconditioned::new(spec.gaussian, net)))
+            }
         }
     }
 }

@@ -1,26 +1,34 @@
 //! The velocity m_θ(x, t): its values, its divergence, the squares that penalties integrate, and the joint pull-back of
 //! all.
 //!
-//! Two kinds stand behind one contract: the fused CPU kernel of an MLP, and a net of candle layers
-//! written as forward-mode pairs. Weights are shared and immutable ([`Velocity`]); each caller
-//! owns its scratch ([`Evaluator`]).
+//! Four kinds stand behind one contract: the fused CPU kernel of an MLP, a net of operations on images, a net of candle
+//! layers written as forward-mode pairs, and any of them as the correction of a Gaussian's velocity. Weights are shared
+//! and immutable ([`Velocity`]); each caller owns its scratch ([`Evaluator`]).
 
 mod closed_form;
 pub mod fields;
+mod gaussian;
+mod image;
 mod kind;
 pub mod layers;
 mod lipschitz;
 mod mlp;
+mod path;
 mod precision;
+mod preconditioned;
 mod probes;
 mod spec;
 
-pub use cnflow_kernels::{Activation, Scalar};
-pub use kind::VelocitySpec;
+pub use cnflow_kernels::{Activation, ImageNetSpec, ImageOp, ImageShape, Scalar};
+pub use gaussian::{Coefficients, GaussianPath};
+pub use image::{Image, ImageSpec};
+pub use kind::{PreconditionedSpec, VelocitySpec};
 pub use layers::Number;
 pub use lipschitz::{Steepest, jacobian_norms, lipschitz_bound, spectral_norm, steepest};
 pub use mlp::Mlp;
+pub use path::Path;
 pub use precision::Precision;
+pub use preconditioned::Preconditioned;
 pub use probes::probe;
 pub use spec::{MlpSpec, TimeInput};
 
@@ -144,14 +152,19 @@ pub trait Velocity<T: Real>: Send + Sync {
     fn grad_len(&self) -> usize;
     /// Spreads the accumulated extras of a (summed) gradient buffer into its first `n_params` entries.
     fn fold_gradient(&self, gradient: &mut [T]);
+    /// The multiplications of one value in one lane, about: those of a net that uses each weight once are its
+    /// parameters.
+    fn multiplications(&self) -> usize {
+        self.n_params()
+    }
     /// The fastest change with time that the weights of time allow, in units of an activation's argument per unit of
     /// time; 0 where nothing is known. A unit with a weight w of time goes from one of its ends to the other within
     /// about 4/w.
     fn time_rate(&self) -> f64 {
         0.0
     }
-    /// The error of the device that computes it, where one has failed since the last call: evaluations cannot return it,
-    /// and give NaN then.
+    /// The error of the device that computes it, where one has failed since the last call: evaluations cannot return
+    /// it, and give NaN then.
     fn take_failure(&self) -> Option<Error> {
         None
     }
@@ -199,7 +212,7 @@ pub trait Evaluator<T: Real>: Send {
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
     /// v ← m(x, t); then `cotangent` fills v̄ from v, and g += Σ (∂m/∂θ)ᵀ v̄ over the lanes in use.
     ///
-    /// One forward pass serves both: what a regression on the velocity needs.
+    /// One forward pass serves both: what a regression on the velocity needs. `v_bar` is scratch afterwards.
     fn value_and_gradient(
         &mut self,
         at: At<'_>,

@@ -5,8 +5,46 @@
 
 use std::f64::consts::TAU;
 
+use cnflow_kernels::{Scalar, Tile};
+use cnflow_solvers::At;
+use cnflow_solvers::lanes::LANE_BLOCK;
+
 use super::Noise;
-use crate::rng::mix;
+use crate::rng::{mix, unit};
+
+/// The probes of the lanes, and whose they are.
+pub(super) struct Probes<T> {
+    noise: Noise,
+    pub(super) e: Vec<Tile<T>>,
+    /// The sample in each slot whose probes are held.
+    held: Vec<Option<usize>>,
+}
+
+impl<T: Scalar> Probes<T> {
+    pub(super) fn new(count: usize, noise: Noise, dim: usize, lanes: usize) -> Self {
+        Self { noise, e: vec![Tile::new(dim, lanes); count], held: vec![None; lanes] }
+    }
+
+    /// How many a lane has.
+    pub(super) fn count(&self) -> usize {
+        self.e.len()
+    }
+
+    /// Draws those of lanes whose sample is another one than before.
+    pub(super) fn refresh(&mut self, at: At<'_>, keys: &[u64]) {
+        for (slot, &sample) in at.sample.iter().enumerate() {
+            if self.held[slot] == Some(sample) {
+                continue;
+            }
+            self.held[slot] = Some(sample);
+            for (k, e) in self.e.iter_mut().enumerate() {
+                for i in 0..e.rows() {
+                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(probe(keys[sample], k, i, self.noise));
+                }
+            }
+        }
+    }
+}
 
 /// Coordinate `i` of probe `k` of the row with this key.
 pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
@@ -23,11 +61,6 @@ pub fn probe(key: u64, k: usize, i: usize, noise: Noise) -> f64 {
             (-2.0 * (1.0 - unit(first)).ln()).sqrt() * (TAU * unit(second)).cos()
         }
     }
-}
-
-/// 53 bits of a word as a number in [0, 1).
-fn unit(word: u64) -> f64 {
-    (word >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

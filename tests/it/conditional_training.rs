@@ -77,7 +77,18 @@ fn table(kind: Kind, d: usize) -> Dataset {
         Rows::under(x, c)
     });
     let (name, train, context) = ("classes".into(), Source::Rows(train), Context { dim: 1, columns: vec!["c".into()] });
-    Dataset { name, dim: d, columns: None, train, valid, test, context: Some(context), places: None, notes: Vec::new() }
+    Dataset {
+        name,
+        dim: d,
+        shape: None,
+        columns: None,
+        train,
+        valid,
+        test,
+        context: Some(context),
+        places: None,
+        notes: Vec::new(),
+    }
 }
 
 fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
@@ -105,10 +116,9 @@ fn excess(kind: Kind, job: &Job, data: &Dataset) -> (f64, f64) {
     let fitted = fit(job, data, &mut ()).unwrap();
     let flow = fitted.model.bind(Precision::F64).unwrap();
     let d = flow.dim();
-    let log_prob = flow.log_prob(&data.test.x, &data.test.context).unwrap().log_prob;
-    let differences: Vec<f64> = data
-        .test
-        .x
+    let log_prob = flow.log_prob(&data.test.points(), &data.test.context).unwrap().log_prob;
+    let points = data.test.points();
+    let differences: Vec<f64> = points
         .chunks_exact(d)
         .zip(&data.test.context)
         .zip(&log_prob)

@@ -262,7 +262,7 @@ fn copies_never_sit_on_two_sides_of_a_random_split() {
             for (k, set) in sets.iter().enumerate() {
                 assert!(!set.is_empty() && set.is_sorted(), "{name}, set {k}");
                 for row in *set {
-                    let of = &mut side[table.x[2 * row] as usize];
+                    let of = &mut side[table.x.at(2 * row) as usize];
                     assert!(of.is_none_or(|known| known == k), "{name}: copies in two sets");
                     *of = Some(k);
                 }
@@ -309,10 +309,10 @@ fn columns_are_dropped_by_name_and_by_number_from_every_kind_of_file() {
         (&csv, &["1"], [1.0, 3.0]),
     ] {
         let table = read(file, drop).unwrap();
-        assert_eq!((table.d, &table.x[..2]), (2, &left[..]), "{drop:?}");
+        assert_eq!((table.d, &table.x.part(0..2)[..]), (2, &left[..]), "{drop:?}");
     }
     assert_eq!(read(&csv, &["a", "c"]).unwrap().columns.unwrap(), ["b"]);
-    assert_eq!(read(&npy, &["0", "2"]).unwrap().x, [2.0, 5.0, 8.0]);
+    assert_eq!(read(&npy, &["0", "2"]).unwrap().x.all()[..], [2.0, 5.0, 8.0]);
     for (file, drop, part) in [(&npy, "3", "unknown column `3`"), (&npy, "a", "unknown column `a`"), (&csv, "x", "`x`")]
     {
         assert!(read(file, &[drop]).unwrap_err().to_string().contains(part), "{drop}");
@@ -328,7 +328,7 @@ fn a_column_that_is_dropped_may_hold_anything() {
     io::write(&file, &Array::table(data, 3, Dtype::F64).unwrap()).unwrap();
     let read = |drop: &str| Table::read(&file, &TableOptions { drop: vec![drop.into()], ..TableOptions::default() }, 0);
     let table = read("1").unwrap();
-    assert_eq!((&table.numbers[..], &table.x[..4]), (&[0, 2][..], &[0.0, 2.0, 3.0, 5.0][..]));
+    assert_eq!((&table.numbers[..], &table.x.part(0..4)[..]), (&[0, 2][..], &[0.0, 2.0, 3.0, 5.0][..]));
     // The column is named by its number in the file.
     let error = read("0").unwrap_err().to_string();
     assert!(error.contains("1 of its 8 numbers is not finite; the first is NaN in row 1, column 1"), "{error}");
@@ -359,7 +359,11 @@ fn numbers_of_conditions_count_in_the_file() {
             let context = found.context.unwrap();
             let of = |rows: &[f64], d: usize| rows[..d].iter().map(|x| (x / 10.0) as usize).collect::<Vec<_>>();
             let wanted: Vec<usize> = condition.iter().map(|name| name.parse().unwrap()).collect();
-            assert_eq!((of(&found.test.x, left.len()), found.dim), (left.to_vec(), left.len()), "{file}, {drop:?}");
+            assert_eq!(
+                (of(&found.test.points(), left.len()), found.dim),
+                (left.to_vec(), left.len()),
+                "{file}, {drop:?}"
+            );
             assert_eq!(
                 (of(&found.test.context, wanted.len()), context.dim),
                 (wanted.clone(), wanted.len()),
@@ -398,7 +402,7 @@ fn a_split_is_found_beside_in_a_file_or_in_a_column() {
     )
     .unwrap();
     assert_eq!(table.columns.unwrap(), ["a", "b"]);
-    assert_eq!(table.x, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(table.x.all()[..], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     assert_eq!(table.split.train, [1]);
     assert_eq!(table.split.valid, [2]);
 }

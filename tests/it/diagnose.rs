@@ -20,6 +20,7 @@ fn rows(x: Vec<f64>, dim: usize) -> Dataset {
     Dataset {
         name: "rows".into(),
         dim,
+        shape: None,
         columns: Some(columns),
         train: Source::Rows(Rows::new(x)),
         valid,

@@ -52,7 +52,7 @@ fn held(path: &Path, header: Header) -> cnflow::Result<Held> {
     }
     let options = TableOptions { header, split: SplitRule::Fractions { train: 1.0, valid: 0.0 }, ..Default::default() };
     let table = Table::read(path, &options, 0)?;
-    assert_eq!((table.columns, table.x, table.notes), (whole.array.columns, whole.array.data, whole.notes));
+    assert_eq!((table.columns, table.x, table.notes), (whole.array.columns, whole.array.data.into(), whole.notes));
     Ok(found)
 }
 

@@ -49,6 +49,7 @@ fn conditional() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
     let data = Dataset {
         name: "told".into(),
         dim: 2,
+        shape: None,
         columns: None,
         train: Source::Rows(train),
         valid,
@@ -69,7 +70,7 @@ fn conditional() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
 fn every_family_comes_back_from_its_file_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = toy("moons");
-    let x = &data.test.x[..200];
+    let x = &data.test.x.part(0..200);
     for family in Family::ALL {
         let name = family.name();
         assert_eq!(name.parse::<Family>().unwrap(), family);
@@ -116,7 +117,8 @@ fn every_flow_learns_and_every_family_beats_the_gaussian_of_fixed_deviation() {
 #[test]
 fn a_condition_is_learnt_by_every_flow() {
     let (data, truth) = conditional();
-    let pairs = || data.test.x.chunks_exact(2).zip(data.test.context.chunks_exact(2));
+    let points = data.test.points();
+    let pairs = || points.chunks_exact(2).zip(data.test.context.chunks_exact(2));
     let entropy = -pairs().map(|(x, c)| truth(x, c)).sum::<f64>() / 1000.0;
     for family in Family::ALL.into_iter().filter(|family| !family.is_reference()) {
         let name = family.name();
@@ -185,7 +187,8 @@ fn a_conditional_run_is_used_by_every_command_and_its_misuse_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let (data, _) = conditional();
-    let Rows { x, context, .. } = data.training_rows().unwrap();
+    let rows = data.training_rows().unwrap();
+    let (x, context) = (rows.points(), &rows.context);
     let mut table = String::from("class,u,v\n");
     for (x, c) in x.chunks_exact(2).zip(context.chunks_exact(2)).take(1500) {
         table += &format!("{},{},{}\n", c[0], x[0], x[1]);

@@ -11,16 +11,23 @@ use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mi
 #[cfg(feature = "cuda")]
 use cnflow::velocity::Device;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
+use cnflow::velocity::{
+    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
+};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::{forward, inverse};
+use crate::velocity_images::small_images;
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time })
+}
+
+fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
+    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
 }
 
 fn tight() -> SolverSpec {
@@ -96,6 +103,16 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[12, 12], Activation::Softplus));
     let solver = SolverSpec { method: "vern7".into(), ..tight() };
     all.push(("continuous concatsquash".into(), Box::new(continuous(layers, solver, 3))));
+    for spec in small_images().into_iter().filter(|spec| spec.condition_dim == 0) {
+        let name = format!("continuous images {:?}", spec.shape());
+        let (net, path) = (VelocitySpec::Image(spec), Path::Straight);
+        all.push((format!("{name}, preconditioned"), Box::new(continuous(around(path, 0.5, net.clone()), tight(), 5))));
+        all.push((name, Box::new(continuous(net, tight(), 5))));
+    }
+    for path in Path::ALL {
+        let velocity = around(path, 2.0, mlp(2, 0, &[16, 16]));
+        all.push((format!("continuous preconditioned {}", path.name()), Box::new(continuous(velocity, tight(), 7))));
+    }
     for (d, k) in [(1, 1), (1, 5), (2, 3), (3, 40), (5, 2)] {
         let map = Rosenblatt::new(mixture(d, k, d as u64));
         all.push((format!("rosenblatt d={d} K={k}"), Box::new(map)));

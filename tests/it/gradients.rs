@@ -6,9 +6,12 @@ use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
+use cnflow::velocity::{
+    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
+};
 
 use crate::common::discrete::{bent, draws, every_discrete};
+use crate::velocity_images::small_images;
 
 const N: usize = 12;
 
@@ -75,6 +78,16 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[6, 5], Activation::Softplus));
     all.push(("candle layers".into(), bound(&FlowSpec::plain(layers.clone(), steps.clone()), &theta(&layers)), 1e-6));
+    for spec in small_images().into_iter().filter(|spec| spec.condition_dim == 0) {
+        let name = format!("images {:?}", spec.shape());
+        let velocity = VelocitySpec::Image(spec);
+        all.push((name, bound(&FlowSpec::plain(velocity.clone(), steps.clone()), &theta(&velocity)), 1e-6));
+    }
+    let gaussian = GaussianPath { path: Path::Straight, deviation: 2.0 };
+    let preconditioned =
+        VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net: mlp(2, 0, &[6, 5]) }));
+    let spec = framed(FlowSpec::plain(preconditioned.clone(), steps.clone()));
+    all.push(("cnf, preconditioned".into(), bound(&spec, &theta(&preconditioned)), 1e-6));
     let conditional = mlp(2, 3, &[8]);
     let columns = vec![ContextColumn::Class { classes: vec![0, 1] }, ContextColumn::Number { mean: 1.0, std: 2.0 }];
     let condition = Some(Condition { columns, names: Vec::new() });

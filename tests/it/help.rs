@@ -80,7 +80,8 @@ fn shortened(line: &str) -> String {
         put(&mut words, "--steps", None);
         put(&mut words, "--hidden", None);
         words.extend(["--steps", "20"]);
-        if !words.iter().any(|word| ["--init", "--config"].contains(word)) {
+        // Nets of images have sizes of their own.
+        if !words.iter().any(|word| ["--init", "--config", "digits"].contains(word)) {
             words.extend(["--hidden", "8,8"]);
         }
     }
@@ -151,6 +152,8 @@ fn prepare(at: &Path) {
     io::write(&at.join("seven.npy"), &Array::table(seven, 10, Dtype::F64).unwrap()).unwrap();
 
     let net = "cnf train --hidden 8,8 --batch 64";
+    done(at, "cnf train --batch 64 --data digits --steps 20 --out runs/pixels");
+    done(at, "cnf data digits -o images.npy");
     done(at, &format!("{net} --model realnvp --steps 20 --out runs/realnvp"));
     for name in ["gauss", "wide", "8gaussians-matching-1"] {
         done(at, &format!("{net} --steps 20 --out runs/{name}"));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::common::state_dict::{state_dict, tensor};
+use crate::velocity_images::small_images;
 use cnflow::continuous::SolverSpec;
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::{self, Dtype, torch};
@@ -160,6 +161,16 @@ fn the_format_says_what_a_reader_must_know() {
     plain.save(&path).unwrap();
     assert!(card(&path).starts_with("{\"format\":1,"), "{}", card(&path));
     assert_eq!(Model::load(&path).unwrap().spec, plain.spec);
+    for images in small_images() {
+        let velocity = VelocitySpec::Image(images);
+        let theta = velocity.init(&mut cnflow::rng::stream(0, 0));
+        let model =
+            Model { spec: FlowSpec::plain(velocity, SolverSpec::default()), theta, provenance: Default::default() };
+        model.save(&path).unwrap();
+        assert!(card(&path).starts_with("{\"format\":4,"), "{}", card(&path));
+        let again = Model::load(&path).unwrap();
+        assert_eq!((again.spec, again.theta), (model.spec, model.theta));
+    }
 }
 
 #[test]

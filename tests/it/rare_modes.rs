@@ -85,6 +85,7 @@ fn table(rare: &Rare) -> Dataset {
     Dataset {
         name: "rare".into(),
         dim: rare.dim,
+        shape: None,
         columns: None,
         train,
         valid,
@@ -99,7 +100,7 @@ fn table(rare: &Rare) -> Dataset {
 fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     let rare = &every()[0];
     let data = table(rare);
-    let train = &data.training_rows().unwrap().x;
+    let train = data.training_rows().unwrap().points().into_owned();
     let line = |model: Model, trained_on: Vec<f64>| -> Check {
         let held_out = HeldOut::Rows(data.test.clone(), "test".into());
         let subject =

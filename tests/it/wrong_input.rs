@@ -7,6 +7,7 @@ use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::{self, Array, Dtype};
 
 use crate::common::command::{bytes, cnf, conditional, folder, golden, json};
+use crate::common::pictures::{gzip, idx, npy_of, npy_u8, png};
 
 /// Files that are wrong in one way each.
 fn wrong_files(at: &Path) {
@@ -75,6 +76,17 @@ fn wrong_files(at: &Path) {
     weights("halfscaled.safetensors", &[("mean", 0.0)]);
     weights("flat.safetensors", &[("mean", 0.0), ("std", 0.0)]);
     layers(&at.join("layers.safetensors"));
+    let pixels: Vec<u8> = (0..160).collect();
+    write("images.npy", &npy_u8(&[40, 2, 2], &pixels, false));
+    write("float.npy", &npy_of("<f4", &[2, 2, 2], &pixels[..32], false));
+    write("huge.npy", &npy_u8(&[400_000_000, 28, 28], &pixels[..8], false));
+    write("huge-idx3-ubyte", &idx(&[400_000_000, 28, 28], &pixels[..8]));
+    write("cut-idx3-ubyte", &idx(&[3, 2, 2], &pixels[..9]));
+    write("cut-idx3-ubyte.gz", &gzip(&idx(&[3, 2, 2], &pixels[..9])));
+    write("magic-idx3-ubyte", &x);
+    std::fs::create_dir(at.join("mixed")).unwrap();
+    png(&at.join("mixed/a.png"), (3, 4), image::ColorType::L8, &pixels[..12]);
+    png(&at.join("mixed/b.png"), (4, 3), image::ColorType::L8, &pixels[..12]);
     std::fs::create_dir(at.join("folder")).unwrap();
     std::fs::create_dir(at.join("folder.npy")).unwrap();
 }
@@ -108,7 +120,8 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("density m.safetensors words.csv -o o.npy", 1, "`four` in line 3"),
     ("density m.safetensors ragged.csv -o o.npy", 1, "line 3"),
     ("density m.safetensors unknown.xyz -o o.npy", 1, "unknown file type"),
-    ("density m.safetensors folder -o o.npy", 1, "unknown file type"),
+    ("density m.safetensors folder -o o.npy", 1, "the folder holds no PNG images"),
+    ("density m.safetensors images.npy -o o.npy", 1, "the model was trained on rows that are no images"),
     ("density m.safetensors folder.npy -o o.npy", 1, "it is a folder"),
     ("density folder x.npy -o o.npy", 1, "the folder holds no `model.safetensors`"),
     ("density cut.safetensors x.npy -o o.npy", 1, "cut short"),
@@ -180,6 +193,20 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --data absent.npy --steps 1", 1, "the file does not exist"),
     ("train --data holed.csv --steps 1", 1, "cannot read `holed.csv`"),
     ("train --data constant.csv --steps 1", 1, "constant"),
+    ("train --data float.npy --steps 1", 1, "it has 3 axes [2, 2, 2] of f32: images hold u8"),
+    ("train --data huge.npy --steps 1", 1, "expected 313600000000 bytes, found 8"),
+    ("train --data huge-idx3-ubyte --steps 1", 1, "expected 313600000000 bytes, found 8"),
+    ("train --data cut-idx3-ubyte --steps 1", 1, "its header declares [3, 2, 2] numbers of u8"),
+    ("train --data cut-idx3-ubyte.gz --steps 1", 1, "it ends after row 0"),
+    ("train --data magic-idx3-ubyte --steps 1", 1, "it is not an IDX file"),
+    ("train --data folder --steps 1", 1, "the folder holds no PNG images"),
+    ("train --data mixed --steps 1", 1, "it is 4 × 3, grey, but `a.png` is 3 × 4, grey"),
+    ("train --data images.npy --condition axis.npy --steps 1", 1, "it holds 4 rows, but `images.npy` has 40"),
+    ("train --data images.npy --condition 0 --steps 1", 1, "images have no columns to condition on"),
+    ("train --data images.npy --layout flat --steps 1", 2, "unknown layout `flat`"),
+    ("train --data images.npy --pixel-map logit:2 --steps 1", 2, "unknown pixel map `logit:2`"),
+    ("train --data digits --drop 3 --steps 1", 1, "images have no columns to leave out"),
+    ("train --data digits --condition 0 --steps 1", 1, "unknown column `0`"),
     ("train --objective guess --steps 1", 2, "unknown objective `guess`"),
     ("train --activation swash --steps 1", 2, "unknown activation `swash`"),
     ("train --steps 0", 1, "a run of 0 steps"),

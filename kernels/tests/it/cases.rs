@@ -257,7 +257,7 @@ impl Kind {
     }
 }
 
-fn sigma(activation: Activation, a: f64) -> f64 {
+pub fn sigma(activation: Activation, a: f64) -> f64 {
     match activation {
         Activation::Tanh => a.tanh(),
         Activation::Softplus => a.max(0.0) + (-a.abs()).exp().ln_1p(),

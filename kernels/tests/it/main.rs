@@ -2,6 +2,8 @@
 
 mod bounds;
 mod cases;
+mod image;
+mod image_cases;
 mod kernels;
 mod net;
 mod spec;

@@ -78,7 +78,7 @@ impl Order {
             0 => Vec::new(),
             c => self.context.pick(&rows.context, c),
         };
-        Rows { x: self.points.pick(&rows.x, d), context, weight: rows.weight.clone() }
+        Rows { x: self.points.pick(&rows.points(), d).into(), context, weight: rows.weight.clone() }
     }
 
     /// Points of the comparison, `[n, d]`, as the model has them.
@@ -109,7 +109,7 @@ pub fn train(
     words: &str,
     context: &Context,
 ) -> Result<Entry> {
-    let job = job.clone().resolve(data.dim)?;
+    let job = job.clone().resolve_for(data)?;
     context.note(words);
     let folder = Folder::claim(&job, Some(out), true)?;
     if let Some(words) = folder.warning() {

@@ -58,6 +58,7 @@ impl Comparison {
         job.data.source = args.data.clone().unwrap_or(job.data.source);
         job.data.split = args.split.clone().unwrap_or(job.data.split);
         job.data.header = args.tables.header.unwrap_or(job.data.header);
+        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
         job.model.precision = args.precision.unwrap_or_default();
         job.model.sigma = args.sigma.unwrap_or(job.model.sigma);
         job.data.split_seed = Some(seed);
@@ -96,6 +97,7 @@ impl Comparison {
             }
         }
         args.check_applies(&models, &job.data.source)?;
+        let job = job.with_tolerance_for(&data);
         let mut jobs = Vec::new();
         for seed in (0..u64::from(args.seeds.unwrap_or(1))).map(|k| seed + k) {
             for model in &models {
@@ -112,9 +114,9 @@ impl Comparison {
                     job = job.sized(&data, params)?;
                 }
                 // Errors are reported before the first training, not after it.
-                job.clone().resolve(data.dim)?;
+                job.clone().resolve_for(&data)?;
                 for other in benchmark::other_depths(&job, &args.depths, data.dim)? {
-                    other.resolve(data.dim)?;
+                    other.resolve_for(&data)?;
                 }
                 jobs.push(job);
             }
@@ -175,6 +177,7 @@ impl Comparison {
             }
         }
         job.data.header = args.tables.header.unwrap_or(job.data.header);
+        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
         let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&entries[0].model.spec, None)?;
         context.notes_on_tables(&notes);

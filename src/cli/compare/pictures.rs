@@ -108,7 +108,7 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Con
 /// The cells around the data, in one or two dimensions.
 fn cells(comparison: &Comparison, side: usize) -> Option<Cells> {
     let d = comparison.data.dim;
-    let extent = |column: usize| plot::extent(&comparison.rows.x, d, column);
+    let extent = |column: usize| plot::extent(&comparison.rows.points(), d, column);
     match d {
         1 => Some(Cells { x: extent(0), y: (0.0, 1.0), nx: side, ny: 1 }),
         2 => Some(Cells { x: extent(0), y: extent(1), nx: side, ny: side }),
@@ -119,7 +119,7 @@ fn cells(comparison: &Comparison, side: usize) -> Option<Cells> {
 /// The units in which all is drawn.
 fn units(comparison: &Comparison) -> Units {
     let d = comparison.data.dim;
-    Units::of(&(0..d).map(|j| plot::extent(&comparison.rows.x, d, j)).collect::<Vec<_>>())
+    Units::of(&(0..d).map(|j| plot::extent(&comparison.rows.points(), d, j)).collect::<Vec<_>>())
 }
 
 /// The density on the cells at time `t`; 0 where a row has none.

@@ -128,6 +128,7 @@ impl TrainArgs {
         self.optimiser.set(&mut job.optimiser);
         self.output.set(&mut job.output);
         job.data.header = self.tables.header.unwrap_or(job.data.header);
+        job.data.layout = self.tables.layout.unwrap_or(job.data.layout);
         job.seed = self.solver.seed.unwrap_or(job.seed);
         job.model.precision = self.solver.precision.unwrap_or(job.model.precision);
         self.solver.apply(&mut job.solver)?;
@@ -162,6 +163,12 @@ impl TrainArgs {
             .into());
         }
         Ok((job, start))
+    }
+
+    /// Whether the tolerance is somebody's choice: by a flag, by a file, or that of a model to start from.
+    pub(super) fn sets_tolerance(&self) -> bool {
+        let flags = self.solver.rtol.is_some() || self.solver.atol.is_some();
+        flags || self.place.config.is_some() || self.model.init.is_some()
     }
 
     /// The fields whose flags were given.

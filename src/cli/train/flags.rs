@@ -9,8 +9,9 @@ use clap::Args;
 use cnflow::discrete::Mask;
 use cnflow::train::{
     DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
-    Pairing, Path,
+    Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
 };
+use cnflow::transform::{BinNoise, LevelScale};
 use cnflow::velocity::Activation;
 
 use crate::cli::solver::SolverArgs;
@@ -72,7 +73,7 @@ flags! {
     /// Which rows.
     #[command(next_help_heading = "Data")]
     DataFlags of data: DataSection {
-        /// A toy (`cnf data` lists them), or a .npy, .npz or .csv file [default: 8gaussians]
+        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file, or a folder of PNG images [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
         /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as
@@ -90,6 +91,12 @@ flags! {
         /// unit[:LOW,HIGH] or positive
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
+        /// Map of the grey levels of images: pieces (by their frequencies), linear, or logit[:ALPHA] [default: pieces]
+        #[arg(long, value_name = "NAME", conflicts_with = "init")]
+        pixel_map: LevelScale,
+        /// Noise within a grey level of images: normal (truncated) or uniform [default: normal]
+        #[arg(long, value_name = "NAME", conflicts_with = "init")]
+        pixel_noise: BinNoise,
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
         #[arg(long, value_name = "RULE")]
         far_rows: FarRows,
@@ -110,9 +117,14 @@ flags! {
         /// cnf]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
-        /// Net of the velocity: mlp, or concatsquash (FFJORD's, of candle layers; slower) [default: mlp]
+        /// Net of the velocity: mlp, concatsquash (FFJORD's, of candle layers; slower), or convolution (of images)
+        /// [default: mlp; convolution for images]
         #[arg(long, value_name = "NAME")]
         net: Net,
+        /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the
+        /// rest) [default: none]
+        #[arg(long, value_name = "NAME")]
+        preconditioning: Preconditioning,
         /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
@@ -164,6 +176,14 @@ flags! {
         /// near in numbers) [default: independent]
         #[arg(long, value_name = "NAME")]
         pairing: Pairing,
+        /// Matching weight of the error at time t: sampled (as often as t is drawn), uniform, inverse (1/(1 - t)) or
+        /// likelihood (t/(1 - t)) [default: sampled]
+        #[arg(long, value_name = "NAME")]
+        matching_weight: TimeWeight,
+        /// Matching times t = 1 - (1 - u)^X, u uniform; above 1 they are more often near the data [default: 1; 2 for
+        /// the weights inverse and likelihood]
+        #[arg(long, value_name = "X")]
+        time_exponent: f64,
         /// Share of a mixed run that is trained by likelihood, at its end [default: 0.2]
         #[arg(long, value_name = "PART")]
         likelihood_share: f64,
@@ -200,6 +220,16 @@ flags! {
         /// beyond; 5e-3 and 1e-3 for discrete flows]
         #[arg(long)]
         lr: f64,
+        /// Number of steps in which the learning rate rises [default: 2 % of the run]
+        #[arg(long, value_name = "N")]
+        warm_up: usize,
+        /// Decay rates of the optimiser's two moments (AdamW) [default: 0.9,0.999]
+        #[arg(long, value_name = "X,X", value_delimiter = ',', num_args = 1)]
+        betas: Vec<f64>,
+        /// Held-out score during the run: likelihood, or bound (of the NLL by matching, one evaluation per row)
+        /// [default: likelihood]
+        #[arg(long, value_name = "NAME")]
+        validation: ValidationScore,
         /// Stop after N held-out scores without a better one; 0 for never [default: five clearly worse ones in a row,
         /// for tables]
         #[arg(long, value_name = "N")]
@@ -263,8 +293,13 @@ fn flags() -> Vec<(String, String)> {
         let flag = flag.get_long().unwrap_or_default();
         (format!("solver.{}", flag.replace('-', "_")), flag.to_owned())
     });
-    let others =
-        [("seed", "seed"), ("model.precision", "precision"), ("data.header", "header"), ("solver.method", "solver")];
+    let others = [
+        ("seed", "seed"),
+        ("model.precision", "precision"),
+        ("data.header", "header"),
+        ("data.layout", "layout"),
+        ("solver.method", "solver"),
+    ];
     let others = others.map(|(field, flag)| (field.to_owned(), flag.to_owned()));
     let sections = [
         DataFlags::named(),

@@ -17,8 +17,18 @@ use crate::cli::lock::Lock;
 use crate::cli::{interrupt, place};
 
 /// What a run writes: where one is overwritten, those of the old one go.
-pub const FILES: [&str; 8] =
-    [MODEL, CHECKPOINT, CONFIG, METRICS, "density.png", "latents.png", "samples.png", "training.png"];
+pub const FILES: [&str; 10] = [
+    MODEL,
+    CHECKPOINT,
+    CONFIG,
+    METRICS,
+    "density.png",
+    "interpolation.png",
+    "latents.png",
+    "nearest.png",
+    "samples.png",
+    "training.png",
+];
 
 /// A run's folder; taken away again if it is new and nothing was kept in it.
 pub struct Folder {

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use cnflow::model::{Architecture, Model};
+use cnflow::model::{Architecture, BoundModel, Model};
 use cnflow::plot::{self, Grid, Options, Theme, Training};
 use cnflow::rows::{Dataset, Rows};
 use cnflow::stats::log_sum_exp;
@@ -13,6 +13,7 @@ use cnflow::train::{Criterion, Job, score};
 use cnflow::transform::StandardNormal;
 use cnflow::{rng, words};
 
+use super::images::{self, Images};
 use crate::cli::Context;
 use crate::cli::interrupt::critical_section;
 use crate::cli::picture::{self, Shown, Units};
@@ -122,8 +123,7 @@ fn spread(se: f64) -> f64 {
 /// # Errors
 /// Any error of the solver or of the disk.
 pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<Vec<PathBuf>> {
-    let Run { job, model, data, held_out, curves, context } = run;
-    let (given, d) = (&held_out.context, data.dim);
+    let Run { job, model, data, curves, .. } = run;
     let plain = Options { theme: look.theme, size: look.size, enlarged: look.enlarged, ..Options::default() };
     let Options { names, invert_y, columns, scale, .. } = look.shown.style(model)?;
     let plain = Options { columns, ..plain };
@@ -134,55 +134,14 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         drawn.push(path.clone());
         path
     };
-    let seen = match data.training_rows() {
-        None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
-        Some(rows) => rows.x.clone(),
-    };
     let flow = model.bind(job.model.precision)?;
-
-    let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
-    // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.
-    let c = model.condition_dim();
-    let conditions = |n: usize| -> Vec<f64> {
-        let rows = given.len().checked_div(c).unwrap_or(0);
-        if rows == 0 {
-            return Vec::new();
+    match &model.spec.pixels {
+        Some(pixels) => {
+            let rng = rng::stream(job.seed, SAMPLE_STREAM);
+            let of = Images { model, pixels, flow: &flow, data, held_out: run.held_out, rng };
+            images::draw(of, &plain, &mut place)?;
         }
-        (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect()
-    };
-    let samples = flow.points(&latents, &conditions(POINTS))?.y;
-    let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
-    let (path, in_units) = (place("samples"), units.options(&options));
-    let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
-    let shown = critical_section(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
-    picture::note_columns(&path, &shown, d, &options, context);
-
-    if d <= 2 {
-        let extent = |column: usize| plot::extent(&seen, d, column);
-        let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
-        let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
-        let centres = Grid::centres(x, y, nx, ny);
-        let shares = shares(given, c);
-        let log_density = if shares.is_empty() {
-            flow.log_prob(&centres, &[])?.log_prob
-        } else {
-            // The density of all rows together: the mean of those under the conditions that there are.
-            let mut density = vec![f64::NEG_INFINITY; nx * ny];
-            for (share, row) in &shares {
-                let log_prob = flow.log_prob(&centres, &row.repeat(nx * ny))?.log_prob;
-                density
-                    .iter_mut()
-                    .zip(log_prob)
-                    .for_each(|(p, log)| *p = log_sum_exp([*p, share.ln() + log].into_iter()));
-            }
-            density
-        };
-        let grid = units.grid(&Grid { x, y, nx, ny, values: Vec::new() }, &log_density);
-        critical_section(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
-    } else {
-        let n = held_out.count(d);
-        let z = flow.latents(&held_out.x, &conditions(n))?.y;
-        critical_section(|| plot::latents(&place("latents"), &z, d, &plain))?;
+        None => points(run, &flow, &plain, &options, &mut place)?,
     }
 
     if curves.loss.is_empty() && curves.held_out.is_empty() {
@@ -208,6 +167,68 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
     };
     critical_section(|| plot::training_curve(&place("training"), &training, &plain))?;
     Ok(drawn)
+}
+
+/// The pictures of points: density beside data, samples, latents.
+fn points(
+    run: &Run<'_>,
+    flow: &BoundModel,
+    plain: &Options,
+    options: &Options,
+    place: &mut dyn FnMut(&str) -> PathBuf,
+) -> anyhow::Result<()> {
+    let Run { job, model, data, held_out, context, .. } = run;
+    let (given, d) = (&held_out.context, data.dim);
+    let seen = match data.training_rows() {
+        None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
+        Some(rows) => rows.points().into_owned(),
+    };
+
+    let latents = StandardNormal::new(d).draw(POINTS, &mut rng::stream(job.seed, SAMPLE_STREAM));
+    // Samples of a conditional model get the conditions of held-out rows, so that all of them look like all data.
+    let c = model.condition_dim();
+    let conditions = |n: usize| -> Vec<f64> {
+        let rows = given.len().checked_div(c).unwrap_or(0);
+        if rows == 0 {
+            return Vec::new();
+        }
+        (0..n).flat_map(|i| &given[i % rows * c..][..c]).copied().collect()
+    };
+    let samples = flow.points(&latents, &conditions(POINTS))?.y;
+    let units = Units::of(&(0..d).map(|j| plot::extent(&seen, d, j)).collect::<Vec<_>>());
+    let (path, in_units) = (place("samples"), units.options(options));
+    let (drawn_data, drawn_samples) = (units.rows(&seen), units.rows(&samples));
+    let shown = critical_section(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
+    picture::note_columns(&path, &shown, d, options, context);
+
+    if d <= 2 {
+        let extent = |column: usize| plot::extent(&seen, d, column);
+        let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
+        let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
+        let centres = Grid::centres(x, y, nx, ny);
+        let shares = shares(given, c);
+        let log_density = if shares.is_empty() {
+            flow.log_prob(&centres, &[])?.log_prob
+        } else {
+            // The density of all rows together: the mean of those under the conditions that there are.
+            let mut density = vec![f64::NEG_INFINITY; nx * ny];
+            for (share, row) in &shares {
+                let log_prob = flow.log_prob(&centres, &row.repeat(nx * ny))?.log_prob;
+                density
+                    .iter_mut()
+                    .zip(log_prob)
+                    .for_each(|(p, log)| *p = log_sum_exp([*p, share.ln() + log].into_iter()));
+            }
+            density
+        };
+        let grid = units.grid(&Grid { x, y, nx, ny, values: Vec::new() }, &log_density);
+        critical_section(|| plot::density_and_data(&place("density"), &units.rows(&seen), &grid, &in_units))?;
+    } else {
+        let n = held_out.count(d);
+        let z = flow.latents(&held_out.points(), &conditions(n))?.y;
+        critical_section(|| plot::latents(&place("latents"), &z, d, plain))?;
+    }
+    Ok(())
 }
 
 /// Different conditions among the rows `[n, c]`, each with its share of them: all where they are few, else evenly taken

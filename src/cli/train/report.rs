@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cnflow::rows::diagnose::Finding;
 use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult};
-use cnflow::transform::Mixture;
+use cnflow::transform::{Mixture, Pixels};
 use cnflow::words;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +35,8 @@ pub struct Summary {
     /// Held-out NLL before evaluations were steered, and at the end.
     steered: Option<(f64, f64)>,
     stopped: bool,
+    /// The numbers of an image, where rows are images.
+    pixels: Option<usize>,
     /// What was found in the data.
     found: Vec<Finding>,
     /// What went wrong and ended nothing.
@@ -68,6 +70,7 @@ impl Summary {
                 .map(Mixture::components),
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
+            pixels: fitted.model.spec.pixels.as_ref().map(Pixels::dim),
             found: Vec::new(),
             warnings: Vec::new(),
             resumable: false,
@@ -87,6 +90,12 @@ impl Summary {
     /// What the steering of evaluations cost, in nats.
     fn nfe_cost(&self) -> Option<f64> {
         self.steered.map(|(before, after)| after - before)
+    }
+
+    /// Bits per dimension of images, at most, and the standard error.
+    fn bits(&self) -> Option<(f64, f64)> {
+        let unit = self.pixels? as f64 * std::f64::consts::LN_2;
+        Some((self.score.nll / unit, self.score.nll_se / unit))
     }
 
     fn nll_standardised(&self) -> f64 {
@@ -125,6 +134,8 @@ impl Summary {
             "nll_median": score.dominance.median,
             "nll_carried_by": score.dominance.few,
             "nll_standardised": self.nll_standardised(),
+            "bits_per_dim": self.bits().map(|(bits, _)| bits),
+            "bits_per_dim_se": self.bits().map(|(_, se)| se),
             "excess": score.excess.map(|(mean, _)| mean),
             "excess_se": score.excess.map(|(_, se)| se),
             "nfe_mean": score.nfe_mean,
@@ -161,6 +172,9 @@ impl Summary {
             words::no_error(score.dominance.n),
             words::number(self.nll_standardised(), 4)
         );
+        if let Some((bits, se)) = self.bits() {
+            out += &format!("bits/dim  at most {}\n", words::estimate(bits, se, 4));
+        }
         if let Some(few) = score.dominance.words(set) {
             out += &format!("          {few}\n");
         }

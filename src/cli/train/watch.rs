@@ -47,7 +47,11 @@ impl Screen {
                 + " "
                 + job.model.activation.map_or("", Activation::name)
         });
-        let net = if job.model.net == Net::Mlp { net } else { format!("{} {net}", job.model.net.name()) };
+        let net = match job.model.net {
+            None | Some(Net::Mlp) => net,
+            Some(Net::Convolution) => Net::Convolution.name().to_owned(),
+            Some(kind) => format!("{} {net}", kind.name()),
+        };
         let (batch, lr) = (job.optimiser.batch.unwrap_or_default(), job.optimiser.lr.unwrap_or_default());
         if job.model.family.is_reference() {
             context.note(&format!("fitting   {}, seed {}", job.model.family.name(), job.seed));

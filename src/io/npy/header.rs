@@ -10,7 +10,8 @@ use crate::io::{CUT_SHORT, Dtype, refused};
 use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-pub(super) const HINT: &str = "save it with numpy.save, as numbers of shape [n] or [n, d]";
+pub(super) const HINT: &str =
+    "save it with numpy.save, as numbers of shape [n] or [n, d], or as u8 images of shape [n, height, width]";
 
 /// The header of an array.
 #[derive(Debug)]
@@ -39,13 +40,21 @@ impl Header {
 /// The length of every header written here: the numbers start at a multiple of 64 bytes, and any shape fits.
 const ROOM: usize = 128;
 
-/// Writes the header of `[rows, cols]` (or `[rows]` for a vector), C order, little-endian.
-pub fn put_header(out: &mut impl Write, rows: u64, cols: usize, dtype: Dtype, vector: bool) -> std::io::Result<()> {
-    // An integer type stands for labels and codes, which no command writes: they go out as f64.
-    let descr = if dtype == Dtype::F32 { "<f4" } else { "<f8" };
-    let shape = if vector { format!("({rows},)") } else { format!("({rows}, {cols})") };
+/// Writes the header of `[rows, …]` with these axes behind the first (none for a vector), C order, little-endian.
+pub fn put_header(out: &mut impl Write, rows: u64, axes: &[usize], dtype: Dtype) -> std::io::Result<()> {
+    // Wider integers stand for labels and codes, which no command writes: they go out as f64.
+    let descr = match dtype {
+        Dtype::F32 => "<f4",
+        Dtype::Uint(1) => "|u1",
+        _ => "<f8",
+    };
+    let shape = match axes {
+        [] => format!("({rows},)"),
+        axes => format!("({rows}, {})", axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    };
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // Two numbers of twenty digits, the longest there are, make 97 bytes: with spaces and a newline all are as long.
+    // Two numbers of twenty digits, the longest there are, make 97 bytes, and the sizes of an image fit too: with spaces and a
+    // newline all are as long.
     let length = ROOM - MAGIC.len() - 4;
     out.write_all(MAGIC)?;
     out.write_all(&[1, 0])?;

@@ -90,6 +90,10 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.copies_together: ALL, Any;
     data.drop: ALL, Any;
     data.header: ALL, Any;
+    data.layout: ALL, Any;
+    data.image: ALL, Any;
+    data.pixel_map: ALL, Any;
+    data.pixel_noise: ALL, Any;
     data.condition: FLOWS, Any;
     data.columns: ALL, Any;
     data.standardise: STANDARDISED, Any;
@@ -97,6 +101,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.far_rows: ALL, Any;
     model.family: ALL, Any;
     model.net: CNF, Any;
+    model.preconditioning: CNF, Any;
     model.hidden: FLOWS, Any;
     model.activation: FLOWS, Any;
     model.time_features: CNF, Any;
@@ -114,6 +119,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     objective.pairing: CNF, Matching;
     objective.pairing_block: CNF, Matching;
     objective.time_exponent: CNF, Matching;
+    objective.matching_weight: CNF, Matching;
     objective.likelihood_share: CNF, Second;
     objective.likelihood_batch: CNF, Second;
     objective.likelihood_lr: CNF, Second;
@@ -128,10 +134,14 @@ pub(super) const FIELDS: &[Field] = fields! {
     optimiser.time: ALL, Any;
     optimiser.batch: FLOWS, Any;
     optimiser.lr: FLOWS, Any;
+    optimiser.warm_up: FLOWS, Any;
+    optimiser.lr_end: FLOWS, Any;
+    optimiser.betas: FLOWS, Any;
     optimiser.weight_decay: FLOWS, Any;
     optimiser.clip: FLOWS, Any;
     optimiser.ema: FLOWS, Any;
     optimiser.validations: FLOWS, Any;
+    optimiser.validation: CNF, Any;
     optimiser.validation_rows: FLOWS, Any;
     optimiser.keep_best: FLOWS, Any;
     optimiser.patience: FLOWS, Any;
@@ -164,9 +174,10 @@ impl Field {
 
     /// Whether a job sets it.
     fn is_set(&self, job: &Job, usual: &Job) -> bool {
-        // Every family begins at the normal.
+        // Every family begins at the normal, and configurations name the uniform times of those that match nothing.
         let normal = self.name == "model.base" && job.model.base == NORMAL;
-        (self.differs)(job, usual) && !normal
+        let uniform = self.name == "objective.time_exponent" && job.objective.time_exponent == Some(1.0);
+        (self.differs)(job, usual) && !normal && !uniform
     }
 
     /// The error of a job for which it has no meaning.
@@ -283,12 +294,17 @@ mod tests {
         ("data.copies_together", "false"),
         ("data.drop", "['a']"),
         ("data.header", "'first'"),
+        ("data.layout", "'chw'"),
+        ("data.image", "{ height = 1, width = 1, channels = 2 }"),
+        ("data.pixel_map", "'linear'"),
+        ("data.pixel_noise", "'uniform'"),
         ("data.condition", "['c']"),
         ("data.columns", "['0:angle']"),
         ("data.standardise", "false"),
         ("data.spread", "3.0"),
         ("data.far_rows", "'keep'"),
         ("model.net", "'concatsquash'"),
+        ("model.preconditioning", "'gaussian'"),
         ("model.hidden", "[5]"),
         ("model.activation", "'tanh'"),
         ("model.time_features", "2"),
@@ -306,6 +322,7 @@ mod tests {
         ("objective.pairing", "'optimal'"),
         ("objective.pairing_block", "64"),
         ("objective.time_exponent", "2.0"),
+        ("objective.matching_weight", "'inverse'"),
         ("objective.likelihood_share", "0.5"),
         ("objective.likelihood_batch", "7"),
         ("objective.likelihood_lr", "0.1"),
@@ -318,10 +335,14 @@ mod tests {
         ("optimiser.time", "5.0"),
         ("optimiser.batch", "5"),
         ("optimiser.lr", "0.1"),
+        ("optimiser.warm_up", "10"),
+        ("optimiser.lr_end", "0.1"),
+        ("optimiser.betas", "[0.8, 0.99]"),
         ("optimiser.weight_decay", "0.1"),
         ("optimiser.clip", "2.0"),
         ("optimiser.ema", "0.5"),
         ("optimiser.validations", "2"),
+        ("optimiser.validation", "'likelihood'"),
         ("optimiser.validation_rows", "5"),
         ("optimiser.keep_best", "false"),
         ("optimiser.patience", "2"),

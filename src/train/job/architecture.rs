@@ -4,8 +4,8 @@ use super::{Job, ModelSection};
 use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
-use crate::train::{Family, Net, Objective, PLAN_STREAM, context};
-use crate::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
+use crate::train::{Family, Net, Objective, PLAN_STREAM, Preconditioning, context};
+use crate::velocity::{Activation, GaussianPath, MlpSpec, PreconditionedSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result, rng};
 
 impl Job {
@@ -61,9 +61,24 @@ impl Job {
                 let mut rng = rng::stream(self.seed, PLAN_STREAM);
                 Architecture::Discrete(self.plan(kind, dim, condition_dim).spec(&mut rng)?)
             }
-            Family::Cnf => Architecture::Velocity(self.model.net.velocity(MlpSpec { condition_dim, ..self.net(dim) })?),
+            Family::Cnf => {
+                let mlp = MlpSpec { condition_dim, ..self.net(dim) };
+                let net = self.model.net.unwrap_or_default().velocity(mlp, self.data.image)?;
+                Architecture::Velocity(self.preconditioned(net))
+            }
             _ => Architecture::Identity { dim },
         })
+    }
+
+    /// The net as the correction of a Gaussian's velocity, where the job sets that.
+    fn preconditioned(&self, net: VelocitySpec) -> VelocitySpec {
+        match self.model.preconditioning.unwrap_or_default() {
+            Preconditioning::None => net,
+            Preconditioning::Gaussian => {
+                let gaussian = GaussianPath { path: self.objective.path, deviation: self.data.spread.unwrap_or(1.0) };
+                VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net }))
+            }
+        }
     }
 
     /// The job with hidden layers of one width so that the architecture has about `params` parameters.
@@ -73,7 +88,7 @@ impl Job {
     pub fn sized(&self, data: &Dataset, params: usize) -> Result<Self> {
         const WIDEST: usize = 4096;
         let dim = data.dim;
-        let resolved = self.clone().resolve(dim)?;
+        let resolved = self.clone().resolve_for(data)?;
         let layers = resolved.model.hidden.as_ref().map_or(1, Vec::len).max(1);
         let c = context::condition(&self.data.condition, data)?.map_or(0, |condition| condition.width());
         let of = |width: usize| -> Result<usize> {
@@ -160,12 +175,20 @@ impl Job {
 
     fn adopt_velocity(&mut self, velocity: &VelocitySpec, standardised: bool) -> Result<()> {
         let (usual, own) = (Self::default(), &mut self.model);
-        let Some((net, mlp)) = Net::of(velocity) else {
+        let given = own.net;
+        let found = velocity.gaussian().map_or(Preconditioning::None, |_| Preconditioning::Gaussian);
+        if let Some(asked) = own.preconditioning.filter(|asked| *asked != found) {
+            return refuse("model.preconditioning", asked.name().into(), found.name().into());
+        }
+        own.preconditioning = velocity.gaussian().map(|_| found);
+        let Some((net, mlp)) = Net::of(velocity.net()) else {
             // No option describes these layers: none may be set.
             let other = || "a net of other layers, which no option describes".to_owned();
-            if own.net != usual.model.net {
-                return refuse("model.net", own.net.name().into(), other());
+            let is_image = matches!(velocity.net(), VelocitySpec::Image(_));
+            if let Some(net) = given.filter(|net| *net != Net::Convolution || !is_image) {
+                return refuse("model.net", net.name().into(), other());
             }
+            own.net = is_image.then_some(Net::Convolution);
             if let Some(hidden) = &own.hidden {
                 return refuse("model.hidden", format!("{hidden:?}"), other());
             }
@@ -178,8 +201,8 @@ impl Job {
             self.data.standardise = standardised;
             return Ok(());
         };
-        if own.net != usual.model.net && own.net != net {
-            return refuse("model.net", own.net.name().into(), net.name().into());
+        if let Some(given) = given.filter(|given| *given != net) {
+            return refuse("model.net", given.name().into(), net.name().into());
         }
         if let Some(hidden) = own.hidden.as_ref().filter(|hidden| **hidden != mlp.hidden) {
             return refuse("model.hidden", format!("{hidden:?}"), format!("{:?}", mlp.hidden));
@@ -203,7 +226,7 @@ impl Job {
                 "leave out `data.standardise`: the model to start from decides it",
             ));
         }
-        (own.net, own.hidden, own.activation) = (net, Some(mlp.hidden), Some(mlp.activation));
+        (own.net, own.hidden, own.activation) = (Some(net), Some(mlp.hidden), Some(mlp.activation));
         (own.time_features, self.data.standardise) = (frequencies, standardised);
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::rows::{DataOptions, SplitRule, TableOptions};
-use crate::transform::ColumnKind;
+use crate::transform::{BinNoise, ColumnKind, LevelScale};
 use crate::{Error, Result, io};
 
 /// What becomes of rows that lie far out.
@@ -40,7 +41,7 @@ impl std::str::FromStr for FarRows {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataSection {
-    /// A toy, or the path of a table.
+    /// A toy, `digits`, or the path of a table or of images.
     pub source: String,
     /// How a table is divided: see [`split_rule`].
     pub split: String,
@@ -56,6 +57,18 @@ pub struct DataSection {
     /// conditions.
     #[serde(skip_serializing_if = "io::Header::is_auto")]
     pub header: io::Header,
+    /// The order of the four axes of images.
+    #[serde(skip_serializing_if = "io::Layout::is_auto")]
+    pub layout: io::Layout,
+    /// The shape of an image, where rows are images: filled in from the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageShape>,
+    /// How the grey levels of images are mapped to real numbers.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_map: LevelScale,
+    /// The noise within a grey level.
+    #[serde(skip_serializing_if = "is_default")]
+    pub pixel_noise: BinNoise,
     /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they
     /// have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
@@ -73,6 +86,10 @@ pub struct DataSection {
     pub far_rows: FarRows,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 impl Default for DataSection {
     fn default() -> Self {
         Self {
@@ -82,6 +99,10 @@ impl Default for DataSection {
             copies_together: true,
             drop: Vec::new(),
             header: io::Header::Auto,
+            layout: io::Layout::Auto,
+            image: None,
+            pixel_map: LevelScale::default(),
+            pixel_noise: BinNoise::default(),
             condition: Vec::new(),
             columns: Vec::new(),
             standardise: true,
@@ -92,6 +113,23 @@ impl Default for DataSection {
 }
 
 impl DataSection {
+    /// Rejects what has a meaning for images only, where rows are not images.
+    pub(super) fn check_images(&self) -> Result<()> {
+        let usual = Self::default();
+        let set = [
+            ("layout", self.layout != usual.layout),
+            ("pixel_map", self.pixel_map != usual.pixel_map),
+            ("pixel_noise", self.pixel_noise != usual.pixel_noise),
+        ];
+        match set.into_iter().find(|(_, set)| *set && self.image.is_none()) {
+            None => Ok(()),
+            Some((field, _)) => Err(Error::invalid(
+                format!("`data.{field}` has no meaning for rows that are not images"),
+                format!("leave out `data.{field}`, or give u8 images of shape [n, height, width]"),
+            )),
+        }
+    }
+
     /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(spread) = self.spread.filter(|spread| !positive(*spread)) {
@@ -112,6 +150,7 @@ impl DataSection {
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
                 header: self.header,
+                layout: self.layout,
             },
             condition: self.condition.clone(),
             ..DataOptions::default()

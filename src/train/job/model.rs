@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::discrete::Mask;
-use crate::train::{Family, Net};
+use crate::train::{Family, Net, Preconditioning};
 pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
@@ -20,8 +20,12 @@ const MOST_COMPONENTS: usize = 4096;
 pub struct ModelSection {
     /// The family that is trained.
     pub family: Family,
-    /// What the velocity of a continuous flow is made of.
-    pub net: Net,
+    /// What the velocity of a continuous flow is made of; left out: convolution for images, mlp for other rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net: Option<Net>,
+    /// What the net is the correction of; left out: of nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preconditioning: Option<Preconditioning>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
     /// nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +66,8 @@ impl Default for ModelSection {
     fn default() -> Self {
         Self {
             family: Family::Cnf,
-            net: Net::Mlp,
+            net: None,
+            preconditioning: None,
             hidden: None,
             activation: None,
             time_features: 0,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::train::{Objective, Pairing, Path};
+use crate::train::{Objective, Pairing, Path, TimeWeight};
 use crate::{Error, Result, words};
 
 /// The objective of a run: `[objective]` of its config.toml.
@@ -19,8 +19,13 @@ pub struct ObjectiveSection {
     /// Rows of a batch that are paired with each other by an optimal pairing.
     pub pairing_block: usize,
     /// The exponent a of the sampling of times where a velocity is matched: t = 1 − (1 − u)^a with u uniform. 1 is
-    /// uniform; above, times are more often near the data.
-    pub time_exponent: f64,
+    /// uniform; above, times are more often near the data. Left out: 1, but 2 for weights that are infinite at the
+    /// data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_exponent: Option<f64>,
+    /// How much the error at a time counts where a velocity is matched; left out: as often as the time is drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matching_weight: Option<TimeWeight>,
     /// The part of the budget that a mixed run gives to the likelihood, at its end.
     pub likelihood_share: f64,
     /// Rows of a batch in that part; left out: 512.
@@ -51,7 +56,8 @@ impl Default for ObjectiveSection {
             path: Path::Straight,
             pairing: Pairing::Independent,
             pairing_block: 256,
-            time_exponent: 1.0,
+            time_exponent: None,
+            matching_weight: None,
             likelihood_share: 0.2,
             likelihood_batch: None,
             likelihood_lr: None,
@@ -65,13 +71,28 @@ impl Default for ObjectiveSection {
 }
 
 impl ObjectiveSection {
+    /// The exponent of the sampling of times.
+    pub(in crate::train) fn time_exponent(&self) -> f64 {
+        self.time_exponent.unwrap_or(self.matching_weight.unwrap_or_default().usual_exponent())
+    }
+
     /// Validates the fields.
     pub(super) fn validate(&self) -> Result<()> {
         let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
-        if !positive(self.time_exponent) {
+        if let Some(exponent) = self.time_exponent.filter(|exponent| !positive(*exponent)) {
             return refuse(
-                format!("times sampled with the exponent {}", self.time_exponent),
+                format!("times sampled with the exponent {exponent}"),
                 "set `objective.time_exponent` above 0, such as 1 for uniform times, or 2",
+            );
+        }
+        // Below 1 the density of times is zero at the data, and what it is divided out of has no bound.
+        if let Some(weight) = self.matching_weight.filter(|weight| *weight != TimeWeight::Sampled)
+            && self.time_exponent() < 1.0
+        {
+            let (name, exponent) = (weight.name(), self.time_exponent());
+            return refuse(
+                format!("the weight {name} for times sampled with the exponent {exponent}"),
+                "set `objective.time_exponent` to at least 1, or leave out `objective.matching_weight`",
             );
         }
         let share = self.likelihood_share;

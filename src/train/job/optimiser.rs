@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::positive;
+use crate::train::adamw::BETAS;
+use crate::train::{Schedule, StepSize, ValidationScore};
 use crate::{Error, Result, words};
 
 /// The optimiser of a run: `[optimiser]` of its config.toml.
@@ -21,6 +23,16 @@ pub struct OptimiserSection {
     /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 5e-3 and 1e-3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
+    /// The steps of each phase in which the learning rate rises, by a factor before the schedule; left out: a fiftieth
+    /// of the phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<usize>,
+    /// What is left of the learning rate at the end; left out: a hundredth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_end: Option<f64>,
+    /// AdamW's β₁ and β₂, the decays of its moments; left out: 0.9 and 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub betas: Option<Vec<f64>>,
     /// AdamW's decay of the weights.
     pub weight_decay: f64,
     /// The largest norm of the gradient; a larger one is clipped.
@@ -29,6 +41,9 @@ pub struct OptimiserSection {
     pub ema: f64,
     /// Held-out scores along the way, and some ten more at the start; at most a tenth of the time.
     pub validations: usize,
+    /// What they compute; left out: the likelihood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<ValidationScore>,
     /// Rows in each of them.
     pub validation_rows: usize,
     /// A table's model is that of the best held-out score, not the last.
@@ -46,10 +61,14 @@ impl Default for OptimiserSection {
             time: None,
             batch: None,
             lr: None,
+            warm_up: None,
+            lr_end: None,
+            betas: None,
             weight_decay: 0.0,
             clip: 1.0,
             ema: 0.999,
             validations: 20,
+            validation: None,
             validation_rows: 1000,
             keep_best: true,
             patience: None,
@@ -63,6 +82,17 @@ const MOST_NUMBERS: usize = 1 << 28;
 const MOST_VALIDATIONS: usize = 10_000;
 
 impl OptimiserSection {
+    /// The learning rates of a phase with this peak.
+    pub(in crate::train) fn schedule(&self, peak: f64) -> Schedule {
+        Schedule { peak, end: self.lr_end.unwrap_or(Schedule::USUAL_END), warm_up: self.warm_up }
+    }
+
+    /// A step with this learning rate.
+    pub(in crate::train) fn step_size(&self, lr: f64) -> StepSize {
+        let betas = if let Some([first, second]) = self.betas.as_deref() { [*first, *second] } else { BETAS };
+        StepSize { lr, decay: self.weight_decay, betas }
+    }
+
     /// Refuses sizes that no memory holds, for data of `dim` columns.
     pub(super) fn validate_sizes(&self, dim: usize) -> Result<()> {
         let batch = self.batch.unwrap_or_default();
@@ -92,6 +122,24 @@ impl OptimiserSection {
             return refuse(
                 format!("a learning rate of {}", words::exact(lr)),
                 "set `optimiser.lr` above 0, such as 0.01",
+            );
+        }
+        if self.warm_up == Some(0) {
+            return refuse("a warm-up of 0 steps".into(), "set `optimiser.warm_up` to at least 1");
+        }
+        if let Some(end) = self.lr_end.filter(|end| !(0.0..=1.0).contains(end)) {
+            return refuse(
+                format!("a learning rate that ends at {end} of its peak"),
+                "set `optimiser.lr_end` from 0 to 1, such as 0.02",
+            );
+        }
+        if let Some(betas) = &self.betas
+            && !(betas.len() == 2 && betas.iter().all(|beta| (0.0..1.0).contains(beta)))
+        {
+            let betas = betas.iter().map(|beta| words::exact(*beta)).collect::<Vec<_>>().join(",");
+            return refuse(
+                format!("moments with the decays {betas}"),
+                "set `optimiser.betas` to two numbers from 0 to below 1, such as 0.9,0.999",
             );
         }
         if let Some(time) = self.time.filter(|time| !positive(*time)) {

@@ -69,8 +69,9 @@ impl Trainer<'_> {
         if let (Some(mixture), Some(best)) = (self.baseline.take(), &self.log.best) {
             // Nothing moves: the density is the mixture's own, in closed form.
             let architecture = Architecture::Identity { dim: model.dim() };
-            let FlowSpec { standardise, columns, names, .. } = model.spec.clone();
-            let spec = FlowSpec { standardise, columns, names, base: Some(mixture), ..FlowSpec::bare(architecture) };
+            let FlowSpec { standardise, columns, pixels, names, .. } = model.spec.clone();
+            let base = Some(mixture);
+            let spec = FlowSpec { standardise, columns, pixels, names, base, ..FlowSpec::bare(architecture) };
             let baseline = Model { spec, theta: Vec::new(), provenance: model.provenance.clone() };
             let precision = self.job.model.precision;
             replaced_by_baseline = if !best.rows.is_empty() {

@@ -1,9 +1,10 @@
 //! Held-out scores along the way: when one is due, and what it changes.
 
 use super::Trainer;
-use crate::train::Validation;
+use crate::train::bound::{How, bounded};
 use crate::train::score::{clearly_worse, scored};
 use crate::train::state::Best;
+use crate::train::{Score, Validation, ValidationScore};
 use crate::{Error, Result};
 
 /// The part of the time that validations may take where the budget is one of time.
@@ -19,13 +20,26 @@ impl Trainer<'_> {
         done >= self.log.due && cheap && !self.valid.is_empty() && self.job.optimiser.validations > 0
     }
 
+    /// Scores of the validation rows, as the job sets, with log p of each or minus its bound.
+    fn held_out(&self) -> Result<(Score, Vec<f64>)> {
+        let (theta, precision) = (&self.state.ema.theta, self.job.model.precision);
+        match self.job.optimiser.validation.unwrap_or_default() {
+            ValidationScore::Likelihood => {
+                scored(&self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
+            }
+            ValidationScore::Bound => {
+                let how = How { precision, path: self.job.objective.path, seed: self.job.seed };
+                bounded(&self.model.spec, theta, how, &self.valid, self.data.toy())
+            }
+        }
+    }
+
     /// The held-out score of the average; none where it has no density anywhere yet.
     pub(super) fn validate(&mut self, done: f64) -> Result<Option<Validation>> {
         let begun = self.clock.elapsed().as_secs_f64();
-        let flow = self.model.spec.bind(&self.state.ema.theta, self.job.model.precision)?;
         let (step, seconds) = (self.state.step, self.seconds());
         let mut rows = Vec::new();
-        let validation = match scored(&flow, &self.valid, self.data.toy()) {
+        let validation = match self.held_out() {
             Ok((score, log_probs)) => {
                 rows = log_probs.into_iter().map(|l| if l.is_finite() { l } else { f64::NEG_INFINITY }).collect();
                 let (nll, se) = score.best_nll(self.data.toy());

@@ -10,7 +10,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 
 use super::Mlp;
 use crate::velocity::closed_form::ClosedForm;
-use crate::velocity::probes::probe;
+use crate::velocity::probes::Probes;
 use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Regularisers, Trace};
 
 mod squares;
@@ -35,34 +35,6 @@ pub struct MlpEvaluator<'a, T> {
     jacobian: Tile<T>,
     /// As wide as the second hidden layer: M σ′(a₁), then τ σ′(a₂).
     wide: Tile<T>,
-}
-
-/// Hutchinson's probes of the lanes, and whose they are.
-struct Probes<T> {
-    noise: Noise,
-    e: Vec<Tile<T>>,
-    /// The sample in each slot whose probes are held.
-    held: Vec<Option<usize>>,
-}
-
-impl<T: Scalar> Probes<T> {
-    fn new(count: usize, noise: Noise, dim: usize, lanes: usize) -> Self {
-        Self { noise, e: vec![Tile::new(dim, lanes); count], held: vec![None; lanes] }
-    }
-
-    fn refresh(&mut self, at: At<'_>, keys: &[u64]) {
-        for (slot, &sample) in at.sample.iter().enumerate() {
-            if self.held[slot] == Some(sample) {
-                continue;
-            }
-            self.held[slot] = Some(sample);
-            for (k, e) in self.e.iter_mut().enumerate() {
-                for i in 0..e.rows() {
-                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(probe(keys[sample], k, i, self.noise));
-                }
-            }
-        }
-    }
 }
 
 impl<'a, T: Scalar> MlpEvaluator<'a, T> {

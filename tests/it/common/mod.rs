@@ -5,6 +5,8 @@ pub mod command;
 pub mod discrete;
 pub mod flows;
 pub mod maps;
+#[cfg(feature = "plot")]
+pub mod pictures;
 pub mod random;
 pub mod state_dict;
 pub mod velocity;

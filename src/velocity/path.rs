@@ -1,4 +1,4 @@
-//! The path from a latent to a row of data in flow matching: x_t = a(t) x + s(t) z.
+//! The path from a latent to a row of data: x_t = a(t) x + s(t) z.
 //!
 //! Its velocity is u = a′ x + s′ z; flow matching fits E[u | x_t], the field that transports the density of x_t. A path
 //! has to start in the latent, a(0) = 0, s(0) = 1, and end in the data, a(1) = 1, s(1) = 0. Ref: Lipman et al. (2022);
@@ -50,7 +50,7 @@ impl Path {
     }
 
     /// (x_t, u) of one column of a pair.
-    pub(super) fn through(self, x: f64, z: f64, t: f64) -> (f64, f64) {
+    pub fn through(self, x: f64, z: f64, t: f64) -> (f64, f64) {
         match self {
             // The same as below, with one rounding less.
             Self::Straight => (z + t * (x - z), x - z),

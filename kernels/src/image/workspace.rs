@@ -1,0 +1,179 @@
+//! The scratch of a net of operations on images, for one block of 16 lanes and one caller at a time.
+
+use cnflow_solvers::lanes::LANE_BLOCK;
+
+use super::conv::Scratch;
+use super::graph::Kind;
+use super::{ImageNet, ImageShape};
+use crate::simd::Scalar;
+use crate::tile::{In, Out, Tile};
+use crate::{Keep, Net, Workspace};
+
+/// Everything that a pass over one block of lanes keeps.
+///
+/// What is held at once, in planes: values only for [`Keep::Value`]; for [`Keep::First`] as many cotangents, and σ′;
+/// with tangents as many again, and their value before each activation; for [`Keep::Second`] σ″ and what it multiplies.
+#[derive(Clone, Debug)]
+pub struct ImageWorkspace<T> {
+    /// The embedding's own; its cotangent of the modulations gains from every pull-back.
+    pub(super) embedding: Workspace<T>,
+    /// 1 + s and b.
+    pub(super) modulations: Tile<T>,
+    /// One a buffer.
+    pub(super) values: Vec<Tile<T>>,
+    pub(super) dots: Vec<Tile<T>>,
+    pub(super) bars: Vec<Tile<T>>,
+    /// One an activation.
+    pub(super) bends: Vec<Bends<T>>,
+    pub(super) scratch: Scratch<T>,
+}
+
+/// What is kept of an activation; tiles without rows where there was no room asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Bends<T> {
+    pub first: Tile<T>,
+    pub second: Tile<T>,
+    /// A tangent before it.
+    pub raw: Tile<T>,
+    /// What σ″ multiplies.
+    pub gathered: Tile<T>,
+}
+
+impl<T: Scalar> ImageWorkspace<T> {
+    /// Of no net.
+    pub fn empty() -> Self {
+        Self {
+            embedding: Workspace::empty(),
+            modulations: Tile::new(0, 0),
+            values: Vec::new(),
+            dots: Vec::new(),
+            bars: Vec::new(),
+            bends: Vec::new(),
+            scratch: Scratch::new(std::iter::empty()),
+        }
+    }
+
+    /// For passes that keep `keep` at most, with tangents or without.
+    pub(super) fn new(net: &ImageNet<T>, keep: Keep, tangents: bool) -> Self {
+        let tile = |rows: usize, wanted: bool| Tile::new(if wanted { rows } else { 0 }, LANE_BLOCK);
+        let planes = |wanted: bool| {
+            let plane = |shape: &ImageShape| tile(shape.len(), wanted);
+            net.graph.shapes.iter().map(plane).collect::<Vec<_>>()
+        };
+        let (back, second) = (keep != Keep::Value, keep == Keep::Second);
+        let bends = |shape: &ImageShape| Bends {
+            first: tile(shape.len(), back),
+            second: tile(shape.len(), second),
+            raw: tile(shape.len(), tangents),
+            gathered: tile(shape.len(), second),
+        };
+        let convs = net.graph.nodes.iter().filter_map(|node| match &node.kind {
+            Kind::Conv(conv, _) if back => Some(conv.size()),
+            _ => None,
+        });
+        let mut embedding = Workspace::empty();
+        if let Some(net) = &net.embedding {
+            embedding = net.workspace(LANE_BLOCK);
+            embedding.blocks = 1;
+        }
+        Self {
+            embedding,
+            modulations: Tile::new(net.graph.modulations, LANE_BLOCK),
+            values: planes(true),
+            dots: planes(tangents),
+            bars: planes(back),
+            bends: net.graph.bends.iter().map(bends).collect(),
+            scratch: Scratch::new(convs),
+        }
+    }
+
+    /// x, `[pixel][channel]`.
+    pub fn input(&mut self) -> &mut Tile<T> {
+        &mut self.values[0]
+    }
+
+    /// `aux`; without rows where nothing is modulated.
+    pub fn aux(&mut self) -> &mut Tile<T> {
+        &mut self.embedding.input
+    }
+
+    /// y, as the last [`ImageNet::run`] left it.
+    pub fn output(&self) -> &Tile<T> {
+        &self.values[self.values.len() - 1]
+    }
+
+    /// ẋ, from which [`ImageNet::advance`] starts.
+    pub fn direction(&mut self) -> &mut Tile<T> {
+        &mut self.dots[0]
+    }
+
+    /// ẏ, as the last [`ImageNet::advance`] left it.
+    pub fn end(&self) -> &Tile<T> {
+        &self.dots[self.dots.len() - 1]
+    }
+
+    /// The cotangent of y, or of ẏ, from which the next pull-back starts.
+    pub fn output_bar(&mut self) -> &mut Tile<T> {
+        let last = self.bars.len() - 1;
+        &mut self.bars[last]
+    }
+
+    /// y, and the cotangent of y or of ẏ.
+    pub fn output_and_bar(&mut self) -> (&Tile<T>, &mut Tile<T>) {
+        let last = self.bars.len() - 1;
+        (&self.values[self.values.len() - 1], &mut self.bars[last])
+    }
+
+    /// The cotangent of y or of ẏ, then ẏ and ẋ.
+    pub fn output_bar_and_tangents(&mut self) -> (&mut Tile<T>, &Tile<T>, &Tile<T>) {
+        let last = self.bars.len() - 1;
+        (&mut self.bars[last], &self.dots[self.dots.len() - 1], &self.dots[0])
+    }
+
+    /// ẏ and ẋ.
+    pub fn end_and_direction(&self) -> (&Tile<T>, &Tile<T>) {
+        (&self.dots[self.dots.len() - 1], &self.dots[0])
+    }
+
+    /// The cotangent of x, or of ẋ, as the last pull-back left it.
+    pub fn input_bar(&self) -> &Tile<T> {
+        &self.bars[0]
+    }
+
+    /// Before the first pull-back behind a forward pass.
+    pub(super) fn clear(&mut self, keep: Keep) {
+        self.embedding.output_bar.clear(1.min(self.modulations.rows()));
+        if keep == Keep::Second {
+            self.bends.iter_mut().for_each(|bends| bends.gathered.clear(1));
+        }
+    }
+
+    /// Runs the embedding.
+    pub(super) fn embed(&mut self, net: &Net<T>, scales: &[std::ops::Range<usize>], keep: Keep) {
+        net.run(&mut self.embedding, if keep == Keep::Value { keep } else { Keep::First });
+        let from = self.embedding.output();
+        for row in 0..self.modulations.rows() {
+            self.modulations.at_mut(0, row).copy_from_slice(from.at(0, row));
+        }
+        for row in scales.iter().cloned().flatten() {
+            self.modulations.at_mut(0, row).iter_mut().for_each(|s| *s += T::ONE);
+        }
+    }
+}
+
+/// A plane to read and a later one to write, or the same to replace.
+pub(super) fn onward<T: Scalar>(tiles: &mut [Tile<T>], from: usize, to: usize) -> (In<'_, T>, Out<'_, T>) {
+    let (below, above) = tiles.split_at_mut(to);
+    let out = above[0].write();
+    (if from == to { out.before() } else { below[from].read() }, out)
+}
+
+/// A plane to read and an earlier one to write, or the same to replace.
+pub(super) fn backward<T: Scalar>(tiles: &mut [Tile<T>], from: usize, to: usize) -> (In<'_, T>, Out<'_, T>) {
+    let (below, above) = tiles.split_at_mut(from);
+    if from == to {
+        let out = above[0].write();
+        return (out.before(), out);
+    }
+    (above[0].read(), below[to].write())
+}

@@ -1,0 +1,52 @@
+//! What a continuous flow of images leaves out: the options of its training that differ from those of a table.
+//!
+//! They were measured on MNIST, bits a dimension at equal cost: the weight 1/(1 − t) with times crowded at the data
+//! 1.542 where uniform ones had 1.580, and better samples than the likelihood's t/(1 − t) with 1.505; batches of 32 and
+//! β₂ = 0.99 −0.024; a rate of 4e-3 for 2e-3 −0.029. The rate falls to 2 % after a rise of 100 steps; the gradient's
+//! norm is bounded by 1, as everywhere. Pairs of an optimal transport changed nothing (−0.002 ± 0.002). A validation by
+//! the likelihood would take some fifty evaluations an image, and the bound takes one; it is 0.01 to 0.02 higher.
+
+use super::Job;
+use crate::rows::Dataset;
+use crate::train::{Family, Objective, Preconditioning, TimeWeight, ValidationScore};
+
+/// The tolerance of the path for images, relative and absolute: the bits a dimension differ by 0.0006 (root mean square)
+/// from those at 1e-4, where 1e-2 is 0.004 too high.
+const TOLERANCE: f64 = 1e-3;
+
+impl Job {
+    /// The job with the tolerance of images where these data are images: for a caller whose user set none.
+    #[must_use]
+    pub fn with_tolerance_for(self, data: &Dataset) -> Self {
+        self.with(|job| {
+            if data.shape.is_some() && job.model.family == Family::Cnf {
+                (job.solver.rtol, job.solver.atol) = (TOLERANCE, TOLERANCE);
+            }
+        })
+    }
+
+    /// The job with the defaults of a continuous flow of images where it leaves options out; [`Job::resolve`] fills in
+    /// the rest.
+    #[must_use]
+    pub fn with_image_defaults(self) -> Self {
+        self.with(|job| {
+            // A model to start from has its own.
+            if job.model.init.is_none() {
+                job.model.preconditioning.get_or_insert(Preconditioning::Gaussian);
+                job.data.spread.get_or_insert(1.0);
+            }
+            let optimiser = &mut job.optimiser;
+            optimiser.batch.get_or_insert(32);
+            optimiser.lr.get_or_insert(4e-3);
+            optimiser.betas.get_or_insert(vec![0.9, 0.99]);
+            optimiser.warm_up.get_or_insert(100);
+            optimiser.lr_end.get_or_insert(0.02);
+            if job.objective.kind != Objective::Likelihood {
+                job.objective.matching_weight.get_or_insert(TimeWeight::Inverse);
+            }
+            if job.objective.kind == Objective::Matching {
+                job.optimiser.validation.get_or_insert(ValidationScore::Bound);
+            }
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! Images as data: their files, their pixels as real numbers, and the command on them.
+
+mod command;
+mod files;
+mod pixels;
