@@ -8,7 +8,7 @@ mod measure;
 use cnflow::velocity::{Activation, Batch, Evaluator, Mlp, MlpSpec, TimeInput, Trace, Velocity};
 use cnflow_solvers::At;
 use cnflow_solvers::lanes::{Lanes, LanesMut};
-use measure::{cpu_time, median_of, peak};
+use measure::peak;
 
 const LANES: usize = 64;
 
@@ -91,18 +91,9 @@ impl<T: cnflow::velocity::Scalar> Tile<T> {
     }
 }
 
-/// The median over 9 runs of at least 50 ms each (the system counts in ticks of some ms), in seconds a call.
-fn median(mut f: impl FnMut()) -> f64 {
-    let mut calls = 1;
-    let timed = |calls: usize, f: &mut dyn FnMut()| {
-        let start = cpu_time();
-        (0..calls).for_each(|_| f());
-        (cpu_time() - start) / calls as f64
-    };
-    while timed(calls, &mut f) * (calls as f64) < 5e-2 && calls < 1 << 24 {
-        calls *= 2;
-    }
-    median_of((0..9).map(|_| timed(calls, &mut f)).collect())
+/// As [`measure::median`], over runs of 50 ms: the system counts in ticks of some ms.
+fn median(f: impl FnMut()) -> f64 {
+    measure::median(5e-2, f)
 }
 
 fn table<T: cnflow::velocity::Scalar>(name: &str, dim: usize, hidden: &[usize], peak: f64) {

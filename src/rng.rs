@@ -12,8 +12,8 @@ pub fn stream(seed: u64, stream: u64) -> Rng {
     rng
 }
 
-/// The key of a row of numbers: a function of its own numbers and the seed, so that what is drawn by it is the same in any
-/// batch; rounded to f32, so that it is the same in either precision.
+/// The key of a row of numbers: a function of its own numbers and the seed, so that what is drawn by it is the same in
+/// any batch; rounded to f32, so that it is the same in either precision.
 pub fn key(seed: u64, row: impl IntoIterator<Item = f32>) -> u64 {
     row.into_iter().fold(mix(seed), |key, value| mix(key ^ u64::from(value.to_bits())))
 }

@@ -11,6 +11,22 @@ pub fn median_of(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
+/// The median CPU time of a call over 9 runs of at least `seconds` each, in seconds.
+// Not every bench measures single calls.
+#[allow(dead_code)]
+pub fn median(seconds: f64, mut f: impl FnMut()) -> f64 {
+    let mut calls = 1;
+    let timed = |calls: usize, f: &mut dyn FnMut()| {
+        let start = cpu_time();
+        (0..calls).for_each(|_| f());
+        (cpu_time() - start) / calls as f64
+    };
+    while timed(calls, &mut f) * (calls as f64) < seconds && calls < 1 << 24 {
+        calls *= 2;
+    }
+    median_of((0..9).map(|_| timed(calls, &mut f)).collect())
+}
+
 /// CPU time of all threads of this process, in seconds.
 #[cfg(target_os = "linux")]
 pub fn cpu_time() -> f64 {

@@ -1,36 +1,33 @@
 //! The recipe's net for digits of 28 × 28 pixels, f32, one thread, beside the machine's own peak.
 //!
-//! CPU time of one block of 16 images, medians of many runs: in µs an image, GFLOP/s, and percent of a loop of nothing but fused
-//! multiply-adds. An operation is half of a multiply-add of a convolution or a dense layer, borders counted as if they were
-//! not; a pull-back counts twice its forward pass.
+//! CPU time of one block of 16 images, medians of many runs: in µs an image, GFLOP/s, and percent of a loop of nothing
+//! but fused multiply-adds. An operation is half of a multiply-add of a convolution or a dense layer, borders counted
+//! as if they were not; a pull-back counts twice its forward pass.
 
 // As for the whole crate's benches.
 #[path = "../../benches/measure/mod.rs"]
 mod measure;
 
-use cnflow_kernels::{ImageNet, ImageNetSpec, ImageOp, ImageShape, ImageWorkspace, Keep};
-use measure::{cpu_time, median_of, peak};
+use cnflow_kernels::{Activation, ImageNet, ImageNetSpec, ImageOp, ImageShape, ImageWorkspace, Keep};
+use measure::peak;
 
 const LANES: usize = 16;
 
-/// The median over 9 runs of at least 100 ms each, in seconds a call.
-fn median(mut f: impl FnMut()) -> f64 {
-    let mut calls = 1;
-    let timed = |calls: usize, f: &mut dyn FnMut()| {
-        let start = cpu_time();
-        (0..calls).for_each(|_| f());
-        (cpu_time() - start) / calls as f64
-    };
-    while timed(calls, &mut f) * (calls as f64) < 1e-1 && calls < 1 << 20 {
-        calls *= 2;
-    }
-    median_of((0..9).map(|_| timed(calls, &mut f)).collect())
+/// As [`measure::median`], over runs of 100 ms.
+fn median(f: impl FnMut()) -> f64 {
+    measure::median(1e-1, f)
+}
+
+/// Sets the cotangent of y, which a pull-back replaces.
+fn fill_bar(ws: &mut ImageWorkspace<f32>) {
+    let bar = ws.output_bar();
+    (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
 }
 
 fn filled(spec: &ImageNetSpec) -> (ImageNet<f32>, ImageWorkspace<f32>, Vec<f32>) {
     let theta: Vec<f32> = (0..spec.n_params()).map(|i| 0.1 * (i as f32 * 0.7).sin()).collect();
     let net = ImageNet::new(spec, &theta).expect("the spec is valid and θ its own");
-    let mut ws = net.workspace(Keep::Second, true);
+    let mut ws = net.workspace();
     for tile in [ImageWorkspace::input, ImageWorkspace::direction] {
         let tile = tile(&mut ws);
         (0..tile.rows()).for_each(|row| *tile.at_mut(0, row) = std::array::from_fn(|l| ((row + l) as f32).sin()));
@@ -53,17 +50,16 @@ fn main() {
     report("value", 1.0, median(|| net.run(&mut ws, Keep::Value)));
     report("value, σ′ kept", 1.0, median(|| net.run(&mut ws, Keep::First)));
     report("tangent", 1.0, median(|| net.advance(&mut ws)));
-    let mut back = |ws: &mut ImageWorkspace<f32>, joined: bool, to_x: bool| {
-        let bar = ws.output_bar();
-        (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
-        net.run_back(ws, joined, to_x, &mut g);
+    let mut back = |ws: &mut ImageWorkspace<f32>, to_x: bool| {
+        fill_bar(ws);
+        net.run_back(ws, false, to_x, &mut g);
     };
     report(
         "value and gradient",
         3.0,
         median(|| {
             net.run(&mut ws, Keep::First);
-            back(&mut ws, false, false);
+            back(&mut ws, false);
         }),
     );
     report(
@@ -71,24 +67,18 @@ fn main() {
         3.0,
         median(|| {
             net.run(&mut ws, Keep::First);
-            back(&mut ws, false, true);
+            back(&mut ws, true);
         }),
     );
-    let probe = |ws: &mut ImageWorkspace<f32>| {
-        net.run(ws, Keep::Second);
-        net.advance(ws);
-        let bar = ws.output_bar();
-        (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
-    };
-    let mut g = vec![0.0; net.n_params()];
     report(
         "value, tangent, pull-back of both",
         6.0,
         median(|| {
-            probe(&mut ws);
+            net.run(&mut ws, Keep::Second);
+            net.advance(&mut ws);
+            fill_bar(&mut ws);
             net.retreat(&mut ws, &mut g);
-            let bar = ws.output_bar();
-            (0..bar.rows()).for_each(|row| bar.at_mut(0, row).fill(1e-3));
+            fill_bar(&mut ws);
             net.run_back(&mut ws, true, true, &mut g);
         }),
     );
@@ -106,18 +96,16 @@ fn main() {
         let flops = 2.0 * (net.multiply_adds() * LANES) as f64;
         let forward = median(|| net.run(&mut ws, Keep::Value));
         let both = median(|| {
-            net.run(&mut ws, Keep::Value);
+            net.run(&mut ws, Keep::First);
             net.run_back(&mut ws, false, true, &mut g);
         });
         let percent = |times: f64, seconds: f64| 100.0 * times * flops / seconds * 1e-9 / peak;
         println!("  {what:<34} {:5.1} % {:5.1} %", percent(1.0, forward), percent(3.0, both));
     }
-    let planes = ["stem", "trunk"];
-    for (what, shape) in [
-        (planes[0], ImageShape { channels: 16, ..shape }),
-        (planes[1], ImageShape { height: 7, width: 7, channels: 32 }),
-    ] {
-        let op = ImageOp::Activate { activation: cnflow_kernels::Activation::Silu };
+    for (what, shape) in
+        [("stem", ImageShape { channels: 16, ..shape }), ("trunk", ImageShape { height: 7, width: 7, channels: 32 })]
+    {
+        let op = ImageOp::Activate { activation: Activation::Silu };
         let (net, mut ws, _) = filled(&ImageNetSpec { shape, aux: 0, embedding: None, ops: vec![op] });
         let (value, first) = (median(|| net.run(&mut ws, Keep::Value)), median(|| net.run(&mut ws, Keep::First)));
         let each = |seconds: f64| seconds * 1e9 / (shape.len() * LANES / 8) as f64;

@@ -1,14 +1,14 @@
 //! Nets of operations on images: convolutions, squares of pixels as channels, modulation by an embedding, residuals.
 //!
-//! As a [`Net`] is a list of operations on rows, an [`ImageNet`] is one on planes `[pixel][channel]`, each a row of 16 lanes.
-//! It has the value, the tangent J ẋ, the pull-back Jᵀ ȳ with the gradient by θ, and the pull-back of tangents, so that a
-//! divergence and a penalty on a Jacobian have exact gradients. Lanes never mix, no call allocates, every sum has a fixed
-//! order, and the portable path has the same bits.
+//! As a [`Net`] is a list of operations on rows, an [`ImageNet`] is one on planes `[pixel][channel]`, each a row of 16
+//! lanes. It has the value, the tangent J ẋ, the pull-back Jᵀ ȳ with the gradient by θ, and the pull-back of tangents,
+//! so that a divergence and a penalty on a Jacobian have exact gradients. Lanes never mix, no call allocates, every sum
+//! has a fixed order, and the portable path has the same bits.
 //!
-//! One block of 16 images is worked on at a time ([`ImageWorkspace`]), one operation after the other, and what happens at each
-//! number by itself follows its convolution row of pixels by row. In f32 the recipe's trunk fits the second cache; a plane
-//! at 28 × 28 is 0.8 MB for 16 images, more than that cache, and passes through it: a convolution reads three of its rows
-//! of pixels at a time, 84 KB, and does some hundred operations for each number that it loads.
+//! One block of 16 images is worked on at a time ([`ImageWorkspace`]), one operation after the other, and what happens
+//! at each number by itself follows its convolution row of pixels by row. In f32 the recipe's trunk fits the second
+//! cache; a plane at 28 × 28 is 0.8 MB for 16 images, more than that cache, and passes through it: a convolution reads
+//! three of its rows of pixels at a time, 84 KB, and does some hundred operations for each number that it loads.
 
 mod conv;
 mod evaluator;
@@ -50,12 +50,11 @@ impl<T: Scalar> ImageNet<T> {
         spec.validate()?;
         let n_params = spec.n_params();
         check_length(n_params, theta)?;
-        let (graph, shapes) = (Graph::new(spec)?, spec.shapes()?);
-        let embedding = spec.embedding_net(&shapes);
+        let mut graph = Graph::new(spec)?;
+        graph.set_params(theta);
+        let embedding = spec.embedding_net(&spec.shapes()?);
         let embedding = embedding.map(|net| Net::new(&net, &theta[..net.n_params()])).transpose()?;
-        let mut net = Self { isa: Isa::detect(), spec: spec.clone(), graph, embedding, n_params };
-        net.set_params(theta)?;
-        Ok(net)
+        Ok(Self { isa: Isa::detect(), spec: spec.clone(), graph, embedding, n_params })
     }
 
     /// Takes other parameters, in place: no allocation.
@@ -67,11 +66,7 @@ impl<T: Scalar> ImageNet<T> {
         if let Some(net) = &mut self.embedding {
             net.set_params(&theta[..net.n_params()])?;
         }
-        for node in &mut self.graph.nodes {
-            if let Kind::Conv(conv, params) = &mut node.kind {
-                conv.set_params(&theta[params.clone()]);
-            }
-        }
+        self.graph.set_params(theta);
         Ok(())
     }
 

@@ -51,6 +51,11 @@ impl<T: Scalar> Tile<T> {
         self.rows
     }
 
+    /// The memory of its numbers.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.data[..])
+    }
+
     /// The number of blocks there is room for.
     fn blocks(&self) -> usize {
         self.data.len().checked_div(self.rows).unwrap_or(usize::MAX)

@@ -4,8 +4,8 @@
 //!
 //!   log P(k) ≥ E log (p(y) |dy/dv| / q(u)) = E [log p(y) + ln|dy/dv| − ln q(u)],
 //!
-//! and bits per dimension are −log P(k) / (D ln 2), an upper bound of what a code for the grey levels needs. Nothing else is in
-//! it: no padding, no rescaling to [0, 1] (P is of whole numbers, and v is in their units).
+//! and bits per dimension are −log P(k) / (D ln 2), an upper bound of what a code for the grey levels needs. Nothing
+//! else is in it: no padding, no rescaling to [0, 1] (P is of whole numbers, and v is in their units).
 
 use super::{Arrived, Mean};
 use crate::transform::PixelTerms;
@@ -46,9 +46,9 @@ impl BitsPerDim {
         }
     }
 
-    /// Nats of an image in a bit of each of its numbers.
-    fn unit(&self) -> f64 {
-        self.dim as f64 * std::f64::consts::LN_2
+    /// The nats of one bit for each of `dim` numbers.
+    pub fn unit(dim: usize) -> f64 {
+        dim as f64 * std::f64::consts::LN_2
     }
 
     /// Images.
@@ -58,22 +58,23 @@ impl BitsPerDim {
 
     /// −mean log P / (D ln 2).
     pub fn mean(&self) -> f64 {
-        -self.total.mean() / self.unit()
+        -self.total.mean() / Self::unit(self.dim)
     }
 
     /// The standard error of the mean, over the images; NaN of one. What probes add is in it.
     pub fn se(&self) -> f64 {
-        self.total.se() / self.unit()
+        self.total.se() / Self::unit(self.dim)
     }
 
-    /// The part of the standard error that Hutchinson's probes make; none where the trace is exact or a single probe does not tell.
+    /// The part of the standard error that Hutchinson's probes make; none where the trace is exact or a single probe
+    /// does not tell.
     pub fn probe_se(&self) -> Option<f64> {
         let n = self.probes.n();
-        (n > 0).then(|| (self.probes.mean() / n as f64).sqrt() / self.unit())
+        (n > 0).then(|| (self.probes.mean() / n as f64).sqrt() / Self::unit(self.dim))
     }
 
-    /// Mean log p(y), ln|dy/dv| and −ln q(u) of an image, in nats: their sum is mean log P. Over several draws the first
-    /// has what these gain.
+    /// Mean log p(y), ln|dy/dv| and −ln q(u) of an image, in nats: their sum is mean log P. Over several draws the
+    /// first has what these gain.
     pub fn terms(&self) -> [f64; 3] {
         [self.latent.mean(), self.slope.mean(), self.noise.mean()]
     }

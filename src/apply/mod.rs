@@ -2,8 +2,8 @@
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
 //! block through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
-//! [`BitsPerDim`], [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its place and counted
-//! with its reason.
+//! [`BitsPerDim`], [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its
+//! place and counted with its reason.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::AtomicUsize};

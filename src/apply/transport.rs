@@ -90,8 +90,8 @@ impl Transport {
         Ok(Self { model, way, counter, draws: Vec::new() })
     }
 
-    /// With `draws` draws of the noise in whole numbers for each log-density, instead of one: log (1/N) Σ p(k + uₙ)/q(uₙ), a
-    /// tighter bound of log P(k) at N times the cost. Log-densities of rows without whole numbers stay as they are.
+    /// With `draws` draws of the noise in whole numbers for each log-density, instead of one: log (1/N) Σₙ
+    /// p(k + uₙ)/q(uₙ), a tighter bound of log P(k) at N times the cost. Models of other rows stay as they are.
     ///
     /// # Errors
     /// As [`BoundModel::with_draw`].
@@ -101,8 +101,8 @@ impl Transport {
         Ok(Self { draws, ..self })
     }
 
-    /// What the pixels' map and their noise add to the log-probabilities of a block of images, as means over the draws; none
-    /// where rows are not images.
+    /// What the pixels' map and their noise add to the log-probabilities of a block of images, as means over the draws;
+    /// none where rows are not images.
     ///
     /// # Errors
     /// As [`BoundModel::pixel_terms`].
@@ -136,11 +136,14 @@ impl Transport {
     /// # Errors
     /// As [`Transport::block`].
     pub fn rows(&self, x: &[f64], condition: &[f64]) -> Result<Arrived> {
-        let (dim, start) = (self.model.dim(), Instant::now());
+        let (dim, start, mut solves) = (self.model.dim(), Instant::now(), 1);
         let (y, log_prob, cost) = if self.way.log_density {
             let solved = match self.way.to_data {
                 true => self.model.decode(x, condition)?,
-                false => self.over_draws(self.model.encode(x, condition)?, x, condition)?,
+                false => {
+                    solves += self.draws.len();
+                    self.over_draws(self.model.encode(x, condition)?, x, condition)?
+                }
             };
             (solved.y, solved.log_prob, solved.cost)
         } else {
@@ -151,7 +154,7 @@ impl Transport {
             (points.y, Vec::new(), points.cost)
         };
         let seconds = start.elapsed().as_secs_f64();
-        self.counter.add(x.len() / dim);
+        self.counter.add(solves * (x.len() / dim));
         Ok(Arrived { dim, y, log_prob, cost, seconds })
     }
 

@@ -144,8 +144,8 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
         .ok_or_else(|| format!("the number of columns of `{}` has changed since the training", job.data.source))
 }
 
-/// A model of images is checked between its latents and its dequantised images, y: there a flow is a bijection with a density;
-/// whole levels are neither.
+/// A model of images is checked between its latents and its dequantised images, y: there a flow is a bijection with a
+/// density; whole levels are neither.
 fn inside(mut subject: Subject) -> Result<Subject> {
     let Some(pixels) = subject.model.spec.pixels.take() else { return Ok(subject) };
     subject.trained_on = pixels.inward(subject.trained_on, subject.seed, 0)?;

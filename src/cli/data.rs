@@ -7,6 +7,7 @@ use clap::Args;
 use cnflow::io::{self, Array, Format, Header, Reader, Writer};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
+use cnflow::transform::Pixels;
 use cnflow::{Error, ImageShape, rng, words};
 use serde_json::{Value, json};
 
@@ -138,20 +139,16 @@ struct Images {
 }
 
 impl Images {
-    /// None where the rows of the file are no images.
+    /// None where the rows of the file are not images.
     fn read(path: &Path, context: &Context) -> Result<Option<Self>> {
-        // A text has none, and notes on its header are those of its own reading.
+        // A text holds no images, and `look` notes how its header was read.
         if Format::of(path) == Some(Format::Csv) {
             return Ok(None);
         }
-        let mut reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
+        let reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
         let Some(shape) = reader.shape() else { return Ok(None) };
         context.notes_on_tables(reader.notes());
-        let mut bytes = Vec::new();
-        while let Some(block) = reader.next_block(1 + (1 << 20) / shape.len())? {
-            bytes.extend(block.data.iter().map(|v| *v as u8));
-        }
-        Ok(Some(Self { bytes, shape }))
+        Ok(Some(Self { bytes: reader.whole_bytes()?, shape }))
     }
 }
 
@@ -176,8 +173,8 @@ fn look_at_images(name: &str, images: &Images, args: &DataArgs, context: &Contex
         }
         let Some(path) = &args.plot else { return anyhow::Ok(()) };
         let shown = n.min(IMAGE_COLUMNS * IMAGE_ROWS);
-        let most = if high < 128 { high.max(1) } else { 255 };
-        let block = ImageBlock::new("", &wide(&bytes[..shown * shape.len()]), most.into(), IMAGE_COLUMNS.min(shown));
+        let most = (Pixels::levels_upto(high.into()) - 1).max(1) as f64;
+        let block = ImageBlock::new("", &wide(&bytes[..shown * shape.len()]), most, IMAGE_COLUMNS.min(shown));
         Ok(cnflow::plot::images(path, *shape, &[block], &Options::default())?)
     })?;
     let mut words = format!(

@@ -36,15 +36,16 @@ Examples:
   cnf density runs/pixels images.npy --dequantise 8         bits per dimension of images
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
-rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file is \
-still written, with NaN in that row; the exit code is then 1.
+rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file \
+is still written, with NaN in that row; the exit code is then 1.
 
 Error bars are [n, 3], in nats: solver (from a second solve in f64 at a hundredth of the tolerances; it covers the error in \
 at least 95 of 100 rows), estimator (the standard error over Hutchinson's probes, 0 for an exact trace) and total (the root \
 of the sum of their squares). They cost three times the density itself.
 
-For a model of images log p is a lower bound on the log-probability of their grey levels, and bits per dimension are its \
-negative mean / (D ln 2), D being the numbers of an image. The noise of an image is a function of its pixels and --seed.
+For a model of images log p is a lower bound on the log-probability of their grey levels, and bits per dimension are \
+its negative mean / (D ln 2), where an image has D numbers. The noise of an image is a function of its pixels and \
+--seed.
 
 Rows are read, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 points shows a random 100000 of them.";
@@ -117,7 +118,7 @@ pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     let (job, mut rows) = Job::new(&args, context)?;
     output::check(&outputs, &[Some(&job.setup.path)])?;
     let mut seen = Seen::new(&args, &job)?;
-    watched("inverting", rows.total(), 1 + u64::from(bars.is_some()), context, |done| {
+    watched("inverting", rows.total(), args.dequantise + u64::from(bars.is_some()), context, |done| {
         let transport = job.setup.transport(job.way, &done)?.with_draws(args.dequantise)?;
         seen.bars = bars.map(|path| Barred::new(path, &job.setup, job.way.until, &done)).transpose()?;
         while let Some(block) = rows.next_block()? {
@@ -378,7 +379,7 @@ impl Job {
             words += &format!("∫p over the grid: {}\n", words::number(mass, 5));
         }
         if let Some(bits) = seen.bits.as_ref().filter(|bits| bits.n() > 0) {
-            words += &told(bits, args.dequantise, &mut facts);
+            words += &bits_per_dim(bits, args.dequantise, &mut facts);
         }
         if let Some(noise) = noise {
             facts["hutchinson_se_mean"] = noise.into();
@@ -408,7 +409,7 @@ impl Job {
 }
 
 /// Bits per dimension of images in words, with every term; the numbers go to `facts`.
-fn told(bits: &BitsPerDim, draws: u64, facts: &mut Value) -> String {
+fn bits_per_dim(bits: &BitsPerDim, draws: u64, facts: &mut Value) -> String {
     let [latent, slope, noise] = bits.terms();
     facts["bits_per_dim"] = bits.mean().into();
     facts["bits_per_dim_se"] = bits.se().into();

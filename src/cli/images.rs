@@ -9,7 +9,8 @@ use rayon::prelude::*;
 /// Columns of a block without classes.
 pub const COLUMNS: usize = 8;
 
-/// The classes that a model is conditioned on, where there is one such condition and no other; none else, or for more than 12.
+/// The classes that a model is conditioned on, where there is one such condition and no other; none else, or for more
+/// than 12.
 pub fn classes(model: &Model) -> Option<&[i64]> {
     match &model.spec.condition.as_ref()?.columns[..] {
         [ContextColumn::Class { classes }] if classes.len() <= 12 => Some(classes),
@@ -22,7 +23,8 @@ pub fn most(pixels: &Pixels) -> f64 {
     pixels.levels() as f64 - 1.0
 }
 
-/// Images `[n, d]` and their conditions as a block of at most `rows` rows: a class a column where the model has classes.
+/// Images `[n, d]` and their conditions as a block of at most `rows` rows: a class a column where the model has
+/// classes.
 pub fn block(
     title: &str,
     model: &Model,
@@ -71,7 +73,8 @@ pub fn of_latents(title: &str, z: &[f64], columns: usize) -> ImageBlock {
     ImageBlock { title: title.into(), images, columns, labels: Vec::new() }
 }
 
-/// The point at part `s` of the arc from one latent to another: its length is between theirs, which that of a straight line is not.
+/// The point at part `s` of the arc from one latent to another: its length is between theirs, which that of a straight
+/// line is not.
 pub fn on_arc(from: &[f64], to: &[f64], s: f64) -> Vec<f64> {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let angle = (dot(from, to) / (dot(from, from) * dot(to, to)).sqrt()).clamp(-1.0, 1.0).acos();

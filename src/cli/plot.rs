@@ -17,7 +17,9 @@ use serde_json::json;
 
 use super::files::{CONFIG, METRICS};
 use super::picture::Shown;
-use super::train::pictures::{Curves, Look, Run, draw};
+use super::train::curves::Curves;
+use super::train::pictures::{Look, draw};
+use super::train::run::Run;
 use super::{Context, interrupt, picture, place, setup, train};
 
 /// Shown below the help.
@@ -29,8 +31,9 @@ Examples:
   cnf plot runs/gauss --columns 1,0 --log=8 --out figures    columns swapped; log p, 8 decades
   cnf plot                                                  the newest run, in its own folder
 
-The pictures are density (or latents, in more than two dimensions), samples and training. Their data are read \
-from the path of the training, or from --data.";
+The pictures are density (or latents, in more than two dimensions), samples and training; for \
+images samples, nearest, latents, interpolation and training. Their data are read from the path of the training, or \
+from --data.";
 
 /// Arguments of `cnf plot`.
 #[derive(Debug, Args)]
@@ -86,7 +89,8 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let (theme, size, enlarged, ending) = (args.theme, args.size, args.scale, args.format);
     let look = Look { theme, size, enlarged, ending, shown: args.shown };
     let out = args.out.as_deref().unwrap_or(folder);
-    let names = ["density", "latents", "samples", "training"].map(|name| out.join(format!("{name}.{}", args.format)));
+    let names = ["density", "interpolation", "latents", "nearest", "samples", "training"];
+    let names = names.map(|name| out.join(format!("{name}.{}", args.format)));
     let data_file = Path::new(args.data.as_deref().unwrap_or(&job.data.source));
     place::spared(&names.each_ref().map(PathBuf::as_path), &[folder, data_file])?;
     let there = out.exists();

@@ -28,9 +28,9 @@ Examples:
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
 
-The files hold f64 numbers for any --precision: points keep the resolution of their columns. A model of images writes them as \
-u8, [n, height, width], or [n, height, width, channels] in colour. The first rows of a longer \
-sample are those of a shorter one.
+The files hold f64 numbers for any --precision: points keep the resolution of their columns. A model of images writes \
+them as u8, [n, height, width], or [n, height, width, channels] in colour; an image whose trajectory fails is black. \
+The first rows of a longer sample are those of a shorter one.
 
 Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 rows shows a random 100000 of them.";

@@ -60,7 +60,7 @@ fn same_images(reader: &Reader, path: &Path, pixels: Option<&Pixels>, role: Role
         ),
         (Some(found), None) => (
             format!(
-                "`{path}` holds images of {}, the model was trained on rows that are no images",
+                "`{path}` holds images of {}, the model was trained on rows that are not images",
                 words::image(found)
             ),
             "give points of shape [n, d]".to_owned(),

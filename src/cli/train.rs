@@ -4,12 +4,14 @@
 //! are replaced by their flags, or where a file sets them by its keys.
 
 mod args;
+pub mod curves;
 mod flags;
 pub mod folder;
 mod images;
 mod live;
 pub mod pictures;
 pub mod report;
+pub mod run;
 pub mod watch;
 
 use cnflow::rows::{Dataset, Rows};
@@ -17,10 +19,12 @@ use cnflow::train::{Checkpoint, Job, fit, resume as go_on, score};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
+use self::curves::Curves;
 pub use self::flags::{Names, seconds};
 use self::folder::Folder;
-use self::pictures::{Curves, Look, Run};
+use self::pictures::Look;
 use self::report::Summary;
+use self::run::Run;
 use super::files::{METRICS, MODEL};
 use super::warnings::Warnings;
 use super::{Context, findings, interrupt, picture};

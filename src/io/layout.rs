@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// The most numbers in an image: far beyond use, within memory.
-const MOST_NUMBERS: usize = 1 << 24;
+pub(super) const MOST_NUMBERS: usize = 1 << 24;
 /// Grey, grey with one more, colour, colour with one more.
 const MOST_CHANNELS: usize = 4;
 
@@ -82,7 +82,7 @@ pub(super) fn plan(path: &Path, axes: &[usize], layout: Layout) -> Result<Plan> 
                 false => (ImageShape { height: first, width: second, channels: third }, false, note),
             }
         }
-        _ => return Err(Error::read(path, "it holds no images", "")),
+        _ => return Err(Error::read(path, "it does not hold images", "give u8 images of shape [n, height, width]")),
     };
     if shape.channels > MOST_CHANNELS {
         let problem = format!("its images have {} channels, expected at most {MOST_CHANNELS}", shape.channels);

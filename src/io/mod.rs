@@ -1,7 +1,7 @@
 //! Files in and out: tables of numbers, model files, PyTorch weights.
 //!
-//! Images are tables too, a row an image: arrays of three or four axes, IDX files and folders of PNG images. They are kept as
-//! bytes ([`Numbers`]).
+//! Images are tables too, a row an image: arrays of three or four axes, IDX files and folders of PNG images. They are
+//! kept as bytes ([`Numbers`]).
 //!
 //! A table is read block by block through a [`Reader`] and written so through a [`Writer`], or whole by [`read`] and
 //! [`write()`]. A file is checked against its own header first, and gets one sentence where it does not fit; no memory
@@ -29,6 +29,8 @@ pub mod writer;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+
+use cnflow_kernels::ImageShape;
 
 pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
@@ -115,6 +117,8 @@ pub fn read(path: &Path) -> Result<Array> {
 pub struct Whole {
     /// The numbers.
     pub array: Array,
+    /// The shape of a row, where rows are images.
+    pub shape: Option<ImageShape>,
     /// The line of each row of a text, counted from 1.
     pub lines: Option<Vec<u64>>,
     /// Decisions about the header of a text that may be wrong: a sentence each.
@@ -144,9 +148,11 @@ pub(crate) fn place(lines: Option<&[u64]>, row: usize) -> String {
 pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
     if Format::of(path) == Some(Format::Csv) {
         let csv::Parsed { array, lines, notes, .. } = read_text(path, &csv::Columns { header, ..Default::default() })?;
-        return Ok(Whole { array, lines: Some(lines), notes });
+        return Ok(Whole { array, shape: None, lines: Some(lines), notes });
     }
-    Ok(Whole { array: Reader::open(path)?.whole()?, lines: None, notes: Vec::new() })
+    let reader = Reader::open(path)?;
+    let shape = reader.shape();
+    Ok(Whole { array: reader.whole()?, shape, lines: None, notes: Vec::new() })
 }
 
 /// Reads a text table, packed or not.

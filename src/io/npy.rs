@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Parses a `.npy` held in memory; `path` is only for the messages. Numbers may be NaN or infinite.
 ///
 /// # Errors
-/// [`Error::Read`] for a foreign or truncated file, or one that holds no table of real numbers.
+/// [`Error::Read`] for a foreign or truncated file, or one that does not hold a table of real numbers.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
     let mut stream = Stream::open(path, Cursor::new(bytes), Length::Exactly(bytes.len() as u64))?;
     let (rows, cols, dtype, vector) = (stream.rows, stream.cols, stream.dtype, stream.vector());

@@ -1,9 +1,9 @@
 //! NumPy's `.npz`: a zip archive with one `.npy` a member.
 //!
-//! `file.npz` means its only table: the only member of numbers with two axes or more, or, where none has two, the only one
-//! with one axis. Members that hold anything else (text, Python objects, records) do not count. `file.npz:x` means the
-//! member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot fill
-//! the memory with zeros.
+//! `file.npz` means its only table: the only member of numbers with two axes or more, or, where none has two, the only
+//! one with one axis. Members that hold anything else (text, Python objects, records) do not count. `file.npz:x` means
+//! the member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot
+//! fill the memory with zeros.
 
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
 /// Reads one table of an archive.
 ///
 /// # Errors
-/// [`Error::Read`] for a damaged archive, a member that is missing or no table, and where several
+/// [`Error::Read`] for a damaged archive, a member that is missing or not a table, and where several
 /// members could be meant.
 pub fn read(path: &Path) -> Result<Array> {
     let (place, bytes) = member(path)?;
@@ -63,7 +63,8 @@ pub fn parse(path: &Path, bytes: &[u8], member: Option<&str>) -> Result<Array> {
 /// The table among the members of an archive of `packed` bytes: its name, and its `.npy`.
 fn table(path: &Path, file: impl Read + Seek, packed: u64, member: Option<&str>) -> Result<(PathBuf, Vec<u8>)> {
     let mut archive = ZipArchive::new(file).map_err(|e| damaged(path, e))?;
-    // `numpy.load` counts a member as an array if its name ends in lower-case `.npy`. A name that is not text is none.
+    // `numpy.load` counts a member as an array if its name ends in lower-case `.npy`. A name that is not text does not
+    // count.
     let files = archive.file_names().flatten();
     let mut names: Vec<String> = files.filter_map(|name| name.strip_suffix(ENDING).map(str::to_owned)).collect();
     names.sort();

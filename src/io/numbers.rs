@@ -1,7 +1,7 @@
 //! The numbers of a table as they are kept: f64, or bytes where the file holds bytes.
 //!
-//! 60 000 images of 784 grey levels are 47 MB as bytes and 376 MB as f64. What computes with rows takes some of them at a
-//! time, and they are widened then.
+//! 60 000 images of 784 grey levels are 47 MB as bytes and 376 MB as f64. What computes with rows takes some of them at
+//! a time, and they are widened then.
 
 use std::borrow::Cow;
 use std::ops::Range;

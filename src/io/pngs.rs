@@ -80,16 +80,17 @@ fn decoded(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     use image::codecs::png::PngDecoder;
     use image::{ColorType, ImageDecoder as _};
 
-    /// Pixels of an image beyond which its header is not believed.
-    const MOST_PIXELS: u64 = 1 << 24;
+    use super::layout::MOST_NUMBERS;
+
     let damaged = |e: &dyn std::fmt::Display| {
         Error::read(path, format!("it is not a valid PNG image ({e})"), "save the image again as PNG")
     };
     let (file, _) = super::open_regular(path)?;
     let decoder = PngDecoder::new(std::io::BufReader::new(file)).map_err(|e| damaged(&e))?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MOST_PIXELS {
-        let problem = format!("an image of {height} × {width} is larger than {MOST_PIXELS} pixels");
+    // Before any memory is allocated for the sizes that the header gives.
+    if u64::from(width) * u64::from(height) > MOST_NUMBERS as u64 {
+        let problem = format!("an image of {height} × {width} is larger than {MOST_NUMBERS} pixels");
         return Err(Error::read(path, problem, "give smaller images"));
     }
     let (channels, alpha) = match decoder.color_type() {

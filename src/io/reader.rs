@@ -146,7 +146,7 @@ impl Reader {
         if places.iter().copied().eq(0..self.cols) {
             return Ok(());
         }
-        // What is left of an image is none.
+        // A part of an image is not an image.
         self.shape = None;
         self.columns = self.columns.take().map(|names| places.iter().map(|at| names[*at].clone()).collect());
         self.cols = places.len();
@@ -201,8 +201,8 @@ impl Reader {
         Ok(block)
     }
 
-    /// As [`Reader::next_block`], the first `d` columns, `[n, d]`, and the others, `[n, cols − d]`, each in rows of their
-    /// own: the columns are cut once.
+    /// As [`Reader::next_block`], the first `d` columns, `[n, d]`, and the others, `[n, cols − d]`, each in rows of
+    /// their own: the columns are cut once.
     ///
     /// # Errors
     /// As [`Reader::next_block`].
@@ -255,7 +255,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::next_block`].
-    pub(crate) fn whole_bytes(mut self) -> Result<Vec<u8>> {
+    pub fn whole_bytes(mut self) -> Result<Vec<u8>> {
         let most = (BLOCK_NUMBERS / self.width).max(1);
         let mut bytes = Vec::new();
         while let Some(block) = self.next_unchecked(most)? {

@@ -50,8 +50,8 @@ impl Writer {
         Self::begin(path, if vector { Vec::new() } else { vec![cols] }, dtype)
     }
 
-    /// Begins images of one shape, as u8: `[n, height, width]`, and `[n, height, width, channels]` where there are several
-    /// channels. A text has a row of numbers for each.
+    /// Begins images of one shape, as u8: `[n, height, width]`, and `[n, height, width, channels]` where there are
+    /// several channels. A text has a row of numbers for each.
     ///
     /// # Errors
     /// As [`Writer::create`].

@@ -12,8 +12,7 @@ use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::condition::Conditioned;
 use crate::transform::{
-    Base, Bijection, Chain, Columns, Condition, Identity, Mapped, PixelTerms, Pixels, Rosenblatt, Standardise,
-    check_time,
+    Base, Bijection, Chain, Columns, Condition, Identity, PixelLayers, PixelTerms, Rosenblatt, Standardise, check_time,
 };
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
@@ -55,17 +54,15 @@ struct Surroundings {
     standardise: Option<Arc<Standardise>>,
     columns: Option<Arc<Columns>>,
     /// The levels of pixels and their noise; none where rows are not images.
-    pixels: Vec<Arc<dyn Bijection>>,
-    /// The number of the draw of that noise.
-    draw: u64,
+    pixels: Option<PixelLayers>,
 }
 
 impl Surroundings {
+    /// With the noise in whole numbers of the draw of this number.
     fn new(spec: &FlowSpec, draw: u64) -> Result<Self> {
         let pixels = spec.pixels.as_ref().map(|pixels| pixels.layers(spec.solver.probe_seed, draw)).transpose()?;
         Ok(Self {
-            pixels: pixels.unwrap_or_default(),
-            draw,
+            pixels,
             base: spec.base(),
             to_base: spec.base.as_ref().map(|mixture| Arc::new(Rosenblatt::new(mixture.clone()))),
             condition: spec.condition.clone().map(Arc::new),
@@ -78,7 +75,8 @@ impl Surroundings {
     fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
         let standardise = self.standardise.clone().map(|map| -> Arc<dyn Bijection> { map });
         let columns = self.columns.clone().map(|map| -> Arc<dyn Bijection> { map });
-        standardise.into_iter().chain(columns).chain(self.pixels.iter().cloned()).collect()
+        let pixels = self.pixels.iter().flat_map(PixelLayers::bijections);
+        standardise.into_iter().chain(columns).chain(pixels).collect()
     }
 
     /// The flow with this architecture.
@@ -265,24 +263,13 @@ impl BoundModel {
         Self { surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
     }
 
-    /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not images.
+    /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not
+    /// images.
     ///
     /// # Errors
     /// [`Error::Dimension`] for incomplete rows.
     pub fn pixel_terms(&self, x: &[f64]) -> Result<Option<PixelTerms>> {
-        let of = |pixels: &Pixels| pixels.terms(x, self.spec.solver.probe_seed, self.surroundings.draw);
-        self.spec.pixels.as_ref().map(of).transpose()
-    }
-
-    /// The whole numbers of images with their noise, `[n, d]`; other rows stay as they are.
-    pub(super) fn dequantised(&self, x: &[f64]) -> Result<Vec<f64>> {
-        let mut rows = Mapped::points(x.to_vec());
-        if let Some(pixels) = &self.spec.pixels
-            && let Some(layer) = pixels.layers(self.spec.solver.probe_seed, self.surroundings.draw)?.last()
-        {
-            layer.inverse(&mut rows, &[])?;
-        }
-        Ok(rows.y)
+        self.pixels().map(|pixels| pixels.terms(x)).transpose()
     }
 
     fn with_architecture(&self, architecture: BoundArchitecture) -> Result<Self> {
@@ -309,6 +296,11 @@ impl BoundModel {
     /// The kinds of columns, where one is not plain.
     pub(super) fn columns(&self) -> Option<&Columns> {
         self.surroundings.columns.as_deref()
+    }
+
+    /// The levels of pixels and their noise; none where rows are not images.
+    pub(super) fn pixels(&self) -> Option<&PixelLayers> {
+        self.surroundings.pixels.as_ref()
     }
 
     /// The layers between the architecture and the data, the architecture's side first.

@@ -20,7 +20,7 @@ use crate::continuous::{BoundVelocity, Continuous, End, narrowed, widened};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, LevelMap, Levels, Mapped, Pixels};
+use crate::transform::{Bijection, Mapped};
 use crate::velocity::{Penalties, Scalar, Velocity, check_device};
 
 /// Rows whose tapes are held at a time: a row's gradient does not depend on it.
@@ -69,12 +69,13 @@ impl BoundModel {
         let scored = self.log_prob(x, condition)?;
         let condition = &spec.encoded(condition)?;
         let (columns, standardise) = (self.columns(), self.standardise());
-        let levels = |pixels: &Pixels| -> Result<(LevelMap, Vec<f64>)> { Ok((pixels.map()?, self.dequantised(x)?)) };
-        let pixels = spec.pixels.as_ref().map(levels).transpose()?;
-        let mut inside = Mapped::points(x.to_vec());
-        if let Some((map, v)) = &pixels {
-            inside.y.clone_from(v);
-            Levels::new(map.clone(), d).inverse(&mut inside, &[])?;
+        let pixels = match self.pixels() {
+            Some(layers) => Some((layers.levels(), layers.dequantised(x.to_vec())?)),
+            None => None,
+        };
+        let mut inside = Mapped::points(pixels.as_ref().map_or(x, |(_, v)| v).to_vec());
+        if let Some((levels, _)) = &pixels {
+            levels.inverse(&mut inside, &[])?;
         }
         if let Some(columns) = columns {
             columns.inverse(&mut inside, &[])?;
@@ -94,8 +95,8 @@ impl BoundModel {
                 parts.for_each(|((g, x), column)| *g = column.pull_back(*x, *g));
             }
         }
-        if let Some((map, v)) = &pixels {
-            gradient.iter_mut().zip(v).for_each(|(g, v)| *g = map.pull_back(*v, *g));
+        if let Some((levels, v)) = &pixels {
+            gradient.iter_mut().zip(v).for_each(|(g, v)| *g = levels.map().pull_back(*v, *g));
         }
         for (row, log_prob) in gradient.chunks_exact_mut(d).zip(&scored.log_prob) {
             if !log_prob.is_finite() {

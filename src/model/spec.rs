@@ -230,7 +230,7 @@ impl FlowSpec {
             layers.push(Arc::new(columns));
         }
         if let Some(pixels) = &self.pixels {
-            layers.extend(pixels.layers(seed, draw)?);
+            layers.extend(pixels.layers(seed, draw)?.bijections());
         }
         Ok(layers)
     }
@@ -249,7 +249,7 @@ impl FlowSpec {
             return Err("its columns do not fit the flow".into());
         }
         if let Some(pixels) = &self.pixels
-            && (pixels.validate().is_err() || pixels.dim() != d)
+            && (pixels.validate().is_err() || pixels.dim() != d || self.columns.is_some())
         {
             return Err("its images do not fit the flow".into());
         }

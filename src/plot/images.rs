@@ -1,7 +1,7 @@
 //! Grids of images: a block of them is one raster, with a title, and a label above each column where it has some.
 //!
-//! An image pixel is a whole number of pixels of the page wherever it can be, so that grey levels keep hard edges; images that
-//! are too large are thinned. Grey is grey, whatever the theme: the colours are those of the data.
+//! An image pixel is a whole number of pixels of the page wherever it can be, so that grey levels keep hard edges;
+//! images that are too large are thinned. Grey is grey, whatever the theme: the colours are those of the data.
 
 use std::path::Path;
 
@@ -52,13 +52,14 @@ impl ImageBlock {
 /// Blocks of images of one shape, side by side; with a title of the page where the options have one.
 ///
 /// # Errors
-/// [`Error::Unknown`] for a file that ends in neither `.png` nor `.svg`; [`Error::Write`]; [`Error::Invalid`] for no images, or
-/// a picture too small or too large; [`Error::Dimension`] for images that are not whole, or labels that do not fit.
+/// [`Error::Unknown`] for a file that ends in neither `.png` nor `.svg`; [`Error::Write`]; [`Error::Invalid`] for no
+/// images, or a picture too small or too large; [`Error::Dimension`] for images that are not whole, or labels that do
+/// not fit.
 pub fn images(path: &Path, shape: ImageShape, blocks: &[ImageBlock], options: &Options) -> Result<()> {
     let fine = file::check(path, options.size, options)?;
     for block in blocks {
         if block.columns == 0 || block.images.is_empty() || shape.is_empty() {
-            return Err(Error::invalid("a block of no images", "give at least one image"));
+            return Err(Error::invalid("a block without images", "give at least one image"));
         }
         if !block.images.len().is_multiple_of(shape.len()) {
             let (what, found) = ("the last image".into(), block.images.len() % shape.len());
@@ -70,7 +71,7 @@ pub fn images(path: &Path, shape: ImageShape, blocks: &[ImageBlock], options: &O
         }
     }
     if blocks.is_empty() {
-        return Err(Error::invalid("a picture of no images", "give at least one block"));
+        return Err(Error::invalid("a picture without images", "give at least one block"));
     }
     let scene = compose(shape, blocks, fine, options);
     file::check_size(Some(scene.size), options)?;

@@ -93,7 +93,11 @@ impl Context {
                 let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
                 return Err(Error::invalid(problem, "give one file, or columns of the table"));
             }
-            let io::Whole { array, notes, .. } = io::read_as(file, header)?;
+            let io::Whole { array, shape, notes, .. } = io::read_as(file, header)?;
+            if shape.is_some() {
+                let hint = "name the file or the member of the labels, such as mnist.npz:y";
+                return Err(Error::read(file, "it holds images, not conditions", hint));
+            }
             table.notes.extend(notes);
             if array.rows != table.n {
                 let problem = format!(

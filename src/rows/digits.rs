@@ -1,6 +1,7 @@
 //! The handwritten digits that are built in: 1797 images of 8 × 8 grey levels from 0 to 16.
 //!
-//! They are those of `examples/data`, which has their source. A model of images is trained on them in seconds, without a file.
+//! They are those of `examples/data`, which has their source. A model of images is trained on them in seconds, without
+//! a file.
 
 use std::path::Path;
 

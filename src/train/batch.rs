@@ -82,7 +82,8 @@ pub(super) struct BatchSampler<'a> {
     preprocessing: &'a Preprocessing,
     base: &'a Base,
     seed: u64,
-    /// A table's rows and their conditions, as inputs of the net; without the rows where each batch is preprocessed by itself.
+    /// A table's rows and their conditions, as inputs of the net; without the rows where each batch is preprocessed by
+    /// itself.
     table: Rows,
     /// As [`Conditions`](super::Conditions) has them, one for each of the c columns.
     weights: Vec<f64>,
@@ -96,7 +97,8 @@ pub(super) struct BatchSampler<'a> {
 }
 
 impl<'a> BatchSampler<'a> {
-    /// `table` are the preprocessed rows of a table; empty for a toy, and without points where the preprocessing draws noise.
+    /// `table` are the preprocessed rows of a table; empty for a toy, and without points where the preprocessing draws
+    /// noise.
     pub(super) fn new(
         data: &'a Dataset,
         preprocessing: &'a Preprocessing,
@@ -238,7 +240,7 @@ mod tests {
         for exponent in [1.0, 1.5, 2.0, 4.0] {
             let times = sampler.times(1000, exponent);
             assert!(times.iter().all(|t| (0.0..=1.0).contains(t)));
-            // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−late.
+            // One time in each of equally likely parts: half of them are beyond the median 1 − 2^−exponent.
             let beyond = times.iter().filter(|t| **t > 1.0 - 0.5f64.powf(exponent)).count();
             assert!((499..=501).contains(&beyond), "{exponent}: {beyond}");
             // 1 − t is u^exponent: its moments are 1/(1 + k exponent). A number is drawn in each of 1000 parts.

@@ -9,7 +9,8 @@
 //! terms that do not depend on v: it meets its own bound (Kong et al., *Information-theoretic diffusion* (2023)). Where
 //! v is exact, p is the density of the flow along v and both sides are equal. Where it is not, the flow has another
 //! density than p; for a velocity that was matched its NLL is mostly a little below the bound (`tests/it/matching.rs`).
-//! After training by likelihood nothing holds v to the path, and the bound says nothing about the flow.
+//! After training by likelihood nothing holds v to the path, and after matching optimal pairs it is another path: then
+//! the bound says nothing about the flow.
 //!
 //! The weight is infinite at the data, and a net is never exact there. Beyond s = [`NEAREST`] the Gaussian's velocity
 //! takes the place of v: the difference is zero, and a bound stays a bound. What is lost is ½ s² times the squared
@@ -29,7 +30,8 @@ use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use super::preprocessing::Preprocessing;
 use super::score::{Score, summarised};
 use super::weight::NEAREST;
-use super::{BOUND_STREAM, Path};
+use super::{BOUND_STREAM, Path, TimeWeight};
+use crate::continuous::narrowed;
 use crate::model::{FlowSpec, Model};
 use crate::rng;
 use crate::rows::{Rows, Toy};
@@ -55,13 +57,13 @@ pub fn nll_bound(
     seed: u64,
 ) -> Result<Score> {
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
-    let how = How { precision, path, seed };
-    Ok(bounded(&model.spec, &theta, how, rows, truth)?.0)
+    let options = BoundOptions { precision, path, seed };
+    Ok(bounded(&model.spec, &theta, options, rows, truth)?.0)
 }
 
 /// How a bound is computed.
 #[derive(Clone, Copy)]
-pub(super) struct How {
+pub(super) struct BoundOptions {
     pub precision: Precision,
     pub path: Path,
     pub seed: u64,
@@ -71,7 +73,7 @@ pub(super) struct How {
 pub(super) fn bounded(
     spec: &FlowSpec,
     theta: &[f64],
-    how: How,
+    options: BoundOptions,
     rows: &Rows,
     truth: Option<&Toy>,
 ) -> Result<(Score, Vec<f64>)> {
@@ -82,9 +84,9 @@ pub(super) fn bounded(
     }
     let preprocessed = Preprocessing::new(spec)?.rows(rows.points().into_owned())?;
     let condition = spec.condition.as_ref().map_or_else(|| Ok(rows.context.clone()), |c| c.encode(&rows.context))?;
-    let inside = match how.precision {
-        Precision::F32 => of_rows(&*velocity.bind_here(&narrowed::<f32>(theta))?, &preprocessed.y, &condition, how),
-        Precision::F64 => of_rows(&*velocity.bind_here(&narrowed::<f64>(theta))?, &preprocessed.y, &condition, how),
+    let inside = match options.precision {
+        Precision::F32 => of_rows(&*velocity.bind_here(&narrowed::<f32>(theta))?, &preprocessed.y, &condition, options),
+        Precision::F64 => of_rows(&*velocity.bind_here(&narrowed::<f64>(theta))?, &preprocessed.y, &condition, options),
     };
     let bounds = inside.iter().zip(&preprocessed.logdet);
     let mut log_prob: Vec<f64> = bounds.map(|(nll, logdet)| logdet - nll).collect();
@@ -94,23 +96,19 @@ pub(super) fn bounded(
     Ok((score, log_prob))
 }
 
-fn narrowed<T: Number>(numbers: &[f64]) -> Vec<T> {
-    numbers.iter().map(|v| T::of(*v)).collect()
-}
-
 /// The bound of each row of the net's inputs `[n, d]`, in their units.
-fn of_rows<T: Number>(velocity: &dyn Velocity<T>, x: &[f64], condition: &[f64], how: How) -> Vec<f64> {
+fn of_rows<T: Number>(velocity: &dyn Velocity<T>, x: &[f64], condition: &[f64], options: BoundOptions) -> Vec<f64> {
     let d = velocity.dim();
     let n = x.len() / d;
     let finite = || x.iter().filter(|x| x.is_finite());
     // Any deviation gives a bound; that of the rows leaves the least to the integral.
     let variance = finite().map(|x| x * x).sum::<f64>() / finite().count().max(1) as f64;
     let deviation = if variance.is_normal() { variance.sqrt() } else { 1.0 };
-    let gaussian = GaussianPath { path: how.path, deviation };
-    let mut noise = rng::stream(how.seed, BOUND_STREAM);
+    let gaussian = GaussianPath { path: options.path, deviation };
+    let mut noise = rng::stream(options.seed, BOUND_STREAM);
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(&mut noise);
-    let latest = latest(how.path);
+    let latest = latest(options.path);
     // q = √(1 − t) is uniform from `end` to 1.
     let end = (1.0 - latest).sqrt();
     let q: Vec<f64> =
@@ -124,7 +122,7 @@ fn of_rows<T: Number>(velocity: &dyn Velocity<T>, x: &[f64], condition: &[f64], 
         let samples: Vec<usize> = rows.clone().collect();
         let t: Vec<f64> = rows.clone().map(|row| 1.0 - q[row] * q[row]).collect();
         let (mut x_t, mut v) = (vec![T::ZERO; d * stride], vec![T::ZERO; d * stride]);
-        let pair = |row: usize, j: usize, t: f64| how.path.through(x[row * d + j], z[row * d + j], t);
+        let pair = |row: usize, j: usize, t: f64| options.path.through(x[row * d + j], z[row * d + j], t);
         for (l, row) in rows.clone().enumerate() {
             (0..d).for_each(|j| x_t[j * stride + l] = T::of(pair(row, j, t[l]).0));
         }
@@ -142,10 +140,9 @@ fn of_rows<T: Number>(velocity: &dyn Velocity<T>, x: &[f64], condition: &[f64], 
                 // |v − u|² − |v_N − u|², without the digits that cancel.
                 more += (v - a * x_t) * (v + a * x_t - 2.0 * u);
             }
-            let (signal, s, signal_dot, s_dot) = how.path.at(t);
-            let weight = signal / ((signal_dot * s - signal * s_dot) * s);
             // dt = 2q dq.
             let density = 1.0 / (2.0 * q[row] * (1.0 - end));
+            let weight = TimeWeight::Likelihood.at(options.path, t, density);
             let square = x[row * d..][..d].iter().map(|x| x * x).sum::<f64>();
             let log_volume = d as f64 * (deviation.ln() + 0.5 * std::f64::consts::TAU.ln());
             0.5 * square / (deviation * deviation) + log_volume + weight / density * more

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use super::{Path, TimeWeight};
 use crate::continuous::SolverSpec;
 use crate::model::Architecture;
@@ -100,10 +101,6 @@ impl std::str::FromStr for Objective {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|objective| objective.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "objective",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("objective", Self::ALL, Self::name, text)
     }
 }

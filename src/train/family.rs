@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use crate::Error;
 use crate::discrete::Kind;
 use crate::model::Model;
@@ -77,11 +78,7 @@ impl std::str::FromStr for Family {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|family| family.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "model",
-            name: text.into(),
-            known: Self::names(),
-        })
+        named("model", Self::ALL, Self::name, text)
     }
 }
 

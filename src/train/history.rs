@@ -41,7 +41,7 @@ pub struct Validation {
 /// The most records kept.
 const MOST: usize = 4096;
 /// Numbers of a record and of a validation as [`History::numbers`] has them.
-const MARK: usize = 6;
+const RECORD: usize = 6;
 const VALIDATION: usize = 5;
 /// Numbers of a validation as [`History::dominances`] has them.
 const DOMINANCE: usize = 4;
@@ -91,7 +91,7 @@ impl History {
         let Some((sum, count)) = self.open.take() else { return };
         self.records.push(scaled(sum, 1.0 / count as f64));
         if self.records.len() >= MOST {
-            // Marks of half the width each; those of two criteria are not mixed.
+            // Records of twice the width each; those of two criteria are not mixed.
             let mut halved = Vec::with_capacity(MOST / 2 + 2);
             let mut rest = &self.records[..];
             while let [first, others @ ..] = rest {
@@ -165,12 +165,12 @@ impl History {
     /// What [`History::numbers`] was made of; `None` for numbers that it cannot have given.
     pub(super) fn of_numbers(records: &[f64], validations: &[f64]) -> Option<Self> {
         let [width, count, records @ ..] = records else { return None };
-        let whole = records.len().is_multiple_of(MARK) && validations.len().is_multiple_of(VALIDATION);
+        let whole = records.len().is_multiple_of(RECORD) && validations.len().is_multiple_of(VALIDATION);
         if !whole || *width < 1.0 || (*count > 0.0 && records.is_empty()) {
             return None;
         }
         let mut records: Vec<StepRecord> = records
-            .chunks_exact(MARK)
+            .chunks_exact(RECORD)
             .map(|m| StepRecord {
                 criterion: if m[0] > 0.0 { Criterion::Likelihood } else { Criterion::Matching },
                 step: m[1] as usize,

@@ -34,7 +34,7 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Net, Objective, Preconditioning, ValidationScore};
+use super::{Family, Net, Objective, Pairing, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
 use crate::rows::Dataset;
 use crate::velocity::Activation;
@@ -114,6 +114,12 @@ impl Job {
     pub fn resolve_for(mut self, data: &Dataset) -> Result<Self> {
         self.data.image = data.shape;
         self.data.check_images()?;
+        if data.shape.is_some() && !self.data.standardise && self.model.init.is_none() {
+            return Err(Error::invalid(
+                "`data.standardise` has no meaning for images: their pixels have deviation 1 together",
+                "leave out `data.standardise`",
+            ));
+        }
         self.resolve(data.dim)
     }
 
@@ -172,7 +178,7 @@ impl Job {
         if self.model.init.is_none() && self.model.net != Some(Net::Convolution) {
             self.model.activation.get_or_insert(Activation::Silu);
             self.model.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
-            self.data.spread.get_or_insert(2.0);
+            self.data.spread.get_or_insert(if self.data.image.is_some() { 1.0 } else { 2.0 });
         }
         let matching = self.objective.kind != Objective::Likelihood;
         self.optimiser.batch.get_or_insert(match (matching, few) {
@@ -204,12 +210,17 @@ impl Job {
         self.solver.check_precision(self.model.precision)
     }
 
+    /// Whether the velocity begins at the standard normal.
+    fn begins_at_normal(&self) -> bool {
+        ["auto", "normal"].contains(&&*self.model.base)
+    }
+
     /// Refuses what is right only for latents of a normal and columns of one deviation, where they have others.
     fn validate_gaussian(&self) -> Result<()> {
         let refuse = |what: &str, hint: &str| Err(Error::invalid(what, hint));
         let preconditioned = self.model.preconditioning.unwrap_or_default() == Preconditioning::Gaussian;
         let bound = self.optimiser.validation.unwrap_or_default() == ValidationScore::Bound;
-        let mixture = !["auto", "normal"].contains(&&*self.model.base);
+        let mixture = !self.begins_at_normal();
         if preconditioned && mixture && self.model.init.is_none() {
             let hint = "leave out `model.preconditioning`, or set `model.base` to normal";
             return refuse("a velocity cannot begin at a Gaussian's and at a mixture's", hint);
@@ -221,6 +232,10 @@ impl Job {
         if bound && self.objective.kind != Objective::Matching {
             let hint = "set `optimiser.validation` to likelihood, or `objective.kind` to matching";
             return refuse("the validation bound holds for a velocity that is matched throughout", hint);
+        }
+        if bound && self.objective.pairing == Pairing::Optimal {
+            let hint = "set `optimiser.validation` to likelihood, or `objective.pairing` to independent";
+            return refuse("the validation bound holds for independent pairs of latents and rows", hint);
         }
         if bound && mixture {
             let hint = "set `optimiser.validation` to likelihood, or `model.base` to normal";
@@ -263,16 +278,16 @@ impl Job {
     /// # Errors
     /// As [`Job::from_toml`].
     pub fn of_run(text: &str) -> Result<Self> {
-        let (job, said) = Self::parse(text)?;
-        Ok(job.recorded(&said))
+        let (job, present) = Self::parse(text)?;
+        Ok(job.recorded(&present))
     }
 
     /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
     /// divided like other rows, and far rows were trained on.
-    fn recorded(self, said: &BTreeSet<String>) -> Self {
+    fn recorded(self, present: &BTreeSet<String>) -> Self {
         self.with(|job| {
-            job.data.copies_together &= said.contains(COPIES_TOGETHER);
-            if !said.contains(FAR_ROWS) {
+            job.data.copies_together &= present.contains(COPIES_TOGETHER);
+            if !present.contains(FAR_ROWS) {
                 job.data.far_rows = FarRows::Keep;
             }
         })
@@ -284,12 +299,12 @@ impl Job {
         if entries.iter().all(|(name, value)| name == "seed" || value.is_object())
             && let Ok(job) = serde_json::from_value::<Self>(entries.clone().into())
         {
-            let said = entries.get("data").and_then(serde_json::Value::as_object);
-            return Some(job.recorded(&said.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect())));
+            let present = entries.get("data").and_then(serde_json::Value::as_object);
+            return Some(job.recorded(&present.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect())));
         }
         let seed = entries.remove("seed").and_then(|seed| seed.as_u64());
-        let (job, said) = Self::of_flat(toml::Table::try_from(entries).ok()?, seed).ok()?;
-        Some(job.recorded(&said))
+        let (job, present) = Self::of_flat(toml::Table::try_from(entries).ok()?, seed).ok()?;
+        Some(job.recorded(&present))
     }
 
     /// A job from TOML, in sections or as one flat table as jobs once were; what is left out has its default.
@@ -304,8 +319,8 @@ impl Job {
     fn parse(text: &str) -> Result<(Self, BTreeSet<String>)> {
         let refused = match toml::from_str::<Self>(text) {
             Ok(job) => {
-                let said: Said = toml::from_str(text).map_err(broken)?;
-                return Ok((job, said.data.into_keys().collect()));
+                let present: PresentFields = toml::from_str(text).map_err(broken)?;
+                return Ok((job, present.data.into_keys().collect()));
             }
             Err(refused) => refused,
         };
@@ -319,17 +334,17 @@ impl Job {
 
     fn of_flat(table: toml::Table, seed: Option<u64>) -> Result<(Self, BTreeSet<String>)> {
         let table = flat::sectioned(table)?;
-        let said = table.get("data").and_then(toml::Value::as_table);
-        let said = said.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect());
+        let present = table.get("data").and_then(toml::Value::as_table);
+        let present = present.map_or_else(BTreeSet::new, |data| data.keys().cloned().collect());
         let job: Self = table.try_into().map_err(broken)?;
         let seed = seed.unwrap_or(job.seed);
-        Ok((Self { seed, ..job }.without_filled(), said))
+        Ok((Self { seed, ..job }.without_filled(), present))
     }
 }
 
 /// The fields of the data that a job in sections has.
 #[derive(Deserialize)]
-struct Said {
+struct PresentFields {
     #[serde(default)]
     data: BTreeMap<String, IgnoredAny>,
 }

@@ -171,8 +171,8 @@ mod tests {
         let batch = Batch { x: draw(1), z: draw(2), t, ..Batch::default() };
         let velocity = spec.bind_here::<T>(&weights(spec.init(&mut stream(3, 0)))).unwrap();
 
-        let weight = (TimeWeight::Likelihood, 2.0);
-        let matching = Matching { velocity: &*velocity, path: Path::Straight, weight, batch: &batch, condition: &[] };
+        let (path, weight, time_exponent) = (Path::Straight, TimeWeight::Likelihood, 2.0);
+        let matching = Matching { velocity: &*velocity, path, weight, time_exponent, batch: &batch, condition: &[] };
         assert_eq!(apart(&matching), evaluate(&matching, &FixedTree).unwrap());
 
         let context = LossContext { kinetic: 0.1, ..LossContext::new(spec.clone(), SolverSpec::default()) };

@@ -25,8 +25,10 @@ const MOST_CHUNKS: usize = 32;
 pub(super) struct Matching<'a, T> {
     pub velocity: &'a dyn Velocity<T>,
     pub path: Path,
-    /// What a row counts, and the exponent with which its time was drawn.
-    pub weight: (TimeWeight, f64),
+    /// What a row counts by its time.
+    pub weight: TimeWeight,
+    /// The exponent with which times were drawn.
+    pub time_exponent: f64,
     pub batch: &'a Batch,
     /// The batch's conditions in the velocity's precision.
     pub condition: &'a [T],
@@ -88,7 +90,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
         let mean = 1.0 / self.entries();
         for (l, row) in rows.clone().enumerate() {
             let t = batch.t[row];
-            let counts = self.weight.0.of_row(self.path, self.weight.1, t);
+            let counts = self.weight.of_row(self.path, self.time_exponent, t);
             (worker.counts[l], worker.shares[l]) = (counts, T::of(counts * mean));
             for j in 0..d {
                 let (x_t, u) = self.path.through(batch.x[row * d + j], batch.z[row * d + j], t);
@@ -178,8 +180,8 @@ mod tests {
             let draw = |seed| StandardNormal::new(2).draw(n, &mut stream(seed, 0));
             let t = (0..n).map(|i| i as f64 / n as f64).collect();
             let batch = Batch { x: draw(1), z: draw(2), t, ..Batch::default() };
-            let weight = (TimeWeight::Inverse, 2.0);
-            let of = |velocity| Matching { velocity, path: Path::Straight, weight, batch: &batch, condition: &[] };
+            let (path, weight, time_exponent) = (Path::Straight, TimeWeight::Inverse, 2.0);
+            let of = |velocity| Matching { velocity, path, weight, time_exponent, batch: &batch, condition: &[] };
             let (one, other) = (of(&plain), of(&shared));
             // As it was before there were others: the bits of old runs depend on it.
             assert_eq!((one.chunk_rows(), other.chunk_rows()), (128, of_shared), "{n} rows");

@@ -25,6 +25,7 @@ mod job;
 mod likelihood;
 mod loss;
 mod matching;
+mod named;
 mod net;
 mod objective;
 mod pairing;

@@ -3,6 +3,7 @@
 use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use crate::velocity::layers::{Layer, LayerNetSpec};
 use crate::velocity::{Activation, ImageSpec, MlpSpec, TimeInput, VelocitySpec};
 use crate::{Error, Result};
@@ -18,7 +19,7 @@ pub enum Net {
     /// Candle layers whose output is gated and shifted by time.  Ref: FFJORD (Grathwohl et al. 2019),
     /// `ConcatSquashLinear`.
     ConcatSquash,
-    /// Convolutions, for images only: cheap ones for every pixel around dear ones for squares of pixels.  See
+    /// Convolutions, for images only: cheap ones for every pixel around costly ones for squares of pixels.  See
     /// [`ImageSpec::recipe`].
     Convolution,
 }
@@ -96,10 +97,6 @@ impl std::str::FromStr for Net {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|net| net.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "net",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("net", Self::ALL, Self::name, text)
     }
 }

@@ -27,27 +27,27 @@ pub(super) struct Draw {
 }
 
 impl Criterion {
-    pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, how: Draw) -> Result<Batch> {
-        let n = how.rows;
+    pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, draw: Draw) -> Result<Batch> {
+        let n = draw.rows;
         let Rows { x, context: c, weight } = sampler.rows(n)?;
         let x = x.into_f64();
         Ok(match self {
             Self::Matching => {
                 let mut z = sampler.latents(&x);
-                match (how.pairing, c.is_empty()) {
+                match (draw.pairing, c.is_empty()) {
                     (Pairing::Independent, _) => {}
-                    (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, how.block),
+                    (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, draw.block),
                     (Pairing::Optimal, false) => {
                         let given = Conditions { rows: &c, weights: sampler.weights() };
-                        assignment::pair_given(&x, &mut z, given, x.len() / n, how.block);
+                        assignment::pair_given(&x, &mut z, given, x.len() / n, draw.block);
                     }
                 }
-                let t = sampler.times(n, how.time_exponent);
+                let t = sampler.times(n, draw.time_exponent);
                 Batch { x, c, weight, z, t, ..Batch::default() }
             }
             Self::Likelihood => {
                 let probe_seed = sampler.probe_seed();
-                let end = if how.steer > 0.0 { 1.0 + how.steer * sampler.swing() } else { 1.0 };
+                let end = if draw.steer > 0.0 { 1.0 + draw.steer * sampler.swing() } else { 1.0 };
                 Batch { x, c, weight, probe_seed, end, ..Batch::default() }
             }
         })
@@ -84,9 +84,10 @@ impl Criterion {
         match (self, &context.architecture) {
             (Self::Matching, architecture) => {
                 let velocity = architecture.velocity()?.bind_here(&theta)?;
-                let (path, condition) = (context.path, &condition[..]);
-                let weight = (context.weight, context.time_exponent);
-                evaluate(&Matching { velocity: &*velocity, path, weight, batch, condition }, &FixedTree)
+                let LossContext { path, weight, time_exponent, .. } = *context;
+                let condition = &condition[..];
+                let matching = Matching { velocity: &*velocity, path, weight, time_exponent, batch, condition };
+                evaluate(&matching, &FixedTree)
             }
             (Self::Likelihood, Architecture::Discrete(spec)) => {
                 evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)

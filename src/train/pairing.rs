@@ -2,13 +2,14 @@
 //!
 //! Under a condition optimal pairs are made among the rows of one class, always: pairs over a whole batch make the
 //! latents of a class another distribution than the one that its samples start from, and the model learns another
-//! density. There is no option for them, since nobody wants that. Nor are pairs within a class the default where the
+//! density. There is no option for them. Nor are pairs within a class the default where the
 //! conditions are classes: of ten classes a batch of 32 has three rows each, whose best pairing is nearly a drawn one
 //! (images: −0.002 ± 0.002 bits a dimension), and in large batches they trade steps of training for shorter paths, with
 //! classes as without.
 
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use crate::{Error, Result};
 
 /// How latents and rows of data are paired.
@@ -41,10 +42,6 @@ impl std::str::FromStr for Pairing {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|pairing| pairing.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "pairing",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("pairing", Self::ALL, Self::name, text)
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use crate::{Error, Result};
 
 /// What a net is the correction of.
@@ -34,10 +35,6 @@ impl std::str::FromStr for Preconditioning {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "preconditioning",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("preconditioning", Self::ALL, Self::name, text)
     }
 }

@@ -1,8 +1,9 @@
-//! Preprocessing of the data before the net: whole numbers get their noise, columns are brought to the real line and standardised.
+//! Preprocessing of the data before the net: whole numbers get their noise, columns are brought to the real line and
+//! standardised.
 //!
-//! These layers have no trained parameters. They are applied once to the rows of a table, and to each batch of a toy. Where whole
-//! numbers get noise they are applied to each batch of a table too, with other noise each time: a net would learn the noise of
-//! its rows. The rows themselves stay as the file has them.
+//! These layers have no trained parameters. They are applied once to the rows of a table, and to each batch of a toy.
+//! Where whole numbers get noise they are applied to each batch of a table too, with other noise each time: a net would
+//! learn the noise of its rows. The rows themselves stay as the file has them.
 
 use std::sync::Arc;
 

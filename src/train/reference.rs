@@ -6,7 +6,7 @@ use super::preprocessing::Preprocessing;
 use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Far, History, Job, TrainResult, Validation, Watch, score};
 use crate::fit::{EmOptions, Gaussian};
-use crate::model::{Architecture, FlowSpec, Model, Moments};
+use crate::model::{Architecture, FlowSpec, Model};
 use crate::rows::Dataset;
 use crate::transform::{Histogram, Mixture, Standardise};
 use crate::{Error, Result, rng};
@@ -50,11 +50,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
             spec.architecture = Architecture::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
         }
         _ => {
-            if job.data.standardise && data.shape.is_none() {
-                let spread = job.data.spread.unwrap_or(1.0);
-                let Moments { mean, std } = Moments::from(&Standardise::fit(&x, d)?);
-                spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
-            }
+            spec.standardise = start::standardisation(job, data, &x)?;
             let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
             let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
             // As much as beside a flow of the defaults.

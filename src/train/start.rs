@@ -174,12 +174,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     name(&mut spec, data);
     let log_volume = log_volume(&spec)?;
     let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
-    // Pixels have mean 0 and deviation 1 by their map, all together; a constant one has no deviation of its own.
-    if job.data.standardise && data.shape.is_none() {
-        let spread = job.data.spread.unwrap_or(1.0);
-        let Moments { mean, std } = Moments::from(&Standardise::fit(&rows, data.dim)?);
-        spec.standardise = Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() });
-    }
+    spec.standardise = standardisation(job, data, &rows)?;
     let mut theta = spec.architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
     if let Some(velocity) = spec.architecture.as_velocity().filter(|velocity| velocity.gaussian().is_some()) {
         velocity.rest(&mut theta);
@@ -234,7 +229,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
 fn same_images(path: &Path, pixels: Option<&Pixels>, data: &Dataset) -> Result<()> {
     let (path, hint) = (path.display(), "give data like those that the model was trained on");
     let sizes = |shape: ImageShape| format!("images of {}", crate::words::image(shape));
-    let has = |shape: Option<ImageShape>| shape.map_or("rows that are no images".into(), sizes);
+    let has = |shape: Option<ImageShape>| shape.map_or("rows that are not images".into(), sizes);
     let own = pixels.map(|pixels| pixels.shape);
     if own != data.shape {
         let problem = format!("the model `{path}` was trained on {}, the data are {}", has(own), has(data.shape));
@@ -299,10 +294,21 @@ fn ranges(spec: &FlowSpec, data: &Dataset) -> Vec<Option<Range>> {
 fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
     // A toy is there to show how a Gaussian flows into data; without validation rows nobody can judge; and a mixture
     // has no condition.
-    // For images a mixture of full covariances is dear, and far behind.
+    // For images a mixture of full covariances costs much, and scores far worse.
     let judged =
         data.shape.is_none() && data.toy().is_none() && data.valid.count(data.dim) >= 2 && data.context.is_none();
     BaseRule::of(text, judged)
+}
+
+/// The standardisation that the job sets, by rows whose columns are on the real line; none where it sets none.
+pub(super) fn standardisation(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Moments>> {
+    // Pixels have mean 0 and deviation 1 by their map, all together; a constant one has no deviation of its own.
+    if !job.data.standardise || data.shape.is_some() {
+        return Ok(None);
+    }
+    let spread = job.data.spread.unwrap_or(1.0);
+    let Moments { mean, std } = Moments::from(&Standardise::fit(rows, data.dim)?);
+    Ok(Some(Moments { mean, std: std.into_iter().map(|s| s / spread).collect() }))
 }
 
 /// The kinds of the columns that the job sets; none where all are plain.

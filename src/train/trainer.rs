@@ -40,6 +40,9 @@ const PENALTY: (f64, f64) = (1e-4, 1e4);
 
 /// Trains a model as the job sets.
 ///
+/// The tolerances are those of the job, also for images, whose own are [`Job::with_tolerance_for`]: a job does not tell
+/// a tolerance that was set from the default.
+///
 /// # Errors
 /// [`Error::Invalid`] for an invalid job or invalid data, and for a loss that stays NaN or infinite however small the
 /// steps, with its step; any error of the solver.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::named::named;
 use crate::{Error, Result};
 
 /// What a validation computes.
@@ -32,10 +33,6 @@ impl std::str::FromStr for ValidationScore {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|score| score.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "validation score",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("validation score", Self::ALL, Self::name, text)
     }
 }

@@ -29,6 +29,7 @@ use std::f64::consts::FRAC_PI_2;
 use serde::{Deserialize, Serialize};
 
 use super::Path;
+use super::named::named;
 use crate::{Error, Result};
 
 /// Weights that grow like 1/s grow as far as here.
@@ -72,7 +73,7 @@ impl TimeWeight {
     }
 
     /// w at time t of a path, p being the density with which times are drawn there.
-    fn at(self, path: Path, t: f64, p: f64) -> f64 {
+    pub(super) fn at(self, path: Path, t: f64, p: f64) -> f64 {
         let (a, s, a_dot, s_dot) = path.at(t);
         let near = (a_dot * s - a * s_dot) * s.max(NEAREST);
         match self {
@@ -113,11 +114,7 @@ impl std::str::FromStr for TimeWeight {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|weight| weight.name() == text).ok_or_else(|| Error::Unknown {
-            kind: "weight of time",
-            name: text.into(),
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+        named("weight of time", Self::ALL, Self::name, text)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Whole numbers as real ones: v = k + u, with noise u in [0, 1) of a density q.
 //!
-//! A density of whole numbers is not defined, their probability is: P(k) = ∫₀¹ p(k + u) du, where p is the density of a flow.
-//! By Jensen's inequality log P(k) ≥ E_q[log p(k + u) − log q(u)]; q need not be uniform. Here the layer adds −log q(u) to the
-//! log-determinant, and one draw of u gives an unbiased estimate of the bound, from below on average. Several draws give a
-//! tighter one, log (1/N) Σ p(k + uₙ)/q(uₙ).  Ref: Theis, van den Oord & Bethge (2016); Burda, Grosse & Salakhutdinov (2016).
+//! A density of whole numbers is not defined, their probability is: P(k) = ∫₀¹ p(k + u) du, where p is the density of a
+//! flow. By Jensen's inequality log P(k) ≥ E_q[log p(k + u) − log q(u)]; q need not be uniform. Here the layer adds
+//! −log q(u) to the log-determinant, and one draw of u gives an unbiased estimate of the bound, from below on average.
+//! Several draws give a tighter one, log (1/N) Σ p(k + uₙ)/q(uₙ).  Ref: Theis, van den Oord & Bethge (2016); Burda,
+//! Grosse & Salakhutdinov (2016).
 //!
-//! The noise is a function of the row's own numbers, the seed and the number of the draw: never of the row's place. So a row
-//! has the same log-density alone and in any batch, and on any number of threads, as with Hutchinson's probes.
+//! The noise is a function of the row's own numbers, the seed and the number of the draw: never of the row's place. So
+//! a row has the same log-density alone and in any batch, and on any number of threads, as with Hutchinson's probes.
 
 use std::f64::consts::TAU;
 
@@ -33,8 +34,9 @@ const LARGEST: f64 = (1u64 << 50) as f64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BinNoise {
-    /// N(½, 0.2²), truncated at the ends of the bin, which are 2.5 deviations away. The density that a flow has to learn then
-    /// falls towards the edges of the bins instead of ending there: fewer steps, and a better bound (MNIST: 0.011 bits a pixel).
+    /// N(½, 0.2²), truncated at the ends of the bin, which are 2.5 deviations away. The density that a flow has to
+    /// learn then falls towards the edges of the bins instead of ending there: fewer steps, and a better bound (MNIST:
+    /// 0.011 bits a pixel).
     #[default]
     Normal,
     /// U[0, 1).
@@ -98,8 +100,8 @@ impl std::str::FromStr for BinNoise {
     }
 }
 
-/// The z with Φ(z) = p, for p between Φ(−2.5) and Φ(2.5): to a relative 1.2e-9, which is below 1e-8 in log q. The quantile of
-/// `normal.rs` is exact in both tails, and ten times as dear; there is one for each pixel of each image.
+/// The z with Φ(z) = p, for p between Φ(−2.5) and Φ(2.5): to a relative 1.2e-9, which is below 1e-8 in log q. The
+/// quantile of `normal.rs` is exact in both tails, and ten times as dear; there is one for each pixel of each image.
 /// Ref: P. J. Acklam, *An algorithm for computing the inverse normal cumulative distribution function* (2003).
 fn quantile(p: f64) -> f64 {
     const A: [f64; 6] = [
@@ -147,14 +149,14 @@ fn quantile(p: f64) -> f64 {
 
 /// The whole numbers that a column has: from `low` to `high`, ±∞ for no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Whole {
+pub struct Integers {
     /// The least.
     pub low: f64,
     /// The greatest.
     pub high: f64,
 }
 
-impl Whole {
+impl Integers {
     /// Whether a number is one of them.
     fn has(&self, x: f64) -> bool {
         x.fract() == 0.0 && x.abs() <= LARGEST && (self.low..=self.high).contains(&x)
@@ -168,12 +170,13 @@ impl Whole {
 
 /// Noise that makes the whole numbers of some columns real: x is a whole number on the data's side, x + u on the other.
 ///
-/// From the data's side the row's own noise is added; from the latent's side a number becomes the whole number in whose bin it
-/// lies. There and back gives the same whole numbers. A number that the column does not have is outside the support.
+/// From the data's side the row's own noise is added; from the latent's side a number becomes the whole number in whose
+/// bin it lies. There and back gives the same whole numbers. A number that the column does not have is outside the
+/// support.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dequantise {
     /// One a column; none for a column of real numbers.
-    columns: Vec<Option<Whole>>,
+    columns: Vec<Option<Integers>>,
     noise: BinNoise,
     seed: u64,
     draw: u64,
@@ -184,11 +187,11 @@ impl Dequantise {
     ///
     /// # Errors
     /// [`Error::Invalid`] for none, and for bounds without a whole number between them.
-    pub fn new(columns: Vec<Option<Whole>>, noise: BinNoise) -> Result<Self> {
+    pub fn new(columns: Vec<Option<Integers>>, noise: BinNoise) -> Result<Self> {
         if columns.is_empty() {
             return Err(Error::invalid("the layer has no columns", "give at least one column"));
         }
-        let holds = |whole: &&Whole| whole.low.ceil() <= whole.high.floor();
+        let holds = |whole: &&Integers| whole.low.ceil() <= whole.high.floor();
         if let Some(whole) = columns.iter().flatten().find(|whole| !holds(whole)) {
             let problem = format!("no whole number is between {} and {}", whole.low, whole.high);
             return Err(Error::invalid(problem, "give a lower bound below the upper one"));
@@ -213,8 +216,8 @@ impl Bijection for Dequantise {
         self.columns.len()
     }
 
-    /// The log-determinant is log q of where in its bin each number was: with it, log p is an estimate of the bound for that
-    /// noise, not for the noise of the whole numbers that come out.
+    /// The log-determinant is log q of where in its bin each number was: with it, log p is an estimate of the bound for
+    /// that noise, not for the noise of the whole numbers that come out.
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
         let d = self.columns.len();
         check_rows(&rows.y, d, condition, 0)?;
@@ -238,7 +241,7 @@ impl Bijection for Dequantise {
         check_rows(&rows.y, d, condition, 0)?;
         let (mut outside, with_logdet) = (Vec::new(), rows.with_logdet());
         for (i, row) in rows.y.chunks_exact_mut(d).enumerate() {
-            let fits = |(x, whole): (&f64, &Option<Whole>)| whole.is_none_or(|whole| x.is_nan() || whole.has(*x));
+            let fits = |(x, whole): (&f64, &Option<Integers>)| whole.is_none_or(|whole| x.is_nan() || whole.has(*x));
             let mut log_q = 0.0;
             if row.iter().zip(&self.columns).all(fits) {
                 let key = self.key(row);

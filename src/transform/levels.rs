@@ -1,16 +1,17 @@
-//! A monotone map of grey levels, or of other whole numbers in a range, with noise to numbers of mean 0 and deviation 1.
+//! A monotone map of grey levels, or of other whole numbers in a range, with noise to mean 0 and deviation 1.
 //!
 //! v in [k, k + 1) is level k of L with its noise. The map is piecewise linear: level k gets a width w_k,
 //!
 //!   y = (c_k + w_k (v − k) − m) / s,   ln dy/dv = ln w_k − ln s,
 //!
-//! with c_k the sum of the widths before it. The most frequent level gets its share p of the training's pixels, at most a half;
-//! of the rest each of the others gets ½ p_k / Σ p + ½ / (L − 1). Where 81 % of the pixels are black and 7 % nearly white, as in
-//! MNIST, a linear scale is two spikes that a flow has to make out of a normal: this one spreads them. (Bits per dimension of
-//! one net at one cost: linear 6.02, logit 1.94, this 1.35.) m and s are the mean and the deviation of y over the training's pixels.
+//! with c_k the sum of the widths before it. The most frequent level gets its share p of the training's pixels, at most
+//! a half; of the rest each of the others gets ½ p_k / Σ p + ½ / (L − 1). Where 81 % of the pixels are black and 7 %
+//! nearly white, as in MNIST, a linear scale is two spikes that a flow has to make out of a normal: this one spreads
+//! them. (Bits per dimension of one net at one cost: linear 6.02, logit 1.94, this 1.35.) m and s are the mean and the
+//! deviation of y over the training's pixels.
 //!
-//! The edges of the levels are numbers of a table, and what is mapped never rounds across one: the level of a number is the same on both
-//! sides, exactly.
+//! The edges of the levels are numbers of a table, and what is mapped never rounds across one: the level of a number is
+//! the same on both sides, exactly. (A logit has no table: there a number within round-off of an edge may cross it.)
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,7 @@ pub enum LevelScale {
     /// ln(s / (1 − s)) of s = α + (1 − 2α) v / L, for comparison with papers.
     Logit {
         /// How far the ends are from 0 and 1.
+        #[serde(with = "super::exact")]
         alpha: f64,
     },
 }
@@ -216,6 +218,11 @@ impl Levels {
     /// For rows of `dim` numbers.
     pub fn new(map: LevelMap, dim: usize) -> Self {
         Self { map, dim }
+    }
+
+    /// The map of each number.
+    pub fn map(&self) -> &LevelMap {
+        &self.map
     }
 
     fn each(&self, rows: &mut Mapped, map: impl Fn(f64) -> (f64, f64)) {

@@ -29,12 +29,12 @@ pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use condition::{Condition, ContextColumn, ContextKind, Range};
 pub use cost::{Cost, check_failures};
-pub use dequantise::{BinNoise, Dequantise, Whole};
+pub use dequantise::{BinNoise, Dequantise, Integers};
 pub use histogram::{Histogram, Tail};
 pub use identity::Identity;
 pub use levels::{LevelMap, LevelScale, Levels};
 pub use mixture::Mixture;
-pub use pixels::{PixelTerms, Pixels};
+pub use pixels::{PixelLayers, PixelTerms, Pixels};
 pub use rosenblatt::Rosenblatt;
 pub use standardise::Standardise;
 

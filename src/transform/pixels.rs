@@ -1,14 +1,14 @@
-//! Images as data of a model: their shape, their grey levels, and the two layers that make real numbers of them.
+//! Images as data of a model: their shape, their grey levels, and the two layers that turn these into real numbers.
 //!
-//! The level maps' numbers follow from how frequent the levels are among the training's pixels: these counts are what a model file
-//! holds, so that no number is rounded by its text.
+//! The level maps' numbers follow from how frequent the levels are among the training's pixels: these counts are what a
+//! model file holds, so that no number is rounded by its text.
 
 use std::sync::Arc;
 
 use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
-use super::dequantise::Whole;
+use super::dequantise::Integers;
 use super::{Bijection, BinNoise, Dequantise, LevelMap, LevelScale, Levels, Mapped};
 use crate::{Error, Result};
 
@@ -23,7 +23,8 @@ const HALF: usize = 128;
 pub struct Pixels {
     /// Height, width, channels.
     pub shape: ImageShape,
-    /// How often each grey level occurs among the training's pixels: one entry a level, so that its length is their number.
+    /// How often each grey level occurs among the training's pixels: one entry a level, so that its length is their
+    /// number.
     pub counts: Vec<u64>,
     /// How levels are mapped to real numbers.
     #[serde(default)]
@@ -43,8 +44,8 @@ pub struct PixelTerms {
 }
 
 impl Pixels {
-    /// Of the training's images, `[n, d]`. There are 256 levels, or, where no byte of `train` and `others` is above 127, one
-    /// more than the largest of them.
+    /// Of the training's images, `[n, d]`. There are 256 levels, or, where no byte of `train` and `others` is above
+    /// 127, one more than the largest of them.
     ///
     /// # Errors
     /// [`Error::Invalid`] where all bytes are 0.
@@ -60,8 +61,13 @@ impl Pixels {
             return Err(Error::invalid("all pixels of the images are 0", "give images that differ"));
         }
         let mut counts = count(train);
-        counts.truncate(if most < HALF { most + 1 } else { MOST_LEVELS });
+        counts.truncate(Self::levels_upto(most));
         Ok(Self { shape, counts, scale: LevelScale::default(), noise: BinNoise::default() })
+    }
+
+    /// The number of grey levels of images whose largest byte is `most`: 256, or for dark ones only as many as occur.
+    pub fn levels_upto(most: usize) -> usize {
+        if most < HALF { most + 1 } else { MOST_LEVELS }
     }
 
     /// d.
@@ -98,40 +104,67 @@ impl Pixels {
         LevelMap::new(self.scale, &self.counts, self.noise)
     }
 
-    fn dequantise(&self, seed: u64, draw: u64) -> Result<Dequantise> {
-        let whole = Whole { low: 0.0, high: self.counts.len() as f64 - 1.0 };
-        Ok(Dequantise::new(vec![Some(whole); self.dim()], self.noise)?.drawn(seed, draw))
-    }
-
-    /// The layers, the architecture's side first, with the noise of a seed and a draw.
+    /// The layers, with the noise of a seed and a draw.
     ///
     /// # Errors
     /// As [`Pixels::validate`].
-    pub fn layers(&self, seed: u64, draw: u64) -> Result<Vec<Arc<dyn Bijection>>> {
-        let levels = Levels::new(self.map()?, self.dim());
-        Ok(vec![Arc::new(levels), Arc::new(self.dequantise(seed, draw)?)])
+    pub fn layers(&self, seed: u64, draw: u64) -> Result<PixelLayers> {
+        let whole = Integers { low: 0.0, high: self.counts.len() as f64 - 1.0 };
+        let noise = Dequantise::new(vec![Some(whole); self.dim()], self.noise)?.drawn(seed, draw);
+        Ok(PixelLayers { levels: Arc::new(Levels::new(self.map()?, self.dim())), noise: Arc::new(noise) })
     }
 
-    /// The images `x` (`[n, d]`) on the architecture's side, with the noise of a seed and a draw; NaN where an image has a level
-    /// that is not one of these.
+    /// The images `x` (`[n, d]`) on the architecture's side, with the noise of a seed and a draw; NaN where an image
+    /// has a level that is not one of these.
     ///
     /// # Errors
     /// [`Error::Dimension`] for incomplete rows.
     pub fn inward(&self, x: Vec<f64>, seed: u64, draw: u64) -> Result<Vec<f64>> {
-        let mut rows = Mapped::points(x);
-        self.layers(seed, draw)?.iter().rev().try_for_each(|layer| layer.inverse(&mut rows, &[]))?;
+        let layers = self.layers(seed, draw)?;
+        let mut rows = Mapped::points(layers.dequantised(x)?);
+        layers.levels.inverse(&mut rows, &[])?;
         Ok(rows.y)
     }
+}
 
-    /// What the layers add to the log-probability of the images `x` (`[n, d]`), with the noise of a seed and a draw.
+/// The layers of images, with the noise of one seed and draw.
+#[derive(Clone, Debug)]
+pub struct PixelLayers {
+    levels: Arc<Levels>,
+    noise: Arc<Dequantise>,
+}
+
+impl PixelLayers {
+    /// Both as bijections, the architecture's side first.
+    pub fn bijections(&self) -> [Arc<dyn Bijection>; 2] {
+        [self.levels.clone(), self.noise.clone()]
+    }
+
+    /// The map of the levels.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// The images `x` (`[n, d]`) with their noise, v = k + u.
     ///
     /// # Errors
     /// [`Error::Dimension`] for incomplete rows.
-    pub fn terms(&self, x: &[f64], seed: u64, draw: u64) -> Result<PixelTerms> {
-        let mut rows = Mapped::new(x.to_vec(), self.dim());
-        self.dequantise(seed, draw)?.inverse(&mut rows, &[])?;
-        let noise = std::mem::replace(&mut rows.logdet, vec![0.0; x.len() / self.dim()]);
-        Levels::new(self.map()?, self.dim()).inverse(&mut rows, &[])?;
+    pub fn dequantised(&self, x: Vec<f64>) -> Result<Vec<f64>> {
+        let mut rows = Mapped::points(x);
+        self.noise.inverse(&mut rows, &[])?;
+        Ok(rows.y)
+    }
+
+    /// What the layers add to the log-probability of the images `x` (`[n, d]`).
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] for incomplete rows.
+    pub fn terms(&self, x: &[f64]) -> Result<PixelTerms> {
+        let d = self.levels.dim();
+        let mut rows = Mapped::new(x.to_vec(), d);
+        self.noise.inverse(&mut rows, &[])?;
+        let noise = std::mem::replace(&mut rows.logdet, vec![0.0; x.len() / d]);
+        self.levels.inverse(&mut rows, &[])?;
         Ok(PixelTerms { slope: rows.logdet, noise })
     }
 }

@@ -1,7 +1,7 @@
 //! The velocity of images: a net of operations with its weights.
 
 mod evaluator;
-mod room;
+mod pool;
 mod spec;
 
 use cnflow_kernels::{ImageNet, Scalar};
@@ -23,7 +23,7 @@ impl<T: Scalar> Image<T> {
     /// The velocity of `spec` with weights `theta`, in the layout of [`ImageSpec::tensor_names`].
     ///
     /// # Errors
-    /// As [`ImageSpec::validate`]; [`crate::Error::Dimension`] for a θ of the wrong length.
+    /// As [`ImageSpec::validate`]; [`crate::Error::Parameters`] for a θ of the wrong length.
     pub fn new(spec: &ImageSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         let net = ImageNet::new(&spec.net, theta)?;
@@ -35,7 +35,7 @@ impl<T: Scalar> Image<T> {
     /// Takes other weights, in place: no allocation.
     ///
     /// # Errors
-    /// [`crate::Error::Dimension`] for a θ of the wrong length.
+    /// [`crate::Error::Parameters`] for a θ of the wrong length.
     pub fn set_theta(&mut self, theta: &[T]) -> Result<()> {
         self.net.set_params(theta)?;
         self.derive(theta);

@@ -106,8 +106,9 @@ impl VelocitySpec {
         }
     }
 
-    /// Sets the last layer of θ to zero: the net is zero everywhere, and has a gradient to leave it by. So is the
-    /// velocity, but for a Gaussian's part.
+    /// Sets the last layer of θ to zero. Where that layer is the end of the net, as in an MLP, in
+    /// [`LayerNetSpec::stacked`] and in [`ImageSpec::recipe`], the net is zero everywhere, and has a gradient to leave
+    /// it by. So is the velocity, but for a Gaussian's part.
     pub fn rest(&self, theta: &mut [f32]) {
         // `net.4.weight`, `net.4._layer.weight`: a layer is two parts of the name.
         let layer = |name: &str| name.match_indices('.').nth(1).map(|(at, _)| name[..at].to_owned());

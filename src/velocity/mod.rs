@@ -119,7 +119,7 @@ pub struct Cotangents<'a, T> {
     pub squares: Regularisers<Lanes<'a, T>>,
 }
 
-/// Where a velocity computes. The fused MLP ignores it: its kernels are the CPU's.
+/// Where a velocity computes. The MLP and the net on images ignore it: their kernels are the CPU's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
@@ -199,6 +199,13 @@ pub trait Evaluator<T: Real>: Send {
     /// With Hutchinson's probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: E\[e eᵀ\] = I.
     /// With an exact trace it is exact, through d tangents; but where the trace has a closed form and d exceeds 16,
     /// d tangents would cost many times the rest: there it is |(∂m/∂x) e|² with the row's first Rademacher probe.
+    ///
+    /// Around a Gaussian's velocity ([`Preconditioned`]) only the net's part is estimated, in both: the net's trace and
+    /// norm are as above, and d, which the Gaussian multiplies, stands where a probe has |e|². Both stay unbiased. With
+    /// Rademacher probes, |e|² = d, they are eᵀ(∂m/∂x) e and the mean of |(∂m/∂x) e|², as without a Gaussian. With
+    /// Gaussian probes, and with a trace in closed form where d exceeds 16, the estimate of ‖∂m/∂x‖² is not a square:
+    /// it can be negative.
+    ///
     /// Value and divergence have the same bits whatever else is computed.
     fn value_divergence_and_squares(
         &mut self,

@@ -5,8 +5,10 @@
 //!
 //! ∂v/∂x = a I + κ J,  div v = d a + κ tr J,  ‖∂v/∂x‖² = d a² + 2 a κ tr J + κ² ‖J‖².
 //!
-//! Where the net's trace or norm is an estimate by probes, so are these, without the probes' part in what is known:
-//! they are unbiased still, since E\[eᵀe\] = d, but an estimated norm is not a square and may be below zero.
+//! Where the net's trace or norm is an estimate by probes, so are these, with d where a probe has eᵀe: they are
+//! unbiased still, since E\[eᵀe\] = d. For random signs eᵀe = d, and the estimate of the norm is the mean of |(∂v/∂x)
+//! e|². It is not a square, and can be negative, for Gaussian probes, and where the net's trace is exact and its norm
+//! is estimated.
 
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut, Real};

@@ -11,23 +11,18 @@ use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mi
 #[cfg(feature = "cuda")]
 use cnflow::velocity::Device;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{
-    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
-};
+use cnflow::velocity::{Activation, MlpSpec, Path, Precision, TimeInput, VelocitySpec};
 use nalgebra::DMatrix;
 use rand::Rng as _;
 
 use crate::common::discrete::{bent, draws, every_discrete};
 use crate::common::maps::{forward, inverse};
+use crate::common::velocity::around;
 use crate::velocity_images::small_images;
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Tanh, TimeInput::Plain);
     VelocitySpec::Mlp(MlpSpec { dim, condition_dim, hidden: hidden.to_vec(), activation, time })
-}
-
-fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
-    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
 }
 
 fn tight() -> SolverSpec {

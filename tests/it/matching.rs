@@ -1,17 +1,18 @@
 //! Laws of what matching minimises, of how its times are drawn, and of the bound that it gives.
 
-use std::ops::ControlFlow;
-
 use cnflow::continuous::SolverSpec;
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng;
 use cnflow::rows::{DataOptions, Dataset, Rows, resolve};
 use cnflow::train::{
-    Batch, Checkpoint, Criterion, Job, LossContext, Objective, Path, Preconditioning, Progress, TimeWeight,
-    TrainResult, ValidationScore, Watch, fit, nll_bound, resume, score,
+    Batch, Checkpoint, Criterion, Job, LossContext, Net, Objective, Pairing, Path, Preconditioning, TimeWeight,
+    TrainResult, ValidationScore, fit, nll_bound, resume, score,
 };
 use cnflow::transform::StandardNormal;
-use cnflow::velocity::{Activation, GaussianPath, MlpSpec, Precision, PreconditionedSpec, TimeInput, VelocitySpec};
+use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
+
+use crate::common::velocity::around;
+use crate::common::watch::Every;
 
 fn toy(name: &str) -> Dataset {
     resolve(name, &DataOptions { held_out: 2000, ..DataOptions::default() }, 0).unwrap()
@@ -20,10 +21,6 @@ fn toy(name: &str) -> Dataset {
 fn mlp(dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Silu, TimeInput::Plain);
     VelocitySpec::Mlp(MlpSpec { dim, condition_dim: 0, hidden: hidden.to_vec(), activation, time })
-}
-
-fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
-    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
 }
 
 fn contexts() -> impl Iterator<Item = LossContext> {
@@ -80,16 +77,17 @@ fn what_is_minimised_does_not_depend_on_how_times_are_drawn() {
             let context = LossContext { path, weight, time_exponent: exponent, ..plain };
             Criterion::Matching.gradient(&context, theta, Precision::F64, &batch).unwrap().loss
         };
-        let expected = drawn_uniformly(path, weight);
-        // v = t, whose square is weighted by time.
-        let drawn = [1.0, 1.5, 2.0, 3.0].map(|exponent| loss(exponent, &[0.0, 1.0, 0.0]));
-        let constant = [1.0, 1.5, 2.0, 3.0].map(|exponent| loss(exponent, &[0.0, 0.0, 0.7]));
-        for (i, (drawn, constant)) in drawn.iter().zip(constant).enumerate() {
-            let name = format!("{} {}: exponent {i}", path.name(), weight.name());
+        let uniform = drawn_uniformly(path, weight);
+        for exponent in [1.0, 1.5, 2.0, 3.0] {
+            // v = t, whose square is weighted by time.
+            let (drawn, constant) = (loss(exponent, &[0.0, 1.0, 0.0]), loss(exponent, &[0.0, 0.0, 0.7]));
+            let name = format!("{} {}: exponent {exponent}", path.name(), weight.name());
             // A midpoint rule on n times, of numbers that bend by 1/NEAREST² at the end.
             assert!((constant - 0.49).abs() < 2e-4, "{name}: {constant}");
-            let off = if weight == TimeWeight::Sampled { 0.0 } else { (drawn - expected).abs() };
-            assert!(off < 3e-4, "{name}: {drawn} or {expected}");
+            // Where the weight is the density of times: ∫₀¹ (1 − (1 − u)^e)² du.
+            let sampled = 1.0 - 2.0 / (exponent + 1.0) + 1.0 / (2.0 * exponent + 1.0);
+            let expected = if weight == TimeWeight::Sampled { sampled } else { uniform };
+            assert!((drawn - expected).abs() < 3e-4, "{name}: {drawn} or {expected}");
         }
     }
 }
@@ -143,25 +141,12 @@ fn on(threads: usize, job: &Job, data: &Dataset) -> TrainResult {
     pool.install(|| fit(job, data, &mut ()).unwrap())
 }
 
-#[derive(Default)]
-struct Keeper(Vec<Checkpoint>);
-
-impl Watch for Keeper {
-    fn see(&mut self, _: &Progress<'_>) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
-        self.0.push(checkpoint.clone());
-        Ok(())
-    }
-}
-
 #[test]
 fn the_options_of_images_have_the_same_bits_on_any_threads_and_after_a_resumption() {
     let (data, job) = (toy("moons"), job(40));
     let whole = on(1, &job, &data);
     assert_eq!(whole.model.theta, on(2, &job, &data).model.theta);
-    let mut keeper = Keeper::default();
+    let mut keeper = Every::default();
     fit(&job, &data, &mut keeper).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
@@ -253,7 +238,7 @@ fn options_that_do_not_fit_are_refused() {
     let data = toy("moons");
     let plain = || Job::default().with(|job| job.optimiser.steps = Some(2));
     type Change = fn(&mut Job);
-    let cases: [(Change, &str); 12] = [
+    let cases: [(Change, &str); 13] = [
         (|job| job.optimiser.betas = Some(vec![0.9]), "moments with the decays"),
         (|job| job.optimiser.betas = Some(vec![0.9, 1.0]), "moments with the decays"),
         (|job| job.optimiser.warm_up = Some(0), "warm-up of 0 steps"),
@@ -279,6 +264,13 @@ fn options_that_do_not_fit_are_refused() {
                 job.optimiser.validation = Some(ValidationScore::Bound);
             },
             "matched throughout",
+        ),
+        (
+            |job| {
+                job.objective.pairing = Pairing::Optimal;
+                job.optimiser.validation = Some(ValidationScore::Bound);
+            },
+            "independent pairs",
         ),
         (
             |job| {
@@ -312,5 +304,30 @@ fn options_that_do_not_fit_are_refused() {
     for (change, sentence) in cases {
         let error = fit(&plain().with(change), &data, &mut ()).unwrap_err();
         assert!(error.to_string().contains(sentence) && error.hint().is_some(), "`{error}` lacks `{sentence}`");
+    }
+}
+
+#[test]
+fn a_gaussian_beside_images_has_the_deviation_of_their_pixels() {
+    let digits = toy("digits");
+    for net in [Net::Mlp, Net::Convolution] {
+        let job = Job::default().with(|job| {
+            job.model.net = Some(net);
+            job.model.preconditioning = Some(Preconditioning::Gaussian);
+        });
+        let architecture = job.clone().resolve_for(&digits).unwrap().architecture(digits.dim, 0).unwrap();
+        let deviation = architecture.velocity().unwrap().gaussian().unwrap().deviation;
+        assert_eq!(deviation, 1.0, "{}", net.name());
+        let refused = job.with(|job| job.data.spread = Some(2.0)).resolve_for(&digits).unwrap_err();
+        assert!(refused.to_string().contains("`data.spread` has no meaning for images"), "{refused}");
+    }
+}
+
+#[test]
+fn images_in_optimal_pairs_are_validated_by_the_likelihood() {
+    let digits = toy("digits");
+    for (pairing, validation) in [(Pairing::Independent, Some(ValidationScore::Bound)), (Pairing::Optimal, None)] {
+        let job = Job::default().with(|job| job.objective.pairing = pairing).resolve_for(&digits).unwrap();
+        assert_eq!(job.optimiser.validation, validation, "{}", pairing.name());
     }
 }

@@ -1,20 +1,14 @@
 //! The laws of a net within a Gaussian's velocity, over paths, deviations and nets.
 
 use crate::common::velocity as laws;
-use crate::common::velocity::{Points, both};
+use crate::common::velocity::{Points, around, both};
 use crate::velocity_images::small_images;
 use cnflow::continuous::SolverSpec;
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng;
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
-use cnflow::velocity::{
-    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, Trace, VelocitySpec,
-};
-
-fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
-    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
-}
+use cnflow::velocity::{Activation, GaussianPath, MlpSpec, Path, Precision, TimeInput, Trace, VelocitySpec};
 
 fn mlp(dim: usize, condition_dim: usize, hidden: &[usize]) -> VelocitySpec {
     let (activation, time) = (Activation::Silu, TimeInput::Plain);

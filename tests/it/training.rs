@@ -17,6 +17,8 @@ use cnflow::transform::{Base, Mixture, StandardNormal};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
+use crate::common::watch::Every;
+
 fn toy(name: &str) -> Dataset {
     resolve(name, &DataOptions { held_out: 1000, ..DataOptions::default() }, 0).unwrap()
 }
@@ -554,21 +556,6 @@ fn a_score_counts_what_it_scored() {
     assert!((all.nll + mean).abs() < 1e-12 && all.nll_se > 0.0 && all.nfe_mean > 6.0);
 }
 
-/// Keeps every checkpoint.
-#[derive(Default)]
-struct Keeper(Vec<Checkpoint>);
-
-impl Watch for Keeper {
-    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
-        self.0.push(checkpoint.clone());
-        Ok(())
-    }
-}
-
 /// What a run is judged by, but for its seconds.
 type Outcome = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
 
@@ -612,7 +599,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
                 job.objective.likelihood_share = 0.3;
             });
             let job = job.applicable();
-            let mut keeper = Keeper::default();
+            let mut keeper = Every::default();
             let whole = fit(&job, &data, &mut keeper).unwrap();
             assert_eq!(keeper.0.iter().map(Checkpoint::steps).collect::<Vec<_>>(), [7, 14, 21, 28, 35]);
             for checkpoint in keeper.0 {
@@ -628,7 +615,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
 fn a_run_does_not_go_on_with_other_rows() {
     let mut data = toy("moons");
     data.train = Source::Rows(data.valid.clone());
-    let mut keeper = Keeper::default();
+    let mut keeper = Every::default();
     fit(&job(Objective::Matching, 12).with(|job| job.output.checkpoint = "5".into()), &data, &mut keeper).unwrap();
     let Source::Rows(rows) = &mut data.train else { panic!("it was made of rows") };
     rows.x.real_mut().unwrap()[17] += 1e-9;
@@ -698,7 +685,7 @@ fn a_mixture_with_a_better_validation_nll_is_the_model() {
         job.optimiser.validations = 3;
         job.output.checkpoint = "10".into();
     });
-    let mut keeper = Keeper::default();
+    let mut keeper = Every::default();
     let fitted = fit(&job, &data, &mut keeper).unwrap();
     assert!(fitted.replaced_by_baseline && fitted.model.spec.base.is_some());
     // It is the mixture itself: nothing moves, nothing is integrated.
@@ -768,7 +755,7 @@ fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
         job.optimiser.validations = 20;
     });
     // Thirty rows, and a net of thousands of numbers.
-    let mut keeper = Keeper::default();
+    let mut keeper = Every::default();
     let fitted = fit(&job.clone().with(|job| job.output.checkpoint = "100".into()), &data(30), &mut keeper).unwrap();
     let words = fitted.ended_early.clone().unwrap();
     assert!(

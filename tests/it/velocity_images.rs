@@ -203,11 +203,13 @@ fn a_spec_is_saved_checked_and_named() {
         assert_eq!(serde_json::from_str::<VelocitySpec>(&saved).unwrap(), spec);
         let names = spec.tensor_names();
         assert_eq!(names.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum::<usize>(), spec.n_params());
-        let mut theta = spec.init(&mut cnflow::rng::stream(1, 0));
-        assert_eq!(theta.len(), spec.n_params());
+        assert_eq!(spec.init(&mut cnflow::rng::stream(1, 0)).len(), spec.n_params());
+        // From ones, since some layers begin at zero: the last weight and its bias, and nothing else.
+        let mut theta = vec![1.0; spec.n_params()];
         spec.rest(&mut theta);
-        let (_, last) = names.last().unwrap();
-        assert!(theta[theta.len() - last.iter().product::<usize>()..].iter().all(|w| *w == 0.0));
+        let last: usize = names[names.len() - 2..].iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let (others, last) = theta.split_at(theta.len() - last);
+        assert!(others.iter().all(|w| *w == 1.0) && last.iter().all(|w| *w == 0.0));
     }
     let refused = |spec: ImageSpec| spec.validate().unwrap_err().to_string();
     let mut other = digits.clone();

@@ -121,7 +121,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("density m.safetensors ragged.csv -o o.npy", 1, "line 3"),
     ("density m.safetensors unknown.xyz -o o.npy", 1, "unknown file type"),
     ("density m.safetensors folder -o o.npy", 1, "the folder holds no PNG images"),
-    ("density m.safetensors images.npy -o o.npy", 1, "the model was trained on rows that are no images"),
+    ("density m.safetensors images.npy -o o.npy", 1, "the model was trained on rows that are not images"),
     ("density m.safetensors folder.npy -o o.npy", 1, "it is a folder"),
     ("density folder x.npy -o o.npy", 1, "the folder holds no `model.safetensors`"),
     ("density cut.safetensors x.npy -o o.npy", 1, "cut short"),

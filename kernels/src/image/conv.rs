@@ -1,9 +1,10 @@
 //! A convolution of 3 × 3 or of one pixel, on planes `[pixel][channel]` of 16 lanes a row.
 //!
-//! y\[p\]\[o\] = Σ w\[o\]\[ky\]\[kx\]\[i\] x\[p + (ky − 1, kx − 1)\]\[i\] + b\[o\]: what a pixel takes are three runs of 3 C
-//! consecutive rows, so that it is the product's micro-tile over three runs, with nothing copied. The plane is surrounded by
-//! zeros: there the runs are shorter, a pixel at a corner of the image costs four ninths. The transpose is the
-//! convolution with the kernel turned by half a turn and its inputs and outputs exchanged; a tangent has no bias.
+//! y\[p\]\[o\] = Σ w\[o\]\[ky\]\[kx\]\[i\] x\[p + (ky − 1, kx − 1)\]\[i\] + b\[o\]: what a pixel takes are three runs
+//! of 3 C consecutive rows, so that it is the product's micro-tile over three runs, with nothing copied. The plane is
+//! surrounded by zeros: there the runs are shorter, a pixel at a corner of the image costs four ninths. The transpose
+//! is the convolution with the kernel turned by half a turn and its inputs and outputs exchanged; a tangent has no
+//! bias.
 
 #![allow(unsafe_code)]
 

@@ -8,12 +8,14 @@ use crate::Keep;
 use crate::net::blocks_of;
 use crate::simd::Scalar;
 
-/// A net of operations on images with the scratch of one caller. No call allocates; unused slots of the views may hold anything.
+/// A net of operations on images with the scratch of one caller. No call allocates; unused slots of the views may hold
+/// anything.
 ///
-/// The order of calls is that of [`NetEvaluator`](crate::NetEvaluator): [`forward`](Self::forward) at x; then any number of
-/// [`tangent`](Self::tangent), each of which may be followed by [`pull_back_tangent`](Self::pull_back_tangent); then
-/// [`pull_back`](Self::pull_back). All with as many lanes. It has the room of a workspace for each block of 16 lanes; to do all
-/// passes of one block before the next, use [`ImageWorkspace`].
+/// The order of calls is that of [`NetEvaluator`](crate::NetEvaluator): [`forward`](Self::forward) at x; then any
+/// number of [`tangent`](Self::tangent), each of which may be followed by
+/// [`pull_back_tangent`](Self::pull_back_tangent); then [`pull_back`](Self::pull_back). All with as many lanes. It has
+/// the room of a workspace for each block of 16 lanes; to do all passes of one block before the next, use
+/// [`ImageWorkspace`].
 #[derive(Clone, Debug)]
 pub struct ImageEvaluator<'a, T> {
     net: &'a ImageNet<T>,
@@ -25,7 +27,7 @@ pub struct ImageEvaluator<'a, T> {
 
 impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     pub(super) fn new(net: &'a ImageNet<T>, lanes: usize) -> Self {
-        let blocks = (0..blocks_of(lanes)).map(|_| net.workspace(Keep::Second, true)).collect();
+        let blocks = (0..blocks_of(lanes)).map(|_| net.workspace()).collect();
         Self { net, blocks, lanes: 0, joined: false }
     }
 
@@ -36,8 +38,8 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         }
     }
 
-    /// y ← the net at (x, aux). `x` is `[pixel][channel]` by lanes, `aux` `[aux, lanes]` (not read where nothing is modulated), `y`
-    /// `[pixel][channel]` of the last plane.
+    /// y ← the net at (x, aux). `x` is `[pixel][channel]` by lanes, `aux` `[aux, lanes]` (not read where nothing is
+    /// modulated), `y` `[pixel][channel]` of the last plane.
     ///
     /// Keep [`Keep::First`] for tangents and for the pull-back of y, [`Keep::Second`] for the pull-back of tangents.
     ///
@@ -71,8 +73,8 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         });
     }
 
-    /// ẋ̄ ← (∂ẏ/∂ẋ)ᵀ ẏ̄ and g += (∂ẏ/∂θ)ᵀ ẏ̄ but for what passes σ″ or the embedding, which the next [`Self::pull_back`] adds;
-    /// for the last tangent.
+    /// ẋ̄ ← (∂ẏ/∂ẋ)ᵀ ẏ̄ and g += (∂ẏ/∂θ)ᵀ ẏ̄ but for what passes σ″ or the embedding, which the next
+    /// [`Self::pull_back`] adds; for the last tangent.
     ///
     /// # Panics
     /// For views of other sizes.
@@ -87,8 +89,8 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         });
     }
 
-    /// x̄ ← (∂y/∂x)ᵀ ȳ and g += (∂y/∂θ)ᵀ ȳ, with the share of the tangents that were pulled back since the last forward pass.
-    /// `None` stands for a ȳ of zero.
+    /// x̄ ← (∂y/∂x)ᵀ ȳ and g += (∂y/∂θ)ᵀ ȳ, with the share of the tangents that were pulled back since the last forward
+    /// pass. `None` stands for a ȳ of zero.
     ///
     /// # Panics
     /// For views of other sizes.

@@ -1,8 +1,8 @@
 //! A spec as nodes on planes: which buffer each operation reads and writes, and what its pull-back finds there.
 //!
-//! An activation, a shift and an addition happen in place where nobody else needs the plane before them; with a scale that
-//! plane is kept, since the scale's cotangent needs it. On the way back the cotangent of a plane that is also added later is
-//! written first by the addition, and then gains what comes from the operation behind the plane.
+//! An activation, a shift and an addition happen in place where nobody else needs the plane before them; with a scale
+//! that plane is kept, since the scale's cotangent needs it. On the way back the cotangent of a plane that is also
+//! added later is written first by the addition, and then gains what comes from the operation behind the plane.
 
 use std::ops::Range;
 
@@ -107,6 +107,15 @@ impl<T: Scalar> Graph<T> {
         Ok(graph)
     }
 
+    /// Takes the parameters of the convolutions from θ, in place.
+    pub fn set_params(&mut self, theta: &[T]) {
+        for node in &mut self.nodes {
+            if let Kind::Conv(conv, params) = &mut node.kind {
+                conv.set_params(&theta[params.clone()]);
+            }
+        }
+    }
+
     fn plane(&mut self, shape: ImageShape) -> usize {
         self.shapes.push(shape);
         self.shapes.len() - 1
@@ -144,8 +153,8 @@ impl<T: Scalar> Graph<T> {
         }
     }
 
-    /// Groups on the way forward: a node, and all that happens at each number of its result by itself. On the way back: all
-    /// that happened at each number of its plane before, and the node.
+    /// Groups on the way forward: a node, and all that happens at each number of its result by itself. On the way back:
+    /// all that happened at each number of its plane before, and the node.
     fn group(&mut self) {
         let is_point = |k: usize| matches!(self.nodes[k].kind, Kind::Point(_));
         let n = self.nodes.len();

@@ -28,19 +28,20 @@ enum Of {
 }
 
 impl<T: Scalar> ImageNet<T> {
-    /// Scratch for passes over one block of lanes that keep `keep` at most, with tangents or without.
-    pub fn workspace(&self, keep: Keep, tangents: bool) -> ImageWorkspace<T> {
-        ImageWorkspace::new(self, keep, tangents)
+    /// Scratch for all passes over one block of lanes.
+    pub fn workspace(&self) -> ImageWorkspace<T> {
+        ImageWorkspace::new(self)
     }
 
-    /// From [`ImageWorkspace::input`] and [`ImageWorkspace::aux`] to [`ImageWorkspace::output`]; unused slots hold numbers.
+    /// From [`ImageWorkspace::input`] and [`ImageWorkspace::aux`] to [`ImageWorkspace::output`]; unused slots hold
+    /// numbers.
     ///
     /// Keep [`Keep::First`] for tangents and for [`ImageNet::run_back`], [`Keep::Second`] to pull back tangents.
     pub fn run(&self, ws: &mut ImageWorkspace<T>, keep: Keep) {
         if let Some(net) = &self.embedding {
             ws.embed(net, &self.graph.scales, keep);
         }
-        ws.clear(keep);
+        ws.begin(keep);
         for group in &self.graph.forward {
             let nodes = &self.graph.nodes[group.clone()];
             for rows in chunks(self.graph.shapes[nodes[0].output]) {
@@ -53,6 +54,7 @@ impl<T: Scalar> ImageNet<T> {
 
     /// From [`ImageWorkspace::direction`] to [`ImageWorkspace::end`], where the last [`ImageNet::run`] was.
     pub fn advance(&self, ws: &mut ImageWorkspace<T>) {
+        debug_assert_ne!(ws.kept, Keep::Value, "a tangent needs σ′");
         for group in &self.graph.forward {
             let nodes = &self.graph.nodes[group.clone()];
             for rows in chunks(self.graph.shapes[nodes[0].output]) {
@@ -63,18 +65,20 @@ impl<T: Scalar> ImageNet<T> {
         }
     }
 
-    /// Pulls [`ImageWorkspace::output_bar`], the cotangent of the last tangent's end, back to [`ImageWorkspace::input_bar`], that
-    /// of its direction; `g` (as long as θ) gains the gradient but for what passes σ″ or the embedding, which
-    /// [`ImageNet::run_back`] adds. Unused slots of the cotangent hold zeros.
+    /// Pulls [`ImageWorkspace::output_bar`], the cotangent of the last tangent's end, back to
+    /// [`ImageWorkspace::input_bar`], that of its direction; `g` (as long as θ) gains the gradient but for what passes
+    /// σ″ or the embedding, which [`ImageNet::run_back`] adds. Unused slots of the cotangent hold zeros.
     pub fn retreat(&self, ws: &mut ImageWorkspace<T>, g: &mut [T]) {
+        debug_assert_eq!(ws.kept, Keep::Second, "the pull-back of a tangent needs σ″");
         self.pull_back(ws, Of::Tangent, true, g);
     }
 
-    /// From [`ImageWorkspace::output_bar`], the cotangent of y, to [`ImageWorkspace::input_bar`] where `to_x`; `g` gains the
-    /// gradient.
+    /// From [`ImageWorkspace::output_bar`], the cotangent of y, to [`ImageWorkspace::input_bar`] where `to_x`; `g`
+    /// gains the gradient.
     ///
     /// With `joined`, of the tangents too that [`ImageNet::retreat`] pulled back since the last [`ImageNet::run`].
     pub fn run_back(&self, ws: &mut ImageWorkspace<T>, joined: bool, to_x: bool, g: &mut [T]) {
+        debug_assert!(ws.kept == Keep::Second || (ws.kept == Keep::First && !joined), "a pull-back needs σ′, or σ″");
         self.pull_back(ws, if joined { Of::ValueJoined } else { Of::Value }, to_x, g);
         if let Some(net) = &self.embedding {
             net.run_back(&mut ws.embedding, None, true, &mut g[self.embedding_params()]);

@@ -1,7 +1,8 @@
 //! What happens at each number of a plane by itself: scale and shift of its channel, a second plane, the activation.
 //!
 //! z = a ∘ (1 + s) + b + a′, h = σ(z), one pass each for a value, a tangent and their pull-backs. The pass follows its
-//! convolution row of pixels by row, while the sums are in the first caches; σ costs far more than to store and load them.
+//! convolution row of pixels by row, while the sums are in the first caches; σ costs far more than to store and load
+//! them.
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,12 @@ impl Part {
     fn expect(&self) {
         assert!(self.rows.end <= self.shape.height);
     }
+}
+
+/// A pass over a part, and what it reads and writes.
+struct Pass<O> {
+    part: Part,
+    on: O,
 }
 
 /// Does something with each vector of a part: its row of the plane, its channel, its slot.
@@ -86,7 +93,7 @@ pub struct Value<'a, T> {
     pub second: Option<Out<'a, T>>,
 }
 
-/// Does it.
+/// The pass of a value.
 pub fn value<T: Scalar>(isa: Isa, part: Part, activation: Option<Activation>, on: Value<'_, T>) {
     let (all, channels) = (part.shape.len(), part.shape.channels);
     part.expect();
@@ -96,12 +103,12 @@ pub fn value<T: Scalar>(isa: Isa, part: Part, activation: Option<Activation>, on
     on.first.iter().chain(&on.second).for_each(|plane| plane.expect(all, 1));
     on.scale.iter().chain(&on.shift).for_each(|rows| rows.expect(channels, 1));
     match activation {
-        None => dispatch(isa, ValuePass { part, act: Identity, on }),
-        Some(Activation::Tanh) => dispatch(isa, ValuePass { part, act: activation::Tanh, on }),
-        Some(Activation::Softplus) => dispatch(isa, ValuePass { part, act: activation::Softplus, on }),
-        Some(Activation::Silu) => dispatch(isa, ValuePass { part, act: activation::Silu, on }),
-        Some(Activation::Elu) => dispatch(isa, ValuePass { part, act: activation::Elu, on }),
-        Some(Activation::Relu) => dispatch(isa, ValuePass { part, act: activation::Relu, on }),
+        None => dispatch(isa, Pass { part, on: (Identity, on) }),
+        Some(Activation::Tanh) => dispatch(isa, Pass { part, on: (activation::Tanh, on) }),
+        Some(Activation::Softplus) => dispatch(isa, Pass { part, on: (activation::Softplus, on) }),
+        Some(Activation::Silu) => dispatch(isa, Pass { part, on: (activation::Silu, on) }),
+        Some(Activation::Elu) => dispatch(isa, Pass { part, on: (activation::Elu, on) }),
+        Some(Activation::Relu) => dispatch(isa, Pass { part, on: (activation::Relu, on) }),
     }
 }
 
@@ -115,16 +122,10 @@ impl Act for Identity {
     }
 }
 
-struct ValuePass<'a, T, A> {
-    part: Part,
-    act: A,
-    on: Value<'a, T>,
-}
-
-impl<T: Scalar, A: Act> Kernel<T> for ValuePass<'_, T, A> {
+impl<T: Scalar, A: Act> Kernel<T> for Pass<(A, Value<'_, T>)> {
     #[inline(always)]
     fn run<V: Vector<Elem = T>>(self) {
-        let Self { part, act, on: Value { a, scale, shift, plus, h, first, second } } = self;
+        let Self { part, on: (act, Value { a, scale, shift, plus, h, first, second }) } = self;
         each!(part, |row, channel, slot| {
             let mut z: V = get(&a, row, slot);
             match (&scale, &shift) {
@@ -161,7 +162,7 @@ pub struct Tangent<'a, T> {
     pub h: Out<'a, T>,
 }
 
-/// Does it.
+/// The pass of a tangent.
 pub fn tangent<T: Scalar>(isa: Isa, part: Part, on: Tangent<'_, T>) {
     let (all, channels) = (part.shape.len(), part.shape.channels);
     part.expect();
@@ -173,15 +174,10 @@ pub fn tangent<T: Scalar>(isa: Isa, part: Part, on: Tangent<'_, T>) {
         first.expect(all, 1);
         raw.expect(all, 1);
     }
-    dispatch(isa, TangentPass { part, on });
+    dispatch(isa, Pass { part, on });
 }
 
-struct TangentPass<'a, T> {
-    part: Part,
-    on: Tangent<'a, T>,
-}
-
-impl<T: Scalar> Kernel<T> for TangentPass<'_, T> {
+impl<T: Scalar> Kernel<T> for Pass<Tangent<'_, T>> {
     #[inline(always)]
     fn run<V: Vector<Elem = T>>(self) {
         let Self { part, on: Tangent { a, scale, plus, bend, h } } = self;
@@ -202,7 +198,8 @@ impl<T: Scalar> Kernel<T> for TangentPass<'_, T> {
     }
 }
 
-/// z̄ = σ′ ∘ h̄ \[+ σ″ ∘ gathered\], the cotangents of scale and shift, and ā = z̄ ∘ scale: of a value, or of a tangent.
+/// z̄ = σ′ ∘ h̄ \[+ σ″ ∘ gathered\], the cotangents of scale and shift, and ā = z̄ ∘ scale: of a value, or of a
+/// tangent.
 pub struct Back<'a, T> {
     /// h̄.
     pub h_bar: In<'a, T>,
@@ -234,7 +231,7 @@ pub enum Bend<'a, T> {
     Join(In<'a, T>, In<'a, T>),
 }
 
-/// Does it.
+/// The pass of a pull-back.
 pub fn back<T: Scalar>(isa: Isa, part: Part, on: Back<'_, T>) {
     let (all, channels) = (part.shape.len(), part.shape.channels);
     part.expect();
@@ -258,15 +255,10 @@ pub fn back<T: Scalar>(isa: Isa, part: Part, on: Back<'_, T>) {
             gathered.expect(all, 1);
         }
     }
-    dispatch(isa, BackPass { part, on });
+    dispatch(isa, Pass { part, on });
 }
 
-struct BackPass<'a, T> {
-    part: Part,
-    on: Back<'a, T>,
-}
-
-impl<T: Scalar> Kernel<T> for BackPass<'_, T> {
+impl<T: Scalar> Kernel<T> for Pass<Back<'_, T>> {
     #[inline(always)]
     fn run<V: Vector<Elem = T>>(self) {
         let Self { part, on } = self;

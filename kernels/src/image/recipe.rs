@@ -1,8 +1,8 @@
 //! The net that images begin with: cheap work for every pixel, dear work on a coarse grid.
 //!
-//! A stem of 16 channels at full size, scaled and shifted by (time, class); squares of pixels become one, a trunk of three
-//! residual blocks of 32 channels on them, and back to full size, added to the stem; a head like the stem. A trunk alone, or
-//! a dense net, is worse at twice the cost.
+//! A stem of 16 channels at full size, scaled and shifted by (time, class); squares of pixels become one, a trunk of
+//! three residual blocks of 32 channels on them, and back to full size, added to the stem; a head like the stem. A
+//! trunk alone, or a dense net, is worse at twice the cost.
 
 use super::{Embedding, ImageNetSpec, ImageOp, ImageShape};
 use crate::Activation;
@@ -18,8 +18,8 @@ const EMBEDDING: usize = 64;
 impl ImageNetSpec {
     /// The net for images of `shape` with `aux` further inputs; 91 000 parameters for digits of 28 × 28 pixels.
     ///
-    /// The coarse grid has squares of 4 × 4 pixels, of 2 × 2 for images of less than 16 rows or columns, and is as fine as the
-    /// image where that has fewer than 4.
+    /// The coarse grid has squares of 4 × 4 pixels, of 2 × 2 for images of less than 16 rows or columns, and is as fine
+    /// as the image where that has fewer than 4.
     pub fn recipe(shape: ImageShape, aux: usize) -> Self {
         let act = Activation::Silu;
         let factor = match shape.height.min(shape.width) {

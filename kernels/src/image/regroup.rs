@@ -1,7 +1,7 @@
 //! Squares of pixels become one pixel, and back: lists of rows.
 //!
-//! Both ways each pixel's channels are a run of rows in either plane, and each run has one place in the other at most; so
-//! the transpose is the inverse list. What a list does not have is zero.
+//! Both ways each pixel's channels are a run of rows in either plane, and each run has one place in the other at most;
+//! so the transpose is the inverse list. What a list does not have is zero.
 
 #![allow(unsafe_code)]
 

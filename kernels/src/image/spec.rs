@@ -1,11 +1,12 @@
 //! A net of operations on images, as data.
 //!
-//! Plane 0 is the image, plane k + 1 what operation k gives; each operation reads the plane before it, and an addition a
-//! second, earlier one. An embedding of `aux` (time, a class) is a dense net of its own; one last dense layer makes of it
-//! all scales and shifts of the net at once. So θ is
+//! Plane 0 is the image, plane k + 1 what operation k gives; each operation reads the plane before it, and an addition
+//! a second, earlier one. An embedding of `aux` (time, a class) is a dense net of its own; one last dense layer makes
+//! of it all scales and shifts of the net at once. So θ is
 //!
-//! - the embedding: W `[layer, before]` row-major, then b, for each layer of [`Embedding::layers`]; then the same for the layer of
-//!   modulations, whose rows are those of the modulated operations in order, C scales (where there are any) before C shifts;
+//! - the embedding: W `[layer, before]` row-major, then b, for each layer of [`Embedding::layers`]; then the same for
+//!   the layer of modulations, whose rows are those of the modulated operations in order, C scales (where there are
+//!   any) before C shifts;
 //! - each convolution in order: W `[out, ky, kx, in]`, then b `[out]`.
 
 use std::ops::Range;
@@ -65,7 +66,8 @@ pub enum ImageOp {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         activation: Option<Activation>,
     },
-    /// Squares of factor · factor pixels become one, channels `[dy][dx][channel]`; what is missing at the edges is zero.
+    /// Squares of factor · factor pixels become one, channels `[dy][dx][channel]`; what is missing at the edges is
+    /// zero.
     SpaceToDepth {
         /// The side of the squares.
         factor: usize,
@@ -140,12 +142,12 @@ impl ImageOp {
                 Ok(ImageShape { channels, ..x })
             }
             Self::SpaceToDepth { factor } => {
-                bounded(index, factor)?;
+                check_factor(index, factor)?;
                 let channels = x.channels.saturating_mul(factor).saturating_mul(factor);
                 Ok(ImageShape { height: x.height.div_ceil(factor), width: x.width.div_ceil(factor), channels })
             }
             Self::DepthToSpace { factor, height, width } => {
-                bounded(index, factor)?;
+                check_factor(index, factor)?;
                 let square = factor.saturating_mul(factor);
                 let fits = (height.div_ceil(factor), width.div_ceil(factor)) == (x.height, x.width);
                 if !fits || !x.channels.is_multiple_of(square) {
@@ -159,7 +161,7 @@ impl ImageOp {
     }
 }
 
-fn bounded(index: usize, factor: usize) -> Result<()> {
+fn check_factor(index: usize, factor: usize) -> Result<()> {
     let what = || format!("the factor of operation {index}");
     match factor {
         0 => Err(Error::Empty { what: what() }),
@@ -168,7 +170,7 @@ fn bounded(index: usize, factor: usize) -> Result<()> {
     }
 }
 
-fn checked(what: impl Fn() -> String, shape: ImageShape) -> Result<ImageShape> {
+fn check_plane(what: impl Fn() -> String, shape: ImageShape) -> Result<ImageShape> {
     let ImageShape { height, width, channels } = shape;
     let size = height.saturating_mul(width).saturating_mul(channels);
     // A product of zero may stand beside a size that overflows.
@@ -186,10 +188,10 @@ impl ImageNetSpec {
     /// # Errors
     /// [`Error::Empty`] or [`Error::TooLarge`] for a plane; [`Error::Kernel`]; [`Error::Spread`].
     pub fn shapes(&self) -> Result<Vec<ImageShape>> {
-        let mut last = checked(|| "the image".into(), self.shape)?;
+        let mut last = check_plane(|| "the image".into(), self.shape)?;
         let mut shapes = vec![last];
         for (index, op) in self.ops.iter().enumerate() {
-            last = checked(|| format!("the result of operation {index}"), op.shape(index, last)?)?;
+            last = check_plane(|| format!("the result of operation {index}"), op.shape(index, last)?)?;
             shapes.push(last);
         }
         Ok(shapes)

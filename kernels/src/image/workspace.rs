@@ -9,12 +9,14 @@ use crate::simd::Scalar;
 use crate::tile::{In, Out, Tile};
 use crate::{Keep, Net, Workspace};
 
-/// Everything that a pass over one block of lanes keeps.
+/// Everything that passes over one block of lanes keep, whichever passes they are.
 ///
-/// What is held at once, in planes: values only for [`Keep::Value`]; for [`Keep::First`] as many cotangents, and σ′;
-/// with tangents as many again, and their value before each activation; for [`Keep::Second`] σ″ and what it multiplies.
+/// Three planes a buffer: the value, a tangent and a cotangent; four an activation: σ′, σ″, a tangent before it, and
+/// what σ″ multiplies.
 #[derive(Clone, Debug)]
 pub struct ImageWorkspace<T> {
+    /// What the last forward pass kept.
+    pub(super) kept: Keep,
     /// The embedding's own; its cotangent of the modulations gains from every pull-back.
     pub(super) embedding: Workspace<T>,
     /// 1 + s and b.
@@ -28,7 +30,7 @@ pub struct ImageWorkspace<T> {
     pub(super) scratch: Scratch<T>,
 }
 
-/// What is kept of an activation; tiles without rows where there was no room asked for.
+/// What is kept of an activation.
 #[derive(Clone, Debug)]
 pub(super) struct Bends<T> {
     pub first: Tile<T>,
@@ -43,6 +45,7 @@ impl<T: Scalar> ImageWorkspace<T> {
     /// Of no net.
     pub fn empty() -> Self {
         Self {
+            kept: Keep::Value,
             embedding: Workspace::empty(),
             modulations: Tile::new(0, 0),
             values: Vec::new(),
@@ -53,22 +56,18 @@ impl<T: Scalar> ImageWorkspace<T> {
         }
     }
 
-    /// For passes that keep `keep` at most, with tangents or without.
-    pub(super) fn new(net: &ImageNet<T>, keep: Keep, tangents: bool) -> Self {
-        let tile = |rows: usize, wanted: bool| Tile::new(if wanted { rows } else { 0 }, LANE_BLOCK);
-        let planes = |wanted: bool| {
-            let plane = |shape: &ImageShape| tile(shape.len(), wanted);
-            net.graph.shapes.iter().map(plane).collect::<Vec<_>>()
-        };
-        let (back, second) = (keep != Keep::Value, keep == Keep::Second);
+    /// Zeros, for all passes of `net`.
+    pub(super) fn new(net: &ImageNet<T>) -> Self {
+        let plane = |shape: &ImageShape| Tile::new(shape.len(), LANE_BLOCK);
+        let planes = || net.graph.shapes.iter().map(plane).collect::<Vec<_>>();
         let bends = |shape: &ImageShape| Bends {
-            first: tile(shape.len(), back),
-            second: tile(shape.len(), second),
-            raw: tile(shape.len(), tangents),
-            gathered: tile(shape.len(), second),
+            first: plane(shape),
+            second: plane(shape),
+            raw: plane(shape),
+            gathered: plane(shape),
         };
         let convs = net.graph.nodes.iter().filter_map(|node| match &node.kind {
-            Kind::Conv(conv, _) if back => Some(conv.size()),
+            Kind::Conv(conv, _) => Some(conv.size()),
             _ => None,
         });
         let mut embedding = Workspace::empty();
@@ -77,14 +76,22 @@ impl<T: Scalar> ImageWorkspace<T> {
             embedding.blocks = 1;
         }
         Self {
+            kept: Keep::Value,
             embedding,
             modulations: Tile::new(net.graph.modulations, LANE_BLOCK),
-            values: planes(true),
-            dots: planes(tangents),
-            bars: planes(back),
+            values: planes(),
+            dots: planes(),
+            bars: planes(),
             bends: net.graph.bends.iter().map(bends).collect(),
             scratch: Scratch::new(convs),
         }
+    }
+
+    /// The memory of its planes, in bytes; what the embedding and the gradients of convolutions take is little beside.
+    pub fn bytes(&self) -> usize {
+        let planes = self.values.iter().chain(&self.dots).chain(&self.bars);
+        let bends = self.bends.iter().flat_map(|bends| [&bends.first, &bends.second, &bends.raw, &bends.gathered]);
+        planes.chain(bends).map(Tile::bytes).sum()
     }
 
     /// x, `[pixel][channel]`.
@@ -140,8 +147,9 @@ impl<T: Scalar> ImageWorkspace<T> {
         &self.bars[0]
     }
 
-    /// Before the first pull-back behind a forward pass.
-    pub(super) fn clear(&mut self, keep: Keep) {
+    /// Before the first pull-back behind a forward pass that keeps this.
+    pub(super) fn begin(&mut self, keep: Keep) {
+        self.kept = keep;
         self.embedding.output_bar.clear(1.min(self.modulations.rows()));
         if keep == Keep::Second {
             self.bends.iter_mut().for_each(|bends| bends.gathered.clear(1));

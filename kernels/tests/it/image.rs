@@ -2,42 +2,13 @@
 
 use cnflow_kernels::{Activation, ImageNet, ImageNetSpec, ImageOp, Keep, Scalar};
 
-use crate::cases::{bits, numbers, rows, tile, view, view_mut};
+use crate::cases::{numbers, rows, tile, view, view_mut};
 use crate::image_cases::{by_loops, conv, every_small_net, net, recipes, shape, theta};
+use crate::points::{Found, Points, Sizes, all, check_lanes, check_same};
 
-/// What a net gives at some samples: all `[lanes, rows]`, the gradient as long as θ.
-#[derive(Clone, Debug, Default)]
-struct Found<T> {
-    y: Vec<T>,
-    dy: Vec<Vec<T>>,
-    x_bar: Vec<T>,
-    dx_bar: Vec<Vec<T>>,
-    g: Vec<T>,
-}
-
-/// The points, two directions and all cotangents of the laws, `[n, rows]` each.
-struct Points<T> {
-    n: usize,
-    x: Vec<T>,
-    aux: Vec<T>,
-    dx: [Vec<T>; 2],
-    y_bar: Vec<T>,
-    dy_bar: [Vec<T>; 2],
-}
-
-impl<T: Scalar> Points<T> {
-    fn new(spec: &ImageNetSpec, n: usize) -> Self {
-        let of = |rows: usize, seed: u64| numbers::<T>(n * rows, seed);
-        let (inputs, outputs) = (spec.shape.len(), spec.outputs().len());
-        Self {
-            n,
-            x: of(inputs, 1),
-            aux: of(spec.aux, 7),
-            dx: [of(inputs, 2), of(inputs, 3)],
-            y_bar: of(outputs, 4),
-            dy_bar: [of(outputs, 5), of(outputs, 6)],
-        }
-    }
+fn sizes(spec: &ImageNetSpec) -> Sizes {
+    let inputs = spec.shape.len();
+    Sizes { inputs, active: inputs, aux: spec.aux, outputs: spec.outputs().len() }
 }
 
 /// Value, tangents and the pull-back of `which` of them: of the value, of the tangents.
@@ -66,14 +37,6 @@ fn found<T: Scalar>(net: &ImageNet<T>, p: &Points<T>, samples: &[usize], which: 
     found
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn all(n: usize) -> Vec<usize> {
-    (0..n).collect()
-}
-
 fn every_net() -> Vec<ImageNetSpec> {
     [every_small_net(), recipes()].concat()
 }
@@ -86,7 +49,7 @@ fn values_are_those_of_plain_loops() {
         let wide = theta::<f64>(&spec, 7);
         let narrow: Vec<f32> = wide.iter().map(|w| *w as f32).collect();
         let n = if spec.shape.len() < 200 { 19 } else { 2 };
-        let (p, q) = (Points::<f64>::new(&spec, n), Points::<f32>::new(&spec, n));
+        let (p, q) = (Points::<f64>::new(sizes(&spec), n), Points::<f32>::new(sizes(&spec), n));
         let found_wide = found(&net(&spec, &wide), &p, &all(n), (false, false)).y;
         let found_narrow = found(&net(&spec, &narrow), &q, &all(n), (false, false)).y;
         let outputs = spec.outputs().len();
@@ -106,7 +69,7 @@ fn values_are_those_of_plain_loops() {
 #[test]
 fn tangents_are_central_differences_of_the_value() {
     for spec in every_net() {
-        let (net, mut p) = (net(&spec, &theta::<f64>(&spec, 7)), Points::<f64>::new(&spec, 3));
+        let (net, mut p) = (net(&spec, &theta::<f64>(&spec, 7)), Points::<f64>::new(sizes(&spec), 3));
         let tangents = found(&net, &p, &all(3), (false, false)).dy;
         let (h, x) = (1e-5, p.x.clone());
         for (dx, found_dy) in p.dx.clone().iter().zip(&tangents) {
@@ -139,15 +102,11 @@ fn pull_backs_are_central_differences_of_what_they_pull_back() {
         let (of_theta, of_x) = if spec.n_params() < 1000 { (1000, 20) } else { (16, 2) };
         for which in [(true, false), (false, true), (true, true)] {
             let theta = theta::<f64>(&spec, 7);
-            let mut p = Points::<f64>::new(&spec, 3);
+            let mut p = Points::<f64>::new(sizes(&spec), 3);
             let samples = [2, 0, 1];
             let here = found(&net(&spec, &theta), &p, &samples, which);
-            let loss = |theta: &[f64], p: &Points<f64>| {
-                let Found { y, dy, .. } = found(&net(&spec, theta), p, &all(3), (false, false));
-                let of_value = if which.0 { dot(&y, &p.y_bar) } else { 0.0 };
-                let of_tangents: f64 = dy.iter().zip(&p.dy_bar).map(|(dy, bar)| dot(dy, bar)).sum();
-                of_value + if which.1 { of_tangents } else { 0.0 }
-            };
+            let loss =
+                |theta: &[f64], p: &Points<f64>| p.loss(&found(&net(&spec, theta), p, &all(3), (false, false)), which);
             let h = 1e-5;
             let check = |what: String, found: f64, up: f64, down: f64| {
                 let difference = (up - down) / (2.0 * h);
@@ -189,27 +148,10 @@ fn pull_backs_are_central_differences_of_what_they_pull_back() {
     }
 }
 
-/// All that belongs to a lane, as bits.
-fn lane_bits<T: Scalar>(net: &ImageNet<T>, found: &Found<T>, l: usize) -> Vec<u64> {
-    let of = |numbers: &[T], rows: usize| bits(&numbers[l * rows..][..rows]);
-    let mut all = of(&found.y, net.outputs().len());
-    found.dy.iter().for_each(|dy| all.extend(of(dy, net.outputs().len())));
-    found.dx_bar.iter().chain([&found.x_bar]).for_each(|bar| all.extend(of(bar, net.inputs().len())));
-    all
-}
-
 fn n_lanes_are_n_times_one<T: Scalar>(spec: &ImageNetSpec) {
-    let (net, p) = (net(spec, &theta::<T>(spec, 7)), Points::<T>::new(spec, 21));
-    let of = |sample: usize| lane_bits(&net, &found(&net, &p, &[sample], (true, true)), 0);
-    let alone: Vec<Vec<u64>> = (0..p.n).map(of).collect();
-    for lanes in [2, 16, 17, 21] {
-        // Backwards, so that no sample keeps its slot.
-        let samples: Vec<usize> = (0..lanes).map(|l| p.n - 1 - l).collect();
-        let together = found(&net, &p, &samples, (true, true));
-        for (l, &sample) in samples.iter().enumerate() {
-            assert_eq!(lane_bits(&net, &together, l), alone[sample], "{spec:?}: {lanes} lanes");
-        }
-    }
+    let (net, p) = (net(spec, &theta::<T>(spec, 7)), Points::<T>::new(sizes(spec), 21));
+    let found = |samples: &[usize]| found(&net, &p, samples, (true, true));
+    check_lanes(&format!("{spec:?}"), sizes(spec), p.n, &[2, 16, 17, 21], found);
 }
 
 #[test]
@@ -221,11 +163,10 @@ fn a_lane_has_the_same_bits_alone_and_in_any_batch() {
 }
 
 fn both_paths_agree<T: Scalar>(spec: &ImageNetSpec) {
-    let (net, p) = (net(spec, &theta::<T>(spec, 7)), Points::<T>::new(spec, 19));
+    let (net, p) = (net(spec, &theta::<T>(spec, 7)), Points::<T>::new(sizes(spec), 19));
     let fast = found(&net, &p, &all(19), (true, true));
     let plain = found(&net.clone().portable(), &p, &all(19), (true, true));
-    assert_eq!(bits(&fast.g), bits(&plain.g), "{spec:?}");
-    (0..19).for_each(|l| assert_eq!(lane_bits(&net, &fast, l), lane_bits(&net, &plain, l), "{spec:?}"));
+    check_same(&format!("{spec:?}"), sizes(spec), 19, &fast, &plain);
 }
 
 #[test]
@@ -241,9 +182,9 @@ fn other_parameters_in_place_are_as_good_as_new() {
     for spec in every_net() {
         let (mut changed, other) = (net(&spec, &theta::<f32>(&spec, 7)), theta::<f32>(&spec, 8));
         changed.set_params(&other).unwrap();
-        let (fresh, p) = (net(&spec, &other), Points::new(&spec, 3));
+        let (fresh, p) = (net(&spec, &other), Points::new(sizes(&spec), 3));
         let (a, b) = (found(&changed, &p, &all(3), (true, true)), found(&fresh, &p, &all(3), (true, true)));
-        assert_eq!((bits(&a.y), bits(&a.g)), (bits(&b.y), bits(&b.g)), "{spec:?}");
+        check_same(&format!("{spec:?}"), sizes(&spec), 3, &a, &b);
         assert!(changed.set_params(&vec![0.0; other.len() + 1]).is_err());
     }
 }

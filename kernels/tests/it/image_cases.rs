@@ -141,8 +141,8 @@ pub fn conv(kernel: usize, channels: usize, activation: Option<Activation>) -> I
     ImageOp::Conv { kernel, channels, activation }
 }
 
-/// Every operation, each with and without an activation, first and last, on images of all shapes; no more than some hundred
-/// parameters each.
+/// Every operation, each with and without an activation, first and last, on images of all shapes; no more than some
+/// hundred parameters each.
 pub fn every_small_net() -> Vec<ImageNetSpec> {
     let (tanh, silu, soft) = (Some(Activation::Tanh), Some(Activation::Silu), Some(Activation::Softplus));
     let embedding = |layers: &[usize]| Some(Embedding { layers: layers.to_vec(), activation: Activation::Tanh });

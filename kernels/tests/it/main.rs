@@ -6,5 +6,6 @@ mod image;
 mod image_cases;
 mod kernels;
 mod net;
+mod points;
 mod spec;
 mod vectors;

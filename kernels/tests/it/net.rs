@@ -2,39 +2,11 @@
 
 use cnflow_kernels::{Keep, Net, Scalar};
 
-use crate::cases::{Case, bits, every_case, numbers, rows, tile, view, view_mut};
+use crate::cases::{Case, every_case, rows, tile, view, view_mut};
+use crate::points::{Found, Points, Sizes, all, check_lanes, check_same, dot};
 
-/// What a net gives at some samples: all `[lanes, rows]`, the gradient as long as θ.
-#[derive(Clone, Debug, Default)]
-struct Found<T> {
-    y: Vec<T>,
-    /// Along each direction.
-    dy: Vec<Vec<T>>,
-    x_bar: Vec<T>,
-    dx_bar: Vec<Vec<T>>,
-    g: Vec<T>,
-}
-
-/// The points, two directions and all cotangents of the laws, `[n, rows]` each.
-struct Points<T> {
-    n: usize,
-    x: Vec<T>,
-    dx: [Vec<T>; 2],
-    y_bar: Vec<T>,
-    dy_bar: [Vec<T>; 2],
-}
-
-impl<T: Scalar> Points<T> {
-    fn new(case: &Case, n: usize) -> Self {
-        let of = |rows: usize, seed: u64| numbers::<T>(n * rows, seed);
-        Self {
-            n,
-            x: of(case.inputs, 1),
-            dx: [of(case.active, 2), of(case.active, 3)],
-            y_bar: of(case.outputs(), 4),
-            dy_bar: [of(case.outputs(), 5), of(case.outputs(), 6)],
-        }
-    }
+fn sizes(case: &Case) -> Sizes {
+    Sizes { inputs: case.inputs, active: case.active, aux: 0, outputs: case.outputs() }
 }
 
 /// Value, tangents and the pull-back of `which` of them: of the value, of the tangents.
@@ -66,20 +38,12 @@ fn found<T: Scalar>(case: &Case, net: &Net<T>, p: &Points<T>, samples: &[usize],
     found
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn all(n: usize) -> Vec<usize> {
-    (0..n).collect()
-}
-
 #[test]
 fn values_are_those_of_plain_loops() {
     for case in every_case() {
         let theta = case.theta::<f64>(7);
         let narrow: Vec<f32> = theta.iter().map(|w| *w as f32).collect();
-        let (p, q) = (Points::<f64>::new(&case, 21), Points::<f32>::new(&case, 21));
+        let (p, q) = (Points::<f64>::new(sizes(&case), 21), Points::<f32>::new(sizes(&case), 21));
         let wide = found(&case, &case.net(&theta), &p, &all(21), (false, false)).y;
         let short = found(&case, &case.net(&narrow), &q, &all(21), (false, false)).y;
         for l in 0..21 {
@@ -98,7 +62,7 @@ fn values_are_those_of_plain_loops() {
 fn tangents_are_central_differences_of_the_value() {
     for case in every_case() {
         let theta = case.theta::<f64>(7);
-        let (net, p) = (case.net(&theta), Points::<f64>::new(&case, 5));
+        let (net, p) = (case.net(&theta), Points::<f64>::new(sizes(&case), 5));
         let here = found(&case, &net, &p, &all(5), (false, false));
         let h = 1e-5;
         for (dx, dy) in p.dx.iter().zip(&here.dy) {
@@ -121,7 +85,7 @@ fn tangents_are_central_differences_of_the_value() {
 #[test]
 fn the_transpose_is_that_of_the_tangent() {
     for case in every_case() {
-        let (net, p) = (case.net(&case.theta::<f64>(7)), Points::<f64>::new(&case, 19));
+        let (net, p) = (case.net(&case.theta::<f64>(7)), Points::<f64>::new(sizes(&case), 19));
         let Found { dy, x_bar, .. } = found(&case, &net, &p, &all(19), (true, false));
         for (dx, dy) in p.dx.iter().zip(&dy) {
             for l in 0..19 {
@@ -139,13 +103,10 @@ fn all_pull_backs_are_gradients_of_value_and_tangents() {
     for case in every_case() {
         let theta = case.theta::<f64>(7);
         for which in [(true, false), (false, true), (true, true)] {
-            let mut p = Points::<f64>::new(&case, 3);
+            let mut p = Points::<f64>::new(sizes(&case), 3);
             let here = found(&case, &case.net(&theta), &p, &[2, 0, 1], which);
             let loss = |theta: &[f64], p: &Points<f64>| {
-                let Found { y, dy, .. } = found(&case, &case.net(theta), p, &all(3), (false, false));
-                let of_value = if which.0 { dot(&y, &p.y_bar) } else { 0.0 };
-                let of_tangents: f64 = dy.iter().zip(&p.dy_bar).map(|(dy, bar)| dot(dy, bar)).sum();
-                of_value + if which.1 { of_tangents } else { 0.0 }
+                p.loss(&found(&case, &case.net(theta), p, &all(3), (false, false)), which)
             };
             let h = 1e-5;
             // As for tangents, for sums of some ten of them.
@@ -189,27 +150,10 @@ fn all_pull_backs_are_gradients_of_value_and_tangents() {
     }
 }
 
-/// All that belongs to a lane, as bits.
-fn lane_bits<T: Scalar>(case: &Case, found: &Found<T>, l: usize) -> Vec<u64> {
-    let of = |numbers: &[T], rows: usize| bits(&numbers[l * rows..][..rows]);
-    let mut all = of(&found.y, case.outputs());
-    found.dy.iter().for_each(|dy| all.extend(of(dy, case.outputs())));
-    found.dx_bar.iter().chain([&found.x_bar]).for_each(|bar| all.extend(of(bar, case.active)));
-    all
-}
-
 fn n_lanes_are_n_times_one<T: Scalar>(case: &Case) {
-    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(case, 40));
-    let of = |sample: usize| lane_bits(case, &found(case, &net, &p, &[sample], (true, true)), 0);
-    let alone: Vec<Vec<u64>> = (0..p.n).map(of).collect();
-    for lanes in [2, 7, 15, 16, 17, 33, 40] {
-        // Backwards, so that no sample keeps its slot.
-        let samples: Vec<usize> = (0..lanes).map(|l| p.n - 1 - l).collect();
-        let together = found(case, &net, &p, &samples, (true, true));
-        for (l, &sample) in samples.iter().enumerate() {
-            assert_eq!(lane_bits(case, &together, l), alone[sample], "{case:?}: {lanes} lanes");
-        }
-    }
+    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(sizes(case), 40));
+    let found = |samples: &[usize]| found(case, &net, &p, samples, (true, true));
+    check_lanes(&format!("{case:?}"), sizes(case), p.n, &[2, 7, 15, 16, 17, 33, 40], found);
 }
 
 #[test]
@@ -221,11 +165,10 @@ fn a_lane_has_the_same_bits_alone_and_in_any_batch() {
 }
 
 fn both_paths_agree<T: Scalar>(case: &Case) {
-    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(case, 37));
+    let (net, p) = (case.net(&case.theta::<T>(7)), Points::<T>::new(sizes(case), 37));
     let fast = found(case, &net, &p, &all(37), (true, true));
     let plain = found(case, &net.clone().portable(), &p, &all(37), (true, true));
-    assert_eq!(bits(&fast.g), bits(&plain.g), "{case:?}");
-    (0..37).for_each(|l| assert_eq!(lane_bits(case, &fast, l), lane_bits(case, &plain, l), "{case:?}"));
+    check_same(&format!("{case:?}"), sizes(case), 37, &fast, &plain);
 }
 
 #[test]
@@ -239,12 +182,11 @@ fn the_portable_path_gives_the_same_bits() {
 #[test]
 fn other_parameters_in_place_are_as_good_as_new() {
     for case in every_case() {
-        let (mut net, other, p) = (case.net(&case.theta::<f32>(7)), case.theta::<f32>(8), Points::new(&case, 3));
+        let (mut net, other, p) = (case.net(&case.theta::<f32>(7)), case.theta::<f32>(8), Points::new(sizes(&case), 3));
         net.set_params(&other).unwrap();
         let (changed, fresh) =
             (found(&case, &net, &p, &all(3), (true, true)), found(&case, &case.net(&other), &p, &all(3), (true, true)));
-        assert_eq!(bits(&changed.g), bits(&fresh.g), "{case:?}");
-        (0..3).for_each(|l| assert_eq!(lane_bits(&case, &changed, l), lane_bits(&case, &fresh, l)));
+        check_same(&format!("{case:?}"), sizes(&case), 3, &changed, &fresh);
         assert!(net.set_params(&other[1..]).is_err());
     }
 }

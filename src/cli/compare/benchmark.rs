@@ -13,8 +13,8 @@ use cnflow::{Error, compare};
 use serde_json::json;
 
 use crate::cli::files::{METRICS, MODEL};
+use crate::cli::train::curves::Curves;
 use crate::cli::train::folder::Folder;
-use crate::cli::train::pictures::Curves;
 use crate::cli::train::report;
 use crate::cli::train::watch::Screen;
 use crate::cli::warnings::Warnings;

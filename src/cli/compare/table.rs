@@ -47,6 +47,11 @@ impl<'a> Row<'a> {
         self.seeds.iter().map(|one| of(one)).fold(f64::NEG_INFINITY, f64::max)
     }
 
+    /// The sum over seeds.
+    fn total(&self, of: impl Fn(&Measured) -> usize) -> usize {
+        self.seeds.iter().map(|one| of(one)).sum()
+    }
+
     /// Mean and standard error.
     pub fn nll(&self) -> (f64, f64) {
         (self.mean(|m| m.metrics.nll), self.error(|m| m.metrics.nll, |m| m.metrics.nll_se))

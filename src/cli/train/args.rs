@@ -176,6 +176,7 @@ impl TrainArgs {
         let others = [
             ("seed", self.solver.seed.is_some()),
             ("data.header", self.tables.header.is_some()),
+            ("data.layout", self.tables.layout.is_some()),
             ("model.precision", self.solver.precision.is_some()),
         ];
         let others = others.into_iter().filter(|(_, given)| *given).map(|(field, _)| field);
@@ -196,7 +197,7 @@ impl TrainArgs {
         if cnflow::rows::toys::find(toy).is_err() {
             return Ok(());
         }
-        let of_tables = ["data.split", "data.drop", "data.header"];
+        let of_tables = ["data.split", "data.drop", "data.header", "data.layout"];
         match self.given().into_iter().find(|field| of_tables.contains(field)) {
             None => Ok(()),
             Some(field) => Err(Error::invalid(

@@ -73,7 +73,8 @@ flags! {
     /// Which rows.
     #[command(next_help_heading = "Data")]
     DataFlags of data: DataSection {
-        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file, or a folder of PNG images [default: 8gaussians]
+        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file, or a folder of PNG images
+        /// [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
         /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as

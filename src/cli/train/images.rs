@@ -1,14 +1,13 @@
-//! The pictures of a run on images: samples beside data, samples and the nearest training images, latents there and back,
-//! and from one image to another through the latent.
+//! The pictures of a run on images: samples beside data, samples and the nearest training images, latents there and
+//! back, and from one image to another through the latent.
 
 use std::path::PathBuf;
 
-use cnflow::Rng;
-use cnflow::model::{BoundModel, Model};
+use cnflow::model::BoundModel;
 use cnflow::plot::{self, ImageBlock, Options};
-use cnflow::rows::{Dataset, Rows};
-use cnflow::transform::{Pixels, StandardNormal};
+use cnflow::transform::Pixels;
 
+use super::run::Run;
 use crate::cli::images::{self, COLUMNS};
 use crate::cli::interrupt::critical_section;
 
@@ -19,40 +18,27 @@ const FEW_ROWS: usize = 4;
 const STAGES: usize = 9;
 const PAIRS: usize = 8;
 
-/// What the pictures are drawn from.
-pub struct Images<'a> {
-    pub model: &'a Model,
-    pub pixels: &'a Pixels,
-    /// The model, bound.
-    pub flow: &'a BoundModel,
-    pub data: &'a Dataset,
-    /// The rows that were scored.
-    pub held_out: &'a Rows,
-    /// Of the samples' latents.
-    pub rng: Rng,
-}
-
 /// Draws all of them into the files that `place` makes of their names.
 ///
 /// # Errors
 /// Any error of the solver or of the disk.
-pub fn draw(of: Images<'_>, options: &Options, place: &mut dyn FnMut(&str) -> PathBuf) -> anyhow::Result<()> {
-    let Images { model, pixels, flow, data, held_out, mut rng } = of;
+pub fn draw(
+    run: &Run<'_>,
+    pixels: &Pixels,
+    flow: &BoundModel,
+    options: &Options,
+    place: &mut dyn FnMut(&str) -> PathBuf,
+) -> anyhow::Result<()> {
+    let Run { model, data, held_out, .. } = run;
     let (shape, d) = (pixels.shape, pixels.dim());
     let columns = images::classes(model).map_or(COLUMNS, <[i64]>::len);
-    let c = model.condition_dim();
     let n = ROWS * columns;
     // A class a column; of other conditions those of held-out rows.
     let conditions: Vec<f64> = match images::classes(model) {
         Some(classes) => (0..n).map(|i| classes[i % columns] as f64).collect(),
-        None if c == 0 => Vec::new(),
-        None => {
-            let rows = held_out.context.len() / c;
-            (0..n).flat_map(|i| &held_out.context[i % rows * c..][..c]).copied().collect()
-        }
+        None => run.conditions(n),
     };
-    let z = StandardNormal::new(d).draw(n, &mut rng);
-    let samples = flow.points(&z, &conditions)?.y;
+    let samples = flow.points(&run.latents(n), &conditions)?.y;
     let block = |title: &str, x: &[f64], c: &[f64], rows: usize| images::block(title, model, pixels, x, c, rows);
 
     let seen = held_out.first(d, 40 * n);
@@ -78,7 +64,7 @@ pub fn draw(of: Images<'_>, options: &Options, place: &mut dyn FnMut(&str) -> Pa
     let shown = [plain("data", &x), images::of_latents("latents", &latents, COLUMNS), plain("and back", &back)];
     critical_section(|| plot::images(&place("latents"), shape, &shown, options))?;
 
-    let arcs = between(&latents, &some.context, d, c);
+    let arcs = between(&latents, &some.context, d, model.condition_dim());
     if !arcs.0.is_empty() {
         let shown = flow.points(&arcs.0, &arcs.1)?.y;
         let title = "from one image to another through the latent";

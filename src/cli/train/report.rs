@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use cnflow::apply::BitsPerDim;
 use cnflow::rows::diagnose::Finding;
 use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult};
 use cnflow::transform::{Mixture, Pixels};
@@ -94,7 +95,7 @@ impl Summary {
 
     /// Bits per dimension of images, at most, and the standard error.
     fn bits(&self) -> Option<(f64, f64)> {
-        let unit = self.pixels? as f64 * std::f64::consts::LN_2;
+        let unit = BitsPerDim::unit(self.pixels?);
         Some((self.score.nll / unit, self.score.nll_se / unit))
     }
 

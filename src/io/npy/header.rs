@@ -53,8 +53,8 @@ pub fn put_header(out: &mut impl Write, rows: u64, axes: &[usize], dtype: Dtype)
         axes => format!("({rows}, {})", axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     };
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
-    // Two numbers of twenty digits, the longest there are, make 97 bytes, and the sizes of an image fit too: with spaces and a
-    // newline all are as long.
+    // Two numbers of twenty digits, the longest there are, make 97 bytes, and the sizes of an image fit too: with
+    // spaces and a newline all are as long.
     let length = ROOM - MAGIC.len() - 4;
     out.write_all(MAGIC)?;
     out.write_all(&[1, 0])?;

@@ -177,8 +177,8 @@ impl Job {
         let (usual, own) = (Self::default(), &mut self.model);
         let given = own.net;
         let found = velocity.gaussian().map_or(Preconditioning::None, |_| Preconditioning::Gaussian);
-        if let Some(asked) = own.preconditioning.filter(|asked| *asked != found) {
-            return refuse("model.preconditioning", asked.name().into(), found.name().into());
+        if let Some(given) = own.preconditioning.filter(|given| *given != found) {
+            return refuse("model.preconditioning", given.name().into(), found.name().into());
         }
         own.preconditioning = velocity.gaussian().map(|_| found);
         let Some((net, mlp)) = Net::of(velocity.net()) else {

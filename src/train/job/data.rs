@@ -79,7 +79,7 @@ pub struct DataSection {
     pub standardise: bool,
     /// The deviation that the standardised columns get; left out: 2 for a velocity, else 1. Latents have 1; where the
     /// data are wider, a velocity resolves finer structure (2spirals after 5000 steps: excess 0.17 at 1, 0.048 at 2,
-    /// 0.046 at 3).
+    /// 0.046 at 3). The pixels of images have 1 by their map, and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
     /// What becomes of rows that lie so far out that they ruin the fit of the others.
@@ -113,8 +113,14 @@ impl Default for DataSection {
 }
 
 impl DataSection {
-    /// Rejects what has a meaning for images only, where rows are not images.
+    /// Rejects what has a meaning for images only, where rows are not images, and a deviation that images do not get.
     pub(super) fn check_images(&self) -> Result<()> {
+        if self.image.is_some() && self.spread.is_some_and(|spread| spread != 1.0) {
+            return Err(Error::invalid(
+                "`data.spread` has no meaning for images: their pixels have deviation 1 together",
+                "leave out `data.spread`",
+            ));
+        }
         let usual = Self::default();
         let set = [
             ("layout", self.layout != usual.layout),

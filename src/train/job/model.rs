@@ -113,7 +113,7 @@ pub(crate) enum BaseRule {
     Normal,
     /// The velocity begins at the normal; a mixture is fitted beside it, and the better of the two is the model.
     Baseline,
-    /// At a mixture of as many components as the validation rows want.
+    /// At a mixture of as many components as score best on the validation rows.
     Choose,
     /// At a mixture of so many components.
     Components(usize),

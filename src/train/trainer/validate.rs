@@ -1,7 +1,7 @@
 //! Held-out scores along the way: when one is due, and what it changes.
 
 use super::Trainer;
-use crate::train::bound::{How, bounded};
+use crate::train::bound::{BoundOptions, bounded};
 use crate::train::score::{clearly_worse, scored};
 use crate::train::state::Best;
 use crate::train::{Score, Validation, ValidationScore};
@@ -28,8 +28,8 @@ impl Trainer<'_> {
                 scored(&self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
             }
             ValidationScore::Bound => {
-                let how = How { precision, path: self.job.objective.path, seed: self.job.seed };
-                bounded(&self.model.spec, theta, how, &self.valid, self.data.toy())
+                let options = BoundOptions { precision, path: self.job.objective.path, seed: self.job.seed };
+                bounded(&self.model.spec, theta, options, &self.valid, self.data.toy())
             }
         }
     }

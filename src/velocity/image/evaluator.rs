@@ -7,7 +7,7 @@ use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::room;
+use super::pool;
 use super::spec::ImageSpec;
 use crate::velocity::probes::Probes;
 use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace};
@@ -52,7 +52,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         };
         let row = || Tile::new(1, LANE_BLOCK);
         Self {
-            ws: room::take(net),
+            ws: pool::take(net),
             probes,
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
@@ -162,7 +162,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
 impl<T: Scalar> Drop for ImageEvaluator<'_, T> {
     fn drop(&mut self) {
         let none = ImageWorkspace::empty();
-        room::give(self.net, std::mem::replace(&mut self.ws, none));
+        pool::give(self.net, std::mem::replace(&mut self.ws, none));
     }
 }
 

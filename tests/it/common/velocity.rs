@@ -1,6 +1,6 @@
 //! The laws of a velocity, over any member; the seeds of points, times, conditions and keys are fixed.
 
-use cnflow::velocity::{Batch, Noise, Trace, Velocity};
+use cnflow::velocity::{Batch, GaussianPath, Noise, Path, PreconditionedSpec, Trace, Velocity, VelocitySpec};
 use cnflow_solvers::lanes::{Lanes, LanesMut, stride_for};
 use cnflow_solvers::{At, Real};
 
@@ -21,6 +21,11 @@ pub const TRACES: [Trace; 3] = [
     Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
     Trace::Hutchinson { probes: 1, noise: Noise::Gaussian },
 ];
+
+/// A net as the correction of a Gaussian's velocity.
+pub fn around(path: Path, deviation: f64, net: VelocitySpec) -> VelocitySpec {
+    VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian: GaussianPath { path, deviation }, net }))
+}
 
 /// A batch of points with all that belongs to them.
 pub struct Points<T> {

@@ -18,3 +18,18 @@ impl Watch for First {
         Ok(())
     }
 }
+
+/// Keeps every checkpoint of a run.
+#[derive(Default)]
+pub struct Every(pub Vec<Checkpoint>);
+
+impl Watch for Every {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
+        self.0.push(checkpoint.clone());
+        Ok(())
+    }
+}

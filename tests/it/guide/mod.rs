@@ -37,7 +37,7 @@ fn mode(name: &str) -> bool {
     std::env::var("CNF_GUIDE").is_ok_and(|mode| mode == name)
 }
 
-/// A command of the program in little time: 200 steps or one second of training, coarse grids, and films of five frames.
+/// A command of the program in little time: 200 steps or one second of training, coarse grids, films of five frames.
 fn shortened(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let value = |words: &[String], option: &str| words.iter().position(|word| word == option).map(|at| at + 1);

@@ -84,7 +84,7 @@ fn a_flow_of_digits_is_trained_scored_inverted_and_sampled() {
 }
 
 #[test]
-fn a_class_is_asked_for_and_threads_change_no_bit() {
+fn a_class_is_given_and_threads_change_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     trained(at, "--condition digit --threads 1");
@@ -186,11 +186,12 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
         ("density run colour.npy", "images of 8 × 8 × 3, the model was trained on images of 8 × 8"),
         ("density run pngs", "images of 8 × 9, the model was trained on images of 8 × 8"),
         ("invert small.npy --model run", "images of 4 × 4, the model was trained on images of 8 × 8"),
-        ("density m.safetensors small.npy", "images of 4 × 4, the model was trained on rows that are no images"),
+        ("density m.safetensors small.npy", "images of 4 × 4, the model was trained on rows that are not images"),
         ("sample run --latent x.npy -o o.npy", "holds images of 8 × 8, not latents"),
         ("sample run -o o.npy --with-density d.npy", "only the density of its own noise"),
         ("density m.safetensors x.npy --dequantise 3", "the model is not one of images"),
         ("train --data x.npy --condition labels.npy --steps 1", "it holds 39 rows, but `x.npy` has 1797"),
+        ("train --data x.npy --condition x.npy --steps 1", "it holds images, not conditions"),
         ("train --data x.npy --condition 0 --steps 1", "images have no columns to condition on"),
         ("train --data x.npy --column 0:positive --steps 1", "pixels are whole numbers"),
         ("train --data small.npy --init run --steps 1", "expected 16"),
@@ -203,6 +204,7 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
             "was trained on images of 8 × 8, the data are rows",
         ),
         ("train --data digits --steps 1 --pixel-map square", "unknown pixel map `square`"),
+        ("train --data digits --steps 1 --no-standardise", "has no meaning for images"),
         ("train --data digits --steps 1 --hidden 8", "--hidden has no meaning for the net convolution"),
         ("train --data x.npy --steps 1 --activation tanh", "--activation has no meaning for the net convolution"),
         ("train --data noise.npy --steps 1 --net convolution", "the net convolution is for images"),

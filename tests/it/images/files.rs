@@ -124,7 +124,7 @@ fn images_are_the_same_bytes_from_every_file() {
 }
 
 #[test]
-fn files_that_are_no_images_are_refused_in_a_sentence() {
+fn files_that_are_not_images_are_refused_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let (_, bytes) = made(1);

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use cnflow::model::{Architecture, FlowSpec, Model};
 use cnflow::rng;
 use cnflow::transform::{
-    Bijection, BinNoise, Dequantise, LevelMap, LevelScale, Levels, Mapped, Pixels, StandardNormal, Whole,
+    Bijection, BinNoise, Dequantise, Integers, LevelMap, LevelScale, Levels, Mapped, Pixels, StandardNormal,
 };
 use cnflow::velocity::Precision;
 use cnflow::{ImageShape, stats};
@@ -60,7 +60,7 @@ fn the_noise_has_its_density() {
 fn the_noise_is_a_function_of_the_row_alone() {
     let (d, n) = (9, 40);
     let x = images(n, d, 17);
-    let whole = Some(Whole { low: 0.0, high: 16.0 });
+    let whole = Some(Integers { low: 0.0, high: 16.0 });
     for noise in NOISES {
         let layer = Dequantise::new(vec![whole; d], noise).unwrap();
         let there = |layer: &Dequantise, x: &[f64]| {
@@ -96,10 +96,10 @@ fn the_noise_is_a_function_of_the_row_alone() {
 #[test]
 fn numbers_that_are_not_levels_are_outside_and_real_columns_stay() {
     let columns = vec![
-        Some(Whole { low: 0.0, high: 3.0 }),
+        Some(Integers { low: 0.0, high: 3.0 }),
         None,
-        Some(Whole { low: f64::NEG_INFINITY, high: f64::INFINITY }),
-        Some(Whole { low: -2.0, high: f64::INFINITY }),
+        Some(Integers { low: f64::NEG_INFINITY, high: f64::INFINITY }),
+        Some(Integers { low: -2.0, high: f64::INFINITY }),
     ];
     let layer = Dequantise::new(columns, BinNoise::Normal).unwrap();
     let x = [3.0, 0.25, -1e9, 4e6, 4.0, 0.5, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 7.5, 2.0, -3.0];
@@ -115,7 +115,7 @@ fn numbers_that_are_not_levels_are_outside_and_real_columns_stay() {
     let mut far = Mapped::points(vec![-7.5, 1.0, 0.5, -9.0, 99.0, 1.0, -0.5, 0.0]);
     layer.forward(&mut far, &[]).unwrap();
     assert_eq!(far.y, [0.0, 1.0, 0.0, -2.0, 3.0, 1.0, -1.0, 0.0]);
-    for wrong in [vec![], vec![Some(Whole { low: 2.0, high: 1.0 })], vec![Some(Whole { low: 0.1, high: 0.9 })]] {
+    for wrong in [vec![], vec![Some(Integers { low: 2.0, high: 1.0 })], vec![Some(Integers { low: 0.1, high: 0.9 })]] {
         assert!(Dequantise::new(wrong, BinNoise::Uniform).is_err());
     }
 }

@@ -2,10 +2,10 @@
 //! summed over pixels p and lanes l.
 //!
 //! As in [`outer`](crate::outer), lanes lie along the vectors and 3 × 4 accumulators fill the registers; here they run
-//! over the pixels of a strip before they are summed over lanes. In a plane the rows of three outputs lie a power of two
-//! apart from pixel to pixel, and would evict each other from the first cache; so a strip is copied once, to
-//! `[channels / 3][pixel][3]` and `[channels / 4][pixel][4]`. The order of the sum: pixels of a strip within a slot of the
-//! vector, then halves onto halves, then strip after strip.
+//! over the pixels of a strip before they are summed over lanes. In a plane the rows of three outputs lie a power of
+//! two apart from pixel to pixel, and would evict each other from the first cache; so a strip is copied once, to
+//! `[channels / 3][pixel][3]` and `[channels / 4][pixel][4]`. The order of the sum: pixels of a strip within a slot of
+//! the vector, then halves onto halves, then strip after strip.
 
 #![allow(unsafe_code)]
 
@@ -33,8 +33,8 @@ pub struct Scratch<T> {
     x: Tile<T>,
 }
 
-/// With one or two inputs a tap would leave most of four rows empty: then the three taps of a row of the kernel count as inputs
-/// of a single one, (kx, i), and the copy has their pixels side by side, with zeros at the edges.
+/// With one or two inputs a tap would leave most of four rows empty: then the three taps of a row of the kernel count
+/// as inputs of a single one, (kx, i), and the copy has their pixels side by side, with zeros at the edges.
 fn side_by_side(size: ConvSize) -> usize {
     if size.x.channels <= 2 { size.kernel } else { 1 }
 }
@@ -149,8 +149,8 @@ fn within(kernel: usize, k: usize, rows: Range<usize>, size: usize) -> Range<usi
     start..end.max(start)
 }
 
-/// Rows of pixels `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing. Where `beside` is 3,
-/// channels are those of the pixel on the left, of the pixel itself and of that on the right.
+/// Rows of pixels `[pixel][channel]` to `[channel / N][pixel][N]`, with zeros where channels are missing. Where
+/// `beside` is 3, channels are those of the pixel on the left, of the pixel itself and of that on the right.
 ///
 /// # Safety
 /// `from` has these rows, and `to` room for them.

@@ -26,9 +26,19 @@ fn with_error((value, se): (f64, f64)) -> String {
     words::estimate(value, se, 4)
 }
 
-/// `3e-7`, or a dash for what does not exist.
+/// A number, or a dash for what does not exist.
+fn or_dash(value: f64, text: impl Fn(f64) -> String) -> String {
+    if value.is_finite() { text(value) } else { "–".into() }
+}
+
+/// `3e-7`.
 fn roughly(value: f64) -> String {
-    if value.is_finite() { format!("{value:.0e}") } else { "–".into() }
+    or_dash(value, |v| format!("{v:.0e}"))
+}
+
+/// `0.0123`.
+fn four(value: f64) -> String {
+    words::number(value, 4)
 }
 
 /// `203 k`.
@@ -60,7 +70,7 @@ pub const FIELDS: [Field; 16] = [
         about: "median −log p of the same rows: shown where few rows carry the mean.",
         better: Better::Lower,
         value: |r| number(r.dominance().median).filter(|_| r.dominance().few.is_some()),
-        text: |r| number(r.dominance().median).map_or_else(|| "–".into(), |median| words::number(median, 4)),
+        text: |r| or_dash(r.dominance().median, four),
     },
     Field {
         key: "excess",
@@ -87,7 +97,7 @@ pub const FIELDS: [Field; 16] = [
         about: "wall-clock time of the training, with its validations.",
         better: Better::Neither,
         value: |r| number(r.mean(|m| m.entry.seconds)),
-        text: |r| number(r.mean(|m| m.entry.seconds)).map_or_else(|| "–".into(), |s| words::number(s, 1)),
+        text: |r| or_dash(r.mean(|m| m.entry.seconds), |s| words::number(s, 1)),
     },
     Field {
         key: "steps",
@@ -157,8 +167,8 @@ pub const FIELDS: [Field; 16] = [
         unit: "rows",
         about: "held-out rows without a density, over all seeds: the means leave them out, so the NLL is too optimistic.",
         better: Better::Lower,
-        value: |r| Some(r.seeds.iter().map(|m| m.metrics.failed).sum::<usize>() as f64).filter(|n| *n > 0.0),
-        text: |r| r.seeds.iter().map(|m| m.metrics.failed).sum::<usize>().to_string(),
+        value: |r| Some(r.total(|m| m.metrics.failed) as f64).filter(|n| *n > 0.0),
+        text: |r| r.total(|m| m.metrics.failed).to_string(),
     },
     Field {
         key: "outside",
@@ -166,8 +176,8 @@ pub const FIELDS: [Field; 16] = [
         unit: "rows",
         about: "held-out rows outside the support, over all seeds: log p is -inf there, and the NLL is that of the others.",
         better: Better::Lower,
-        value: |r| Some(r.seeds.iter().map(|m| m.metrics.outside).sum::<usize>() as f64).filter(|n| *n > 0.0),
-        text: |r| r.seeds.iter().map(|m| m.metrics.outside).sum::<usize>().to_string(),
+        value: |r| Some(r.total(|m| m.metrics.outside) as f64).filter(|n| *n > 0.0),
+        text: |r| r.total(|m| m.metrics.outside).to_string(),
     },
     Field {
         key: "mass",
@@ -176,7 +186,7 @@ pub const FIELDS: [Field; 16] = [
         about: "the integral of the density: on a grid in one and two dimensions, else by importance sampling; – where that is too noisy; of the first seed, under the first row's condition.",
         better: Better::Neither,
         value: |r| r.seeds[0].metrics.mass,
-        text: |r| r.seeds[0].metrics.mass.map_or_else(|| "–".into(), |mass| words::number(mass, 4)),
+        text: |r| r.seeds[0].metrics.mass.map_or_else(|| "–".into(), four),
     },
     Field {
         key: "energy",
@@ -187,7 +197,7 @@ pub const FIELDS: [Field; 16] = [
         value: |r| number(r.mean(|m| m.metrics.energy)),
         text: |r| {
             let (energy, floor) = (r.mean(|m| m.metrics.energy), roughly(r.seeds[0].metrics.energy_floor));
-            if energy.is_finite() { format!("{} ({floor})", words::error(energy)) } else { "–".into() }
+            or_dash(energy, |energy| format!("{} ({floor})", words::error(energy)))
         },
     },
     Field {
@@ -199,14 +209,7 @@ pub const FIELDS: [Field; 16] = [
         value: |r| number(r.mean(|m| m.metrics.sliced)),
         text: |r| {
             let (sliced, floor) = (r.mean(|m| m.metrics.sliced), r.seeds[0].metrics.sliced_floor);
-            if !sliced.is_finite() {
-                return "–".into();
-            }
-            format!(
-                "{} ({})",
-                words::number(sliced, 4),
-                if floor.is_finite() { words::number(floor, 4) } else { "–".into() }
-            )
+            or_dash(sliced, |sliced| format!("{} ({})", four(sliced), or_dash(floor, four)))
         },
     },
 ];
