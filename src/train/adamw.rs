@@ -8,6 +8,8 @@
 //! checkpoint. Everything is f64, also where the net computes in f32: a step of 10⁻⁸ θ is not lost, and the one pass
 //! over the arrays is cheap beside a batch.
 
+use std::ops::Range;
+
 /// β₁, β₂ and ε of the paper.
 pub(super) const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;
@@ -47,17 +49,31 @@ impl AdamW {
 
     /// One step along `scale` times the gradient; `theta` and `gradient` have one entry a weight.
     pub fn step(&mut self, theta: &mut [f64], gradient: &[f64], scale: f64, size: StepSize) {
+        self.step_in(&[0..theta.len()], theta, gradient, scale, size);
+    }
+
+    /// A step of the weights in these ranges alone.
+    pub(super) fn step_in(
+        &mut self,
+        ranges: &[Range<usize>],
+        theta: &mut [f64],
+        gradient: &[f64],
+        scale: f64,
+        size: StepSize,
+    ) {
         let StepSize { lr, decay, betas: [beta_1, beta_2] } = size;
         self.steps += 1;
         let t = self.steps.min(i32::MAX as u64) as i32;
         let (m_scale, v_scale) = (1.0 / (1.0 - beta_1.powi(t)), 1.0 / (1.0 - beta_2.powi(t)));
         let keep = 1.0 - lr * decay;
-        let moments = self.m.iter_mut().zip(self.v.iter_mut());
-        for ((w, g), (m, v)) in theta.iter_mut().zip(gradient).zip(moments) {
-            let g = scale * g;
-            *m = beta_1 * *m + (1.0 - beta_1) * g;
-            *v = beta_2 * *v + (1.0 - beta_2) * g * g;
-            *w = *w * keep - lr * (*m * m_scale) / ((*v * v_scale).sqrt() + EPS);
+        for range in ranges.iter().cloned() {
+            let moments = self.m[range.clone()].iter_mut().zip(&mut self.v[range.clone()]);
+            for ((w, g), (m, v)) in theta[range.clone()].iter_mut().zip(&gradient[range]).zip(moments) {
+                let g = scale * g;
+                *m = beta_1 * *m + (1.0 - beta_1) * g;
+                *v = beta_2 * *v + (1.0 - beta_2) * g * g;
+                *w = *w * keep - lr * (*m * m_scale) / ((*v * v_scale).sqrt() + EPS);
+            }
         }
     }
 }

@@ -25,9 +25,11 @@ mod job;
 mod likelihood;
 mod loss;
 mod matching;
+mod muon;
 mod named;
 mod net;
 mod objective;
+mod optimiser;
 mod pairing;
 mod plan;
 mod preconditioning;
@@ -55,7 +57,9 @@ pub use job::{
     split_rule,
 };
 pub use loss::{FixedTree, Loss, LossGradient, Partial, Parts, Reduce, Sums, evaluate};
+pub use muon::Muon;
 pub use net::Net;
+pub use optimiser::Optimiser;
 pub use pairing::Pairing;
 pub use preconditioning::Preconditioning;
 pub use schedule::Schedule;

@@ -18,8 +18,8 @@ use super::preprocessing::Preprocessing;
 use super::start::Start;
 use super::state::{RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Precision, Progress, StepRecord, TrainResult,
-    ValidationScore, Watch, start,
+    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Muon, Optimiser, Precision, Progress, StepRecord,
+    TrainResult, ValidationScore, Watch, start,
 };
 use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
@@ -136,6 +136,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         sampler = sampler.conditioned(&classes);
     }
     sampler.go_to(state.place);
+    let theta_len = state.theta.len();
     let phases = job.phases();
     state.phase = state.phase.min(phases.len() - 1);
     let context = LossContext {
@@ -163,6 +164,10 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         inside,
         phases,
         context,
+        muon: match job.optimiser.kind.unwrap_or_default() {
+            Optimiser::AdamW => Muon::none(theta_len),
+            Optimiser::Muon => Muon::of(spec.architecture.tensor_names().into_iter().map(|(_, shape)| shape)),
+        },
         latest: StepRecord {
             criterion: Criterion::Matching,
             step: 0,
@@ -190,6 +195,7 @@ struct Trainer<'a> {
     inside: f64,
     phases: Vec<Phase>,
     context: LossContext,
+    muon: Muon,
     valid: Rows,
     clock: Instant,
     /// Seconds spent before this part of the run.
@@ -301,7 +307,7 @@ impl Trainer<'_> {
     fn step(&mut self, gradient: &Gradient, lr: f64, criterion: Criterion) {
         let state = &mut self.state;
         let size = self.job.optimiser.step_size(lr);
-        state.adam.step(&mut state.theta, &gradient.gradient, gradient.scale, size);
+        self.muon.step(&mut state.adam, &mut state.theta, &gradient.gradient, gradient.scale, size);
         state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {

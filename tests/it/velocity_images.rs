@@ -29,6 +29,7 @@ pub fn small_images() -> Vec<ImageSpec> {
         conv(1, 1),
     ];
     let plain = vec![
+        ImageOp::Bound { at: 1 },
         ImageOp::Conv { kernel: 3, channels: 4, activation: Some(Activation::Softplus) },
         conv(1, 3),
         ImageOp::Add { plane: 0, activation: None },
@@ -195,7 +196,7 @@ fn an_evaluator_leaves_nothing_behind_for_the_next() {
 #[test]
 fn a_spec_is_saved_checked_and_named() {
     let digits = ImageSpec::recipe(ImageShape { height: 28, width: 28, channels: 1 }, 10);
-    assert_eq!((digits.dim(), digits.n_params()), (784, 91_201));
+    assert_eq!((digits.dim(), digits.n_params()), (784, 107_649));
     for spec in small_images().into_iter().chain([digits.clone()]) {
         let spec = VelocitySpec::Image(spec);
         spec.validate().unwrap();

@@ -7,9 +7,10 @@
 use std::ops::Range;
 
 use super::conv::{Conv, ConvSize};
+use super::point::Curve;
 use super::regroup::Regroup;
 use super::{ImageNetSpec, ImageOp, ImageShape};
-use crate::{Activation, Result, Scalar};
+use crate::{Result, Scalar};
 
 /// The nodes of a net, and its planes.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub(super) struct Point {
     /// A second plane, and whether on the way back its cotangent holds something already.
     pub plus: Option<(usize, bool)>,
     /// With the number of its buffers.
-    pub activation: Option<(Activation, usize)>,
+    pub curve: Option<(Curve, usize)>,
 }
 
 impl<T: Scalar> Graph<T> {
@@ -90,7 +91,7 @@ impl<T: Scalar> Graph<T> {
                 graph.nodes.push(Node { kind, input, output, add: false });
             }
             let point = graph.point(op, x.channels, y, &at);
-            if point.activation.is_some() || point.shift.is_some() || point.plus.is_some() {
+            if point.curve.is_some() || point.shift.is_some() || point.plus.is_some() {
                 // In place behind a node of the same operation, or where nobody else reads the plane before.
                 let again = |op: &ImageOp| matches!(op, ImageOp::Add { plane, .. } if *plane == index);
                 let alone = input != 0 && point.scale.is_none() && !spec.ops.iter().any(again);
@@ -133,9 +134,9 @@ impl<T: Scalar> Graph<T> {
         if let ImageOp::Add { plane, .. } = *op {
             point.plus = Some((at[plane], false));
         }
-        point.activation = op.activation().map(|activation| {
+        point.curve = op.curve().map(|curve| {
             self.bends.push(shape);
-            (activation, self.bends.len() - 1)
+            (curve, self.bends.len() - 1)
         });
         point
     }

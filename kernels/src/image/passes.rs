@@ -117,15 +117,15 @@ impl<T: Scalar> ImageNet<T> {
                 let a = if node.input == node.output { h.before() } else { below[node.input].read() };
                 let modulation = |row: usize| ws.modulations.read_from(row);
                 let (mut first, mut second) = (None, None);
-                if let (Some((_, bend)), true) = (point.activation, keep != Keep::Value) {
+                if let (Some((_, bend)), true) = (point.curve, keep != Keep::Value) {
                     let Bends { first: of_first, second: of_second, .. } = &mut ws.bends[bend];
                     (first, second) = (Some(of_first.write()), (keep == Keep::Second).then(|| of_second.write()));
                 }
                 let (scale, shift) = (point.scale.map(modulation), point.shift.map(modulation));
                 let plus = point.plus.map(|(plane, _)| below[plane].read());
-                let activation = point.activation.map(|(activation, _)| activation);
+                let curve = point.curve.map(|(curve, _)| curve);
                 let on = point::Value { a, scale, shift, plus, h, first, second };
-                point::value(self.isa, Part { shape, rows }, activation, on);
+                point::value(self.isa, Part { shape, rows }, curve, on);
             }
         }
     }
@@ -142,7 +142,7 @@ impl<T: Scalar> ImageNet<T> {
                 let a = if node.input == node.output { h.before() } else { below[node.input].read() };
                 let scale = point.scale.map(|row| ws.modulations.read_from(row));
                 let plus = point.plus.map(|(plane, _)| below[plane].read());
-                let bend = point.activation.map(|(_, bend)| {
+                let bend = point.curve.map(|(_, bend)| {
                     let Bends { first, raw, .. } = &mut ws.bends[bend];
                     (first.read(), raw.write())
                 });
@@ -190,7 +190,7 @@ fn point_back<T: Scalar>(isa: Isa, part: Part, (node, point): (&Node<T>, &Point)
     }
     let Some(a_bar) = of_a else { return };
     let (mut first, mut bend) = (None, Bend::No);
-    if let Some((_, index)) = point.activation {
+    if let Some((_, index)) = point.curve {
         let Bends { first: of_first, second, raw, gathered } = &mut ws.bends[index];
         first = Some(of_first.read());
         bend = match of {

@@ -15,6 +15,15 @@ use crate::activation::{self, Act, Activation, Jet};
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
 use crate::tile::{In, Out};
 
+/// What a number becomes at the end of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Curve {
+    /// σ of it.
+    Activation(Activation),
+    /// at · tanh(x / at).
+    Bound(u32),
+}
+
 /// The numbers that a pass goes over: rows of pixels of planes of one shape.
 #[derive(Clone, Debug)]
 pub struct Part {
@@ -94,7 +103,7 @@ pub struct Value<'a, T> {
 }
 
 /// The pass of a value.
-pub fn value<T: Scalar>(isa: Isa, part: Part, activation: Option<Activation>, on: Value<'_, T>) {
+pub fn value<T: Scalar>(isa: Isa, part: Part, curve: Option<Curve>, on: Value<'_, T>) {
     let (all, channels) = (part.shape.len(), part.shape.channels);
     part.expect();
     on.a.expect(all, 1);
@@ -102,13 +111,14 @@ pub fn value<T: Scalar>(isa: Isa, part: Part, activation: Option<Activation>, on
     on.plus.iter().for_each(|plane| plane.expect(all, 1));
     on.first.iter().chain(&on.second).for_each(|plane| plane.expect(all, 1));
     on.scale.iter().chain(&on.shift).for_each(|rows| rows.expect(channels, 1));
-    match activation {
+    match curve {
         None => dispatch(isa, Pass { part, on: (Identity, on) }),
-        Some(Activation::Tanh) => dispatch(isa, Pass { part, on: (activation::Tanh, on) }),
-        Some(Activation::Softplus) => dispatch(isa, Pass { part, on: (activation::Softplus, on) }),
-        Some(Activation::Silu) => dispatch(isa, Pass { part, on: (activation::Silu, on) }),
-        Some(Activation::Elu) => dispatch(isa, Pass { part, on: (activation::Elu, on) }),
-        Some(Activation::Relu) => dispatch(isa, Pass { part, on: (activation::Relu, on) }),
+        Some(Curve::Bound(at)) => dispatch(isa, Pass { part, on: (Bounded { at: f64::from(at) }, on) }),
+        Some(Curve::Activation(Activation::Tanh)) => dispatch(isa, Pass { part, on: (activation::Tanh, on) }),
+        Some(Curve::Activation(Activation::Softplus)) => dispatch(isa, Pass { part, on: (activation::Softplus, on) }),
+        Some(Curve::Activation(Activation::Silu)) => dispatch(isa, Pass { part, on: (activation::Silu, on) }),
+        Some(Curve::Activation(Activation::Elu)) => dispatch(isa, Pass { part, on: (activation::Elu, on) }),
+        Some(Curve::Activation(Activation::Relu)) => dispatch(isa, Pass { part, on: (activation::Relu, on) }),
     }
 }
 
@@ -119,6 +129,21 @@ impl Act for Identity {
     #[inline(always)]
     fn jet<V: Vector>(self, a: V) -> Jet<V> {
         Jet { value: a, first: V::splat(V::Elem::ONE), second: V::splat(V::Elem::ZERO) }
+    }
+}
+
+/// at · tanh(x / at).
+#[derive(Clone, Copy)]
+struct Bounded {
+    at: f64,
+}
+
+impl Act for Bounded {
+    #[inline(always)]
+    fn jet<V: Vector>(self, a: V) -> Jet<V> {
+        let (at, part) = (V::splat(V::Elem::of(self.at)), V::splat(V::Elem::of(1.0 / self.at)));
+        let Jet { value, first, second } = activation::Tanh.jet(a.mul(part));
+        Jet { value: value.mul(at), first, second: second.mul(part) }
     }
 }
 

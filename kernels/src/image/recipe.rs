@@ -1,53 +1,99 @@
-//! The net that images begin with: cheap work for every pixel, dear work on a coarse grid.
+//! The net that images begin with: cheap work for every pixel, dear work on coarser grids.
 //!
-//! A stem of 16 channels at full size, scaled and shifted by (time, class); squares of pixels become one, a trunk of
-//! three residual blocks of 32 channels on them, and back to full size, added to the stem; a head like the stem. A
-//! trunk alone, or a dense net, is worse at twice the cost.
+//! A stem of 16 channels at full size, scaled and shifted by (time, class); twice four pixels become one, with a residual
+//! block of 32 channels on the grid of half the size, one on that of a quarter, and another one at half the size on the
+//! way back, each size being added to what it was on the way there; a head like the stem. In front of all the image is
+//! bounded: numbers beyond any image or latent make the result no larger, so that a velocity that adds this net to a
+//! linear one has a finite path from every point. Of the same cost, with the trunk on squares of 4 × 4 pixels alone, a
+//! net is worse on MNIST by 0.005 bits per dimension after 100 s on a core, and the gap grows with the time; a dense net
+//! is worse by 0.3.
 
 use super::{Embedding, ImageNetSpec, ImageOp, ImageShape};
 use crate::Activation;
 
-/// Channels at full size, and on the coarse grid.
+/// Channels at full size, and on the coarser grids.
 const FINE: usize = 16;
 const COARSE: usize = 32;
-/// Residual blocks on the coarse grid.
-const BLOCKS: usize = 3;
 /// Units of both layers of the embedding.
 const EMBEDDING: usize = 64;
+/// Images and latents are within ±4, where tanh still bends little.
+const BOUND: u32 = 4;
+/// A grid is halved where it has as many rows and columns, and twice at most.
+const HALVED: usize = 8;
+const HALVINGS: usize = 2;
+
+/// A net under way, and its last plane.
+struct Builder {
+    ops: Vec<ImageOp>,
+    shape: ImageShape,
+}
+
+impl Builder {
+    fn conv(&mut self, kernel: usize, channels: usize) {
+        self.ops.push(ImageOp::Conv { kernel, channels, activation: None });
+        self.shape.channels = channels;
+    }
+
+    fn modulate(&mut self, scale: bool) {
+        self.ops.push(ImageOp::Modulate { scale, activation: Some(Activation::Silu) });
+    }
+
+    fn add(&mut self, plane: usize) {
+        self.ops.push(ImageOp::Add { plane, activation: None });
+    }
+
+    /// A residual block.
+    fn block(&mut self) {
+        let (plane, channels) = (self.ops.len(), self.shape.channels);
+        self.conv(3, channels);
+        self.modulate(false);
+        self.conv(3, channels);
+        self.add(plane);
+    }
+
+    /// Two residual blocks, and between them the same on a grid of half the size, where there is one.
+    fn trunk(&mut self, halvings: usize) {
+        self.block();
+        let (fine, plane) = (self.shape, self.ops.len());
+        if halvings > 0 && fine.height.min(fine.width) >= HALVED {
+            self.halve(fine, halvings);
+            self.add(plane);
+        }
+        self.block();
+    }
+
+    /// To the grid of half the size and back.
+    fn halve(&mut self, fine: ImageShape, halvings: usize) {
+        self.ops.push(ImageOp::SpaceToDepth { factor: 2 });
+        (self.shape.height, self.shape.width) = (fine.height.div_ceil(2), fine.width.div_ceil(2));
+        self.conv(1, COARSE);
+        self.trunk(halvings - 1);
+        self.conv(1, 4 * fine.channels);
+        self.ops.push(ImageOp::DepthToSpace { factor: 2, height: fine.height, width: fine.width });
+        self.shape = fine;
+    }
+}
 
 impl ImageNetSpec {
-    /// The net for images of `shape` with `aux` further inputs; 91 000 parameters for digits of 28 × 28 pixels.
+    /// The net for images of `shape` with `aux` further inputs; 108 000 parameters and 24 MFLOP for digits of 28 × 28 pixels.
     ///
-    /// The coarse grid has squares of 4 × 4 pixels, of 2 × 2 for images of less than 16 rows or columns, and is as fine
-    /// as the image where that has fewer than 4.
+    /// The grids are those of half and a quarter of the rows and columns; a grid of fewer than 8 is not halved.
     pub fn recipe(shape: ImageShape, aux: usize) -> Self {
-        let act = Activation::Silu;
-        let factor = match shape.height.min(shape.width) {
-            0..4 => 1,
-            4..16 => 2,
-            _ => 4,
-        };
-        let conv = |kernel, channels| ImageOp::Conv { kernel, channels, activation: None };
-        let modulate = |scale| ImageOp::Modulate { scale, activation: Some(act) };
-        let mut ops = vec![conv(3, FINE), modulate(true)];
-        let stem = ops.len();
-        ops.extend([ImageOp::SpaceToDepth { factor }, conv(1, COARSE)]);
-        for _ in 0..BLOCKS {
-            let plane = ops.len();
-            let add = ImageOp::Add { plane, activation: None };
-            ops.extend([conv(3, COARSE), modulate(false), conv(3, COARSE), add]);
+        let mut net = Builder { ops: vec![ImageOp::Bound { at: BOUND }], shape };
+        net.conv(3, FINE);
+        net.modulate(true);
+        let stem = net.ops.len();
+        if shape.height.min(shape.width) >= HALVED {
+            net.halve(net.shape, HALVINGS);
+        } else {
+            net.trunk(0);
         }
-        let (height, width) = (shape.height, shape.width);
-        ops.extend([
-            conv(1, FINE * factor * factor),
-            ImageOp::DepthToSpace { factor, height, width },
-            ImageOp::Add { plane: stem, activation: None },
-            conv(3, FINE),
-            modulate(true),
-            conv(1, shape.channels),
-        ]);
-        let embedding = Embedding { layers: vec![EMBEDDING; 2], activation: act };
-        Self { shape, aux, embedding: Some(embedding), ops }
+        net.add(stem);
+        net.conv(3, FINE);
+        net.modulate(true);
+        net.conv(1, shape.channels);
+        let embedding = Embedding { layers: vec![EMBEDDING; 2], activation: Activation::Silu };
+        Self { shape, aux, embedding: Some(embedding), ops: net.ops }
     }
 
     /// The operations of the recipe that begin at zero: the last of each residual block and the last of all.

@@ -14,6 +14,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::ImageShape;
+use super::point::Curve;
 use crate::net::LARGEST;
 use crate::{Activation, Error, NetSpec, Result};
 
@@ -97,6 +98,11 @@ pub enum ImageOp {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         activation: Option<Activation>,
     },
+    /// at · tanh(x / at): x itself near zero, and no more than `at`.
+    Bound {
+        /// The bound.
+        at: u32,
+    },
     /// σ(x).
     Activate {
         /// σ.
@@ -112,7 +118,15 @@ impl ImageOp {
                 activation
             }
             Self::Activate { activation } => Some(activation),
-            Self::SpaceToDepth { .. } | Self::DepthToSpace { .. } => None,
+            Self::SpaceToDepth { .. } | Self::DepthToSpace { .. } | Self::Bound { .. } => None,
+        }
+    }
+
+    /// What is done with each number at the end.
+    pub(super) fn curve(&self) -> Option<Curve> {
+        match *self {
+            Self::Bound { at } => Some(Curve::Bound(at)),
+            _ => self.activation().map(Curve::Activation),
         }
     }
 
@@ -156,17 +170,24 @@ impl ImageOp {
                 }
                 Ok(ImageShape { height, width, channels: x.channels / square })
             }
+            Self::Bound { at } => {
+                check_size(at as usize, || format!("the bound of operation {index}"))?;
+                Ok(x)
+            }
             Self::Modulate { .. } | Self::Add { .. } | Self::Activate { .. } => Ok(x),
         }
     }
 }
 
 fn check_factor(index: usize, factor: usize) -> Result<()> {
-    let what = || format!("the factor of operation {index}");
-    match factor {
+    check_size(factor, || format!("the factor of operation {index}"))
+}
+
+fn check_size(size: usize, what: impl Fn() -> String) -> Result<()> {
+    match size {
         0 => Err(Error::Empty { what: what() }),
         1..=LARGEST => Ok(()),
-        size => Err(Error::TooLarge { what: what(), size, most: LARGEST }),
+        _ => Err(Error::TooLarge { what: what(), size, most: LARGEST }),
     }
 }
 

@@ -44,7 +44,7 @@ fn every_net() -> Vec<ImageNetSpec> {
 #[test]
 fn values_are_those_of_plain_loops() {
     let digits = ImageNetSpec::recipe(shape(28, 28, 1), 30);
-    assert_eq!((digits.n_params(), digits.outputs()), (91_201, shape(28, 28, 1)));
+    assert_eq!((digits.n_params(), digits.outputs()), (107_649, shape(28, 28, 1)));
     for spec in every_net().into_iter().chain([digits]) {
         let wide = theta::<f64>(&spec, 7);
         let narrow: Vec<f32> = wide.iter().map(|w| *w as f32).collect();
@@ -63,6 +63,21 @@ fn values_are_those_of_plain_loops() {
                 assert!((f64::from(narrow) - plain).abs() < 5e-5, "{spec:?}: {narrow} or {plain}");
             }
         }
+    }
+}
+
+#[test]
+fn the_recipe_is_bounded() {
+    for spec in recipes() {
+        let net = net(&spec, &theta::<f32>(&spec, 7));
+        let mut p = Points::<f32>::new(sizes(&spec), 3);
+        let mut at = |scale: f32| {
+            p.x.iter_mut().for_each(|x| *x = x.signum() * scale);
+            found(&net, &p, &all(3), (false, false)).y
+        };
+        let (far, farther, farthest) = (at(1e2), at(1e20), at(f32::INFINITY));
+        assert!(farthest.iter().all(|y| y.is_finite()), "{spec:?}");
+        assert_eq!((&far, &farther), (&farther, &farthest), "{spec:?}");
     }
 }
 

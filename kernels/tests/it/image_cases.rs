@@ -102,6 +102,10 @@ pub fn by_loops(spec: &ImageNetSpec, mut theta: &[f64], x: &[f64], aux: &[f64]) 
                 let (y, x) = (y as isize, x as isize);
                 from.at(y, x, c) + planes[plane].at(y, x, c)
             }),
+            ImageOp::Bound { at } => {
+                let at = f64::from(at);
+                Plane::new(from.shape, |y, x, c| at * (from.at(y as isize, x as isize, c) / at).tanh())
+            }
             _ => Plane::new(from.shape, |y, x, c| from.at(y as isize, x as isize, c)),
         };
         if let Some(activation) = op.activation() {
@@ -150,6 +154,7 @@ pub fn every_small_net() -> Vec<ImageNetSpec> {
     let modulate = |scale, activation| ImageOp::Modulate { scale, activation };
     let add = |plane, activation| ImageOp::Add { plane, activation };
     let depth = |factor| ImageOp::SpaceToDepth { factor };
+    let bound = |at| ImageOp::Bound { at };
     let space = |factor, height, width| ImageOp::DepthToSpace { factor, height, width };
     vec![
         of(shape(1, 1, 1), 0, None, vec![conv(3, 1, None)]),
@@ -165,6 +170,12 @@ pub fn every_small_net() -> Vec<ImageNetSpec> {
         ),
         of(shape(5, 7, 2), 0, None, vec![depth(2), conv(1, 8, tanh), space(2, 5, 7), add(0, None), conv(3, 1, None)]),
         of(shape(4, 6, 1), 0, None, vec![depth(3), space(3, 4, 6)]),
+        of(
+            shape(3, 4, 2),
+            0,
+            None,
+            vec![bound(1), conv(3, 3, silu), bound(2), add(2, None), conv(1, 2, None), bound(3)],
+        ),
         of(shape(3, 2, 2), 3, embedding(&[4]), vec![modulate(true, None)]),
         of(shape(3, 2, 3), 2, embedding(&[]), vec![modulate(false, silu), modulate(true, tanh), conv(1, 2, None)]),
         of(

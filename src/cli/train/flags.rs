@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::Args;
 use cnflow::discrete::Mask;
 use cnflow::train::{
-    DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, OptimiserSection, OutputSection,
-    Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
+    DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser, OptimiserSection,
+    OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
 };
 use cnflow::transform::{BinNoise, LevelScale};
 use cnflow::velocity::Activation;
@@ -77,8 +77,8 @@ flags! {
         /// [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
-        /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10), a file of codes, column:NAME, or shares as
-        /// 0.8,0.1 [default: auto]
+        /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10, of images at most 2500 each for validation
+        /// and test), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
         #[arg(long, value_name = "RULE")]
         split: String,
         /// Columns of the table to leave out, by name, or by number from 0
@@ -208,6 +208,9 @@ flags! {
     /// How long, and with which steps.
     #[command(next_help_heading = "Optimiser")]
     OptimiserFlags of optimiser: OptimiserSection {
+        /// Optimiser: adamw, or muon (orthogonal steps of the weight matrices) [default: adamw; muon for images]
+        #[arg(id = "optimiser", long = "optimiser", value_name = "NAME")]
+        kind: Optimiser,
         /// Number of steps
         #[arg(long, value_name = "N", conflicts_with = "time")]
         steps: usize,

@@ -134,6 +134,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     optimiser.time: ALL, Any;
     optimiser.batch: FLOWS, Any;
     optimiser.lr: FLOWS, Any;
+    optimiser.kind: FLOWS, Any;
     optimiser.warm_up: FLOWS, Any;
     optimiser.lr_end: FLOWS, Any;
     optimiser.betas: FLOWS, Any;

@@ -1,6 +1,7 @@
 //! What a continuous flow of images leaves out: the options of its training that differ from those of a table.
 //!
-//! They were measured on MNIST, in small experiments beside this library, in bits per dimension at equal cost: the weight
+//! By Muon a run of 6000 steps on MNIST ends at 1.198 bits per dimension where AdamW has 1.229, at 9 % more time a step.
+//! The rest was measured in small experiments beside this library, in bits per dimension at equal cost: the weight
 //! 1/(1 − t) with times crowded at the data 1.542 where uniform ones had 1.580, and better samples than the likelihood's
 //! t/(1 − t) with 1.505; batches of 32 and β₂ = 0.99 −0.024; a rate of 4e-3 for 2e-3 −0.029. The rate falls to 2 % after
 //! a rise of 100 steps; the gradient's norm is bounded by 1, as everywhere. Pairs of an optimal transport changed nothing
@@ -9,7 +10,7 @@
 
 use super::Job;
 use crate::rows::Dataset;
-use crate::train::{Family, Objective, Pairing, Preconditioning, TimeWeight, ValidationScore};
+use crate::train::{Family, Objective, Optimiser, Pairing, Preconditioning, TimeWeight, ValidationScore};
 
 /// The tolerance of the path for images, relative and absolute. On 400 test images of MNIST, 40 s of training, bits per
 /// dimension differ by 0.0008 (root mean square) from those at 1e-5, at half the evaluations; at 1e-4 by 0.0003.
@@ -39,6 +40,7 @@ impl Job {
                 job.data.spread.get_or_insert(1.0);
             }
             let optimiser = &mut job.optimiser;
+            optimiser.kind.get_or_insert(Optimiser::Muon);
             optimiser.batch.get_or_insert(32);
             optimiser.lr.get_or_insert(4e-3);
             optimiser.betas.get_or_insert(vec![0.9, 0.99]);

@@ -4,13 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::train::adamw::BETAS;
-use crate::train::{Schedule, StepSize, ValidationScore};
+use crate::train::{Optimiser, Schedule, StepSize, ValidationScore};
 use crate::{Error, Result, words};
 
 /// The optimiser of a run: `[optimiser]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimiserSection {
+    /// What makes steps of gradients; left out: AdamW, but Muon for images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Optimiser>,
     /// The run ends after this many steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
@@ -57,6 +60,7 @@ pub struct OptimiserSection {
 impl Default for OptimiserSection {
     fn default() -> Self {
         Self {
+            kind: None,
             steps: None,
             time: None,
             batch: None,

@@ -195,3 +195,16 @@ fn the_digits_are_built_in_with_their_labels_and_their_split() {
     let other = DataOptions { condition: vec!["0".into()], ..DataOptions::default() };
     assert!(resolve("digits", &other, 0).unwrap_err().to_string().contains("unknown column `0`"));
 }
+
+#[test]
+fn a_tenth_of_the_images_is_held_out_and_no_more_than_2500() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.npy");
+    for (n, held) in [(1000, 100), (25_000, 2500), (30_000, 2500)] {
+        // All different: the number of an image in its three pixels.
+        let bytes: Vec<u8> = (0..n as u32).flat_map(|i| [i as u8, (i >> 8) as u8, 7]).collect();
+        std::fs::write(&path, npy_u8(&[n, 1, 3], &bytes, false)).unwrap();
+        let split = read(&path, Layout::default()).unwrap().split;
+        assert_eq!([split.train.len(), split.valid.len(), split.test.len()], [n - 2 * held, held, held]);
+    }
+}

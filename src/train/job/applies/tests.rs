@@ -53,6 +53,7 @@ const VALUES: &[(&str, &str)] = &[
     ("optimiser.time", "5.0"),
     ("optimiser.batch", "5"),
     ("optimiser.lr", "0.1"),
+    ("optimiser.kind", "\"muon\""),
     ("optimiser.warm_up", "10"),
     ("optimiser.lr_end", "0.1"),
     ("optimiser.betas", "[0.8, 0.99]"),
