@@ -2,19 +2,18 @@
 
     python convolutions.py [--rounds 7] [--bench PROGRAM] [--no-compile]
 
-In each round `cargo bench -p cnflow-kernels --bench image` runs once (or PROGRAM, the compiled bench), then each setting
-of PyTorch; so both see the same machine. Times are CPU time an image. What is compared:
+In each round the bench of the kernels runs once (`cargo bench -p cnflow-kernels --bench image` compiles it; or give it as
+PROGRAM), then each setting of PyTorch; so both see the same machine. Times are CPU time an image. What is compared:
 
 - forward: the value of the net of 30 features and an image; in PyTorch under inference_mode;
 - forward and backward: with the gradient by all weights, not by the image.
 
-PyTorch computes with its channels last and with its default order, with oneDNN and without, and compiled (inductor, where
-a C++ compiler is found), at batches of 16, 32 and 128. The kernels work on blocks of 16 images at any batch. A round
-times each for at least 0.3 s; printed are medians over the rounds, and the ratio of the best setting of PyTorch at each
+PyTorch computes with its channels last, with oneDNN and without, in its default order, and compiled (inductor, where a C++
+compiler is found), at batches of 16, 32 and 128. The kernels work on blocks of 16 images at any batch. A round
+times each for at least 0.2 s; printed are medians over the rounds, and the ratio of the best setting of PyTorch at each
 batch to the kernels: above 1 the kernels are faster.
 """
 import argparse
-import itertools
 import json
 import os
 import re
@@ -63,7 +62,7 @@ class Recipe(nn.Module):
         return self.last(modulated(self.head(h), parts[-2], parts[-1]))
 
 
-def timed(f, seconds=0.3):
+def timed(f, seconds=0.2):
     """CPU seconds of a call: the mean over at least `seconds`."""
     f()
     begin, n = time.process_time(), 0
@@ -76,9 +75,8 @@ def timed(f, seconds=0.3):
 def settings(batch, compiles):
     """For each setting its name and the two functions."""
     aux = torch.randn(batch, AUX)
-    for last, onednn, compiled in itertools.product([True, False], [True, False], [False, True]):
-        if compiled and not (last and onednn and compiles):
-            continue
+    chosen = [(True, True, False), (True, False, False), (False, True, False), (True, True, True)]
+    for last, onednn, compiled in chosen[:4 if compiles else 3]:
         torch.manual_seed(0)
         layout = torch.channels_last if last else torch.contiguous_format
         net = Recipe().to(memory_format=layout)
@@ -98,12 +96,25 @@ def settings(batch, compiles):
         yield name + (", compiled" if compiled else ""), forward, both
 
 
+def compiled_bench():
+    """The program that cargo makes of the bench."""
+    command = ["cargo", "bench", "-p", "cnflow-kernels", "--bench", "image", "--no-run"]
+    told = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stderr
+    return os.path.join(REPOSITORY, re.search(r"Executable .*\((.+)\)", told)[1])
+
+
 def kernels(program):
-    """µs an image of the bench, forward and with the gradient, and its multiply-adds a second."""
-    command = [program] if program else ["cargo", "bench", "-q", "-p", "cnflow-kernels", "--bench", "image"]
-    out = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
-    of = lambda what: float(re.search(rf"^ +{what} +([0-9.]+) µs an image", out, re.M)[1])
-    return of("value"), of("value and gradient"), out
+    """µs an image of the bench, forward and with the gradient, and the lines up to there; the rest is not waited for."""
+    found, lines = {}, []
+    with subprocess.Popen([program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if match := re.match(r" +(.+?) +([0-9.]+) µs an image", line):
+                found[match[1]] = float(match[2])
+            if "value and gradient" in found:
+                process.kill()
+                break
+    return found["value"], found["value and gradient"], lines
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,14 +122,15 @@ parser.add_argument("--rounds", type=int, default=7)
 parser.add_argument("--bench", metavar="PROGRAM")
 parser.add_argument("--no-compile", action="store_true")
 args = parser.parse_args()
+args.bench = args.bench or compiled_bench()
 torch.set_num_threads(1)
 
 print(f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}; load {os.getloadavg()[0]:.1f}, "
       f"{os.cpu_count()} cores", flush=True)
 parameters = sum(weight.numel() for weight in Recipe().parameters())
 _, _, out = kernels(args.bench)
-own = re.search(r"([0-9]+) parameters", out)[1]
-print("\n".join(out.splitlines()[:2]), flush=True)
+own = re.search(r"([0-9]+) parameters", out[1])[1]
+print("\n".join(out[:2]), flush=True)
 if int(own) != parameters:
     raise SystemExit(f"{parameters} parameters in PyTorch, {own} in the bench: not the same net")
 
@@ -131,6 +143,7 @@ for batch in (16, 32, 128):
             print(f"{name}, batch {batch}: {str(problem).splitlines()[0]}")
             continue
         entries.append((batch, name, forward, both, [], []))
+        print(f"ready: {name}, batch {batch}", flush=True)
 
 own_forward, own_both = [], []
 for index in range(args.rounds):

@@ -48,6 +48,25 @@ def keys(rows):
     return key
 
 
+def quantile(p):
+    """The normal quantile by P. J. Acklam's approximation (2003), relative error 1.2e-9.
+
+    The program has the same. An exact quantile gives the same densities to 1e-8, but other probes: those are a function
+    of y rounded to f32.
+    """
+    a = [-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1,
+         2.506628277459239]
+    b = [-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1]
+    c = [-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968,
+         2.938163982698783]
+    d = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1]
+    low, q = 0.02425, p - 0.5
+    root = np.sqrt(-2 * np.log(np.minimum(p, 1 - p)))
+    tail = np.polyval(c, root) / np.polyval(d, root)
+    centre = q * np.polyval(a, q * q) / np.polyval(b, q * q)
+    return np.where(p < low, tail, np.where(p > 1 - low, -tail, centre))
+
+
 def noise(images, kind):
     """u and log q(u) of each pixel, u in [0, 1)."""
     key = mix(keys(images.astype(np.float64)) ^ mix(DRAW ^ MASK))
@@ -55,9 +74,9 @@ def noise(images, kind):
     unit = (words >> np.uint64(11)).astype(np.float64) / 2**53
     if kind == "uniform":
         return unit, np.zeros_like(unit)
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr
     below = ndtr(-2.5)
-    u = 0.5 + 0.2 * ndtri(below + (1 - 2 * below) * (unit + 0.5 / 2**53))
+    u = 0.5 + 0.2 * quantile(below + (1 - 2 * below) * (unit + 0.5 / 2**53))
     z = (u - 0.5) / 0.2
     return u, -0.5 * z * z - math.log(0.2 * math.sqrt(2 * math.pi) * (1 - 2 * below))
 
@@ -206,4 +225,7 @@ for what, words in [(f"cnf, f64 at {args.tol:g}", same), ("cnf, f32 at 1e-3", ["
           f"{terms['log_prob_y']:.4f}, log|dy/dv| {terms['log_dy_dv']:.4f}, -log q {terms['minus_log_noise']:.4f}")
     print(f"  differs by {np.abs(off).max():.2e} bits/dim on one image at most, {abs(off.mean()):.2e} in the mean")
     worst.append(float(np.abs(off).max()))
+# The usual tolerance of images is coarser than this on single ones: only f64 is held to it.
+if worst[0] > 1e-3:
+    raise SystemExit(f"{worst[0]:.2e} bits/dim apart, more than 1e-3")
 print(json.dumps({"bits_per_dim": -found.mean() / unit, "worst_f64": worst[0], "worst_f32": worst[1]}))
