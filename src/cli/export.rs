@@ -4,7 +4,8 @@
 //! Beside them lie `standardise.mean` and `standardise.std` (f64, one a column) where the model standardises: the net
 //! moves u = (x − mean)/std. The file's metadata hold what the tensors cannot: the activation, the condition's columns,
 //! how time enters, and the names of the data's columns. A state dict has no place for other parts: the report lists
-//! them.
+//! them. A velocity of images goes out with all of them: its metadata describe the whole flow
+//! ([`cnflow::model::state_dict`]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use cnflow::{Error, words};
 use serde_json::json;
 
 use super::output::{self, Kind};
-use super::{Context, interrupt, setup};
+use super::{Context, info, interrupt, setup};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = concat!(
@@ -27,6 +28,7 @@ pub const EXAMPLES: &str = concat!(
 Examples:
   cnf export model.safetensors -o weights.safetensors
   cnf export runs/gauss -o weights.safetensors
+  cnf export runs/pixels -o pixels.safetensors              images
 
 The file holds net.0.weight, net.0.bias, net.2.weight, … of an nn.Sequential, in f32. Where the model standardises its \
 columns, standardise.mean and standardise.std (f64) lie beside them: the net's first inputs are u = (x − mean)/std, and \
@@ -36,7 +38,10 @@ its value is du/dt; the columns of a condition follow, then t, then with time fe
 In Python, with torch and safetensors (examples/load_in_torch.py):
 
 ",
-    include_str!("../../examples/load_in_torch.py")
+    include_str!("../../examples/load_in_torch.py"),
+    "
+Images: the file holds embedding.0.weight, … and ops.0.weight [out, in, ky, kx], …; the metadata describe the net and the \
+flow around it. examples/image_net_in_torch.py is an nn.Module that reads them; docs/guide/images.md shows it."
 );
 
 /// Arguments of `cnf export`.
@@ -57,6 +62,11 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
     let path = setup::find(args.model.as_deref(), context)?;
     output::check(&output, &[Some(&path)])?;
     let model = Model::load(&path)?;
+    if let Some(VelocitySpec::Image(_)) = model.spec.architecture.as_velocity().map(VelocitySpec::net) {
+        let file = model.to_state_dict(&path)?;
+        interrupt::critical_section(|| file.write(&args.output))?;
+        return report_image(&args, &model, context);
+    }
     let Architecture::Velocity(VelocitySpec::Mlp(net)) = &model.spec.architecture else {
         let problem = match model.spec.architecture.as_velocity().and_then(VelocitySpec::gaussian) {
             Some(_) => "its velocity is more than its net, which is all that an nn.Sequential can hold",
@@ -119,6 +129,25 @@ fn left_out(spec: &FlowSpec) -> Result<Vec<String>> {
     let parts = serde_json::to_value(spec)?;
     let held = |name: &&String| !matches!(name.as_str(), "velocity" | "standardise" | "names");
     Ok(parts.as_object().into_iter().flat_map(|parts| parts.keys()).filter(held).cloned().collect())
+}
+
+fn report_image(args: &ExportArgs, model: &Model, context: &Context) -> Result<()> {
+    let velocity = model.spec.architecture.as_velocity().map_or_else(String::new, info::velocity);
+    let back = format!("cnf import {} -o model.safetensors", args.output.display());
+    let facts = json!({
+        "n_params": model.theta.len(),
+        "velocity": velocity,
+        "standardised": model.spec.standardise.is_some(),
+        "left_out": [],
+        "back": back,
+        "output": args.output,
+    });
+    let words = format!(
+        "{velocity}, {}\nthe metadata describe the net, pixels, conditions and solver\nback: {back}\nwrote {}",
+        words::count(model.theta.len() as u64, "parameter"),
+        args.output.display(),
+    );
+    context.report(&words, &facts)
 }
 
 fn report(args: &ExportArgs, model: &Model, net: &MlpSpec, context: &Context) -> Result<()> {

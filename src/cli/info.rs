@@ -140,7 +140,7 @@ fn conditions(model: &Model) -> String {
 }
 
 /// A velocity in a line.
-fn velocity(spec: &VelocitySpec) -> String {
+pub(super) fn velocity(spec: &VelocitySpec) -> String {
     match spec {
         VelocitySpec::Mlp(spec) => {
             let sizes = spec.layer_sizes().iter().map(usize::to_string).collect::<Vec<_>>().join(" → ");

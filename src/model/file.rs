@@ -18,7 +18,7 @@ use crate::velocity::{Precision, VelocitySpec};
 use crate::{Error, Result};
 
 /// The key of the metadata.
-const KEY: &str = "cnf";
+pub(super) const KEY: &str = "cnf";
 /// The tensors of a standardisation.
 const MEAN: &str = "standardise.mean";
 const STD: &str = "standardise.std";
@@ -30,6 +30,9 @@ const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.proba
 /// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity of images and
 /// for a net within a Gaussian's velocity. An older program refuses a newer version.
 const FORMAT: u32 = 4;
+
+/// The way out of a file that does not fit its own description.
+const AGAIN: &str = "train or import again: the file was changed by hand or by another program";
 
 /// A flow's spec, its parameters, and the provenance of its training.
 #[derive(Clone, Debug)]
@@ -55,6 +58,40 @@ struct Card {
     /// Called `story` in files of older versions.
     #[serde(default, alias = "story")]
     provenance: serde_json::Map<String, Value>,
+}
+
+impl Card {
+    /// The description that is `text`, checked by itself; `path` is only for the messages.
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
+        if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
+            return Err(Error::read(
+                path,
+                format!("its format is {version}, this version of cnf reads formats up to {FORMAT}"),
+                "use a newer version of cnf",
+            ));
+        }
+        let card: Self = serde_json::from_str(text)
+            .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), AGAIN))?;
+        let FlowSpec { architecture, solver, .. } = &card.flow;
+        let checked = architecture.validate().and_then(|()| solver.validate());
+        checked.map_err(|e| Error::read(path, e.to_string(), AGAIN))?;
+        Ok(card)
+    }
+
+    /// The spec, with the names and ranges beside it; what tensors hold is not in it yet.
+    fn spec(&self) -> FlowSpec {
+        let (names, condition_ranges) = (self.names.clone(), self.condition_ranges.clone());
+        FlowSpec { names, condition_ranges, ..self.flow.clone() }
+    }
+}
+
+/// The spec of a description, without what tensors hold; `path` is only for the messages.
+///
+/// # Errors
+/// [`Error::Read`] where the description is broken, of a newer format, or not valid.
+pub(super) fn described(path: &Path, text: &str) -> Result<FlowSpec> {
+    Ok(Card::parse(path, text)?.spec())
 }
 
 impl Model {
@@ -169,30 +206,16 @@ impl Model {
                 "make a model file of the weights: import them with the net's options",
             ));
         };
-        let again = "train or import again: the file was changed by hand or by another program";
-        let version = serde_json::from_str::<Value>(text).ok().and_then(|card| card.get("format")?.as_u64());
-        if let Some(version) = version.filter(|version| *version > u64::from(FORMAT)) {
-            return Err(Error::read(
-                path,
-                format!("its format is {version}, this version of cnf reads formats up to {FORMAT}"),
-                "use a newer version of cnf",
-            ));
-        }
-        let card: Card = serde_json::from_str(text)
-            .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), again))?;
-        let mut spec = FlowSpec { names: card.names, condition_ranges: card.condition_ranges, ..card.flow };
-        spec.architecture
-            .validate()
-            .and_then(|()| spec.solver.validate())
-            .map_err(|e| Error::read(path, e.to_string(), again))?;
+        let card = Card::parse(path, text)?;
+        let mut spec = card.spec();
         let names = spec.architecture.tensor_names();
         let mut theta = Vec::new();
         for (name, shape) in &names {
             let tensor =
-                file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), again))?;
+                file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), AGAIN))?;
             if tensor.shape != *shape {
                 let problem = format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape);
-                return Err(Error::read(path, problem, again));
+                return Err(Error::read(path, problem, AGAIN));
             }
             theta.extend_from_slice(&tensor.values.to_f32());
         }
@@ -205,15 +228,15 @@ impl Model {
         if let [Some(weights), Some(means), Some(factors)] = BASE.map(numbers) {
             let mixture = Mixture::new(weights, means, factors);
             spec.base =
-                Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), again))?);
+                Some(mixture.map_err(|e| Error::read(path, format!("its base distribution is broken: {e}"), AGAIN))?);
             known += BASE.len();
         }
         if let [Some(range), Some(tails), Some(probabilities)] = TABLE.map(numbers) {
             let bins = file.tensor(TABLE[2]).map_or(Vec::new(), |tensor| tensor.shape.clone());
             let table = Histogram::from_tensors(&range, &tails, &probabilities, &bins);
-            let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), again))?;
+            let table = table.map_err(|e| Error::read(path, format!("its table is broken: {e}"), AGAIN))?;
             if spec.architecture != (Architecture::Identity { dim: table.dim() }) {
-                return Err(Error::read(path, "its table does not fit the flow", again));
+                return Err(Error::read(path, "its table does not fit the flow", AGAIN));
             }
             spec.architecture = Architecture::Histogram(table);
             known += TABLE.len();
@@ -227,12 +250,12 @@ impl Model {
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
-            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is not part of the flow"), again));
+            return Err(Error::read(path, format!("it holds a tensor `{extra}` that is not part of the flow"), AGAIN));
         }
         if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
-            return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), again));
+            return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), AGAIN));
         }
-        spec.check().map_err(|problem| Error::read(path, problem, again))?;
+        spec.check().map_err(|problem| Error::read(path, problem, AGAIN))?;
         Ok(Self { spec, theta, provenance: card.provenance })
     }
 }

@@ -14,6 +14,7 @@ pub mod gradient;
 mod lipschitz;
 pub mod spec;
 pub mod stages;
+pub mod state_dict;
 
 pub use architecture::Architecture;
 pub use bars::{Bars, ErrorBars};

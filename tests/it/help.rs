@@ -154,6 +154,7 @@ fn prepare(at: &Path) {
     let net = "cnf train --hidden 8,8 --batch 64";
     done(at, "cnf train --batch 64 --data digits --steps 20 --out runs/pixels");
     done(at, "cnf data digits -o images.npy");
+    done(at, "cnf export runs/pixels -o pixels.safetensors");
     done(at, &format!("{net} --model realnvp --steps 20 --out runs/realnvp"));
     for name in ["gauss", "wide", "8gaussians-matching-1"] {
         done(at, &format!("{net} --steps 20 --out runs/{name}"));

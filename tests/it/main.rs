@@ -17,6 +17,7 @@ mod discrete;
 mod ending;
 mod error_bars;
 mod export;
+mod export_images;
 mod families;
 mod far_rows;
 mod flow_laws;

@@ -178,7 +178,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("density m.safetensors x.npy --extent 0,1,0,1 -o o.npy", 2, "--grid"),
     ("density d43.safetensors --grid 20 -o o.npy", 1, "43 dimensions"),
     ("import w.safetensors --activation swash -o o.safetensors", 1, "unknown activation `swash`"),
-    ("import w.safetensors -o o.safetensors", 2, "--activation"),
+    ("import w.safetensors -o o.safetensors", 1, "the activation of its layers is unknown"),
     ("import w.safetensors --activation tanh -o o.npy", 1, "unknown model file type"),
     ("import w.safetensors --activation tanh --condition-dim 5 -o o.safetensors", 1, "takes 3 columns and gives 2"),
     ("import m.safetensors --activation tanh -o o.safetensors", 1, "already a model of cnf"),
