@@ -9,9 +9,9 @@ use cnflow_solvers::gradient::{chunks, tree_sum};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-use super::net::{Net, NetGradient, Rows, Scratch};
+use super::net::{Net, NetGradient, Rows};
 use super::step::Way;
-use super::{DiscreteSpec, LEARNT};
+use super::{DiscreteSpec, Scratch};
 use crate::error::Failure;
 use crate::transform::bijection::check_rows;
 use crate::velocity::Scalar;
@@ -37,9 +37,6 @@ pub(crate) struct ChunkGradient<T> {
 }
 
 impl<T: Scalar> Likelihood<T> {
-    /// Rows of a chunk.
-    pub const CHUNK: usize = LEARNT;
-
     /// Of the flow of `spec` with parameters `theta`.
     ///
     /// # Errors
@@ -55,9 +52,14 @@ impl<T: Scalar> Likelihood<T> {
         Ok(Self { net, dim: spec.dim, condition_dim: spec.condition_dim })
     }
 
+    /// Rows of a chunk.
+    pub fn chunk_rows(&self) -> usize {
+        self.net.learnt
+    }
+
     /// Scratch for one caller of [`Likelihood::chunk`].
     pub fn scratch(&self) -> Scratch<T> {
-        self.net.scratch(LEARNT, true)
+        self.net.scratch(self.net.learnt, true)
     }
 
     fn rows<'r>(&self, x: &'r [f64], condition: &'r [f64], rows: &Range<usize>) -> Rows<'r> {
@@ -65,7 +67,7 @@ impl<T: Scalar> Likelihood<T> {
         Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] }
     }
 
-    /// Σ −log p over the `rows` (at most [`Likelihood::CHUNK`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the
+    /// Σ −log p over the `rows` (at most [`Likelihood::chunk_rows`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the
     /// gradient of `weight` times it: one pass.
     pub fn chunk(
         &self,
@@ -134,11 +136,11 @@ pub(super) fn pull_back<T: Scalar>(
             return Err(Error::invalid(problem, "give one for each number of the result"));
         }
     }
-    let ranges: Vec<_> = chunks(n, LEARNT).collect();
+    let ranges: Vec<_> = chunks(n, net.learnt).collect();
     let parts: Vec<(Vec<f64>, NetGradient<T>)> = ranges
         .into_par_iter()
         .map_init(
-            || net.scratch(LEARNT, true),
+            || net.scratch(net.learnt, true),
             |scratch, rows| {
                 let (mut gradient, mut x_bar) = (net.zero_gradient(), vec![0.0; rows.len() * d]);
                 let part =

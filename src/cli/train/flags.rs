@@ -118,15 +118,16 @@ flags! {
         /// cnf]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
-        /// Net of the velocity: mlp, concatsquash (FFJORD's, of candle layers; slower), or convolution (of images)
-        /// [default: mlp; convolution for images]
+        /// Net of a velocity or of a discrete flow's couplings: mlp, concatsquash (FFJORD's, of candle layers; slower),
+        /// or convolution (of images) [default: mlp; convolution for images]
         #[arg(long, value_name = "NAME")]
         net: Net,
         /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the
         /// rest) [default: none]
         #[arg(long, value_name = "NAME")]
         preconditioning: Preconditioning,
-        /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
+        /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for discrete
+        /// flows, of images 48,96 channels]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
         /// Activation: tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]
@@ -135,9 +136,12 @@ flags! {
         /// Number of sine and cosine frequencies of time as additional inputs [default: 0]
         #[arg(long, value_name = "N")]
         time_features: usize,
-        /// Number of couplings of a discrete flow [default: 8; 12 for nice]
+        /// Number of couplings of a discrete flow; of images in each level [default: 8; 12 for nice; 4 for images]
         #[arg(long, value_name = "N")]
         depth: usize,
+        /// Number of levels of a discrete flow of images [default: 2]
+        #[arg(long, value_name = "N")]
+        levels: usize,
         /// Columns that a coupling leaves unchanged: random, halves or parity [default: random]
         #[arg(long, value_name = "NAME", alias = "halves")]
         mask: Mask,
