@@ -1,8 +1,8 @@
 //! The net of a coupling of images: convolutions of 3 × 3, of single pixels, and of 3 × 3 again.
 //!
-//! Where channels pass, the plane that it is given has these. Where pixels pass, it has all channels, zeros where pixels
-//! are changed, and one channel more that is 1 where they pass: a zero is a grey level too. A condition scales and shifts
-//! the channels behind the first convolution, by an embedding of its own.
+//! Where channels pass, the plane that it is given has these. Where pixels pass, it has all channels, zeros where
+//! pixels are changed, and one channel more that is 1 where they pass: a zero is a grey level too. A condition scales
+//! and shifts the channels behind the first convolution, by an embedding of its own.
 
 use cnflow_kernels::{
     Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageRoom, ImageShape, ImageWorkspace, Keep, Scalar, Tile,

@@ -1,4 +1,5 @@
-//! The dense net of a coupling, on a tile of lanes; where it is a relu net of one number, its first two layers by pieces.
+//! The dense net of a coupling, on a tile of lanes; where it is a relu net of one number, its first two layers by
+//! pieces.
 //!
 //! Of two columns each coupling passes one, so that this is every flow of relu nets in the plane that has two hidden
 //! layers or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.

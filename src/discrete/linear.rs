@@ -36,7 +36,8 @@ fn transposed(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 impl Linear {
-    /// On the channels of a plane; of P, the signs of D, and θ: ln |D|, then L below its diagonal, then U above it, row by row.
+    /// On the channels of a plane; of P, the signs of D, and θ: ln |D|, then L below its diagonal, then U above it, row
+    /// by row.
     pub fn new(plane: Plane, permutation: Vec<usize>, signs: &[i8], theta: &[f64]) -> Self {
         let d = permutation.len();
         let half = d * (d - 1) / 2;

@@ -79,6 +79,15 @@ impl<T: Scalar> Buffers<T> {
     }
 }
 
+/// The lanes of a tile of `d` rows as rows `[n, d]`. Columns outside: a tile is read once, from its start to its end.
+fn unload(tile: &Tile<f64>, d: usize, out: &mut [f64]) {
+    for (block, rows) in out.chunks_mut(LANE_BLOCK * d).enumerate() {
+        for j in 0..d {
+            rows.iter_mut().skip(j).step_by(d).zip(tile.at(block, j)).for_each(|(x, slot)| *x = *slot);
+        }
+    }
+}
+
 /// The rows of a chunk.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -125,8 +134,8 @@ impl<T: Scalar> Net<T> {
         Ok(Self { dim, condition_dim, n_params, parts, layers: all, chunk, learnt, images })
     }
 
-    /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back. Of images it may be one that was
-    /// used before.
+    /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back. Of images it may be one that
+    /// was used before.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
         let home = self.images.as_ref().map(|spec| Home { spec: spec.clone(), lanes, learns });
         let room = home.as_ref().and_then(pool::take).unwrap_or_else(|| self.room(lanes, learns));
@@ -192,11 +201,8 @@ impl<T: Scalar> Net<T> {
     pub fn pass(&self, way: Way, rows: Rows<'_>, scratch: &mut Buffers<T>, out: &mut [f64], logdet: &mut [f64]) {
         let d = self.dim;
         let end = self.run(way, rows, scratch);
-        for (l, row) in out.chunks_exact_mut(d).enumerate() {
-            let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-            row.iter_mut().enumerate().for_each(|(j, x)| *x = scratch.states[end].at(block, j)[slot]);
-            logdet[l] = scratch.logdet.at(block, 0)[slot];
-        }
+        unload(&scratch.states[end], d, out);
+        unload(&scratch.logdet, 1, logdet);
     }
 
     /// Which of the states is the last.
@@ -207,11 +213,15 @@ impl<T: Scalar> Net<T> {
         let Buffers { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
         logdet.clear(blocks);
         for block in 0..blocks {
-            for l in 0..LANE_BLOCK {
-                // Slots without a row repeat the last one: finite numbers, whose results are not read.
-                let row = (block * LANE_BLOCK + l).min(n - 1);
-                (0..d).for_each(|j| states[0].at_mut(block, j)[l] = rows.x[row * d + j]);
-                (0..c).for_each(|j| condition.at_mut(block, j)[l] = T::of(rows.condition[row * c + j]));
+            // Slots without a row repeat the last one: finite numbers, whose results are not read.
+            let row = |l: usize| (block * LANE_BLOCK + l).min(n - 1);
+            for j in 0..d {
+                let slots = states[0].at_mut(block, j);
+                (0..LANE_BLOCK).for_each(|l| slots[l] = rows.x[row(l) * d + j]);
+            }
+            for j in 0..c {
+                let slots = condition.at_mut(block, j);
+                (0..LANE_BLOCK).for_each(|l| slots[l] = T::of(rows.condition[row(l) * c + j]));
             }
         }
         let mut at = 0;
@@ -266,10 +276,7 @@ impl<T: Scalar> Net<T> {
             self.layers[layer].back(&step, bar, (&mut workspaces[own], &mut rooms[shared]), g);
         }
         if let Some(x_bar) = x_bar {
-            for (l, row) in x_bar.chunks_exact_mut(d).enumerate() {
-                let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-                row.iter_mut().enumerate().for_each(|(j, x)| *x = bar.at(block, j)[slot]);
-            }
+            unload(bar, d, x_bar);
         }
     }
 

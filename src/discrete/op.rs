@@ -10,7 +10,7 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
 use super::net::{Net, NetGradient, Rows};
-use super::step::Way;
+use super::step::{Way, in_use};
 use super::{DiscreteSpec, Scratch};
 use crate::error::Failure;
 use crate::transform::bijection::check_rows;
@@ -85,16 +85,22 @@ impl<T: Scalar> Likelihood<T> {
             self.rows(x, condition, rows),
             scratch,
             |z, logdet, z_bar, logdet_bar| {
-                for l in 0..rows.len() {
-                    let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-                    let squares: f64 = (0..d).map(|j| z.at(block, j)[slot].powi(2)).sum();
-                    let row = 0.5 * squares - logdet.at(block, 0)[slot];
-                    if !row.is_finite() {
-                        lost.get_or_insert(l);
+                for block in 0..rows.len().div_ceil(LANE_BLOCK) {
+                    let used = in_use(block, rows.len());
+                    let mut squares = [0.0; LANE_BLOCK];
+                    for j in 0..d {
+                        let (z, z_bar) = (z.at(block, j), z_bar.at_mut(block, j));
+                        (0..LANE_BLOCK).for_each(|l| squares[l] += z[l].powi(2));
+                        (0..used).for_each(|l| z_bar[l] = weight * z[l]);
                     }
-                    nll += row + constant;
-                    logdet_bar.at_mut(block, 0)[slot] = -weight;
-                    (0..d).for_each(|j| z_bar.at_mut(block, j)[slot] = weight * z.at(block, j)[slot]);
+                    for (slot, squares) in squares[..used].iter().enumerate() {
+                        let row = 0.5 * squares - logdet.at(block, 0)[slot];
+                        if !row.is_finite() {
+                            lost.get_or_insert(block * LANE_BLOCK + slot);
+                        }
+                        nll += row + constant;
+                        logdet_bar.at_mut(block, 0)[slot] = -weight;
+                    }
                 }
             },
             &mut gradient,

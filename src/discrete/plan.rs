@@ -134,12 +134,15 @@ impl Plan {
         }
     }
 
-    /// The usual flow of images of a kind: two levels of four steps, nets of 48 and 96 channels with silu.
+    /// The usual flow of images of a kind: two levels of eight steps, nets of 48 and 48 channels with relu. On MNIST, in
+    /// bits per dimension after 650 steps of 32 images, relu had 1.330 where silu had 1.373; with relu, rates of 3e-3,
+    /// 5e-3 and 8e-3 had 1.330, 1.314 and 1.303. At the cost of 900 steps with four steps a level and 48 channels, 1.296,
+    /// eight had 1.296 and 96 channels 1.317.
     pub fn of_images(kind: Kind, shape: ImageShape) -> Self {
         Self {
-            depth: 4,
-            hidden: vec![48, 96],
-            activation: Activation::Silu,
+            depth: 8,
+            hidden: vec![48, 48],
+            activation: Activation::Relu,
             image: Some(ImagePlan::usual(shape)),
             ..Self::usual(kind, shape.len())
         }
@@ -240,7 +243,9 @@ impl Plan {
                 _ if self.linear => [Part::Second, Part::Second],
                 _ => [Part::Second, Part::First],
             };
-            if level == first && !self.linear && channels > 1 {
+            // A single pixel has no checkerboard, but its squares have one.
+            let checkered = channels > 1 && (level > 0 || shape.pixels() > 1);
+            if level == first && !self.linear && checkered {
                 layers.extend([coupling(level, Part::Even), coupling(level, Part::Odd)]);
             }
             for step in 0..self.depth {

@@ -16,8 +16,8 @@ pub enum Part {
     First,
     /// The second half of the channels.
     Second,
-    /// The pixels with an even sum of row and column: a checkerboard. At level 0 these are pixels of the plane, beyond it
-    /// those within its squares, which are channels.
+    /// The pixels with an even sum of row and column: a checkerboard. At level 0 these are pixels of the plane, beyond
+    /// it those within its squares, which are channels.
     Even,
     /// The pixels with an odd sum of row and column.
     Odd,

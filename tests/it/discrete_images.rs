@@ -1,4 +1,4 @@
-//! What discrete flows of images add to the laws of all discrete flows: levels, their start, their options, the command.
+//! What discrete flows of images add to the laws of all discrete flows: levels, start, options, the command.
 
 use std::path::Path;
 
@@ -191,7 +191,7 @@ fn what_a_discrete_flow_of_images_leaves_out_is_the_recipe() {
     for kind in Kind::ALL {
         let job = family(kind).resolve_for(&digits).unwrap();
         assert_eq!(job.model.net, Some(Net::Convolution));
-        assert_eq!((job.model.levels, job.model.depth), (Some(2), Some(4)));
+        assert_eq!((job.model.levels, job.model.depth), (Some(2), Some(8)));
         assert_eq!((job.optimiser.batch, job.optimiser.warm_up), (Some(32), Some(100)));
         let flat = family(kind).with(|job| job.model.net = Some(Net::Mlp)).resolve_for(&digits).unwrap();
         assert_eq!((flat.model.levels, flat.optimiser.batch, flat.model.hidden), (None, Some(512), Some(vec![64, 64])));
@@ -226,11 +226,11 @@ fn a_glow_of_digits_is_trained_scored_inverted_sampled_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let options = "--data digits --condition digit --model glow --hidden 8,8 --depth 2 --batch 40";
-    let facts = json(at, &format!("train {options} --steps 40 --out run --threads 1"));
+    let facts = json(at, &format!("train {options} --steps 150 --out run --threads 1"));
     let bits = facts["bits_per_dim"].as_f64().unwrap();
     // Each pixel alone has 3.3 bits, uniform levels 4.09.
     assert!(bits > 1.0 && bits < 3.3, "{bits}");
-    json(at, &format!("train {options} --steps 40 --out two --threads 2"));
+    json(at, &format!("train {options} --steps 150 --out two --threads 2"));
     assert_eq!(weights(at, "run"), weights(at, "two"));
     json(at, "data digits -o digits.npy");
     let scored = json(at, "density run digits.npy --given digit=3 -o scores.npy");

@@ -33,9 +33,9 @@ impl<T: Scalar> ImageNet<T> {
         ImageWorkspace::new(self, Form::Full)
     }
 
-    /// Scratch for values that are kept as far as `keep`, [`Keep::Value`] or [`Keep::First`]: without tangents, and with
-    /// cotangents while an [`ImageRoom`] lends them. Of a net whose values are pulled back much later, as one of many
-    /// layers is, it takes half the memory of what the pull-back uses, and a sixth of a full one.
+    /// Scratch for values that are kept as far as `keep`, [`Keep::Value`] or [`Keep::First`]: without tangents, and
+    /// with cotangents while an [`ImageRoom`] lends them. For a net whose values are pulled back much later, as one of
+    /// many layers is.
     pub fn lean_workspace(&self, keep: Keep) -> ImageWorkspace<T> {
         ImageWorkspace::new(self, Form::Lean(keep))
     }

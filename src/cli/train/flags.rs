@@ -127,7 +127,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         preconditioning: Preconditioning,
         /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for discrete
-        /// flows, of images 48,96 channels]
+        /// flows, of images 48,48 channels]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
         /// Activation: tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]
@@ -136,7 +136,7 @@ flags! {
         /// Number of sine and cosine frequencies of time as additional inputs [default: 0]
         #[arg(long, value_name = "N")]
         time_features: usize,
-        /// Number of couplings of a discrete flow; of images in each level [default: 8; 12 for nice; 4 for images]
+        /// Number of couplings of a discrete flow; of images in each level [default: 8; 12 for nice of rows]
         #[arg(long, value_name = "N")]
         depth: usize,
         /// Number of levels of a discrete flow of images [default: 2]

@@ -39,7 +39,7 @@ impl Job {
         }
         let optimiser = &mut self.optimiser;
         optimiser.batch.get_or_insert(32);
-        optimiser.lr.get_or_insert(3e-3);
+        optimiser.lr.get_or_insert(8e-3);
         optimiser.warm_up.get_or_insert(100);
         optimiser.lr_end.get_or_insert(0.02);
     }

@@ -28,15 +28,16 @@ pub struct ModelSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditioning: Option<Preconditioning>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
-    /// nets of a discrete flow; their channels, 48,96, for one of images.
+    /// nets of a discrete flow; their channels, 48,48, for one of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
-    /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow of rows.
+    /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
     /// The frequencies of the sines and cosines of time that enter the net in addition to time itself.
     pub time_features: usize,
-    /// The couplings of a discrete flow, or its steps in each level of images; left out: 8, NICE 12, of images 4.
+    /// The couplings of a discrete flow, or its steps in each level of images; left out: 8, NICE of
+    /// rows 12.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
     /// The levels of a discrete flow of images; left out: 2, or 1 where there are no two.

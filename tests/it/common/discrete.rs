@@ -26,6 +26,7 @@ pub fn every_discrete_of_images() -> Vec<(String, DiscreteSpec)> {
     for kind in Kind::ALL {
         for (image, c, linear, levels) in [
             (shape(1, 1, 1), 1, false, 1),
+            (shape(1, 1, 3), 0, false, 1),
             (shape(4, 4, 1), 0, false, 2),
             (shape(2, 3, 3), 2, true, 1),
             (shape(5, 7, 1), 1, false, 1),
