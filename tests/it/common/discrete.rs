@@ -35,14 +35,16 @@ pub fn every_discrete_of_images() -> Vec<(String, DiscreteSpec)> {
         ] {
             let linear = linear || kind == Kind::Glow;
             let name = format!("{} of {image:?} c={c} linear={linear}, {levels} levels", kind.name());
-            let usual = Plan::of_images(kind, image);
+            // Smooth, as above.
+            let usual = Plan { activation: Activation::Silu, ..Plan::of_images(kind, image) };
             let (image, hidden) = (Some(ImagePlan { shape: image, levels }), vec![6, 7]);
             let plan = Plan { condition_dim: c, depth: 2, linear, hidden, image, bins: 3, ..usual };
             all.push((name, plan.spec(&mut stream(3, 0)).unwrap()));
         }
     }
     // Nets without hidden layers: a convolution, modulated by the condition.
-    let plan = Plan { condition_dim: 1, depth: 1, hidden: vec![], ..Plan::of_images(Kind::Glow, shape(4, 2, 1)) };
+    let usual = Plan { activation: Activation::Silu, ..Plan::of_images(Kind::Glow, shape(4, 2, 1)) };
+    let plan = Plan { condition_dim: 1, depth: 1, hidden: vec![], ..usual };
     all.push(("glow of single convolutions".into(), plan.spec(&mut stream(3, 0)).unwrap()));
     all
 }
