@@ -218,11 +218,11 @@ flags! {
         /// Duration of the run, such as 60s, 2m or 1h [default: 25s]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         time: f64,
-        /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
+        /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood; 32 for images]
         #[arg(long, value_name = "N")]
         batch: usize,
         /// Peak learning rate, after a linear rise and before a cosine fall [default: 1e-2 up to 16 dimensions, 2e-3
-        /// beyond; 5e-3 and 1e-3 for discrete flows]
+        /// beyond; 5e-3 and 1e-3 for discrete flows; 4e-3 for images, 8e-3 for discrete flows of them]
         #[arg(long)]
         lr: f64,
         /// Number of steps in which the learning rate rises [default: 2 % of the run]
