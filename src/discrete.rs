@@ -1,18 +1,25 @@
 //! Discrete flows: NICE, RealNVP, Glow and neural splines, behind the interface of the continuous one.
 //!
+//! Of images they have convolutional nets and levels: [`ImagePlan`].
+//!
 //! [`Plan`] has the options, [`DiscreteSpec`] the layers, and [`Discrete`] is the bijection. All layers of a chunk
 //! of rows are one pass, whose gradient is that of the computed numbers. A row's result depends on that row alone, and
 //! chunks' gradients are added along a fixed tree: no bit depends on the batch or on threads.
 
 mod conditioner;
+mod convolution;
 mod coupling;
+mod dense;
 mod diagonal;
 mod layer;
+mod layout;
 mod linear;
 mod net;
 mod op;
 mod paths;
 mod plan;
+mod plane;
+mod pool;
 mod spec;
 mod spline;
 mod step;
@@ -22,10 +29,11 @@ use std::sync::Arc;
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-pub(crate) use self::net::Scratch;
 use self::net::{Net, Rows};
 pub(crate) use self::op::Likelihood;
-pub use self::plan::{Mask, Plan};
+pub use self::plan::{ImagePlan, Mask, Plan};
+pub use self::plane::Part;
+pub(crate) use self::pool::Scratch;
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
 use self::step::Way;
 use crate::continuous::End;
@@ -39,6 +47,19 @@ const CHUNK: usize = 64;
 /// Rows of a chunk whose gradient is summed on its own: more, since each has sums, longer than θ, to clear and to add
 /// (a training of RealNVP, two threads: 6000 steps in six seconds by 64 rows, 6500 by 128).
 const LEARNT: usize = 128;
+
+impl DiscreteSpec {
+    /// Rows of a chunk. Images are taken a block of lanes at a time: their planes pass through the caches anyway, and a
+    /// batch of 32 is shared by two threads.
+    fn chunk(&self) -> usize {
+        if self.image.is_some() { LANE_BLOCK } else { CHUNK }
+    }
+
+    /// Rows of a chunk whose gradient is summed on its own.
+    fn learnt(&self) -> usize {
+        if self.image.is_some() { LANE_BLOCK } else { LEARNT }
+    }
+}
 
 /// A discrete flow with its θ: bound once, shared by its clones.
 #[derive(Clone)]
@@ -156,13 +177,21 @@ impl Discrete {
         let mut y = x.to_vec();
         for (i, layer) in spec.layers.iter().enumerate().rev() {
             at -= lengths[i];
-            if matches!(layer, LayerSpec::Diagonal { shift: true }) && n > 1 {
-                for j in 0..d {
-                    let column = || y.iter().skip(j).step_by(d);
-                    let mean = column().sum::<f64>() / n as f64;
-                    let var = column().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
-                    theta[at + j] = (var.sqrt() + 1e-6).ln() as f32;
-                    theta[at + d + j] = mean as f32;
+            if let LayerSpec::Diagonal { shift: true, level } = layer
+                && n > 1
+            {
+                let plane = spec.plane(*level)?;
+                let channels = plane.shape.channels;
+                for j in 0..channels {
+                    let rows: Vec<usize> = plane.rows.iter().skip(j).step_by(channels).copied().collect();
+                    let numbers = || y.chunks_exact(d).flat_map(|row| rows.iter().map(|j| row[*j]));
+                    let count = (n * rows.len()) as f64;
+                    let mean = numbers().sum::<f64>() / count;
+                    let deviation = (numbers().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
+                    // A channel that is constant keeps its scale: a border of one grey level has no deviation.
+                    let flat = level.is_some() && deviation < 1e-6;
+                    theta[at + j] = if flat { 0.0 } else { (deviation + 1e-6).ln() as f32 };
+                    theta[at + channels + j] = mean as f32;
                 }
             }
             let one = DiscreteSpec { layers: vec![layer.clone()], ..spec.clone() };
@@ -219,10 +248,11 @@ fn transport<T: Scalar>(
     y: &mut [f64],
     logdet: &mut [f64],
 ) {
-    y.par_chunks_mut(CHUNK * d).zip(logdet.par_chunks_mut(CHUNK)).enumerate().for_each_init(
-        || net.scratch(CHUNK, false),
+    let chunk = net.chunk;
+    y.par_chunks_mut(chunk * d).zip(logdet.par_chunks_mut(chunk)).enumerate().for_each_init(
+        || net.scratch(chunk, false),
         |scratch, (i, (y, logdet))| {
-            let rows = i * CHUNK..i * CHUNK + logdet.len();
+            let rows = i * chunk..i * chunk + logdet.len();
             let part =
                 Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] };
             net.pass(way, part, scratch, y, logdet);

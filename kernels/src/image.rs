@@ -27,7 +27,7 @@ pub use self::evaluator::ImageEvaluator;
 use self::graph::{Graph, Kind};
 pub use self::shape::ImageShape;
 pub use self::spec::{Embedding, ImageNetSpec, ImageOp, ImageParams};
-pub use self::workspace::ImageWorkspace;
+pub use self::workspace::{ImageRoom, ImageWorkspace};
 use crate::simd::{Isa, Scalar};
 use crate::{Error, Net, Result};
 

@@ -56,7 +56,9 @@ pub mod tile;
 
 pub use activation::Activation;
 pub use error::{Error, Result};
-pub use image::{Embedding, ImageEvaluator, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageShape, ImageWorkspace};
+pub use image::{
+    Embedding, ImageEvaluator, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageRoom, ImageShape, ImageWorkspace,
+};
 pub use net::{Keep, Net, NetEvaluator, NetSpec, OpSpec, Tangents, Workspace};
 pub use op::{Dense, Op};
 pub use simd::{Isa, Scalar};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::discrete::{DiscreteSpec, LayerSpec, Transform};
+use cnflow::discrete::{DiscreteSpec, ImagePlan, LayerSpec, Transform};
 use cnflow::model::{Architecture, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
@@ -99,10 +99,7 @@ fn layers(model: &Model) -> Option<Vec<usize>> {
 
 /// A discrete flow in a line.
 fn couplings(spec: &DiscreteSpec) -> String {
-    let first = spec.layers.iter().find_map(|layer| match layer {
-        LayerSpec::Coupling { hidden, activation, transform, .. } => Some((hidden, activation, transform)),
-        _ => None,
-    });
+    let first = spec.layers.iter().find_map(LayerSpec::conditioner);
     let linear = spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. }));
     let with = if linear { " with activation norms and linear maps" } else { "" };
     let Some((hidden, activation, transform)) = first else {
@@ -115,7 +112,11 @@ fn couplings(spec: &DiscreteSpec) -> String {
         Transform::Spline { bins, bound } => format!("splines of {bins} bins within ±{bound}"),
     };
     let (name, depth) = (spec.kind.name(), words::count(spec.depth() as u64, "coupling"));
-    format!("{name}: {depth}{with}, {transform}; nets of {hidden}, {activation}")
+    let (levels, nets) = match ImagePlan::of(spec) {
+        Some((plan, _)) => (format!(" on {}", words::count(plan.levels as u64, "level")), "convolutions"),
+        None => (String::new(), "nets"),
+    };
+    format!("{name}: {depth}{levels}{with}, {transform}; {nets} of {hidden}, {activation}")
 }
 
 /// What a model is conditioned on.

@@ -1,82 +1,83 @@
-//! The net of a coupling, on a tile of lanes; where it is a relu net of one number, its first two layers by pieces.
-//!
-//! Of two columns each coupling passes one, so that this is every flow of relu nets in the plane that has two hidden
-//! layers or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.
+//! The net of a coupling: a dense one for rows, convolutions for images.
 
-use cnflow_kernels::pieces::{BinIndices, Pieces};
-use cnflow_kernels::{Activation, Keep, Net, NetSpec, Scalar, Tile};
-use cnflow_solvers::lanes::LANE_BLOCK;
+use cnflow_kernels::{ImageRoom, ImageWorkspace, Keep, Scalar, Tile};
 
-use crate::Result;
+use super::convolution::Convolution;
+use super::dense::{self, Dense};
 
 /// A coupling's net with its parameters.
-pub(super) struct Conditioner<T> {
-    sizes: Vec<usize>,
-    front: Option<Pieces<T>>,
-    /// All layers, or those that follow the front.
-    rest: Net<T>,
+pub(super) enum Conditioner<T> {
+    Dense(Dense<T>),
+    Image(Convolution<T>),
 }
 
-/// The scratch of one caller.
-pub(super) struct Workspace<T> {
-    pub net: cnflow_kernels::Workspace<T>,
-    front: Option<Front<T>>,
+/// What a net keeps of a pass.
+pub(super) enum Workspace<T> {
+    Dense(dense::Workspace<T>),
+    Image(ImageWorkspace<T>),
 }
 
-struct Front<T> {
-    x: Tile<f64>,
-    x_bar: Tile<T>,
-    bins: BinIndices<T>,
-}
+/// What nets of one shape share in their pull-backs.
+pub(super) type Room<T> = Option<ImageRoom<T>>;
 
 /// What two nets must have in common to use one workspace.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape<'a> {
-    sizes: &'a [usize],
-    by_pieces: bool,
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Shape<'a> {
+    Dense(dense::Shape<'a>),
+    Image(&'a cnflow_kernels::ImageNetSpec),
 }
 
 impl<T: Scalar> Workspace<T> {
     /// Of no net.
     pub fn empty() -> Self {
-        Self { net: cnflow_kernels::Workspace::empty(), front: None }
+        Self::Dense(dense::Workspace::empty())
+    }
+
+    /// The numbers of the last pass and the cotangent by them.
+    pub fn output_and_bar(&mut self) -> (&Tile<T>, &mut Tile<T>) {
+        match self {
+            Self::Dense(own) => own.net.output_and_bar(),
+            Self::Image(own) => own.output_and_bar(),
+        }
+    }
+
+    /// The numbers of the last pass.
+    pub fn output(&self) -> &Tile<T> {
+        match self {
+            Self::Dense(own) => own.net.output(),
+            Self::Image(own) => own.output(),
+        }
+    }
+
+    /// The memory of an image's planes, in bytes; little is left out.
+    pub fn bytes(&self) -> usize {
+        if let Self::Image(own) = self { own.bytes() } else { 0 }
     }
 }
 
 impl<T: Scalar> Conditioner<T> {
-    /// A net of layers `sizes[0] → sizes[1] → …`, whose first `leading` inputs are differentiated; `theta` has the
-    /// layers in order, each its weight `[out, in]` and its bias.
-    ///
-    /// # Errors
-    /// As [`Net::new`].
-    pub fn new(sizes: Vec<usize>, activation: Activation, leading: usize, theta: &[T]) -> Result<Self> {
-        if let ([1, h1, h2, _, ..], Activation::Relu) = (&sizes[..], activation) {
-            let widths = [*h1, *h2];
-            let (own, others) = theta.split_at(Pieces::<T>::n_params(widths));
-            let rest = Net::new(&NetSpec::mlp(&sizes[2..], activation, *h2), others)?;
-            return Ok(Self { front: Some(Pieces::new(widths, own)), rest, sizes });
-        }
-        let rest = Net::new(&NetSpec::mlp(&sizes, activation, leading), theta)?;
-        Ok(Self { front: None, rest, sizes })
-    }
-
     /// What its workspace depends on.
     pub fn shape(&self) -> Shape<'_> {
-        Shape { sizes: &self.sizes, by_pieces: self.front.is_some() }
+        match self {
+            Self::Dense(net) => Shape::Dense(net.shape()),
+            Self::Image(net) => Shape::Image(net.spec()),
+        }
     }
 
-    /// Scratch for up to `lanes` lanes.
-    pub fn workspace(&self, lanes: usize) -> Workspace<T> {
-        let front = self.front.as_ref().map(|_| Front {
-            x: Tile::new(1, lanes),
-            x_bar: Tile::new(1, lanes),
-            bins: BinIndices::new(lanes),
-        });
-        Workspace { net: self.rest.workspace(lanes), front }
+    /// Scratch for passes of up to `lanes` lanes that are kept as far as `keep`.
+    pub fn workspace(&self, lanes: usize, keep: Keep) -> Workspace<T> {
+        match self {
+            Self::Dense(net) => Workspace::Dense(net.workspace(lanes)),
+            Self::Image(net) => Workspace::Image(net.workspace(keep)),
+        }
     }
 
-    /// Puts the columns `pass` of `x` (`[d, lanes]`) and the condition (`[c, lanes]`) before the net, and runs it: its
-    /// numbers are in `workspace.net.output()`, `[numbers, lanes]`.
+    /// What nets of its shape share in their pull-backs.
+    pub fn room(&self) -> Room<T> {
+        if let Self::Image(net) = self { Some(net.room()) } else { None }
+    }
+
+    /// Runs the net on the rows `pass` of `x` (`[d, lanes]`) and the condition (`[c, lanes]`).
     pub fn run(
         &self,
         (x, pass): (&Tile<f64>, &[usize]),
@@ -85,65 +86,66 @@ impl<T: Scalar> Conditioner<T> {
         keep: Keep,
         blocks: usize,
     ) {
-        workspace.net.blocks = blocks;
-        if let (Some(front), Some(own)) = (&self.front, &mut workspace.front) {
-            for block in 0..blocks {
-                let to = own.x.at_mut(block, 0);
-                match pass {
-                    [column] => *to = *x.at(block, *column),
-                    _ if condition.rows() > 0 => *to = condition.at(block, 0).map(|c| c.to_f64()),
-                    // A net without inputs is given one 0: here as below.
-                    _ => *to = [0.0; LANE_BLOCK],
-                }
+        match (self, workspace) {
+            (Self::Dense(net), Workspace::Dense(own)) => net.run((x, pass), condition, own, keep, blocks),
+            (Self::Image(net), Workspace::Image(own)) => {
+                debug_assert_eq!(blocks, 1, "images pass a block at a time");
+                net.run((x, pass), condition, own, keep);
             }
-            front.forward(&own.x, &mut own.bins, &mut workspace.net.input, blocks);
-        } else {
-            let input = &mut workspace.net.input;
-            if pass.is_empty() && condition.rows() == 0 {
-                input.clear(blocks);
-            }
-            for block in 0..blocks {
-                for (row, column) in pass.iter().enumerate() {
-                    let from = x.at(block, *column);
-                    let to = input.at_mut(block, row);
-                    (0..LANE_BLOCK).for_each(|l| to[l] = T::of(from[l]));
-                }
-                for row in 0..condition.rows() {
-                    *input.at_mut(block, pass.len() + row) = *condition.at(block, row);
-                }
-            }
+            _ => unreachable!("a workspace belongs to a net of its shape"),
         }
-        self.rest.run(&mut workspace.net, keep);
+    }
+
+    /// Before the cotangents of the numbers are set for [`Conditioner::back`], which are zero where nobody sets them.
+    pub fn begin_back(&self, workspace: &mut Workspace<T>, room: &mut Room<T>) {
+        if let (Self::Image(net), Workspace::Image(own), Some(room)) = (self, workspace, room) {
+            own.swap_room(room);
+            net.clear_outputs(own);
+        }
+    }
+
+    /// Behind a pull-back.
+    pub fn end_back(&self, workspace: &mut Workspace<T>, room: &mut Room<T>) {
+        if let (Workspace::Image(own), Some(room)) = (workspace, room) {
+            own.swap_room(room);
+        }
     }
 
     /// The length of what a pull-back gathers.
     pub fn gradient_len(&self) -> usize {
-        self.front.as_ref().map_or(0, Pieces::n_sums) + self.rest.n_params()
-    }
-
-    /// From the cotangent in `workspace.net.output_bar`, `[numbers, lanes]`, to that of the inputs
-    /// ([`Conditioner::in_bar`]); `g` ([`Conditioner::gradient_len`] long) gains the gradient.
-    pub fn back(&self, workspace: &mut Workspace<T>, g: &mut [T]) {
-        let Workspace { net, front: own } = workspace;
-        let (sums, others) = g.split_at_mut(g.len() - self.rest.n_params());
-        self.rest.run_back(net, None, true, others);
-        if let (Some(front), Some(own)) = (&self.front, own) {
-            front.back(&own.bins, (&net.input, &net.input_bar), sums, &mut own.x_bar, net.blocks);
+        match self {
+            Self::Dense(net) => net.gradient_len(),
+            Self::Image(net) => net.n_params(),
         }
     }
 
-    /// The cotangent of the inputs that are differentiated, `[pass, lanes]`.
-    pub fn in_bar<'a>(&self, workspace: &'a Workspace<T>) -> &'a Tile<T> {
-        workspace.front.as_ref().map_or(&workspace.net.input_bar, |front| &front.x_bar)
+    /// From the cotangent of the numbers to that of the rows that pass, which `bar` (`[d, lanes]`) gains; `g`
+    /// ([`Conditioner::gradient_len`] long) gains the gradient.
+    pub fn back(&self, workspace: &mut Workspace<T>, g: &mut [T], (bar, pass): (&mut Tile<f64>, &[usize])) {
+        let (blocks, from, rows): (_, _, &[usize]) = match (self, workspace) {
+            (Self::Dense(net), Workspace::Dense(own)) => {
+                net.back(own, g);
+                (own.net.blocks, net.in_bar(own), &[])
+            }
+            (Self::Image(net), Workspace::Image(own)) => {
+                net.back(own, g);
+                (1, own.input_bar(), net.inputs())
+            }
+            _ => unreachable!("a workspace belongs to a net of its shape"),
+        };
+        for block in 0..blocks {
+            for (i, row) in pass.iter().enumerate() {
+                let by_net = from.at(block, rows.get(i).copied().unwrap_or(i));
+                bar.at_mut(block, *row).iter_mut().zip(by_net).for_each(|(bar, by)| *bar += by.to_f64());
+            }
+        }
     }
 
     /// g ← the gradient by θ of what pull-backs gathered.
     pub fn fold(&self, gathered: &[T], g: &mut [T]) {
-        let (sums, others) = gathered.split_at(gathered.len() - self.rest.n_params());
-        let (own, rest) = g.split_at_mut(g.len() - self.rest.n_params());
-        rest.copy_from_slice(others);
-        if let Some(front) = &self.front {
-            front.fold(sums, own);
+        match self {
+            Self::Dense(net) => net.fold(gathered, g),
+            Self::Image(_) => g.copy_from_slice(gathered),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A coupling: some columns pass unchanged; a net computes from them the parameters that transform the others.
+//! A coupling: some rows of the state pass unchanged; a net computes from them the parameters that transform others.
 
 use std::array::from_fn;
 
@@ -7,7 +7,7 @@ use cnflow_kernels::simd::{Kernel, Vector, dispatch};
 use cnflow_kernels::{Isa, Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::conditioner::{Conditioner, Workspace};
+use super::conditioner::{Conditioner, Room, Workspace};
 use super::spec::Transform;
 use super::spline::{self, Rule};
 use super::step::{Slots, Step, Way, in_use};
@@ -16,29 +16,57 @@ use super::step::{Slots, Step, Way, in_use};
 pub(super) struct Coupling<T> {
     pass: Vec<usize>,
     change: Vec<usize>,
+    /// Rows that it leaves alone, and does not look at.
+    rest: Vec<usize>,
     transform: Transform,
     pub net: Conditioner<T>,
+    /// Where the net's numbers for the changed rows lie.
+    places: Places,
     isa: Isa,
 }
 
-impl<T: Scalar> Coupling<T> {
-    /// The columns `change`, transformed by what `net` makes of the columns `pass`.
-    pub fn new(pass: &[usize], change: &[usize], transform: Transform, net: Conditioner<T>) -> Self {
-        Self { pass: pass.to_vec(), change: change.to_vec(), transform, net, isa: Isa::detect() }
+/// Where the numbers for changed row j lie in a net's output: number k in row `first[j]` + k · `stride`.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub first: Vec<usize>,
+    pub stride: usize,
+}
+
+impl Places {
+    /// `[number][row]`.
+    pub fn dense(rows: usize) -> Self {
+        Self { first: (0..rows).collect(), stride: rows }
     }
 
-    /// Runs the net on the columns that pass.
+    /// The row of number `part` of changed row `j`.
+    fn at(&self, part: usize, j: usize) -> usize {
+        self.first[j] + part * self.stride
+    }
+}
+
+/// A row of a net's output, as what is made of it.
+fn wide<T: Scalar>(out: &Tile<T>, block: usize, row: usize) -> Slots {
+    let out = out.at(block, row);
+    from_fn(|l| out[l].to_f64())
+}
+
+impl<T: Scalar> Coupling<T> {
+    /// The rows `change`, transformed by what `net` makes of the rows `pass`; the rows `rest` stay.
+    pub fn new(
+        [pass, change, rest]: [Vec<usize>; 3],
+        transform: Transform,
+        (net, places): (Conditioner<T>, Places),
+    ) -> Self {
+        debug_assert_eq!(places.first.len(), change.len());
+        Self { pass, change, rest, transform, net, places, isa: Isa::detect() }
+    }
+
+    /// Runs the net on the rows that pass.
     pub fn run_net(&self, x: &Tile<f64>, condition: &Tile<T>, workspace: &mut Workspace<T>, keep: Keep, blocks: usize) {
         self.net.run((x, &self.pass), condition, workspace, keep, blocks);
     }
 
-    /// The conditioner's number `part` of changed column `j`, in one block.
-    fn number(&self, workspace: &Workspace<T>, block: usize, part: usize, j: usize) -> Slots {
-        let out = workspace.net.output().at(block, part * self.change.len() + j);
-        from_fn(|l| out[l].to_f64())
-    }
-
-    /// after ← the columns at `before`, by the numbers of the net.
+    /// after ← the rows at `before`, by the numbers of the net.
     pub fn pass(
         &self,
         way: Way,
@@ -48,8 +76,10 @@ impl<T: Scalar> Coupling<T> {
         workspace: &Workspace<T>,
         blocks: usize,
     ) {
+        let out = workspace.output();
+        let number = |block: usize, part: usize, j: usize| wide(out, block, self.places.at(part, j));
         for block in 0..blocks {
-            for column in &self.pass {
+            for column in self.pass.iter().chain(&self.rest) {
                 *after.at_mut(block, *column) = *before.at(block, *column);
             }
             for (j, column) in self.change.iter().enumerate() {
@@ -58,15 +88,15 @@ impl<T: Scalar> Coupling<T> {
                 let y = after.at_mut(block, *column);
                 match (self.transform, way) {
                     (Transform::Additive, Way::Forward) => {
-                        let m = self.number(workspace, block, 0, j);
+                        let m = number(block, 0, j);
                         (0..LANE_BLOCK).for_each(|l| y[l] = x[l] + m[l]);
                     }
                     (Transform::Additive, Way::Inverse) => {
-                        let m = self.number(workspace, block, 0, j);
+                        let m = number(block, 0, j);
                         (0..LANE_BLOCK).for_each(|l| y[l] = x[l] - m[l]);
                     }
                     (Transform::Affine { most }, _) => {
-                        let (raw, m) = (self.number(workspace, block, 0, j), self.number(workspace, block, 1, j));
+                        let (raw, m) = (number(block, 0, j), number(block, 1, j));
                         let Scales { log, factor, .. } = scales(self.isa, &raw, most, way);
                         for l in 0..LANE_BLOCK {
                             if way == Way::Forward {
@@ -78,7 +108,7 @@ impl<T: Scalar> Coupling<T> {
                     }
                     (Transform::Spline { bins, bound }, _) => {
                         let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
-                        let raw = self.numbers(workspace, block, j, &mut raw);
+                        let raw = self.numbers(out, block, j, &mut raw);
                         let (to, rate) = spline::pass(self.isa, raw, Rule { bins, bound }, way, x);
                         *y = to;
                         (0..LANE_BLOCK).for_each(|l| sum[l] += rate[l]);
@@ -88,22 +118,30 @@ impl<T: Scalar> Coupling<T> {
         }
     }
 
-    /// All the conditioner's numbers of changed column `j`, in one block.
+    /// All the conditioner's numbers of changed row `j`, in one block.
     fn numbers<'a>(
         &self,
-        workspace: &Workspace<T>,
+        out: &Tile<T>,
         block: usize,
         j: usize,
         to: &'a mut [Slots; spline::MOST_NUMBERS],
     ) -> &'a [Slots] {
         let count = self.transform.numbers();
-        (0..count).for_each(|part| to[part] = self.number(workspace, block, part, j));
+        (0..count).for_each(|part| to[part] = wide(out, block, self.places.at(part, j)));
         &to[..count]
     }
 
     /// As [`Layer::back`](super::layer::Layer::back).
-    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, workspace: &mut Workspace<T>, g: &mut [T]) {
-        let changed = self.change.len();
+    pub fn back(
+        &self,
+        step: &Step<'_>,
+        bar: &mut Tile<f64>,
+        (workspace, room): (&mut Workspace<T>, &mut Room<T>),
+        g: &mut [T],
+    ) {
+        self.net.begin_back(workspace, room);
+        let (out, out_bar) = workspace.output_and_bar();
+        let number = |block: usize, part: usize, j: usize| wide(out, block, self.places.at(part, j));
         for block in 0..step.blocks {
             let used = in_use(block, step.lanes);
             for (j, column) in self.change.iter().enumerate() {
@@ -113,11 +151,11 @@ impl<T: Scalar> Coupling<T> {
                 match self.transform {
                     Transform::Additive => {
                         let sign = if step.way == Way::Forward { 1.0 } else { -1.0 };
-                        let out = workspace.net.output_bar.at_mut(block, j);
-                        (0..LANE_BLOCK).for_each(|l| out[l] = T::of(if l < used { sign * bar[l] } else { 0.0 }));
+                        let by = out_bar.at_mut(block, self.places.at(0, j));
+                        (0..LANE_BLOCK).for_each(|l| by[l] = T::of(if l < used { sign * bar[l] } else { 0.0 }));
                     }
                     Transform::Affine { most } => {
-                        let (raw, m) = (self.number(workspace, block, 0, j), self.number(workspace, block, 1, j));
+                        let (raw, m) = (number(block, 0, j), number(block, 1, j));
                         let Scales { factor, derivative, .. } = scales(self.isa, &raw, most, step.way);
                         let (mut s_bar, mut m_bar) = ([0.0; LANE_BLOCK], [0.0; LANE_BLOCK]);
                         for l in 0..used {
@@ -130,13 +168,13 @@ impl<T: Scalar> Coupling<T> {
                             s_bar[l] *= derivative[l];
                             bar[l] = x_bar;
                         }
-                        *workspace.net.output_bar.at_mut(block, j) = s_bar.map(T::of);
-                        *workspace.net.output_bar.at_mut(block, changed + j) = m_bar.map(T::of);
+                        *out_bar.at_mut(block, self.places.at(0, j)) = s_bar.map(T::of);
+                        *out_bar.at_mut(block, self.places.at(1, j)) = m_bar.map(T::of);
                     }
                     Transform::Spline { bins, bound } => {
                         let mut raw = [[0.0; LANE_BLOCK]; spline::MOST_NUMBERS];
                         let mut raw_bar = raw;
-                        let raw = self.numbers(workspace, block, j, &mut raw);
+                        let raw = self.numbers(out, block, j, &mut raw);
                         // Lanes without a row have no part in any gradient.
                         let cut = |bar: &Slots| from_fn(|l| if l < used { bar[l] } else { 0.0 });
                         let bars: (&Slots, &Slots) = (&cut(bar), &cut(l_bar));
@@ -144,21 +182,14 @@ impl<T: Scalar> Coupling<T> {
                         let rule = Rule { bins, bound };
                         *bar = spline::back(self.isa, raw, rule, step.way, from, bars, &mut raw_bar);
                         for (part, raw_bar) in raw_bar[..raw.len()].iter().enumerate() {
-                            *workspace.net.output_bar.at_mut(block, part * changed + j) = raw_bar.map(T::of);
+                            *out_bar.at_mut(block, self.places.at(part, j)) = raw_bar.map(T::of);
                         }
                     }
                 }
             }
         }
-        self.net.back(workspace, g);
-        let in_bar = self.net.in_bar(workspace);
-        for block in 0..step.blocks {
-            for (row, column) in self.pass.iter().enumerate() {
-                let by_net = in_bar.at(block, row);
-                let bar = bar.at_mut(block, *column);
-                (0..LANE_BLOCK).for_each(|l| bar[l] += by_net[l].to_f64());
-            }
-        }
+        self.net.back(workspace, g, (bar, &self.pass));
+        self.net.end_back(workspace, room);
     }
 }
 

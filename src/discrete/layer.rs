@@ -5,10 +5,13 @@
 
 use cnflow_kernels::{Keep, Scalar, Tile};
 
-use super::conditioner::{Conditioner, Workspace};
-use super::coupling::Coupling;
+use super::conditioner::{Conditioner, Room, Workspace};
+use super::convolution::Convolution;
+use super::coupling::{Coupling, Places};
+use super::dense::Dense;
 use super::diagonal::Diagonal;
 use super::linear::Linear;
+use super::plane::Plane;
 use super::spec::{DiscreteSpec, LayerSpec};
 use super::step::{Gradient, Step, Way};
 use crate::Result;
@@ -35,18 +38,31 @@ impl<T: Scalar> Layer<T> {
     }
 
     fn new(layer: &LayerSpec, spec: &DiscreteSpec, theta: &[T]) -> Result<Self> {
-        let d = spec.dim;
         Ok(match layer {
             LayerSpec::Coupling { pass, change, activation, transform, .. } => {
                 let sizes = layer.sizes(spec.condition_dim);
-                let net = Conditioner::new(sizes, *activation, pass.len(), theta)?;
-                Self::Coupling(Box::new(Coupling::new(pass, change, *transform, net)))
+                let net = Conditioner::Dense(Dense::new(sizes, *activation, pass.len(), theta)?);
+                let net = (net, Places::dense(change.len()));
+                Self::Coupling(Box::new(Coupling::new([pass.clone(), change.clone(), vec![]], *transform, net)))
             }
-            LayerSpec::Diagonal { shift } => {
-                Self::Diagonal(Diagonal::new(widened(&theta[..d]), shift.then(|| widened(&theta[d..]))))
+            LayerSpec::ImageCoupling { level: at, transform, .. } => {
+                let Plane { rows, rest, .. } = spec.plane(Some(*at))?;
+                let rule = spec.rule(layer)?;
+                let net = Convolution::new(&rule, theta)?;
+                let (first, stride) = net.outputs();
+                let places = Places { first: first.to_vec(), stride };
+                let (pass, change) = rule.parts();
+                let of_state = |part: Vec<usize>| part.into_iter().map(|row| rows[row]).collect();
+                let rows = [of_state(pass), of_state(change), rest];
+                Self::Coupling(Box::new(Coupling::new(rows, *transform, (Conditioner::Image(net), places))))
             }
-            LayerSpec::Linear { permutation, signs, .. } => {
-                Self::Linear(Box::new(Linear::new(permutation.clone(), signs, &widened(theta))))
+            LayerSpec::Diagonal { shift, level } => {
+                let plane = spec.plane(*level)?;
+                let (scales, shifts) = theta.split_at(plane.shape.channels);
+                Self::Diagonal(Diagonal::new(plane, widened(scales), shift.then(|| widened(shifts))))
+            }
+            LayerSpec::Linear { permutation, signs, level, .. } => {
+                Self::Linear(Box::new(Linear::new(spec.plane(*level)?, permutation.clone(), signs, &widened(theta))))
             }
         })
     }
@@ -105,7 +121,13 @@ impl<T: Scalar> Layer<T> {
     /// bar (the cotangent of `after`) becomes that of `before`; `g` += the derivatives by the parameters.
     ///
     /// For a coupling the workspace holds the pass of its net at this step, with its derivatives.
-    pub fn back(&self, step: &Step<'_>, bar: &mut Tile<f64>, workspace: &mut Workspace<T>, g: Gradient<'_, T>) {
+    pub fn back(
+        &self,
+        step: &Step<'_>,
+        bar: &mut Tile<f64>,
+        workspace: (&mut Workspace<T>, &mut Room<T>),
+        g: Gradient<'_, T>,
+    ) {
         match self {
             Self::Coupling(coupling) => coupling.back(step, bar, workspace, g.own),
             Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),

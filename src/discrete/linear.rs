@@ -1,12 +1,15 @@
-//! An invertible linear map by PLU.  Ref: Kingma & Dhariwal, *Glow* (2018), section 3.2.
+//! An invertible linear map by PLU on the channels of each pixel of a plane; of a table on its columns.  Ref: Kingma &
+//! Dhariwal, *Glow* (2018), section 3.2.
 
 use cnflow_kernels::{Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
+use super::plane::Plane;
 use super::step::{Gradient, Slots, Step, Way, in_use};
 
 /// z = A x; `lower` and `upper` are A's factors, rows of A are `permutation[i]` of their product.
 pub(super) struct Linear {
+    plane: Plane,
     permutation: Vec<usize>,
     lower: Vec<f64>,
     upper: Vec<f64>,
@@ -33,8 +36,9 @@ fn transposed(x: &[f64], d: usize) -> Vec<f64> {
 }
 
 impl Linear {
-    /// Of P, the signs of D, and θ: ln |D|, then L below its diagonal, then U above it, row by row.
-    pub fn new(permutation: Vec<usize>, signs: &[i8], theta: &[f64]) -> Self {
+    /// On the channels of a plane; of P, the signs of D, and θ: ln |D|, then L below its diagonal, then U above it, row
+    /// by row.
+    pub fn new(plane: Plane, permutation: Vec<usize>, signs: &[i8], theta: &[f64]) -> Self {
         let d = permutation.len();
         let half = d * (d - 1) / 2;
         let (mut lower, mut upper) = (vec![0.0; d * d], vec![0.0; d * d]);
@@ -63,7 +67,8 @@ impl Linear {
             }
             (0..d).for_each(|i| back[i * d + k] = column[i]);
         }
-        Self { permutation, lower, upper, there, back, log_volume: theta[..d].iter().sum() }
+        let log_volume = theta[..d].iter().sum();
+        Self { plane, permutation, lower, upper, there, back, log_volume }
     }
 
     /// The length of A.
@@ -79,48 +84,64 @@ impl Linear {
 
     /// What multiplies on a way, and its log-determinant.
     fn matrix(&self, way: Way) -> (&[f64], f64) {
-        if way == Way::Inverse { (&self.there, self.log_volume) } else { (&self.back, -self.log_volume) }
+        let pixels = self.plane.shape.pixels() as f64;
+        let volume = self.log_volume * pixels;
+        if way == Way::Inverse { (&self.there, volume) } else { (&self.back, -volume) }
     }
 
-    /// after ← the columns at `before`.
+    /// after ← the rows at `before`.
     pub fn pass(&self, way: Way, before: &Tile<f64>, after: &mut Tile<f64>, logdet: &mut Tile<f64>, blocks: usize) {
         let (d, (matrix, volume)) = (self.permutation.len(), self.matrix(way));
         for block in 0..blocks {
-            for (i, row) in matrix.chunks_exact(d).enumerate() {
-                let mut sum = [0.0; LANE_BLOCK];
-                for (j, w) in row.iter().enumerate() {
-                    let x = before.at(block, j);
-                    (0..LANE_BLOCK).for_each(|l| sum[l] += w * x[l]);
+            self.plane.rest.iter().for_each(|row| *after.at_mut(block, *row) = *before.at(block, *row));
+            for pixel in self.plane.pixels() {
+                for (i, row) in matrix.chunks_exact(d).enumerate() {
+                    let mut sum = [0.0; LANE_BLOCK];
+                    for (w, j) in row.iter().zip(pixel) {
+                        let x = before.at(block, *j);
+                        (0..LANE_BLOCK).for_each(|l| sum[l] += w * x[l]);
+                    }
+                    *after.at_mut(block, pixel[i]) = sum;
                 }
-                *after.at_mut(block, i) = sum;
             }
             logdet.at_mut(block, 0).iter_mut().for_each(|sum| *sum += volume);
         }
     }
 
     /// As [`Layer::back`](super::layer::Layer::back).
+    ///
+    /// Sums run over pixels in each lane, then over lanes, then over blocks.
     pub fn back<T: Scalar>(&self, step: &Step<'_>, bar: &mut Tile<f64>, g: Gradient<'_, T>) {
         let (d, (matrix, _)) = (self.permutation.len(), self.matrix(step.way));
         let mut volume_bar = 0.0;
         for block in 0..step.blocks {
             let used = in_use(block, step.lanes);
-            let y_bar: Vec<Slots> = (0..d).map(|i| *bar.at(block, i)).collect();
-            for (i, y_bar) in y_bar.iter().enumerate() {
+            // [pixel][channel]
+            let y_bar: Vec<Slots> = self.plane.rows.iter().map(|row| *bar.at(block, *row)).collect();
+            for i in 0..d {
                 for j in 0..d {
-                    let x = step.before.at(block, j);
-                    g.matrix[i * d + j] += (0..used).map(|l| y_bar[l] * x[l]).sum::<f64>();
+                    let mut sum: Option<Slots> = None;
+                    for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
+                        let (y_bar, x) = (&y_bar[i], step.before.at(block, pixel[j]));
+                        let product: Slots = std::array::from_fn(|l| y_bar[l] * x[l]);
+                        sum = Some(sum.map_or(product, |sum| std::array::from_fn(|l| sum[l] + product[l])));
+                    }
+                    g.matrix[i * d + j] += sum.map_or(0.0, |sum| sum[..used].iter().sum::<f64>());
                 }
             }
-            for j in 0..d {
-                let mut sum = [0.0; LANE_BLOCK];
-                for (i, y_bar) in y_bar.iter().enumerate() {
-                    let w = matrix[i * d + j];
-                    (0..LANE_BLOCK).for_each(|l| sum[l] += w * y_bar[l]);
+            for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
+                for (j, row) in pixel.iter().enumerate() {
+                    let mut sum = [0.0; LANE_BLOCK];
+                    for (i, y_bar) in y_bar.iter().enumerate() {
+                        let w = matrix[i * d + j];
+                        (0..LANE_BLOCK).for_each(|l| sum[l] += w * y_bar[l]);
+                    }
+                    *bar.at_mut(block, *row) = sum;
                 }
-                *bar.at_mut(block, j) = sum;
             }
             volume_bar += step.logdet_bar.at(block, 0)[..used].iter().sum::<f64>();
         }
+        volume_bar *= self.plane.shape.pixels() as f64;
         let volume_bar = T::of(if step.way == Way::Inverse { volume_bar } else { -volume_bar });
         g.own[..d].iter_mut().for_each(|g| *g += volume_bar);
     }

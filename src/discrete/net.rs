@@ -1,12 +1,14 @@
 //! A discrete flow with its parameters, on chunks of rows: a pass through all layers, and its pull-back.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use cnflow_kernels::{Keep, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::conditioner::{Shape, Workspace};
+use super::conditioner::{Room, Shape, Workspace};
 use super::layer::Layer;
+use super::pool::{self, Home, Scratch};
 use super::spec::{DiscreteSpec, LayerSpec};
 use super::step::{Gradient, Step, Way};
 use crate::error::Failure;
@@ -22,6 +24,11 @@ pub(super) struct Net<T> {
     n_params: usize,
     parts: Vec<Part>,
     pub layers: Vec<Layer<T>>,
+    /// Rows of a chunk that is not pulled back, and of one that is.
+    pub chunk: usize,
+    pub learnt: usize,
+    /// Of a flow of images the layers as data, by which scratch is known again.
+    images: Option<Arc<DiscreteSpec>>,
 }
 
 /// Where a layer's derivatives lie among all.
@@ -31,8 +38,8 @@ struct Part {
     matrix: Range<usize>,
 }
 
-/// The scratch of one caller.
-pub(crate) struct Scratch<T> {
+/// What passes of a chunk keep.
+pub(crate) struct Buffers<T> {
     /// The state between layers: `states[0]` where a pass begins. Two take turns where nothing is pulled back.
     states: Vec<Tile<f64>>,
     logdet: Tile<f64>,
@@ -40,9 +47,45 @@ pub(crate) struct Scratch<T> {
     bar: Tile<f64>,
     condition: Tile<T>,
     workspaces: Vec<Workspace<T>>,
-    /// The workspace of each layer.
-    slots: Vec<usize>,
+    /// What the pull-backs of nets of one shape share.
+    rooms: Vec<Room<T>>,
+    /// The workspace and the room of each layer.
+    slots: Vec<(usize, usize)>,
     keep: Keep,
+}
+
+impl<T: Scalar> Buffers<T> {
+    /// For nothing.
+    pub fn empty() -> Self {
+        Self {
+            states: Vec::new(),
+            logdet: Tile::new(0, 0),
+            logdet_bar: Tile::new(0, 0),
+            bar: Tile::new(0, 0),
+            condition: Tile::new(0, 0),
+            workspaces: Vec::new(),
+            rooms: Vec::new(),
+            slots: Vec::new(),
+            keep: Keep::Value,
+        }
+    }
+
+    /// The memory of states and planes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let states = self.states.iter().chain([&self.bar]).map(|tile| tile.rows() * LANE_BLOCK * size_of::<f64>());
+        let kept = self.workspaces.iter().map(Workspace::bytes);
+        let shared = self.rooms.iter().flatten().map(cnflow_kernels::ImageRoom::bytes);
+        states.chain(kept).chain(shared).sum()
+    }
+}
+
+/// The lanes of a tile of `d` rows as rows `[n, d]`. Columns outside: a tile is read once, from its start to its end.
+fn unload(tile: &Tile<f64>, d: usize, out: &mut [f64]) {
+    for (block, rows) in out.chunks_mut(LANE_BLOCK * d).enumerate() {
+        for j in 0..d {
+            rows.iter_mut().skip(j).step_by(d).zip(tile.at(block, j)).for_each(|(x, slot)| *x = *slot);
+        }
+    }
 }
 
 /// The rows of a chunk.
@@ -81,41 +124,64 @@ impl<T: Scalar> Net<T> {
             (at, own_at, matrix_at) = (theta.end, own.end, matrix.end);
             parts.push(Part { theta, own, matrix });
         }
-        Ok(Self { dim: spec.dim, condition_dim: spec.condition_dim, n_params: theta.len(), parts, layers: all })
+        let n_params = theta.len();
+        let images = spec.image.map(|_| {
+            let own = spec.layers[..all.len()].to_vec();
+            Arc::new(DiscreteSpec { layers: own, ..spec.without_layers() })
+        });
+        let (chunk, learnt) = (spec.chunk(), spec.learnt());
+        let (dim, condition_dim) = (spec.dim, spec.condition_dim);
+        Ok(Self { dim, condition_dim, n_params, parts, layers: all, chunk, learnt, images })
     }
 
-    /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back.
+    /// Scratch for chunks of `lanes` rows; `learns` where passes are to be pulled back. Of images it may be one that
+    /// was used before.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
+        let home = self.images.as_ref().map(|spec| Home { spec: spec.clone(), lanes, learns });
+        let room = home.as_ref().and_then(pool::take).unwrap_or_else(|| self.room(lanes, learns));
+        Scratch { room, home }
+    }
+
+    fn room(&self, lanes: usize, learns: bool) -> Buffers<T> {
         let d = self.dim;
+        let keep = if learns { Keep::First } else { Keep::Value };
         let (mut workspaces, mut shapes): (Vec<Workspace<T>>, Vec<Shape<'_>>) = Default::default();
+        let (mut rooms, mut kinds): (Vec<Room<T>>, Vec<Shape<'_>>) = Default::default();
         let mut slots = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let Layer::Coupling(coupling) = layer else {
                 // Not used.
-                slots.push(0);
+                slots.push((0, 0));
                 continue;
             };
             let own = coupling.net.shape();
             let shared = if learns { None } else { shapes.iter().position(|shape| *shape == own) };
-            slots.push(shared.unwrap_or(workspaces.len()));
+            let kind = kinds.iter().position(|shape| *shape == own);
+            slots.push((shared.unwrap_or(workspaces.len()), kind.unwrap_or(rooms.len())));
             if shared.is_none() {
                 shapes.push(own);
-                workspaces.push(coupling.net.workspace(lanes));
+                workspaces.push(coupling.net.workspace(lanes, keep));
+            }
+            if kind.is_none() {
+                kinds.push(own);
+                rooms.push(if learns { coupling.net.room() } else { None });
             }
         }
         if workspaces.is_empty() {
             workspaces.push(Workspace::empty());
+            rooms.push(None);
         }
         let states = if learns { self.layers.len() + 1 } else { 2 };
-        Scratch {
+        Buffers {
             states: vec![Tile::new(d, lanes); states],
             logdet: Tile::new(1, lanes),
             logdet_bar: Tile::new(1, lanes),
             bar: Tile::new(d, lanes),
             condition: Tile::new(self.condition_dim, lanes),
             workspaces,
+            rooms,
             slots,
-            keep: if learns { Keep::First } else { Keep::Value },
+            keep,
         }
     }
 
@@ -132,29 +198,30 @@ impl<T: Scalar> Net<T> {
     }
 
     /// Passes a chunk through all layers; `out` gets the points `[n, d]`, `logdet` their log-determinants `[n]`.
-    pub fn pass(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>, out: &mut [f64], logdet: &mut [f64]) {
+    pub fn pass(&self, way: Way, rows: Rows<'_>, scratch: &mut Buffers<T>, out: &mut [f64], logdet: &mut [f64]) {
         let d = self.dim;
         let end = self.run(way, rows, scratch);
-        for (l, row) in out.chunks_exact_mut(d).enumerate() {
-            let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-            row.iter_mut().enumerate().for_each(|(j, x)| *x = scratch.states[end].at(block, j)[slot]);
-            logdet[l] = scratch.logdet.at(block, 0)[slot];
-        }
+        unload(&scratch.states[end], d, out);
+        unload(&scratch.logdet, 1, logdet);
     }
 
     /// Which of the states is the last.
-    fn run(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>) -> usize {
+    fn run(&self, way: Way, rows: Rows<'_>, scratch: &mut Buffers<T>) -> usize {
         let (d, c) = (self.dim, self.condition_dim);
         let n = rows.x.len() / d;
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
+        let Buffers { states, logdet, condition, workspaces, slots, keep, .. } = scratch;
         logdet.clear(blocks);
         for block in 0..blocks {
-            for l in 0..LANE_BLOCK {
-                // Slots without a row repeat the last one: finite numbers, whose results are not read.
-                let row = (block * LANE_BLOCK + l).min(n - 1);
-                (0..d).for_each(|j| states[0].at_mut(block, j)[l] = rows.x[row * d + j]);
-                (0..c).for_each(|j| condition.at_mut(block, j)[l] = T::of(rows.condition[row * c + j]));
+            // Slots without a row repeat the last one: finite numbers, whose results are not read.
+            let row = |l: usize| (block * LANE_BLOCK + l).min(n - 1);
+            for j in 0..d {
+                let slots = states[0].at_mut(block, j);
+                (0..LANE_BLOCK).for_each(|l| slots[l] = rows.x[row(l) * d + j]);
+            }
+            for j in 0..c {
+                let slots = condition.at_mut(block, j);
+                (0..LANE_BLOCK).for_each(|l| slots[l] = T::of(rows.condition[row(l) * c + j]));
             }
         }
         let mut at = 0;
@@ -162,7 +229,7 @@ impl<T: Scalar> Net<T> {
             let next = if states.len() > 2 { at + 1 } else { 1 - at.min(1) };
             let (low, high) = states.split_at_mut(at.max(next));
             let (before, after) = if next > at { (&low[at], &mut high[0]) } else { (&high[0], &mut low[next]) };
-            let workspace = (&mut workspaces[slots[layer]], *keep);
+            let workspace = (&mut workspaces[slots[layer].0], *keep);
             self.layers[layer].pass(way, (before, after), logdet, condition, workspace, blocks);
             at = next;
         }
@@ -171,7 +238,7 @@ impl<T: Scalar> Net<T> {
 
     /// Why one row has no finite result: the first layer on the way after which it is no longer finite, or the last
     /// one, where only its density is not. `scratch` is one that learns.
-    pub fn broken_at(&self, way: Way, rows: Rows<'_>, scratch: &mut Scratch<T>) -> Failure {
+    pub fn broken_at(&self, way: Way, rows: Rows<'_>, scratch: &mut Buffers<T>) -> Failure {
         if !rows.x.iter().chain(rows.condition).all(|x| x.is_finite()) {
             return Failure::Point;
         }
@@ -188,7 +255,7 @@ impl<T: Scalar> Net<T> {
         &self,
         way: Way,
         rows: Rows<'_>,
-        scratch: &mut Scratch<T>,
+        scratch: &mut Buffers<T>,
         mut cotangent: impl FnMut(&Tile<f64>, &Tile<f64>, &mut Tile<f64>, &mut Tile<f64>),
         gradient: &mut NetGradient<T>,
         x_bar: Option<&mut [f64]>,
@@ -197,7 +264,7 @@ impl<T: Scalar> Net<T> {
         let n = rows.x.len() / d;
         let end = self.run(way, rows, scratch);
         let blocks = n.div_ceil(LANE_BLOCK);
-        let Scratch { states, logdet, logdet_bar, bar, workspaces, slots, .. } = scratch;
+        let Buffers { states, logdet, logdet_bar, bar, workspaces, rooms, slots, .. } = scratch;
         bar.clear(blocks);
         logdet_bar.clear(blocks);
         cotangent(&states[end], logdet, bar, logdet_bar);
@@ -205,13 +272,11 @@ impl<T: Scalar> Net<T> {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
             let Part { own, matrix, .. } = &self.parts[layer];
             let g = Gradient { own: &mut gradient.own[own.clone()], matrix: &mut gradient.matrices[matrix.clone()] };
-            self.layers[layer].back(&step, bar, &mut workspaces[slots[layer]], g);
+            let (own, shared) = slots[layer];
+            self.layers[layer].back(&step, bar, (&mut workspaces[own], &mut rooms[shared]), g);
         }
         if let Some(x_bar) = x_bar {
-            for (l, row) in x_bar.chunks_exact_mut(d).enumerate() {
-                let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-                row.iter_mut().enumerate().for_each(|(j, x)| *x = bar.at(block, j)[slot]);
-            }
+            unload(bar, d, x_bar);
         }
     }
 

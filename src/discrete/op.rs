@@ -9,9 +9,9 @@ use cnflow_solvers::gradient::{chunks, tree_sum};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-use super::net::{Net, NetGradient, Rows, Scratch};
-use super::step::Way;
-use super::{DiscreteSpec, LEARNT};
+use super::net::{Net, NetGradient, Rows};
+use super::step::{Way, in_use};
+use super::{DiscreteSpec, Scratch};
 use crate::error::Failure;
 use crate::transform::bijection::check_rows;
 use crate::velocity::Scalar;
@@ -37,9 +37,6 @@ pub(crate) struct ChunkGradient<T> {
 }
 
 impl<T: Scalar> Likelihood<T> {
-    /// Rows of a chunk.
-    pub const CHUNK: usize = LEARNT;
-
     /// Of the flow of `spec` with parameters `theta`.
     ///
     /// # Errors
@@ -55,9 +52,14 @@ impl<T: Scalar> Likelihood<T> {
         Ok(Self { net, dim: spec.dim, condition_dim: spec.condition_dim })
     }
 
+    /// Rows of a chunk.
+    pub fn chunk_rows(&self) -> usize {
+        self.net.learnt
+    }
+
     /// Scratch for one caller of [`Likelihood::chunk`].
     pub fn scratch(&self) -> Scratch<T> {
-        self.net.scratch(LEARNT, true)
+        self.net.scratch(self.net.learnt, true)
     }
 
     fn rows<'r>(&self, x: &'r [f64], condition: &'r [f64], rows: &Range<usize>) -> Rows<'r> {
@@ -65,7 +67,7 @@ impl<T: Scalar> Likelihood<T> {
         Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] }
     }
 
-    /// Σ −log p over the `rows` (at most [`Likelihood::CHUNK`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the
+    /// Σ −log p over the `rows` (at most [`Likelihood::chunk_rows`]) of `x` (`[n, d]`; `condition` `[n, c]`), and the
     /// gradient of `weight` times it: one pass.
     pub fn chunk(
         &self,
@@ -83,16 +85,22 @@ impl<T: Scalar> Likelihood<T> {
             self.rows(x, condition, rows),
             scratch,
             |z, logdet, z_bar, logdet_bar| {
-                for l in 0..rows.len() {
-                    let (block, slot) = (l / LANE_BLOCK, l % LANE_BLOCK);
-                    let squares: f64 = (0..d).map(|j| z.at(block, j)[slot].powi(2)).sum();
-                    let row = 0.5 * squares - logdet.at(block, 0)[slot];
-                    if !row.is_finite() {
-                        lost.get_or_insert(l);
+                for block in 0..rows.len().div_ceil(LANE_BLOCK) {
+                    let used = in_use(block, rows.len());
+                    let mut squares = [0.0; LANE_BLOCK];
+                    for j in 0..d {
+                        let (z, z_bar) = (z.at(block, j), z_bar.at_mut(block, j));
+                        (0..LANE_BLOCK).for_each(|l| squares[l] += z[l].powi(2));
+                        (0..used).for_each(|l| z_bar[l] = weight * z[l]);
                     }
-                    nll += row + constant;
-                    logdet_bar.at_mut(block, 0)[slot] = -weight;
-                    (0..d).for_each(|j| z_bar.at_mut(block, j)[slot] = weight * z.at(block, j)[slot]);
+                    for (slot, squares) in squares[..used].iter().enumerate() {
+                        let row = 0.5 * squares - logdet.at(block, 0)[slot];
+                        if !row.is_finite() {
+                            lost.get_or_insert(block * LANE_BLOCK + slot);
+                        }
+                        nll += row + constant;
+                        logdet_bar.at_mut(block, 0)[slot] = -weight;
+                    }
                 }
             },
             &mut gradient,
@@ -134,11 +142,11 @@ pub(super) fn pull_back<T: Scalar>(
             return Err(Error::invalid(problem, "give one for each number of the result"));
         }
     }
-    let ranges: Vec<_> = chunks(n, LEARNT).collect();
+    let ranges: Vec<_> = chunks(n, net.learnt).collect();
     let parts: Vec<(Vec<f64>, NetGradient<T>)> = ranges
         .into_par_iter()
         .map_init(
-            || net.scratch(LEARNT, true),
+            || net.scratch(net.learnt, true),
             |scratch, rows| {
                 let (mut gradient, mut x_bar) = (net.zero_gradient(), vec![0.0; rows.len() * d]);
                 let part =

@@ -32,7 +32,7 @@ impl Discrete {
     }
 
     fn by_layer<T: Scalar>(&self, theta: &[T], start: &[f64], end: End, condition: &[f64]) -> Result<Paths> {
-        let DiscreteSpec { kind, dim: d, condition_dim: c, .. } = *self.spec;
+        let DiscreteSpec { dim: d, condition_dim: c, .. } = *self.spec;
         let (n, layers) = (start.len() / d, self.layers);
         let lengths = self.spec.lengths();
         let starts: Vec<usize> =
@@ -51,7 +51,7 @@ impl Discrete {
         let mut failures: Vec<Option<Failure>> = (0..n).map(|row| (!sound(row)).then_some(Failure::Point)).collect();
         for i in order {
             let layer = vec![self.spec.layers[i].clone()];
-            let one = DiscreteSpec { kind, dim: d, condition_dim: c, layers: layer };
+            let one = DiscreteSpec { layers: layer, ..self.spec.without_layers() };
             let net = Net::new(&one, &theta[starts[i]..starts[i] + lengths[i]], 1)?;
             let (low, high) = states.split_at_mut((i + 1) * n * d);
             let (before, after) = match way {

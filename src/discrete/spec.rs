@@ -1,13 +1,13 @@
-//! The layers of a discrete flow, as data, and the layout of its θ.
+//! The layers of a discrete flow, as data.
 
-use nalgebra::DMatrix;
-use rand::Rng as _;
-use rand_distr::{Distribution, StandardNormal};
+use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
+use super::convolution::Rule;
+use super::plane::{Part, Plane, shape_at};
 use super::spline;
 use crate::velocity::Activation;
-use crate::{Error, Result, Rng};
+use crate::{Error, Result};
 
 /// The discrete flows of the field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +68,16 @@ impl Transform {
             Self::Spline { bins, .. } => spline::numbers(bins),
         }
     }
+
+    /// What is wrong with it.
+    fn check(self) -> std::result::Result<(), String> {
+        match self {
+            Self::Additive => Ok(()),
+            Self::Affine { most } if most > 0.0 && most <= 20.0 => Ok(()),
+            Self::Affine { most } => Err(format!("log-scales up to {most}, expected a bound in (0, 20]")),
+            Self::Spline { bins, bound } => spline::check(bins, bound),
+        }
+    }
 }
 
 /// One layer; layers stand in a list from the latent's side to the data's.
@@ -87,12 +97,32 @@ pub enum LayerSpec {
         /// What is done with them.
         transform: Transform,
     },
-    /// y = eˢ ∘ x + b, column by column; Glow's activation norm with the shift b, NICE's scale without.
+    /// The same on the plane at a level of images: a convolutional net of the part that passes and the condition gives
+    /// the numbers. With the second half of the channels changed and split off behind it, this is Glow's learnt prior.
+    ImageCoupling {
+        /// The level of the plane.
+        level: usize,
+        /// What is changed.
+        change: Part,
+        /// The channels behind each convolution but the last: one of 3 × 3 first, then single pixels; the last is of
+        /// 3 × 3 again.
+        hidden: Vec<usize>,
+        /// The net's nonlinearity.
+        activation: Activation,
+        /// What is done with the changed part.
+        transform: Transform,
+    },
+    /// y = eˢ ∘ x + b, column by column, or channel by channel at a level; Glow's activation norm with the shift b,
+    /// NICE's scale without.
     Diagonal {
         /// Whether there is a b. Where there is, both start as the first batch's moments.
         shift: bool,
+        /// The level of images whose channels have one s and b each; none for each column its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<usize>,
     },
-    /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal.
+    /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal. x are all
+    /// columns, or the channels of each pixel at a level: a convolution of single pixels.
     /// P and the signs follow from `seed`, but a model must not depend on the draws of a generator.
     Linear {
         /// P: row i of the product is row `permutation[i]` of L (U + D).
@@ -101,6 +131,9 @@ pub enum LayerSpec {
         signs: Vec<i8>,
         /// Of the random rotation that it starts as.
         seed: u64,
+        /// The level of images; none for all columns.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<usize>,
     },
 }
 
@@ -114,6 +147,9 @@ pub struct DiscreteSpec {
     pub dim: usize,
     /// The number of conditioning columns.
     pub condition_dim: usize,
+    /// The shape of the images that rows are, where layers act on the planes of levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageShape>,
     /// From the latent's side to the data's.
     pub layers: Vec<LayerSpec>,
 }
@@ -126,6 +162,20 @@ const MOST_PARAMETERS: usize = 1 << 28;
 const MOST_LINEAR: usize = 1 << 12;
 
 impl LayerSpec {
+    /// Whether it is a coupling, of rows or of images.
+    pub fn is_coupling(&self) -> bool {
+        matches!(self, Self::Coupling { .. } | Self::ImageCoupling { .. })
+    }
+
+    /// The hidden layers, the nonlinearity and the transform of a coupling.
+    pub fn conditioner(&self) -> Option<(&[usize], Activation, Transform)> {
+        match self {
+            Self::Coupling { hidden, activation, transform, .. }
+            | Self::ImageCoupling { hidden, activation, transform, .. } => Some((hidden, *activation, *transform)),
+            Self::Diagonal { .. } | Self::Linear { .. } => None,
+        }
+    }
+
     /// The units of a coupling's net, its input first; empty for other layers. Without anything to go by, its input is
     /// one 0.
     pub(super) fn sizes(&self, condition_dim: usize) -> Vec<usize> {
@@ -140,38 +190,13 @@ impl LayerSpec {
         }
     }
 
-    /// Names and shapes of its tensors, in order.
-    fn tensors(&self, dim: usize, condition_dim: usize) -> Vec<(String, Vec<usize>)> {
-        let half = dim.saturating_mul(dim.saturating_sub(1)) / 2;
-        match self {
-            Self::Coupling { .. } => {
-                let sizes = self.sizes(condition_dim);
-                let of_layer = |(l, pair): (usize, &[usize])| {
-                    let (inputs, outputs) = (pair[0], pair[1]);
-                    let at = 2 * l;
-                    [(format!("net.{at}.weight"), vec![outputs, inputs]), (format!("net.{at}.bias"), vec![outputs])]
-                };
-                sizes.windows(2).enumerate().flat_map(of_layer).collect()
-            }
-            Self::Diagonal { shift } => {
-                let mut tensors = vec![("log_scale".into(), vec![dim])];
-                if *shift {
-                    tensors.push(("shift".into(), vec![dim]));
-                }
-                tensors
-            }
-            Self::Linear { .. } if dim == 1 => vec![("log_diagonal".into(), vec![dim])],
-            Self::Linear { .. } => {
-                vec![("log_diagonal".into(), vec![dim]), ("lower".into(), vec![half]), ("upper".into(), vec![half])]
-            }
-        }
-    }
-
     /// What is wrong with it.
-    fn check(&self, dim: usize) -> std::result::Result<(), String> {
+    fn check(&self, spec: &DiscreteSpec) -> std::result::Result<(), String> {
+        let dim = spec.dim;
         match self {
-            Self::Diagonal { .. } => Ok(()),
-            Self::Linear { permutation, signs, .. } => {
+            Self::Diagonal { level, .. } => spec.check_level(*level).map(drop),
+            Self::Linear { permutation, signs, level, .. } => {
+                let dim = spec.check_level(*level)?.map_or(dim, |shape| shape.channels);
                 let mut sorted = permutation.clone();
                 sorted.sort_unstable();
                 if dim > MOST_LINEAR {
@@ -188,17 +213,27 @@ impl LayerSpec {
                 if !all.into_iter().eq(0..dim) || change.is_empty() {
                     return Err("its two halves do not make up its columns".into());
                 }
-                if let Some(width) = hidden.iter().find(|width| **width == 0 || **width > MOST_UNITS) {
-                    return Err(format!("a hidden layer has {width} units, expected 1 to {MOST_UNITS}"));
+                check_hidden(hidden)?;
+                transform.check()
+            }
+            Self::ImageCoupling { level, change, hidden, transform, .. } => {
+                check_hidden(hidden)?;
+                transform.check()?;
+                spec.check_level(Some(*level))?;
+                let rule = spec.rule(self).map_err(|e| e.to_string())?;
+                if rule.parts().1.is_empty() {
+                    return Err(format!("the part {} of the plane at level {level} is empty", change.name()));
                 }
-                match *transform {
-                    Transform::Additive => Ok(()),
-                    Transform::Affine { most } if most > 0.0 && most <= 20.0 => Ok(()),
-                    Transform::Affine { most } => Err(format!("log-scales up to {most}, expected a bound in (0, 20]")),
-                    Transform::Spline { bins, bound } => spline::check(bins, bound),
-                }
+                rule.net().validate().map_err(|e| format!("its net is refused: {e}"))
             }
         }
+    }
+}
+
+fn check_hidden(hidden: &[usize]) -> std::result::Result<(), String> {
+    match hidden.iter().find(|width| **width == 0 || **width > MOST_UNITS) {
+        Some(width) => Err(format!("a hidden layer has {width} units, expected 1 to {MOST_UNITS}")),
+        None => Ok(()),
     }
 }
 
@@ -217,8 +252,14 @@ impl DiscreteSpec {
                 "",
             ));
         }
+        if let Some(shape) = self.image.filter(|shape| shape.len() != self.dim || shape.is_empty()) {
+            return Err(Error::invalid(
+                format!("a flow of {} columns is not one of {}", self.dim, crate::words::image(shape)),
+                "give the shape of the images that the rows are",
+            ));
+        }
         for (i, layer) in self.layers.iter().enumerate() {
-            layer.check(self.dim).map_err(|problem| {
+            layer.check(self).map_err(|problem| {
                 Error::invalid(
                     format!("layer {} of the flow: {problem}", i + 1),
                     "change the options of the flow that set this layer",
@@ -236,31 +277,9 @@ impl DiscreteSpec {
         Ok(())
     }
 
-    /// Names and shapes of the tensors in θ, in order: `layers.0.net.0.weight`, …
-    pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
-        let of_layer = |(i, layer): (usize, &LayerSpec)| {
-            let tensors = layer.tensors(self.dim, self.condition_dim);
-            tensors.into_iter().map(move |(name, shape)| (format!("layers.{i}.{name}"), shape)).collect::<Vec<_>>()
-        };
-        self.layers.iter().enumerate().flat_map(of_layer).collect()
-    }
-
-    /// The length of each layer's part of θ.
-    pub(super) fn lengths(&self) -> Vec<usize> {
-        let length = |layer: &LayerSpec| {
-            layer.tensors(self.dim, self.condition_dim).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
-        };
-        self.layers.iter().map(length).collect()
-    }
-
-    /// The length of θ.
-    pub fn n_params(&self) -> usize {
-        self.lengths().iter().sum()
-    }
-
     /// The number of couplings.
     pub fn depth(&self) -> usize {
-        self.layers.iter().filter(|layer| matches!(layer, LayerSpec::Coupling { .. })).count()
+        self.layers.iter().filter(|layer| layer.is_coupling()).count()
     }
 
     /// How many of the L layers have been passed at `t`, from 0 (the latent) to 1 (the data): ⌊t L⌋, where l / L is l.
@@ -270,48 +289,62 @@ impl DiscreteSpec {
         ((t * all as f64 * (1.0 + 4.0 * f64::EPSILON)).floor() as usize).min(all)
     }
 
-    /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
-    /// linear maps as random rotations. Additive couplings do not start as the identity: there the gradient of a last
-    /// layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
-    pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
-        let mut theta = Vec::with_capacity(self.n_params());
-        for layer in &self.layers {
-            match layer {
-                LayerSpec::Coupling { transform, .. } => {
-                    let sizes = layer.sizes(self.condition_dim);
-                    let rests = !matches!(transform, Transform::Additive);
-                    let last = sizes.len() - 2;
-                    for (l, pair) in sizes.windows(2).enumerate() {
-                        let bound = if rests && l == last { 0.0 } else { 1.0 / (pair[0] as f32).sqrt() };
-                        theta.extend((0..(pair[0] + 1) * pair[1]).map(|_| rng.random_range(-bound..=bound)));
-                    }
-                }
-                LayerSpec::Diagonal { shift } => {
-                    theta.extend(std::iter::repeat_n(0.0, self.dim * (1 + usize::from(*shift))));
-                }
-                LayerSpec::Linear { seed, .. } => {
-                    let (d, (_, lower, upper)) = (self.dim, rotation(self.dim, *seed));
-                    theta.extend((0..d).map(|i| upper[(i, i)].abs().ln() as f32));
-                    theta.extend((0..d).flat_map(|i| (0..i).map(move |j| (i, j))).map(|at| lower[at] as f32));
-                    theta.extend((0..d).flat_map(|i| (i + 1..d).map(move |j| (i, j))).map(|at| upper[at] as f32));
-                }
+    /// The counts of layers, from the latent, at which the levels of a flow of images end, the coarsest level first: a
+    /// stage between them is in the middle of a level. For rows that are no images the count of all layers.
+    pub fn level_ends(&self) -> Vec<usize> {
+        let level = |layer: &LayerSpec| match layer {
+            LayerSpec::ImageCoupling { level, .. } => Some(*level),
+            LayerSpec::Diagonal { level, .. } | LayerSpec::Linear { level, .. } => *level,
+            LayerSpec::Coupling { .. } => None,
+        };
+        let all = self.layers.len();
+        let mut ends = Vec::new();
+        let mut last = None;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let Some(level) = level(layer) else { continue };
+            if last.replace(level).is_some_and(|last| last != level) {
+                ends.push(i);
             }
         }
-        theta
+        ends.push(all);
+        ends
     }
-}
 
-/// A uniformly random rotation as P, L, U with P as a list: row i is row `list[i]` of L U.
-///
-/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR,
-/// with the signs of R's diagonal.
-pub(super) fn rotation(d: usize, seed: u64) -> (Vec<usize>, DMatrix<f64>, DMatrix<f64>) {
-    let mut rng = crate::rng::stream(seed, 0);
-    let qr = DMatrix::from_fn(d, d, |_, _| StandardNormal.sample(&mut rng)).qr();
-    let (mut q, r): (DMatrix<f64>, DMatrix<f64>) = (qr.q(), qr.r());
-    (0..d).for_each(|j| q.column_mut(j).scale_mut(r[(j, j)].signum()));
-    let (p, l, u) = q.lu().unpack();
-    let mut places = DMatrix::from_fn(d, 1, |i, _| i as f64);
-    p.inv_permute_rows(&mut places);
-    (places.iter().map(|place| *place as usize).collect(), l, u)
+    /// The flow without any layer.
+    pub(super) fn without_layers(&self) -> Self {
+        let Self { kind, dim, condition_dim, image, .. } = *self;
+        Self { kind, dim, condition_dim, image, layers: Vec::new() }
+    }
+
+    /// The shape of the plane at a level; none without a level.
+    fn check_level(&self, level: Option<usize>) -> std::result::Result<Option<ImageShape>, String> {
+        let Some(level) = level else { return Ok(None) };
+        let Some(image) = self.image else { return Err(format!("it is at level {level} of rows that are no images")) };
+        match shape_at(image, level) {
+            Some(shape) => Ok(Some(shape)),
+            None => Err(format!("{} have no level {level}", crate::words::image(image))),
+        }
+    }
+
+    /// The rows that a layer at a level acts on, all of them without a level.
+    pub(super) fn plane(&self, level: Option<usize>) -> Result<Plane> {
+        let found = match (level, self.image) {
+            (None, _) => Some(Plane::table(self.dim)),
+            (Some(level), Some(image)) => Plane::level(image, level),
+            (Some(_), None) => None,
+        };
+        found.ok_or_else(|| Error::invalid("a layer at a level that the images do not have", "give another level"))
+    }
+
+    /// The net of a coupling of images.
+    pub(super) fn rule<'a>(&self, layer: &'a LayerSpec) -> Result<Rule<'a>> {
+        let LayerSpec::ImageCoupling { level, change, hidden, activation, transform } = layer else {
+            return Err(Error::invalid("a layer that is no coupling of images", "give one that is"));
+        };
+        let shape = self.check_level(Some(*level)).ok().flatten().ok_or_else(|| {
+            Error::invalid(format!("a coupling at level {level}, which there is not"), "give another level")
+        })?;
+        let (level, change, activation, condition_dim) = (*level, *change, *activation, self.condition_dim);
+        Ok(Rule { shape, level, change, hidden, activation, numbers: transform.numbers(), condition_dim })
+    }
 }

@@ -27,8 +27,8 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 /// The tensors of a table of probabilities.
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
-/// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity of images and
-/// for a net within a Gaussian's velocity. An older program refuses a newer version.
+/// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity and layers of
+/// images and for a net within a Gaussian's velocity. An older program refuses a newer version.
 const FORMAT: u32 = 4;
 
 /// The way out of a file that does not fit its own description.
@@ -170,6 +170,7 @@ impl Model {
         }
         let format = match &self.spec {
             spec if spec.pixels.is_some() => FORMAT,
+            spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => FORMAT,
             spec if matches!(
                 spec.architecture.as_velocity(),
                 Some(VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_))

@@ -36,7 +36,7 @@ impl<T: Scalar> Loss<T> for DiscreteLikelihood<'_, T> {
     }
 
     fn chunk_rows(&self) -> usize {
-        discrete::Likelihood::<T>::CHUNK
+        self.flow.chunk_rows()
     }
 
     fn scratch(&self) -> discrete::Scratch<T> {

@@ -100,6 +100,7 @@ impl Job {
             job.model.family = family;
             (job.model.base, job.model.hidden) = (usual.model.base, usual.model.hidden);
             (job.model.activation, job.model.depth) = (usual.model.activation, usual.model.depth);
+            job.model.levels = usual.model.levels;
             (job.model.net, job.model.preconditioning) = (usual.model.net, usual.model.preconditioning);
             (job.objective.kind, job.data.spread) = (usual.objective.kind, usual.data.spread);
             (job.optimiser.batch, job.optimiser.lr) = (usual.optimiser.batch, usual.optimiser.lr);
@@ -283,12 +284,15 @@ impl Job {
     }
 
     /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
-    /// divided like other rows, and far rows were trained on.
+    /// divided like other rows, far rows were trained on, and discrete flows saw images as rows.
     fn recorded(self, present: &BTreeSet<String>) -> Self {
         self.with(|job| {
             job.data.copies_together &= present.contains(COPIES_TOGETHER);
             if !present.contains(FAR_ROWS) {
                 job.data.far_rows = FarRows::Keep;
+            }
+            if job.model.family.discrete().is_some() && job.data.image.is_some() && job.model.init.is_none() {
+                job.model.net.get_or_insert(Net::Mlp);
             }
         })
     }

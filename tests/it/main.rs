@@ -14,6 +14,8 @@ mod data;
 mod diagnose;
 mod dialects;
 mod discrete;
+#[cfg(feature = "cli")]
+mod discrete_images;
 mod ending;
 mod error_bars;
 mod export;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::graph::{Kind, Node, Point};
 use super::point::{self, Back, Bend, Part};
-use super::workspace::{Bends, ImageWorkspace, backward, onward};
+use super::workspace::{Bends, Form, ImageRoom, ImageWorkspace, backward, onward};
 use super::{ImageNet, ImageShape};
 use crate::Keep;
 use crate::simd::{Isa, Scalar};
@@ -30,7 +30,19 @@ enum Of {
 impl<T: Scalar> ImageNet<T> {
     /// Scratch for all passes over one block of lanes.
     pub fn workspace(&self) -> ImageWorkspace<T> {
-        ImageWorkspace::new(self)
+        ImageWorkspace::new(self, Form::Full)
+    }
+
+    /// Scratch for values that are kept as far as `keep`, [`Keep::Value`] or [`Keep::First`]: without tangents, and
+    /// with cotangents while an [`ImageRoom`] lends them. For a net whose values are pulled back much later, as one of
+    /// many layers is.
+    pub fn lean_workspace(&self, keep: Keep) -> ImageWorkspace<T> {
+        ImageWorkspace::new(self, Form::Lean(keep))
+    }
+
+    /// What lean workspaces of this net's spec use in a pull-back.
+    pub fn room(&self) -> ImageRoom<T> {
+        ImageRoom::new(self)
     }
 
     /// From [`ImageWorkspace::input`] and [`ImageWorkspace::aux`] to [`ImageWorkspace::output`]; unused slots hold

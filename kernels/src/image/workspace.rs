@@ -2,7 +2,7 @@
 
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::conv::Scratch;
+use super::conv::{ConvSize, Scratch};
 use super::graph::Kind;
 use super::{ImageNet, ImageShape};
 use crate::simd::Scalar;
@@ -12,7 +12,8 @@ use crate::{Keep, Net, Workspace};
 /// Everything that passes over one block of lanes keep, whichever passes they are.
 ///
 /// Three planes a buffer: the value, a tangent and a cotangent; four an activation: σ′, σ″, a tangent before it, and
-/// what σ″ multiplies.
+/// what σ″ multiplies. A lean one ([`ImageNet::lean_workspace`]) has the values, and σ′ where they are pulled back; an
+/// [`ImageRoom`] lends it the cotangents.
 #[derive(Clone, Debug)]
 pub struct ImageWorkspace<T> {
     /// What the last forward pass kept.
@@ -41,6 +42,47 @@ pub(super) struct Bends<T> {
     pub gathered: Tile<T>,
 }
 
+/// What a pull-back of values uses and nobody reads after it: the cotangents of all planes. One room serves any number
+/// of lean workspaces of nets of one spec, one after the other.
+#[derive(Clone, Debug)]
+pub struct ImageRoom<T> {
+    bars: Vec<Tile<T>>,
+    scratch: Scratch<T>,
+}
+
+impl<T: Scalar> ImageRoom<T> {
+    pub(super) fn new(net: &ImageNet<T>) -> Self {
+        Self { bars: planes(&net.graph.shapes), scratch: Scratch::new(convolutions(net)) }
+    }
+
+    /// The memory of its planes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bars.iter().map(Tile::bytes).sum()
+    }
+}
+
+/// What a workspace has room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All passes.
+    Full,
+    /// Values that are kept as far as this, and no pass behind them without a room.
+    Lean(Keep),
+}
+
+/// A plane of 16 lanes a shape.
+fn planes<T: Scalar>(shapes: &[ImageShape]) -> Vec<Tile<T>> {
+    shapes.iter().map(|shape| Tile::new(shape.len(), LANE_BLOCK)).collect()
+}
+
+/// The sizes of a net's convolutions.
+fn convolutions<T: Scalar>(net: &ImageNet<T>) -> impl Iterator<Item = ConvSize> {
+    net.graph.nodes.iter().filter_map(|node| match &node.kind {
+        Kind::Conv(conv, _) => Some(conv.size()),
+        _ => None,
+    })
+}
+
 impl<T: Scalar> ImageWorkspace<T> {
     /// Of no net.
     pub fn empty() -> Self {
@@ -56,20 +98,17 @@ impl<T: Scalar> ImageWorkspace<T> {
         }
     }
 
-    /// Zeros, for all passes of `net`.
-    pub(super) fn new(net: &ImageNet<T>) -> Self {
-        let plane = |shape: &ImageShape| Tile::new(shape.len(), LANE_BLOCK);
-        let planes = || net.graph.shapes.iter().map(plane).collect::<Vec<_>>();
+    /// Zeros, for the passes of `net` that a form has room for.
+    pub(super) fn new(net: &ImageNet<T>, form: Form) -> Self {
+        let full = form == Form::Full;
+        let others = || if full { planes(&net.graph.shapes) } else { Vec::new() };
+        let plane = |shape: &ImageShape, kept: bool| Tile::new(if kept { shape.len() } else { 0 }, LANE_BLOCK);
         let bends = |shape: &ImageShape| Bends {
-            first: plane(shape),
-            second: plane(shape),
-            raw: plane(shape),
-            gathered: plane(shape),
+            first: plane(shape, form != Form::Lean(Keep::Value)),
+            second: plane(shape, full),
+            raw: plane(shape, full),
+            gathered: plane(shape, full),
         };
-        let convs = net.graph.nodes.iter().filter_map(|node| match &node.kind {
-            Kind::Conv(conv, _) => Some(conv.size()),
-            _ => None,
-        });
         let mut embedding = Workspace::empty();
         if let Some(net) = &net.embedding {
             embedding = net.workspace(LANE_BLOCK);
@@ -79,12 +118,19 @@ impl<T: Scalar> ImageWorkspace<T> {
             kept: Keep::Value,
             embedding,
             modulations: Tile::new(net.graph.modulations, LANE_BLOCK),
-            values: planes(),
-            dots: planes(),
-            bars: planes(),
+            values: planes(&net.graph.shapes),
+            dots: others(),
+            bars: others(),
             bends: net.graph.bends.iter().map(bends).collect(),
-            scratch: Scratch::new(convs),
+            scratch: Scratch::new(convolutions(net).filter(|_| full)),
         }
+    }
+
+    /// Exchanges the cotangents and what gradients are gathered in with those of a room, for a pull-back and again
+    /// behind it.
+    pub fn swap_room(&mut self, room: &mut ImageRoom<T>) {
+        std::mem::swap(&mut self.bars, &mut room.bars);
+        std::mem::swap(&mut self.scratch, &mut room.scratch);
     }
 
     /// The memory of its planes, in bytes; what the embedding and the gradients of convolutions take is little beside.
@@ -120,6 +166,9 @@ impl<T: Scalar> ImageWorkspace<T> {
     }
 
     /// The cotangent of y, or of ẏ, from which the next pull-back starts.
+    ///
+    /// # Panics
+    /// For a lean workspace without a room, as all that gives cotangents or tangents.
     pub fn output_bar(&mut self) -> &mut Tile<T> {
         let last = self.bars.len() - 1;
         &mut self.bars[last]

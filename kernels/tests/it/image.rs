@@ -1,6 +1,6 @@
 //! The laws of nets of operations on images.
 
-use cnflow_kernels::{Activation, ImageNet, ImageNetSpec, ImageOp, Keep, Scalar};
+use cnflow_kernels::{Activation, ImageNet, ImageNetSpec, ImageOp, ImageWorkspace, Keep, Scalar};
 
 use crate::cases::{numbers, rows, tile, view, view_mut};
 use crate::image_cases::{by_loops, conv, every_small_net, net, recipes, shape, theta};
@@ -189,6 +189,50 @@ fn the_portable_path_gives_the_same_bits() {
     for spec in every_net() {
         both_paths_agree::<f32>(&spec);
         both_paths_agree::<f64>(&spec);
+    }
+}
+
+#[test]
+fn lean_workspaces_that_share_a_room_give_the_bits_of_full_ones() {
+    for spec in every_net() {
+        let (net, n) = (net(&spec, &theta::<f32>(&spec, 7)), 16);
+        let p = Points::<f32>::new(sizes(&spec), 2 * n);
+        let rows = |x: &[f32], width: usize, block: usize, row: usize| -> [f32; 16] {
+            std::array::from_fn(|l| x[(block * n + l) * width + row])
+        };
+        let fill = |ws: &mut ImageWorkspace<f32>, block: usize, keep: Keep| {
+            (0..spec.shape.len()).for_each(|r| *ws.input().at_mut(0, r) = rows(&p.x, spec.shape.len(), block, r));
+            let aux = ws.aux().rows();
+            (0..aux).for_each(|r| *ws.aux().at_mut(0, r) = rows(&p.aux, spec.aux, block, r));
+            net.run(ws, keep);
+        };
+        let outputs = spec.outputs().len();
+        let pull = |ws: &mut ImageWorkspace<f32>, block: usize| {
+            (0..outputs).for_each(|r| *ws.output_bar().at_mut(0, r) = rows(&p.y_bar, outputs, block, r));
+            let mut g = vec![0.0; net.n_params()];
+            net.run_back(ws, false, true, &mut g);
+            (g, (0..spec.shape.len()).map(|r| *ws.input_bar().at(0, r)).collect::<Vec<_>>())
+        };
+        let output =
+            |ws: &ImageWorkspace<f32>| (0..outputs).map(|row| *ws.output().at(0, row)).collect::<Vec<[f32; 16]>>();
+        let mut lean = [0, 1].map(|block| {
+            let mut ws = net.lean_workspace(Keep::First);
+            fill(&mut ws, block, Keep::First);
+            ws
+        });
+        let mut room = net.room();
+        for (block, lean) in lean.iter_mut().enumerate() {
+            let mut full = net.workspace();
+            fill(&mut full, block, Keep::First);
+            assert_eq!(output(&full), output(lean), "{spec:?}");
+            lean.swap_room(&mut room);
+            assert_eq!(pull(&mut full, block), pull(lean, block), "{spec:?}");
+            lean.swap_room(&mut room);
+            let mut least = net.lean_workspace(Keep::Value);
+            fill(&mut least, block, Keep::Value);
+            assert_eq!(output(&full), output(&least), "{spec:?}");
+            assert!(least.bytes() <= lean.bytes() && lean.bytes() + room.bytes() < full.bytes(), "{spec:?}");
+        }
     }
 }
 

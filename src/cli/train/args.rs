@@ -217,7 +217,10 @@ impl TrainArgs {
             TimeInput::Fourier { frequencies } => frequencies,
             TimeInput::Plain | TimeInput::None => 0,
         });
-        let (kind, hidden) = (net.as_ref().map(|(kind, _)| *kind), net.as_ref().map(|(_, net)| &net.hidden));
+        let images = model.spec.architecture.as_discrete().map(|spec| spec.image.is_some());
+        let of_couplings = images.map(|images| if images { Net::Convolution } else { Net::Mlp });
+        let (kind, hidden) =
+            (net.as_ref().map(|(kind, _)| *kind).or(of_couplings), net.as_ref().map(|(_, net)| &net.hidden));
         let activation = net.as_ref().map(|(_, net)| net.activation);
         let differs = [
             ("--model", flags.family.is_some_and(|family| family.name() != model.spec.architecture.name())),

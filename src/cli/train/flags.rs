@@ -118,15 +118,16 @@ flags! {
         /// cnf]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
-        /// Net of the velocity: mlp, concatsquash (FFJORD's, of candle layers; slower), or convolution (of images)
-        /// [default: mlp; convolution for images]
+        /// Net of a velocity or of a discrete flow's couplings: mlp, concatsquash (FFJORD's, of candle layers; slower),
+        /// or convolution (of images) [default: mlp; convolution for images]
         #[arg(long, value_name = "NAME")]
         net: Net,
         /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the
         /// rest) [default: none]
         #[arg(long, value_name = "NAME")]
         preconditioning: Preconditioning,
-        /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond]
+        /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for discrete
+        /// flows, of images 48,48 channels]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
         /// Activation: tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]
@@ -135,9 +136,12 @@ flags! {
         /// Number of sine and cosine frequencies of time as additional inputs [default: 0]
         #[arg(long, value_name = "N")]
         time_features: usize,
-        /// Number of couplings of a discrete flow [default: 8; 12 for nice]
+        /// Number of couplings of a discrete flow; of images in each level [default: 8; 12 for nice of rows]
         #[arg(long, value_name = "N")]
         depth: usize,
+        /// Number of levels of a discrete flow of images [default: 2]
+        #[arg(long, value_name = "N")]
+        levels: usize,
         /// Columns that a coupling leaves unchanged: random, halves or parity [default: random]
         #[arg(long, value_name = "NAME", alias = "halves")]
         mask: Mask,
@@ -217,11 +221,11 @@ flags! {
         /// Duration of the run, such as 60s, 2m or 1h [default: 25s]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         time: f64,
-        /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood]
+        /// Rows per batch [default: 1024 for matching, 256 beyond 16 dimensions; 512 for likelihood; 32 for images]
         #[arg(long, value_name = "N")]
         batch: usize,
         /// Peak learning rate, after a linear rise and before a cosine fall [default: 1e-2 up to 16 dimensions, 2e-3
-        /// beyond; 5e-3 and 1e-3 for discrete flows]
+        /// beyond; 5e-3 and 1e-3 for discrete flows; 4e-3 for images, 8e-3 for discrete flows of them]
         #[arg(long)]
         lr: f64,
         /// Number of steps in which the learning rate rises [default: 2 % of the run]

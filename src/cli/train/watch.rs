@@ -49,7 +49,7 @@ impl Screen {
         });
         let net = match job.model.net {
             None | Some(Net::Mlp) => net,
-            Some(Net::Convolution) => Net::Convolution.name().to_owned(),
+            Some(Net::Convolution) if job.model.hidden.is_none() => Net::Convolution.name().to_owned(),
             Some(kind) => format!("{} {net}", kind.name()),
         };
         let (batch, lr) = (job.optimiser.batch.unwrap_or_default(), job.optimiser.lr.unwrap_or_default());

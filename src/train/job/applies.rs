@@ -100,12 +100,13 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.spread: STANDARDISED, Any;
     data.far_rows: ALL, Any;
     model.family: ALL, Any;
-    model.net: CNF, Any;
+    model.net: FLOWS, Any;
     model.preconditioning: CNF, Any;
     model.hidden: FLOWS, Any;
     model.activation: FLOWS, Any;
     model.time_features: CNF, Any;
     model.depth: DISCRETE, Any;
+    model.levels: DISCRETE, Any;
     model.mask: DISCRETE, Any;
     model.linear: DISCRETE, Any;
     model.bins: &[SPLINE], Any;

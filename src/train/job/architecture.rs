@@ -1,7 +1,7 @@
 //! What a job trains: the net or the discrete flow that its options make, and that of a model to start from.
 
 use super::{Job, ModelSection};
-use crate::discrete::{DiscreteSpec, Kind, LayerSpec, Plan};
+use crate::discrete::{DiscreteSpec, ImagePlan, Kind, LayerSpec, Mask, Plan};
 use crate::model::{Architecture, Model};
 use crate::rows::Dataset;
 use crate::train::{Family, Net, Objective, PLAN_STREAM, Preconditioning, context};
@@ -23,6 +23,11 @@ impl Job {
             }
         }
         self.model.base = "normal".into();
+        self.choose_conditioner(kind)?;
+        if self.model.net == Some(Net::Convolution) {
+            self.fill_discrete_of_images(kind);
+            return Ok(());
+        }
         if self.model.init.is_none() {
             self.model.depth.get_or_insert(if kind == Kind::Nice { 12 } else { 8 });
             self.model.hidden.get_or_insert_with(|| vec![64, 64]);
@@ -34,9 +39,40 @@ impl Job {
         Ok(())
     }
 
+    /// The nets of a discrete flow, unless a model to start from decides them.
+    fn choose_conditioner(&mut self, kind: Kind) -> Result<()> {
+        let own = &mut self.model;
+        let is_image = self.data.image.is_some();
+        if own.init.is_none() && is_image {
+            own.net.get_or_insert(Net::Convolution);
+        }
+        let refuse = |what: String, hint: &str| Err(Error::invalid(what, hint));
+        match own.net {
+            Some(Net::ConcatSquash) => refuse(
+                format!("`model.net` concatsquash has no meaning for {}, which has no velocity", kind.name()),
+                "set `model.net` to mlp, or to convolution for images",
+            ),
+            Some(Net::Convolution) if !is_image => refuse(
+                "the net convolution is for images, and the rows of the data are not images".into(),
+                "set `model.net` to mlp, or give images",
+            ),
+            Some(Net::Convolution) if own.mask != Mask::default() => refuse(
+                "`model.mask` has no meaning for the net convolution: the levels decide what a coupling changes".into(),
+                "leave out `model.mask`, or set `model.net` to mlp",
+            ),
+            Some(Net::Mlp) | None if own.levels.is_some() && own.init.is_none() => refuse(
+                "`model.levels` has no meaning for the net mlp, which sees an image as a row".into(),
+                "leave out `model.levels`, or give images and set `model.net` to convolution",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The discrete flow that the options define, for data of `dim` columns given `condition_dim`.
     fn plan(&self, kind: Kind, dim: usize, condition_dim: usize) -> Plan {
-        let usual = Plan::usual(kind, dim);
+        let shape = self.data.image.filter(|_| self.model.net == Some(Net::Convolution));
+        let usual = shape.map_or_else(|| Plan::usual(kind, dim), |shape| Plan::of_images(kind, shape));
+        let image = usual.image.map(|own| ImagePlan { levels: self.model.levels.unwrap_or(own.levels), ..own });
         Plan {
             condition_dim,
             depth: self.model.depth.unwrap_or(usual.depth),
@@ -47,7 +83,9 @@ impl Job {
             bins: self.model.bins,
             bound: self.model.bound,
             most: self.model.log_scale,
-            ..Plan::usual(kind, dim)
+            image,
+            kind,
+            dim,
         }
     }
 
@@ -146,15 +184,19 @@ impl Job {
 
     fn adopt_discrete(&mut self, spec: &DiscreteSpec, standardised: bool) -> Result<()> {
         let usual = ModelSection::default();
-        let net = spec.layers.iter().find_map(|layer| match layer {
-            LayerSpec::Coupling { hidden, activation, .. } => Some((hidden.clone(), *activation)),
-            _ => None,
-        });
+        let net = spec.layers.iter().find_map(LayerSpec::conditioner);
+        let net = net.map(|(hidden, activation, _)| (hidden.to_vec(), activation));
+        let plan = ImagePlan::of(spec);
+        let depth = plan.map_or(spec.depth(), |(_, steps)| steps);
+        let levels = plan.map(|(plan, _)| plan.levels);
+        let kind = if plan.is_some() { Net::Convolution } else { Net::Mlp };
         let linear = spec.kind != Kind::Glow && spec.layers.iter().any(|l| matches!(l, LayerSpec::Linear { .. }));
         let (hidden, activation) = net.unzip();
         let own = &mut self.model;
         let given = [
-            ("depth", own.depth.is_some_and(|depth| depth != spec.depth())),
+            ("net", own.net.is_some_and(|net| net != kind)),
+            ("depth", own.depth.is_some_and(|own| own != depth)),
+            ("levels", own.levels.is_some() && own.levels != levels),
             ("hidden", own.hidden.is_some() && own.hidden != hidden),
             ("activation", own.activation.is_some() && own.activation != activation),
             ("linear", own.linear && !linear),
@@ -167,7 +209,8 @@ impl Job {
                 format!("leave out `model.{field}`: the model to start from decides the net"),
             ));
         }
-        (own.family, own.depth) = (Family::Discrete(spec.kind), Some(spec.depth()));
+        (own.family, own.depth, own.levels) = (Family::Discrete(spec.kind), Some(depth), levels);
+        own.net = plan.map(|_| kind);
         (own.hidden, own.activation, own.linear) = (hidden, activation, linear);
         self.data.standardise = standardised;
         Ok(())

@@ -20,14 +20,15 @@ const MOST_COMPONENTS: usize = 4096;
 pub struct ModelSection {
     /// The family that is trained.
     pub family: Family,
-    /// What the velocity of a continuous flow is made of; left out: convolution for images, mlp for other rows.
+    /// What a velocity, or the nets of a discrete flow, are made of; left out: convolution for images, mlp for other
+    /// rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net: Option<Net>,
     /// What the net is the correction of; left out: of nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditioning: Option<Preconditioning>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
-    /// nets of a discrete flow.
+    /// nets of a discrete flow; their channels, 48,48, for one of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
     /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow.
@@ -35,9 +36,13 @@ pub struct ModelSection {
     pub activation: Option<Activation>,
     /// The frequencies of the sines and cosines of time that enter the net in addition to time itself.
     pub time_features: usize,
-    /// The couplings of a discrete flow; left out: 8, NICE 12.
+    /// The couplings of a discrete flow, or its steps in each level of images; left out: 8, NICE of
+    /// rows 12.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub depth: Option<usize>,
+    /// The levels of a discrete flow of images; left out: 2, or 1 where there are no two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levels: Option<usize>,
     /// Which columns a coupling leaves alone.
     #[serde(alias = "halves")]
     pub mask: Mask,
@@ -72,6 +77,7 @@ impl Default for ModelSection {
             activation: None,
             time_features: 0,
             depth: None,
+            levels: None,
             mask: Mask::default(),
             linear: false,
             bins: 8,

@@ -20,10 +20,12 @@ pub struct OptimiserSection {
     /// The run ends after this many seconds; where neither is given, after [`Job::USUAL_TIME`](super::Job::USUAL_TIME).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<f64>,
-    /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood and discrete flows.
+    /// Rows of a batch; left out: 1024 for matching (256 beyond 16 dimensions), 512 for likelihood and discrete flows, 32
+    /// for images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
-    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 5e-3 and 1e-3.
+    /// The highest learning rate; left out: 1e-2 up to 16 dimensions, 2e-3 beyond; of a discrete flow 5e-3 and 1e-3; 4e-3
+    /// for images, 8e-3 of a discrete flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// The steps of each phase in which the learning rate rises, by a factor before the schedule; left out: a fiftieth

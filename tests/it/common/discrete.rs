@@ -1,15 +1,52 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
-use cnflow::discrete::{DiscreteSpec, Kind, LayerSpec, Mask, Plan};
+use cnflow::discrete::{DiscreteSpec, ImagePlan, Kind, LayerSpec, Mask, Plan};
 use cnflow::rng::stream;
-use cnflow::velocity::Activation;
+use cnflow::velocity::{Activation, ImageShape};
 use rand::Rng as _;
 
 /// Weights large enough that every layer bends.
 pub fn bent(spec: &DiscreteSpec, seed: u64) -> Vec<f64> {
     let mut rng = stream(seed, 4);
     let fresh = spec.init(&mut rng);
-    fresh.iter().map(|w| 1.5 * f64::from(*w) + rng.random_range(-0.25..0.25)).collect()
+    // A convolution sums over some fifty numbers where a dense layer sums over twelve.
+    let (part, most) = if spec.image.is_some() { (1.0, 0.1) } else { (1.5, 0.25) };
+    fresh.iter().map(|w| part * f64::from(*w) + rng.random_range(-most..most)).collect()
+}
+
+/// The shape of images.
+pub fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
+    ImageShape { height, width, channels }
+}
+
+/// Every kind of discrete flow of images, small ones: of one pixel, of odd sides, of one, two and three levels, in grey
+/// and in colour, with a condition and without.
+pub fn every_discrete_of_images() -> Vec<(String, DiscreteSpec)> {
+    let mut all = Vec::new();
+    for kind in Kind::ALL {
+        for (image, c, linear, levels) in [
+            (shape(1, 1, 1), 1, false, 1),
+            (shape(1, 1, 3), 0, false, 1),
+            (shape(4, 4, 1), 0, false, 2),
+            (shape(2, 3, 3), 2, true, 1),
+            (shape(5, 7, 1), 1, false, 1),
+            (shape(6, 6, 3), 2, false, 1),
+            (shape(8, 8, 1), 0, true, 3),
+        ] {
+            let linear = linear || kind == Kind::Glow;
+            let name = format!("{} of {image:?} c={c} linear={linear}, {levels} levels", kind.name());
+            // Smooth, as above.
+            let usual = Plan { activation: Activation::Silu, ..Plan::of_images(kind, image) };
+            let (image, hidden) = (Some(ImagePlan { shape: image, levels }), vec![6, 7]);
+            let plan = Plan { condition_dim: c, depth: 2, linear, hidden, image, bins: 3, ..usual };
+            all.push((name, plan.spec(&mut stream(3, 0)).unwrap()));
+        }
+    }
+    // Nets without hidden layers: a convolution, modulated by the condition.
+    let usual = Plan { activation: Activation::Silu, ..Plan::of_images(Kind::Glow, shape(4, 2, 1)) };
+    let plan = Plan { condition_dim: 1, depth: 1, hidden: vec![], ..usual };
+    all.push(("glow of single convolutions".into(), plan.spec(&mut stream(3, 0)).unwrap()));
+    all
 }
 
 /// Every kind of discrete flow, with every kind of layer and mask.
@@ -45,6 +82,7 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
         }
     }
     all.push(("realnvp d=2 of relu and silu".into(), mixed));
+    all.extend(every_discrete_of_images());
     all
 }
 

@@ -21,12 +21,13 @@ const VALUES: &[(&str, &str)] = &[
     ("data.standardise", "false"),
     ("data.spread", "3.0"),
     ("data.far_rows", "'keep'"),
-    ("model.net", "'concatsquash'"),
+    ("model.net", "'mlp'"),
     ("model.preconditioning", "'gaussian'"),
     ("model.hidden", "[5]"),
     ("model.activation", "'tanh'"),
     ("model.time_features", "2"),
     ("model.depth", "3"),
+    ("model.levels", "1"),
     ("model.mask", "'parity'"),
     ("model.linear", "true"),
     ("model.bins", "4"),
@@ -90,6 +91,10 @@ fn setting(family: Family, kind: Objective, field: &str, value: &str) -> Job {
             job.objective.kind = kind;
         }
     });
+    // Levels need images.
+    let levels = field == "model.levels" && matches!(family, Family::Discrete(_));
+    let image = levels.then_some(cnflow_kernels::ImageShape { height: 1, width: 1, channels: 2 });
+    let job = job.with(|job| job.data.image = job.data.image.or(image));
     // A block needs pairs.
     let paired = field == "objective.pairing_block" && family == Family::Cnf && kind != Objective::Likelihood;
     if paired { job.with(|job| job.objective.pairing = crate::train::Pairing::Optimal) } else { job }

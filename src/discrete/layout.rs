@@ -1,0 +1,128 @@
+//! The layout of the θ of a discrete flow, and a fresh one.
+
+use nalgebra::DMatrix;
+use rand::Rng as _;
+use rand_distr::{Distribution, StandardNormal};
+
+use super::plane::shape_at;
+use super::spec::{DiscreteSpec, LayerSpec, Transform};
+use crate::Rng;
+
+impl LayerSpec {
+    /// Names and shapes of its tensors, in order.
+    fn tensors(&self, spec: &DiscreteSpec) -> Vec<(String, Vec<usize>)> {
+        match self {
+            Self::Coupling { .. } => {
+                let sizes = self.sizes(spec.condition_dim);
+                let of_layer = |(l, pair): (usize, &[usize])| {
+                    let (inputs, outputs) = (pair[0], pair[1]);
+                    let at = 2 * l;
+                    [(format!("net.{at}.weight"), vec![outputs, inputs]), (format!("net.{at}.bias"), vec![outputs])]
+                };
+                sizes.windows(2).enumerate().flat_map(of_layer).collect()
+            }
+            Self::ImageCoupling { .. } => {
+                let tensors = spec.rule(self).map(|rule| rule.tensors()).unwrap_or_default();
+                tensors.into_iter().map(|(name, shape, _)| (name, shape)).collect()
+            }
+            Self::Diagonal { shift, level } => {
+                let channels = spec.channels(*level);
+                let mut tensors = vec![("log_scale".into(), vec![channels])];
+                if *shift {
+                    tensors.push(("shift".into(), vec![channels]));
+                }
+                tensors
+            }
+            Self::Linear { level, .. } => {
+                let d = spec.channels(*level);
+                let half = d.saturating_mul(d.saturating_sub(1)) / 2;
+                let mut tensors = vec![("log_diagonal".into(), vec![d])];
+                if d > 1 {
+                    tensors.extend(["lower", "upper"].map(|name| (name.into(), vec![half])));
+                }
+                tensors
+            }
+        }
+    }
+}
+
+impl DiscreteSpec {
+    /// What a diagonal or a linear layer at a level has one number each for: its channels, or all columns.
+    pub(super) fn channels(&self, level: Option<usize>) -> usize {
+        let of_level = |level| shape_at(self.image?, level).map(|shape| shape.channels);
+        level.map_or(self.dim, |level| of_level(level).unwrap_or(0))
+    }
+
+    /// Names and shapes of the tensors in θ, in order: `layers.0.net.0.weight`, …; of a flow of images
+    /// `layers.0.net.ops.0.weight`, `[out, ky, kx, in]`, …
+    pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
+        let of_layer = |(i, layer): (usize, &LayerSpec)| {
+            let tensors = layer.tensors(self);
+            tensors.into_iter().map(move |(name, shape)| (format!("layers.{i}.{name}"), shape)).collect::<Vec<_>>()
+        };
+        self.layers.iter().enumerate().flat_map(of_layer).collect()
+    }
+
+    /// The length of each layer's part of θ.
+    pub(super) fn lengths(&self) -> Vec<usize> {
+        let length =
+            |layer: &LayerSpec| layer.tensors(self).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        self.layers.iter().map(length).collect()
+    }
+
+    /// The length of θ.
+    pub fn n_params(&self) -> usize {
+        self.lengths().iter().sum()
+    }
+
+    /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
+    /// linear maps as random rotations. Additive couplings do not start as the identity: there the gradient of a last
+    /// layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
+    pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
+        let mut theta = Vec::with_capacity(self.n_params());
+        for layer in &self.layers {
+            match layer {
+                LayerSpec::Coupling { transform, .. } => {
+                    let sizes = layer.sizes(self.condition_dim);
+                    let rests = !matches!(transform, Transform::Additive);
+                    let last = sizes.len() - 2;
+                    for (l, pair) in sizes.windows(2).enumerate() {
+                        let bound = if rests && l == last { 0.0 } else { 1.0 / (pair[0] as f32).sqrt() };
+                        theta.extend((0..(pair[0] + 1) * pair[1]).map(|_| rng.random_range(-bound..=bound)));
+                    }
+                }
+                LayerSpec::ImageCoupling { transform, .. } => {
+                    if let Ok(rule) = self.rule(layer) {
+                        rule.init(!matches!(transform, Transform::Additive), rng, &mut theta);
+                    }
+                }
+                LayerSpec::Diagonal { shift, level } => {
+                    theta.extend(std::iter::repeat_n(0.0, self.channels(*level) * (1 + usize::from(*shift))));
+                }
+                LayerSpec::Linear { seed, level, .. } => {
+                    let d = self.channels(*level);
+                    let (_, lower, upper) = rotation(d, *seed);
+                    theta.extend((0..d).map(|i| upper[(i, i)].abs().ln() as f32));
+                    theta.extend((0..d).flat_map(|i| (0..i).map(move |j| (i, j))).map(|at| lower[at] as f32));
+                    theta.extend((0..d).flat_map(|i| (i + 1..d).map(move |j| (i, j))).map(|at| upper[at] as f32));
+                }
+            }
+        }
+        theta
+    }
+}
+
+/// A uniformly random rotation as P, L, U with P as a list: row i is row `list[i]` of L U.
+///
+/// Ref: Mezzadri, *How to generate random matrices from the classical compact groups* (2007): Q of a Gaussian's QR,
+/// with the signs of R's diagonal.
+pub(super) fn rotation(d: usize, seed: u64) -> (Vec<usize>, DMatrix<f64>, DMatrix<f64>) {
+    let mut rng = crate::rng::stream(seed, 0);
+    let qr = DMatrix::from_fn(d, d, |_, _| StandardNormal.sample(&mut rng)).qr();
+    let (mut q, r): (DMatrix<f64>, DMatrix<f64>) = (qr.q(), qr.r());
+    (0..d).for_each(|j| q.column_mut(j).scale_mut(r[(j, j)].signum()));
+    let (p, l, u) = q.lu().unpack();
+    let mut places = DMatrix::from_fn(d, 1, |i, _| i as f64);
+    p.inv_permute_rows(&mut places);
+    (places.iter().map(|place| *place as usize).collect(), l, u)
+}
