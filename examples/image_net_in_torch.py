@@ -79,6 +79,8 @@ class ImageVelocity(nn.Module):
                 x = x + shift
             elif kind == "add":
                 x = x + planes[op["plane"]]
+            elif kind == "bound":
+                x = op["at"] * torch.tanh(x / op["at"])
             x = ACTIVATIONS[op.get("activation")](x)
             planes.append(x)
         return x

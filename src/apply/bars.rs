@@ -1,11 +1,11 @@
 //! Error bars beside log-densities: every block is solved once more, in f64 and far below the tolerance.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use super::transport::Counter;
 use super::{Arrived, Block, Reservoir};
 use crate::Result;
+use crate::continuous::Work;
 use crate::model::{ErrorBars, Model};
 use crate::stats::quantile;
 use crate::transform::Chain;
@@ -26,7 +26,7 @@ impl RunningBars {
     ///
     /// # Errors
     /// As [`ErrorBars::of_model`].
-    pub fn new(model: &Model, until: f64, done: &Arc<AtomicUsize>) -> Result<Self> {
+    pub fn new(model: &Model, until: f64, done: &Arc<Work>) -> Result<Self> {
         let mut counter = None;
         let bars = ErrorBars::of_model(model, until, |fine| {
             let (own, fine) = Counter::of(fine, done)?;

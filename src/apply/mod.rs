@@ -1,14 +1,15 @@
 //! A stream of rows through a model, in memory that does not grow with their number.
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
-//! block through a model; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
+//! block through a model; [`Classifier`] gives the probabilities of its classes; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
 //! [`BitsPerDim`], [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its
 //! place and counted with its reason.
 //!
 //! ```
-//! use std::sync::{Arc, atomic::AtomicUsize};
+//! use std::sync::Arc;
 //!
 //! use cnflow::apply::{Conditions, RowSource, SolveStatistics, Transport, Way};
+//! use cnflow::continuous::Work;
 //! use cnflow::model::{Architecture, FlowSpec, Model};
 //! use cnflow::velocity::Precision;
 //!
@@ -16,7 +17,7 @@
 //! let spec = FlowSpec::bare(Architecture::Identity { dim: 2 });
 //! let model = Model { spec, theta: Vec::new(), provenance: serde_json::Map::new() };
 //! let way = Way { to_data: false, until: 1.0, log_density: true };
-//! let transport = Transport::new(&model, Precision::F64, way, &Arc::new(AtomicUsize::new(0)))?;
+//! let transport = Transport::new(&model, Precision::F64, way, &Arc::new(Work::default()))?;
 //! let mut source = RowSource::of_points(vec![0.0, 0.0, 1.0, f64::NAN], 2, Conditions::None, Some(1))?;
 //! let mut statistics = SolveStatistics::default();
 //! while let Some(block) = source.next_block()? {
@@ -29,6 +30,7 @@
 
 mod bars;
 mod bits;
+mod classify;
 mod range;
 mod scores;
 mod source;
@@ -37,6 +39,7 @@ mod transport;
 
 pub use bars::RunningBars;
 pub use bits::BitsPerDim;
+pub use classify::{Accuracy, Classified, Classifier, Prior, classes};
 pub use range::OutOfRange;
 pub use scores::Scores;
 pub use source::{Block, Conditions, RowSource};

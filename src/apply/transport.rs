@@ -1,11 +1,11 @@
 //! Blocks of rows through a model, one way or the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Block, RowSource};
 use crate::Result;
+use crate::continuous::Work;
 use crate::model::{BoundModel, Model, Solved};
 use crate::stats::log_sum_exp;
 use crate::transform::{Cost, PixelTerms};
@@ -62,11 +62,11 @@ pub struct Transport {
 
 /// Where rows that arrived are counted: a solve counts its own, layers in closed form do not.
 #[derive(Clone, Debug)]
-pub(super) struct Counter(pub(super) Option<Arc<AtomicUsize>>);
+pub(super) struct Counter(pub(super) Option<Arc<Work>>);
 
 impl Counter {
     /// The counter of what a model does not count itself, and the model as it counts the rest.
-    pub(super) fn of(model: BoundModel, done: &Arc<AtomicUsize>) -> Result<(Self, BoundModel)> {
+    pub(super) fn of(model: BoundModel, done: &Arc<Work>) -> Result<(Self, BoundModel)> {
         match model.spec().architecture.closed_layers() {
             Some(_) => Ok((Self(Some(done.clone())), model)),
             None => Ok((Self(None), model.with_progress(done.clone())?)),
@@ -75,17 +75,17 @@ impl Counter {
 
     pub(super) fn add(&self, rows: usize) {
         if let Some(done) = &self.0 {
-            done.fetch_add(rows, Ordering::Relaxed);
+            done.add(rows);
         }
     }
 }
 
 impl Transport {
-    /// Of a model that computes in `precision`; the rows that arrived are counted in `done`.
+    /// Of a model that computes in `precision`; `done` is told how far the rows are.
     ///
     /// # Errors
     /// As [`Model::bind`] and [`BoundModel::until`].
-    pub fn new(model: &Model, precision: Precision, way: Way, done: &Arc<AtomicUsize>) -> Result<Self> {
+    pub fn new(model: &Model, precision: Precision, way: Way, done: &Arc<Work>) -> Result<Self> {
         let (counter, model) = Counter::of(model.bind(precision)?.until(way.until)?, done)?;
         Ok(Self { model, way, counter, draws: Vec::new() })
     }
@@ -116,6 +116,11 @@ impl Transport {
         }
         all.slope.iter_mut().chain(&mut all.noise).for_each(|sum| *sum /= n);
         Ok(Some(all))
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.model.dim()
     }
 
     /// The same model, the other way.

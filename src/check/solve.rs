@@ -132,9 +132,11 @@ pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let n = if closed { e.z.len() / d } else { (e.z.len() / d).min(ROWS_OF_TANGENTS * 16 / d.min(16)) };
     let x = &e.there.y[..n * d];
     let by = |trace: TraceSpec| SolverSpec { trace, ..solver.clone() };
-    let exact = match solver.trace.resolve(d, closed) {
+    let exact = match solver.trace.of(net)? {
         Trace::Exact => e.back.log_prob[..n].to_vec(),
-        Trace::Hutchinson { .. } => subject.encode(&by(TraceSpec::Exact), subject.precision, x)?.log_prob,
+        Trace::Hutchinson { .. } | Trace::Lattice { .. } => {
+            subject.encode(&by(TraceSpec::Exact), subject.precision, x)?.log_prob
+        }
     };
     // Gaussian probes have noise in one dimension too, where random signs are exact.
     let noisy = subject.encode(&by(TraceSpec::Gaussian(PROBES)), subject.precision, x)?.log_prob;

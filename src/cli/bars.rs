@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use anyhow::Result;
 use cnflow::apply::{Arrived, Block, RunningBars};
+use cnflow::continuous::{TraceSpec, Work};
 use cnflow::words;
 use serde_json::{Value, json};
 
@@ -16,15 +16,16 @@ use super::setup::Setup;
 pub struct Barred {
     file: Option<Growing>,
     bars: RunningBars,
+    trace: TraceSpec,
 }
 
 impl Barred {
     /// Into a file `[n, 3]`, of data that lie at `until`; `done` counts the second solves.
-    pub fn new(path: &Path, setup: &Setup, until: f64, done: &Arc<AtomicUsize>) -> Result<Self> {
+    pub fn new(path: &Path, setup: &Setup, until: f64, done: &Arc<Work>) -> Result<Self> {
         let bars = RunningBars::new(&setup.model, until, done)?;
         let file = Growing::table(Some(path), 3)?;
         let file = file.map(|file| file.named(&setup.header(&["solver", "estimator", "total"]))).transpose()?;
-        Ok(Self { file, bars })
+        Ok(Self { file, bars, trace: setup.model.spec.solver.trace })
     }
 
     /// One block: its points, and their log-densities at the given tolerance.
@@ -43,8 +44,8 @@ impl Barred {
         let Some((median, worst)) = self.bars.summary() else {
             // No row has a bar: there is neither a median nor a largest.
             let why = match self.bars.probes() {
-                1 => "one probe has no standard error; give --trace hutchinson:8",
-                _ => "no row has a finite log p",
+                1 => format!("a single draw has no standard error; give --trace {}", self.trace.with_error()),
+                _ => "no row has a finite log p".to_owned(),
             };
             return (
                 json!({ "median": null, "max": null, "missing": self.bars.missing() }),

@@ -1,7 +1,6 @@
 //! `cnf check`: a model → its checks and their verdicts; exit code 1 if one fails.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use clap::Args;
@@ -117,7 +116,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     let subject = inside(Subject { model, precision, n, seed, condition, held_out, trained_on })?;
     let lines = watched("checking", Some(check::CHECKS.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
-            done.fetch_add(1, Ordering::Relaxed);
+            done.add(1);
         })
     })?;
     report(&setup.path, &subject, &lines, &out_of_range, context)?;

@@ -82,7 +82,8 @@ impl Found<'_> {
         let beside = holds(conditions) && if wanted.is_empty() { self.cols == d + c } else { holds(&wanted) };
         let given = match requested {
             Requested::Columns(columns) => Some(self.named(columns, conditions, c)?),
-            Requested::Nothing if c > 0 && beside => Some(self.called(conditions)?),
+            Requested::Nothing | Requested::Optional if c > 0 && beside => Some(self.called(conditions)?),
+            Requested::Optional if self.cols == d + c => return Err(nothing_given(model, true)),
             Requested::Nothing if c > 0 => {
                 return Err(nothing_given(model, role == Role::Points && self.cols == d + c));
             }
@@ -112,7 +113,7 @@ impl Found<'_> {
         }
         let (points, note) = self.points(&rest, &wanted, d)?;
         let mut notes: Vec<String> = left_out.into_iter().chain(note).collect();
-        if *requested == Requested::Nothing && given.is_some() {
+        if matches!(requested, Requested::Nothing | Requested::Optional) && given.is_some() {
             notes.insert(0, format!("{}: the conditions are its columns {}", self.table, list(conditions)));
         }
         if given.is_none() && !set_aside.is_empty() {

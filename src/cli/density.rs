@@ -1,12 +1,13 @@
 //! `cnf density`: points, or the cells of a grid → log p, block by block.
 
+mod classify;
 mod grid;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::apply::{Arrived, BitsPerDim, Block, Reservoir, RowSource, Scores, SolveStatistics, Way};
+use cnflow::apply::{Arrived, BitsPerDim, Block, Prior, Reservoir, RowSource, Scores, SolveStatistics, Way};
 use cnflow::plot::{self, Grid};
 use cnflow::transform::StandardNormal;
 use cnflow::{Error, rng, words};
@@ -34,13 +35,14 @@ Examples:
   cnf density runs/wide x.npy --trace hutchinson:8
   cnf density x.npy -o logp.npy --error-bars bars.npy       the error of each number
   cnf density runs/pixels images.npy --dequantise 8         bits per dimension of images
+  cnf density runs/digits images.npy --classify -o p.npy    probabilities of the classes
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
 rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file \
 is still written, with NaN in that row; the exit code is then 1.
 
 Error bars are [n, 3], in nats: solver (from a second solve in f64 at a hundredth of the tolerances; it covers the error in \
-at least 95 of 100 rows), estimator (the standard error over Hutchinson's probes, 0 for an exact trace) and total (the root \
+at least 95 of 100 rows), estimator (the standard error over random probes, 0 for an exact trace) and total (the root \
 of the sum of their squares). They cost three times the density itself.
 
 For a model of images log p is a lower bound on the log-probability of their grey levels, and bits per dimension are \
@@ -69,12 +71,19 @@ pub struct DensityArgs {
     /// The outer edges of the grid; the range of the model's samples if left out.
     #[arg(long, value_name = "X0,X1[,Y0,Y1]", allow_hyphen_values = true, value_delimiter = ',', requires = "grid")]
     extent: Option<Vec<f64>>,
-    /// log p, [n] or the grid's [N, N]: .npy or .csv.
+    /// log p, [n], the grid's [N, N], or the classes' probabilities [n, classes]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Error bars of log p, [n, 3] (solver, estimator, total): .npy or .csv.
     #[arg(long, value_name = "FILE")]
     error_bars: Option<PathBuf>,
+    /// The probabilities of the classes of a class-conditional model instead of log p, by Bayes' rule; with the true
+    /// classes as --condition also the accuracy.
+    #[arg(long, conflicts_with_all = ["grid", "plot", "error_bars", "given", "time"])]
+    classify: bool,
+    /// Prior of the classes: data (their frequencies in training) or uniform [default: data if the model file has it].
+    #[arg(long, value_name = "NAME", requires = "classify")]
+    prior: Option<Prior>,
     /// A picture of the density, in one or two dimensions: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -112,6 +121,9 @@ struct Job {
 pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     args.log.check(args.plot.is_some())?;
+    if args.classify {
+        return classify::run(&args, context);
+    }
     let (table, bars) = (Kind::Table, args.error_bars.as_deref());
     let outputs = [(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
@@ -385,9 +397,10 @@ impl Job {
             facts["hutchinson_se_mean"] = noise.into();
             words += &match noise.is_finite() {
                 true => format!("standard error of a row by its probes: {} nats\n", words::number(noise, 4)),
-                false => {
-                    "standard error of a row by its probes: unknown with one probe; give --trace hutchinson:8\n".into()
-                }
+                false => format!(
+                    "standard error of a row by its probes: unknown with a single draw; give --trace {}\n",
+                    self.setup.model.spec.solver.trace.with_error()
+                ),
             };
         }
         if let Some((bars, text)) = seen.bars.as_ref().map(Barred::report) {

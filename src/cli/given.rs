@@ -29,6 +29,8 @@ pub struct GivenArgs {
 pub enum Requested {
     /// Not given.
     Nothing,
+    /// Not needed: taken from the file of the points where they are in it under their names.
+    Optional,
     /// One row for all, in the model's order.
     One(Vec<f64>),
     /// In a file of their own.
@@ -43,13 +45,17 @@ impl GivenArgs {
         self.condition.as_deref().map(Path::new).filter(|path| !path.is_dir())
     }
 
+    /// Whether there are any.
+    pub fn is_given(&self) -> bool {
+        self.condition.is_some() || !self.given.is_empty()
+    }
+
     /// What the command line gives.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the model has no condition, or other columns.
     pub fn requested(&self, model: &Model) -> Result<Requested> {
-        let nothing = self.condition.is_none() && self.given.is_empty();
-        if nothing {
+        if !self.is_given() {
             return Ok(Requested::Nothing);
         }
         if model.condition_dim() == 0 {
@@ -70,7 +76,7 @@ impl GivenArgs {
     pub fn of(&self, model: &Model, context: &Context) -> Result<Conditions> {
         match self.requested(model)? {
             Requested::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
-            Requested::Nothing => Err(nothing_given(model, false)),
+            Requested::Nothing | Requested::Optional => Err(nothing_given(model, false)),
             Requested::One(row) => Ok(Conditions::One(row)),
             Requested::File(path) => of_file(&path, model, context, &mut Vec::new()),
             Requested::Columns(columns) => {
@@ -161,7 +167,7 @@ pub fn beside_points(
     notes: &mut Vec<String>,
 ) -> Result<Conditions> {
     match requested {
-        Requested::Nothing | Requested::Columns(_) => Ok(Conditions::None),
+        Requested::Nothing | Requested::Optional | Requested::Columns(_) => Ok(Conditions::None),
         Requested::One(row) => Ok(Conditions::One(row)),
         Requested::File(path) => of_file(&path, model, context, notes),
     }

@@ -1,6 +1,7 @@
 //! Images in pictures: which of them, in which columns, and how near they are to others.
 
 use cnflow::ImageShape;
+use cnflow::apply::BitsPerDim;
 use cnflow::model::Model;
 use cnflow::plot::ImageBlock;
 use cnflow::transform::{ContextColumn, Pixels};
@@ -21,6 +22,25 @@ pub fn classes(model: &Model) -> Option<&[i64]> {
 /// The greatest grey level of a model's images.
 pub fn most(pixels: &Pixels) -> f64 {
     pixels.levels() as f64 - 1.0
+}
+
+/// What scores of rows are counted in: nats, or for images bits per dimension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoreUnit {
+    /// Of one unit.
+    pub nats: f64,
+    /// `nats` or `bits/dim`.
+    pub name: &'static str,
+}
+
+impl ScoreUnit {
+    /// Of rows that are images of this shape, if they are any.
+    pub fn of(shape: Option<ImageShape>) -> Self {
+        match shape {
+            Some(shape) => Self { nats: BitsPerDim::unit(shape.len()), name: "bits/dim" },
+            None => Self { nats: 1.0, name: "nats" },
+        }
+    }
 }
 
 /// Images `[n, d]` and their conditions as a block of at most `rows` rows: a class a column where the model has
@@ -70,7 +90,7 @@ pub fn nearest(images: &[f64], known: &[u8], shape: ImageShape) -> Vec<f64> {
 /// The latents as grey levels: 0 is half grey, three deviations are black and white.
 pub fn of_latents(title: &str, z: &[f64], columns: usize) -> ImageBlock {
     let images = z.iter().map(|z| 0.5 + z / 6.0).collect();
-    ImageBlock { title: title.into(), images, columns, labels: Vec::new() }
+    ImageBlock { title: title.into(), images, columns, ..ImageBlock::default() }
 }
 
 /// The point at part `s` of the arc from one latent to another: its length is between theirs, which that of a straight

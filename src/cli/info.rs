@@ -58,6 +58,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "names": model.spec.names,
         "condition": serde_json::to_value(&model.spec.condition)?,
         "condition_ranges": serde_json::to_value(&model.spec.condition_ranges)?,
+        "class_counts": model.spec.class_counts,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use cnflow::Error;
 use cnflow::apply::{Arrived, Conditions, RowSource, Transport, Way};
+use cnflow::continuous::Work;
 use cnflow::io::Format;
 use cnflow::model::Model;
 use cnflow::velocity::Precision;
@@ -96,11 +96,11 @@ impl Setup {
         columns.iter().filter(|_| named).map(|name| (*name).to_owned()).collect()
     }
 
-    /// The transport of rows in this direction; `done` counts those that arrived.
+    /// The transport of rows in this direction; `done` is told how far they are.
     ///
     /// # Errors
     /// As [`Transport::new`].
-    pub fn transport(&self, way: Way, done: &Arc<AtomicUsize>) -> Result<Transport> {
+    pub fn transport(&self, way: Way, done: &Arc<Work>) -> Result<Transport> {
         Ok(Transport::new(&self.model, self.precision, way, done)?)
     }
 

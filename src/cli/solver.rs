@@ -27,7 +27,8 @@ pub struct SolverArgs {
     /// Longest step, in units of time; a flow runs from 0 to 1.
     #[arg(long, value_name = "H", conflicts_with = "fixed_steps")]
     pub max_step: Option<f64>,
-    /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes.
+    /// The trace of the Jacobian: auto, exact, hutchinson[:K], gaussian[:K] with K probes; of images also
+    /// lattice[:K[:N]], K² probes on every K-th row and column, N times.
     #[arg(long, value_name = "HOW")]
     pub trace: Option<TraceSpec>,
     /// Method for the log-density: quadrature (along the path, with an error estimate), coupled (a state of the ODE) or

@@ -11,7 +11,7 @@ use cnflow::{Error, Rng, words};
 
 use super::Context;
 use super::columns::{self, Plan, Role};
-use super::given::{self, GivenArgs};
+use super::given::{self, GivenArgs, Requested};
 use super::setup::Setup;
 
 /// The points of a file, in the model's columns, with their conditions; `block` rows at a time, or as many as suit.
@@ -26,8 +26,37 @@ pub fn of_file(
     block: Option<usize>,
     context: &Context,
 ) -> Result<RowSource> {
+    let requested = given.requested(&setup.model)?;
+    of_requested(setup, path, role, requested, block, context)
+}
+
+/// As [`of_file`], of points whose conditions may be missing: they are then empty.
+///
+/// # Errors
+/// As [`of_file`].
+pub fn of_points(
+    setup: &Setup,
+    path: &Path,
+    given: &GivenArgs,
+    block: Option<usize>,
+    context: &Context,
+) -> Result<RowSource> {
+    let requested = match given.requested(&setup.model)? {
+        Requested::Nothing => Requested::Optional,
+        requested => requested,
+    };
+    of_requested(setup, path, Role::Points, requested, block, context)
+}
+
+fn of_requested(
+    setup: &Setup,
+    path: &Path,
+    role: Role,
+    requested: Requested,
+    block: Option<usize>,
+    context: &Context,
+) -> Result<RowSource> {
     let model = &setup.model;
-    let requested = given.requested(model)?;
     let mut reader = context.table(path)?;
     same_images(&reader, path, model.spec.pixels.as_ref().filter(|_| role == Role::Points), role)?;
     let Plan { places, own, mut notes } =

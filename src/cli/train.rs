@@ -26,6 +26,7 @@ use self::pictures::Look;
 use self::report::Summary;
 use self::run::Run;
 use super::files::{METRICS, MODEL};
+use super::images::ScoreUnit;
 use super::warnings::Warnings;
 use super::{Context, findings, interrupt, picture};
 
@@ -136,7 +137,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let mut warnings = Warnings::new(context);
     folder.warning().into_iter().for_each(|words| warnings.add(words));
     context.computes(job.model.precision, &job.solver);
-    let screen = watch::Screen::new(context.quiet || args.watch);
+    let screen = watch::Screen::new(context.quiet || args.watch, ScoreUnit::of(data.shape));
     screen.begin(&job, &data, context);
     let found = findings::noted(&job, &data, context);
     if let Some(checkpoint) = &checkpoint {

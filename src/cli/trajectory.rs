@@ -12,12 +12,12 @@
 //! a film between two layers show particles on the straight line from the one to the other, over the density of the
 //! layer that is done; such places are drawn, not computed.
 
+mod images;
 mod journey;
 mod report;
 mod times;
 
-use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
@@ -48,6 +48,7 @@ Examples:
   cnf trajectory runs/gauss x.npy -o paths.svg --panels 4   the paths that end in these points
   cnf trajectory runs/gauss --gif flow.gif --frames 90 --fps 30 --theme dark
   cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
+  cnf trajectory runs/digits -o images.png --gif images.gif a model of images, from noise to data
 
 A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen: the first panel is the latent, the \
 last the data. Each panel has the paths since the previous one. There is no distribution between layers: a film moves the \
@@ -57,7 +58,9 @@ axes. A model without motion (gaussian, mixture, histogram) has no trajectory.
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
 All densities share one colour scale. The colour of a path is the direction of its latent from the mean, or its rank in one \
 dimension. In one dimension the picture shows p(x, t) over the (t, x) plane between the curves of both ends. In more than \
-two there are particles only, in the first two columns or in --columns.";
+two there are particles only, in the first two columns or in --columns.
+
+Of images the picture has a row for each sample and a column for each time; the film has a grid of samples, a class a column.";
 
 /// The stream of the latents.
 const LATENT_STREAM: u64 = 0x7a3b_0001;
@@ -69,6 +72,10 @@ const MOST_FOLLOWED: usize = 5000;
 /// Beyond the ends of a flow of layers this part of their range is shown on either side: a layer may move
 /// points far out and another move them back, and on axes of that width the data would be a dot.
 const ROOM: f64 = 0.25;
+/// Particles, panels, and paths that are drawn, where they are not given.
+const PARTICLES: u16 = 1000;
+const PANELS: u16 = 5;
+const PATHS: u16 = 150;
 /// Cells along each axis of the (t, x) plane.
 const PLANE: (usize, usize) = (120, 200);
 /// Cells of a curve of one column.
@@ -87,22 +94,22 @@ pub struct TrajectoryArgs {
     /// A film: .gif.
     #[arg(long, value_name = "FILE")]
     gif: Option<PathBuf>,
-    /// Panels of the picture, at equal times from 0 to 1, or at whole layers.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..=12))]
-    panels: u16,
+    /// Panels of the picture, at equal times from 0 to 1, or at whole layers [default: 5, of images 9].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=12))]
+    panels: Option<u16>,
     /// Frames of the film.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(2..=600))]
     frames: u16,
     /// Frames a second.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=50))]
     fps: u16,
-    /// Particles drawn from the latent.
-    #[arg(short, long, value_name = "N", default_value_t = 1000, conflicts_with = "points",
+    /// Particles drawn from the latent [default: 1000, of images 6 a column].
+    #[arg(short, long, value_name = "N", conflicts_with = "points",
         value_parser = clap::value_parser!(u16).range(1..=5000))]
-    n: u16,
-    /// Number of particles whose paths are drawn.
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = clap::value_parser!(u16).range(1..=2000))]
-    paths: u16,
+    n: Option<u16>,
+    /// Number of particles whose paths are drawn [default: 150].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=2000))]
+    paths: Option<u16>,
     /// Cells a side of each density [default: 150 in the picture, 64 in the film]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(10..=500))]
     grid: Option<u16>,
@@ -164,7 +171,18 @@ struct Found {
 /// Runs the command.
 pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
-    let job = Job::new(&args, context)?;
+    let outputs = [(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())];
+    output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
+    if args.output.is_none() && args.gif.is_none() {
+        return Err(Error::invalid("there is nothing to draw", "give -o paths.png, --gif flow.gif, or both").into());
+    }
+    let (model, points) = setup::model_and_points(args.model.as_deref(), args.points.as_deref());
+    let setup = Setup::open(model, &args.solver, context)?;
+    output::check(&outputs, &[Some(&setup.path)])?;
+    if let Some(pixels) = &setup.model.spec.pixels {
+        return images::run(&args, &setup, points, pixels, context);
+    }
+    let job = Job::new(&args, setup, points, context)?;
     let clock = Instant::now();
     let found = job.follow(&args, context)?;
     let style = plot::Options {
@@ -187,10 +205,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         let moments: Vec<usize> = (0..times.len()).collect();
         let journey = job.journey(&args, &found, first, times, &moments, true, context)?;
         bytes = Some(watched("drawing", Some(times.len() as u64), 1, context, |done| {
-            let seen = || {
-                done.fetch_add(1, Ordering::Relaxed);
-            };
-            plot::film(path, &journey, args.fps.into(), PAUSE, &style, seen)
+            plot::film(path, &journey, args.fps.into(), PAUSE, &style, || done.add(1))
         })?);
     }
     job.report(&args, &found, bytes, clock.elapsed().as_secs_f64(), context)?;
@@ -201,15 +216,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
 const PAUSE: f64 = 1.5;
 
 impl Job {
-    fn new(args: &TrajectoryArgs, context: &Context) -> Result<Self> {
-        let outputs = [(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())];
-        output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
-        if args.output.is_none() && args.gif.is_none() {
-            return Err(Error::invalid("there is nothing to draw", "give -o paths.png, --gif flow.gif, or both").into());
-        }
-        let (model, points) = setup::model_and_points(args.model.as_deref(), args.points.as_deref());
-        let setup = Setup::open(model, &args.solver, context)?;
-        output::check(&outputs, &[Some(&setup.path)])?;
+    fn new(args: &TrajectoryArgs, setup: Setup, points: Option<&Path>, context: &Context) -> Result<Self> {
         let model = setup.model.bind(setup.precision)?;
         let layers = setup.model.spec.stages()?;
         let d = setup.model.dim();
@@ -243,8 +250,9 @@ impl Job {
                 let mut out_of_range = OutOfRange::of(&setup.model);
                 out_of_range.see_one(&given)?;
                 let seed = args.solver.seed.unwrap_or(0);
-                let z = StandardNormal::new(d).draw(args.n.into(), &mut rng::stream(seed, LATENT_STREAM));
-                (z, End::Latent, args.n.into(), given, out_of_range)
+                let n = args.n.unwrap_or(PARTICLES).into();
+                let z = StandardNormal::new(d).draw(n, &mut rng::stream(seed, LATENT_STREAM));
+                (z, End::Latent, n, given, out_of_range)
             }
         };
         let shares = shares(&given, c);
@@ -257,7 +265,7 @@ impl Job {
                 "the model has {d} dimensions: particles only, in columns {i} and {j} (counted from 0)"
             ));
         }
-        let still = args.output.as_ref().map(|_| moments(args.panels.into(), layers));
+        let still = args.output.as_ref().map(|_| moments(args.panels.unwrap_or(PANELS).into(), layers));
         let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
         Ok(Self { setup, model, layers, given, shares, out_of_range, start, end, of, columns, still, film })
     }

@@ -24,6 +24,8 @@ const HALVES_STREAM: u64 = 0xc09a_0002;
 const DIRECTIONS_STREAM: u64 = 0xc09a_0003;
 /// Rows that are sampled and scored for throughput and the round trip.
 const TIMED: usize = 10_000;
+/// The same of images, whose nets cost a hundred times as much.
+const TIMED_IMAGES: usize = 1000;
 /// The most runs of a median, and the seconds after which three are enough.
 const MOST_RUNS: usize = 25;
 const SHORT: f64 = 0.5;
@@ -33,8 +35,9 @@ const MOST_DISTANT: usize = 5000;
 const DIRECTIONS: usize = 200;
 /// Samples of the model by which the integral of its density is taken.
 const MASS_SAMPLES: usize = 400;
-/// Rows of a point of a curve of cost.
+/// Rows of a point of a curve of cost; of images.
 const CURVE_ROWS: usize = 2000;
+const CURVE_IMAGES: usize = 300;
 /// The tolerances that sweep a continuous flow.
 const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
 
@@ -127,10 +130,10 @@ impl Benchmark<'_> {
         let flow = model.bind(self.precision)?;
         let score = score(&flow, self.rows, self.truth)?;
         let (nll, nll_se) = score.best_nll(self.truth);
-        let drawn = self.sampled(&flow, TIMED)?;
+        let drawn = self.sampled(&flow, if model.spec.pixels.is_some() { TIMED_IMAGES } else { TIMED })?;
         let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&flow, &drawn.x)?);
         let sigma = deviations(&self.rows.points(), d);
-        let mut worst: Vec<f64> = Vec::with_capacity(TIMED);
+        let mut worst: Vec<f64> = Vec::with_capacity(drawn.x.len() / d);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
             let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
             worst.push(error.fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) }));
@@ -177,8 +180,12 @@ impl Benchmark<'_> {
         })
     }
 
-    /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy.
+    /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy, and for images,
+    /// which have no density but probabilities.
     fn mass(&self, model: &Model) -> Result<Option<f64>> {
+        if model.spec.pixels.is_some() {
+            return Ok(None);
+        }
         let c = model.condition_dim();
         let subject = Subject {
             model: model.clone(),
@@ -207,7 +214,7 @@ impl Benchmark<'_> {
     /// Densities a second.
     fn density_rate(&self, flow: &BoundModel) -> Result<f64> {
         let d = flow.dim();
-        let rows = self.rows.count(d).min(TIMED);
+        let rows = self.rows.count(d).min(if flow.spec().pixels.is_some() { TIMED_IMAGES } else { TIMED });
         let given = self.conditions(rows, d);
         let (_, seconds) = timed(|| flow.encode(&self.rows.part(d, 0..rows), &given))?;
         Ok(rows as f64 / seconds)
@@ -253,9 +260,10 @@ impl Benchmark<'_> {
     pub fn cost(&self, model: &Model, label: String) -> Result<Cost> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;
-        let score = score(&flow, &self.rows.first(d, CURVE_ROWS), self.truth)?;
+        let rows = if model.spec.pixels.is_some() { CURVE_IMAGES } else { CURVE_ROWS };
+        let score = score(&flow, &self.rows.first(d, rows), self.truth)?;
         let nll = score.best_nll(self.truth).0;
-        let drawn = self.sampled(&flow, CURVE_ROWS)?;
+        let drawn = self.sampled(&flow, rows)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })
     }
 }

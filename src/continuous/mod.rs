@@ -9,13 +9,14 @@ pub mod paths;
 pub mod solver;
 pub mod taped;
 pub mod transport;
+mod work;
 
 pub use paths::{End, Paths};
 pub use solver::{LogDensity, Method, SolverSpec, TraceSpec};
+pub use work::Work;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use crate::continuous::transport::{Request, Transported, transport_as};
 use crate::transform::bijection::check_rows;
@@ -87,7 +88,7 @@ pub struct Continuous {
     trace: Trace,
     /// The data lie at this time; 1 but for the distributions on the way.
     end: f64,
-    progress: Option<Arc<AtomicUsize>>,
+    progress: Option<Arc<Work>>,
 }
 
 impl std::fmt::Debug for Continuous {
@@ -119,7 +120,7 @@ impl Continuous {
         precision: Precision,
         device: Device,
     ) -> Result<Self> {
-        let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+        let trace = solver.trace.of(velocity)?;
         let implicit = matches!(solver.method()?, Method::Implicit(_));
         let bound = if implicit && precision == Precision::F32 {
             // The parameters are those of the f32 net all the same.
@@ -137,7 +138,7 @@ impl Continuous {
     /// [`Error::Invalid`] or [`Error::Solve`] for options that are not valid, and for an implicit method of an f32
     /// velocity.
     pub fn of_velocity(velocity: BoundVelocity, solver: SolverSpec) -> Result<Self> {
-        let (precision, trace) = (velocity.precision(), solver.trace.resolve(velocity.dim(), false));
+        let (precision, trace) = (velocity.precision(), solver.trace.resolve(velocity.dim(), false, None)?);
         Self::with_trace(velocity, solver, precision, trace)
     }
 
@@ -160,8 +161,8 @@ impl Continuous {
         Ok(Self { end: t, ..self.clone() })
     }
 
-    /// Counts trajectories in `progress` as they arrive.
-    pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Self {
+    /// Tells in `progress` how far its trajectories are.
+    pub fn with_progress(&self, progress: Arc<Work>) -> Self {
         Self { progress: Some(progress), ..self.clone() }
     }
 

@@ -5,9 +5,10 @@
 //! log-determinant ∫₀ᵗ tr ∂m/∂x is integrated as a state, so that it too is available at all times; the quadrature of a
 //! density gives it at the end alone.
 
-use cnflow_solvers::{Progress, SaveAt};
+use cnflow_solvers::SaveAt;
 
 use super::transport::{Integration, Request, Transported, cost_of, transport, with_zeros};
+use super::work::Watched;
 use crate::continuous::{BoundVelocity, Continuous, LogDensity, Method, SolverSpec, narrowed};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost};
@@ -70,7 +71,11 @@ pub fn record<T: Scalar>(
     let request = Request { solver: if explicit { &solver } else { request.solver }, log_density, ..*request };
     let integration = Integration::new(velocity, x, condition, &request, Penalties::NONE)?;
     let rides = integration.rides();
-    let watch = || (SaveAt::new(times, d + rides), request.progress.map(Progress));
+    let length = (request.span.1 - request.span.0).abs();
+    let watch = || {
+        let watched = request.progress.map(|work| Watched { work, length, points: 0 });
+        (SaveAt::new(times, d + rides), watched)
+    };
     let (ends, observers) = integration.run(x, &(0..n), watch)?;
     let saved: Vec<SaveAt<T>> = observers.into_iter().map(|(saved, _)| saved).collect();
     let all = SaveAt::collect(&saved, n, request.span.0, &with_zeros(x, d, rides));

@@ -3,7 +3,7 @@
 use cnflow_solvers::{Controller, Law, Options};
 use serde::{Deserialize, Serialize};
 
-use crate::velocity::{FEW_DIMENSIONS, Noise, Precision, Trace};
+use crate::velocity::{FEW_DIMENSIONS, ImageShape, Noise, Precision, Trace, VelocitySpec};
 use crate::{Error, Result};
 
 /// How the log-density is accumulated along the path.
@@ -33,6 +33,13 @@ pub enum TraceSpec {
     Hutchinson(usize),
     /// So many Gaussian probes.
     Gaussian(usize),
+    /// Probes on lattices of an image's pixels: every `spacing`-th row and column, `spacing²` probes a draw.
+    Lattice {
+        /// At least 1; with 1 these are Rademacher probes.
+        spacing: usize,
+        /// Independent draws; two or more tell their error.
+        draws: usize,
+    },
 }
 
 /// Tolerances below four units of f32's round-off only waste steps.
@@ -49,22 +56,80 @@ const SHORTEST_MAX_STEP: f64 = 1e-4;
 const MOST_LANES: usize = 4096;
 
 impl TraceSpec {
-    /// The trace for a velocity of `dim` dimensions, whose closed form exists or not.
-    pub fn resolve(self, dim: usize, closed_form: bool) -> Trace {
-        match self {
+    /// The trace for a velocity.
+    ///
+    /// # Errors
+    /// As [`TraceSpec::resolve`].
+    pub fn of(self, velocity: &VelocitySpec) -> Result<Trace> {
+        self.resolve(velocity.dim(), velocity.closed_form(), velocity.shape())
+    }
+
+    /// The trace for a velocity of `dim` dimensions, whose closed form exists or not, of images of `shape`, if it is
+    /// one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a lattice where there are no images, or one wider than these.
+    pub fn resolve(self, dim: usize, closed_form: bool, shape: Option<ImageShape>) -> Result<Trace> {
+        Ok(match self {
             Self::Auto if closed_form || dim <= FEW_DIMENSIONS => Trace::Exact,
             Self::Auto => Trace::Hutchinson { probes: 2, noise: Noise::Rademacher },
             Self::Exact => Trace::Exact,
             Self::Hutchinson(probes) => Trace::Hutchinson { probes, noise: Noise::Rademacher },
             Self::Gaussian(probes) => Trace::Hutchinson { probes, noise: Noise::Gaussian },
+            Self::Lattice { spacing, draws } => match shape {
+                None => {
+                    let problem = format!("the trace {self} needs a net on images, the velocity is of plain rows");
+                    return Err(Error::invalid(problem, "set `solver.trace` to hutchinson:8 or exact"));
+                }
+                Some(ImageShape { height, width, .. }) if spacing > height.max(width) => {
+                    let problem =
+                        format!("the trace {self} has a pixel of every {spacing}, images have {height} × {width}");
+                    let hint = format!("set `solver.trace` to a lattice of at most {}", height.max(width));
+                    return Err(Error::invalid(problem, hint));
+                }
+                Some(shape) => Trace::Lattice { shape, spacing, draws },
+            },
+        })
+    }
+
+    /// Random probes; 0 for an exact trace.
+    fn probes(self) -> usize {
+        match self {
+            Self::Auto | Self::Exact => 0,
+            Self::Hutchinson(probes) | Self::Gaussian(probes) => probes,
+            Self::Lattice { spacing, draws } => spacing.saturating_mul(spacing).saturating_mul(draws),
         }
     }
+
+    /// The same trace with so many draws that they tell their error: what to use instead of a single one.
+    pub fn with_error(self) -> Self {
+        if let Self::Lattice { spacing, .. } = self { Self::Lattice { spacing, draws: 4 } } else { Self::Hutchinson(8) }
+    }
+}
+
+/// What follows upon `lattice`: nothing, `:K`, or `:K:N`.
+fn lattice(rest: &str) -> Option<TraceSpec> {
+    let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n > 0);
+    let (spacing, draws) = match rest.strip_prefix(':') {
+        None if rest.is_empty() => (2, 1),
+        None => return None,
+        Some(rest) => match rest.split_once(':') {
+            None => (number(rest)?, 1),
+            Some((spacing, draws)) => (number(spacing)?, number(draws)?),
+        },
+    };
+    Some(TraceSpec::Lattice { spacing, draws })
 }
 
 impl std::str::FromStr for TraceSpec {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("lattice") {
+            return lattice(rest).ok_or_else(|| {
+                format!("`{text}`: expected lattice:K or lattice:K:N with every K-th row and column in N draws")
+            });
+        }
         let (name, count) = text.split_once(':').map_or((text, None), |(name, count)| (name, Some(count)));
         let probes = match count.map(str::parse::<usize>) {
             None => 1,
@@ -76,7 +141,7 @@ impl std::str::FromStr for TraceSpec {
             "exact" => Ok(Self::Exact),
             "hutchinson" => Ok(Self::Hutchinson(probes)),
             "gaussian" => Ok(Self::Gaussian(probes)),
-            _ => Err(format!("`{text}`: expected auto, exact, hutchinson, hutchinson:K, gaussian:K")),
+            _ => Err(format!("`{text}`: expected auto, exact, hutchinson:K, gaussian:K, lattice:K, lattice:K:N")),
         }
     }
 }
@@ -88,6 +153,8 @@ impl std::fmt::Display for TraceSpec {
             Self::Exact => f.write_str("exact"),
             Self::Hutchinson(probes) => write!(f, "hutchinson:{probes}"),
             Self::Gaussian(probes) => write!(f, "gaussian:{probes}"),
+            Self::Lattice { spacing, draws: 1 } => write!(f, "lattice:{spacing}"),
+            Self::Lattice { spacing, draws } => write!(f, "lattice:{spacing}:{draws}"),
         }
     }
 }
@@ -211,8 +278,8 @@ impl SolverSpec {
     /// [`Error::Solve`] or [`Error::Invalid`] with the option's name.
     pub fn validate(&self) -> Result<()> {
         let probes = match self.trace {
-            TraceSpec::Hutchinson(probes) | TraceSpec::Gaussian(probes) => probes,
             TraceSpec::Auto | TraceSpec::Exact => 1,
+            random => random.probes(),
         };
         if self.fixed_steps == Some(0) {
             return Err(Error::invalid("a solve of 0 equal steps", "set `solver.fixed_steps` to at least 1"));

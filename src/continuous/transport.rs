@@ -8,13 +8,13 @@
 //! ([`record`](super::paths::record)). A log-determinant that is integrated as a state needs no observer.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicUsize;
 
 use cnflow_solvers::gauss::Gauss;
 use cnflow_solvers::{
-    Failure, Integral, Observer, Options, Progress, Quadrature, Real, Report, VectorField, solve_as, solve_here,
+    Failure, Integral, Observer, Options, Quadrature, Real, Report, VectorField, solve_as, solve_here,
 };
 
+use super::work::{Watched, Work};
 use crate::Result;
 use crate::continuous::{Method, SolverSpec};
 use crate::rng;
@@ -34,8 +34,8 @@ pub struct Request<'a> {
     pub trace: Trace,
     /// Whether to compute the log-determinant.
     pub log_density: bool,
-    /// Counts trajectories as they arrive.
-    pub progress: Option<&'a AtomicUsize>,
+    /// Is told how far the trajectories are.
+    pub progress: Option<&'a Work>,
 }
 
 /// Points at the end of their paths.
@@ -83,19 +83,17 @@ pub(crate) fn transport_as<T: Scalar, S: Real>(
     request: &Request<'_>,
 ) -> Result<Transported<S>> {
     let integration = Integration::new(velocity, x, condition, request, Penalties::NONE)?;
+    let integration = Integration { progress: request.progress, ..integration };
     let (all, tolerance) = (0..x.len() / velocity.dim(), request.solver.log_density_atol());
-    let watch = || (integration.quadrature(&all, Some(tolerance)), request.progress.map(Progress));
+    let length = (request.span.1 - request.span.0).abs();
+    let watch = || {
+        let quadrature = integration.quadrature(&all, Some(tolerance));
+        let points = if quadrature.is_some() { integration.rule().points() } else { 0 };
+        (quadrature, request.progress.map(|work| Watched { work, length, points }))
+    };
     let (ends, observers) = integration.run(x, &all, watch)?;
     let quadratures = observers.into_iter().filter_map(|(quadrature, _)| quadrature);
     Ok(integration.settle(ends, quadratures, false).transported)
-}
-
-/// Rows of a divergence: 1 when exact, one a probe with Hutchinson.
-fn probes(trace: Trace) -> usize {
-    match trace {
-        Trace::Exact => 1,
-        Trace::Hutchinson { probes, .. } => probes,
-    }
 }
 
 /// How the log-determinant is integrated.
@@ -115,6 +113,7 @@ pub(crate) struct Integration<'a, T> {
     condition: &'a [T],
     keys: Vec<u64>,
     trace: Trace,
+    progress: Option<&'a Work>,
     pub span: (f64, f64),
     pub options: Options,
     pub penalties: Penalties,
@@ -158,21 +157,21 @@ impl<'a, T: Scalar> Integration<'a, T> {
             (true, true) => Accumulated::AsStates,
         };
         let (log_det_rows, uncontrolled_rows) = match accumulated {
-            Accumulated::AsStates => (probes(request.trace), penalties.count()),
+            Accumulated::AsStates => (request.trace.rows(), penalties.count()),
             Accumulated::Not | Accumulated::ByQuadrature => (0, 0),
         };
         let options = request.solver.options(method, log_det_rows, velocity.time_rate());
         let options = Options { uncontrolled_rows, ..options };
-        let probed = matches!(request.trace, Trace::Hutchinson { .. }) || penalties.jacobian;
+        let probed = request.trace.probes() > 0 || penalties.jacobian;
         let probed = probed && accumulated != Accumulated::Not;
         let keys = if probed { keys(x, velocity.dim(), request.solver.probe_seed) } else { Vec::new() };
         let (trace, span) = (request.trace, request.span);
-        Ok(Self { velocity, condition, keys, trace, span, options, penalties, accumulated })
+        Ok(Self { velocity, condition, keys, trace, progress: None, span, options, penalties, accumulated })
     }
 
     /// Rows of a divergence.
     pub fn probes(&self) -> usize {
-        probes(self.trace)
+        self.trace.rows()
     }
 
     /// The number of extra states behind a point.
@@ -206,7 +205,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// The integrand of a quadrature: the divergence, and the squares of the penalties.
     pub fn integrand(&self, rows: &Range<usize>) -> DivergenceIntegrand<'_, T> {
-        DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes()).with(self.penalties)
+        let integrand = DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes());
+        let integrand = integrand.with(self.penalties);
+        match self.progress {
+            Some(work) => integrand.counted(work.computed()),
+            None => integrand,
+        }
     }
 
     /// An observer that integrates over the paths of the `rows`, where the log-determinant is not a state.
@@ -283,7 +287,8 @@ impl<'a, T: Scalar> Integration<'a, T> {
         // A span of length zero has no step, and nothing to integrate.
         let unknown = if self.accumulated == Accumulated::Not || self.span.0 == self.span.1 { 0.0 } else { f64::NAN };
         let (mut logdet, mut penalties, mut lost) = (vec![unknown; n], vec![unknown; n * p], Vec::new());
-        let estimated = self.accumulated != Accumulated::Not && matches!(self.trace, Trace::Hutchinson { .. });
+        let draws = self.trace.draws();
+        let estimated = self.accumulated != Accumulated::Not && draws > 0;
         cost.logdet_se = if estimated { vec![f64::NAN; n] } else { Vec::new() };
         // A penalty is integrated over |dt|, a solve over dt.
         let direction = (self.span.1 - self.span.0).signum();
@@ -302,9 +307,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
             } else if !settled {
                 cost.unsettled += 1;
             }
-            if estimated && k > 1 {
-                let variance = logdets.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (k as f64 - 1.0);
-                cost.logdet_se[sample] = (variance / k as f64).sqrt();
+            if estimated && draws > 1 {
+                // Independent estimates: of a lattice the mean over its probes.
+                let each = k / draws;
+                let estimates = logdets.chunks_exact(each).map(|v| v.iter().sum::<f64>() / each as f64);
+                let variance = estimates.map(|v| (v - mean).powi(2)).sum::<f64>() / (draws as f64 - 1.0);
+                cost.logdet_se[sample] = (variance / draws as f64).sqrt();
             }
         }
         for (row, _) in &cost.failures {

@@ -152,7 +152,7 @@ impl ErrorBars<Chain> {
         let solver = model.spec.solver.clone();
         let probes = match &model.spec.architecture.as_velocity() {
             None => 0,
-            Some(spec) => probes(solver.trace.resolve(spec.dim(), spec.closed_form())),
+            Some(spec) => probes(solver.trace.of(spec)?),
         };
         let mut spec = model.spec.clone();
         spec.solver = finer(&solver)?;
@@ -188,10 +188,7 @@ impl<B: Bijection> ErrorBars<B> {
     }
 }
 
-/// Hutchinson's probes; 0 where the trace is exact.
+/// Independent estimates of a trace: Hutchinson's probes, draws of lattices; 0 where it is exact.
 pub fn probes(trace: Trace) -> usize {
-    match trace {
-        Trace::Exact => 0,
-        Trace::Hutchinson { probes, .. } => probes,
-    }
+    trace.draws()
 }

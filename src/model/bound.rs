@@ -5,9 +5,8 @@
 //! with its reason; it does not affect the others. Cloning shares the parameters.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use crate::continuous::Continuous;
+use crate::continuous::{Continuous, Work};
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::condition::Conditioned;
@@ -241,11 +240,11 @@ impl BoundModel {
         })
     }
 
-    /// Counts trajectories of a velocity in `progress` as they arrive; a pass through layers counts none.
+    /// Tells in `progress` how far the trajectories of a velocity are; a pass through layers tells nothing.
     ///
     /// # Errors
     /// As [`FlowSpec::bind`].
-    pub fn with_progress(&self, progress: Arc<AtomicUsize>) -> Result<Self> {
+    pub fn with_progress(&self, progress: Arc<Work>) -> Result<Self> {
         match &self.architecture {
             BoundArchitecture::Continuous(flow) => {
                 self.with_architecture(BoundArchitecture::Continuous(flow.with_progress(progress)))

@@ -50,11 +50,14 @@ pub struct Model {
 struct Card {
     format: u32,
     flow: FlowSpec,
-    /// Names and ranges lie beside the flow, not in it: no number depends on them, and an older program ignores them.
+    /// Names, ranges and counts lie beside the flow, not in it: no density depends on them, and an older program ignores
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     condition_ranges: Vec<Option<Range>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    class_counts: Vec<Vec<u64>>,
     /// Called `story` in files of older versions.
     #[serde(default, alias = "story")]
     provenance: serde_json::Map<String, Value>,
@@ -79,10 +82,10 @@ impl Card {
         Ok(card)
     }
 
-    /// The spec, with the names and ranges beside it; what tensors hold is not in it yet.
+    /// The spec, with what lies beside it; what tensors hold is not in it yet.
     fn spec(&self) -> FlowSpec {
         let (names, condition_ranges) = (self.names.clone(), self.condition_ranges.clone());
-        FlowSpec { names, condition_ranges, ..self.flow.clone() }
+        FlowSpec { names, condition_ranges, class_counts: self.class_counts.clone(), ..self.flow.clone() }
     }
 }
 
@@ -182,7 +185,8 @@ impl Model {
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };
-        let card = Card { format, flow, names, condition_ranges, provenance: self.provenance.clone() };
+        let class_counts = std::mem::take(&mut flow.class_counts);
+        let card = Card { format, flow, names, condition_ranges, class_counts, provenance: self.provenance.clone() };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }

@@ -12,7 +12,7 @@ use crate::model::Architecture;
 use crate::names::are_given;
 use crate::transform::condition::Range;
 use crate::transform::{
-    Base, Bijection, Column, Columns, Condition, Histogram, Mixture, Pixels, StandardNormal, Standardise,
+    Base, Bijection, Column, Columns, Condition, ContextColumn, Histogram, Mixture, Pixels, StandardNormal, Standardise,
 };
 use crate::velocity::VelocitySpec;
 
@@ -41,6 +41,9 @@ pub struct FlowSpec {
     /// Where the conditions of the training rows lay, one a column of the condition; none for classes, empty where
     /// unknown. No number depends on them.
     pub condition_ranges: Vec<Option<Range>>,
+    /// How often each class of a column of the condition is in the training data, one list a column; an empty one for
+    /// numbers, none where unknown. No density depends on them.
+    pub class_counts: Vec<Vec<u64>>,
 }
 
 /// A [`FlowSpec`] as text holds it: one of the cores by its name.
@@ -72,12 +75,14 @@ struct Written {
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     condition_ranges: Vec<Option<Range>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    class_counts: Vec<Vec<u64>>,
 }
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
-        let FlowSpec { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges } =
-            spec;
+        let FlowSpec { architecture, solver, standardise, columns, pixels, base, condition, .. } = spec;
+        let (names, condition_ranges, class_counts) = (spec.names, spec.condition_ranges, spec.class_counts);
         let mut written = Self {
             velocity: None,
             discrete: None,
@@ -91,6 +96,7 @@ impl From<FlowSpec> for Written {
             condition,
             names,
             condition_ranges,
+            class_counts,
         };
         match architecture {
             Architecture::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
@@ -109,6 +115,7 @@ impl TryFrom<Written> for FlowSpec {
         let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
             written;
         let (pixels, names, condition_ranges) = (written.pixels, written.names, written.condition_ranges);
+        let class_counts = written.class_counts;
         let architecture = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Architecture::Velocity(spec),
             (None, Some(spec), None, None) => Architecture::Discrete(spec),
@@ -120,7 +127,18 @@ impl TryFrom<Written> for FlowSpec {
             (None, Some(_)) => return Err("missing field `solver`".into()),
             (solver, _) => solver.unwrap_or_default(),
         };
-        Ok(Self { architecture, solver, standardise, columns, pixels, base, condition, names, condition_ranges })
+        Ok(Self {
+            architecture,
+            solver,
+            standardise,
+            columns,
+            pixels,
+            base,
+            condition,
+            names,
+            condition_ranges,
+            class_counts,
+        })
     }
 }
 
@@ -158,6 +176,7 @@ impl FlowSpec {
             condition: None,
             names: Vec::new(),
             condition_ranges: Vec::new(),
+            class_counts: Vec::new(),
         }
     }
 
@@ -235,6 +254,16 @@ impl FlowSpec {
         Ok(layers)
     }
 
+    /// Whether there is a list of counts for each column of the condition, with a count for each of its classes.
+    fn class_counts_fit(&self) -> bool {
+        let columns = self.condition.as_ref().map_or(&[][..], |condition| &condition.columns);
+        let fits = |(counts, column): (&Vec<u64>, &ContextColumn)| match column {
+            ContextColumn::Number { .. } => counts.is_empty(),
+            ContextColumn::Class { classes } => counts.len() == classes.len() && counts.iter().any(|n| *n > 0),
+        };
+        columns.len() == self.class_counts.len() && self.class_counts.iter().zip(columns).all(fits)
+    }
+
     /// Whether all parts are valid and of one dimension.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
         let d = self.dim();
@@ -263,6 +292,9 @@ impl FlowSpec {
         }
         if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
             return Err("the ranges of its conditions do not fit the flow".into());
+        }
+        if !self.class_counts.is_empty() && !self.class_counts_fit() {
+            return Err("the counts of its classes do not fit the flow".into());
         }
         match &self.base {
             Some(base) if base.dim() != d => Err("its base distribution does not fit the flow".into()),

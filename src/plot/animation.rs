@@ -12,7 +12,7 @@ use image::{Delay, Frame, RgbaImage};
 
 use super::colour::{Rgb, Theme, Tone, blend};
 use super::layout::{Figure, compose};
-use super::scene::FINE;
+use super::scene::{FINE, Scene};
 use super::sheet::PanelGrid;
 use super::{Options, file, png};
 use crate::error::{Error, Result};
@@ -41,18 +41,35 @@ pub(super) fn animation(
     size: (u32, u32),
     options: &Options,
 ) -> Result<usize> {
+    let frames = stills.map(|Still { sheet, title, hold }| {
+        sheet.check()?;
+        let options = Options { size: Some(size), title: Some(title), enlarged: None, ..options.clone() };
+        Ok((compose(&Figure::from(sheet), FINE, &options), hold))
+    });
+    encode(path, frames, size, Palette::new(options.theme), options)
+}
+
+/// Writes pages of one size, each with the hundredths of a second for which it is seen, and returns the file's length in
+/// bytes.
+///
+/// # Errors
+/// As [`animation`].
+pub(super) fn encode(
+    path: &Path,
+    frames: impl Iterator<Item = Result<(Scene, u32)>>,
+    size: (u32, u32),
+    mut palette: Palette,
+    options: &Options,
+) -> Result<usize> {
     check(path, size, options)?;
-    let mut palette = Palette::new(options.theme);
     let mut bytes = Vec::new();
     let failed = |e: &dyn std::fmt::Display| Error::write(path, e);
     {
         // The speed only matters beyond 256 colours, of which there are none.
         let mut encoder = GifEncoder::new_with_speed(&mut bytes, 30);
         encoder.set_repeat(Repeat::Infinite).map_err(|e| failed(&e))?;
-        for Still { sheet, title, hold } in stills {
-            sheet.check()?;
-            let options = Options { size: Some(size), title: Some(title), enlarged: None, ..options.clone() };
-            let scene = compose(&Figure::from(sheet), FINE, &options);
+        for frame in frames {
+            let (scene, hold) = frame?;
             let pixels = png::pixels(&scene).map_err(|e| failed(&e))?;
             let (w, h) = scene.size;
             let seen = pixels.chunks_exact(3).flat_map(|p| palette.nearest([p[0], p[1], p[2]]));
@@ -75,13 +92,13 @@ fn check(path: &Path, size: (u32, u32), options: &Options) -> Result<()> {
 }
 
 /// At most 256 colours, and which of them each colour becomes.
-struct Palette {
+pub(super) struct Palette {
     colours: Vec<Rgb>,
     known: HashMap<Rgb, [u8; 4]>,
 }
 
 impl Palette {
-    fn new(theme: Theme) -> Self {
+    pub fn new(theme: Theme) -> Self {
         let map = theme.map();
         // Closer where the map is pale: there the eye sees a step first.
         let place = |i: usize| (i as f64 / (MAP_STEPS - 1) as f64).powf(1.15) * (map.len() - 1) as f64;
@@ -112,6 +129,23 @@ impl Palette {
         Self { colours, known: HashMap::new() }
     }
 
+    /// Of images, grey or in colour: greys, or equal steps of red, green and blue; and the inks of a page.
+    pub fn of_images(theme: Theme, grey: bool) -> Self {
+        let step = |i: usize, n: usize| (255 * i / (n - 1)) as u8;
+        let mut colours: Vec<Rgb> = match grey {
+            true => (0..224).map(|i| [step(i, 224); 3]).collect(),
+            false => {
+                let at = |i: usize| [step(i / 40, 6), step(i / 5 % 8, 8), step(i % 5, 5)];
+                (0..240).map(at).collect()
+            }
+        };
+        colours.extend((0..=12).map(|i| theme.faded(theme.ink(), f64::from(i) / 12.0)));
+        colours.sort_unstable();
+        colours.dedup();
+        debug_assert!(colours.len() <= 256, "{} colours", colours.len());
+        Self { colours, known: HashMap::new() }
+    }
+
     /// The nearest colour of the palette, opaque; of two as near the first.
     fn nearest(&mut self, colour: Rgb) -> [u8; 4] {
         let colours = &self.colours;
@@ -130,6 +164,23 @@ impl Palette {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_palette_of_images_has_every_grey_or_steps_of_each_colour() {
+        for theme in [Theme::Light, Theme::Dark] {
+            for (grey, most) in [(true, 1), (false, 32)] {
+                let mut palette = Palette::of_images(theme, grey);
+                assert!(palette.colours.len() <= 256);
+                for level in 0..=255u8 {
+                    let seen = palette.nearest([level; 3]);
+                    let off = (0..3).map(|i| seen[i].abs_diff(level)).max().unwrap();
+                    assert!(off <= most, "{level} becomes {seen:?}");
+                }
+                let [r, g, b, _] = palette.nearest(theme.background());
+                assert_eq!([r, g, b], theme.background());
+            }
+        }
+    }
 
     #[test]
     fn a_palette_fits_a_gif_and_holds_what_pictures_are_drawn_with() {

@@ -186,8 +186,15 @@ fn what_replaced_the_flow_has_its_score_in_the_picture_of_the_training() {
     let held_out: Vec<(f64, f64, f64)> =
         (1..20).map(|i| (10.0 * f64::from(i), 4.0 + 1.0 / f64::from(i), 0.1)).collect();
     for loss_is_nll in [false, true] {
-        let none =
-            Training { unit: "steps", loss: &loss, loss_is_nll, held_out: &held_out, entropy: None, winner: None };
+        let none = Training {
+            unit: "steps",
+            loss: &loss,
+            loss_is_nll,
+            score_unit: "nats",
+            held_out: &held_out,
+            entropy: None,
+            winner: None,
+        };
         training_curve(&path, &none, &Options::default()).unwrap();
         assert!(!apart("none").join(" ").contains("the model"));
         let winner = Training { winner: Some(("a mixture of 7 Gaussians", 2.5, 0.03)), ..none };

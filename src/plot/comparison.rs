@@ -3,14 +3,17 @@
 //! Of two columns: a row of densities, all on one colour scale, above a row of samples, all on the same axes. The scale
 //! ends where the truth does, or else the sharpest model that the data support, so that one spike does not make the
 //! others pale; what lies beyond is of the last colour, and the bar then has a tip. Of one column the densities are
-//! curves over the data's histogram; of more, pairs of columns are scattered. Below are two charts: the held-out score
+//! curves over the data's histogram; of more, pairs of columns are scattered, and images are shown in grids. Below are two charts: the held-out score
 //! as training went, and against the cost of a sample. A model has one tone everywhere.
 
 mod charts;
 mod check;
+mod grids;
 mod maps;
 
 use std::path::Path;
+
+use cnflow_kernels::ImageShape;
 
 use super::colour::Tone;
 use super::layout::{self, Figure};
@@ -46,12 +49,21 @@ impl Cells {
     }
 }
 
+/// How rows are shown that are images: data and samples are then those of a grid, row by row, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageGrid {
+    /// Of each image; its numbers are the columns of a row.
+    pub shape: ImageShape,
+    /// Images in a row of the grid.
+    pub columns: usize,
+}
+
 /// A score at a price.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkPoint {
     /// What a sample costs, above zero: microseconds or evaluations, in the unit of [`Comparison::cost`].
     pub cost: f64,
-    /// The held-out negative log-likelihood in nats at that price; +∞ is drawn as an arrow.
+    /// The held-out negative log-likelihood at that price; +∞ is drawn as an arrow.
     pub nll: f64,
     /// What was set, as `1e-3` or `8 layers`; written beside the mark where there is room, may be empty.
     pub label: String,
@@ -66,7 +78,7 @@ pub struct Contender {
     pub density: Option<Vec<f64>>,
     /// `[n, dim]`, row-major; may be empty.
     pub samples: Vec<f64>,
-    /// Seconds of training, ascending, and the held-out negative log-likelihood in nats then; may be empty. +∞ is not
+    /// Seconds of training, ascending, and the held-out negative log-likelihood then; may be empty. +∞ is not
     /// drawn.
     pub curve: Vec<(f64, f64)>,
     /// The final held-out negative log-likelihood and its standard error.
@@ -86,13 +98,17 @@ pub struct Comparison<'a> {
     pub dim: usize,
     /// Of more than two columns: the pairs to scatter, a row each; where there are none the first two and the last two.
     pub pairs: &'a [(usize, usize)],
+    /// Where rows are images.
+    pub images: Option<ImageGrid>,
+    /// What all scores are counted in: nats, or bits/dim.
+    pub score_unit: &'a str,
     /// Where densities are given, for one or two columns.
     pub cells: Option<Cells>,
     /// The true density on the cells, if known.
     pub truth: Option<&'a [f64]>,
     /// One or more; nine have tones of their own.
     pub contenders: &'a [Contender],
-    /// The true entropy in nats, below which no model can stay.
+    /// The true entropy, below which no model can stay.
     pub entropy: Option<f64>,
     /// What the cost of a sample is counted in, as the label of an axis.
     pub cost: &'a str,
@@ -109,6 +125,8 @@ impl<'a> Comparison<'a> {
             data,
             dim,
             pairs: &[],
+            images: None,
+            score_unit: "nats",
             cells: None,
             truth: None,
             contenders,
@@ -133,8 +151,12 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
     file::check_size(c.width.map(|w| (w, w)), &Options { enlarged: None, ..options.clone() })?;
     let wide = c.width.unwrap_or(1200);
     let mut options = options.clone();
-    let shown = maps::shown(c);
-    let mut bands = if c.dim == 1 { vec![histogram(c, &options)] } else { maps::blocks(c, &shown, wide, &options) };
+    let shown = if c.images.is_some() { Vec::new() } else { maps::shown(c) };
+    let mut bands = match c.images {
+        Some(grid) => grids::blocks(c, grid, &options),
+        None if c.dim == 1 => vec![histogram(c, &options)],
+        None => maps::blocks(c, &shown, wide, &options),
+    };
     options.max = options.max.or_else(|| maps::level(c));
     let charts: Vec<Panel> = [charts::training(c), charts::work(c)].into_iter().flatten().collect();
     let keys = if c.dim == 1 || !charts.is_empty() { keys(c) } else { Vec::new() };
@@ -144,7 +166,7 @@ pub fn comparison(path: &Path, c: &Comparison, options: &Options) -> Result<()> 
         (sheet.gap, sheet.shape) = (2.2, if alone { 0.36 } else { 0.62 });
         bands.push(sheet);
     }
-    let notes = notes(c, &shown, &options);
+    let notes = if c.images.is_some() { Vec::new() } else { notes(c, &shown, &options) };
     layout::draw(path, Figure { bands, keys, wide, one_scale: true, notes }, &options)
 }
 

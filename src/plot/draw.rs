@@ -1,6 +1,7 @@
 //! One panel onto the page: its image, its curves, its frame with ticks, its legend.
 
 use super::axis::{Tick, fitting, fitting_ratios};
+use super::images::mosaic;
 use super::legend::{legend, shortened};
 use super::panel::{Layer, Panel};
 use super::pen::Style;
@@ -108,6 +109,11 @@ pub(super) fn panel(scene: &mut Scene, rect: Rect, panel: &Panel, edges: &Edges,
 fn draw_layer(scene: &mut Scene, rect: Rect, on: &dyn Fn(f64, f64) -> Spot, layer: &Layer, pen: &Style) {
     match layer {
         Layer::Heat { .. } | Layer::Dots { .. } | Layer::Marks { .. } => {}
+        Layer::Images { shape, images, columns } => {
+            let size = ((rect.w * pen.fine as f64) as usize, (rect.h * pen.fine as f64) as usize);
+            let pixels = mosaic(*shape, images, *columns, size, pen.theme.background());
+            scene.marks.push(Mark::Image { rect, fine: pen.fine, pixels });
+        }
         Layer::Note { text } => {
             let (em, colour) = (0.9 * pen.em, pen.theme.faded(pen.theme.ink(), 0.6));
             let at = (rect.x + 0.5 * rect.w, rect.y + 0.5 * rect.h + 0.35 * em);

@@ -40,6 +40,7 @@ fn entry(layer: &Layer) -> Option<Entry> {
         | Layer::Threads { .. }
         | Layer::Discs { .. }
         | Layer::Note { .. }
+        | Layer::Images { .. }
         | Layer::Marks { .. } => {
             return None;
         }

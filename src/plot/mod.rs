@@ -20,6 +20,7 @@ mod comparison;
 mod density;
 mod draw;
 mod file;
+mod image_film;
 mod images;
 mod journey;
 mod layout;
@@ -38,8 +39,9 @@ mod svg;
 mod training;
 
 pub use colour::{Scale, Theme, Tone};
-pub use comparison::{Cells, Comparison, Contender, WorkPoint, comparison};
+pub use comparison::{Cells, Comparison, Contender, ImageGrid, WorkPoint, comparison};
 pub use density::{density, density_and_data};
+pub use image_film::image_film;
 pub use images::{ImageBlock, images};
 pub use journey::{Journey, Moment, film, journey};
 pub use layout::panels;

@@ -1,5 +1,7 @@
 //! What a panel holds: two axes and layers of marks in data coordinates.
 
+use cnflow_kernels::ImageShape;
+
 use super::colour::Tone;
 use crate::error::{Error, Result};
 
@@ -194,6 +196,15 @@ pub enum Layer {
         /// Whose they are.
         tone: Tone,
     },
+    /// Images in rows that fill the panel.
+    Images {
+        /// Of each.
+        shape: ImageShape,
+        /// `[n, d]`, each `[y][x][channel]`, from 0 to 1; what is beyond is cut off, and NaN is left empty.
+        images: Vec<f64>,
+        /// Images in a row.
+        columns: usize,
+    },
     /// A histogram in equal bins.
     Bars {
         /// The outer edges of the first and the last bin.
@@ -278,6 +289,12 @@ impl Panel {
             match layer {
                 Layer::Heat { grid, .. } => grid.check()?,
                 Layer::Dots { points, .. } => drop(super::rows(points, 2, "the points")?),
+                Layer::Images { shape, images, columns } => {
+                    let n = super::rows(images, shape.len(), "the images")?;
+                    if n == 0 || *columns == 0 {
+                        return Err(Error::invalid("a panel without images", "give at least one image"));
+                    }
+                }
                 Layer::Curve { .. }
                 | Layer::PanelRow { .. }
                 | Layer::Bars { .. }

@@ -18,9 +18,11 @@ pub struct Training<'a> {
     pub loss: &'a [(f64, f64)],
     /// Whether that loss is a negative log-likelihood, and so belongs on the axis of `held_out`.
     pub loss_is_nll: bool,
-    /// The held-out negative log-likelihood: place, nats, standard error.
+    /// What scores are counted in: nats, or bits/dim.
+    pub score_unit: &'a str,
+    /// The held-out negative log-likelihood: place, score, standard error.
     pub held_out: &'a [(f64, f64, f64)],
-    /// The true entropy in nats, below which no model can stay.
+    /// The true entropy in the same unit, below which no model can stay.
     pub entropy: Option<f64>,
     /// What replaced the flow, if anything did: its name, its score on the same rows, and its standard error.
     pub winner: Option<(&'a str, f64, f64)>,
@@ -38,11 +40,12 @@ pub fn training_curve(path: &Path, training: &Training, options: &Options) -> Re
     let ends = quantiles(all.chain([0.0]), 0.0, 1.0);
     let along = Axis::new(training.unit, padded(ends, 0.0));
     let scored = !training.held_out.is_empty() || training.entropy.is_some() || training.winner.is_some();
+    let (unit, named) = (training.score_unit, format!("validation NLL ({})", training.score_unit));
     let chosen: &[(&str, bool, bool)] = match (training.loss_is_nll, training.loss.is_empty(), scored) {
-        (true, _, _) => &[("nats", true, true)],
+        (true, _, _) => &[(unit, true, true)],
         (false, _, false) => &[("loss", true, false)],
-        (false, true, true) => &[("nats", false, true)],
-        (false, false, true) => &[("training loss", true, false), ("validation NLL (nats)", false, true)],
+        (false, true, true) => &[(unit, false, true)],
+        (false, false, true) => &[("training loss", true, false), (&named, false, true)],
     };
     let drawn: Vec<Panel> = chosen
         .iter()

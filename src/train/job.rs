@@ -252,6 +252,9 @@ impl Job {
         }
         let architecture = self.architecture(dim, 0)?;
         architecture.validate()?;
+        if let Some(velocity) = architecture.as_velocity() {
+            self.solver.trace.of(velocity)?;
+        }
         let params = architecture.n_params();
         if params <= MOST_PARAMETERS {
             return Ok(());

@@ -50,7 +50,7 @@ impl<'a, T: Scalar> Likelihood<'a, T> {
         let solver = SolverSpec { probe_seed: batch.probe_seed, ..context.solver.clone() };
         solver.validate()?;
         check_end(batch.end)?;
-        let trace = solver.trace.resolve(spec.dim(), spec.closed_form());
+        let trace = solver.trace.of(spec)?;
         let penalties = Penalties { kinetic: context.kinetic != 0.0, jacobian: context.jacobian != 0.0 };
         Ok(Self { velocity, context, x, condition, solver, trace, end: batch.end, penalties })
     }

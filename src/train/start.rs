@@ -160,7 +160,11 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             return Err(Error::invalid(problem, "set `optimiser.validation` to likelihood"));
         }
         model.spec.solver = job.solver.clone();
+        if let Some(velocity) = model.spec.architecture.as_velocity() {
+            job.solver.trace.of(velocity)?;
+        }
         model.spec.condition_ranges.clear();
+        model.spec.class_counts.clear();
         name(&mut model.spec, data);
         let log_volume = log_volume(&model.spec)?;
         return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
@@ -271,7 +275,8 @@ fn same_order(path: &Path, model: &[String], data: &[String]) -> Result<()> {
     ))
 }
 
-/// Gives a spec the names of the data's columns and the ranges of their conditions, where it has none.
+/// Gives a spec the names of the data's columns and the ranges of their conditions and the counts of their classes, where
+/// it has none.
 pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     if spec.names.is_empty() {
         spec.names = data.columns.clone().unwrap_or_default();
@@ -279,6 +284,23 @@ pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     if spec.condition_ranges.is_empty() {
         spec.condition_ranges = ranges(spec, data);
     }
+    if spec.class_counts.is_empty() {
+        spec.class_counts = class_counts(spec, data);
+    }
+}
+
+/// How often each class is among the conditions of the training rows.
+fn class_counts(spec: &FlowSpec, data: &Dataset) -> Vec<Vec<u64>> {
+    let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
+    let of = |(j, column): (usize, &ContextColumn)| match column {
+        ContextColumn::Number { .. } => Vec::new(),
+        ContextColumn::Class { classes } => {
+            let values = context::column(data, j, context.dim);
+            let count = |class: &i64| values.iter().filter(|value| **value == *class as f64).count() as u64;
+            classes.iter().map(count).collect()
+        }
+    };
+    condition.columns.iter().enumerate().map(of).collect()
 }
 
 /// Where the numbers among the conditions of the training rows lie.

@@ -4,7 +4,7 @@
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
 
-use super::{Cotangents, Evaluator, Penalties, Regularisers};
+use super::{Cotangents, Count, Evaluator, Penalties, Regularisers};
 
 /// dx/dt = m(x, t).
 pub struct VelocityField<'a, T>(pub Box<dyn Evaluator<T> + 'a>);
@@ -60,13 +60,21 @@ pub struct DivergenceIntegrand<'a, T> {
     /// The velocity, which is computed with its divergence but not used here.
     value: Vec<T>,
     penalties: Penalties,
+    /// Counts points once they are evaluated; the evaluator's own, more often, where it does so itself.
+    counter: Option<Count>,
 }
 
 impl<'a, T: Real> DivergenceIntegrand<'a, T> {
     /// For tiles of up to `lanes` lanes.
     pub fn new(evaluator: Box<dyn Evaluator<T> + 'a>, lanes: usize) -> Self {
         let value = vec![T::ZERO; evaluator.dim() * stride_for(lanes)];
-        Self { evaluator, value, penalties: Penalties::NONE }
+        Self { evaluator, value, penalties: Penalties::NONE, counter: None }
+    }
+
+    /// Counts the points at which it is evaluated.
+    pub fn counted(mut self, counter: &Count) -> Self {
+        self.counter = (!self.evaluator.count_in(counter)).then(|| counter.clone());
+        self
     }
 
     /// With a row for each penalty.
@@ -89,6 +97,9 @@ impl<T: Real> VectorField<T> for DivergenceIntegrand<'_, T> {
         let squares = squares_mut(rest, self.penalties, lanes, stride);
         let v = LanesMut::new(&mut self.value, self.evaluator.dim(), y.lanes(), y.stride());
         self.evaluator.value_divergence_and_squares(at, y, v, div, squares);
+        if let Some(counter) = &self.counter {
+            counter.add(lanes as u64 * Count::POINT);
+        }
     }
 }
 

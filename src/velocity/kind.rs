@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::velocity::layers::{self, LayerNetSpec};
-use crate::velocity::{Device, GaussianPath, Image, ImageSpec, Mlp, MlpSpec, Number, Preconditioned, Velocity};
+use crate::velocity::{
+    Device, GaussianPath, Image, ImageShape, ImageSpec, Mlp, MlpSpec, Number, Preconditioned, Velocity,
+};
 use crate::{Error, Result, Rng};
 
 /// A velocity without its weights.
@@ -60,6 +62,11 @@ impl VelocitySpec {
             Self::Image(spec) => spec.n_params(),
             Self::Preconditioned(spec) => spec.net.n_params(),
         }
+    }
+
+    /// The shape of images, where its net is one on images.
+    pub fn shape(&self) -> Option<ImageShape> {
+        if let Self::Image(spec) = self.net() { Some(spec.net.shape) } else { None }
     }
 
     /// The net: itself, but for a preconditioned velocity the one within.

@@ -32,6 +32,9 @@ pub use preconditioned::Preconditioned;
 pub use probes::probe;
 pub use spec::{MlpSpec, TimeInput};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use crate::{Error, Result};
@@ -48,6 +51,55 @@ pub enum Trace {
         /// Their distribution.
         noise: Noise,
     },
+    /// Probes on lattices of an image's pixels: random signs on every `spacing`-th row and column, `spacing²` probes a
+    /// draw. Their sum is unbiased, and near pixels, whose couplings are the largest, are never in one probe.
+    Lattice {
+        /// Of the images.
+        shape: ImageShape,
+        /// Rows, and columns, from one pixel of a probe to the next.
+        spacing: usize,
+        /// Independent draws of the signs.
+        draws: usize,
+    },
+}
+
+impl Trace {
+    /// Random probes; 0 where the trace is exact.
+    pub fn probes(self) -> usize {
+        match self {
+            Self::Exact => 0,
+            Self::Hutchinson { probes, .. } => probes,
+            Self::Lattice { spacing, draws, .. } => spacing * spacing * draws,
+        }
+    }
+
+    /// Rows of a divergence, whose mean is the trace: one a probe, 1 where it is exact.
+    pub fn rows(self) -> usize {
+        self.probes().max(1)
+    }
+
+    /// Independent estimates among the rows, as many consecutive rows each; their spread tells the error. 0 where the
+    /// trace is exact.
+    pub fn draws(self) -> usize {
+        if let Self::Lattice { draws, .. } = self { draws } else { self.probes() }
+    }
+
+    /// Coordinate `i` of probe `k` of the row with this key; 0 where the trace is exact.
+    ///
+    /// On a lattice it is ±`spacing`, or 0: the mean over the probes of a draw is then the sum for random signs. A
+    /// lattice of spacing 1 has the probes of [`Noise::Rademacher`].
+    pub fn probe(self, key: u64, k: usize, i: usize) -> f64 {
+        match self {
+            Self::Exact => 0.0,
+            Self::Hutchinson { noise, .. } => probe(key, k, i, noise),
+            Self::Lattice { shape, spacing, .. } => {
+                let (draw, class) = (k / (spacing * spacing), k % (spacing * spacing));
+                let pixel = i / shape.channels;
+                let (y, x) = (pixel / shape.width % spacing, pixel % shape.width % spacing);
+                if y * spacing + x == class { spacing as f64 * probe(key, draw, i, Noise::Rademacher) } else { 0.0 }
+            }
+        }
+    }
 }
 
 /// The distribution of Hutchinson's probes; both have identity covariance.
@@ -180,12 +232,37 @@ pub(crate) fn check_device<T: Real>(velocity: &dyn Velocity<T>) -> Result<()> {
     velocity.take_failure().map_or(Ok(()), Err)
 }
 
+/// How many points a divergence was computed at, in parts of a point: for whoever looks on.
+#[derive(Clone, Debug, Default)]
+pub struct Count(Arc<AtomicU64>);
+
+impl Count {
+    /// The parts of a point.
+    pub const POINT: u64 = 1 << 24;
+
+    /// Counts so many parts.
+    pub fn add(&self, parts: u64) {
+        self.0.fetch_add(parts, Ordering::Relaxed);
+    }
+
+    /// Points.
+    pub fn points(&self) -> f64 {
+        self.0.load(Ordering::Relaxed) as f64 / Self::POINT as f64
+    }
+}
+
 /// m_θ on a tile of lanes. Columns never mix; no call allocates; unused slots may hold anything.
 pub trait Evaluator<T: Real>: Send {
     /// d.
     fn dim(&self) -> usize;
-    /// Rows of a divergence: 1 when exact, one a probe with Hutchinson (their mean is the estimate).
+    /// Rows of a divergence: 1 when exact, one a probe otherwise (their mean is the estimate).
     fn traces(&self) -> usize;
+    /// Adds to `counter` what is done of a divergence while it is computed, [`Count::POINT`] for each point of it; false
+    /// where the evaluator does not, because its divergences take no time worth a count.
+    fn count_in(&mut self, counter: &Count) -> bool {
+        let _ = counter;
+        false
+    }
     /// As [`Velocity::grad_len`].
     fn grad_len(&self) -> usize;
     /// v ← m(x, t). `x`, `v` are `[d, lanes]`.
@@ -196,7 +273,8 @@ pub trait Evaluator<T: Real>: Send {
     }
     /// As [`Evaluator::value_and_divergence`], with the squares that `squares` has room for: |m|² and ‖∂m/∂x‖².
     ///
-    /// With Hutchinson's probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: E\[e eᵀ\] = I.
+    /// With random probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: the mean of E\[e eᵀ\] over
+    /// the probes is I.
     /// With an exact trace it is exact, through d tangents; but where the trace has a closed form and d exceeds 16,
     /// d tangents would cost many times the rest: there it is |(∂m/∂x) e|² with the row's first Rademacher probe.
     ///

@@ -14,7 +14,7 @@ use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::gaussian::{Coefficients, GaussianPath};
-use super::{Batch, Cotangents, Evaluator, Regularisers, Velocity};
+use super::{Batch, Cotangents, Count, Evaluator, Regularisers, Velocity};
 use crate::Error;
 
 /// A net within a Gaussian's velocity, with its weights.
@@ -138,6 +138,10 @@ impl<T: Real> Evaluator<T> for PreconditionedEvaluator<'_, T> {
 
     fn traces(&self) -> usize {
         self.net.traces()
+    }
+
+    fn count_in(&mut self, counter: &Count) -> bool {
+        self.net.count_in(counter)
     }
 
     fn grad_len(&self) -> usize {

@@ -2,6 +2,11 @@
 //!
 //! An entry is a pure function of (key of the row, number of the probe, coordinate): it stays the same for
 //! the whole solve, on whichever lane, tile or thread the row is. A generator with a state would not.
+//!
+//! The variance of eᵀ J e for random signs is Σ (Jᵢⱼ + Jⱼᵢ)² over all pairs i < j. Where the large entries couple near
+//! pixels of an image, probes that vanish on all but a lattice of pixels leave these out: of a draw of them the variance
+//! of the sum is that of the pairs within one lattice.  Ref: Tang & Saad, *A probing method for computing the diagonal of
+//! a matrix inverse* (2012).
 
 use std::f64::consts::TAU;
 
@@ -9,20 +14,28 @@ use cnflow_kernels::{Scalar, Tile};
 use cnflow_solvers::At;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
-use super::Noise;
+use super::{Noise, Trace};
 use crate::rng::{mix, unit};
 
 /// The probes of the lanes, and whose they are.
 pub(super) struct Probes<T> {
-    noise: Noise,
+    trace: Trace,
     pub(super) e: Vec<Tile<T>>,
     /// The sample in each slot whose probes are held.
     held: Vec<Option<usize>>,
 }
 
 impl<T: Scalar> Probes<T> {
-    pub(super) fn new(count: usize, noise: Noise, dim: usize, lanes: usize) -> Self {
-        Self { noise, e: vec![Tile::new(dim, lanes); count], held: vec![None; lanes] }
+    /// Those of a trace; none where it is exact.
+    pub(super) fn of(trace: Trace, dim: usize, lanes: usize) -> Option<Self> {
+        let e = vec![Tile::new(dim, lanes); trace.probes()];
+        (!e.is_empty()).then(|| Self { trace, e, held: vec![None; lanes] })
+    }
+
+    /// One of random signs.
+    pub(super) fn lone(dim: usize, lanes: usize) -> Self {
+        let trace = Trace::Hutchinson { probes: 1, noise: Noise::Rademacher };
+        Self { trace, e: vec![Tile::new(dim, lanes)], held: vec![None; lanes] }
     }
 
     /// How many a lane has.
@@ -39,7 +52,7 @@ impl<T: Scalar> Probes<T> {
             self.held[slot] = Some(sample);
             for (k, e) in self.e.iter_mut().enumerate() {
                 for i in 0..e.rows() {
-                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(probe(keys[sample], k, i, self.noise));
+                    e.at_mut(slot / LANE_BLOCK, i)[slot % LANE_BLOCK] = T::of(self.trace.probe(keys[sample], k, i));
                 }
             }
         }

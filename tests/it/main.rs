@@ -33,6 +33,8 @@ mod html;
 #[cfg(feature = "plot")]
 mod images;
 mod io;
+#[cfg(feature = "plot")]
+mod lattice;
 mod matching;
 mod mixture_laws;
 mod model_files;

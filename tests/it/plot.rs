@@ -173,7 +173,15 @@ fn train(
     let held_out: Vec<_> = loss.iter().step_by(20).map(|p| (p.0, p.1, 0.1)).collect();
     training_curve(
         path,
-        &Training { unit: "step", loss: &loss, loss_is_nll, held_out: &held_out, entropy, winner: None },
+        &Training {
+            unit: "step",
+            loss: &loss,
+            loss_is_nll,
+            score_unit: "nats",
+            held_out: &held_out,
+            entropy,
+            winner: None,
+        },
         options,
     )
 }
@@ -284,6 +292,7 @@ fn one_point_is_enough() {
         unit: "step",
         loss: &[(0.0, 1.0)],
         loss_is_nll: true,
+        score_unit: "nats",
         held_out: &[(0.0, 1.0, 0.1)],
         entropy: None,
         winner: None,

@@ -183,6 +183,7 @@ fn squares_are_those_of_the_value_and_of_its_tangents() {
                     vec![random(0, Noise::Rademacher)]
                 }
                 Trace::Exact => (0..p.dim).map(unit).collect(),
+                Trace::Lattice { .. } => panic!("not among the traces of every velocity"),
             };
             let mean = if let Trace::Hutchinson { probes, .. } = trace { 1.0 / probes as f64 } else { 1.0 };
             let mut norm = [0.0; 5];

@@ -13,6 +13,7 @@ use cnflow::{Error, compare};
 use serde_json::json;
 
 use crate::cli::files::{METRICS, MODEL};
+use crate::cli::images::ScoreUnit;
 use crate::cli::train::curves::Curves;
 use crate::cli::train::folder::Folder;
 use crate::cli::train::report;
@@ -81,6 +82,14 @@ impl Order {
         Rows { x: self.points.pick(&rows.points(), d).into(), context, weight: rows.weight.clone() }
     }
 
+    /// Conditions of the comparison, `[n, c]`, as the model has them.
+    pub fn conditions(&self, rows: &[f64]) -> Vec<f64> {
+        match self.context.places.len() {
+            0 => Vec::new(),
+            c => self.context.pick(rows, c),
+        }
+    }
+
     /// Points of the comparison, `[n, d]`, as the model has them.
     pub fn points(&self, x: &[f64]) -> Vec<f64> {
         self.points.pick(x, self.points.places.len())
@@ -115,7 +124,7 @@ pub fn train(
     if let Some(words) = folder.warning() {
         context.note(&format!("warning: {words}"));
     }
-    let mut watch = Quietly { screen: Screen::new(context.quiet) };
+    let mut watch = Quietly { screen: Screen::new(context.quiet, ScoreUnit::of(data.shape)) };
     let fitted = fit(&job, data, &mut watch);
     watch.screen.clear();
     let mut fitted = fitted?;

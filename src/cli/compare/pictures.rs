@@ -1,5 +1,7 @@
 //! The figure of a comparison, and the path of each model from the latent to the data.
 
+mod images;
+
 use std::path::Path;
 
 use anyhow::Result;
@@ -33,6 +35,8 @@ pub struct Drawn {
     /// The figure as a PNG.
     pub figure: Vec<u8>,
     pub caption: String,
+    /// What the figure shows, for those who do not see it.
+    pub alt: &'static str,
     pub slides: Option<Slides>,
 }
 
@@ -42,6 +46,9 @@ pub struct Drawn {
 /// Errors of the solver, and [`cnflow::Error::Write`].
 pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Context) -> Result<Drawn> {
     context.note("drawing");
+    if let Some(shape) = comparison.data.shape {
+        return images::draw(comparison, rows, shape, out);
+    }
     let data = &comparison.data;
     let d = data.dim;
     let seen = data.draw(POINTS, &mut rng::stream(comparison.seed, DATA_STREAM));
@@ -57,20 +64,9 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Con
             }
             _ => None,
         };
-        let (metrics, most) = (&one.metrics, POINTS.min(one.metrics.samples.len() / d) * d);
-        contenders.push(Contender {
-            name: one.entry.name.clone(),
-            density,
-            samples: units.rows(&metrics.samples[..most]),
-            curve: one.entry.curve.clone(),
-            end: Some((metrics.nll, if metrics.nll_se.is_finite() { metrics.nll_se } else { 0.0 })),
-            median: metrics.dominance.few.map(|_| metrics.dominance.median),
-            cost: one
-                .costs
-                .iter()
-                .map(|cost| WorkPoint { cost: cost.microseconds, nll: cost.nll, label: cost.label.clone() })
-                .collect(),
-        });
+        let most = POINTS.min(one.metrics.samples.len() / d) * d;
+        let samples = units.rows(&one.metrics.samples[..most]);
+        contenders.push(Contender { density, samples, ..scored(one, 1.0) });
     }
     let truth = data
         .toy()
@@ -102,7 +98,55 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Con
                    validation rows, discs on"
             .to_owned()
             + &format!(" {} rows.", comparison.set);
-    Ok(Drawn { figure, caption, slides })
+    let alt = "densities, samples, and charts of the held-out NLL of all models";
+    Ok(Drawn { figure, caption, alt, slides })
+}
+
+/// What a model reached, in units of so many nats; without densities and samples.
+fn scored(one: &Measured, unit: f64) -> Contender {
+    let metrics = &one.metrics;
+    let work = |cost: &cnflow::compare::Cost| WorkPoint {
+        cost: cost.microseconds,
+        nll: cost.nll / unit,
+        label: cost.label.clone(),
+    };
+    Contender {
+        name: one.entry.name.clone(),
+        curve: one.entry.curve.iter().map(|(seconds, nll)| (*seconds, nll / unit)).collect(),
+        end: Some((metrics.nll / unit, if metrics.nll_se.is_finite() { metrics.nll_se / unit } else { 0.0 })),
+        median: metrics.dominance.few.map(|_| metrics.dominance.median / unit),
+        cost: one.costs.iter().map(work).collect(),
+        ..Contender::default()
+    }
+}
+
+/// What `make` makes with pictures that pass through a folder of their own.
+fn in_passing<R>(make: impl FnOnce(&Path) -> Result<R>) -> Result<R> {
+    let folder = tempfile::tempdir()?;
+    // It lies outside the comparison's folder, and a signal removes it too.
+    interrupt::ours(folder.path());
+    let made = make(folder.path());
+    interrupt::given_up(folder.path());
+    made
+}
+
+/// How many stages of a model are shown; none where it has none.
+fn stages(architecture: &Architecture) -> Option<usize> {
+    match architecture {
+        Architecture::Velocity(_) => Some(FRAMES),
+        Architecture::Discrete(spec) => Some(spec.layers.len().min(FRAMES - 1) + 1),
+        Architecture::Identity { .. } | Architecture::Histogram(_) => None,
+    }
+}
+
+/// What a stage is called.
+fn label(architecture: &Architecture, t: f64) -> String {
+    match architecture {
+        Architecture::Discrete(spec) => {
+            format!("layer {} of {}", (t * spec.layers.len() as f64).floor(), spec.layers.len())
+        }
+        _ => format!("t = {t:.1}"),
+    }
 }
 
 /// The cells around the data, in one or two dimensions.
@@ -131,12 +175,7 @@ fn density(entry: &Entry, model: &BoundModel, t: f64, cells: &Cells, units: &Uni
 
 /// A strip of frames for each flow.
 fn slides(comparison: &Comparison, first: &[&Measured], truth: Option<&[f64]>, options: &Options) -> Result<Slides> {
-    let folder = tempfile::tempdir()?;
-    // It lies outside the comparison's folder, and a signal removes it too.
-    interrupt::ours(folder.path());
-    let slides = strips(comparison, first, truth, options, folder.path());
-    interrupt::given_up(folder.path());
-    slides
+    in_passing(|folder| strips(comparison, first, truth, options, folder))
 }
 
 /// As [`slides`]; pictures pass through `folder`.
@@ -155,11 +194,7 @@ fn strips(
     let mut strips = Vec::new();
     for one in first {
         let model = &one.entry.model;
-        let stages = match &model.spec.architecture {
-            Architecture::Velocity(_) => FRAMES,
-            Architecture::Discrete(spec) => spec.layers.len().min(FRAMES - 1) + 1,
-            Architecture::Identity { .. } | Architecture::Histogram(_) => continue,
-        };
+        let Some(stages) = stages(&model.spec.architecture) else { continue };
         let bound = model.bind(comparison.precision)?;
         // One scale for all frames: that of the truth, or of where the way ends.
         let end = density(&one.entry, &bound, 1.0, &cells, &units)?;
@@ -172,12 +207,7 @@ fn strips(
             let grid = Grid { x: cells.x, y: cells.y, nx: cells.nx, ny: cells.ny, values };
             let options = Options { size: Some(FRAME_SIZE), max: (max > 0.0).then_some(max), ..options.clone() };
             plot::density(&path, &grid, None, &options)?;
-            let label = match &model.spec.architecture {
-                Architecture::Discrete(spec) => {
-                    format!("layer {} of {}", (t * spec.layers.len() as f64).floor(), spec.layers.len())
-                }
-                _ => format!("t = {t:.1}"),
-            };
+            let label = label(&model.spec.architecture, t);
             frames.push((label, Image { mime: Mime::Png, bytes: cnflow::io::read_bytes(&path)? }));
         }
         strips.push(Strip { name: one.entry.name.clone(), frames });

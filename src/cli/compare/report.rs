@@ -1,12 +1,21 @@
 //! The report page of a comparison.
 
 use cnflow::html::{Figure, Image, Mime, Report};
+use cnflow::rows::Dataset;
 use cnflow::words;
 
 use super::Comparison;
 use super::pictures::Drawn;
 use super::table::{self, Row};
 use crate::cli::findings;
+
+/// What a row is.
+fn what(data: &Dataset) -> String {
+    match data.shape {
+        Some(shape) => format!("images of {}", words::image(shape)),
+        None => words::count(data.dim as u64, "column"),
+    }
+}
 
 /// Table, figure and the path through t on one page; the table alone where nothing was drawn.
 pub fn page(
@@ -23,14 +32,15 @@ pub fn page(
         let (nll, n) = (best.nll().0, best.seeds[0].metrics.n);
         let (names, data, set) = (names.join(", "), &data.name, comparison.set);
         let (nll, over) = (words::number(nll, 4), words::count(n as u64, &format!("{set} row")));
-        format!("{names} on {data}: the best NLL is that of {}, {nll} nats over {over}.", best.name)
+        let bits = best.bits().map_or_else(String::new, |(bits, _)| format!(" ({} bits/dim)", words::number(bits, 3)));
+        format!("{names} on {data}: the best NLL is that of {}, {nll} nats{bits} over {over}.", best.name)
     });
     let budget = comparison.jobs.first().map(|job| match (job.optimiser.steps, job.optimiser.time) {
         (Some(steps), _) => format!("{} each", words::count(steps as u64, "step")),
         (None, time) => format!("{} s of wall-clock each", time.unwrap_or_default()),
     });
     let mut facts = vec![
-        ("data".to_owned(), format!("{}, {}", data.name, words::count(data.dim as u64, "column"))),
+        ("data".to_owned(), format!("{}, {}", data.name, what(data))),
         (
             "scored on".to_owned(),
             format!("{} ({} set)", words::count(rows[0].seeds[0].metrics.n as u64, "row"), comparison.set),
@@ -67,7 +77,7 @@ pub fn page(
     }
     let figure = |drawn: &Drawn| Figure {
         caption: drawn.caption.clone(),
-        alt: "densities, samples, and charts of the held-out NLL of all models".into(),
+        alt: drawn.alt.into(),
         image: Image { mime: Mime::Png, bytes: drawn.figure.clone() },
     };
     Report {

@@ -2,6 +2,7 @@
 
 mod fields;
 
+use cnflow::apply::BitsPerDim;
 use cnflow::html::{Cell, Column, Table};
 use cnflow::stats::Dominance;
 use serde_json::{Map, Value, json};
@@ -55,6 +56,13 @@ impl<'a> Row<'a> {
     /// Mean and standard error.
     pub fn nll(&self) -> (f64, f64) {
         (self.mean(|m| m.metrics.nll), self.error(|m| m.metrics.nll, |m| m.metrics.nll_se))
+    }
+
+    /// Bits per dimension, at most, and their standard error; none where rows are not images.
+    pub fn bits(&self) -> Option<(f64, f64)> {
+        let unit = BitsPerDim::unit(self.seeds[0].entry.model.spec.pixels.as_ref()?.dim());
+        let (nll, se) = self.nll();
+        Some((nll / unit, se / unit))
     }
 
     /// Where few rows carry the mean: in the seed in which the fewest do. The median is the mean over seeds.
@@ -144,6 +152,9 @@ pub fn json(rows: &[Row<'_>]) -> Vec<Value> {
             map.insert(field.key.into(), json!((field.value)(row)));
             match field.key {
                 "nll" => drop(map.insert("nll_se".into(), json!(number(row.nll().1)))),
+                "bits_per_dim" => {
+                    map.insert("bits_per_dim_se".into(), json!(row.bits().and_then(|(_, se)| number(se))));
+                }
                 "nll_median" => {
                     map.insert("nll_median".into(), json!(number(row.dominance().median)));
                     map.insert("nll_carried_by".into(), json!(row.dominance().few));

@@ -25,6 +25,7 @@ use ratatui::crossterm::{cursor, execute, terminal};
 
 pub use self::view::few;
 use self::view::{HeldOut, LiveView, Now};
+use crate::cli::images::ScoreUnit;
 use crate::cli::interrupt;
 
 /// Between two pictures.
@@ -80,7 +81,7 @@ impl Live {
         execute!(std::io::stderr(), terminal::EnterAlternateScreen, cursor::Hide).map_err(failed)?;
         let terminal = Terminal::new(CrosstermBackend::new(std::io::stderr())).map_err(failed)?;
         Ok(Self {
-            view: LiveView::new(title, entropy, ranges.is_some()),
+            view: LiveView::new(title, entropy, ranges.is_some()).scored_in(ScoreUnit::of(job.data.image)),
             terminal,
             drawn: None,
             next_density: Instant::now(),

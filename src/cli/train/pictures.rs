@@ -13,6 +13,7 @@ use cnflow::{rng, words};
 
 use super::images;
 use super::run::Run;
+use crate::cli::images::ScoreUnit;
 use crate::cli::interrupt::critical_section;
 use crate::cli::picture::{self, Shown, Units};
 
@@ -70,19 +71,29 @@ pub fn draw(run: &Run<'_>, look: &Look, file: &dyn Fn(&str) -> PathBuf) -> anyho
         return Ok(drawn);
     }
     let entropy = data.toy().map(|toy| toy.entropy);
+    // Scores of images are in bits per dimension, as everywhere else.
+    let ScoreUnit { nats, name: score_unit } = ScoreUnit::of(model.spec.pixels.as_ref().map(|pixels| pixels.shape));
+    let held_out: Vec<_> = curves.held_out.iter().map(|(at, nll, se)| (*at, nll / nats, se / nats)).collect();
+    let of_loss = if curves.loss_is_nll { nats } else { 1.0 };
+    let loss: Vec<_> = curves.loss.iter().map(|(at, loss)| (*at, loss / of_loss)).collect();
     // Where a mixture replaced the flow, the curve is not that of the model.
     let winner = match (&model.spec.architecture, &model.spec.base) {
         (Architecture::Identity { .. }, Some(base)) if !data.valid.is_empty() => {
             let (nll, se) = score(&flow, &data.valid, data.toy())?.best_nll(data.toy());
-            Some((format!("a mixture of {}", words::count(base.components() as u64, "Gaussian")), nll, se))
+            Some((
+                format!("a mixture of {}", words::count(base.components() as u64, "Gaussian")),
+                nll / nats,
+                se / nats,
+            ))
         }
         _ => None,
     };
     let training = Training {
         unit: "steps",
-        loss: &curves.loss,
+        loss: &loss,
         loss_is_nll: curves.loss_is_nll,
-        held_out: &curves.held_out,
+        score_unit,
+        held_out: &held_out,
         entropy,
         winner: winner.as_ref().map(|(name, nll, se)| (name.as_str(), *nll, *se)),
     };

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::folder::Folder;
 use super::live::{Live, few};
+use crate::cli::images::ScoreUnit;
 use crate::cli::{Context, interrupt};
 
 /// Ticks of the bar, whatever the budget is counted in.
@@ -26,15 +27,16 @@ pub struct Screen {
     loss: f64,
     criterion: Option<Criterion>,
     held_out: String,
+    unit: ScoreUnit,
 }
 
 impl Screen {
-    /// A bar on stderr, or nothing where `quiet`.
-    pub fn new(quiet: bool) -> Self {
+    /// A bar on stderr, or nothing where `quiet`; scores are in `unit`.
+    pub fn new(quiet: bool, unit: ScoreUnit) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template("{bar:24.cyan/238} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(TICKS), target).with_style(style.progress_chars("━╸─"));
-        Self { bar, quiet, drawn: None, loss: f64::NAN, criterion: None, held_out: String::new() }
+        Self { bar, quiet, drawn: None, loss: f64::NAN, criterion: None, held_out: String::new(), unit }
     }
 
     /// What is about to be done.
@@ -182,18 +184,25 @@ impl Screen {
         }
         self.loss = if self.loss.is_nan() { record.loss } else { 0.98 * self.loss + 0.02 * record.loss };
         if let Some(v) = progress.validation {
-            let (nll, few) = (words::estimate(v.nll, v.se, 3), few(&v.dominance));
-            self.held_out = format!(" · held-out NLL {nll}{few}, NFE {:.0}", v.nfe);
+            let ScoreUnit { nats, name } = self.unit;
+            let (nll, few) = (words::estimate(v.nll / nats, v.se / nats, 3), few(&v.dominance, nats));
+            self.held_out = match name {
+                "nats" => format!(" · held-out NLL {nll}{few}, NFE {:.0}", v.nfe),
+                name => format!(" · held-out {nll} {name}{few}, NFE {:.0}", v.nfe),
+            };
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let left = if progress.done > 0.0 { record.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
             let rate = record.step as f64 / record.seconds.max(1e-9);
+            let loss = match (record.criterion.is_nll(), self.unit) {
+                (true, ScoreUnit { name: "nats", .. }) => format!("NLL {}", words::number(self.loss, 4)),
+                (true, ScoreUnit { nats, name }) => format!("{} {name}", words::number(self.loss / nats, 4)),
+                (false, _) => format!("loss {}", words::number(self.loss, 4)),
+            };
             self.bar.set_message(format!(
-                "step {} · {rate:.0}/s · {} {}{} · {} left",
+                "step {} · {rate:.0}/s · {loss}{} · {} left",
                 record.step,
-                if record.criterion.is_nll() { "NLL" } else { "loss" },
-                words::number(self.loss, 4),
                 self.held_out,
                 words::duration(left)
             ));

@@ -1,12 +1,11 @@
 //! What is drawn of a trajectory: the places of the particles, and the densities at its moments.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use anyhow::Result;
+use cnflow::continuous::Work;
 use cnflow::model::BoundModel;
 use cnflow::plot::{Grid, Journey, Moment};
 
-use super::{CURVE, Found, Job, PLANE, TrajectoryArgs};
+use super::{CURVE, Found, Job, PATHS, PLANE, TrajectoryArgs};
 use crate::cli::Context;
 use crate::cli::picture::Units;
 use crate::cli::progress::watched;
@@ -67,7 +66,7 @@ impl Job {
             layers: self.layers,
             columns: self.columns.len(),
             places: units.rows(&places),
-            threads: args.paths.into(),
+            threads: args.paths.unwrap_or(PATHS).into(),
             ranges: ranges.iter().enumerate().map(|(j, range)| units.range(j, *range)).collect(),
             moments: shown,
             plane,
@@ -96,7 +95,7 @@ impl Job {
         times: &[f64],
         cells: &Grid,
         units: &Units,
-        done: &AtomicUsize,
+        done: &Work,
     ) -> Result<Vec<Vec<f64>>> {
         let d = self.setup.model.dim();
         let centres = Grid::centres(cells.x, cells.y, cells.nx, cells.ny);
@@ -116,7 +115,7 @@ impl Job {
             for (share, condition) in &conditions {
                 let log_prob = stage.log_prob(&centres, condition)?.log_prob;
                 if self.layers.is_some() {
-                    done.fetch_add(n, Ordering::Relaxed);
+                    done.add(n);
                 }
                 density.iter_mut().zip(log_prob).for_each(|(p, log)| *p += share * units.density(log));
             }

@@ -8,9 +8,9 @@ use crate::plot::stats::{padded, quantiles};
 
 /// Times that span more than this many decades begin later.
 const MOST_DECADES: f64 = 4.0;
-/// A chart spans at least so many nats if scores do: finer differences are chance.
+/// A chart spans at least so many units if scores do: finer differences are chance.
 const LEAST_SPAN: f64 = 0.15;
-/// A model is off the chart where it ends so many nats above the best, unless most do.
+/// A model is off the chart where it ends so many units above the best, unless most do.
 const TERRIBLE: f64 = 5.0;
 
 /// Held-out scores over seconds of training, if a model has any.
@@ -22,7 +22,8 @@ pub(super) fn training(c: &Comparison) -> Option<Panel> {
     let ends: Vec<(f64, f64)> = c.contenders.iter().filter_map(end).map(|(_, nll, se)| (nll, se)).collect();
     let (along, final_set) = c.sets;
     let same = along == final_set;
-    let label = if same { format!("{along} NLL (nats)") } else { "NLL (nats)".into() };
+    let unit = c.score_unit;
+    let label = if same { format!("{along} NLL ({unit})") } else { format!("NLL ({unit})") };
     let y = Axis::new(label, range(&late, &ends, c.entropy));
     // From the first score within that range on, and to the end.
     let seen = |p: &&(f64, f64)| p.1 <= y.range.1;
@@ -55,7 +56,7 @@ pub(super) fn work(c: &Comparison) -> Option<Panel> {
     let best = |m: &Contender| m.cost.iter().map(|p| p.nll).reduce(f64::min);
     let ends: Vec<(f64, f64)> = c.contenders.iter().filter_map(best).map(|nll| (nll, 0.0)).collect();
     let all: Vec<f64> = points().map(|p| p.nll).collect();
-    let y = Axis::new(format!("{} NLL (nats)", c.sets.1), range(&all, &ends, c.entropy));
+    let y = Axis::new(format!("{} NLL ({})", c.sets.1, c.score_unit), range(&all, &ends, c.entropy));
 
     let mut layers = vec![];
     layers.extend(truth(c, &x));

@@ -1,6 +1,6 @@
 //! What is wrong with a comparison, with the place, before anything is drawn.
 
-use super::{Cells, Comparison, Contender};
+use super::{Cells, Comparison, Contender, ImageGrid};
 use crate::error::{Error, Result};
 use crate::plot::rows;
 
@@ -13,6 +13,14 @@ pub(super) fn check(c: &Comparison) -> Result<()> {
     finite(c.data, d, "the data hold")?;
     if c.contenders.is_empty() {
         return Err(Error::invalid("a comparison needs a model", "give at least one model"));
+    }
+    if let Some(ImageGrid { shape, columns }) = c.images {
+        if columns == 0 {
+            return Err(Error::invalid("a grid without images", "give at least one image in a row"));
+        }
+        if shape.len() != d {
+            return Err(Error::Dimension { what: "an image".into(), expected: shape.len(), found: d });
+        }
     }
     if let Some(cells) = c.cells {
         check_cells(cells, d)?;

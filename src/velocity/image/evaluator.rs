@@ -10,7 +10,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 use super::pool;
 use super::spec::ImageSpec;
 use crate::velocity::probes::Probes;
-use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace};
+use crate::velocity::{Batch, Cotangents, Count, Evaluator, Regularisers};
 
 /// A velocity of images with the scratch of one caller.
 pub struct ImageEvaluator<'a, T: Scalar> {
@@ -23,6 +23,8 @@ pub struct ImageEvaluator<'a, T: Scalar> {
     div: Tile<T>,
     kinetic: Tile<T>,
     jacobian: Tile<T>,
+    /// What counts the directions of traces.
+    counter: Option<Count>,
 }
 
 /// y ← x · lane, or y += x · lane.
@@ -46,10 +48,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
     pub fn new(spec: &'a ImageSpec, net: &'a ImageNet<T>, batch: Batch<'a, T>) -> Self {
         let dim = spec.dim();
-        let (probes, traces) = match batch.trace {
-            Trace::Exact => (None, 1),
-            Trace::Hutchinson { probes, noise } => (Some(Probes::new(probes, noise, dim, batch.lanes)), probes),
-        };
+        let (probes, traces) = (Probes::of(batch.trace, dim, batch.lanes), batch.trace.rows());
         let row = || Tile::new(1, LANE_BLOCK);
         Self {
             ws: pool::take(net),
@@ -57,6 +56,7 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
             jacobian: row(),
+            counter: None,
             spec,
             net,
             batch,
@@ -107,11 +107,17 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
         net.advance(ws);
     }
 
-    /// `self.div` ← the trace, and where wanted `self.jacobian` ← ‖∂m/∂x‖² or its estimate.
-    fn trace(&mut self, first: usize, with_norm: bool) {
+    /// `self.div` ← the trace, and where wanted `self.jacobian` ← ‖∂m/∂x‖² or its estimate, in a block with so many
+    /// lanes in use.
+    fn trace(&mut self, first: usize, lanes: usize, with_norm: bool) {
         let (isa, dim, count) = (self.net.isa(), self.dim(), self.directions());
         for k in 0..count {
             self.advance(k, first);
+            if let Some(counter) = &self.counter {
+                // The parts of all directions make a point.
+                let parts = |k: usize| Count::POINT * k as u64 / count as u64;
+                counter.add(lanes as u64 * (parts(k + 1) - parts(k)));
+            }
             let (end, e) = self.ws.end_and_direction();
             if self.probes.is_some() {
                 dot(isa, Operand::Tile(e.read()), end.read(), dim, 1, self.div.write_from(k), false);
@@ -175,6 +181,11 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
         self.div.rows()
     }
 
+    fn count_in(&mut self, counter: &Count) -> bool {
+        self.counter = Some(counter.clone());
+        true
+    }
+
     fn grad_len(&self) -> usize {
         self.net.n_params()
     }
@@ -203,7 +214,7 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
                 dot(self.net.isa(), Operand::Tile(m), m, self.dim(), 1, self.kinetic.write(), false);
                 self.kinetic.unload_to(kinetic, first);
             }
-            self.trace(first, squares.jacobian.is_some());
+            self.trace(first, LANE_BLOCK.min(at.lanes() - first), squares.jacobian.is_some());
             self.div.unload_to(&mut div, first);
             if let Some(jacobian) = &mut squares.jacobian {
                 self.jacobian.unload_to(jacobian, first);

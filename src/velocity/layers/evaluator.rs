@@ -24,7 +24,7 @@ use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::LayerNet;
 use super::net::{Probed, draw};
-use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Trace, Velocity};
+use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Velocity};
 
 /// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each
 /// operation's overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice
@@ -140,12 +140,15 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
 
     /// The probes of those lanes, `[k, rows, d]`.
     fn probes(&self, at: At<'_>, from: usize, count: usize) -> Result<Option<Tensor>> {
-        let Trace::Hutchinson { probes, noise } = self.batch.trace else { return Ok(None) };
+        let (trace, d) = (self.batch.trace, self.net.spec.dim);
+        if trace.probes() == 0 {
+            return Ok(None);
+        }
         // A row without a lane has some probe or other.
         let samples = at.sample[from..from + count].iter().map(|&sample| self.batch.keys[sample]);
         let keys = samples.chain(std::iter::repeat_n(0, self.rows - count));
-        let drawn = draw(noise, probes, keys, self.net.spec.dim).into_iter().map(T::of).collect();
-        Ok(Some(Tensor::from_vec(drawn, (probes, self.rows, self.net.spec.dim), self.net.device())?))
+        let drawn = draw(trace, keys, d).into_iter().map(T::of).collect();
+        Ok(Some(Tensor::from_vec(drawn, (trace.probes(), self.rows, d), self.net.device())?))
     }
 
     /// Runs `one(from, count)` on every block of lanes; false, and the cause recorded, if candle fails or had failed
@@ -222,10 +225,7 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
     }
 
     fn traces(&self) -> usize {
-        match self.batch.trace {
-            Trace::Exact => 1,
-            Trace::Hutchinson { probes, .. } => probes,
-        }
+        self.batch.trace.rows()
     }
 
     fn grad_len(&self) -> usize {
@@ -331,6 +331,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::velocity::Trace;
     use crate::velocity::layers::{Layer, LayerNetSpec};
 
     #[test]

@@ -15,7 +15,7 @@ use candle_core::{DType, DeviceLocation, Tensor, WithDType};
 
 use super::pair::Pair;
 use super::{Layer, LayerNetSpec, activation, concatsquash, linear};
-use crate::velocity::{Device, Noise, Scalar, Trace, Velocity, probe};
+use crate::velocity::{Device, Scalar, Trace, Velocity};
 use crate::{Error, Result};
 
 /// A scalar that either kind of velocity computes in: `f32` and `f64`.
@@ -146,9 +146,11 @@ impl LayerNet {
     /// # Errors
     /// [`Error::Candle`] if the device fails.
     pub fn probes(&self, trace: Trace, keys: &[u64]) -> Result<Option<Tensor>> {
-        let Trace::Hutchinson { probes, noise } = trace else { return Ok(None) };
-        let drawn = draw(noise, probes, keys.iter().copied(), self.spec.dim);
-        let tensor = Tensor::from_vec(drawn, (probes, keys.len(), self.spec.dim), self.device())?;
+        if trace.probes() == 0 {
+            return Ok(None);
+        }
+        let drawn = draw(trace, keys.iter().copied(), self.spec.dim);
+        let tensor = Tensor::from_vec(drawn, (trace.probes(), keys.len(), self.spec.dim), self.device())?;
         Ok(Some(tensor.to_dtype(self.theta.dtype())?))
     }
 
@@ -278,7 +280,7 @@ impl Layer {
 }
 
 /// The probes of some samples, in the order `[probe, sample, coordinate]`.
-pub(super) fn draw(noise: Noise, probes: usize, keys: impl Iterator<Item = u64> + Clone, dim: usize) -> Vec<f64> {
-    let one = |p: usize, key: u64| (0..dim).map(move |i| probe(key, p, i, noise));
-    (0..probes).flat_map(|p| keys.clone().flat_map(move |key| one(p, key))).collect()
+pub(super) fn draw(trace: Trace, keys: impl Iterator<Item = u64> + Clone, dim: usize) -> Vec<f64> {
+    let one = |p: usize, key: u64| (0..dim).map(move |i| trace.probe(key, p, i));
+    (0..trace.probes()).flat_map(|p| keys.clone().flat_map(move |key| one(p, key))).collect()
 }

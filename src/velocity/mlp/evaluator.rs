@@ -11,7 +11,7 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 use super::Mlp;
 use crate::velocity::closed_form::ClosedForm;
 use crate::velocity::probes::Probes;
-use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Noise, Regularisers, Trace};
+use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Regularisers};
 
 mod squares;
 
@@ -41,11 +41,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
     pub fn new(mlp: &'a Mlp<T>, batch: Batch<'a, T>) -> Self {
         let (net, lanes, dim) = (&mlp.net, batch.lanes, mlp.spec.dim);
-        let traces = if let Trace::Hutchinson { probes, .. } = batch.trace { probes } else { 1 };
-        let probes = match batch.trace {
-            Trace::Exact => None,
-            Trace::Hutchinson { probes, noise } => Some(Probes::new(probes, noise, dim, lanes)),
-        };
+        let (traces, probes) = (batch.trace.rows(), Probes::of(batch.trace, dim, lanes));
         let alone = probes.is_none() && mlp.closed.is_some() && dim > FEW_DIMENSIONS;
         Self {
             ws: net.workspace(lanes),
@@ -53,7 +49,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
             direction: Tile::new(dim, lanes),
             end_bar: Tile::new(dim, lanes),
             probes,
-            lone_probe: alone.then(|| Probes::new(1, Noise::Rademacher, dim, lanes)),
+            lone_probe: alone.then(|| Probes::lone(dim, lanes)),
             div: Tile::new(traces, lanes),
             tau: Tile::new(traces, lanes),
             kinetic: Tile::new(1, lanes),

@@ -9,7 +9,7 @@ use cnflow::continuous::{BoundVelocity, Continuous, SolverSpec};
 use cnflow::model::bars::{finer, probes};
 use cnflow::model::{Bars, ErrorBars, Flow};
 use cnflow::rng::stream;
-use cnflow::velocity::{Batch, Cotangents, Evaluator, Precision, Regularisers, Trace, Velocity, probe};
+use cnflow::velocity::{Batch, Cotangents, Evaluator, Precision, Regularisers, Trace, Velocity};
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 use nalgebra::DMatrix;
 use rand::Rng as _;
@@ -256,7 +256,7 @@ pub fn bars(flow: &Arc<dyn Closed>, x: &[f64], solver: &SolverSpec, precision: P
         Flow::new(Continuous::of_velocity(velocity, solver).unwrap())
     };
     let scored = of(precision, solver.clone()).log_prob(x, &[]).unwrap();
-    let probes = probes(solver.trace.resolve(flow.dim(), false));
+    let probes = probes(solver.trace.resolve(flow.dim(), false, None).unwrap());
     let bars = ErrorBars::new(of(Precision::F64, finer(solver).unwrap()), solver.clone(), probes);
     bars.of(x, &[], &scored.log_prob, &scored.cost).unwrap()
 }
@@ -301,10 +301,7 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
         self.x.len()
     }
     fn traces(&self) -> usize {
-        match self.batch.trace {
-            Trace::Exact => 1,
-            Trace::Hutchinson { probes, .. } => probes,
-        }
+        self.batch.trace.rows()
     }
     fn grad_len(&self) -> usize {
         0
@@ -330,10 +327,10 @@ impl<T: Real> Evaluator<T> for FieldEvaluator<'_, T> {
             (0..d).for_each(|i| v.row_mut(i)[l] = T::of(self.v[i]));
             match self.batch.trace {
                 Trace::Exact => div.row_mut(0)[l] = T::of((0..d).map(|i| self.jacobian[i * d + i]).sum()),
-                Trace::Hutchinson { probes, noise } => {
+                random => {
                     let key = self.batch.keys[at.sample[l]];
-                    for k in 0..probes {
-                        let e: Vec<f64> = (0..d).map(|i| probe(key, k, i, noise)).collect();
+                    for k in 0..random.probes() {
+                        let e: Vec<f64> = (0..d).map(|i| random.probe(key, k, i)).collect();
                         let form = (0..d * d).map(|ij| e[ij / d] * self.jacobian[ij] * e[ij % d]).sum();
                         div.row_mut(k)[l] = T::of(form);
                     }

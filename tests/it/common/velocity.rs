@@ -174,8 +174,13 @@ pub fn check_derivatives(name: &str, velocity: &dyn Velocity<f64>) {
 
 /// n samples at once are n times one, bit for bit, whatever their slots and number.
 pub fn check_lanes<T: Real>(name: &str, velocity: &dyn Velocity<T>) {
+    check_lanes_by(name, velocity, &TRACES);
+}
+
+/// As [`check_lanes`], by these traces.
+pub fn check_lanes_by<T: Real>(name: &str, velocity: &dyn Velocity<T>, traces: &[Trace]) {
     let p = Points::new(velocity, 64);
-    for trace in TRACES {
+    for &trace in traces {
         let alone: Vec<_> = (0..64).map(|s| both(velocity, &p, trace, &[s])).collect();
         for lanes in [1, 2, 7, 15, 16, 17, 33, 64] {
             // Backwards, so that no sample keeps its slot.
@@ -197,10 +202,15 @@ pub type With<'a> = dyn Fn(&[f64]) -> Box<dyn Velocity<f64>> + 'a;
 ///
 /// `with` makes the velocity of another θ.
 pub fn check_pull_back(name: &str, theta: &[f64], with: &With<'_>) {
+    check_pull_back_by(name, theta, with, &TRACES);
+}
+
+/// As [`check_pull_back`], by these traces.
+pub fn check_pull_back_by(name: &str, theta: &[f64], with: &With<'_>, traces: &[Trace]) {
     let velocity = with(theta);
     let mut p = Points::new(&*velocity, 3);
     let samples = [2, 0, 1];
-    for trace in TRACES {
+    for &trace in traces {
         let traces = velocity.evaluator(p.batch(trace, 1)).traces();
         let (v_bar, div_bar) = (numbers::<f64>(3 * p.dim, 8), numbers::<f64>(3 * traces, 9));
         for (has_v, has_div) in [(true, true), (true, false), (false, true)] {

@@ -85,7 +85,7 @@ pub fn transported(
     span: (f64, f64),
     (x, condition): (&[f64], &[f64]),
 ) -> (Vec<f64>, Vec<f64>, Cost) {
-    let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+    let trace = solver.trace.of(velocity).unwrap();
     let request = Request { span, solver, trace, log_density: true, progress: None };
     let found = transport(&*velocity.bind_here(theta).unwrap(), x, condition, &request).unwrap();
     (found.y, found.logdet, found.cost)
@@ -130,7 +130,7 @@ impl Inverse {
         bars: Option<Bars<'_>>,
     ) -> (Found, Vec<f64>, Vec<f64>) {
         let Self { velocity, solver, end, penalties } = self;
-        let trace = solver.trace.resolve(velocity.dim(), velocity.closed_form());
+        let trace = solver.trace.of(velocity).unwrap();
         let request = Request { span: (*end, 0.0), solver, trace, log_density: true, progress: None };
         let bound = velocity.bind_here::<T>(&narrow(theta)).unwrap();
         let condition = narrow(condition);

@@ -46,6 +46,8 @@ fn shortened(line: &str) -> String {
     }
     match value(&words, "--grid") {
         Some(at) => words[at] = words[at].parse::<usize>().unwrap().min(CELLS).to_string(),
+        // Images have no grid.
+        None if line.starts_with("cnf trajectory digits") => {}
         None if line.starts_with("cnf trajectory") => words.insert(2, format!("--grid {CELLS}")),
         None => {}
     }

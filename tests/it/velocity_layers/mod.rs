@@ -128,7 +128,7 @@ fn a_pull_back_is_the_central_difference_in_x_and_theta() {
             // Every entry of θ for the exact trace; probes change no more than the directions, some entries will do.
             let some: Vec<usize> = match trace {
                 Trace::Exact => (0..n_params).collect(),
-                Trace::Hutchinson { .. } => (i % 7..n_params).step_by(7).collect(),
+                Trace::Hutchinson { .. } | Trace::Lattice { .. } => (i % 7..n_params).step_by(7).collect(),
             };
             let by_theta: Vec<f64> = some.iter().map(|&k| slope(|case| &mut case.theta, k)).collect();
 

@@ -12,14 +12,16 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 
+use crate::cli::images::ScoreUnit;
+
 /// Points that a curve keeps; when they are twice as many, neighbours are merged.
 const KEPT: usize = 512;
 
-/// Beside a running score: the median, where few rows carry the mean.
-pub fn few(dominance: &Dominance) -> String {
+/// Beside a running score: the median in units of so many nats, where few rows carry the mean.
+pub fn few(dominance: &Dominance, nats: f64) -> String {
     let Some(few) = dominance.few else { return String::new() };
     let carry = if few == 1 { "carries" } else { "carry" };
-    format!(" (median {}: {few} of {} rows {carry} the mean)", words::number(dominance.median, 3), dominance.n)
+    format!(" (median {}: {few} of {} rows {carry} the mean)", words::number(dominance.median / nats, 3), dominance.n)
 }
 
 /// A held-out score.
@@ -103,6 +105,8 @@ pub struct LiveView {
     /// The step of the density.
     density_step: usize,
     planar: bool,
+    /// What scores are counted in.
+    unit: ScoreUnit,
 }
 
 impl LiveView {
@@ -120,7 +124,13 @@ impl LiveView {
             density: None,
             density_step: 0,
             planar,
+            unit: ScoreUnit::of(None),
         }
+    }
+
+    /// With scores in this unit.
+    pub fn scored_in(self, unit: ScoreUnit) -> Self {
+        Self { unit, ..self }
     }
 
     /// A step was done.
@@ -129,7 +139,7 @@ impl LiveView {
         self.loss.push(now.step as f64, now.loss);
         if let Some(held_out) = now.held_out {
             self.latest = Some(held_out);
-            self.nll.push(now.step as f64, held_out.nll);
+            self.nll.push(now.step as f64, held_out.nll / self.unit.nats);
             if let Some(nfe) = held_out.nfe {
                 self.nfe.push(now.step as f64, nfe);
             }
@@ -171,7 +181,8 @@ impl LiveView {
         let rows = Layout::vertical(parts.into_iter().map(Constraint::Fill)).split(curves);
         let last = self.now.map_or(1.0, |now| now.step as f64).max(1.0);
         curve(frame, rows[0], " training loss ", &self.loss, Color::Blue, last, None);
-        curve(frame, rows[1], " held-out NLL (nats) ", &self.nll, Color::Yellow, last, self.entropy);
+        let scores = format!(" held-out NLL ({}) ", self.unit.name);
+        curve(frame, rows[1], &scores, &self.nll, Color::Yellow, last, self.entropy);
         if rows.len() > 2 {
             curve(frame, rows[2], " NFE ", &self.nfe, Color::Green, last, None);
         }
@@ -194,7 +205,9 @@ impl LiveView {
             words::error(now.lr)
         );
         if let Some(h) = self.latest {
-            words += &format!(" · NLL {}{}", words::estimate(h.nll, h.se, 3), few(&h.dominance));
+            let ScoreUnit { nats, name } = self.unit;
+            let (nll, few) = (words::estimate(h.nll / nats, h.se / nats, 3), few(&h.dominance, nats));
+            words += &if name == "nats" { format!(" · NLL {nll}{few}") } else { format!(" · {nll} {name}{few}") };
             if let Some(nfe) = h.nfe {
                 words += &format!(" · NFE {}", words::number(nfe, 0));
             }
