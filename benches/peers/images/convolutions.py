@@ -9,9 +9,9 @@ PROGRAM), then each setting of PyTorch; so both see the same machine. Times are 
 - forward and backward: with the gradient by all weights, not by the image.
 
 PyTorch computes with its channels last, with oneDNN and without, in its default order, and compiled (inductor, where a C++
-compiler is found), at batches of 16, 32 and 128. The kernels work on blocks of 16 images at any batch. A round
-times each for at least 0.2 s; printed are medians over the rounds, and the ratio of the best setting of PyTorch at each
-batch to the kernels: above 1 the kernels are faster.
+compiler is found), at batches of 16, 32 and 128. The kernels work on blocks of 16 images at any batch. A round takes the
+median of several runs of each, as the bench does; printed are medians over the rounds, and the ratio of the best setting
+of PyTorch at each batch to the kernels: above 1 the kernels are faster.
 """
 import argparse
 import json
@@ -62,14 +62,17 @@ class Recipe(nn.Module):
         return self.last(modulated(self.head(h), parts[-2], parts[-1]))
 
 
-def timed(f, seconds=0.2):
-    """CPU seconds of a call: the mean over at least `seconds`."""
+def timed(f, seconds=0.06, runs=5):
+    """CPU seconds of a call: the median of runs of at least `seconds` each, as the bench has it."""
     f()
-    begin, n = time.process_time(), 0
-    while time.process_time() - begin < seconds:
-        f()
-        n += 1
-    return (time.process_time() - begin) / n
+    times = []
+    for _ in range(runs):
+        begin, n = time.process_time(), 0
+        while time.process_time() - begin < seconds:
+            f()
+            n += 1
+        times.append((time.process_time() - begin) / n)
+    return statistics.median(times)
 
 
 def settings(batch, compiles):
