@@ -29,11 +29,11 @@ use std::sync::Arc;
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
+pub(crate) use self::net::Scratch;
 use self::net::{Net, Rows};
 pub(crate) use self::op::Likelihood;
 pub use self::plan::{ImagePlan, Mask, Plan};
 pub use self::plane::Part;
-pub(crate) use self::pool::Scratch;
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
 use self::step::Way;
 use crate::continuous::End;

@@ -1,6 +1,6 @@
 //! A discrete flow with its parameters, on chunks of rows: a pass through all layers, and its pull-back.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use cnflow_kernels::{Keep, Scalar, Tile};
@@ -8,7 +8,7 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Room, Shape, Workspace};
 use super::layer::Layer;
-use super::pool::{self, Home, Scratch};
+use super::pool::{self, Home};
 use super::spec::{DiscreteSpec, LayerSpec};
 use super::step::{Gradient, Step, Way};
 use crate::error::Failure;
@@ -52,6 +52,35 @@ pub(crate) struct Buffers<T> {
     /// The workspace and the room of each layer.
     slots: Vec<(usize, usize)>,
     keep: Keep,
+}
+
+/// The scratch of one caller; of images it goes back to the pool.
+pub(crate) struct Scratch<T: Scalar> {
+    room: Buffers<T>,
+    home: Option<Home>,
+}
+
+impl<T: Scalar> Drop for Scratch<T> {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let room = std::mem::replace(&mut self.room, Buffers::empty());
+            pool::give(home, room.bytes(), room);
+        }
+    }
+}
+
+impl<T: Scalar> Deref for Scratch<T> {
+    type Target = Buffers<T>;
+
+    fn deref(&self) -> &Buffers<T> {
+        &self.room
+    }
+}
+
+impl<T: Scalar> DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut Buffers<T> {
+        &mut self.room
+    }
 }
 
 impl<T: Scalar> Buffers<T> {

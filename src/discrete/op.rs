@@ -9,9 +9,9 @@ use cnflow_solvers::gradient::{chunks, tree_sum};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
-use super::net::{Net, NetGradient, Rows};
+use super::DiscreteSpec;
+use super::net::{Net, NetGradient, Rows, Scratch};
 use super::step::{Way, in_use};
-use super::{DiscreteSpec, Scratch};
 use crate::error::Failure;
 use crate::transform::bijection::check_rows;
 use crate::velocity::Scalar;
