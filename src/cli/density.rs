@@ -35,7 +35,7 @@ Examples:
   cnf density runs/wide x.npy --trace hutchinson:8
   cnf density x.npy -o logp.npy --error-bars bars.npy       the error of each number
   cnf density runs/pixels images.npy --dequantise 8         bits per dimension of images
-  cnf density runs/digits images.npy --classify -o p.npy    probabilities of the classes
+  cnf density runs/classes images.npy --classify -o p.npy   probabilities of the classes
 
 log p is in nats, in the data's units: the negative of its mean is the negative log-likelihood. A grid gives [N, N], \
 rows along the second axis from low to high, and the integral of p over it. If the trajectory of a row fails, the file \
