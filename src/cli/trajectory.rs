@@ -48,7 +48,7 @@ Examples:
   cnf trajectory runs/gauss x.npy -o paths.svg --panels 4   the paths that end in these points
   cnf trajectory runs/gauss --gif flow.gif --frames 90 --fps 30 --theme dark
   cnf trajectory runs/realnvp -o layers.png --panels 9      layer by layer
-  cnf trajectory runs/digits -o images.png --gif images.gif a model of images, from noise to data
+  cnf trajectory runs/classes -o images.png --gif way.gif   a model of images, from noise to data
 
 A flow of layers (nice, realnvp, glow, spline) is shown after whole layers, evenly chosen: the first panel is the latent, the \
 last the data. Each panel has the paths since the previous one. There is no distribution between layers: a film moves the \

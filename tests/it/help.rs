@@ -73,7 +73,7 @@ fn shortened(line: &str) -> String {
     put(&mut words, "--frames", Some("5"));
     put(&mut words, "--grid", Some("40"));
     // Images have no grid.
-    if words.get(1) == Some(&"trajectory") && !words.contains(&"--grid") && !words.contains(&"runs/digits") {
+    if words.get(1) == Some(&"trajectory") && !words.contains(&"--grid") && !words.contains(&"runs/classes") {
         words.extend(["--grid", "40"]);
     }
     if words.get(1) == Some(&"train") && !words.contains(&"--resume") {
@@ -154,7 +154,7 @@ fn prepare(at: &Path) {
 
     let net = "cnf train --hidden 8,8 --batch 64";
     done(at, "cnf train --batch 64 --data digits --steps 20 --out runs/pixels");
-    done(at, "cnf train --batch 64 --data digits --condition digit --steps 20 --out runs/digits");
+    done(at, "cnf train --batch 64 --data digits --condition digit --steps 20 --out runs/classes");
     done(at, "cnf data digits -o images.npy");
     done(at, "cnf export runs/pixels -o pixels.safetensors");
     done(at, &format!("{net} --model realnvp --steps 20 --out runs/realnvp"));
