@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from mnist import REPOSITORY
 
 warnings.simplefilter("ignore")
-FINE, COARSE, BLOCKS, EMBEDDING, FACTOR, AUX = 16, 32, 3, 64, 4, 30
+FINE, COARSE, BLOCKS, EMBEDDING, AUX, BOUND = 16, 32, 4, 64, 30, 4.0
 
 
 class Recipe(nn.Module):
@@ -43,10 +43,13 @@ class Recipe(nn.Module):
             nn.Linear(EMBEDDING, 4 * FINE + BLOCKS * COARSE),
         )
         self.stem = conv(3, 1, FINE)
-        self.down = conv(1, FINE * FACTOR**2, COARSE)
+        self.to_half = conv(1, 4 * FINE, COARSE)
+        self.to_quarter = conv(1, 4 * COARSE, COARSE)
+        # One block at half the size, two at a quarter, and one at half again.
         self.first = nn.ModuleList(conv(3, COARSE, COARSE) for _ in range(BLOCKS))
         self.second = nn.ModuleList(conv(3, COARSE, COARSE) for _ in range(BLOCKS))
-        self.up = conv(1, COARSE, FINE * FACTOR**2)
+        self.from_quarter = conv(1, COARSE, 4 * COARSE)
+        self.from_half = conv(1, COARSE, 4 * FINE)
         self.head = conv(3, FINE, FINE)
         self.last = conv(1, FINE, 1)
 
@@ -54,12 +57,13 @@ class Recipe(nn.Module):
         e = self.embedding(aux)[:, :, None, None]
         parts = e.split([FINE, FINE] + [COARSE] * BLOCKS + [FINE, FINE], 1)
         modulated = lambda x, scale, shift: F.silu(torch.addcmul(shift, x, 1 + scale))
-        stem = modulated(self.stem(x), parts[0], parts[1])
-        h = self.down(F.pixel_unshuffle(stem, FACTOR))
-        for first, second, shift in zip(self.first, self.second, parts[2:2 + BLOCKS]):
-            h = h + second(F.silu(first(h) + shift))
-        h = F.pixel_shuffle(self.up(h), FACTOR) + stem
-        return self.last(modulated(self.head(h), parts[-2], parts[-1]))
+        block = lambda h, i: h + self.second[i](F.silu(self.first[i](h) + parts[2 + i]))
+        stem = modulated(self.stem(BOUND * torch.tanh(x / BOUND)), parts[0], parts[1])
+        half = block(self.to_half(F.pixel_unshuffle(stem, 2)), 0)
+        quarter = block(block(self.to_quarter(F.pixel_unshuffle(half, 2)), 1), 2)
+        half = block(half + F.pixel_shuffle(self.from_quarter(quarter), 2), 3)
+        full = stem + F.pixel_shuffle(self.from_half(half), 2)
+        return self.last(modulated(self.head(full), parts[-2], parts[-1]))
 
 
 def timed(f, seconds=0.06, runs=5):

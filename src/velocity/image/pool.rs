@@ -1,7 +1,7 @@
 //! A pool of workspaces of nets on images, for the next evaluator.
 //!
-//! For 28 × 28 pixels in f32 a workspace has 27 MB. To have the system map and clear so many pages takes 10 to 20 ms,
-//! more than a step of training (6 ms for 16 images); and each step of training has its own velocity and evaluators,
+//! For 28 × 28 pixels in f32 a workspace has 39 MB. To have the system map and clear so many pages takes 10 to 20 ms,
+//! as long as a step of training (13 ms for 16 images); and each step of training has its own velocity and evaluators,
 //! since θ changes. So a workspace that is no longer used stays here: at most [`MOST`] of them, and at most
 //! [`MOST_BYTES`]; those that were given first go first. No result depends on it: every workspace of a net has room for
 //! everything, and a pass reads nothing that was not written since its net last ran.
@@ -14,7 +14,7 @@ use cnflow_kernels::{ImageNet, ImageNetSpec, ImageWorkspace, Scalar};
 /// How many are kept: two for each of eight threads.
 const MOST: usize = 16;
 
-/// What they have together: 16 of 28 × 28 pixels in f64, or seven of 64 × 64 in f32.
+/// What they have together: 13 of 28 × 28 pixels in f64, or five of 64 × 64 in f32.
 const MOST_BYTES: usize = 1 << 30;
 
 /// A workspace that is kept.
