@@ -40,7 +40,7 @@ In Python, with torch and safetensors (examples/load_in_torch.py):
 ",
     include_str!("../../examples/load_in_torch.py"),
     "
-Images: the file holds embedding.0.weight, … and ops.0.weight [out, in, ky, kx], …; the metadata describe the net and the \
+Images: the file holds embedding.0.weight, … and ops.1.weight [out, in, ky, kx], …; the metadata describe the net and the \
 flow around it. examples/image_net_in_torch.py is an nn.Module that reads them; docs/guide/images.md shows it."
 );
 

@@ -99,6 +99,6 @@ mod tests {
         assert_eq!(figures(150.7, Some(1000), 10.0), format!("150/1000  15/s  {} left", words::duration(56.357)));
         assert_eq!(figures(0.0, Some(3), 5.0), "0.00/3");
         assert_eq!(figures(20.0, None, 10.0), "20  2.00/s");
-        assert_eq!(figures(3.0, Some(3), 10.0), "3.00/3  0.30/s  0.0 s left");
+        assert_eq!(figures(3.0, Some(3), 10.0), "3.00/3  0.30/s  0.000 s left");
     }
 }

@@ -49,7 +49,8 @@ impl AdamW {
 
     /// One step along `scale` times the gradient; `theta` and `gradient` have one entry a weight.
     pub fn step(&mut self, theta: &mut [f64], gradient: &[f64], scale: f64, size: StepSize) {
-        self.step_in(&[0..theta.len()], theta, gradient, scale, size);
+        let all = 0..theta.len();
+        self.step_in(std::slice::from_ref(&all), theta, gradient, scale, size);
     }
 
     /// A step of the weights in these ranges alone.

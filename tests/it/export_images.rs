@@ -184,6 +184,10 @@ impl Weights {
                     let shifts = take();
                     Planes::of(x.shape, |c, y, column| x.at(c, y, column) * (1.0 + scales[c]) + shifts[c])
                 }
+                ImageOp::Bound { at } => {
+                    let at = f64::from(at);
+                    Planes::of(x.shape, |c, y, column| at * (x.at(c, y, column) / at).tanh())
+                }
                 ImageOp::Add { plane, .. } => {
                     Planes::of(x.shape, |c, y, column| x.at(c, y, column) + planes[plane].at(c, y, column))
                 }
@@ -339,9 +343,9 @@ fn what_does_not_fit_is_one_sentence_with_a_way_out() {
     write("bare.safetensors", &|file| file.metadata.clear());
     write("renamed.safetensors", &|file| {
         file.metadata.clear();
-        file.tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.replace("ops.0.", "stem."));
+        file.tensors.iter_mut().for_each(|tensor| tensor.name = tensor.name.replace("ops.1.", "stem."));
     });
-    write("last.safetensors", &|file| reshape(file, "ops.0.weight", &[16, 3, 3, 2]));
+    write("last.safetensors", &|file| reshape(file, "ops.1.weight", &[16, 3, 3, 2]));
     write("more.safetensors", &|file| {
         file.tensors.push(NamedTensor { name: "ops.1.gain".into(), shape: vec![1], values: Values::F32(vec![1.0]) });
     });
@@ -372,9 +376,9 @@ fn what_does_not_fit_is_one_sentence_with_a_way_out() {
         ("bare.safetensors --image 5x6x2 --condition-dim 3 --deviation 0", 1, "deviation 0", "above 0"),
         ("bare.safetensors --image 5x6x2 --preconditioning none --path vp", 1, "--path has no meaning", "leave out"),
         ("bare.safetensors --image 5x6x2 --preconditioning all", 2, "unknown preconditioning `all`", "gaussian"),
-        ("renamed.safetensors --image 5x6x2 --condition-dim 3", 1, "`ops.0.weight` [16, 2, 3, 3] is missing", hint),
+        ("renamed.safetensors --image 5x6x2 --condition-dim 3", 1, "`ops.1.weight` [16, 2, 3, 3] is missing", hint),
         ("morebare.safetensors --image 5x6x2 --condition-dim 3", 1, "`gain` is not part of the net", hint),
-        ("last.safetensors", 1, "`ops.0.weight` has the shape [16, 3, 3, 2], expected [16, 2, 3, 3]", hint),
+        ("last.safetensors", 1, "`ops.1.weight` has the shape [16, 3, 3, 2], expected [16, 2, 3, 3]", hint),
         ("more.safetensors", 1, "`ops.1.gain`", ""),
         ("broken.safetensors", 1, "its description of the flow is broken", ""),
         ("future.safetensors", 1, "format is 99", "newer version"),

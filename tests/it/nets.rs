@@ -116,7 +116,7 @@ fn a_run_of_candle_layers_is_used_by_every_command() {
             "train --net concatsquash --time-features 2 --steps 1",
             "--time-features has no meaning for the net concatsquash",
         ),
-        ("train --net concatsquash --model realnvp --steps 1", "--net has no meaning for realnvp"),
+        ("train --net concatsquash --model realnvp --steps 1", "--net concatsquash has no meaning for realnvp"),
         ("train --net concat --steps 1", "unknown net `concat`"),
     ] {
         let out = cnf(at, words);

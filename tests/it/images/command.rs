@@ -117,20 +117,32 @@ fn a_class_is_given_and_threads_change_no_bit() {
 #[test]
 fn a_run_on_images_goes_on_to_the_same_bits() {
     let mlp = Some((Net::Mlp, vec![16, 16]));
-    for (net, condition) in [(None, vec!["digit".to_owned()]), (mlp.clone(), vec![]), (mlp, vec!["digit".to_owned()])] {
+    let narrow = Some((Net::Convolution, vec![8, 8]));
+    for (family, net, condition) in [
+        ("cnf", None, vec!["digit".to_owned()]),
+        ("cnf", mlp.clone(), vec![]),
+        ("cnf", mlp, vec!["digit".to_owned()]),
+        ("glow", narrow.clone(), vec!["digit".to_owned()]),
+        ("realnvp", narrow, vec![]),
+    ] {
         let job = Job::default().with(|job| {
             (job.data.source, job.data.condition) = ("digits".into(), condition);
             (job.model.net, job.model.hidden) = net.unzip();
+            job.model.family = family.parse().unwrap();
+            job.model.depth = (family != "cnf").then_some(1);
             (job.optimiser.steps, job.optimiser.batch) = (Some(60), Some(32));
             job.output.checkpoint = "25".into();
         });
         let data = job.dataset(None).unwrap();
         let mut first = First::default();
         let whole = fit(&job, &data, &mut first).unwrap();
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let alone = one.install(|| fit(&job, &data, &mut First::default()).unwrap());
+        assert_eq!(alone.model.theta, whole.model.theta, "{family}");
         let checkpoint = first.0.unwrap();
         assert_eq!(checkpoint.steps(), 25);
         let on = resume(checkpoint, &data, &mut First::default()).unwrap();
-        assert_eq!((on.model.theta, on.model.spec), (whole.model.theta, whole.model.spec));
+        assert_eq!((on.model.theta, on.model.spec), (whole.model.theta, whole.model.spec), "{family}");
         // The rows are bytes, and stay so.
         assert_eq!(data.training_rows().unwrap().x.bytes().map(<[u8]>::len), Some(data.n_train().unwrap() * 64));
     }
