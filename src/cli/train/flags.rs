@@ -212,7 +212,8 @@ flags! {
     /// How long, and with which steps.
     #[command(next_help_heading = "Optimiser")]
     OptimiserFlags of optimiser: OptimiserSection {
-        /// Optimiser: adamw, or muon (orthogonal steps of the weight matrices) [default: adamw; muon for images]
+        /// Optimiser: adamw, or muon (orthogonal steps of the weight matrices) [default: adamw; muon for continuous flows
+        /// of images]
         #[arg(id = "optimiser", long = "optimiser", value_name = "NAME")]
         kind: Optimiser,
         /// Number of steps

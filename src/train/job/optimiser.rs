@@ -11,7 +11,7 @@ use crate::{Error, Result, words};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimiserSection {
-    /// What makes steps of gradients; left out: AdamW, but Muon for images.
+    /// What makes steps of gradients; left out: AdamW, but Muon for continuous flows of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Optimiser>,
     /// The run ends after this many steps.
