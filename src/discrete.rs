@@ -194,7 +194,7 @@ impl Discrete {
                     theta[at + channels + j] = mean as f32;
                 }
             }
-            let one = DiscreteSpec { layers: vec![layer.clone()], ..spec.clone() };
+            let one = DiscreteSpec { layers: vec![layer.clone()], ..spec.without_layers() };
             let net = Net::new(&one, &theta[at..at + lengths[i]], 1)?;
             let mut next = vec![0.0; y.len()];
             transport(&net, Way::Inverse, &y, condition, d, spec.condition_dim, &mut next, &mut vec![0.0; n]);

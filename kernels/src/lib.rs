@@ -36,7 +36,8 @@
 //! agree bit by bit. So a lane's result depends neither on its slot, nor on its neighbours, nor on the machine.
 //!
 //! The modules below [`net`] are the kernels themselves, for closed forms that a list of operations does not have:
-//! [`product`] with its [`epilogue`]s, [`outer`], [`lanewise`], and [`pieces`], two relu layers of one number.
+//! [`product`] with its [`epilogue`]s, [`outer`], [`lanewise`], and [`pieces`], two relu layers of one number. A
+//! [`pool`] keeps large scratch for the next caller.
 //! Unsafe code is denied in this crate but for the modules of the kernels, which check shapes at their safe entries.
 
 pub mod activation;
@@ -50,6 +51,7 @@ mod numbers;
 pub mod op;
 pub mod outer;
 pub mod pieces;
+pub mod pool;
 pub mod product;
 pub mod simd;
 pub mod tile;

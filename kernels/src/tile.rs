@@ -52,7 +52,7 @@ impl<T: Scalar> Tile<T> {
     }
 
     /// The memory of its numbers.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         size_of_val(&self.data[..])
     }
 

@@ -1,8 +1,9 @@
 //! p(c | x) by Bayes' rule: a model of x under a class is a classifier.
 //!
-//! p(c | x) = p(x | c) p(c) / p(x), with p(x) = Σ_c p(x | c) p(c). All classes of a row are computed with the same noise
-//! in its grey levels and with the same probes of the trace, which are functions of the row's own numbers and the seed;
-//! so the errors that they make have much in common, and of log p(x | c) − log p(x | c') only their difference counts.
+//! p(c | x) = p(x | c) p(c) / p(x), with p(x) = Σ_c p(x | c) p(c). All classes of a row are computed with the same
+//! noise in its grey levels and with the same probes of the trace, which are functions of the row's own numbers and the
+//! seed; so the errors that they make have much in common, and of log p(x | c) − log p(x | c') only their difference
+//! counts.
 //!
 //! For images log p(x | c) is a bound, so that p(c | x) is an estimate by as many draws of the noise as there are.
 
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use super::statistics::Mean;
 use super::{Transport, Way};
 use crate::continuous::Work;
-use crate::error::Failure;
 use crate::model::Model;
 use crate::stats::log_sum_exp;
 use crate::transform::{ContextColumn, Cost};
@@ -158,19 +158,27 @@ impl Classifier {
             found.cost.merge(arrived.cost);
             found.seconds += arrived.seconds;
         }
-        // A row that fails for one class has failed, once.
-        found.cost.failures.sort_by_key(|(row, _): &(usize, Failure)| *row);
-        found.cost.failures.dedup_by_key(|(row, _)| *row);
-        for joint in found.log_class.chunks_exact_mut(k) {
-            let total = match joint.iter().any(|l| l.is_nan()) {
-                true => f64::NAN,
-                false => log_sum_exp(joint.iter().copied()),
-            };
-            joint.iter_mut().for_each(|l| *l = if total.is_finite() { *l - total } else { f64::NAN });
-            found.log_prob.push(total);
-        }
+        found.log_prob.extend(found.log_class.chunks_exact_mut(k).map(normalise));
         Ok(found)
     }
+}
+
+/// log Σ_c p(x, c) of a row's log p(x, c), in whose place log p(c | x) remains; NaN where one of them is.
+fn normalise(joint: &mut [f64]) -> f64 {
+    if joint.iter().any(|l| l.is_nan()) {
+        joint.fill(f64::NAN);
+        return f64::NAN;
+    }
+    let most = joint.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if most.is_infinite() {
+        joint.fill(f64::NAN);
+        return most;
+    }
+    // From the largest: far from the data the sum of the rest is below the last bit of log p(x).
+    joint.iter_mut().for_each(|l| *l -= most);
+    let rest = log_sum_exp(joint.iter().copied());
+    joint.iter_mut().for_each(|l| *l -= rest);
+    most + rest
 }
 
 /// How rows were classified, in constant memory.
@@ -244,5 +252,24 @@ impl Accuracy {
         let (i, j) = pairs.reduce(|a, b| if self.confusion[b.0][b.1] > self.confusion[a.0][a.1] { b } else { a })?;
         let n = self.confusion[i][j];
         (n > 0).then(|| (self.classes[i], self.classes[j], n, self.confusion[i].iter().sum()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_sum_to_one_however_small_the_densities_are() {
+        let (none, two) = (f64::NEG_INFINITY, 2f64.ln());
+        for far in [0.0, -1e3, -1e6, -1e12, -1e18, -1e300] {
+            let mut joint = [far, far, none];
+            let total = normalise(&mut joint);
+            assert_eq!((total, joint), (far + two, [-two, -two, none]), "{far}");
+        }
+        let mut outside = [none; 2];
+        assert_eq!(normalise(&mut outside), none);
+        let mut failed = [-1.0, f64::NAN];
+        assert!(normalise(&mut failed).is_nan() && outside.iter().chain(&failed).all(|l| l.is_nan()));
     }
 }

@@ -1,9 +1,9 @@
 //! A stream of rows through a model, in memory that does not grow with their number.
 //!
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
-//! block through a model; [`Classifier`] gives the probabilities of its classes; [`RunningBars`] gives its log-densities their error bars; [`SolveStatistics`], [`Scores`],
-//! [`BitsPerDim`], [`Mean`] and [`Reservoir`] collect running statistics of all rows. A row that fails is NaN in its
-//! place and counted with its reason.
+//! block through a model; [`Classifier`] gives the probabilities of its classes; [`RunningBars`] gives its log-densities
+//! their error bars; [`SolveStatistics`], [`Scores`], [`BitsPerDim`], [`Mean`], [`Accuracy`] and [`Reservoir`] collect
+//! running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -179,9 +179,6 @@ impl Transport {
         // The mean of independent probes: the errors of the draws that count, about equally.
         cost.logdet_se.iter_mut().for_each(|se| *se /= n);
         let mut log_prob: Vec<f64> = logs.iter().map(|logs| log_sum_exp(logs.iter().copied()) - n.ln()).collect();
-        // A row that fails with one noise counts as failed, once.
-        cost.failures.sort_by_key(|(row, _)| *row);
-        cost.failures.dedup_by_key(|(row, _)| *row);
         cost.failures.iter().for_each(|(row, _)| log_prob[*row] = f64::NAN);
         Ok(Solved { dim, y, log_prob, cost })
     }

@@ -244,10 +244,7 @@ impl Job {
     fn new(args: &DensityArgs, context: &Context) -> Result<(Self, RowSource)> {
         let (model, points) = inputs(args)?;
         let setup = Setup::open(model, &args.solver, context)?;
-        if args.dequantise > 1 && setup.model.spec.pixels.is_none() {
-            let problem = format!("--dequantise {}: the model is not one of images", args.dequantise);
-            return Err(Error::invalid(problem, "leave out --dequantise").into());
-        }
+        check_draws(args, &setup)?;
         if args.dequantise > 1 && args.error_bars.is_some() {
             let problem = "--error-bars and --dequantise: error bars are those of one draw of the noise";
             return Err(Error::invalid(problem, "leave out one of them").into());
@@ -335,6 +332,15 @@ impl Job {
         let cell = width(grid.x, grid.nx) + if grid.ny > 1 { width(grid.y, grid.ny) } else { 0.0 };
         Some((cell + seen.sum.ln()).exp())
     }
+}
+
+/// Refuses several draws of the noise in grey levels where rows are not images.
+fn check_draws(args: &DensityArgs, setup: &Setup) -> Result<()> {
+    if args.dequantise > 1 && setup.model.spec.pixels.is_none() {
+        let problem = format!("--dequantise {}: the model is not one of images", args.dequantise);
+        return Err(Error::invalid(problem, "leave out --dequantise").into());
+    }
+    Ok(())
 }
 
 /// The model and the points; exactly one kind of points was given.

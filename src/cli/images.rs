@@ -41,6 +41,11 @@ impl ScoreUnit {
             None => Self { nats: 1.0, name: "nats" },
         }
     }
+
+    /// A running score in words, its figure in this unit: `NLL 1.25`, or `1.25 bits/dim`.
+    pub fn score(&self, figure: &str) -> String {
+        if *self == Self::of(None) { format!("NLL {figure}") } else { format!("{figure} {}", self.name) }
+    }
 }
 
 /// Images `[n, d]` and their conditions as a block of at most `rows` rows: a class a column where the model has

@@ -167,8 +167,13 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     // it.
     fitted.model.provenance = report::provenance(&job, &fitted);
     // Only an old run that is overwritten stays until there is a score.
+    let metrics = report::metrics(&fitted.history);
+    let write_metrics =
+        || folder.save(METRICS, |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
     if !folder.replaces() {
         folder.save(MODEL, |path| fitted.model.save(path)).map_err(|e| unsaved(e, &folder))?;
+        // For a run that is ended before its score; what is wrong with the disk is said after it.
+        let _ = write_metrics();
     }
     let (set, held_out) = held_out(&data);
     let flow = fitted.model.bind(job.model.precision)?;
@@ -183,10 +188,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     } else {
         warnings.without(scored, "the model file has no score")?;
     }
-    let metrics = report::metrics(&fitted.history);
-    let written =
-        folder.save(METRICS, |path| cnflow::io::write_atomically(path, |out| out.write_all(metrics.as_bytes())));
-    warnings.without(written, "`cnf plot` cannot draw the curve of the training")?;
+    warnings.without(write_metrics(), "`cnf plot` cannot draw the curve of the training")?;
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are invalid: {e}"), ""))?;

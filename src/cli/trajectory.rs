@@ -224,21 +224,8 @@ impl Job {
         let c = setup.model.condition_dim();
         let (start, end, of, given, out_of_range) = match points {
             Some(path) => {
-                let mut file = source::of_file(&setup, path, Role::Points, &args.given, None, context)?;
-                let (mut rows, mut given) = (Vec::new(), Vec::new());
-                while let Some(block) = file.next_block()? {
-                    rows.extend(block.x);
-                    if file.several() {
-                        given.extend(block.condition);
-                    }
-                }
-                let n = rows.len() / d;
-                let most = n.min(MOST_FOLLOWED);
-                let some = |all: &[f64], width: usize| -> Vec<f64> {
-                    (0..most).flat_map(|k| &all[k * n / most * width..][..width]).copied().collect()
-                };
-                let given = if given.is_empty() { file.one().map_or(given, <[f64]>::to_vec) } else { some(&given, c) };
-                (some(&rows, d), End::Data, n, given, file.out_of_range().clone())
+                let Followed { x, given, of, out_of_range } = Followed::of(args, &setup, path, MOST_FOLLOWED, context)?;
+                (x, End::Data, of, given, out_of_range)
             }
             None => {
                 let conditions = args.given.of(&setup.model, context)?;
@@ -321,6 +308,41 @@ impl Job {
         let ranges = self.columns.iter().map(range).collect();
         Ok(Found { places, ranges, cost: found.cost })
     }
+}
+
+/// Points of a file that are followed, evenly taken, and their conditions.
+struct Followed {
+    /// `[n, d]`.
+    x: Vec<f64>,
+    /// `[n, c]`.
+    given: Vec<f64>,
+    /// Of how many rows they were taken.
+    of: usize,
+    out_of_range: OutOfRange,
+}
+
+impl Followed {
+    /// At most `most` rows of a file.
+    fn of(args: &TrajectoryArgs, setup: &Setup, path: &Path, most: usize, context: &Context) -> Result<Self> {
+        let (d, c) = (setup.model.dim(), setup.model.condition_dim());
+        let mut file = source::of_file(setup, path, Role::Points, &args.given, None, context)?;
+        let (mut rows, mut given) = (Vec::new(), Vec::new());
+        while let Some(block) = file.next_block()? {
+            rows.extend(block.x);
+            given.extend(block.condition);
+        }
+        let of = rows.len() / d;
+        let n = of.min(most);
+        let some = |all: &[f64], width: usize| -> Vec<f64> {
+            (0..n).flat_map(|k| &all[k * of / n * width..][..width]).copied().collect()
+        };
+        Ok(Self { x: some(&rows, d), given: some(&given, c), of, out_of_range: file.out_of_range().clone() })
+    }
+}
+
+/// Which layer is the last that is done at a time; none for a velocity.
+fn layer(model: &Model, t: f64) -> Option<usize> {
+    Some(model.spec.architecture.as_discrete()?.layers_until(t))
 }
 
 /// The columns to draw: both, the only one, or the chosen pair.

@@ -180,8 +180,8 @@ impl Benchmark<'_> {
         })
     }
 
-    /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy, and for images,
-    /// which have no density but probabilities.
+    /// ∫p by a grid in one or two dimensions, else by importance sampling; none where that is too noisy, and for
+    /// images, which have no density but probabilities.
     fn mass(&self, model: &Model) -> Result<Option<f64>> {
         if model.spec.pixels.is_some() {
             return Ok(None);

@@ -4,9 +4,9 @@
 //! those that its steps asked for: with the exact trace of large images nearly all the time is spent in these, long
 //! after all paths have ended.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use cnflow_solvers::{Failure, Observer, Real, Step};
+use cnflow_solvers::{Observer, Real, Step};
 
 use crate::velocity::Count;
 
@@ -16,7 +16,6 @@ const WAY: f64 = (1u64 << 32) as f64;
 /// How far the trajectories of one or several solves are.
 #[derive(Debug, Default)]
 pub struct Work {
-    arrived: AtomicUsize,
     /// Parts of the ways that have been gone.
     way: AtomicU64,
     /// Points at which the steps so far ask for divergences, and at how many these are computed.
@@ -28,15 +27,10 @@ impl Work {
     /// Counts rows of a map without a solve.
     pub fn add(&self, rows: usize) {
         self.way.fetch_add((rows as f64 * WAY) as u64, Ordering::Relaxed);
-        self.arrived.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Trajectories whose path has ended, and rows without one.
-    pub fn arrived(&self) -> usize {
-        self.arrived.load(Ordering::Relaxed)
-    }
-
-    /// The same with parts: a trajectory counts as a whole once its path has ended and its divergences are computed.
+    /// Trajectories and rows, in parts: a trajectory counts as a whole once its path has arrived and its divergences
+    /// are computed.
     pub fn done(&self) -> f64 {
         let (way, asked) = (self.way.load(Ordering::Relaxed) as f64 / WAY, self.asked.load(Ordering::Relaxed));
         // Where panels are halved more points are computed than the steps asked for.
@@ -62,13 +56,6 @@ impl<T: Real> Observer<T> for Watched<'_> {
         let part = (step.h().abs() / self.length).min(1.0);
         self.work.asked.fetch_add(self.points as u64, Ordering::Relaxed);
         self.work.way.fetch_add((part * WAY) as u64, Ordering::Relaxed);
-        if step.last() {
-            self.work.arrived.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn failed(&mut self, _sample: usize, _failure: &Failure) {
-        self.work.arrived.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -79,14 +66,14 @@ mod tests {
     #[test]
     fn a_trajectory_counts_by_its_way_and_by_its_divergences() {
         let work = Work::default();
-        assert_eq!((work.arrived(), work.done()), (0, 0.0));
+        assert_eq!(work.done(), 0.0);
         work.add(3);
-        assert_eq!((work.arrived(), work.done()), (3, 3.0));
+        assert_eq!(work.done(), 3.0);
         work.asked.fetch_add(8, Ordering::Relaxed);
         assert_eq!(work.done(), 0.0);
         work.computed.add(2 * Count::POINT);
         assert_eq!(work.done(), 0.75);
         work.computed.add(9 * Count::POINT);
-        assert_eq!((work.arrived(), work.done()), (3, 3.0));
+        assert_eq!(work.done(), 3.0);
     }
 }

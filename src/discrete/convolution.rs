@@ -7,12 +7,10 @@
 use cnflow_kernels::{
     Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageRoom, ImageShape, ImageWorkspace, Keep, Scalar, Tile,
 };
-
 use cnflow_solvers::lanes::LANE_BLOCK;
-use rand::Rng as _;
 
 use super::plane::Part;
-use crate::{Result, Rng};
+use crate::Result;
 
 /// Units of the embedding of a condition.
 const EMBEDDING: usize = 32;
@@ -109,18 +107,6 @@ impl Rule<'_> {
             }
         }
         tensors
-    }
-
-    /// Fresh parameters, uniform in ±1/√inputs; the last layer at zero where the coupling starts as the identity.
-    pub fn init(&self, rests: bool, rng: &mut Rng, theta: &mut Vec<f32>) {
-        let mut bound = 0.0;
-        for (_, shape, last) in self.tensors() {
-            if shape.len() > 1 {
-                bound = 1.0 / (shape[1..].iter().product::<usize>().max(1) as f32).sqrt();
-            }
-            let bound = if rests && last { 0.0 } else { bound };
-            theta.extend((0..shape.iter().product()).map(|_| rng.random_range(-bound..=bound)));
-        }
     }
 }
 

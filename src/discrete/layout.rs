@@ -9,36 +9,35 @@ use super::spec::{DiscreteSpec, LayerSpec, Transform};
 use crate::Rng;
 
 impl LayerSpec {
-    /// Names and shapes of its tensors, in order.
-    fn tensors(&self, spec: &DiscreteSpec) -> Vec<(String, Vec<usize>)> {
+    /// Names and shapes of its tensors, in order, and which of them are of the last layer of a net.
+    fn tensors(&self, spec: &DiscreteSpec) -> Vec<(String, Vec<usize>, bool)> {
         match self {
             Self::Coupling { .. } => {
                 let sizes = self.sizes(spec.condition_dim);
+                let layers = sizes.len() - 1;
                 let of_layer = |(l, pair): (usize, &[usize])| {
                     let (inputs, outputs) = (pair[0], pair[1]);
-                    let at = 2 * l;
-                    [(format!("net.{at}.weight"), vec![outputs, inputs]), (format!("net.{at}.bias"), vec![outputs])]
+                    let (at, last) = (2 * l, l + 1 == layers);
+                    let weight = (format!("net.{at}.weight"), vec![outputs, inputs], last);
+                    [weight, (format!("net.{at}.bias"), vec![outputs], last)]
                 };
                 sizes.windows(2).enumerate().flat_map(of_layer).collect()
             }
-            Self::ImageCoupling { .. } => {
-                let tensors = spec.rule(self).map(|rule| rule.tensors()).unwrap_or_default();
-                tensors.into_iter().map(|(name, shape, _)| (name, shape)).collect()
-            }
+            Self::ImageCoupling { .. } => spec.rule(self).map(|rule| rule.tensors()).unwrap_or_default(),
             Self::Diagonal { shift, level } => {
                 let channels = spec.channels(*level);
-                let mut tensors = vec![("log_scale".into(), vec![channels])];
+                let mut tensors = vec![("log_scale".into(), vec![channels], false)];
                 if *shift {
-                    tensors.push(("shift".into(), vec![channels]));
+                    tensors.push(("shift".into(), vec![channels], false));
                 }
                 tensors
             }
             Self::Linear { level, .. } => {
                 let d = spec.channels(*level);
                 let half = d.saturating_mul(d.saturating_sub(1)) / 2;
-                let mut tensors = vec![("log_diagonal".into(), vec![d])];
+                let mut tensors = vec![("log_diagonal".into(), vec![d], false)];
                 if d > 1 {
-                    tensors.extend(["lower", "upper"].map(|name| (name.into(), vec![half])));
+                    tensors.extend(["lower", "upper"].map(|name| (name.into(), vec![half], false)));
                 }
                 tensors
             }
@@ -58,7 +57,7 @@ impl DiscreteSpec {
     pub fn tensor_names(&self) -> Vec<(String, Vec<usize>)> {
         let of_layer = |(i, layer): (usize, &LayerSpec)| {
             let tensors = layer.tensors(self);
-            tensors.into_iter().map(move |(name, shape)| (format!("layers.{i}.{name}"), shape)).collect::<Vec<_>>()
+            tensors.into_iter().map(move |(name, shape, _)| (format!("layers.{i}.{name}"), shape)).collect::<Vec<_>>()
         };
         self.layers.iter().enumerate().flat_map(of_layer).collect()
     }
@@ -66,7 +65,7 @@ impl DiscreteSpec {
     /// The length of each layer's part of θ.
     pub(super) fn lengths(&self) -> Vec<usize> {
         let length =
-            |layer: &LayerSpec| layer.tensors(self).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            |layer: &LayerSpec| layer.tensors(self).iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum();
         self.layers.iter().map(length).collect()
     }
 
@@ -75,25 +74,24 @@ impl DiscreteSpec {
         self.lengths().iter().sum()
     }
 
-    /// A fresh θ: affine and spline couplings start as the identity (the last layer of each net is zero), scales at 1,
-    /// linear maps as random rotations. Additive couplings do not start as the identity: there the gradient of a last
-    /// layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and NICE would stay there.
+    /// A fresh θ: weights and biases uniform in ±1/√inputs. Affine and spline couplings start as the identity (the last
+    /// layer of each net is zero), scales at 1, linear maps as random rotations. Additive couplings do not start as the
+    /// identity: there the gradient of a last layer is E[h(x₁) x₂], which is zero for all data that are symmetric, and
+    /// NICE would stay there.
     pub fn init(&self, rng: &mut Rng) -> Vec<f32> {
         let mut theta = Vec::with_capacity(self.n_params());
         for layer in &self.layers {
             match layer {
-                LayerSpec::Coupling { transform, .. } => {
-                    let sizes = layer.sizes(self.condition_dim);
+                LayerSpec::Coupling { transform, .. } | LayerSpec::ImageCoupling { transform, .. } => {
                     let rests = !matches!(transform, Transform::Additive);
-                    let last = sizes.len() - 2;
-                    for (l, pair) in sizes.windows(2).enumerate() {
-                        let bound = if rests && l == last { 0.0 } else { 1.0 / (pair[0] as f32).sqrt() };
-                        theta.extend((0..(pair[0] + 1) * pair[1]).map(|_| rng.random_range(-bound..=bound)));
-                    }
-                }
-                LayerSpec::ImageCoupling { transform, .. } => {
-                    if let Ok(rule) = self.rule(layer) {
-                        rule.init(!matches!(transform, Transform::Additive), rng, &mut theta);
+                    let mut bound = 0.0;
+                    for (_, shape, last) in layer.tensors(self) {
+                        // A bias, which follows its weights, has their bound.
+                        if shape.len() > 1 {
+                            bound = 1.0 / (shape[1..].iter().product::<usize>().max(1) as f32).sqrt();
+                        }
+                        let bound = if rests && last { 0.0 } else { bound };
+                        theta.extend((0..shape.iter().product::<usize>()).map(|_| rng.random_range(-bound..=bound)));
                     }
                 }
                 LayerSpec::Diagonal { shift, level } => {

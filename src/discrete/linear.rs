@@ -120,13 +120,12 @@ impl Linear {
             let y_bar: Vec<Slots> = self.plane.rows.iter().map(|row| *bar.at(block, *row)).collect();
             for i in 0..d {
                 for j in 0..d {
-                    let mut sum: Option<Slots> = None;
+                    let mut sum: Slots = [0.0; LANE_BLOCK];
                     for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
                         let (y_bar, x) = (&y_bar[i], step.before.at(block, pixel[j]));
-                        let product: Slots = std::array::from_fn(|l| y_bar[l] * x[l]);
-                        sum = Some(sum.map_or(product, |sum| std::array::from_fn(|l| sum[l] + product[l])));
+                        (0..LANE_BLOCK).for_each(|l| sum[l] += y_bar[l] * x[l]);
                     }
-                    g.matrix[i * d + j] += sum.map_or(0.0, |sum| sum[..used].iter().sum::<f64>());
+                    g.matrix[i * d + j] += sum[..used].iter().sum::<f64>();
                 }
             }
             for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {

@@ -8,7 +8,7 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 
 use super::conditioner::{Room, Shape, Workspace};
 use super::layer::Layer;
-use super::pool::{self, Home};
+use super::pool::{Home, POOL};
 use super::spec::{DiscreteSpec, LayerSpec};
 use super::step::{Gradient, Step, Way};
 use crate::error::Failure;
@@ -56,15 +56,15 @@ pub(crate) struct Buffers<T> {
 
 /// The scratch of one caller; of images it goes back to the pool.
 pub(crate) struct Scratch<T: Scalar> {
-    room: Buffers<T>,
+    buffers: Buffers<T>,
     home: Option<Home>,
 }
 
 impl<T: Scalar> Drop for Scratch<T> {
     fn drop(&mut self) {
         if let Some(home) = self.home.take() {
-            let room = std::mem::replace(&mut self.room, Buffers::empty());
-            pool::give(home, room.bytes(), room);
+            let buffers = std::mem::replace(&mut self.buffers, Buffers::empty());
+            POOL.give(home, buffers.bytes(), buffers);
         }
     }
 }
@@ -73,13 +73,13 @@ impl<T: Scalar> Deref for Scratch<T> {
     type Target = Buffers<T>;
 
     fn deref(&self) -> &Buffers<T> {
-        &self.room
+        &self.buffers
     }
 }
 
 impl<T: Scalar> DerefMut for Scratch<T> {
     fn deref_mut(&mut self) -> &mut Buffers<T> {
-        &mut self.room
+        &mut self.buffers
     }
 }
 
@@ -101,7 +101,7 @@ impl<T: Scalar> Buffers<T> {
 
     /// The memory of states and planes, in bytes.
     pub fn bytes(&self) -> usize {
-        let states = self.states.iter().chain([&self.bar]).map(|tile| tile.rows() * LANE_BLOCK * size_of::<f64>());
+        let states = self.states.iter().chain([&self.bar]).map(Tile::bytes);
         let kept = self.workspaces.iter().map(Workspace::bytes);
         let shared = self.rooms.iter().flatten().map(cnflow_kernels::ImageRoom::bytes);
         states.chain(kept).chain(shared).sum()
@@ -167,11 +167,11 @@ impl<T: Scalar> Net<T> {
     /// was used before.
     pub fn scratch(&self, lanes: usize, learns: bool) -> Scratch<T> {
         let home = self.images.as_ref().map(|spec| Home { spec: spec.clone(), lanes, learns });
-        let room = home.as_ref().and_then(pool::take).unwrap_or_else(|| self.room(lanes, learns));
-        Scratch { room, home }
+        let kept = home.as_ref().and_then(|home| POOL.take::<Buffers<T>>(home));
+        Scratch { buffers: kept.unwrap_or_else(|| self.buffers(lanes, learns)), home }
     }
 
-    fn room(&self, lanes: usize, learns: bool) -> Buffers<T> {
+    fn buffers(&self, lanes: usize, learns: bool) -> Buffers<T> {
         let d = self.dim;
         let keep = if learns { Keep::First } else { Keep::Value };
         let (mut workspaces, mut shapes): (Vec<Workspace<T>>, Vec<Shape<'_>>) = Default::default();

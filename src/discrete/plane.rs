@@ -24,19 +24,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::First, Self::Second, Self::Even, Self::Odd];
-
-    /// The part that passes where this one is changed.
-    pub fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-            Self::Even => Self::Odd,
-            Self::Odd => Self::Even,
-        }
-    }
-
     /// The name, as saved.
     pub fn name(self) -> &'static str {
         match self {
@@ -110,11 +97,11 @@ impl Plane {
 
     /// The plane at a level of images.
     pub fn level(image: ImageShape, level: usize) -> Option<Self> {
-        shape_at(image, level)?;
         let (mut shape, mut rows) = (image, (0..image.len()).collect::<Vec<_>>());
         for l in 1..=level {
-            let kept = if l == 1 { shape.channels } else { shape.channels / 2 };
-            let coarse = ImageShape { height: shape.height / 2, width: shape.width / 2, channels: 4 * kept };
+            let coarse = shape_at(image, l)?;
+            // All channels of the image, the first half of those of a later plane.
+            let kept = coarse.channels / 4;
             let mut squares = Vec::with_capacity(coarse.len());
             for (y, x) in (0..coarse.height).flat_map(|y| (0..coarse.width).map(move |x| (y, x))) {
                 for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

@@ -252,7 +252,11 @@ impl DiscreteSpec {
                 "",
             ));
         }
-        if let Some(shape) = self.image.filter(|shape| shape.len() != self.dim || shape.is_empty()) {
+        // No side is longer than the row, so that the product of all is not too large for a number.
+        let fits = |shape: ImageShape| {
+            [shape.height, shape.width, shape.channels].iter().all(|side| *side <= self.dim) && shape.len() == self.dim
+        };
+        if let Some(shape) = self.image.filter(|shape| !fits(*shape)) {
             return Err(Error::invalid(
                 format!("a flow of {} columns is not one of {}", self.dim, crate::words::image(shape)),
                 "give the shape of the images that the rows are",
@@ -290,7 +294,7 @@ impl DiscreteSpec {
     }
 
     /// The counts of layers, from the latent, at which the levels of a flow of images end, the coarsest level first: a
-    /// stage between them is in the middle of a level. For rows that are no images the count of all layers.
+    /// stage between them is in the middle of a level. For rows that are not images the count of all layers.
     pub fn level_ends(&self) -> Vec<usize> {
         let level = |layer: &LayerSpec| match layer {
             LayerSpec::ImageCoupling { level, .. } => Some(*level),
@@ -319,7 +323,7 @@ impl DiscreteSpec {
     /// The shape of the plane at a level; none without a level.
     fn check_level(&self, level: Option<usize>) -> std::result::Result<Option<ImageShape>, String> {
         let Some(level) = level else { return Ok(None) };
-        let Some(image) = self.image else { return Err(format!("it is at level {level} of rows that are no images")) };
+        let Some(image) = self.image else { return Err(format!("it is at level {level} of rows that are not images")) };
         match shape_at(image, level) {
             Some(shape) => Ok(Some(shape)),
             None => Err(format!("{} have no level {level}", crate::words::image(image))),
@@ -339,10 +343,10 @@ impl DiscreteSpec {
     /// The net of a coupling of images.
     pub(super) fn rule<'a>(&self, layer: &'a LayerSpec) -> Result<Rule<'a>> {
         let LayerSpec::ImageCoupling { level, change, hidden, activation, transform } = layer else {
-            return Err(Error::invalid("a layer that is no coupling of images", "give one that is"));
+            return Err(Error::invalid("a layer that is not a coupling of images", "give one that is"));
         };
         let shape = self.check_level(Some(*level)).ok().flatten().ok_or_else(|| {
-            Error::invalid(format!("a coupling at level {level}, which there is not"), "give another level")
+            Error::invalid(format!("a coupling at level {level}, which the images do not have"), "give another level")
         })?;
         let (level, change, activation, condition_dim) = (*level, *change, *activation, self.condition_dim);
         Ok(Rule { shape, level, change, hidden, activation, numbers: transform.numbers(), condition_dim })

@@ -49,8 +49,14 @@ pub(super) fn animation(
     encode(path, frames, size, Palette::new(options.theme), options)
 }
 
-/// Writes pages of one size, each with the hundredths of a second for which it is seen, and returns the file's length in
-/// bytes.
+/// The hundredths of a second for which a frame is seen: so many frames in a second, the last for `pause` seconds.
+pub(super) fn hold(last: bool, per_second: u32, pause: f64) -> u32 {
+    let held = if last { 100.0 * pause } else { 100.0 / f64::from(per_second.max(1)) };
+    held.round().max(2.0) as u32
+}
+
+/// Writes pages of one size, each with the hundredths of a second for which it is seen, and returns the length of the
+/// file in bytes.
 ///
 /// # Errors
 /// As [`animation`].

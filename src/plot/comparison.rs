@@ -3,8 +3,8 @@
 //! Of two columns: a row of densities, all on one colour scale, above a row of samples, all on the same axes. The scale
 //! ends where the truth does, or else the sharpest model that the data support, so that one spike does not make the
 //! others pale; what lies beyond is of the last colour, and the bar then has a tip. Of one column the densities are
-//! curves over the data's histogram; of more, pairs of columns are scattered, and images are shown in grids. Below are two charts: the held-out score
-//! as training went, and against the cost of a sample. A model has one tone everywhere.
+//! curves over the data's histogram; of more, pairs of columns are scattered, and images are shown in grids. Below are
+//! two charts: the held-out score as training went, and against the cost of a sample. A model has one tone everywhere.
 
 mod charts;
 mod check;
@@ -248,7 +248,7 @@ impl Contender {
     }
 }
 
-/// Nats with the digits that their standard error leaves, and the error if there is one.
+/// A score with the digits that its standard error leaves, and the error if there is one.
 fn score(nll: f64, se: f64) -> String {
     if !nll.is_finite() {
         return "∞".into();

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use cnflow_kernels::ImageShape;
 
-use super::animation::{Palette, encode};
+use super::animation::{Palette, encode, hold};
 use super::images::{ImageBlock, check, compose};
 use super::scene::FINE;
 use super::{Options, file};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// Blocks of images of one shape one after another: so many in a second, the last held for `pause` seconds. The title of
-/// a block is that of its page.
+/// Blocks of images of one shape one after another: so many in a second, the last held for `pause` seconds. The title
+/// of a block is that of its page.
 ///
 /// Returns the length of the file in bytes; `seen` is called for each frame.
 ///
@@ -28,15 +28,12 @@ pub fn image_film(
 ) -> Result<usize> {
     check(shape, blocks)?;
     let page = |block: &ImageBlock, size| compose(shape, std::slice::from_ref(block), FINE, size, options);
-    let Some((size, last)) = blocks.first().map(|first| (page(first, None).size, blocks.len() - 1)) else {
-        return Err(Error::invalid("a film without images", "give at least one block"));
-    };
+    let (size, last) = (page(&blocks[0], None).size, blocks.len() - 1);
     file::check_size(Some(size), options)?;
     let frames = blocks.iter().enumerate().map(|(k, block)| {
-        let held = if k == last { 100.0 * pause } else { 100.0 / f64::from(per_second.max(1)) };
         seen();
         // All have the size of the first: the title of another may be wider.
-        Ok((page(block, Some(size)), held.round().max(2.0) as u32))
+        Ok((page(block, Some(size)), hold(k == last, per_second, pause)))
     });
     encode(path, frames, size, Palette::of_images(options.theme, shape.channels < 3), options)
 }

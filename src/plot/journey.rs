@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use super::animation::{HUES, Still, animation};
+use super::animation::{HUES, Still, animation, hold};
 use super::colour::Tone;
 use super::layout::{Figure, draw};
 use super::panel::{Aspect, Axis, Grid, Layer, Panel};
@@ -200,11 +200,10 @@ pub fn film(
         } else {
             PanelGrid::new(vec![Some(frame(journey, n, moment, &tones, options))], 1, 0.0)
         };
-        let held = if k == last { 100.0 * pause } else { 100.0 / f64::from(per_second.max(1)) };
         seen();
         let now = journey.times[moment.at];
         let title = journey.layers.map_or_else(|| format!("t = {now:.2}"), |layers| done(now, layers));
-        Still { sheet, title, hold: held.round().max(2.0) as u32 }
+        Still { sheet, title, hold: hold(k == last, per_second, pause) }
     });
     let natural = if journey.columns == 1 { (760, 420) } else { natural(journey) };
     animation(path, stills, options.size.unwrap_or(natural), options)

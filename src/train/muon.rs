@@ -2,10 +2,10 @@
 //!
 //! M ← β M + G, and θ ← θ − η λ θ − η ρ O with O near U Vᵀ, where U S Vᵀ is the singular value decomposition of
 //! G + β M. What Adam does number by number is done here for a layer as a map: directions in which all rows of a batch
-//! agree do not drown those in which few of them differ. O comes from five steps of an iteration on X = (G + β M)/‖·‖,
-//! X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, which keeps U and V and takes every singular value between 0.01 and 1 to between
-//! 0.65 and 1.25. ρ = 0.2 √max(rows, columns) gives O the root mean square that steps of Adam have, so that
-//! one learning rate serves both.
+//! agree do not drown those in which few of them differ. O comes from five steps of an iteration that begins at
+//! X = (G + β M)/(‖G + β M‖ + 10⁻⁷), X ← a X + (b X Xᵀ + c (X Xᵀ)²) X. It keeps U and V and takes every singular value
+//! between 0.01 and 1 to between 0.65 and 1.25. ρ = 0.2 √max(rows, columns) gives O the root mean square that steps of
+//! Adam have, so that one learning rate serves both.
 //! Ref: Jordan et al., *Muon: an optimizer for hidden layers in neural networks* (2024), for β, a, b, c and the five
 //! steps; Liu et al., *Muon is scalable for LLM training* (2025), section 2.2, for ρ.
 //!
@@ -25,6 +25,9 @@ const MOMENTUM: f64 = 0.95;
 /// a, b and c.
 const QUINTIC: [f32; 3] = [3.4445, -4.7750, 2.0315];
 const ITERATIONS: usize = 5;
+/// A momentum far smaller than this gives no step, as in the paper's code. Where units are dead the gradient is 0, and
+/// what is left of the momentum falls by β a step until its square underflows: it is no direction to go in.
+const FAINT: f64 = 1e-7;
 /// The root mean square of a step of Adam, in learning rates.
 const ADAMS: f64 = 0.2;
 /// A matrix of fewer rows or columns is left to Adam: its singular values are nearly its rows' lengths.
@@ -100,10 +103,7 @@ impl Muon {
 
 /// O of a matrix `[rows, columns]`, row-major.
 fn orthogonal(isa: Isa, matrix: &[f64], rows: usize, columns: usize) -> Vec<f32> {
-    let norm = matrix.iter().map(|x| x * x).sum::<f64>().sqrt();
-    if norm == 0.0 {
-        return vec![0.0; matrix.len()];
-    }
+    let norm = matrix.iter().map(|x| x * x).sum::<f64>().sqrt() + FAINT;
     let wide = rows <= columns;
     let place = |i: usize, j: usize| if wide { i * columns + j } else { j * columns + i };
     let mut x = Matrix::new(rows.min(columns), rows.max(columns), |i, j| (matrix[place(i, j)] / norm) as f32);
@@ -221,6 +221,17 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_faint_momentum_gives_no_step() {
+        let matrix = random(12, 20);
+        for (scale, least, most) in [(1.0, 0.1, 0.3), (1e-12, 0.0, 1e-2), (1e-162, 0.0, 1e-30), (0.0, 0.0, 0.0)] {
+            let faint: Vec<f64> = matrix.iter().map(|x| scale * x).collect();
+            let step = orthogonal(Isa::detect(), &faint, 12, 20);
+            let rms = (step.iter().map(|o| f64::from(*o).powi(2)).sum::<f64>() / 240.0).sqrt();
+            assert!((least..=most).contains(&rms), "{scale:e}: {rms:e}");
         }
     }
 

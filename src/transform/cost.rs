@@ -27,7 +27,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Adds another map of the same rows.
+    /// Adds another map of the same rows. A row that fails in both has failed once, by the first; of rows that are only
+    /// counted there are as many as in the map that has more of them, at least.
     pub fn merge(&mut self, other: Cost) {
         fn add<N: Copy + std::ops::AddAssign>(mine: &mut Vec<N>, other: Vec<N>) {
             if mine.is_empty() {
@@ -46,14 +47,16 @@ impl Cost {
             self.logdet_se = other.logdet_se;
         }
         self.failures.extend(other.failures);
+        self.failures.sort_by_key(|(row, _)| *row);
+        self.failures.dedup_by_key(|(row, _)| *row);
         self.outside.extend(other.outside);
         self.outside.sort_unstable();
         self.outside.dedup();
         // No path begins outside the support: that it did not arrive is not news.
         let Self { failures, outside, .. } = self;
         failures.retain(|(row, _)| outside.binary_search(row).is_err());
-        self.stiff += other.stiff;
-        self.unsettled += other.unsettled;
+        self.stiff = self.stiff.max(other.stiff);
+        self.unsettled = self.unsettled.max(other.unsettled);
     }
 
     /// Appends the rows of another batch, which come after the `rows` of this one.
@@ -115,5 +118,27 @@ pub fn check_failures(cost: &Cost, n: usize) -> Result<()> {
     match cost.failures.iter().min_by_key(|(row, _)| *row) {
         None => Ok(()),
         Some((row, first)) => Err(Error::Failed { count: cost.failures.len(), of: n, row: *row, first: *first }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_two_maps_counts_once() {
+        let of = |nfe: [u32; 3], failures: &[(usize, Failure)], (unsettled, stiff)| Cost {
+            nfe: nfe.to_vec(),
+            failures: failures.to_vec(),
+            unsettled,
+            stiff,
+            ..Cost::default()
+        };
+        let (first, second) = (Failure::Point, Failure::Layer { layer: 2 });
+        let mut cost = of([1, 2, 3], &[(2, first), (1, first)], (3, 0));
+        cost.merge(of([10, 20, 30], &[(1, second), (0, second)], (2, 1)));
+        assert_eq!(cost.nfe, [11, 22, 33]);
+        assert_eq!(cost.failures, [(0, second), (1, first), (2, first)]);
+        assert_eq!((cost.unsettled, cost.stiff), (3, 1));
     }
 }

@@ -257,8 +257,8 @@ pub trait Evaluator<T: Real>: Send {
     fn dim(&self) -> usize;
     /// Rows of a divergence: 1 when exact, one a probe otherwise (their mean is the estimate).
     fn traces(&self) -> usize;
-    /// Adds to `counter` what is done of a divergence while it is computed, [`Count::POINT`] for each point of it; false
-    /// where the evaluator does not, because its divergences take no time worth a count.
+    /// Adds to `counter` what is done of a divergence while it is computed, [`Count::POINT`] for each point of it;
+    /// false where the evaluator does not, because its divergences take no time worth a count.
     fn count_in(&mut self, counter: &Count) -> bool {
         let _ = counter;
         false
@@ -273,8 +273,8 @@ pub trait Evaluator<T: Real>: Send {
     }
     /// As [`Evaluator::value_and_divergence`], with the squares that `squares` has room for: |m|² and ‖∂m/∂x‖².
     ///
-    /// With random probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: the mean of E\[e eᵀ\] over
-    /// the probes is I.
+    /// With random probes the latter is the mean of |(∂m/∂x) e|² over them, which is unbiased: the mean of E\[e eᵀ\]
+    /// over the probes is I.
     /// With an exact trace it is exact, through d tangents; but where the trace has a closed form and d exceeds 16,
     /// d tangents would cost many times the rest: there it is |(∂m/∂x) e|² with the row's first Rademacher probe.
     ///

@@ -4,9 +4,9 @@
 //! the whole solve, on whichever lane, tile or thread the row is. A generator with a state would not.
 //!
 //! The variance of eᵀ J e for random signs is Σ (Jᵢⱼ + Jⱼᵢ)² over all pairs i < j. Where the large entries couple near
-//! pixels of an image, probes that vanish on all but a lattice of pixels leave these out: of a draw of them the variance
-//! of the sum is that of the pairs within one lattice.  Ref: Tang & Saad, *A probing method for computing the diagonal of
-//! a matrix inverse* (2012).
+//! pixels of an image, probes that vanish on all but a lattice of pixels leave these out: of a draw of them the
+//! variance of the sum is that of the pairs within one lattice. Ref: Tang & Saad, *A probing method for computing the
+//! diagonal of a matrix inverse* (2012).
 
 use std::f64::consts::TAU;
 

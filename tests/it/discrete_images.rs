@@ -86,6 +86,24 @@ fn levels_end_where_the_next_begins() {
 }
 
 #[test]
+fn scratch_that_held_rows_of_nan_gives_the_next_rows_the_same_bits() {
+    for (name, spec) in every_discrete_of_images() {
+        let flow = Discrete::new(spec.clone(), &bent(&spec, 2), Precision::F32).unwrap();
+        let (n, d) = (20, spec.dim);
+        let given = draws(n, spec.condition_dim, 4);
+        let (y_bar, logdet_bar) = (draws(n, d, 5), draws(n, 1, 6));
+        let run = |x: &[f64]| {
+            let z = inverse(&flow, x, &given);
+            (z.y, z.logdet, flow.pull_back(End::Data, x, &given, &y_bar, &logdet_bar).unwrap())
+        };
+        let x = draws(n, d, 3);
+        let first = run(&x);
+        assert!(run(&vec![f64::NAN; n * d]).0.iter().all(|z| z.is_nan()), "{name}");
+        assert_eq!(run(&x), first, "{name}");
+    }
+}
+
+#[test]
 fn activation_norms_survive_channels_and_borders_that_are_constant() {
     let (image, n) = (shape(6, 6, 3), 40);
     let spec =
@@ -156,8 +174,11 @@ fn plans_of_images_that_make_no_sense_are_refused_with_their_numbers() {
     change(&|bad| at(bad, 3), "4 × 4 have no level 3");
     change(&|bad| at(bad, usize::MAX), "have no level");
     change(&|bad| at(bad, 1), "permutation");
-    change(&|bad| bad.image = None, "rows that are no images");
+    change(&|bad| bad.image = None, "rows that are not images");
     change(&|bad| bad.image = Some(shape(4, 5, 1)), "16 columns is not one of 4 × 5");
+    change(&|bad| bad.image = Some(shape(0, 4, 4)), "16 columns is not one of 0 × 4");
+    // 2⁶⁰ + 1 times 16 is 16 again, in 64 bits.
+    change(&|bad| bad.image = Some(shape(16, (1 << 60) + 1, 1)), "16 columns is not one of 16 × 1152921504606846977");
     let mut pixel = usual(shape(1, 1, 1)).spec(&mut stream(1, 0)).unwrap();
     if let LayerSpec::ImageCoupling { change, .. } = &mut pixel.layers[0] {
         *change = Part::Odd;

@@ -256,8 +256,9 @@ fn a_second_signal_is_meant() {
         let child = spawn(at, words);
         until("the run", || at.join("r/config.toml").exists());
         signal(first, &child);
-        // Its score takes minutes: by then the model is there.
+        // Its score takes minutes: by then the model and its curve are there.
         until("the model", || at.join("r/model.safetensors").exists());
+        until("the curve", || at.join("r/metrics.csv").exists());
         if second != "INT" {
             std::thread::sleep(Duration::from_millis(1200));
         }

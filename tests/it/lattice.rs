@@ -1,5 +1,5 @@
-//! The laws of probes on lattices of pixels: exact where pixels do not couple, unbiased everywhere, with the variance of
-//! the couplings within a lattice alone.
+//! The laws of probes on lattices of pixels: exact where pixels do not couple, unbiased everywhere, with the variance
+//! of the couplings within a lattice alone.
 
 use cnflow::continuous::{SolverSpec, TraceSpec};
 use cnflow::model::{Architecture, FlowSpec, Model};

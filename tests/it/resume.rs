@@ -17,11 +17,14 @@ use cnflow::transform::StandardNormal;
 use cnflow::{Rng, rng};
 use rand::Rng as _;
 
-/// Of each kind of run.
+/// Of each kind of run; a run on images takes longer.
 const KILLS: usize = 25;
+const KILLS_ON_IMAGES: usize = 10;
 /// Kills of one run at its end, after which it is left to finish: else most of them would fall there.
 const AT_ITS_END: usize = 3;
 const NET: &str = "--hidden 8,8 --batch 64 --checkpoint-every 10";
+/// The digits with their classes; few rows to score.
+const DIGITS: &str = "--data digits --condition digit --split 0.9,0.05 --checkpoint-every 10";
 
 /// A run's folder.
 struct Run(PathBuf);
@@ -128,10 +131,9 @@ struct Met {
 }
 
 /// Kills runs of these flags until enough kills were dealt, and holds each to the unbroken one.
-fn is_killed_and_goes_on(flags: &str, seed: u64) {
+fn is_killed_and_goes_on(flags: &str, kills: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let flags = format!("{flags} {NET}");
     // Three columns and few rows: their pictures and scores take little time.
     let rows = StandardNormal::new(3).draw(400, &mut rng::stream(seed, 1));
     io::write(&at.join("rows.npy"), &Array::table(rows, 3, Dtype::F64).unwrap()).unwrap();
@@ -142,16 +144,16 @@ fn is_killed_and_goes_on(flags: &str, seed: u64) {
 
     let mut rng = rng::stream(seed, 0);
     let mut met = Met::default();
-    while met.kills < KILLS {
+    while met.kills < kills {
         let run = Run(at.join(format!("run{}", met.runs)));
         met.runs += 1;
         let end = met.at_the_end + AT_ITS_END;
         for attempt in 0.. {
-            assert!(attempt < 40 * KILLS, "{flags}: no end after {met:?}");
+            assert!(attempt < 40 * kills, "{flags}: no end after {met:?}");
             let name = run.0.display();
             let again = run.checkpoint().exists();
             let words = if again { format!("--resume {name}") } else { format!("{flags} --out {name} --force") };
-            let left = if met.kills < KILLS && met.at_the_end < end {
+            let left = if met.kills < kills && met.at_the_end < end {
                 moment(met.runs - 1, attempt, &times, &mut rng)
             } else {
                 Duration::from_secs(120)
@@ -196,22 +198,40 @@ fn is_killed_and_goes_on(flags: &str, seed: u64) {
 
 #[test]
 fn a_matching_that_is_killed_goes_on_to_the_same_bits() {
-    is_killed_and_goes_on("--steps 600", 1);
+    is_killed_and_goes_on(&format!("--steps 600 {NET}"), KILLS, 1);
 }
 
 #[test]
 fn a_matching_of_optimal_pairs_that_is_killed_goes_on_to_the_same_bits() {
-    is_killed_and_goes_on("--data rows.npy --steps 400 --pairing optimal --path vp --seed 3", 2);
+    is_killed_and_goes_on(&format!("--data rows.npy --steps 400 --pairing optimal --path vp --seed 3 {NET}"), KILLS, 2);
 }
 
 #[test]
 fn a_likelihood_that_is_killed_goes_on_to_the_same_bits() {
-    is_killed_and_goes_on("--objective likelihood --data rows.npy --steps 60 --rtol 1e-3 --atol 1e-3", 3);
+    is_killed_and_goes_on(
+        &format!("--objective likelihood --data rows.npy --steps 60 --rtol 1e-3 --atol 1e-3 {NET}"),
+        KILLS,
+        3,
+    );
 }
 
 #[test]
 fn a_mixed_run_that_is_killed_goes_on_to_the_same_bits() {
-    is_killed_and_goes_on("--objective mixed --data rows.npy --steps 200 --rtol 1e-3 --atol 1e-3", 4);
+    is_killed_and_goes_on(
+        &format!("--objective mixed --data rows.npy --steps 200 --rtol 1e-3 --atol 1e-3 {NET}"),
+        KILLS,
+        4,
+    );
+}
+
+#[test]
+fn a_flow_of_images_that_is_killed_goes_on_to_the_same_bits() {
+    is_killed_and_goes_on(&format!("{DIGITS} --steps 80"), KILLS_ON_IMAGES, 5);
+}
+
+#[test]
+fn a_multiscale_flow_that_is_killed_goes_on_to_the_same_bits() {
+    is_killed_and_goes_on(&format!("{DIGITS} --model glow --depth 2 --hidden 8,8 --steps 80"), KILLS_ON_IMAGES, 6);
 }
 
 #[test]

@@ -54,25 +54,21 @@ impl<T: Scalar> ImageNet<T> {
             ws.embed(net, &self.graph.scales, keep);
         }
         ws.begin(keep);
-        for group in &self.graph.forward {
-            let nodes = &self.graph.nodes[group.clone()];
-            for rows in chunks(self.graph.shapes[nodes[0].output]) {
-                for node in nodes {
-                    self.value(node, ws, keep, rows.clone());
-                }
-            }
-        }
+        self.each(|node, rows| self.value(node, ws, keep, rows));
     }
 
     /// From [`ImageWorkspace::direction`] to [`ImageWorkspace::end`], where the last [`ImageNet::run`] was.
     pub fn advance(&self, ws: &mut ImageWorkspace<T>) {
         debug_assert_ne!(ws.kept, Keep::Value, "a tangent needs σ′");
+        self.each(|node, rows| self.tangent(node, ws, rows));
+    }
+
+    /// Each node on its way forward, with rows of pixels of its group.
+    fn each(&self, mut f: impl FnMut(&Node<T>, Range<usize>)) {
         for group in &self.graph.forward {
             let nodes = &self.graph.nodes[group.clone()];
             for rows in chunks(self.graph.shapes[nodes[0].output]) {
-                for node in nodes {
-                    self.tangent(node, ws, rows.clone());
-                }
+                nodes.iter().for_each(|node| f(node, rows.clone()));
             }
         }
     }

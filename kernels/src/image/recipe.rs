@@ -1,12 +1,13 @@
 //! The net that images begin with: cheap work for every pixel, dear work on coarser grids.
 //!
-//! A stem of 16 channels at full size, scaled and shifted by (time, class); twice four pixels become one, with a residual
-//! block of 32 channels on the grid of half the size, one on that of a quarter, and another one at half the size on the
-//! way back, each size being added to what it was on the way there; a head like the stem. In front of all the image is
-//! bounded: numbers beyond any image or latent make the result no larger, so that a velocity that adds this net to a
-//! linear one has a finite path from every point. Of the same cost, with the trunk on squares of 4 × 4 pixels alone, a
-//! net is worse on MNIST by 0.005 bits per dimension after 100 s on a core, and the gap grows with the time; a dense net
-//! is worse by 0.3.
+//! A stem of 16 channels at full size, scaled and shifted by (time, class); twice four pixels become one, with a
+//! residual block of 32 channels on the grid of half the size, two on that of a quarter, and another one at half the
+//! size on the way back, each size being added to what it was on the way there; a head like the stem. In front of all
+//! the image is bounded: numbers beyond any image or latent make the result no larger, so that a velocity that adds
+//! this net to a linear one has a finite path from every point.
+//!
+//! Of the same cost, a net with its trunk on squares of 4 × 4 pixels alone has 1.193 bits per dimension on MNIST after
+//! 100 s on a core, and this one 1.187 (one seed, both by Muon).
 
 use super::{Embedding, ImageNetSpec, ImageOp, ImageShape};
 use crate::Activation;
@@ -75,7 +76,8 @@ impl Builder {
 }
 
 impl ImageNetSpec {
-    /// The net for images of `shape` with `aux` further inputs; 108 000 parameters and 24 MFLOP for digits of 28 × 28 pixels.
+    /// The net for images of `shape` with `aux` further inputs; 108 000 parameters and 24 MFLOP for digits of 28 × 28
+    /// pixels.
     ///
     /// The grids are those of half and a quarter of the rows and columns; a grid of fewer than 8 is not halved.
     pub fn recipe(shape: ImageShape, aux: usize) -> Self {

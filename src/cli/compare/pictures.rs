@@ -143,7 +143,7 @@ fn stages(architecture: &Architecture) -> Option<usize> {
 fn label(architecture: &Architecture, t: f64) -> String {
     match architecture {
         Architecture::Discrete(spec) => {
-            format!("layer {} of {}", (t * spec.layers.len() as f64).floor(), spec.layers.len())
+            format!("layer {} of {}", spec.layers_until(t), spec.layers.len())
         }
         _ => format!("t = {t:.1}"),
     }

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cnflow::apply::{Accuracy, Arrived, BitsPerDim, Classified, Classifier, Mean, RowSource, SolveStatistics, classes};
+use cnflow::apply::{
+    Accuracy, Arrived, BitsPerDim, Classified, Classifier, Mean, Prior, RowSource, SolveStatistics, classes,
+};
 use cnflow::continuous::Work;
 use cnflow::{Error, words};
 use serde_json::json;
 
-use super::DensityArgs;
+use super::{DensityArgs, check_draws};
 use crate::cli::output::{self, Growing, Kind};
 use crate::cli::progress::watched;
 use crate::cli::setup::{self, Setup};
@@ -33,10 +35,7 @@ pub fn run(args: &DensityArgs, context: &Context) -> Result<()> {
     };
     let setup = Setup::open(model, &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
-    if args.dequantise > 1 && setup.model.spec.pixels.is_none() {
-        let problem = format!("--dequantise {}: the model is not one of images", args.dequantise);
-        return Err(Error::invalid(problem, "leave out --dequantise").into());
-    }
+    check_draws(args, &setup)?;
     let (all, _) = classes(&setup.model)?;
     let classifier =
         |done: &Arc<Work>| Classifier::new(&setup.model, setup.precision, args.prior, args.dequantise, done);
@@ -147,8 +146,8 @@ impl Seen {
             text += &format!("points by their most probable class: {list}\n");
         }
         let taken = match prior {
-            cnflow::apply::Prior::Data => "the frequencies of the training data",
-            cnflow::apply::Prior::Uniform => "the same for all classes",
+            Prior::Data => "the frequencies of the training data",
+            Prior::Uniform => "the same for all classes",
         };
         text += &format!("prior: {taken}\n");
         let mean = if self.log_prob.n() == 0 { "none".into() } else { estimate(self.log_prob, 5) + " nats" };

@@ -213,12 +213,13 @@ impl Folder {
         self.stale.get()
     }
 
-    /// What was saved is not a run: the model goes, and the folder too where nothing else is to be kept.
+    /// What was saved is not a run: model and curve go, and the folder too where nothing else is to be kept.
     pub fn abandon(&self) {
         if self.replaces() {
             return;
         }
-        interrupt::critical_section(|| drop(std::fs::remove_file(self.path.join(MODEL))));
+        let gone = [MODEL, METRICS].map(|name| self.path.join(name));
+        interrupt::critical_section(|| gone.iter().for_each(|path| drop(std::fs::remove_file(path))));
         if let Some(made) = self.made.as_ref().filter(|_| !self.has_checkpoint()) {
             interrupt::unfinished(&self.path, made);
         }

@@ -184,21 +184,17 @@ impl Screen {
         }
         self.loss = if self.loss.is_nan() { record.loss } else { 0.98 * self.loss + 0.02 * record.loss };
         if let Some(v) = progress.validation {
-            let ScoreUnit { nats, name } = self.unit;
+            let nats = self.unit.nats;
             let (nll, few) = (words::estimate(v.nll / nats, v.se / nats, 3), few(&v.dominance, nats));
-            self.held_out = match name {
-                "nats" => format!(" · held-out NLL {nll}{few}, NFE {:.0}", v.nfe),
-                name => format!(" · held-out {nll} {name}{few}, NFE {:.0}", v.nfe),
-            };
+            self.held_out = format!(" · held-out {}{few}, NFE {:.0}", self.unit.score(&nll), v.nfe);
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
             let left = if progress.done > 0.0 { record.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
             let rate = record.step as f64 / record.seconds.max(1e-9);
-            let loss = match (record.criterion.is_nll(), self.unit) {
-                (true, ScoreUnit { name: "nats", .. }) => format!("NLL {}", words::number(self.loss, 4)),
-                (true, ScoreUnit { nats, name }) => format!("{} {name}", words::number(self.loss / nats, 4)),
-                (false, _) => format!("loss {}", words::number(self.loss, 4)),
+            let loss = match record.criterion.is_nll() {
+                true => self.unit.score(&words::number(self.loss / self.unit.nats, 4)),
+                false => format!("loss {}", words::number(self.loss, 4)),
             };
             self.bar.set_message(format!(
                 "step {} · {rate:.0}/s · {loss}{} · {} left",

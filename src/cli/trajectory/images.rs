@@ -18,12 +18,12 @@ use cnflow::transform::{Cost, Pixels, StandardNormal};
 use cnflow::words;
 use serde_json::json;
 
-use super::times::{even, frames};
-use super::{LATENT_STREAM, PAUSE, TrajectoryArgs};
-use crate::cli::columns::Role;
+use super::report::files;
+use super::times::{even, frames, moments};
+use super::{Followed, LATENT_STREAM, PAUSE, TrajectoryArgs, layer};
 use crate::cli::progress::watched;
 use crate::cli::setup::Setup;
-use crate::cli::{Context, images, interrupt, source, statistics};
+use crate::cli::{Context, images, interrupt, statistics};
 
 /// Rows of a film's grid, of the picture, and the most images that are followed.
 const ROWS: usize = 6;
@@ -61,14 +61,9 @@ pub(super) fn run(
     let clock = Instant::now();
     let images = Images::new(args, setup, (points, pixels), context)?;
     let (layers, n) = (images.layers, images.n());
-    let panels = args.panels.unwrap_or(PANELS).into();
-    let still = args.output.as_ref().map(|_| match layers {
-        None => even(panels),
-        Some(layers) => {
-            let gaps = (panels - 1).min(layers).max(1);
-            let layer = |k: usize| (2 * k * layers + gaps) / (2 * gaps);
-            (0..=gaps).map(|k| layer(k) as f64 / layers as f64).collect()
-        }
+    let still: Option<Vec<f64>> = args.output.as_ref().map(|_| {
+        let (times, shown) = moments(args.panels.unwrap_or(PANELS).into(), layers);
+        shown.iter().map(|k| times[*k]).collect()
     });
     let film = args.gif.as_ref().map(|_| frames(args.frames.into(), layers));
     let times: Vec<f64> = still.iter().flatten().chain(film.iter().flatten()).copied().collect();
@@ -116,31 +111,22 @@ impl<'a> Images<'a> {
         context: &Context,
     ) -> Result<Self> {
         let (model, layers) = (setup.model.bind(setup.precision)?, setup.model.spec.stages()?);
-        let (d, c) = (setup.model.dim(), setup.model.condition_dim());
-        let most = |n: usize| {
-            if n > MOST {
-                context.note(&format!("{MOST} of {} are followed, evenly taken", words::count(n as u64, "image")));
+        let d = setup.model.dim();
+        let note = |all: usize| {
+            if all > MOST {
+                context.note(&format!("{MOST} of {} are followed, evenly taken", words::count(all as u64, "image")));
             }
-            n.min(MOST)
         };
         if let Some(path) = points {
-            let mut file = source::of_file(setup, path, Role::Points, &args.given, None, context)?;
-            let (mut rows, mut given) = (Vec::new(), Vec::new());
-            while let Some(block) = file.next_block()? {
-                rows.extend(block.x);
-                given.extend(block.condition);
-            }
-            let of = rows.len() / d;
-            let n = most(of);
-            let some = |all: &[f64], width: usize| -> Vec<f64> {
-                (0..n).flat_map(|k| &all[k * of / n * width..][..width]).copied().collect()
-            };
-            let (start, given, out_of_range) = (some(&rows, d), some(&given, c), file.out_of_range().clone());
+            let Followed { x: start, given, of, out_of_range } = Followed::of(args, setup, path, MOST, context)?;
+            note(of);
             return Ok(Self { setup, pixels, model, layers, start, end: End::Data, given, of, out_of_range });
         }
         let mut out_of_range = OutOfRange::of(&setup.model);
         let classes = images::classes(&setup.model).filter(|_| !args.given.is_given());
-        let n = most(args.n.map_or(ROWS * classes.map_or(images::COLUMNS, <[i64]>::len), usize::from));
+        let wanted = args.n.map_or(ROWS * classes.map_or(images::COLUMNS, <[i64]>::len), usize::from);
+        note(wanted);
+        let n = wanted.min(MOST);
         let given: Vec<f64> = match classes {
             // One of each in turn.
             Some(classes) => (0..n).map(|i| classes[i % classes.len()] as f64).collect(),
@@ -184,9 +170,8 @@ impl<'a> Images<'a> {
 
     /// What a time is called.
     fn label(&self, t: f64) -> String {
-        match self.layers {
-            // l / L may be the last bit below itself.
-            Some(layers) => format!("{}", (t * layers as f64 + 1e-9).floor()),
+        match layer(&self.setup.model, t) {
+            Some(layer) => layer.to_string(),
             None => {
                 let text = format!("{t:.3}");
                 text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -245,8 +230,8 @@ impl<'a> Images<'a> {
         context: &Context,
     ) -> Result<()> {
         let (n, nfe_max) = (self.n(), cost.nfe.iter().copied().max().unwrap_or(0));
-        let passed = |layers: usize| still.map(|t| t.iter().map(|t| (t * layers as f64 + 1e-9) as usize).collect());
-        let layers: Option<Vec<usize>> = self.layers.and_then(passed);
+        let layers: Option<Vec<usize>> =
+            still.and_then(|times| times.iter().map(|t| layer(&self.setup.model, *t)).collect());
         let facts = json!({
             "n": n,
             "of": self.of,
@@ -276,12 +261,7 @@ impl<'a> Images<'a> {
             text += &format!("failed: {} of {count}; they are blank where they failed\n", cost.failures.len());
         }
         text += &statistics::out_of_range(&self.out_of_range, context);
-        if let Some(path) = &args.output {
-            text += &format!("wrote {}\n", path.display());
-        }
-        if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
-            text += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
-        }
+        text += &files(args, bytes);
         context.report(&text, &facts)
     }
 }

@@ -5,7 +5,7 @@ use cnflow::continuous::Work;
 use cnflow::model::BoundModel;
 use cnflow::plot::{Grid, Journey, Moment};
 
-use super::{CURVE, Found, Job, PATHS, PLANE, TrajectoryArgs};
+use super::{CURVE, Found, Job, PATHS, PLANE, TrajectoryArgs, layer};
 use crate::cli::Context;
 use crate::cli::picture::Units;
 use crate::cli::progress::watched;
@@ -73,11 +73,6 @@ impl Job {
         })
     }
 
-    /// Which layer is the last that is done at a time; nothing for a velocity.
-    pub(super) fn layer(&self, t: f64) -> Option<usize> {
-        Some(self.setup.model.spec.architecture.as_discrete()?.layers_until(t))
-    }
-
     /// Of how many times a density must be computed: times between the same layers share theirs.
     fn solved(&self, times: &[f64]) -> usize {
         (0..times.len()).filter(|k| !self.repeats(times, *k)).count()
@@ -85,7 +80,8 @@ impl Job {
 
     /// Whether the density of rising times is at the k-th as at the one before.
     fn repeats(&self, times: &[f64], k: usize) -> bool {
-        k > 0 && self.layers.is_some() && self.layer(times[k]) == self.layer(times[k - 1])
+        let at = |k: usize| layer(&self.setup.model, times[k]);
+        k > 0 && self.layers.is_some() && at(k) == at(k - 1)
     }
 
     /// The densities at rising times in the centres of cells, NaN where a trajectory fails.

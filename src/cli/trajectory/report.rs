@@ -4,7 +4,7 @@ use anyhow::Result;
 use cnflow::words;
 use serde_json::json;
 
-use super::{Found, Job, TrajectoryArgs};
+use super::{Found, Job, TrajectoryArgs, layer};
 use crate::cli::{Context, statistics};
 
 impl Job {
@@ -20,7 +20,7 @@ impl Job {
         let (n, cost, d) = (self.n(), &found.cost, self.setup.model.dim());
         let nfe_max = cost.nfe.iter().copied().max().unwrap_or(0);
         let moments: Option<Vec<f64>> = self.still.as_ref().map(|(times, at)| at.iter().map(|k| times[*k]).collect());
-        let layers: Option<Vec<usize>> = moments.iter().flatten().map(|t| self.layer(*t)).collect();
+        let layers: Option<Vec<usize>> = moments.iter().flatten().map(|t| layer(&self.setup.model, *t)).collect();
         let facts = json!({
             "n": n,
             "of": self.of,
@@ -52,12 +52,19 @@ impl Job {
             words += &format!("failed: {} of {of}; their paths end where they failed\n", cost.failures.len());
         }
         words += &statistics::out_of_range(&self.out_of_range, context);
-        if let Some(path) = &args.output {
-            words += &format!("wrote {}\n", path.display());
-        }
-        if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
-            words += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
-        }
+        words += &files(args, bytes);
         context.report(&words, &facts)
     }
+}
+
+/// The files that were written, a line each; `bytes` is the size of the film.
+pub(super) fn files(args: &TrajectoryArgs, bytes: Option<usize>) -> String {
+    let mut words = String::new();
+    if let Some(path) = &args.output {
+        words += &format!("wrote {}\n", path.display());
+    }
+    if let (Some(path), Some(bytes)) = (&args.gif, bytes) {
+        words += &format!("wrote {} ({} frames, {:.1} MB)\n", path.display(), args.frames, bytes as f64 / 1e6);
+    }
+    words
 }

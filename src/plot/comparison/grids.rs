@@ -13,7 +13,10 @@ const MOST_COLUMNS: usize = 3;
 
 /// The grids of the data and of all models, in rows of equally many.
 pub(super) fn blocks(c: &Comparison, grid: ImageGrid, options: &Options) -> Vec<PanelGrid> {
-    let note = |m: &Contender| format!("{} {}", m.note(), c.score_unit);
+    let note = |m: &Contender| match m.end {
+        Some(_) => format!("{} {}", m.note(), c.score_unit),
+        None => String::new(),
+    };
     let all: Vec<(Heading, &[f64])> =
         std::iter::once((Heading { text: "data".into(), note: String::new(), tone: None }, c.data))
             .chain(c.contenders.iter().enumerate().map(|(k, m)| {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use cnflow::ImageShape;
-use cnflow::apply::BitsPerDim;
 use cnflow::continuous::End;
 use cnflow::html::{Image, Mime, Slides, Strip};
 use cnflow::model::Model;
@@ -16,7 +15,7 @@ use super::super::Comparison;
 use super::super::benchmark::Measured;
 use super::super::table::Row;
 use super::{Drawn, in_passing, label, scored, stages};
-use crate::cli::images;
+use crate::cli::images::{self, ScoreUnit};
 use crate::cli::interrupt::critical_section;
 use crate::cli::picture;
 
@@ -59,10 +58,10 @@ impl Grid {
 /// Errors of the solver, and [`cnflow::Error::Write`].
 pub fn draw(comparison: &Comparison, rows: &[Row<'_>], shape: ImageShape, out: &Path) -> Result<Drawn> {
     let first: Vec<&Measured> = rows.iter().map(|row| row.seeds[0]).collect();
-    let (d, unit) = (shape.len(), BitsPerDim::unit(shape.len()));
+    let (d, unit) = (shape.len(), ScoreUnit::of(Some(shape)));
     let mut contenders = Vec::new();
     for one in &first {
-        contenders.push(Contender { samples: samples(comparison, one)?, ..scored(one, unit) });
+        contenders.push(Contender { samples: samples(comparison, one)?, ..scored(one, unit.nats) });
     }
     let Some(pixels) = first.iter().find_map(|one| one.entry.model.spec.pixels.as_ref()) else {
         anyhow::bail!("no model is one of images");
@@ -71,7 +70,7 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], shape: ImageShape, out: &
     let data = data(comparison, &first[0].entry.model, pixels, grid.n)?;
     let chart = plot::Comparison {
         images: Some(ImageGrid { shape, columns: grid.columns }),
-        score_unit: "bits/dim",
+        score_unit: unit.name,
         cost: "time of a sample (µs)",
         sets: ("validation", comparison.set),
         ..plot::Comparison::new(&data, d, &contenders)
@@ -123,7 +122,6 @@ fn latents(comparison: &Comparison, n: usize) -> Vec<f64> {
 /// A strip of frames for each flow: the same samples at all stages.
 fn strips(comparison: &Comparison, first: &[&Measured], shape: ImageShape, path: &Path) -> Result<Slides> {
     let d = shape.len();
-    let options = Options { size: None, ..Options::default() };
     let mut strips = Vec::new();
     for one in first {
         let model = &one.entry.model;
@@ -138,7 +136,7 @@ fn strips(comparison: &Comparison, first: &[&Measured], shape: ImageShape, path:
             let block =
                 ImageBlock { images: unit_levels(images, pixels), columns: grid.columns, ..ImageBlock::default() };
             let size = Some((STAGE_WIDTH, height(shape, &grid)));
-            plot::images(path, shape, &[block], &Options { size, ..options.clone() })?;
+            plot::images(path, shape, &[block], &Options { size, ..Options::default() })?;
             let bytes = cnflow::io::read_bytes(path)?;
             frames.push((label(&model.spec.architecture, *t), Image { mime: Mime::Png, bytes }));
         }

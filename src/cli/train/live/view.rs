@@ -205,9 +205,9 @@ impl LiveView {
             words::error(now.lr)
         );
         if let Some(h) = self.latest {
-            let ScoreUnit { nats, name } = self.unit;
+            let nats = self.unit.nats;
             let (nll, few) = (words::estimate(h.nll / nats, h.se / nats, 3), few(&h.dominance, nats));
-            words += &if name == "nats" { format!(" · NLL {nll}{few}") } else { format!(" · {nll} {name}{few}") };
+            words += &format!(" · {}{few}", self.unit.score(&nll));
             if let Some(nfe) = h.nfe {
                 words += &format!(" · NFE {}", words::number(nfe, 0));
             }
