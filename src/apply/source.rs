@@ -6,15 +6,15 @@
 use super::OutOfRange;
 use crate::io::Reader;
 use crate::model::{BLOCK_ROWS, Model, block_rows};
-use crate::transform::StandardNormal;
-use crate::{Error, Result, Rng};
+use crate::transform::Latents;
+use crate::{Error, Result};
 
 /// Where the points come from.
 enum Origin {
     /// A file that gives the points, and behind them in each row so many conditions.
     File(Box<Reader>, usize),
-    /// Fresh latents, so many, or as many as there are conditions.
-    Drawn(Box<Rng>, Option<u64>),
+    /// Latents from this row of a sample on, so many, or as many as there are conditions.
+    Drawn(Latents, u64, Option<u64>),
     /// Points in memory.
     Whole(Vec<f64>),
 }
@@ -79,18 +79,22 @@ impl RowSource {
         Self::new(Origin::File(Box::new(reader), own), conditions, d, block)
     }
 
-    /// `n` latents of `d` columns, or as many as there are conditions, drawn in their order from one generator.
+    /// `n` latents from row `first` of a sample on, or as many as there are conditions.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of conditions than `n`.
+    /// [`Error::Invalid`] for another number of conditions than `n`, and for rows that have no number.
     pub fn of_latents(
+        latents: Latents,
+        first: u64,
         n: Option<u64>,
-        d: usize,
-        rng: Rng,
         conditions: Conditions,
         block: Option<usize>,
     ) -> Result<Self> {
-        Self::new(Origin::Drawn(Box::new(rng), n), conditions, d, block)
+        if first.checked_add(n.unwrap_or(0)).is_none_or(|end| end > i64::MAX as u64) {
+            let problem = format!("{} rows from row {first} on", n.map_or("the".into(), |n| n.to_string()));
+            return Err(Error::invalid(problem, "begin before row 9223372036854775807"));
+        }
+        Self::new(Origin::Drawn(latents, first, n), conditions, latents.dim(), block)
     }
 
     /// Points that are in memory, `[n, d]`.
@@ -162,7 +166,7 @@ impl RowSource {
     fn own_total(&self) -> Option<u64> {
         match &self.origin {
             Origin::File(reader, ..) => reader.rows().map(|n| n as u64),
-            Origin::Drawn(_, n) => *n,
+            Origin::Drawn(.., n) => *n,
             Origin::Whole(x) => Some((x.len() / self.d) as u64),
         }
     }
@@ -205,12 +209,12 @@ impl RowSource {
                 let (points, conditions) = reader.next_parts(self.block, self.d)?.unwrap_or_default();
                 return Ok((points, Some(conditions)));
             }
-            Origin::Drawn(rng, n) => {
+            Origin::Drawn(latents, first, n) => {
                 let most = match n {
                     Some(n) => (self.block as u64).min(*n - self.given) as usize,
                     None => self.conditions.ready(self.block)?,
                 };
-                StandardNormal::new(self.d).draw(most, rng)
+                latents.rows(*first + self.given, most)
             }
             Origin::Whole(x) => {
                 let rest = &x[self.given as usize * self.d..];

@@ -7,7 +7,7 @@ use clap::Args;
 use cnflow::apply::{Arrived, Block, Reservoir, RowSource, SolveStatistics, Way};
 use cnflow::io::Dtype;
 use cnflow::plot::{Options, Tone};
-use cnflow::{Error, rng, words};
+use cnflow::{Error, words};
 use serde_json::json;
 
 use super::columns::Role;
@@ -27,6 +27,7 @@ Examples:
   cnf sample runs/gauss -o sample.csv --plot samples.png --seed 7
   cnf sample runs/gauss --latent z.npy -o x.npy --rtol 1e-8 --atol 1e-8 --precision f64
   cnf sample runs/digits --condition seven.npy -n 64 -o sevens.npy
+  cnf sample runs/gauss -n 1000000 --first 1000000 -o second_million.npy
 
 The files hold f64 numbers for any --precision: points keep the resolution of their columns. A model of images writes \
 them as u8, [n, height, width], or [n, height, width, channels] in colour; an image whose trajectory fails is black. \
@@ -34,9 +35,6 @@ The first rows of a longer sample are those of a shorter one.
 
 Rows are drawn, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 rows shows a random 100000 of them.";
-
-/// The generator's stream of latents.
-const LATENT_STREAM: u64 = 0x5a3b_0001;
 
 /// Arguments of `cnf sample`.
 #[derive(Debug, Args)]
@@ -46,6 +44,9 @@ pub struct SampleArgs {
     /// Number of samples; if left out, the number of latents or conditions, else 10000.
     #[arg(short, long, value_name = "N", conflicts_with = "latent", value_parser = clap::value_parser!(u64).range(1..))]
     n: Option<u64>,
+    /// First row, counted from 0: rows of one long sample can be drawn apart, to the same bits.
+    #[arg(long, value_name = "ROW", default_value_t = 0, conflicts_with = "latent")]
+    first: u64,
     /// The samples, [n, d]: .npy or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -119,10 +120,10 @@ fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<RowSou
     let d = setup.model.dim();
     if let Some(n) = n.filter(|n| n.saturating_mul((d * Dtype::F64.size()) as u64) > i64::MAX as u64) {
         let problem = format!("{n} rows of dimension {d} are more than a file can hold");
-        return Err(Error::invalid(problem, "draw fewer at a time, each time with another --seed").into());
+        return Err(Error::invalid(problem, "draw fewer at a time, and the rest with --first").into());
     }
     let seed = args.solver.seed.unwrap_or(0);
-    source::of_latents(setup, n, rng::stream(seed, LATENT_STREAM), conditions, args.block)
+    source::of_latents(setup, seed, args.first, n, conditions, args.block)
 }
 
 /// What is made of the samples while they pass.

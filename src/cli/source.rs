@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::builder::TypedValueParser;
 use cnflow::apply::{Conditions, RowSource};
 use cnflow::io::Reader;
-use cnflow::transform::Pixels;
-use cnflow::{Error, Rng, words};
+use cnflow::transform::{Latents, Pixels};
+use cnflow::{Error, words};
 
 use super::Context;
 use super::columns::{self, Plan, Role};
@@ -105,18 +105,20 @@ fn same_images(reader: &Reader, path: &Path, pixels: Option<&Pixels>, role: Role
     Err(Error::invalid(problem, hint).into())
 }
 
-/// `n` latents, or as many as there are conditions, drawn in their order from one generator.
+/// `n` latents of the sample of `seed` from row `first` on, or as many as there are conditions.
 ///
 /// # Errors
-/// For another number of conditions.
+/// For another number of conditions, and for rows that have no number.
 pub fn of_latents(
     setup: &Setup,
+    seed: u64,
+    first: u64,
     n: Option<u64>,
-    rng: Rng,
     conditions: Conditions,
     block: Option<usize>,
 ) -> Result<RowSource> {
-    Ok(RowSource::of_latents(n, setup.model.dim(), rng, conditions, block)?.watched(&setup.model)?)
+    Ok(RowSource::of_latents(Latents::new(setup.model.dim(), seed), first, n, conditions, block)?
+        .watched(&setup.model)?)
 }
 
 /// `--block`: from one row to as many as surely fit.

@@ -11,7 +11,8 @@ use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::condition::Conditioned;
 use crate::transform::{
-    Base, Bijection, Chain, Columns, Condition, Identity, PixelLayers, PixelTerms, Rosenblatt, Standardise, check_time,
+    Base, Bijection, Chain, Columns, Condition, Identity, Latents, PixelLayers, PixelTerms, Rosenblatt, Standardise,
+    check_time,
 };
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
@@ -224,6 +225,15 @@ impl BoundModel {
     /// As [`BoundModel::log_prob`].
     pub fn sample(&self, n: usize, condition: &[f64], rng: &mut Rng) -> Result<Points> {
         self.flow.sample(n, condition, rng)
+    }
+
+    /// Rows `first` to `first + n` of the sample of `seed`, each under its row of `condition`: those of `cnf sample`. No
+    /// row needs those before it, so that parts of one sample can be drawn anywhere, to the same bits.
+    ///
+    /// # Errors
+    /// As [`BoundModel::log_prob`].
+    pub fn sample_rows(&self, seed: u64, first: u64, n: usize, condition: &[f64]) -> Result<Points> {
+        self.points(&Latents::new(self.dim(), seed).rows(first, n), condition)
     }
 
     /// The distribution at `t`, from 0 (the base, in the data's units) to 1 (the data): a continuous flow ends at that

@@ -22,7 +22,7 @@ pub mod pixels;
 pub mod rosenblatt;
 pub mod standardise;
 
-pub use base::{Base, StandardNormal};
+pub use base::{Base, Latents, StandardNormal};
 pub use bijection::{Bijection, Mapped};
 pub use chain::Chain;
 pub use column::{Column, ColumnKind};

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::{self, Array, Dtype, Reader, Writer};
+use cnflow::{Model, Precision};
 use serde_json::Value;
 
 use crate::common::archive;
@@ -150,6 +151,25 @@ fn results_and_reports_do_not_depend_on_the_block() {
             assert_eq!(run(block), all, "`cnf {command}` in blocks of {block}");
         }
     }
+}
+
+#[test]
+fn a_sample_can_be_drawn_in_parts() {
+    let folder = folder();
+    let at = folder.path();
+    let rows = |words: &str| {
+        json(at, &format!("sample m.safetensors -o s.npy --seed 4 {words}"));
+        io::read(&at.join("s.npy")).unwrap().data
+    };
+    let whole = rows("-n 400");
+    for (first, n) in [(0, 400), (0, 1), (127, 2), (130, 270), (399, 1)] {
+        assert_eq!(rows(&format!("--first {first} -n {n}")), whole[2 * first..2 * (first + n)], "{first}, {n}");
+    }
+    // What the command draws the library draws too.
+    let model = Model::load(&at.join("m.safetensors")).unwrap().bind(Precision::F32).unwrap();
+    let far = 1_000_000_000_000;
+    assert_eq!(rows(&format!("--first {far} -n 3")), model.sample_rows(4, far, 3, &[]).unwrap().y);
+    assert_eq!(model.sample_rows(4, 130, 270, &[]).unwrap().y, whole[260..]);
 }
 
 #[test]

@@ -10,9 +10,11 @@ mod rule;
 use std::path::Path;
 
 use crate::common::command::{cnf, json};
-use cnflow::io;
 use cnflow::io::safetensors::ModelFile;
+use cnflow::io::{self, Array, Dtype};
 use cnflow::model::Model;
+use cnflow::rng;
+use cnflow::transform::StandardNormal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -146,10 +148,15 @@ fn every_model_gives_the_numbers_that_it_gave() {
                 at,
                 &format!("invert data/{of}_points.csv --model finished/{name} -o latent{ending}.npy {solver}"),
             );
+            // Their samples began at the first draws of one stream.
+            let d = Model::load(&at.join(format!("finished/{name}/model.safetensors"))).unwrap().dim();
+            let drawn = StandardNormal::new(d).draw(6, &mut rng::stream(0, 0x5a3b_0001));
+            io::write(&at.join("z.npy"), &Array::table(drawn, d, Dtype::F64).unwrap()).unwrap();
             succeeds(
                 at,
                 &format!(
-                    "sample finished/{name} {given} -n 6 -o sample{ending}.npy --with-density sample_logp{ending}.npy {solver}"
+                    "sample finished/{name} {given} --latent z.npy -o sample{ending}.npy --with-density \
+                     sample_logp{ending}.npy {solver}"
                 ),
             );
             for what in ["logp", "latent", "sample", "sample_logp"] {
