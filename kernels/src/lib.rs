@@ -45,6 +45,7 @@ pub mod epilogue;
 mod error;
 pub mod image;
 pub mod lanewise;
+pub mod math;
 pub mod net;
 #[cfg(test)]
 mod numbers;
@@ -52,6 +53,8 @@ pub mod op;
 pub mod outer;
 pub mod pieces;
 pub mod pool;
+#[cfg(all(feature = "portable-math", not(windows)))]
+mod portable;
 pub mod product;
 pub mod simd;
 pub mod tile;
