@@ -2,7 +2,7 @@
 
 use super::clip::clip;
 use super::loss::{LossGradient, Parts};
-use super::{Batch, Criterion, LossContext, Precision};
+use super::{Batch, Crew, Criterion, LossContext, Precision};
 use crate::Error;
 
 /// A gradient and what came with it.
@@ -39,8 +39,9 @@ pub(super) fn gradient(
     (theta, precision): (&[f64], Precision),
     batch: &Batch,
     most: f64,
+    crew: &dyn Crew,
 ) -> std::result::Result<Gradient, Trouble> {
-    let LossGradient { loss, parts, gradient } = criterion.gradient(context, theta, precision, batch)?;
+    let LossGradient { loss, parts, gradient } = criterion.gradient_of_crew(context, theta, precision, batch, crew)?;
     let (norm, scale) = clip(&gradient, most);
     if loss.is_finite() && norm.is_finite() {
         Ok(Gradient { loss, parts, gradient, norm, scale })

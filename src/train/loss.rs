@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use cnflow_solvers::gradient::{chunks, tree_sum};
+use cnflow_solvers::gradient::chunks;
 use rayon::prelude::*;
 
 use crate::error::Failure;
@@ -93,35 +93,69 @@ pub trait Loss<T: Scalar>: Sync {
     fn finish(&self, sum: Partial<T>) -> Result<LossGradient>;
 }
 
-/// Adds up partials.
-pub trait Reduce<T: Scalar> {
-    /// The sum of the partials of all chunks of a batch, given in the order of the chunks; at least one.
-    fn sum(&self, partials: Vec<Partial<T>>) -> Partial<T>;
+impl<T: Scalar> Partial<T> {
+    /// Whether `other` is a partial of the same loss.
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        (self.gradient.len(), self.gradient_f64.len()) == (other.gradient.len(), other.gradient_f64.len())
+    }
+
+    /// Adds what the chunks behind these ones have.
+    pub(super) fn add(&mut self, right: Self) {
+        let (left, sums) = (&mut self.sums, right.sums);
+        left.rows += sums.rows;
+        left.loss += sums.loss;
+        left.kinetic += sums.kinetic;
+        left.jacobian += sums.jacobian;
+        left.nfe += sums.nfe;
+        self.failures.extend(right.failures);
+        self.gradient.iter_mut().zip(right.gradient).for_each(|(left, right)| *left += right);
+        self.gradient_f64.iter_mut().zip(right.gradient_f64).for_each(|(left, right)| *left += right);
+    }
 }
 
-/// A binary tree over the chunks of one process.
+/// Adds up partials along a binary tree over all chunks of a batch.
+pub trait Reduce<T: Scalar> {
+    /// The chunks that this process computes, of so many.
+    fn share(&self, chunks: usize) -> Range<usize> {
+        0..chunks
+    }
+
+    /// The sum over all `chunks`, from the partials of this process's share in their order, or from the error of the
+    /// first of them that failed.
+    ///
+    /// # Errors
+    /// That error; of several processes, the first one's.
+    fn sum(&self, chunks: usize, partials: Result<Vec<Partial<T>>>) -> Result<Partial<T>>;
+}
+
+/// The chunks of one process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FixedTree;
 
 impl<T: Scalar> Reduce<T> for FixedTree {
-    fn sum(&self, partials: Vec<Partial<T>>) -> Partial<T> {
-        let (mut sums, mut failures, mut gradients, mut wide) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for partial in partials {
-            let Sums { rows, loss, kinetic, jacobian, nfe } = partial.sums;
-            sums.push(vec![rows, loss, kinetic, jacobian, nfe]);
-            failures.extend(partial.failures);
-            gradients.push(partial.gradient);
-            wide.push(partial.gradient_f64);
-        }
-        let sums = match tree_sum(sums)[..] {
-            [rows, loss, kinetic, jacobian, nfe] => Sums { rows, loss, kinetic, jacobian, nfe },
-            _ => Sums::default(),
-        };
-        Partial { sums, failures, gradient: tree_sum(gradients), gradient_f64: tree_sum(wide) }
+    fn sum(&self, _chunks: usize, partials: Result<Vec<Partial<T>>>) -> Result<Partial<T>> {
+        partials.map(tree)
     }
 }
 
-/// The loss and its gradient, the chunks spread over rayon's current pool.
+/// The sum of at least one partial along the fixed tree.
+pub(super) fn tree<T: Scalar>(partials: Vec<Partial<T>>) -> Partial<T> {
+    let mut nodes: Vec<Option<Partial<T>>> = partials.into_iter().map(Some).collect();
+    let mut gap = 1;
+    while gap < nodes.len() {
+        for left in (0..nodes.len() - gap).step_by(2 * gap) {
+            let right = nodes[left + gap].take();
+            if let (Some(left), Some(right)) = (&mut nodes[left], right) {
+                left.add(right);
+            }
+        }
+        gap *= 2;
+    }
+    let none = Partial { sums: Sums::default(), failures: Vec::new(), gradient: Vec::new(), gradient_f64: Vec::new() };
+    nodes.into_iter().next().flatten().unwrap_or(none)
+}
+
+/// The loss and its gradient, this process's chunks spread over rayon's current pool.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a batch without rows; as [`Loss::chunk`], the first chunk's error first, and
@@ -131,10 +165,12 @@ pub fn evaluate<T: Scalar, L: Loss<T>>(loss: &L, reduce: &impl Reduce<T>) -> Res
         return Err(Error::invalid("a loss of 0 rows", "give a batch of at least 1 row"));
     }
     let ranges: Vec<_> = chunks(loss.rows(), loss.chunk_rows()).collect();
+    let share = ranges[reduce.share(ranges.len())].par_iter();
     let partials: Vec<Result<Partial<T>>> =
-        ranges.into_par_iter().map_init(|| loss.scratch(), |scratch, rows| loss.chunk(scratch, rows)).collect();
-    let partials = partials.into_iter().collect::<Result<Vec<_>>>()?;
-    loss.finish(reduce.sum(partials))
+        share.map_init(|| loss.scratch(), |scratch, rows| loss.chunk(scratch, rows.clone())).collect();
+    // The first chunk's error first.
+    let partials = partials.into_iter().collect();
+    loss.finish(reduce.sum(ranges.len(), partials)?)
 }
 
 #[cfg(test)]
@@ -157,7 +193,7 @@ mod tests {
         let one = |rows: &Range<usize>| loss.chunk(&mut loss.scratch(), rows.clone()).unwrap();
         let mut partials: Vec<_> = ranges.iter().rev().map(one).collect();
         partials.reverse();
-        loss.finish(FixedTree.sum(partials)).unwrap()
+        loss.finish(FixedTree.sum(ranges.len(), Ok(partials)).unwrap()).unwrap()
     }
 
     fn check<T: Number>() {

@@ -186,8 +186,11 @@ mod tests {
             // As it was before there were others: the bits of old runs depend on it.
             assert_eq!((one.chunk_rows(), other.chunk_rows()), (128, of_shared), "{n} rows");
             let chunks = cnflow_solvers::gradient::chunks(n, other.chunk_rows());
-            let partials = chunks.map(|rows| other.chunk(&mut other.scratch(), rows).unwrap()).collect();
-            assert_eq!(other.finish(FixedTree.sum(partials)).unwrap(), evaluate(&other, &FixedTree).unwrap());
+            let partials: Vec<_> = chunks.map(|rows| other.chunk(&mut other.scratch(), rows).unwrap()).collect();
+            assert_eq!(
+                other.finish(FixedTree.sum(partials.len(), Ok(partials)).unwrap()).unwrap(),
+                evaluate(&other, &FixedTree).unwrap()
+            );
         }
     }
 }

@@ -1,10 +1,11 @@
 //! How the batches of a criterion are drawn, and its loss and gradient.
 
 use super::batch::{Batch, BatchSampler};
+use super::crew::{Alone, Crew, Shared};
 use super::criterion::{Criterion, LossContext};
 use super::discrete::DiscreteLikelihood;
 use super::likelihood::Likelihood;
-use super::loss::{FixedTree, LossGradient, evaluate};
+use super::loss::{FixedTree, LossGradient, Reduce, evaluate};
 use super::matching::Matching;
 use super::{Conditions, Pairing, Precision, assignment};
 use crate::Result;
@@ -71,13 +72,37 @@ impl Criterion {
         precision: Precision,
         batch: &Batch,
     ) -> Result<LossGradient> {
-        match precision {
-            Precision::F32 => self.gradient_in::<f32>(context, theta, batch),
-            Precision::F64 => self.gradient_in::<f64>(context, theta, batch),
+        self.gradient_of_crew(context, theta, precision, batch, &Alone)
+    }
+
+    /// As [`Criterion::gradient`], to the same bits, with the chunks of the batch divided among the processes of `crew`:
+    /// each of them calls this with the same batch.
+    ///
+    /// # Errors
+    /// As [`Criterion::gradient`] and [`Crew::allgather`]; an error of one process is that of all.
+    pub fn gradient_of_crew(
+        self,
+        context: &LossContext,
+        theta: &[f64],
+        precision: Precision,
+        batch: &Batch,
+        crew: &dyn Crew,
+    ) -> Result<LossGradient> {
+        match (precision, crew.size()) {
+            (Precision::F32, 1) => self.gradient_in::<f32>(context, theta, batch, &FixedTree),
+            (Precision::F64, 1) => self.gradient_in::<f64>(context, theta, batch, &FixedTree),
+            (Precision::F32, _) => self.gradient_in::<f32>(context, theta, batch, &Shared(crew)),
+            (Precision::F64, _) => self.gradient_in::<f64>(context, theta, batch, &Shared(crew)),
         }
     }
 
-    fn gradient_in<T: Number>(self, context: &LossContext, theta: &[f64], batch: &Batch) -> Result<LossGradient> {
+    fn gradient_in<T: Number>(
+        self,
+        context: &LossContext,
+        theta: &[f64],
+        batch: &Batch,
+        reduce: &impl Reduce<T>,
+    ) -> Result<LossGradient> {
         let theta = narrowed::<T>(theta);
         batch.check(&context.architecture, self)?;
         let condition = narrowed::<T>(&batch.c);
@@ -87,16 +112,16 @@ impl Criterion {
                 let LossContext { path, weight, time_exponent, .. } = *context;
                 let condition = &condition[..];
                 let matching = Matching { velocity: &*velocity, path, weight, time_exponent, batch, condition };
-                evaluate(&matching, &FixedTree)
+                evaluate(&matching, reduce)
             }
             (Self::Likelihood, Architecture::Discrete(spec)) => {
-                evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, &FixedTree)
+                evaluate(&DiscreteLikelihood::new(spec, &theta, batch)?, reduce)
             }
             (Self::Likelihood, architecture) => {
                 let spec = architecture.velocity()?;
                 let velocity = spec.bind_here(&theta)?;
                 let x = narrowed::<T>(&batch.x);
-                evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, &FixedTree)
+                evaluate(&Likelihood::new(context, spec, &*velocity, batch, (&x, &condition))?, reduce)
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::adamw::AdamW;
 use super::batch::BatchSampler;
+use super::crew::{Alone, Crew, hash_of};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::plan::Phase;
@@ -18,8 +19,8 @@ use super::preprocessing::Preprocessing;
 use super::start::Start;
 use super::state::{RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Muon, Optimiser, Precision, Progress, StepRecord,
-    TrainResult, ValidationScore, Watch, start,
+    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Muon, Optimiser, OutputSection, Precision, Progress,
+    StepRecord, TrainResult, ValidationScore, Watch, start,
 };
 use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
@@ -47,8 +48,21 @@ const PENALTY: (f64, f64) = (1e-4, 1e4);
 /// [`Error::Invalid`] for an invalid job or invalid data, and for a loss that stays NaN or infinite however small the
 /// steps, with its step; any error of the solver.
 pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
+    fit_by(&Alone, job, data, watch)
+}
+
+/// As [`fit`], to the same bits, by the processes of `crew`, which share the gradient of each batch.
+///
+/// Each of them calls this with the same job and data. A stop that one of them requests ends the run on all after the
+/// same step. Checkpoints are the same everywhere: one process needs to keep them.
+///
+/// # Errors
+/// As [`fit`] and [`Crew::allgather`]; [`Error::Invalid`] for several processes with a budget of time, and where they
+/// begin with different data, options or weights.
+pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let clock = Instant::now();
     let job = job.clone().resolve_for(data)?;
+    countable(crew, &job)?;
     start::check(data)?;
     if job.optimiser.validation == Some(ValidationScore::Bound) {
         watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");
@@ -78,15 +92,40 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
     };
     let log = RunLog { mixture_seconds, ..RunLog::default() };
     let checkpoint = Checkpoint { job, model, log_volume, baseline, data: content_hash(whole), state, good: None, log };
-    run(checkpoint, clock, data, far, watch)
+    run(crew, checkpoint, clock, data, far, watch)
+}
+
+/// Several processes have as many clocks: they count steps.
+fn countable(crew: &dyn Crew, job: &Job) -> Result<()> {
+    if crew.size() > 1 && job.optimiser.time.is_some() {
+        return Err(Error::invalid(
+            format!("`optimiser.time` in a training by {} processes: each has its own clock", crew.size()),
+            "set `optimiser.steps` instead",
+        ));
+    }
+    Ok(())
 }
 
 /// Resumes a run from its checkpoint, to the same bits as if it had not been interrupted.
 ///
 /// # Errors
 /// [`Error::Invalid`] for other data than the run had; else as [`fit`].
-pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
+pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
+    resume_by(&Alone, checkpoint, data, watch)
+}
+
+/// As [`resume`], to the same bits, by the processes of `crew`; those of the run before may have been more or fewer.
+///
+/// # Errors
+/// As [`resume`] and [`fit_by`].
+pub fn resume_by(
+    crew: &dyn Crew,
+    mut checkpoint: Checkpoint,
+    data: &Dataset,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
     start::check(data)?;
+    countable(crew, &checkpoint.job)?;
     if checkpoint.model.dim() != data.dim || checkpoint.data != content_hash(data) {
         return Err(Error::invalid(
             format!("`{}` no longer holds the rows that the run began with", data.name),
@@ -98,7 +137,7 @@ pub fn resume(mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch)
     // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
     let init = checkpoint.job.model.init.is_some().then_some(&checkpoint.model);
     let (far, near) = far(&checkpoint.job, init, data)?;
-    run(checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
+    run(crew, checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
 
 /// The rows that lie far out, and the data without them where they are left out.
@@ -110,7 +149,15 @@ fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<D
     Ok((far, near))
 }
 
-fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: &mut dyn Watch) -> Result<TrainResult> {
+fn run(
+    crew: &dyn Crew,
+    checkpoint: Checkpoint,
+    clock: Instant,
+    data: &Dataset,
+    far: Far,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
+    agree(crew, &checkpoint)?;
     let Checkpoint { job, model, log_volume, baseline, data: content_hash, mut state, good, log } = checkpoint;
     let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
@@ -150,6 +197,7 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
         jacobian: 0.0,
     };
     let trainer = Trainer {
+        crew,
         good: good.unwrap_or_else(|| state.clone()),
         clock,
         before: log.seconds,
@@ -183,7 +231,21 @@ fn run(checkpoint: Checkpoint, clock: Instant, data: &Dataset, far: Far, watch: 
     trainer.run(&mut sampler, watch)
 }
 
+/// Holds that all processes begin alike.
+fn agree(crew: &dyn Crew, checkpoint: &Checkpoint) -> Result<()> {
+    if crew.size() == 1 {
+        return Ok(());
+    }
+    let mut job = checkpoint.job.clone();
+    // Where results go may differ.
+    job.output = OutputSection::default();
+    let text = format!("{}{:?}", job.to_toml()?, checkpoint.baseline);
+    let numbers = [&checkpoint.state.theta[..], &[checkpoint.state.step as f64]].concat();
+    crew.agree(hash_of(&numbers, &text, checkpoint.data))
+}
+
 struct Trainer<'a> {
+    crew: &'a dyn Crew,
     job: &'a Job,
     data: &'a Dataset,
     far: Far,
@@ -228,7 +290,7 @@ impl Trainer<'_> {
             self.set_penalties();
             let weights = (&self.state.theta[..], self.job.model.precision);
             let (outcome, next) = rayon::join(
-                || gradient(phase.criterion, &self.context, weights, &batch, self.job.optimiser.clip),
+                || gradient(phase.criterion, &self.context, weights, &batch, self.job.optimiser.clip, self.crew),
                 || phase.draw(sampler),
             );
             batch = next?;
@@ -252,7 +314,7 @@ impl Trainer<'_> {
             let (record, nfe) = (self.latest, self.nfe);
             let model = || self.averaged();
             let progress = Progress { record, done, validation, nfe, rollback: rollback.as_deref(), model: &model };
-            let stopped = watch.see(&progress).is_break() && !last;
+            let stopped = self.crew.any(watch.see(&progress).is_break())? && !last;
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
             }

@@ -157,10 +157,11 @@ fn partials_that_are_computed_apart_have_the_sum_of_one_process() {
             gradient_f64: (0..3).map(number).collect(),
         }
     };
-    let whole = FixedTree.sum((0..9).map(partial).collect());
+    let sum = |partials: Vec<Partial<f32>>| FixedTree.sum(9, Ok(partials)).unwrap();
+    let whole = sum((0..9).map(partial).collect());
     let mut apart: Vec<(usize, Partial<f32>)> = [8, 6, 4, 2, 0, 7, 5, 3, 1].map(|chunk| (chunk, partial(chunk))).into();
     apart.sort_by_key(|(chunk, _)| *chunk);
-    assert_eq!(FixedTree.sum(apart.into_iter().map(|(_, partial)| partial).collect()), whole);
+    assert_eq!(sum(apart.into_iter().map(|(_, partial)| partial).collect()), whole);
     assert_eq!(
         (whole.sums.rows, whole.sums.nfe, &whole.failures[..]),
         (9.0 * 128.0, 9.0 * 42.0, &[(700, cnflow::error::Failure::Point)][..])
