@@ -36,7 +36,7 @@ pub use self::plan::{ImagePlan, Mask, Plan};
 pub use self::plane::Part;
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
 use self::step::Way;
-use crate::continuous::End;
+use crate::continuous::{End, Work};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost, Mapped};
 use crate::velocity::{Precision, Scalar};
@@ -67,6 +67,8 @@ pub struct Discrete {
     spec: Arc<DiscreteSpec>,
     bound: Bound,
     layers: usize,
+    /// May stop a pass.
+    work: Option<Arc<Work>>,
 }
 
 /// The layers with their parameters, in the precision of the nets, and the parameters themselves.
@@ -102,7 +104,7 @@ impl Discrete {
             }
             Precision::F64 => Bound::F64(Arc::new(Net::new(&spec, theta, layers)?), theta.into()),
         };
-        Ok(Self { spec: Arc::new(spec), bound, layers })
+        Ok(Self { spec: Arc::new(spec), bound, layers, work: None })
     }
 
     /// How many layers there are, of those of [`DiscreteSpec::layers`].
@@ -126,7 +128,12 @@ impl Discrete {
             Bound::F32(_, theta) => Bound::F32(Arc::new(Net::new(&self.spec, theta, layers)?), theta.clone()),
             Bound::F64(_, theta) => Bound::F64(Arc::new(Net::new(&self.spec, theta, layers)?), theta.clone()),
         };
-        Ok(Self { spec: self.spec.clone(), bound, layers })
+        Ok(Self { spec: self.spec.clone(), bound, layers, work: self.work.clone() })
+    }
+
+    /// A stop of `work` stops its passes between two chunks of rows.
+    pub fn stopped_by(&self, work: Arc<Work>) -> Self {
+        Self { work: Some(work), ..self.clone() }
     }
 
     /// Its spec.
@@ -197,7 +204,7 @@ impl Discrete {
             let one = DiscreteSpec { layers: vec![layer.clone()], ..spec.without_layers() };
             let net = Net::new(&one, &theta[at..at + lengths[i]], 1)?;
             let mut next = vec![0.0; y.len()];
-            transport(&net, Way::Inverse, &y, condition, d, spec.condition_dim, &mut next, &mut vec![0.0; n]);
+            transport(&net, Way::Inverse, &y, condition, (d, spec.condition_dim), &mut next, &mut vec![0.0; n], None)?;
             y = next;
         }
         Ok(theta)
@@ -209,16 +216,15 @@ impl Discrete {
             Bound::F32(net, _) => self.through(net, rows, condition, way),
             Bound::F64(net, _) => self.through(net, rows, condition, way),
         }
-        Ok(())
     }
 
     /// Points, log-determinants and failures. A row of an infinite log-determinant fails, with or without
     /// log-determinants in the result.
-    fn through<T: Scalar>(&self, net: &Net<T>, rows: &mut Mapped, condition: &[f64], way: Way) {
+    fn through<T: Scalar>(&self, net: &Net<T>, rows: &mut Mapped, condition: &[f64], way: Way) -> Result<()> {
         let (d, c) = (self.spec.dim, self.spec.condition_dim);
         let n = rows.y.len() / d;
         let (mut y, mut logdet) = (vec![0.0; n * d], vec![0.0; n]);
-        transport(net, way, &rows.y, condition, d, c, &mut y, &mut logdet);
+        transport(net, way, &rows.y, condition, (d, c), &mut y, &mut logdet, self.work.as_deref())?;
         let (mut cost, mut scratch) = (Cost::default(), None);
         for row in 0..n {
             let at = row * d..(row + 1) * d;
@@ -233,6 +239,7 @@ impl Discrete {
         rows.y = y;
         rows.add_logdet(logdet);
         rows.cost.merge(cost);
+        Ok(())
     }
 }
 
@@ -243,21 +250,28 @@ fn transport<T: Scalar>(
     way: Way,
     x: &[f64],
     condition: &[f64],
-    d: usize,
-    c: usize,
+    (d, c): (usize, usize),
     y: &mut [f64],
     logdet: &mut [f64],
-) {
+    work: Option<&Work>,
+) -> Result<()> {
     let chunk = net.chunk;
-    y.par_chunks_mut(chunk * d).zip(logdet.par_chunks_mut(chunk)).enumerate().for_each_init(
-        || net.scratch(chunk, false),
-        |scratch, (i, (y, logdet))| {
-            let rows = i * chunk..i * chunk + logdet.len();
-            let part =
-                Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] };
-            net.pass(way, part, scratch, y, logdet);
-        },
-    );
+    let pass = |scratch: &mut Scratch<T>, (i, (y, logdet)): (usize, (&mut [f64], &mut [f64]))| {
+        if work.is_some_and(Work::stopped) {
+            return;
+        }
+        let rows = i * chunk..i * chunk + logdet.len();
+        let part = Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] };
+        net.pass(way, part, scratch, y, logdet);
+    };
+    if logdet.len() <= chunk {
+        // One chunk needs no pool: a call on a few rows stays on its thread.
+        pass(&mut net.scratch(chunk.min(logdet.len().next_multiple_of(LANE_BLOCK)), false), (0, (y, logdet)));
+    } else {
+        let chunks = y.par_chunks_mut(chunk * d).zip(logdet.par_chunks_mut(chunk)).enumerate();
+        chunks.for_each_init(|| net.scratch(chunk, false), pass);
+    }
+    work.map_or(Ok(()), Work::check)
 }
 
 impl Bijection for Discrete {

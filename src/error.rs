@@ -146,6 +146,9 @@ pub enum Error {
         /// What happened to it.
         first: Failure,
     },
+    /// The calculation was stopped from outside before it ended.
+    #[error("stopped before the end")]
+    Stopped,
     /// A layer whose parameters no longer define a bijection.
     #[error("{problem}")]
     Degenerate {
@@ -216,7 +219,7 @@ impl Error {
             Self::Unknown { known, .. } => Some(format!("choose one of {known}")),
             Self::Failed { first, .. } => Some(first.advice(setting)),
             Self::Degenerate { .. } => Some("train with a smaller learning rate or another seed".into()),
-            Self::Dimension { .. } | Self::Parameters { .. } | Self::Solve(_) => None,
+            Self::Dimension { .. } | Self::Parameters { .. } | Self::Solve(_) | Self::Stopped => None,
             #[cfg(feature = "candle")]
             Self::Candle(_) => None,
         }

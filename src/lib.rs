@@ -19,9 +19,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// The command names the library as its users do.
+#[cfg(feature = "cli")]
+extern crate self as cnflow;
+
 pub mod apply;
 mod base64;
 pub mod check;
+#[cfg(feature = "cli")]
+mod cli;
 pub mod compare;
 pub mod continuous;
 pub mod discrete;
@@ -42,6 +48,8 @@ pub mod transform;
 pub mod velocity;
 pub mod words;
 
+#[cfg(feature = "cli")]
+pub use cli::command;
 pub use cnflow_kernels::ImageShape;
 pub use error::{Error, Failure, Result};
 pub use model::{BoundModel, FlowSpec, Model};

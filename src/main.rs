@@ -1,7 +1,5 @@
-//! The command `cnf`.
-
-mod cli;
+//! The command `cnf`: the binary of [`cnflow::command`].
 
 fn main() -> std::process::ExitCode {
-    cli::main()
+    cnflow::command(std::env::args_os()).into()
 }

@@ -125,21 +125,27 @@ pub fn solve_as<T: Real, S: Real, F: VectorField<T>, O: Observer<T> + Send>(
 
     // An explicit method uses whole blocks of lanes.
     let share = if options.method.tableau().is_some() { LANE_BLOCK } else { 1 };
-    let workers = rayon::current_num_threads().clamp(1, n.div_ceil(share).max(1));
+    let most = n.div_ceil(share).max(1);
+    // A worker alone needs no pool: a solve of a few rows stays on its thread.
+    let workers = if most == 1 { 1 } else { rayon::current_num_threads().clamp(1, most) };
     let mut others: Vec<Option<Part<T, O>>> = Vec::new();
     others.resize_with(workers - 1, || None);
-    let own = rayon::in_place_scope(|scope| {
-        for slot in &mut others {
-            scope.spawn(|_| {
-                // The pool may have been busy: a late worker needs no field.
-                if counter.load(Ordering::Relaxed) < n {
-                    let (field, observer) = worker();
-                    *slot = Some(work(field, observer));
-                }
-            });
-        }
+    let own = if workers == 1 {
         work(field, observer)
-    });
+    } else {
+        rayon::in_place_scope(|scope| {
+            for slot in &mut others {
+                scope.spawn(|_| {
+                    // The pool may have been busy: a late worker needs no field.
+                    if counter.load(Ordering::Relaxed) < n {
+                        let (field, observer) = worker();
+                        *slot = Some(work(field, observer));
+                    }
+                });
+            }
+            work(field, observer)
+        })
+    };
 
     let mut solution = Solution::<S>::new(n, dim, span.0);
     let mut refused: Option<Refused> = None;

@@ -37,9 +37,9 @@ mod train;
 mod trajectory;
 mod warnings;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Result;
@@ -243,10 +243,13 @@ impl Command {
     }
 }
 
-/// Parses, runs, and maps the outcome to an exit code: 0 done, 1 failed, 2 misused.
-pub fn main() -> ExitCode {
+/// Runs the command line `cnf` with these arguments, the first of which is the name of the program. Returns the exit
+/// code: 0 done, 1 failed, 2 misused.
+///
+/// It is made for a process of its own: it handles the signals that end a process, and a signal may end it at once.
+pub fn command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     cnflow::memory::keep_freed();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
@@ -254,10 +257,10 @@ pub fn main() -> ExitCode {
     let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
     let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, layout, setting, names: OnceLock::new() };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             complain(&error, &context);
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -271,11 +274,11 @@ fn use_threads(threads: Option<u16>) -> Result<()> {
 }
 
 /// Help and version on stdout with 0; a misuse on stderr with 2.
-fn refuse(refusal: &clap::Error) -> ExitCode {
+fn refuse(refusal: &clap::Error) -> u8 {
     if !refusal.use_stderr() {
         // Nothing reads a closed stdout.
         let _ = refusal.print();
-        return ExitCode::SUCCESS;
+        return 0;
     }
     let words = refusal.render().to_string();
     // A value that the library refused has its own hint: the names that exist.
@@ -284,7 +287,7 @@ fn refuse(refusal: &clap::Error) -> ExitCode {
     let of_kernels = || cause.and_then(|cause| cause.downcast_ref()).map(cnflow_kernels::Error::hint);
     let hint = ours.or_else(of_kernels).unwrap_or_else(|| "see `--help` for the options".into());
     to_stderr(words.replace("For more information, try '--help'.", &format!("hint: {hint}")).trim_end());
-    ExitCode::from(2)
+    2
 }
 
 /// The cause, then the hint.

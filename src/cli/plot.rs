@@ -20,7 +20,7 @@ use super::picture::Shown;
 use super::train::curves::Curves;
 use super::train::pictures::{Look, draw};
 use super::train::run::Run;
-use super::{Context, interrupt, picture, place, setup, train};
+use super::{Context, interrupt, picture, place, setup};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -82,7 +82,7 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let text = cnflow::io::read_bytes(&metrics)?;
     let hint = "train again with `cnf train`: the file was changed after the training";
     let curves = Curves::parse(&String::from_utf8_lossy(&text)).map_err(|e| Error::read(&metrics, e, hint))?;
-    let (_, held_out) = train::held_out(&data);
+    let (_, held_out) = cnflow::train::held_out(&data);
 
     // What cannot be drawn is refused before a folder is made.
     args.shown.style(&model)?;

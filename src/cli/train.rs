@@ -14,8 +14,8 @@ pub mod report;
 pub mod run;
 pub mod watch;
 
-use cnflow::rows::{Dataset, Rows};
-use cnflow::train::{Checkpoint, Job, fit, resume as go_on, score};
+use cnflow::rows::Dataset;
+use cnflow::train::{Checkpoint, Job, fit, held_out, provenance, resume as go_on, score};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
@@ -165,7 +165,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
 
     // The model first: a score or a picture that cannot be made, or a queue system that waits no longer, must not lose
     // it.
-    fitted.model.provenance = report::provenance(&job, &fitted);
+    fitted.model.provenance = provenance(&job, &fitted);
     // Only an old run that is overwritten stays until there is a score.
     let metrics = report::metrics(&fitted.history);
     let write_metrics =
@@ -180,7 +180,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     let score = score(&flow, held_out, data.toy())
         // A model without any density is none.
         .inspect_err(|_| folder.abandon())?;
-    let mut summary = Summary::new(&job, &fitted, &score, set).with_findings(found);
+    let mut summary = Summary::new(&job, &fitted, &score, set, found);
     fitted.model.provenance = summary.provenance();
     let scored = folder.save(MODEL, |path| fitted.model.save(path));
     if !folder.file(MODEL).is_file() || folder.replaces() {
@@ -225,12 +225,4 @@ fn live(job: &Job, data: &cnflow::rows::Dataset) -> anyhow::Result<live::Live> {
     let extent = |column| cnflow::plot::extent(&rows.points(), data.dim, column);
     let ranges = (data.dim == 2).then(|| [extent(0), extent(1)]);
     live::Live::start(job, format!("{} by {}", data.name, job.label()), data.toy().map(|t| t.entropy), ranges)
-}
-
-/// The name of the set to score, and its rows: those of training where none were held out.
-pub fn held_out(data: &Dataset) -> (&'static str, &Rows) {
-    [("test", &data.test), ("validation", &data.valid)]
-        .into_iter()
-        .find(|(_, rows)| rows.count(data.dim) >= 2)
-        .unwrap_or_else(|| ("training", data.training_rows().unwrap_or(&data.test)))
 }

@@ -34,7 +34,7 @@ pub struct Request<'a> {
     pub trace: Trace,
     /// Whether to compute the log-determinant.
     pub log_density: bool,
-    /// Is told how far the trajectories are.
+    /// Is told how far the trajectories are, and may stop them.
     pub progress: Option<&'a Work>,
 }
 
@@ -61,7 +61,8 @@ pub fn keys<T: Real>(x: &[T], dim: usize, seed: u64) -> Vec<u64> {
 /// f64.
 ///
 /// # Errors
-/// [`crate::Error::Solve`] if the request is not valid. A trajectory that fails is listed in the cost.
+/// [`crate::Error::Solve`] if the request is not valid; [`crate::Error::Stopped`] after a stop. A trajectory that fails
+/// is listed in the cost.
 pub fn transport<T: Scalar>(
     velocity: &dyn Velocity<T>,
     x: &[T],
@@ -92,6 +93,7 @@ pub(crate) fn transport_as<T: Scalar, S: Real>(
         (quadrature, request.progress.map(|work| Watched { work, length, points }))
     };
     let (ends, observers) = integration.run(x, &all, watch)?;
+    request.progress.map_or(Ok(()), Work::check)?;
     let quadratures = observers.into_iter().filter_map(|(quadrature, _)| quadrature);
     Ok(integration.settle(ends, quadratures, false).transported)
 }
@@ -208,7 +210,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
         let integrand = DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes());
         let integrand = integrand.with(self.penalties);
         match self.progress {
-            Some(work) => integrand.counted(work.computed()),
+            Some(work) => integrand.counted(work.computed()).unless(work.flag()),
             None => integrand,
         }
     }

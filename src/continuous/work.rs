@@ -1,14 +1,20 @@
-//! How far the trajectories of a solve are, for whoever looks on from another thread.
+//! How far the trajectories of a solve are, for whoever looks on from another thread; and the request to stop it.
 //!
 //! A trajectory counts by the part of its way that it has gone, times the part of the divergences that are computed of
 //! those that its steps asked for: with the exact trace of large images nearly all the time is spent in these, long
 //! after all paths have ended.
+//!
+//! A stop is seen where a thread takes its next step, and where divergences are evaluated. Rows that have not arrived
+//! then have no result, and whoever asked for them gets [`Error::Stopped`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use cnflow_solvers::{Observer, Real, Step};
 
 use crate::velocity::Count;
+use crate::{Error, Result};
 
 /// The parts of a way.
 const WAY: f64 = (1u64 << 32) as f64;
@@ -21,6 +27,8 @@ pub struct Work {
     /// Points at which the steps so far ask for divergences, and at how many these are computed.
     asked: AtomicU64,
     computed: Count,
+    stop: AtomicBool,
+    deadline: OnceLock<Instant>,
 }
 
 impl Work {
@@ -35,6 +43,40 @@ impl Work {
         let (way, asked) = (self.way.load(Ordering::Relaxed) as f64 / WAY, self.asked.load(Ordering::Relaxed));
         // Where panels are halved more points are computed than the steps asked for.
         if asked == 0 { way } else { way * (self.computed.points() / asked as f64).min(1.0) }
+    }
+
+    /// Asks for a stop, from any thread. It cannot be taken back.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops what is still under way at this time. The first deadline counts.
+    pub fn stop_at(&self, deadline: Instant) {
+        // A second one changes nothing.
+        let _ = self.deadline.set(deadline);
+    }
+
+    /// Whether there is a stop: one was asked for, or the deadline has passed.
+    pub fn stopped(&self) -> bool {
+        let late = || self.deadline.get().is_some_and(|deadline| Instant::now() >= *deadline);
+        let stopped = self.flag().load(Ordering::Relaxed) || late();
+        if stopped {
+            self.stop();
+        }
+        stopped
+    }
+
+    /// Refuses to go on after a stop that was seen: some row may be without its result.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub fn check(&self) -> Result<()> {
+        if self.flag().load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Is true once a stop was seen.
+    pub(super) fn flag(&self) -> &AtomicBool {
+        &self.stop
     }
 
     /// What counts the points at which divergences are computed.
@@ -56,6 +98,10 @@ impl<T: Real> Observer<T> for Watched<'_> {
         let part = (step.h().abs() / self.length).min(1.0);
         self.work.asked.fetch_add(self.points as u64, Ordering::Relaxed);
         self.work.way.fetch_add((part * WAY) as u64, Ordering::Relaxed);
+    }
+
+    fn stop(&mut self) -> bool {
+        self.work.stopped()
     }
 }
 

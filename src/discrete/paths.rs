@@ -59,7 +59,7 @@ impl Discrete {
                 Way::Inverse => (&high[..n * d], &mut low[i * n * d..]),
             };
             let logdet = &mut logdet[(i + 1) * n..(i + 2) * n];
-            transport(&net, way, before, condition, d, c, after, logdet);
+            transport(&net, way, before, condition, (d, c), after, logdet, None)?;
             for (row, (y, l)) in after.chunks_exact_mut(d).zip(logdet).enumerate() {
                 if way == Way::Inverse {
                     *l = -*l;

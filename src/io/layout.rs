@@ -46,7 +46,7 @@ impl std::str::FromStr for Layout {
 }
 
 /// The images of an array, as its axes behind the first say.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub shape: ImageShape,
     /// For each number of an image, `[y][x][channel]`, its place in the file; none where the order is that of the file.
     pub places: Option<Vec<usize>>,
@@ -58,7 +58,7 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// [`Error::Read`] where none of them can be that of the channels, and for images beyond use.
-pub(super) fn plan(path: &Path, axes: &[usize], layout: Layout) -> Result<Plan> {
+pub(crate) fn plan(path: &Path, axes: &[usize], layout: Layout) -> Result<Plan> {
     let sizes = |sizes: &[usize]| sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
     let (shape, chw, note) = match *axes {
         [height, width] => (ImageShape { height, width, channels: 1 }, false, None),

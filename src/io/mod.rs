@@ -36,6 +36,7 @@ pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
 pub use header::Header;
 pub use layout::Layout;
+pub(crate) use layout::{Plan, plan};
 pub use numbers::Numbers;
 pub use reader::Reader;
 pub use writer::Writer;

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use ::safetensors::{Dtype, SafeTensors};
@@ -137,17 +138,29 @@ impl ModelFile {
     /// numbers or a name comes twice.
     pub fn write(&self, path: &Path) -> Result<()> {
         let header = self.header()?;
-        write_atomically(path, |out| {
-            out.write_all(&(header.len() as u64).to_le_bytes())?;
-            out.write_all(header.as_bytes())?;
-            for tensor in self.ordered() {
-                match &tensor.values {
-                    Values::F32(v) => v.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))?,
-                    Values::F64(v) => v.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))?,
-                }
+        write_atomically(path, |out| self.put(&header, out))
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as [`ModelFile::write`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (header, mut out) = (self.header()?, Vec::new());
+        self.put(&header, &mut out).map_err(|e| Error::invalid(format!("the model cannot be written: {e}"), ""))?;
+        Ok(out)
+    }
+
+    fn put(&self, header: &str, out: &mut dyn Write) -> std::io::Result<()> {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        for tensor in self.ordered() {
+            match &tensor.values {
+                Values::F32(v) => v.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))?,
+                Values::F64(v) => v.iter().try_for_each(|x| out.write_all(&x.to_le_bytes()))?,
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// The tensors of f64 first, so that every tensor is aligned.

@@ -250,7 +250,8 @@ impl BoundModel {
         })
     }
 
-    /// Tells in `progress` how far the trajectories of a velocity are; a pass through layers tells nothing.
+    /// Tells in `progress` how far the trajectories of a velocity are; a pass through layers tells nothing. Both end where
+    /// `progress` is stopped.
     ///
     /// # Errors
     /// As [`FlowSpec::bind`].
@@ -259,7 +260,10 @@ impl BoundModel {
             BoundArchitecture::Continuous(flow) => {
                 self.with_architecture(BoundArchitecture::Continuous(flow.with_progress(progress)))
             }
-            _ => Ok(self.clone()),
+            BoundArchitecture::Discrete(flow) => {
+                self.with_architecture(BoundArchitecture::Discrete(flow.stopped_by(progress)))
+            }
+            BoundArchitecture::Fixed(_) => Ok(self.clone()),
         }
     }
 

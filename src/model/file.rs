@@ -31,6 +31,9 @@ const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.proba
 /// images and for a net within a Gaussian's velocity. An older program refuses a newer version.
 const FORMAT: u32 = 4;
 
+/// What errors call a model file that is not on a disk.
+const IN_MEMORY: &str = "the bytes of a model";
+
 /// The way out of a file that does not fit its own description.
 const AGAIN: &str = "train or import again: the file was changed by hand or by another program";
 
@@ -131,6 +134,23 @@ impl Model {
     /// [`Error::Write`] where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         self.to_file(path)?.write(path)
+    }
+
+    /// The bytes of its file.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`] where θ does not fit the spec; [`Error::Write`] for a provenance that JSON cannot hold.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.to_file(Path::new(IN_MEMORY))?.to_bytes()
+    }
+
+    /// The model of the bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let path = Path::new(IN_MEMORY);
+        Self::of_file(path, &ModelFile::parse(path, bytes)?)
     }
 
     /// The contents of the model file at `path`.

@@ -12,6 +12,7 @@ pub mod copies;
 mod curve;
 pub mod diagnose;
 pub mod digits;
+mod memory;
 pub mod mixture;
 mod pinwheel;
 mod points;
@@ -26,6 +27,7 @@ use rand::Rng as _;
 
 pub use crate::io::Numbers;
 pub use context::{Context, is_file, name_of, places};
+pub use memory::Memory;
 pub use mixture::Mixture;
 pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};

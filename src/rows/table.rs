@@ -131,23 +131,36 @@ impl Table {
             };
             (table, None, None)
         };
-        let rows = read.n;
-        let mut notes = read.notes.clone();
-        let mut by_file = |file: &Path| by_file(file, path, rows, options.header, &mut notes);
         let beside = beside(path).filter(|file| file.is_file());
-        let split = match (&options.split, beside) {
+        match (&options.split, beside) {
             (SplitRule::Column(name), _) => {
                 let codes = cells.unwrap_or_default().iter().map(|cell| code_of_word(cell)).collect::<Vec<_>>();
-                by_codes(path, &format!("column `{name}`"), &codes, &|row| io::place(lines.as_deref(), row))?
+                let place = |row| io::place(lines.as_deref(), row);
+                let split = by_codes(path, &format!("column `{name}`"), &codes, &place)?;
+                Ok(Self { split, ..read })
             }
-            (SplitRule::File(file), _) => by_file(file)?,
-            (SplitRule::Auto, Some(file)) => by_file(&file)?,
-            (SplitRule::Auto, None) => at_random(path, &read, read.usual_shares(), options.copies_together, seed)?,
-            (&SplitRule::Fractions { train, valid }, _) => {
-                at_random(path, &read, (train, valid), options.copies_together, seed)?
+            (SplitRule::Auto, Some(file)) => {
+                read.divided(path, &TableOptions { split: SplitRule::File(file), ..options.clone() }, seed)
             }
+            (_, _) => read.divided(path, options, seed),
+        }
+    }
+
+    /// The table, called `path`, with a split that no column gives.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub(super) fn divided(mut self, path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
+        let shares = match &options.split {
+            SplitRule::File(file) => {
+                self.split = by_file(file, path, self.n, options.header, &mut self.notes)?;
+                return Ok(self);
+            }
+            &SplitRule::Fractions { train, valid } => (train, valid),
+            SplitRule::Auto | SplitRule::Column(_) => self.usual_shares(),
         };
-        Ok(Self { split, notes, ..read })
+        self.split = at_random(path, &self, shares, options.copies_together, seed)?;
+        Ok(self)
     }
 
     /// A table that is not split yet.

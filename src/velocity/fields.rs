@@ -1,6 +1,8 @@
 //! The fields that an evaluator gives the solver: the velocity, its divergence (with penalties) as an integrand, or all
 //! as one state.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Jvp, Lanes, LanesMut, Real, VectorField, Vjp};
 
@@ -62,19 +64,26 @@ pub struct DivergenceIntegrand<'a, T> {
     penalties: Penalties,
     /// Counts points once they are evaluated; the evaluator's own, more often, where it does so itself.
     counter: Option<Count>,
+    /// Nothing is computed any more once this is true.
+    stopped: Option<&'a AtomicBool>,
 }
 
 impl<'a, T: Real> DivergenceIntegrand<'a, T> {
     /// For tiles of up to `lanes` lanes.
     pub fn new(evaluator: Box<dyn Evaluator<T> + 'a>, lanes: usize) -> Self {
         let value = vec![T::ZERO; evaluator.dim() * stride_for(lanes)];
-        Self { evaluator, value, penalties: Penalties::NONE, counter: None }
+        Self { evaluator, value, penalties: Penalties::NONE, counter: None, stopped: None }
     }
 
     /// Counts the points at which it is evaluated.
     pub fn counted(mut self, counter: &Count) -> Self {
         self.counter = (!self.evaluator.count_in(counter)).then(|| counter.clone());
         self
+    }
+
+    /// Gives NaN at once when `stopped` is true: queues are worked off after a stop too.
+    pub fn unless(self, stopped: &'a AtomicBool) -> Self {
+        Self { stopped: Some(stopped), ..self }
     }
 
     /// With a row for each penalty.
@@ -91,6 +100,9 @@ impl<T: Real> VectorField<T> for DivergenceIntegrand<'_, T> {
         self.evaluator.traces() + self.penalties.count()
     }
     fn eval(&mut self, at: At<'_>, y: Lanes<'_, T>, mut out: LanesMut<'_, T>) {
+        if self.stopped.is_some_and(|stopped| stopped.load(Ordering::Relaxed)) {
+            return out.data_mut().fill(T::of(f64::NAN));
+        }
         let (traces, lanes, stride) = (self.evaluator.traces(), out.lanes(), out.stride());
         let (div, rest) = out.data_mut().split_at_mut(traces * stride);
         let div = LanesMut::new(div, traces, lanes, stride);

@@ -129,7 +129,7 @@ pub fn train(
     watch.screen.clear();
     let mut fitted = fitted?;
     let params = job.model.family.n_params(&fitted.model);
-    fitted.model.provenance = report::provenance(&job, &fitted);
+    fitted.model.provenance = cnflow::train::provenance(&job, &fitted);
     fitted.model.provenance.insert("data_warnings".into(), json!(warned));
     // A model that cannot be saved is still measured.
     let mut warnings = Warnings::new(context);

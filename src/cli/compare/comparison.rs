@@ -9,13 +9,13 @@ use cnflow::compare::Benchmark;
 use cnflow::io::Header;
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Dataset, Rows};
-use cnflow::train::{Family, Far, FarRows, Job, Precision, Set};
+use cnflow::train::{Family, Far, FarRows, Job, Precision, Set, held_out};
 
 use super::benchmark::{self, Entry, Measured, Order};
 use super::{CompareArgs, REPORT, maybe_log};
 use crate::cli::files::{CHECKPOINT, MODEL};
 use crate::cli::lock::Lock;
-use crate::cli::train::{folder, held_out};
+use crate::cli::train::folder;
 use crate::cli::{Context, interrupt, place};
 
 /// The stream of the order of held-out rows.

@@ -5,18 +5,17 @@ use std::path::Path;
 
 use cnflow::apply::BitsPerDim;
 use cnflow::rows::diagnose::Finding;
-use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult};
+use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult, scored_provenance};
 use cnflow::transform::{Mixture, Pixels};
 use cnflow::words;
 use serde_json::{Map, Value, json};
 
 use crate::cli::findings;
 
-/// Rows far out that are named in JSON.
-const NAMED: usize = 100;
-
 /// The end of a run.
 pub struct Summary {
+    /// In the model file.
+    provenance: Map<String, Value>,
     job: Job,
     score: Score,
     /// Which rows were scored.
@@ -47,8 +46,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn new(job: &Job, fitted: &TrainResult, score: &Score, set: &'static str) -> Self {
+    pub fn new(job: &Job, fitted: &TrainResult, score: &Score, set: &'static str, found: Vec<Finding>) -> Self {
         Self {
+            provenance: scored_provenance(job, fitted, score, set, &found),
             job: job.clone(),
             score: score.clone(),
             set,
@@ -72,15 +72,10 @@ impl Summary {
             steered: fitted.before.and_then(|before| Some((before, fitted.history.validations.last()?.nll))),
             stopped: fitted.stopped,
             pixels: fitted.model.spec.pixels.as_ref().map(Pixels::dim),
-            found: Vec::new(),
+            found,
             warnings: Vec::new(),
             resumable: false,
         }
-    }
-
-    /// The same with what was found in the data before the training.
-    pub fn with_findings(self, found: Vec<Finding>) -> Self {
-        Self { found, ..self }
     }
 
     /// How writing the run's files went.
@@ -105,7 +100,7 @@ impl Summary {
 
     /// What `--json` prints.
     pub fn json(&self, run: &Path) -> Value {
-        let mut out = self.provenance();
+        let mut out = self.provenance.clone();
         out.insert("run".into(), json!(run));
         out.insert("warnings".into(), json!(self.warnings));
         out.insert("resumable".into(), json!(self.resumable));
@@ -115,37 +110,7 @@ impl Summary {
 
     /// The provenance in the model file.
     pub fn provenance(&self) -> Map<String, Value> {
-        let score = &self.score;
-        let mut provenance = of_training(&self.job, self.n_params, self.steps, self.seconds, self.stopped);
-        let scored = json!({
-            "chosen_step": self.chosen,
-            "replaced_by_baseline": self.replaced_by_baseline,
-            "falls": self.rollbacks,
-            "far_rows": self.job.data.far_rows,
-            "far": far_facts(&self.far),
-            "nfe_target": self.job.objective.nfe_target,
-            "nfe_cost": self.nfe_cost(),
-            "seconds_per_step": self.seconds_per_step,
-            "mixture_seconds": self.mixture_seconds,
-            "ended_early": self.ended_early,
-            "scored": self.set,
-            "n": score.n,
-            "nll": score.nll,
-            "nll_se": score.nll_se,
-            "nll_median": score.dominance.median,
-            "nll_carried_by": score.dominance.few,
-            "nll_standardised": self.nll_standardised(),
-            "bits_per_dim": self.bits().map(|(bits, _)| bits),
-            "bits_per_dim_se": self.bits().map(|(_, se)| se),
-            "excess": score.excess.map(|(mean, _)| mean),
-            "excess_se": score.excess.map(|(_, se)| se),
-            "nfe_mean": score.nfe_mean,
-            "failed": score.failed.len(),
-            "outside": score.outside.len(),
-            "data_warnings": self.found,
-        });
-        provenance.extend(object(scored));
-        provenance
+        self.provenance.clone()
     }
 
     /// What people read.
@@ -233,46 +198,6 @@ impl Summary {
         }
         out
     }
-}
-
-/// How many rows of each set lie far out, and the first of them.
-fn far_facts(far: &Far) -> Value {
-    let count = |set| far.of(set).len();
-    let rows = far.rows.iter().take(NAMED).collect::<Vec<_>>();
-    json!({
-        "training": count(Set::Training),
-        "validation": count(Set::Validation),
-        "test": count(Set::Test),
-        "rows": rows,
-    })
-}
-
-/// The provenance in a model file before the model is scored.
-pub fn provenance(job: &Job, fitted: &TrainResult) -> Map<String, Value> {
-    let n_params = job.model.family.n_params(&fitted.model);
-    of_training(job, n_params, fitted.steps, fitted.seconds, fitted.stopped)
-}
-
-/// What is known of a training whether or not its model is scored.
-fn of_training(job: &Job, n_params: usize, steps: usize, seconds: f64, stopped: bool) -> Map<String, Value> {
-    object(json!({
-        "data": job.data.source,
-        "model": job.model.family.name(),
-        "objective": (!job.model.family.is_reference()).then(|| job.objective.kind.name()),
-        "seed": job.seed,
-        "precision": job.model.precision,
-        "steps": steps,
-        "seconds": seconds,
-        "n_params": n_params,
-        "stopped": stopped,
-        "version": env!("CARGO_PKG_VERSION"),
-        "job": job,
-    }))
-}
-
-/// The entries of a JSON object.
-fn object(value: Value) -> Map<String, Value> {
-    if let Value::Object(map) = value { map } else { Map::new() }
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

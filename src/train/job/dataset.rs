@@ -7,7 +7,7 @@ use crate::Result;
 use crate::io::{Format, Reader};
 use crate::model::FlowSpec;
 use crate::names::{Matched, NamedTable};
-use crate::rows::{DataOptions, Dataset, SplitRule, TableOptions};
+use crate::rows::{DataOptions, Dataset, Memory, SplitRule, TableOptions};
 
 impl Job {
     /// The data that the job is about, or those called `name` under the same options.
@@ -16,6 +16,14 @@ impl Job {
     /// As [`resolve`](crate::rows::resolve) and [`split_rule`](super::split_rule).
     pub fn dataset(&self, name: Option<&str>) -> Result<Dataset> {
         crate::rows::resolve(name.unwrap_or(&self.data.source), &self.data.options()?, self.split_seed())
+    }
+
+    /// The data set of rows in memory, as [`Memory::dataset`], under the options of the job.
+    ///
+    /// # Errors
+    /// As [`Memory::dataset`] and [`split_rule`](super::split_rule).
+    pub fn dataset_in_memory(&self, rows: Memory, valid: Option<Memory>) -> Result<Dataset> {
+        rows.dataset(&self.data.options()?, self.split_seed(), valid)
     }
 
     /// What a table's random split is drawn by.

@@ -1,0 +1,221 @@
+//! Numbers from Python and to Python: arrays by the buffer protocol, frames by Arrow, all else by NumPy.
+
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::sync::GILOnceCell;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::arrow::{self, Column};
+use crate::error::{Raised, Trouble};
+
+/// Numbers, row-major.
+#[derive(Clone, Debug)]
+pub enum Numbers {
+    /// Real numbers.
+    F64(Vec<f64>),
+    /// Whole numbers from 0 to 255: images, where there are three axes or four.
+    U8(Vec<u8>),
+}
+
+impl Numbers {
+    /// As f64.
+    pub fn into_f64(self) -> Vec<f64> {
+        match self {
+            Self::F64(numbers) => numbers,
+            Self::U8(bytes) => bytes.into_iter().map(f64::from).collect(),
+        }
+    }
+}
+
+/// An array or a frame.
+#[derive(Clone, Debug)]
+pub struct Array {
+    /// Its numbers.
+    pub numbers: Numbers,
+    /// The length of each axis.
+    pub shape: Vec<usize>,
+    /// The names of the columns of a frame.
+    pub names: Option<Vec<String>>,
+}
+
+impl Array {
+    /// Rows, where there is an axis of rows.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+}
+
+/// Which columns of a frame are read; `None` for all of them.
+pub type Wanted<'a> = Option<&'a [String]>;
+
+/// Reads what a user gives for `what`, such as "x". Of a frame that has all the `wanted` columns only these are read, in
+/// this order.
+pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResult<Array> {
+    let py = given.py();
+    if let Ok(buffer) = PyBuffer::<f64>::get(given)
+        && buffer.is_c_contiguous()
+    {
+        return Ok(Array { numbers: Numbers::F64(buffer.to_vec(py)?), shape: buffer.shape().to_vec(), names: None });
+    }
+    let helper = py.import("cnflow._arrays")?;
+    if given.hasattr("__arrow_c_stream__")? || helper.call_method1("is_frame", (given,))?.extract()? {
+        return frame(given, &helper, what, wanted);
+    }
+    let array = helper.call_method1("numbers", (given, what))?;
+    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
+    let numbers = match PyBuffer::<u8>::get(&array) {
+        Ok(bytes) => Numbers::U8(bytes.to_vec(py)?),
+        Err(_) => Numbers::F64(PyBuffer::<f64>::get(&array)?.to_vec(py)?),
+    };
+    Ok(Array { numbers, shape, names: None })
+}
+
+fn frame(given: &Bound<'_, PyAny>, helper: &Bound<'_, PyModule>, what: &str, wanted: Wanted<'_>) -> PyResult<Array> {
+    let py = given.py();
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|other| other == name));
+    let frame = helper.call_method1("with_stream", (given,))?;
+    let columns = if frame.hasattr("__arrow_c_stream__")? {
+        arrow::columns(&frame, &is_wanted)?
+    } else {
+        // A frame of pandas where pyarrow is not installed.
+        let pairs: Vec<(String, Bound<'_, PyAny>)> = helper.call_method1("columns", (&frame,))?.extract()?;
+        let one = |(name, values): (String, Bound<'_, PyAny>)| -> PyResult<Column> {
+            let read = if is_wanted(&name) { numbers_of(&values)? } else { Vec::new() };
+            Ok(Column { name, values: Ok(read) })
+        };
+        pairs.into_iter().map(one).collect::<PyResult<_>>()?
+    };
+    let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let places: Vec<usize> = match wanted {
+        None => (0..columns.len()).collect(),
+        Some(wanted) => {
+            let place = |name: &String| {
+                let found: Vec<usize> = (0..names.len()).filter(|j| names[*j] == *name).collect();
+                match found[..] {
+                    [j] => Ok(j),
+                    [] => Err(Trouble::invalid(
+                        format!("{what} has no column `{name}`: it has {}", cnflow::names::list(&names)),
+                        format!("give a frame with the columns {}", cnflow::names::list(wanted)),
+                    )),
+                    _ => Err(Trouble::invalid(
+                        format!("{what} has two columns called `{name}`"),
+                        "give each column its own name",
+                    )),
+                }
+            };
+            wanted.iter().map(place).collect::<Result<_, _>>().raised(py)?
+        }
+    };
+    let mut taken = Vec::with_capacity(places.len());
+    let mut columns: Vec<Option<Column>> = columns.into_iter().map(Some).collect();
+    for place in &places {
+        if let Some(column) = columns[*place].take() {
+            taken.push(column.values.raised(py)?);
+        }
+    }
+    let (n, d) = (taken.first().map_or(0, Vec::len), taken.len());
+    let mut numbers = vec![0.0; n * d];
+    for (j, column) in taken.iter().enumerate() {
+        numbers.iter_mut().skip(j).step_by(d).zip(column).for_each(|(slot, value)| *slot = *value);
+    }
+    let names: Vec<String> = places.iter().map(|j| names[*j].clone()).collect();
+    // A series may have no name.
+    let names = Some(names).filter(|names| names.iter().all(|name| !name.is_empty()));
+    Ok(Array { numbers: Numbers::F64(numbers), shape: vec![n, d], names })
+}
+
+fn numbers_of(array: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    PyBuffer::<f64>::get(array)?.to_vec(array.py())
+}
+
+static EMPTY: GILOnceCell<Py<PyAny>> = GILOnceCell::new();
+
+/// A new NumPy array of this type.
+fn empty<'py>(py: Python<'py>, shape: &[usize], dtype: &str) -> PyResult<Bound<'py, PyAny>> {
+    let empty = EMPTY.get_or_try_init(py, || py.import("numpy")?.getattr("empty").map(Bound::unbind))?;
+    empty.bind(py).call1((PyTuple::new(py, shape)?, dtype))
+}
+
+/// A NumPy array of f64.
+pub fn array<'py>(py: Python<'py>, numbers: &[f64], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    let array = empty(py, shape, "f8")?;
+    fill(&array, numbers)?;
+    Ok(array)
+}
+
+/// A NumPy array of u8.
+pub fn bytes_array<'py>(py: Python<'py>, bytes: &[u8], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
+    let array = empty(py, shape, "u1")?;
+    if !bytes.is_empty() {
+        PyBuffer::<u8>::get(&array)?.copy_from_slice(py, bytes)?;
+    }
+    Ok(array)
+}
+
+fn fill(array: &Bound<'_, PyAny>, numbers: &[f64]) -> PyResult<()> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    PyBuffer::<f64>::get(array)?.copy_from_slice(array.py(), numbers)
+}
+
+/// The numbers in a new array, or in `out`, which has their shape.
+pub fn array_or<'py>(
+    py: Python<'py>,
+    numbers: &[f64],
+    shape: &[usize],
+    out: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(out) = out else { return array(py, numbers, shape) };
+    fill(out, numbers)?;
+    Ok(out.clone())
+}
+
+/// Refuses an `out` that cannot take numbers of this shape.
+pub fn check_out(py: Python<'_>, out: Option<&Bound<'_, PyAny>>, shape: &[usize]) -> PyResult<()> {
+    let Some(out) = out else { return Ok(()) };
+    let refuse =
+        |problem: String| Err(Trouble::invalid(problem, format!("give an f64 array of shape {shape:?}")).raise(py));
+    match PyBuffer::<f64>::get(out) {
+        Err(_) => refuse("`out` is not an array of f64".into()),
+        Ok(buffer) if buffer.readonly() => refuse("`out` is read-only".into()),
+        Ok(buffer) if buffer.shape() != shape => refuse(format!("`out` has the shape {:?}", buffer.shape())),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Refuses numbers that are not finite, by the first of them in `[n, d]`.
+pub fn check_finite(py: Python<'_>, x: &[f64], d: usize, what: &str, names: Option<&[String]>) -> PyResult<()> {
+    let Some(i) = x.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let column = names.map_or_else(|| (i % d).to_string(), |names| format!("`{}`", names[i % d]));
+    let problem = format!("row {} of {what} has {} in column {column}", i / d, x[i]);
+    let hint = "leave out rows with missing values; rows and columns are counted from 0";
+    Err(Trouble::invalid(problem, hint).raise(py))
+}
+
+/// JSON as Python's objects.
+pub fn from_json<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
+    py.import("json")?.call_method1("loads", (value.to_string(),))
+}
+
+/// The leading axes of an array of rows of `d` numbers: `[*batch, d]`, or `[*batch]` where d is 1.
+pub fn batch(py: Python<'_>, shape: &[usize], d: usize, what: &str) -> PyResult<Vec<usize>> {
+    match shape {
+        [rest @ .., last] if *last == d && !(d == 1 && rest.is_empty()) => Ok(rest.to_vec()),
+        all if d == 1 && all.len() < 2 => Ok(all.to_vec()),
+        _ => {
+            let has = match shape {
+                [] => "is a single number".to_owned(),
+                [n] => format!("has the shape ({n},)"),
+                [.., last] => format!("has {}", cnflow::words::count(*last as u64, "column")),
+            };
+            let problem = format!("{what} {has}, expected {}", cnflow::words::count(d as u64, "column"));
+            Err(Trouble::invalid(problem, format!("give an array of shape [n, {d}]")).raise(py))
+        }
+    }
+}
+
+/// The entries of a dictionary with text keys.
+pub fn entries<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
+    dict.iter().map(|(key, value)| Ok((key.extract()?, value))).collect()
+}

@@ -1,0 +1,970 @@
+//! A trained flow: what `cnflow.Flow` is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cnflow::continuous::{End, Method, Work};
+use cnflow::error::Setting;
+use cnflow::model::{Architecture, ErrorBars};
+use cnflow::transform::{ContextColumn, Cost, StandardNormal};
+use cnflow::velocity::{Precision, VelocitySpec};
+use cnflow::{BoundModel, Error, Model, rng, words};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use crate::arrays::{self, Array};
+use crate::error::{Outcome, Raised, Trouble, warn};
+use crate::options::{SolverChanges, parsed_precision};
+use crate::training::Training;
+use crate::{images, pool, progress};
+
+/// The command's stream of latents.
+const LATENT_STREAM: u64 = 0x5a3b_0001;
+/// Rows, and numbers, that are solved at a time: memory does not grow beyond them, and no bit depends on them.
+const BLOCK_ROWS: usize = 1 << 16;
+const BLOCK_NUMBERS: usize = 1 << 20;
+/// So many rows are solved on the calling thread: one block of lanes.
+const FEW: usize = 16;
+/// As long as the calling thread may be without an eye for signals.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A model that is bound: shared by all flows that differ in their condition only.
+pub struct Engine {
+    /// With the solver of the flow.
+    pub model: Model,
+    /// Bound once.
+    pub bound: BoundModel,
+    /// Of its nets.
+    pub precision: Precision,
+    /// A call on a few rows uses no thread pool.
+    alone: bool,
+}
+
+impl Engine {
+    /// Binds a model; without a precision in that of its training.
+    pub fn new(model: Model, precision: Option<Precision>) -> Outcome<Self> {
+        let trained = model.provenance.get("precision").and_then(serde_json::Value::as_str) == Some("f64");
+        let precision = precision.unwrap_or(if trained { Precision::F64 } else { Precision::F32 });
+        let bound = model.bind(precision)?;
+        let alone = match &model.spec.architecture {
+            _ if model.spec.base.is_some() => false,
+            // candle has threads of its own.
+            Architecture::Velocity(velocity) => !of_layers(velocity),
+            Architecture::Discrete(_) => true,
+            Architecture::Identity { .. } | Architecture::Histogram(_) => false,
+        };
+        Ok(Self { model, bound, precision, alone })
+    }
+
+    /// What hints about its results assume.
+    pub fn setting(&self) -> Setting {
+        let implicit = matches!(self.model.spec.solver.method(), Ok(Method::Implicit(_)));
+        Setting { wide: self.precision == Precision::F64 || implicit, implicit }
+    }
+}
+
+fn of_layers(velocity: &VelocitySpec) -> bool {
+    !matches!(velocity, VelocitySpec::Mlp(_) | VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_))
+}
+
+/// What became of rows.
+#[derive(Clone, Debug, Default)]
+struct Solved {
+    /// `[n, d]`, or nothing.
+    y: Vec<f64>,
+    /// `[n]`, or nothing.
+    log_prob: Vec<f64>,
+    cost: Cost,
+}
+
+impl Solved {
+    fn append(&mut self, rows: usize, other: Self) {
+        self.y.extend(other.y);
+        self.log_prob.extend(other.log_prob);
+        self.cost.append(rows, other.cost);
+    }
+}
+
+/// A function of a model on rows and their conditions.
+type Kernel = fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved>;
+
+fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
+    let scored = model.log_prob(x, condition)?;
+    Ok(Solved { y: Vec::new(), log_prob: scored.log_prob, cost: scored.cost })
+}
+
+fn inverted(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
+    let points = model.latents(x, condition)?;
+    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
+}
+
+fn moved(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
+    let points = model.points(z, condition)?;
+    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
+}
+
+fn decoded(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
+    let solved = model.decode(z, condition)?;
+    Ok(Solved { y: solved.y, log_prob: solved.log_prob, cost: solved.cost })
+}
+
+fn with_gradient(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
+    let found = model.log_prob_and_grad(x, condition)?;
+    Ok(Solved { y: found.gradient, log_prob: found.scored.log_prob, cost: found.scored.cost })
+}
+
+/// Rows with their conditions.
+pub struct Rows {
+    /// `[n, d]`.
+    pub x: Vec<f64>,
+    /// `[n, c]`.
+    pub condition: Vec<f64>,
+    /// The axes before the last, whose product is n.
+    pub batch: Vec<usize>,
+}
+
+/// A trained flow. It cannot be changed, and can be pickled, copied and used by several threads at once. Its results
+/// are the same bits for any number of threads and for any other rows in the call.
+///
+/// Arrays are `[n, d]`; a single point `[d]` and more axes `[a, b, d]` are taken too, and results have the same leading
+/// axes. Any numeric type, order and byte order works. A frame of pandas, polars, pyarrow or DuckDB is matched by the
+/// names of its columns.
+#[pyclass(frozen, module = "cnflow", name = "Flow")]
+pub struct Flow {
+    pub(crate) bound: Arc<Engine>,
+    /// The condition of all rows, where it is fixed.
+    pub(crate) fixed: Option<Vec<f64>>,
+    pub(crate) training: Option<Py<Training>>,
+}
+
+impl Flow {
+    /// The flow of a model.
+    pub fn new(model: Model, precision: Option<Precision>) -> Outcome<Self> {
+        Ok(Self { bound: Arc::new(Engine::new(model, precision)?), fixed: None, training: None })
+    }
+
+    fn d(&self) -> usize {
+        self.bound.bound.dim()
+    }
+
+    fn names(&self) -> Option<&[String]> {
+        Some(&self.bound.model.spec.names[..]).filter(|names| !names.is_empty())
+    }
+
+    /// The names of the conditions, where they have some.
+    fn condition_names(&self) -> Option<&[String]> {
+        Some(self.bound.model.spec.condition_names()).filter(|names| !names.is_empty())
+    }
+
+    /// The names of the conditions, or c0, c1, ….
+    fn condition_labels(&self) -> Vec<String> {
+        let one = |j| self.bound.model.spec.condition.as_ref().map_or_else(|| format!("c{j}"), |known| known.name(j));
+        (0..self.bound.bound.condition_dim()).map(one).collect()
+    }
+
+    fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
+        Trouble::of(error, self.bound.setting()).raise(py)
+    }
+
+    /// The rows `x` with their conditions.
+    pub(crate) fn rows(
+        &self,
+        py: Python<'_>,
+        x: &Object<'_>,
+        condition: Option<&Object<'_>>,
+        what: &str,
+    ) -> PyResult<Rows> {
+        let (d, c) = (self.d(), self.bound.bound.condition_dim());
+        let beside = c > 0 && condition.is_none() && self.fixed.is_none();
+        let wanted: Option<Vec<String>> = self.names().map(|names| {
+            let given = if beside { self.condition_names().unwrap_or_default() } else { &[] };
+            names.iter().chain(given).cloned().collect()
+        });
+        let read = arrays::read(x, what, wanted.as_deref())?;
+        let named = read.names.is_some() && wanted.is_some();
+        if named && beside && self.condition_names().is_some() {
+            let all = read.numbers.into_f64();
+            let n = all.len() / (d + c);
+            let cut =
+                |from: usize, to: usize| all.chunks_exact(d + c).flat_map(|row| &row[from..to]).copied().collect();
+            let (x, condition): (Vec<f64>, Vec<f64>) = (cut(0, d), cut(d, d + c));
+            arrays::check_finite(py, &x, d, what, self.names())?;
+            arrays::check_finite(py, &condition, c, "the condition", self.condition_names())?;
+            return Ok(Rows { x, condition, batch: vec![n] });
+        }
+        let batch = match &self.bound.model.spec.pixels {
+            Some(pixels) => images::batch(py, &read, pixels.shape, what)?,
+            None => arrays::batch(py, &read.shape, d, what)?,
+        };
+        let x = match &self.bound.model.spec.pixels {
+            Some(pixels) => images::rows(py, read, pixels.shape, what)?,
+            None => read.numbers.into_f64(),
+        };
+        arrays::check_finite(py, &x, d, what, self.names())?;
+        let condition = self.conditions(py, condition, x.len() / d)?;
+        Ok(Rows { x, condition, batch })
+    }
+
+    /// Rows without their conditions, for pictures and checks.
+    pub(crate) fn points(&self, py: Python<'_>, x: &Object<'_>) -> PyResult<Vec<f64>> {
+        let read = arrays::read(x, "the data", self.names())?;
+        let d = self.d();
+        let x = match &self.bound.model.spec.pixels {
+            Some(pixels) => {
+                images::batch(py, &read, pixels.shape, "the data")?;
+                images::rows(py, read, pixels.shape, "the data")?
+            }
+            None => {
+                arrays::batch(py, &read.shape, d, "the data")?;
+                read.numbers.into_f64()
+            }
+        };
+        arrays::check_finite(py, &x, d, "the data", self.names())?;
+        Ok(x)
+    }
+
+    /// The conditions of `n` rows.
+    pub(crate) fn conditions(&self, py: Python<'_>, given: Option<&Object<'_>>, n: usize) -> PyResult<Vec<f64>> {
+        let c = self.bound.bound.condition_dim();
+        let invalid = |problem: String, hint: &str| Trouble::invalid(problem, hint).raise(py);
+        let Some(given) = given.filter(|given| !given.is_none()) else {
+            return match &self.fixed {
+                Some(row) => Ok(row.repeat(n)),
+                None if c == 0 => Ok(Vec::new()),
+                None => {
+                    let columns = self.condition_columns_in_words();
+                    let problem = format!("the model is conditional on {columns}, and no condition was given");
+                    Err(invalid(problem, "give `condition`: a row for each point, or one row for all"))
+                }
+            };
+        };
+        if c == 0 || self.fixed.is_some() {
+            let what = if c == 0 { "the model has no condition" } else { "the condition of the flow is fixed" };
+            return Err(invalid(what.into(), "leave out `condition`"));
+        }
+        let (rows, one) = match given.downcast::<PyDict>() {
+            Ok(entries) => self.of_dict(py, entries, n)?,
+            Err(_) => {
+                let Array { numbers, shape, .. } = arrays::read(given, "the condition", self.condition_names())?;
+                let rows = numbers.into_f64();
+                let batch = match shape[..] {
+                    // A value for each of n rows, or one row of c values.
+                    [m] if c == 1 && m == n => vec![m],
+                    _ => arrays::batch(py, &shape, c, "the condition")?,
+                };
+                let count: usize = batch.iter().product();
+                (rows, count == 1 && n != 1 || batch.is_empty())
+            }
+        };
+        arrays::check_finite(py, &rows, c, "the condition", self.condition_names())?;
+        if one {
+            return Ok(rows.repeat(n));
+        }
+        if rows.len() != n * c {
+            let problem = format!("there are {} rows of conditions for {n} points", rows.len() / c);
+            return Err(invalid(problem, "give one row for each point, or one for all"));
+        }
+        Ok(rows)
+    }
+
+    /// Conditions by name; whether they are one row for all.
+    fn of_dict(&self, py: Python<'_>, entries: &Bound<'_, PyDict>, n: usize) -> PyResult<(Vec<f64>, bool)> {
+        let labels = self.condition_labels();
+        let mut columns: Vec<Option<Vec<f64>>> = vec![None; labels.len()];
+        for (name, value) in arrays::entries(entries)? {
+            let Some(j) = labels.iter().position(|label| *label == name) else {
+                let problem = format!("the model has no condition `{name}`");
+                return Err(Trouble::invalid(problem, format!("it has {}", labels.join(", "))).raise(py));
+            };
+            let read = arrays::read(&value, &format!("the condition `{name}`"), None)?;
+            columns[j] = Some(read.numbers.into_f64());
+        }
+        let missing: Vec<&str> =
+            labels.iter().zip(&columns).filter(|(_, column)| column.is_none()).map(|(name, _)| &**name).collect();
+        if !missing.is_empty() {
+            let problem = format!("the condition has no value for {}", missing.join(", "));
+            return Err(Trouble::invalid(problem, format!("give {}", labels.join(", "))).raise(py));
+        }
+        let columns: Vec<Vec<f64>> = columns.into_iter().flatten().collect();
+        let one = columns.iter().all(|column| column.len() == 1);
+        let m = if one { 1 } else { n };
+        if let Some(j) = columns.iter().position(|column| column.len() != 1 && column.len() != m) {
+            let problem = format!("the condition `{}` has {} values for {n} points", labels[j], columns[j].len());
+            return Err(Trouble::invalid(problem, "give one value for each point, or one for all").raise(py));
+        }
+        let at = |i: usize| columns.iter().map(move |column| column[if column.len() == 1 { 0 } else { i }]);
+        Ok(((0..m).flat_map(at).collect(), one))
+    }
+
+    fn condition_columns_in_words(&self) -> String {
+        let Some(condition) = &self.bound.model.spec.condition else {
+            return words::count(self.bound.bound.condition_dim() as u64, "column");
+        };
+        let one = |(j, column): (usize, &ContextColumn)| match column {
+            ContextColumn::Number { .. } => condition.name(j),
+            ContextColumn::Class { classes } if classes.len() <= 20 => {
+                let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                format!("{} (classes {classes})", condition.name(j))
+            }
+            ContextColumn::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
+        };
+        condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Runs a function on rows: a few of them here, more in the pool.
+    fn solve(
+        &self,
+        py: Python<'_>,
+        x: Vec<f64>,
+        condition: Vec<f64>,
+        kernel: Kernel,
+        progress: Option<bool>,
+    ) -> PyResult<Solved> {
+        let n = x.len() / self.d();
+        if n > 0 && n <= FEW && self.bound.alone {
+            let model = &self.bound.bound;
+            let solved = py.allow_threads(|| {
+                let work = Arc::new(Work::default());
+                work.stop_at(Instant::now() + PATIENCE);
+                kernel(&model.with_progress(work)?, &x, &condition)
+            });
+            match solved {
+                // It takes longer: the pool keeps an eye on signals.
+                Err(Error::Stopped) => {}
+                Err(error) => return Err(self.error(py, &error)),
+                Ok(solved) => return self.noted(py, n, solved),
+            }
+        }
+        self.solve_in_pool(py, x, condition, kernel, progress)
+    }
+
+    fn solve_in_pool(
+        &self,
+        py: Python<'_>,
+        x: Vec<f64>,
+        condition: Vec<f64>,
+        kernel: Kernel,
+        progress: Option<bool>,
+    ) -> PyResult<Solved> {
+        let (d, c) = (self.d(), self.bound.bound.condition_dim());
+        let n = x.len() / d;
+        if n == 0 {
+            return Ok(Solved::default());
+        }
+        let (bound, work) = (self.bound.clone(), Arc::new(Work::default()));
+        let stop = work.clone();
+        let job = move || {
+            let model = bound.bound.with_progress(stop.clone())?;
+            let (mut all, block) = (Solved::default(), BLOCK_ROWS.min(BLOCK_NUMBERS / d).max(1));
+            for first in (0..n).step_by(block) {
+                stop.check()?;
+                let end = n.min(first + block);
+                all.append(first, kernel(&model, &x[first * d..end * d], &condition[first * c..end * c])?);
+            }
+            Ok(all)
+        };
+        let mut bar = progress::Bar::new(py, progress)?;
+        let look = |py: Python<'_>| bar.show(py, work.done() / n as f64, "");
+        let solved = pool::run(py, &work, job, look);
+        bar.close(py)?;
+        match solved? {
+            Ok(solved) => self.noted(py, n, solved),
+            Err(error) => Err(self.error(py, &error)),
+        }
+    }
+
+    /// Warns of rows without a result.
+    fn noted(&self, py: Python<'_>, of: usize, solved: Solved) -> PyResult<Solved> {
+        if let Some((row, first)) = solved.cost.failures.first() {
+            let (count, advice) = (solved.cost.failures.len(), first.advice(self.bound.setting()));
+            let failed = Error::Failed { count, of, row: *row, first: *first };
+            warn(py, "FailedRows", &format!("{failed}; they are NaN (hint: {advice})"))?;
+        }
+        Ok(solved)
+    }
+
+    /// The axes of points.
+    fn axes(&self, batch: &[usize]) -> Vec<usize> {
+        batch.iter().copied().chain([self.d()]).collect()
+    }
+
+    /// Points as the user has them: images as u8, other rows as f64, or as a frame.
+    fn given_back<'py>(
+        &self,
+        py: Python<'py>,
+        x: &[f64],
+        batch: &[usize],
+        frame: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(pixels) = &self.bound.model.spec.pixels {
+            if frame.is_some() {
+                let problem = "a model of images gives no frame";
+                return Err(Trouble::invalid(problem, "leave out `as_frame`").raise(py));
+            }
+            return images::array(py, x, batch, pixels.shape);
+        }
+        let rows = arrays::array(py, x, &self.axes(batch))?;
+        let Some(library) = frame else { return Ok(rows) };
+        let names = match self.names() {
+            Some(names) => names.to_vec(),
+            None => (0..self.d()).map(|j| format!("x{j}")).collect(),
+        };
+        py.import("cnflow._arrays")?.call_method1("frame", (library, names, rows))
+    }
+
+    /// Latents of `n` draws, those from `first` on.
+    fn drawn(&self, n: usize, seed: u64, first: usize) -> Vec<f64> {
+        let (mut rng, normal) = (rng::stream(seed, LATENT_STREAM), StandardNormal::new(self.d()));
+        let mut skipped = first;
+        while skipped > 0 {
+            let part = skipped.min(BLOCK_ROWS);
+            // The stream has no other way to a place.
+            normal.draw(part, &mut rng);
+            skipped -= part;
+        }
+        normal.draw(n, &mut rng)
+    }
+
+    /// How many rows to draw, where conditions are one for each of them.
+    fn count(&self, py: Python<'_>, n: Option<usize>, condition: Option<&Object<'_>>) -> PyResult<usize> {
+        if let Some(n) = n {
+            return Ok(n);
+        }
+        let Some(given) = condition.filter(|given| !given.is_none()) else { return Ok(1) };
+        if let Ok(entries) = given.downcast::<PyDict>() {
+            let mut most = 1;
+            for (name, value) in arrays::entries(entries)? {
+                most = most.max(arrays::read(&value, &format!("the condition `{name}`"), None)?.rows());
+            }
+            return Ok(most);
+        }
+        let c = self.bound.bound.condition_dim();
+        let read = arrays::read(given, "the condition", self.condition_names())?;
+        Ok(arrays::batch(py, &read.shape, c.max(1), "the condition")?.iter().product())
+    }
+
+    fn similar(&self, bound: Arc<Engine>, fixed: Option<Vec<f64>>) -> Self {
+        Self { bound, fixed, training: None }
+    }
+}
+
+/// An object of Python.
+type Object<'py> = Bound<'py, PyAny>;
+
+/// A seed: a whole number, or a generator of NumPy that draws one.
+pub fn seed_of(py: Python<'_>, seed: Option<&Object<'_>>) -> PyResult<u64> {
+    let Some(seed) = seed.filter(|seed| !seed.is_none()) else { return Ok(0) };
+    if seed.hasattr("integers")? {
+        return seed.call_method1("integers", (1u64 << 63,))?.extract();
+    }
+    seed.extract().map_err(|_| {
+        let shown = seed.repr().map_or_else(|_| "?".into(), |text| text.to_string());
+        let problem = format!("the seed {shown} is not a whole number from 0 on");
+        Trouble::invalid(problem, "give a whole number, or a numpy.random.Generator").raise(py)
+    })
+}
+
+/// The path that `given` names.
+pub fn path_of(py: Python<'_>, given: &Object<'_>) -> PyResult<PathBuf> {
+    let path = py.import("os")?.call_method1("fspath", (given,))?;
+    path.downcast_into::<PyString>().map_err(PyErr::from)?.extract()
+}
+
+#[pymethods]
+impl Flow {
+    /// The number of columns, d.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.d()
+    }
+
+    /// The number of conditioning columns that a call needs.
+    #[getter]
+    fn condition_dim(&self) -> usize {
+        if self.fixed.is_some() { 0 } else { self.bound.bound.condition_dim() }
+    }
+
+    /// The names of the columns of the frame or file that it was trained on; None where they had none.
+    #[getter]
+    fn columns(&self) -> Option<Vec<String>> {
+        self.names().map(<[String]>::to_vec)
+    }
+
+    /// The names of the conditioning columns; None where they had none.
+    #[getter]
+    fn condition_columns(&self) -> Option<Vec<String>> {
+        self.condition_names().map(<[String]>::to_vec)
+    }
+
+    /// The shape of an image, (height, width) or (height, width, channels); None where rows are not images.
+    #[getter]
+    fn image_shape<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let pixels = self.bound.model.spec.pixels.as_ref();
+        pixels.map(|pixels| PyTuple::new(py, images::axes(pixels.shape))).transpose()
+    }
+
+    /// How it was trained: data, options, seed, held-out score. A new dictionary at each call.
+    #[getter]
+    fn provenance<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        arrays::from_json(py, &serde_json::Value::Object(self.bound.model.provenance.clone()))
+    }
+
+    /// How the flow is integrated: method, tolerances and the rest. A new dictionary at each call.
+    #[getter]
+    fn solver<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let solver = serde_json::to_value(&self.bound.model.spec.solver).map_err(|e| Trouble::internal(&e.to_string()));
+        arrays::from_json(py, &solver.raised(py)?)
+    }
+
+    /// The arithmetic of its nets, "f32" or "f64".
+    #[getter]
+    fn precision(&self) -> &'static str {
+        if self.bound.precision == Precision::F64 { "f64" } else { "f32" }
+    }
+
+    /// The run that made it; None where it was loaded.
+    #[getter]
+    fn training(&self, py: Python<'_>) -> Option<Py<Training>> {
+        self.training.as_ref().map(|training| training.clone_ref(py))
+    }
+
+    /// log p(x) in nats, in the units of the data: `[n]` for `[n, d]`; -inf outside the support.
+    ///
+    /// A conditional model needs `condition`: a row for each point, one row for all, or a dictionary by names. A frame
+    /// that has the conditioning columns needs none. `out` is an f64 array for the result. `progress` shows a bar; left
+    /// out, it is shown for long calls in a terminal or a notebook.
+    ///
+    /// Raises InvalidInput for other shapes, missing columns and numbers that are not finite. Rows that cannot be
+    /// integrated are NaN, with a FailedRows warning.
+    #[pyo3(signature = (x, condition=None, *, out=None, progress=None))]
+    fn log_prob<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        out: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<Object<'py>> {
+        let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
+        arrays::check_out(py, out, &batch)?;
+        let solved = self.solve(py, x, condition, scored, progress)?;
+        arrays::array_or(py, &solved.log_prob, &batch, out)
+    }
+
+    /// Bits per dimension of images, `[n]`: -log P / (D ln 2), where an image has D numbers.
+    ///
+    /// Raises InvalidInput for a model of other rows; else as log_prob.
+    #[pyo3(signature = (x, condition=None, *, progress=None))]
+    fn bits_per_dim<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<Object<'py>> {
+        if self.bound.model.spec.pixels.is_none() {
+            let problem = "bits per dimension are those of images, and the model is not one of images";
+            return Err(Trouble::invalid(problem, "use `log_prob`").raise(py));
+        }
+        let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
+        let unit = self.d() as f64 * std::f64::consts::LN_2;
+        let solved = self.solve(py, x, condition, scored, progress)?;
+        let bits: Vec<f64> = solved.log_prob.iter().map(|l| -l / unit).collect();
+        arrays::array(py, &bits, &batch)
+    }
+
+    /// `n` draws, `[n, d]` in the units of the data; u8 images for a model of images.
+    ///
+    /// They are those of the command `cnf sample` with the same `seed`, a whole number or a generator of NumPy. The
+    /// draws from `first` on are taken, so that parts of one sample can be drawn apart. `n` left out: one for each row of
+    /// `condition`. `as_frame`: pandas, polars or pyarrow, as the module or its name.
+    ///
+    /// Raises InvalidInput for conditions that do not fit. Rows that fail are NaN, with a FailedRows warning.
+    #[pyo3(signature = (n=None, condition=None, *, seed=None, first=0, as_frame=None, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn sample<'py>(
+        &self,
+        py: Python<'py>,
+        n: Option<usize>,
+        condition: Option<&Object<'py>>,
+        seed: Option<&Object<'py>>,
+        first: usize,
+        as_frame: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<Object<'py>> {
+        let (n, seed) = (self.count(py, n, condition)?, seed_of(py, seed)?);
+        let condition = self.conditions(py, condition, n)?;
+        let z = py.allow_threads(|| self.drawn(n, seed, first));
+        let solved = self.solve(py, z, condition, moved, progress)?;
+        self.given_back(py, &solved.y, &[n], as_frame)
+    }
+
+    /// `n` draws, `[n, d]`, and their log-densities in nats, `[n]`, from one solve.
+    ///
+    /// Raises InvalidInput for a model of images, whose samples are whole numbers: score these with log_prob.
+    #[pyo3(signature = (n=None, condition=None, *, seed=None, first=0, progress=None))]
+    fn sample_and_log_prob<'py>(
+        &self,
+        py: Python<'py>,
+        n: Option<usize>,
+        condition: Option<&Object<'py>>,
+        seed: Option<&Object<'py>>,
+        first: usize,
+        progress: Option<bool>,
+    ) -> PyResult<(Object<'py>, Object<'py>)> {
+        if self.bound.model.spec.pixels.is_some() {
+            let problem = "along the path of an image there is only the density of its own noise";
+            return Err(Trouble::invalid(problem, "use `sample`, and `log_prob` of the images").raise(py));
+        }
+        let (n, seed) = (self.count(py, n, condition)?, seed_of(py, seed)?);
+        let condition = self.conditions(py, condition, n)?;
+        let z = py.allow_threads(|| self.drawn(n, seed, first));
+        let solved = self.solve(py, z, condition, decoded, progress)?;
+        Ok((arrays::array(py, &solved.y, &[n, self.d()])?, arrays::array(py, &solved.log_prob, &[n])?))
+    }
+
+    /// The data of the latents `z`, which are standard normal: `[n, d]` to `[n, d]`.
+    #[pyo3(signature = (z, condition=None, *, progress=None))]
+    fn forward<'py>(
+        &self,
+        py: Python<'py>,
+        z: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<Object<'py>> {
+        let (d, read) = (self.d(), arrays::read(z, "z", None)?);
+        let batch = arrays::batch(py, &read.shape, d, "z")?;
+        let z = read.numbers.into_f64();
+        arrays::check_finite(py, &z, d, "z", None)?;
+        let condition = self.conditions(py, condition, z.len() / d)?;
+        let solved = self.solve(py, z, condition, moved, progress)?;
+        self.given_back(py, &solved.y, &batch, None)
+    }
+
+    /// The latents of the rows of `x`: `[n, d]` to `[n, d]`; NaN outside the support.
+    #[pyo3(signature = (x, condition=None, *, progress=None))]
+    fn inverse<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<Object<'py>> {
+        let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
+        let solved = self.solve(py, x, condition, inverted, progress)?;
+        arrays::array(py, &solved.y, &self.axes(&batch))
+    }
+
+    /// log p(x), `[n]`, and its gradient by x in nats per unit of the data, `[n, d]`.
+    ///
+    /// Raises InvalidInput for an implicit method.
+    #[pyo3(signature = (x, condition=None, *, progress=None))]
+    fn log_prob_and_grad<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<(Object<'py>, Object<'py>)> {
+        let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
+        // Its tapes are made in the pool whatever the number of rows.
+        let solved = self.solve_in_pool(py, x, condition, with_gradient, progress)?;
+        Ok((arrays::array(py, &solved.log_prob, &batch)?, arrays::array(py, &solved.y, &self.axes(&batch))?))
+    }
+
+    /// log p(x), `[n]`, and its error bars in nats, `[n, 3]`: of the solver (a second solve at a hundredth of the
+    /// tolerance, it covers 95 of 100 rows), of the trace's estimate (0 where it is exact), and both together.
+    #[pyo3(signature = (x, condition=None, *, progress=None))]
+    fn error_bars<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Object<'py>,
+        condition: Option<&Object<'py>>,
+        progress: Option<bool>,
+    ) -> PyResult<(Object<'py>, Object<'py>)> {
+        let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
+        let coarse = self.solve(py, x.clone(), condition.clone(), scored, progress)?;
+        let work = Arc::new(Work::default());
+        let (bound, stop) = (self.bound.clone(), work.clone());
+        let log_prob = coarse.log_prob.clone();
+        let job = move || {
+            let bars = ErrorBars::of_model(&bound.model, 1.0, |fine| fine.with_progress(stop))?;
+            bars.of(&x, &condition, &coarse.log_prob, &coarse.cost)
+        };
+        let bars = pool::run(py, &work, job, |_| Ok(()))?.map_err(|error| self.error(py, &error))?;
+        let total = bars.total();
+        let rows = bars.solver.iter().zip(&bars.estimator).zip(&total);
+        let rows: Vec<f64> = rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect();
+        let axes: Vec<usize> = batch.iter().copied().chain([3]).collect();
+        Ok((arrays::array(py, &log_prob, &batch)?, arrays::array(py, &rows, &axes)?))
+    }
+
+    /// Points and log-densities on the way from the latent (time 0) to the data (time 1).
+    ///
+    /// Give the data `x` or latents `z`, `[n, d]`. Returns points `[times, n, d]` in the units of the data, and log p of
+    /// each time's own distribution, `[times, n]`. A discrete flow of L layers has passed floor(t L) of them at t.
+    ///
+    /// Raises InvalidInput for times outside [0, 1] and for a model without a way, such as a mixture.
+    #[pyo3(signature = (times, *, x=None, z=None, condition=None))]
+    fn stages<'py>(
+        &self,
+        py: Python<'py>,
+        times: &Object<'py>,
+        x: Option<&Object<'py>>,
+        z: Option<&Object<'py>>,
+        condition: Option<&Object<'py>>,
+    ) -> PyResult<(Object<'py>, Object<'py>)> {
+        let times = arrays::read(times, "times", None)?.numbers.into_f64();
+        let (rows, end) = match (x, z) {
+            (Some(x), None) => (self.rows(py, x, condition, "x")?, End::Data),
+            (None, Some(z)) => {
+                let read = arrays::read(z, "z", None)?;
+                let batch = arrays::batch(py, &read.shape, self.d(), "z")?;
+                let z = read.numbers.into_f64();
+                arrays::check_finite(py, &z, self.d(), "z", None)?;
+                let condition = self.conditions(py, condition, z.len() / self.d())?;
+                (Rows { x: z, condition, batch }, End::Latent)
+            }
+            _ => return Err(Trouble::invalid("stages need points at one end", "give `x` or `z`, not both").raise(py)),
+        };
+        let work = Arc::new(Work::default());
+        let (bound, k, batch) = (self.bound.clone(), times.len(), rows.batch.clone());
+        let job = move || bound.bound.stages(&rows.x, end, &rows.condition, &times);
+        let stages = pool::run(py, &work, job, |_| Ok(()))?.map_err(|error| self.error(py, &error))?;
+        let outer: Vec<usize> = std::iter::once(k).chain(batch).collect();
+        Ok((arrays::array(py, &stages.points, &self.axes(&outer))?, arrays::array(py, &stages.log_prob, &outer)?))
+    }
+
+    /// p(x | condition) as a flow of its own, for one condition: a row, a number, or a dictionary by names.
+    fn given(&self, py: Python<'_>, condition: &Object<'_>) -> PyResult<Self> {
+        let row = self.conditions(py, Some(condition), 1)?;
+        // What the model cannot encode is refused here.
+        self.bound.model.spec.encoded(&row).map_err(|error| self.error(py, &error))?;
+        Ok(self.similar(self.bound.clone(), Some(row)))
+    }
+
+    /// The same flow, integrated in another way; what is left out stays. Discrete flows take `precision` only.
+    ///
+    /// The options are those of the command: method ("dopri5", "tsit5", "vern7", "dop853", "rk4", "bdf", ...), rtol,
+    /// atol, fixed_steps, max_step, trace, log_density, log_density_atol, probe_seed, precision ("f32", "f64").
+    #[pyo3(signature = (*, method=None, rtol=None, atol=None, fixed_steps=None, max_step=None, trace=None,
+        log_density=None, log_density_atol=None, probe_seed=None, precision=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn with_solver(
+        &self,
+        py: Python<'_>,
+        method: Option<String>,
+        rtol: Option<f64>,
+        atol: Option<f64>,
+        fixed_steps: Option<usize>,
+        max_step: Option<f64>,
+        trace: Option<String>,
+        log_density: Option<String>,
+        log_density_atol: Option<f64>,
+        probe_seed: Option<u64>,
+        precision: Option<&str>,
+    ) -> PyResult<Self> {
+        let changes = SolverChanges {
+            method,
+            rtol,
+            atol,
+            fixed_steps,
+            max_step,
+            trace,
+            log_density,
+            log_density_atol,
+            probe_seed,
+        };
+        if self.bound.model.spec.architecture.as_velocity().is_none() && changes.any() {
+            let problem = "the model has no velocity to integrate";
+            return Err(Trouble::invalid(problem, "leave out all options but `precision`").raise(py));
+        }
+        let precision = precision.map(parsed_precision).transpose().raised(py)?.unwrap_or(self.bound.precision);
+        let mut model = self.bound.model.clone();
+        changes.apply(&mut model.spec.solver).raised(py)?;
+        Ok(self.similar(Arc::new(Engine::new(model, Some(precision)).raised(py)?), self.fixed.clone()))
+    }
+
+    /// Writes the model file, which the command reads too. It holds no fixed condition.
+    fn save(&self, py: Python<'_>, path: &Object<'_>) -> PyResult<()> {
+        let path = path_of(py, path)?;
+        py.allow_threads(|| self.bound.model.save(&path)).map_err(|error| self.error(py, &error))
+    }
+
+    /// The bytes of the model file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = self.bound.model.to_bytes().map_err(|error| self.error(py, &error))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Object<'py>, Bound<'py, PyTuple>)> {
+        let restore = py.import("cnflow._cnflow")?.getattr("_restored")?;
+        let parts = (self.to_bytes(py)?, self.precision(), self.fixed.clone());
+        Ok((restore, parts.into_pyobject(py)?))
+    }
+
+    fn __copy__(&self) -> Self {
+        self.similar(self.bound.clone(), self.fixed.clone())
+    }
+
+    fn __deepcopy__(&self, _memo: &Object<'_>) -> Self {
+        self.__copy__()
+    }
+
+    fn __repr__(&self) -> String {
+        let name = self.bound.model.spec.architecture.name();
+        let shape = match &self.bound.model.spec.pixels {
+            Some(pixels) => format!("images of {}", words::image(pixels.shape)),
+            None => words::count(self.d() as u64, "column"),
+        };
+        let given = match (&self.fixed, self.bound.bound.condition_dim()) {
+            (_, 0) => String::new(),
+            (Some(row), _) => {
+                let one = |(name, value): (&String, &f64)| format!("{name}={value}");
+                format!(", given {}", self.condition_labels().iter().zip(row).map(one).collect::<Vec<_>>().join(", "))
+            }
+            (None, _) => format!(", conditional on {}", self.condition_labels().join(", ")),
+        };
+        format!("Flow({name}, {shape}{given})")
+    }
+
+    fn _repr_html_(&self) -> String {
+        let provenance = &self.bound.model.provenance;
+        let text = |key: &str| provenance.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let number = |key: &str| provenance.get(key).and_then(serde_json::Value::as_f64);
+        let mut rows = vec![("model".to_owned(), self.__repr__())];
+        let mut push = |name: &str, value: Option<String>| rows.extend(value.map(|value| (name.to_owned(), value)));
+        push("columns", self.names().map(cnflow::names::list));
+        push("parameters", Some(self.bound.model.n_params().to_string()));
+        push("precision", Some(self.precision().to_owned()));
+        push("trained on", text("data"));
+        let steps = number("steps").zip(number("seconds"));
+        push("training", steps.map(|(n, s)| format!("{} in {}", words::count(n as u64, "step"), words::duration(s))));
+        let (nll, se, set) = (number("nll"), number("nll_se"), text("scored").unwrap_or_default());
+        push("NLL", nll.map(|nll| format!("{} nats ({set} rows)", words::estimate(nll, se.unwrap_or(f64::NAN), 4))));
+        push("bits per dimension", number("bits_per_dim").map(|bits| format!("at most {bits:.4}")));
+        crate::html::table(&rows)
+    }
+
+    /// Whether the density is right: round trip, mass, trace, and with rows that the training has not seen also the fit.
+    ///
+    /// `held_out` is `[m, d]` or a frame. `n` samples are drawn. A conditional model is checked under one condition:
+    /// `flow.given(c).check(...)`.
+    #[pyo3(signature = (held_out=None, *, n=1000, seed=None))]
+    fn check(
+        &self,
+        py: Python<'_>,
+        held_out: Option<&Object<'_>>,
+        n: usize,
+        seed: Option<&Object<'_>>,
+    ) -> PyResult<crate::report::Report> {
+        crate::report::check(self, py, held_out, n, seed_of(py, seed)?)
+    }
+
+    /// log p on a grid of `cells` a side, for one or two columns: the centres of the cells of each axis, and log p, `[cells]` or
+    /// `[cells, cells]` with the second column along the first axis. `extent` is ((x0, x1),) or ((x0, x1), (y0, y1));
+    /// left out, the range of samples.
+    #[pyo3(signature = (cells=200, *, extent=None))]
+    fn density_grid<'py>(
+        &self,
+        py: Python<'py>,
+        cells: usize,
+        extent: Option<Vec<(f64, f64)>>,
+    ) -> PyResult<(Vec<Object<'py>>, Object<'py>)> {
+        let (grid, log_prob) = crate::picture::grid(self, py, cells, extent)?;
+        let d = self.d();
+        let axis = |(low, high): (f64, f64)| -> PyResult<Object<'py>> {
+            let centre = |i: usize| low + (high - low) * (i as f64 + 0.5) / cells as f64;
+            arrays::array(py, &(0..cells).map(centre).collect::<Vec<_>>(), &[cells])
+        };
+        let axes = [grid.x, grid.y][..d].iter().map(|range| axis(*range)).collect::<PyResult<_>>()?;
+        Ok((axes, arrays::array(py, &log_prob, &vec![cells; d])?))
+    }
+
+    /// A picture of the density, for one or two columns; beside `data`, `[n, d]`, where they are given.
+    ///
+    /// `extent` as in density_grid. `log`: show so many powers of ten below the highest density.
+    #[pyo3(signature = (data=None, *, cells=200, extent=None, log=None, title=None))]
+    fn plot_density(
+        &self,
+        py: Python<'_>,
+        data: Option<&Object<'_>>,
+        cells: usize,
+        extent: Option<Vec<(f64, f64)>>,
+        log: Option<u16>,
+        title: Option<String>,
+    ) -> PyResult<crate::picture::Picture> {
+        crate::picture::density(self, py, data, (cells, extent), log, title)
+    }
+
+    /// A picture of `n` samples, beside `data` where they are given: histograms, scatters, a corner plot, or images.
+    #[pyo3(signature = (data=None, *, n=2000, seed=None, condition=None, title=None))]
+    fn plot_samples(
+        &self,
+        py: Python<'_>,
+        data: Option<&Object<'_>>,
+        n: usize,
+        seed: Option<&Object<'_>>,
+        condition: Option<&Object<'_>>,
+        title: Option<String>,
+    ) -> PyResult<crate::picture::Picture> {
+        let condition = self.conditions(py, condition, n)?;
+        let z = self.drawn(n, seed_of(py, seed)?, 0);
+        let samples = self.solve(py, z, condition, moved, Some(false))?.y;
+        crate::picture::samples(self, py, data, samples, title)
+    }
+}
+
+impl Flow {
+    /// log p of rows `[n, d]` under the fixed condition.
+    pub(crate) fn log_prob_of(&self, py: Python<'_>, x: Vec<f64>) -> PyResult<Vec<f64>> {
+        let condition = self.conditions(py, None, x.len() / self.d())?;
+        Ok(self.solve(py, x, condition, scored, Some(false))?.log_prob)
+    }
+
+    /// `n` samples under the fixed condition.
+    pub(crate) fn sampled(&self, py: Python<'_>, n: usize, seed: u64) -> PyResult<Vec<f64>> {
+        let condition = self.conditions(py, None, n)?;
+        let z = self.drawn(n, seed, 0);
+        Ok(self.solve(py, z, condition, moved, Some(false))?.y)
+    }
+}
+
+/// Reads a model: a file, the folder of a run, or the bytes of a file.
+///
+/// Raises FileError where it is missing, broken or of a newer version.
+#[pyfunction]
+pub fn load(py: Python<'_>, path: &Object<'_>) -> PyResult<Flow> {
+    if let Ok(bytes) = path.downcast::<PyBytes>() {
+        return Model::from_bytes(bytes.as_bytes())
+            .map_err(Trouble::from)
+            .and_then(|model| Flow::new(model, None))
+            .raised(py);
+    }
+    let path = path_of(py, path)
+        .map_err(|_| PyTypeError::new_err("a model is loaded from a path, or from the bytes of its file"))?;
+    py.allow_threads(|| Flow::new(Model::load(&file_of(&path)?)?, None)).raised(py)
+}
+
+/// The model file of a folder, or the file itself.
+fn file_of(path: &Path) -> cnflow::Result<PathBuf> {
+    let inside = path.join("model.safetensors");
+    match path.is_dir() {
+        false => Ok(path.to_owned()),
+        true if inside.is_file() => Ok(inside),
+        true => {
+            let hint = "give a model file, or the folder of a run that has finished";
+            Err(Error::read(path, "the folder holds no `model.safetensors`", hint))
+        }
+    }
+}
+
+/// A flow from its pickle.
+#[pyfunction(name = "_restored")]
+pub fn restored(py: Python<'_>, bytes: &[u8], precision: &str, fixed: Option<Vec<f64>>) -> PyResult<Flow> {
+    let model = Model::from_bytes(bytes).raised(py)?;
+    let flow = Flow::new(model, Some(parsed_precision(precision).raised(py)?)).raised(py)?;
+    Ok(Flow { fixed, ..flow })
+}
