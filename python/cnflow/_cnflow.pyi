@@ -11,6 +11,13 @@ __version__: str
 class _ArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
+class _Crew(Protocol):
+    @property
+    def rank(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def allgather(self, mine: bytes, /) -> Sequence[bytes]: ...
+
 _Rows: TypeAlias = ArrayLike | _ArrowStream
 _Condition: TypeAlias = ArrayLike | _ArrowStream | dict[str, float] | dict[str, ArrayLike]
 _Path: TypeAlias = str | PathLike[str]
@@ -184,6 +191,7 @@ def train(
     callback: Callable[[dict[str, Any]], bool | None] | None = None,
     progress: bool | None = None,
     resume: _Path | None = None,
+    crew: _Crew | None = None,
     **options: Any,
 ) -> Flow: ...
 def compare(

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use cnflow::continuous::{End, Method, Work};
 use cnflow::error::Setting;
 use cnflow::model::{Architecture, ErrorBars};
-use cnflow::transform::{ContextColumn, Cost, StandardNormal};
+use cnflow::transform::{ContextColumn, Cost, Latents};
 use cnflow::velocity::{Precision, VelocitySpec};
-use cnflow::{BoundModel, Error, Model, rng, words};
+use cnflow::{BoundModel, Error, Model, words};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -20,8 +20,6 @@ use crate::options::{SolverChanges, parsed_precision};
 use crate::training::Training;
 use crate::{images, pool, progress};
 
-/// The command's stream of latents.
-const LATENT_STREAM: u64 = 0x5a3b_0001;
 /// Rows, and numbers, that are solved at a time: memory does not grow beyond them, and no bit depends on them.
 const BLOCK_ROWS: usize = 1 << 16;
 const BLOCK_NUMBERS: usize = 1 << 20;
@@ -416,15 +414,7 @@ impl Flow {
 
     /// Latents of `n` draws, those from `first` on.
     fn drawn(&self, n: usize, seed: u64, first: usize) -> Vec<f64> {
-        let (mut rng, normal) = (rng::stream(seed, LATENT_STREAM), StandardNormal::new(self.d()));
-        let mut skipped = first;
-        while skipped > 0 {
-            let part = skipped.min(BLOCK_ROWS);
-            // The stream has no other way to a place.
-            normal.draw(part, &mut rng);
-            skipped -= part;
-        }
-        normal.draw(n, &mut rng)
+        Latents::new(self.d(), seed).rows(first as u64, n)
     }
 
     /// How many rows to draw, where conditions are one for each of them.

@@ -12,13 +12,13 @@ use cnflow::plot;
 use cnflow::rows::diagnose::{Finding, dataset as findings};
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
-    Checkpoint, Criterion, FarRows, History, Job, Progress, TrainResult, Watch, fit, held_out, provenance,
-    resume as go_on, score, scored_provenance,
+    Alone, Checkpoint, Crew, Criterion, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out, provenance,
+    resume_by, score, scored_provenance,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::{Value, json};
 
 use crate::arrays::{self, Array};
@@ -189,6 +189,47 @@ impl Watch for Watcher {
     }
 }
 
+/// The processes of a run, as an object of Python: `rank`, `size`, `allgather(bytes)`.
+struct Processes {
+    crew: Py<PyAny>,
+    rank: usize,
+    size: usize,
+    /// What `allgather` raised.
+    raised: Arc<Mutex<Option<PyErr>>>,
+}
+
+impl Processes {
+    fn of(py: Python<'_>, crew: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (rank, size): (usize, usize) = (crew.getattr("rank")?.extract()?, crew.getattr("size")?.extract()?);
+        if rank >= size {
+            let problem = format!("the crew has rank {rank} of {size}");
+            return Err(Trouble::invalid(problem, "ranks are 0 to size - 1").raise(py));
+        }
+        Ok(Self { crew: crew.clone().unbind(), rank, size, raised: Arc::default() })
+    }
+}
+
+impl Crew for Processes {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn allgather(&self, mine: &[u8]) -> cnflow::Result<Vec<Vec<u8>>> {
+        Python::with_gil(|py| {
+            let all = self.crew.call_method1(py, "allgather", (PyBytes::new(py, mine),));
+            all.and_then(|all| all.extract(py)).map_err(|error| {
+                let problem = format!("the crew's `allgather` failed: {error}");
+                *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                cnflow::Error::invalid(problem, "go on from the last checkpoint with `resume`")
+            })
+        })
+    }
+}
+
 /// A finished run.
 struct Ended {
     model: Model,
@@ -201,14 +242,16 @@ struct Run {
     data: Dataset,
     resumed: Option<Checkpoint>,
     found: Vec<Finding>,
+    processes: Option<Processes>,
 }
 
 impl Run {
     fn go(self, watch: &mut Watcher) -> Outcome<Ended> {
-        let Self { job, data, resumed, found } = self;
+        let Self { job, data, resumed, found, processes } = self;
+        let crew: &dyn Crew = processes.as_ref().map_or(&Alone, |processes| processes);
         let mut fitted = match resumed {
-            Some(checkpoint) => go_on(checkpoint, &data, watch)?,
-            None => fit(&job, &data, watch)?,
+            Some(checkpoint) => resume_by(crew, checkpoint, &data, watch)?,
+            None => fit_by(crew, &job, &data, watch)?,
         };
         fitted.ended_early = fitted.ended_early.map(|words| options::named(&words));
         fitted.model.provenance = provenance(&job, &fitted);
@@ -239,6 +282,10 @@ impl Run {
 /// validation, rollback), and ends the run by returning True. `progress` shows a bar; left out, it is shown in a terminal
 /// or a notebook. `resume` is a file for checkpoints: where it exists, the run goes on from it.
 ///
+/// `crew` are the processes that train together: an object with `rank`, `size` and `allgather(bytes)`, such as
+/// `cnflow.mpi.Crew()`. Each of them makes the same call; the flow has the bits of one process. Rank 0 keeps the
+/// checkpoints.
+///
 /// All other options are those of the command, with underscores: hidden, activation, lr, batch, objective, net, depth,
 /// bins, base, precision, split, drop, column, solver, rtol, atol, init and so on (`cnf train --help`).
 ///
@@ -246,7 +293,7 @@ impl Run {
 /// TrainingInterrupted after Ctrl-C, with the model as it was in `.flow`.
 #[pyfunction]
 #[pyo3(signature = (x, condition=None, *, valid=None, valid_condition=None, model="cnf", steps=None, time=None, seed=None,
-    callback=None, progress=None, resume=None, **options))]
+    callback=None, progress=None, resume=None, crew=None, **options))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn train(
     py: Python<'_>,
@@ -261,6 +308,7 @@ pub fn train(
     callback: Option<Py<PyAny>>,
     progress: Option<bool>,
     resume: Option<&Bound<'_, PyAny>>,
+    crew: Option<&Bound<'_, PyAny>>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Flow> {
     let (seed, time) = (seed_of(py, seed)?, time.map(|time| seconds_of(py, time)).transpose()?);
@@ -284,7 +332,8 @@ pub fn train(
             Some((rows, valid))
         }
     };
-    let run = prepared(py, given, source, arrays, checkpoint.as_deref())?;
+    let mut run = prepared(py, given, source, arrays, checkpoint.as_deref())?;
+    run.processes = crew.map(|crew| Processes::of(py, crew)).transpose()?;
     for note in &run.data.notes {
         warn(py, "DataWarning", note)?;
     }
@@ -421,7 +470,7 @@ fn prepared(
             }
         }
         let found = findings(&data, job.data.drop.is_empty());
-        Ok(Run { job, data, resumed, found })
+        Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)
 }
@@ -437,6 +486,10 @@ fn watched(
     let (stop, model) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
     let precision = run.job.model.precision;
     let unit = if run.data.shape.is_some() { "nats an image" } else { "nats" };
+    let first = run.processes.as_ref().is_none_or(|processes| processes.rank == 0);
+    let checkpoint = checkpoint.filter(|_| first);
+    let raised = run.processes.as_ref().map(|processes| processes.raised.clone());
+    let shown = if first { shown } else { Some(false) };
     let mut bar = progress::Bar::new(py, shown)?;
     let latest = Arc::new(Mutex::new(Seen::default()));
     let (answer, answers): (Sender<bool>, _) = channel();
@@ -480,6 +533,9 @@ fn watched(
     let ended = pool::watched(py, job, event, look, move || ending.store(true, Ordering::Relaxed));
     drop(answer);
     bar.close(py)?;
+    if let Some(error) = raised.and_then(|raised| raised.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+        return Err(error);
+    }
     let Ended { model, fitted } = match ended {
         Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
             return Err(interrupted(py, error, &model, precision));
