@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from ._errors import InvalidInput
@@ -45,12 +47,7 @@ def with_stream(given: Any) -> Any:
     frame = given.to_frame("" if given.name is None else given.name) if isinstance(given, pandas.Series) else given
     frame = frame.reset_index(drop=True)
     frame.columns = [str(name) for name in frame.columns]
-    for name in ("pyarrow",):
-        try:
-            __import__(name)
-        except ImportError:
-            return _Plain(frame)
-    return frame
+    return frame if find_spec("pyarrow") is not None else _Plain(frame)
 
 
 class _Plain:
@@ -81,17 +78,10 @@ def columns(plain: _Plain) -> list[tuple[str, Any]]:
 def frame(library: Any, names: list[str], rows: Any) -> Any:
     """The rows as a frame of pandas, polars or pyarrow, given as the module or by its name."""
     name = library if isinstance(library, str) else getattr(library, "__name__", "")
-    by_name = {column: rows[:, j] for j, column in enumerate(names)}
-    if name == "pandas":
-        import pandas
-
-        return pandas.DataFrame(by_name)
-    if name == "polars":
-        import polars
-
-        return polars.DataFrame({column: values.copy() for column, values in by_name.items()})
+    # Columns that lie together: polars and pyarrow take no others without a copy of their own.
+    by_name = {column: rows[:, j].copy() for j, column in enumerate(names)}
+    if name in ("pandas", "polars"):
+        return import_module(name).DataFrame(by_name)
     if name == "pyarrow":
-        import pyarrow
-
-        return pyarrow.table({column: values.copy() for column, values in by_name.items()})
+        return import_module(name).table(by_name)
     raise InvalidInput(f"unknown library of frames `{name or library!r}`", "give pandas, polars or pyarrow")

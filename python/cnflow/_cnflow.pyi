@@ -6,6 +6,22 @@ from typing import Any, Literal, Protocol, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "__version__",
+    "Flow",
+    "Training",
+    "Report",
+    "Comparison",
+    "Picture",
+    "load",
+    "_restored",
+    "train",
+    "compare",
+    "set_num_threads",
+    "get_num_threads",
+    "command",
+]
+
 __version__: str
 
 class _ArrowStream(Protocol):

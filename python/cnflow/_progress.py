@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from html import escape
+from importlib import import_module
 from typing import Any, Protocol
 
 WIDTH = 30
@@ -44,21 +46,16 @@ class Notebook:
         self.handle: Any = None
 
     def show(self, done: float, words: str) -> None:
-        from html import escape
-
-        from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
-
-        text = HTML(f'<progress value="{done:.4f}" max="1"></progress> {100 * done:.0f} % {escape(words)}')
+        display = import_module("IPython.display")
+        text = display.HTML(f'<progress value="{done:.4f}" max="1"></progress> {100 * done:.0f} % {escape(words)}')
         if self.handle is None:
-            self.handle = display(text, display_id=True)
+            self.handle = display.display(text, display_id=True)
         elif self.handle is not None:
             self.handle.update(text)
 
     def close(self) -> None:
         if self.handle is not None:
-            from IPython.display import HTML
-
-            self.handle.update(HTML(""))
+            self.handle.update(import_module("IPython.display").HTML(""))
             self.handle = None
 
 

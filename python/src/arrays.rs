@@ -54,6 +54,10 @@ pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResul
     let py = given.py();
     if let Ok(buffer) = PyBuffer::<f64>::get(given)
         && buffer.is_c_contiguous()
+        // PyO3 takes other byte orders for this machine's.
+        && buffer.format() == c"d"
+        // A masked array has the buffer of its numbers, without the mask.
+        && !given.hasattr("mask")?
     {
         return Ok(Array { numbers: Numbers::F64(buffer.to_vec(py)?), shape: buffer.shape().to_vec(), names: None });
     }
@@ -63,6 +67,10 @@ pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResul
     }
     let array = helper.call_method1("numbers", (given, what))?;
     let shape: Vec<usize> = array.getattr("shape")?.extract()?;
+    if shape.is_empty() {
+        // A single number has no buffer that PyO3 takes.
+        return Ok(Array { numbers: Numbers::F64(vec![array.extract()?]), shape, names: None });
+    }
     let numbers = match PyBuffer::<u8>::get(&array) {
         Ok(bytes) => Numbers::U8(bytes.to_vec(py)?),
         Err(_) => Numbers::F64(PyBuffer::<f64>::get(&array)?.to_vec(py)?),
@@ -139,7 +147,10 @@ fn empty<'py>(py: Python<'py>, shape: &[usize], dtype: &str) -> PyResult<Bound<'
 /// A NumPy array of f64.
 pub fn array<'py>(py: Python<'py>, numbers: &[f64], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
     let array = empty(py, shape, "f8")?;
-    fill(&array, numbers)?;
+    match (shape, numbers) {
+        ([], [number]) => array.call_method1("fill", (*number,)).map(drop)?,
+        _ => fill(&array, numbers)?,
+    }
     Ok(array)
 }
 

@@ -79,5 +79,5 @@ impl<T, E: Into<Trouble>> Raised<T> for Result<T, E> {
 /// Warns, with a class of `cnflow._errors`.
 pub fn warn(py: Python<'_>, class: &str, words: &str) -> PyResult<()> {
     let class = py.import("cnflow._errors")?.getattr(class)?;
-    py.import("warnings")?.call_method1("warn", (PyString::new(py, words), class, 2)).map(drop)
+    py.import("warnings")?.call_method1("warn", (PyString::new(py, words), class, 1)).map(drop)
 }

@@ -38,6 +38,8 @@ pub struct Engine {
     pub precision: Precision,
     /// A call on a few rows uses no thread pool.
     alone: bool,
+    /// The bytes of its file, where it is as a file has it: text does not keep the last bit of every number.
+    file: Option<Arc<[u8]>>,
 }
 
 impl Engine {
@@ -53,7 +55,18 @@ impl Engine {
             Architecture::Discrete(_) => true,
             Architecture::Identity { .. } | Architecture::Histogram(_) => false,
         };
-        Ok(Self { model, bound, precision, alone })
+        Ok(Self { model, bound, precision, alone, file: None })
+    }
+
+    /// The model of a file's bytes.
+    pub fn of_bytes(bytes: &[u8], precision: Option<Precision>) -> Outcome<Self> {
+        let own = Self::new(Model::from_bytes(bytes)?, precision)?;
+        Ok(Self { file: Some(bytes.into()), ..own })
+    }
+
+    /// The bytes of its file.
+    fn to_bytes(&self) -> cnflow::Result<Arc<[u8]>> {
+        self.file.clone().map_or_else(|| Ok(self.model.to_bytes()?.into()), Ok)
     }
 
     /// What hints about its results assume.
@@ -138,9 +151,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The flow of a model.
-    pub fn new(model: Model, precision: Option<Precision>) -> Outcome<Self> {
-        Ok(Self { bound: Arc::new(Engine::new(model, precision)?), fixed: None, training: None })
+    /// The flow of an engine.
+    pub fn new(engine: Engine) -> Self {
+        Self { bound: Arc::new(engine), fixed: None, training: None }
     }
 
     fn d(&self) -> usize {
@@ -780,12 +793,16 @@ impl Flow {
     /// Writes the model file, which the command reads too. It holds no fixed condition.
     fn save(&self, py: Python<'_>, path: &Object<'_>) -> PyResult<()> {
         let path = path_of(py, path)?;
-        py.allow_threads(|| self.bound.model.save(&path)).map_err(|error| self.error(py, &error))
+        let written = py.allow_threads(|| {
+            let bytes = self.bound.to_bytes()?;
+            cnflow::io::write_atomically(&path, |out| out.write_all(&bytes))
+        });
+        written.map_err(|error| self.error(py, &error))
     }
 
     /// The bytes of the model file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.bound.model.to_bytes().map_err(|error| self.error(py, &error))?;
+        let bytes = self.bound.to_bytes().map_err(|error| self.error(py, &error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -928,14 +945,18 @@ impl Flow {
 #[pyfunction]
 pub fn load(py: Python<'_>, path: &Object<'_>) -> PyResult<Flow> {
     if let Ok(bytes) = path.downcast::<PyBytes>() {
-        return Model::from_bytes(bytes.as_bytes())
-            .map_err(Trouble::from)
-            .and_then(|model| Flow::new(model, None))
-            .raised(py);
+        return Engine::of_bytes(bytes.as_bytes(), None).map(Flow::new).raised(py);
     }
     let path = path_of(py, path)
         .map_err(|_| PyTypeError::new_err("a model is loaded from a path, or from the bytes of its file"))?;
-    py.allow_threads(|| Flow::new(Model::load(&file_of(&path)?)?, None)).raised(py)
+    let read = || -> Outcome<Engine> {
+        let path = file_of(&path)?;
+        // For the message of a file that is no model.
+        let engine = Engine::new(Model::load(&path)?, None)?;
+        let file = std::fs::read(&path).map_err(|e| Error::read(&path, e.to_string(), ""))?;
+        Ok(Engine { file: Some(file.into()), ..engine })
+    };
+    py.allow_threads(read).map(Flow::new).raised(py)
 }
 
 /// The model file of a folder, or the file itself.
@@ -954,7 +975,6 @@ fn file_of(path: &Path) -> cnflow::Result<PathBuf> {
 /// A flow from its pickle.
 #[pyfunction(name = "_restored")]
 pub fn restored(py: Python<'_>, bytes: &[u8], precision: &str, fixed: Option<Vec<f64>>) -> PyResult<Flow> {
-    let model = Model::from_bytes(bytes).raised(py)?;
-    let flow = Flow::new(model, Some(parsed_precision(precision).raised(py)?)).raised(py)?;
-    Ok(Flow { fixed, ..flow })
+    let engine = Engine::of_bytes(bytes, Some(parsed_precision(precision).raised(py)?)).raised(py)?;
+    Ok(Flow { fixed, ..Flow::new(engine) })
 }

@@ -549,7 +549,9 @@ fn watched(
         history: fitted.history,
         unit,
     };
-    let engine = Engine::new(model, Some(precision)).raised(py)?;
+    // As its file has it, so that it gives the same bits after it was saved.
+    let engine = model.to_bytes().map_err(Trouble::from).and_then(|bytes| Engine::of_bytes(&bytes, Some(precision)));
+    let engine = engine.raised(py)?;
     Ok(Flow { bound: Arc::new(engine), fixed: None, training: Some(Py::new(py, training)?) })
 }
 
@@ -565,7 +567,7 @@ fn interrupted(py: Python<'_>, error: PyErr, model: &Mutex<Option<Model>>, preci
             }
         }
     });
-    let flow = found.and_then(|model| Flow::new(model, Some(precision)).ok());
+    let flow = found.and_then(|model| Engine::new(model, Some(precision)).ok()).map(Flow::new);
     let made = || -> PyResult<PyErr> {
         let class = py.import("cnflow._errors")?.getattr("TrainingInterrupted")?;
         let words = if flow.is_some() { "the model as it was is `.flow`" } else { "no step had ended" };

@@ -43,9 +43,9 @@ def test_columns_are_found_by_name_in_any_order(library: str) -> None:
         assert same_bits(case.flow.log_prob(case.x, frame(library, given)), wanted)
         assert case.flow.inverse(frame(library, given)).shape == case.x.shape
     missing = {name: values for name, values in columns.items() if name != "y"}
-    with pytest.raises(cnflow.InvalidInput, match="x has no column `y`: it has x, kind, load") as caught:
+    with pytest.raises(cnflow.InvalidInput, match="x has no column `y`: it has `x`, `kind`, `load`") as caught:
         case.flow.log_prob(frame(library, missing))
-    assert "x, y" in str(caught.value.hint)
+    assert "`x`, `y`" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

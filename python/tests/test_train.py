@@ -176,7 +176,7 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_same_bits(tmp_path: Path) -> N
 
 def test_a_model_to_start_from(tmp_path: Path) -> None:
     x = ring()
-    cnflow.train(x, steps=5, hidden=[4]).save(tmp_path / "m.safetensors")
+    cnflow.train(x, steps=5, hidden=[4], base="normal").save(tmp_path / "m.safetensors")
     assert cnflow.train(x, steps=2, init=tmp_path / "m.safetensors").dim == 2
     with pytest.raises(cnflow.FileError):
         cnflow.train(x, steps=2, init="missing.safetensors")
