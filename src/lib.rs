@@ -49,7 +49,7 @@ pub mod velocity;
 pub mod words;
 
 #[cfg(feature = "cli")]
-pub use cli::command;
+pub use cli::{command, command_of_crew};
 pub use cnflow_kernels::ImageShape;
 pub use error::{Error, Failure, Result};
 pub use model::{BoundModel, FlowSpec, Model};

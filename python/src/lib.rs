@@ -19,10 +19,16 @@ use pyo3::prelude::*;
 
 use crate::error::{Raised, Trouble};
 
-/// The command line `cnf` with these arguments, the name of the program first; its exit code.
+/// The command line `cnf` with these arguments, the name of the program first; its exit code. `crew` are the processes
+/// that train together, as in `train`.
 #[pyfunction]
-fn command(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-    py.allow_threads(|| cnflow::command(arguments))
+#[pyo3(signature = (arguments, crew=None))]
+fn command(py: Python<'_>, arguments: Vec<OsString>, crew: Option<&Bound<'_, PyAny>>) -> PyResult<u8> {
+    let processes = crew.map(|crew| training::Processes::of(py, crew)).transpose()?;
+    Ok(py.allow_threads(|| match processes {
+        Some(processes) => cnflow::command_of_crew(arguments, Box::new(processes)),
+        None => cnflow::command(arguments),
+    }))
 }
 
 /// Sets the number of threads of later calls. The results are the same bits for any number.

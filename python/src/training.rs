@@ -12,8 +12,8 @@ use cnflow::plot;
 use cnflow::rows::diagnose::{Finding, dataset as findings};
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
-    Alone, Checkpoint, Crew, Criterion, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out, provenance,
-    resume_by, score, scored_provenance,
+    Alone, Checkpoint, Crew, Criterion, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
+    provenance, resume_by, score, scored_provenance,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -190,7 +190,7 @@ impl Watch for Watcher {
 }
 
 /// The processes of a run, as an object of Python: `rank`, `size`, `allgather(bytes)`.
-struct Processes {
+pub struct Processes {
     crew: Py<PyAny>,
     rank: usize,
     size: usize,
@@ -199,7 +199,8 @@ struct Processes {
 }
 
 impl Processes {
-    fn of(py: Python<'_>, crew: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// Those of a crew.
+    pub fn of(py: Python<'_>, crew: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (rank, size): (usize, usize) = (crew.getattr("rank")?.extract()?, crew.getattr("size")?.extract()?);
         if rank >= size {
             let problem = format!("the crew has rank {rank} of {size}");

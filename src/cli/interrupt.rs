@@ -115,13 +115,14 @@ pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst) != 0
 }
 
-/// The signal that requested a patient command to end, in words.
+/// What requested a patient command to end, in words: a signal here, or one of the processes that train together.
 pub fn cause() -> &'static str {
     match REQUESTED.load(Ordering::SeqCst) {
         #[cfg(unix)]
         SIGHUP => "SIGHUP",
         #[cfg(unix)]
         SIGTERM => "SIGTERM",
+        0 => "another process",
         _ => "Ctrl-C",
     }
 }

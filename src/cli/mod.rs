@@ -48,6 +48,7 @@ use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
 use cnflow::io::{Header, Layout, Reader};
+use cnflow::train::{Alone, Crew};
 use cnflow::velocity::Precision;
 use serde_json::Value;
 
@@ -68,6 +69,25 @@ pub struct Context {
     pub setting: Mutex<Setting>,
     /// How errors name the fields of a job, where it is not by their flags.
     pub names: OnceLock<train::Names>,
+    /// The processes that train together.
+    pub processes: Processes,
+}
+
+/// The processes of a command: this one alone, or several that train together.
+#[derive(Default)]
+pub struct Processes(Option<Box<dyn Crew + Send>>);
+
+impl std::fmt::Debug for Processes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Processes({} of {})", self.crew().rank(), self.crew().size())
+    }
+}
+
+impl Processes {
+    /// What they are to a training.
+    pub fn crew(&self) -> &dyn Crew {
+        self.0.as_ref().map_or(&Alone, |crew| &**crew)
+    }
 }
 
 impl Context {
@@ -224,6 +244,12 @@ impl Command {
     }
 
     fn run(self, context: &Context) -> Result<()> {
+        let size = context.processes.crew().size();
+        if size > 1 && !matches!(self, Self::Train(_)) {
+            let problem =
+                format!("{size} processes run this command, and only `cnf train` divides its work among them");
+            return Err(Error::invalid(problem, "run it in one process; `cnf sample --first` draws a part").into());
+        }
         match self {
             Self::Train(args) => train::run(*args, context),
             Self::Sample(args) => sample::run(args, context),
@@ -248,14 +274,27 @@ impl Command {
 ///
 /// It is made for a process of its own: it handles the signals that end a process, and a signal may end it at once.
 pub fn command(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    command_by(Processes::default(), arguments)
+}
+
+/// As [`command`], in one of several processes that have the same arguments: `cnf train` is then one training by all of
+/// them. The first one writes the run's folder and reports; the others are silent.
+pub fn command_of_crew(arguments: impl IntoIterator<Item = OsString>, crew: Box<dyn Crew + Send>) -> u8 {
+    command_by(Processes(Some(crew)), arguments)
+}
+
+fn command_by(processes: Processes, arguments: impl IntoIterator<Item = OsString>) -> u8 {
     cnflow::memory::keep_freed();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
-    let quiet = cli.quiet || !std::io::stderr().is_terminal();
+    let first = processes.crew().rank() == 0;
+    let quiet = cli.quiet || !first || !std::io::stderr().is_terminal();
     let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
-    let context = Context { json: cli.json, quiet, notes: !cli.quiet, header, layout, setting, names: OnceLock::new() };
+    let notes = first && !cli.quiet;
+    let names = OnceLock::new();
+    let context = Context { json: cli.json, quiet, notes, header, layout, setting, names, processes };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => 0,
         Err(error) => {

@@ -14,8 +14,10 @@ pub mod report;
 pub mod run;
 pub mod watch;
 
+use std::ops::ControlFlow;
+
 use cnflow::rows::Dataset;
-use cnflow::train::{Checkpoint, Job, fit, held_out, provenance, resume as go_on, score};
+use cnflow::train::{Checkpoint, Job, Progress, Watch, fit_by, held_out, provenance, resume_by, score};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
@@ -25,7 +27,7 @@ use self::folder::Folder;
 use self::pictures::Look;
 use self::report::Summary;
 use self::run::Run;
-use super::files::{METRICS, MODEL};
+use super::files::{CHECKPOINT, METRICS, MODEL};
 use super::images::ScoreUnit;
 use super::warnings::Warnings;
 use super::{Context, findings, interrupt, picture};
@@ -59,6 +61,47 @@ Examples:
   cnf train --resume runs/8gaussians-matching-2
   cnf train --config runs/8gaussians-matching-1/config.toml --seed 1";
 
+/// The job of the arguments and its data, with all that can be wrong with them.
+fn begin(args: &TrainArgs, context: &Context) -> anyhow::Result<(Job, Dataset)> {
+    let (mut job, start) = args.job(context)?;
+    let (out, force) = args.out();
+    if let Some(out) = out {
+        // A configuration is read whole before the run begins: a run that is repeated in its own folder has it again.
+        let read = if force { Vec::new() } else { args.read() };
+        folder::spared(&job, out, &read)?;
+    }
+    let data = match &start {
+        None => {
+            let data = job.dataset(None)?;
+            context.notes_on_tables(&data.notes);
+            data
+        }
+        Some(model) => {
+            let names = model.spec.condition_names();
+            if job.data.condition.is_empty() && !names.is_empty() {
+                context.note(&format!("the condition is that of the model to start from: {}", names::list(names)));
+                job.data.condition = names.to_vec();
+            }
+            let (data, notes) = job.dataset_for(&model.spec, None)?;
+            context.notes_on_tables(&notes);
+            data
+        }
+    };
+    if let (Some(model), Some(path)) = (&start, &job.model.init)
+        && model.dim() != data.dim
+    {
+        let what = format!("the model `{}`", path.display());
+        return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
+    }
+    let mut job = if args.sets_tolerance() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
+    if job.output.picture.names.is_empty() {
+        job.output.picture.names = data.columns.clone().unwrap_or_default();
+    }
+    // What cannot be drawn is refused now, not after the training.
+    picture::columns(&job.output.picture.columns, &job.output.picture.names, data.dim)?;
+    Ok((job, data))
+}
+
 /// A run that is about to begin, or to go on.
 struct Begun {
     job: Job,
@@ -69,43 +112,8 @@ struct Begun {
 
 impl Begun {
     fn new(args: &TrainArgs, context: &Context) -> anyhow::Result<Self> {
-        let (mut job, start) = args.job(context)?;
+        let (job, data) = begin(args, context)?;
         let (out, force) = args.out();
-        if let Some(out) = out {
-            // A configuration is read whole before the run begins: a run that is repeated in its own folder has it
-            // again.
-            let read = if force { Vec::new() } else { args.read() };
-            folder::spared(&job, out, &read)?;
-        }
-        let data = match &start {
-            None => {
-                let data = job.dataset(None)?;
-                context.notes_on_tables(&data.notes);
-                data
-            }
-            Some(model) => {
-                let names = model.spec.condition_names();
-                if job.data.condition.is_empty() && !names.is_empty() {
-                    context.note(&format!("the condition is that of the model to start from: {}", names::list(names)));
-                    job.data.condition = names.to_vec();
-                }
-                let (data, notes) = job.dataset_for(&model.spec, None)?;
-                context.notes_on_tables(&notes);
-                data
-            }
-        };
-        if let (Some(model), Some(path)) = (&start, &job.model.init)
-            && model.dim() != data.dim
-        {
-            let what = format!("the model `{}`", path.display());
-            return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
-        }
-        let mut job = if args.sets_tolerance() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
-        if job.output.picture.names.is_empty() {
-            job.output.picture.names = data.columns.clone().unwrap_or_default();
-        }
-        // What cannot be drawn is refused now, not after the training.
-        picture::columns(&job.output.picture.columns, &job.output.picture.names, data.dim)?;
         let folder = Folder::claim(&job, out, force)?;
         Ok(Self { job, data, folder, checkpoint: None })
     }
@@ -124,7 +132,38 @@ impl Begun {
 /// # Errors
 /// Whatever is wrong with the options, the data or the disk, as [`cnflow::Error`].
 pub fn run(args: TrainArgs, context: &Context) -> anyhow::Result<()> {
-    trained(&args, context)
+    if context.processes.crew().rank() > 0 { beside(&args, context) } else { trained(&args, context) }
+}
+
+/// Ends a training of several processes where this one is asked to.
+struct Interrupts;
+
+impl Watch for Interrupts {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn stop_requested(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// A process beside the first one: it does its part of the training, and leaves folder, score and words to that one.
+fn beside(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
+    interrupt::install_patient()?;
+    let crew = context.processes.crew();
+    match &args.resume {
+        Some(path) => {
+            let checkpoint = Checkpoint::load(&path.join(CHECKPOINT))?;
+            let (data, _) = checkpoint.job().dataset_of(checkpoint.spec(), None)?;
+            resume_by(crew, checkpoint, &data, &mut Interrupts)?;
+        }
+        None => {
+            let (job, data) = begin(args, context)?;
+            fit_by(crew, &job, &data, &mut Interrupts)?;
+        }
+    }
+    Ok(())
 }
 
 fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
@@ -146,9 +185,14 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     // From here on the terminal may be the view's: words would go through it.
     let live = if args.watch { Some(live(&job, &data)?) } else { None };
     let mut watch = watch::Watcher { screen, live, folder: &folder, context, missed: None };
+    let crew = context.processes.crew();
+    if crew.size() > 1 {
+        let again = format!("cnf train --resume {}", folder.path().display());
+        context.note(&format!("{} processes train together; after one is lost, `{again}` goes on", crew.size()));
+    }
     let fitted = match checkpoint {
-        Some(checkpoint) => go_on(checkpoint, &data, &mut watch),
-        None => fit(&job, &data, &mut watch),
+        Some(checkpoint) => resume_by(crew, checkpoint, &data, &mut watch),
+        None => fit_by(crew, &job, &data, &mut watch),
     };
     // The terminal is given back first, whatever came of it: words belong on the usual screen.
     watch.live = None;
