@@ -144,6 +144,11 @@ fn empty<'py>(py: Python<'py>, shape: &[usize], dtype: &str) -> PyResult<Bound<'
     empty.bind(py).call1((PyTuple::new(py, shape)?, dtype))
 }
 
+/// Raises NumPy's error where memory has no room for f64 numbers of this shape.
+pub fn room(py: Python<'_>, shape: &[usize]) -> PyResult<()> {
+    empty(py, shape, "f8").map(drop)
+}
+
 /// A NumPy array of f64.
 pub fn array<'py>(py: Python<'py>, numbers: &[f64], shape: &[usize]) -> PyResult<Bound<'py, PyAny>> {
     let array = empty(py, shape, "f8")?;
@@ -167,7 +172,13 @@ fn fill(array: &Bound<'_, PyAny>, numbers: &[f64]) -> PyResult<()> {
     if numbers.is_empty() {
         return Ok(());
     }
-    PyBuffer::<f64>::get(array)?.copy_from_slice(array.py(), numbers)
+    let (py, buffer) = (array.py(), PyBuffer::<f64>::get(array)?);
+    match buffer.as_mut_slice(py) {
+        // The way of PyO3 and Python goes number by number.
+        Some(slots) => slots.iter().zip(numbers).for_each(|(slot, number)| slot.set(*number)),
+        None => buffer.copy_from_slice(py, numbers)?,
+    }
+    Ok(())
 }
 
 /// The numbers in a new array, or in `out`, which has their shape.

@@ -4,137 +4,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cnflow::continuous::{End, Method, Work};
-use cnflow::error::Setting;
-use cnflow::model::{Architecture, ErrorBars};
-use cnflow::transform::{ContextColumn, Cost, Latents};
-use cnflow::velocity::{Precision, VelocitySpec};
-use cnflow::{BoundModel, Error, Model, words};
+use cnflow::continuous::{End, Work};
+use cnflow::model::ErrorBars;
+use cnflow::velocity::Precision;
+use cnflow::{Error, Model, words};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use crate::arrays::{self, Array};
+use crate::arrays;
+use crate::engine::{
+    BLOCK_NUMBERS, BLOCK_ROWS, Engine, Kernel, Solved, decoded, drawn, inverted, moved, scored, with_gradient,
+};
 use crate::error::{Outcome, Raised, Trouble, warn};
+use crate::given::Rows;
 use crate::options::{SolverChanges, parsed_precision};
 use crate::training::Training;
 use crate::{images, pool, progress};
 
-/// Rows, and numbers, that are solved at a time: memory does not grow beyond them, and no bit depends on them.
-const BLOCK_ROWS: usize = 1 << 16;
-const BLOCK_NUMBERS: usize = 1 << 20;
 /// So many rows are solved on the calling thread: one block of lanes.
 const FEW: usize = 16;
+/// A result of more numbers is tried to be allocated first.
+const MOST_UNCHECKED: usize = 1 << 27;
 /// As long as the calling thread may be without an eye for signals.
 const PATIENCE: Duration = Duration::from_millis(50);
-
-/// A model that is bound: shared by all flows that differ in their condition only.
-pub struct Engine {
-    /// With the solver of the flow.
-    pub model: Model,
-    /// Bound once.
-    pub bound: BoundModel,
-    /// Of its nets.
-    pub precision: Precision,
-    /// A call on a few rows uses no thread pool.
-    alone: bool,
-    /// The bytes of its file, where it is as a file has it: text does not keep the last bit of every number.
-    file: Option<Arc<[u8]>>,
-}
-
-impl Engine {
-    /// Binds a model; without a precision in that of its training.
-    pub fn new(model: Model, precision: Option<Precision>) -> Outcome<Self> {
-        let trained = model.provenance.get("precision").and_then(serde_json::Value::as_str) == Some("f64");
-        let precision = precision.unwrap_or(if trained { Precision::F64 } else { Precision::F32 });
-        let bound = model.bind(precision)?;
-        let alone = match &model.spec.architecture {
-            _ if model.spec.base.is_some() => false,
-            // candle has threads of its own.
-            Architecture::Velocity(velocity) => !of_layers(velocity),
-            Architecture::Discrete(_) => true,
-            Architecture::Identity { .. } | Architecture::Histogram(_) => false,
-        };
-        Ok(Self { model, bound, precision, alone, file: None })
-    }
-
-    /// The model of a file's bytes.
-    pub fn of_bytes(bytes: &[u8], precision: Option<Precision>) -> Outcome<Self> {
-        let own = Self::new(Model::from_bytes(bytes)?, precision)?;
-        Ok(Self { file: Some(bytes.into()), ..own })
-    }
-
-    /// The bytes of its file.
-    fn to_bytes(&self) -> cnflow::Result<Arc<[u8]>> {
-        self.file.clone().map_or_else(|| Ok(self.model.to_bytes()?.into()), Ok)
-    }
-
-    /// What hints about its results assume.
-    pub fn setting(&self) -> Setting {
-        let implicit = matches!(self.model.spec.solver.method(), Ok(Method::Implicit(_)));
-        Setting { wide: self.precision == Precision::F64 || implicit, implicit }
-    }
-}
-
-fn of_layers(velocity: &VelocitySpec) -> bool {
-    !matches!(velocity, VelocitySpec::Mlp(_) | VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_))
-}
-
-/// What became of rows.
-#[derive(Clone, Debug, Default)]
-struct Solved {
-    /// `[n, d]`, or nothing.
-    y: Vec<f64>,
-    /// `[n]`, or nothing.
-    log_prob: Vec<f64>,
-    cost: Cost,
-}
-
-impl Solved {
-    fn append(&mut self, rows: usize, other: Self) {
-        self.y.extend(other.y);
-        self.log_prob.extend(other.log_prob);
-        self.cost.append(rows, other.cost);
-    }
-}
-
-/// A function of a model on rows and their conditions.
-type Kernel = fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved>;
-
-fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
-    let scored = model.log_prob(x, condition)?;
-    Ok(Solved { y: Vec::new(), log_prob: scored.log_prob, cost: scored.cost })
-}
-
-fn inverted(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
-    let points = model.latents(x, condition)?;
-    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
-}
-
-fn moved(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
-    let points = model.points(z, condition)?;
-    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
-}
-
-fn decoded(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
-    let solved = model.decode(z, condition)?;
-    Ok(Solved { y: solved.y, log_prob: solved.log_prob, cost: solved.cost })
-}
-
-fn with_gradient(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
-    let found = model.log_prob_and_grad(x, condition)?;
-    Ok(Solved { y: found.gradient, log_prob: found.scored.log_prob, cost: found.scored.cost })
-}
-
-/// Rows with their conditions.
-pub struct Rows {
-    /// `[n, d]`.
-    pub x: Vec<f64>,
-    /// `[n, c]`.
-    pub condition: Vec<f64>,
-    /// The axes before the last, whose product is n.
-    pub batch: Vec<usize>,
-}
 
 /// A trained flow. It cannot be changed, and can be pickled, copied and used by several threads at once. Its results
 /// are the same bits for any number of threads and for any other rows in the call.
@@ -156,172 +49,27 @@ impl Flow {
         Self { bound: Arc::new(engine), fixed: None, training: None }
     }
 
-    fn d(&self) -> usize {
+    pub(crate) fn d(&self) -> usize {
         self.bound.bound.dim()
     }
 
-    fn names(&self) -> Option<&[String]> {
+    pub(crate) fn names(&self) -> Option<&[String]> {
         Some(&self.bound.model.spec.names[..]).filter(|names| !names.is_empty())
     }
 
     /// The names of the conditions, where they have some.
-    fn condition_names(&self) -> Option<&[String]> {
+    pub(crate) fn condition_names(&self) -> Option<&[String]> {
         Some(self.bound.model.spec.condition_names()).filter(|names| !names.is_empty())
     }
 
     /// The names of the conditions, or c0, c1, ….
-    fn condition_labels(&self) -> Vec<String> {
+    pub(crate) fn condition_labels(&self) -> Vec<String> {
         let one = |j| self.bound.model.spec.condition.as_ref().map_or_else(|| format!("c{j}"), |known| known.name(j));
         (0..self.bound.bound.condition_dim()).map(one).collect()
     }
 
     fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
         Trouble::of(error, self.bound.setting()).raise(py)
-    }
-
-    /// The rows `x` with their conditions.
-    pub(crate) fn rows(
-        &self,
-        py: Python<'_>,
-        x: &Object<'_>,
-        condition: Option<&Object<'_>>,
-        what: &str,
-    ) -> PyResult<Rows> {
-        let (d, c) = (self.d(), self.bound.bound.condition_dim());
-        let beside = c > 0 && condition.is_none() && self.fixed.is_none();
-        let wanted: Option<Vec<String>> = self.names().map(|names| {
-            let given = if beside { self.condition_names().unwrap_or_default() } else { &[] };
-            names.iter().chain(given).cloned().collect()
-        });
-        let read = arrays::read(x, what, wanted.as_deref())?;
-        let named = read.names.is_some() && wanted.is_some();
-        if named && beside && self.condition_names().is_some() {
-            let all = read.numbers.into_f64();
-            let n = all.len() / (d + c);
-            let cut =
-                |from: usize, to: usize| all.chunks_exact(d + c).flat_map(|row| &row[from..to]).copied().collect();
-            let (x, condition): (Vec<f64>, Vec<f64>) = (cut(0, d), cut(d, d + c));
-            arrays::check_finite(py, &x, d, what, self.names())?;
-            arrays::check_finite(py, &condition, c, "the condition", self.condition_names())?;
-            return Ok(Rows { x, condition, batch: vec![n] });
-        }
-        let batch = match &self.bound.model.spec.pixels {
-            Some(pixels) => images::batch(py, &read, pixels.shape, what)?,
-            None => arrays::batch(py, &read.shape, d, what)?,
-        };
-        let x = match &self.bound.model.spec.pixels {
-            Some(pixels) => images::rows(py, read, pixels.shape, what)?,
-            None => read.numbers.into_f64(),
-        };
-        arrays::check_finite(py, &x, d, what, self.names())?;
-        let condition = self.conditions(py, condition, x.len() / d)?;
-        Ok(Rows { x, condition, batch })
-    }
-
-    /// Rows without their conditions, for pictures and checks.
-    pub(crate) fn points(&self, py: Python<'_>, x: &Object<'_>) -> PyResult<Vec<f64>> {
-        let read = arrays::read(x, "the data", self.names())?;
-        let d = self.d();
-        let x = match &self.bound.model.spec.pixels {
-            Some(pixels) => {
-                images::batch(py, &read, pixels.shape, "the data")?;
-                images::rows(py, read, pixels.shape, "the data")?
-            }
-            None => {
-                arrays::batch(py, &read.shape, d, "the data")?;
-                read.numbers.into_f64()
-            }
-        };
-        arrays::check_finite(py, &x, d, "the data", self.names())?;
-        Ok(x)
-    }
-
-    /// The conditions of `n` rows.
-    pub(crate) fn conditions(&self, py: Python<'_>, given: Option<&Object<'_>>, n: usize) -> PyResult<Vec<f64>> {
-        let c = self.bound.bound.condition_dim();
-        let invalid = |problem: String, hint: &str| Trouble::invalid(problem, hint).raise(py);
-        let Some(given) = given.filter(|given| !given.is_none()) else {
-            return match &self.fixed {
-                Some(row) => Ok(row.repeat(n)),
-                None if c == 0 => Ok(Vec::new()),
-                None => {
-                    let columns = self.condition_columns_in_words();
-                    let problem = format!("the model is conditional on {columns}, and no condition was given");
-                    Err(invalid(problem, "give `condition`: a row for each point, or one row for all"))
-                }
-            };
-        };
-        if c == 0 || self.fixed.is_some() {
-            let what = if c == 0 { "the model has no condition" } else { "the condition of the flow is fixed" };
-            return Err(invalid(what.into(), "leave out `condition`"));
-        }
-        let (rows, one) = match given.downcast::<PyDict>() {
-            Ok(entries) => self.of_dict(py, entries, n)?,
-            Err(_) => {
-                let Array { numbers, shape, .. } = arrays::read(given, "the condition", self.condition_names())?;
-                let rows = numbers.into_f64();
-                let batch = match shape[..] {
-                    // A value for each of n rows, or one row of c values.
-                    [m] if c == 1 && m == n => vec![m],
-                    _ => arrays::batch(py, &shape, c, "the condition")?,
-                };
-                let count: usize = batch.iter().product();
-                (rows, count == 1 && n != 1 || batch.is_empty())
-            }
-        };
-        arrays::check_finite(py, &rows, c, "the condition", self.condition_names())?;
-        if one {
-            return Ok(rows.repeat(n));
-        }
-        if rows.len() != n * c {
-            let problem = format!("there are {} rows of conditions for {n} points", rows.len() / c);
-            return Err(invalid(problem, "give one row for each point, or one for all"));
-        }
-        Ok(rows)
-    }
-
-    /// Conditions by name; whether they are one row for all.
-    fn of_dict(&self, py: Python<'_>, entries: &Bound<'_, PyDict>, n: usize) -> PyResult<(Vec<f64>, bool)> {
-        let labels = self.condition_labels();
-        let mut columns: Vec<Option<Vec<f64>>> = vec![None; labels.len()];
-        for (name, value) in arrays::entries(entries)? {
-            let Some(j) = labels.iter().position(|label| *label == name) else {
-                let problem = format!("the model has no condition `{name}`");
-                return Err(Trouble::invalid(problem, format!("it has {}", labels.join(", "))).raise(py));
-            };
-            let read = arrays::read(&value, &format!("the condition `{name}`"), None)?;
-            columns[j] = Some(read.numbers.into_f64());
-        }
-        let missing: Vec<&str> =
-            labels.iter().zip(&columns).filter(|(_, column)| column.is_none()).map(|(name, _)| &**name).collect();
-        if !missing.is_empty() {
-            let problem = format!("the condition has no value for {}", missing.join(", "));
-            return Err(Trouble::invalid(problem, format!("give {}", labels.join(", "))).raise(py));
-        }
-        let columns: Vec<Vec<f64>> = columns.into_iter().flatten().collect();
-        let one = columns.iter().all(|column| column.len() == 1);
-        let m = if one { 1 } else { n };
-        if let Some(j) = columns.iter().position(|column| column.len() != 1 && column.len() != m) {
-            let problem = format!("the condition `{}` has {} values for {n} points", labels[j], columns[j].len());
-            return Err(Trouble::invalid(problem, "give one value for each point, or one for all").raise(py));
-        }
-        let at = |i: usize| columns.iter().map(move |column| column[if column.len() == 1 { 0 } else { i }]);
-        Ok(((0..m).flat_map(at).collect(), one))
-    }
-
-    fn condition_columns_in_words(&self) -> String {
-        let Some(condition) = &self.bound.model.spec.condition else {
-            return words::count(self.bound.bound.condition_dim() as u64, "column");
-        };
-        let one = |(j, column): (usize, &ContextColumn)| match column {
-            ContextColumn::Number { .. } => condition.name(j),
-            ContextColumn::Class { classes } if classes.len() <= 20 => {
-                let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                format!("{} (classes {classes})", condition.name(j))
-            }
-            ContextColumn::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
-        };
-        condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// Runs a function on rows: a few of them here, more in the pool.
@@ -426,14 +174,24 @@ impl Flow {
     }
 
     /// Latents of `n` draws, those from `first` on.
-    fn drawn(&self, n: usize, seed: u64, first: usize) -> Vec<f64> {
-        Latents::new(self.d(), seed).rows(first as u64, n)
+    fn drawn(&self, py: Python<'_>, n: usize, seed: u64, first: usize) -> PyResult<Vec<f64>> {
+        let d = self.d();
+        if n.saturating_mul(d) > MOST_UNCHECKED {
+            // NumPy says what does not fit into memory, before hours of work.
+            arrays::room(py, &[n, d])?;
+        }
+        if n.saturating_mul(d) <= BLOCK_ROWS {
+            return Ok(drawn(d, n, seed, first, &Work::default()));
+        }
+        let work = Arc::new(Work::default());
+        let stop = work.clone();
+        pool::run(py, &work, move || drawn(d, n, seed, first, &stop), |_| Ok(()))
     }
 
     /// How many rows to draw, where conditions are one for each of them.
-    fn count(&self, py: Python<'_>, n: Option<usize>, condition: Option<&Object<'_>>) -> PyResult<usize> {
+    fn count(&self, py: Python<'_>, n: Option<i64>, condition: Option<&Object<'_>>) -> PyResult<usize> {
         if let Some(n) = n {
-            return Ok(n);
+            return whole(py, "n", n);
         }
         let Some(given) = condition.filter(|given| !given.is_none()) else { return Ok(1) };
         if let Ok(entries) = given.downcast::<PyDict>() {
@@ -455,6 +213,12 @@ impl Flow {
 
 /// An object of Python.
 type Object<'py> = Bound<'py, PyAny>;
+
+/// A number of rows.
+fn whole(py: Python<'_>, name: &str, n: i64) -> PyResult<usize> {
+    usize::try_from(n)
+        .map_err(|_| Trouble::invalid(format!("`{name}` is {n}"), "give a whole number from 0 on").raise(py))
+}
 
 /// A seed: a whole number, or a generator of NumPy that draws one.
 pub fn seed_of(py: Python<'_>, seed: Option<&Object<'_>>) -> PyResult<u64> {
@@ -590,16 +354,16 @@ impl Flow {
     fn sample<'py>(
         &self,
         py: Python<'py>,
-        n: Option<usize>,
+        n: Option<i64>,
         condition: Option<&Object<'py>>,
         seed: Option<&Object<'py>>,
-        first: usize,
+        first: i64,
         as_frame: Option<&Object<'py>>,
         progress: Option<bool>,
     ) -> PyResult<Object<'py>> {
-        let (n, seed) = (self.count(py, n, condition)?, seed_of(py, seed)?);
+        let (n, first, seed) = (self.count(py, n, condition)?, whole(py, "first", first)?, seed_of(py, seed)?);
         let condition = self.conditions(py, condition, n)?;
-        let z = py.allow_threads(|| self.drawn(n, seed, first));
+        let z = self.drawn(py, n, seed, first)?;
         let solved = self.solve(py, z, condition, moved, progress)?;
         self.given_back(py, &solved.y, &[n], as_frame)
     }
@@ -611,19 +375,19 @@ impl Flow {
     fn sample_and_log_prob<'py>(
         &self,
         py: Python<'py>,
-        n: Option<usize>,
+        n: Option<i64>,
         condition: Option<&Object<'py>>,
         seed: Option<&Object<'py>>,
-        first: usize,
+        first: i64,
         progress: Option<bool>,
     ) -> PyResult<(Object<'py>, Object<'py>)> {
         if self.bound.model.spec.pixels.is_some() {
             let problem = "along the path of an image there is only the density of its own noise";
             return Err(Trouble::invalid(problem, "use `sample`, and `log_prob` of the images").raise(py));
         }
-        let (n, seed) = (self.count(py, n, condition)?, seed_of(py, seed)?);
+        let (n, first, seed) = (self.count(py, n, condition)?, whole(py, "first", first)?, seed_of(py, seed)?);
         let condition = self.conditions(py, condition, n)?;
-        let z = py.allow_threads(|| self.drawn(n, seed, first));
+        let z = self.drawn(py, n, seed, first)?;
         let solved = self.solve(py, z, condition, decoded, progress)?;
         Ok((arrays::array(py, &solved.y, &[n, self.d()])?, arrays::array(py, &solved.log_prob, &[n])?))
     }
@@ -918,7 +682,7 @@ impl Flow {
         title: Option<String>,
     ) -> PyResult<crate::picture::Picture> {
         let condition = self.conditions(py, condition, n)?;
-        let z = self.drawn(n, seed_of(py, seed)?, 0);
+        let z = self.drawn(py, n, seed_of(py, seed)?, 0)?;
         let samples = self.solve(py, z, condition, moved, Some(false))?.y;
         crate::picture::samples(self, py, data, samples, title)
     }
@@ -934,7 +698,7 @@ impl Flow {
     /// `n` samples under the fixed condition.
     pub(crate) fn sampled(&self, py: Python<'_>, n: usize, seed: u64) -> PyResult<Vec<f64>> {
         let condition = self.conditions(py, None, n)?;
-        let z = self.drawn(n, seed, 0);
+        let z = self.drawn(py, n, seed, 0)?;
         Ok(self.solve(py, z, condition, moved, Some(false))?.y)
     }
 }

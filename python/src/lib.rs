@@ -2,8 +2,10 @@
 
 mod arrays;
 mod arrow;
+mod engine;
 mod error;
 mod flow;
+mod given;
 mod html;
 mod images;
 mod options;

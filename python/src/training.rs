@@ -22,8 +22,9 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::{Value, json};
 
 use crate::arrays::{self, Array};
+use crate::engine::Engine;
 use crate::error::{Outcome, Raised, Trouble, warn};
-use crate::flow::{Engine, Flow, path_of, seed_of};
+use crate::flow::{Flow, path_of, seed_of};
 use crate::options::{self, Given};
 use crate::picture::Picture;
 use crate::pool::Line;
@@ -303,7 +304,7 @@ pub fn train(
     valid: Option<&Bound<'_, PyAny>>,
     valid_condition: Option<&Bound<'_, PyAny>>,
     model: &str,
-    steps: Option<usize>,
+    steps: Option<i64>,
     time: Option<&Bound<'_, PyAny>>,
     seed: Option<&Bound<'_, PyAny>>,
     callback: Option<Py<PyAny>>,
@@ -312,6 +313,11 @@ pub fn train(
     crew: Option<&Bound<'_, PyAny>>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Flow> {
+    let steps = steps.map(|steps| {
+        let refused = || Trouble::invalid(format!("a run of {steps} steps"), "give at least 1 step").raise(py);
+        usize::try_from(steps).map_err(|_| refused())
+    });
+    let steps = steps.transpose()?;
     let (seed, time) = (seed_of(py, seed)?, time.map(|time| seconds_of(py, time)).transpose()?);
     let named = condition.map(names_of).transpose()?.flatten();
     let given = options::job(py, model, (steps, time), seed, named.clone().unwrap_or_default(), options)?;

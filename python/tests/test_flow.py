@@ -111,6 +111,12 @@ def test_bad_input_is_an_error_with_numbers_and_a_hint(flow: cnflow.Flow) -> Non
         cnflow.set_num_threads(0)
     with pytest.raises(cnflow.InvalidInput, match="seed"):
         flow.sample(2, seed=-1)
+    with pytest.raises(cnflow.InvalidInput, match="`n` is -1"):
+        flow.sample(-1)
+    with pytest.raises(cnflow.InvalidInput, match="`first` is -2"):
+        flow.sample(1, first=-2)
+    with pytest.raises((MemoryError, ValueError)):
+        flow.sample(10**17)
 
 
 def test_files_that_cannot_be_read_are_os_errors(tmp_path: Path, flow: cnflow.Flow) -> None:

@@ -131,7 +131,7 @@ except KeyboardInterrupt as error:
         ("flow", "error_bars", 100_000),
         ("flow", "check", 100_000),
         ("realnvp", "log_prob", 4_000_000),
-        ("mixture", "log_prob", 20_000_000),
+        ("mixture", "sample", 20_000_000),
         ("flow", "train", 1000),
         ("flow", "likelihood", 5000),
         ("flow", "few", 8),
@@ -153,7 +153,7 @@ def test_ctrl_c_acts_at_once(model: str, kind: str, n: int) -> None:
         assert said.startswith("interrupted"), said
         # 0.2 s are promised on a quiet machine: the calling thread looks every 0.05 s, a training waits 0.1 s more.
         assert took < 0.2 + 0.3 * busy(), took
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=120) == 0
         if kind == "train":
             assert "Flow(" in said
 

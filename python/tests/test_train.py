@@ -191,6 +191,7 @@ def test_options_that_are_not_valid_are_named() -> None:
         ({"model": "flow"}, "unknown model"),
         ({"steps": 3, "time": 2}, "both given"),
         ({"steps": 0}, "0 steps"),
+        ({"steps": -4}, "-4 steps"),
         ({"time": "soon"}, "'soon'"),
         ({"time": -1}, "-1"),
         ({"lr": -1.0}, "learning rate of -1"),
@@ -238,7 +239,7 @@ def test_what_is_unusual_about_the_data_is_a_warning() -> None:
     assert flow.provenance["data_warnings"]
     far = ring()
     far[3] = 1e6
-    with pytest.warns(cnflow.DataWarning, match="far"):
+    with pytest.warns(cnflow.DataWarning, match="robust deviations"):
         flow = cnflow.train(far, steps=2, hidden=[4])
     assert flow.training is not None and flow.training.notes
 
