@@ -125,5 +125,3 @@ pub fn drawn(d: usize, n: usize, seed: u64, first: usize, stop: &Work) -> Vec<f6
     let parts = (0..n).step_by(BLOCK_ROWS).take_while(|_| !stop.stopped());
     parts.flat_map(|from| latents.rows((first + from) as u64, BLOCK_ROWS.min(n - from))).collect()
 }
-    parts(n).take_while(|_| !stop.stopped()).flat_map(|part| normal.draw(part, &mut rng)).collect()
-}
