@@ -138,7 +138,7 @@ fn is_killed_and_goes_on(flags: &str, kills: usize, seed: u64) {
     let rows = StandardNormal::new(3).draw(400, &mut rng::stream(seed, 1));
     io::write(&at.join("rows.npy"), &Array::table(rows, 3, Dtype::F64).unwrap()).unwrap();
     let whole = Run(at.join("whole"));
-    let times = unbroken(at, &flags, &whole);
+    let times = unbroken(at, flags, &whole);
     let expected = Model::load(&whole.model()).unwrap();
     assert!(expected.theta.iter().all(|w| w.is_finite()) && expected.provenance["nll"].is_f64());
 
