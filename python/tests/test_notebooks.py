@@ -17,7 +17,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 def imports(code: str) -> set[str]:
     """The packages that code imports at its top level: what stands in a `try` may be absent."""
-    names = set()
+    names: set[str] = set()
     for statement in ast.parse(code).body:
         if isinstance(statement, ast.Import):
             names.update(alias.name.split(".")[0] for alias in statement.names)
