@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnflow import InvalidInput
+
 if TYPE_CHECKING:
     from cnflow import Flow
 
@@ -37,7 +39,8 @@ def log_prob(
     given = list(condition or flow.condition_columns or ())
     absent = [name for name in points + given if name not in frame.columns]
     if absent:
-        raise KeyError(f"the frame has no column {absent[0]!r}; its columns are {list(frame.columns)}")
+        hint = f"name its columns with columns= and condition=; it has {', '.join(map(str, frame.columns))}"
+        raise InvalidInput(f"the frame has no column {absent[0]!r}", hint)
     meta = pd.Series([], dtype=np.float64, name="log_prob")
     return frame[points + given].map_partitions(_scores, flow, points, given, meta=meta)
 

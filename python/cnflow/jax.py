@@ -57,7 +57,8 @@ def log_prob(flow: Flow, condition: Any = None) -> Callable[[Any], Any]:
 
     def forward(x: Any) -> tuple[Any, Any]:
         out = (jax.ShapeDtypeStruct(x.shape[:-1], x.dtype), jax.ShapeDtypeStruct(x.shape, x.dtype))
-        return jax.pure_callback(value_and_gradient, out, x, vmap_method="broadcast_all")
+        found: tuple[Any, Any] = jax.pure_callback(value_and_gradient, out, x, vmap_method="broadcast_all")
+        return found
 
     def backward(gradient: Any, cotangent: Any) -> tuple[Any]:
         return (cotangent[..., None] * gradient,)

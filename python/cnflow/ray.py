@@ -49,5 +49,5 @@ class _Scorer:
         others = [name for name in batch.column_names if name not in condition]
         points = batch.select(self.columns or list(self.flow.columns or others))
         given = batch.select(condition) if condition else None
-        scores = self.flow.log_prob(points, given, progress=False) if batch.num_rows else []
+        scores: Any = self.flow.log_prob(points, given, progress=False) if batch.num_rows else []
         return batch.append_column(self.name, pa.array(scores, pa.float64()))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FlowEstimator", "train_posterior"]
 
 
-class FlowEstimator(ConditionalDensityEstimator):  # type: ignore[misc]
+class FlowEstimator(ConditionalDensityEstimator):
     """A conditional flow as an estimator of sbi: its input is the parameters, its condition the simulated data.
 
     It has no weights of PyTorch: the flow is trained already.
@@ -37,6 +37,8 @@ class FlowEstimator(ConditionalDensityEstimator):  # type: ignore[misc]
         if not flow.condition_dim:
             raise ValueError("the flow has no condition; train it on (theta, x), x being the condition")
         super().__init__(torch.nn.Identity(), torch.Size((flow.dim,)), torch.Size((flow.condition_dim,)))
+        # What is computed is on the CPU: sbi asks a module's tensors.
+        self.register_buffer("cpu", torch.empty(0), persistent=False)
         self.flow = flow
 
     def log_prob(self, input: torch.Tensor, condition: torch.Tensor, **kwargs: Any) -> torch.Tensor:

@@ -27,7 +27,7 @@ __all__ = ["FlowDensity"]
 _SEEDS = 2**31 - 1
 
 
-class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]
+class FlowDensity(DensityMixin, BaseEstimator):
     """Density of rows by a normalizing flow.
 
     Parameters

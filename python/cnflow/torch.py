@@ -52,7 +52,7 @@ class _LogProb(torch.autograd.Function):
         return torch.as_tensor(log_prob, dtype=value.dtype).reshape(value.shape[:-1])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return cotangent.unsqueeze(-1) * gradient, None, None

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cnflow::continuous::{End, Work};
-use cnflow::model::ErrorBars;
+use cnflow::model::{Architecture, ErrorBars};
 use cnflow::velocity::Precision;
 use cnflow::{Error, Model, words};
 use pyo3::exceptions::PyTypeError;
@@ -585,7 +585,14 @@ impl Flow {
     }
 
     fn __repr__(&self) -> String {
-        let name = self.bound.model.spec.architecture.name();
+        let spec = &self.bound.model.spec;
+        let name = match (&spec.architecture, &spec.base) {
+            (Architecture::Identity { .. }, Some(mixture)) => {
+                format!("mixture of {}", words::count(mixture.components() as u64, "Gaussian"))
+            }
+            (Architecture::Identity { .. }, None) => "Gaussian".to_owned(),
+            (architecture, _) => architecture.name().to_owned(),
+        };
         let shape = match &self.bound.model.spec.pixels {
             Some(pixels) => format!("images of {}", words::image(pixels.shape)),
             None => words::count(self.d() as u64, "column"),

@@ -70,7 +70,11 @@ pub fn memory(py: Python<'_>, name: &str, read: Array, layout: Layout) -> PyResu
         }
         (Numbers::F64(_), [_, _, _] | [_, _, _, _]) => {
             let problem = format!("{name} has the shape {shape:?}, but images are u8");
-            Err(Trouble::invalid(problem, "convert the grey levels with astype('uint8')").raise(py))
+            Err(Trouble::invalid(
+                problem,
+                "give whole grey levels: (255 * x).round().astype('uint8') of numbers from 0 to 1",
+            )
+            .raise(py))
         }
         _ => {
             let problem = format!("{name} has the shape {shape:?}, expected [n, d]");

@@ -549,6 +549,12 @@ fn watched(
         }
         ended => ended?.raised(py)?,
     };
+    if fitted.replaced_by_baseline {
+        let words =
+            "the model is a Gaussian mixture: its validation NLL is better than the flow's; base=\"normal\" fits none";
+        warn(py, "DataWarning", words)?;
+        notes.push(words.to_owned());
+    }
     let training = Training {
         summary: summary(&model, &fitted),
         stopped: fitted.stopped,

@@ -77,5 +77,5 @@ def test_a_sample_is_that_of_one_process(cluster, flow):
 
 
 def test_absent_columns_are_named(flow, catalogue):
-    with pytest.raises(KeyError, match="ra"):
+    with pytest.raises(cnflow.InvalidInput, match="ra"):
         cnflow.dask.log_prob(dd.read_parquet(catalogue)[["dec", "id"]], flow)

@@ -294,3 +294,10 @@ def test_nothing_is_written_beside_the_model(monkeypatch: pytest.MonkeyPatch, tm
         warnings.simplefilter("error")
         cnflow.train(ring(), steps=3, hidden=[4])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_baseline_that_replaces_the_flow_is_said(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(2000, 2))
+    with pytest.warns(cnflow.DataWarning, match="the model is a Gaussian mixture"):
+        flow = cnflow.train(rows, steps=3, hidden=[4], progress=False)
+    assert "mixture of" in repr(flow) and any("mixture" in note for note in flow.training.notes)

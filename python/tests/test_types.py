@@ -24,14 +24,15 @@ def test_the_package_is_typed_strictly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", str(user)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    command = [sys.executable, "-m", "mypy", "--strict", "-p", "cnflow"]
+    settings = str(HERE.parent / "pyproject.toml")
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", settings, "-p", "cnflow"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
 def test_the_stub_fits_the_module(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
-    command = [sys.executable, "-m", "mypy.stubtest", "cnflow"]
+    command = [sys.executable, "-m", "mypy.stubtest", "cnflow._cnflow"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
