@@ -16,7 +16,7 @@ use crate::error::Result;
 /// Returns the length of the file in bytes; `seen` is called for each frame.
 ///
 /// # Errors
-/// As for [`super::images`], with `.gif` as the only ending; [`Error::Invalid`] without a frame.
+/// As for [`super::images`], with `.gif` as the only ending; [`crate::Error::Invalid`] without a frame.
 pub fn image_film(
     path: &Path,
     shape: ImageShape,

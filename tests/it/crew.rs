@@ -124,8 +124,10 @@ fn jobs() -> Vec<(&'static str, Job)> {
     ]
 }
 
-/// A result without its clocks.
-fn bits(fitted: &TrainResult) -> (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize) {
+/// A result without its clocks: weights, losses and scores by their steps, and the number of steps.
+type Bits = (Vec<f32>, Vec<(usize, f64)>, Vec<(usize, f64)>, usize);
+
+fn bits(fitted: &TrainResult) -> Bits {
     let losses = fitted.history.records().iter().map(|m| (m.step, m.loss)).collect();
     let scores = fitted.history.validations.iter().map(|v| (v.step, v.nll)).collect();
     (fitted.model.theta.clone(), losses, scores, fitted.steps)

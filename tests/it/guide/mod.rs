@@ -220,6 +220,8 @@ pages! {
     commands_of_tables "guide/tables"
     commands_of_conditions "guide/conditions"
     commands_of_images "guide/images"
+    commands_of_python "guide/python"
+    commands_of_several_machines "guide/machines"
     commands_of_checking "guide/checking"
     commands_of_comparing "guide/comparing"
     commands_of_solvers "guide/solvers"
