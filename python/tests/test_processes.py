@@ -139,7 +139,17 @@ except KeyboardInterrupt as error:
 )
 def test_ctrl_c_acts_at_once(model: str, kind: str, n: int) -> None:
     path = FIXTURES / "finished" / model / "model.safetensors"
-    command = [sys.executable, "-W", "ignore", "-c", LONG, str(path), kind, str(n)]
+    # A machine that does something else may be late once.
+    for _ in range(3):
+        took = interrupted([sys.executable, "-W", "ignore", "-c", LONG, str(path), kind, str(n)], kind)
+        # 0.2 s are promised on a quiet machine: the calling thread looks every 0.05 s, a training waits 0.1 s more.
+        if took < 0.2 + 0.3 * busy():
+            return
+    raise AssertionError(took)
+
+
+def interrupted(command: list[str], kind: str) -> float:
+    """How long a call goes on after Ctrl-C."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -151,11 +161,10 @@ def test_ctrl_c_acts_at_once(model: str, kind: str, n: int) -> None:
         said = process.stdout.readline()
         took = time.monotonic() - begun
         assert said.startswith("interrupted"), said
-        # 0.2 s are promised on a quiet machine: the calling thread looks every 0.05 s, a training waits 0.1 s more.
-        assert took < 0.2 + 0.3 * busy(), took
         assert process.wait(timeout=120) == 0
         if kind == "train":
             assert "Flow(" in said
+    return took
 
 
 def busy() -> float:
