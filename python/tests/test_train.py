@@ -292,7 +292,7 @@ def test_nothing_is_written_beside_the_model(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cnflow.train(ring(), steps=3, hidden=[4])
+        cnflow.train(ring(), steps=3, hidden=[4], base="normal")
     assert list(tmp_path.iterdir()) == []
 
 
