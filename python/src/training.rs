@@ -18,6 +18,7 @@ use cnflow::train::{
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::{Value, json};
 
@@ -223,7 +224,9 @@ impl Crew for Processes {
     fn allgather(&self, mine: &[u8]) -> cnflow::Result<Vec<Vec<u8>>> {
         Python::with_gil(|py| {
             let all = self.crew.call_method1(py, "allgather", (PyBytes::new(py, mine),));
-            all.and_then(|all| all.extract(py)).map_err(|error| {
+            // Bytes are copied whole: as sequences of numbers they would be taken one by one.
+            let bytes = all.and_then(|all| all.extract::<Vec<PyBackedBytes>>(py));
+            bytes.map(|all| all.iter().map(|message| message.to_vec()).collect()).map_err(|error| {
                 let problem = format!("the crew's `allgather` failed: {error}");
                 *self.raised.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 cnflow::Error::invalid(problem, "go on from the last checkpoint with `resume`")

@@ -1,8 +1,8 @@
 //! What a flow of images leaves out: the options of its training that differ from those of a table.
 //!
 //! Those of a discrete flow are in [`Plan::of_images`], with a rate of 8e-3. Muon was refused there: after 700 steps of
-//! Glow on MNIST it has 1.290 bits per dimension where AdamW has 1.299, but a run of ten minutes failed at step 8485,
-//! and one by AdamW did not. What follows is about the continuous flow.
+//! Glow on MNIST it has 1.290 bits per dimension where AdamW has 1.299, but after ten minutes one of 10 000 test rows
+//! carries its mean (−log p of 4e13), and by AdamW none does. What follows is about the continuous flow.
 //!
 //! By Muon a run of 6000 steps on MNIST ends at 1.193 bits per dimension where AdamW has 1.229, at 11 % more time a
 //! step (with the first net of images; one seed).
