@@ -5,10 +5,12 @@
 //! 26.7.4).
 
 mod dominance;
+mod sample;
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 pub use dominance::{Dominance, Weighted};
+pub use sample::{Sample, counts_by_weight, effective, weighted_mean_and_se};
 
 /// The distribution function of χ² with d degrees of freedom.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +103,13 @@ pub fn mean_and_se(values: &[f64]) -> (f64, f64) {
 /// Sums of squares lose a small spread on a large mean, and leave the range of an f64 beyond 1e±154. So the values are
 /// scaled by a power of two, counted from the middle of their range, and divided by its half.
 pub fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
-    let finite = || values.clone().filter(|v| v.is_finite());
-    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+    weighted_moments(values.map(|v| (v, 1.0)))
+}
+
+/// As [`moments`], of values with weights above 0.
+pub fn weighted_moments(values: impl Iterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
+    let finite = || values.clone().filter(|(v, _)| v.is_finite());
+    let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (v, _)| (a.min(v), b.max(v)));
     if low > high {
         return (f64::NAN, f64::NAN);
     }
@@ -117,10 +124,10 @@ pub fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     };
     let (low, high) = (unit * low, unit * high);
     let (centre, half) = (0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low);
-    let shifted = || finite().map(|v| (unit * v - centre) / half);
-    let count = shifted().count() as f64;
-    let mean = shifted().sum::<f64>() / count;
-    let square = shifted().map(|u| (u - mean).powi(2)).sum::<f64>() / count;
+    let shifted = || finite().map(|(v, w)| ((unit * v - centre) / half, w));
+    let total = shifted().map(|(_, w)| w).sum::<f64>();
+    let mean = shifted().map(|(u, w)| w * u).sum::<f64>() / total;
+    let square = shifted().map(|(u, w)| w * (u - mean).powi(2)).sum::<f64>() / total;
     // Two numbers that differ have a deviation, if only the least that there is.
     let std = (half * square.sqrt() / unit).max(f64::from_bits(1));
     ((centre + half * mean) / unit, std)

@@ -200,6 +200,8 @@ def train(
     *,
     valid: _Rows | None = None,
     valid_condition: _Rows | None = None,
+    weights: _Rows | str | None = None,
+    valid_weights: _Rows | None = None,
     model: str = "cnf",
     steps: int | None = None,
     time: float | str | None = None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import cnflow
 
@@ -68,14 +68,22 @@ class FlowDensity(DensityMixin, BaseEstimator):
         self.options = options
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: object = None) -> FlowDensity:
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> FlowDensity:
         """Trains the flow on the rows of ``X``, shape ``(n, d)``.
+
+        ``sample_weight``, shape ``(n,)``, is how much each row counts: 0 or more, 1 each where it is left out.
 
         Raises ``ValueError`` for fewer than two rows, and what ``cnflow.train`` raises.
         """
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, rows, dtype=np.float64)
         self.flow_ = cnflow.train(
             rows,
+            weights=weights,
             model=self.model,
             steps=self.steps,
             time=self.time,
@@ -91,9 +99,18 @@ class FlowDensity(DensityMixin, BaseEstimator):
         rows = validate_data(self, X, dtype=np.float64, reset=False)
         return self.flow_.log_prob(rows, progress=False)
 
-    def score(self, X: ArrayLike, y: object = None) -> float:
-        """The mean of ``score_samples``, in nats a row: comparable between folds of different size."""
-        return float(np.mean(self.score_samples(X)))
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """The mean of ``score_samples``, in nats a row: comparable between folds of different size.
+
+        By ``sample_weight``, where it is given.
+        """
+        scores = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(scores))
+        weights = _check_sample_weight(sample_weight, scores, dtype=np.float64)
+        return float(np.average(scores, weights=weights))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> NDArray[np.float64]:
         """``n_samples`` rows drawn from the flow, shape ``(n_samples, d)``."""

@@ -77,6 +77,7 @@ const OPTIONS: [(&str, &str); 66] = [
     ("max_steps", "solver.max_steps"),
     ("lanes", "solver.lanes"),
     ("condition", "data.condition"),
+    ("weights", "data.weights"),
 ];
 
 /// Keywords that change the solver as [`SolverChanges`] do.
@@ -84,7 +85,7 @@ const OF_SOLVER: [&str; 9] =
     ["solver", "rtol", "atol", "fixed_steps", "max_step", "trace", "log_density", "log_density_atol", "probe_seed"];
 
 /// Keywords that are given apart.
-const APART: [&str; 5] = ["seed", "model", "steps", "time", "condition"];
+const APART: [&str; 6] = ["seed", "model", "steps", "time", "condition", "weights"];
 
 /// Words of the engine, which name fields, with keywords in their place: `` `optimiser.lr` `` becomes `lr`.
 pub fn named(words: &str) -> String {

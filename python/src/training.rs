@@ -279,6 +279,9 @@ impl Run {
 /// then p(x | condition). `valid` are validation rows, with `valid_condition`; left out, a part of x is held out as the
 /// command does: 80 % for training, 10 % for validation, 10 % for the test whose score is in `flow.provenance`.
 ///
+/// `weights` has a number of 0 or more for each row of x, or names a column of a frame: a row of weight 2 counts as two
+/// rows. Scores are weighted means then. `valid_weights` are those of `valid`.
+///
 /// `model`: cnf, realnvp, nice, glow, spline, or a baseline: mixture, gaussian, gaussian-fixed, histogram.
 /// The run takes `steps` steps or `time` seconds (or "2m"), 25 s if both are left out. A run with `steps` gives the same
 /// bits as `cnf train --steps` with the same options, rows and `seed`.
@@ -297,7 +300,8 @@ impl Run {
 /// Raises InvalidInput for data and options that are not valid; UnknownOption for others, with the near names;
 /// TrainingInterrupted after Ctrl-C, with the model as it was in `.flow`.
 #[pyfunction]
-#[pyo3(signature = (x, condition=None, *, valid=None, valid_condition=None, model="cnf", steps=None, time=None, seed=None,
+#[pyo3(signature = (x, condition=None, *, valid=None, valid_condition=None, weights=None,
+    valid_weights=None, model="cnf", steps=None, time=None, seed=None,
     callback=None, progress=None, resume=None, crew=None, **options))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn train(
@@ -306,6 +310,8 @@ pub fn train(
     condition: Option<&Bound<'_, PyAny>>,
     valid: Option<&Bound<'_, PyAny>>,
     valid_condition: Option<&Bound<'_, PyAny>>,
+    weights: Option<&Bound<'_, PyAny>>,
+    valid_weights: Option<&Bound<'_, PyAny>>,
     model: &str,
     steps: Option<i64>,
     time: Option<&Bound<'_, PyAny>>,
@@ -323,22 +329,31 @@ pub fn train(
     let steps = steps.transpose()?;
     let (seed, time) = (seed_of(py, seed)?, time.map(|time| seconds_of(py, time)).transpose()?);
     let named = condition.map(names_of).transpose()?.flatten();
-    let given = options::job(py, model, (steps, time), seed, named.clone().unwrap_or_default(), options)?;
+    let mut given = options::job(py, model, (steps, time), seed, named.clone().unwrap_or_default(), options)?;
+    let column = weights.map(text_of).transpose()?.flatten();
+    if let Some(column) = &column {
+        given.fields.push("data.weights");
+        given.job.data.weights = Some(column.clone());
+    }
+    let weights = weights.filter(|_| column.is_none());
     let checkpoint = resume.map(|path| path_of(py, path)).transpose()?.map(checkpoint_of);
     let source = text_of(x)?;
     let arrays = match &source {
         Some(name) => {
-            if valid.is_some() || (condition.is_some() && named.is_none()) {
-                let problem = format!("the data set `{name}` has rows for validation and conditions of its own");
-                return Err(Trouble::invalid(problem, "leave out `valid`; name conditions by text").raise(py));
+            if valid.is_some() || weights.is_some() || (condition.is_some() && named.is_none()) {
+                let problem =
+                    format!("the data set `{name}` has rows for validation, conditions and weights of its own");
+                let hint = "leave out `valid`; name the columns of conditions and weights by text";
+                return Err(Trouble::invalid(problem, hint).raise(py));
             }
             None
         }
         None => {
             let own = condition.filter(|_| named.is_none());
             let layout = given.job.data.layout;
-            let rows = memory(py, "x", x, own, layout)?;
-            let valid = valid.map(|valid| memory(py, "valid", valid, valid_condition, layout)).transpose()?;
+            let rows = memory(py, "x", x, (own, weights), layout)?;
+            let of_valid = (valid_condition, valid_weights);
+            let valid = valid.map(|valid| memory(py, "valid", valid, of_valid, layout)).transpose()?;
             Some((rows, valid))
         }
     };
@@ -393,12 +408,12 @@ fn checkpoint_of(path: PathBuf) -> PathBuf {
     if path.is_dir() { path.join("checkpoint.safetensors") } else { path }
 }
 
-/// Rows with their conditions, which have a row for each of them.
+/// Rows with their conditions and their weights, which have a row for each of them.
 fn memory(
     py: Python<'_>,
     name: &str,
     x: &Bound<'_, PyAny>,
-    condition: Option<&Bound<'_, PyAny>>,
+    (condition, weights): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     layout: Layout,
 ) -> PyResult<Memory> {
     let mut rows = images::memory(py, name, arrays::read(x, name, None)?, layout)?;
@@ -414,6 +429,14 @@ fn memory(
             }
         };
         rows.context = Some((Context { dim, columns: names.unwrap_or_default() }, numbers.into_f64()));
+    }
+    if let Some(weights) = weights {
+        let Array { numbers, shape, .. } = arrays::read(weights, "the weights", None)?;
+        if !matches!(shape[..], [_] | [_, 1]) {
+            let problem = format!("the weights have the shape {shape:?}, expected [n]");
+            return Err(Trouble::invalid(problem, "give one weight for each row").raise(py));
+        }
+        rows.weight = Some(numbers.into_f64());
     }
     Ok(rows)
 }

@@ -53,6 +53,28 @@ def test_its_score_is_the_mean_in_nats(rows):
     assert density.score(rows) == scores.mean()
 
 
+def test_sample_weight_is_how_much_a_row_counts(rows):
+    weight = np.exp(-0.5 * (rows[:, 0] - 1.0) ** 2 / 0.25)
+    for model, steps in (("gaussian", None), ("cnf", 30)):
+        options = SMALL if model == "cnf" else {}
+        density = FlowDensity(model, steps=steps, options=options).fit(rows, sample_weight=weight)
+        flow = cnflow.train(
+            rows, weights=weight, model=model, steps=steps, seed=0, progress=False, **options
+        )
+        np.testing.assert_array_equal(density.score_samples(rows), flow.log_prob(rows))
+        plain = FlowDensity(model, steps=steps, options=options).fit(rows)
+        assert (plain.score_samples(rows) != density.score_samples(rows)).any()
+        equal = FlowDensity(model, steps=steps, options=options).fit(
+            rows, sample_weight=np.full(500, 2.5)
+        )
+        np.testing.assert_array_equal(equal.score_samples(rows), plain.score_samples(rows))
+        scores = density.score_samples(rows)
+        exact = np.average(scores, weights=weight)
+        assert density.score(rows, sample_weight=weight) == pytest.approx(exact, abs=1e-12)
+    with pytest.raises(ValueError, match="no density has negative weights"):
+        FlowDensity("gaussian", steps=None).fit(rows, sample_weight=-weight)
+
+
 def test_a_generator_is_a_seed_that_moves_on(rows):
     density = FlowDensity(steps=5, options=SMALL).fit(rows)
     state = np.random.RandomState(1)

@@ -301,3 +301,36 @@ def test_a_baseline_that_replaces_the_flow_is_said(tmp_path):
     with pytest.warns(cnflow.DataWarning, match="the model is a Gaussian mixture"):
         flow = cnflow.train(rows, steps=3, hidden=[4], progress=False)
     assert "mixture of" in repr(flow) and any("mixture" in note for note in flow.training.notes)
+
+
+def test_weights_are_an_array_or_a_column_and_make_the_density():
+    rng = np.random.default_rng(2)
+    rows = rng.uniform(-3, 3, size=(4000, 2))
+    weights = np.exp(-0.5 * (rows[:, 0] ** 2 + rows[:, 1] ** 2))
+    one = cnflow.train(rows, weights=weights, model="gaussian", progress=False)
+    frame = np.column_stack([rows[:, 0], weights, rows[:, 1]])
+    other = cnflow.train(frame, weights="1", model="gaussian", progress=False)
+    points = rng.normal(size=(500, 2))
+    # The weight is a column like others where rows are compared, so that the splits are the same.
+    assert np.abs(one.log_prob(points) - other.log_prob(points)).max() < 0.1
+    exact = -0.5 * np.sum(points**2, axis=1) - np.log(2 * np.pi)
+    assert abs(np.mean(one.log_prob(points) - exact)) < 0.05
+    assert any("count as" in note for note in one.training.notes)
+    apart = cnflow.train(
+        rows[:3000], valid=rows[3000:], weights=weights[:3000], valid_weights=weights[3000:],
+        model="gaussian", progress=False,
+    )
+    assert abs(np.mean(apart.log_prob(points) - exact)) < 0.05
+    for wrong, words in (
+        (-weights, "no density has negative weights"),
+        (weights[:7], "7 weights for 4000 rows"),
+        (np.full(4000, np.nan), "has the weight NaN"),
+        (np.ones((4000, 2)), r"shape \[4000, 2\], expected \[n\]"),
+    ):
+        with pytest.raises(cnflow.InvalidInput, match=words) as raised:
+            cnflow.train(rows, weights=wrong, model="gaussian", progress=False)
+        assert raised.value.hint
+    with pytest.raises(cnflow.InvalidInput, match="have weights, those for validation have none"):
+        cnflow.train(rows, valid=rows[:9], weights=weights, model="gaussian", progress=False)
+    with pytest.raises(cnflow.InvalidInput, match="weights of its own"):
+        cnflow.train("moons", weights=weights, steps=3, progress=False)

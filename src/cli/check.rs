@@ -104,7 +104,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     };
     let trained_on = match &data {
         Ok(Dataset { train: Source::Rows(rows), dim, shape, .. }) => {
-            let rows = rows_under(rows, *dim, &condition);
+            let rows = rows_under(rows, *dim, &condition).thinned(*dim);
             let most = if shape.is_some() { MOST_IMAGES } else { usize::MAX };
             rows.evenly(*dim, most).x.into_f64()
         }
@@ -170,11 +170,12 @@ fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
     let (d, from) = (data.dim, format!("held out of {}", data.name));
     let mut all = None;
     for rows in [&data.test, &data.valid].into_iter().filter(|rows| !rows.is_empty()) {
-        let same = rows_under(rows, d, condition);
+        let rows = rows.thinned(d);
+        let same = rows_under(&rows, d, condition);
         if rows.context.is_empty() || same.count(d) >= check::LEAST_ROWS {
             return HeldOut::Rows(same, from);
         }
-        all.get_or_insert(HeldOut::Rows(rows.clone(), from.clone() + UNDER_ITS_OWN));
+        all.get_or_insert(HeldOut::Rows(rows, from.clone() + UNDER_ITS_OWN));
     }
     all.unwrap_or_else(|| HeldOut::Missing(format!("no rows of {} were held out", data.name)))
 }

@@ -236,6 +236,7 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are invalid: {e}"), ""))?;
+    let held_out = &held_out.by_weight(data.dim);
     let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out, curves: &curves, context };
     // Those of a run that went on are of an older model.
     folder.drop_pictures();

@@ -114,11 +114,12 @@ pub struct Cost {
 impl Benchmark<'_> {
     /// The conditions of `n` rows: those of the held-out rows, over and over.
     fn conditions(&self, n: usize, d: usize) -> Vec<f64> {
-        let (rows, c) = (self.rows.count(d), self.rows.context_dim(d));
+        let even = self.rows.by_weight(d);
+        let (rows, c) = (even.count(d), even.context_dim(d));
         if c == 0 {
             return Vec::new();
         }
-        (0..n).flat_map(|i| &self.rows.context[i % rows * c..][..c]).copied().collect()
+        (0..n).flat_map(|i| &even.context[i % rows * c..][..c]).copied().collect()
     }
 
     /// Measures a model.
@@ -129,10 +130,11 @@ impl Benchmark<'_> {
         let d = model.dim();
         let flow = model.bind(self.precision)?;
         let score = score(&flow, self.rows, self.truth)?;
+        let even = self.rows.thinned(d);
         let (nll, nll_se) = score.best_nll(self.truth);
         let drawn = self.sampled(&flow, if model.spec.pixels.is_some() { TIMED_IMAGES } else { TIMED })?;
         let (samples, back) = (finite_rows(&drawn.x, d), self.there_and_back(&flow, &drawn.x)?);
-        let sigma = deviations(&self.rows.points(), d);
+        let sigma = deviations(&even.points(), d);
         let mut worst: Vec<f64> = Vec::with_capacity(drawn.x.len() / d);
         for (x, y) in drawn.x.chunks_exact(d).zip(back.chunks_exact(d)) {
             let error = x.iter().zip(y).zip(&sigma).map(|((x, y), s)| (x - y).abs() / s);
@@ -140,8 +142,8 @@ impl Benchmark<'_> {
         }
         worst.retain(|error| error.is_finite());
         let scaled = |x: &[f64]| -> Vec<f64> { x.iter().zip(sigma.iter().cycle()).map(|(x, s)| x / s).collect() };
-        let m = (self.rows.count(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
-        let data = scaled(&self.rows.part(d, 0..2 * m));
+        let m = (even.count(d) / 2).min(MOST_DISTANT).min(samples.len() / d);
+        let data = scaled(&even.part(d, 0..2 * m));
         let ours = scaled(&samples[..m * d]);
         let halves = || rng::stream(self.seed, HALVES_STREAM);
         let directions = || rng::stream(self.seed, DIRECTIONS_STREAM);

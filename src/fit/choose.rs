@@ -7,8 +7,6 @@
 //! thousand is missed by every rung whose centres miss it; and weaker priors are tried, which a narrow mode of few rows
 //! needs. A change that does not lower the NLL of held-out rows is dropped.
 
-use std::borrow::Cow;
-
 use rand::seq::index;
 
 use super::effort::{Effort, cost_of_prior, cost_of_step};
@@ -16,6 +14,7 @@ use super::insert::cost_of_insertion;
 use super::start::cost_of_clusters;
 use super::units::Units;
 use crate::fit::{Em, EmOptions};
+use crate::stats::{Sample, weighted_mean_and_se};
 use crate::transform::mixture::Mixture;
 use crate::{Error, Result, Rng};
 
@@ -72,8 +71,8 @@ struct Best {
 
 /// A choice under way.
 struct Choice<'a> {
-    train: &'a [f64],
-    valid: &'a [f64],
+    train: Sample<'a>,
+    valid: Sample<'a>,
     dim: usize,
     options: &'a EmOptions,
     best: Option<Best>,
@@ -82,26 +81,30 @@ struct Choice<'a> {
 
 impl Mixture {
     /// Fits 1, 2, 3, 4, 6, … components (no more than `options.components`, and one for eight rows) to `train` and
-    /// keeps the mixture with the least NLL on `valid`; both are `[n, dim]` row-major. It climbs while the NLL falls,
+    /// keeps the mixture with the least NLL on `valid`; both are `[n, dim]` row-major, with their weights where they have
+    /// some. It climbs while the NLL falls,
     /// tries stronger priors where rows are scarce, and then goes on with the best, to `options.iterations` and
     /// `options.tolerance`, while the held-out NLL falls; puts components where rows are explained worst; and tries
     /// weaker priors. `stop` is called before each iteration and ends the fit early, as `options.work` does.
     ///
     /// # Errors
     /// As [`Mixture::fit`]; [`Error::Invalid`] without validation rows.
-    pub fn choose(
-        train: &[f64],
-        valid: &[f64],
+    pub fn choose<'a>(
+        train: impl Into<Sample<'a>>,
+        valid: impl Into<Sample<'a>>,
         dim: usize,
         options: &EmOptions,
         rng: &mut Rng,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<Chosen> {
-        if dim == 0 || valid.len() < dim {
+        let (train, valid) = (train.into(), valid.into());
+        if dim == 0 || valid.x.len() < dim {
             return Err(Error::invalid("there are no validation rows to choose a mixture by", "give at least one row"));
         }
-        if let Some(units) = Units::needed(train, dim)? {
-            let Chosen { mixture, table } = Self::choose(&units.of(train), &units.of(valid), dim, options, rng, stop)?;
+        if let Some(units) = Units::needed(train.x, dim)? {
+            let (inner, outer) = (units.of(train.x), units.of(valid.x));
+            let (train, valid) = (Sample { x: &inner, ..train }, Sample { x: &outer, ..valid });
+            let Chosen { mixture, table } = Self::choose(train, valid, dim, options, rng, stop)?;
             let log_volume = units.log_volume();
             let table = table.into_iter().map(|(components, nll)| (components, nll + log_volume)).collect();
             return Ok(Chosen { mixture: units.back(&mixture)?, table });
@@ -119,8 +122,8 @@ impl Mixture {
 impl Choice<'_> {
     /// Records a mixture and keeps it if it is better than the best; returns the gain.
     fn see(&mut self, mixture: Mixture, strength: f64, diagonal: bool) -> f64 {
-        let scores = mixture.log_prob_rows(self.valid);
-        let nll = -scores.iter().sum::<f64>() / scores.len() as f64;
+        let scores = mixture.log_prob_rows(self.valid.x);
+        let nll = -weighted_mean_and_se(&scores, self.valid.weight).0;
         self.table.push((mixture.components(), nll));
         let gain = self.best.as_ref().map_or(f64::INFINITY, |best| best.nll - nll);
         if gain > 0.0 {
@@ -160,8 +163,8 @@ impl Choice<'_> {
     /// none where they cannot be had.
     fn rung(&mut self, components: usize, rng: &mut Rng, effort: &mut Effort<'_>) -> Result<Option<bool>> {
         let (d, options) = (self.dim, self.options);
-        let n = self.train.len() / d;
-        if components > options.components || (components > 1 && components * ROWS > n) {
+        let (n, informative) = (self.train.x.len() / d, self.train.effective(d) as usize);
+        if components > options.components || (components > 1 && components * ROWS > informative) {
             return Ok(None);
         }
         let most = LEAST.max(SHARE * components);
@@ -173,9 +176,10 @@ impl Choice<'_> {
         if self.best.is_some() && !effort.allows(cost) {
             return Ok(None);
         }
-        let scarce = n < SCARCE * components * d * (d + 1) / 2;
+        let scarce = informative < SCARCE * components * d * (d + 1) / 2;
         let stronger = STRONGER.into_iter().filter(|_| scarce && components > 1);
-        let part = part(self.train, d, most, rng);
+        let (part, weight) = part(self.train, d, most, rng);
+        let part = Sample { x: &part, weight: &weight };
         let (mut rose, mut weaker) = (false, f64::INFINITY);
         for times in std::iter::once(1.0).chain(stronger) {
             if times > 1.0 && !effort.allows(cost) {
@@ -184,7 +188,7 @@ impl Choice<'_> {
             let strength = times * options.strength;
             let (iterations, tolerance) = (options.iterations.min(ITERATIONS), options.tolerance.max(GAIN));
             let rung = EmOptions { components, iterations, tolerance, strength, ..options.clone() };
-            rose |= self.see(Mixture::fit_within(&part, d, &rung, rng, effort)?, strength, false) > 0.0;
+            rose |= self.see(Mixture::fit_within(part, d, &rung, rng, effort)?, strength, false) > 0.0;
             let nll = self.table.last().map_or(f64::NAN, |(_, nll)| *nll);
             if nll > weaker {
                 break;
@@ -195,38 +199,39 @@ impl Choice<'_> {
             if !effort.allows(cost_of_prior(rows, d) + cost_of_step(rows, 1, d)) {
                 break;
             }
-            let strength = times * rows as f64;
+            let strength = times * part.effective(d);
             let one = EmOptions { components, strength, diagonal: true, ..options.clone() };
-            rose |= self.see(Mixture::fit_within(&part, d, &one, rng, effort)?, strength, true) > 0.0;
+            rose |= self.see(Mixture::fit_within(part, d, &one, rng, effort)?, strength, true) > 0.0;
         }
         Ok(Some(rose))
     }
 
     /// Over all rows: more iterations, more components, weaker priors.
     fn finish(&mut self, effort: &mut Effort<'_>) -> Result<()> {
-        let (n, d, options) = (self.train.len() / self.dim, self.dim, self.options);
+        let (n, d, options) = (self.train.x.len() / self.dim, self.dim, self.options);
         let Some(Best { mixture, strength, diagonal, .. }) = &self.best else { return Ok(()) };
         // Rows so scarce bear no second component, and one is at its best.
         if *diagonal {
             return Ok(());
         }
         let (k, strength) = (mixture.components(), *strength);
-        let x = super::start::neighbours(self.train, d);
+        let (x, weight) = super::start::neighbours(self.train, d);
+        let rows = Sample { x: &x, weight: &weight };
         if !effort.pay(cost_of_prior(n, d) + cost_of_step(n, k, d)) {
             return Ok(());
         }
-        let em = Em::new(&x, d, k, strength)?;
+        let em = Em::new(rows, d, k, strength)?;
         let stretches = options.iterations.saturating_sub(ITERATIONS).div_ceil(POLISH);
         self.polish(&em, strength, stretches, effort)?;
         for _ in 0..INSERTIONS {
             let Some(best) = &self.best else { break };
             let k = best.mixture.components() + 1;
             let cost = cost_of_prior(n, d) + cost_of_insertion(n, k, d) + POLISH as f64 * cost_of_step(n, k, d);
-            if k > options.components || k * ROWS > n || !effort.allows(cost) {
+            if k > options.components || k * ROWS > em.count as usize || !effort.allows(cost) {
                 break;
             }
             effort.spend(cost_of_prior(n, d));
-            let em = Em::new(&x, d, k, strength)?;
+            let em = Em::new(rows, d, k, strength)?;
             let Some(more) = em.insert(&best.mixture, effort)? else { break };
             let more = em.climb_within(more, POLISH, options.tolerance, effort)?;
             if self.see(more, strength, false) <= 0.0 {
@@ -243,7 +248,7 @@ impl Choice<'_> {
                 break;
             }
             effort.spend(cost_of_prior(n, d));
-            let em = Em::new(&x, d, k, times * strength)?;
+            let em = Em::new(rows, d, k, times * strength)?;
             let looser = em.climb_within(best.mixture.clone(), POLISH, options.tolerance, effort)?;
             if self.see(looser, times * strength, false) <= 0.0 {
                 break;
@@ -269,11 +274,11 @@ impl Choice<'_> {
     }
 }
 
-/// At most `most` of the rows, drawn without replacement.
-fn part<'a>(x: &'a [f64], d: usize, most: usize, rng: &mut Rng) -> Cow<'a, [f64]> {
-    let n = x.len() / d;
+/// At most `most` of the rows, drawn without replacement, and their weights.
+fn part(rows: Sample<'_>, d: usize, most: usize, rng: &mut Rng) -> (Vec<f64>, Vec<f64>) {
+    let n = rows.x.len() / d;
     if n <= most {
-        return Cow::Borrowed(x);
+        return (rows.x.to_vec(), rows.weight.to_vec());
     }
-    index::sample(rng, n, most).into_iter().flat_map(|i| &x[i * d..(i + 1) * d]).copied().collect()
+    rows.pick(d, &index::sample(rng, n, most).into_vec())
 }

@@ -3,7 +3,8 @@
 //! E: rᵢₖ ∝ wₖ N(xᵢ; mₖ, Σₖ).  M: Nₖ = Σᵢ rᵢₖ, wₖ = Nₖ/n, mₖ = Σᵢ rᵢₖ xᵢ/Nₖ, Σₖ = (Sₖ + ν Ψ)/(Nₖ + ν), Sₖ the weighted
 //! scatter about mₖ. The last is the mode under p(Σₖ) ∝ |Σₖ|^(−ν/2) exp(−ν/2 tr Ψ Σₖ⁻¹), so that
 //! Σᵢ ln p(xᵢ) + Σₖ ln p(Σₖ) never falls. Without it a component shrinks onto a few rows and the likelihood has no
-//! bound.
+//! bound. Where rows have weights, so scaled that they add up to the effective number of rows, a row counts as so many:
+//! rᵢₖ is multiplied by its weight, n is that number, and the prior keeps its strength.
 //! Ref: Dempster, Laird & Rubin (1977); Fraley & Raftery (2007) for the prior.
 //!
 //! Responsibilities below [`NEGLIGIBLE`] are left out. The E step keeps log p(xᵢ) and, for each block of sixteen rows,
@@ -14,7 +15,7 @@
 use rayon::prelude::*;
 
 use super::effort::{Effort, cost_of_step};
-use crate::stats::robust_moments;
+use crate::stats::{Sample, robust_moments};
 use crate::transform::mixture::Mixture;
 use crate::transform::mixture::lanes::{LANES, Lane, to_blocks, whiten};
 use crate::transform::mixture::matrix::{cholesky, moments, solve_lower};
@@ -31,6 +32,9 @@ pub struct Em<'a> {
     pub(crate) x: &'a [f64],
     /// The same, `[n / LANES][d]` lanes.
     blocks: Vec<Lane>,
+    /// What the rows count, `[n / LANES]` lanes, and their sum: the effective number of rows.
+    weights: Vec<Lane>,
+    pub(crate) count: f64,
     pub(crate) dim: usize,
     strength: f64,
     /// Ψ, `[d, d]`.
@@ -42,7 +46,7 @@ pub struct Em<'a> {
 pub struct Step {
     /// The next mixture.
     pub mixture: Mixture,
-    /// Mean log p of the rows under the mixture before.
+    /// Mean log p of the rows under the mixture before, by their weights.
     pub log_prob: f64,
     /// Σᵢ ln p(xᵢ) + Σₖ ln p(Σₖ) of the mixture before, up to a constant: what never falls.
     pub objective: f64,
@@ -64,13 +68,15 @@ struct Expected {
 pub(crate) type Part = (f64, Vec<f64>, Vec<f64>);
 
 impl<'a> Em<'a> {
-    /// Over the rows of `x` (`[n, dim]` row-major) for `components` components, with `strength` pseudo-rows of the
+    /// Over rows (`[n, dim]` row-major, with their weights where they have some) for `components` components, with `strength` pseudo-rows of the
     /// pooled covariance, scaled by K^(−2/d): what cells of equal volume would have. Rows far beyond the others do not
     /// enter that covariance: one at 10⁶ deviations would make each component as wide as the distance to it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer rows than components or two, numbers that are not finite, a constant column.
-    pub fn new(x: &'a [f64], dim: usize, components: usize, strength: f64) -> Result<Self> {
+    pub fn new(rows: impl Into<Sample<'a>>, dim: usize, components: usize, strength: f64) -> Result<Self> {
+        let rows = rows.into();
+        let x = rows.x;
         let n = x.len().checked_div(dim).unwrap_or(0);
         if n < components.max(2) || components == 0 || n > u32::MAX as usize {
             return Err(Error::invalid(
@@ -90,7 +96,8 @@ impl<'a> Em<'a> {
             let problem = format!("the strength of the prior is {strength}");
             return Err(Error::invalid(problem, "give a finite strength above 0"));
         }
-        let mut prior = pooled(x, dim);
+        let weights = rows.scaled(dim);
+        let mut prior = pooled(x, dim, &weights);
         if let Some(j) = (0..dim).find(|j| prior[j * dim + j].is_nan() || prior[j * dim + j] <= 0.0) {
             return Err(Error::invalid(
                 format!("column {j} is constant (counted from 0)"),
@@ -101,7 +108,8 @@ impl<'a> Em<'a> {
         prior.iter_mut().for_each(|v| *v *= scale);
         // Columns that determine each other would leave Ψ flat in a direction.
         (0..dim).for_each(|j| prior[j * dim + j] *= 1.0 + 1e-9);
-        Ok(Self { x, blocks: to_blocks(x, dim), dim, strength, prior })
+        let (blocks, weights) = (to_blocks(x, dim), to_blocks(&weights, 1));
+        Ok(Self { x, blocks, weights, count: rows.effective(dim), dim, strength, prior })
     }
 
     /// The same with the diagonal of Ψ alone, if `only` is true.
@@ -134,13 +142,14 @@ impl<'a> Em<'a> {
     pub fn step(&self, mixture: &Mixture) -> Result<Step> {
         let (next, total, restarted) = self.advance(mixture)?;
         let objective = total + self.log_prior(mixture);
-        Ok(Step { mixture: next, log_prob: total / self.n() as f64, objective, restarted })
+        Ok(Step { mixture: next, log_prob: total / self.count, objective, restarted })
     }
 
     /// The next mixture, Σᵢ ln p(xᵢ) under the one before, and the components that begin anew.
     fn advance(&self, mixture: &Mixture) -> Result<(Mixture, f64, usize)> {
         let expected = self.expect(mixture);
-        let total: f64 = expected.log_probs.iter().flatten().take(self.n()).sum();
+        let weights = self.weights.iter().flatten();
+        let total: f64 = expected.log_probs.iter().flatten().zip(weights).take(self.n()).map(|(l, w)| w * l).sum();
         let (next, restarted) = self.maximise(mixture, &expected)?;
         Ok((next, total, restarted))
     }
@@ -237,7 +246,12 @@ impl<'a> Em<'a> {
         &self.blocks[b * self.dim..(b + 1) * self.dim]
     }
 
-    /// Nₖ, mₖ and Σₖ from a component's responsibilities in some blocks; none if it has no rows of its own.
+    /// What the rows of a block count.
+    pub(crate) fn weight(&self, b: usize) -> &Lane {
+        &self.weights[b]
+    }
+
+    /// Nₖ, mₖ and Σₖ from a component's responsibilities in some blocks, before their weights; none if it has no rows of its own.
     ///
     /// Sums are about the mean before, which is near: about 0, narrow components far out would cancel.
     pub(crate) fn part(&self, about: &[f64], shares: impl Iterator<Item = (usize, Lane)>) -> Option<Part> {
@@ -246,6 +260,8 @@ impl<'a> Em<'a> {
         let (mut counts, mut first) = (zeros, vec![zeros; d]);
         let (mut second, mut gap) = (vec![0.0; d * d], vec![zeros; d]);
         for (b, share) in shares {
+            let weights = &self.weights[b];
+            let share: Lane = std::array::from_fn(|lane| weights[lane] * share[lane]);
             for ((gap, x), m) in gap.iter_mut().zip(self.block(b)).zip(about) {
                 *gap = x.map(|x| x - m);
             }
@@ -308,9 +324,9 @@ const DISAGREE: f64 = 3.0;
 /// …rows beyond this many robust deviations are left out.
 const REACH: f64 = 20.0;
 
-/// The covariance of the rows, `[d, d]`: of those that are not far out, where far rows are most of it.
-fn pooled(x: &[f64], d: usize) -> Vec<f64> {
-    let (mean, covariance) = moments(x, d);
+/// The covariance of the rows, which count by `weights`, `[d, d]`: of those that are not far out, where far rows are most of it.
+fn pooled(x: &[f64], d: usize, weights: &[f64]) -> Vec<f64> {
+    let (mean, covariance) = moments(x, d, weights);
     let limit = |j: usize| {
         let deviation = covariance[j * d + j].sqrt();
         let column = || x.iter().skip(j).step_by(d);
@@ -328,11 +344,13 @@ fn pooled(x: &[f64], d: usize) -> Vec<f64> {
     }
     let near = |row: &&[f64]| limits.iter().all(|(j, centre, reach)| (row[*j] - centre).abs() <= *reach);
     let rows: Vec<f64> = x.chunks_exact(d).filter(near).flatten().copied().collect();
+    let kept = x.chunks_exact(d).zip(weights).filter(|(row, _)| near(row));
+    let weights: Vec<f64> = kept.map(|(_, w)| *w).collect();
     // Half of the rows are within each limit; in many columns too few may be within all.
     if rows.len() < x.len() / 2 {
         return covariance;
     }
-    let near = moments(&rows, d).1;
+    let near = moments(&rows, d, &weights).1;
     // A column may vary on the rows far out alone, as one that counts a rare event.
     if (0..d).all(|j| near[j * d + j] > 0.0) { near } else { covariance }
 }
@@ -383,7 +401,7 @@ impl Em<'_> {
             }
             let (next, total, restarted) = self.advance(&mixture)?;
             mixture = next;
-            let log_prob = total / self.n() as f64;
+            let log_prob = total / self.count;
             if restarted == 0 && log_prob - before < tolerance {
                 break;
             }

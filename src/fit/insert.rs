@@ -63,7 +63,7 @@ impl Em<'_> {
         candidates.sort_by(|a, b| b.gain.total_cmp(&a.gain));
         let mut best: Option<Candidate> = None;
         for candidate in candidates.into_iter().take(FINALISTS) {
-            let part = (candidate.share * n as f64, candidate.mean, candidate.factor);
+            let part = (candidate.share * self.count, candidate.mean, candidate.factor);
             if let Some(grown) = self.grown_from(&logs, part, THEN)?
                 && best.as_ref().is_none_or(|best| grown.gain > best.gain)
             {
@@ -71,7 +71,7 @@ impl Em<'_> {
             }
         }
         let parameters = (1 + d + d * (d + 1) / 2) as f64;
-        let Some(best) = best.filter(|best| best.gain > 0.5 * parameters * (n as f64).ln()) else { return Ok(None) };
+        let Some(best) = best.filter(|best| best.gain > 0.5 * parameters * self.count.ln()) else { return Ok(None) };
         let mut weights: Vec<f64> = mixture.weights().iter().map(|w| w * (1.0 - best.share)).collect();
         weights.push(best.share);
         let means = [mixture.means(), &best.mean].concat();
@@ -156,7 +156,7 @@ impl Em<'_> {
         iterations: usize,
     ) -> Result<Option<Candidate>> {
         let (n, d) = (self.n(), self.dim);
-        let mut share = (count / n as f64).min(0.5);
+        let mut share = (count / self.count).min(0.5);
         for last in (0..=iterations).map(|i| i == iterations) {
             let log_det: f64 = (0..d).map(|i| factor[i * d + i].ln()).sum();
             let c = share.ln() - log_det - d as f64 * HALF_LN_TAU;
@@ -173,7 +173,7 @@ impl Em<'_> {
                             // ln of a φ / p, against 1 − a: of two logarithms the sum from the larger.
                             let more = c - 0.5 * squares[lane] - log;
                             let sum = more.max(rest) + (-(more - rest).abs()).exp().ln_1p();
-                            gain += sum;
+                            gain += self.weight(b)[lane] * sum;
                             shares[lane] = (more - sum).exp();
                         }
                         (shares, gain)
@@ -188,7 +188,7 @@ impl Em<'_> {
             let Some((count, next, covariance)) = self.part(&mean, shares.map(|(b, (shares, _))| (b, *shares))) else {
                 return Ok(None);
             };
-            share = (count / n as f64).min(0.5);
+            share = (count / self.count).min(0.5);
             mean = next;
             factor = cholesky(&covariance, d).ok_or_else(singular)?;
         }

@@ -1,8 +1,9 @@
 //! One Gaussian by maximum likelihood: the least that a density of the data must beat.
 //!
-//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n; or Σ = σ² I with σ given, where only m is fitted. No prior and no
+//! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n, by their weights where rows have some; or Σ = σ² I with σ given, where only m is fitted. No prior and no
 //! iteration, unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
 
+use crate::stats::Sample;
 use crate::transform::mixture::Mixture;
 use crate::transform::mixture::matrix::{cholesky, moments};
 use crate::{Error, Result};
@@ -23,13 +24,16 @@ pub enum Gaussian {
 }
 
 impl Mixture {
-    /// The one Gaussian that makes the `rows` (`[n, dim]` row-major) most likely. Where columns determine each other
+    /// The one Gaussian that makes the `rows` (`[n, dim]` row-major, with their weights where they have some) most
+    /// likely. Where columns determine each other
     /// the likelihood has no bound; a billionth of each variance is then added to it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two rows (one, where σ is fixed), lengths that do not fit, numbers that are
     /// not finite, a constant column, a σ that is not a number above 0.
-    pub fn gaussian(rows: &[f64], dim: usize, kind: Gaussian) -> Result<Self> {
+    pub fn gaussian<'a>(rows: impl Into<Sample<'a>>, dim: usize, kind: Gaussian) -> Result<Self> {
+        let sample = rows.into();
+        let rows = sample.x;
         if dim == 0 || !rows.len().is_multiple_of(dim) {
             let problem = format!("{} numbers are not whole rows of {dim} columns", rows.len());
             return Err(Error::invalid(problem, "give the rows as [n, dim], row-major"));
@@ -43,10 +47,11 @@ impl Mixture {
             let problem = format!("row {} has {} in column {} (counted from 0)", i / dim, rows[i], i % dim);
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
-        let column = |j: usize| rows.iter().skip(j).step_by(dim).copied();
-        let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();
+        let weights = sample.scaled(dim);
+        let column = |j: usize| rows.iter().skip(j).step_by(dim).copied().zip(weights.iter().copied());
+        let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::weighted_moments(column(j))).unzip();
         let factor = match kind {
-            Gaussian::Full => root(rows, &mean, &std)?,
+            Gaussian::Full => root(rows, &weights, &mean, &std)?,
             Gaussian::Fixed { sigma } if sigma > 0.0 && sigma.is_finite() => {
                 (0..dim * dim).map(|i| if i % (dim + 1) == 0 { sigma } else { 0.0 }).collect()
             }
@@ -61,7 +66,7 @@ impl Mixture {
 
 /// The Cholesky factor of the covariance of `rows`, from their correlations: those are of order 1 whatever the units of
 /// the columns and however far their means lie from 0.
-fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
+fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     let d = mean.len();
     if let Some(j) = std.iter().position(|s| *s == 0.0) {
         let hint = "leave out the constant column: it has no density";
@@ -73,7 +78,7 @@ fn root(rows: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     for row in scaled.chunks_exact_mut(d) {
         row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
     }
-    let (_, mut correlation) = moments(&scaled, d);
+    let (_, mut correlation) = moments(&scaled, d, weights);
     let factor = match cholesky(&correlation, d) {
         Some(factor) => factor,
         None => {

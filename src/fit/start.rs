@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::effort::{Effort, EmOptions, cost_of_prior, cost_of_step};
 use super::em::Em;
+use crate::stats::Sample;
 use crate::transform::Mixture;
 use crate::transform::mixture::lanes::LANES;
 use crate::{Result, Rng};
@@ -21,9 +22,9 @@ const ROUNDS: usize = 3;
 /// Iterations of EM on each part before four times as many rows are used.
 const WARM: usize = 12;
 
-/// The rows in an order in which neighbours are near each other: halved at the median of the widest column, and so on.
+/// The rows, and their weights, in an order in which neighbours are near each other: halved at the median of the widest column, and so on.
 /// Blocks of rows then share their components, and pass the others by.
-pub(crate) fn neighbours(x: &[f64], d: usize) -> Vec<f64> {
+pub(crate) fn neighbours(rows: Sample<'_>, d: usize) -> (Vec<f64>, Vec<f64>) {
     fn halve(x: &[f64], d: usize, rows: &mut [usize]) {
         if rows.len() <= LANES {
             rows.sort_unstable();
@@ -41,23 +42,23 @@ pub(crate) fn neighbours(x: &[f64], d: usize) -> Vec<f64> {
         let (left, right) = rows.split_at_mut(middle);
         rayon::join(|| halve(x, d, left), || halve(x, d, right));
     }
-    let mut rows: Vec<usize> = (0..x.len().checked_div(d).unwrap_or(0)).collect();
-    halve(x, d, &mut rows);
-    rows.iter().flat_map(|i| &x[i * d..(i + 1) * d]).copied().collect()
+    let mut order: Vec<usize> = (0..rows.x.len().checked_div(d).unwrap_or(0)).collect();
+    halve(rows.x, d, &mut order);
+    rows.pick(d, &order)
 }
 
-/// A first mixture for the rows of `x`: from clusters of a part of them, and EM on that part and on ones four times
+/// A first mixture for the rows: from clusters of a part of them, and EM on that part and on ones four times
 /// larger, as long as they are much less than all. EM takes tens of iterations from clusters to Gaussians; on few rows
 /// they cost little.
 pub(crate) fn start(
     em: &Em<'_>,
-    x: &[f64],
+    rows: Sample<'_>,
     dim: usize,
     options: &EmOptions,
     rng: &mut Rng,
     effort: &mut Effort<'_>,
 ) -> Result<Mixture> {
-    let (n, k) = (x.len() / dim, options.components);
+    let (x, n, k) = (rows.x, rows.x.len() / dim, options.components);
     if k == 1 {
         let mean: Vec<f64> = (0..dim).map(|j| x.iter().skip(j).step_by(dim).sum::<f64>() / n as f64).collect();
         effort.spend(cost_of_step(n, 1, dim));
@@ -66,27 +67,28 @@ pub(crate) fn start(
     let least = LEAST.max(SHARE * k);
     if n <= 2 * least {
         effort.spend(cost_of_clusters(n, k, dim));
-        return clusters(em, x, dim, k, rng);
+        return clusters(em, rows, dim, k, rng);
     }
     let mut mixture = None;
     let mut most = least;
     while 2 * most < n {
         let mut chosen = index::sample(rng, n, most).into_vec();
         chosen.sort_unstable();
-        let part: Vec<f64> = chosen.iter().flat_map(|i| &x[i * dim..(i + 1) * dim]).copied().collect();
+        let (part, weight) = rows.pick(dim, &chosen);
+        let part = Sample { x: &part, weight: &weight };
         effort.spend(cost_of_prior(most, dim));
-        let few = Em::new(&part, dim, k, options.strength)?.diagonal(options.diagonal);
+        let few = Em::new(part, dim, k, options.strength)?.diagonal(options.diagonal);
         let first = match mixture {
             None => {
                 effort.spend(cost_of_clusters(most, k, dim));
-                clusters(&few, &part, dim, k, rng)?
+                clusters(&few, part, dim, k, rng)?
             }
             Some(mixture) => mixture,
         };
         mixture = Some(few.climb_within(first, WARM, options.tolerance, effort)?);
         most *= 4;
     }
-    mixture.map_or_else(|| clusters(em, x, dim, k, rng), Ok)
+    mixture.map_or_else(|| clusters(em, rows, dim, k, rng), Ok)
 }
 
 /// What [`clusters`] cost, in multiplications: the centres, and so many rounds.
@@ -94,7 +96,8 @@ pub(crate) fn cost_of_clusters(n: usize, k: usize, d: usize) -> f64 {
     ((2 + ROUNDS) * n * k) as f64 * d as f64 + (n * d * d) as f64
 }
 
-fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result<Mixture> {
+fn clusters(em: &Em<'_>, rows: Sample<'_>, d: usize, k: usize, rng: &mut Rng) -> Result<Mixture> {
+    let (x, weights) = (rows.x, rows.scaled(d));
     // Distances in units of each column's own deviation.
     let inverse: Vec<f64> = (0..d).map(|j| 1.0 / em.prior()[j * d + j]).collect();
     let squared =
@@ -108,10 +111,10 @@ fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result
         nearest.par_chunks_mut(1024).zip(x.par_chunks(1024 * d)).for_each(|(nearest, rows)| {
             nearest.iter_mut().zip(rows.chunks_exact(d)).for_each(|(near, row)| *near = near.min(squared(row, last)));
         });
-        let total: f64 = nearest.iter().sum();
+        let total: f64 = nearest.iter().zip(&*weights).map(|(near, w)| w * near).sum();
         let mut left = rng.random::<f64>() * total;
-        let drawn = nearest.iter().position(|near| {
-            left -= near;
+        let drawn = nearest.iter().zip(&*weights).position(|(near, w)| {
+            left -= w * near;
             left < 0.0
         });
         // Where every row is a centre already, any will do.
@@ -131,10 +134,10 @@ fn clusters(em: &Em<'_>, x: &[f64], d: usize, k: usize, rng: &mut Rng) -> Result
     for _ in 0..ROUNDS {
         let mut sums = vec![0.0; k * d];
         let mut counts = vec![0.0; k];
-        for (owner, row) in owners.iter().zip(x.chunks_exact(d)) {
+        for ((owner, row), w) in owners.iter().zip(x.chunks_exact(d)).zip(&*weights) {
             let at = *owner as usize;
-            counts[at] += 1.0;
-            sums[at * d..(at + 1) * d].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            counts[at] += w;
+            sums[at * d..(at + 1) * d].iter_mut().zip(row).for_each(|(sum, x)| *sum += w * x);
         }
         for (at, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
             (0..d).for_each(|j| centres[at * d + j] = sums[at * d + j] / count);

@@ -131,21 +131,7 @@ impl Context {
                 "name fewer columns in `data.condition`",
             ));
         }
-        let rest: Vec<usize> = (0..table.d).filter(|j| !places.contains(j)).collect();
-        let cut = |columns: &[usize]| -> Vec<f64> {
-            (0..table.n)
-                .flat_map(|i| columns.iter().map(move |j| (i, j)))
-                .map(|(i, j)| table.x.at(i * table.d + j))
-                .collect()
-        };
-        let (values, x) = (cut(&places), cut(&rest));
-        let of = |columns: &[usize]| -> Option<Vec<String>> {
-            table.columns.as_ref().map(|names| columns.iter().map(|j| names[*j].clone()).collect())
-        };
-        let (names, left) = (of(&places), of(&rest));
-        let names = names.unwrap_or_else(|| places.iter().map(|j| table.numbers[*j].to_string()).collect());
-        table.numbers = rest.iter().map(|j| table.numbers[*j]).collect();
-        (table.x, table.d, table.columns) = (x.into(), rest.len(), left);
+        let (values, names) = table.take_columns(&places);
         Ok((values, places.len(), names))
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use cnflow_kernels::ImageShape;
 
 use super::table::{by_codes, code};
-use super::{Context, DataOptions, Dataset, Numbers, Rows, Split, SplitRule, Table, of_table, places};
+use super::{Context, DataOptions, Dataset, Numbers, Rows, Split, SplitRule, Table, of_table, places, weights};
 use crate::io::{Header, Layout, Plan, plan};
 use crate::{Error, Result};
 
@@ -29,6 +29,8 @@ pub struct Memory {
     pub columns: Option<Vec<String>>,
     /// A context that is not among the columns, and its values, `[n, c]`.
     pub context: Option<Given>,
+    /// Weights that are not among the columns, `[n]`.
+    pub weight: Option<Vec<f64>>,
 }
 
 impl Memory {
@@ -53,9 +55,9 @@ impl Memory {
     /// [`Error::Invalid`] for numbers that are not finite or rows that do not fit; as [`resolve`](super::resolve).
     pub fn dataset(self, options: &DataOptions, seed: u64, valid: Option<Self>) -> Result<Dataset> {
         let name = self.name.clone();
-        let (mut table, context) = self.table(options)?;
+        let (mut table, context, weights) = self.table(options)?;
         if let Some(valid) = valid {
-            let (other, given) = valid.table(options)?;
+            let (other, given, held_out) = valid.table(options)?;
             if (other.d, other.shape, other.columns.as_ref()) != (table.d, table.shape, table.columns.as_ref()) {
                 let columns = |d: usize| crate::words::count(d as u64, "column");
                 let problem = format!(
@@ -71,9 +73,19 @@ impl Memory {
                 return Err(Error::invalid(problem, "give conditions with both"));
             }
             table.split = Split { train: (0..table.n).collect(), ..Split::default() };
-            let held_out =
-                Rows { x: other.x, context: given.map_or(Vec::new(), |(_, values)| values), weight: Vec::new() };
-            return Ok(Dataset { valid: held_out, places: None, ..of_table(&name, table, context) });
+            if weights.is_some() != held_out.is_some() {
+                let (with, without) =
+                    if weights.is_some() { ("training", "validation") } else { ("validation", "training") };
+                let problem = format!("the rows for {with} have weights, those for {without} have none");
+                return Err(Error::invalid(problem, "give weights with both"));
+            }
+            let data = of_table(&name, table, context, weights)?;
+            // As one table: which rows are left out, and whether all count alike, is said of the training rows.
+            let rows = Rows { x: other.x, context: given.map_or(Vec::new(), |(_, values)| values), weight: Vec::new() };
+            let weight = held_out.unwrap_or_default();
+            let kept: Vec<usize> = (0..other.n).filter(|row| weight.get(*row).is_none_or(|w| *w > 0.0)).collect();
+            let valid = Rows { weight, ..rows }.pick(other.d, &kept);
+            return Ok(Dataset { valid, places: None, ..data });
         }
         let path = Path::new(&name);
         if let SplitRule::Column(column) = &options.table.split {
@@ -85,15 +97,15 @@ impl Memory {
             let codes: Vec<_> = codes.iter().map(|v| code(*v).ok_or_else(|| v.to_string())).collect();
             let split = by_codes(path, &format!("column `{column}`"), &codes, &|row| format!("row {row}"))?;
             let table = Table { split, ..without(table, &[j])? };
-            return Ok(of_table(&name, table, context));
+            return of_table(&name, table, context, weights);
         }
         let table = table.divided(path, &options.table, seed)?;
-        Ok(of_table(&name, table, context))
+        of_table(&name, table, context, weights)
     }
 
-    /// The table without its columns that are left out, and the context.
-    fn table(self, options: &DataOptions) -> Result<(Table, Option<Given>)> {
-        let Self { name, x, dim: d, shape, columns, context } = self;
+    /// The table without its columns that are left out, the context, and the weights.
+    fn table(self, options: &DataOptions) -> Result<(Table, Option<Given>, Option<Vec<f64>>)> {
+        let Self { name, x, dim: d, shape, columns, context, weight } = self;
         if d == 0 || !x.len().is_multiple_of(d) {
             let found = x.len() % d.max(1);
             return Err(Error::Dimension { what: format!("the last row of {name}"), expected: d, found });
@@ -107,6 +119,19 @@ impl Memory {
             table = without(table, &drop)?;
         }
         let path = Path::new(&name);
+        let weights = match (weight, options.weights.as_deref()) {
+            (None, None) => None,
+            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, Header::Auto)?),
+            (Some(weight), _) => {
+                if weight.len() != n {
+                    let found = crate::words::count(weight.len() as u64, "weight");
+                    let problem = format!("there are {found} for {n} rows of {name}");
+                    return Err(Error::invalid(problem, "give one weight for each row"));
+                }
+                weights::check(&weight, "the weights")?;
+                Some(weight)
+            }
+        };
         let context = match context {
             None => Context::take(&options.condition, path, &mut table, Header::Auto)?,
             Some((given, values)) => {
@@ -120,7 +145,7 @@ impl Memory {
                 Some((given, values))
             }
         };
-        Ok((table, context))
+        Ok((table, context, weights))
     }
 }
 

@@ -19,6 +19,7 @@ mod points;
 pub mod ring;
 pub mod table;
 pub mod toys;
+mod weights;
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,7 @@ pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
+use crate::io::Header;
 use crate::names::{Matched, NamedTable};
 use crate::{Error, Result, Rng, io, rng};
 
@@ -51,11 +53,14 @@ pub struct DataOptions {
     /// The columns of a table that are conditions, as `NAME` or `NAME:KIND`, or by number from 0 as the file has them;
     /// or one file with a row for each of its rows.
     pub condition: Vec<String>,
+    /// The column of a table that holds the weights of its rows, by name, or by number from 0 as the file has it; or a
+    /// file with a number for each of its rows. Each row counts 1 without.
+    pub weights: Option<String>,
 }
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { table: TableOptions::default(), held_out: 10_000, condition: Vec::new() }
+        Self { table: TableOptions::default(), held_out: 10_000, condition: Vec::new(), weights: None }
     }
 }
 
@@ -94,13 +99,27 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// n rows for training, `[n, d]`: fresh ones of a toy; of a file, rows drawn with replacement.
+    /// n rows for training, `[n, d]`: fresh ones of a toy; of a file, rows drawn with replacement, by their weights.
     pub fn draw(&self, n: usize, rng: &mut Rng) -> Vec<f64> {
         match &self.train {
             Source::Toy(toy) => (toy.sample)(n, rng),
             Source::Rows(rows) => {
                 let count = rows.count(self.dim);
-                let picked: Vec<usize> = (0..n).map(|_| rng.random_range(0..count)).collect();
+                let picked: Vec<usize> = match &rows.weight[..] {
+                    [] => (0..n).map(|_| rng.random_range(0..count)).collect(),
+                    weights => {
+                        let mut sum = 0.0;
+                        let sums: Vec<f64> = weights
+                            .iter()
+                            .map(|w| {
+                                sum += w;
+                                sum
+                            })
+                            .collect();
+                        let one = |at: f64| sums.partition_point(|s| *s <= at * sum).min(count - 1);
+                        (0..n).map(|_| one(rng.random())).collect()
+                    }
+                };
                 rows.x.pick(self.dim, &picked).into_f64()
             }
         }
@@ -185,6 +204,10 @@ impl Dataset {
 /// [`Error::Unknown`] for what is neither a toy nor looks like a file; what reading a file can raise.
 pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> {
     if let Ok(toy) = toys::find(name) {
+        if let Some(weights) = &options.weights {
+            let problem = format!("the weights `{weights}`: the toy `{name}` is drawn without weights");
+            return Err(Error::invalid(problem, "set `data.source` to a file: only tables have weights"));
+        }
         if let Some(column) = options.condition.first() {
             let problem = format!("the condition `{column}`: the toy `{name}` is drawn without conditions");
             return Err(Error::invalid(problem, "set `data.source` to a file: only tables have conditions"));
@@ -204,8 +227,10 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         });
     }
     if name == digits::NAME {
-        let table = digits::table(&options.table, seed)?;
-        return Ok(of_table(name, table, digits::context(&options.condition)?));
+        let mut table = digits::table(&options.table, seed)?;
+        let weights = options.weights.as_deref();
+        let weights = weights.map(|w| weights::take(w, Path::new(name), &mut table, Header::Auto)).transpose()?;
+        return of_table(name, table, digits::context(&options.condition)?, weights);
     }
     let path = PathBuf::from(name);
     if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
@@ -213,16 +238,24 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
     let mut table = Table::read(&path, &options.table, seed)?;
-    let context = Context::take(&options.condition, &path, &mut table, options.table.header)?;
-    Ok(of_table(name, table, context))
+    let header = options.table.header;
+    let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
+    let context = Context::take(&options.condition, &path, &mut table, header)?;
+    of_table(name, table, context, weights)
 }
 
-/// The data set of a table, and the context of its rows.
-fn of_table(name: &str, mut table: Table, context: Option<(Context, Vec<f64>)>) -> Dataset {
+/// The data set of a table, the context of its rows, and their weights.
+fn of_table(
+    name: &str,
+    mut table: Table,
+    context: Option<(Context, Vec<f64>)>,
+    weights: Option<Vec<f64>>,
+) -> Result<Dataset> {
     let (context, values) = context.unzip();
-    let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight: Vec::new() };
+    let weight = weights.map_or(Ok(Vec::new()), |w| weights::settled(w, &mut table.split, &mut table.notes))?;
+    let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight };
     let set = |rows: &[usize]| all.pick(table.d, rows);
-    Dataset {
+    Ok(Dataset {
         name: name.into(),
         dim: table.d,
         shape: table.shape,
@@ -233,7 +266,7 @@ fn of_table(name: &str, mut table: Table, context: Option<(Context, Vec<f64>)>) 
         context,
         places: Some(table.split),
         notes: table.notes,
-    }
+    })
 }
 
 fn looks_like_a_path(path: &Path) -> bool {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::io::Numbers;
+use crate::stats::counts_by_weight;
 
 /// Rows of a data set, row-major.
 ///
@@ -87,6 +88,34 @@ impl Rows {
         self.pick(d, &(0..self.count(d).min(most)).collect::<Vec<_>>())
     }
 
+    /// As many rows that count alike, each as often as it weighs, rounded: what stands for them where weights have no
+    /// place, as in a picture. The rows themselves where none have weights.
+    #[must_use]
+    pub fn by_weight(&self, d: usize) -> Self {
+        if self.weight.is_empty() {
+            return self.clone();
+        }
+        self.drawn(d, self.count(d) as f64)
+    }
+
+    /// As [`Rows::by_weight`], but with no row twice, and so fewer rows, Σ w / max w of them: copies would be neighbours
+    /// of each other.
+    #[must_use]
+    pub fn thinned(&self, d: usize) -> Self {
+        if self.weight.is_empty() {
+            return self.clone();
+        }
+        let most = self.weight.iter().copied().fold(0.0, f64::max);
+        self.drawn(d, self.weight.iter().map(|w| w / most).sum())
+    }
+
+    /// About `total` rows that count alike.
+    fn drawn(&self, d: usize, total: f64) -> Self {
+        let counts = counts_by_weight(&self.weight, total, 0.5);
+        let drawn = counts.iter().enumerate().flat_map(|(row, count)| std::iter::repeat_n(row, *count as usize));
+        Self { weight: Vec::new(), ..self.pick(d, &drawn.collect::<Vec<_>>()) }
+    }
+
     /// The rows but for those of the numbers `gone`, which rise.
     #[must_use]
     pub fn without(&self, d: usize, gone: &[usize]) -> Self {
@@ -130,6 +159,18 @@ mod tests {
                 kept.iter().flat_map(|i| [f64::from(2 * i), f64::from(2 * i + 1)]).collect::<Vec<_>>()
             );
         }
+    }
+
+    #[test]
+    fn rows_by_their_weights_count_alike() {
+        let all = Rows { weight: vec![1.0, 0.2, 3.0, 0.2, 0.6], ..rows() };
+        let drawn = all.by_weight(2);
+        assert_eq!((drawn.count(2), drawn.weight.len()), (5, 0));
+        assert_eq!(drawn.context, [0.0, 2.0, 2.0, 2.0, 4.0]);
+        // Σ w / max w = 5/3.
+        assert_eq!(all.thinned(2).context, [2.0, 4.0]);
+        let plain = Rows { weight: Vec::new(), ..rows() };
+        assert_eq!((plain.by_weight(2), plain.thinned(2)), (plain.clone(), plain));
     }
 
     #[test]

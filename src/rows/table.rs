@@ -183,6 +183,25 @@ impl Table {
         if most < valid { (1.0 - 2.0 * most, most) } else { (train, valid) }
     }
 
+    /// Takes the columns at `places` out: their values, `[n, places.len()]`, and their names, or else their numbers in
+    /// the file.
+    pub(super) fn take_columns(&mut self, places: &[usize]) -> (Vec<f64>, Vec<String>) {
+        let rest: Vec<usize> = (0..self.d).filter(|j| !places.contains(j)).collect();
+        let cut = |columns: &[usize]| -> Vec<f64> {
+            let at = |i: usize| columns.iter().map(move |j| (i, *j));
+            (0..self.n).flat_map(at).map(|(i, j)| self.x.at(i * self.d + j)).collect()
+        };
+        let (values, x) = (cut(places), cut(&rest));
+        let of = |columns: &[usize]| -> Option<Vec<String>> {
+            self.columns.as_ref().map(|names| columns.iter().map(|j| names[*j].clone()).collect())
+        };
+        let (names, left) = (of(places), of(&rest));
+        let names = names.unwrap_or_else(|| places.iter().map(|j| self.numbers[*j].to_string()).collect());
+        self.numbers = rest.iter().map(|j| self.numbers[*j]).collect();
+        (self.x, self.d, self.columns) = (x.into(), rest.len(), left);
+        (values, names)
+    }
+
     /// The rows of a set, `[rows.len(), d]`.
     pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
         self.x.pick(self.d, rows).into_f64()

@@ -1,15 +1,18 @@
 //! What a step is computed from: rows of data, and latents and times where the objective needs them.
 //!
-//! The rows of a table come in shuffled epochs, those of a toy are fresh. [`BatchSampler::place`] is the position in
+//! The rows of a table come in shuffled epochs, those of a toy are fresh. Where rows have weights an epoch has each row as
+//! often as it weighs, rounded up or down at random: losses need no weights then, no row is computed for nothing, and
+//! pairs of rows and latents are those of the weighted rows. [`BatchSampler::place`] is the position in
 //! the streams, so that a run can resume at the same number.
 
 use rand::Rng as _;
 use rand::seq::SliceRandom;
 
 use super::preprocessing::Preprocessing;
-use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM};
+use super::{CONDITION_WEIGHT, Criterion, DATA_STREAM, EPOCH_STREAM, NOISE_STREAM, WEIGHT_STREAM};
 use crate::model::Architecture;
 use crate::rows::{Dataset, Rows, Source};
+use crate::stats::counts_by_weight;
 use crate::transform::Base;
 use crate::{Error, Result, Rng, rng};
 
@@ -20,8 +23,6 @@ pub struct Batch {
     pub x: Vec<f64>,
     /// Encoded conditions, the inputs of the net, `[n, c]`; empty where there are none.
     pub c: Vec<f64>,
-    /// How much each row counts, `[n]`; empty where each counts 1.
-    pub weight: Vec<f64>,
     /// Latents, `[n, d]`; empty where there are none.
     pub z: Vec<f64>,
     /// Times, `[n]`; empty where there are none.
@@ -34,7 +35,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { x: Vec::new(), c: Vec::new(), weight: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
+        Self { x: Vec::new(), c: Vec::new(), z: Vec::new(), t: Vec::new(), probe_seed: 0, end: 1.0 }
     }
 }
 
@@ -49,9 +50,6 @@ impl Batch {
         let mut wanted = vec![("conditions", self.c.len(), n * c)];
         if criterion == Criterion::Matching {
             wanted.extend([("latents", self.z.len(), n * d), ("times", self.t.len(), n)]);
-        }
-        if !self.weight.is_empty() {
-            wanted.push(("weights", self.weight.len(), n));
         }
         match wanted.into_iter().find(|(_, found, expected)| found != expected) {
             None => Ok(()),
@@ -153,22 +151,21 @@ impl<'a> BatchSampler<'a> {
             Source::Rows(rows) => {
                 let taken = self.next_of_epoch(n);
                 if !self.preprocessing.dequantises() {
-                    return Ok(self.table.pick(self.data.dim, &taken));
+                    let drawn = self.table.pick(self.data.dim, &taken);
+                    return Ok(Rows { weight: Vec::new(), ..drawn });
                 }
                 let (x, seed) = (rows.x.pick(self.data.dim, &taken).into_f64(), self.noise.random());
                 let x = self.preprocessing.inward_drawn(x, seed)?.into();
-                Ok(Rows { x, ..self.under(&taken) })
+                Ok(Rows { x, context: self.under(&taken), weight: Vec::new() })
             }
         }
     }
 
-    /// The conditions and the weights of some rows.
-    fn under(&self, rows: &[usize]) -> Rows {
-        let Rows { context, weight, .. } = &self.table;
+    /// The conditions of some rows.
+    fn under(&self, rows: &[usize]) -> Vec<f64> {
+        let context = &self.table.context;
         let c = context.len() / self.data.n_train().unwrap_or(1).max(1);
-        let context = rows.iter().flat_map(|i| &context[i * c..(i + 1) * c]).copied().collect();
-        let weight = if weight.is_empty() { Vec::new() } else { rows.iter().map(|i| weight[*i]).collect() };
-        Rows { context, weight, ..Rows::default() }
+        rows.iter().flat_map(|i| &context[i * c..(i + 1) * c]).copied().collect()
     }
 
     /// The numbers of the next rows of the epoch, and of the epochs after it.
@@ -180,7 +177,7 @@ impl<'a> BatchSampler<'a> {
                 (self.epoch, self.taken) = (self.epoch + 1, 0);
             }
             if self.ordered != Some(self.epoch) {
-                self.order = (0..count as u32).collect();
+                self.order = self.epoch_rows(count);
                 self.order.shuffle(&mut rng::stream(self.seed, EPOCH_STREAM + self.epoch));
                 self.ordered = Some(self.epoch);
             }
@@ -188,6 +185,16 @@ impl<'a> BatchSampler<'a> {
             self.taken += 1;
         }
         rows
+    }
+
+    /// The rows of the running epoch before they are shuffled, as many as there are rows.
+    fn epoch_rows(&self, count: usize) -> Vec<u32> {
+        if self.table.weight.is_empty() {
+            return (0..count as u32).collect();
+        }
+        let offset = rng::stream(self.seed, WEIGHT_STREAM + self.epoch).random();
+        let counts = counts_by_weight(&self.table.weight, count as f64, offset);
+        counts.iter().zip(0..).flat_map(|(count, row)| std::iter::repeat_n(row, *count as usize)).collect()
     }
 
     /// A latent for each row of `x`.

@@ -92,3 +92,5 @@ pub const BASE_STREAM: u64 = 0x7a14_0005;
 pub const BOUND_STREAM: u64 = 0x7a14_0007;
 /// The streams of the orders of a table's epochs, from this one on.
 pub const EPOCH_STREAM: u64 = 0x7a15_0000_0000;
+/// The first of the streams that decide how often a row of some weight is in an epoch, one for each epoch.
+pub const WEIGHT_STREAM: u64 = 0x7a16_0000_0000;

@@ -30,7 +30,7 @@ pub(super) struct Draw {
 impl Criterion {
     pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, draw: Draw) -> Result<Batch> {
         let n = draw.rows;
-        let Rows { x, context: c, weight } = sampler.rows(n)?;
+        let Rows { x, context: c, .. } = sampler.rows(n)?;
         let x = x.into_f64();
         Ok(match self {
             Self::Matching => {
@@ -44,12 +44,12 @@ impl Criterion {
                     }
                 }
                 let t = sampler.times(n, draw.time_exponent);
-                Batch { x, c, weight, z, t, ..Batch::default() }
+                Batch { x, c, z, t, ..Batch::default() }
             }
             Self::Likelihood => {
                 let probe_seed = sampler.probe_seed();
                 let end = if draw.steer > 0.0 { 1.0 + draw.steer * sampler.swing() } else { 1.0 };
-                Batch { x, c, weight, probe_seed, end, ..Batch::default() }
+                Batch { x, c, probe_seed, end, ..Batch::default() }
             }
         })
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::model::FlowSpec;
+use crate::stats::weighted_mean_and_se;
 use crate::transform::{Bijection, Mapped};
 
 /// The layers between the architecture and the data, the architecture's side first.
@@ -33,6 +34,11 @@ impl Preprocessing {
     /// Preprocessed rows `[n, d]`, and the mean over them of what a negative log-likelihood is larger in the
     /// data's units than in the net's.
     pub(super) fn inward(&self, x: Vec<f64>) -> Result<(Vec<f64>, f64)> {
+        self.inward_weighted(x, &[])
+    }
+
+    /// As [`Preprocessing::inward`], the mean by the weights of the rows, or with each counting alike where they are none.
+    pub(super) fn inward_weighted(&self, x: Vec<f64>, weights: &[f64]) -> Result<(Vec<f64>, f64)> {
         let layers = &self.layers;
         if layers.is_empty() || x.is_empty() {
             return Ok((x, 0.0));
@@ -44,7 +50,10 @@ impl Preprocessing {
             rows.logdet = vec![0.0; n];
             layer.inverse(&mut rows, &[])?;
             crate::transform::check_failures(&rows.cost, n)?;
-            inside -= rows.logdet.iter().sum::<f64>() * (1.0 / n as f64);
+            inside -= match weights {
+                [] => rows.logdet.iter().sum::<f64>() * (1.0 / n as f64),
+                weights => weighted_mean_and_se(&rows.logdet, weights).0,
+            };
         }
         Ok((rows.y, inside))
     }

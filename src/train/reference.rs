@@ -7,7 +7,8 @@ use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Far, History, Job, TrainResult, Validation, Watch, score};
 use crate::fit::{EmOptions, Gaussian};
 use crate::model::{Architecture, FlowSpec, Model};
-use crate::rows::Dataset;
+use crate::rows::{Dataset, Rows};
+use crate::stats::Sample;
 use crate::transform::{Histogram, Mixture, Standardise};
 use crate::{Error, Result, rng};
 
@@ -28,12 +29,14 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         ));
     }
     let d = data.dim;
-    let x = rows(data, job.seed, TOY_ROWS, IMAGE_PIXELS);
+    let Rows { x, weight, .. } = rows(data, job.seed, TOY_ROWS, IMAGE_PIXELS);
+    let (x, weight) = (x.into_f64(), &weight[..]);
     let pixels = start::pixels(job, data)?;
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
     let mut spec = FlowSpec { columns, pixels, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
-    let volume = if data.shape.is_none() { Some(Standardise::fit(&x, d)?.log_volume()) } else { None };
+    let volume =
+        if data.shape.is_none() { Some(Standardise::fit(Sample { x: &x, weight }, d)?.log_volume()) } else { None };
     let (x, inside) = Preprocessing::new(&spec)?.inward(x)?;
     let log_volume = volume.unwrap_or(inside);
     let mut rng = rng::stream(job.seed, BASE_STREAM);
@@ -41,27 +44,31 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let mut stop =
         || watch.stop_requested() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
     match job.model.family {
-        Family::Gaussian => spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Full)?),
+        Family::Gaussian => spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, Gaussian::Full)?),
         Family::GaussianFixed => {
-            spec.base = Some(Mixture::gaussian(&x, d, Gaussian::Fixed { sigma: job.model.sigma })?)
+            let fixed = Gaussian::Fixed { sigma: job.model.sigma };
+            spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, fixed)?);
         }
         Family::Histogram => {
             let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
-            spec.architecture = Architecture::Histogram(Histogram::fit(&x, &valid, d)?.histogram);
+            let (x, valid) = (Sample { x: &x, weight }, Sample { x: &valid, weight: &data.valid.weight });
+            spec.architecture = Architecture::Histogram(Histogram::fit(x, valid, d)?.histogram);
         }
         _ => {
-            spec.standardise = start::standardisation(job, data, &x)?;
+            spec.standardise = start::standardisation(job, data, Sample { x: &x, weight })?;
             let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let x = Sample { x: &x, weight };
+            let valid = Sample { x: &held_out, weight: &data.valid.weight };
             // As much as beside a flow of the defaults.
             let budget = (job.optimiser.steps, job.optimiser.time);
             let flow = Job::default().with(|flow| (flow.optimiser.steps, flow.optimiser.time) = budget).resolve(d)?;
             let work = start::mixture_work(&flow, flow.net(d).n_params());
             let options = EmOptions { work, ..EmOptions::default() };
-            spec.base = Some(if valid.is_empty() {
-                Mixture::fit(&x, d, &options, &mut rng, &mut stop)?
+            spec.base = Some(if held_out.is_empty() {
+                Mixture::fit(x, d, &options, &mut rng, &mut stop)?
             } else {
-                Mixture::choose(&x, &valid, d, &options, &mut rng, &mut stop)?.mixture
+                Mixture::choose(x, valid, d, &options, &mut rng, &mut stop)?.mixture
             });
         }
     }

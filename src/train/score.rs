@@ -1,8 +1,8 @@
-//! Scores of a density on held-out rows.
+//! Scores of a density on held-out rows; where these have weights, all means are weighted.
 
 use crate::model::{BoundModel, block_rows};
 use crate::rows::{Rows, Toy};
-use crate::stats::Dominance;
+use crate::stats::{Dominance, Weighted, weighted_mean_and_se};
 use crate::transform::Cost;
 use crate::{Error, Result};
 
@@ -72,15 +72,20 @@ pub(super) fn summarised(d: usize, rows: &Rows, log_prob: &[f64], cost: &Cost, t
         crate::transform::check_failures(cost, n)?;
         return Err(Error::invalid(format!("none of the {n} rows has a density"), "check that the weights are finite"));
     }
-    let finite = log_prob.iter().filter(|l| l.is_finite());
-    let (nll, nll_se) = mean_and_se(&finite.map(|l| -l).collect::<Vec<_>>());
+    let finite: Vec<usize> = (0..n).filter(|i| log_prob[*i].is_finite()).collect();
+    let weights: Vec<f64> =
+        if rows.weight.is_empty() { Vec::new() } else { finite.iter().map(|i| rows.weight[*i]).collect() };
+    let (nll, nll_se) = weighted_mean_and_se(&finite.iter().map(|i| -log_prob[*i]).collect::<Vec<_>>(), &weights);
     let excess = truth.map(|toy| {
         let points = rows.points();
-        let kept = points.chunks_exact(d).zip(log_prob).filter(|(_, l)| l.is_finite());
-        mean_and_se(&kept.map(|(x, l)| (toy.log_prob)(x) - l).collect::<Vec<_>>())
+        let over = |i: &usize| (toy.log_prob)(&points[i * d..(i + 1) * d]) - log_prob[*i];
+        mean_and_se(&finite.iter().map(over).collect::<Vec<_>>())
     });
     // Places are those of the rows: those without a density keep theirs.
-    let dominance = Dominance::of(&log_prob.iter().map(|l| -l).collect::<Vec<_>>());
+    let scale = n as f64 / rows.weight.iter().sum::<f64>();
+    let weight = |i: usize| rows.weight.get(i).map_or(1.0, |w| scale * w);
+    let each = log_prob.iter().enumerate().map(|(i, l)| Weighted { value: -l, weight: weight(i), at: i as u64 });
+    let dominance = Dominance::weighted(each.collect());
     Ok(Score { n, failed, outside, nll, nll_se, dominance, excess, nfe_mean: cost.nfe_mean() })
 }
 
@@ -116,10 +121,18 @@ const WITHIN: f64 = 2.0;
 /// Rows on which two models differ by more nats than this (seven times the density) are rows that one of them has lost.
 const LOST: f64 = 2.0;
 
-/// Whether the second of two models is worse on the same held-out rows beyond two standard errors of their differences.
-pub(super) fn clearly_worse(first: &[f64], second: &[f64]) -> bool {
-    let losses = first.iter().zip(second).map(|(a, b)| a - b).filter(|loss| loss.is_finite());
-    let (mean, se) = crate::stats::mean_and_se(&losses.collect::<Vec<f64>>());
+/// The finite ones of `second` − `first`, and their weights: none where `weights` are none.
+fn gains(first: &[f64], second: &[f64], weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let all = || first.iter().zip(second).map(|(a, b)| b - a);
+    let kept = all().zip(weights).filter(|(gain, _)| gain.is_finite()).map(|(_, w)| *w).collect();
+    (all().filter(|gain| gain.is_finite()).collect(), kept)
+}
+
+/// Whether the second of two models is worse on the same held-out rows, which have these weights or none, beyond two
+/// standard errors of their differences.
+pub(super) fn clearly_worse(first: &[f64], second: &[f64], weights: &[f64]) -> bool {
+    let (losses, weights) = gains(second, first, weights);
+    let (mean, se) = weighted_mean_and_se(&losses, &weights);
     mean > WITHIN * se
 }
 
@@ -128,19 +141,21 @@ pub(super) fn clearly_worse(first: &[f64], second: &[f64]) -> bool {
 /// The mean of the differences decides where it is beyond two of its standard errors. Within them the mean decides
 /// nothing, and the rows decide that one of the models has lost, as a few that lie together in a mode which it does not
 /// have: those on which the two differ by more than 2 nats. The smaller sum of what is lost on them wins; where there
-/// are none, the mean. A row without a density counts as lost, and a model that alone has such rows loses.
-pub(super) fn prefers_second(first: &[f64], second: &[f64]) -> bool {
+/// are none, the mean. Rows count by their weights where they have some. A row without a density counts as lost, and a model that alone has such rows loses.
+pub(super) fn prefers_second(first: &[f64], second: &[f64], weights: &[f64]) -> bool {
     let without = |log_probs: &[f64]| log_probs.iter().filter(|l| !l.is_finite()).count();
     let (a, b) = (without(first), without(second));
     if a != b {
         return b < a;
     }
-    let gains: Vec<f64> = first.iter().zip(second).map(|(a, b)| b - a).filter(|gain| gain.is_finite()).collect();
-    let (mean, se) = crate::stats::mean_and_se(&gains);
+    let (gains, weights) = gains(first, second, weights);
+    let (mean, se) = weighted_mean_and_se(&gains, &weights);
     if mean.abs() > WITHIN * se || gains.len() < 2 {
         return mean > 0.0;
     }
-    let lost: f64 = gains.iter().filter(|gain| gain.abs() > LOST).map(|gain| gain - LOST.copysign(*gain)).sum();
+    let weighted = gains.iter().zip(weights.iter().copied().chain(std::iter::repeat(1.0)));
+    let lost: f64 =
+        weighted.filter(|(gain, _)| gain.abs() > LOST).map(|(gain, w)| w * (gain - LOST.copysign(*gain))).sum();
     if lost == 0.0 { mean > 0.0 } else { lost > 0.0 }
 }
 
@@ -154,20 +169,22 @@ mod tests {
         let noise = |i: usize| if i.is_multiple_of(2) { 0.1 } else { -0.1 };
         let flat = rows(&|_| -2.0);
         // A mean beyond its error: the standard error of the noise is 0.1/√4000.
-        assert!(prefers_second(&flat, &rows(&|i| -1.99 + noise(i))));
-        assert!(!prefers_second(&flat, &rows(&|i| -2.01 + noise(i))));
+        assert!(prefers_second(&flat, &rows(&|i| -1.99 + noise(i)), &[]));
+        assert!(!prefers_second(&flat, &rows(&|i| -2.01 + noise(i)), &[]));
         // Within it: four rows in a mode that one of them has lost, whatever the mean is.
         let lost = rows(&|i| if i < 4 { -9.0 } else { -2.0 });
         let kept = rows(&|i| if i < 4 { -5.0 } else { -2.003 + noise(i) });
-        assert!(prefers_second(&lost, &kept) && !prefers_second(&kept, &lost));
+        assert!(prefers_second(&lost, &kept, &[]) && !prefers_second(&kept, &lost, &[]));
         // A mean that is clear is not overruled.
         let dear = rows(&|i| if i < 4 { -5.0 } else { -2.05 + noise(i) });
-        assert!(!prefers_second(&lost, &dear) && prefers_second(&dear, &lost));
+        assert!(!prefers_second(&lost, &dear, &[]) && prefers_second(&dear, &lost, &[]));
         let near = rows(&|i| -2.001 + noise(i));
-        assert!(clearly_worse(&flat, &dear) && !clearly_worse(&dear, &flat) && !clearly_worse(&flat, &near));
-        assert!(!clearly_worse(&flat, &flat) && !clearly_worse(&[], &[]));
+        assert!(
+            clearly_worse(&flat, &dear, &[]) && !clearly_worse(&dear, &flat, &[]) && !clearly_worse(&flat, &near, &[])
+        );
+        assert!(!clearly_worse(&flat, &flat, &[]) && !clearly_worse(&[], &[], &[]));
         // No density is worse than any.
         let none = rows(&|i| if i == 7 { f64::NAN } else { 3.0 });
-        assert!(!prefers_second(&flat, &none) && prefers_second(&none, &flat));
+        assert!(!prefers_second(&flat, &none, &[]) && prefers_second(&none, &flat, &[]));
     }
 }

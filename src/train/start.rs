@@ -12,7 +12,8 @@ use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, Validation
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
 use crate::model::{Architecture, FlowSpec, Model, Moments};
-use crate::rows::{Dataset, Numbers, Source};
+use crate::rows::{Dataset, Numbers, Rows, Source};
+use crate::stats::Sample;
 use crate::transform::{Column, Condition, ContextColumn, Mixture, Pixels, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
@@ -73,13 +74,19 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
     Err(Error::invalid(problem, hint))
 }
 
-/// The training data's own rows, or so many of a toy; of images as many as have `of_images` pixels, evenly taken.
-pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize, of_images: usize) -> Vec<f64> {
-    match &data.train {
-        Source::Rows(rows) if data.shape.is_some() => rows.evenly(data.dim, (of_images / data.dim).max(2)).x.into_f64(),
-        Source::Rows(rows) => rows.points().into_owned(),
-        Source::Toy(toy) => (toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM)),
-    }
+/// The training data's own rows as f64, or so many of a toy; of images as many as have `of_images` pixels, evenly taken.
+pub(super) fn rows(data: &Dataset, seed: u64, of_toy: usize, of_images: usize) -> Rows {
+    let rows = match &data.train {
+        Source::Rows(rows) if data.shape.is_some() => rows.evenly(data.dim, (of_images / data.dim).max(2)),
+        Source::Rows(rows) => rows.clone(),
+        Source::Toy(toy) => Rows::new((toy.sample)(of_toy, &mut rng::stream(seed, MOMENTS_STREAM))),
+    };
+    Rows { x: rows.x.into_f64().into(), ..rows }
+}
+
+/// The first rows, at most `most`, as f64; where they have weights so many drawn by these.
+fn by_weight(rows: Rows, d: usize, most: usize) -> Rows {
+    if rows.weight.is_empty() { rows.first(d, most) } else { rows.by_weight(d).evenly(d, most) }
 }
 
 /// What a run begins with.
@@ -122,10 +129,11 @@ pub(super) fn mixture_work(job: &Job, params: usize) -> f64 {
 /// The beginning of a run, at the model `init` of the job's file where it has one. `stop` ends the fit of a mixture
 /// early.
 pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut dyn FnMut() -> bool) -> Result<Start> {
-    let rows = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
+    let Rows { x: rows, context, weight } = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
+    let (rows, weight) = (rows.into_f64(), &weight[..]);
     let log_volume = |spec: &FlowSpec| -> Result<f64> {
         match data.shape {
-            None => Ok(Standardise::fit(&rows, data.dim)?.log_volume()),
+            None => Ok(Standardise::fit(Sample { x: &rows, weight }, data.dim)?.log_volume()),
             Some(_) => Ok(Preprocessing::new(spec)?.inward(rows.clone())?.1),
         }
     };
@@ -178,17 +186,16 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     name(&mut spec, data);
     let log_volume = log_volume(&spec)?;
     let (rows, _) = Preprocessing::new(&spec)?.inward(rows)?;
-    spec.standardise = standardisation(job, data, &rows)?;
+    spec.standardise = standardisation(job, data, Sample { x: &rows, weight })?;
     let mut theta = spec.architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
     if let Some(velocity) = spec.architecture.as_velocity().filter(|velocity| velocity.gaussian().is_some()) {
         velocity.rest(&mut theta);
     }
     if let Architecture::Discrete(discrete) = &spec.architecture {
         let x = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?.0;
-        let n = (x.len() / data.dim).min(MOMENT_ROWS);
-        let context = data.training_rows().map_or(&[][..], |rows| &rows.context[..n * data.context_dim()]);
-        let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(context))?;
-        theta = Discrete::started(discrete, &theta, &x[..n * data.dim], &context)?;
+        let first = by_weight(Rows { x: x.into(), context, weight: weight.to_vec() }, data.dim, MOMENT_ROWS);
+        let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(&first.context))?;
+        theta = Discrete::started(discrete, &theta, &first.points(), &context)?;
         return Ok(Start {
             model: Model { spec, theta, provenance: serde_json::Map::new() },
             log_volume,
@@ -200,17 +207,19 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
     let rule = base_rule(&job.model.base, data)?;
     if rule != BaseRule::Normal {
         let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?;
-        let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+        let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+        let rows = Sample { x: &rows, weight };
+        let valid = Sample { x: &held_out, weight: &data.valid.weight };
         let mut rng = rng::stream(job.seed, BASE_STREAM);
         let (begun, options) =
             (Instant::now(), EmOptions { work: mixture_work(job, theta.len()), ..EmOptions::default() });
         let mixture = match rule {
             BaseRule::Components(components) => {
                 let options = EmOptions { components, ..options };
-                Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?
+                Mixture::fit(rows, data.dim, &options, &mut rng, stop)?
             }
-            _ if valid.is_empty() => Mixture::fit(&rows, data.dim, &options, &mut rng, stop)?,
-            _ => Mixture::choose(&rows, &valid, data.dim, &options, &mut rng, stop)?.mixture,
+            _ if held_out.is_empty() => Mixture::fit(rows, data.dim, &options, &mut rng, stop)?,
+            _ => Mixture::choose(rows, valid, data.dim, &options, &mut rng, stop)?.mixture,
         };
         mixture_seconds = Some(begun.elapsed().as_secs_f64());
         if rule == BaseRule::Baseline {
@@ -289,14 +298,17 @@ pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     }
 }
 
-/// How often each class is among the conditions of the training rows.
+/// How often each class is among the conditions of the training rows; of weighted rows, of as many as count.
 fn class_counts(spec: &FlowSpec, data: &Dataset) -> Vec<Vec<u64>> {
     let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
     let of = |(j, column): (usize, &ContextColumn)| match column {
         ContextColumn::Number { .. } => Vec::new(),
         ContextColumn::Class { classes } => {
             let values = context::column(data, j, context.dim);
-            let count = |class: &i64| values.iter().filter(|value| **value == *class as f64).count() as u64;
+            let weight = data.training_rows().map_or(&[][..], |rows| &rows.weight);
+            let weights = Sample { x: &values, weight }.scaled(1);
+            let of = |class: f64| values.iter().zip(&*weights).filter(move |(value, _)| **value == class);
+            let count = |class: &i64| of(*class as f64).map(|(_, w)| w).sum::<f64>().round() as u64;
             classes.iter().map(count).collect()
         }
     };
@@ -323,7 +335,7 @@ fn base_rule(text: &str, data: &Dataset) -> Result<BaseRule> {
 }
 
 /// The standardisation that the job sets, by rows whose columns are on the real line; none where it sets none.
-pub(super) fn standardisation(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<Moments>> {
+pub(super) fn standardisation(job: &Job, data: &Dataset, rows: Sample<'_>) -> Result<Option<Moments>> {
     // Pixels have mean 0 and deviation 1 by their map, all together; a constant one has no deviation of its own.
     if !job.data.standardise || data.shape.is_some() {
         return Ok(None);

@@ -114,7 +114,13 @@ pub(super) fn content_hash(data: &Dataset) -> u64 {
     match &data.train {
         Source::Rows(rows) => {
             let context = data.context.as_ref().map_or(0, |context| context_hash(rows, &data.valid, context.dim));
-            fingerprint(rows.x.iter()) ^ fingerprint(data.valid.x.iter()) ^ context
+            // Without weights as it was before there were some.
+            let weights = |rows: &Rows| match &rows.weight[..] {
+                [] => 0,
+                weights => mix(fingerprint(weights.iter().copied())),
+            };
+            let weights = weights(rows) ^ mix(weights(&data.valid));
+            fingerprint(rows.x.iter()) ^ fingerprint(data.valid.x.iter()) ^ context ^ weights
         }
         Source::Toy(_) => 0,
     }

@@ -165,8 +165,11 @@ fn run(
         Source::Rows(rows) => {
             let (x, inside) = match preprocessing.dequantises() {
                 // Batches are preprocessed one by one, and the rest of the rows need not be widened for a mean.
-                true => (Vec::new(), preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS))?.1),
-                false => preprocessing.inward(rows.points().into_owned())?,
+                true => (
+                    Vec::new(),
+                    preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS).x.into_f64())?.1,
+                ),
+                false => preprocessing.inward_weighted(rows.points().into_owned(), &rows.weight)?,
             };
             let x = x.into();
             let context =

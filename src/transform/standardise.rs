@@ -2,6 +2,7 @@
 
 use super::bijection::check_rows;
 use super::{Bijection, Mapped};
+use crate::stats::{Sample, moments, weighted_moments};
 use crate::{Error, Result};
 
 /// x = mean + std ∘ y, column by column.
@@ -46,17 +47,22 @@ impl Standardise {
         Ok(Self { mean, std })
     }
 
-    /// The moments of the rows of `x`, `[n, dim]` row-major.
+    /// The moments of rows `[n, dim]`, with their weights where they have some.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a constant column or fewer than two rows.
-    pub fn fit(x: &[f64], dim: usize) -> Result<Self> {
+    pub fn fit<'a>(rows: impl Into<Sample<'a>>, dim: usize) -> Result<Self> {
+        let Sample { x, weight } = rows.into();
         let n = x.len() / dim.max(1);
         if n < 2 {
             return Err(Error::invalid(format!("a variance needs two rows, not {n}"), "give at least two rows"));
         }
         let column = |j: usize| x.iter().skip(j).step_by(dim).copied();
-        let (mean, std) = (0..dim).map(|j| crate::stats::moments(column(j))).unzip();
+        let of = |j: usize| match weight {
+            [] => moments(column(j)),
+            weight => weighted_moments(column(j).zip(weight.iter().copied())),
+        };
+        let (mean, std) = (0..dim).map(of).unzip();
         Self::new(mean, std)
     }
 

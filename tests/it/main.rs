@@ -61,5 +61,6 @@ mod velocity_images;
 mod velocity_laws;
 mod velocity_layers;
 mod velocity_penalties;
+mod weights;
 mod words;
 mod wrong_input;

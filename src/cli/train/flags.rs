@@ -88,6 +88,9 @@ flags! {
         /// for each of the table's
         #[arg(long, value_name = "COLUMNS|FILE", value_delimiter = ',', num_args = 1)]
         condition: Vec<String>,
+        /// How much each row counts: a column, by name or number, or a file with a number for each row [default: 1 each]
+        #[arg(long, value_name = "COLUMN|FILE")]
+        weights: String,
         /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD],
         /// unit[:LOW,HIGH] or positive
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]

@@ -270,7 +270,8 @@ pub fn spared(job: &Job, folder: &Path, read: &[&Path]) -> Result<()> {
 /// The files that a job names: its data, and what may be a file of codes, of conditions, or a start.
 pub fn named_by(job: &Job) -> Vec<PathBuf> {
     let texts =
-        std::iter::once(&job.data.source).chain([&job.data.split]).chain(&job.data.condition).map(PathBuf::from);
+        std::iter::once(&job.data.source).chain([&job.data.split]).chain(&job.data.condition).chain(&job.data.weights);
+    let texts = texts.map(PathBuf::from);
     // A toy, a rule or a column may be called as a folder is.
     texts.filter(|path| !path.is_dir()).chain(job.model.init.clone()).collect()
 }

@@ -113,7 +113,7 @@ fn points(
     let d = data.dim;
     let seen = match data.training_rows() {
         None => data.draw(2 * POINTS, &mut rng::stream(job.seed, DATA_STREAM)),
-        Some(rows) => rows.points().into_owned(),
+        Some(rows) => rows.by_weight(d).points().into_owned(),
     };
 
     let samples = flow.points(&run.latents(POINTS), &run.conditions(POINTS))?.y;

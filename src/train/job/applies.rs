@@ -95,6 +95,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.pixel_map: ALL, Any;
     data.pixel_noise: ALL, Any;
     data.condition: FLOWS, Any;
+    data.weights: ALL, Any;
     data.columns: ALL, Any;
     data.standardise: STANDARDISED, Any;
     data.spread: STANDARDISED, Any;

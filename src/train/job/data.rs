@@ -72,6 +72,10 @@ pub struct DataSection {
     /// The columns of a table that are the context of its rows, as `NAME` or `NAME:KIND` (by number from 0 where they
     /// have no names; KIND is class or number); or one file of a row for each of the table's.
     pub condition: Vec<String>,
+    /// How much each row of a table counts: the column that says it, by name, or by number from 0 as the file has it; or
+    /// a file with a number for each row. Left out, each counts 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
     /// unit or positive, as [`ColumnKind`] reads it.
     pub columns: Vec<String>,
@@ -104,6 +108,7 @@ impl Default for DataSection {
             pixel_map: LevelScale::default(),
             pixel_noise: BinNoise::default(),
             condition: Vec::new(),
+            weights: None,
             columns: Vec::new(),
             standardise: true,
             spread: None,
@@ -159,6 +164,7 @@ impl DataSection {
                 layout: self.layout,
             },
             condition: self.condition.clone(),
+            weights: self.weights.clone(),
             ..DataOptions::default()
         })
     }

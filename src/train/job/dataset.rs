@@ -56,6 +56,7 @@ impl Job {
     fn matched(&self, spec: &FlowSpec, name: Option<&str>, own: bool) -> Result<(Dataset, Vec<String>)> {
         let name = name.unwrap_or(&self.data.source);
         let mut options = self.data.options()?;
+        let unweighted = self.without_weights(Path::new(name), &mut options)?;
         let surplus = self.surplus(spec, Path::new(name), own, &mut options)?;
         options.table.drop.extend(surplus.iter().cloned());
         let mut data = crate::rows::resolve(name, &options, self.split_seed())?;
@@ -64,9 +65,30 @@ impl Job {
         let news = surplus.into_iter().filter(|name| !self.data.drop.contains(name)).collect();
         let left_out = Matched { places: Vec::new(), left_out: news };
         let mut notes = data.notes.clone();
+        notes.extend(unweighted);
         notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
         Ok((data, notes))
+    }
+
+    /// Rows of another table than the job's own count alike where it has no column of the weights' name; a note says so.
+    fn without_weights(&self, path: &Path, options: &mut DataOptions) -> Result<Option<String>> {
+        let Some(weights) = options.weights.clone() else { return Ok(None) };
+        let other = path != Path::new(&self.data.source);
+        if !other || (crate::rows::toys::find(&path.to_string_lossy()).is_err() && self.has_column(path, &weights)?) {
+            return Ok(None);
+        }
+        options.weights = None;
+        Ok(Some(format!("`{}` has no weights `{weights}`: each row counts alike", path.display())))
+    }
+
+    /// Whether a text has a column of this name. Numbers of columns and files of weights belong to one table.
+    fn has_column(&self, path: &Path, name: &str) -> Result<bool> {
+        if Format::of(path) != Some(Format::Csv) {
+            return Ok(false);
+        }
+        let reader = Reader::open_as(path, self.data.header)?;
+        Ok(reader.columns().unwrap_or_default().iter().any(|known| known == name))
     }
 
     /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
@@ -80,7 +102,9 @@ impl Job {
         }
         let TableOptions { split, drop, .. } = &options.table;
         let dropped = |(at, name): (usize, &String)| drop.contains(name) || drop.contains(&at.to_string());
-        let apart = |name: &String| matches!(split, SplitRule::Column(column) if column == name);
+        let apart = |name: &String| {
+            matches!(split, SplitRule::Column(column) if column == name) || options.weights.as_ref() == Some(name)
+        };
         let reader = Reader::open_as(path, self.data.header)?;
         let all = reader.columns().unwrap_or_default().iter().enumerate();
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));

@@ -77,7 +77,7 @@ impl Trainer<'_> {
             replaced_by_baseline = if !best.rows.is_empty() {
                 let rows = self.data.valid.evenly(self.data.dim, JUDGED * self.job.optimiser.validation_rows);
                 let scores = |model: &Model| log_prob_rows(&model.bind(precision)?, &rows);
-                prefers_second(&scores(&model)?, &scores(&baseline)?)
+                prefers_second(&scores(&model)?, &scores(&baseline)?, &rows.weight)
             } else {
                 // A run that began when the mean alone decided ends as it would have then.
                 let score = score(&baseline.bind(precision)?, &self.valid, None)?;

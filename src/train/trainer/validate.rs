@@ -54,7 +54,7 @@ impl Trainer<'_> {
         if let Some(v) = validation {
             self.log.history.validations.push(v);
             self.log.since_best += 1;
-            let worse = self.log.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows));
+            let worse = self.log.best.as_ref().is_some_and(|best| clearly_worse(&best.rows, &rows, &self.valid.weight));
             self.log.worse = if worse { self.log.worse + 1 } else { 0 };
             if self.log.best.as_ref().is_none_or(|best| v.nll < best.nll) {
                 self.log.since_best = 0;

@@ -5,28 +5,29 @@ use rayon::prelude::*;
 
 use super::CHUNK;
 
-/// The mean `[d]` and the covariance `[d, d]` of all rows.
-pub(crate) fn moments(x: &[f64], d: usize) -> (Vec<f64>, Vec<f64>) {
-    let n = (x.len() / d) as f64;
-    let sum_rows = |f: &(dyn Fn(&[f64], &mut [f64]) + Sync), len: usize| {
+/// The mean `[d]` and the covariance `[d, d]` of all rows, with their `weights` `[n]`.
+pub(crate) fn moments(x: &[f64], d: usize, weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let n: f64 = weights.iter().sum();
+    let sum_rows = |f: &(dyn Fn(&[f64], f64, &mut [f64]) + Sync), len: usize| {
         let parts: Vec<Vec<f64>> = x
             .par_chunks(16 * CHUNK * d)
-            .map(|rows| {
+            .zip(weights.par_chunks(16 * CHUNK))
+            .map(|(rows, weights)| {
                 let mut sum = vec![0.0; len];
-                rows.chunks_exact(d).for_each(|row| f(row, &mut sum));
+                rows.chunks_exact(d).zip(weights).for_each(|(row, w)| f(row, *w, &mut sum));
                 sum
             })
             .collect();
         cnflow_solvers::gradient::tree_sum(parts)
     };
-    let mean: Vec<f64> = sum_rows(&|row, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += x), d)
+    let mean: Vec<f64> = sum_rows(&|row, w, sum| sum.iter_mut().zip(row).for_each(|(s, x)| *s += w * x), d)
         .into_iter()
         .map(|s| s / n)
         .collect();
-    let add = |row: &[f64], sum: &mut [f64]| {
+    let add = |row: &[f64], w: f64, sum: &mut [f64]| {
         for i in 0..d {
             for j in 0..d {
-                sum[i * d + j] += (row[i] - mean[i]) * (row[j] - mean[j]);
+                sum[i * d + j] += w * ((row[i] - mean[i]) * (row[j] - mean[j]));
             }
         }
     };

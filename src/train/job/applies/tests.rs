@@ -17,6 +17,7 @@ const VALUES: &[(&str, &str)] = &[
     ("data.pixel_map", "'linear'"),
     ("data.pixel_noise", "'uniform'"),
     ("data.condition", "['c']"),
+    ("data.weights", "'w'"),
     ("data.columns", "['0:angle']"),
     ("data.standardise", "false"),
     ("data.spread", "3.0"),
