@@ -85,8 +85,9 @@ pub fn check(
             HeldOut::Rows(rows, "the given rows".into())
         }
     };
+    let conditional = Rows::default();
     let (model, precision, trained_on) = (flow.bound.model.clone(), flow.bound.precision, Vec::new());
-    let mut subject = Subject { model, precision, n, seed, condition, held_out, trained_on };
+    let mut subject = Subject { model, precision, n, seed, condition, held_out, conditional, trained_on };
     let job = move || {
         // A model of images is checked between its latents and its dequantised images.
         if let Some(pixels) = subject.model.spec.pixels.take()

@@ -11,9 +11,9 @@ use crate::stats::{ChiSquared, ks_critical, ks_distance, ks_p_value, normal_cdf}
 
 const NAME: &str = "latents of data";
 /// The effect that fails.
-const FAR: f64 = 0.1;
+pub(super) const FAR: f64 = 0.1;
 /// The level of significance that a failure needs.
-const LEVEL: f64 = 1e-3;
+pub(super) const LEVEL: f64 = 1e-3;
 /// Rows at most: the first.
 pub const MOST_ROWS: usize = 10_000;
 /// The least rows for a verdict.

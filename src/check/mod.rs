@@ -3,7 +3,8 @@
 //! The checks are of three kinds. *Arithmetic*: does the solve compute what the flow defines (round trip, density
 //! transported, quadrature, tolerance, precision, cost)? *Mathematics*: is what it defines a density, and that of its
 //! own samples (mass, trace, divergence theorem)? *Fit*: are held-out data where the model puts them (latents), and
-//! does it come to all of them (coverage)? The first two judge the program and its settings, the last the training.
+//! does it come to all of them (coverage), and are they as probable as its samples under their conditions
+//! (calibration)? The first two judge the program and its settings, the last the training.
 //!
 //! Bounds of the arithmetic follow from the tolerance and the amplification measured on the flow itself; because they
 //! grow with the tolerance, they are capped at what is worth calling right ([`CAP`]). Bounds of statistical lines
@@ -11,6 +12,7 @@
 //!
 //! To add a check: a function from [`DiagnosticSamples`] to [`Check`], and an entry in [`CHECKS`].
 
+mod calibration;
 mod fit;
 mod mass;
 mod near;
@@ -21,6 +23,7 @@ mod stein;
 
 use serde::Serialize;
 
+pub use calibration::{Ranks, ranks};
 pub use fit::{LEAST_ROWS, MOST_ROWS};
 pub use samples::DiagnosticSamples;
 
@@ -47,6 +50,8 @@ pub struct Subject {
     pub condition: Vec<f64>,
     /// Rows that it was not trained on.
     pub held_out: HeldOut,
+    /// Rows that it was not trained on, each with conditions of its own; none where the model has no condition.
+    pub conditional: Rows,
     /// Rows that it was trained on, `[n, d]`, as far as they are known: they set how many samples are expected near a
     /// held-out one.
     pub trained_on: Vec<f64>,
@@ -119,6 +124,7 @@ pub const CHECKS: &[(&str, Test)] = &[
     ("divergence, t = 1/2", stein::half_way),
     ("latents of data", fit::latents),
     ("coverage", near::near),
+    ("calibration", calibration::calibration),
 ];
 
 /// Runs every check, and calls `see` with each result as it comes.

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::columns::Role;
 use super::given::GivenArgs;
+use super::output::{self, Kind};
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
@@ -29,12 +30,14 @@ Examples:
   cnf check model.safetensors -n 4000 --rtol 1e-7 --atol 1e-7 --precision f64
   cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
   cnf check runs/gauss --json
+  cnf check runs/digits --given 3 --plot coverage.png       are regions of a conditional model calibrated?
 
 Each line has a value, its bound and a verdict: pass, FAIL, unclear (too noisy) or skipped. The bounds of the solver's lines \
 follow from the tolerance and from the flow's growth of errors; they are at most 0.05 (nats, or deviations of a latent). The \
-bounds of statistical lines are four standard errors. Only the last two lines judge the training. They fail if latents of \
-held-out data are more than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), or if the neighbourhood of held-out \
-rows has less than about a tenth of the expected samples. The exit code is 1 if a line fails.";
+bounds of statistical lines are four standard errors. Only the last three lines judge the training. They fail if latents of \
+held-out data are more than 0.1 from a standard normal (Kolmogorov-Smirnov, 0 to 1), if the neighbourhood of held-out \
+rows has less than about a tenth of the expected samples, or, of a model with conditions, if the coverage of its regions is \
+more than 0.1 from their level. The exit code is 1 if a line fails.";
 
 /// Arguments of `cnf check`.
 #[derive(Debug, Args)]
@@ -51,6 +54,9 @@ pub struct CheckArgs {
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
+    /// A picture of a conditional model's coverage over its level: .png or .svg.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     #[command(flatten)]
     solver: SolverArgs,
 }
@@ -67,7 +73,14 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
         both => both,
     };
+    let outputs = [(Kind::Picture, args.plot.as_deref())];
+    output::check(&outputs, &[model, points, args.given.file()])?;
     let setup = Setup::open(model, &args.solver, context)?;
+    output::check(&outputs, &[Some(&setup.path)])?;
+    if args.plot.is_some() && setup.model.condition_dim() == 0 {
+        let problem = "a picture of the coverage is of a model with conditions, and this one has none";
+        return Err(Error::invalid(problem, "leave out --plot").into());
+    }
     let data = dataset(&setup.model, points.is_none().then_some(context));
     let (condition, held_out, out_of_range) = match points {
         Some(path) => {
@@ -110,16 +123,30 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         }
         _ => Vec::new(),
     };
+    let c = setup.model.condition_dim();
+    let conditional = match (&held_out, &data, points) {
+        _ if c == 0 => Rows::default(),
+        (_, Ok(data), None) => conditional(data),
+        (HeldOut::Rows(rows, _), _, _) if rows.context.is_empty() => {
+            let n = rows.count(setup.model.dim());
+            Rows { context: condition.repeat(n), ..rows.clone() }
+        }
+        (HeldOut::Rows(rows, _), _, _) => rows.clone(),
+        (HeldOut::Missing(_), _, _) => Rows::default(),
+    };
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
     let (model, precision) = (setup.model.clone(), setup.precision);
-    let subject = inside(Subject { model, precision, n, seed, condition, held_out, trained_on })?;
+    let subject = inside(Subject { model, precision, n, seed, condition, held_out, conditional, trained_on })?;
     let lines = watched("checking", Some(check::CHECKS.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.add(1);
         })
     })?;
+    // The picture last: if it fails, the lines are there.
+    let drawn = args.plot.as_deref().map_or(Ok(()), |path| picture(path, &subject, context));
     report(&setup.path, &subject, &lines, &out_of_range, context)?;
+    drawn?;
     let failed: Vec<&str> = lines.iter().filter(|l| l.verdict == Verdict::Fail).map(|l| l.name).collect();
     if failed.is_empty() {
         return Ok(());
@@ -148,8 +175,14 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
 fn inside(mut subject: Subject) -> Result<Subject> {
     let Some(pixels) = subject.model.spec.pixels.take() else { return Ok(subject) };
     subject.trained_on = pixels.inward(subject.trained_on, subject.seed, 0)?;
+    let seed = subject.seed;
+    let inward = |rows: &mut Rows| -> cnflow::Result<()> {
+        rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), seed, 0)?.into();
+        Ok(())
+    };
+    inward(&mut subject.conditional)?;
     if let HeldOut::Rows(rows, _) = &mut subject.held_out {
-        rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), subject.seed, 0)?.into();
+        inward(rows)?;
     }
     Ok(subject)
 }
@@ -180,6 +213,28 @@ fn held_out(data: &Dataset, condition: &[f64]) -> HeldOut {
     all.unwrap_or_else(|| HeldOut::Missing(format!("no rows of {} were held out", data.name)))
 }
 
+/// The held-out rows of a data set with conditions, each with its own.
+fn conditional(data: &Dataset) -> Rows {
+    let sets = [&data.test, &data.valid].into_iter().filter(|rows| !rows.is_empty());
+    let largest = sets.max_by_key(|rows| rows.count(data.dim).min(check::MOST_ROWS));
+    largest.map_or_else(Rows::default, |rows| rows.thinned(data.dim).first(data.dim, check::MOST_ROWS))
+}
+
+/// The coverage of a conditional model over its level.
+fn picture(path: &Path, subject: &Subject, context: &Context) -> Result<()> {
+    let ranks = match check::ranks(subject)? {
+        Ok(ranks) => ranks,
+        Err(why) => {
+            let problem = format!("the coverage cannot be drawn: {why}");
+            return Err(Error::invalid(problem, "give more held-out rows with their conditions").into());
+        }
+    };
+    let (curve, options) = (ranks.coverage(), cnflow::plot::Options::default());
+    interrupt::critical_section(|| cnflow::plot::coverage(path, &curve, ranks.noise(), &options))?;
+    context.note(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
 /// What to try, by the first line that failed.
 fn advice(failed: &[&str], precision: Precision) -> String {
     let wide = precision == Precision::F64;
@@ -187,6 +242,7 @@ fn advice(failed: &[&str], precision: Precision) -> String {
     match failed[0] {
         "solver" => "try `--solver bdf`, or train with a smaller learning rate".into(),
         "coverage" => "train longer, or try --model mixture; find the missed rows with `cnf density`".into(),
+        "calibration" => "train longer, or on more rows; --plot shows at which levels the coverage is off".into(),
         "latents of data" => "train longer, or check that the rows have the distribution of the training data".into(),
         "trace" | "mass" | "divergence, t = 1" | "divergence, t = 1/2" => {
             format!("try `--trace exact --rtol 1e-7 --atol 1e-7{more}`; if it still fails, report it")

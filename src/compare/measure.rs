@@ -196,6 +196,7 @@ impl Benchmark<'_> {
             seed: self.seed,
             condition: self.rows.context.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
+            conditional: Rows::default(),
             trained_on: Vec::new(),
         };
         Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))

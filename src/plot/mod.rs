@@ -1,7 +1,7 @@
 //! Pictures: each a function from plain arrays to a file.
 //!
 //! A picture is a few [`Panel`]s of [`Layer`]s; [`panels`] lays them out, and the named pictures
-//! ([`density`], [`density_and_data`], [`samples`], [`training_curve`], [`latents`], [`comparison`], [`overlay`]) only
+//! ([`density`], [`density_and_data`], [`samples`], [`training_curve`], [`latents`], [`comparison`], [`coverage`], [`overlay`]) only
 //! choose them.
 //! The file's ending chooses the format: `.png` or `.svg`. The same arrays give the same bytes.
 //!
@@ -17,6 +17,7 @@ mod band;
 mod bar;
 mod colour;
 mod comparison;
+mod coverage;
 mod density;
 mod draw;
 mod file;
@@ -40,6 +41,7 @@ mod training;
 
 pub use colour::{Scale, Theme, Tone};
 pub use comparison::{Cells, Comparison, Contender, ImageGrid, WorkPoint, comparison};
+pub use coverage::coverage;
 pub use density::{density, density_and_data};
 pub use image_film::image_film;
 pub use images::{ImageBlock, images};

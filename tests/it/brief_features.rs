@@ -223,6 +223,7 @@ fn a_check_passes_only_where_the_density_is_right() {
                 seed: 0,
                 condition: Vec::new(),
                 held_out: HeldOut::Missing("there are no data".into()),
+                conditional: cnflow::rows::Rows::default(),
                 trained_on: Vec::new(),
             };
             let lines = check::run(&subject, &mut |_| ()).unwrap();

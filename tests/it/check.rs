@@ -1,13 +1,14 @@
 //! `cnf check`: right models pass every line, and what is wrong fails the line that is about it.
 #![cfg(feature = "cli")]
 
-use crate::common::command::{cnf, folder, has, json};
-use cnflow::check::{CHECKS, Check, DiagnosticSamples, HeldOut, Subject, Verdict, passed, run};
+use crate::common::command::{cnf, conditional, folder, has, json};
+use cnflow::check::{CHECKS, Check, DiagnosticSamples, HeldOut, Subject, Verdict, passed, ranks, run};
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::model::{FlowSpec, Model};
 use cnflow::rng::stream;
-use cnflow::rows::{DataOptions, resolve, toys};
+use cnflow::rows::{DataOptions, Rows, resolve, toys};
 use cnflow::train::{Job, fit};
+use cnflow::transform::StandardNormal;
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use serde_json::Map;
 
@@ -20,6 +21,7 @@ fn subject(model: Model) -> Subject {
         seed: 0,
         condition: Vec::new(),
         held_out,
+        conditional: Rows::default(),
         trained_on: Vec::new(),
     }
 }
@@ -64,8 +66,10 @@ fn judged(evidence: &DiagnosticSamples<'_>, name: &str) -> Verdict {
 fn a_trained_model_passes_every_line_and_what_is_wrong_fails_the_line_about_it() {
     let good = trained();
     let lines = run(&good, &mut |_| {}).unwrap();
-    assert!(lines.iter().all(|line| line.verdict == Verdict::Pass), "{}", listed(&lines));
-    assert_eq!(lines.len(), CHECKS.len());
+    // The last line is about models with conditions.
+    let passed_all = |lines: &[Check]| lines.iter().all(|line| line.verdict == Verdict::Pass);
+    assert!(passed_all(&lines[..lines.len() - 1]), "{}", listed(&lines));
+    assert_eq!((lines.len(), verdict(&lines, "calibration")), (CHECKS.len(), Verdict::Skipped));
 
     let with = |solver: SolverSpec| {
         let mut other = good.clone();
@@ -202,4 +206,53 @@ fn the_command_writes_error_bars_that_cover_a_far_better_solve() {
     // Both parts are there, and the probes' is by far the larger.
     assert!(bars.data.chunks_exact(3).all(|bar| (bar[2] - bar[0].hypot(bar[1])).abs() <= 1e-6 * bar[2]));
     assert!(facts["error_bars"]["median"].as_f64().unwrap() > 0.01, "{facts}");
+}
+
+#[test]
+fn a_conditional_model_is_calibrated_on_its_own_samples_and_too_sharp_or_wide_on_others() {
+    let model = random(2, 1, &[16], 3.0);
+    let flow = model.bind(Precision::F32).unwrap();
+    let conditions = StandardNormal::new(1).draw(900, &mut stream(21, 0));
+    let own = flow.sample_rows(5, 0, 900, &conditions).unwrap().y;
+    let judged = |scale: f64| {
+        let x: Vec<f64> = own.iter().map(|v| scale * v).collect();
+        let conditional = Rows::under(x, conditions.clone());
+        let subject = Subject { condition: vec![0.3], conditional, n: 60, ..subject(model.clone()) };
+        let evidence = DiagnosticSamples::gather(&subject).unwrap();
+        let (_, test) = CHECKS.iter().find(|line| line.0 == "calibration").unwrap();
+        (test(&evidence).unwrap(), ranks(&subject).unwrap().unwrap())
+    };
+    let (line, right) = judged(1.0);
+    assert!(line.verdict == Verdict::Pass && line.value.unwrap() < 0.06, "{line:?}");
+    assert_eq!(right, judged(1.0).1);
+    // Of 900 uniform ranks the mean is within 4 standard errors of a half.
+    let mean = right.values.iter().sum::<f64>() / 900.0;
+    assert!((mean - 0.5).abs() < 4.0 / (12.0f64 * 900.0).sqrt(), "{mean}");
+    let curve = right.coverage();
+    assert_eq!((curve[0], curve[901]), ((0.0, 0.0), (1.0, 1.0)));
+    assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0 && pair[0].1 <= pair[1].1));
+    assert!(curve.iter().all(|(level, inside)| (level - inside).abs() < 1.5 * right.noise()));
+    for (scale, words) in [(2.0, "too sharp"), (0.5, "too wide")] {
+        let (line, _) = judged(scale);
+        assert!(line.verdict == Verdict::Fail && line.words.contains(words), "{line:?}");
+    }
+    let none = Subject { n: 60, ..subject(random(2, 0, &[8], 1.0)) };
+    assert_eq!(ranks(&none).unwrap().unwrap_err(), "the model has no condition");
+}
+
+#[test]
+fn the_command_draws_the_coverage_of_a_conditional_model() {
+    let folder = folder();
+    let at = folder.path();
+    conditional(at);
+    let out = cnf(at, "sample c.safetensors -n 300 -o own.npy --given 0.5");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let facts = json(at, "check c.safetensors own.npy --given 0.5 -n 100 --plot coverage.svg");
+    let line = facts["checks"].as_array().unwrap().iter().find(|line| line["name"] == "calibration").unwrap().clone();
+    assert_eq!(line["verdict"], "pass", "{line}");
+    let svg = std::fs::read_to_string(at.join("coverage.svg")).unwrap();
+    assert!(svg.contains("held-out rows inside") && svg.contains("calibrated"));
+    let out = cnf(at, "check m.safetensors x.npy --plot no.svg");
+    let err = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(1) && err.contains("of a model with conditions") && !at.join("no.svg").exists());
 }

@@ -5,7 +5,7 @@ use cnflow::check::{Check, HeldOut, Subject, Verdict, run};
 use cnflow::fit::EmOptions;
 use cnflow::model::Model;
 use cnflow::rng::stream;
-use cnflow::rows::{Dataset, Source};
+use cnflow::rows::{Dataset, Rows, Source};
 use cnflow::train::{Family, Job, fit};
 use cnflow::transform::{Mixture, StandardNormal};
 use cnflow::velocity::Precision;
@@ -103,8 +103,16 @@ fn check_notices_a_lost_mode_and_passes_a_model_that_has_it() {
     let train = data.training_rows().unwrap().points().into_owned();
     let line = |model: Model, trained_on: Vec<f64>| -> Check {
         let held_out = HeldOut::Rows(data.test.clone(), "test".into());
-        let subject =
-            Subject { model, precision: Precision::F32, n: 200, seed: 0, condition: Vec::new(), held_out, trained_on };
+        let subject = Subject {
+            model,
+            precision: Precision::F32,
+            n: 200,
+            seed: 0,
+            condition: Vec::new(),
+            held_out,
+            conditional: Rows::default(),
+            trained_on,
+        };
         let lines = run(&subject, &mut |_| {}).unwrap();
         let named = |name: &str| lines.iter().find(|line| line.name == name).unwrap().clone();
         // The older line does not see it.

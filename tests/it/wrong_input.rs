@@ -54,7 +54,8 @@ fn wrong_files(at: &Path) {
     write("holed.csv", b"a,b\n1,2\n3,nan\n5,6\n7,8\n");
     let rows: String = (0..50).map(|i| format!("{i},7\n")).collect();
     write("constant.csv", format!("a,b\n{rows}").as_bytes());
-    write("signed.csv", format!("a,b,c\n{}", "1,2,3\n4,-7,6\n".repeat(9)).as_bytes());
+    let rows: String = (0..50).map(|i| format!("{i},{},{}\n", i - 7, i * i)).collect();
+    write("signed.csv", format!("a,b,c\n{rows}").as_bytes());
     write("key.toml", b"lerning_rate = 1\n");
     write("wide.toml", b"validations = 100000000\n");
     write("keys.toml", b"[optimiser]\nlr = -1.0\n");
@@ -191,10 +192,10 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("data moons -n 10", 1, "no output was given"),
     ("data x.npy -n 10 -o o.npy", 1, "no density to draw from"),
     ("data absent.npy", 1, "the file does not exist"),
-    ("train --data late.npy --weights c3.npy --out r", 1, "it holds 3 weights, but `late.npy` has"),
-    ("train --data late.npy --weights x.npy --out r", 1, "it holds 2 columns, not one column of weights"),
-    ("train --data late.npy --weights absent.npy --out r", 1, "the file does not exist"),
-    ("train --data late.npy --weights w --out r", 1, "unknown column `w`"),
+    ("train --data x.npy --weights c3.npy --out r", 1, "it holds 3 weights, but `x.npy` has 500 rows"),
+    ("train --data x.npy --weights x.npy --out r", 1, "it holds 2 columns, not one column of weights"),
+    ("train --data x.npy --weights absent.npy --out r", 1, "the file does not exist"),
+    ("train --data x.npy --weights w --out r", 1, "unknown column `w`"),
     ("train --data moons --weights 0 --out r", 1, "drawn without weights"),
     ("train --data digits --weights 0 --out r", 1, "images have no column of weights"),
     ("train --data signed.csv --weights b --out r", 1, "has the weight -7 in column `b`"),
