@@ -84,8 +84,7 @@ pub fn ranks(subject: &Subject) -> Result<std::result::Result<Ranks, String>> {
     for first in (0..n).step_by(block) {
         let part = first..n.min(first + block);
         let z = StandardNormal::new(d).draw(part.len() * DRAWS, &mut noise);
-        let given: Vec<f64> =
-            part.clone().flat_map(|i| rows.context[i * c..(i + 1) * c].repeat(DRAWS)).collect();
+        let given: Vec<f64> = part.clone().flat_map(|i| rows.context[i * c..(i + 1) * c].repeat(DRAWS)).collect();
         let drawn = flow.decode(&z, &given)?.log_prob;
         for (i, drawn) in part.zip(drawn.chunks_exact(DRAWS)) {
             let tie: f64 = noise.random();
@@ -111,7 +110,10 @@ pub fn calibration(e: &DiagnosticSamples<'_>) -> Result<Check> {
     };
     let n = ranks.values.len();
     if n < LEAST_ROWS {
-        return Ok(Check::skipped(NAME, format!("{} with a density: too few, give {LEAST_ROWS}", count(n as u64, "row"))));
+        return Ok(Check::skipped(
+            NAME,
+            format!("{} with a density: too few, give {LEAST_ROWS}", count(n as u64, "row")),
+        ));
     }
     let noise = ranks.noise();
     let distance = ks_distance(&mut ranks.values, |u| u.clamp(0.0, 1.0));

@@ -365,9 +365,9 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             let problem = format!("`data.columns` {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
         }
-        let held_out = data.valid.x.iter().chain(data.test.x.iter());
-        let values: Vec<f64> = rows.iter().copied().chain(held_out).skip(j).step_by(data.dim).collect();
-        columns[j] = Column::fit(kind, &values)
+        let values: Vec<f64> = rows.iter().copied().skip(j).step_by(data.dim).collect();
+        let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| rows.x.iter().skip(j).step_by(data.dim));
+        columns[j] = Column::fit_beside(kind, &values, &held_out.collect::<Vec<f64>>())
             .map_err(|e| Error::invalid(format!("column `{name}`: {e}"), e.hint().unwrap_or_default()))?;
     }
     Ok(Some(columns))

@@ -1,4 +1,4 @@
-//! The type of a data column: any number, an angle, a share between two bounds, a positive number.
+//! The type of a data column: any number, an angle, a share between two bounds, a positive number, one with heavy tails.
 //!
 //! Each kind is a bijection between the real line (y) and the column's own range (x):
 //! - plain: x = y;
@@ -9,14 +9,15 @@
 //! - angle: as unit on one turn, [cut, cut + period). The cut is where the training data are sparsest, for the density
 //!   has a seam there;
 //! - positive: x = eʸ. The logarithm, not the inverse of the softplus: a change of the unit of measurement is then a
-//!   shift, which the standardisation takes out, and ratios over many decades are resolved alike.
+//!   shift, which the standardisation takes out, and ratios over many decades are resolved alike;
+//! - heavy: as [`HeavyTails`] has it.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::exact;
 use super::normal::{cdf, log_pdf, quantile_of_log};
+use super::{HeavyTails, exact};
 use crate::{Error, Result};
 
 /// A full turn, by default.
@@ -46,6 +47,8 @@ pub enum ColumnKind {
     },
     /// A number above 0.
     Positive,
+    /// Any number, of which some lie very far out.
+    Heavy,
 }
 
 impl FromStr for ColumnKind {
@@ -57,6 +60,7 @@ impl FromStr for ColumnKind {
         match (name, numbers.as_ref().map(|numbers| numbers.as_deref())) {
             ("plain", None) => Ok(Self::Plain),
             ("positive", None) => Ok(Self::Positive),
+            ("heavy", None) => Ok(Self::Heavy),
             ("angle", None) => Ok(Self::Angle { period: DEGREES }),
             ("angle", Some(Some(&[period]))) if period > 0.0 && period.is_finite() => Ok(Self::Angle { period }),
             ("unit", None) => Ok(Self::Unit { low: 0.0, high: 1.0 }),
@@ -64,7 +68,7 @@ impl FromStr for ColumnKind {
                 Ok(Self::Unit { low, high })
             }
             _ => Err(format!(
-                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH) or positive"
+                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH), positive or heavy"
             )),
         }
     }
@@ -77,12 +81,13 @@ impl std::fmt::Display for ColumnKind {
             Self::Angle { period } => write!(f, "angle:{period}"),
             Self::Unit { low, high } => write!(f, "unit:{low},{high}"),
             Self::Positive => f.write_str("positive"),
+            Self::Heavy => f.write_str("heavy"),
         }
     }
 }
 
 /// A column as it is saved in the model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Column {
     /// Any number.
@@ -108,6 +113,8 @@ pub enum Column {
     },
     /// A number above 0.
     Positive,
+    /// Any number, of which some lie very far out.
+    Heavy(HeavyTails),
 }
 
 impl Column {
@@ -117,18 +124,31 @@ impl Column {
     /// [`Error::Invalid`] with the row and the number where a value is out of range or not finite, or the kind's
     /// own numbers are not valid.
     pub fn fit(kind: ColumnKind, values: &[f64]) -> Result<Self> {
+        Self::fit_beside(kind, values, &[])
+    }
+
+    /// As [`Column::fit`]; the numbers of `others`, which are held out, must be in range too, and change nothing else.
+    ///
+    /// # Errors
+    /// As [`Column::fit`], with rows of `others` counted behind those of `values`.
+    pub fn fit_beside(kind: ColumnKind, values: &[f64], others: &[f64]) -> Result<Self> {
         let column = match kind {
-            ColumnKind::Plain => Self::Plain,
+            ColumnKind::Plain | ColumnKind::Heavy => Self::Plain,
             ColumnKind::Positive => Self::Positive,
             ColumnKind::Unit { low, high } => Self::Unit { low, high },
             ColumnKind::Angle { period } => Self::Angle { period, cut: 0.0 },
         };
         column.validate()?;
-        if let Some(row) = values.iter().position(|x| !x.is_finite() || column.encode(*x).is_none()) {
-            return Err(column.refuse(row, values[row]));
+        let all = || values.iter().chain(others);
+        if let Some((row, value)) = all().enumerate().find(|(_, x)| !x.is_finite() || column.encode(**x).is_none()) {
+            return Err(column.refuse(row, *value));
         }
         Ok(match kind {
-            ColumnKind::Angle { period } => Self::Angle { period, cut: cut(values, period) },
+            ColumnKind::Angle { period } => {
+                let turns: Vec<f64> = all().copied().collect();
+                Self::Angle { period, cut: cut(&turns, period) }
+            }
+            ColumnKind::Heavy => Self::Heavy(HeavyTails::fit(values)?),
             _ => column,
         })
     }
@@ -140,6 +160,7 @@ impl Column {
             Self::Angle { period, .. } => ColumnKind::Angle { period },
             Self::Unit { low, high } => ColumnKind::Unit { low, high },
             Self::Positive => ColumnKind::Positive,
+            Self::Heavy(_) => ColumnKind::Heavy,
         }
     }
 
@@ -150,6 +171,7 @@ impl Column {
     pub fn validate(&self) -> Result<()> {
         let sound = match *self {
             Self::Plain | Self::Positive => true,
+            Self::Heavy(ref map) => return map.validate(),
             Self::Angle { period, cut } => period > 0.0 && period.is_finite() && cut.abs() <= 2.0 * period,
             Self::Unit { low, high } => low < high && (high - low).is_finite(),
         };
@@ -181,7 +203,9 @@ impl Column {
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
                 widen,
             ),
-            Self::Plain | Self::Angle { .. } => Error::invalid(problem("finite"), "leave out rows with missing values"),
+            Self::Plain | Self::Angle { .. } | Self::Heavy(_) => {
+                Error::invalid(problem("finite"), "leave out rows with missing values")
+            }
         }
     }
 
@@ -193,6 +217,10 @@ impl Column {
         match *self {
             Self::Plain => Some((x, 0.0)),
             Self::Positive => (x > 0.0 && x < f64::INFINITY).then(|| (x.ln(), -x.ln())),
+            Self::Heavy(ref map) => x.is_finite().then(|| {
+                let (y, log_slope, _) = map.encode(x);
+                (y, log_slope)
+            }),
             Self::Unit { low, high } => {
                 (low < x && x < high).then(|| probit((x - low) / (high - low), (high - x) / (high - low), high - low))
             }
@@ -210,6 +238,7 @@ impl Column {
         match self {
             Self::Plain => bar,
             Self::Positive => (bar - 1.0) / x,
+            Self::Heavy(map) => bar * log_slope.exp() + map.encode(x).2,
             // ln|dy/dx| = ½y² + …
             Self::Unit { .. } | Self::Angle { .. } => (bar + y) * log_slope.exp(),
         }
@@ -223,6 +252,7 @@ impl Column {
         match *self {
             Self::Plain => (y, 0.0),
             Self::Positive => (y.exp().clamp(f64::MIN_POSITIVE, f64::MAX), y),
+            Self::Heavy(ref map) => map.decode(y),
             Self::Unit { low, high } => {
                 let width = high - low;
                 let x = if y <= 0.0 { low + width * cdf(y) } else { high - width * cdf(-y) };

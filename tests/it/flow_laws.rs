@@ -7,7 +7,9 @@ use cnflow::discrete::Discrete;
 use cnflow::model::{Flow, FlowSpec, Model, Moments};
 use cnflow::rng::stream;
 use cnflow::train::{Batch, Criterion, LossContext};
-use cnflow::transform::{Bijection, Chain, Column, Columns, Histogram, Mapped, Mixture, Rosenblatt, Standardise, Tail};
+use cnflow::transform::{
+    Bijection, Chain, Column, ColumnKind, Columns, Histogram, Mapped, Mixture, Rosenblatt, Standardise, Tail,
+};
 #[cfg(feature = "cuda")]
 use cnflow::velocity::Device;
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
@@ -39,9 +41,16 @@ fn continuous(velocity: VelocitySpec, solver: SolverSpec, seed: u64) -> Continuo
     Continuous::new(&velocity, &theta, solver, Precision::F64).unwrap()
 }
 
+/// The map of the quantiles of a Cauchy law.
+fn heavy() -> Column {
+    let rows: Vec<f64> = (-60..60).map(|i| ((f64::from(i) + 0.5) / 120.0 * std::f64::consts::PI).tan()).collect();
+    Column::fit(ColumnKind::Heavy, &rows).unwrap()
+}
+
 /// One of each kind.
-fn every_column() -> [Column; 5] {
+fn every_column() -> [Column; 6] {
     [
+        heavy(),
         Column::Plain,
         Column::Angle { period: 360.0, cut: 200.0 },
         Column::Angle { period: 1.5, cut: -0.4 },
@@ -356,6 +365,7 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
         FlowSpec { standardise: Some(moments.clone()), ..plain.clone() },
         FlowSpec { base: Some(mixture(2, 7, 5)), ..plain.clone() },
         FlowSpec { columns: Some(columns.clone()), ..plain.clone() },
+        FlowSpec { columns: Some(vec![heavy(), Column::Positive]), ..plain.clone() },
         FlowSpec { columns: Some(columns), base: Some(mixture(2, 1, 5)), standardise: Some(moments), ..plain },
     ];
     for spec in specs {

@@ -4,7 +4,9 @@ use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::error::Failure;
 use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
-use cnflow::transform::{Column, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail};
+use cnflow::transform::{
+    Column, ColumnKind, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail,
+};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
 use cnflow::velocity::{
     Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
@@ -38,8 +40,10 @@ fn table(bins: Vec<usize>) -> Histogram {
 
 /// Columns of every kind behind a standardisation.
 fn framed(spec: FlowSpec) -> FlowSpec {
+    let rows: Vec<f64> = (-60..60).map(|i| ((f64::from(i) + 0.5) / 120.0 * std::f64::consts::PI).tan()).collect();
     let kinds = [
         Column::Positive,
+        Column::fit(ColumnKind::Heavy, &rows).unwrap(),
         Column::Unit { low: -2.0, high: 5.0 },
         Column::Angle { period: 360.0, cut: 200.0 },
         Column::Plain,

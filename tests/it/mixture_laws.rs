@@ -410,17 +410,22 @@ fn rows_of_which_no_gaussian_can_be_made_are_refused_in_words() {
 }
 
 /// Columns, and whether numbers are in their range.
-const COLUMNS: [(Column, &[f64], &[f64]); 5] = [
-    (Column::Plain, &[0.0, -1e300, 5.0], &[]),
-    (Column::Positive, &[1e-300, 1.0, 1e300], &[0.0, -1.0, -0.0, f64::INFINITY]),
-    (Column::Unit { low: 0.0, high: 1.0 }, &[1e-300, 0.3, 1.0 - 1e-15], &[0.0, 1.0, -0.1, 2.0]),
-    (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.5, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
-    (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 1.0, 359.0], &[f64::INFINITY]),
-];
+fn columns() -> Vec<(Column, &'static [f64], &'static [f64])> {
+    let rows: Vec<f64> = (-60..60).map(|i| ((f64::from(i) + 0.5) / 120.0 * std::f64::consts::PI).tan()).collect();
+    let heavy = Column::fit(ColumnKind::Heavy, &rows).unwrap();
+    vec![
+        (heavy, &[0.3, -0.9, 1e3, -1e9], &[f64::INFINITY, f64::NEG_INFINITY]),
+        (Column::Plain, &[0.0, -1e300, 5.0], &[]),
+        (Column::Positive, &[1e-300, 1.0, 1e300], &[0.0, -1.0, -0.0, f64::INFINITY]),
+        (Column::Unit { low: 0.0, high: 1.0 }, &[1e-300, 0.3, 1.0 - 1e-15], &[0.0, 1.0, -0.1, 2.0]),
+        (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.5, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
+        (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 1.0, 359.0], &[f64::INFINITY]),
+    ]
+}
 
 #[test]
 fn columns_undo_themselves_inside_their_range_and_know_what_is_outside() {
-    for (column, inside, outside) in COLUMNS {
+    for (column, inside, outside) in columns() {
         for x in inside {
             let (y, slope) = column.encode(*x).unwrap();
             let (back, back_slope) = column.decode(y);
@@ -473,10 +478,12 @@ fn column_kinds_are_read_and_their_data_checked() {
     let read = |text: &str| text.parse::<ColumnKind>();
     assert_eq!(read("angle"), Ok(ColumnKind::Angle { period: 360.0 }));
     assert_eq!(read("unit:-1,2.5"), Ok(ColumnKind::Unit { low: -1.0, high: 2.5 }));
-    for text in ["angle:6.2831853", "unit:0,1", "positive", "plain"] {
+    for text in ["angle:6.2831853", "unit:0,1", "positive", "plain", "heavy"] {
         assert_eq!(read(text).unwrap().to_string(), text);
     }
-    for text in ["angle:0", "angle:x", "unit:1", "unit:2,1", "unit:0,1,2", "positive:3", "circle", "", "unit:nan,1"] {
+    for text in
+        ["angle:0", "angle:x", "unit:1", "unit:2,1", "unit:0,1,2", "positive:3", "heavy:1", "circle", "", "unit:nan,1"]
+    {
         assert!(read(text).unwrap_err().contains("angle:PERIOD"), "{text}");
     }
     let refused = |kind, values: &[f64]| {

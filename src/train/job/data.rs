@@ -77,7 +77,7 @@ pub struct DataSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
-    /// unit or positive, as [`ColumnKind`] reads it.
+    /// unit, positive or heavy, as [`ColumnKind`] reads it.
     pub columns: Vec<String>,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
@@ -218,7 +218,7 @@ pub(crate) fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     Err(match problem {
         Some(words) => Error::invalid(
             format!("the column `{text}`: {words}"),
-            "set a kind in `data.columns`: angle, unit or positive",
+            "set a kind in `data.columns`: angle, unit, positive or heavy",
         ),
         None => Error::invalid(
             format!("invalid `data.columns` `{text}`: expected NAME:KIND"),
