@@ -13,7 +13,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::exact::list;
 use super::normal::{log_cdf, log_pdf, quantile_of_log};
 use crate::{Error, Result};
 
@@ -36,15 +35,11 @@ const HEAVIEST: f64 = 3.0;
 #[serde(deny_unknown_fields)]
 pub struct HeavyTails {
     /// Knots in x and y, both rising; the first and the last are the thresholds.
-    #[serde(with = "list")]
     x: Vec<f64>,
-    #[serde(with = "list")]
     y: Vec<f64>,
     /// dy/dx at the knots, above 0.
-    #[serde(with = "list")]
     slope: Vec<f64>,
     /// ξ of the tail below the first knot and of that above the last; 0 for a straight line.
-    #[serde(with = "list")]
     index: Vec<f64>,
 }
 
