@@ -740,7 +740,7 @@ pub fn load(py: Python<'_>, path: &Object<'_>) -> PyResult<Flow> {
     }
     let path = path_of(py, path)
         .map_err(|_| PyTypeError::new_err("a model is loaded from a path, or from the bytes of its file"))?;
-    let read = || -> Outcome<Engine> { Engine::new(Model::load(file_of(&path)?)?, None) };
+    let read = || -> Outcome<Engine> { Engine::new(Model::load(&file_of(&path)?)?, None) };
     py.allow_threads(read).map(Flow::new).raised(py)
 }
 
