@@ -12,7 +12,7 @@ use pyo3::types::PyCapsule;
 
 use crate::error::{Outcome, Raised, Trouble};
 
-/// A column: its name, and its numbers or why it has none.
+/// A column: its name, and its numbers (NaN where a cell is null) or why it has none.
 pub struct Column {
     /// Empty for a series without a name.
     pub name: String,
@@ -169,11 +169,10 @@ struct Found {
     table: bool,
     kinds: Vec<Option<Kind>>,
     columns: Vec<Column>,
-    rows: usize,
 }
 
 /// How the numbers of a column lie in memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
     I8,
@@ -187,6 +186,8 @@ enum Kind {
     F16,
     F32,
     F64,
+    /// No values at all: every cell is null.
+    Nothing,
 }
 
 impl Found {
@@ -216,7 +217,7 @@ impl Found {
             kinds.push(kind);
             columns.push(Column { name, values });
         }
-        Self { table, kinds, columns, rows: 0 }
+        Self { table, kinds, columns }
     }
 
     /// # Safety
@@ -225,25 +226,23 @@ impl Found {
         for (j, (kind, column)) in self.kinds.iter().zip(&mut self.columns).enumerate() {
             let (Some(kind), Ok(values)) = (kind, &mut column.values) else { continue };
             // SAFETY: an array has the children of its schema. A row of a table is null where the table says so or the
-            // column does; the offset of a table counts for its columns too.
-            let null = unsafe {
+            // column does; the offset of a table counts for its columns too. The numbers of null rows are there, but may
+            // be any.
+            unsafe {
                 let field = if self.table { &**array.children.add(j) } else { array };
                 let from = if self.table { array.offset + field.offset } else { field.offset } as usize;
-                let n = array.length as usize;
-                let hidden = if self.table { first_null(array, array.offset as usize, n) } else { None };
-                let null = hidden.into_iter().chain(first_null(field, from, n)).min();
-                if null.is_none() && n > 0 {
+                let (n, before) = (array.length as usize, values.len());
+                if *kind == Kind::Nothing {
+                    values.resize(before + n, f64::NAN);
+                } else if n > 0 {
                     numbers(*kind, *field.buffers.add(1), from, n, values);
+                    clear_nulls(field, from, &mut values[before..]);
+                    if self.table {
+                        clear_nulls(array, array.offset as usize, &mut values[before..]);
+                    }
                 }
-                null
-            };
-            if let Some(row) = null {
-                let (name, row) = (&column.name, self.rows + row);
-                let problem = format!("row {row} of the column `{name}` is null (rows are counted from 0)");
-                column.values = Err(Trouble::invalid(problem, "leave out rows with missing values, or fill them"));
             }
         }
-        self.rows += array.length as usize;
     }
 }
 
@@ -263,7 +262,7 @@ fn kind(format: &str) -> Result<Kind, &'static str> {
         "f" => Kind::F32,
         "g" => Kind::F64,
         "u" | "U" | "vu" => return Err("text"),
-        "n" => return Err("nulls only"),
+        "n" => Kind::Nothing,
         _ if format.starts_with('t') => return Err("times"),
         _ if format.starts_with('d') => return Err("decimal numbers"),
         _ => return Err("values of another type"),
@@ -279,21 +278,25 @@ unsafe fn bit(bits: *const u8, i: usize) -> bool {
     unsafe { *bits.add(i / 8) >> (i % 8) & 1 == 1 }
 }
 
-/// The first null of `n` rows.
+/// Makes the values of null rows NaN: those of the rows from `from` on.
 ///
 /// # Safety
-/// The array is not released and has `from + n` rows.
-unsafe fn first_null(array: &Array, from: usize, n: usize) -> Option<usize> {
+/// The array is not released and has `from + values.len()` rows.
+unsafe fn clear_nulls(array: &Array, from: usize, values: &mut [f64]) {
     if array.null_count == 0 || array.n_buffers == 0 {
-        return None;
+        return;
     }
     // SAFETY: the first buffer is the bitmap of validity, or null where every row is valid.
     let valid = unsafe { *array.buffers }.cast::<u8>();
     if valid.is_null() {
-        return None;
+        return;
     }
-    // SAFETY: as above.
-    (0..n).find(|i| unsafe { !bit(valid, from + i) })
+    for (i, value) in values.iter_mut().enumerate() {
+        // SAFETY: as above; the bitmap has a bit for each row of the array.
+        if unsafe { !bit(valid, from + i) } {
+            *value = f64::NAN;
+        }
+    }
 }
 
 /// Appends `n` numbers of a buffer.
@@ -323,6 +326,7 @@ unsafe fn numbers(kind: Kind, buffer: *const c_void, from: usize, n: usize, into
             Kind::F16 => all::<u16>(buffer, from, n, into, half),
             Kind::F32 => all::<f32>(buffer, from, n, into, f64::from),
             Kind::F64 => all::<f64>(buffer, from, n, into, |v| v),
+            Kind::Nothing => into.resize(into.len() + n, f64::NAN),
         }
     }
 }

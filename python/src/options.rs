@@ -27,6 +27,7 @@ const OPTIONS: [(&str, &str); 66] = [
     ("standardise", "data.standardise"),
     ("spread", "data.spread"),
     ("far_rows", "data.far_rows"),
+    ("missing", "data.missing"),
     ("net", "model.net"),
     ("preconditioning", "model.preconditioning"),
     ("hidden", "model.hidden"),

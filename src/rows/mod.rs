@@ -7,12 +7,14 @@
 //! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
 //! [`toys::ALL`], and run `tests/it/data.rs`, whose laws it then has to meet.
 
+mod beside;
 mod context;
 pub mod copies;
 mod curve;
 pub mod diagnose;
 pub mod digits;
 mod memory;
+mod missing;
 pub mod mixture;
 mod pinwheel;
 mod points;
@@ -28,6 +30,7 @@ use rand::Rng as _;
 pub use crate::io::Numbers;
 pub use context::{Context, is_file, name_of, places};
 pub use memory::Memory;
+pub use missing::{Left, MissingRows};
 pub use mixture::Mixture;
 pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
@@ -212,8 +215,10 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         let known = format!("{}, {}, or a .npy, .npz or .csv file", toys::names(), digits::NAME);
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
-    let mut table = Table::read(&path, &options.table, seed)?;
-    let context = Context::take(&options.condition, &path, &mut table, options.table.header)?;
+    let missing = options.table.missing == MissingRows::Drop;
+    let beside = Context::beside(&options.condition, options.table.header, missing)?;
+    let mut table = Table::read_beside(&path, &options.table, beside.as_ref(), seed)?;
+    let context = Context::take(&options.condition, &path, &mut table, beside)?;
     Ok(of_table(name, table, context))
 }
 
@@ -222,6 +227,9 @@ fn of_table(name: &str, mut table: Table, context: Option<(Context, Vec<f64>)>) 
     let (context, values) = context.unzip();
     let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight: Vec::new() };
     let set = |rows: &[usize]| all.pick(table.d, rows);
+    let of_file = |rows: &[usize]| rows.iter().map(|row| table.row_of_file(*row)).collect();
+    let Split { train, valid, test } = &table.split;
+    let places = Split { train: of_file(train), valid: of_file(valid), test: of_file(test) };
     Dataset {
         name: name.into(),
         dim: table.d,
@@ -231,7 +239,7 @@ fn of_table(name: &str, mut table: Table, context: Option<(Context, Vec<f64>)>) 
         test: set(&table.split.test),
         columns: table.columns,
         context,
-        places: Some(table.split),
+        places: Some(places),
         notes: table.notes,
     }
 }

@@ -69,11 +69,12 @@ impl Job {
         Ok((data, notes))
     }
 
-    /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
-    /// `options` then. Where the job is the model's own, the columns that were dropped are among them.
+    /// The columns of a text, or of Parquet, that the model does not have, by name: they may hold anything. Its
+    /// conditions are named in `options` then. Where the job is the model's own, the columns that were dropped are among
+    /// them.
     fn surplus(&self, spec: &FlowSpec, path: &Path, own: bool, options: &mut DataOptions) -> Result<Vec<String>> {
         if spec.names.is_empty()
-            || Format::of(path) != Some(Format::Csv)
+            || !Format::of(path).is_some_and(Format::names_columns)
             || crate::rows::toys::find(&path.to_string_lossy()).is_ok()
         {
             return Ok(Vec::new());
@@ -82,7 +83,8 @@ impl Job {
         let dropped = |(at, name): (usize, &String)| drop.contains(name) || drop.contains(&at.to_string());
         let apart = |name: &String| matches!(split, SplitRule::Column(column) if column == name);
         let reader = Reader::open_as(path, self.data.header)?;
-        let all = reader.columns().unwrap_or_default().iter().enumerate();
+        // The labels of rows are none of its columns.
+        let all = reader.numbers().iter().copied().zip(reader.columns().unwrap_or_default());
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
         let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
         if spec.names.iter().any(|name| !names.contains(name)) {
