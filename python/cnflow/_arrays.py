@@ -58,18 +58,16 @@ class _Plain:
 
 
 def columns(plain: _Plain) -> list[tuple[str, Any]]:
-    """The columns of a frame of pandas, each as float64."""
+    """The columns of a frame of pandas, each as float64, NaN where a cell is missing."""
     import numpy as np
 
     found = []
     for j, name in enumerate(plain.frame.columns):
         column = plain.frame.iloc[:, j]
-        if column.isna().any():
-            rows = np.flatnonzero(column.isna().to_numpy())
-            problem = f"row {rows[0]} of the column `{name}` is null (rows are counted from 0)"
-            if len(rows) > 1:
-                problem = f"{len(rows)} rows of the column `{name}` are null, the first is row {rows[0]} (counted from 0)"
-            raise InvalidInput(problem, "leave out rows with missing values, or fill them")
+        if column.isna().any() and _pandas().api.types.is_numeric_dtype(column.dtype):
+            # Nulls of whole numbers have no place in an array of them.
+            found.append((name, column.to_numpy(dtype=np.float64, na_value=np.nan)))
+            continue
         array = column.to_numpy()
         if array.dtype.kind not in "biuf":
             raise InvalidInput(f"the column `{name}` has {array.dtype}, expected numbers", "leave it out")

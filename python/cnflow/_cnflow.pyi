@@ -230,6 +230,7 @@ def train(
     progress: bool | None = None,
     resume: _Path | None = None,
     crew: _Crew | None = None,
+    missing: Literal["drop", "refuse"] = "drop",
     **options: Any,
 ) -> Flow: ...
 def compare(

@@ -60,5 +60,9 @@ class FailedRows(CnfWarning):
     """Rows without a result: they are NaN, and the others are not affected."""
 
 
+class MissingRows(CnfWarning):
+    """Rows with a missing cell: they are NaN, or left out, and the others are not affected."""
+
+
 class DataWarning(CnfWarning):
     """What is unusual about the rows for training."""

@@ -48,7 +48,7 @@ impl Array {
 /// Which columns of a frame are read; `None` for all of them.
 pub type Wanted<'a> = Option<&'a [String]>;
 
-/// Reads what a user gives for `what`, such as "x". Of a frame that has all the `wanted` columns only these are read, in
+/// Reads what a user gives for `what`, such as "x"; a missing cell is NaN. Of a frame that has all the `wanted` columns only these are read, in
 /// this order.
 pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResult<Array> {
     let py = given.py();
@@ -208,11 +208,21 @@ pub fn check_out(py: Python<'_>, out: Option<&Bound<'_, PyAny>>, shape: &[usize]
 
 /// Refuses numbers that are not finite, by the first of them in `[n, d]`.
 pub fn check_finite(py: Python<'_>, x: &[f64], d: usize, what: &str, names: Option<&[String]>) -> PyResult<()> {
-    let Some(i) = x.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let found = x.iter().position(|v| !v.is_finite());
+    found.map_or(Ok(()), |i| Err(not_finite(py, x, i, d, what, names)))
+}
+
+/// Refuses infinite numbers, by the first of them in `[n, d]`; NaN is a missing cell.
+pub fn check_infinite(py: Python<'_>, x: &[f64], d: usize, what: &str, names: Option<&[String]>) -> PyResult<()> {
+    let found = x.iter().position(|v| v.is_infinite());
+    found.map_or(Ok(()), |i| Err(not_finite(py, x, i, d, what, names)))
+}
+
+fn not_finite(py: Python<'_>, x: &[f64], i: usize, d: usize, what: &str, names: Option<&[String]>) -> PyErr {
     let column = names.map_or_else(|| (i % d).to_string(), |names| format!("`{}`", names[i % d]));
     let problem = format!("row {} of {what} has {} in column {column}", i / d, x[i]);
     let hint = format!("{}; rows and columns are counted from 0", cnflow::words::leave_out(x[i]));
-    Err(Trouble::invalid(problem, hint).raise(py))
+    Trouble::invalid(problem, hint).raise(py)
 }
 
 /// JSON as Python's objects.

@@ -12,7 +12,7 @@ use pyo3::types::PyCapsule;
 
 use crate::error::{Outcome, Raised, Trouble};
 
-/// A column: its name, and its numbers or why it has none.
+/// A column: its name, and its numbers (NaN where a cell is null) or why it has none.
 pub struct Column {
     /// Empty for a series without a name.
     pub name: String,
@@ -147,7 +147,7 @@ unsafe fn read(stream: *mut Stream, wanted: &dyn Fn(&str) -> bool) -> Outcome<Ve
                 return Err(failed(code));
             }
             if array.release.is_none() {
-                return Ok(found.end());
+                return Ok(found.columns);
             }
             found.add(&array);
         }
@@ -169,13 +169,10 @@ struct Found {
     table: bool,
     kinds: Vec<Option<Kind>>,
     columns: Vec<Column>,
-    /// Of each column how many rows are null, and the first of them.
-    nulls: Vec<(usize, usize)>,
-    rows: usize,
 }
 
 /// How the numbers of a column lie in memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Bool,
     I8,
@@ -189,6 +186,8 @@ enum Kind {
     F16,
     F32,
     F64,
+    /// No values at all: every cell is null.
+    Nothing,
 }
 
 impl Found {
@@ -218,7 +217,7 @@ impl Found {
             kinds.push(kind);
             columns.push(Column { name, values });
         }
-        Self { table, kinds, nulls: vec![(0, 0); columns.len()], columns, rows: 0 }
+        Self { table, kinds, columns }
     }
 
     /// # Safety
@@ -227,40 +226,23 @@ impl Found {
         for (j, (kind, column)) in self.kinds.iter().zip(&mut self.columns).enumerate() {
             let (Some(kind), Ok(values)) = (kind, &mut column.values) else { continue };
             // SAFETY: an array has the children of its schema. A row of a table is null where the table says so or the
-            // column does; the offset of a table counts for its columns too.
-            let null = unsafe {
+            // column does; the offset of a table counts for its columns too. The numbers of null rows are there, but may
+            // be any.
+            unsafe {
                 let field = if self.table { &**array.children.add(j) } else { array };
                 let from = if self.table { array.offset + field.offset } else { field.offset } as usize;
-                let n = array.length as usize;
-                let (rows, own) = (Validity::of(array).filter(|_| self.table), Validity::of(field));
-                let hidden = |i: usize| rows.is_some_and(|bits| bits.null(array.offset as usize + i));
-                let null = |i: &usize| hidden(*i) || own.is_some_and(|bits| bits.null(from + i));
-                let nulls = || (0..n).filter(null);
-                let first = if rows.is_some() || own.is_some() { nulls().next() } else { None };
-                if first.is_none() && n > 0 {
+                let (n, before) = (array.length as usize, values.len());
+                if *kind == Kind::Nothing {
+                    values.resize(before + n, f64::NAN);
+                } else if n > 0 {
                     numbers(*kind, *field.buffers.add(1), from, n, values);
+                    clear_nulls(field, from, &mut values[before..]);
+                    if self.table {
+                        clear_nulls(array, array.offset as usize, &mut values[before..]);
+                    }
                 }
-                first.map(|first| (nulls().count(), first))
-            };
-            if let Some((count, first)) = null {
-                let (before, row) = self.nulls[j];
-                self.nulls[j] = (before + count, if before > 0 { row } else { self.rows + first });
             }
         }
-        self.rows += array.length as usize;
-    }
-
-    /// The columns, once all was read.
-    fn end(mut self) -> Vec<Column> {
-        for (column, (count, row)) in self.columns.iter_mut().zip(&self.nulls).filter(|(_, (count, _))| *count > 0) {
-            let name = &column.name;
-            let problem = match count {
-                1 => format!("row {row} of the column `{name}` is null (rows are counted from 0)"),
-                _ => format!("{count} rows of the column `{name}` are null, the first is row {row} (counted from 0)"),
-            };
-            column.values = Err(Trouble::invalid(problem, "leave out rows with missing values, or fill them"));
-        }
-        self.columns
     }
 }
 
@@ -280,7 +262,7 @@ fn kind(format: &str) -> Result<Kind, &'static str> {
         "f" => Kind::F32,
         "g" => Kind::F64,
         "u" | "U" | "vu" => return Err("text"),
-        "n" => return Err("nulls only"),
+        "n" => Kind::Nothing,
         _ if format.starts_with('t') => return Err("times"),
         _ if format.starts_with('d') => return Err("decimal numbers"),
         _ => return Err("values of another type"),
@@ -296,31 +278,24 @@ unsafe fn bit(bits: *const u8, i: usize) -> bool {
     unsafe { *bits.add(i / 8) >> (i % 8) & 1 == 1 }
 }
 
-/// The bits that tell which rows of an array hold values.
-#[derive(Clone, Copy)]
-struct Validity(*const u8);
-
-impl Validity {
-    /// None where every row does.
-    ///
-    /// # Safety
-    /// The array is not released, and stays so while the bits are used.
-    unsafe fn of(array: &Array) -> Option<Self> {
-        if array.null_count == 0 || array.n_buffers == 0 {
-            return None;
-        }
-        // SAFETY: the first buffer is the bitmap of validity, or null where every row is valid.
-        let bits = unsafe { *array.buffers }.cast::<u8>();
-        (!bits.is_null()).then_some(Self(bits))
+/// Makes the values of null rows NaN: those of the rows from `from` on.
+///
+/// # Safety
+/// The array is not released and has `from + values.len()` rows.
+unsafe fn clear_nulls(array: &Array, from: usize, values: &mut [f64]) {
+    if array.null_count == 0 || array.n_buffers == 0 {
+        return;
     }
-
-    /// Whether row `i` of the buffer is null.
-    ///
-    /// # Safety
-    /// The array has so many rows.
-    unsafe fn null(self, i: usize) -> bool {
-        // SAFETY: by the caller.
-        unsafe { !bit(self.0, i) }
+    // SAFETY: the first buffer is the bitmap of validity, or null where every row is valid.
+    let valid = unsafe { *array.buffers }.cast::<u8>();
+    if valid.is_null() {
+        return;
+    }
+    for (i, value) in values.iter_mut().enumerate() {
+        // SAFETY: as above; the bitmap has a bit for each row of the array.
+        if unsafe { !bit(valid, from + i) } {
+            *value = f64::NAN;
+        }
     }
 }
 
@@ -351,6 +326,7 @@ unsafe fn numbers(kind: Kind, buffer: *const c_void, from: usize, n: usize, into
             Kind::F16 => all::<u16>(buffer, from, n, into, half),
             Kind::F32 => all::<f32>(buffer, from, n, into, f64::from),
             Kind::F64 => all::<f64>(buffer, from, n, into, |v| v),
+            Kind::Nothing => into.resize(into.len() + n, f64::NAN),
         }
     }
 }

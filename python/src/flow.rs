@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cnflow::apply::Gaps;
 use cnflow::continuous::{End, Work};
 use cnflow::model::{Architecture, ErrorBars};
 use cnflow::velocity::Precision;
@@ -72,8 +73,41 @@ impl Flow {
         Trouble::of(error, self.bound.setting()).raise(py)
     }
 
-    /// Runs a function on rows: a few of them here, more in the pool.
+    /// Runs a function on rows. Those with a missing cell are not computed: they are NaN, with a warning.
     fn solve(
+        &self,
+        py: Python<'_>,
+        x: Vec<f64>,
+        condition: Vec<f64>,
+        kernel: Kernel,
+        progress: Option<bool>,
+    ) -> PyResult<Solved> {
+        self.over_gaps(py, x, condition, |x, condition| self.solve_whole(py, x, condition, kernel, progress))
+    }
+
+    /// What `solve` gives for rows; of those with a missing cell nothing is computed, and they are NaN, with a warning.
+    fn over_gaps(
+        &self,
+        py: Python<'_>,
+        x: Vec<f64>,
+        condition: Vec<f64>,
+        solve: impl FnOnce(Vec<f64>, Vec<f64>) -> PyResult<Solved>,
+    ) -> PyResult<Solved> {
+        let n = x.len() / self.d();
+        let Some(gaps) = Gaps::of(&x, self.d(), &condition) else { return self.noted(py, n, solve(x, condition)?) };
+        warn_of_gaps(py, &gaps)?;
+        let found = solve(gaps.pick(&x), gaps.pick(&condition))?;
+        let all = Solved {
+            y: gaps.spread(&found.y, self.d()),
+            log_prob: gaps.spread(&found.log_prob, 1),
+            by_condition: gaps.spread(&found.by_condition, self.bound.bound.condition_dim()),
+            cost: gaps.spread_cost(found.cost),
+        };
+        self.noted(py, n, all)
+    }
+
+    /// Runs a function on rows without missing cells: a few of them here, more in the pool.
+    fn solve_whole(
         &self,
         py: Python<'_>,
         x: Vec<f64>,
@@ -93,7 +127,7 @@ impl Flow {
                 // It takes longer: the pool keeps an eye on signals.
                 Err(Error::Stopped) => {}
                 Err(error) => return Err(self.error(py, &error)),
-                Ok(solved) => return self.noted(py, n, solved),
+                Ok(solved) => return Ok(solved),
             }
         }
         self.solve_in_pool(py, x, condition, kernel, progress)
@@ -128,10 +162,7 @@ impl Flow {
         let look = |py: Python<'_>| bar.show(py, work.done() / n as f64, "");
         let solved = pool::run(py, &work, job, look);
         bar.close(py)?;
-        match solved? {
-            Ok(solved) => self.noted(py, n, solved),
-            Err(error) => Err(self.error(py, &error)),
-        }
+        solved?.map_err(|error| self.error(py, &error))
     }
 
     /// Warns of rows without a result.
@@ -217,6 +248,13 @@ impl Flow {
 
 /// An object of Python.
 type Object<'py> = Bound<'py, PyAny>;
+
+/// Warns of rows with a missing cell among others.
+fn warn_of_gaps(py: Python<'_>, gaps: &Gaps) -> PyResult<()> {
+    let (missing, of) = (gaps.missing(), words::count(gaps.rows() as u64, "row"));
+    let (have, are) = if missing == 1 { ("has", "it is") } else { ("have", "they are") };
+    warn(py, "MissingRows", &format!("{missing} of {of} {have} a missing cell; {are} NaN"))
+}
 
 /// A number of rows.
 fn whole(py: Python<'_>, name: &str, n: i64) -> PyResult<usize> {
@@ -307,8 +345,8 @@ impl Flow {
     /// that has the conditioning columns needs none. `out` is an f64 array for the result. `progress` shows a bar; left
     /// out, it is shown for long calls in a terminal or a notebook.
     ///
-    /// Raises InvalidInput for other shapes, missing columns and numbers that are not finite. Rows that cannot be
-    /// integrated are NaN, with a FailedRows warning.
+    /// Raises InvalidInput for other shapes, missing columns and infinite numbers. Rows with a missing cell (NaN, or null
+    /// in a frame) are NaN, with a MissingRows warning; rows that cannot be integrated are NaN, with a FailedRows warning.
     #[pyo3(signature = (x, condition=None, *, out=None, progress=None))]
     fn log_prob<'py>(
         &self,
@@ -368,6 +406,11 @@ impl Flow {
     ) -> PyResult<Object<'py>> {
         let (n, first, seed) = (self.count(py, n, condition)?, whole(py, "first", first)?, seed_of(py, seed)?);
         let condition = self.conditions(py, condition, n)?;
+        if self.bound.model.spec.pixels.is_some() {
+            // An image has no NaN.
+            let c = self.bound.bound.condition_dim();
+            arrays::check_finite(py, &condition, c, "the condition", self.condition_names())?;
+        }
         let z = self.drawn(py, n, seed, first)?;
         let beside = if as_frame.is_some() { condition.clone() } else { Vec::new() };
         let solved = self.solve(py, z, condition, moved, progress)?;
@@ -450,7 +493,8 @@ impl Flow {
         }
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
         // Its tapes are made in the pool whatever the number of rows.
-        let solved = self.solve_in_pool(py, x, condition, with_gradient, progress)?;
+        let solve = |x, condition| self.solve_in_pool(py, x, condition, with_gradient, progress);
+        let solved = self.over_gaps(py, x, condition, solve)?;
         let mut all =
             vec![arrays::array(py, &solved.log_prob, &batch)?, arrays::array(py, &solved.y, &self.axes(&batch))?];
         if condition_grad {
@@ -471,10 +515,15 @@ impl Flow {
         progress: Option<bool>,
     ) -> PyResult<(Object<'py>, Object<'py>)> {
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
-        let coarse = self.solve(py, x.clone(), condition.clone(), scored, progress)?;
+        let gaps = Gaps::of(&x, self.d(), &condition);
+        let mut coarse = self.solve(py, x.clone(), condition.clone(), scored, progress)?;
+        let (log_prob, mut x, mut condition) = (coarse.log_prob.clone(), x, condition);
+        if let Some(gaps) = &gaps {
+            (x, condition) = (gaps.pick(&x), gaps.pick(&condition));
+            (coarse.log_prob, coarse.cost) = (gaps.pick(&coarse.log_prob), gaps.pick_cost(&coarse.cost));
+        }
         let work = Arc::new(Work::default());
         let (bound, stop) = (self.bound.clone(), work.clone());
-        let log_prob = coarse.log_prob.clone();
         let job = move || {
             let bars = ErrorBars::of_model(&bound.model, 1.0, |fine| fine.with_progress(stop))?;
             bars.of(&x, &condition, &coarse.log_prob, &coarse.cost)
@@ -483,6 +532,7 @@ impl Flow {
         let total = bars.total();
         let rows = bars.solver.iter().zip(&bars.estimator).zip(&total);
         let rows: Vec<f64> = rows.flat_map(|((solver, estimator), total)| [*solver, *estimator, *total]).collect();
+        let rows = if let Some(gaps) = &gaps { gaps.spread(&rows, 3) } else { rows };
         let axes: Vec<usize> = batch.iter().copied().chain([3]).collect();
         Ok((arrays::array(py, &log_prob, &batch)?, arrays::array(py, &rows, &axes)?))
     }
@@ -516,9 +566,25 @@ impl Flow {
             _ => return Err(Trouble::invalid("stages need points at one end", "give `x` or `z`, not both").raise(py)),
         };
         let work = Arc::new(Work::default());
-        let (bound, k, batch) = (self.bound.clone(), times.len(), rows.batch.clone());
-        let job = move || bound.bound.stages(&rows.x, end, &rows.condition, &times);
-        let stages = pool::run(py, &work, job, |_| Ok(()))?.map_err(|error| self.error(py, &error))?;
+        let (bound, d, k, Rows { x, condition, batch }) = (self.bound.clone(), self.d(), times.len(), rows);
+        let gaps = Gaps::of(&x, d, &condition);
+        let (x, condition) = match &gaps {
+            None => (x, condition),
+            Some(gaps) => {
+                warn_of_gaps(py, gaps)?;
+                (gaps.pick(&x), gaps.pick(&condition))
+            }
+        };
+        let m = x.len() / d;
+        let job = move || bound.bound.stages(&x, end, &condition, &times);
+        let mut stages = pool::run(py, &work, job, |_| Ok(()))?.map_err(|error| self.error(py, &error))?;
+        if let Some(gaps) = &gaps {
+            // One time after the other.
+            let spread = |all: &[f64], width: usize| -> Vec<f64> {
+                (0..k).flat_map(|at| gaps.spread(&all[at * m * width..][..m * width], width)).collect()
+            };
+            (stages.points, stages.log_prob) = (spread(&stages.points, d), spread(&stages.log_prob, 1));
+        }
         let outer: Vec<usize> = std::iter::once(k).chain(batch).collect();
         Ok((arrays::array(py, &stages.points, &self.axes(&outer))?, arrays::array(py, &stages.log_prob, &outer)?))
     }

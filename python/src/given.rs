@@ -1,12 +1,13 @@
 //! The rows and the conditions of a call.
 
+use cnflow::apply::Gaps;
 use cnflow::transform::ContextColumn;
 use cnflow::words;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{self, Array};
-use crate::error::Trouble;
+use crate::error::{Trouble, warn};
 use crate::flow::Flow;
 use crate::images;
 
@@ -15,12 +16,26 @@ type Object<'py> = Bound<'py, PyAny>;
 
 /// Rows with their conditions.
 pub struct Rows {
-    /// `[n, d]`.
+    /// `[n, d]`, NaN where a cell is missing.
     pub x: Vec<f64>,
-    /// `[n, c]`.
+    /// `[n, c]`, NaN where one is missing.
     pub condition: Vec<f64>,
     /// The axes before the last, whose product is n.
     pub batch: Vec<usize>,
+}
+
+/// Warns of rows that are left out because they have a missing cell.
+///
+/// # Errors
+/// Where none is left, and where the warning is an error.
+pub(crate) fn left_out(py: Python<'_>, gaps: &Gaps, what: &str) -> PyResult<()> {
+    let of = words::count(gaps.rows() as u64, "row");
+    if gaps.kept().is_empty() {
+        let problem = format!("each of the {of} of {what} has a missing cell");
+        return Err(Trouble::invalid(problem, "give rows with all their cells").raise(py));
+    }
+    let (missing, have) = (gaps.missing(), if gaps.missing() == 1 { "has" } else { "have" });
+    warn(py, "MissingRows", &format!("{missing} of {of} of {what} {have} a missing cell; they are left out"))
 }
 
 impl Flow {
@@ -46,8 +61,8 @@ impl Flow {
             let cut =
                 |from: usize, to: usize| all.chunks_exact(d + c).flat_map(|row| &row[from..to]).copied().collect();
             let (x, condition): (Vec<f64>, Vec<f64>) = (cut(0, d), cut(d, d + c));
-            arrays::check_finite(py, &x, d, what, self.names())?;
-            arrays::check_finite(py, &condition, c, "the condition", self.condition_names())?;
+            arrays::check_infinite(py, &x, d, what, self.names())?;
+            arrays::check_infinite(py, &condition, c, "the condition", self.condition_names())?;
             return Ok(Rows { x, condition, batch: vec![n] });
         }
         let batch = match &self.bound.model.spec.pixels {
@@ -58,12 +73,12 @@ impl Flow {
             Some(pixels) => images::rows(py, read, pixels.shape, what)?,
             None => read.numbers.into_f64(),
         };
-        arrays::check_finite(py, &x, d, what, self.names())?;
+        arrays::check_infinite(py, &x, d, what, self.names())?;
         let condition = self.conditions(py, condition, x.len() / d)?;
         Ok(Rows { x, condition, batch })
     }
 
-    /// Rows without their conditions, for pictures and checks.
+    /// Rows without their conditions, for pictures and checks. Those with a missing cell are left out, with a warning.
     pub(crate) fn points(&self, py: Python<'_>, x: &Object<'_>) -> PyResult<Vec<f64>> {
         let read = arrays::read(x, "the data", self.names())?;
         let d = self.d();
@@ -77,11 +92,13 @@ impl Flow {
                 read.numbers.into_f64()
             }
         };
-        arrays::check_finite(py, &x, d, "the data", self.names())?;
-        Ok(x)
+        arrays::check_infinite(py, &x, d, "the data", self.names())?;
+        let Some(gaps) = Gaps::of(&x, d, &[]) else { return Ok(x) };
+        left_out(py, &gaps, "the data")?;
+        Ok(gaps.pick(&x))
     }
 
-    /// The conditions of `n` rows.
+    /// The conditions of `n` rows; NaN where one is missing, unless one row serves all.
     pub(crate) fn conditions(&self, py: Python<'_>, given: Option<&Object<'_>>, n: usize) -> PyResult<Vec<f64>> {
         let c = self.bound.bound.condition_dim();
         let invalid = |problem: String, hint: &str| Trouble::invalid(problem, hint).raise(py);
@@ -114,10 +131,11 @@ impl Flow {
                 (rows, count == 1 && n != 1 || batch.is_empty())
             }
         };
-        arrays::check_finite(py, &rows, c, "the condition", self.condition_names())?;
         if one {
+            arrays::check_finite(py, &rows, c, "the condition", self.condition_names())?;
             return Ok(rows.repeat(n));
         }
+        arrays::check_infinite(py, &rows, c, "the condition", self.condition_names())?;
         if rows.len() != n * c {
             let problem = format!("there are {} rows of conditions for {n} points", rows.len() / c);
             return Err(invalid(problem, "give one row for each point, or one for all"));

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Outcome, Raised, Trouble};
 
 /// A keyword, and the field of a job that it sets.
-const OPTIONS: [(&str, &str); 67] = [
+const OPTIONS: [(&str, &str); 68] = [
     ("seed", "seed"),
     ("model", "model.family"),
     ("steps", "optimiser.steps"),
@@ -27,6 +27,7 @@ const OPTIONS: [(&str, &str); 67] = [
     ("standardise", "data.standardise"),
     ("spread", "data.spread"),
     ("far_rows", "data.far_rows"),
+    ("missing", "data.missing"),
     ("net", "model.net"),
     ("preconditioning", "model.preconditioning"),
     ("hidden", "model.hidden"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use cnflow::apply::Gaps;
 use cnflow::check::{self, Check, HeldOut, Subject, Verdict};
 use cnflow::compare::{Benchmark, Metrics, shuffled};
 use cnflow::continuous::Work;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Outcome, Raised, Trouble};
 use crate::flow::{Flow, seed_of};
+use crate::given::left_out;
 use crate::progress::Bar;
 use crate::{arrays, html, pool};
 
@@ -168,7 +170,11 @@ pub fn compare(
     for (name, flow) in arrays::entries(flows)? {
         let flow = flow.downcast_into::<Flow>()?;
         let flow = flow.get();
-        let rows = flow.rows(py, data, condition, "data")?;
+        let mut rows = flow.rows(py, data, condition, "data")?;
+        if let Some(gaps) = Gaps::of(&rows.x, flow.d(), &rows.condition) {
+            left_out(py, &gaps, "data")?;
+            (rows.x, rows.condition) = (gaps.pick(&rows.x), gaps.pick(&rows.condition));
+        }
         entries.push((name, flow.bound.clone(), Rows::under(rows.x, rows.condition)));
     }
     if entries.is_empty() {

@@ -294,8 +294,11 @@ impl Run {
 /// `cnflow.mpi.Crew()`. Each of them makes the same call; the flow has the bits of one process. Rank 0 keeps the
 /// checkpoints.
 ///
+/// Rows with a missing cell (NaN, or null in a frame) in a column that is used are left out, with a DataWarning that
+/// counts them; `missing="refuse"` makes the first of them an error.
+///
 /// All other options are those of the command, with underscores: hidden, activation, lr, batch, objective, net, depth,
-/// bins, base, precision, split, drop, column, solver, rtol, atol, init and so on (`cnf train --help`).
+/// bins, base, precision, split, drop, column, missing, solver, rtol, atol, init and so on (`cnf train --help`).
 ///
 /// Raises InvalidInput for data and options that are not valid; UnknownOption for others, with the near names;
 /// TrainingInterrupted after Ctrl-C, with the model as it was in `.flow`.
@@ -494,6 +497,7 @@ fn prepared(
             // What is only kept, and where rows came from, decides no bit: the rows themselves are compared.
             (a.output, b.output) = Default::default();
             (a.data.source, b.data.source) = Default::default();
+            (a.data.missing, b.data.missing) = Default::default();
             if a != b {
                 let problem = "the checkpoint was made with other options";
                 return Err(Trouble::invalid(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +63,8 @@ def test_conditions_come_as_rows_one_row_dictionaries_and_a_fixed_one() -> None:
         (c[:5], "5 rows of conditions for 12 points"),
         ({"kind": 1.0}, "no value for"),
         ({"kinds": 1.0}, "no condition `kinds`"),
-        (np.full_like(c, np.nan), "has NaN"),
+        (np.full_like(row, np.nan), "has NaN"),
+        (np.full_like(c, np.inf), "has inf"),
         (np.full_like(c, 77.0), "77"),
         (c[:, :1], "1 column"),
     ]
@@ -80,7 +83,6 @@ def test_bad_input_is_an_error_with_numbers_and_a_hint(flow: cnflow.Flow) -> Non
         (np.zeros((4, 3)), "x has 3 columns, expected 2 columns"),
         (np.zeros(5), r"x has the shape \(5,\)"),
         (3.0, "single number"),
-        ([[1.0, float("nan")]], "row 0 of x has NaN in column"),
         ([[1.0, 2.0], [float("inf"), 0.0]], "row 1 of x has inf in column"),
         ([["a", "b"]], "type <U1"),
         ([[1 + 2j, 0]], "complex"),
@@ -140,6 +142,46 @@ def test_rows_without_a_result_are_nan_with_a_warning(flow: cnflow.Flow) -> None
     with pytest.warns(cnflow.FailedRows, match="1 of 2 .* failed; the first .row 1"):
         log_prob = hopeless.log_prob(x)
     assert np.isfinite(log_prob[0]) and np.isnan(log_prob[1])
+
+
+def test_rows_with_a_missing_cell_are_nan_with_a_warning() -> None:
+    case = Case("conditional")
+    flow, x, c = case.flow, case.x.copy(), case.c.copy()
+    x[2, 1] = c[7, 0] = np.nan
+    gaps = np.isin(np.arange(len(x)), [2, 7])
+    whole = x[~gaps], c[~gaps]
+    calls: list[Callable[[Any, Any], Any]] = [
+        flow.log_prob,
+        flow.inverse,
+        lambda x, c: flow.log_prob_and_grad(x, c)[0],
+        lambda x, c: flow.log_prob_and_grad(x, c)[1],
+        lambda x, c: flow.error_bars(x, c)[0],
+        lambda x, c: flow.error_bars(x, c)[1],
+        lambda x, c: np.moveaxis(flow.stages([0.0, 0.5, 1.0], x=x, condition=c)[0], 0, 1),
+        lambda x, c: flow.stages([0.0, 0.5, 1.0], x=x, condition=c)[1].T,
+        lambda x, c: flow.log_prob(np.tile(x, (20, 1)), np.tile(c, (20, 1)))[: len(x)],
+    ]
+    for call in calls:
+        with pytest.warns(cnflow.MissingRows, match=r"2 of 12 rows have a missing cell; they are NaN|40 of 240"):
+            found = call(x, c)
+        assert np.isnan(found[gaps]).all() and same_bits(found[~gaps], call(*whole))
+    drawn = c.copy()
+    drawn[2, 0] = np.nan
+    with pytest.warns(cnflow.MissingRows, match="1 of 12 rows has a missing cell; it is NaN"):
+        drawn = flow.sample(12, c)
+    assert np.isnan(drawn[7]).all() and np.isfinite(drawn[:7]).all()
+    nothing = np.full_like(x, np.nan)
+    with pytest.warns(cnflow.MissingRows, match="12 of 12 rows"):
+        assert np.isnan(flow.log_prob(nothing, c)).all()
+    fixed = flow.given(case.c[0])
+    with pytest.warns(cnflow.MissingRows, match="1 of 12 rows of the data has a missing cell; they are left out"):
+        assert isinstance(fixed.check(x, n=50), cnflow.Report)
+    with pytest.warns(cnflow.MissingRows, match="2 of 12 rows of data have a missing cell"):
+        assert cnflow.compare({"a": flow}, x, c).rows[0]["n"] == 10
+    with pytest.raises(cnflow.InvalidInput, match="each of the 12 rows of the data has a missing cell"):
+        fixed.check(nothing, n=50)
+    with pytest.raises(cnflow.InvalidInput, match="row 2 of z has NaN"):
+        flow.forward(x, case.c)
 
 
 def test_rows_outside_the_support_have_no_density() -> None:

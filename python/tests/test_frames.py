@@ -49,20 +49,16 @@ def test_columns_are_found_by_name_in_any_order(library: str) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_nulls_and_text_are_errors_that_name_column_and_row(library: str) -> None:
+def test_nulls_are_missing_cells_and_text_is_an_error_that_names_the_column(library: str) -> None:
     flow = Case("flow").flow
     x = [0.0, 1.0, 2.0]
-    with pytest.raises(cnflow.InvalidInput, match="row 1 of (the column `y` is null|x has NaN in column `y`)"):
-        flow.log_prob(frame(library, {"x": x, "y": [1.0, None, 2.0]}))
-    with pytest.raises(cnflow.InvalidInput, match="column `y` has (text|object|values of another type)"):
+    wanted = flow.log_prob(np.array([[0.0, 1.0], [2.0, 2.0]]))
+    for gap in (None, float("nan")):
+        with pytest.warns(cnflow.MissingRows, match="1 of 3 rows has a missing cell; it is NaN"):
+            found = flow.log_prob(frame(library, {"x": x, "y": [1.0, gap, 2.0]}))
+        assert same_bits(found[[0, 2]], wanted) and np.isnan(found[1])
+    with pytest.raises(cnflow.InvalidInput, match="column `y` has (text|object|str|values of another type)"):
         flow.log_prob(frame(library, {"x": x, "y": ["a", "b", "c"]}))
-    with pytest.raises(cnflow.InvalidInput, match="row 2 of x has NaN in column `x`|row 2 of the column `x` is null"):
-        flow.log_prob(frame(library, {"x": [0.0, 1.0, float("nan")], "y": x}))
-    if library != "duckdb":
-        many = {"x": [None, *x, None], "y": [0.0, *x, None]}
-        found = "2 rows of the column `x` are null, the first is row 0|row 0 of x has NaN in column `x`"
-        with pytest.raises(cnflow.InvalidInput, match=found):
-            flow.log_prob(frame(library, many))
     # Columns that are not used may hold anything.
     assert flow.log_prob(frame(library, {"x": x, "y": x, "name": ["a", "b", "c"]})).shape == (3,)
 
@@ -82,6 +78,51 @@ def test_columns_of_every_type_are_the_same_numbers(library: str, dtype: str) ->
     else:
         table = frame(library, {"x": typed[:, 0].copy(), "y": typed[:, 1].copy()})
     assert same_bits(flow.log_prob(table), flow.log_prob(values.astype(float)))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_nulls_of_every_type_and_chunk_are_found(library: str) -> None:
+    flow = Case("flow").flow
+    values = np.array([[1, 0], [0, 1], [1, 1]] * 7)
+    rng = np.random.default_rng(3)
+    gaps = rng.random(values.shape) < 0.3
+    for dtype in ("bool", "int8", "uint32", "int64", "float32", "float64"):
+        cells = [
+            [None if gap else values[i, j].astype(dtype).item() for i, gap in enumerate(gaps[:, j])] for j in range(2)
+        ]
+        rows = slice(None)
+        if library == "pandas":
+            names = {"bool": "boolean", "int8": "Int8", "uint32": "UInt32", "int64": "Int64"}
+            pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+            kind = names.get(dtype, dtype.capitalize())
+            table = pandas.DataFrame({"x": pandas.array(cells[0], kind), "y": pandas.array(cells[1], kind)})
+        elif library == "polars":
+            table = frame(library, {"x": cells[0], "y": cells[1]})
+        else:
+            # Chunks and slices have offsets, and their bitmaps do.
+            pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+            columns = {name: pyarrow.array(column) for name, column in zip(("x", "y"), cells, strict=True)}
+            table = pyarrow.table(columns)
+            table = pyarrow.concat_tables([table.slice(0, 9).slice(3), table.slice(9)])
+            rows = slice(3, None)
+        whole = ~gaps[rows].any(axis=1)
+        with pytest.warns(cnflow.MissingRows, match=f"{(~whole).sum()} of {len(whole)} rows"):
+            found = flow.log_prob(table)
+        assert np.isnan(found[~whole]).all()
+        assert same_bits(found[whole], flow.log_prob(values[rows][whole].astype(float))), dtype
+
+
+def test_a_frame_of_pandas_needs_no_pyarrow_for_its_nulls() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    from cnflow import _arrays
+
+    frame = pandas.DataFrame({"a": pandas.array([1, None, 3], "Int64"), "b": [0.5, None, 1.5], "c": [True, False, True]})
+    columns = dict(_arrays.columns(_arrays._Plain(frame)))
+    assert np.isnan(columns["a"][1]) and np.isnan(columns["b"][1]) and columns["a"][2] == 3.0
+    assert [column.dtype for column in columns.values()] == [np.dtype("f8")] * 3
+    for other in (["x", None, "y"], [pandas.Timestamp(0), None, None]):
+        with pytest.raises(cnflow.InvalidInput, match="the column `a` has"):
+            _arrays.columns(_arrays._Plain(pandas.DataFrame({"a": other})))
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])

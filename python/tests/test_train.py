@@ -229,8 +229,14 @@ def test_data_that_are_not_valid_are_named() -> None:
     bad[7, 1] = np.nan
     constant = ring(50)
     constant[:, 0] = 2.0
+    with pytest.raises(cnflow.InvalidInput, match="row 7 of x has NaN in column 1"):
+        cnflow.train(bad, steps=2, missing="refuse")
+    with pytest.raises(cnflow.InvalidInput, match="missing.* is \"fill\""):
+        cnflow.train(bad, steps=2, missing="fill")  # type: ignore[arg-type]
+    bad[7, 1] = np.inf
     refused = [
-        (bad, "row 7 of x has NaN in column 1"),
+        (bad, "row 7 of x has inf in column 1"),
+        (np.full((9, 2), np.nan), "each of its 9 rows has a missing cell"),
         (constant, "constant|equal"),
         (np.zeros((0, 2)), "no rows"),
         (np.zeros((2, 2, 2, 2, 2)), "expected"),
@@ -240,6 +246,34 @@ def test_data_that_are_not_valid_are_named() -> None:
     for x, words in refused:
         with pytest.raises(cnflow.CnfError, match=words):
             cnflow.train(x, steps=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas", "polars", "pyarrow"])
+def test_rows_with_a_missing_cell_are_left_out(library: str) -> None:
+    rows = ring(120)
+    gaps = rows.copy()
+    gaps[3, 0] = gaps[50, 1] = gaps[51, 0] = gaps[51, 1] = np.nan
+    whole = np.delete(rows, [3, 50, 51], axis=0)
+    given: Any = gaps
+    if library != "numpy":
+        module = pytest.importorskip(library, reason=f"{library} is not installed")
+        make = module.table if library == "pyarrow" else module.DataFrame
+        cells = [[None if np.isnan(v) else float(v) for v in gaps[:, j]] for j in range(2)]
+        given = make({"a": cells[0], "b": cells[1]})
+    wanted = cnflow.train(whole, steps=4, hidden=[4], base="normal")
+    with pytest.warns(cnflow.DataWarning, match="x: 3 of 120 rows have a missing cell and are left out: 2 in"):
+        flow = cnflow.train(given, steps=4, hidden=[4], base="normal")
+    assert same_bits(flow.log_prob(rows), wanted.log_prob(rows))
+    # Conditions and validation rows are left out alike.
+    c = rows[:, :1].copy()
+    c[9] = np.nan
+    with pytest.warns(cnflow.DataWarning, match="4 of 120 rows"):
+        flow = cnflow.train(given, c, valid=given, valid_condition=c, steps=4, hidden=[4], base="normal")
+    kept = np.delete(np.arange(120), [3, 9, 50, 51])
+    other = cnflow.train(
+        rows[kept], c[kept], valid=rows[kept], valid_condition=c[kept], steps=4, hidden=[4], base="normal"
+    )
+    assert same_bits(flow.log_prob(rows, rows[:, :1]), other.log_prob(rows, rows[:, :1]))
 
 
 def test_what_is_unusual_about_the_data_is_a_warning() -> None:

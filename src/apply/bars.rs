@@ -8,7 +8,7 @@ use crate::Result;
 use crate::continuous::Work;
 use crate::model::{ErrorBars, Model};
 use crate::stats::quantile;
-use crate::transform::Chain;
+use crate::transform::{Chain, Cost};
 
 /// The error bars of all rows, as they pass: their median and their largest in constant memory.
 #[derive(Debug)]
@@ -38,19 +38,32 @@ impl RunningBars {
     }
 
     /// One block: its points, and their log-densities at the given tolerance. Gives `[n, 3]`: the solver's bar, the
-    /// estimator's, and both together, in nats.
+    /// estimator's, and both together, in nats; NaN in rows with a missing cell.
     ///
     /// # Errors
     /// As [`ErrorBars::of`].
     pub fn block(&mut self, block: &Block, arrived: &Arrived) -> Result<Vec<f64>> {
-        let bars = self.bars.of(&block.x, &block.condition, &arrived.log_prob, &arrived.cost)?;
-        self.counter.add(arrived.rows());
+        let Some(gaps) = &block.gaps else {
+            return self.rows(&block.x, &block.condition, &arrived.log_prob, &arrived.cost);
+        };
+        let [x, condition, log_prob] = [&block.x, &block.condition, &arrived.log_prob].map(|rows| gaps.pick(rows));
+        let bars = match gaps.kept() {
+            [] => Vec::new(),
+            _ => self.rows(&x, &condition, &log_prob, &gaps.pick_cost(&arrived.cost))?,
+        };
+        Ok(gaps.spread(&bars, 3))
+    }
+
+    /// The bars of rows without a missing cell.
+    fn rows(&mut self, x: &[f64], condition: &[f64], log_prob: &[f64], cost: &Cost) -> Result<Vec<f64>> {
+        let bars = self.bars.of(x, condition, log_prob, cost)?;
+        self.counter.add(log_prob.len());
         let totals = bars.total();
-        let without = totals.iter().zip(&arrived.log_prob).filter(|(bar, log)| bar.is_nan() && log.is_finite());
+        let without = totals.iter().zip(log_prob).filter(|(bar, log)| bar.is_nan() && log.is_finite());
         self.missing += without.count() as u64;
         self.worst = totals.iter().copied().fold(self.worst, f64::max);
         // A row outside has a bar of 0, which does not count for the others.
-        let outside = &arrived.cost.outside;
+        let outside = &cost.outside;
         (0..totals.len())
             .filter(|row| outside.binary_search(row).is_err())
             .for_each(|row| self.totals.add(&totals[row..=row]));

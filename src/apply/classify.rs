@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::statistics::Mean;
-use super::{Transport, Way};
+use super::{Gaps, Transport, Way};
 use crate::continuous::Work;
 use crate::model::Model;
 use crate::stats::log_sum_exp;
@@ -87,6 +87,8 @@ pub struct Classified {
     pub cost: Cost,
     /// Of the solves alone.
     pub seconds: f64,
+    /// Rows with a missing cell: NaN, and neither computed nor failed.
+    pub missing: usize,
 }
 
 impl Classified {
@@ -141,7 +143,27 @@ impl Classifier {
         (self.prior, &self.log_prior)
     }
 
-    /// The classes of the rows of `x`, `[n, d]`.
+    /// The classes of the rows of `x`, `[n, d]`, of which those with a missing cell have none.
+    ///
+    /// # Errors
+    /// As [`Classifier::rows`].
+    pub fn rows_with_gaps(&self, x: &[f64]) -> Result<Classified> {
+        let Some(gaps) = Gaps::of(x, self.transport.dim(), &[]) else { return self.rows(x) };
+        let k = self.classes.len();
+        let found = match gaps.kept() {
+            [] => Classified { classes: k, ..Classified::default() },
+            _ => self.rows(&gaps.pick(x))?,
+        };
+        Ok(Classified {
+            log_class: gaps.spread(&found.log_class, k),
+            log_prob: gaps.spread(&found.log_prob, 1),
+            cost: gaps.spread_cost(found.cost),
+            missing: gaps.missing(),
+            ..found
+        })
+    }
+
+    /// The classes of the rows of `x`, `[n, d]`, none of which has a missing cell.
     ///
     /// # Errors
     /// As [`Transport::rows`].

@@ -3,7 +3,8 @@
 //! [`RowSource`] gives blocks of rows with their conditions, of a file or as they are drawn; [`Transport`] moves a
 //! block through a model; [`Classifier`] gives the probabilities of its classes; [`RunningBars`] gives its log-densities
 //! their error bars; [`SolveStatistics`], [`Scores`], [`BitsPerDim`], [`Mean`], [`Accuracy`] and [`Reservoir`] collect
-//! running statistics of all rows. A row that fails is NaN in its place and counted with its reason.
+//! running statistics of all rows. A row that fails is NaN in its place and counted with its reason; one with a missing
+//! cell (NaN) is NaN in its place too, and counted apart ([`Gaps`]).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -23,7 +24,7 @@
 //! while let Some(block) = source.next_block()? {
 //!     statistics.add(block.first, &transport.block(&block)?);
 //! }
-//! assert_eq!((statistics.n, statistics.failed), (2, 1));
+//! assert_eq!((statistics.n, statistics.missing, statistics.failed), (2, 1, 0));
 //! # Ok(())
 //! # }
 //! ```
@@ -31,6 +32,7 @@
 mod bars;
 mod bits;
 mod classify;
+mod gaps;
 mod range;
 mod scores;
 mod source;
@@ -40,6 +42,7 @@ mod transport;
 pub use bars::RunningBars;
 pub use bits::BitsPerDim;
 pub use classify::{Accuracy, Classified, Classifier, Prior, classes};
+pub use gaps::Gaps;
 pub use range::OutOfRange;
 pub use scores::Scores;
 pub use source::{Block, Conditions, RowSource};

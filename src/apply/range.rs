@@ -63,7 +63,7 @@ impl OutOfRange {
         self.see(0, row)
     }
 
-    /// Rows of conditions, `[n, c]`, that come after `first` others.
+    /// Rows of conditions, `[n, c]`, that come after `first` others. Those with a missing value are passed over.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the row for a class that the model does not have.
@@ -72,6 +72,10 @@ impl OutOfRange {
             return Ok(());
         }
         for (i, row) in rows.chunks_exact(self.columns.len()).enumerate() {
+            // What is missing is not outside.
+            if row.iter().any(|v| v.is_nan()) {
+                continue;
+            }
             let at = first + i as u64;
             let mut outside = false;
             for (j, (value, (name, known))) in row.iter().zip(&self.columns).enumerate() {

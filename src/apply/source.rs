@@ -3,7 +3,7 @@
 //! A file is read once, and of it only a block is in memory. A row's result depends on that row alone, so blocks change
 //! no bit.
 
-use super::OutOfRange;
+use super::{Gaps, OutOfRange};
 use crate::io::Reader;
 use crate::model::{BLOCK_ROWS, Model, block_rows};
 use crate::transform::Latents;
@@ -43,6 +43,18 @@ pub struct Block {
     pub x: Vec<f64>,
     /// `[n, c]`; empty where the model has no conditions.
     pub condition: Vec<f64>,
+    /// Which rows have a missing cell; none where no row has one.
+    pub gaps: Option<Gaps>,
+}
+
+impl Block {
+    /// The block without its rows with a missing cell, and how many these were.
+    #[must_use]
+    pub fn without_gaps(self) -> (Self, usize) {
+        let Some(gaps) = &self.gaps else { return (self, 0) };
+        let (x, condition) = (gaps.pick(&self.x), gaps.pick(&self.condition));
+        (Self { first: self.first, x, condition, gaps: None }, gaps.missing())
+    }
 }
 
 /// All rows of a request, in their order.
@@ -196,7 +208,8 @@ impl RowSource {
             (None, _) => Vec::new(),
         };
         self.given += n as u64;
-        Ok(Some(Block { first, x, condition }))
+        let gaps = Gaps::of(&x, self.d, &condition);
+        Ok(Some(Block { first, x, condition, gaps }))
     }
 
     /// The next points, and their conditions where both are in one file.
@@ -229,15 +242,19 @@ impl Conditions {
     /// The rows of a file: one for each point, unless there is only one.
     ///
     /// # Errors
-    /// As [`Reader::next_block`].
+    /// As [`Reader::next_block`]; [`Error::Invalid`] where the one row for all has a missing value.
     pub fn of(mut reader: Reader) -> Result<Self> {
         // The number of rows of a text is unknown: reading two distinguishes one from several.
         let waiting = reader.next_block(2)?.map_or(Vec::new(), |block| block.data);
-        Ok(if waiting.len() == reader.cols() {
-            Self::One(waiting)
-        } else {
-            Self::Each { reader: Box::new(reader), waiting }
-        })
+        if waiting.len() != reader.cols() {
+            return Ok(Self::Each { reader: Box::new(reader), waiting });
+        }
+        if let Some(at) = waiting.iter().position(|v| v.is_nan()) {
+            let column = crate::words::column(reader.columns(), at);
+            let problem = format!("the one row of conditions for all points has no value in {column}");
+            return Err(Error::invalid(problem, "give a row without missing values"));
+        }
+        Ok(Self::One(waiting))
     }
 
     /// The one row for all, where there is one.

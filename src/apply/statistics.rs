@@ -108,6 +108,8 @@ pub struct SolveStatistics {
     pub seconds: f64,
     /// The most evaluations that a row took.
     pub nfe_max: u32,
+    /// Rows with a missing cell, which are not computed.
+    pub missing: u64,
     /// Rows that did not arrive.
     pub failed: u64,
     /// Rows whose log-density missed its tolerance.
@@ -132,6 +134,7 @@ impl SolveStatistics {
     pub fn add(&mut self, before: u64, arrived: &Arrived) {
         let Cost { nfe, traces, logdet_error, logdet_se, failures, unsettled, stiff, outside } = &arrived.cost;
         self.n += arrived.rows() as u64;
+        self.missing += arrived.missing as u64;
         self.seconds += arrived.seconds;
         self.nfe += nfe.iter().map(|n| u64::from(*n)).sum::<u64>();
         self.nfe_max = nfe.iter().copied().fold(self.nfe_max, u32::max);
@@ -154,30 +157,38 @@ impl SolveStatistics {
         };
         let known = failures.iter().map(|(row, _)| row).chain(outside);
         known.for_each(|row| lost[*row] = false);
-        self.overflowed += lost.into_iter().filter(|lost| *lost).count() as u64;
+        // A missing row is lost too, and neither failed nor outside.
+        self.overflowed += lost.into_iter().filter(|lost| *lost).count() as u64 - arrived.missing as u64;
     }
 
-    /// Rows that have a finite log-density: they neither failed nor overflowed, nor lie outside the support.
+    /// Rows that have a finite log-density: they have no missing cell, neither failed nor overflowed, nor lie outside the
+    /// support.
     pub fn inside(&self) -> u64 {
-        self.n - self.failed - self.outside - self.overflowed
+        self.computed() - self.failed - self.outside - self.overflowed
     }
 
-    /// Mean NFE of a row.
+    /// Rows without a missing cell.
+    pub fn computed(&self) -> u64 {
+        self.n - self.missing
+    }
+
+    /// Mean NFE of a row that is computed.
     pub fn nfe_mean(&self) -> f64 {
-        self.nfe as f64 / self.n.max(1) as f64
+        self.nfe as f64 / self.computed().max(1) as f64
     }
 
-    /// Mean number of divergence evaluations of a row.
+    /// Mean number of divergence evaluations of a row that is computed.
     pub fn traces_mean(&self) -> f64 {
-        self.traces as f64 / self.n.max(1) as f64
+        self.traces as f64 / self.computed().max(1) as f64
     }
 
-    /// The error that ends a command none of whose rows arrived, before its files are written.
+    /// The error that ends a command none of whose rows arrived, of those without a missing cell, before its files are
+    /// written.
     ///
     /// # Errors
     /// [`Error::Failed`] with the first of them.
     pub fn check_any(&self) -> Result<()> {
-        if self.failed == self.n { self.check() } else { Ok(()) }
+        if self.failed == self.computed() { self.check() } else { Ok(()) }
     }
 
     /// The error that ends a command some of whose rows failed, after its files are written.
@@ -187,7 +198,7 @@ impl SolveStatistics {
     pub fn check(&self) -> Result<()> {
         let Some((row, first)) = self.first else { return Ok(()) };
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        Err(Error::Failed { count: count(self.failed), of: count(self.n), row: count(row), first })
+        Err(Error::Failed { count: count(self.failed), of: count(self.computed()), row: count(row), first })
     }
 }
 

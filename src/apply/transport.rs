@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Block, RowSource};
+use super::{Block, Gaps, RowSource};
 use crate::Result;
 use crate::continuous::Work;
 use crate::model::{BoundModel, Model, Solved};
@@ -35,12 +35,25 @@ pub struct Arrived {
     pub cost: Cost,
     /// Of the solve alone.
     pub seconds: f64,
+    /// Rows with a missing cell: NaN, and neither computed nor failed.
+    pub missing: usize,
 }
 
 impl Arrived {
     /// n.
     pub fn rows(&self) -> usize {
         self.y.len() / self.dim.max(1)
+    }
+
+    /// The results of all rows, where these are the results of those without a missing cell.
+    pub(super) fn spread(self, gaps: &Gaps, log_density: bool) -> Self {
+        Self {
+            y: gaps.spread(&self.y, self.dim),
+            log_prob: if log_density { gaps.spread(&self.log_prob, 1) } else { Vec::new() },
+            cost: gaps.spread_cost(self.cost),
+            missing: gaps.missing(),
+            ..self
+        }
     }
 
     /// The rows that arrived, `[m, d]`.
@@ -128,12 +141,26 @@ impl Transport {
         Self { way: Way { to_data: !self.way.to_data, ..self.way }, ..self.clone() }
     }
 
-    /// Transports a block to the other side. Rows that fail are NaN and listed in the cost.
+    /// Transports a block to the other side. Rows that fail are NaN and listed in the cost; rows with a missing cell are
+    /// NaN and counted.
     ///
     /// # Errors
     /// As [`BoundModel::log_prob`].
     pub fn block(&self, block: &Block) -> Result<Arrived> {
-        self.rows(&block.x, &block.condition)
+        self.block_from(block, &block.x)
+    }
+
+    /// As [`Transport::block`], of other points `x` (`[n, d]`) in the rows of the block.
+    ///
+    /// # Errors
+    /// As [`Transport::block`].
+    pub fn block_from(&self, block: &Block, x: &[f64]) -> Result<Arrived> {
+        let Some(gaps) = &block.gaps else { return self.rows(x, &block.condition) };
+        let arrived = match gaps.kept() {
+            [] => Arrived { dim: self.model.dim(), ..Arrived::default() },
+            _ => self.rows(&gaps.pick(x), &gaps.pick(&block.condition))?,
+        };
+        Ok(arrived.spread(gaps, self.way.log_density))
     }
 
     /// Transports the rows of `x` (`[n, d]`) under `condition` (`[n, c]`), as [`Transport::block`].
@@ -160,7 +187,7 @@ impl Transport {
         };
         let seconds = start.elapsed().as_secs_f64();
         self.counter.add(solves * (x.len() / dim));
-        Ok(Arrived { dim, y, log_prob, cost, seconds })
+        Ok(Arrived { dim, y, log_prob, cost, seconds, missing: 0 })
     }
 
     /// The log-densities over all draws of the noise, of which `first` is one.
@@ -195,6 +222,7 @@ impl Transport {
             all.log_prob.extend(arrived.log_prob);
             all.cost.append(block.first as usize, arrived.cost);
             all.seconds += arrived.seconds;
+            all.missing += arrived.missing;
         }
         Ok(all)
     }

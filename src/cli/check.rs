@@ -86,7 +86,13 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
         Some(path) => {
             let block = Some(check::MOST_ROWS);
             let mut file = source::of_file(&setup, path, Role::Points, &args.given, block, context)?;
-            let (part, from) = (file.next_block()?.unwrap_or_default(), path.display().to_string());
+            let (part, missing) = file.next_block()?.unwrap_or_default().without_gaps();
+            statistics::note_left_out(path, missing, context);
+            if part.x.is_empty() {
+                let problem = format!("each row of `{}` has a missing cell", path.display());
+                return Err(Error::invalid(problem, "give rows with all their cells").into());
+            }
+            let from = path.display().to_string();
             let (x, rows) = (part.x, part.condition);
             match file.several() && !rows.is_empty() {
                 true => {

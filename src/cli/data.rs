@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use cnflow::apply::Gaps;
 use cnflow::io::{self, Array, Format, Header, Reader, Writer};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, Kind};
 use super::picture::Shown;
-use super::{Context, TableArgs, findings, interrupt, picture, text};
+use super::{Context, TableArgs, findings, interrupt, picture, statistics, text};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -141,8 +142,8 @@ struct Images {
 impl Images {
     /// None where the rows of the file are not images.
     fn read(path: &Path, context: &Context) -> Result<Option<Self>> {
-        // A text holds no images, and `look` notes how its header was read.
-        if Format::of(path) == Some(Format::Csv) {
+        // Neither texts nor Parquet hold images, and `look` notes how they were read.
+        if Format::of(path).is_some_and(Format::names_columns) {
             return Ok(None);
         }
         let reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
@@ -207,8 +208,10 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         let problem = format!("`{}` is a file, which has no density to draw from", path.display());
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
-    let io::Whole { array, notes, .. } = io::read_as(path, context.header.unwrap_or_default())?;
+    let io::Whole { array, notes, .. } = io::read_with(path, context.header.unwrap_or_default(), true)?;
     context.notes_on_tables(&notes);
+    let all = array.rows;
+    let array = whole_rows(path, array, context)?;
     let (mean, std) = text::moments(&array.data, array.cols);
     let columns: Vec<Value> = (0..array.cols)
         .map(|j| {
@@ -236,12 +239,24 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
     let facts = json!({
         "file": path,
         "rows": array.rows,
+        "missing": all - array.rows,
         "cols": array.cols,
         "dtype": array.dtype.to_string(),
         "columns": columns,
         "data_warnings": findings::noted_of(&array, context),
     });
     context.report(&words, &facts)
+}
+
+/// The rows of a table without a missing cell, with a note on the others.
+fn whole_rows(path: &Path, array: Array, context: &Context) -> Result<Array> {
+    let Some(gaps) = Gaps::of(&array.data, array.cols, &[]) else { return Ok(array) };
+    if gaps.kept().is_empty() {
+        let problem = format!("each of its {} has a missing cell", words::count(array.rows as u64, "row"));
+        return Err(Error::read(path, problem, "leave out the columns with missing cells, or fill the cells").into());
+    }
+    statistics::note_left_out(path, gaps.missing(), context);
+    Ok(Array { rows: gaps.kept().len(), data: gaps.pick(&array.data), ..array })
 }
 
 fn name(array: &Array, j: usize) -> String {

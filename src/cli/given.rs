@@ -78,7 +78,8 @@ impl GivenArgs {
             Requested::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
             Requested::Nothing | Requested::Optional => Err(nothing_given(model, false)),
             Requested::One(row) => Ok(Conditions::One(row)),
-            Requested::File(path) => of_file(&path, model, context, &mut Vec::new()),
+            // An image has no NaN.
+            Requested::File(path) => of_file(&path, model, model.spec.pixels.is_none(), context, &mut Vec::new()),
             Requested::Columns(columns) => {
                 let problem =
                     format!("--condition {} names columns, but there is no file of points", columns.join(","));
@@ -131,8 +132,15 @@ impl GivenArgs {
     }
 }
 
-/// The conditions of a file, for a model that has some; `notes` gets what differs from the file.
-fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String>) -> Result<Conditions> {
+/// The conditions of a file, for a model that has some, of which some may be `missing`; `notes` gets what differs from
+/// the file.
+fn of_file(
+    path: &Path,
+    model: &Model,
+    missing: bool,
+    context: &Context,
+    notes: &mut Vec<String>,
+) -> Result<Conditions> {
     let mut reader = context.table(path)?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
     let matched = match reader.columns() {
@@ -153,6 +161,9 @@ fn of_file(path: &Path, model: &Model, context: &Context, notes: &mut Vec<String
         _ => Matched::in_order(wanted),
     };
     reader.keep(&matched.places)?;
+    if missing {
+        reader.allow_missing();
+    }
     Ok(Conditions::of(reader)?)
 }
 
@@ -169,7 +180,7 @@ pub fn beside_points(
     match requested {
         Requested::Nothing | Requested::Optional | Requested::Columns(_) => Ok(Conditions::None),
         Requested::One(row) => Ok(Conditions::One(row)),
-        Requested::File(path) => of_file(&path, model, context, notes),
+        Requested::File(path) => of_file(&path, model, true, context, notes),
     }
 }
 

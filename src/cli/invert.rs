@@ -80,7 +80,7 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
             let lost = |row: &[f64]| row.iter().any(|v| !v.is_finite());
             let mut from = latents.y.clone();
             from.chunks_exact_mut(d).filter(|row| lost(row)).for_each(|row| row.fill(0.0));
-            let mut again = back.rows(&from, &block.condition)?;
+            let mut again = back.block_from(&block, &from)?;
             let ends = again.y.chunks_exact_mut(d).zip(latents.y.chunks_exact(d));
             ends.filter(|(_, latent)| lost(latent)).for_each(|(end, _)| end.fill(f64::NAN));
             seen.take(&block, &latents, &again)?;
@@ -165,6 +165,7 @@ impl Seen {
 
 fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, rows: &RowSource, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
+    statistics::note_missing(there, context);
     let (returned, latents) = (seen.round_trip.n(), seen.latents.rows.len() / d);
     // Of no point there is neither a round trip nor a distance: null, and not 0.
     let (mean_error, worst_error) = (seen.round_trip.mean(), if returned == 0 { f64::NAN } else { seen.worst });
@@ -186,6 +187,7 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, rows: &RowSource, conte
         "latent_ks_noise": floor,
         "latent_ks_rows": latents,
         "failed": there.failed,
+        "missing": there.missing,
         "outside": there.outside,
         "inside": there.inside(),
         "returned": returned,

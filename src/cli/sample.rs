@@ -187,6 +187,7 @@ impl Seen {
 
 fn report(output: &Path, setup: &Setup, spent: &SolveStatistics, rows: &RowSource, context: &Context) -> Result<()> {
     let (n, seconds) = (spent.n, spent.seconds);
+    statistics::note_missing(spent, context);
     let facts = json!({
         "n": n,
         "seconds": seconds,
@@ -194,6 +195,7 @@ fn report(output: &Path, setup: &Setup, spent: &SolveStatistics, rows: &RowSourc
         "nfe_max": spent.nfe_max,
         "trace_evals_mean": spent.traces_mean(),
         "failed": spent.failed,
+        "missing": spent.missing,
         "stiff": spent.stiff,
         "columns": setup.model.spec.names,
         "notes": rows.notes(),

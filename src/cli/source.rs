@@ -62,6 +62,9 @@ fn of_requested(
     let Plan { places, own, mut notes } =
         columns::plan(&reader, format!("`{}`", path.display()), model, role, &requested)?;
     reader.keep(&places)?;
+    if role == Role::Points {
+        reader.allow_missing();
+    }
     context.notes_on_tables(&notes);
     let conditions = given::beside_points(requested, model, context, &mut notes)?;
     Ok(RowSource::of_reader(reader, model.dim(), own, conditions, block)?.with_notes(notes).watched(model)?)

@@ -38,7 +38,7 @@ use super::progress::watched;
 use super::setup::{self, Setup};
 use super::solver::SolverArgs;
 use super::train::pictures::shares;
-use super::{Context, TableArgs, interrupt, picture, source};
+use super::{Context, TableArgs, interrupt, picture, source, statistics};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -326,10 +326,17 @@ impl Followed {
     fn of(args: &TrajectoryArgs, setup: &Setup, path: &Path, most: usize, context: &Context) -> Result<Self> {
         let (d, c) = (setup.model.dim(), setup.model.condition_dim());
         let mut file = source::of_file(setup, path, Role::Points, &args.given, None, context)?;
-        let (mut rows, mut given) = (Vec::new(), Vec::new());
+        let (mut rows, mut given, mut missing) = (Vec::new(), Vec::new(), 0);
         while let Some(block) = file.next_block()? {
+            let (block, without) = block.without_gaps();
             rows.extend(block.x);
             given.extend(block.condition);
+            missing += without;
+        }
+        statistics::note_left_out(path, missing, context);
+        if rows.is_empty() {
+            let problem = format!("each row of `{}` has a missing cell", path.display());
+            return Err(Error::invalid(problem, "give rows with all their cells").into());
         }
         let of = rows.len() / d;
         let n = of.min(most);

@@ -79,13 +79,14 @@ impl Array {
         &self.data[i * self.cols..][..self.cols]
     }
 
-    /// Refuses NaN and infinities; `numbers` are those of the columns in the file.
+    /// Refuses infinities, and NaN unless cells may be `missing`; `numbers` are those of the columns in the file.
     ///
     /// # Errors
     /// [`Error::Read`] with the place of the first of them and their count.
-    pub(super) fn check_finite(&self, path: &Path, numbers: &[usize]) -> Result<()> {
-        let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
-        let count = self.data.iter().filter(|v| !v.is_finite()).count();
+    pub(super) fn check_finite(&self, path: &Path, numbers: &[usize], missing: bool) -> Result<()> {
+        let refused = |v: &&f64| is_refused(**v, missing);
+        let Some(first) = self.data.iter().position(|v| refused(&v)) else { return Ok(()) };
+        let count = self.data.iter().filter(refused).count();
         let place = self.place(first, numbers, 0);
         Err(Error::read(
             path,
@@ -100,18 +101,29 @@ impl Array {
     }
 
     /// As [`Array::check_finite`], for the rows of a file that come after its first `before`.
-    pub(super) fn check_finite_after(&self, path: &Path, numbers: &[usize], before: usize) -> Result<()> {
-        let Some(first) = self.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    pub(super) fn check_finite_after(
+        &self,
+        path: &Path,
+        numbers: &[usize],
+        before: usize,
+        missing: bool,
+    ) -> Result<()> {
+        let Some(first) = self.data.iter().position(|v| is_refused(*v, missing)) else { return Ok(()) };
         let place = self.place(first, numbers, before);
         let problem = format!("{} in {place}, is not finite", self.data[first]);
         Err(Error::read(path, problem, NOT_FINITE))
     }
 
-    /// The row and the column of a number in words, where `before` rows come before these. The columns of a binary file
-    /// have no names, and a text is read without such numbers.
+    /// The row and the column of a number in words, where `before` rows come before these. The columns of an array have
+    /// no names; texts and Parquet are read without such numbers.
     fn place(&self, at: usize, numbers: &[usize], before: usize) -> String {
         format!("row {}, {}", before + at / self.cols, words::column(None, numbers[at % self.cols]))
     }
+}
+
+/// Whether a number is refused in a table whose cells may be `missing`, which are NaN.
+pub(super) fn is_refused(value: f64, missing: bool) -> bool {
+    !(value.is_finite() || (missing && value.is_nan()))
 }
 
 /// The way out where a value of a table is missing or not finite.

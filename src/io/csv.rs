@@ -1,8 +1,10 @@
 //! Tables of numbers as text.
 //!
 //! What divides the cells is described in `lines.rs`, and how a header is distinguished from a row in `header.rs`.
-//! Every number is finite: a missing value, an infinity and any other word are errors with their line.
+//! Every number is finite: an infinity and any word are errors with their line, and so is a missing value unless it is
+//! asked for as NaN.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,8 @@ pub struct Columns {
     pub drop: Vec<String>,
     /// The column that says which set a row belongs to, by name; left out of the table too.
     pub split: Option<String>,
+    /// Whether missing values are NaN; else they are errors.
+    pub missing: bool,
 }
 
 /// A text table, and how it was read.
@@ -73,6 +77,10 @@ pub(super) struct Rows<R: BufRead> {
     row: Row,
     /// Whether there is one.
     more: bool,
+    /// The lines without any value that come before it.
+    hollow: VecDeque<u64>,
+    /// Whether missing values are NaN; else they are errors.
+    missing: bool,
 }
 
 impl<R: BufRead> Rows<R> {
@@ -130,6 +138,8 @@ impl<R: BufRead> Rows<R> {
             notes: decision.notes,
             row: Row::default(),
             more: true,
+            hollow: VecDeque::new(),
+            missing: columns.missing,
         };
         if headed {
             rows.lines.next(path, &mut rows.row)?;
@@ -162,6 +172,11 @@ impl<R: BufRead> Rows<R> {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
     }
 
+    /// From here on missing values are NaN.
+    pub fn allow_missing(&mut self) {
+        self.missing = true;
+    }
+
     /// Decisions about the header that may be wrong.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -174,6 +189,16 @@ impl<R: BufRead> Rows<R> {
     pub fn next(&mut self, data: &mut Vec<f64>, split: Option<&mut Vec<String>>) -> Result<Option<u64>> {
         if !self.more {
             return Ok(None);
+        }
+        if let Some(line) = self.hollow.pop_front() {
+            if !self.missing {
+                return Err(Error::read(&self.path, format!("line {line} has no values"), NOT_FINITE));
+            }
+            data.extend(self.kept.iter().map(|_| f64::NAN));
+            if let Some(found) = split.filter(|_| self.split_at.is_some()) {
+                found.push(String::new());
+            }
+            return Ok(Some(line));
         }
         let (line, cells) = (self.row.line, &self.row.cells);
         // A delimiter may stand behind the last cell.
@@ -203,6 +228,9 @@ impl<R: BufRead> Rows<R> {
         {
             return Ok(value);
         }
+        if kind == Cell::Missing && self.missing {
+            return Ok(f64::NAN);
+        }
         let column = match self.names.as_ref().map(|names| &names[at]).filter(|name| !name.is_empty()) {
             Some(name) => format!("column `{name}`"),
             None => words::column(None, at),
@@ -224,26 +252,15 @@ impl<R: BufRead> Rows<R> {
         Err(Error::read(&self.path, problem, hint))
     }
 
-    /// Reads on to the next row. Rows without any value are left out at the end of the file, as spreadsheets write
-    /// them.
+    /// Reads on to the next row that has a value. Rows without any are left out at the end of the file, as spreadsheets
+    /// write them.
     fn advance(&mut self) -> Result<()> {
-        let mut hollow = None;
         loop {
             self.more = self.lines.next(&self.path, &mut self.row)?;
-            if !self.more {
+            if !self.more || !is_hollow(&self.row) {
                 return Ok(());
             }
-            if !is_hollow(&self.row) {
-                break;
-            }
-            hollow.get_or_insert(self.row.line);
-        }
-        match hollow {
-            None => Ok(()),
-            Some(line) => {
-                let problem = format!("line {line} has no values");
-                Err(Error::read(&self.path, problem, NOT_FINITE))
-            }
+            self.hollow.push_back(self.row.line);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The rule, for [`Header::Auto`], with the first row and up to 100 rows below it:
 //!
 //! 1. *Words.* A cell that is neither a number nor a missing value is a word. A first row with words and without
-//!    numbers holds names. A first row of missing values alone (`NA,NA`) is a row, and missing values are an error.
+//!    numbers holds names. A first row of missing values alone (`NA,NA`) is a row.
 //! 2. *Numbers as names.* Numbers are names only where they are written with digits alone, all differ, and stand above
 //!    columns of another form:
 //!    - `0,1,…,d−1`, as pandas writes: above columns without any whole number; or above 10 rows or more of which one

@@ -19,6 +19,8 @@ mod lines;
 pub mod npy;
 pub mod npz;
 mod numbers;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod pngs;
 pub mod reader;
 pub mod safetensors;
@@ -49,7 +51,11 @@ const BLOCK_ROWS: usize = 1 << 14;
 const CUT_SHORT: &str = "write the file again: it was cut short or damaged";
 
 /// The endings of the tables that can be read.
+#[cfg(not(feature = "parquet"))]
 pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, -idx3-ubyte, and .gz behind all but .npz";
+/// The endings of the tables that can be read.
+#[cfg(feature = "parquet")]
+pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, .parquet, -idx3-ubyte, and .gz behind arrays and texts";
 /// The endings of the tables that can be written.
 pub const WRITABLE: &str = ".npy, .csv";
 /// Bytes that go to the disk, or come from it, at a time.
@@ -66,6 +72,8 @@ pub enum Format {
     Csv,
     /// One array as MNIST has it: `-idx3-ubyte`, `-idx1-ubyte`, `.idx`.
     Idx,
+    /// Columns with names in groups of rows: `.parquet`, `.pq`. It is read with the feature `parquet`.
+    Parquet,
 }
 
 impl Format {
@@ -76,7 +84,13 @@ impl Format {
         let (file, _) = npz::split_member(path);
         let unpacked = without_gz(&file);
         let format = Self::of_ending(unpacked)?;
-        (format != Self::Npz || unpacked == file).then_some(format)
+        let packs = !matches!(format, Self::Npz | Self::Parquet);
+        (packs || unpacked == file).then_some(format)
+    }
+
+    /// Whether its columns may have names. Those that are not used may then hold anything.
+    pub fn names_columns(self) -> bool {
+        matches!(self, Self::Csv | Self::Parquet)
     }
 
     /// The format in which a file of this name is written; `None` for all but `.npy` and texts.
@@ -93,6 +107,7 @@ impl Format {
             "npy" => Some(Self::Npy),
             "npz" => Some(Self::Npz),
             "csv" | "tsv" | "txt" => Some(Self::Csv),
+            "parquet" | "pq" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -147,13 +162,49 @@ pub(crate) fn place(lines: Option<&[u64]>, row: usize) -> String {
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
 pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
+    read_with(path, header, false)
+}
+
+/// As [`read_as`]; where cells may be `missing`, they are NaN.
+///
+/// # Errors
+/// As [`read_as`].
+pub fn read_with(path: &Path, header: Header, missing: bool) -> Result<Whole> {
     if Format::of(path) == Some(Format::Csv) {
-        let csv::Parsed { array, lines, notes, .. } = read_text(path, &csv::Columns { header, ..Default::default() })?;
+        let columns = csv::Columns { header, missing, ..Default::default() };
+        let csv::Parsed { array, lines, notes, .. } = read_text(path, &columns)?;
         return Ok(Whole { array, shape: None, lines: Some(lines), notes });
     }
-    let reader = Reader::open(path)?;
-    let shape = reader.shape();
-    Ok(Whole { array: reader.whole()?, shape, lines: None, notes: Vec::new() })
+    let mut reader = Reader::open(path)?;
+    if missing {
+        reader.allow_missing();
+    }
+    let (shape, notes) = (reader.shape(), reader.notes().to_vec());
+    Ok(Whole { array: reader.whole()?, shape, lines: None, notes })
+}
+
+/// All cells of a column of a Parquet file as text: numbers as they are written, and nothing where a cell is missing.
+///
+/// # Errors
+/// [`Error::Read`] as for a table, and for a column that the file does not have once.
+pub(crate) fn parquet_cells(path: &Path, column: &str) -> Result<Vec<String>> {
+    #[cfg(feature = "parquet")]
+    return parquet::Rows::cells(path, column);
+    #[cfg(not(feature = "parquet"))]
+    {
+        let _ = column;
+        Err(without_parquet(path))
+    }
+}
+
+/// The error of a program that was built without the feature.
+#[cfg(not(feature = "parquet"))]
+fn without_parquet(path: &Path) -> Error {
+    Error::read(
+        path,
+        "this build does not read Parquet files",
+        "build it with the feature `parquet` (`cargo install --path . --features parquet`), or save .npy or .csv",
+    )
 }
 
 /// Reads a text table, packed or not.

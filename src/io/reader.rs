@@ -1,7 +1,7 @@
 //! A table read block by block, in constant memory.
 //!
 //! `.npy` and text are streamed, in Fortran order too (a block is then gathered from as many places as there are
-//! columns). A member of an `.npz` is unpacked whole: a zip archive is checked by a sum over all of it. A file is
+//! columns), and Parquet page by page. A member of an `.npz` is unpacked whole: a zip archive is checked by a sum over all of it. A file is
 //! read once, from its beginning to its end; what is wrong in a late block is found late. What is packed by gzip is
 //! unpacked on the way, whatever its name; only an array in Fortran order is then unpacked whole.
 
@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use cnflow_kernels::ImageShape;
 
+use super::array::is_refused;
+#[cfg(feature = "parquet")]
+use super::parquet;
 use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
 use super::{Array, BLOCK_ROWS, Dtype, Format, Header, Layout, READABLE, csv, idx, layout, npy, npz, unknown};
@@ -31,6 +34,8 @@ pub struct Reader {
     /// The number in the file of each column that is given out; a text picks its own.
     numbers: Vec<usize>,
     notes: Vec<String>,
+    /// Whether missing cells are NaN; else they are errors.
+    missing: bool,
     /// Rows given out.
     given: usize,
     body: Body,
@@ -42,6 +47,8 @@ enum Body {
     Packed(Box<npy::Stream<Forward<Source>>>),
     Unpacked(npy::Stream<Cursor<Vec<u8>>>),
     Csv(Box<csv::Rows<Text>>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<parquet::Rows>),
     /// A folder of images.
     Pngs(Pngs),
 }
@@ -86,12 +93,18 @@ impl Reader {
                 let columns = csv::Columns { header, ..csv::Columns::default() };
                 Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
             }
+            #[cfg(feature = "parquet")]
+            Some(Format::Parquet) => Body::Parquet(Box::new(parquet::Rows::open(path)?)),
+            #[cfg(not(feature = "parquet"))]
+            Some(Format::Parquet) => return Err(super::without_parquet(path)),
         };
         let (dtype, axes) = match &body {
             Body::Npy(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Packed(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Unpacked(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Csv(rows) => (Dtype::F64, vec![rows.cols()]),
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => (rows.dtype(), vec![rows.cols()]),
             Body::Pngs(pngs) => {
                 let ImageShape { height, width, channels } = pngs.shape();
                 (Dtype::Uint(1), vec![height, width, channels])
@@ -102,12 +115,18 @@ impl Reader {
             Body::Packed(stream) => Some(stream.rows()),
             Body::Unpacked(stream) => Some(stream.rows()),
             Body::Csv(_) => None,
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => Some(rows.rows()),
             Body::Pngs(pngs) => Some(pngs.rows()),
         };
         let cols = axes.iter().product();
         let (mut notes, mut numbers, mut columns) = (Vec::new(), (0..cols).collect(), None);
         if let Body::Csv(rows) = &body {
             (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), rows.columns());
+        }
+        #[cfg(feature = "parquet")]
+        if let Body::Parquet(rows) = &body {
+            (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), Some(rows.names()));
         }
         let mut shape = None;
         if axes.len() > 1 {
@@ -117,7 +136,21 @@ impl Reader {
             notes.extend(plan.note);
         }
         let (path, width, vector) = (path.to_owned(), cols, axes.is_empty());
-        Ok(Self { path, cols, rows, dtype, vector, shape, columns, width, numbers, notes, given: 0, body })
+        Ok(Self {
+            path,
+            cols,
+            rows,
+            dtype,
+            vector,
+            shape,
+            columns,
+            width,
+            numbers,
+            notes,
+            missing: false,
+            given: 0,
+            body,
+        })
     }
 
     /// The shape of a row, where rows are images: bytes, `[y][x][channel]`.
@@ -125,13 +158,25 @@ impl Reader {
         self.shape
     }
 
+    /// From here on missing cells are NaN: empty ones and NA of a text, NaN of an array, nulls of Parquet. Infinities stay
+    /// errors.
+    pub fn allow_missing(&mut self) {
+        self.missing = true;
+        match &mut self.body {
+            Body::Csv(rows) => rows.allow_missing(),
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => rows.allow_missing(),
+            _ => {}
+        }
+    }
+
     /// Decisions about the header of a text, or the axes of images, that may be wrong: a sentence each.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Gives out these columns from here on, in this order. Of a text the others may hold anything; no number that is
-    /// left out has to be finite.
+    /// Gives out these columns from here on, in this order. Of a text and of Parquet the others may hold anything; no
+    /// number that is left out has to be finite.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] for no columns, and for one that the file does not have.
@@ -151,8 +196,11 @@ impl Reader {
         self.columns = self.columns.take().map(|names| places.iter().map(|at| names[*at].clone()).collect());
         self.cols = places.len();
         self.numbers = places.iter().map(|at| self.numbers[*at]).collect();
-        if let Body::Csv(rows) = &mut self.body {
-            rows.keep(places);
+        match &mut self.body {
+            Body::Csv(rows) => rows.keep(places),
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => rows.keep(places),
+            _ => {}
         }
         Ok(())
     }
@@ -187,7 +235,8 @@ impl Reader {
         self.vector
     }
 
-    /// The next rows, at most `most_rows` (at least one) of them; `None` behind the last. Every number is finite.
+    /// The next rows, at most `most_rows` (at least one) of them; `None` behind the last. Every number is finite, or NaN
+    /// where a cell may be missing.
     ///
     /// # Errors
     /// [`crate::Error::Read`] for a number that is not finite, with its place in the file, for text that is not a
@@ -196,7 +245,7 @@ impl Reader {
         let first = self.given;
         let block = self.next_unchecked(most_rows)?;
         if let Some(block) = &block {
-            block.check_finite_after(&self.path, &self.numbers, first)?;
+            block.check_finite_after(&self.path, &self.numbers, first, self.missing)?;
         }
         Ok(block)
     }
@@ -220,15 +269,16 @@ impl Reader {
         if rows == 0 {
             return Ok(None);
         }
-        if !points.iter().chain(&others).all(|v| v.is_finite()) {
+        if points.iter().chain(&others).any(|v| is_refused(*v, self.missing)) {
             let data = data.chunks_exact(width).flat_map(|row| (0..self.cols).map(|k| row[at(k)])).collect();
-            Array::table(data, self.cols, self.dtype)?.check_finite_after(&self.path, &self.numbers, first)?;
+            let block = Array::table(data, self.cols, self.dtype)?;
+            block.check_finite_after(&self.path, &self.numbers, first, self.missing)?;
         }
         self.given += rows;
         Ok(Some((points, others)))
     }
 
-    /// All rows of a file of which none was read yet. Every number is finite.
+    /// All rows of a file of which none was read yet. Every number is finite, or NaN where a cell may be missing.
     ///
     /// # Errors
     /// As [`Reader::next_block`].
@@ -237,7 +287,7 @@ impl Reader {
             // Its length was compared with the rows of its header.
             Body::Npy(_) | Body::Unpacked(_) => (BLOCK_ROWS, self.rows.unwrap_or(0)),
             // What is packed may hold less.
-            Body::Packed(_) | Body::Csv(_) | Body::Pngs(_) => (BLOCK_ROWS, 0),
+            _ => (BLOCK_ROWS, 0),
         };
         let Some(mut all) = self.next_unchecked(most)? else {
             return Err(Error::read(&self.path, "it holds no rows", "write one row of numbers a line"));
@@ -247,7 +297,7 @@ impl Reader {
             all.data.extend(block.data);
         }
         all.rows = all.data.len() / all.cols;
-        all.check_finite(&self.path, &self.numbers)?;
+        all.check_finite(&self.path, &self.numbers, self.missing)?;
         Ok(all)
     }
 
@@ -296,9 +346,17 @@ impl Reader {
                 }
                 data
             }
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => rows.next(most_rows)?,
             Body::Pngs(pngs) => pngs.next(most_rows)?.into_iter().map(f64::from).collect(),
         };
-        Ok((data, matches!(self.body, Body::Csv(_)) || self.numbers.iter().copied().eq(0..self.width)))
+        let picks = match &self.body {
+            Body::Csv(_) => true,
+            #[cfg(feature = "parquet")]
+            Body::Parquet(_) => true,
+            _ => false,
+        };
+        Ok((data, picks || self.numbers.iter().copied().eq(0..self.width)))
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::Table;
-use crate::{Error, Result, io, names};
+use super::beside::Beside;
+use crate::{Error, Result, io, names, words};
 
 use io::Header;
 
@@ -74,8 +75,27 @@ impl Context {
         if named || names::are_given(&self.columns) { &self.columns } else { &[] }
     }
 
+    /// Reads the file of conditions that `wanted` names; none where it names columns. Where cells may be `missing`, they
+    /// are NaN.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a second name; as [`io::read_as`], and for a file of images.
+    pub(super) fn beside(wanted: &[String], header: Header, missing: bool) -> Result<Option<Beside>> {
+        let Some(first) = wanted.first() else { return Ok(None) };
+        let file = Path::new(name_of(first));
+        if io::Format::of(file).is_none() {
+            return Ok(None);
+        }
+        if let Some(second) = wanted.get(1) {
+            let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
+            return Err(Error::invalid(problem, "give one file, or columns of the table"));
+        }
+        Beside::read(file, header, missing).map(Some)
+    }
+
     /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or
-    /// the rows of the one file that is named. Their values are `[n, c]`, in the order of the table's rows.
+    /// the rows of the one file that is named, which was read as `beside`. Their values are `[n, c]`, in the order of
+    /// the table's rows.
     ///
     /// # Errors
     /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`]
@@ -84,33 +104,22 @@ impl Context {
         wanted: &[String],
         path: &Path,
         table: &mut Table,
-        header: Header,
+        beside: Option<Beside>,
     ) -> Result<Option<(Self, Vec<f64>)>> {
-        let Some(first) = wanted.first() else { return Ok(None) };
-        let file = Path::new(name_of(first));
-        let (values, dim, columns) = if io::Format::of(file).is_some() {
-            if let Some(second) = wanted.get(1) {
-                let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
-                return Err(Error::invalid(problem, "give one file, or columns of the table"));
+        let (values, dim, columns) = match beside {
+            None if wanted.is_empty() => return Ok(None),
+            None => Self::out_of(wanted, table)?,
+            Some(beside) => {
+                beside.check_rows(path, table.rows_of_file())?;
+                let io::Whole { array, notes, .. } = beside.whole;
+                table.notes.extend(notes);
+                let (c, columns) = (array.cols, array.columns.clone().unwrap_or_default());
+                let values = match &table.left {
+                    None => array.data,
+                    Some(left) => left.rows.iter().flat_map(|row| array.row(*row)).copied().collect(),
+                };
+                (values, c, columns)
             }
-            let io::Whole { array, shape, notes, .. } = io::read_as(file, header)?;
-            if shape.is_some() {
-                let hint = "name the file or the member of the labels, such as mnist.npz:y";
-                return Err(Error::read(file, "it holds images, not conditions", hint));
-            }
-            table.notes.extend(notes);
-            if array.rows != table.n {
-                let problem = format!(
-                    "it holds {}, but `{}` has {}",
-                    crate::words::count(array.rows as u64, "row"),
-                    path.display(),
-                    table.n
-                );
-                return Err(Error::read(file, problem, "give one row of conditions for each row of the data"));
-            }
-            (array.data, array.cols, array.columns.unwrap_or_default())
-        } else {
-            Self::out_of(wanted, table)?
         };
         Ok(Some((Self { dim, columns }, values)))
     }
@@ -124,10 +133,7 @@ impl Context {
         let places = places(wanted, table.columns.as_deref(), &table.numbers)?;
         if places.len() >= table.d {
             return Err(Error::invalid(
-                format!(
-                    "no column is left to model: {} given as conditions",
-                    crate::words::count(table.d as u64, "column")
-                ),
+                format!("no column is left to model: {} given as conditions", words::count(table.d as u64, "column")),
                 "name fewer columns in `data.condition`",
             ));
         }

@@ -56,7 +56,12 @@ pub(super) fn table(options: &TableOptions, seed: u64) -> Result<Table> {
     let path = Path::new(NAME);
     table.split = match &options.split {
         SplitRule::Auto => by_codes(path, "the split", &codes, &|row| format!("row {row}"))?,
-        SplitRule::File(file) => by_file(file, path, table.n, options.header, &mut table.notes)?,
+        SplitRule::File(file) => {
+            let mut notes = Vec::new();
+            let split = by_file(file, path, &table, options.header, &mut notes)?;
+            table.notes.extend(notes);
+            split
+        }
         &SplitRule::Fractions { train, valid } => {
             at_random(path, &table, (train, valid), options.copies_together, seed)?
         }

@@ -6,10 +6,13 @@ use std::path::Path;
 
 use cnflow_kernels::ImageShape;
 
+use super::missing::{Columns, NoneLeft};
 use super::table::{by_codes, code};
-use super::{Context, DataOptions, Dataset, Numbers, Rows, Split, SplitRule, Table, of_table, places, weights};
+use super::{
+    Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, of_table, places, weights,
+};
 use crate::io::{Header, Layout, Plan, plan};
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// A context and its values, `[n, c]`.
 type Given = (Context, Vec<f64>);
@@ -19,7 +22,7 @@ type Given = (Context, Vec<f64>);
 pub struct Memory {
     /// What errors call them.
     pub name: String,
-    /// `[n, dim]`; bytes where rows are images.
+    /// `[n, dim]`, NaN where a cell is missing; bytes where rows are images.
     pub x: Numbers,
     /// d, with the columns that become the context.
     pub dim: usize,
@@ -27,7 +30,7 @@ pub struct Memory {
     pub shape: Option<ImageShape>,
     /// The names of the columns.
     pub columns: Option<Vec<String>>,
-    /// A context that is not among the columns, and its values, `[n, c]`.
+    /// A context that is not among the columns, and its values, `[n, c]`, NaN where one is missing.
     pub context: Option<Given>,
     /// Weights that are not among the columns, `[n]`.
     pub weight: Option<Vec<f64>>,
@@ -52,7 +55,8 @@ impl Memory {
     /// rows are held out: all are for training, and those of `valid` for validation.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for numbers that are not finite or rows that do not fit; as [`resolve`](super::resolve).
+    /// [`Error::Invalid`] for infinite numbers, for missing ones where `options` refuse them, or rows that do not fit; as
+    /// [`resolve`](super::resolve).
     pub fn dataset(self, options: &DataOptions, seed: u64, valid: Option<Self>) -> Result<Dataset> {
         let name = self.name.clone();
         let (mut table, context, weights) = self.table(options)?;
@@ -79,7 +83,8 @@ impl Memory {
                 let problem = format!("the rows for {with} have weights, those for {without} have none");
                 return Err(Error::invalid(problem, "give weights with both"));
             }
-            let data = of_table(&name, table, context, weights)?;
+            let mut data = of_table(&name, table, context, weights)?;
+            data.notes.extend(other.notes);
             // As one table: which rows are left out, and whether all count alike, is said of the training rows.
             let rows = Rows { x: other.x, context: given.map_or(Vec::new(), |(_, values)| values), weight: Vec::new() };
             let weight = held_out.unwrap_or_default();
@@ -95,7 +100,8 @@ impl Memory {
             let j = j.ok_or_else(|| Error::invalid(problem(), "name a column of the frame, or give shares"))?;
             let codes: Vec<_> = (0..table.n).map(|row| table.x.at(row * table.d + j)).collect();
             let codes: Vec<_> = codes.iter().map(|v| code(*v).ok_or_else(|| v.to_string())).collect();
-            let split = by_codes(path, &format!("column `{column}`"), &codes, &|row| format!("row {row}"))?;
+            let place = |row: usize| format!("row {}", table.row_of_file(row));
+            let split = by_codes(path, &format!("column `{column}`"), &codes, &place)?;
             let table = Table { split, ..without(table, &[j])? };
             return of_table(&name, table, context, weights);
         }
@@ -111,29 +117,27 @@ impl Memory {
             return Err(Error::Dimension { what: format!("the last row of {name}"), expected: d, found });
         }
         let n = x.len() / d;
-        check_finite(&name, &x, d, columns.as_deref())?;
-        let numbers = (0..d).collect();
-        let mut table = Table { columns, x, n, d, shape, numbers, split: Split::default(), notes: Vec::new() };
+        let (numbers, left, split, notes) = ((0..d).collect(), None, Split::default(), Vec::new());
+        let mut table = Table { columns, x, n, d, shape, numbers, left, split, notes };
         if !options.table.drop.is_empty() {
             let drop = places(&options.table.drop, table.columns.as_deref(), &table.numbers)?;
             table = without(table, &drop)?;
         }
-        let path = Path::new(&name);
-        let weights = match (weight, options.weights.as_deref()) {
-            (None, None) => None,
-            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, Header::Auto)?),
-            (Some(weight), _) => {
-                if weight.len() != n {
-                    let found = crate::words::count(weight.len() as u64, "weight");
-                    let problem = format!("there are {found} for {n} rows of {name}");
-                    return Err(Error::invalid(problem, "give one weight for each row"));
-                }
-                weights::check(&weight, "the weights")?;
-                Some(weight)
-            }
-        };
+        let (path, drops) = (Path::new(&name), options.table.missing == MissingRows::Drop);
+        check_finite(&name, &table.x, table.d, &table.numbers, table.columns.as_deref(), drops)?;
+        let split = if let SplitRule::Column(column) = &options.table.split { Some(column.as_str()) } else { None };
+        let none_left = |none: NoneLeft| Error::invalid(format!("{name}: {}", none.problem), none.hint);
         let context = match context {
-            None => Context::take(&options.condition, path, &mut table, Header::Auto)?,
+            None => {
+                let beside = Context::beside(&options.condition, Header::Auto, drops)?;
+                if let Some(beside) = &beside {
+                    beside.check_rows(path, n)?;
+                }
+                let called = |j: usize| beside.as_ref().map(|beside| beside.column(j));
+                let given = beside.as_ref().map(|beside| beside.columns(&called));
+                table.leave_out(&name, given, split).map_err(none_left)?;
+                Context::take(&options.condition, path, &mut table, beside)?
+            }
             Some((given, values)) => {
                 if values.len() != n * given.dim {
                     let rows = values.len() / given.dim.max(1);
@@ -141,8 +145,31 @@ impl Memory {
                     return Err(Error::invalid(problem, "give one row of conditions for each row"));
                 }
                 let names = Some(&given.columns[..]).filter(|names| !names.is_empty());
-                check_finite("the conditions", &Numbers::F64(values.clone()), given.dim, names)?;
+                let values = Numbers::F64(values);
+                let numbers: Vec<usize> = (0..given.dim).collect();
+                check_finite("the conditions", &values, given.dim, &numbers, names, drops)?;
+                let values = values.into_f64();
+                let called = |j: usize| Some(format!("{} of the conditions", words::column(names, j)));
+                let columns = Columns { x: &values, d: given.dim, name: &called };
+                table.leave_out(&name, Some(columns), split).map_err(none_left)?;
+                let values = match &table.left {
+                    None => values,
+                    Some(left) => Numbers::F64(values).pick(given.dim, &left.rows).into_f64(),
+                };
                 Some((given, values))
+            }
+        };
+        let weights = match (weight, options.weights.as_deref()) {
+            (None, None) => None,
+            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, Header::Auto)?),
+            (Some(weight), _) => {
+                if weight.len() != n {
+                    let found = words::count(weight.len() as u64, "weight");
+                    let problem = format!("there are {found} for {n} rows of {name}");
+                    return Err(Error::invalid(problem, "give one weight for each row"));
+                }
+                weights::check(&weight, "the weights")?;
+                Some((0..table.n).map(|row| weight[table.row_of_file(row)]).collect())
             }
         };
         Ok((table, context, weights))
@@ -166,12 +193,20 @@ fn without(table: Table, drop: &[usize]) -> Result<Table> {
     })
 }
 
-/// Refuses NaN and infinities, by the first of them.
-fn check_finite(name: &str, x: &Numbers, d: usize, columns: Option<&[String]>) -> Result<()> {
-    let Numbers::F64(numbers) = x else { return Ok(()) };
-    let Some(i) = numbers.iter().position(|v| !v.is_finite()) else { return Ok(()) };
-    let column = columns.map_or_else(|| (i % d).to_string(), |names| format!("`{}`", names[i % d]));
-    let problem = format!("row {} of {name} has {} in column {column}", i / d, numbers[i]);
-    let hint = format!("{}; rows and columns are counted from 0", crate::words::leave_out(numbers[i]));
+/// Refuses infinities, and NaN unless cells may be `missing`, by the first of them. `numbers` are those of the columns.
+fn check_finite(
+    name: &str,
+    x: &Numbers,
+    d: usize,
+    numbers: &[usize],
+    columns: Option<&[String]>,
+    missing: bool,
+) -> Result<()> {
+    let Numbers::F64(x) = x else { return Ok(()) };
+    let refused = |v: &f64| !(v.is_finite() || (missing && v.is_nan()));
+    let Some(i) = x.iter().position(refused) else { return Ok(()) };
+    let column = columns.map_or_else(|| numbers[i % d].to_string(), |names| format!("`{}`", names[i % d]));
+    let problem = format!("row {} of {name} has {} in column {column}", i / d, x[i]);
+    let hint = format!("{}; rows and columns are counted from 0", words::leave_out(x[i]));
     Err(Error::invalid(problem, hint))
 }

@@ -7,12 +7,14 @@
 //! To add a toy: write its sampler and its log-density in a file of this folder, add an entry to
 //! [`toys::ALL`], and run `tests/it/data.rs`, whose laws it then has to meet.
 
+mod beside;
 mod context;
 pub mod copies;
 mod curve;
 pub mod diagnose;
 pub mod digits;
 mod memory;
+mod missing;
 pub mod mixture;
 mod pinwheel;
 mod points;
@@ -29,6 +31,7 @@ use rand::Rng as _;
 pub use crate::io::Numbers;
 pub use context::{Context, is_file, name_of, places};
 pub use memory::Memory;
+pub use missing::{Left, MissingRows};
 pub use mixture::Mixture;
 pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
@@ -237,10 +240,12 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         let known = format!("{}, {}, or a .npy, .npz or .csv file", toys::names(), digits::NAME);
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
-    let mut table = Table::read(&path, &options.table, seed)?;
+    let missing = options.table.missing == MissingRows::Drop;
     let header = options.table.header;
+    let beside = Context::beside(&options.condition, header, missing)?;
+    let mut table = Table::read_beside(&path, &options.table, beside.as_ref(), seed)?;
     let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
-    let context = Context::take(&options.condition, &path, &mut table, header)?;
+    let context = Context::take(&options.condition, &path, &mut table, beside)?;
     of_table(name, table, context, weights)
 }
 
@@ -255,6 +260,9 @@ fn of_table(
     let weight = weights.map_or(Ok(Vec::new()), |w| weights::settled(w, &mut table.split, &mut table.notes))?;
     let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight };
     let set = |rows: &[usize]| all.pick(table.d, rows);
+    let of_file = |rows: &[usize]| rows.iter().map(|row| table.row_of_file(*row)).collect();
+    let Split { train, valid, test } = &table.split;
+    let places = Split { train: of_file(train), valid: of_file(valid), test: of_file(test) };
     Ok(Dataset {
         name: name.into(),
         dim: table.d,
@@ -264,7 +272,7 @@ fn of_table(
         test: set(&table.split.test),
         columns: table.columns,
         context,
-        places: Some(table.split),
+        places: Some(places),
         notes: table.notes,
     })
 }

@@ -9,9 +9,11 @@ use rand::seq::SliceRandom;
 
 use cnflow_kernels::ImageShape;
 
+use super::beside::Beside;
 use super::copies::{first_equal, first_equal_bytes};
+use super::missing::{Columns, Left, MissingRows, NoneLeft, left_of};
 use crate::io::{self, Array, Format, Header, Layout, Numbers, Reader, csv, npz};
-use crate::{Error, Result, rng};
+use crate::{Error, Result, rng, words};
 
 /// The stream of the generator that shuffles rows into their sets.
 pub const SPLIT_STREAM: u64 = 0xda7a_0003;
@@ -30,7 +32,7 @@ pub enum SplitRule {
     Auto,
     /// A file of codes, one a row.
     File(PathBuf),
-    /// A named column of a text table: 0, 1, 2, or train, valid, test.
+    /// A named column of a text table or of Parquet: 0, 1, 2, or train, valid, test.
     Column(String),
     /// The shares of training and validation, drawn by the seed; the rest is the test.
     Fractions {
@@ -54,6 +56,8 @@ pub struct TableOptions {
     pub header: Header,
     /// The order of the axes of images.
     pub layout: Layout,
+    /// What becomes of rows with a missing cell.
+    pub missing: MissingRows,
 }
 
 impl Default for TableOptions {
@@ -64,6 +68,7 @@ impl Default for TableOptions {
             copies_together: true,
             header: Header::Auto,
             layout: Layout::Auto,
+            missing: MissingRows::default(),
         }
     }
 }
@@ -94,6 +99,8 @@ pub struct Table {
     pub shape: Option<ImageShape>,
     /// The number of each column in the file, from 0.
     pub numbers: Vec<usize>,
+    /// The rows of the file that these are, where rows with missing cells were left out.
+    pub left: Option<Left>,
     /// The sets.
     pub split: Split,
     /// How its files were read, where that is not plain: a sentence each.
@@ -107,35 +114,62 @@ impl Table {
     /// [`Error::Read`] for a file that is not a table or a split that does not fit it, [`Error::Unknown`]
     /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
     pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
+        Self::read_beside(path, options, None, seed)
+    }
+
+    /// As [`Table::read`], of rows that have their conditions in a file `beside` them: a missing cell there counts too.
+    pub(super) fn read_beside(
+        path: &Path,
+        options: &TableOptions,
+        beside_them: Option<&Beside>,
+        seed: u64,
+    ) -> Result<Self> {
         let column = match &options.split {
             SplitRule::Column(name) => Some(name.clone()),
             _ => None,
         };
-        let text = Format::of(path) == Some(Format::Csv);
-        if let (false, Some(name)) = (text, &column) {
-            let problem = format!("it has no column `{name}`: only text tables have named columns");
+        let format = Format::of(path);
+        let (text, drops) = (format == Some(Format::Csv), options.missing == MissingRows::Drop);
+        if let (false, Some(name)) = (format.is_some_and(Format::names_columns), &column) {
+            let problem = format!("it has no column `{name}`: only texts and Parquet have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
-        let (read, cells, lines) = if text {
-            let columns = csv::Columns { header: options.header, drop: options.drop.clone(), split: column };
+        let (mut read, cells, lines) = if text {
+            let columns =
+                csv::Columns { header: options.header, drop: options.drop.clone(), split: column, missing: drops };
             let csv::Parsed { array, split, lines, numbers, notes } = io::read_text(path, &columns)?;
             (Self::of_array(array, numbers, notes), split, Some(lines))
         } else {
             let mut reader = Reader::open_with(path, options.header, options.layout)?;
-            let left = left(&reader, &options.drop)?;
+            let left = left(&reader, &options.drop, column.as_deref())?;
+            let named = reader.columns().is_some();
+            let numbers = left.iter().map(|at| if named { reader.numbers()[*at] } else { *at }).collect();
             reader.keep(&left)?;
+            if drops {
+                reader.allow_missing();
+            }
+            let cells = column.map(|name| io::parquet_cells(path, &name)).transpose()?;
             let notes = reader.notes().to_vec();
             let table = match reader.shape() {
-                None => Self::of_array(reader.whole()?, left, notes),
+                None => Self::of_array(reader.whole()?, numbers, notes),
                 Some(shape) => Self::of_images(reader.whole_bytes()?, shape, notes),
             };
-            (table, None, None)
+            (table, cells, None)
         };
+        if let Some(beside) = beside_them {
+            beside.check_rows(path, read.n)?;
+        }
+        let name = |j: usize| beside_them.map(|beside| beside.column(j));
+        let given = beside_them.map(|beside| beside.columns(&name));
+        let left_out = read.leave_out(&format!("`{}`", path.display()), given, None);
+        left_out.map_err(|none| Error::read(path, none.problem, none.hint))?;
         let beside = beside(path).filter(|file| file.is_file());
         match (&options.split, beside) {
             (SplitRule::Column(name), _) => {
-                let codes = cells.unwrap_or_default().iter().map(|cell| code_of_word(cell)).collect::<Vec<_>>();
-                let place = |row| io::place(lines.as_deref(), row);
+                let cells = cells.unwrap_or_default();
+                let codes = (0..read.n).filter_map(|row| cells.get(read.row_of_file(row)));
+                let codes = codes.map(|cell| code_of_word(cell)).collect::<Vec<_>>();
+                let place = |row| io::place(lines.as_deref(), read.row_of_file(row));
                 let split = by_codes(path, &format!("column `{name}`"), &codes, &place)?;
                 Ok(Self { split, ..read })
             }
@@ -153,8 +187,9 @@ impl Table {
     pub(super) fn divided(mut self, path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
         let shares = match &options.split {
             SplitRule::File(file) => {
-                self.split = by_file(file, path, self.n, options.header, &mut self.notes)?;
-                return Ok(self);
+                let mut notes = std::mem::take(&mut self.notes);
+                self.split = by_file(file, path, &self, options.header, &mut notes)?;
+                return Ok(Self { notes, ..self });
             }
             &SplitRule::Fractions { train, valid } => (train, valid),
             SplitRule::Auto | SplitRule::Column(_) => self.usual_shares(),
@@ -163,17 +198,62 @@ impl Table {
         Ok(self)
     }
 
+    /// Leaves out rows with a missing cell, also those that lack one of their conditions, `given` in the order of the
+    /// rows; a note says how many. The column of the split does not count.
+    pub(super) fn leave_out(
+        &mut self,
+        whose: &str,
+        given: Option<Columns<'_>>,
+        split: Option<&str>,
+    ) -> std::result::Result<(), NoneLeft> {
+        let names = self.columns.as_deref();
+        let own = |j: usize| {
+            let apart = split.is_some() && names.is_some_and(|names| split == Some(&names[j]));
+            let at = if names.is_some() { j } else { self.numbers[j] };
+            (!apart).then(|| words::column(names, at))
+        };
+        let mut parts = Vec::new();
+        // No grey level is missing.
+        if let Numbers::F64(x) = &self.x {
+            parts.push(Columns { x, d: self.d, name: &own });
+        }
+        parts.extend(given);
+        if let Some((left, note)) = left_of(whose, self.n, &parts)? {
+            self.keep(left);
+            self.notes.push(note);
+        }
+        Ok(())
+    }
+
+    /// Keeps some rows of a table of which none was left out yet.
+    fn keep(&mut self, left: Left) {
+        self.x = self.x.pick(self.d, &left.rows);
+        self.n = left.rows.len();
+        self.left = Some(left);
+    }
+
+    /// Rows of the file.
+    pub fn rows_of_file(&self) -> usize {
+        self.left.as_ref().map_or(self.n, |left| left.of)
+    }
+
+    /// Which row of the file a row is, from 0.
+    pub fn row_of_file(&self, row: usize) -> usize {
+        self.left.as_ref().map_or(row, |left| left.rows[row])
+    }
+
     /// A table that is not split yet.
     fn of_array(array: Array, numbers: Vec<usize>, notes: Vec<String>) -> Self {
         let Array { rows: n, cols: d, data, columns, .. } = array;
-        Self { columns, x: data.into(), n, d, shape: None, numbers, split: Split::default(), notes }
+        let (left, split) = (None, Split::default());
+        Self { columns, x: data.into(), n, d, shape: None, numbers, left, split, notes }
     }
 
     /// Images, `[n, d]` bytes, that are not split yet.
     pub(super) fn of_images(bytes: Vec<u8>, shape: ImageShape, notes: Vec<String>) -> Self {
         let (d, numbers) = (shape.len(), (0..shape.len()).collect());
-        let (columns, split) = (None, Split::default());
-        Self { columns, n: bytes.len() / d, x: bytes.into(), d, shape: Some(shape), numbers, split, notes }
+        let (columns, left, split) = (None, None, Split::default());
+        Self { columns, n: bytes.len() / d, x: bytes.into(), d, shape: Some(shape), numbers, left, split, notes }
     }
 
     /// The shares of training and validation where none are given.
@@ -208,11 +288,13 @@ impl Table {
     }
 }
 
-/// The columns that are left without some, which are named, or numbered from 0.
-fn left(reader: &Reader, drop: &[String]) -> Result<Vec<usize>> {
+/// The columns that are left without some, which are named, or numbered from 0, and without that of the split.
+fn left(reader: &Reader, drop: &[String], split: Option<&str>) -> Result<Vec<usize>> {
     let (cols, names) = (reader.cols(), reader.columns().unwrap_or_default());
     let place = |name: &String| {
-        let number = || name.parse().ok().filter(|j| *j < cols);
+        // The pixels of images are counted in their own order.
+        let at = |j: usize| if names.is_empty() { Some(j) } else { reader.numbers().iter().position(|at| *at == j) };
+        let number = || name.parse().ok().and_then(at).filter(|j| *j < cols);
         names.iter().position(|known| known == name).or_else(number).ok_or_else(|| {
             let known = match names {
                 [] => format!("their numbers, 0 to {}", cols - 1),
@@ -222,7 +304,8 @@ fn left(reader: &Reader, drop: &[String]) -> Result<Vec<usize>> {
         })
     };
     let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
-    let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j)).collect();
+    let apart = |j: &usize| names.get(*j).is_some_and(|name| split == Some(name.as_str()));
+    let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j) && !apart(j)).collect();
     if left.is_empty() {
         return Err(Error::invalid(
             format!("no column is left: {} dropped", crate::words::count(cols as u64, "column")),
@@ -241,26 +324,27 @@ fn beside(path: &Path) -> Option<PathBuf> {
 
 pub(super) fn by_file(
     file: &Path,
-    table: &Path,
-    rows: usize,
+    path: &Path,
+    table: &Table,
     header: Header,
     notes: &mut Vec<String>,
 ) -> Result<Split> {
     let whole = io::read_as(file, header)?;
-    let array = &whole.array;
+    let (array, rows) = (&whole.array, table.rows_of_file());
     if array.cols != 1 || array.rows != rows {
-        let (found, table) = (array.rows, table.display());
+        let (found, path) = (array.rows, path.display());
         let columns = if array.cols == 1 { String::new() } else { format!(" of {} columns", array.cols) };
         let problem = format!(
-            "it holds {}{columns}, but `{table}` has {}",
+            "it holds {}{columns}, but `{path}` has {}",
             crate::words::count(found as u64, "code"),
             crate::words::count(rows as u64, "row")
         );
         return Err(Error::read(file, problem, "give one code for each row: 0 train, 1 validation, 2 test"));
     }
-    let codes = array.data.iter().map(|&v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
+    let codes = (0..table.n).map(|row| array.data[table.row_of_file(row)]);
+    let codes = codes.map(|v| code(v).ok_or_else(|| v.to_string())).collect::<Vec<_>>();
     notes.extend(whole.notes.iter().cloned());
-    by_codes(file, "the split", &codes, &|row| whole.place(row))
+    by_codes(file, "the split", &codes, &|row| whole.place(table.row_of_file(row)))
 }
 
 pub(super) fn code(value: f64) -> Option<u8> {

@@ -32,14 +32,15 @@ pub(super) fn take(wanted: &str, path: &Path, table: &mut Table, header: Header)
                 "give one weight a row",
             ));
         }
-        if array.rows != table.n {
-            let (found, rows) = (words::count(array.rows as u64, "weight"), words::count(table.n as u64, "row"));
+        let of_file = table.rows_of_file();
+        if array.rows != of_file {
+            let (found, rows) = (words::count(array.rows as u64, "weight"), words::count(of_file as u64, "row"));
             let problem = format!("it holds {found}, but `{}` has {rows}", path.display());
             return Err(Error::read(file, problem, "give one weight for each row of the data"));
         }
         table.notes.extend(notes);
         check(&array.data, &format!("`{wanted}`"))?;
-        return Ok(array.data);
+        return Ok((0..table.n).map(|row| array.data[table.row_of_file(row)]).collect());
     }
     if table.shape.is_some() {
         let problem = format!("the weights `{wanted}`: images have no column of weights");

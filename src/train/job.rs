@@ -36,13 +36,14 @@ pub use output::{OutputSection, Picture};
 
 use super::{Family, Net, Objective, Pairing, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
-use crate::rows::Dataset;
+use crate::rows::{Dataset, MissingRows};
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
 /// Fields of the data that older runs do not have.
 const COPIES_TOGETHER: &str = "copies_together";
 const FAR_ROWS: &str = "far_rows";
+const MISSING: &str = "missing";
 
 /// A run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -287,12 +288,15 @@ impl Job {
     }
 
     /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
-    /// divided like other rows, far rows were trained on, and discrete flows saw images as rows.
+    /// divided like other rows, far rows were trained on, missing cells were errors, and discrete flows saw images as rows.
     fn recorded(self, present: &BTreeSet<String>) -> Self {
         self.with(|job| {
             job.data.copies_together &= present.contains(COPIES_TOGETHER);
             if !present.contains(FAR_ROWS) {
                 job.data.far_rows = FarRows::Keep;
+            }
+            if !present.contains(MISSING) {
+                job.data.missing = MissingRows::Refuse;
             }
             if job.model.family.discrete().is_some() && job.data.image.is_some() && job.model.init.is_none() {
                 job.model.net.get_or_insert(Net::Mlp);

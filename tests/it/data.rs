@@ -326,7 +326,9 @@ fn a_column_that_is_dropped_may_hold_anything() {
     let file = folder.path().join("x.npy");
     let data = (0..12).map(|i| if i == 4 { f64::NAN } else { f64::from(i) }).collect();
     io::write(&file, &Array::table(data, 3, Dtype::F64).unwrap()).unwrap();
-    let read = |drop: &str| Table::read(&file, &TableOptions { drop: vec![drop.into()], ..TableOptions::default() }, 0);
+    let missing = rows::MissingRows::Refuse;
+    let options = |drop: &str| TableOptions { drop: vec![drop.into()], missing, ..TableOptions::default() };
+    let read = |drop: &str| Table::read(&file, &options(drop), 0);
     let table = read("1").unwrap();
     assert_eq!((&table.numbers[..], &table.x.part(0..4)[..]), (&[0, 2][..], &[0.0, 2.0, 3.0, 5.0][..]));
     // The column is named by its number in the file.
@@ -428,7 +430,7 @@ fn wrong_splits_say_what_is_wrong() {
         (Table::read(&x, &options(SplitRule::File("no.npy".into())), 0), "the file does not exist"),
         (column("set"), "unknown code `holdout` in line 3"),
         (column("split"), "it has no column `split`"),
-        (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only text tables have named columns"),
+        (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only texts and Parquet have named columns"),
         (shares(0.0, 0.5), "are not a split"),
         (shares(0.9, 0.2), "are not a split"),
         (shares(f64::NAN, 0.2), "are not a split"),

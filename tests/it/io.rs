@@ -8,6 +8,8 @@ use crate::common::random::{self, cases};
 use crate::common::state_dict::state_dict;
 use cnflow::io::safetensors::ModelFile;
 use cnflow::io::{self, Array, Dtype, csv, npy, npz, torch};
+#[cfg(not(feature = "parquet"))]
+use cnflow::rows;
 use cnflow::{Error, Result};
 use rand::Rng as _;
 
@@ -381,7 +383,10 @@ fn files_that_are_missing_empty_folders_or_of_unknown_type_say_so() {
     }
     assert!(io::read(&at("gone.csv")).unwrap_err().to_string().contains("the file does not exist"));
     assert!(io::read(&at("folder.npy")).unwrap_err().to_string().contains("it is a folder"));
-    for name in ["x.parquet", "x"] {
+    // Parquet is read with a feature, and not written.
+    let array = Array::vector(vec![1.0], Dtype::F32);
+    assert!(matches!(io::write(&at("x.parquet"), &array), Err(Error::Unknown { .. })));
+    for name in ["x.feather", "x"] {
         let error = io::read(&at(name)).unwrap_err();
         assert!(matches!(error, Error::Unknown { .. }) && error.hint().unwrap().contains(".npz"), "{error}");
         let array = Array::vector(vec![1.0], Dtype::F32);
@@ -413,5 +418,23 @@ fn a_write_that_fails_leaves_nothing_and_keeps_the_old_file() {
         std::fs::File::create(&plain).unwrap().write_all(b"x").unwrap();
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&plain), "not the mode of an ordinary file");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "parquet"))]
+fn a_build_without_parquet_says_how_to_read_it() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet/files/plain.parquet");
+    for error in [
+        io::read(&file).unwrap_err(),
+        rows::Table::read(
+            &file,
+            &rows::TableOptions { split: rows::SplitRule::Column("set".into()), ..Default::default() },
+            0,
+        )
+        .unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("this build does not read Parquet files"), "{error}");
+        assert!(error.hint().unwrap().contains("--features parquet"));
     }
 }

@@ -37,6 +37,8 @@ mod io;
 #[cfg(feature = "plot")]
 mod lattice;
 mod matching;
+#[cfg(feature = "cli")]
+mod missing;
 mod mixture_laws;
 mod model_files;
 mod names;

@@ -209,11 +209,11 @@ fn what_is_wrong_in_a_late_block_is_named_and_leaves_nothing() {
     let folder = folder();
     let at = folder.path();
     let mut rows = vec![0.5; 40];
-    rows[33] = f64::NAN;
+    rows[33] = f64::INFINITY;
     io::write(&at.join("late.npy"), &Array::table(rows, 2, Dtype::F64).unwrap()).unwrap();
     std::fs::write(at.join("late.csv"), format!("a,b\n{}1,x\n", "1,2\n".repeat(30))).unwrap();
     let before = listing(at);
-    for (file, words) in [("late.npy", "NaN in row 16, column 1"), ("late.csv", "`x` in line 32, column `b`")] {
+    for (file, words) in [("late.npy", "inf in row 16, column 1"), ("late.csv", "`x` in line 32, column `b`")] {
         for command in ["density m.safetensors FILE", "invert FILE --model m.safetensors"] {
             let command = command.replace("FILE", file);
             let out = cnf(at, &format!("{command} -o o.npy --block 4"));

@@ -47,7 +47,8 @@ pub fn run(args: &DensityArgs, context: &Context) -> Result<()> {
     watched("classifying", rows.total(), each, context, |done| {
         let classifier = classifier(&done)?;
         while let Some(block) = rows.next_block()? {
-            seen.take(block.first, classifier.rows(&block.x)?, &block.condition)?;
+            // Without its true class a row has its probabilities all the same.
+            seen.take(block.first, classifier.rows_with_gaps(&block.x)?, &block.condition)?;
         }
         anyhow::Ok(())
     })?;
@@ -76,8 +77,8 @@ impl Seen {
         if let Some(file) = &mut self.output {
             file.push(&found.log_class.iter().map(|l| l.exp()).collect::<Vec<_>>())?;
         }
-        let Classified { log_prob, cost, seconds, .. } = found;
-        self.spent.add(first, &Arrived { dim: 1, y: log_prob.clone(), log_prob, cost, seconds });
+        let Classified { log_prob, cost, seconds, missing, .. } = found;
+        self.spent.add(first, &Arrived { dim: 1, y: log_prob.clone(), log_prob, cost, seconds, missing });
         Ok(())
     }
 
@@ -117,6 +118,7 @@ impl Seen {
             "trace_evals_mean": spent.traces_mean(),
             "seconds": spent.seconds,
             "failed": spent.failed,
+            "missing": spent.missing,
             "outside": spent.outside,
             "inside": spent.inside(),
             "unsettled": spent.unsettled,
@@ -161,6 +163,7 @@ impl Seen {
         text += &format!("NFE a point: {nfe:.1} for {k} classes; traces: {traces:.1}; ");
         text += &format!("{}\n", words::duration(spent.seconds));
         text += &statistics::troubles(spent);
+        statistics::note_missing(spent, context);
         if let Some(path) = &args.output {
             text += &format!("wrote {}\n", path.display());
         }

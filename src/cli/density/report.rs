@@ -38,6 +38,7 @@ impl Job {
             "trace_evals_mean": spent.traces_mean(),
             "seconds": spent.seconds,
             "failed": spent.failed,
+            "missing": spent.missing,
             "outside": spent.outside,
             "inside": spent.inside(),
             "overflowed": spent.overflowed,
@@ -89,6 +90,7 @@ impl Job {
             words += &format!("estimated error of a row's quadrature: at most {} nats\n", words::error(quadrature));
         }
         words += &statistics::troubles(spent);
+        statistics::note_missing(spent, context);
         words += &statistics::out_of_range(rows.out_of_range(), context);
         for path in args.output.iter().chain(&args.error_bars).chain(args.plot.iter().filter(|_| drawn)) {
             words += &format!("wrote {}\n", path.display());

@@ -197,7 +197,7 @@ impl TrainArgs {
         if cnflow::rows::toys::find(toy).is_err() {
             return Ok(());
         }
-        let of_tables = ["data.split", "data.drop", "data.header", "data.layout"];
+        let of_tables = ["data.split", "data.drop", "data.header", "data.layout", "data.missing"];
         match self.given().into_iter().find(|field| of_tables.contains(field)) {
             None => Ok(()),
             Some(field) => Err(Error::invalid(

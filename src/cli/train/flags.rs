@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cnflow::discrete::Mask;
+use cnflow::rows::MissingRows;
 use cnflow::train::{
     DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser, OptimiserSection,
     OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
@@ -73,8 +74,8 @@ flags! {
     /// Which rows.
     #[command(next_help_heading = "Data")]
     DataFlags of data: DataSection {
-        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file, or a folder of PNG images
-        /// [default: 8gaussians]
+        /// A toy or digits (`cnf data` lists them), a .npy, .npz, .csv or -idx3-ubyte file (.parquet with the feature
+        /// parquet), or a folder of PNG images [default: 8gaussians]
         #[arg(id = "data", long = "data", value_name = "NAME|FILE")]
         source: String,
         /// Split of a table: auto (NAME_split.npy beside it, else 80/10/10, of images at most 2500 each for validation
@@ -104,6 +105,9 @@ flags! {
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
         #[arg(long, value_name = "RULE")]
         far_rows: FarRows,
+        /// Rows with a missing cell in a column that is used: drop or refuse [default: drop]
+        #[arg(long, value_name = "RULE")]
+        missing: MissingRows,
     }
     switches {
         /// Leave the columns unscaled instead of standardising them inside the model

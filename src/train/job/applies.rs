@@ -100,6 +100,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.standardise: STANDARDISED, Any;
     data.spread: STANDARDISED, Any;
     data.far_rows: ALL, Any;
+    data.missing: ALL, Any;
     model.family: ALL, Any;
     model.net: FLOWS, Any;
     model.preconditioning: CNF, Any;

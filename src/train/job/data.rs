@@ -6,7 +6,7 @@ use cnflow_kernels::ImageShape;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::rows::{DataOptions, SplitRule, TableOptions};
+use crate::rows::{DataOptions, MissingRows, SplitRule, TableOptions};
 use crate::transform::{BinNoise, ColumnKind, LevelScale};
 use crate::{Error, Result, io};
 
@@ -88,6 +88,8 @@ pub struct DataSection {
     pub spread: Option<f64>,
     /// What becomes of rows that lie so far out that they ruin the fit of the others.
     pub far_rows: FarRows,
+    /// What becomes of rows with a missing cell in a column that is used. A run without this field refused them.
+    pub missing: MissingRows,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -113,6 +115,7 @@ impl Default for DataSection {
             standardise: true,
             spread: None,
             far_rows: FarRows::default(),
+            missing: MissingRows::default(),
         }
     }
 }
@@ -162,6 +165,7 @@ impl DataSection {
                 copies_together: self.copies_together,
                 header: self.header,
                 layout: self.layout,
+                missing: self.missing,
             },
             condition: self.condition.clone(),
             weights: self.weights.clone(),

@@ -82,20 +82,21 @@ impl Job {
         Ok(Some(format!("`{}` has no weights `{weights}`: each row counts alike", path.display())))
     }
 
-    /// Whether a text has a column of this name. Numbers of columns and files of weights belong to one table.
+    /// Whether a table has a column of this name. Numbers of columns and files of weights belong to one table.
     fn has_column(&self, path: &Path, name: &str) -> Result<bool> {
-        if Format::of(path) != Some(Format::Csv) {
+        if !Format::of(path).is_some_and(Format::names_columns) {
             return Ok(false);
         }
         let reader = Reader::open_as(path, self.data.header)?;
         Ok(reader.columns().unwrap_or_default().iter().any(|known| known == name))
     }
 
-    /// The columns of a text that the model does not have, by name: they may hold anything. Its conditions are named in
-    /// `options` then. Where the job is the model's own, the columns that were dropped are among them.
+    /// The columns of a text, or of Parquet, that the model does not have, by name: they may hold anything. Its
+    /// conditions are named in `options` then. Where the job is the model's own, the columns that were dropped are among
+    /// them.
     fn surplus(&self, spec: &FlowSpec, path: &Path, own: bool, options: &mut DataOptions) -> Result<Vec<String>> {
         if spec.names.is_empty()
-            || Format::of(path) != Some(Format::Csv)
+            || !Format::of(path).is_some_and(Format::names_columns)
             || crate::rows::toys::find(&path.to_string_lossy()).is_ok()
         {
             return Ok(Vec::new());
@@ -106,7 +107,8 @@ impl Job {
             matches!(split, SplitRule::Column(column) if column == name) || options.weights.as_ref() == Some(name)
         };
         let reader = Reader::open_as(path, self.data.header)?;
-        let all = reader.columns().unwrap_or_default().iter().enumerate();
+        // The labels of rows are none of its columns.
+        let all = reader.numbers().iter().copied().zip(reader.columns().unwrap_or_default());
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
         let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
         if spec.names.iter().any(|name| !names.contains(name)) {

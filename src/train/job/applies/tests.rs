@@ -22,6 +22,7 @@ const VALUES: &[(&str, &str)] = &[
     ("data.standardise", "false"),
     ("data.spread", "3.0"),
     ("data.far_rows", "'keep'"),
+    ("data.missing", "'refuse'"),
     ("model.net", "'mlp'"),
     ("model.preconditioning", "'gaussian'"),
     ("model.hidden", "[5]"),
