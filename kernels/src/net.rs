@@ -6,6 +6,7 @@
 //! the way back behind those of the operation that follows it.
 
 mod evaluator;
+mod lone;
 mod spec;
 mod tangents;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 pub use self::evaluator::NetEvaluator;
+pub use self::lone::{Lone, Start};
 pub use self::spec::{LARGEST, NetSpec, OpSpec};
 pub use self::tangents::Tangents;
 use crate::epilogue::{Joined, Output, Scaled, Store};
