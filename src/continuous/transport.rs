@@ -23,6 +23,12 @@ use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
 use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity, check_device};
 
+/// As many points of an integrand are evaluated together for so few rows: none of them waits for a tile.
+const FEW_ROWS: usize = 2;
+const FEW_POINTS: usize = 4;
+/// For more rows, as many for each of them, up to the lanes of the solver.
+const POINTS_A_ROW: usize = 4;
+
 /// The span and the options of a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -118,6 +124,8 @@ pub(crate) struct Integration<'a, T> {
     progress: Option<&'a Work>,
     pub span: (f64, f64),
     pub options: Options,
+    /// The points at which an integrand is evaluated together.
+    points: usize,
     pub penalties: Penalties,
     accumulated: Accumulated,
 }
@@ -163,12 +171,19 @@ impl<'a, T: Scalar> Integration<'a, T> {
             Accumulated::Not | Accumulated::ByQuadrature => (0, 0),
         };
         let options = request.solver.options(method, log_det_rows, velocity.time_rate());
-        let options = Options { uncontrolled_rows, ..options };
+        let mut options = Options { uncontrolled_rows, ..options };
         let probed = request.trace.probes() > 0 || penalties.jacobian;
         let probed = probed && accumulated != Accumulated::Not;
         let keys = if probed { keys(x, velocity.dim(), request.solver.probe_seed) } else { Vec::new() };
         let (trace, span) = (request.trace, request.span);
-        Ok(Self { velocity, condition, keys, trace, progress: None, span, options, penalties, accumulated })
+        // No more scratch than the rows need, where the velocity computes few lanes one by one: to clear that of 64 lanes
+        // takes longer than to solve one row. No bit depends on it.
+        let (rows, mut points) = (x.len() / velocity.dim(), options.lanes);
+        if velocity.lane_by_lane() {
+            points = points.min(if rows <= FEW_ROWS { FEW_POINTS } else { POINTS_A_ROW * rows });
+            options.lanes = options.lanes.min(rows.max(1));
+        }
+        Ok(Self { velocity, condition, keys, trace, progress: None, span, options, points, penalties, accumulated })
     }
 
     /// Rows of a divergence.
@@ -184,20 +199,16 @@ impl<'a, T: Scalar> Integration<'a, T> {
         }
     }
 
-    /// Lanes that an evaluator needs room for: an implicit method takes a Jacobian of d tangents at once.
-    fn lanes(&self) -> usize {
-        match self.options.method {
-            Method::Explicit(_) => self.options.lanes,
-            Method::Implicit(_) => self.options.lanes.max(self.velocity.dim()),
-        }
-    }
-
-    /// The batch of an evaluator: the rows of a chunk.
+    /// The batch of an evaluator: the rows of a chunk. An implicit method takes a Jacobian of d tangents at once.
     pub fn batch(&self, rows: &Range<usize>) -> Batch<'_, T> {
         let c = self.velocity.condition_dim();
         let keys = self.keys.get(rows.clone()).unwrap_or_default();
         let condition = &self.condition[rows.start * c..rows.end * c];
-        Batch { condition, keys, trace: self.trace, lanes: self.lanes() }
+        let lanes = match self.options.method {
+            Method::Explicit(_) => self.options.lanes,
+            Method::Implicit(_) => self.options.lanes.max(self.velocity.dim()),
+        };
+        Batch { condition, keys, trace: self.trace, lanes }
     }
 
     /// The rule of a quadrature on the steps.
@@ -207,7 +218,8 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// The integrand of a quadrature: the divergence, and the squares of the penalties.
     pub fn integrand(&self, rows: &Range<usize>) -> DivergenceIntegrand<'_, T> {
-        let integrand = DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes());
+        let batch = Batch { lanes: self.points, ..self.batch(rows) };
+        let integrand = DivergenceIntegrand::new(self.velocity.evaluator(batch), self.points);
         let integrand = integrand.with(self.penalties);
         match self.progress {
             Some(work) => integrand.counted(work.computed()).unless(work.flag()),
@@ -223,7 +235,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
     ) -> Option<Quadrature<T, DivergenceIntegrand<'_, T>>> {
         let degree = self.options.method.dense_degree();
         (self.accumulated == Accumulated::ByQuadrature)
-            .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.lanes()))
+            .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.points))
     }
 
     /// Integrates the rows `x` (`[m, d]`), which are those of the batch in the range `rows`, on the threads of rayon's
