@@ -65,6 +65,7 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         mlp.set_theta(&theta).unwrap();
         assert_eq!(count(), before, "set_theta, depth {depth}");
         traces.into_iter().for_each(|trace| calls(&format!("depth {depth}"), &mlp, trace));
+        traces.into_iter().for_each(|trace| few(&format!("depth {depth}"), &mlp, trace));
     }
     let spec = ImageSpec::recipe(ImageShape { height: 4, width: 5, channels: 1 }, 1);
     let theta = wide(spec.init(&mut cnflow::rng::stream(1, 0)));
@@ -76,6 +77,21 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
     let gaussian = GaussianPath { path: Path::Straight, deviation: 2.0 };
     let around = Preconditioned::new(gaussian, Box::new(image));
     traces.into_iter().for_each(|trace| calls("images, preconditioned", &around, trace));
+}
+
+/// Value and divergence of so few lanes that they are computed one by one.
+fn few(name: &str, velocity: &dyn Velocity<f64>, trace: Trace) {
+    let (dim, lanes, stride) = (velocity.dim(), 3, 16);
+    let (t, samples, keys, condition) = ([0.3; 3], [0, 1, 2], [0, 1, 2], [0.1; 3]);
+    let (x, mut v, mut div) = (vec![0.5; dim * stride], vec![0.0; dim * stride], vec![0.0; 2 * stride]);
+    let mut eval = velocity.evaluator(Batch { condition: &condition, keys: &keys, trace, lanes });
+    let k = eval.traces();
+    let before = count();
+    let (at, x) = (At::new(&t, &samples), Lanes::new(&x, dim, lanes, stride));
+    eval.value(at, x, LanesMut::new(&mut v, dim, lanes, stride));
+    let rows = LanesMut::new(&mut div, k, lanes, stride);
+    eval.value_and_divergence(at, x, LanesMut::new(&mut v, dim, lanes, stride), rows);
+    assert_eq!(count(), before, "{name}, d = {dim}, {trace:?}, few lanes");
 }
 
 /// Every call of an evaluator.

@@ -36,11 +36,13 @@
 //! agree bit by bit. So a lane's result depends neither on its slot, nor on its neighbours, nor on the machine.
 //!
 //! The modules below [`net`] are the kernels themselves, for closed forms that a list of operations does not have:
-//! [`product`] with its [`epilogue`]s, [`outer`], [`lanewise`], and [`pieces`], two relu layers of one number. A
+//! [`product`] with its [`epilogue`]s, [`outer`], [`lanewise`], and [`pieces`], two relu layers of one number. Those of
+//! [`columns`] compute a single lane ([`Net::run_lone`]), to the same bits. A
 //! [`pool`] keeps large scratch for the next caller.
 //! Unsafe code is denied in this crate but for the modules of the kernels, which check shapes at their safe entries.
 
 pub mod activation;
+pub mod columns;
 pub mod epilogue;
 mod error;
 pub mod image;
@@ -64,7 +66,7 @@ pub use error::{Error, Result};
 pub use image::{
     Embedding, ImageEvaluator, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageRoom, ImageShape, ImageWorkspace,
 };
-pub use net::{Keep, Net, NetEvaluator, NetSpec, OpSpec, Passive, Tangents, Workspace};
+pub use net::{Keep, Lone, Net, NetEvaluator, NetSpec, OpSpec, Passive, Start, Tangents, Workspace};
 pub use op::{Dense, Op};
 pub use simd::{Isa, Scalar};
 pub use tile::Tile;

@@ -6,6 +6,7 @@
 //! the way back behind those of the operation that follows it.
 
 mod evaluator;
+mod lone;
 mod passive;
 mod spec;
 mod tangents;
@@ -15,6 +16,7 @@ use std::ops::Range;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 pub use self::evaluator::NetEvaluator;
+pub use self::lone::{Lone, Start};
 pub use self::passive::Passive;
 pub use self::spec::{LARGEST, NetSpec, OpSpec};
 pub use self::tangents::Tangents;

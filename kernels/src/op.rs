@@ -5,9 +5,10 @@
 //! are all that a value, a tangent, the pull-backs of both and their gradients need. That the activation is the net's
 //! is also what keeps a cotangent in registers from one operation to the next.
 
+use crate::columns::ColumnFactor;
 use crate::epilogue::{Epilogue, Output, WithEpilogue};
 use crate::outer::{outer, row_sums};
-use crate::product::{Factor, Panels, product};
+use crate::product::{Factor, PANEL, Panels, product};
 use crate::simd::{Isa, Scalar};
 use crate::tile::In;
 
@@ -39,6 +40,10 @@ pub trait Op<T>: std::fmt::Debug + Send + Sync {
     fn gradient(&self, isa: Isa, x: In<'_, T>, y_bar: In<'_, T>, blocks: usize, g: &mut [T]);
     /// g += (∂(L ẋ)/∂θ)ᵀ ẏ̄, summed over the lanes, where ẋ has the active rows only: b has no part in a tangent.
     fn tangent_gradient(&self, isa: Isa, dx: In<'_, T>, dy_bar: In<'_, T>, blocks: usize, g: &mut [T]);
+    /// L and b for the products of a few lanes ([`crate::columns`]); `None` where the operation is no matrix.
+    fn columns(&self) -> Option<ColumnFactor<'_, T>> {
+        None
+    }
     /// A copy.
     fn boxed(&self) -> Box<dyn Op<T>>;
 }
@@ -70,7 +75,7 @@ impl<T: Scalar> Dense<T> {
             outputs,
             forward: Panels::new(outputs, inputs),
             back: Panels::new(active, outputs),
-            bias: vec![T::ZERO; outputs.next_multiple_of(4)],
+            bias: vec![T::ZERO; outputs.next_multiple_of(PANEL)],
         }
     }
 }
@@ -121,6 +126,10 @@ impl<T: Scalar> Op<T> for Dense<T> {
     fn tangent_gradient(&self, isa: Isa, dx: In<'_, T>, dy_bar: In<'_, T>, blocks: usize, g: &mut [T]) {
         let weight = &mut g[..self.inputs * self.outputs];
         outer(isa, (dy_bar, self.outputs), (dx, self.active), blocks, weight, self.inputs);
+    }
+
+    fn columns(&self) -> Option<ColumnFactor<'_, T>> {
+        Some(ColumnFactor { matrix: &self.forward, bias: &self.bias, active: self.active })
     }
 
     fn boxed(&self) -> Box<dyn Op<T>> {

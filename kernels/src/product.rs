@@ -12,29 +12,34 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::epilogue::Epilogue;
 use crate::simd::{Isa, Kernel, PAIR, Scalar, Vector, dispatch, steps};
-use crate::tile::In;
+use crate::tile::{Block, In};
 
 /// Outputs in a micro-tile.
 pub(crate) const TALL: usize = 4;
+/// Rows in a panel: two micro-tiles, and the outputs of one vector where vectors run across outputs
+/// ([`crate::columns`]).
+pub const PANEL: usize = 8;
 
-/// A matrix in the order in which the product reads it: `[rows / 4][cols][4]`, zero rows at the end.
+/// A matrix in the order in which the products read it: `[rows / W][cols][W]`, zero rows at the end, aligned to cache
+/// lines.
 #[derive(Clone, Debug)]
-pub struct Panels<T> {
+pub struct Panels<T, const W: usize = PANEL> {
     rows: usize,
     cols: usize,
-    data: Vec<T>,
+    data: Vec<Block<T>>,
 }
 
-impl<T: Scalar> Panels<T> {
+impl<T: Scalar, const W: usize> Panels<T, W> {
     /// Zeros, `[rows, cols]`.
     pub fn new(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![T::ZERO; rows.div_ceil(TALL) * TALL * cols] }
+        let blocks = (rows.div_ceil(W) * W * cols).div_ceil(LANE_BLOCK);
+        Self { rows, cols, data: vec![Block([T::ZERO; LANE_BLOCK]); blocks] }
     }
 
-    /// The columns of the four rows `4 · panel..`, `[cols][4]`.
+    /// The columns of the rows `W · panel..`, `[cols][W]`.
     #[inline(always)]
     pub(crate) fn panel(&self, panel: usize) -> &[T] {
-        &self.data[panel * TALL * self.cols..][..TALL * self.cols]
+        &Block::numbers(&self.data)[panel * W * self.cols..][..W * self.cols]
     }
 
     /// Rows and columns.
@@ -45,10 +50,11 @@ impl<T: Scalar> Panels<T> {
     /// Fills in `w(row, col)`.
     pub fn pack(&mut self, w: impl Fn(usize, usize) -> T) {
         let cols = self.cols;
+        let data = Block::numbers_mut(&mut self.data);
         for row in 0..self.rows {
-            let panel = row / TALL * TALL * cols + row % TALL;
+            let panel = row / W * W * cols + row % W;
             for col in 0..cols {
-                self.data[panel + col * TALL] = w(row, col);
+                data[panel + col * W] = w(row, col);
             }
         }
     }
@@ -84,13 +90,16 @@ impl<'a, T: Scalar> Factor<'a, T> {
     }
 }
 
+/// Micro-tiles in a panel.
+const HALVES: usize = PANEL / TALL;
+
 /// Computes `blocks` blocks of the product and hands them to the epilogue.
 ///
 /// # Panics
 /// Where a tile, the bias or the matrix is too small.
 pub fn product<T: Scalar, E: Epilogue<T>>(isa: Isa, factor: Factor<'_, T>, blocks: usize, epilogue: E) {
     assert!(factor.depth <= factor.matrix.cols);
-    assert!(factor.bias.is_empty() || factor.bias.len() >= factor.matrix.rows.div_ceil(TALL) * TALL);
+    assert!(factor.bias.is_empty() || factor.bias.len() >= factor.matrix.rows.next_multiple_of(TALL));
     factor.x.expect(factor.depth, blocks);
     epilogue.expect(factor.matrix.rows, blocks);
     dispatch(isa, Product { factor, blocks, epilogue });
@@ -110,7 +119,7 @@ impl<T: Scalar, E: Epilogue<T>> Kernel<T> for Product<'_, T, E> {
         // Panels outside, lanes inside: a panel stays in the first cache while all lanes pass by.
         for panel in 0..matrix.rows.div_ceil(TALL) {
             let bias = if bias.is_empty() { &none } else { &bias[panel * TALL..][..TALL] };
-            let weights = matrix.data[panel * TALL * matrix.cols..][..TALL * depth].as_ptr();
+            let weights = matrix.panel(panel / HALVES).as_ptr().wrapping_add(panel % HALVES * TALL);
             let rows = (matrix.rows - panel * TALL).min(TALL);
             for block in 0..blocks {
                 for step in 0..steps::<V>() {
@@ -140,15 +149,16 @@ unsafe fn micro_tile<V: Vector>(
 ) -> [[V; PAIR]; TALL] {
     let sums = std::array::from_fn(|row| [V::splat(bias[row]); PAIR]);
     // SAFETY: the caller's.
-    unsafe { accumulate(sums, weights, x, depth) }
+    unsafe { accumulate::<V, PANEL>(sums, weights, x, depth) }
 }
 
 /// Four outputs, two vectors, `depth` terms behind `sums`.
 ///
 /// # Safety
-/// `weights` holds 4 · depth numbers, `x` `depth` rows of a block, two vectors wide at least.
+/// `weights` holds four numbers at each of `depth` places, W apart; `x` `depth` rows of a block, two vectors wide at
+/// least.
 #[inline(always)]
-pub(crate) unsafe fn accumulate<V: Vector>(
+pub(crate) unsafe fn accumulate<V: Vector, const W: usize>(
     sums: [[V; PAIR]; TALL],
     mut weights: *const V::Elem,
     mut x: *const V::Elem,
@@ -167,7 +177,8 @@ pub(crate) unsafe fn accumulate<V: Vector>(
             (c0, c1) = (w.fma(x0, c0), w.fma(x1, c1));
             let w = V::splat(*weights.add(3));
             (d0, d1) = (w.fma(x0, d0), w.fma(x1, d1));
-            weights = weights.add(TALL);
+            // The last step may end beyond the matrix, where nothing is read.
+            weights = weights.wrapping_add(W);
             x = x.add(LANE_BLOCK);
         }
     }

@@ -3,6 +3,8 @@
 //! The products read the rows of one block in order, so a block is one stream of memory however many lanes
 //! there are; with rows as long as the batch, strides of a power of two would share the same cache sets.
 
+#![allow(unsafe_code)]
+
 use std::marker::PhantomData;
 
 use cnflow_solvers::lanes::LANE_BLOCK;
@@ -13,6 +15,25 @@ use crate::simd::Scalar;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Block<T>(pub [T; LANE_BLOCK]);
+
+impl<T> Block<T> {
+    /// The numbers of blocks that follow each other, `[blocks][16]`.
+    #[inline(always)]
+    pub(crate) fn numbers(blocks: &[Self]) -> &[T] {
+        const { assert!(size_of::<Self>() == LANE_BLOCK * size_of::<T>()) };
+        // SAFETY: a block is its 16 numbers and nothing else (`repr(C)`, and no padding by the assertion), so that
+        // blocks one after the other are numbers one after the other.
+        unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast::<T>(), LANE_BLOCK * blocks.len()) }
+    }
+
+    /// As [`Block::numbers`], to write.
+    #[inline(always)]
+    pub(crate) fn numbers_mut(blocks: &mut [Self]) -> &mut [T] {
+        const { assert!(size_of::<Self>() == LANE_BLOCK * size_of::<T>()) };
+        // SAFETY: as in `numbers`.
+        unsafe { std::slice::from_raw_parts_mut(blocks.as_mut_ptr().cast::<T>(), LANE_BLOCK * blocks.len()) }
+    }
+}
 
 /// `rows` rows of up to `blocks` blocks of lanes, aligned to cache lines.
 #[derive(Clone, Debug)]

@@ -23,6 +23,14 @@ impl<'a> At<'a> {
         Self { t, sample }
     }
 
+    /// The first `lanes` lanes.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn first_lanes(&self, lanes: usize) -> At<'a> {
+        At::new(&self.t[..lanes], &self.sample[..lanes])
+    }
+
     /// The number of lanes.
     pub fn lanes(&self) -> usize {
         self.t.len()

@@ -72,6 +72,14 @@ impl<'a, T> Lanes<'a, T> {
         self.data
     }
 
+    /// The view of the first `lanes` lanes.
+    ///
+    /// # Panics
+    /// If there are fewer slots.
+    pub fn first_lanes(&self, lanes: usize) -> Lanes<'a, T> {
+        Lanes::new(self.data, self.rows, lanes, self.stride)
+    }
+
     /// The view of rows `from..to`.
     pub fn rows_of(&self, from: usize, to: usize) -> Lanes<'a, T> {
         Lanes::new(&self.data[from * self.stride..to * self.stride], to - from, self.lanes, self.stride)
@@ -124,6 +132,14 @@ impl<'a, T> LanesMut<'a, T> {
     #[inline(always)]
     pub fn data_mut(&mut self) -> &mut [T] {
         self.data
+    }
+
+    /// The view of the first `lanes` lanes.
+    ///
+    /// # Panics
+    /// If there are fewer slots.
+    pub fn first_lanes(self, lanes: usize) -> LanesMut<'a, T> {
+        LanesMut::new(self.data, self.rows, lanes, self.stride)
     }
 
     /// The same view, shared.

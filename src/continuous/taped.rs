@@ -187,7 +187,7 @@ impl<T: Scalar> Taped<'_, T> {
         let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
         let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
         let mut field = VelocityField(gathered(wanted.then_some(&mut *of_stages)));
-        let mut g = self.integration.integrand_of(gathered(wanted.then_some(&mut of_integrand)));
+        let mut g = self.integration.integrand_with(rows, wanted.then_some(&mut of_integrand));
         let integrand = Integrand { g: &mut g, rule: self.integration.rule(), bar: &bar };
         let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);
         drop((field, g));

@@ -23,6 +23,12 @@ use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
 use crate::velocity::{Batch, Evaluator, Gathered, Penalties, Scalar, Trace, Velocity, check_device};
 
+/// As many points of an integrand are evaluated together for so few rows: none of them waits for a tile.
+const FEW_ROWS: usize = 2;
+const FEW_POINTS: usize = 4;
+/// For more rows, as many for each of them, up to the lanes of the solver.
+const POINTS_A_ROW: usize = 4;
+
 /// The span and the options of a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -118,6 +124,8 @@ pub(crate) struct Integration<'a, T> {
     progress: Option<&'a Work>,
     pub span: (f64, f64),
     pub options: Options,
+    /// The points at which an integrand is evaluated together.
+    points: usize,
     pub penalties: Penalties,
     accumulated: Accumulated,
 }
@@ -163,12 +171,19 @@ impl<'a, T: Scalar> Integration<'a, T> {
             Accumulated::Not | Accumulated::ByQuadrature => (0, 0),
         };
         let options = request.solver.options(method, log_det_rows, velocity.time_rate());
-        let options = Options { uncontrolled_rows, ..options };
+        let mut options = Options { uncontrolled_rows, ..options };
         let probed = request.trace.probes() > 0 || penalties.jacobian;
         let probed = probed && accumulated != Accumulated::Not;
         let keys = if probed { keys(x, velocity.dim(), request.solver.probe_seed) } else { Vec::new() };
         let (trace, span) = (request.trace, request.span);
-        Ok(Self { velocity, condition, keys, trace, progress: None, span, options, penalties, accumulated })
+        // No more scratch than the rows need, where the velocity computes few lanes one by one: to clear that of 64 lanes
+        // takes longer than to solve one row. No bit depends on it.
+        let (rows, mut points) = (x.len() / velocity.dim(), options.lanes);
+        if velocity.lane_by_lane() {
+            points = points.min(if rows <= FEW_ROWS { FEW_POINTS } else { POINTS_A_ROW * rows });
+            options.lanes = options.lanes.min(rows.max(1));
+        }
+        Ok(Self { velocity, condition, keys, trace, progress: None, span, options, points, penalties, accumulated })
     }
 
     /// Rows of a divergence.
@@ -200,14 +215,25 @@ impl<'a, T: Scalar> Integration<'a, T> {
         Batch { condition, keys, trace: self.trace, lanes: self.lanes() }
     }
 
+    /// An evaluator of so many lanes for the rows of a chunk, whose pull-backs add the derivatives by the conditions to
+    /// the sums that are given, `[rows, c]`.
+    fn gathered<'e>(
+        &'e self,
+        rows: &Range<usize>,
+        lanes: usize,
+        sums: Option<&'e mut [f64]>,
+    ) -> Box<dyn Evaluator<T> + 'e> {
+        let evaluator = self.velocity.evaluator(Batch { lanes, ..self.batch(rows) });
+        match sums {
+            Some(sums) => Box::new(Gathered::new(evaluator, lanes, self.velocity.condition_dim(), sums)),
+            None => evaluator,
+        }
+    }
+
     /// An evaluator for the rows of a chunk, whose pull-backs add the derivatives by the conditions to the sums that are
     /// given, `[rows, c]`.
     pub fn evaluator<'e>(&'e self, rows: &Range<usize>, sums: Option<&'e mut [f64]>) -> Box<dyn Evaluator<T> + 'e> {
-        let evaluator = self.velocity.evaluator(self.batch(rows));
-        match sums {
-            Some(sums) => Box::new(Gathered::new(evaluator, self.lanes(), self.velocity.condition_dim(), sums)),
-            None => evaluator,
-        }
+        self.gathered(rows, self.lanes(), sums)
     }
 
     /// The rule of a quadrature on the steps.
@@ -217,12 +243,16 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// The integrand of a quadrature: the divergence, and the squares of the penalties.
     pub fn integrand(&self, rows: &Range<usize>) -> DivergenceIntegrand<'_, T> {
-        self.integrand_of(self.velocity.evaluator(self.batch(rows)))
+        self.integrand_with(rows, None)
     }
 
-    /// As [`Integration::integrand`], by this evaluator.
-    pub fn integrand_of<'e>(&'e self, evaluator: Box<dyn Evaluator<T> + 'e>) -> DivergenceIntegrand<'e, T> {
-        let integrand = DivergenceIntegrand::new(evaluator, self.lanes());
+    /// As [`Integration::integrand`], with sums as [`Integration::evaluator`] has them.
+    pub fn integrand_with<'e>(
+        &'e self,
+        rows: &Range<usize>,
+        sums: Option<&'e mut [f64]>,
+    ) -> DivergenceIntegrand<'e, T> {
+        let integrand = DivergenceIntegrand::new(self.gathered(rows, self.points, sums), self.points);
         let integrand = integrand.with(self.penalties);
         match self.progress {
             Some(work) => integrand.counted(work.computed()).unless(work.flag()),
@@ -238,7 +268,7 @@ impl<'a, T: Scalar> Integration<'a, T> {
     ) -> Option<Quadrature<T, DivergenceIntegrand<'_, T>>> {
         let degree = self.options.method.dense_degree();
         (self.accumulated == Accumulated::ByQuadrature)
-            .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.lanes()))
+            .then(|| Quadrature::new(self.integrand(rows), self.rule(), tolerance, degree, self.points))
     }
 
     /// Integrates the rows `x` (`[m, d]`), which are those of the batch in the range `rows`, on the threads of rayon's

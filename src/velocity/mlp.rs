@@ -125,6 +125,10 @@ impl<T: Scalar> Velocity<T> for Mlp<T> {
         }
     }
 
+    fn lane_by_lane(&self) -> bool {
+        true
+    }
+
     fn time_rate(&self) -> f64 {
         let MlpSpec { dim, condition_dim, time, .. } = self.spec;
         if self.spec.hidden.is_empty() {

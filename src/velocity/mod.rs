@@ -211,6 +211,10 @@ pub trait Velocity<T: Real>: Send + Sync {
     fn multiplications(&self) -> usize {
         self.n_params()
     }
+    /// Whether few lanes are computed one by one, so that a lane alone takes a fraction of the time of a block of 16.
+    fn lane_by_lane(&self) -> bool {
+        false
+    }
     /// The fastest change with time that the weights of time allow, in units of an activation's argument per unit of
     /// time; 0 where nothing is known. A unit with a weight w of time goes from one of its ends to the other within
     /// about 4/w.
@@ -253,7 +257,8 @@ impl Count {
     }
 }
 
-/// m_θ on a tile of lanes. Columns never mix; no call allocates; unused slots may hold anything.
+/// m_θ on a tile of lanes. Columns never mix; no call allocates, but for the first derivatives of a batch of few lanes
+/// ([`Velocity::lane_by_lane`]); unused slots may hold anything.
 pub trait Evaluator<T: Real>: Send {
     /// d.
     fn dim(&self) -> usize;

@@ -55,6 +55,10 @@ impl<T: Real> Velocity<T> for Preconditioned<T> {
         self.net.multiplications()
     }
 
+    fn lane_by_lane(&self) -> bool {
+        self.net.lane_by_lane()
+    }
+
     fn time_rate(&self) -> f64 {
         self.net.time_rate().max(self.gaussian.time_rate())
     }

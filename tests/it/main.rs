@@ -44,6 +44,7 @@ mod model_files;
 mod names;
 mod nets;
 mod old_files;
+mod one_row;
 mod paths;
 mod plot;
 mod plot_comparison;

@@ -210,6 +210,27 @@ fn the_portable_path_gives_the_same_bits() {
 }
 
 #[test]
+fn a_lane_has_the_same_bits_alone_and_in_any_batch_at_every_width_and_dimension() {
+    // The trace in closed form and by tangents, of which two go with the value and the others three at a time.
+    fn check<T: cnflow::velocity::Scalar>(spec: &MlpSpec) {
+        laws::check_lanes(&format!("{spec:?}"), &mlp::<T>(spec));
+        laws::check_lanes(&format!("{spec:?}, portable"), &mlp::<T>(spec).portable());
+    }
+    let mut specs = Vec::new();
+    for (k, width) in [1, 2, 7, 8, 16, 33, 64, 100].into_iter().enumerate() {
+        for depth in 1..=3 {
+            let (dim, condition_dim) = (1 + (k + depth) % 7, k % 3);
+            let (activation, time) = (Activation::ALL[(k + depth) % 5], TIMES[(k + depth) % 3]);
+            specs.push(MlpSpec { dim, condition_dim, hidden: vec![width; depth], activation, time });
+        }
+    }
+    for spec in specs {
+        check::<f32>(&spec);
+        check::<f64>(&spec);
+    }
+}
+
+#[test]
 fn other_weights_in_place_are_as_good_as_new() {
     for spec in every_spec() {
         let other: Vec<f32> = spec.init(&mut cnflow::rng::stream(8, 0));

@@ -44,8 +44,8 @@ pub(super) fn taps(kernel: usize, at: usize, size: usize) -> Range<usize> {
 #[derive(Clone, Debug)]
 pub struct Conv<T> {
     size: ConvSize,
-    forward: Panels<T>,
-    back: Panels<T>,
+    forward: Panels<T, TALL>,
+    back: Panels<T, TALL>,
     /// b, padded to whole panels.
     bias: Vec<T>,
 }
@@ -115,7 +115,7 @@ enum Start<'a, T> {
 fn convolve<T: Scalar>(
     isa: Isa,
     size: ConvSize,
-    panels: &Panels<T>,
+    panels: &Panels<T, TALL>,
     start: Start<'_, T>,
     x: In<'_, T>,
     y: Out<'_, T>,
@@ -134,7 +134,7 @@ fn convolve<T: Scalar>(
 
 struct Convolve<'a, T> {
     size: ConvSize,
-    panels: &'a Panels<T>,
+    panels: &'a Panels<T, TALL>,
     start: Start<'a, T>,
     x: In<'a, T>,
     y: Out<'a, T>,
@@ -163,7 +163,7 @@ impl<T: Scalar> Kernel<T> for Convolve<'_, T> {
                             for ky in high.clone() {
                                 let weights = weights.add((ky * kernel + wide.start) * inputs * TALL);
                                 let run = x.at(0, ((row + ky - pad) * width + from) * inputs).add(slot);
-                                sums = accumulate(sums, weights, run, depth);
+                                sums = accumulate::<V, TALL>(sums, weights, run, depth);
                             }
                             for (o, [low, up]) in sums.into_iter().enumerate().take(tall) {
                                 low.store(place.add(o * LANE_BLOCK));

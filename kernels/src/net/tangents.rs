@@ -26,6 +26,11 @@ pub struct Tangents<T> {
 }
 
 impl<T: Scalar> Tangents<T> {
+    /// Of no net.
+    pub fn empty() -> Self {
+        Self { raw: Vec::new(), dot: Vec::new(), bar: Vec::new(), gathered: Vec::new() }
+    }
+
     /// Scratch for up to `lanes` lanes.
     pub fn new(net: &Net<T>, lanes: usize) -> Self {
         let all = 0..net.n_ops();

@@ -1,8 +1,8 @@
 //! The laws of a net, over every case.
 
-use cnflow_kernels::{Keep, Net, Scalar};
+use cnflow_kernels::{Activation, Keep, Net, NetSpec, Scalar, Start};
 
-use crate::cases::{Case, every_case, rows, tile, view, view_mut};
+use crate::cases::{Case, Kind, bits, every_case, numbers, rows, tile, view, view_mut};
 use crate::points::{Found, Points, Sizes, all, check_lanes, check_same, dot};
 
 fn sizes(case: &Case) -> Sizes {
@@ -162,6 +162,110 @@ fn a_lane_has_the_same_bits_alone_and_in_any_batch() {
         n_lanes_are_n_times_one::<f32>(&case);
         n_lanes_are_n_times_one::<f64>(&case);
     }
+}
+
+/// The value and its tangents along two directions, of one lane by itself.
+fn lone<T: Scalar>(net: &Net<T>, x: &[T], dx: [&[T]; 2]) -> Option<[Vec<T>; 3]> {
+    let mut lone = net.lone()?;
+    lone.input_mut().copy_from_slice(x);
+    net.run_lone(&mut lone, false);
+    let value = lone.output().to_vec();
+    lone.input_mut().copy_from_slice(x);
+    net.run_lone(&mut lone, true);
+    assert_eq!(bits(lone.output()), bits(&value), "with and without derivatives");
+    (0..2).for_each(|k| lone.direction_mut(k).copy_from_slice(dx[k]));
+    net.tangents_lone(&mut lone, Start::Directions(2));
+    Some([value, lone.end(0).to_vec(), lone.end(1).to_vec()])
+}
+
+fn one_by_itself_is_a_lane<T: Scalar>(what: &str, sizes: Sizes, net: &Net<T>) -> bool {
+    let (n, p) = (9, Points::<T>::new(sizes, 9));
+    let (lanes, samples) = (n, all(n));
+    let mut evaluator = net.evaluator(lanes);
+    let mut y = tile(&p.y_bar, sizes.outputs, &samples);
+    let x = tile(&p.x, sizes.inputs, &samples);
+    evaluator.forward(view(&x, sizes.inputs, lanes), view_mut(&mut y, sizes.outputs, lanes), Keep::First);
+    let mut together = vec![rows(&y, sizes.outputs, lanes)];
+    for dx in &p.dx {
+        let dx = tile(dx, sizes.active, &samples);
+        evaluator.tangent(view(&dx, sizes.active, lanes), view_mut(&mut y, sizes.outputs, lanes));
+        together.push(rows(&y, sizes.outputs, lanes));
+    }
+    (0..n).all(|l| {
+        let of = |numbers: &'_ [T], rows: usize| numbers[l * rows..][..rows].to_vec();
+        let dx = [0, 1].map(|k| of(&p.dx[k], sizes.active));
+        let Some(found) = lone(net, &of(&p.x, sizes.inputs), [&dx[0], &dx[1]]) else { return false };
+        for (found, together) in found.iter().zip(&together) {
+            assert_eq!(bits(found), bits(&of(together, sizes.outputs)), "{what}, lane {l}");
+        }
+        true
+    })
+}
+
+#[test]
+fn a_lane_by_itself_has_the_bits_of_a_lane_of_a_tile() {
+    fn check<T: Scalar>(case: &Case) {
+        let net = case.net(&case.theta::<T>(7));
+        for net in [net.clone(), net.portable()] {
+            let one = one_by_itself_is_a_lane(&format!("{case:?}"), sizes(case), &net);
+            let matrices = case.ops.iter().all(|(kind, _)| matches!(kind, Kind::Dense(_)));
+            assert_eq!(one, matrices, "{case:?}");
+        }
+    }
+    every_case().iter().for_each(|case| {
+        check::<f32>(case);
+        check::<f64>(case);
+    });
+}
+
+#[test]
+fn a_lane_by_itself_has_the_bits_of_a_tile_for_every_activation_and_width() {
+    fn check<T: Scalar>(sizes: &[usize], activation: Activation) {
+        let spec = NetSpec::mlp(sizes, activation, sizes[0]);
+        let net = Net::<T>::new(&spec, &numbers(spec.n_params(), 3)).unwrap();
+        let (inputs, outputs) = (sizes[0], *sizes.last().unwrap());
+        let rows = Sizes { inputs, active: inputs, aux: 0, outputs };
+        for net in [net.clone(), net.portable()] {
+            assert!(one_by_itself_is_a_lane(&format!("{sizes:?} {activation}"), rows, &net));
+        }
+    }
+    for activation in Activation::ALL {
+        for width in [1, 2, 7, 8, 16, 33, 64, 100] {
+            for depth in 0..4 {
+                let mut sizes = vec![3];
+                sizes.extend((0..depth).map(|l| width + l));
+                sizes.push(2);
+                check::<f32>(&sizes, activation);
+                check::<f64>(&sizes, activation);
+            }
+        }
+    }
+}
+
+#[test]
+fn tangents_that_begin_with_images_are_those_of_unit_directions() {
+    let spec = NetSpec::mlp(&[5, 17, 33, 3], Activation::Silu, 4);
+    let theta = numbers::<f32>(spec.n_params(), 3);
+    let net = Net::new(&spec, &theta).unwrap();
+    let x = numbers::<f32>(5, 4);
+    let images: Vec<f32> = (0..4 * 17).map(|k| theta[k % 17 * 5 + k / 17]).collect();
+    let mut lone = net.lone().unwrap();
+    lone.input_mut().copy_from_slice(&x);
+    net.run_lone(&mut lone, true);
+    let value = bits(lone.output());
+    let mut by_directions = Vec::new();
+    for j in 0..4 {
+        lone.direction_mut(0).fill(0.0);
+        lone.direction_mut(0)[j] = 1.0;
+        net.tangents_lone(&mut lone, Start::Directions(1));
+        by_directions.push(bits(lone.top(0)));
+    }
+    lone.input_mut().copy_from_slice(&x);
+    net.run_lone_with(&mut lone, &images[..2 * 17]);
+    assert_eq!(bits(lone.output()), value);
+    assert_eq!([1, 2].map(|k| bits(lone.top(k))), by_directions[..2]);
+    net.tangents_lone(&mut lone, Start::Images(&images[17..]));
+    assert_eq!([0, 1, 2].map(|k| bits(lone.top(k))), by_directions[1..]);
 }
 
 fn both_paths_agree<T: Scalar>(case: &Case) {

@@ -13,12 +13,19 @@ use crate::velocity::closed_form::ClosedForm;
 use crate::velocity::probes::Probes;
 use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Regularisers};
 
+mod few;
 mod squares;
+
+use self::few::Few;
 
 /// An MLP with the scratch of one caller.
 pub struct MlpEvaluator<'a, T> {
     mlp: &'a Mlp<T>,
     batch: Batch<'a, T>,
+    /// Of the lanes behind the last whole block, where they are few.
+    few: Few<T>,
+    /// How many lanes the tiles below have room for: none before they are needed, where the batch is of few lanes.
+    room: usize,
     ws: Workspace<T>,
     tangents: Tangents<T>,
     direction: Tile<T>,
@@ -42,32 +49,53 @@ pub struct MlpEvaluator<'a, T> {
 impl<'a, T: Scalar> MlpEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
     pub fn new(mlp: &'a Mlp<T>, batch: Batch<'a, T>) -> Self {
-        let (net, lanes, dim) = (&mlp.net, batch.lanes, mlp.spec.dim);
+        let (lanes, dim) = (batch.lanes, mlp.spec.dim);
         let (traces, probes) = (batch.trace.rows(), Probes::of(batch.trace, dim, lanes));
         let alone = probes.is_none() && mlp.closed.is_some() && dim > FEW_DIMENSIONS;
-        Self {
-            ws: net.workspace(lanes),
-            tangents: Tangents::new(net, lanes),
-            direction: Tile::new(dim, lanes),
-            end_bar: Tile::new(dim, lanes),
+        let mut evaluator = Self {
+            few: Few::new(mlp),
+            room: 0,
+            ws: Workspace::empty(),
+            tangents: Tangents::empty(),
+            direction: Tile::new(dim, 0),
+            end_bar: Tile::new(dim, 0),
             probes,
             lone_probe: alone.then(|| Probes::lone(dim, lanes)),
-            div: Tile::new(traces, lanes),
-            tau: Tile::new(traces, lanes),
-            kinetic: Tile::new(1, lanes),
-            jacobian: Tile::new(1, lanes),
-            wide: Tile::new(mlp.spec.hidden.get(1).copied().unwrap_or(0), lanes),
-            condition_bar: Tile::new(mlp.spec.condition_dim, lanes),
+            div: Tile::new(traces, 0),
+            tau: Tile::new(traces, 0),
+            kinetic: Tile::new(1, 0),
+            jacobian: Tile::new(1, 0),
+            wide: Tile::new(mlp.spec.hidden.get(1).copied().unwrap_or(0), 0),
+            condition_bar: Tile::new(mlp.spec.condition_dim, 0),
             mlp,
             batch,
+        };
+        if evaluator.few.of(lanes) < lanes {
+            evaluator.make_room(lanes);
         }
+        evaluator
+    }
+
+    /// Makes tiles for so many lanes, where there are none.
+    fn make_room(&mut self, lanes: usize) {
+        if lanes <= self.room {
+            return;
+        }
+        let (net, lanes) = (&self.mlp.net, lanes.max(self.batch.lanes));
+        let resize = |tile: &mut Tile<T>| *tile = Tile::new(tile.rows(), lanes);
+        self.room = lanes;
+        self.ws = net.workspace(lanes);
+        self.tangents = Tangents::new(net, lanes);
+        let Self { direction, end_bar, div, tau, kinetic, jacobian, wide, condition_bar, .. } = self;
+        [direction, end_bar, div, tau, kinetic, jacobian, wide, condition_bar].into_iter().for_each(resize);
     }
 
     /// Puts x, the condition and time into the input tile; unused slots become zero.
     fn load(&mut self, at: At<'_>, x: Lanes<'_, T>) {
-        let spec = &self.mlp.spec;
-        debug_assert_eq!(x.rows(), spec.dim);
+        debug_assert_eq!(x.rows(), self.mlp.spec.dim);
         debug_assert_eq!(x.lanes(), at.lanes());
+        self.make_room(at.lanes());
+        let spec = &self.mlp.spec;
         let input = &mut self.ws.input;
         input.load(0, x);
         self.ws.blocks = at.lanes().div_ceil(LANE_BLOCK);
@@ -194,10 +222,36 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         super::Velocity::grad_len(self.mlp)
     }
 
-    fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, v: LanesMut<'_, T>) {
-        self.load(at, x);
+    fn value(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>) {
+        let whole = at.lanes() - self.few.of(at.lanes());
+        for lane in whole..at.lanes() {
+            self.value_of(lane, at, x, &mut v);
+        }
+        if whole == 0 {
+            return;
+        }
+        self.load(at.first_lanes(whole), x.first_lanes(whole));
         self.mlp.net.run(&mut self.ws, Keep::Value);
-        self.ws.output().unload(v);
+        self.ws.output().unload(v.first_lanes(whole));
+    }
+
+    fn value_and_divergence(&mut self, at: At<'_>, x: Lanes<'_, T>, mut v: LanesMut<'_, T>, mut div: LanesMut<'_, T>) {
+        let whole = at.lanes() - self.few.of(at.lanes());
+        if let (true, Some(probes)) = (whole < at.lanes(), &mut self.probes) {
+            probes.refresh(at, self.batch.keys);
+        }
+        for lane in whole..at.lanes() {
+            self.value_and_divergence_of(lane, at, x, &mut v, &mut div);
+        }
+        if whole == 0 {
+            return;
+        }
+        let at = at.first_lanes(whole);
+        self.load(at, x.first_lanes(whole));
+        self.mlp.net.run(&mut self.ws, Keep::First);
+        self.ws.output().unload(v.first_lanes(whole));
+        self.trace(at);
+        self.div.unload(div.first_lanes(whole));
     }
 
     fn value_divergence_and_squares(
@@ -208,6 +262,9 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         div: LanesMut<'_, T>,
         squares: Regularisers<LanesMut<'_, T>>,
     ) {
+        if squares.kinetic.is_none() && squares.jacobian.is_none() {
+            return self.value_and_divergence(at, x, v, div);
+        }
         self.load(at, x);
         self.mlp.net.run(&mut self.ws, Keep::First);
         self.ws.output().unload(v);
