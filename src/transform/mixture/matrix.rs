@@ -5,10 +5,13 @@ use rayon::prelude::*;
 
 use super::CHUNK;
 
+/// What a row of some weight adds to a sum.
+type Summand<'a> = &'a (dyn Fn(&[f64], f64, &mut [f64]) + Sync);
+
 /// The mean `[d]` and the covariance `[d, d]` of all rows, with their `weights` `[n]`.
 pub(crate) fn moments(x: &[f64], d: usize, weights: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let n: f64 = weights.iter().sum();
-    let sum_rows = |f: &(dyn Fn(&[f64], f64, &mut [f64]) + Sync), len: usize| {
+    let sum_rows = |f: Summand<'_>, len: usize| {
         let parts: Vec<Vec<f64>> = x
             .par_chunks(16 * CHUNK * d)
             .zip(weights.par_chunks(16 * CHUNK))
