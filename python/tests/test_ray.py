@@ -22,7 +22,7 @@ FILES, ROWS = 4, 300
 @pytest.fixture(scope="module")
 def flow():
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 2)), columns=["ra", "dec"])
-    return cnflow.train(rows, steps=50, hidden=[8, 8], batch=64, progress=False)
+    return cnflow.train(rows, steps=50, hidden=[8, 8], batch=64, base="normal", progress=False)
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def spark():
 def test_the_recipe_of_the_guide_has_the_bits_of_one_process(spark, tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame(rng.normal(size=(500, 2)), columns=["ra", "dec"])
-    flow = cnflow.train(rows, steps=50, hidden=[8, 8], batch=64, progress=False)
+    flow = cnflow.train(rows, steps=50, hidden=[8, 8], batch=64, base="normal", progress=False)
     flow.save(tmp_path / "model.safetensors")
     catalogue = tmp_path / "catalogue"
     catalogue.mkdir()

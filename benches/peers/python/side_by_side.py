@@ -8,8 +8,8 @@ theirs divided by ours: above 1 ours is faster. A round of a call that takes les
 
 Nets are the same on both sides: two hidden layers of 64, four couplings, eight bins, a batch of 512. A continuous flow is
 solved to rtol 1e-5 and atol 1e-6 by both, its log-determinant by exact traces, and both train it by likelihood. It gets a
-hundredth of the rows, and a kernel density a hundredth too. Our training includes its held-out score and, for a flow, the
-mixture that it is compared with; a mixture chooses its number of components, where scikit-learn is given eight.
+hundredth of the rows, and a kernel density a hundredth too. Our training includes its held-out score and, for a
+coupling flow, the mixture that it is compared with; a mixture chooses its number of components, where scikit-learn is given eight.
 """
 
 import argparse
@@ -126,7 +126,7 @@ def cases():
     affine = lambda: zuko.flows.RealNVP(2, **net)
     spline = lambda: zuko.flows.RealNVP(2, **net, **curve)
     field = lambda: zuko.flows.CNF(2, freqs=3, hidden_features=HIDDEN, activation=torch.nn.Tanh, atol=1e-6, rtol=1e-5)
-    continuous = {"objective": "likelihood", "time_features": 3, "activation": "tanh", "rtol": 1e-5, "atol": 1e-6}
+    continuous = {"base": "normal", "objective": "likelihood", "time_features": 3, "activation": "tanh", "rtol": 1e-5, "atol": 1e-6}
     discrete = {"depth": COUPLINGS}
     yield "spline", Own(model="spline", bins=BINS, **discrete, **flow), Zuko(spline), 200, 1
     yield "realnvp", Own(model="realnvp", **discrete, **flow), Zuko(affine), 200, 1
