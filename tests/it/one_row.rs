@@ -31,8 +31,9 @@ fn found(model: &Model, precision: Precision, x: &[f64], condition: &[f64], bars
     assert!(back.log_prob.iter().chain(&there.log_prob).all(|l| l.is_finite()));
     let mut columns: Vec<(usize, Vec<u64>)> = Vec::new();
     for (solved, points) in [(&back, &latents), (&there, &points)] {
-        assert_eq!(bits(&solved.y), bits(&points.y), "with and without a log-density");
-        columns.extend([(d, bits(&solved.y)), (1, bits(&solved.log_prob)), (1, bits(&solved.cost.logdet_error))]);
+        // Where the log-density is a state, it has a say in the steps.
+        columns.extend([(d, bits(&points.y)), (d, bits(&solved.y))]);
+        columns.extend([(1, bits(&solved.log_prob)), (1, bits(&solved.cost.logdet_error))]);
         let counts = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).collect::<Vec<_>>();
         columns.extend([(1, counts(&solved.cost.nfe)), (1, counts(&solved.cost.traces))]);
         if !solved.cost.logdet_se.is_empty() {
