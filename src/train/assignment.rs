@@ -21,6 +21,7 @@
 mod batch;
 
 pub use self::batch::{CONDITION_WEIGHT, Conditions, pair, pair_given};
+pub(crate) use self::batch::{pair_given_part, pair_part};
 
 /// No row, or no column.
 const NONE: u32 = u32::MAX;

@@ -13,6 +13,7 @@ use cnflow_solvers::Failure as PathFailure;
 use super::loss::{Partial, Reduce, Sums};
 use crate::error::Failure;
 use crate::rng::mix;
+use crate::transform::Cost;
 use crate::velocity::Scalar;
 use crate::{Error, Result};
 
@@ -72,6 +73,45 @@ impl dyn Crew + '_ {
         Ok(self.gathered(&[u8::from(flag)])?.iter().any(|message| message == &[1]))
     }
 
+    /// log p and the cost of `n` rows, each computed by one rank: `of` gives those of a range of rows. Of the cost it keeps
+    /// the evaluations and the failures.
+    ///
+    /// # Errors
+    /// As [`Crew::allgather`]; an error of one rank is that of all.
+    pub(super) fn scores(
+        &self,
+        n: usize,
+        of: impl FnOnce(Range<usize>) -> Result<(Vec<f64>, Cost)>,
+    ) -> Result<(Vec<f64>, Cost)> {
+        let (rank, size) = (self.rank(), self.size());
+        if size == 1 {
+            return of(0..n);
+        }
+        let own = of(n * rank / size..n * (rank + 1) / size);
+        let sent = match &own {
+            Ok((log_prob, cost)) => {
+                let mut sent = vec![OK];
+                let counts = [log_prob.len(), cost.nfe.len(), cost.failures.len()];
+                counts.iter().for_each(|n| sent.extend((*n as u64).to_le_bytes()));
+                put(&mut sent, log_prob.iter().copied());
+                cost.nfe.iter().for_each(|nfe| sent.extend(u64::from(*nfe).to_le_bytes()));
+                encode_failures(&mut sent, &cost.failures);
+                sent
+            }
+            Err(error) => refusal(error),
+        };
+        let all = self.gathered(&sent)?;
+        check(&all, own.err())?;
+        let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
+        for message in &all {
+            let first = log_prob.len();
+            let (more, part) = decode_scores(&mut &message[1..]).ok_or_else(damaged)?;
+            log_prob.extend(more);
+            cost.append(first, part);
+        }
+        if log_prob.len() == n { Ok((log_prob, cost)) } else { Err(damaged()) }
+    }
+
     /// Holds that all ranks begin alike, by a hash of what they begin with.
     ///
     /// # Errors
@@ -117,27 +157,10 @@ impl<T: Scalar> Reduce<T> for Shared<'_> {
                     encode(&mut sent, &chunks, &partial);
                 }
             }
-            Err(error) => {
-                let diverged = matches!(error, Error::Failed { .. } | Error::Degenerate { .. });
-                sent.push(if diverged { DIVERGED } else { WRONG });
-                sent.extend(error.to_string().bytes());
-            }
+            Err(error) => sent.extend(refusal(error)),
         }
         let all = self.0.gathered(&sent)?;
-        // The first rank's error is everyone's.
-        for message in &all {
-            match message.split_first() {
-                Some((&OK, _)) => {}
-                Some((&DIVERGED, text)) => {
-                    return Err(Error::Degenerate { problem: String::from_utf8_lossy(text).into_owned() });
-                }
-                Some((&WRONG, text)) => {
-                    let problem = String::from_utf8_lossy(text).into_owned();
-                    return Err(partials.err().unwrap_or_else(|| Error::invalid(problem, "")));
-                }
-                _ => return Err(damaged()),
-            }
-        }
+        check(&all, partials.err())?;
         let mut nodes = BTreeMap::new();
         let mut covered = 0;
         for message in &all {
@@ -162,6 +185,26 @@ impl<T: Scalar> Reduce<T> for Shared<'_> {
 const OK: u8 = 0;
 const DIVERGED: u8 = 1;
 const WRONG: u8 = 2;
+
+/// The message of a rank that has an error instead.
+fn refusal(error: &Error) -> Vec<u8> {
+    let diverged = matches!(error, Error::Failed { .. } | Error::Degenerate { .. });
+    [if diverged { DIVERGED } else { WRONG }].into_iter().chain(error.to_string().bytes()).collect()
+}
+
+/// The first rank's error is everyone's.
+fn check(all: &[Vec<u8>], own: Option<Error>) -> Result<()> {
+    for message in all {
+        let words = |text| String::from_utf8_lossy(text).into_owned();
+        match message.split_first() {
+            Some((&OK, _)) => {}
+            Some((&DIVERGED, text)) => return Err(Error::Degenerate { problem: words(text) }),
+            Some((&WRONG, text)) => return Err(own.unwrap_or_else(|| Error::invalid(words(text), ""))),
+            _ => return Err(damaged()),
+        }
+    }
+    Ok(())
+}
 
 fn damaged() -> Error {
     Error::invalid("a message between the processes of the training is damaged", "run the same version in each of them")
@@ -215,10 +258,7 @@ fn encode<T: Scalar>(out: &mut Vec<u8>, chunks: &Range<usize>, partial: &Partial
     counts.iter().for_each(|n| out.extend((*n as u64).to_le_bytes()));
     let Sums { rows, loss, kinetic, jacobian, nfe } = *sums;
     put(out, [rows, loss, kinetic, jacobian, nfe]);
-    for (row, failure) in failures {
-        out.extend((*row as u64).to_le_bytes());
-        put(out, numbers_of(*failure));
-    }
+    encode_failures(out, failures);
     // f64 holds either precision exactly; a net in f32 sends half as much.
     match size_of::<T>() {
         4 => gradient.iter().for_each(|g| out.extend((g.to_f64() as f32).to_le_bytes())),
@@ -227,33 +267,62 @@ fn encode<T: Scalar>(out: &mut Vec<u8>, chunks: &Range<usize>, partial: &Partial
     put(out, gradient_f64.iter().copied());
 }
 
-/// The next subtree of a message.
-fn decode<T: Scalar>(rest: &mut &[u8]) -> Option<(Range<usize>, Partial<T>)> {
-    fn word(rest: &mut &[u8]) -> Option<[u8; 8]> {
-        let (word, tail) = rest.split_first_chunk::<8>()?;
-        *rest = tail;
-        Some(*word)
+fn encode_failures(out: &mut Vec<u8>, failures: &[(usize, Failure)]) {
+    for (row, failure) in failures {
+        out.extend((*row as u64).to_le_bytes());
+        put(out, numbers_of(*failure));
     }
-    let mut counts = [0; 5];
-    for n in &mut counts {
-        *n = usize::try_from(u64::from_le_bytes(word(rest)?)).ok()?;
-    }
-    let [start, end, n_failures, n_gradient, n_f64] = counts;
-    let number = |rest: &mut &[u8]| word(rest).map(f64::from_le_bytes);
-    let mut sums = [0.0; 5];
-    for sum in &mut sums {
-        *sum = number(rest)?;
-    }
-    let [rows, loss, kinetic, jacobian, nfe] = sums;
+}
+
+fn word(rest: &mut &[u8]) -> Option<[u8; 8]> {
+    let (word, tail) = rest.split_first_chunk::<8>()?;
+    *rest = tail;
+    Some(*word)
+}
+
+fn whole(rest: &mut &[u8]) -> Option<usize> {
+    usize::try_from(u64::from_le_bytes(word(rest)?)).ok()
+}
+
+fn number(rest: &mut &[u8]) -> Option<f64> {
+    word(rest).map(f64::from_le_bytes)
+}
+
+fn decode_failures(rest: &mut &[u8], count: usize) -> Option<Vec<(usize, Failure)>> {
     let mut failures = Vec::new();
-    for _ in 0..n_failures {
-        let row = usize::try_from(u64::from_le_bytes(word(rest)?)).ok()?;
+    for _ in 0..count {
+        let row = whole(rest)?;
         let mut numbers = [0.0; NUMBERS];
         for x in &mut numbers {
             *x = number(rest)?;
         }
         failures.push((row, failure_of(numbers)?));
     }
+    Some(failures)
+}
+
+/// The scores of a rank's rows.
+fn decode_scores(rest: &mut &[u8]) -> Option<(Vec<f64>, Cost)> {
+    let [n, n_nfe, n_failures] = [whole(rest)?, whole(rest)?, whole(rest)?];
+    let log_prob = (0..n).map(|_| number(rest)).collect::<Option<_>>()?;
+    let nfe = (0..n_nfe).map(|_| u32::try_from(whole(rest)?).ok()).collect::<Option<_>>()?;
+    let failures = decode_failures(rest, n_failures)?;
+    rest.is_empty().then(|| (log_prob, Cost { nfe, failures, ..Cost::default() }))
+}
+
+/// The next subtree of a message.
+fn decode<T: Scalar>(rest: &mut &[u8]) -> Option<(Range<usize>, Partial<T>)> {
+    let mut counts = [0; 5];
+    for n in &mut counts {
+        *n = whole(rest)?;
+    }
+    let [start, end, n_failures, n_gradient, n_f64] = counts;
+    let mut sums = [0.0; 5];
+    for sum in &mut sums {
+        *sum = number(rest)?;
+    }
+    let [rows, loss, kinetic, jacobian, nfe] = sums;
+    let failures = decode_failures(rest, n_failures)?;
     let bytes = n_gradient.checked_mul(size_of::<T>())?;
     let (values, tail) = rest.split_at_checked(bytes)?;
     *rest = tail;

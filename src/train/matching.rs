@@ -67,11 +67,7 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
     /// work and a gradient is small: chunks are then as small as a block of lanes, so that a batch of few rows is still
     /// divided.
     fn chunk_rows(&self) -> usize {
-        let (params, work) = (self.velocity.n_params(), self.velocity.multiplications());
-        if work >= SHARED * params.max(1) {
-            return self.rows().div_ceil(MOST_CHUNKS).next_multiple_of(LANE_BLOCK);
-        }
-        if params < 1 << 15 { 128 } else { 256 }
+        chunk_rows(self.velocity, self.rows())
     }
 
     fn scratch(&self) -> Worker<'a, T> {
@@ -133,6 +129,15 @@ impl<'a, T: Scalar> Loss<T> for Matching<'a, T> {
         let loss = T::of(sum.sums.loss / self.entries()).to_f64();
         Ok(LossGradient { loss, parts: None, gradient: widened(&gradient[..n]) })
     }
+}
+
+/// Rows of a chunk of a batch of `n`, as [`Matching::chunk_rows`](Loss::chunk_rows).
+pub(super) fn chunk_rows<T: Scalar>(velocity: &dyn Velocity<T>, n: usize) -> usize {
+    let (params, work) = (velocity.n_params(), velocity.multiplications());
+    if work >= SHARED * params.max(1) {
+        return n.div_ceil(MOST_CHUNKS).next_multiple_of(LANE_BLOCK);
+    }
+    if params < 1 << 15 { 128 } else { 256 }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! How the batches of a criterion are drawn, and its loss and gradient.
 
+use std::ops::Range;
+
 use super::batch::{Batch, BatchSampler};
 use super::crew::{Alone, Crew, Shared};
 use super::criterion::{Criterion, LossContext};
 use super::discrete::DiscreteLikelihood;
 use super::likelihood::Likelihood;
 use super::loss::{FixedTree, LossGradient, Reduce, evaluate};
-use super::matching::Matching;
+use super::matching::{self, Matching};
 use super::{Conditions, Pairing, Precision, assignment};
 use crate::Result;
 use crate::continuous::narrowed;
@@ -28,7 +30,8 @@ pub(super) struct Draw {
 }
 
 impl Criterion {
-    pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, draw: Draw) -> Result<Batch> {
+    /// The next batch. Latents are paired with the rows of `part` only, where others are nobody's here.
+    pub(super) fn draw(self, sampler: &mut BatchSampler<'_>, draw: Draw, part: Range<usize>) -> Result<Batch> {
         let n = draw.rows;
         let Rows { x, context: c, weight } = sampler.rows(n)?;
         let x = x.into_f64();
@@ -37,10 +40,10 @@ impl Criterion {
                 let mut z = sampler.latents(&x);
                 match (draw.pairing, c.is_empty()) {
                     (Pairing::Independent, _) => {}
-                    (Pairing::Optimal, true) => assignment::pair(&x, &mut z, x.len() / n, draw.block),
+                    (Pairing::Optimal, true) => assignment::pair_part(&x, &mut z, x.len() / n, draw.block, part),
                     (Pairing::Optimal, false) => {
                         let given = Conditions { rows: &c, weights: sampler.weights() };
-                        assignment::pair_given(&x, &mut z, given, x.len() / n, draw.block);
+                        assignment::pair_given_part(&x, &mut z, given, x.len() / n, draw.block, part);
                     }
                 }
                 let t = sampler.times(n, draw.time_exponent);
@@ -52,6 +55,26 @@ impl Criterion {
                 Batch { x, c, weight, probe_seed, end, ..Batch::default() }
             }
         })
+    }
+
+    /// The rows of a batch of `n` whose gradient this process of `crew` computes.
+    ///
+    /// # Errors
+    /// As [`VelocitySpec::bind`](crate::velocity::VelocitySpec::bind).
+    pub(super) fn share(
+        self,
+        architecture: &Architecture,
+        theta: &[f64],
+        n: usize,
+        crew: &dyn Crew,
+    ) -> Result<Range<usize>> {
+        if crew.size() == 1 || self != Self::Matching {
+            return Ok(0..n);
+        }
+        let theta = narrowed::<f32>(theta);
+        let each = matching::chunk_rows(&*architecture.velocity()?.bind_here(&theta)?, n);
+        let chunks = Reduce::<f32>::share(&Shared(crew), n.div_ceil(each));
+        Ok(chunks.start * each..n.min(chunks.end * each))
     }
 
     /// The loss of a batch and its gradient by `theta` (`[n_params]`, rounded to `precision`, in which the net

@@ -1,10 +1,14 @@
 //! The phases of a run: what follows from a job.
 
+use std::ops::Range;
+
 use super::batch::BatchSampler;
+use super::crew::Crew;
 use super::objective::Draw;
 use super::{Batch, Criterion, Job, Objective};
 use crate::Result;
 use crate::continuous::SolverSpec;
+use crate::model::Architecture;
 
 /// A stretch of the budget under one criterion.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +28,17 @@ impl Phase {
         (done - self.from) / (self.to - self.from)
     }
 
-    /// The next batch.
-    pub fn draw(&self, sampler: &mut BatchSampler<'_>) -> Result<Batch> {
-        self.criterion.draw(sampler, self.draw)
+    /// The rows of a batch that this process of `crew` computes: see [`Criterion::share`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn share(&self, architecture: &Architecture, theta: &[f64], crew: &dyn Crew) -> Result<Range<usize>> {
+        self.criterion.share(architecture, theta, self.draw.rows, crew)
+    }
+
+    /// The next batch, of which the rows of `part` are computed here.
+    pub fn draw(&self, sampler: &mut BatchSampler<'_>, part: Range<usize>) -> Result<Batch> {
+        self.criterion.draw(sampler, self.draw, part)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Scores of a density on held-out rows.
 
+use std::ops::Range;
+
+use super::crew::{Alone, Crew};
 use crate::model::{BoundModel, block_rows};
 use crate::rows::{Rows, Toy};
 use crate::stats::Dominance;
@@ -54,7 +57,17 @@ pub fn score(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<Scor
 
 /// As [`score`], with log p of each row.
 pub(super) fn scored(flow: &BoundModel, rows: &Rows, truth: Option<&Toy>) -> Result<(Score, Vec<f64>)> {
-    let (log_prob, cost) = densities(flow, rows)?;
+    scored_by(&Alone, flow, rows, truth)
+}
+
+/// As [`scored`], the rows divided among the processes of `crew`.
+pub(super) fn scored_by(
+    crew: &dyn Crew,
+    flow: &BoundModel,
+    rows: &Rows,
+    truth: Option<&Toy>,
+) -> Result<(Score, Vec<f64>)> {
+    let (log_prob, cost) = crew.scores(rows.x.len() / flow.dim(), |part| densities(flow, rows, part))?;
     Ok((summarised(flow.dim(), rows, &log_prob, &cost, truth)?, log_prob))
 }
 
@@ -89,10 +102,12 @@ pub(super) fn summarised(d: usize, rows: &Rows, log_prob: &[f64], cost: &Cost, t
 /// # Errors
 /// Any error of the solver.
 pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> {
-    Ok(densities(flow, rows)?.0)
+    Ok(densities(flow, rows, 0..rows.x.len() / flow.dim())?.0)
 }
 
-fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Result<(Vec<f64>, Cost)> {
+/// log p of some of the rows, and its cost.
+fn densities(flow: &BoundModel, rows: &Rows, part: Range<usize>) -> Result<(Vec<f64>, Cost)> {
+    let Rows { x, context: condition, .. } = rows;
     let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
     let block = block_rows(d);
@@ -100,12 +115,12 @@ fn densities(flow: &BoundModel, Rows { x, context: condition, .. }: &Rows) -> Re
         let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
         return Err(Error::invalid(problem, "give one row of conditions for each point"));
     }
-    let (mut log_prob, mut cost) = (Vec::with_capacity(n), Cost::default());
+    let (mut log_prob, mut cost) = (Vec::with_capacity(part.len()), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
-    for first in (0..n).step_by(block) {
-        let end = n.min(first + block);
+    for first in part.clone().step_by(block) {
+        let end = part.end.min(first + block);
         let scored = flow.log_prob(&x.part(first * d..end * d), &condition[first * c..end * c])?;
-        cost.append(first, scored.cost);
+        cost.append(first - part.start, scored.cost);
         log_prob.extend(scored.log_prob);
     }
     Ok((log_prob, cost))

@@ -7,6 +7,7 @@
 mod end;
 mod validate;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use super::adamw::AdamW;
@@ -273,13 +274,15 @@ struct Trainer<'a> {
 impl Trainer<'_> {
     fn run(mut self, sampler: &mut BatchSampler<'_>, watch: &mut dyn Watch) -> Result<TrainResult> {
         let mut kept = (self.state.step, self.seconds());
-        let mut batch = self.phase().draw(sampler)?;
+        let mut part = self.share()?;
+        let mut batch = self.phase().draw(sampler, part.clone())?;
         loop {
             let done = self.done();
             if self.state.phase + 1 < self.phases.len() && done >= self.phase().to {
                 self.enter_next_phase(done)?;
                 sampler.go_to(self.state.place);
-                batch = self.phase().draw(sampler)?;
+                part = self.share()?;
+                batch = self.phase().draw(sampler, part.clone())?;
             }
             let phase = *self.phase();
             let schedule = self.job.optimiser.schedule(phase.lr);
@@ -291,7 +294,7 @@ impl Trainer<'_> {
             let weights = (&self.state.theta[..], self.job.model.precision);
             let (outcome, next) = rayon::join(
                 || gradient(phase.criterion, &self.context, weights, &batch, self.job.optimiser.clip, self.crew),
-                || phase.draw(sampler),
+                || phase.draw(sampler, part.clone()),
             );
             batch = next?;
             let rollback = match outcome {
@@ -332,6 +335,11 @@ impl Trainer<'_> {
 
     fn phase(&self) -> &Phase {
         &self.phases[self.state.phase]
+    }
+
+    /// The rows of a batch that this process computes.
+    fn share(&self) -> Result<Range<usize>> {
+        self.phase().share(&self.context.architecture, &self.state.theta, self.crew)
     }
 
     fn seconds(&self) -> f64 {

@@ -8,7 +8,7 @@ use std::sync::{Barrier, Mutex};
 
 use cnflow::rows::{Dataset, Source};
 use cnflow::train::{
-    Alone, Checkpoint, Crew, Job, Net, Objective, Progress, TrainResult, Watch, fit, fit_by, resume_by,
+    Alone, Checkpoint, Crew, Job, Net, Objective, Pairing, Progress, TrainResult, Watch, fit, fit_by, resume_by,
 };
 use cnflow::{Error, Result};
 
@@ -94,6 +94,21 @@ fn jobs() -> Vec<(&'static str, Job)> {
     };
     vec![
         ("matching", base(20).with(|job| job.optimiser.batch = Some(700))),
+        (
+            "matching of pairs",
+            base(10).with(|job| {
+                job.optimiser.batch = Some(1500);
+                (job.objective.pairing, job.objective.pairing_block) = (Pairing::Optimal, 100);
+            }),
+        ),
+        (
+            "matching of pairs under classes",
+            digits("cnf").with(|job| {
+                job.optimiser.batch = Some(96);
+                (job.objective.pairing, job.objective.pairing_block) = (Pairing::Optimal, 4);
+                (job.model.net, job.model.hidden) = (Some(Net::Mlp), Some(vec![16]));
+            }),
+        ),
         (
             "likelihood",
             base(3).with(|job| {

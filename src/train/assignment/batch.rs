@@ -1,6 +1,7 @@
 //! The pairing of a batch of latents with its rows, in blocks; under a condition the latents stay independent of it.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -15,6 +16,14 @@ use super::assign;
 /// # Panics
 /// Where x and z differ in length, or are not rows of d numbers.
 pub fn pair(x: &[f64], z: &mut [f64], d: usize, block: usize) {
+    pair_part(x, z, d, block, 0..x.len() / d.max(1));
+}
+
+/// As [`pair`] for the rows of `part`; the latents of other rows may be in any order.
+///
+/// # Panics
+/// As [`pair`].
+pub(crate) fn pair_part(x: &[f64], z: &mut [f64], d: usize, block: usize, part: Range<usize>) {
     assert!(
         d > 0 && x.len() == z.len() && x.len().is_multiple_of(d),
         "{} and {} numbers in rows of {d}",
@@ -24,8 +33,10 @@ pub fn pair(x: &[f64], z: &mut [f64], d: usize, block: usize) {
     if d == 1 {
         return pair_sorted(x, z);
     }
-    let block = block.max(1) * d;
-    x.par_chunks(block).zip(z.par_chunks_mut(block)).for_each(|(x, z)| {
+    let rows = block.max(1);
+    let blocks = x.par_chunks(rows * d).zip(z.par_chunks_mut(rows * d)).enumerate();
+    let wanted = blocks.filter(|(i, _)| i * rows < part.end && part.start < (i + 1) * rows);
+    wanted.for_each(|(_, (x, z))| {
         let column = assign(&costs(x, z, d), x.len() / d);
         let paired: Vec<f64> = column.iter().flat_map(|j| &z[*j as usize * d..][..d]).copied().collect();
         z.copy_from_slice(&paired);
@@ -66,6 +77,21 @@ pub struct Conditions<'a> {
 /// # Panics
 /// As [`pair`], and where the conditions have no columns or other rows than x.
 pub fn pair_given(x: &[f64], z: &mut [f64], given: Conditions<'_>, d: usize, block: usize) {
+    pair_given_part(x, z, given, d, block, 0..x.len() / d.max(1));
+}
+
+/// As [`pair_given`] for the rows of `part`; the latents of other rows may be in any order.
+///
+/// # Panics
+/// As [`pair_given`].
+pub(crate) fn pair_given_part(
+    x: &[f64],
+    z: &mut [f64],
+    given: Conditions<'_>,
+    d: usize,
+    block: usize,
+    part: Range<usize>,
+) {
     assert!(d > 0 && x.len() == z.len() && x.len().is_multiple_of(d), "x and z are not rows of {d} numbers");
     let (n, width) = (x.len() / d, given.weights.len());
     assert!(width > 0 && given.rows.len() == n * width, "{} numbers are not {n} conditions", given.rows.len());
@@ -82,7 +108,8 @@ pub fn pair_given(x: &[f64], z: &mut [f64], given: Conditions<'_>, d: usize, blo
             rows.iter().flat_map(|i| one(*i)).collect()
         };
         let (group, mut latents) = (gather(x), gather(z));
-        pair(&group, &mut latents, wide, block);
+        let place = |row: usize| rows.partition_point(|i| *i < row);
+        pair_part(&group, &mut latents, wide, block, place(part.start)..place(part.end));
         for (&i, latent) in rows.iter().zip(latents.chunks_exact(wide)) {
             z[i * d..][..d].copy_from_slice(&latent[..d]);
         }
@@ -146,4 +173,35 @@ fn centred(mut column: Vec<f64>) -> (Vec<f64>, f64) {
     column.iter_mut().for_each(|value| *value -= mean);
     let variance = column.iter().map(|value| value * value).sum::<f64>() / n;
     (column, variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::stream;
+    use crate::transform::StandardNormal;
+
+    #[test]
+    fn the_rows_of_a_part_are_paired_as_those_of_the_whole() {
+        let (d, n, block) = (2, 130, 16);
+        let draw = |seed| StandardNormal::new(d).draw(n, &mut stream(seed, 0));
+        let (x, z) = (draw(1), draw(2));
+        let classes: Vec<f64> = (0..n).flat_map(|i| [(i * 7 % 3) as f64, x[d * i] * 0.3]).collect();
+        let given = Conditions { rows: &classes, weights: &[0.0, 10.0] };
+        let (mut whole, mut whole_given) = (z.clone(), z.clone());
+        pair(&x, &mut whole, d, block);
+        pair_given(&x, &mut whole_given, given, d, block);
+        for part in [0..n, 0..40, 40..41, 41..100, 100..n, 7..7] {
+            let rows = d * part.start..d * part.end;
+            let (mut own, mut own_given) = (z.clone(), z.clone());
+            pair_part(&x, &mut own, d, block, part.clone());
+            pair_given_part(&x, &mut own_given, given, d, block, part.clone());
+            assert_eq!(own[rows.clone()], whole[rows.clone()], "{part:?}");
+            assert_eq!(own_given[rows.clone()], whole_given[rows], "{part:?}");
+        }
+        // Blocks of other rows are left as they were drawn.
+        let mut own = z.clone();
+        pair_part(&x, &mut own, d, block, 0..16);
+        assert_eq!(own[2 * d * block..], z[2 * d * block..]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use crate::train::bound::{BoundOptions, bounded};
-use crate::train::score::{clearly_worse, scored};
+use crate::train::score::{clearly_worse, scored_by};
 use crate::train::state::Best;
 use crate::train::{Score, Validation, ValidationScore};
 use crate::{Error, Result};
@@ -25,7 +25,7 @@ impl Trainer<'_> {
         let (theta, precision) = (&self.state.ema.theta, self.job.model.precision);
         match self.job.optimiser.validation.unwrap_or_default() {
             ValidationScore::Likelihood => {
-                scored(&self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
+                scored_by(self.crew, &self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
             }
             ValidationScore::Bound => {
                 let options = BoundOptions { precision, path: self.job.objective.path, seed: self.job.seed };
