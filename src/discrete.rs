@@ -32,11 +32,12 @@ use rayon::prelude::*;
 pub(crate) use self::net::Scratch;
 use self::net::{Net, Rows};
 pub(crate) use self::op::Likelihood;
+use self::op::PulledBack;
 pub use self::plan::{ImagePlan, Mask, Plan};
 pub use self::plane::Part;
 pub use self::spec::{DiscreteSpec, Kind, LayerSpec, Transform};
 use self::step::Way;
-use crate::continuous::{End, Work};
+use crate::continuous::{End, Work, widened};
 use crate::transform::bijection::check_rows;
 use crate::transform::{Bijection, Cost, Mapped};
 use crate::velocity::{Precision, Scalar};
@@ -155,13 +156,29 @@ impl Discrete {
         y_bar: &[f64],
         logdet_bar: &[f64],
     ) -> Result<(Vec<f64>, Vec<f64>)> {
+        let PulledBack { x, theta, .. } = self.pull_back_all(end, x, condition, (y_bar, logdet_bar))?;
+        Ok((x, theta))
+    }
+
+    /// As [`Discrete::pull_back`], to the rows and to their conditions, `[n, d]` and `[n, c]`; not to θ.
+    pub(crate) fn pull_back_to_rows(
+        &self,
+        end: End,
+        x: &[f64],
+        condition: &[f64],
+        bars: (&[f64], &[f64]),
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        let PulledBack { x, condition, .. } = self.pull_back_all(end, x, condition, bars)?;
+        Ok((x, condition))
+    }
+
+    fn pull_back_all(&self, end: End, x: &[f64], condition: &[f64], bars: (&[f64], &[f64])) -> Result<PulledBack<f64>> {
         let way = if end == End::Data { Way::Inverse } else { Way::Forward };
-        let bars = (y_bar, logdet_bar);
         match &self.bound {
             Bound::F64(net, _) => op::pull_back(&self.spec, net, way, x, condition, bars),
             Bound::F32(net, _) => {
-                let (x_bar, gradient) = op::pull_back(&self.spec, net, way, x, condition, bars)?;
-                Ok((x_bar, gradient.into_iter().map(f64::from).collect()))
+                let PulledBack { x, condition, theta } = op::pull_back(&self.spec, net, way, x, condition, bars)?;
+                Ok(PulledBack { x, condition, theta: widened(&theta) })
             }
         }
     }

@@ -178,6 +178,11 @@ pub fn column(names: Option<&[String]>, j: usize) -> String {
     }
 }
 
+/// What to do about a row with this number, which is not finite.
+pub fn leave_out(number: f64) -> &'static str {
+    if number.is_nan() { "leave out rows with missing values" } else { "leave out rows with infinite numbers" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,7 +64,7 @@ pub use error::{Error, Result};
 pub use image::{
     Embedding, ImageEvaluator, ImageNet, ImageNetSpec, ImageOp, ImageParams, ImageRoom, ImageShape, ImageWorkspace,
 };
-pub use net::{Keep, Net, NetEvaluator, NetSpec, OpSpec, Tangents, Workspace};
+pub use net::{Keep, Net, NetEvaluator, NetSpec, OpSpec, Passive, Tangents, Workspace};
 pub use op::{Dense, Op};
 pub use simd::{Isa, Scalar};
 pub use tile::Tile;

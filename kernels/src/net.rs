@@ -6,6 +6,7 @@
 //! the way back behind those of the operation that follows it.
 
 mod evaluator;
+mod passive;
 mod spec;
 mod tangents;
 
@@ -14,6 +15,7 @@ use std::ops::Range;
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 pub use self::evaluator::NetEvaluator;
+pub use self::passive::Passive;
 pub use self::spec::{LARGEST, NetSpec, OpSpec};
 pub use self::tangents::Tangents;
 use crate::epilogue::{Joined, Output, Scaled, Store};
@@ -97,6 +99,18 @@ impl<T: Scalar> Workspace<T> {
     /// For [`Workspace::empty`].
     pub fn output_and_bar(&mut self) -> (&Tile<T>, &mut Tile<T>) {
         (&self.records[self.records.len() - 1].value, &mut self.output_bar)
+    }
+
+    /// The cotangent of what the first operation makes of x, before its activation, as the last [`Net::run_back`] left
+    /// it.
+    ///
+    /// # Panics
+    /// For [`Workspace::empty`].
+    pub(crate) fn entry_bar(&self) -> &Tile<T> {
+        match &self.records[..] {
+            [only] if only.bar.rows() == 0 => &self.output_bar,
+            records => &records[0].bar,
+        }
     }
 
     /// σ′ behind operation `index`; a tile without rows where it has no activation.

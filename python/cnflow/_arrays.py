@@ -65,8 +65,10 @@ def columns(plain: _Plain) -> list[tuple[str, Any]]:
     for j, name in enumerate(plain.frame.columns):
         column = plain.frame.iloc[:, j]
         if column.isna().any():
-            row = int(np.flatnonzero(column.isna().to_numpy())[0])
-            problem = f"row {row} of the column `{name}` is null (rows are counted from 0)"
+            rows = np.flatnonzero(column.isna().to_numpy())
+            problem = f"row {rows[0]} of the column `{name}` is null (rows are counted from 0)"
+            if len(rows) > 1:
+                problem = f"{len(rows)} rows of the column `{name}` are null, the first is row {rows[0]} (counted from 0)"
             raise InvalidInput(problem, "leave out rows with missing values, or fill them")
         array = column.to_numpy()
         if array.dtype.kind not in "biuf":

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from os import PathLike
 from types import ModuleType
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, Protocol, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,9 +98,24 @@ class Flow:
     def inverse(
         self, x: _Rows, condition: _Condition | None = None, *, progress: bool | None = None
     ) -> _F64: ...
+    @overload
     def log_prob_and_grad(
-        self, x: _Rows, condition: _Condition | None = None, *, progress: bool | None = None
+        self,
+        x: _Rows,
+        condition: _Condition | None = None,
+        *,
+        condition_grad: Literal[False] = False,
+        progress: bool | None = None,
     ) -> tuple[_F64, _F64]: ...
+    @overload
+    def log_prob_and_grad(
+        self,
+        x: _Rows,
+        condition: _Condition | None = None,
+        *,
+        condition_grad: Literal[True],
+        progress: bool | None = None,
+    ) -> tuple[_F64, _F64, _F64]: ...
     def error_bars(
         self, x: _Rows, condition: _Condition | None = None, *, progress: bool | None = None
     ) -> tuple[_F64, _F64]: ...
@@ -128,7 +143,12 @@ class Flow:
         precision: Literal["f32", "f64"] | None = None,
     ) -> Flow: ...
     def check(
-        self, held_out: _Rows | None = None, *, n: int = 1000, seed: _Seed | None = None
+        self,
+        held_out: _Rows | None = None,
+        *,
+        n: int = 1000,
+        seed: _Seed | None = None,
+        progress: bool | None = None,
     ) -> Report: ...
     def density_grid(
         self, cells: int = 200, *, extent: _Extent | None = None

@@ -43,7 +43,7 @@ class FlowEstimator(ConditionalDensityEstimator):
 
     def log_prob(self, input: torch.Tensor, condition: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Log p of inputs ``(sample, batch, d)`` under conditions ``(batch, c)``: ``(sample, batch)``, in nats."""
-        return FlowDistribution(self.flow, condition.detach()).log_prob(input)
+        return FlowDistribution(self.flow, condition).log_prob(input)
 
     def loss(self, input: torch.Tensor, condition: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         """Minus log p of inputs ``(batch, d)`` under conditions ``(batch, c)``: ``(batch,)``."""

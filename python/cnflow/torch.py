@@ -3,6 +3,7 @@
     from cnflow.torch import FlowDistribution
     p = FlowDistribution(flow)
     p.log_prob(x).sum().backward()      # x.grad is exact
+    FlowDistribution(posterior, c).log_prob(x).sum().backward()      # c.grad too
 """
 
 from __future__ import annotations
@@ -39,30 +40,39 @@ _ACTIVATIONS: dict[str, type[torch.nn.Module]] = {
 
 
 class _LogProb(torch.autograd.Function):
-    """Log p of rows, and its gradient in them."""
+    """Log p of rows, and its gradients in them and in their conditions."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, condition: torch.Tensor | None, flow: Flow) -> torch.Tensor:
         rows, given = _rows(value), None if condition is None else _rows(condition)
-        if value.requires_grad:
-            log_prob, gradient = flow.log_prob_and_grad(rows, given)
-            ctx.save_for_backward(torch.as_tensor(gradient, dtype=value.dtype).reshape(value.shape))
+        if condition is not None and condition.requires_grad:
+            log_prob, *gradients = flow.log_prob_and_grad(rows, given, condition_grad=True)
+        elif value.requires_grad:
+            log_prob, *gradients = flow.log_prob_and_grad(rows, given)
         else:
+            gradients = []
             log_prob = flow.log_prob(rows, given, progress=False)
+        ctx.save_for_backward(
+            *(
+                torch.as_tensor(gradient, dtype=by.dtype).reshape(by.shape)
+                for gradient, by in zip(gradients, (value, condition), strict=False)
+            )
+        )
         return torch.as_tensor(log_prob, dtype=value.dtype).reshape(value.shape[:-1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return cotangent.unsqueeze(-1) * gradient, None, None
+    def backward(ctx: Any, cotangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        by_value, *by_condition = (cotangent.unsqueeze(-1).to(by.dtype) * by for by in ctx.saved_tensors)
+        return by_value, by_condition[0] if by_condition else None, None
 
 
 class FlowDistribution(Distribution):
     """The distribution of a flow, on the CPU.
 
     ``event_shape`` is ``(d,)``. A ``condition`` of shape ``(*batch, c)`` makes a batch of distributions, one for each of
-    its rows. ``log_prob`` can be differentiated once in the value, not in the condition.
+    its rows. ``log_prob`` can be differentiated once in the value and in the condition. By a class there is no
+    derivative: it is NaN.
     """
 
     arg_constraints: dict[str, constraints.Constraint] = {}
@@ -80,8 +90,6 @@ class FlowDistribution(Distribution):
                     f"the condition has shape {tuple(condition.shape)}, and the flow has {flow.condition_dim} "
                     "condition columns"
                 )
-            if condition.requires_grad:
-                raise ValueError("log p has no gradient in the condition; give condition.detach()")
             self.condition = condition
             batch_shape = condition.shape[:-1]
         elif flow.condition_dim:

@@ -211,7 +211,7 @@ pub fn check_finite(py: Python<'_>, x: &[f64], d: usize, what: &str, names: Opti
     let Some(i) = x.iter().position(|v| !v.is_finite()) else { return Ok(()) };
     let column = names.map_or_else(|| (i % d).to_string(), |names| format!("`{}`", names[i % d]));
     let problem = format!("row {} of {what} has {} in column {column}", i / d, x[i]);
-    let hint = "leave out rows with missing values; rows and columns are counted from 0";
+    let hint = format!("{}; rows and columns are counted from 0", cnflow::words::leave_out(x[i]));
     Err(Trouble::invalid(problem, hint).raise(py))
 }
 

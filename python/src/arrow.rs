@@ -147,7 +147,7 @@ unsafe fn read(stream: *mut Stream, wanted: &dyn Fn(&str) -> bool) -> Outcome<Ve
                 return Err(failed(code));
             }
             if array.release.is_none() {
-                return Ok(found.columns);
+                return Ok(found.end());
             }
             found.add(&array);
         }
@@ -169,6 +169,8 @@ struct Found {
     table: bool,
     kinds: Vec<Option<Kind>>,
     columns: Vec<Column>,
+    /// Of each column how many rows are null, and the first of them.
+    nulls: Vec<(usize, usize)>,
     rows: usize,
 }
 
@@ -216,7 +218,7 @@ impl Found {
             kinds.push(kind);
             columns.push(Column { name, values });
         }
-        Self { table, kinds, columns, rows: 0 }
+        Self { table, kinds, nulls: vec![(0, 0); columns.len()], columns, rows: 0 }
     }
 
     /// # Safety
@@ -230,20 +232,35 @@ impl Found {
                 let field = if self.table { &**array.children.add(j) } else { array };
                 let from = if self.table { array.offset + field.offset } else { field.offset } as usize;
                 let n = array.length as usize;
-                let hidden = if self.table { first_null(array, array.offset as usize, n) } else { None };
-                let null = hidden.into_iter().chain(first_null(field, from, n)).min();
-                if null.is_none() && n > 0 {
+                let (rows, own) = (Validity::of(array).filter(|_| self.table), Validity::of(field));
+                let hidden = |i: usize| rows.is_some_and(|bits| bits.null(array.offset as usize + i));
+                let null = |i: &usize| hidden(*i) || own.is_some_and(|bits| bits.null(from + i));
+                let nulls = || (0..n).filter(null);
+                let first = if rows.is_some() || own.is_some() { nulls().next() } else { None };
+                if first.is_none() && n > 0 {
                     numbers(*kind, *field.buffers.add(1), from, n, values);
                 }
-                null
+                first.map(|first| (nulls().count(), first))
             };
-            if let Some(row) = null {
-                let (name, row) = (&column.name, self.rows + row);
-                let problem = format!("row {row} of the column `{name}` is null (rows are counted from 0)");
-                column.values = Err(Trouble::invalid(problem, "leave out rows with missing values, or fill them"));
+            if let Some((count, first)) = null {
+                let (before, row) = self.nulls[j];
+                self.nulls[j] = (before + count, if before > 0 { row } else { self.rows + first });
             }
         }
         self.rows += array.length as usize;
+    }
+
+    /// The columns, once all was read.
+    fn end(mut self) -> Vec<Column> {
+        for (column, (count, row)) in self.columns.iter_mut().zip(&self.nulls).filter(|(_, (count, _))| *count > 0) {
+            let name = &column.name;
+            let problem = match count {
+                1 => format!("row {row} of the column `{name}` is null (rows are counted from 0)"),
+                _ => format!("{count} rows of the column `{name}` are null, the first is row {row} (counted from 0)"),
+            };
+            column.values = Err(Trouble::invalid(problem, "leave out rows with missing values, or fill them"));
+        }
+        self.columns
     }
 }
 
@@ -279,21 +296,32 @@ unsafe fn bit(bits: *const u8, i: usize) -> bool {
     unsafe { *bits.add(i / 8) >> (i % 8) & 1 == 1 }
 }
 
-/// The first null of `n` rows.
-///
-/// # Safety
-/// The array is not released and has `from + n` rows.
-unsafe fn first_null(array: &Array, from: usize, n: usize) -> Option<usize> {
-    if array.null_count == 0 || array.n_buffers == 0 {
-        return None;
+/// The bits that tell which rows of an array hold values.
+#[derive(Clone, Copy)]
+struct Validity(*const u8);
+
+impl Validity {
+    /// None where every row does.
+    ///
+    /// # Safety
+    /// The array is not released, and stays so while the bits are used.
+    unsafe fn of(array: &Array) -> Option<Self> {
+        if array.null_count == 0 || array.n_buffers == 0 {
+            return None;
+        }
+        // SAFETY: the first buffer is the bitmap of validity, or null where every row is valid.
+        let bits = unsafe { *array.buffers }.cast::<u8>();
+        (!bits.is_null()).then_some(Self(bits))
     }
-    // SAFETY: the first buffer is the bitmap of validity, or null where every row is valid.
-    let valid = unsafe { *array.buffers }.cast::<u8>();
-    if valid.is_null() {
-        return None;
+
+    /// Whether row `i` of the buffer is null.
+    ///
+    /// # Safety
+    /// The array has so many rows.
+    unsafe fn null(self, i: usize) -> bool {
+        // SAFETY: by the caller.
+        unsafe { !bit(self.0, i) }
     }
-    // SAFETY: as above.
-    (0..n).find(|i| unsafe { !bit(valid, from + i) })
 }
 
 /// Appends `n` numbers of a buffer.

@@ -1,10 +1,8 @@
 //! A bound model, and what is computed with it: functions of plain rows that need no interpreter.
 
-use std::sync::Arc;
-
 use cnflow::continuous::{Method, Work};
 use cnflow::error::Setting;
-use cnflow::model::Architecture;
+use cnflow::model::{Architecture, ScoredGradient};
 use cnflow::transform::{Cost, Latents};
 use cnflow::velocity::{Precision, VelocitySpec};
 use cnflow::{BoundModel, Model};
@@ -25,8 +23,6 @@ pub struct Engine {
     pub precision: Precision,
     /// A call on a few rows uses no thread pool.
     pub alone: bool,
-    /// The bytes of its file, where it is as a file has it: text does not keep the last bit of every number.
-    pub file: Option<Arc<[u8]>>,
 }
 
 impl Engine {
@@ -42,18 +38,12 @@ impl Engine {
             Architecture::Discrete(_) => true,
             Architecture::Identity { .. } | Architecture::Histogram(_) => false,
         };
-        Ok(Self { model, bound, precision, alone, file: None })
+        Ok(Self { model, bound, precision, alone })
     }
 
     /// The model of a file's bytes.
     pub fn of_bytes(bytes: &[u8], precision: Option<Precision>) -> Outcome<Self> {
-        let own = Self::new(Model::from_bytes(bytes)?, precision)?;
-        Ok(Self { file: Some(bytes.into()), ..own })
-    }
-
-    /// The bytes of its file.
-    pub fn to_bytes(&self) -> cnflow::Result<Arc<[u8]>> {
-        self.file.clone().map_or_else(|| Ok(self.model.to_bytes()?.into()), Ok)
+        Self::new(Model::from_bytes(bytes)?, precision)
     }
 
     /// What hints about its results assume.
@@ -74,6 +64,8 @@ pub struct Solved {
     pub y: Vec<f64>,
     /// `[n]`, or nothing.
     pub log_prob: Vec<f64>,
+    /// Derivatives by the condition, `[n, c]`, or nothing.
+    pub by_condition: Vec<f64>,
     pub cost: Cost,
 }
 
@@ -82,6 +74,7 @@ impl Solved {
     pub fn append(&mut self, rows: usize, other: Self) {
         self.y.extend(other.y);
         self.log_prob.extend(other.log_prob);
+        self.by_condition.extend(other.by_condition);
         self.cost.append(rows, other.cost);
     }
 }
@@ -92,31 +85,32 @@ pub type Kernel = fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved>;
 /// log p.
 pub fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let scored = model.log_prob(x, condition)?;
-    Ok(Solved { y: Vec::new(), log_prob: scored.log_prob, cost: scored.cost })
+    Ok(Solved { log_prob: scored.log_prob, cost: scored.cost, ..Solved::default() })
 }
 
 /// Latents.
 pub fn inverted(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let points = model.latents(x, condition)?;
-    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
+    Ok(Solved { y: points.y, cost: points.cost, ..Solved::default() })
 }
 
 /// Data of latents.
 pub fn moved(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let points = model.points(z, condition)?;
-    Ok(Solved { y: points.y, log_prob: Vec::new(), cost: points.cost })
+    Ok(Solved { y: points.y, cost: points.cost, ..Solved::default() })
 }
 
 /// Data of latents, and log p.
 pub fn decoded(model: &BoundModel, z: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let solved = model.decode(z, condition)?;
-    Ok(Solved { y: solved.y, log_prob: solved.log_prob, cost: solved.cost })
+    Ok(Solved { y: solved.y, log_prob: solved.log_prob, cost: solved.cost, ..Solved::default() })
 }
 
-/// log p and its gradient.
+/// log p and its gradients.
 pub fn with_gradient(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let found = model.log_prob_and_grad(x, condition)?;
-    Ok(Solved { y: found.gradient, log_prob: found.scored.log_prob, cost: found.scored.cost })
+    let ScoredGradient { scored, gradient, condition_gradient } = found;
+    Ok(Solved { y: gradient, log_prob: scored.log_prob, by_condition: condition_gradient, cost: scored.cost })
 }
 
 /// Latents of `n` draws, those from `first` on; fewer of them after a stop.

@@ -149,13 +149,13 @@ impl Flow {
         batch.iter().copied().chain([self.d()]).collect()
     }
 
-    /// Points as the user has them: images as u8, other rows as f64, or as a frame.
+    /// Points as the user has them: images as u8, other rows as f64, or as a frame of this library with their conditions.
     fn given_back<'py>(
         &self,
         py: Python<'py>,
         x: &[f64],
         batch: &[usize],
-        frame: Option<&Bound<'py, PyAny>>,
+        frame: Option<(&Bound<'py, PyAny>, &[f64])>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if let Some(pixels) = &self.bound.model.spec.pixels {
             if frame.is_some() {
@@ -164,12 +164,16 @@ impl Flow {
             }
             return images::array(py, x, batch, pixels.shape);
         }
-        let rows = arrays::array(py, x, &self.axes(batch))?;
-        let Some(library) = frame else { return Ok(rows) };
-        let names = match self.names() {
+        let Some((library, condition)) = frame else { return arrays::array(py, x, &self.axes(batch)) };
+        let (d, c) = (self.d(), self.bound.bound.condition_dim());
+        let mut names = match self.names() {
             Some(names) => names.to_vec(),
-            None => (0..self.d()).map(|j| format!("x{j}")).collect(),
+            None => (0..d).map(|j| format!("x{j}")).collect(),
         };
+        names.extend(self.condition_labels());
+        let n = x.len() / d;
+        let row = |i: usize| x[i * d..(i + 1) * d].iter().chain(&condition[i * c..(i + 1) * c]).copied();
+        let rows = arrays::array(py, &(0..n).flat_map(row).collect::<Vec<f64>>(), &[n, d + c])?;
         py.import("cnflow._arrays")?.call_method1("frame", (library, names, rows))
     }
 
@@ -346,7 +350,8 @@ impl Flow {
     ///
     /// They are those of the command `cnf sample` with the same `seed`, a whole number or a generator of NumPy. The
     /// draws from `first` on are taken, so that parts of one sample can be drawn apart. `n` left out: one for each row of
-    /// `condition`. `as_frame`: pandas, polars or pyarrow, as the module or its name.
+    /// `condition`. `as_frame`: pandas, polars or pyarrow, as the module or its name; the
+    /// columns of the condition are in it too.
     ///
     /// Raises InvalidInput for conditions that do not fit. Rows that fail are NaN, with a FailedRows warning.
     #[pyo3(signature = (n=None, condition=None, *, seed=None, first=0, as_frame=None, progress=None))]
@@ -364,8 +369,9 @@ impl Flow {
         let (n, first, seed) = (self.count(py, n, condition)?, whole(py, "first", first)?, seed_of(py, seed)?);
         let condition = self.conditions(py, condition, n)?;
         let z = self.drawn(py, n, seed, first)?;
+        let beside = if as_frame.is_some() { condition.clone() } else { Vec::new() };
         let solved = self.solve(py, z, condition, moved, progress)?;
-        self.given_back(py, &solved.y, &[n], as_frame)
+        self.given_back(py, &solved.y, &[n], as_frame.map(|library| (library, &beside[..])))
     }
 
     /// `n` draws, `[n, d]`, and their log-densities in nats, `[n]`, from one solve.
@@ -424,21 +430,34 @@ impl Flow {
         arrays::array(py, &solved.y, &self.axes(&batch))
     }
 
-    /// log p(x), `[n]`, and its gradient by x in nats per unit of the data, `[n, d]`.
+    /// log p(x), `[n]`, and its gradient by x in nats per unit of the data, `[n, d]`; with `condition_grad` also that by the
+    /// condition, `[n, c]`, for a condition that `given` fixed too. It is NaN in the columns of classes, by which there is
+    /// none.
     ///
     /// Raises InvalidInput for an implicit method.
-    #[pyo3(signature = (x, condition=None, *, progress=None))]
+    #[pyo3(signature = (x, condition=None, *, condition_grad=false, progress=None))]
     fn log_prob_and_grad<'py>(
         &self,
         py: Python<'py>,
         x: &Object<'py>,
         condition: Option<&Object<'py>>,
+        condition_grad: bool,
         progress: Option<bool>,
-    ) -> PyResult<(Object<'py>, Object<'py>)> {
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let c = self.bound.bound.condition_dim();
+        if condition_grad && c == 0 {
+            return Err(Trouble::invalid("the model has no condition", "leave out `condition_grad`").raise(py));
+        }
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
         // Its tapes are made in the pool whatever the number of rows.
         let solved = self.solve_in_pool(py, x, condition, with_gradient, progress)?;
-        Ok((arrays::array(py, &solved.log_prob, &batch)?, arrays::array(py, &solved.y, &self.axes(&batch))?))
+        let mut all =
+            vec![arrays::array(py, &solved.log_prob, &batch)?, arrays::array(py, &solved.y, &self.axes(&batch))?];
+        if condition_grad {
+            let axes: Vec<usize> = batch.iter().copied().chain([c]).collect();
+            all.push(arrays::array(py, &solved.by_condition, &axes)?);
+        }
+        PyTuple::new(py, all)
     }
 
     /// log p(x), `[n]`, and its error bars in nats, `[n, 3]`: of the solver (a second solve at a hundredth of the
@@ -558,7 +577,7 @@ impl Flow {
     fn save(&self, py: Python<'_>, path: &Object<'_>) -> PyResult<()> {
         let path = path_of(py, path)?;
         let written = py.allow_threads(|| {
-            let bytes = self.bound.to_bytes()?;
+            let bytes = self.bound.model.to_bytes()?;
             cnflow::io::write_atomically(&path, |out| out.write_all(&bytes))
         });
         written.map_err(|error| self.error(py, &error))
@@ -566,7 +585,7 @@ impl Flow {
 
     /// The bytes of the model file.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = self.bound.to_bytes().map_err(|error| self.error(py, &error))?;
+        let bytes = self.bound.model.to_bytes().map_err(|error| self.error(py, &error))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -629,16 +648,17 @@ impl Flow {
     /// Whether the density is right: round trip, mass, trace, and with rows that the training has not seen also the fit.
     ///
     /// `held_out` is `[m, d]` or a frame. `n` samples are drawn. A conditional model is checked under one condition:
-    /// `flow.given(c).check(...)`.
-    #[pyo3(signature = (held_out=None, *, n=1000, seed=None))]
+    /// `flow.given(c).check(...)`. `progress` as in log_prob.
+    #[pyo3(signature = (held_out=None, *, n=1000, seed=None, progress=None))]
     fn check(
         &self,
         py: Python<'_>,
         held_out: Option<&Object<'_>>,
         n: usize,
         seed: Option<&Object<'_>>,
+        progress: Option<bool>,
     ) -> PyResult<crate::report::Report> {
-        crate::report::check(self, py, held_out, n, seed_of(py, seed)?)
+        crate::report::check(self, py, held_out, (n, seed_of(py, seed)?), progress)
     }
 
     /// log p on a grid of `cells` a side, for one or two columns: the centres of the cells of each axis, and log p, `[cells]` or
@@ -720,13 +740,7 @@ pub fn load(py: Python<'_>, path: &Object<'_>) -> PyResult<Flow> {
     }
     let path = path_of(py, path)
         .map_err(|_| PyTypeError::new_err("a model is loaded from a path, or from the bytes of its file"))?;
-    let read = || -> Outcome<Engine> {
-        let path = file_of(&path)?;
-        // For the message of a file that is no model.
-        let engine = Engine::new(Model::load(&path)?, None)?;
-        let file = std::fs::read(&path).map_err(|e| Error::read(&path, e.to_string(), ""))?;
-        Ok(Engine { file: Some(file.into()), ..engine })
-    };
+    let read = || -> Outcome<Engine> { Engine::new(Model::load(&file_of(&path)?)?, None) };
     py.allow_threads(read).map(Flow::new).raised(py)
 }
 

@@ -264,6 +264,15 @@ pub fn job(
     Ok(Given { job, fields, tolerances: solver.tolerances() })
 }
 
+/// The beginning of a long text.
+fn shortened(text: String) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// Sets a change of the solver; its field.
 fn of_solver(
     py: Python<'_>,
@@ -272,7 +281,7 @@ fn of_solver(
     value: &Bound<'_, PyAny>,
 ) -> PyResult<&'static str> {
     let refuse = |_| {
-        let shown = value.repr().map_or_else(|_| "?".into(), |text| text.to_string());
+        let shown = shortened(value.repr().map_or_else(|_| "?".into(), |text| text.to_string()));
         Trouble::invalid(format!("the option `{name}` is {shown}"), "see `help(cnflow.train)` for its values").raise(py)
     };
     Ok(match name {
@@ -341,7 +350,7 @@ fn toml_of(value: &Bound<'_, PyAny>) -> PyResult<Value> {
 
 /// The job with a field.
 fn with_field(job: Job, name: &str, field: &str, value: Value) -> Outcome<Job> {
-    let shown = value.to_string();
+    let shown = shortened(value.to_string());
     // Maps of grey levels have an argument behind their name; lists may be one name.
     if let ("data.pixel_map", Value::String(text)) = (field, &value) {
         let map = text.parse()?;
@@ -373,16 +382,16 @@ fn as_text(value: Value) -> Value {
 /// The error of a keyword that does not exist, with those that are spelt alike.
 fn unknown(name: &str) -> Trouble {
     let known = || OPTIONS.iter().map(|(known, _)| *known).chain(OF_SOLVER).filter(|known| *known != "seed");
-    let mut near: Vec<(usize, &str)> = known().map(|known| (distance(name, known), known)).collect();
+    let mut near: Vec<(usize, &'static str)> = known().map(|known| (distance(name, known), known)).collect();
     near.sort_unstable();
     near.dedup();
-    near.retain(|(distance, known)| {
+    let alike = |(distance, known): &(usize, &str)| {
         *distance <= 2.max(known.len() / 3) || known.contains(name) || name.contains(known)
-    });
-    let near: Vec<&str> = near.into_iter().take(3).map(|(_, known)| known).collect();
-    let hint = match near[..] {
-        [] => format!("the options are {}", known().collect::<Vec<_>>().join(", ")),
-        _ => format!("did you mean {}?", near.join(", ")),
+    };
+    let first = |near: Vec<(usize, &'static str)>| near.into_iter().take(3).map(|(_, known)| known).collect::<Vec<_>>();
+    let hint = match near.iter().any(alike) {
+        true => format!("did you mean {}?", first(near.into_iter().filter(alike).collect()).join(", ")),
+        false => format!("the nearest are {}; `help(cnflow.train)` tells them all", first(near).join(", ")),
     };
     Trouble::unknown_option(format!("`train` has no option `{name}`"), hint)
 }

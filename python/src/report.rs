@@ -1,6 +1,7 @@
 //! Whether a density is right, and how several flows compare.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cnflow::check::{self, Check, HeldOut, Subject, Verdict};
 use cnflow::compare::{Benchmark, Metrics, shuffled};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Outcome, Raised, Trouble};
 use crate::flow::{Flow, seed_of};
+use crate::progress::Bar;
 use crate::{arrays, html, pool};
 
 /// Fewer samples tell nothing.
@@ -69,8 +71,8 @@ pub fn check(
     flow: &Flow,
     py: Python<'_>,
     held_out: Option<&Bound<'_, PyAny>>,
-    n: usize,
-    seed: u64,
+    (n, seed): (usize, u64),
+    progress: Option<bool>,
 ) -> PyResult<Report> {
     if n < LEAST {
         return Err(Trouble::invalid(format!("a check with {n} samples"), "draw at least 50").raise(py));
@@ -87,6 +89,8 @@ pub fn check(
     };
     let (model, precision, trained_on) = (flow.bound.model.clone(), flow.bound.precision, Vec::new());
     let mut subject = Subject { model, precision, n, seed, condition, held_out, trained_on };
+    let done = Arc::new(AtomicUsize::new(0));
+    let seen = done.clone();
     let job = move || {
         // A model of images is checked between its latents and its dequantised images.
         if let Some(pixels) = subject.model.spec.pixels.take()
@@ -94,10 +98,17 @@ pub fn check(
         {
             rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), seed, 0)?.into();
         }
-        check::run(&subject, &mut |_| ())
+        check::run(&subject, &mut |_| _ = seen.fetch_add(1, Ordering::Relaxed))
     };
-    let checks = pool::run(py, &Arc::new(Work::default()), job, |_| Ok(()))?.raised(py)?;
-    Ok(Report { checks })
+    let mut bar = Bar::new(py, progress)?;
+    let look = |py: Python<'_>| {
+        let done = done.load(Ordering::Relaxed);
+        let next = check::CHECKS.get(done).map_or("", |(name, _)| name);
+        bar.show(py, done as f64 / check::CHECKS.len() as f64, next)
+    };
+    let checks = pool::run(py, &Arc::new(Work::default()), job, look);
+    bar.close(py)?;
+    Ok(Report { checks: checks?.raised(py)? })
 }
 
 /// Several flows on the same held-out rows.

@@ -565,9 +565,7 @@ fn watched(
         history: fitted.history,
         unit,
     };
-    // As its file has it, so that it gives the same bits after it was saved.
-    let engine = model.to_bytes().map_err(Trouble::from).and_then(|bytes| Engine::of_bytes(&bytes, Some(precision)));
-    let engine = engine.raised(py)?;
+    let engine = Engine::new(model, Some(precision)).raised(py)?;
     Ok(Flow { bound: Arc::new(engine), fixed: None, training: Some(Py::new(py, training)?) })
 }
 

@@ -129,6 +129,27 @@ def test_forward_undoes_inverse_and_gradients_are_differences(case: Case) -> Non
         np.testing.assert_allclose(gradient[:, j], difference, rtol=2e-3, atol=2e-3)
 
 
+def test_gradients_by_the_condition() -> None:
+    case = Case("conditional")
+    tight = case.flow.with_solver(precision="f64", rtol=1e-9, atol=1e-9)
+    classes, load = case.flow.condition_columns.index("kind"), case.flow.condition_columns.index("load")
+    log_prob, by_x, by_condition = tight.log_prob_and_grad(case.x, case.c, condition_grad=True)
+    assert same_bits(by_x, tight.log_prob_and_grad(case.x, case.c)[1])
+    assert np.isnan(by_condition[:, classes]).all()
+    step = np.zeros(2)
+    step[load] = h = 1e-4
+    difference = (tight.log_prob(case.x, case.c + step) - tight.log_prob(case.x, case.c - step)) / (2 * h)
+    np.testing.assert_allclose(by_condition[:, load], difference, rtol=2e-3, atol=2e-3)
+    # One condition for all rows, and one that is fixed, have a derivative for each row.
+    row = case.c[0]
+    one = tight.log_prob_and_grad(case.x, np.tile(row, (len(case.x), 1)), condition_grad=True)[2]
+    assert same_bits(tight.log_prob_and_grad(case.x, row, condition_grad=True)[2], one)
+    assert same_bits(tight.given(row).log_prob_and_grad(case.x, condition_grad=True)[2], one)
+    assert tight.given(row).log_prob_and_grad(case.x[0], condition_grad=True)[2].shape == (2,)
+    with pytest.raises(cnflow.InvalidInput, match="no condition"):
+        Case("flow").flow.log_prob_and_grad([[0.0, 0.0]], condition_grad=True)
+
+
 def test_stages_begin_at_the_latent_and_end_at_the_data(case: Case) -> None:
     if case.kind in ("gaussian", "mixture", "histogram"):
         with pytest.raises(cnflow.InvalidInput, match="no trajectories"):

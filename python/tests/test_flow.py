@@ -165,6 +165,7 @@ def test_a_check_passes_a_right_density_and_fails_rows_from_elsewhere() -> None:
     elsewhere = flow.check(flow.sample(300) + 40.0, n=200)
     assert not elsewhere.passed and "latents of data" in repr(elsewhere)
     assert {line["verdict"] for line in elsewhere.lines} <= {"pass", "fail", "unclear", "skipped"}
+    flow.check(n=60, progress=True)
     with pytest.raises(cnflow.InvalidInput, match="3 samples"):
         flow.check(n=3)
     conditional = Case("conditional")

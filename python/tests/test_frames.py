@@ -58,6 +58,11 @@ def test_nulls_and_text_are_errors_that_name_column_and_row(library: str) -> Non
         flow.log_prob(frame(library, {"x": x, "y": ["a", "b", "c"]}))
     with pytest.raises(cnflow.InvalidInput, match="row 2 of x has NaN in column `x`|row 2 of the column `x` is null"):
         flow.log_prob(frame(library, {"x": [0.0, 1.0, float("nan")], "y": x}))
+    if library != "duckdb":
+        many = {"x": [None, *x, None], "y": [0.0, *x, None]}
+        found = "2 rows of the column `x` are null, the first is row 0|row 0 of x has NaN in column `x`"
+        with pytest.raises(cnflow.InvalidInput, match=found):
+            flow.log_prob(frame(library, many))
     # Columns that are not used may hold anything.
     assert flow.log_prob(frame(library, {"x": x, "y": x, "name": ["a", "b", "c"]})).shape == (3,)
 
@@ -89,6 +94,15 @@ def test_samples_come_as_frames(library: str) -> None:
         names = list(drawn.column_names if library == "pyarrow" else drawn.columns)
         assert names == flow.columns
         assert same_bits(flow.log_prob(drawn), flow.log_prob(flow.sample(6)))
+    # The condition is beside them.
+    case = Case("conditional")
+    names = [*case.flow.columns, *case.flow.condition_columns]
+    row = case.c[3]
+    for flow, condition in [(case.flow, row), (case.flow.given(row), None)]:
+        drawn = flow.sample(4, condition, as_frame=library)
+        assert list(drawn.column_names if library == "pyarrow" else drawn.columns) == names
+        assert same_bits(case.flow.log_prob(drawn), case.flow.log_prob(case.flow.sample(4, row), row))
+    flow = Case("flow").flow
     with pytest.raises(cnflow.InvalidInput, match="unknown library"):
         flow.sample(2, as_frame="dask")  # type: ignore[arg-type]
 

@@ -187,6 +187,16 @@ def test_options_that_are_not_valid_are_named() -> None:
     with pytest.raises(cnflow.UnknownOption, match="no option `hiden`") as caught:
         cnflow.train(x, hiden=[4])
     assert "hidden" in str(caught.value.hint) and isinstance(caught.value, TypeError)
+    with pytest.raises(cnflow.UnknownOption, match="no option `zzz`") as caught:
+        cnflow.train(x, zzz=1)
+    assert len(str(caught.value.hint)) < 100
+    # An array in the place of a word is not printed whole.
+    with pytest.raises(cnflow.CnfError) as shown:
+        cnflow.train(x, split=x)
+    assert len(str(shown.value)) < 300, shown.value
+    with pytest.raises(cnflow.InvalidInput) as infinite:
+        cnflow.train(np.where(x == x[3], np.inf, x))
+    assert "infinite" in str(infinite.value.hint)
     refused: list[tuple[dict[str, Any], str]] = [
         ({"model": "flow"}, "unknown model"),
         ({"steps": 3, "time": 2}, "both given"),

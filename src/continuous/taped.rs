@@ -130,20 +130,39 @@ impl<T: Scalar> Taped<'_, T> {
         (x_bar, gradient)
     }
 
+    /// As [`Taped::pull_back`], by the rows and by their conditions, `[n, d]` and `[n, c]`; not by θ.
+    pub(crate) fn pull_back_to_rows(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<f64>) {
+        let c = self.integration.velocity.condition_dim();
+        let one = |(rows, tape): &(Range<usize>, Tape<T>)| {
+            let mut by_condition = vec![0.0; rows.len() * c];
+            let (x_bar, _) = self.pull_back_chunk(rows, tape, bar, Some(&mut by_condition));
+            (x_bar, by_condition)
+        };
+        let (x_bar, by_condition): (Vec<_>, Vec<_>) = self.tapes.par_iter().map(one).unzip();
+        (x_bar.concat(), by_condition.concat())
+    }
+
     /// As [`Taped::pull_back`], the derivatives by θ before [`Velocity::fold_gradient`], `[grad_len]`: the terms of a
     /// sum over batches.
     pub fn pull_back_unfolded(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
-        let parts: Vec<_> = self.tapes.par_iter().map(|(rows, tape)| self.pull_back_chunk(rows, tape, bar)).collect();
+        let parts: Vec<_> =
+            self.tapes.par_iter().map(|(rows, tape)| self.pull_back_chunk(rows, tape, bar, None)).collect();
         let (x_bar, gradients): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let mut gradient = tree_sum(gradients);
         gradient.resize(self.integration.velocity.grad_len(), T::ZERO);
         (x_bar.concat(), gradient)
     }
 
-    fn pull_back_chunk(&self, rows: &Range<usize>, tape: &Tape<T>, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
+    /// The derivatives by the rows of a chunk and by θ; `by_condition`, `[rows, c]`, gains those by the conditions.
+    fn pull_back_chunk(
+        &self,
+        rows: &Range<usize>,
+        tape: &Tape<T>,
+        bar: EndBar<'_, T>,
+        by_condition: Option<&mut [f64]>,
+    ) -> (Vec<T>, Vec<T>) {
         let Integration { velocity, span, penalties, options, .. } = &self.integration;
         let (d, k, p, lanes) = (velocity.dim(), self.integration.probes(), penalties.count(), options.lanes);
-        let batch = self.integration.batch(rows);
         let direction = T::of((span.1 - span.0).signum());
         // The derivative by the integrals of a row; its log-determinant is the mean over probes.
         let integrals = |row: usize| {
@@ -152,20 +171,27 @@ impl<T: Scalar> Taped<'_, T> {
         };
         let y_bar = |row: usize| bar.y[row * d..(row + 1) * d].iter().copied();
         let mut gradient = vec![T::ZERO; velocity.grad_len()];
+        // Points of the quadrature add up on their own, behind those of the stages.
+        let mut of_integrand = vec![0.0; by_condition.as_ref().map_or(0, |sums| sums.len())];
+        let wanted = by_condition.is_some();
+        let of_stages = by_condition.unwrap_or_default();
+        let gathered = |sums| self.integration.evaluator(rows, sums);
         let rides = self.integration.rides();
         if rides > 0 {
             let end_bar: Vec<T> = rows.clone().flat_map(|row| y_bar(row).chain(integrals(row))).collect();
-            let mut field = AugmentedOde(velocity.evaluator(batch), *penalties);
+            let mut field = AugmentedOde(gathered(wanted.then_some(of_stages)), *penalties);
             let start_bar = pull_back(tape, &mut field, None, &end_bar, lanes, &mut gradient);
             let x_bar = start_bar.chunks_exact(d + rides).flat_map(|row| row[..d].to_vec()).collect();
             return (x_bar, gradient);
         }
         let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
         let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
-        let mut field = VelocityField(velocity.evaluator(batch));
-        let mut g = self.integration.integrand(rows);
+        let mut field = VelocityField(gathered(wanted.then_some(&mut *of_stages)));
+        let mut g = self.integration.integrand_of(gathered(wanted.then_some(&mut of_integrand)));
         let integrand = Integrand { g: &mut g, rule: self.integration.rule(), bar: &bar };
         let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);
+        drop((field, g));
+        of_stages.iter_mut().zip(of_integrand).for_each(|(sum, by)| *sum += by);
         (x_bar, gradient)
     }
 }

@@ -21,7 +21,7 @@ use crate::rng;
 use crate::transform::Cost;
 use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, DivergenceIntegrand, VelocityField};
-use crate::velocity::{Batch, Penalties, Scalar, Trace, Velocity, check_device};
+use crate::velocity::{Batch, Evaluator, Gathered, Penalties, Scalar, Trace, Velocity, check_device};
 
 /// The span and the options of a transport.
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +200,16 @@ impl<'a, T: Scalar> Integration<'a, T> {
         Batch { condition, keys, trace: self.trace, lanes: self.lanes() }
     }
 
+    /// An evaluator for the rows of a chunk, whose pull-backs add the derivatives by the conditions to the sums that are
+    /// given, `[rows, c]`.
+    pub fn evaluator<'e>(&'e self, rows: &Range<usize>, sums: Option<&'e mut [f64]>) -> Box<dyn Evaluator<T> + 'e> {
+        let evaluator = self.velocity.evaluator(self.batch(rows));
+        match sums {
+            Some(sums) => Box::new(Gathered::new(evaluator, self.lanes(), self.velocity.condition_dim(), sums)),
+            None => evaluator,
+        }
+    }
+
     /// The rule of a quadrature on the steps.
     pub fn rule(&self) -> &'static Gauss {
         self.options.method.rule()
@@ -207,7 +217,12 @@ impl<'a, T: Scalar> Integration<'a, T> {
 
     /// The integrand of a quadrature: the divergence, and the squares of the penalties.
     pub fn integrand(&self, rows: &Range<usize>) -> DivergenceIntegrand<'_, T> {
-        let integrand = DivergenceIntegrand::new(self.velocity.evaluator(self.batch(rows)), self.lanes());
+        self.integrand_of(self.velocity.evaluator(self.batch(rows)))
+    }
+
+    /// As [`Integration::integrand`], by this evaluator.
+    pub fn integrand_of<'e>(&'e self, evaluator: Box<dyn Evaluator<T> + 'e>) -> DivergenceIntegrand<'e, T> {
+        let integrand = DivergenceIntegrand::new(evaluator, self.lanes());
         let integrand = integrand.with(self.penalties);
         match self.progress {
             Some(work) => integrand.counted(work.computed()).unless(work.flag()),

@@ -4,6 +4,7 @@ use cnflow_kernels::{ImageRoom, ImageWorkspace, Keep, Scalar, Tile};
 
 use super::convolution::Convolution;
 use super::dense::{self, Dense};
+use super::step::ConditionBar;
 
 /// A coupling's net with its parameters.
 pub(super) enum Conditioner<T> {
@@ -120,15 +121,29 @@ impl<T: Scalar> Conditioner<T> {
     }
 
     /// From the cotangent of the numbers to that of the rows that pass, which `bar` (`[d, lanes]`) gains; `g`
-    /// ([`Conditioner::gradient_len`] long) gains the gradient.
-    pub fn back(&self, workspace: &mut Workspace<T>, g: &mut [T], (bar, pass): (&mut Tile<f64>, &[usize])) {
+    /// ([`Conditioner::gradient_len`] long) gains the gradient, and `condition` the derivatives by the condition.
+    pub fn back(
+        &self,
+        workspace: &mut Workspace<T>,
+        g: &mut [T],
+        (bar, pass): (&mut Tile<f64>, &[usize]),
+        condition: Option<ConditionBar<'_, T>>,
+    ) {
         let (blocks, from, rows): (_, _, &[usize]) = match (self, workspace) {
             (Self::Dense(net), Workspace::Dense(own)) => {
                 net.back(own, g);
+                if let Some(bar) = condition {
+                    net.condition_back(own, bar.of_net);
+                    bar.add(own.net.blocks);
+                }
                 (own.net.blocks, net.in_bar(own), &[])
             }
             (Self::Image(net), Workspace::Image(own)) => {
                 net.back(own, g);
+                if let Some(bar) = condition {
+                    net.condition_back(own, bar.of_net);
+                    bar.add(1);
+                }
                 (1, own.input_bar(), net.inputs())
             }
             _ => unreachable!("a workspace belongs to a net of its shape"),

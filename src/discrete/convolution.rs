@@ -5,7 +5,8 @@
 //! and shifts the channels behind the first convolution, by an embedding of its own.
 
 use cnflow_kernels::{
-    Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageRoom, ImageShape, ImageWorkspace, Keep, Scalar, Tile,
+    Activation, Embedding, ImageNet, ImageNetSpec, ImageOp, ImageRoom, ImageShape, ImageWorkspace, Keep, Passive,
+    Scalar, Tile,
 };
 use cnflow_solvers::lanes::LANE_BLOCK;
 
@@ -113,6 +114,7 @@ impl Rule<'_> {
 /// The net with its parameters, and where its inputs and outputs lie.
 pub(super) struct Convolution<T> {
     net: ImageNet<T>,
+    condition: Passive<T>,
     /// The input's row of each row that passes.
     inputs: Vec<usize>,
     /// Rows of the input that are 1; those that are neither are 0.
@@ -146,7 +148,10 @@ impl<T: Scalar> Convolution<T> {
             false => (0..change.len()).map(|k| k / stride * rule.numbers * stride + k % stride).collect(),
         };
         let sparse = of_pixels || inputs.len() < spec.shape.len();
-        Ok(Self { net: ImageNet::new(&spec, theta)?, inputs, ones, outputs, stride, sparse })
+        let net = ImageNet::new(&spec, theta)?;
+        let mut condition = net.passive(0..spec.aux);
+        condition.set(theta);
+        Ok(Self { net, condition, inputs, ones, outputs, stride, sparse })
     }
 
     /// Its net.
@@ -213,5 +218,10 @@ impl<T: Scalar> Convolution<T> {
     /// From the cotangent of the output to that of the input; `g` gains the gradient.
     pub fn back(&self, workspace: &mut ImageWorkspace<T>, g: &mut [T]) {
         self.net.run_back(workspace, false, true, g);
+    }
+
+    /// `out`, `[c, lanes]`, ← the cotangent of the condition, behind [`Convolution::back`].
+    pub fn condition_back(&self, workspace: &ImageWorkspace<T>, out: &mut Tile<T>) {
+        self.net.aux_back(&self.condition, workspace, out);
     }
 }

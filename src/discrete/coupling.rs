@@ -10,7 +10,7 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 use super::conditioner::{Conditioner, Room, Workspace};
 use super::spec::Transform;
 use super::spline::{self, Rule};
-use super::step::{Slots, Step, Way, in_use};
+use super::step::{Gradient, Slots, Step, Way, in_use};
 
 /// A coupling with its parameters.
 pub(super) struct Coupling<T> {
@@ -137,7 +137,7 @@ impl<T: Scalar> Coupling<T> {
         step: &Step<'_>,
         bar: &mut Tile<f64>,
         (workspace, room): (&mut Workspace<T>, &mut Room<T>),
-        g: &mut [T],
+        g: Gradient<'_, T>,
     ) {
         self.net.begin_back(workspace, room);
         let (out, out_bar) = workspace.output_and_bar();
@@ -188,7 +188,7 @@ impl<T: Scalar> Coupling<T> {
                 }
             }
         }
-        self.net.back(workspace, g, (bar, &self.pass));
+        self.net.back(workspace, g.own, (bar, &self.pass), g.condition);
         self.net.end_back(workspace, room);
     }
 }

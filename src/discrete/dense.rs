@@ -5,7 +5,7 @@
 //! layers or more and no condition. Which of the two ways a net is computed is settled by its sizes and its activation.
 
 use cnflow_kernels::pieces::{BinIndices, Pieces};
-use cnflow_kernels::{Activation, Keep, Net, NetSpec, Scalar, Tile};
+use cnflow_kernels::{Activation, Keep, Net, NetSpec, Passive, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 use crate::Result;
@@ -16,6 +16,8 @@ pub(super) struct Dense<T> {
     front: Option<Pieces<T>>,
     /// All layers, or those that follow the front.
     rest: Net<T>,
+    /// The condition among the inputs of a net without a front.
+    condition: Passive<T>,
 }
 
 /// The scratch of one caller.
@@ -55,10 +57,13 @@ impl<T: Scalar> Dense<T> {
             let widths = [*h1, *h2];
             let (own, others) = theta.split_at(Pieces::<T>::n_params(widths));
             let rest = Net::new(&NetSpec::mlp(&sizes[2..], activation, *h2), others)?;
-            return Ok(Self { front: Some(Pieces::new(widths, own)), rest, sizes });
+            let condition = Passive::new(0..0, 0, 0);
+            return Ok(Self { front: Some(Pieces::new(widths, own)), rest, condition, sizes });
         }
         let rest = Net::new(&NetSpec::mlp(&sizes, activation, leading), theta)?;
-        Ok(Self { front: None, rest, sizes })
+        let mut condition = Passive::new(leading..sizes[0], sizes[0], sizes[1]);
+        condition.set(theta);
+        Ok(Self { front: None, rest, condition, sizes })
     }
 
     /// What its workspace depends on.
@@ -136,6 +141,17 @@ impl<T: Scalar> Dense<T> {
     /// The cotangent of the inputs that are differentiated, `[pass, lanes]`.
     pub fn in_bar<'a>(&self, workspace: &'a Workspace<T>) -> &'a Tile<T> {
         workspace.front.as_ref().map_or(&workspace.net.input_bar, |front| &front.x_bar)
+    }
+
+    /// `out`, `[c, lanes]`, ← the cotangent of the condition, behind [`Dense::back`].
+    pub fn condition_back(&self, workspace: &Workspace<T>, out: &mut Tile<T>) {
+        match &workspace.front {
+            // The only input is the condition.
+            Some(front) => {
+                (0..workspace.net.blocks).for_each(|block| *out.at_mut(block, 0) = *front.x_bar.at(block, 0))
+            }
+            None => self.condition.back(self.rest.isa(), &workspace.net, out),
+        }
     }
 
     /// g ← the gradient by θ of what pull-backs gathered.

@@ -129,7 +129,7 @@ impl<T: Scalar> Layer<T> {
         g: Gradient<'_, T>,
     ) {
         match self {
-            Self::Coupling(coupling) => coupling.back(step, bar, workspace, g.own),
+            Self::Coupling(coupling) => coupling.back(step, bar, workspace, g),
             Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),
             Self::Linear(linear) => linear.back(step, bar, g),
         }

@@ -10,7 +10,7 @@ use super::conditioner::{Room, Shape, Workspace};
 use super::layer::Layer;
 use super::pool::{Home, POOL};
 use super::spec::{DiscreteSpec, LayerSpec};
-use super::step::{Gradient, Step, Way};
+use super::step::{ConditionBar, Gradient, Step, Way};
 use crate::error::Failure;
 use crate::{Error, Result};
 
@@ -46,6 +46,9 @@ pub(crate) struct Buffers<T> {
     logdet_bar: Tile<f64>,
     bar: Tile<f64>,
     condition: Tile<T>,
+    /// The derivatives by the condition: of all layers, and of one net.
+    condition_bar: Tile<f64>,
+    condition_bar_of_net: Tile<T>,
     workspaces: Vec<Workspace<T>>,
     /// What the pull-backs of nets of one shape share.
     rooms: Vec<Room<T>>,
@@ -92,6 +95,8 @@ impl<T: Scalar> Buffers<T> {
             logdet_bar: Tile::new(0, 0),
             bar: Tile::new(0, 0),
             condition: Tile::new(0, 0),
+            condition_bar: Tile::new(0, 0),
+            condition_bar_of_net: Tile::new(0, 0),
             workspaces: Vec::new(),
             rooms: Vec::new(),
             slots: Vec::new(),
@@ -124,6 +129,14 @@ pub(super) struct Rows<'a> {
     pub x: &'a [f64],
     /// `[n, c]`.
     pub condition: &'a [f64],
+}
+
+/// The derivatives of a loss by the rows of a chunk.
+pub(super) struct RowBars<'a> {
+    /// `[n, d]`.
+    pub x: &'a mut [f64],
+    /// By their conditions, `[n, c]`.
+    pub condition: &'a mut [f64],
 }
 
 /// The derivatives of a loss by all parameters, before [`Net::fold`].
@@ -207,6 +220,8 @@ impl<T: Scalar> Net<T> {
             logdet_bar: Tile::new(1, lanes),
             bar: Tile::new(d, lanes),
             condition: Tile::new(self.condition_dim, lanes),
+            condition_bar: Tile::new(self.condition_dim, lanes),
+            condition_bar_of_net: Tile::new(self.condition_dim, lanes),
             workspaces,
             rooms,
             slots,
@@ -279,7 +294,8 @@ impl<T: Scalar> Net<T> {
     }
 
     /// A pass that is pulled back at once: `cotangent` is given the points and log-determinants and fills in the loss's
-    /// derivatives by them; `gradient` gains those by the parameters, and `x_bar` becomes those by the rows.
+    /// derivatives by them; `gradient` gains those by the parameters, and `bars` becomes those by the rows and by their
+    /// conditions.
     pub fn learn(
         &self,
         way: Way,
@@ -287,25 +303,36 @@ impl<T: Scalar> Net<T> {
         scratch: &mut Buffers<T>,
         mut cotangent: impl FnMut(&Tile<f64>, &Tile<f64>, &mut Tile<f64>, &mut Tile<f64>),
         gradient: &mut NetGradient<T>,
-        x_bar: Option<&mut [f64]>,
+        bars: Option<RowBars<'_>>,
     ) {
         let d = self.dim;
         let n = rows.x.len() / d;
         let end = self.run(way, rows, scratch);
         let blocks = n.div_ceil(LANE_BLOCK);
         let Buffers { states, logdet, logdet_bar, bar, workspaces, rooms, slots, .. } = scratch;
+        let Buffers { condition_bar, condition_bar_of_net, .. } = scratch;
+        let given = bars.is_some() && self.condition_dim > 0;
+        if given {
+            condition_bar.clear(blocks);
+        }
         bar.clear(blocks);
         logdet_bar.clear(blocks);
         cotangent(&states[end], logdet, bar, logdet_bar);
         for (place, layer) in self.order(way).into_iter().enumerate().rev() {
             let step = Step { way, blocks, before: &states[place], after: &states[place + 1], logdet_bar, lanes: n };
             let Part { own, matrix, .. } = &self.parts[layer];
-            let g = Gradient { own: &mut gradient.own[own.clone()], matrix: &mut gradient.matrices[matrix.clone()] };
+            let condition =
+                given.then_some(ConditionBar { sum: &mut *condition_bar, of_net: &mut *condition_bar_of_net });
+            let (own, matrix) = (&mut gradient.own[own.clone()], &mut gradient.matrices[matrix.clone()]);
+            let g = Gradient { own, matrix, condition };
             let (own, shared) = slots[layer];
             self.layers[layer].back(&step, bar, (&mut workspaces[own], &mut rooms[shared]), g);
         }
-        if let Some(x_bar) = x_bar {
-            unload(bar, d, x_bar);
+        if let Some(RowBars { x, condition }) = bars {
+            unload(bar, d, x);
+            if given {
+                unload(condition_bar, self.condition_dim, condition);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use cnflow_solvers::lanes::LANE_BLOCK;
 use rayon::prelude::*;
 
 use super::DiscreteSpec;
-use super::net::{Net, NetGradient, Rows, Scratch};
+use super::net::{Net, NetGradient, RowBars, Rows, Scratch};
 use super::step::{Way, in_use};
 use crate::error::Failure;
 use crate::transform::bijection::check_rows;
@@ -121,8 +121,18 @@ impl<T: Scalar> Likelihood<T> {
     }
 }
 
+/// The derivatives of a loss by what went into a pass.
+pub(super) struct PulledBack<T> {
+    /// `[n, d]`.
+    pub x: Vec<f64>,
+    /// `[n, c]`.
+    pub condition: Vec<f64>,
+    /// `[n_params]`.
+    pub theta: Vec<T>,
+}
+
 /// Pulls derivatives by the points and log-determinants that a pass gives, `y_bar` `[n, d]` and `logdet_bar` `[n]`,
-/// back to its rows `x`, `[n, d]`, and to θ, `[n_params]`.
+/// back to its rows `x` and their conditions, `[n, d]` and `[n, c]`, and to θ, `[n_params]`.
 ///
 /// # Errors
 /// [`Error::Dimension`] and [`Error::Invalid`] for incomplete rows.
@@ -133,7 +143,7 @@ pub(super) fn pull_back<T: Scalar>(
     x: &[f64],
     condition: &[f64],
     (y_bar, logdet_bar): (&[f64], &[f64]),
-) -> Result<(Vec<f64>, Vec<T>)> {
+) -> Result<PulledBack<T>> {
     let (d, c) = (spec.dim, spec.condition_dim);
     let n = check_rows(x, d, condition, c)?;
     for (what, expected, found) in [("points", n * d, y_bar.len()), ("log-determinants", n, logdet_bar.len())] {
@@ -143,12 +153,13 @@ pub(super) fn pull_back<T: Scalar>(
         }
     }
     let ranges: Vec<_> = chunks(n, net.learnt).collect();
-    let parts: Vec<(Vec<f64>, NetGradient<T>)> = ranges
+    let parts: Vec<([Vec<f64>; 2], NetGradient<T>)> = ranges
         .into_par_iter()
         .map_init(
             || net.scratch(net.learnt, true),
             |scratch, rows| {
-                let (mut gradient, mut x_bar) = (net.zero_gradient(), vec![0.0; rows.len() * d]);
+                let mut gradient = net.zero_gradient();
+                let [mut x_bar, mut condition_bar] = [d, c].map(|width| vec![0.0; rows.len() * width]);
                 let part =
                     Rows { x: &x[rows.start * d..rows.end * d], condition: &condition[rows.start * c..rows.end * c] };
                 net.learn(
@@ -163,18 +174,19 @@ pub(super) fn pull_back<T: Scalar>(
                         }
                     },
                     &mut gradient,
-                    Some(&mut x_bar),
+                    Some(RowBars { x: &mut x_bar, condition: &mut condition_bar }),
                 );
-                (x_bar, gradient)
+                ([x_bar, condition_bar], gradient)
             },
         )
         .collect();
-    let (x_bars, gradients): (Vec<_>, Vec<NetGradient<T>>) = parts.into_iter().unzip();
+    let (bars, gradients): (Vec<_>, Vec<NetGradient<T>>) = parts.into_iter().unzip();
+    let [x, condition] = [0, 1].map(|part| bars.iter().flat_map(|bars: &[Vec<f64>; 2]| &bars[part]).copied().collect());
     let gradient = if gradients.is_empty() {
         net.zero_gradient()
     } else {
         let (own, matrices) = gradients.into_iter().map(|s| (s.own, s.matrices)).unzip();
         NetGradient { own: tree_sum(own), matrices: tree_sum(matrices) }
     };
-    Ok((x_bars.concat(), net.fold(way, &gradient)))
+    Ok(PulledBack { x, condition, theta: net.fold(way, &gradient) })
 }

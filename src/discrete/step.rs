@@ -1,6 +1,6 @@
 //! What the layers share: the direction, the lanes of a block, and what a pull-back uses of the pass.
 
-use cnflow_kernels::Tile;
+use cnflow_kernels::{Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 
 /// The direction through a layer.
@@ -21,6 +21,28 @@ pub(super) struct Gradient<'a, T> {
     pub own: &'a mut [T],
     /// By the matrix of a linear layer; empty for others.
     pub matrix: &'a mut [f64],
+    /// By the condition, where it is wanted.
+    pub condition: Option<ConditionBar<'a, T>>,
+}
+
+/// The derivatives by the condition, `[c, lanes]`.
+pub(super) struct ConditionBar<'a, T> {
+    /// What layers add to.
+    pub sum: &'a mut Tile<f64>,
+    /// Of one net.
+    pub of_net: &'a mut Tile<T>,
+}
+
+impl<T: Scalar> ConditionBar<'_, T> {
+    /// Adds that of the net to the sum.
+    pub fn add(self, blocks: usize) {
+        for block in 0..blocks {
+            for row in 0..self.of_net.rows() {
+                let by_net = self.of_net.at(block, row);
+                self.sum.at_mut(block, row).iter_mut().zip(by_net).for_each(|(sum, by)| *sum += by.to_f64());
+            }
+        }
+    }
 }
 
 /// What a layer's pull-back uses of the pass.

@@ -1,4 +1,4 @@
-//! The gradient of log p with respect to the data.
+//! The gradient of log p with respect to the data and to the condition.
 //!
 //! With u the data behind the preprocessing and y the architecture's side of the base, log p(x) = log p₀(y) + ln|det
 //! ∂y/∂u| + ln|det ∂u/∂x|. The score of the base is pulled back through the architecture, by the tapes of a solve or by
@@ -10,6 +10,9 @@
 //! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of
 //!   bins log p has no derivative, and this is that of the bin which the edge is part of;
 //! - an image: the derivative by v = k + u, whole levels with their noise, through the map of the levels.
+//!
+//! The derivative by the condition is that of the architecture, whose nets are given c ↦ (c − m)/s: c̄/s. A class is no
+//! number: log p has no derivative by it.
 //!
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
 
@@ -33,6 +36,9 @@ pub struct ScoredGradient {
     pub scored: Scored,
     /// ∂ log p/∂x in nats per unit of the data, `[n, d]`; NaN in a row that failed or lies outside the support.
     pub gradient: Vec<f64>,
+    /// ∂ log p/∂c in nats per unit of the condition, `[n, c]`; NaN in those rows, and in the columns of classes, by which
+    /// there is no derivative.
+    pub condition_gradient: Vec<f64>,
 }
 
 impl ScoredGradient {
@@ -52,7 +58,8 @@ impl ScoredGradient {
 }
 
 impl BoundModel {
-    /// log p of the rows of `x` (`[n, d]`) under `condition` (`[n, c]`, or empty), and its gradient by `x`.
+    /// log p of the rows of `x` (`[n, d]`) under `condition` (`[n, c]`, or empty), and its gradients by `x` and by the
+    /// condition.
     ///
     /// log p is that of [`BoundModel::log_prob`]. The gradient of a continuous flow is that of a solve on the same
     /// steps whose log-determinant is not refined; Hutchinson's probes count as constants. It costs a second solve and
@@ -67,7 +74,7 @@ impl BoundModel {
             return Err(no_gradient(&spec.solver.method));
         }
         let scored = self.log_prob(x, condition)?;
-        let condition = &spec.encoded(condition)?;
+        let encoded = &spec.encoded(condition)?;
         let (columns, standardise) = (self.columns(), self.standardise());
         let pixels = match self.pixels() {
             Some(layers) => Some((layers.levels(), layers.dequantised(x.to_vec())?)),
@@ -83,7 +90,11 @@ impl BoundModel {
         if let Some(standardise) = standardise {
             standardise.inverse(&mut inside, &[])?;
         }
-        let mut gradient = self.pull_back_architecture(&inside.y, condition)?;
+        let (mut gradient, by_encoded) = self.pull_back_architecture(&inside.y, encoded)?;
+        let mut condition_gradient = match &spec.condition {
+            Some(condition) => condition.pull_back(&by_encoded),
+            None => by_encoded,
+        };
         if let Some(standardise) = standardise {
             for row in gradient.chunks_exact_mut(d) {
                 row.iter_mut().zip(standardise.std()).for_each(|(g, s)| *g /= s);
@@ -98,50 +109,58 @@ impl BoundModel {
         if let Some((levels, v)) = &pixels {
             gradient.iter_mut().zip(v).for_each(|(g, v)| *g = levels.map().pull_back(*v, *g));
         }
-        for (row, log_prob) in gradient.chunks_exact_mut(d).zip(&scored.log_prob) {
-            if !log_prob.is_finite() {
-                row.fill(f64::NAN);
-            }
+        let c = self.condition_dim();
+        for (i, _) in scored.log_prob.iter().enumerate().filter(|(_, log_prob)| !log_prob.is_finite()) {
+            gradient[i * d..(i + 1) * d].fill(f64::NAN);
+            condition_gradient[i * c..(i + 1) * c].fill(f64::NAN);
         }
-        Ok(ScoredGradient { scored, gradient })
+        Ok(ScoredGradient { scored, gradient, condition_gradient })
     }
 
-    /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side.
-    fn pull_back_architecture(&self, u: &[f64], condition: &[f64]) -> Result<Vec<f64>> {
+    /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side, and that by their conditions as
+    /// the nets are given them.
+    fn pull_back_architecture(&self, u: &[f64], condition: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
         let (base, d) = (self.base(), self.dim());
         match (self.architecture(), &self.spec().architecture) {
             (BoundArchitecture::Continuous(flow), _) => {
                 let c = flow.condition_dim();
-                let mut gradient = Vec::with_capacity(u.len());
+                let (mut gradient, mut by_condition) = (Vec::with_capacity(u.len()), Vec::new());
                 for (i, u) in u.chunks(BLOCK * d).enumerate() {
                     let from = i * BLOCK * c;
                     let condition = &condition[from..from + u.len() / d * c];
-                    gradient.extend(flow.pull_back(u, condition, |y| base.score_rows(y))?);
+                    let (by_rows, by_conditions) = flow.pull_back(u, condition, |y| base.score_rows(y))?;
+                    gradient.extend(by_rows);
+                    by_condition.extend(by_conditions);
                 }
-                Ok(gradient)
+                Ok((gradient, by_condition))
             }
             (BoundArchitecture::Discrete(flow), _) => {
                 let mut rows = Mapped::points(u.to_vec());
                 flow.inverse(&mut rows, condition)?;
                 let ones = vec![1.0; u.len() / d];
-                Ok(flow.pull_back(End::Data, u, condition, &base.score_rows(&rows.y), &ones)?.0)
+                flow.pull_back_to_rows(End::Data, u, condition, (&base.score_rows(&rows.y), &ones))
             }
             (BoundArchitecture::Fixed(_), Architecture::Histogram(table)) => {
                 let mut rows = Mapped::points(u.to_vec());
                 table.inverse(&mut rows, &[])?;
                 let mut gradient = base.score_rows(&rows.y);
                 gradient.chunks_exact_mut(d).zip(u.chunks_exact(d)).for_each(|(bar, u)| table.pull_back(u, bar));
-                Ok(gradient)
+                Ok((gradient, vec![0.0; condition.len()]))
             }
-            (BoundArchitecture::Fixed(_), _) => Ok(base.score_rows(u)),
+            (BoundArchitecture::Fixed(_), _) => Ok((base.score_rows(u), vec![0.0; condition.len()])),
         }
     }
 }
 
 impl Continuous {
     /// Pulls the derivatives by the latents `y`, which `score` makes of them, and 1 for each log-determinant back to
-    /// the rows `u`, `[n, d]`; NaN in the rows that fail.
-    fn pull_back(&self, u: &[f64], condition: &[f64], score: impl Fn(&[f64]) -> Vec<f64>) -> Result<Vec<f64>> {
+    /// the rows `u` and their conditions, `[n, d]` and `[n, c]`; NaN in the rows that fail.
+    fn pull_back(
+        &self,
+        u: &[f64],
+        condition: &[f64],
+        score: impl Fn(&[f64]) -> Vec<f64>,
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
         match self.velocity() {
             BoundVelocity::F32(velocity) => self.pull_back_by(&**velocity, u, condition, score),
             BoundVelocity::F64(velocity) => self.pull_back_by(&**velocity, u, condition, score),
@@ -154,19 +173,21 @@ impl Continuous {
         u: &[f64],
         condition: &[f64],
         score: impl Fn(&[f64]) -> Vec<f64>,
-    ) -> Result<Vec<f64>> {
-        let d = velocity.dim();
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (d, c) = (velocity.dim(), velocity.condition_dim());
         let (u, condition) = (narrowed::<T>(u), narrowed::<T>(condition));
         let request = self.request((self.end(), 0.0), true);
         let taped = transport_taped(velocity, &u, &condition, &request, Penalties::NONE)?;
         let y_bar = narrowed::<T>(&score(&widened(&taped.transported.y)));
         let logdet_bar = vec![T::of(1.0); u.len() / d];
-        let (u_bar, _) = taped.pull_back(EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &[] });
+        let (u_bar, mut by_condition) =
+            taped.pull_back_to_rows(EndBar { y: &y_bar, logdet: &logdet_bar, penalties: &[] });
         check_device(velocity)?;
         let mut gradient = widened(&u_bar);
         for (row, _) in &taped.transported.cost.failures {
             gradient[row * d..(row + 1) * d].fill(f64::NAN);
+            by_condition[row * c..(row + 1) * c].fill(f64::NAN);
         }
-        Ok(gradient)
+        Ok((gradient, by_condition))
     }
 }

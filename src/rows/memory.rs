@@ -147,5 +147,6 @@ fn check_finite(name: &str, x: &Numbers, d: usize, columns: Option<&[String]>) -
     let Some(i) = numbers.iter().position(|v| !v.is_finite()) else { return Ok(()) };
     let column = columns.map_or_else(|| (i % d).to_string(), |names| format!("`{}`", names[i % d]));
     let problem = format!("row {} of {name} has {} in column {column}", i / d, numbers[i]);
-    Err(Error::invalid(problem, "leave out rows with missing values; rows and columns are counted from 0"))
+    let hint = format!("{}; rows and columns are counted from 0", crate::words::leave_out(numbers[i]));
+    Err(Error::invalid(problem, hint))
 }

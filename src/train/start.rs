@@ -31,7 +31,7 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
             let (row, column) = (i / data.dim, i % data.dim);
             return Err(Error::invalid(
                 format!("row {row} of the {set} set has {} in column {column} (counted from 0)", x[i]),
-                "leave out rows with missing values",
+                crate::words::leave_out(x[i]),
             ));
         }
     }

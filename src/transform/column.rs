@@ -91,19 +91,19 @@ pub enum Column {
     /// [−period/2, period/2) where it is below: so lay the data that the column was fitted to.
     Angle {
         /// One turn.
-        #[serde(with = "exact")]
+        #[serde(deserialize_with = "exact::deserialize")]
         period: f64,
         /// Where the circle is cut open: one turn from here on is the real line.
-        #[serde(with = "exact")]
+        #[serde(deserialize_with = "exact::deserialize")]
         cut: f64,
     },
     /// A number between two bounds, which are not part of the range.
     Unit {
         /// The lower.
-        #[serde(with = "exact")]
+        #[serde(deserialize_with = "exact::deserialize")]
         low: f64,
         /// The upper.
-        #[serde(with = "exact")]
+        #[serde(deserialize_with = "exact::deserialize")]
         high: f64,
     },
     /// A number above 0.
@@ -181,7 +181,7 @@ impl Column {
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
                 widen,
             ),
-            Self::Plain | Self::Angle { .. } => Error::invalid(problem("finite"), "leave out rows with missing values"),
+            Self::Plain | Self::Angle { .. } => Error::invalid(problem("finite"), crate::words::leave_out(value)),
         }
     }
 

@@ -75,7 +75,7 @@ impl ContextColumn {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::invalid(
                 format!("row {i} of a condition is {}", values[i]),
-                "leave out rows with missing values",
+                crate::words::leave_out(values[i]),
             ));
         }
         let whole = values.iter().all(|v| v.fract() == 0.0 && v.abs() < 1e15);
@@ -226,6 +226,23 @@ impl Condition {
             }
         }
         Ok(out)
+    }
+
+    /// The derivatives by the conditions, `[n, c]`, of those by their encoded columns, `[n, width]`; NaN in the columns of
+    /// classes.
+    pub(crate) fn pull_back(&self, encoded: &[f64]) -> Vec<f64> {
+        let one = |row: &[f64]| {
+            let mut at = 0;
+            let mut of_column = |column: &ContextColumn| {
+                at += column.width();
+                match column {
+                    ContextColumn::Number { std, .. } => row[at - 1] / std,
+                    ContextColumn::Class { .. } => f64::NAN,
+                }
+            };
+            self.columns.iter().map(&mut of_column).collect::<Vec<f64>>()
+        };
+        encoded.chunks_exact(self.width().max(1)).flat_map(one).collect()
     }
 
     /// The name of a column, else its number as `c0`.

@@ -1,4 +1,4 @@
-//! Numbers in JSON to the last bit: its reader may round them to a neighbour, so that they are text where it would.
+//! Numbers in JSON that older versions wrote as text, because their readers rounded some numbers to a neighbour.
 
 use serde::{Deserialize, Deserializer, Serializer};
 
@@ -7,15 +7,6 @@ use serde::{Deserialize, Deserializer, Serializer};
 enum Written {
     Number(f64),
     Text(String),
-}
-
-/// As a number where it is read back to the same bits, else as text.
-pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = format!("{value:e}");
-    match serde_json::from_str::<f64>(&text) {
-        Ok(back) if back.to_bits() == value.to_bits() => serializer.serialize_f64(*value),
-        _ => serializer.serialize_str(&text),
-    }
 }
 
 /// As text, which is the only form that the conditions of older versions have.

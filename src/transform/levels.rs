@@ -34,7 +34,7 @@ pub enum LevelScale {
     /// ln(s / (1 − s)) of s = α + (1 − 2α) v / L, for comparison with papers.
     Logit {
         /// How far the ends are from 0 and 1.
-        #[serde(with = "super::exact")]
+        #[serde(deserialize_with = "super::exact::deserialize")]
         alpha: f64,
     },
 }

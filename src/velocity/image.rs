@@ -4,7 +4,7 @@ mod evaluator;
 mod pool;
 mod spec;
 
-use cnflow_kernels::{ImageNet, Scalar};
+use cnflow_kernels::{ImageNet, Passive, Scalar};
 
 use self::evaluator::ImageEvaluator;
 pub use self::spec::ImageSpec;
@@ -17,6 +17,8 @@ pub struct Image<T> {
     spec: ImageSpec,
     net: ImageNet<T>,
     time_rate: f64,
+    /// The condition among the numbers of `aux`.
+    condition: Passive<T>,
 }
 
 impl<T: Scalar> Image<T> {
@@ -27,7 +29,8 @@ impl<T: Scalar> Image<T> {
     pub fn new(spec: &ImageSpec, theta: &[T]) -> Result<Self> {
         spec.validate()?;
         let net = ImageNet::new(&spec.net, theta)?;
-        let mut image = Self { spec: spec.clone(), net, time_rate: 0.0 };
+        let condition = net.passive(spec.time_columns()..spec.time_columns() + spec.condition_dim);
+        let mut image = Self { spec: spec.clone(), net, time_rate: 0.0, condition };
         image.derive(theta);
         Ok(image)
     }
@@ -54,6 +57,7 @@ impl<T: Scalar> Image<T> {
     }
 
     fn derive(&mut self, theta: &[T]) {
+        self.condition.set(theta);
         let (aux, columns) = (self.spec.net.aux, self.spec.time_columns());
         let units = match self.spec.net.embedding.as_ref().and_then(|embedding| embedding.layers.first()) {
             // Without a layer of its own the embedding has no activation that could be brief.
@@ -95,6 +99,6 @@ impl<T: Scalar> Velocity<T> for Image<T> {
     }
 
     fn evaluator<'a>(&'a self, batch: Batch<'a, T>) -> Box<dyn Evaluator<T> + 'a> {
-        Box::new(ImageEvaluator::new(&self.spec, &self.net, batch))
+        Box::new(ImageEvaluator::new(self, batch))
     }
 }

@@ -5,7 +5,7 @@
 
 mod evaluator;
 
-use cnflow_kernels::{Net, NetSpec, Scalar};
+use cnflow_kernels::{Net, NetSpec, Passive, Scalar};
 
 use self::evaluator::MlpEvaluator;
 use super::closed_form::{ClosedForm, Shape};
@@ -24,6 +24,8 @@ pub struct Mlp<T> {
     pub(super) theta: Vec<T>,
     /// The first products of unit tangents: `[d, H₁]`, the columns of W₁ that multiply x.
     pub(super) columns: Vec<T>,
+    /// The columns of W₁ that multiply the condition.
+    pub(super) condition: Passive<T>,
 }
 
 impl<T: Scalar> Mlp<T> {
@@ -39,6 +41,7 @@ impl<T: Scalar> Mlp<T> {
             closed: ClosedForm::new(Shape { sizes: &sizes }),
             theta: theta.to_vec(),
             columns: vec![T::ZERO; spec.dim * sizes[1]],
+            condition: Passive::new(spec.dim..spec.dim + spec.condition_dim, sizes[0], sizes[1]),
             sizes,
             spec: spec.clone(),
         };
@@ -80,6 +83,7 @@ impl<T: Scalar> Mlp<T> {
                 *w = self.theta[o * inputs + j];
             }
         }
+        self.condition.set(&self.theta);
         if let Some(closed) = &mut self.closed {
             closed.set(Shape { sizes: &self.sizes }, &self.theta);
         }

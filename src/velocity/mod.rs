@@ -7,6 +7,7 @@
 
 mod closed_form;
 pub mod fields;
+mod gathered;
 mod gaussian;
 mod image;
 mod kind;
@@ -20,6 +21,7 @@ mod probes;
 mod spec;
 
 pub use cnflow_kernels::{Activation, ImageNetSpec, ImageOp, ImageShape, Scalar};
+pub(crate) use gathered::Gathered;
 pub use gaussian::{Coefficients, GaussianPath};
 pub use image::{Image, ImageSpec};
 pub use kind::{PreconditionedSpec, VelocitySpec};
@@ -308,6 +310,9 @@ pub trait Evaluator<T: Real>: Send {
         g: &mut [T],
     );
     /// gx ← (∂m/∂x)ᵀ v̄ + (∂div/∂x)ᵀ τ, and g += the same for θ, summed over the lanes in use.
+    ///
+    /// `gx` is `[d, lanes]`; with `[d + condition_dim, lanes]` the rows behind the first d become the derivatives by the
+    /// condition.
     ///
     /// `v_bar` is `[d, lanes]`, `div_bar` (τ) `[traces, lanes]`; `None` stands for zero and costs nothing.
     fn pull_back(

@@ -1,13 +1,14 @@
-//! The gradient of log p by the data is that of central differences, for every family of models.
+//! The gradient of log p by the data and by the condition is that of central differences, for every family of models.
 
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
+use cnflow::discrete::{Kind, Plan};
 use cnflow::error::Failure;
 use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail};
 use cnflow::velocity::layers::{Layer, LayerNetSpec};
 use cnflow::velocity::{
-    Activation, GaussianPath, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
+    Activation, GaussianPath, ImageShape, MlpSpec, Path, Precision, PreconditionedSpec, TimeInput, VelocitySpec,
 };
 
 use crate::common::discrete::{bent, draws, every_discrete};
@@ -78,7 +79,7 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[6, 5], Activation::Softplus));
     all.push(("candle layers".into(), bound(&FlowSpec::plain(layers.clone(), steps.clone()), &theta(&layers)), 1e-6));
-    for spec in small_images().into_iter().filter(|spec| spec.condition_dim == 0) {
+    for spec in small_images() {
         let name = format!("images {:?}", spec.shape());
         let velocity = VelocitySpec::Image(spec);
         all.push((name, bound(&FlowSpec::plain(velocity.clone(), steps.clone()), &theta(&velocity)), 1e-6));
@@ -88,6 +89,35 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
         VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net: mlp(2, 0, &[6, 5]) }));
     let spec = framed(FlowSpec::plain(preconditioned.clone(), steps.clone()));
     all.push(("cnf, preconditioned".into(), bound(&spec, &theta(&preconditioned)), 1e-6));
+    // Conditions: every depth, each way to take the trace and to integrate it.
+    for (d, hidden) in [(2, vec![]), (1, vec![6]), (2, vec![6, 5]), (3, vec![6, 5, 4])] {
+        let conditional = mlp(d, 2, &hidden);
+        let lone = SolverSpec { trace: TraceSpec::Hutchinson(2), ..steps.clone() };
+        for (name, solver, most) in [
+            ("coupled", &steps, 1e-6),
+            ("quadrature", &quadrature, 1e-6),
+            ("adaptive", &adaptive, 1e-3),
+            ("by probes", &lone, 1e-6),
+        ] {
+            let spec = FlowSpec::plain(conditional.clone(), solver.clone());
+            // A probe is a function of x.
+            let most = if name == "by probes" { f64::INFINITY } else { most };
+            let name = format!("cnf {hidden:?} {name}, conditional");
+            all.push((name, bound(&framed(spec), &theta(&conditional)), most));
+        }
+    }
+    let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 2, &[6, 5], Activation::Softplus));
+    for (name, solver) in [("coupled", &steps), ("quadrature", &quadrature)] {
+        let spec = FlowSpec::plain(layers.clone(), solver.clone());
+        all.push((format!("candle layers {name}, conditional"), bound(&spec, &theta(&layers)), 1e-6));
+    }
+    let net = mlp(2, 1, &[6, 5]);
+    let preconditioned = VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net }));
+    let spec = framed(FlowSpec::plain(preconditioned.clone(), steps.clone()));
+    all.push(("cnf, preconditioned, conditional".into(), bound(&spec, &theta(&preconditioned)), 1e-6));
+    let conditional = mlp(2, 1, &[6]);
+    let spec = FlowSpec { base: Some(mixture()), ..FlowSpec::plain(conditional.clone(), steps.clone()) };
+    all.push(("cnf from a mixture, conditional".into(), bound(&spec, &theta(&conditional)), 1e-6));
     let conditional = mlp(2, 3, &[8]);
     let columns = vec![ContextColumn::Class { classes: vec![0, 1] }, ContextColumn::Number { mean: 1.0, std: 2.0 }];
     let condition = Some(Condition { columns, names: Vec::new() });
@@ -104,6 +134,13 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
         // Pixels have no kinds of columns.
         let frame = if is_image { whole.clone() } else { framed(whole.clone()) };
         all.push((format!("{name}, columns"), bound(&frame, &theta), 1e-4));
+        if whole.condition_dim() > 0 {
+            let number = |j: usize| ContextColumn::Number { mean: 0.3, std: 0.5 + j as f64 };
+            let columns = (0..whole.condition_dim()).map(number).collect();
+            let condition = Some(Condition { columns, names: Vec::new() });
+            let scaled = FlowSpec { condition, ..whole.clone() };
+            all.push((format!("{name} under numbers"), bound(&scaled, &theta), 1e-4));
+        }
         if whole.dim() == 2 {
             let based = FlowSpec { base: Some(mixture()), ..whole };
             all.push((format!("{name} from a mixture"), bound(&based, &theta), 1e-4));
@@ -121,10 +158,19 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     all
 }
 
+/// Whether a column of conditions is a class.
+fn is_class(model: &BoundModel, j: usize) -> bool {
+    let columns = model.spec().condition.as_ref().map(|condition| &condition.columns);
+    columns.is_some_and(|columns| matches!(columns[j], ContextColumn::Class { .. }))
+}
+
 /// Rows within the ranges of their columns, and their conditions.
 fn rows(model: &BoundModel) -> (Vec<f64>, Vec<f64>) {
     let c = model.condition_dim();
-    let condition: Vec<f64> = (0..N * c).map(|i| (i / c.max(1) % 2) as f64).collect();
+    let mut condition = draws(N, c, 9);
+    for j in (0..c).filter(|j| is_class(model, *j)) {
+        condition.iter_mut().skip(j).step_by(c).enumerate().for_each(|(i, class)| *class = (i % 2) as f64);
+    }
     let mut x = Mapped::points(draws(N, model.dim(), 7));
     for layer in model.spec().preprocessing().unwrap() {
         layer.forward(&mut x, &[]).unwrap();
@@ -132,43 +178,105 @@ fn rows(model: &BoundModel) -> (Vec<f64>, Vec<f64>) {
     (x.y, condition)
 }
 
+/// Holds the derivatives `[N, width]` by the numbers `at` (`[N, width]`) against fourth-order differences of `log_prob`,
+/// but for the columns that `skip` names.
+fn check_differences(
+    name: &str,
+    (at, derivatives, most): (&[f64], &[f64], f64),
+    here: &[f64],
+    skip: impl Fn(usize) -> bool,
+    log_prob: impl Fn(&[f64]) -> Vec<f64>,
+) {
+    let width = at.len() / N;
+    for j in (0..width).filter(|j| !skip(*j)) {
+        // By a step that the column's own unit resolves; log p is steep near the end of a range, and the step short
+        // there.
+        let part = if most > 1e-4 { 1e-3 } else { 1e-4 };
+        let step = |i: usize| part * at[i].abs().clamp(1e-2, 10.0) / derivatives[i].abs().max(1.0);
+        let moved = |times: f64| -> Vec<f64> {
+            let mut moved = at.to_vec();
+            (j..at.len()).step_by(width).for_each(|i| moved[i] += times * step(i));
+            log_prob(&moved)
+        };
+        let (up, down, up2, down2) = (moved(1.0), moved(-1.0), moved(2.0), moved(-2.0));
+        for row in 0..N {
+            let (derivative, h) = (derivatives[row * width + j], step(row * width + j));
+            let difference = (8.0 * (up[row] - down[row]) - (up2[row] - down2[row])) / (12.0 * h);
+            let gap = (derivative - difference).abs();
+            // A corner (of relu, of a table's bin) among the places makes the difference that of neither side: the
+            // gradient is then between the slopes from one place to the next.
+            let places = [down2[row], down[row], here[row], up[row], up2[row]];
+            let slopes = || places.windows(2).map(|pair| (pair[1] - pair[0]) / h);
+            let (low, high) = (slopes().fold(f64::INFINITY, f64::min), slopes().fold(f64::NEG_INFINITY, f64::max));
+            let allowed = most * (1.0 + difference.abs());
+            let corner = name.contains("relu") || name.contains("table");
+            let between = low - allowed < derivative && derivative < high + allowed;
+            let right = gap < allowed || (corner && between);
+            assert!(right, "{name}, row {row}, column {j}: {derivative} against {difference}");
+        }
+    }
+}
+
 #[test]
 fn the_gradient_of_log_p_is_that_of_central_differences_in_every_family() {
     for (name, model, most) in every_model() {
-        let d = model.dim();
         let (x, condition) = rows(&model);
         let found = model.log_prob_and_grad(&x, &condition).unwrap();
-        assert_eq!(found.scored.log_prob, model.log_prob(&x, &condition).unwrap().log_prob, "{name}");
-        for j in 0..d {
-            // Fourth-order differences, by a step that the column's own unit resolves; log p is steep near the end of a
-            // range, and the step short there.
-            let part = if most > 1e-4 { 1e-3 } else { 1e-4 };
-            let step = |i: usize| part * x[i].abs().clamp(1e-2, 10.0) / found.gradient[i].abs().max(1.0);
-            let at = |times: f64| -> Vec<f64> {
-                let mut moved = x.clone();
-                (j..x.len()).step_by(d).for_each(|i| moved[i] += times * step(i));
-                model.log_prob(&moved, &condition).unwrap().log_prob
-            };
-            let (up, down, up2, down2) = (at(1.0), at(-1.0), at(2.0), at(-2.0));
-            for row in 0..N {
-                let difference = (8.0 * (up[row] - down[row]) - (up2[row] - down2[row])) / (12.0 * step(row * d + j));
-                let (_, gradient) = found.row(row).unwrap();
-                let gap = (gradient[j] - difference).abs();
-                // A corner (of relu, of a table's bin) among the places makes the difference that of neither side: the
-                // gradient is then between the slopes from one place to the next.
-                let (h, here) = (step(row * d + j), found.scored.log_prob[row]);
-                let places = [down2[row], down[row], here, up[row], up2[row]];
-                let slopes = || places.windows(2).map(|pair| (pair[1] - pair[0]) / h);
-                let (low, high) = (slopes().fold(f64::INFINITY, f64::min), slopes().fold(f64::NEG_INFINITY, f64::max));
-                let allowed = most * (1.0 + difference.abs());
-                let corner = name.contains("relu") || name.contains("table");
-                let between = low - allowed < gradient[j] && gradient[j] < high + allowed;
-                assert!(
-                    gap < allowed || (corner && between),
-                    "{name}, row {row}, column {j}: {} against {difference}",
-                    gradient[j]
-                );
-            }
+        let here = &found.scored.log_prob;
+        assert_eq!(*here, model.log_prob(&x, &condition).unwrap().log_prob, "{name}");
+        assert!((0..N).all(|row| found.row(row).is_ok()), "{name}");
+        let by_x = |moved: &[f64]| model.log_prob(moved, &condition).unwrap().log_prob;
+        check_differences(&name, (&x, &found.gradient, most), here, |_| most.is_infinite(), by_x);
+        let (c, by) = (model.condition_dim(), &found.condition_gradient);
+        assert_eq!(by.len(), N * c, "{name}");
+        for (i, derivative) in by.iter().enumerate() {
+            assert_eq!(derivative.is_nan(), is_class(&model, i % c), "{name}, condition {i}");
+        }
+        let most = if most.is_infinite() { 1e-6 } else { most };
+        let by_condition = |moved: &[f64]| model.log_prob(&x, moved).unwrap().log_prob;
+        check_differences(
+            &format!("{name}, by the condition"),
+            (&condition, by, most),
+            here,
+            |j| is_class(&model, j),
+            by_condition,
+        );
+    }
+}
+
+#[test]
+fn a_gradient_by_the_condition_has_the_same_bits_alone_and_in_a_batch() {
+    let (velocity, shape) = (mlp(2, 2, &[16, 16, 16]), ImageShape { height: 4, width: 4, channels: 1 });
+    let image = |kind| Plan { condition_dim: 2, depth: 2, hidden: vec![6, 7], ..Plan::of_images(kind, shape) };
+    let rows = |kind| Plan { condition_dim: 2, depth: 3, hidden: vec![9, 9], ..Plan::usual(kind, 2) };
+    let plans = [rows(Kind::RealNvp), rows(Kind::Spline), image(Kind::Glow)];
+    let steps = SolverSpec { trace: TraceSpec::Hutchinson(2), ..SolverSpec::default() };
+    let mut all: Vec<(FlowSpec, Vec<f64>)> = plans
+        .iter()
+        .map(|plan| plan.spec(&mut stream(3, 0)).unwrap())
+        .map(|spec| (FlowSpec::bare(Architecture::Discrete(spec.clone())), bent(&spec, 3)))
+        .collect();
+    for solver in [SolverSpec::default(), steps] {
+        all.push((FlowSpec::plain(velocity.clone(), solver), theta(&velocity)));
+    }
+    let of_images = VelocitySpec::Image(small_images().into_iter().find(|spec| spec.condition_dim == 2).unwrap());
+    let weights = draws(of_images.n_params(), 1, 4).into_iter().map(|w| 0.5 * w).collect();
+    all.push((FlowSpec::plain(of_images, SolverSpec::default()), weights));
+    for (spec, theta) in all {
+        let (d, n) = (spec.dim(), if spec.dim() > 2 { 37 } else { 300 });
+        let model = spec.bind(&theta, Precision::F32).unwrap();
+        let (x, condition) = (draws(n, d, 1), draws(n, 2, 2));
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| model.log_prob_and_grad(&x, &condition).unwrap().condition_gradient)
+        };
+        let one = on(1);
+        assert!(one.iter().all(|by| by.is_finite()) && one.iter().any(|by| *by != 0.0), "{model:?}");
+        assert_eq!(one, on(3), "{model:?}");
+        for row in [0, 17, n - 1] {
+            let (x, condition) = (&x[d * row..d * (row + 1)], &condition[2 * row..2 * row + 2]);
+            let alone = model.log_prob_and_grad(x, condition).unwrap().condition_gradient;
+            assert_eq!(alone, one[2 * row..2 * row + 2], "{model:?}, row {row}");
         }
     }
 }

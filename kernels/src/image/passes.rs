@@ -6,8 +6,9 @@ use super::graph::{Kind, Node, Point};
 use super::point::{self, Back, Bend, Part};
 use super::workspace::{Bends, Form, ImageRoom, ImageWorkspace, backward, onward};
 use super::{ImageNet, ImageShape};
-use crate::Keep;
+use crate::net::Passive;
 use crate::simd::{Isa, Scalar};
+use crate::{Keep, Tile};
 
 /// Rows of a plane, each 16 lanes, that nodes of a group work on in turn: 32 KiB of f32.
 const CHUNK: usize = 512;
@@ -90,6 +91,21 @@ impl<T: Scalar> ImageNet<T> {
         self.pull_back(ws, if joined { Of::ValueJoined } else { Of::Value }, to_x, g);
         if let Some(net) = &self.embedding {
             net.run_back(&mut ws.embedding, None, true, &mut g[self.embedding_params()]);
+        }
+    }
+
+    /// The numbers of `aux` in this range, for [`ImageNet::aux_back`]; none where nothing is modulated.
+    pub fn passive(&self, inputs: Range<usize>) -> Passive<T> {
+        let Some(net) = &self.embedding else { return Passive::new(0..0, 0, 0) };
+        let outputs = net.params(0).len() / (net.inputs() + 1);
+        Passive::new(inputs, net.inputs(), outputs)
+    }
+
+    /// `out`, `[inputs, lanes]`, ← the derivatives by numbers of `aux` of what the last [`ImageNet::run_back`] pulled
+    /// back.
+    pub fn aux_back(&self, passive: &Passive<T>, ws: &ImageWorkspace<T>, out: &mut Tile<T>) {
+        if !passive.is_empty() {
+            passive.back(self.isa, &ws.embedding, out);
         }
     }
 

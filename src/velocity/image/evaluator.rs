@@ -3,12 +3,12 @@
 //! All passes of one block of 16 images are done before the next, so that one workspace serves any number of lanes.
 
 use cnflow_kernels::lanewise::{Operand, RowMap, dot, map_rows};
-use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Scalar, Tile};
+use cnflow_kernels::{ImageNet, ImageWorkspace, Isa, Keep, Passive, Scalar, Tile};
 use cnflow_solvers::lanes::LANE_BLOCK;
 use cnflow_solvers::{At, Lanes, LanesMut};
 
-use super::pool;
 use super::spec::ImageSpec;
+use super::{Image, pool};
 use crate::velocity::probes::Probes;
 use crate::velocity::{Batch, Cotangents, Count, Evaluator, Regularisers};
 
@@ -23,6 +23,9 @@ pub struct ImageEvaluator<'a, T: Scalar> {
     div: Tile<T>,
     kinetic: Tile<T>,
     jacobian: Tile<T>,
+    /// The condition, and its cotangent in one block.
+    condition: &'a Passive<T>,
+    condition_bar: Tile<T>,
     /// What counts the directions of traces.
     counter: Option<Count>,
 }
@@ -46,7 +49,8 @@ fn blocks(lanes: usize) -> impl Iterator<Item = usize> {
 
 impl<'a, T: Scalar> ImageEvaluator<'a, T> {
     /// Scratch for `batch.lanes` lanes.
-    pub fn new(spec: &'a ImageSpec, net: &'a ImageNet<T>, batch: Batch<'a, T>) -> Self {
+    pub fn new(image: &'a Image<T>, batch: Batch<'a, T>) -> Self {
+        let Image { spec, net, condition, .. } = image;
         let dim = spec.dim();
         let (probes, traces) = (Probes::of(batch.trace, dim, batch.lanes), batch.trace.rows());
         let row = || Tile::new(1, LANE_BLOCK);
@@ -56,6 +60,8 @@ impl<'a, T: Scalar> ImageEvaluator<'a, T> {
             div: Tile::new(traces, LANE_BLOCK),
             kinetic: row(),
             jacobian: row(),
+            condition,
+            condition_bar: Tile::new(spec.condition_dim, LANE_BLOCK),
             counter: None,
             spec,
             net,
@@ -293,7 +299,13 @@ impl<T: Scalar> Evaluator<T> for ImageEvaluator<'_, T> {
                 by_lane(net.isa(), m, (twice, 0), bar, true);
             }
             net.run_back(ws, bends, true, g);
-            ws.input_bar().unload_to(&mut gx, first);
+            let (d, rows) = (self.spec.dim(), gx.rows());
+            ws.input_bar().unload_to(&mut gx.rows_of(0, d), first);
+            if rows > d {
+                // Zeros where nothing is modulated.
+                net.aux_back(self.condition, ws, &mut self.condition_bar);
+                self.condition_bar.unload_to(&mut gx.rows_of(d, rows), first);
+            }
         }
     }
 }

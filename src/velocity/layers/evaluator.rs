@@ -166,16 +166,28 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
         true
     }
 
-    /// Gradients of Σ v·v̄ + Σ div·τ + Σ squares·bars over one block: of x, returned, and of θ, added to `g`.
-    fn pull_back_block(&self, block: &Block, probes: Option<&Tensor>, bar: &Bars, g: &mut [T]) -> Result<Tensor> {
+    /// Gradients of Σ v·v̄ + Σ div·τ + Σ squares·bars over one block: of x and, where it is `wanted`, of the condition,
+    /// returned, and of θ, added to `g`.
+    fn pull_back_block(
+        &self,
+        block: &Block,
+        probes: Option<&Tensor>,
+        bar: &Bars,
+        wanted: bool,
+        g: &mut [T],
+    ) -> Result<(Tensor, Option<Tensor>)> {
         let x = Var::from_tensor(&block.x)?;
+        let condition = match &block.condition {
+            Some(condition) if wanted => Some(Var::from_tensor(condition)?.as_tensor().clone()),
+            given => given.clone(),
+        };
         let views: Vec<Tensor> = self.parameters.iter().map(|parameter| parameter.as_tensor().clone()).collect();
         let (v, div, norm) = if bar.div.is_some() || bar.jacobian.is_some() {
-            let probed = self.net.trace(&views, &x, &block.t, block.condition.as_ref(), probes)?;
+            let probed = self.net.trace(&views, &x, &block.t, condition.as_ref(), probes)?;
             let norm = bar.jacobian.as_ref().map(|_| probed.norm(probes.is_none())).transpose()?;
             (probed.value, Some(probed.divergence), norm)
         } else {
-            (self.net.push(&views, &x, &block.t, block.condition.as_ref(), None)?.value, None, None)
+            (self.net.push(&views, &x, &block.t, condition.as_ref(), None)?.value, None, None)
         };
         let speed = bar.kinetic.as_ref().map(|_| v.sqr()?.sum_keepdim(1)).transpose()?;
         let against = |value: Option<&Tensor>, bar: &Option<Tensor>| match (value, bar) {
@@ -189,7 +201,8 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
             against(norm.as_ref(), &bar.jacobian)?,
         ];
         let Some(loss) = parts.into_iter().flatten().map(Ok).reduce(|a, b| a? + b?).transpose()? else {
-            return block.x.zeros_like();
+            let none = condition.filter(|_| wanted).map(|condition| condition.zeros_like());
+            return Ok((block.x.zeros_like()?, none.transpose()?));
         };
         let gradients = loss.backward()?;
         let mut start = 0;
@@ -203,7 +216,9 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
             }
             start += length;
         }
-        gradients.get(&x).map_or_else(|| block.x.zeros_like(), |gradient| Ok(gradient.clone()))
+        let of = |tensor: &Tensor| gradients.get(tensor).map_or_else(|| tensor.zeros_like(), |g| Ok(g.clone()));
+        let of_condition = condition.filter(|_| wanted).map(|condition| of(&condition));
+        Ok((of(&x)?, of_condition.transpose()?))
     }
 }
 
@@ -316,8 +331,10 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
             let probes = if probed { self.probes(at, from, count)? } else { None };
             let rows = |tile: Option<Lanes<'_, T>>| tile.map(|tile| self.read(tile, from, count)).transpose();
             let bars = Bars { v: rows(v)?, div: rows(div)?, kinetic: rows(kinetic)?, jacobian: rows(jacobian)? };
-            let gradient = self.pull_back_block(&block, probes.as_ref(), &bars, g)?;
-            write(&gradient, &mut gx, from, count)
+            let (d, rows) = (self.net.spec.dim, gx.rows());
+            let (by_x, by_condition) = self.pull_back_block(&block, probes.as_ref(), &bars, rows > d, g)?;
+            write(&by_x, &mut gx.rows_of(0, d), from, count)?;
+            by_condition.map_or(Ok(()), |by| write(&by, &mut gx.rows_of(d, rows), from, count))
         });
         if !done {
             gx.data_mut().fill(T::of(f64::NAN));

@@ -35,6 +35,8 @@ pub struct MlpEvaluator<'a, T> {
     jacobian: Tile<T>,
     /// As wide as the second hidden layer: M σ′(a₁), then τ σ′(a₂).
     wide: Tile<T>,
+    /// The cotangent of the condition.
+    condition_bar: Tile<T>,
 }
 
 impl<'a, T: Scalar> MlpEvaluator<'a, T> {
@@ -55,6 +57,7 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
             kinetic: Tile::new(1, lanes),
             jacobian: Tile::new(1, lanes),
             wide: Tile::new(mlp.spec.hidden.get(1).copied().unwrap_or(0), lanes),
+            condition_bar: Tile::new(mlp.spec.condition_dim, lanes),
             mlp,
             batch,
         }
@@ -247,7 +250,14 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.mlp.net.run_back(&mut self.ws, None, true, g);
     }
 
-    fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
+    fn pull_back_all(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        bar: Cotangents<'_, T>,
+        mut gx: LanesMut<'_, T>,
+        g: &mut [T],
+    ) {
         let Regularisers { kinetic, jacobian } = bar.squares;
         self.load(at, x);
         let bends = bar.div.is_some() || jacobian.is_some();
@@ -274,6 +284,11 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         }
         let gathered = bends.then_some(&self.tangents.gathered[..]);
         self.mlp.net.run_back(&mut self.ws, gathered, bar.v.is_some() || kinetic.is_some(), g);
-        self.ws.input_bar.unload(gx);
+        let (d, rows) = (self.mlp.spec.dim, gx.rows());
+        self.ws.input_bar.unload(gx.rows_of(0, d));
+        if rows > d {
+            self.mlp.condition.back(self.mlp.net.isa(), &self.ws, &mut self.condition_bar);
+            self.condition_bar.unload(gx.rows_of(d, rows));
+        }
     }
 }
