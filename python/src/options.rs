@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Outcome, Raised, Trouble};
 
 /// A keyword, and the field of a job that it sets.
-const OPTIONS: [(&str, &str); 66] = [
+const OPTIONS: [(&str, &str); 67] = [
     ("seed", "seed"),
     ("model", "model.family"),
     ("steps", "optimiser.steps"),
