@@ -30,7 +30,6 @@ Examples:
   cnf check model.safetensors -n 4000 --rtol 1e-7 --atol 1e-7 --precision f64
   cnf check runs/gauss --fixed-steps 8 --solver rk4         are eight steps enough?
   cnf check runs/gauss --json
-  cnf check runs/digits --given 3 --plot coverage.png       is it calibrated, given a class?
 
 Each line has a value, its bound and a verdict: pass, FAIL, unclear (too noisy) or skipped. The bounds of the solver's lines \
 follow from the tolerance and from the flow's growth of errors; they are at most 0.05 (nats, or deviations of a latent). The \

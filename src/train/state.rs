@@ -119,7 +119,10 @@ pub(super) fn content_hash(data: &Dataset) -> u64 {
                 [] => 0,
                 weights => mix(fingerprint(weights.iter().copied())),
             };
-            let weights = weights(rows) ^ mix(weights(&data.valid));
+            let weights = match (weights(rows), weights(&data.valid)) {
+                (0, 0) => 0,
+                (train, valid) => train ^ mix(valid),
+            };
             fingerprint(rows.x.iter()) ^ fingerprint(data.valid.x.iter()) ^ context ^ weights
         }
         Source::Toy(_) => 0,
