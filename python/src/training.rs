@@ -363,7 +363,7 @@ pub fn train(
     let mut run = prepared(py, given, source, arrays, checkpoint.as_deref())?;
     run.processes = crew.map(|crew| Processes::of(py, crew)).transpose()?;
     for note in &run.data.notes {
-        warn(py, "DataWarning", note)?;
+        warn(py, "DataWarning", &options::named(note))?;
     }
     for finding in &run.found {
         warn(py, "DataWarning", &options::named(&format!("{} (hint: {})", finding.text, finding.hint)))?;
@@ -532,6 +532,7 @@ fn watched(
     let (answer, answers): (Sender<bool>, _) = channel();
     let (own_stop, own_model, own_latest) = (stop.clone(), model.clone(), latest.clone());
     let has_callback = callback.is_some();
+    let mut notes: Vec<String> = run.data.notes.iter().map(|note| options::named(note)).collect();
     let job = move |line: Line<Event>| {
         let mut watch = Watcher {
             line,
@@ -545,7 +546,6 @@ fn watched(
         };
         run.go(&mut watch)
     };
-    let mut notes = Vec::new();
     let event = |py: Python<'_>, event: Event| -> PyResult<()> {
         match event {
             Event::Note(words) => {
