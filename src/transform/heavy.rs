@@ -89,12 +89,12 @@ impl HeavyTails {
         let mut index = vec![0.0; 2];
         for (side, (knot, excesses)) in [(0, below), (last, above)].into_iter().enumerate() {
             let Some((xi, scale)) = pareto(&excesses) else { continue };
-            let own = (xi, log_cdf(-y[knot].abs()) - scale.ln() - log_pdf(y[knot]));
             if xi > CLEARLY * (1.0 + xi) / (excesses.len() as f64).sqrt() {
-                index[side] = own.0.min(HEAVIEST);
-                // Near the slope of the spline, lest the piece beside it bend.
-                let spline = slope[knot].ln();
-                slope[knot] = own.1.clamp(spline - 1.0, spline + 1.0).exp();
+                index[side] = xi.min(HEAVIEST);
+                // The slope that the tail's density has at the threshold, near that of the spline, lest the piece beside it
+                // bend.
+                let (spline, own) = (slope[knot].ln(), log_cdf(-y[knot].abs()) - scale.ln() - log_pdf(y[knot]));
+                slope[knot] = own.clamp(spline - 1.0, spline + 1.0).exp();
             }
         }
         let map = Self { x, y, slope, index };

@@ -1,6 +1,8 @@
 //! Laws of rows that do not all count alike: whatever is fitted, a row of weight 2 is two rows, weights of any scale are
 //! the same weights, equal ones are none, and rows of weight 0 are not there.
 
+#[cfg(feature = "cli")]
+use crate::common::command::json;
 use crate::common::watch::First;
 use cnflow::fit::{Em, Gaussian};
 use cnflow::rng::stream;
@@ -264,4 +266,20 @@ fn weights_that_are_none_are_refused_with_the_row_and_the_reason() {
     assert!(error.to_string().contains("no column is left to model beside the weights `w`"), "{error}");
     let error = named.dataset(None).unwrap_err();
     assert!(error.to_string().contains("the toy `8gaussians` is drawn without weights"), "{error}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_run_whose_weights_are_named_by_number_finds_its_table_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let x = StandardNormal::new(2).draw(600, &mut stream(17, 0));
+    let rows = x.chunks_exact(2).enumerate().map(|(i, row)| format!("{},{},{}\n", row[0], row[1], 1 + i % 2));
+    std::fs::write(at.join("t.csv"), format!("a,b,w\n{}", rows.collect::<String>())).unwrap();
+    for (weights, out) in [("w", "named"), ("2", "numbered")] {
+        json(at, &format!("train --data t.csv --weights {weights} --model gaussian --out {out}"));
+        let facts = json(at, &format!("check {out} -n 60"));
+        let line = facts["checks"].as_array().unwrap().iter().find(|line| line["name"] == "latents of data");
+        assert_eq!(line.unwrap()["verdict"], "pass", "{weights}: {facts}");
+    }
 }

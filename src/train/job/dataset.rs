@@ -103,13 +103,14 @@ impl Job {
         }
         let TableOptions { split, drop, .. } = &options.table;
         let dropped = |(at, name): (usize, &String)| drop.contains(name) || drop.contains(&at.to_string());
-        let apart = |name: &String| {
-            matches!(split, SplitRule::Column(column) if column == name) || options.weights.as_ref() == Some(name)
-        };
+        let weighs =
+            |at: usize, name: &String| options.weights.as_ref().is_some_and(|w| w == name || *w == at.to_string());
+        let apart =
+            |at: usize, name: &String| matches!(split, SplitRule::Column(column) if column == name) || weighs(at, name);
         let reader = Reader::open_as(path, self.data.header)?;
         // The labels of rows are none of its columns.
         let all = reader.numbers().iter().copied().zip(reader.columns().unwrap_or_default());
-        let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(name));
+        let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(*at, name));
         let (numbers, names): (Vec<usize>, Vec<String>) = kept.map(|(at, name)| (at, name.clone())).unzip();
         if spec.names.iter().any(|name| !names.contains(name)) {
             // Something is missing; the match of the names reports it.
