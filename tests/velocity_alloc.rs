@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use cnflow::velocity::{
-    Activation, Batch, Cotangents, GaussianPath, Image, ImageShape, ImageSpec, Mlp, MlpSpec, Noise, Path,
+    Activation, Batch, Cotangents, GaussianPath, Image, ImageNetSpec, ImageShape, ImageSpec, Mlp, MlpSpec, Noise, Path,
     Preconditioned, Regularisers, TimeInput, Trace, Velocity,
 };
 use cnflow_solvers::At;
@@ -67,7 +67,7 @@ fn evaluator_calls_and_new_weights_do_not_allocate() {
         traces.into_iter().for_each(|trace| calls(&format!("depth {depth}"), &mlp, trace));
         traces.into_iter().for_each(|trace| few(&format!("depth {depth}"), &mlp, trace));
     }
-    let spec = ImageSpec::recipe(ImageShape { height: 4, width: 5, channels: 1 }, 1);
+    let spec = ImageSpec::recipe(ImageShape { height: 4, width: 5, channels: 1 }, 1, ImageNetSpec::CHANNELS);
     let theta = wide(spec.init(&mut cnflow::rng::stream(1, 0)));
     let mut image = Image::new(&spec, &theta).unwrap();
     let before = count();

@@ -39,7 +39,7 @@ fn main() {
     let peak = peak();
     println!("fused multiply-adds: {peak:.1} GFLOP/s");
     let shape = ImageShape { height: 28, width: 28, channels: 1 };
-    let spec = ImageNetSpec::recipe(shape, 30);
+    let spec = ImageNetSpec::recipe(shape, 30, ImageNetSpec::CHANNELS);
     let (net, mut ws, mut g) = filled(&spec);
     let flops = 2.0 * net.multiply_adds() as f64;
     println!("recipe, 28 × 28: {} parameters, {:.2} MFLOP forward", net.n_params(), flops * 1e-6);

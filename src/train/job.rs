@@ -161,15 +161,16 @@ impl Job {
         if own.net != Some(Net::Convolution) {
             return Ok(());
         }
-        let given = [
-            ("hidden", own.hidden.is_some()),
-            ("activation", own.activation.is_some()),
-            ("time_features", own.time_features != 0),
-        ];
+        let given = [("activation", own.activation.is_some()), ("time_features", own.time_features != 0)];
         match given.into_iter().find(|(_, given)| *given) {
-            None => Ok(()),
+            None => {
+                if own.init.is_none() {
+                    own.hidden = Some(Net::channels(own.hidden.as_deref().unwrap_or_default())?.to_vec());
+                }
+                Ok(())
+            }
             Some((field, _)) => Err(Error::invalid(
-                format!("`model.{field}` has no meaning for the net convolution, which has sizes of its own"),
+                format!("`model.{field}` has no meaning for the net convolution, whose activation is silu"),
                 format!("leave out `model.{field}`, or set `model.net` to mlp"),
             )),
         }

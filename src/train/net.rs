@@ -1,6 +1,6 @@
 //! What the velocity of a continuous flow is made of.
 
-use cnflow_kernels::ImageShape;
+use cnflow_kernels::{ImageNetSpec, ImageShape};
 use serde::{Deserialize, Serialize};
 
 use super::named::named;
@@ -40,7 +40,7 @@ impl Net {
     }
 
     /// The velocity of this kind with the sizes and the activation of an MLP; where rows are images of a shape, and the
-    /// net is convolutional, with sizes of its own.
+    /// net is convolutional, the widths are its channels by [`Net::channels`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for features of time where time enters every layer, and for convolutions of no image.
@@ -59,12 +59,33 @@ impl Net {
                 Ok(VelocitySpec::Layers(LayerNetSpec::stacked(layer, dim, condition_dim, &hidden, activation)))
             }
             Self::Convolution => match image {
-                Some(shape) => Ok(VelocitySpec::Image(ImageSpec::recipe(shape, mlp.condition_dim))),
+                Some(shape) => {
+                    let channels = Self::channels(&mlp.hidden)?;
+                    Ok(VelocitySpec::Image(ImageSpec::recipe(shape, mlp.condition_dim, channels)))
+                }
                 None => Err(Error::invalid(
                     "the net convolution is for images, and the rows of the data are not images",
                     "set `model.net` to mlp, or give images",
                 )),
             },
+        }
+    }
+
+    /// The channels of a convolutional net at full, half and a quarter of an image's size: none are the usual ones, and
+    /// the last one holds for the sizes that follow.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more than three.
+    pub fn channels(hidden: &[usize]) -> Result<[usize; 3]> {
+        match *hidden {
+            [] => Ok(ImageNetSpec::CHANNELS),
+            [all] => Ok([all; 3]),
+            [full, coarser] => Ok([full, coarser, coarser]),
+            [full, half, quarter] => Ok([full, half, quarter]),
+            _ => Err(Error::invalid(
+                format!("the net convolution has channels at 3 sizes of an image, and {} are given", hidden.len()),
+                "give one to three: at full, half and a quarter of the size, such as 16,32,32",
+            )),
         }
     }
 

@@ -8,7 +8,9 @@ use std::process::Command;
 use cnflow::continuous::SolverSpec;
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::model::{FlowSpec, Model};
-use cnflow::velocity::{Activation, GaussianPath, ImageOp, ImageShape, ImageSpec, Path as Way, Trace, VelocitySpec};
+use cnflow::velocity::{
+    Activation, GaussianPath, ImageNetSpec, ImageOp, ImageShape, ImageSpec, Path as Way, Trace, VelocitySpec,
+};
 use serde_json::{Map, json};
 
 use crate::common::command::{cnf, json as run};
@@ -17,7 +19,7 @@ use crate::velocity_images::small_images;
 
 /// Nets of every operation and the recipe's, alone and within the velocities of Gaussians.
 fn velocities() -> Vec<VelocitySpec> {
-    let recipe = ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, 3);
+    let recipe = ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, 3, ImageNetSpec::CHANNELS);
     let mut all: Vec<VelocitySpec> = small_images().into_iter().map(VelocitySpec::Image).collect();
     all.push(around(Way::Vp, 0.7, all[0].clone()));
     all.push(around(Way::Straight, 1.0, VelocitySpec::Image(recipe)));
@@ -292,11 +294,14 @@ fn the_example_in_python_computes_the_velocity() {
 fn a_state_dict_without_a_description_goes_in_by_options() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let recipe = |c| VelocitySpec::Image(ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, c));
+    let usual = ImageNetSpec::CHANNELS;
+    let recipe = |c, channels| {
+        VelocitySpec::Image(ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, c, channels))
+    };
     for (velocity, options) in [
-        (around(Way::Straight, 1.0, recipe(3)), "--condition-dim 3"),
-        (around(Way::Vp, 0.5, recipe(0)), "--path vp --deviation 0.5"),
-        (recipe(0), "--preconditioning none"),
+        (around(Way::Straight, 1.0, recipe(3, [4, 3, 3])), "--condition-dim 3 --hidden 4,3"),
+        (around(Way::Vp, 0.5, recipe(0, usual)), "--path vp --deviation 0.5"),
+        (recipe(0, usual), "--preconditioning none"),
     ] {
         let one = model(&velocity);
         one.save(&at.join("m.safetensors")).unwrap();
@@ -326,7 +331,7 @@ fn a_state_dict_without_a_description_goes_in_by_options() {
 fn what_does_not_fit_is_one_sentence_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let recipe = ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, 3);
+    let recipe = ImageSpec::recipe(ImageShape { height: 5, width: 6, channels: 2 }, 3, ImageNetSpec::CHANNELS);
     model(&VelocitySpec::Image(recipe)).save(&at.join("m.safetensors")).unwrap();
     run(at, "export m.safetensors -o w.safetensors");
     let full = ModelFile::read(&at.join("w.safetensors")).unwrap();

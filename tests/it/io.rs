@@ -424,7 +424,7 @@ fn a_write_that_fails_leaves_nothing_and_keeps_the_old_file() {
 #[test]
 #[cfg(not(feature = "parquet"))]
 fn a_build_without_parquet_says_how_to_read_it() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet/files/plain.parquet");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/parquet/files/plain.parquet");
     for error in [
         io::read(&file).unwrap_err(),
         rows::Table::read(

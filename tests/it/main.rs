@@ -45,6 +45,8 @@ mod names;
 mod nets;
 mod old_files;
 mod one_row;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod paths;
 mod plot;
 mod plot_comparison;

@@ -195,7 +195,7 @@ fn an_evaluator_leaves_nothing_behind_for_the_next() {
 
 #[test]
 fn a_spec_is_saved_checked_and_named() {
-    let digits = ImageSpec::recipe(ImageShape { height: 28, width: 28, channels: 1 }, 10);
+    let digits = ImageSpec::recipe(ImageShape { height: 28, width: 28, channels: 1 }, 10, ImageNetSpec::CHANNELS);
     assert_eq!((digits.dim(), digits.n_params()), (784, 107_649));
     for spec in small_images().into_iter().chain([digits.clone()]) {
         let spec = VelocitySpec::Image(spec);

@@ -1,8 +1,8 @@
 //! The net that images begin with: cheap work for every pixel, dear work on coarser grids.
 //!
-//! A stem of 16 channels at full size, scaled and shifted by (time, class); twice four pixels become one, with a
-//! residual block of 32 channels on the grid of half the size, two on that of a quarter, and another one at half the
-//! size on the way back, each size being added to what it was on the way there; a head like the stem. In front of all
+//! A stem of 16 channels at full size (the usual number), scaled and shifted by (time, class); twice four pixels become
+//! one, with a residual block of 32 channels on the grid of half the size, two on that of a quarter, and another one at
+//! half the size on the way back, each size being added to what it was on the way there; a head like the stem. In front of all
 //! the image is bounded: numbers beyond any image or latent make the result no larger, so that a velocity that adds
 //! this net to a linear one has a finite path from every point.
 //!
@@ -12,9 +12,6 @@
 use super::{Embedding, ImageNetSpec, ImageOp, ImageShape};
 use crate::Activation;
 
-/// Channels at full size, and on the coarser grids.
-const FINE: usize = 16;
-const COARSE: usize = 32;
 /// Units of both layers of the embedding.
 const EMBEDDING: usize = 64;
 /// Images and latents are within ±4, where tanh still bends little.
@@ -27,6 +24,7 @@ const HALVINGS: usize = 2;
 struct Builder {
     ops: Vec<ImageOp>,
     shape: ImageShape,
+    channels: [usize; HALVINGS + 1],
 }
 
 impl Builder {
@@ -67,7 +65,7 @@ impl Builder {
     fn halve(&mut self, fine: ImageShape, halvings: usize) {
         self.ops.push(ImageOp::SpaceToDepth { factor: 2 });
         (self.shape.height, self.shape.width) = (fine.height.div_ceil(2), fine.width.div_ceil(2));
-        self.conv(1, COARSE);
+        self.conv(1, self.channels[HALVINGS + 1 - halvings]);
         self.trunk(halvings - 1);
         self.conv(1, 4 * fine.channels);
         self.ops.push(ImageOp::DepthToSpace { factor: 2, height: fine.height, width: fine.width });
@@ -76,13 +74,16 @@ impl Builder {
 }
 
 impl ImageNetSpec {
-    /// The net for images of `shape` with `aux` further inputs; 108 000 parameters and 24 MFLOP for digits of 28 × 28
-    /// pixels.
+    /// The recipe's usual channels: at full, half and a quarter of the size.
+    pub const CHANNELS: [usize; HALVINGS + 1] = [16, 32, 32];
+
+    /// The net for images of `shape` with `aux` further inputs, and so many channels at full, half and a quarter of the
+    /// size; with [`ImageNetSpec::CHANNELS`] 108 000 parameters and 24 MFLOP for digits of 28 × 28 pixels.
     ///
     /// The grids are those of half and a quarter of the rows and columns; a grid of fewer than 8 is not halved.
-    pub fn recipe(shape: ImageShape, aux: usize) -> Self {
-        let mut net = Builder { ops: vec![ImageOp::Bound { at: BOUND }], shape };
-        net.conv(3, FINE);
+    pub fn recipe(shape: ImageShape, aux: usize, channels: [usize; HALVINGS + 1]) -> Self {
+        let mut net = Builder { ops: vec![ImageOp::Bound { at: BOUND }], shape, channels };
+        net.conv(3, channels[0]);
         net.modulate(true);
         let stem = net.ops.len();
         if shape.height.min(shape.width) >= HALVED {
@@ -91,7 +92,7 @@ impl ImageNetSpec {
             net.trunk(0);
         }
         net.add(stem);
-        net.conv(3, FINE);
+        net.conv(3, channels[0]);
         net.modulate(true);
         net.conv(1, shape.channels);
         let embedding = Embedding { layers: vec![EMBEDDING; 2], activation: Activation::Silu };

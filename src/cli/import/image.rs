@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use cnflow::io::safetensors::ModelFile;
 use cnflow::model::state_dict;
-use cnflow::train::Preconditioning;
+use cnflow::train::{Net, Preconditioning};
 use cnflow::velocity::{GaussianPath, ImageSpec, Path, PreconditionedSpec, VelocitySpec};
 use cnflow::{Error, ImageShape};
 
@@ -21,6 +21,9 @@ pub struct ImageArgs {
     /// none: the net is the velocity; gaussian: it corrects that of a Gaussian [default: gaussian].
     #[arg(long, value_name = "HOW")]
     pub preconditioning: Option<Preconditioning>,
+    /// Channels of the net at full, half and a quarter of the size [default: 16,32,32].
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
+    pub hidden: Option<Vec<usize>>,
     /// The path of the Gaussian: straight or vp [default: straight].
     #[arg(long, value_name = "NAME")]
     pub path: Option<Path>,
@@ -58,6 +61,7 @@ impl ImageArgs {
     /// [`Error::Invalid`].
     pub fn check(&self) -> Result<()> {
         let given = [
+            ("--hidden", self.hidden.is_some()),
             ("--preconditioning", self.preconditioning.is_some()),
             ("--path", self.path.is_some()),
             ("--deviation", self.deviation.is_some()),
@@ -74,7 +78,8 @@ impl ImageArgs {
     /// # Errors
     /// As [`VelocitySpec::validate`]; [`Error::Invalid`] for the options of a Gaussian that there is not.
     pub fn velocity(&self, Size(shape): &Size, condition_dim: usize) -> Result<VelocitySpec> {
-        let net = VelocitySpec::Image(ImageSpec::recipe(*shape, condition_dim));
+        let channels = Net::channels(self.hidden.as_deref().unwrap_or_default())?;
+        let net = VelocitySpec::Image(ImageSpec::recipe(*shape, condition_dim, channels));
         net.validate()?;
         if self.preconditioning == Some(Preconditioning::None) {
             let given = [("--path", self.path.is_some()), ("--deviation", self.deviation.is_some())];

@@ -134,7 +134,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         preconditioning: Preconditioning,
         /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for discrete
-        /// flows, of images 48,48 channels]
+        /// flows; of images channels, 16,32,32 at full, half and a quarter of the size, 48,48 for discrete flows]
         #[arg(long, value_name = "WIDTHS", value_delimiter = ',', num_args = 1)]
         hidden: Vec<usize>,
         /// Activation: tanh, softplus, silu, elu or relu [default: silu; relu for the nets of discrete flows]

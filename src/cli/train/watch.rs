@@ -51,8 +51,7 @@ impl Screen {
         });
         let net = match job.model.net {
             None | Some(Net::Mlp) => net,
-            Some(Net::Convolution) if job.model.hidden.is_none() => Net::Convolution.name().to_owned(),
-            Some(kind) => format!("{} {net}", kind.name()),
+            Some(kind) => format!("{} {}", kind.name(), net.trim_end()),
         };
         let (batch, lr) = (job.optimiser.batch.unwrap_or_default(), job.optimiser.lr.unwrap_or_default());
         if job.model.family.is_reference() {

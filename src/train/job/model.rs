@@ -28,7 +28,8 @@ pub struct ModelSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preconditioning: Option<Preconditioning>,
     /// The widths of the hidden layers; left out: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for the
-    /// nets of a discrete flow; their channels, 48,48, for one of images.
+    /// nets of a discrete flow; their channels, 48,48, for one of images; for a continuous flow of images 16,32,32, the
+    /// channels at full, half and a quarter of the size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hidden: Option<Vec<usize>>,
     /// The nonlinearity; left out: silu, but relu for the nets of a discrete flow.

@@ -29,10 +29,11 @@ pub struct ImageSpec {
 }
 
 impl ImageSpec {
-    /// The recipe's net for images of `shape`, with five frequencies.
-    pub fn recipe(shape: ImageShape, condition_dim: usize) -> Self {
+    /// The recipe's net for images of `shape`, with five frequencies and so many channels at full, half and a quarter of
+    /// the size.
+    pub fn recipe(shape: ImageShape, condition_dim: usize, channels: [usize; 3]) -> Self {
         let frequencies = 5;
-        let net = ImageNetSpec::recipe(shape, Self::features(frequencies) + condition_dim);
+        let net = ImageNetSpec::recipe(shape, Self::features(frequencies) + condition_dim, channels);
         Self { net, condition_dim, frequencies }
     }
 

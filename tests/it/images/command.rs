@@ -7,7 +7,7 @@ use cnflow::io::{Header, Layout, Reader};
 use cnflow::model::Model;
 use cnflow::rows::digits;
 use cnflow::train::{Job, Net, fit, resume};
-use cnflow::velocity::Precision;
+use cnflow::velocity::{ImageSpec, Precision, VelocitySpec};
 use image::ColorType;
 
 use crate::common::command::{bytes, cnf, folder, has, json};
@@ -161,7 +161,7 @@ fn every_family_is_trained_on_images() {
             "--net mlp --objective likelihood --hidden 16,16 --steps 3 --batch 32 --pixel-map logit:0.05 --pixel-noise \
              uniform",
         ),
-        ("convolution", "--objective likelihood --steps 2 --batch 16"),
+        ("convolution", "--objective likelihood --steps 2 --batch 16 --hidden 8,12,20"),
     ] {
         let facts = json(at, &format!("train --data digits {options} --out {out}"));
         let (model, bits) = (out, facts["bits_per_dim"].as_f64().unwrap());
@@ -170,6 +170,11 @@ fn every_family_is_trained_on_images() {
         assert!(scored["bits_per_dim"].as_f64().unwrap() < 12.0);
         json(at, &format!("sample {model} -n 5 -o s.npy"));
     }
+    let net = |run: &str| Model::load(&at.join(run).join("model.safetensors")).unwrap().spec.architecture;
+    let channels = |run: &str| net(run).as_velocity().unwrap().net().clone();
+    let VelocitySpec::Image(wide) = channels("convolution") else { panic!("no image") };
+    let shape = wide.shape();
+    assert_eq!(wide, ImageSpec::recipe(shape, 0, [8, 12, 20]));
     // A run goes on from the weights of another, with its map.
     json(at, "train --data digits --init run --steps 3 --out on");
     let spec = |run: &str| Model::load(&at.join(run).join("model.safetensors")).unwrap().spec;
@@ -217,7 +222,7 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
         ),
         ("train --data digits --steps 1 --pixel-map square", "unknown pixel map `square`"),
         ("train --data digits --steps 1 --no-standardise", "has no meaning for images"),
-        ("train --data digits --steps 1 --hidden 8", "--hidden has no meaning for the net convolution"),
+        ("train --data digits --steps 1 --hidden 8,8,8,8", "channels at 3 sizes of an image, and 4 are given"),
         ("train --data x.npy --steps 1 --activation tanh", "--activation has no meaning for the net convolution"),
         ("train --data noise.npy --steps 1 --net convolution", "the net convolution is for images"),
         ("train --data colour.npy --steps 1 --layout wide", "unknown layout `wide`"),

@@ -10,7 +10,7 @@ use cnflow::io::{self, Reader, csv};
 use cnflow::rows::{DataOptions, Dataset, SplitRule, Table, TableOptions, resolve};
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet/files").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/parquet/files").join(name)
 }
 
 fn bits(numbers: &[f64]) -> Vec<u64> {
