@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Outcome, Raised, Trouble};
 
 /// A keyword, and the field of a job that it sets.
-const OPTIONS: [(&str, &str); 68] = [
+const OPTIONS: [(&str, &str); 69] = [
     ("seed", "seed"),
     ("model", "model.family"),
     ("steps", "optimiser.steps"),
@@ -22,6 +22,7 @@ const OPTIONS: [(&str, &str); 68] = [
     ("header", "data.header"),
     ("layout", "data.layout"),
     ("column", "data.columns"),
+    ("column_types", "data.column_types"),
     ("pixel_map", "data.pixel_map"),
     ("pixel_noise", "data.pixel_noise"),
     ("standardise", "data.standardise"),

@@ -5,6 +5,7 @@ mod effort;
 mod em;
 pub mod histogram;
 mod insert;
+pub mod kind;
 mod mixture;
 mod single;
 mod start;

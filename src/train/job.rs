@@ -27,7 +27,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use data::column_rule;
-pub use data::{DataSection, FarRows, split_rule};
+pub use data::{ColumnTypes, DataSection, FarRows, split_rule};
 pub(crate) use model::BaseRule;
 pub use model::{ModelSection, Precision};
 pub use objective::ObjectiveSection;
@@ -44,6 +44,7 @@ use crate::{Error, Result};
 const COPIES_TOGETHER: &str = "copies_together";
 const FAR_ROWS: &str = "far_rows";
 const MISSING: &str = "missing";
+const COLUMN_TYPES: &str = "column_types";
 
 /// A run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -289,7 +290,8 @@ impl Job {
     }
 
     /// The job with the meaning that fields had before they existed, where a run lacks them: copies were
-    /// divided like other rows, far rows were trained on, missing cells were errors, and discrete flows saw images as rows.
+    /// divided like other rows, far rows were trained on, missing cells were errors,
+    /// columns were plain, and discrete flows saw images as rows.
     fn recorded(self, present: &BTreeSet<String>) -> Self {
         self.with(|job| {
             job.data.copies_together &= present.contains(COPIES_TOGETHER);
@@ -298,6 +300,9 @@ impl Job {
             }
             if !present.contains(MISSING) {
                 job.data.missing = MissingRows::Refuse;
+            }
+            if !present.contains(COLUMN_TYPES) {
+                job.data.column_types = ColumnTypes::Plain;
             }
             if job.model.family.discrete().is_some() && job.data.image.is_some() && job.model.init.is_none() {
                 job.model.net.get_or_insert(Net::Mlp);

@@ -13,6 +13,7 @@ mod assignment;
 mod batch;
 mod bound;
 mod clip;
+mod column_types;
 mod context;
 mod crew;
 mod criterion;
@@ -56,8 +57,8 @@ pub use family::Family;
 pub use far::{Far, FarRow, Set};
 pub use history::{History, StepRecord, Validation};
 pub use job::{
-    DataSection, FarRows, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture, Precision,
-    split_rule,
+    ColumnTypes, DataSection, FarRows, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture,
+    Precision, split_rule,
 };
 pub use loss::{FixedTree, Loss, LossGradient, Partial, Parts, Reduce, Sums, evaluate};
 pub use muon::Muon;

@@ -65,6 +65,8 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
     let job = job.clone().resolve_for(data)?;
     countable(crew, &job)?;
     start::check(data)?;
+    let (job, remark) = super::column_types::chosen(job, data);
+    remark.iter().for_each(|words| watch.note(words));
     if job.optimiser.validation == Some(ValidationScore::Bound) {
         watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");
     }

@@ -49,6 +49,18 @@ impl HeavyTails {
     /// # Errors
     /// [`Error::Invalid`] for fewer than 40 different numbers, and for numbers that are not finite.
     pub fn fit(values: &[f64]) -> Result<Self> {
+        Self::fit_with(values, true)
+    }
+
+    /// The same with straight lines as both tails, whatever the rows have there: what a normal's tails would be.
+    ///
+    /// # Errors
+    /// As [`HeavyTails::fit`].
+    pub fn without_tails(values: &[f64]) -> Result<Self> {
+        Self::fit_with(values, false)
+    }
+
+    fn fit_with(values: &[f64], tails: bool) -> Result<Self> {
         let sorted = crate::stats::sorted(values.iter().copied());
         let mut different = sorted.clone();
         different.dedup();
@@ -88,7 +100,7 @@ impl HeavyTails {
         let mut slope = slopes(&x, &y);
         let mut index = vec![0.0; 2];
         for (side, (knot, excesses)) in [(0, below), (last, above)].into_iter().enumerate() {
-            let Some((xi, scale)) = pareto(&excesses) else { continue };
+            let Some((xi, scale)) = pareto(&excesses).filter(|_| tails) else { continue };
             if xi > CLEARLY * (1.0 + xi) / (excesses.len() as f64).sqrt() {
                 index[side] = xi.min(HEAVIEST);
                 // The slope that the tail's density has at the threshold, near that of the spline, lest the piece beside it
@@ -132,7 +144,7 @@ impl HeavyTails {
     }
 
     /// y, ln dy/dx and its derivative by x; finite x.
-    pub(super) fn encode(&self, x: f64) -> (f64, f64, f64) {
+    pub(crate) fn encode(&self, x: f64) -> (f64, f64, f64) {
         let last = self.x.len() - 1;
         if x > self.x[last] {
             return self.outwards(1, x - self.x[last]);

@@ -7,6 +7,7 @@ mod brief_features;
 mod check;
 mod circles;
 mod cli;
+mod column_types;
 mod common;
 mod compare;
 mod conditional_training;

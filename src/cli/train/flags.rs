@@ -9,8 +9,8 @@ use clap::Args;
 use cnflow::discrete::Mask;
 use cnflow::rows::MissingRows;
 use cnflow::train::{
-    DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser, OptimiserSection,
-    OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
+    ColumnTypes, DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser,
+    OptimiserSection, OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
 };
 use cnflow::transform::{BinNoise, LevelScale};
 use cnflow::velocity::Activation;
@@ -96,6 +96,10 @@ flags! {
         /// unit[:LOW,HIGH], positive or heavy (heavy tails)
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
+        /// Types of the columns without --column: auto (positive or heavy where held-out rows clearly gain), or plain
+        /// [default: auto]
+        #[arg(long, value_name = "RULE", conflicts_with = "init")]
+        column_types: ColumnTypes,
         /// Map of the grey levels of images: pieces (by their frequencies), linear, or logit[:ALPHA] [default: pieces]
         #[arg(long, value_name = "NAME", conflicts_with = "init")]
         pixel_map: LevelScale,

@@ -97,6 +97,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.condition: FLOWS, Any;
     data.weights: ALL, Any;
     data.columns: ALL, Any;
+    data.column_types: ALL, Any;
     data.standardise: STANDARDISED, Any;
     data.spread: STANDARDISED, Any;
     data.far_rows: ALL, Any;
@@ -258,7 +259,8 @@ impl Job {
         if self.model.init.is_none() {
             return Ok(());
         }
-        let decided = ["data.columns", "data.spread", "model.base", "model.bound", "model.log_scale"];
+        let decided =
+            ["data.columns", "data.column_types", "data.spread", "model.base", "model.bound", "model.log_scale"];
         match FIELDS.iter().find(|field| decided.contains(&field.name) && field.is_set(self, usual)) {
             None => Ok(()),
             Some(Field { name, .. }) => Err(Error::invalid(

@@ -37,6 +37,29 @@ impl std::str::FromStr for FarRows {
     }
 }
 
+/// What the columns are whose kind is not named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnTypes {
+    /// Positive or with heavy tails where held-out rows clearly gain by it ([`crate::fit::kind::choose`]), else plain.
+    #[default]
+    Auto,
+    /// Plain.
+    Plain,
+}
+
+impl std::str::FromStr for ColumnTypes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "plain" => Ok(Self::Plain),
+            _ => Err(Error::Unknown { kind: "rule for column types", name: text.into(), known: "auto, plain".into() }),
+        }
+    }
+}
+
 /// The data of a run: `[data]` of its config.toml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,6 +102,8 @@ pub struct DataSection {
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
     /// unit, positive or heavy, as [`ColumnKind`] reads it.
     pub columns: Vec<String>,
+    /// What the columns are that `columns` does not name. A run without this field had plain ones.
+    pub column_types: ColumnTypes,
     /// Columns are brought to zero mean and the deviation `spread` inside the model.
     pub standardise: bool,
     /// The deviation that the standardised columns get; left out: 2 for a velocity, else 1. Latents have 1; where the
@@ -112,6 +137,7 @@ impl Default for DataSection {
             condition: Vec::new(),
             weights: None,
             columns: Vec::new(),
+            column_types: ColumnTypes::default(),
             standardise: true,
             spread: None,
             far_rows: FarRows::default(),

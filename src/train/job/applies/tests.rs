@@ -19,6 +19,7 @@ const VALUES: &[(&str, &str)] = &[
     ("data.condition", "['c']"),
     ("data.weights", "'w'"),
     ("data.columns", "['0:angle']"),
+    ("data.column_types", "'plain'"),
     ("data.standardise", "false"),
     ("data.spread", "3.0"),
     ("data.far_rows", "'keep'"),
@@ -159,7 +160,8 @@ fn a_field_is_taken_where_it_has_a_meaning_and_refused_by_its_name_elsewhere() {
 #[test]
 fn what_the_model_to_start_from_decides_is_refused_beside_it() {
     for (name, value) in VALUES.iter().filter(|(name, _)| {
-        ["data.columns", "data.spread", "model.base", "model.bound", "model.log_scale"].contains(name)
+        ["data.columns", "data.column_types", "data.spread", "model.base", "model.bound", "model.log_scale"]
+            .contains(name)
     }) {
         let family = FIELDS.iter().find(|field| field.name == *name).unwrap().families[0];
         let job = setting(family, Objective::Matching, name, value);
