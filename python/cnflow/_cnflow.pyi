@@ -222,7 +222,7 @@ def train(
     valid_condition: _Rows | None = None,
     weights: _Rows | str | None = None,
     valid_weights: _Rows | None = None,
-    model: str = "cnf",
+    model: str | None = None,
     steps: int | None = None,
     time: float | str | None = None,
     seed: _Seed | None = None,

@@ -32,8 +32,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     Parameters
     ----------
-    model : str
-        The family, as ``cnflow.train`` has it: ``"cnf"``, ``"realnvp"``, ``"spline"``, ``"mixture"``, …
+    model : str or None
+        The family, as ``cnflow.train`` has it: ``"cnf"``, ``"realnvp"``, ``"spline"``, ``"mixture"``, … With None it is
+        ``"cnf"`` where ``steps`` are given, and the best of several in the time given where not.
     steps : int or None
         Training steps. The same data, options and seed give the same bits.
     time : float or None
@@ -55,7 +56,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "cnf",
+        model: str | None = None,
         *,
         steps: int | None = 3000,
         time: float | None = None,

@@ -215,21 +215,22 @@ pub struct Given {
 /// The job of the options of `train`.
 pub fn job(
     py: Python<'_>,
-    model: &str,
+    model: Option<&str>,
     (steps, time): (Option<usize>, Option<f64>),
     seed: u64,
     condition: Vec<String>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Given> {
     let mut job = Job { seed, ..Job::default() };
-    let family = model.parse().raised(py)?;
-    if family != job.model.family {
+    let family = model.map(str::parse).transpose().raised(py)?;
+    if let Some(family) = family.filter(|family| *family != job.model.family) {
         job = job.of_family(family);
     }
     if steps.is_some() && time.is_some() {
         return Err(Trouble::invalid("`steps` and `time` were both given", "give one of them").raise(py));
     }
-    let mut fields = vec!["model.family"];
+    let mut fields = Vec::new();
+    fields.extend(model.map(|_| "model.family"));
     fields.extend(steps.map(|_| "optimiser.steps"));
     fields.extend(time.map(|_| "optimiser.time"));
     let (mut solver, mut set) = (SolverChanges::default(), Vec::new());

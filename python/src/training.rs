@@ -12,8 +12,8 @@ use cnflow::plot;
 use cnflow::rows::diagnose::{Finding, dataset as findings};
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
-    Alone, Checkpoint, Crew, Criterion, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
-    provenance, resume_by, score, scored_provenance,
+    Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
+    open, provenance, resume_by, score, scored_provenance, with_column_types,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -259,6 +259,8 @@ impl Run {
             None => fit_by(crew, &job, &data, watch)?,
         };
         fitted.ended_early = fitted.ended_early.map(|words| options::named(&words));
+        // That of the model: of the family that was chosen, where several were tried.
+        let job = fitted.job.clone();
         fitted.model.provenance = provenance(&job, &fitted);
         let flow = fitted.model.bind(job.model.precision)?;
         let (set, rows) = held_out(&data);
@@ -282,7 +284,9 @@ impl Run {
 /// `weights` has a number of 0 or more for each row of x, or names a column of a frame: a row of weight 2 counts as two
 /// rows. Scores are weighted means then. `valid_weights` are those of `valid`.
 ///
-/// `model`: cnf, realnvp, nice, glow, spline, or a baseline: mixture, gaussian, gaussian-fixed, histogram.
+/// `model`: cnf, realnvp, nice, glow, spline, or a baseline: mixture, gaussian, gaussian-shrunk, gaussian-fixed,
+/// histogram; or auto, the best of several in the time given. Left out: auto for a table, if neither `steps` nor an option
+/// of one model is given; else cnf.
 /// The run takes `steps` steps or `time` seconds (or "2m"), 25 s if both are left out. A run with `steps` gives the same
 /// bits as `cnf train --steps` with the same options, rows and `seed`.
 ///
@@ -304,7 +308,7 @@ impl Run {
 /// TrainingInterrupted after Ctrl-C, with the model as it was in `.flow`.
 #[pyfunction]
 #[pyo3(signature = (x, condition=None, *, valid=None, valid_condition=None, weights=None,
-    valid_weights=None, model="cnf", steps=None, time=None, seed=None,
+    valid_weights=None, model=None, steps=None, time=None, seed=None,
     callback=None, progress=None, resume=None, crew=None, **options))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn train(
@@ -315,7 +319,7 @@ pub fn train(
     valid_condition: Option<&Bound<'_, PyAny>>,
     weights: Option<&Bound<'_, PyAny>>,
     valid_weights: Option<&Bound<'_, PyAny>>,
-    model: &str,
+    model: Option<&str>,
     steps: Option<i64>,
     time: Option<&Bound<'_, PyAny>>,
     seed: Option<&Bound<'_, PyAny>>,
@@ -360,8 +364,10 @@ pub fn train(
             Some((rows, valid))
         }
     };
-    let mut run = prepared(py, given, source, arrays, checkpoint.as_deref())?;
-    run.processes = crew.map(|crew| Processes::of(py, crew)).transpose()?;
+    let processes = crew.map(|crew| Processes::of(py, crew)).transpose()?;
+    let size = processes.as_ref().map_or(1, |processes| processes.size);
+    let mut run = prepared(py, given, source, arrays, checkpoint.as_deref(), size)?;
+    run.processes = processes;
     for note in &run.data.notes {
         warn(py, "DataWarning", &options::named(note))?;
     }
@@ -451,6 +457,7 @@ fn prepared(
     source: Option<String>,
     arrays: Option<(Memory, Option<Memory>)>,
     checkpoint: Option<&Path>,
+    size: usize,
 ) -> PyResult<Run> {
     let Given { mut job, fields, tolerances } = given;
     if let Some(path) = job.model.init.as_mut().filter(|path| path.is_dir()) {
@@ -463,7 +470,7 @@ fn prepared(
         if let Some(model) = &init {
             job.adopt(model)?;
         }
-        for field in fields {
+        for field in &fields {
             job.check_applies(field)?;
         }
         let data = match (arrays, &init) {
@@ -486,6 +493,8 @@ fn prepared(
             let problem = format!("`data.split` has no meaning for the toy `{}`", job.data.source);
             return Err(cnflow::Error::invalid(problem, "leave it out").into());
         }
+        let is_open = !fields.contains(&"model.family") && job.optimiser.steps.is_none() && size == 1;
+        let job = if is_open { open(job, &data, &fields) } else { job };
         let job = if tolerances || init.is_some() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
         let mut job = job;
         if job.output.picture.names.is_empty() {
@@ -493,7 +502,8 @@ fn prepared(
         }
         let resumed = resumed.as_deref().map(Checkpoint::load).transpose()?;
         if let Some(checkpoint) = &resumed {
-            let (mut a, mut b) = (job.clone(), checkpoint.job().clone());
+            let mut b = checkpoint.job().clone();
+            let (mut a, _) = with_column_types(goes_on(&job, &b).resolve_for(&data)?, &data);
             // What is only kept, and where rows came from, decides no bit: the rows themselves are compared.
             (a.output, b.output) = Default::default();
             (a.data.source, b.data.source) = Default::default();
@@ -510,6 +520,17 @@ fn prepared(
         Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)
+}
+
+/// The job of a part of a run that goes on: where a model was chosen among several, that of the chosen one.
+fn goes_on(job: &Job, checkpoint: &Job) -> Job {
+    if job.model.family != Family::Auto {
+        return job.clone();
+    }
+    job.clone().of_family(checkpoint.model.family).with(|job| {
+        job.optimiser.time = checkpoint.optimiser.time;
+        job.model.base.clone_from(&checkpoint.model.base);
+    })
 }
 
 /// Runs and looks on.

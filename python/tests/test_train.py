@@ -378,3 +378,30 @@ def test_weights_are_an_array_or_a_column_and_make_the_density():
         cnflow.train(rows, valid=rows[:9], weights=weights, model="gaussian", progress=False)
     with pytest.raises(cnflow.InvalidInput, match="weights of its own"):
         cnflow.train("moons", weights=weights, steps=3, progress=False)
+
+
+def test_a_table_without_a_model_gets_the_best_of_several() -> None:
+    flow = cnflow.train(ring(), time=1.5)
+    tried = flow.provenance["tried"]
+    [chosen] = [one for one in tried if one["chosen"]]
+    assert chosen["model"] == flow.provenance["model"]
+    assert {one["model"] for one in tried} == {"gaussian-shrunk", "mixture", "spline", "cnf"}
+    for options in ({"steps": 3}, {"time": 0.3, "hidden": [4]}, {"time": 0.3, "model": "cnf"}):
+        assert cnflow.train(ring(), **options).provenance.get("tried") is None
+    with pytest.raises(cnflow.InvalidInput, match="steps.* has no meaning for auto"):
+        cnflow.train(ring(), model="auto", steps=3)
+
+
+def test_a_run_on_heavy_columns_goes_on_with_the_kinds_that_it_found(tmp_path: Path) -> None:
+    x = np.exp(np.random.default_rng(3).normal(size=(4000, 2)))
+    with pytest.warns(cnflow.DataWarning, match="are modelled by their logarithms"):
+        whole = cnflow.train(x, steps=12, hidden=[4])
+    file = tmp_path / "run.checkpoint"
+    part = cnflow.train(x, steps=12, hidden=[4], resume=file, callback=lambda at: at["step"] == 5)
+    assert part.training.stopped
+    rest = cnflow.train(x, steps=12, hidden=[4], resume=file)
+    x = np.exp(np.random.default_rng(4).normal(size=(50, 2)))
+    assert same_bits(whole.log_prob(x), rest.log_prob(x))
+    assert np.isneginf(whole.log_prob(-x)).all()
+    plain = cnflow.train(x.repeat(20, axis=0), steps=2, hidden=[4], column_types="plain")
+    assert np.isfinite(plain.log_prob(-x)).all()

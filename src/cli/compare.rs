@@ -64,8 +64,8 @@ pub struct CompareArgs {
     /// Column type, as in `cnf train`
     #[arg(long, value_name = "NAME:KIND")]
     column: Vec<String>,
-    /// Models to train: cnf, nice, realnvp, glow, spline, gaussian, gaussian-fixed, mixture, histogram [default: the
-    /// flows, gaussian, mixture]
+    /// Models to train: cnf, nice, realnvp, glow, spline, gaussian, gaussian-shrunk, gaussian-fixed, mixture,
+    /// histogram, auto [default: the flows, gaussian, mixture]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
     models: Vec<Family>,
     /// Time of each training [default: 30s]

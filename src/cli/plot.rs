@@ -12,7 +12,7 @@ use cnflow::Error;
 use cnflow::model::Model;
 use cnflow::plot::Theme;
 use cnflow::rows::Dataset;
-use cnflow::train::Job;
+use cnflow::train::{Family, Job};
 use serde_json::json;
 
 use super::files::{CONFIG, METRICS};
@@ -73,6 +73,9 @@ pub fn run(args: PlotArgs, context: &Context) -> Result<()> {
     let folder = model_file.parent().unwrap_or(Path::new("."));
     let model = Model::load(&model_file)?;
     let job = job(folder)?;
+    // Where a model was chosen among several, its own.
+    let of_model = || Job::of_provenance(&model.provenance).map(|own| own.with(|own| own.output = job.output.clone()));
+    let job = if job.model.family == Family::Auto { of_model().unwrap_or(job) } else { job };
     let data = data(&job, &model, args.data.as_deref(), context)?;
     if data.dim != model.dim() {
         let what = format!("the data `{}`", data.name);

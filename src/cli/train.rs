@@ -17,7 +17,7 @@ pub mod watch;
 use std::ops::ControlFlow;
 
 use cnflow::rows::Dataset;
-use cnflow::train::{Checkpoint, Job, Progress, Watch, fit_by, held_out, provenance, resume_by, score};
+use cnflow::train::{Checkpoint, Job, Progress, Watch, fit_by, held_out, open, provenance, resume_by, score};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
@@ -49,7 +49,7 @@ refused. On a full disk, a checkpoint or a picture that does not fit is a warnin
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
   cnf train --data 2spirals --time 60s
-  cnf train --data table.csv --split 0.8,0.1      a table; the rest of its rows is the test set
+  cnf train --data table.csv --split 0.8,0.1      a table, the best of several models; the rest is the test set
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --model realnvp --data moons --time 20s   a discrete flow
   cnf train --data table.csv --condition 1        p(the other columns | the second)
@@ -93,6 +93,12 @@ fn begin(args: &TrainArgs, context: &Context) -> anyhow::Result<(Job, Dataset)> 
         let what = format!("the model `{}`", path.display());
         return Err(Error::Dimension { what, expected: data.dim, found: model.dim() }.into());
     }
+    // Several processes count steps, and a choice needs a clock.
+    let job = if args.leaves_model_open() && context.processes.crew().size() == 1 {
+        open(job, &data, &args.given())
+    } else {
+        job
+    };
     let mut job = if args.sets_tolerance() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
     if job.output.picture.names.is_empty() {
         job.output.picture.names = data.columns.clone().unwrap_or_default();
@@ -201,6 +207,8 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
         warnings.add(missed.words());
     }
     let mut fitted = fitted?;
+    // That of the model: of the family that was chosen, where several were tried.
+    let job = fitted.job.clone();
     fitted.ended_early = fitted.ended_early.map(|words| context.with_names(&words));
     if fitted.stopped {
         let cause = interrupt::cause();

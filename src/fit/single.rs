@@ -1,7 +1,12 @@
-//! One Gaussian by maximum likelihood: the least that a density of the data must beat.
+//! One Gaussian by maximum likelihood, or with smaller correlations: the least that a density of the data must beat.
 //!
 //! m = Σᵢ xᵢ/n, Σ = Σᵢ (xᵢ − m)(xᵢ − m)ᵀ/n, by their weights where rows have some; or Σ = σ² I with σ given, where only m is fitted. No prior and no
 //! iteration, unlike [`Mixture::fit`] with one component, whose prior is worth some rows.
+//!
+//! Of wide tables with few rows the correlations are mostly noise. Multiplied by a factor from 0 (the diagonal alone) to
+//! 1 they make a Gaussian that held-out rows may prefer, and they choose the factor: [`Mixture::shrunk`].
+//! Ref: Ledoit & Wolf, *A well-conditioned estimator for large-dimensional covariance matrices* (2004), for the form; an
+//! intensity by their formula was refused, since it assumes finite fourth moments.
 
 use crate::stats::Sample;
 use crate::transform::mixture::Mixture;
@@ -11,11 +16,19 @@ use crate::{Error, Result};
 /// Added to each variance, as a part of it, where columns determine each other: as in the prior of [`Mixture::fit`].
 const RIDGE: f64 = 1e-9;
 
+/// The factors of the correlations that are tried.
+const FACTORS: [f64; 10] = [0.0, 0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0];
+
 /// Which parameters of a Gaussian are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gaussian {
     /// Mean and covariance.
     Full,
+    /// Mean and covariance, with correlations that are multiplied by a factor.
+    Shrunk {
+        /// The factor, from 0 to 1.
+        factor: f64,
+    },
     /// The mean alone.
     Fixed {
         /// The deviation of each column, above 0, in the data's units.
@@ -38,7 +51,7 @@ impl Mixture {
             let problem = format!("{} numbers are not whole rows of {dim} columns", rows.len());
             return Err(Error::invalid(problem, "give the rows as [n, dim], row-major"));
         }
-        let (n, least) = (rows.len() / dim, if kind == Gaussian::Full { 2 } else { 1 });
+        let (n, least) = (rows.len() / dim, if matches!(kind, Gaussian::Fixed { .. }) { 1 } else { 2 });
         if n < least {
             let hint = "give at least two rows, or one where the deviation is fixed";
             return Err(Error::invalid(format!("{} for a Gaussian", crate::words::count(n as u64, "row")), hint));
@@ -51,7 +64,12 @@ impl Mixture {
         let column = |j: usize| rows.iter().skip(j).step_by(dim).copied().zip(weights.iter().copied());
         let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::weighted_moments(column(j))).unzip();
         let factor = match kind {
-            Gaussian::Full => root(rows, &weights, &mean, &std)?,
+            Gaussian::Full => root(rows, &weights, &mean, &std, 1.0)?,
+            Gaussian::Shrunk { factor } if (0.0..=1.0).contains(&factor) => root(rows, &weights, &mean, &std, factor)?,
+            Gaussian::Shrunk { factor } => {
+                let problem = format!("correlations multiplied by {}", crate::words::exact(factor));
+                return Err(Error::invalid(problem, "give a factor from 0 to 1"));
+            }
             Gaussian::Fixed { sigma } if sigma > 0.0 && sigma.is_finite() => {
                 (0..dim * dim).map(|i| if i % (dim + 1) == 0 { sigma } else { 0.0 }).collect()
             }
@@ -62,11 +80,32 @@ impl Mixture {
         };
         Self::new(vec![1.0], mean, factor)
     }
+
+    /// The Gaussian of `rows` whose correlations are multiplied by the factor that the rows `valid` prefer, of ten from 0
+    /// to 1; and the factor.
+    ///
+    /// # Errors
+    /// As [`Mixture::gaussian`]; [`Error::Invalid`] without rows to choose by.
+    pub fn shrunk<'a>(rows: impl Into<Sample<'a>>, valid: impl Into<Sample<'a>>, dim: usize) -> Result<(Self, f64)> {
+        let (rows, valid) = (rows.into(), valid.into());
+        let mut best: Option<(f64, Self, f64)> = None;
+        for factor in FACTORS {
+            let found = Self::gaussian(rows, dim, Gaussian::Shrunk { factor })?;
+            let score = crate::stats::weighted_mean_and_se(&found.log_prob_rows(valid.x), valid.weight).0;
+            if score > best.as_ref().map_or(f64::NEG_INFINITY, |(best, ..)| *best) {
+                best = Some((score, found, factor));
+            }
+        }
+        best.map(|(_, found, factor)| (found, factor)).ok_or_else(|| {
+            let problem = "there are no validation rows to choose the correlations of a Gaussian by";
+            Error::invalid(problem, "hold rows out for validation, or take a full Gaussian")
+        })
+    }
 }
 
 /// The Cholesky factor of the covariance of `rows`, from their correlations: those are of order 1 whatever the units of
-/// the columns and however far their means lie from 0.
-fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
+/// the columns and however far their means lie from 0. They are multiplied by `shrink`.
+fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64], shrink: f64) -> Result<Vec<f64>> {
     let d = mean.len();
     if let Some(j) = std.iter().position(|s| *s == 0.0) {
         let hint = "leave out the constant column: it has no density";
@@ -79,6 +118,9 @@ fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<
         row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
     }
     let (_, mut correlation) = moments(&scaled, d, weights);
+    if shrink != 1.0 {
+        correlation.iter_mut().enumerate().filter(|(i, _)| i % (d + 1) != 0).for_each(|(_, c)| *c *= shrink);
+    }
     let factor = match cholesky(&correlation, d) {
         Some(factor) => factor,
         None => {

@@ -8,6 +8,8 @@ use crate::{Error, Result, words};
 /// The type that the numbers have in the file; in memory they are `f64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dtype {
+    /// 16-bit floats.
+    F16,
     /// 32-bit floats.
     F32,
     /// 64-bit floats.
@@ -16,12 +18,16 @@ pub enum Dtype {
     Int(u8),
     /// Unsigned integers of 1, 2, 4 or 8 bytes. Beyond 2⁵³ they are rounded.
     Uint(u8),
+    /// False and true, as 0 and 1.
+    Bool,
 }
 
 impl Dtype {
     /// Bytes of one number.
     pub fn size(self) -> usize {
         match self {
+            Self::Bool => 1,
+            Self::F16 => 2,
             Self::F32 => 4,
             Self::F64 => 8,
             Self::Int(bytes) | Self::Uint(bytes) => bytes.into(),
@@ -32,6 +38,8 @@ impl Dtype {
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Bool => write!(f, "bool"),
+            Self::F16 => write!(f, "f16"),
             Self::F32 => write!(f, "f32"),
             Self::F64 => write!(f, "f64"),
             Self::Int(bytes) => write!(f, "i{}", 8 * u32::from(*bytes)),

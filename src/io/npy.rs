@@ -8,7 +8,7 @@ use std::io::{Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::{Array, BLOCK_ROWS, CUT_SHORT, Dtype, refused};
-use header::{HINT, dtype_of};
+use header::{HINT, Record, dtype_of};
 pub(super) use header::{put_header, read_header};
 
 use crate::{Error, Result};
@@ -24,7 +24,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array> {
     loop {
         let block = stream.next(path, BLOCK_ROWS)?;
         if block.is_empty() {
-            return Ok(Array { rows, cols, data, dtype, vector, columns: None });
+            return Ok(Array { rows, cols, data, dtype, vector, columns: stream.names() });
         }
         data.extend(block);
     }
@@ -56,6 +56,8 @@ pub(super) struct Stream<R> {
     fortran: bool,
     /// The size of each axis but the first.
     axes: Vec<usize>,
+    /// How a row lies in the file, where rows are records.
+    record: Option<Record>,
     /// Rows given out.
     at: usize,
     /// The bytes of a block.
@@ -86,9 +88,30 @@ impl<R: Read + Seek> Stream<R> {
     pub fn open(path: &Path, mut file: R, length: Length) -> Result<Self> {
         let (Length::Exactly(most) | Length::AtMost(most)) = length;
         let header = read_header(path, &mut file, most)?;
+        if !header.fields.is_empty() {
+            return Self::records(path, file, header, length);
+        }
         let (dtype, big_endian) = dtype_of(path, &header.descr)?;
         let (bytes, fortran, shape) = (header.bytes, header.fortran, header.shape);
         Self::begin(path, file, About { bytes, dtype, big_endian, fortran, shape }, length)
+    }
+
+    /// Records behind their header: each is a row, and each of its fields a column.
+    fn records(path: &Path, file: R, header: header::Header, length: Length) -> Result<Self> {
+        let record = Record::of(path, &header.fields)?;
+        let [rows] = header.shape[..] else {
+            let problem = format!("it has {} axes {} of records", header.shape.len(), few(&header.shape));
+            return Err(Error::read(path, problem, "save records of shape [n]"));
+        };
+        // As bytes they are a table whose length is checked like any other's.
+        let (bytes, shape) = (header.bytes, vec![rows, record.size]);
+        let about = About { bytes, dtype: Dtype::Uint(1), big_endian: false, fortran: false, shape };
+        let stream = Self::begin(path, file, about, length)?;
+        // What all have in common, or f64.
+        let dtypes: Vec<Dtype> = record.numbers.iter().map(|(dtype, ..)| *dtype).collect();
+        let dtype = if dtypes.iter().all(|dtype| *dtype == dtypes[0]) { dtypes[0] } else { Dtype::F64 };
+        let dtype = if dtype == Dtype::Uint(1) { Dtype::F64 } else { dtype };
+        Ok(Self { cols: record.names.len(), axes: vec![record.names.len()], dtype, record: Some(record), ..stream })
     }
 
     /// The rows of a file behind its header, whose length is held against it.
@@ -136,8 +159,8 @@ impl<R: Read + Seek> Stream<R> {
         }
         // With one axis that is longer than 1 both orders are the same.
         let fortran = fortran && shape.iter().filter(|n| **n > 1).count() > 1;
-        let (at, bytes) = (0, Vec::new());
-        Ok(Self { file, packed, header, start, rows, cols, dtype, big_endian, fortran, axes, at, bytes })
+        let (at, bytes, record) = (0, Vec::new(), None);
+        Ok(Self { file, packed, header, start, rows, cols, dtype, big_endian, fortran, axes, record, at, bytes })
     }
 
     /// Whether the numbers are read from the beginning of the file to its end.
@@ -150,7 +173,8 @@ impl<R: Read + Seek> Stream<R> {
     /// # Errors
     /// [`Error::Read`] where the disk fails.
     pub fn whole(mut self, path: &Path) -> Result<Vec<u8>> {
-        let declared = (self.rows * self.cols * self.dtype.size()) as u64;
+        let row = self.record.as_ref().map_or(self.cols * self.dtype.size(), |record| record.size);
+        let declared = (self.rows * row) as u64;
         // One byte more than declared shows that there are too many.
         self.file.take(declared + 1).read_to_end(&mut self.header).map_err(|e| refused(path, &e))?;
         Ok(self.header)
@@ -164,6 +188,11 @@ impl<R: Read + Seek> Stream<R> {
     /// The type of the numbers.
     pub fn dtype(&self) -> Dtype {
         self.dtype
+    }
+
+    /// The names of the columns, where rows are records.
+    pub fn names(&self) -> Option<Vec<String>> {
+        self.record.as_ref().map(|record| record.names.clone())
     }
 
     /// Whether there is one axis only.
@@ -211,6 +240,18 @@ impl<R: Read + Seek> Stream<R> {
     }
 
     fn block(&mut self, rows: usize) -> std::io::Result<Vec<f64>> {
+        if let Some(record) = &self.record {
+            self.file.seek(SeekFrom::Start(self.start + (self.at * record.size) as u64))?;
+            self.bytes.resize(rows * record.size, 0);
+            self.file.read_exact(&mut self.bytes)?;
+            let mut data = vec![0.0; rows * self.cols];
+            for (row, bytes) in data.chunks_exact_mut(self.cols).zip(self.bytes.chunks_exact(record.size)) {
+                for (slot, (dtype, swapped, from)) in row.iter_mut().zip(&record.numbers) {
+                    *slot = one(&bytes[*from..*from + dtype.size()], *dtype, *swapped);
+                }
+            }
+            return Ok(data);
+        }
         if !self.fortran {
             return self.numbers(self.at * self.cols, rows * self.cols);
         }
@@ -260,31 +301,74 @@ fn few(shape: &[usize]) -> String {
 
 /// The numbers of a body whose length is a multiple of the type's size.
 fn decode(body: &[u8], dtype: Dtype, big_endian: bool) -> Vec<f64> {
-    /// One arm: the bytes of one number, turned about where the file is big-endian.
-    macro_rules! each {
-        ($t:ty) => {
-            body.chunks_exact(size_of::<$t>())
-                .map(|chunk| {
-                    let mut word = [0; size_of::<$t>()];
-                    word.copy_from_slice(chunk);
-                    if big_endian {
-                        word.reverse();
-                    }
-                    <$t>::from_le_bytes(word) as f64
-                })
-                .collect()
-        };
+    body.chunks_exact(dtype.size()).map(|chunk| one(chunk, dtype, big_endian)).collect()
+}
+
+/// One number from its bytes, turned about where the file is big-endian.
+#[inline]
+fn one(chunk: &[u8], dtype: Dtype, big_endian: bool) -> f64 {
+    /// The bytes of one number.
+    macro_rules! word {
+        ($t:ty) => {{
+            let mut word = [0; size_of::<$t>()];
+            word.copy_from_slice(chunk);
+            if big_endian {
+                word.reverse();
+            }
+            <$t>::from_le_bytes(word)
+        }};
     }
     match dtype {
-        Dtype::F32 => each!(f32),
-        Dtype::F64 => each!(f64),
-        Dtype::Int(1) => each!(i8),
-        Dtype::Int(2) => each!(i16),
-        Dtype::Int(4) => each!(i32),
-        Dtype::Int(_) => each!(i64),
-        Dtype::Uint(1) => each!(u8),
-        Dtype::Uint(2) => each!(u16),
-        Dtype::Uint(4) => each!(u32),
-        Dtype::Uint(_) => each!(u64),
+        Dtype::F16 => half(word!(u16)),
+        Dtype::F32 => word!(f32) as f64,
+        Dtype::F64 => word!(f64),
+        Dtype::Int(1) => word!(i8) as f64,
+        Dtype::Int(2) => word!(i16) as f64,
+        Dtype::Int(4) => word!(i32) as f64,
+        Dtype::Int(_) => word!(i64) as f64,
+        Dtype::Uint(1) => word!(u8) as f64,
+        Dtype::Uint(2) => word!(u16) as f64,
+        Dtype::Uint(4) => word!(u32) as f64,
+        Dtype::Uint(_) => word!(u64) as f64,
+        Dtype::Bool => f64::from(u8::from(chunk != [0])),
+    }
+}
+
+/// A 16-bit float: a sign, five bits of an exponent and ten of a fraction. Ref: IEEE 754, binary16.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from((bits >> 10) & 31), f64::from(bits & 1023));
+    let size = match exponent {
+        0 => fraction * (-24f64).exp2(),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1024.0 + fraction) * f64::from(exponent - 25).exp2(),
+    };
+    if bits >> 15 == 0 { size } else { -size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half;
+
+    #[test]
+    fn all_half_floats_are_the_numbers_that_they_stand_for() {
+        // 1, the largest, the smallest, the least normal one, a third, a negative one.
+        for (bits, value) in [
+            (0x3c00, 1.0),
+            (0x7bff, 65504.0),
+            (0x0001, 5.960464477539063e-8),
+            (0x0400, 6.103515625e-5),
+            (0x3555, 0.333251953125),
+            (0xc000, -2.0),
+        ] {
+            assert_eq!(half(bits), value, "{bits:#x}");
+        }
+        assert!(half(0x7c00) == f64::INFINITY && half(0xfc00) == f64::NEG_INFINITY && half(0x7e00).is_nan());
+        assert!(half(0x8000) == 0.0 && half(0x8000).is_sign_negative());
+        // They rise with their bits, by steps that double where the exponent grows.
+        for bits in 1..0x7c00u16 {
+            let (step, above) = (half(bits) - half(bits - 1), half(bits + 1));
+            assert!(step > 0.0 && (above == f64::INFINITY || above - half(bits) >= step), "{bits:#x}");
+        }
     }
 }

@@ -124,6 +124,12 @@ impl Reader {
         if let Body::Csv(rows) = &body {
             (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), rows.columns());
         }
+        columns = match &body {
+            Body::Npy(stream) => stream.names(),
+            Body::Packed(stream) => stream.names(),
+            Body::Unpacked(stream) => stream.names(),
+            _ => columns,
+        };
         #[cfg(feature = "parquet")]
         if let Body::Parquet(rows) = &body {
             (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), Some(rows.names()));

@@ -16,7 +16,7 @@ const NAMED: usize = 8;
 ///
 /// Toys and images have none, and a model to start from has its own; one Gaussian and a table of probabilities stay what
 /// their names say.
-pub(super) fn chosen(job: Job, data: &Dataset) -> (Job, Option<String>) {
+pub fn with_column_types(job: Job, data: &Dataset) -> (Job, Option<String>) {
     let of_flow = !job.model.family.is_reference() || job.model.family == Family::Mixture;
     let (Source::Rows(train), ColumnTypes::Auto) = (&data.train, job.data.column_types) else { return (job, None) };
     if !of_flow || data.shape.is_some() || job.model.init.is_some() {
@@ -32,7 +32,8 @@ pub(super) fn chosen(job: Job, data: &Dataset) -> (Job, Option<String>) {
     let named = |j: &usize| name(*j).is_none_or(|name| given(&name) || given(&j.to_string()));
     let column = |x: &Numbers, j: usize| -> Vec<f64> { x.iter().skip(j).step_by(d).collect() };
     let of = |j: usize| -> Option<(String, Kind)> {
-        let found = kind::choose(&column(&train.x, j), &column(&data.valid.x, j), &column(&data.test.x, j))?;
+        let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| column(&rows.x, j));
+        let found = kind::choose(&column(&train.x, j), held_out)?;
         name(j).map(|name| (name, found))
     };
     let found: Vec<(String, Kind)> =

@@ -19,27 +19,44 @@ pub enum Family {
     Discrete(Kind),
     /// One Gaussian with a full covariance.
     Gaussian,
+    /// One Gaussian whose correlations are as much smaller as the validation set prefers.
+    GaussianShrunk,
     /// One round Gaussian of fixed deviation: only its mean is fitted.
     GaussianFixed,
     /// A mixture of Gaussians by expectation maximisation; the validation set chooses how many.
     Mixture,
     /// A table of probabilities, in one or two dimensions; the validation set chooses its bins.
     Histogram,
+    /// The best of several in the time given, by the validation set; not among [`Family::ALL`], for a trained model is of
+    /// one of these.
+    Auto,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cnf,
         Self::Discrete(Kind::Nice),
         Self::Discrete(Kind::RealNvp),
         Self::Discrete(Kind::Glow),
         Self::Discrete(Kind::Spline),
         Self::Gaussian,
+        Self::GaussianShrunk,
         Self::GaussianFixed,
         Self::Mixture,
         Self::Histogram,
     ];
+
+    /// All that can be asked for: all of them, and the choice between some.
+    pub const TYPED: [Self; Self::ALL.len() + 1] = {
+        let mut all = [Self::Auto; Self::ALL.len() + 1];
+        let mut i = 0;
+        while i < Self::ALL.len() {
+            all[i] = Self::ALL[i];
+            i += 1;
+        }
+        all
+    };
 
     /// The name, as typed and as saved.
     pub fn name(self) -> &'static str {
@@ -47,15 +64,17 @@ impl Family {
             Self::Cnf => "cnf",
             Self::Discrete(kind) => kind.name(),
             Self::Gaussian => "gaussian",
+            Self::GaussianShrunk => "gaussian-shrunk",
             Self::GaussianFixed => "gaussian-fixed",
             Self::Mixture => "mixture",
             Self::Histogram => "histogram",
+            Self::Auto => "auto",
         }
     }
 
     /// All names, for people.
     pub fn names() -> String {
-        Self::ALL.map(Self::name).join(", ")
+        Self::TYPED.map(Self::name).join(", ")
     }
 
     /// The kind of a discrete flow.
@@ -70,7 +89,7 @@ impl Family {
 
     /// A density without a net, fitted and not trained.
     pub fn is_reference(self) -> bool {
-        !matches!(self, Self::Cnf | Self::Discrete(_))
+        !matches!(self, Self::Cnf | Self::Discrete(_) | Self::Auto)
     }
 }
 
@@ -78,7 +97,7 @@ impl std::str::FromStr for Family {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        named("model", Self::ALL, Self::name, text)
+        named("model", Self::TYPED, Self::name, text)
     }
 }
 

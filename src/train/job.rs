@@ -144,7 +144,7 @@ impl Job {
             }
             Family::Discrete(kind) => self.resolve_discrete(kind, few)?,
             Family::Mixture => _ = self.data.spread.get_or_insert(1.0),
-            Family::Gaussian | Family::GaussianFixed | Family::Histogram => {}
+            Family::Gaussian | Family::GaussianShrunk | Family::GaussianFixed | Family::Histogram | Family::Auto => {}
         }
         if self.optimiser.steps.is_none() {
             self.optimiser.time.get_or_insert(Self::USUAL_TIME);

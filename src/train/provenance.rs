@@ -47,6 +47,7 @@ pub fn scored_provenance(
     let mut provenance = provenance(job, fitted);
     let FlowSpec { base, pixels, .. } = &fitted.model.spec;
     let replaced = base.as_ref().filter(|_| fitted.replaced_by_baseline).map(Mixture::components);
+    let tried = (!fitted.tried.is_empty()).then_some(&fitted.tried);
     let steered = fitted.before.and_then(|before| Some(fitted.history.validations.last()?.nll - before));
     // Nats of one bit for each number of an image.
     let unit = pixels.as_ref().map(|pixels: &Pixels| pixels.dim() as f64 * std::f64::consts::LN_2);
@@ -61,6 +62,7 @@ pub fn scored_provenance(
         "seconds_per_step": fitted.step_seconds / fitted.steps.max(1) as f64,
         "mixture_seconds": fitted.mixture_seconds,
         "ended_early": fitted.ended_early,
+        "tried": tried,
         "scored": set,
         "n": score.n,
         "nll": score.nll,

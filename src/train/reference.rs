@@ -45,6 +45,11 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         || watch.stop_requested() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
     match job.model.family {
         Family::Gaussian => spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, Gaussian::Full)?),
+        Family::GaussianShrunk => {
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let valid = Sample { x: &valid, weight: &data.valid.weight };
+            spec.base = Some(Mixture::shrunk(Sample { x: &x, weight }, valid, d)?.0);
+        }
         Family::GaussianFixed => {
             let fixed = Gaussian::Fixed { sigma: job.model.sigma };
             spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, fixed)?);
@@ -95,5 +100,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         far,
         before: None,
         stopped: false,
+        job: job.clone(),
+        tried: Vec::new(),
     })
 }

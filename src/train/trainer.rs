@@ -20,8 +20,8 @@ use super::preprocessing::Preprocessing;
 use super::start::Start;
 use super::state::{RunLog, State, content_hash};
 use super::{
-    Checkpoint, Criterion, Far, FarRows, Job, LossContext, Muon, Optimiser, OutputSection, Precision, Progress,
-    StepRecord, TrainResult, ValidationScore, Watch, start,
+    Checkpoint, Criterion, Family, Far, FarRows, Job, LossContext, Muon, Optimiser, OutputSection, Precision, Progress,
+    StepRecord, TrainResult, ValidationScore, Watch, column_types, selection, start,
 };
 use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
@@ -65,7 +65,10 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
     let job = job.clone().resolve_for(data)?;
     countable(crew, &job)?;
     start::check(data)?;
-    let (job, remark) = super::column_types::chosen(job, data);
+    if job.model.family == Family::Auto {
+        return selection::choose(&job, data, watch, &fit);
+    }
+    let (job, remark) = column_types::with_column_types(job, data);
     remark.iter().for_each(|words| watch.note(words));
     if job.optimiser.validation == Some(ValidationScore::Bound) {
         watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Checkpoint, Far, History, StepRecord, Validation};
+use serde::Serialize;
+
+use super::{Checkpoint, Family, Far, History, Job, StepRecord, Validation};
 use crate::Result;
 use crate::model::Model;
 
@@ -35,6 +37,9 @@ pub trait Watch {
     /// Called with each remark on the data, one sentence at a time, before the first step.
     fn note(&mut self, _words: &str) {}
 
+    /// Called before a model of a family is trained, where several are tried.
+    fn tries(&mut self, _family: Family) {}
+
     /// Called with every checkpoint that is due, and with one when the run is ended from outside.
     ///
     /// # Errors
@@ -49,6 +54,26 @@ impl Watch for () {
     fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
+}
+
+/// A model that was tried.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Tried {
+    /// Its family.
+    pub model: Family,
+    /// How long that took, in seconds, with the scoring of the validation rows.
+    pub seconds: f64,
+    /// The negative log-likelihood of the validation rows, in nats a row; none where it has no density at one of them, or
+    /// could not be trained.
+    pub nll: Option<f64>,
+    /// The standard error of `nll`.
+    pub nll_se: Option<f64>,
+    /// The numbers that were fitted.
+    pub n_params: usize,
+    /// Why it could not be trained.
+    pub problem: Option<String>,
+    /// It is the model of the run.
+    pub chosen: bool,
 }
 
 /// A finished run.
@@ -82,4 +107,8 @@ pub struct TrainResult {
     pub before: Option<f64>,
     /// The run was ended from outside.
     pub stopped: bool,
+    /// The job of the model: with the kinds that its columns got, and of the family that was chosen.
+    pub job: Job,
+    /// What was tried, where a model was chosen ([`Family::Auto`]).
+    pub tried: Vec<Tried>,
 }

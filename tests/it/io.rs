@@ -7,8 +7,7 @@ use crate::common::archive;
 use crate::common::random::{self, cases};
 use crate::common::state_dict::state_dict;
 use cnflow::io::safetensors::ModelFile;
-use cnflow::io::{self, Array, Dtype, csv, npy, npz, torch};
-#[cfg(not(feature = "parquet"))]
+use cnflow::io::{self, Array, Dtype, Reader, csv, npy, npz, torch};
 use cnflow::rows;
 use cnflow::{Error, Result};
 use rand::Rng as _;
@@ -218,13 +217,19 @@ fn wrong_npy_files_say_what_is_wrong() {
         (with("'<f4'", "(0, 2)", 0), "0 rows"),
         (with("'<f4'", "(2, 0)", 0), "0 columns"),
         (with("'<c16'", "(1,)", 16), "complex numbers (`<c16`)"),
-        (with("'<f2'", "(1,)", 2), "half-precision"),
-        (with("'|b1'", "(1,)", 1), "booleans"),
         (with("'|O'", "(1,)", 9), "pickled Python objects"),
         (with("'<U5'", "(1,)", 20), "text"),
         (with("'<M8[ns]'", "(1,)", 8), "dates"),
         (with("'<q9'", "(1,)", 8), "unknown type"),
-        (with("[('a', '<f4'), ('b', '<f4')]", "(1,)", 8), "several named fields"),
+        (with("[('a', '<f4'), ('b', '<f4')]", "(2,)", 12), "expected 16 bytes, found 12"),
+        (with("[('a', '<f4'), ('b', '<f4')]", "(1, 2)", 16), "2 axes [1, 2] of records"),
+        (with("[('a', '<f4'), ('b', '<U3')]", "(1,)", 16), "its field `b`: it holds text"),
+        (with("[('a', '<f4', (2,))]", "(1,)", 8), "several numbers in a field"),
+        (with("[('a', [('b', '<f4')])]", "(1,)", 4), "records within records"),
+        (with("[]", "(1,)", 0), "unknown type"),
+        (with("[('', '|V8')]", "(1,)", 8), "have no fields"),
+        (with("[('', '|V99999999999999999999')]", "(1,)", 8), "larger than the memory"),
+        (with("[('a', '<f4'", "(1,)", 4), "records within records"),
         (npy_bytes(&"(".repeat(60_000), b""), "not a NumPy header"),
     ];
     for (bytes, sentence) in cases {
@@ -418,6 +423,64 @@ fn a_write_that_fails_leaves_nothing_and_keeps_the_old_file() {
         std::fs::File::create(&plain).unwrap().write_all(b"x").unwrap();
         let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&plain), "not the mode of an ordinary file");
+    }
+}
+
+/// A row of a structured array as NumPy pads it with `align=True`: a bool, a half float, a big-endian double, an i32.
+const RECORD: &str = "[('flag', '|b1'), ('', '|V1'), ('half', '<f2'), ('', '|V4'), ('wide', '>f8'), ('k', '<i4')]";
+
+fn records(n: usize) -> (Vec<u8>, Vec<f64>) {
+    let (mut body, mut rows) = (Vec::new(), Vec::new());
+    for i in 0..n {
+        let (flag, wide, k) = (i % 3 == 0, i as f64 / 7.0 - 3.0, 5 - i as i32);
+        // 1.0 and its neighbours.
+        let half = 0x3c00 + (i as u16 % 4);
+        body.extend([u8::from(flag), 99]);
+        body.extend(half.to_le_bytes());
+        body.extend([99; 4]);
+        body.extend(wide.to_be_bytes());
+        body.extend(k.to_le_bytes());
+        rows.extend([f64::from(u8::from(flag)), 1.0 + (i % 4) as f64 / 1024.0, wide, f64::from(k)]);
+    }
+    let header = format!("{{'descr': {RECORD}, 'fortran_order': False, 'shape': ({n},), }}\n");
+    (npy_bytes(&header, &body), rows)
+}
+
+#[test]
+fn records_are_a_table_with_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bytes, rows) = records(50);
+    let array = npy::parse(Path::new("x.npy"), &bytes).unwrap();
+    let names = ["flag", "half", "wide", "k"].map(String::from).to_vec();
+    assert_eq!((array.rows, array.cols, &array.columns, &array.data), (50, 4, &Some(names.clone()), &rows));
+    let path = folder.path().join("x.npy");
+    std::fs::write(&path, &bytes).unwrap();
+    for block in [1, 7, 50] {
+        let mut reader = Reader::open(&path).unwrap();
+        assert_eq!((reader.columns(), reader.rows()), (Some(&names[..]), Some(50)));
+        reader.keep(&[2, 0]).unwrap();
+        let mut found = Vec::new();
+        while let Some(part) = reader.next_block(block).unwrap() {
+            found.extend(part.data);
+        }
+        let expected: Vec<f64> = rows.chunks_exact(4).flat_map(|row| [row[2], row[0]]).collect();
+        assert_eq!(found, expected, "blocks of {block}");
+    }
+    // The names choose columns of a training as those of a text do.
+    let options = rows::TableOptions { drop: vec!["wide".into()], ..Default::default() };
+    let table = rows::Table::read(&path, &options, 0).unwrap();
+    assert_eq!(table.columns.as_deref(), Some(&["flag".to_string(), "half".into(), "k".into()][..]));
+}
+
+#[test]
+fn booleans_and_half_floats_are_numbers() {
+    let header = |descr: &str| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2, 2), }}\n");
+    let truths = npy::parse(Path::new("x.npy"), &npy_bytes(&header("|b1"), &[0, 1, 1, 0])).unwrap();
+    assert_eq!((truths.data, truths.dtype), (vec![0.0, 1.0, 1.0, 0.0], Dtype::Bool));
+    for (descr, swap) in [("<f2", false), (">f2", true)] {
+        let words = [0x3c00u16, 0xc000, 0x0001, 0x7bff].map(|w| if swap { w.to_be_bytes() } else { w.to_le_bytes() });
+        let halves = npy::parse(Path::new("x.npy"), &npy_bytes(&header(descr), words.as_flattened())).unwrap();
+        assert_eq!((halves.data, halves.dtype), (vec![1.0, -2.0, (-24f64).exp2(), 65504.0], Dtype::F16));
     }
 }
 

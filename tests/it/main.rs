@@ -59,6 +59,7 @@ mod resolution;
 mod resume;
 mod sample_quality;
 mod seeing;
+mod selection;
 mod stages;
 mod streaming;
 mod training;

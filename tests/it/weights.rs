@@ -66,7 +66,7 @@ fn a_row_of_weight_two_is_two_rows_in_all_that_is_fitted_in_closed_form() {
             let (one, other) = (Standardise::fit(rows, d).unwrap(), Standardise::fit(&repeated, d).unwrap());
             near("means", one.mean(), other.mean(), 1e-13);
             near("deviations", one.std(), other.std(), 1e-13);
-            for kind in [Gaussian::Full, Gaussian::Fixed { sigma: 0.7 }] {
+            for kind in [Gaussian::Full, Gaussian::Shrunk { factor: 0.6 }, Gaussian::Fixed { sigma: 0.7 }] {
                 let one = Mixture::gaussian(rows, d, kind).unwrap();
                 let other = Mixture::gaussian(&repeated, d, kind).unwrap();
                 near("mean", one.means(), other.means(), 1e-12);

@@ -171,8 +171,13 @@ impl TrainArgs {
         flags || self.place.config.is_some() || self.model.init.is_some()
     }
 
+    /// Whether nobody has named a model, or a number of steps, which only one of them has.
+    pub(super) fn leaves_model_open(&self) -> bool {
+        self.model.family.is_none() && self.place.config.is_none() && self.optimiser.steps.is_none()
+    }
+
     /// The fields whose flags were given.
-    fn given(&self) -> Vec<&'static str> {
+    pub(super) fn given(&self) -> Vec<&'static str> {
         let others = [
             ("seed", self.solver.seed.is_some()),
             ("data.header", self.tables.header.is_some()),

@@ -125,8 +125,9 @@ flags! {
     #[command(next_help_heading = "Model")]
     ModelFlags of model: ModelSection {
         /// Model family: cnf (continuous flow), nice, realnvp, glow, spline (discrete flows), or a baseline without a
-        /// net: gaussian, gaussian-fixed (only its mean is fitted), mixture, histogram (one or two columns) [default:
-        /// cnf]
+        /// net: gaussian, gaussian-shrunk (smaller correlations), gaussian-fixed (only its mean is fitted), mixture,
+        /// histogram (one or two columns); or auto, the best of several in the time given [default: cnf; auto for a
+        /// table, if no option of one model is given]
         #[arg(id = "model", long = "model", value_name = "NAME")]
         family: Family,
         /// Net of a velocity or of a discrete flow's couplings: mlp, concatsquash (FFJORD's, of candle layers; slower),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cnflow::apply::BitsPerDim;
 use cnflow::rows::diagnose::Finding;
-use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult, scored_provenance};
+use cnflow::train::{Family, Far, FarRows, History, Job, Score, Set, TrainResult, Tried, scored_provenance};
 use cnflow::transform::{Mixture, Pixels};
 use cnflow::words;
 use serde_json::{Map, Value, json};
@@ -30,6 +30,8 @@ pub struct Summary {
     chosen: usize,
     rollbacks: usize,
     far: Far,
+    /// What was tried, where the model was chosen among several.
+    tried: Vec<Tried>,
     /// Components of the mixture that replaced the flow.
     replaced_by_baseline: Option<usize>,
     /// Held-out NLL before evaluations were steered, and at the end.
@@ -62,6 +64,7 @@ impl Summary {
             chosen: fitted.chosen,
             rollbacks: fitted.rollbacks,
             far: fitted.far.clone(),
+            tried: fitted.tried.clone(),
             replaced_by_baseline: fitted
                 .model
                 .spec
@@ -126,6 +129,10 @@ impl Summary {
         };
         if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.family.is_reference()) {
             out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));
+        }
+        for (i, tried) in self.tried.iter().enumerate() {
+            let head = if i == 0 { "tried" } else { "" };
+            out += &format!("{head:<10}{}\n", tried_words(tried));
         }
         if let Some(words) = &self.ended_early {
             out += &format!("ended     {words}\n");
@@ -198,6 +205,17 @@ impl Summary {
         }
         out
     }
+}
+
+/// A model that was tried: its score and its time.
+fn tried_words(tried: &Tried) -> String {
+    let score = match (tried.nll, tried.nll_se, &tried.problem) {
+        (Some(nll), Some(se), _) => format!("validation NLL {}", words::estimate(nll, se, 4)),
+        (_, _, Some(problem)) => problem.clone(),
+        _ => "no density at some of the validation rows".into(),
+    };
+    let chosen = if tried.chosen { ", chosen" } else { "" };
+    format!("{:<16} {score} in {}{chosen}", tried.model.name(), words::duration(tried.seconds))
 }
 
 /// The history as CSV: means over consecutive steps, and held-out scores where they were taken.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use cnflow::rows::Dataset;
-use cnflow::train::{Checkpoint, Criterion, Job, Net, Progress, Watch};
+use cnflow::train::{Checkpoint, Criterion, Family, Job, Net, Progress, Watch};
 use cnflow::velocity::Activation;
 use cnflow::{Error, Result, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,6 +26,8 @@ pub struct Screen {
     drawn: Option<Instant>,
     loss: f64,
     criterion: Option<Criterion>,
+    /// The model that is tried, where several are.
+    tried: Option<Family>,
     held_out: String,
     unit: ScoreUnit,
 }
@@ -36,7 +38,7 @@ impl Screen {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let style = ProgressStyle::with_template("{bar:24.cyan/238} {msg}").unwrap_or(ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(TICKS), target).with_style(style.progress_chars("━╸─"));
-        Self { bar, quiet, drawn: None, loss: f64::NAN, criterion: None, held_out: String::new(), unit }
+        Self { bar, quiet, drawn: None, loss: f64::NAN, criterion: None, tried: None, held_out: String::new(), unit }
     }
 
     /// What is about to be done.
@@ -53,6 +55,11 @@ impl Screen {
             None | Some(Net::Mlp) => net,
             Some(kind) => format!("{} {}", kind.name(), net.trim_end()),
         };
+        if job.model.family == Family::Auto {
+            let time = words::duration(job.optimiser.time.unwrap_or(Job::USUAL_TIME));
+            context.note(&format!("training  the best of several models in {time}, seed {}", job.seed));
+            return;
+        }
         let (batch, lr) = (job.optimiser.batch.unwrap_or_default(), job.optimiser.lr.unwrap_or_default());
         if job.model.family.is_reference() {
             context.note(&format!("fitting   {}, seed {}", job.model.family.name(), job.seed));
@@ -136,6 +143,10 @@ impl Watch for Watcher<'_> {
         self.screen.see(progress)
     }
 
+    fn tries(&mut self, family: Family) {
+        self.screen.tries(family);
+    }
+
     fn stop_requested(&self) -> bool {
         interrupt::requested()
     }
@@ -189,6 +200,12 @@ impl Screen {
         }
         if !self.quiet && self.drawn.is_none_or(|at| at.elapsed() >= PAUSE) {
             self.drawn = Some(Instant::now());
+            if let Some(family) = self.tried {
+                // Its clock is not that of the whole run.
+                self.bar.set_message(format!("{} · step {}{}", family.name(), record.step, self.held_out));
+                self.bar.set_position((progress.done * TICKS as f64) as u64);
+                return self.end();
+            }
             let left = if progress.done > 0.0 { record.seconds * (1.0 / progress.done - 1.0) } else { 0.0 };
             let rate = record.step as f64 / record.seconds.max(1e-9);
             let loss = match record.criterion.is_nll() {
@@ -203,6 +220,18 @@ impl Screen {
             ));
             self.bar.set_position((progress.done * TICKS as f64) as u64);
         }
+        self.end()
+    }
+
+    /// Where a signal came, the end of the run.
+    fn end(&self) -> ControlFlow<()> {
         if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Another model begins.
+    fn tries(&mut self, family: Family) {
+        (self.tried, self.criterion) = (Some(family), None);
+        self.held_out.clear();
+        self.bar.set_message(family.name());
     }
 }

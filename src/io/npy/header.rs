@@ -18,8 +18,10 @@ pub(super) const HINT: &str =
 pub struct Header {
     /// Its own bytes.
     pub bytes: Vec<u8>,
-    /// The type, as NumPy writes it: `<f4`.
+    /// The type, as NumPy writes it: `<f4`; empty for records.
     pub descr: String,
+    /// The fields of a record, where the array holds records: names and types, in their order.
+    pub fields: Vec<(String, String)>,
     /// Whether the first axis runs fastest.
     pub fortran: bool,
     /// The size of each axis.
@@ -31,9 +33,53 @@ pub struct Header {
 impl Header {
     /// The length of the file that it declares; `None` beyond any.
     pub fn declared(&self, path: &Path) -> Result<Option<u64>> {
-        let size = dtype_of(path, &self.descr)?.0.size();
+        let size = match &self.fields[..] {
+            [] => dtype_of(path, &self.descr)?.0.size(),
+            fields => Record::of(path, fields)?.size,
+        };
         let numbers = self.shape.iter().try_fold(size, |product, n| product.checked_mul(*n));
         Ok(numbers.and_then(|bytes| bytes.checked_add(self.start)).map(|bytes| bytes as u64))
+    }
+}
+
+/// How a record lies in the file.
+#[derive(Debug)]
+pub struct Record {
+    /// The names of its numbers.
+    pub names: Vec<String>,
+    /// The type of each, whether its bytes are swapped, and where it begins.
+    pub numbers: Vec<(Dtype, bool, usize)>,
+    /// Bytes of a record.
+    pub size: usize,
+}
+
+impl Record {
+    /// The record of fields, as the header has them; unnamed ones are room between others.
+    ///
+    /// # Errors
+    /// [`Error::Read`] for a field that is not a number, and for none that is.
+    pub fn of(path: &Path, fields: &[(String, String)]) -> Result<Self> {
+        let mut record = Self { names: Vec::new(), numbers: Vec::new(), size: 0 };
+        for (name, descr) in fields {
+            let too_large = || Error::read(path, "its records are larger than the memory", HINT);
+            if let (true, Some(room)) = (name.is_empty(), descr.trim_start_matches(['|', '<', '>']).strip_prefix('V')) {
+                let room: usize = room.parse().map_err(|_| too_large())?;
+                record.size = record.size.checked_add(room).ok_or_else(too_large)?;
+                continue;
+            }
+            let (dtype, swapped) = dtype_of(path, descr).map_err(|error| {
+                let problem = if let Error::Read { problem, .. } = error { problem } else { error.to_string() };
+                let problem = format!("its field `{name}`: {problem}");
+                Error::read(path, problem, "keep the fields that are numbers: numpy.save(file, x[['a', 'b']])")
+            })?;
+            record.names.push(name.clone());
+            record.numbers.push((dtype, swapped, record.size));
+            record.size = record.size.checked_add(dtype.size()).ok_or_else(too_large)?;
+        }
+        if record.names.is_empty() {
+            return Err(Error::read(path, "its records have no fields", HINT));
+        }
+        Ok(record)
     }
 }
 
@@ -99,26 +145,39 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header> {
     let (from, start) = extent(bytes).ok_or_else(cut)?;
     let text = bytes.get(from..start).ok_or_else(cut)?;
     let text = std::str::from_utf8(text).ok();
-    let (descr, fortran, shape) = text.and_then(dict).ok_or_else(|| {
-        let structured = text.is_some_and(|t| t.contains("[("));
-        let problem = if structured {
-            "it holds records of several named fields, not a table of numbers"
+    let Dict { descr, fields, fortran, shape } = text.and_then(dict).ok_or_else(|| {
+        let nested = text.is_some_and(|t| t.contains("[("));
+        let problem = if nested {
+            "it holds records within records, or with several numbers in a field"
         } else {
             "its header is not a NumPy header"
         };
         Error::read(path, problem, HINT)
     })?;
-    Ok(Header { bytes: bytes[..start].to_vec(), descr, fortran, shape, start })
+    Ok(Header { bytes: bytes[..start].to_vec(), descr, fields, fortran, shape, start })
 }
 
-/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`, in any order of the keys.
-fn dict(text: &str) -> Option<(String, bool, Vec<usize>)> {
-    let (mut descr, mut fortran, mut shape) = (None, None, None);
+/// What a header's dict says.
+struct Dict {
+    descr: String,
+    fields: Vec<(String, String)>,
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+/// `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }`, in any order of the keys; of records the type is
+/// `[('a', '<f4'), ('b', '<i8')]`.
+fn dict(text: &str) -> Option<Dict> {
+    let (mut descr, mut fortran, mut shape, mut fields) = (None, None, None, Vec::new());
     let mut rest = text.trim().strip_prefix('{')?.trim_start();
     while !rest.starts_with('}') {
         let (key, after) = quoted(rest)?;
         rest = after.trim_start().strip_prefix(':')?.trim_start();
         match key {
+            "descr" if rest.starts_with('[') => {
+                (fields, rest) = pairs(rest)?;
+                descr = Some(String::new());
+            }
             "descr" => {
                 let (value, after) = quoted(rest)?;
                 descr = Some(value.to_owned());
@@ -140,7 +199,22 @@ fn dict(text: &str) -> Option<(String, bool, Vec<usize>)> {
         rest = rest.trim_start();
         rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
     }
-    (rest == "}").then_some((descr?, fortran?, shape?))
+    let (descr, fortran, shape) = (descr?, fortran?, shape?);
+    (rest == "}").then_some(Dict { descr, fields, fortran, shape })
+}
+
+/// `[('a', '<f4'), ('b', '<i8')]`, and what follows it. A field with a title or a shape of its own is none of these.
+fn pairs(text: &str) -> Option<(Vec<(String, String)>, &str)> {
+    let mut rest = text.strip_prefix('[')?.trim_start();
+    let mut all = Vec::new();
+    while !rest.starts_with(']') {
+        let (name, after) = quoted(rest.strip_prefix('(')?.trim_start())?;
+        let (descr, after) = quoted(after.trim_start().strip_prefix(',')?.trim_start())?;
+        all.push((name.to_owned(), descr.to_owned()));
+        rest = after.trim_start().strip_prefix(')')?.trim_start();
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+    }
+    Some((all, &rest[1..]))
 }
 
 fn quoted(text: &str) -> Option<(&str, &str)> {
@@ -160,12 +234,12 @@ pub(super) fn dtype_of(path: &Path, descr: &str) -> Result<(Dtype, bool)> {
         _ => (false, descr),
     };
     let dtype = match name {
+        "f2" => Dtype::F16,
         "f4" => Dtype::F32,
         "f8" => Dtype::F64,
         "i1" | "i2" | "i4" | "i8" => Dtype::Int(name.as_bytes()[1] - b'0'),
         "u1" | "u2" | "u4" | "u8" => Dtype::Uint(name.as_bytes()[1] - b'0'),
-        "f2" => return Err(refuse("half-precision floats")),
-        "b1" => return Err(refuse("booleans")),
+        "b1" => Dtype::Bool,
         "c8" | "c16" | "c32" => return Err(refuse("complex numbers")),
         _ if name.starts_with('O') => return Err(refuse("pickled Python objects")),
         _ if name.starts_with(['U', 'S', 'a']) => return Err(refuse("text")),

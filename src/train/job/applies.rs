@@ -58,7 +58,8 @@ impl Objectives {
     }
 }
 
-const ALL: &[Family] = &Family::ALL;
+/// Those of which one model is trained, and the choice between some.
+const ALL: &[Family] = &Family::TYPED;
 const CNF: &[Family] = &[Family::Cnf];
 const NICE: Family = Family::Discrete(Kind::Nice);
 const REALNVP: Family = Family::Discrete(Kind::RealNvp);
@@ -67,6 +68,8 @@ const SPLINE: Family = Family::Discrete(Kind::Spline);
 /// Trained by steps. The others are baselines, which are fitted in one go.
 const FLOWS: &[Family] = &[Family::Cnf, NICE, REALNVP, GLOW, SPLINE];
 const DISCRETE: &[Family] = &[NICE, REALNVP, GLOW, SPLINE];
+/// Those that may have a condition and are judged on the way, and the choice between them.
+const CONDITIONAL: &[Family] = &[Family::Cnf, NICE, REALNVP, GLOW, SPLINE, Family::Auto];
 /// The other baselines are fitted in the data's own units.
 const STANDARDISED: &[Family] = &[Family::Cnf, NICE, REALNVP, GLOW, SPLINE, Family::Mixture];
 
@@ -94,7 +97,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.image: ALL, Any;
     data.pixel_map: ALL, Any;
     data.pixel_noise: ALL, Any;
-    data.condition: FLOWS, Any;
+    data.condition: CONDITIONAL, Any;
     data.weights: ALL, Any;
     data.columns: ALL, Any;
     data.column_types: ALL, Any;
@@ -134,7 +137,8 @@ pub(super) const FIELDS: &[Field] = fields! {
     objective.nfe_target: CNF, Likelihood;
     objective.kind: FLOWS, Any;
     // They bound a fit in one go too.
-    optimiser.steps: ALL, Any;
+    // A choice among models needs a clock.
+    optimiser.steps: &Family::ALL, Any;
     optimiser.time: ALL, Any;
     optimiser.batch: FLOWS, Any;
     optimiser.lr: FLOWS, Any;
@@ -147,7 +151,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     optimiser.ema: FLOWS, Any;
     optimiser.validations: FLOWS, Any;
     optimiser.validation: CNF, Any;
-    optimiser.validation_rows: FLOWS, Any;
+    optimiser.validation_rows: CONDITIONAL, Any;
     optimiser.keep_best: FLOWS, Any;
     optimiser.patience: FLOWS, Any;
     solver.method: CNF, Any;

@@ -104,6 +104,8 @@ impl Trainer<'_> {
             before: self.log.before,
             history: self.log.history,
             stopped,
+            job: self.job.clone(),
+            tried: Vec::new(),
         })
     }
 }
