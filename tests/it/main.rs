@@ -7,6 +7,8 @@ mod brief_features;
 mod check;
 mod circles;
 mod cli;
+#[cfg(feature = "cli")]
+mod columns;
 mod common;
 mod compare;
 mod conditional_training;
