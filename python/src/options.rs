@@ -18,6 +18,7 @@ const OPTIONS: [(&str, &str); 69] = [
     ("split", "data.split"),
     ("split_seed", "data.split_seed"),
     ("copies_together", "data.copies_together"),
+    ("columns", "data.keep"),
     ("drop", "data.drop"),
     ("header", "data.header"),
     ("layout", "data.layout"),
@@ -361,9 +362,9 @@ fn with_field(job: Job, name: &str, field: &str, value: Value) -> Outcome<Job> {
         return Ok(job.with(|job| job.data.pixel_map = map));
     }
     let value = match (field, value) {
-        ("data.drop" | "data.columns", one @ Value::String(_)) => Value::Array(vec![one]),
-        ("data.drop", Value::Array(all)) => Value::Array(all.into_iter().map(as_text).collect()),
-        ("data.drop", one @ Value::Integer(_)) => Value::Array(vec![as_text(one)]),
+        ("data.drop" | "data.keep" | "data.columns", one @ Value::String(_)) => Value::Array(vec![one]),
+        ("data.drop" | "data.keep", Value::Array(all)) => Value::Array(all.into_iter().map(as_text).collect()),
+        ("data.drop" | "data.keep", one @ Value::Integer(_)) => Value::Array(vec![as_text(one)]),
         ("model.hidden" | "optimiser.betas", one @ (Value::Integer(_) | Value::Float(_))) => Value::Array(vec![one]),
         ("output.checkpoint", one @ Value::Integer(_)) => as_text(one),
         (_, value) => value,

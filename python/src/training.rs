@@ -302,7 +302,7 @@ impl Run {
 /// counts them; `missing="refuse"` makes the first of them an error.
 ///
 /// All other options are those of the command, with underscores: hidden, activation, lr, batch, objective, net, depth,
-/// bins, base, precision, split, drop, column, missing, solver, rtol, atol, init and so on (`cnf train --help`).
+/// bins, base, precision, split, columns, drop, column, missing, solver, rtol, atol, init and so on (`cnf train --help`).
 ///
 /// Raises InvalidInput for data and options that are not valid; UnknownOption for others, with the near names;
 /// TrainingInterrupted after Ctrl-C, with the model as it was in `.flow`.
@@ -516,7 +516,7 @@ fn prepared(
                 ));
             }
         }
-        let found = findings(&data, job.data.drop.is_empty());
+        let found = findings(&data, job.data.drop.is_empty() && job.data.keep.is_empty());
         Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)

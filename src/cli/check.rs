@@ -14,7 +14,7 @@ use cnflow::train::Job;
 use cnflow::velocity::Precision;
 use serde_json::{Value, json};
 
-use super::columns::Role;
+use super::columns::{ColumnArgs, Role};
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::progress::watched;
@@ -53,6 +53,8 @@ pub struct CheckArgs {
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
+    #[command(flatten)]
+    pub picked: ColumnArgs,
     /// A picture of a conditional model's coverage over its level: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -74,6 +76,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     };
     let outputs = [(Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[model, points, args.given.file()])?;
+    args.picked.check(points.is_some())?;
     let setup = Setup::open(model, &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
     if args.plot.is_some() && setup.model.condition_dim() == 0 {
@@ -84,7 +87,7 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     let (condition, held_out, out_of_range) = match points {
         Some(path) => {
             let block = Some(check::MOST_ROWS);
-            let mut file = source::of_file(&setup, path, Role::Points, &args.given, block, context)?;
+            let mut file = source::of_file(&setup, path, (Role::Points, &args.picked), &args.given, block, context)?;
             let (part, missing) = file.next_block()?.unwrap_or_default().without_gaps();
             statistics::note_left_out(path, missing, context);
             if part.x.is_empty() {

@@ -4,14 +4,55 @@
 //! conditions beside the points gives both.
 
 use anyhow::Result;
-use cnflow::io::Reader;
+use cnflow::Error;
+use cnflow::io::{Pick, Reader};
 use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
+use cnflow::rows::{self, name_of};
 use cnflow::train::Job;
 use cnflow::words::count;
-use cnflow::{Error, rows};
 
 use super::given::{Requested, nothing_given};
+
+/// Which columns of a file are the points.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ColumnArgs {
+    /// Columns of the file that are the points, by name or number from 0; names other than the model's in its order
+    /// [default: by the model's names, else as in the training]
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1, conflicts_with = "drop")]
+    columns: Vec<String>,
+    /// Columns of the file to leave out, by name or number from 0
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
+    drop: Vec<String>,
+}
+
+impl ColumnArgs {
+    /// Refuses them where there is no file of points.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn check(&self, points: bool) -> Result<()> {
+        let given = [("--columns", !self.columns.is_empty()), ("--drop", !self.drop.is_empty())];
+        match given.into_iter().find(|(_, given)| *given && !points) {
+            None => Ok(()),
+            Some((flag, _)) => {
+                let hint = format!("leave out {flag}, or give a file; --axes chooses the columns of pictures");
+                Err(Error::invalid(format!("{flag} has no meaning without a file of points"), hint).into())
+            }
+        }
+    }
+
+    /// The columns that are read, with the conditions that are requested beside the points.
+    pub fn pick(&self, requested: &Requested, model: &Model) -> Pick {
+        let names = match requested {
+            Requested::Columns(names) => &names[..],
+            Requested::Nothing | Requested::Optional => model.spec.condition_names(),
+            Requested::One(_) | Requested::File(_) => &[],
+        };
+        let also = names.iter().map(|name| vec![name.clone(), name_of(name).to_owned()]).collect();
+        Pick { keep: self.columns.clone(), drop: self.drop.clone(), also }
+    }
+}
 
 /// What the rows of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +74,8 @@ struct Found<'a> {
     names: Option<&'a [String]>,
     /// The number of each column in the file.
     numbers: &'a [usize],
+    /// How many of the first columns the command line names as the points; 0 where it names none.
+    chosen: usize,
 }
 
 /// The columns of a file that are used.
@@ -55,9 +98,16 @@ pub fn latents(d: usize) -> Vec<String> {
 ///
 /// # Errors
 /// [`Error::Invalid`] or [`Error::Unknown`] where columns are missing, or their number does not fit.
-pub fn plan(reader: &Reader, table: String, model: &Model, role: Role, requested: &Requested) -> Result<Plan> {
+pub fn plan(
+    reader: &Reader,
+    table: String,
+    model: &Model,
+    role: Role,
+    (requested, picked): (&Requested, &ColumnArgs),
+) -> Result<Plan> {
     let (names, numbers) = (reader.columns(), reader.numbers());
-    let found = Found { table, cols: reader.cols(), vector: reader.vector(), names, numbers };
+    let chosen = picked.columns.len();
+    let found = Found { table, cols: reader.cols(), vector: reader.vector(), names, numbers, chosen };
     found.plan(model, role, requested)
 }
 
@@ -68,6 +118,12 @@ fn dropped(model: &Model) -> Vec<usize> {
     numbers.sort_unstable();
     numbers.dedup();
     numbers
+}
+
+/// The numbers of the columns of its file that the training kept, in its order; none where it kept all, or by name.
+fn kept(model: &Model) -> Vec<usize> {
+    let names = Job::of_provenance(&model.provenance).map_or_else(Vec::new, |job| job.data.keep);
+    names.iter().map(|name| name.parse().ok()).collect::<Option<_>>().unwrap_or_default()
 }
 
 impl Found<'_> {
@@ -97,19 +153,29 @@ impl Found<'_> {
         };
         // A column may be a condition and one of the points too.
         let both = |j: &usize| self.names.is_some_and(|names| wanted.contains(&names[*j]));
-        let mut rest: Vec<usize> = all.into_iter().filter(|j| !set_aside.contains(j) || both(j)).collect();
+        let mut rest: Vec<usize> = match self.chosen {
+            0 => all.into_iter().filter(|j| !set_aside.contains(j) || both(j)).collect(),
+            chosen => (0..chosen).collect(),
+        };
         let dropped = dropped(model);
         let without: Vec<usize> = rest.iter().copied().filter(|j| !dropped.contains(&self.numbers[*j])).collect();
         let mut left_out = None;
         // A file like that of the training, whose columns have no names.
-        let alike = wanted.is_empty() && rest.len() == d + dropped.len() && without.len() == d;
-        if role == Role::Points && !dropped.is_empty() && alike {
+        let nameless = role == Role::Points && wanted.is_empty() && self.chosen == 0;
+        let alike = nameless && rest.len() == d + dropped.len() && without.len() == d;
+        if !dropped.is_empty() && alike {
             let numbers = dropped.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
             left_out = Some(format!(
                 "{}: left out, as in the training (--drop): {numbers} (columns counted from 0)",
                 self.table
             ));
             rest = without;
+        }
+        let kept = kept(model);
+        if nameless && let Some(places) = self.remembered(&rest, &kept) {
+            let numbers = kept.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            left_out = Some(format!("{}: its columns {numbers} are used, as in the training (--columns)", self.table));
+            rest = places;
         }
         let (points, note) = self.points(&rest, &wanted, d)?;
         let mut notes: Vec<String> = left_out.into_iter().chain(note).collect();
@@ -121,6 +187,15 @@ impl Found<'_> {
         }
         let given = given.map_or(Vec::new(), |given| given.places);
         Ok(Plan { own: given.len(), places: [points.places, given].concat(), notes })
+    }
+
+    /// The places of the columns that the training kept, by their numbers; none where `rest` are as many columns in the
+    /// model's order.
+    fn remembered(&self, rest: &[usize], kept: &[usize]) -> Option<Vec<usize>> {
+        let place = |number: &usize| rest.iter().copied().find(|j| self.numbers[*j] == *number);
+        let places: Vec<usize> = kept.iter().map(place).collect::<Option<_>>()?;
+        // As many columns are the model's own, unless their numbers in the file are those of the training.
+        (!places.is_empty() && places != rest).then_some(places)
     }
 
     /// The names of the points' columns, where they have any.
@@ -174,6 +249,10 @@ impl Found<'_> {
     fn points(&self, rest: &[usize], wanted: &[String], d: usize) -> Result<(Matched, Option<String>)> {
         if let (Some(names), false) = (self.names, wanted.is_empty()) {
             let own: Vec<String> = rest.iter().map(|j| names[*j].clone()).collect();
+            if self.chosen > 0 && rest.len() == d && !wanted.iter().any(|name| own.contains(name)) {
+                // Other names, in the model's order.
+                return Ok((Matched { places: rest.to_vec(), left_out: Vec::new() }, None));
+            }
             let header = NamedTable::of_file(&self.table, &own);
             let matched = Matched::by_name(header, wanted, "the model")?;
             let note = matched.note(header);

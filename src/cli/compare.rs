@@ -43,7 +43,7 @@ Examples:
 pub struct CompareArgs {
     /// Runs to compare that were trained before; nothing is trained.
     #[arg(value_name = "RUN", conflicts_with_all = [
-        "models", "time", "steps", "params", "seeds", "depths", "drop", "condition", "column", "objective", "sigma",
+        "models", "time", "steps", "params", "seeds", "depths", "columns", "drop", "condition", "column", "objective", "sigma",
     ])]
     runs: Vec<PathBuf>,
     /// A toy (`cnf data` lists them) or a .npy, .npz or .csv file [default: 8gaussians, or what the runs were trained
@@ -53,6 +53,9 @@ pub struct CompareArgs {
     /// Split of a table, as in `cnf train` [default: auto]
     #[arg(long, value_name = "RULE", conflicts_with = "runs")]
     split: Option<String>,
+    /// Columns of the table to model, as in `cnf train`
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1, conflicts_with = "drop")]
+    columns: Vec<String>,
     /// Columns of the table to leave out, as in `cnf train`
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
     drop: Vec<String>,
@@ -132,6 +135,7 @@ impl CompareArgs {
         }
         let of_tables = [
             ("--split", self.split.is_some()),
+            ("--columns", !self.columns.is_empty()),
             ("--drop", !self.drop.is_empty()),
             ("--header", self.tables.header.is_some()),
         ];
@@ -146,13 +150,13 @@ impl CompareArgs {
 
     /// Each of the chosen columns against the next.
     fn pairs(&self, names: &[String], d: usize) -> Result<Vec<(usize, usize)>> {
-        let Some(columns) = picture::columns(&self.drawn.columns, names, d)? else { return Ok(Vec::new()) };
+        let Some(columns) = picture::columns(&self.drawn.axes, names, d)? else { return Ok(Vec::new()) };
         if d <= 2 {
-            let problem = format!("--columns needs data of more than two columns; these have {d}");
-            return Err(Error::invalid(problem, "leave out --columns").into());
+            let problem = format!("--axes needs data of more than two columns; these have {d}");
+            return Err(Error::invalid(problem, "leave out --axes").into());
         }
         if !(2..=7).contains(&columns.len()) {
-            let problem = format!("--columns has {}", cnflow::words::count(columns.len() as u64, "column"));
+            let problem = format!("--axes has {}", cnflow::words::count(columns.len() as u64, "column"));
             return Err(Error::invalid(problem, "name 2 to 7 columns; each is drawn against the next").into());
         }
         Ok(columns.windows(2).map(|pair| (pair[0], pair[1])).collect())

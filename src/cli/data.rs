@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::Gaps;
-use cnflow::io::{self, Array, Format, Header, Reader, Writer};
+use cnflow::io::{self, Array, Format, Header, Pick, Reader, Writer};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
 use cnflow::transform::Pixels;
@@ -52,6 +52,19 @@ pub struct DataArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     pub tables: TableArgs,
+    /// Columns of the file to look at, in this order, by name or number from 0
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        value_delimiter = ',',
+        num_args = 1,
+        requires = "name",
+        conflicts_with = "drop"
+    )]
+    columns: Vec<String>,
+    /// Columns of the file to leave out, by name or number from 0
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1, requires = "name")]
+    drop: Vec<String>,
     #[command(flatten)]
     shown: Shown,
     /// Random seed of the draw.
@@ -67,6 +80,13 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
     let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
     output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
     let Some(name) = &args.name else { return list(context) };
+    if name == digits::NAME || toys::find(name).is_ok() {
+        let given = [("--columns", !args.columns.is_empty()), ("--drop", !args.drop.is_empty())];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            let problem = format!("{flag} has no meaning for `{name}`, which is not a file");
+            return Err(Error::invalid(problem, format!("leave out {flag}; --axes chooses columns of pictures")).into());
+        }
+    }
     if name == digits::NAME {
         let images = Images { bytes: digits::images()?, shape: digits::SHAPE };
         return look_at_images(name, &images, &args, context);
@@ -78,7 +98,9 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
             if Format::of(path).is_none() && path.components().count() < 2 && !path.exists() {
                 return Err(unknown.into());
             }
-            match Images::read(path, context)? {
+            let picked = !args.columns.is_empty() || !args.drop.is_empty();
+            let images = if picked { None } else { Images::read(path, context)? };
+            match images {
                 Some(images) => look_at_images(name, &images, &args, context),
                 None => look(path, &args, context),
             }
@@ -208,7 +230,9 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         let problem = format!("`{}` is a file, which has no density to draw from", path.display());
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
-    let io::Whole { array, notes, .. } = io::read_with(path, context.header.unwrap_or_default(), true)?;
+    let pick = Pick { keep: args.columns.clone(), drop: args.drop.clone(), also: Vec::new() };
+    let (header, layout) = (context.header.unwrap_or_default(), context.layout.unwrap_or_default());
+    let io::Whole { array, notes, .. } = io::read_pick(path, header, layout, true, &pick)?;
     context.notes_on_tables(&notes);
     let all = array.rows;
     let array = whole_rows(path, array, context)?;

@@ -15,7 +15,7 @@ use cnflow::{Error, rng};
 
 use self::grid::{around, cells, centres, given_extent};
 use super::bars::Barred;
-use super::columns::Role;
+use super::columns::{ColumnArgs, Role};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::picture::{Logarithm, Units};
@@ -96,6 +96,8 @@ pub struct DensityArgs {
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
+    #[command(flatten)]
+    pub picked: ColumnArgs,
     /// Time of the density, from 0 (the normal) to 1 (the data).
     #[arg(long, value_name = "T", default_value_t = 1.0)]
     time: f64,
@@ -121,6 +123,7 @@ struct Job {
 pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
     args.log.check(args.plot.is_some())?;
+    args.picked.check(args.grid.is_none())?;
     if args.classify {
         return classify::run(&args, context);
     }
@@ -266,7 +269,8 @@ impl Job {
         let mut job = Self { setup, condition: None, grid: None, way };
         let feed = match points {
             Some(path) => {
-                let feed = source::of_file(&job.setup, path, Role::Points, &args.given, args.block, context)?;
+                let feed =
+                    source::of_file(&job.setup, path, (Role::Points, &args.picked), &args.given, args.block, context)?;
                 of_one(feed.several())?;
                 job.condition = feed.one().map(<[f64]>::to_vec);
                 feed

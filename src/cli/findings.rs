@@ -11,7 +11,7 @@ use super::Context;
 
 /// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
-    note_each(diagnose::dataset(data, job.data.drop.is_empty()), context)
+    note_each(diagnose::dataset(data, job.data.drop.is_empty() && job.data.keep.is_empty()), context)
 }
 
 fn note_each(found: Vec<Finding>, context: &Context) -> Vec<Finding> {

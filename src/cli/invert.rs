@@ -8,7 +8,7 @@ use cnflow::apply::{Arrived, Block, Mean, Reservoir, RowSource, SolveStatistics,
 use cnflow::{plot, words};
 use serde_json::json;
 
-use super::columns::{self, Role};
+use super::columns::{self, ColumnArgs, Role};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
 use super::picture::Shown;
@@ -46,6 +46,8 @@ pub struct InvertArgs {
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
+    #[command(flatten)]
+    pub picked: ColumnArgs,
     /// A picture of the latents: .png or .svg.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -68,7 +70,8 @@ pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
     let style = args.shown.style(&setup.model)?;
-    let mut rows = source::of_file(&setup, &args.points, Role::Points, &args.given, args.block, context)?;
+    let mut rows =
+        source::of_file(&setup, &args.points, (Role::Points, &args.picked), &args.given, args.block, context)?;
     let mut seen = Seen::new(&args, &setup)?;
     let d = setup.model.dim();
     watched("inverting", rows.total(), 2, context, |done| {

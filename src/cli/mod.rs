@@ -47,7 +47,7 @@ use clap::{Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
-use cnflow::io::{Header, Layout, Reader};
+use cnflow::io::{Header, Layout, Pick, Reader};
 use cnflow::train::{Alone, Crew};
 use cnflow::velocity::Precision;
 use serde_json::Value;
@@ -131,7 +131,16 @@ impl Context {
     /// # Errors
     /// As [`Reader::open_with`].
     pub fn table(&self, path: &Path) -> Result<Reader> {
-        let reader = Reader::open_with(path, self.header.unwrap_or_default(), self.layout.unwrap_or_default())?;
+        self.table_of(path, &Pick::default())
+    }
+
+    /// As [`Context::table`], of these columns.
+    ///
+    /// # Errors
+    /// As [`Reader::open_pick`].
+    pub fn table_of(&self, path: &Path, pick: &Pick) -> Result<Reader> {
+        let (header, layout) = (self.header.unwrap_or_default(), self.layout.unwrap_or_default());
+        let reader = Reader::open_pick(path, header, layout, pick, None)?;
         self.notes_on_tables(reader.notes());
         Ok(reader)
     }

@@ -32,9 +32,20 @@ pub struct Shown {
     /// Columns in pictures, at most 12, by name or number from 0; if left out, all of up to eight, else six evenly
     /// chosen
     #[arg(long, value_name = "NAMES", value_delimiter = ',', num_args = 1)]
-    pub columns: Vec<String>,
+    pub axes: Vec<String>,
     #[command(flatten)]
     pub log: Logarithm,
+}
+
+/// The name that `--axes` had, for commands that read no table.
+#[derive(Args, Clone, Debug, Default)]
+pub struct FormerName {
+    #[arg(long, hide = true, value_name = "NAMES", value_parser = former)]
+    columns: Option<String>,
+}
+
+fn former(_: &str) -> Result<String, Error> {
+    Err(Error::invalid("the columns of pictures are --axes", "give --axes"))
 }
 
 /// Whether log-densities are drawn.
@@ -76,8 +87,8 @@ impl Shown {
     /// # Errors
     /// [`Error::Invalid`] for options without a picture.
     pub fn check(&self, plotted: bool) -> Result<()> {
-        if !plotted && !self.columns.is_empty() {
-            return Err(without_picture("--columns"));
+        if !plotted && !self.axes.is_empty() {
+            return Err(without_picture("--axes"));
         }
         self.log.check(plotted)
     }
@@ -96,7 +107,7 @@ impl Shown {
     /// As [`columns`].
     pub fn over(&self, mut style: Options, d: usize) -> Result<Options> {
         style.scale = self.log.scale().unwrap_or(style.scale);
-        style.columns = columns(&self.columns, &style.names, d)?.or(style.columns);
+        style.columns = columns(&self.axes, &style.names, d)?.or(style.columns);
         Ok(style)
     }
 }
@@ -108,7 +119,7 @@ impl Shown {
 /// and for a column named twice.
 pub fn columns(requested: &[String], names: &[String], d: usize) -> Result<Option<Vec<usize>>> {
     if requested.len() > MOST_CHOSEN {
-        let problem = format!("--columns has {} columns; a picture shows at most {MOST_CHOSEN}", requested.len());
+        let problem = format!("--axes has {} columns; a picture shows at most {MOST_CHOSEN}", requested.len());
         return Err(Error::invalid(problem, format!("name at most {MOST_CHOSEN} columns")).into());
     }
     let mut found = Vec::new();
@@ -122,10 +133,10 @@ pub fn columns(requested: &[String], names: &[String], d: usize) -> Result<Optio
                 }
             };
             let hint = format!("give numbers from 0 to {}{known}", d.saturating_sub(1));
-            return Err(Error::invalid(format!("--columns `{text}` is not one of the {d} columns"), hint).into());
+            return Err(Error::invalid(format!("--axes `{text}` is not one of the {d} columns"), hint).into());
         };
         if found.contains(&column) {
-            let problem = format!("--columns names {} twice", cnflow::words::column(Some(names), column));
+            let problem = format!("--axes names {} twice", cnflow::words::column(Some(names), column));
             return Err(Error::invalid(problem, "name each column once").into());
         }
         found.push(column);
@@ -233,7 +244,7 @@ pub fn note_columns(path: &Path, shown: &[usize], d: usize, options: &Options, c
     }
     let path = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     let (count, list) = (shown.len(), options.list(shown));
-    context.note(&format!("{path} shows {count} of {d} columns: {list}; choose others with --columns"));
+    context.note(&format!("{path} shows {count} of {d} columns: {list}; choose others with --axes"));
 }
 
 #[cfg(test)]
@@ -252,7 +263,7 @@ mod tests {
         let many = (0..13).map(|c| c.to_string()).collect::<Vec<_>>();
         assert!(columns(&many[..12], &[], 13).unwrap().is_some_and(|found| found.len() == 12));
         let error = columns(&many, &[], 13).unwrap_err().to_string();
-        assert_eq!(error, "--columns has 13 columns; a picture shows at most 12");
+        assert_eq!(error, "--axes has 13 columns; a picture shows at most 12");
         for (wrong, part) in [("4", "`4` is not one of the 4"), ("x", "`x`"), ("-1", "`-1`"), ("ra,ra", "`ra` twice")] {
             let error = found(wrong).unwrap_err();
             assert!(error.to_string().contains(part), "{wrong}: {error}");

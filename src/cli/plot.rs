@@ -16,7 +16,7 @@ use cnflow::train::{Family, Job};
 use serde_json::json;
 
 use super::files::{CONFIG, METRICS};
-use super::picture::Shown;
+use super::picture::{FormerName, Shown};
 use super::train::curves::Curves;
 use super::train::pictures::{Look, draw};
 use super::train::run::Run;
@@ -28,7 +28,7 @@ Examples:
   cnf plot runs/gauss --theme dark --out slides
   cnf plot runs/gauss --format svg --out figures
   cnf plot runs/gauss --size 900x450 --scale 2 --out figures
-  cnf plot runs/gauss --columns 1,0 --log=8 --out figures    columns swapped; log p, 8 decades
+  cnf plot runs/gauss --axes 1,0 --log=8 --out figures    columns swapped; log p, 8 decades
   cnf plot                                                  the newest run, in its own folder
 
 The pictures are density (or latents, in more than two dimensions), samples and training; for \
@@ -57,6 +57,8 @@ pub struct PlotArgs {
     scale: Option<u32>,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    former: FormerName,
     /// Current path of the run's data.
     #[arg(long, value_name = "FILE")]
     data: Option<String>,

@@ -10,10 +10,10 @@ use cnflow::plot::{Options, Tone};
 use cnflow::{Error, words};
 use serde_json::json;
 
-use super::columns::Role;
+use super::columns::{ColumnArgs, Role};
 use super::given::GivenArgs;
 use super::output::{self, Growing, Kind};
-use super::picture::Shown;
+use super::picture::{FormerName, Shown};
 use super::progress::watched;
 use super::setup::Setup;
 use super::solver::SolverArgs;
@@ -65,6 +65,8 @@ pub struct SampleArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     shown: Shown,
+    #[command(flatten)]
+    former: FormerName,
     /// Rows solved at a time; memory grows with them, results are bitwise identical [default: 65536, fewer
     /// beyond 16 columns].
     #[arg(long, value_name = "ROWS", value_parser = source::block())]
@@ -113,7 +115,7 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
 /// The given latents, or fresh ones.
 fn latents(args: &SampleArgs, setup: &Setup, context: &Context) -> Result<RowSource> {
     if let Some(path) = &args.latent {
-        return source::of_file(setup, path, Role::Latents, &args.given, args.block, context);
+        return source::of_file(setup, path, (Role::Latents, &ColumnArgs::default()), &args.given, args.block, context);
     }
     let conditions = args.given.of(&setup.model, context)?;
     let n = args.n.or(if conditions.several() { None } else { Some(10_000) });

@@ -10,7 +10,7 @@ use cnflow::transform::{Latents, Pixels};
 use cnflow::{Error, words};
 
 use super::Context;
-use super::columns::{self, Plan, Role};
+use super::columns::{self, ColumnArgs, Plan, Role};
 use super::given::{self, GivenArgs, Requested};
 use super::setup::Setup;
 
@@ -21,13 +21,13 @@ use super::setup::Setup;
 pub fn of_file(
     setup: &Setup,
     path: &Path,
-    role: Role,
+    (role, picked): (Role, &ColumnArgs),
     given: &GivenArgs,
     block: Option<usize>,
     context: &Context,
 ) -> Result<RowSource> {
     let requested = given.requested(&setup.model)?;
-    of_requested(setup, path, role, requested, block, context)
+    of_requested(setup, path, (role, picked), requested, block, context)
 }
 
 /// As [`of_file`], of points whose conditions may be missing: they are then empty.
@@ -37,6 +37,7 @@ pub fn of_file(
 pub fn of_points(
     setup: &Setup,
     path: &Path,
+    picked: &ColumnArgs,
     given: &GivenArgs,
     block: Option<usize>,
     context: &Context,
@@ -45,22 +46,22 @@ pub fn of_points(
         Requested::Nothing => Requested::Optional,
         requested => requested,
     };
-    of_requested(setup, path, Role::Points, requested, block, context)
+    of_requested(setup, path, (Role::Points, picked), requested, block, context)
 }
 
 fn of_requested(
     setup: &Setup,
     path: &Path,
-    role: Role,
+    (role, picked): (Role, &ColumnArgs),
     requested: Requested,
     block: Option<usize>,
     context: &Context,
 ) -> Result<RowSource> {
     let model = &setup.model;
-    let mut reader = context.table(path)?;
+    let mut reader = context.table_of(path, &picked.pick(&requested, model))?;
     same_images(&reader, path, model.spec.pixels.as_ref().filter(|_| role == Role::Points), role)?;
     let Plan { places, own, mut notes } =
-        columns::plan(&reader, format!("`{}`", path.display()), model, role, &requested)?;
+        columns::plan(&reader, format!("`{}`", path.display()), model, role, (&requested, picked))?;
     reader.keep(&places)?;
     if role == Role::Points {
         reader.allow_missing();

@@ -30,7 +30,7 @@ use cnflow::transform::{Cost, StandardNormal};
 use cnflow::{Error, rng};
 
 use self::times::{even, frames, moments};
-use super::columns::Role;
+use super::columns::{ColumnArgs, Role};
 use super::given::GivenArgs;
 use super::output::{self, Kind};
 use super::picture::{Logarithm, Units};
@@ -58,7 +58,7 @@ axes. A model without motion (gaussian, mixture, histogram) has no trajectory.
 All times are drawn on one pair of axes, in the data's units: the latent lies where the model's standardisation puts it. \
 All densities share one colour scale. The colour of a path is the direction of its latent from the mean, or its rank in one \
 dimension. In one dimension the picture shows p(x, t) over the (t, x) plane between the curves of both ends. In more than \
-two there are particles only, in the first two columns or in --columns.
+two there are particles only, in the first two columns or in --axes.
 
 Of images the picture has a row for each sample and a column for each time; the film has a grid of samples, a class a column.";
 
@@ -115,13 +115,15 @@ pub struct TrajectoryArgs {
     grid: Option<u16>,
     /// The two columns to draw, by name or number from 0, in more than two dimensions.
     #[arg(long, value_name = "I,J", value_delimiter = ',')]
-    columns: Option<Vec<String>>,
+    axes: Option<Vec<String>>,
     #[command(flatten)]
     log: Logarithm,
     #[command(flatten)]
     given: GivenArgs,
     #[command(flatten)]
     pub tables: TableArgs,
+    #[command(flatten)]
+    picked: ColumnArgs,
     /// light or dark
     #[arg(long, value_name = "NAME", default_value = "light", value_parser = picture::theme)]
     theme: Theme,
@@ -177,6 +179,7 @@ pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
         return Err(Error::invalid("there is nothing to draw", "give -o paths.png, --gif flow.gif, or both").into());
     }
     let (model, points) = setup::model_and_points(args.model.as_deref(), args.points.as_deref());
+    args.picked.check(points.is_some())?;
     let setup = Setup::open(model, &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
     if let Some(pixels) = &setup.model.spec.pixels {
@@ -325,7 +328,7 @@ impl Followed {
     /// At most `most` rows of a file.
     fn of(args: &TrajectoryArgs, setup: &Setup, path: &Path, most: usize, context: &Context) -> Result<Self> {
         let (d, c) = (setup.model.dim(), setup.model.condition_dim());
-        let mut file = source::of_file(setup, path, Role::Points, &args.given, None, context)?;
+        let mut file = source::of_file(setup, path, (Role::Points, &args.picked), &args.given, None, context)?;
         let (mut rows, mut given, mut missing) = (Vec::new(), Vec::new(), 0);
         while let Some(block) = file.next_block()? {
             let (block, without) = block.without_gaps();
@@ -354,20 +357,20 @@ fn layer(model: &Model, t: f64) -> Option<usize> {
 
 /// The columns to draw: both, the only one, or the chosen pair.
 fn columns(args: &TrajectoryArgs, model: &Model, d: usize) -> Result<Vec<usize>> {
-    let Some(requested) = &args.columns else {
+    let Some(requested) = &args.axes else {
         return Ok((0..d.min(2)).collect());
     };
     let names = picture::style(model).names;
-    let hint = format!("give two different columns from 0 to {}, as --columns 0,{}", d - 1, d - 1);
+    let hint = format!("give two different columns from 0 to {}, as --axes 0,{}", d - 1, d - 1);
     let found = if d > 2 { picture::columns(requested, &names, d)?.unwrap_or_default() } else { Vec::new() };
     match found[..] {
         _ if d <= 2 => {
-            let problem = format!("--columns needs more than two dimensions, the model has {d}");
-            Err(Error::invalid(problem, "leave out --columns").into())
+            let problem = format!("--axes needs more than two dimensions, the model has {d}");
+            Err(Error::invalid(problem, "leave out --axes").into())
         }
         [i, j] => Ok(vec![i, j]),
         _ => {
-            let problem = format!("--columns {} is not a pair of the model's {d} columns", requested.join(","));
+            let problem = format!("--axes {} is not a pair of the model's {d} columns", requested.join(","));
             Err(Error::invalid(problem, hint).into())
         }
     }

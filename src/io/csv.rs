@@ -12,7 +12,7 @@ use super::array::NOT_FINITE;
 use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
-use super::{Array, BUFFER, Dtype};
+use super::{Array, BUFFER, Dtype, Pick};
 use crate::{Error, Result, words};
 
 /// How the columns of a text table are used.
@@ -20,8 +20,8 @@ use crate::{Error, Result, words};
 pub struct Columns {
     /// Whether the first line holds their names.
     pub header: Header,
-    /// The columns to leave out, by name, or by number from 0; they may hold text.
-    pub drop: Vec<String>,
+    /// Which of them make the table; the others may hold text.
+    pub pick: Pick,
     /// The column that says which set a row belongs to, by name; left out of the table too.
     pub split: Option<String>,
     /// Whether missing values are NaN; else they are errors.
@@ -95,34 +95,31 @@ impl<R: BufRead> Rows<R> {
             return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
         };
         let below: Vec<Row> = below.iter().filter(|row| !is_hollow(row)).cloned().collect();
-        let decision = header::decide(path, columns.header, &columns.drop, lines.delimiter(), first, &below)?;
+        let decision = header::decide(path, columns.header, &columns.pick, lines.delimiter(), first, &below)?;
         let names = decision.names;
-        let place = |name: &String| {
-            let Some(names) = &names else {
-                let problem = format!("it has no column `{name}`: its columns have no names");
-                return Err(Error::read(path, problem, "put the names in its first line"));
-            };
-            let mut places = (0..names.len()).filter(|at| names[*at] == *name);
-            match (places.next(), places.next()) {
-                (Some(at), None) => Ok(at),
-                (Some(_), Some(_)) => {
-                    let problem = format!("it has several columns called `{name}`");
-                    Err(Error::read(path, problem, "give each column its own name"))
-                }
-                (None, _) => {
-                    let problem = format!("it has no column `{name}`");
-                    Err(Error::read(path, problem, format!("use one of its columns: {}", names.join(", "))))
+        let split_at = match &columns.split {
+            None => None,
+            Some(name) => {
+                let mut places = names.iter().flatten().enumerate().filter(|(_, known)| *known == name);
+                match (places.next(), places.next()) {
+                    (Some((at, _)), None) => Some(at),
+                    (Some(_), Some(_)) => {
+                        let problem = format!("it has several columns called `{name}`");
+                        return Err(Error::read(path, problem, "give each column its own name"));
+                    }
+                    (None, _) => return Err(no_column(path, name, names.as_deref(), decision.width)),
                 }
             }
         };
-        let numbered = |name: &String| {
-            let named = names.as_ref().is_some_and(|names| names.contains(name));
-            name.parse().ok().filter(|at| !named && *at < decision.width).map_or_else(|| place(name), Ok)
-        };
-        let dropped = columns.drop.iter().map(numbered).collect::<Result<Vec<usize>>>()?;
-        let split_at = columns.split.as_ref().map(place).transpose()?;
-        let left_out = |at: usize| dropped.contains(&at) || split_at == Some(at) || (decision.labelled && at == 0);
-        let kept: Vec<usize> = (0..decision.width).filter(|at| !left_out(*at)).collect();
+        let unknown = |name: &str| no_column(path, name, names.as_deref(), decision.width);
+        let numbers: Vec<usize> = (0..decision.width).collect();
+        let places = columns.pick.places(names.as_deref(), &numbers, &unknown).map_err(|e| match e {
+            Error::Invalid { problem, hint } => Error::read(path, problem, hint),
+            other => other,
+        })?;
+        let all = columns.pick.keep.is_empty();
+        let left_out = |at: usize| split_at == Some(at) || (decision.labelled && at == 0 && all);
+        let kept: Vec<usize> = places.into_iter().filter(|at| !left_out(*at)).collect();
         if kept.is_empty() {
             return Err(Error::read(path, "no column is left", "drop fewer columns"));
         }
@@ -263,6 +260,16 @@ impl<R: BufRead> Rows<R> {
             self.hollow.push_back(self.row.line);
         }
     }
+}
+
+/// A column that the file does not have.
+fn no_column(path: &Path, name: &str, names: Option<&[String]>, width: usize) -> Error {
+    let Some(names) = names else {
+        let problem = format!("it has no column `{name}`: its columns have no names");
+        let hint = format!("put the names in its first line, or give a number from 0 to {}", width.saturating_sub(1));
+        return Error::read(path, problem, hint);
+    };
+    Error::read(path, format!("it has no column `{name}`"), format!("use one of its columns: {}", names.join(", ")))
 }
 
 /// Whether a row has cells, and nothing in them.

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Pick;
 use super::cell::{Cell, is_whole};
 use super::lines::{Delimiter, Row};
 use crate::{Error, Result};
@@ -101,7 +102,7 @@ pub(super) struct Decision {
 pub(super) fn decide(
     path: &Path,
     header: Header,
-    drop: &[String],
+    pick: &Pick,
     delimiter: Delimiter,
     first: &Row,
     below: &[Row],
@@ -113,7 +114,7 @@ pub(super) fn decide(
     let named = match header {
         Header::None => false,
         Header::First => true,
-        Header::Auto => match are_names(first, below, drop) {
+        Header::Auto => match are_names(first, below, pick) {
             Verdict::Names(None) => true,
             Verdict::Names(Some(why)) => {
                 note(format!("line {line} ({shown}) holds the names of the columns: {why}; {AS_ROW}"));
@@ -179,7 +180,7 @@ enum Verdict {
     Slip(usize),
 }
 
-fn are_names(first: &Row, below: &[Row], drop: &[String]) -> Verdict {
+fn are_names(first: &Row, below: &[Row], pick: &Pick) -> Verdict {
     let kinds: Vec<Cell> = first.cells.iter().map(Cell::of).collect();
     let is_word = |kind: &Cell| matches!(kind, Cell::Text | Cell::DecimalComma);
     let numbers: Vec<usize> = (0..kinds.len()).filter(|j| matches!(kinds[*j], Cell::Number(_))).collect();
@@ -200,9 +201,8 @@ fn are_names(first: &Row, below: &[Row], drop: &[String]) -> Verdict {
     }
     let labels = Labels::of(first, &numbers, below);
     if !words.is_empty() {
-        let dropped = |j: &usize| drop.iter().any(|name| name.parse() == Ok(*j));
         let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| Cell::of(c) == Cell::Text));
-        return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !dropped(j))) {
+        return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !pick.skips(**j))) {
             (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below have another form")),
             (None, Some(at)) => Verdict::Slip(*at),
             // Words in columns that are left out, above words or above other cells.

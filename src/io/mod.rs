@@ -21,6 +21,7 @@ pub mod npz;
 mod numbers;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod pick;
 mod pngs;
 pub mod reader;
 pub mod safetensors;
@@ -40,6 +41,7 @@ pub use header::Header;
 pub use layout::Layout;
 pub(crate) use layout::{Plan, plan};
 pub use numbers::Numbers;
+pub use pick::Pick;
 pub use reader::Reader;
 pub use writer::Writer;
 
@@ -170,12 +172,20 @@ pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
 /// # Errors
 /// As [`read_as`].
 pub fn read_with(path: &Path, header: Header, missing: bool) -> Result<Whole> {
+    read_pick(path, header, Layout::Auto, missing, &Pick::default())
+}
+
+/// As [`read_with`], of some columns; the axes of images are read in a certain order.
+///
+/// # Errors
+/// As [`read_as`], and for columns that the file does not have.
+pub fn read_pick(path: &Path, header: Header, layout: Layout, missing: bool, pick: &Pick) -> Result<Whole> {
     if Format::of(path) == Some(Format::Csv) {
-        let columns = csv::Columns { header, missing, ..Default::default() };
+        let columns = csv::Columns { header, missing, pick: pick.clone(), ..Default::default() };
         let csv::Parsed { array, lines, notes, .. } = read_text(path, &columns)?;
         return Ok(Whole { array, shape: None, lines: Some(lines), notes });
     }
-    let mut reader = Reader::open(path)?;
+    let mut reader = Reader::open_pick(path, header, layout, pick, None)?;
     if missing {
         reader.allow_missing();
     }

@@ -16,7 +16,7 @@ use super::array::is_refused;
 use super::parquet;
 use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
-use super::{Array, BLOCK_ROWS, Dtype, Format, Header, Layout, READABLE, csv, idx, layout, npy, npz, unknown};
+use super::{Array, BLOCK_ROWS, Dtype, Format, Header, Layout, Pick, READABLE, csv, idx, layout, npy, npz, unknown};
 use crate::{Error, Result};
 
 /// A table whose rows come in blocks.
@@ -79,6 +79,39 @@ impl Reader {
     /// [`crate::Error::Unknown`] for an unknown ending, [`crate::Error::Read`] for a file that is missing, truncated,
     /// or of a wrong type or shape.
     pub fn open_with(path: &Path, header: Header, layout: Layout) -> Result<Self> {
+        Self::open_pick(path, header, layout, &Pick::default(), None)
+    }
+
+    /// As [`Reader::open_with`], of the columns of `pick`; without the one called `apart`, if any.
+    ///
+    /// # Errors
+    /// As [`Reader::open_with`], and for columns that the file does not have.
+    pub fn open_pick(path: &Path, header: Header, layout: Layout, pick: &Pick, apart: Option<&str>) -> Result<Self> {
+        let mut reader = Self::opened(path, header, layout, pick)?;
+        let names = reader.columns.as_deref();
+        let is_apart = |at: usize| names.is_some_and(|names| apart.is_some_and(|apart| names[at] == *apart));
+        let places = if matches!(reader.body, Body::Csv(_)) {
+            (0..reader.cols).collect()
+        } else {
+            // The pixels of images are counted in their own order.
+            let own: Vec<usize> = (0..reader.cols).collect();
+            let unknown = |name: &str| Error::Unknown {
+                kind: "column",
+                name: name.into(),
+                known: match names {
+                    None => format!("their numbers, 0 to {}", reader.cols - 1),
+                    Some(names) => names.join(", "),
+                },
+            };
+            pick.places(names, if names.is_none() { &own } else { &reader.numbers }, &unknown)?
+        };
+        let places: Vec<usize> = places.into_iter().filter(|at| !is_apart(*at)).collect();
+        reader.keep(&places)?;
+        Ok(reader)
+    }
+
+    /// The whole file; of a text the columns of `pick`.
+    fn opened(path: &Path, header: Header, layout: Layout, pick: &Pick) -> Result<Self> {
         let body = match Format::of(path) {
             None if path.is_dir() => Body::Pngs(Pngs::open(path)?),
             None => return Err(unknown(path, READABLE)),
@@ -90,7 +123,7 @@ impl Reader {
                 Body::Unpacked(npy::Stream::open(&place, Cursor::new(bytes), length)?)
             }
             Some(Format::Csv) => {
-                let columns = csv::Columns { header, ..csv::Columns::default() };
+                let columns = csv::Columns { header, pick: pick.clone(), ..csv::Columns::default() };
                 Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
             }
             #[cfg(feature = "parquet")]

@@ -9,9 +9,9 @@ use cnflow_kernels::ImageShape;
 use super::missing::{Columns, NoneLeft};
 use super::table::{by_codes, code};
 use super::{
-    Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, of_table, places, weights,
+    Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, TableOptions, of_table, weights,
 };
-use crate::io::{Header, Layout, Plan, plan};
+use crate::io::{Header, Layout, Pick, Plan, plan};
 use crate::{Error, Result, words};
 
 /// A context and its values, `[n, c]`.
@@ -119,13 +119,22 @@ impl Memory {
         let n = x.len() / d;
         let (numbers, left, split, notes) = ((0..d).collect(), None, Split::default(), Vec::new());
         let mut table = Table { columns, x, n, d, shape, numbers, left, split, notes };
-        if !options.table.drop.is_empty() {
-            let drop = places(&options.table.drop, table.columns.as_deref(), &table.numbers)?;
-            table = without(table, &drop)?;
+        let split = if let SplitRule::Column(column) = &options.table.split { Some(column.as_str()) } else { None };
+        let TableOptions { keep, drop, .. } = &options.table;
+        if !keep.is_empty() || !drop.is_empty() {
+            let mut also = options.also();
+            also.extend(split.map(|name| vec![name.to_owned()]));
+            let pick = Pick { keep: keep.clone(), drop: drop.clone(), also };
+            let known = || match &table.columns {
+                Some(names) => names.join(", "),
+                None => format!("their numbers, 0 to {}", d - 1),
+            };
+            let unknown = |text: &str| Error::Unknown { kind: "column", name: text.into(), known: known() };
+            let left = pick.places(table.columns.as_deref(), &table.numbers, &unknown)?;
+            table = with(table, &left);
         }
         let (path, drops) = (Path::new(&name), options.table.missing == MissingRows::Drop);
         check_finite(&name, &table.x, table.d, &table.numbers, table.columns.as_deref(), drops)?;
-        let split = if let SplitRule::Column(column) = &options.table.split { Some(column.as_str()) } else { None };
         let none_left = |none: NoneLeft| Error::invalid(format!("{name}: {}", none.problem), none.hint);
         let context = match context {
             None => {
@@ -182,15 +191,22 @@ fn without(table: Table, drop: &[usize]) -> Result<Table> {
     if left.is_empty() {
         return Err(Error::invalid("no column is left", "leave out fewer columns"));
     }
+    Ok(with(table, &left))
+}
+
+/// The table of these columns, in this order; a part of an image is not an image.
+fn with(table: Table, left: &[usize]) -> Table {
     let at = |i: usize| left.iter().map(move |j| (i, *j));
     let x: Vec<f64> = (0..table.n).flat_map(at).map(|(i, j)| table.x.at(i * table.d + j)).collect();
-    Ok(Table {
+    let shape = table.shape.filter(|_| left.iter().copied().eq(0..table.d));
+    Table {
         columns: table.columns.as_ref().map(|names| left.iter().map(|j| names[*j].clone()).collect()),
         numbers: left.iter().map(|j| table.numbers[*j]).collect(),
         d: left.len(),
         x: x.into(),
+        shape,
         ..table
-    })
+    }
 }
 
 /// Refuses infinities, and NaN unless cells may be `missing`, by the first of them. `numbers` are those of the columns.

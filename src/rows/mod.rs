@@ -67,6 +67,16 @@ impl Default for DataOptions {
     }
 }
 
+impl DataOptions {
+    /// The columns that are used beside those of the points, each with the names that it may have.
+    pub(crate) fn also(&self) -> Vec<Vec<String>> {
+        let conditions = if is_file(&self.condition) { &[][..] } else { &self.condition };
+        let condition = conditions.iter().map(|text| vec![text.clone(), name_of(text).to_owned()]);
+        let weights = self.weights.iter().filter(|text| !weights::is_file(text)).map(|text| vec![text.clone()]);
+        condition.chain(weights).collect()
+    }
+}
+
 /// Where the rows for training come from.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -243,7 +253,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     let missing = options.table.missing == MissingRows::Drop;
     let header = options.table.header;
     let beside = Context::beside(&options.condition, header, missing)?;
-    let mut table = Table::read_beside(&path, &options.table, beside.as_ref(), seed)?;
+    let mut table = Table::read_beside(&path, &options.table, options.also(), beside.as_ref(), seed)?;
     let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
     let context = Context::take(&options.condition, &path, &mut table, beside)?;
     of_table(name, table, context, weights)

@@ -12,7 +12,7 @@ use cnflow_kernels::ImageShape;
 use super::beside::Beside;
 use super::copies::{first_equal, first_equal_bytes};
 use super::missing::{Columns, Left, MissingRows, NoneLeft, left_of};
-use crate::io::{self, Array, Format, Header, Layout, Numbers, Reader, csv, npz};
+use crate::io::{self, Array, Format, Header, Layout, Numbers, Pick, Reader, csv, npz};
 use crate::{Error, Result, rng, words};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -48,6 +48,9 @@ pub enum SplitRule {
 pub struct TableOptions {
     /// Where the split comes from.
     pub split: SplitRule,
+    /// The columns to use, in this order, by name, or by number from 0 as the file has them; all where it is empty. Those
+    /// of conditions and weights need not be among them.
+    pub keep: Vec<String>,
     /// Columns to leave out, by name, or by number from 0 as the file has them.
     pub drop: Vec<String>,
     /// Whether copies of a row stay in one set of a random split. Splits were once drawn without.
@@ -64,6 +67,7 @@ impl Default for TableOptions {
     fn default() -> Self {
         Self {
             split: SplitRule::Auto,
+            keep: Vec::new(),
             drop: Vec::new(),
             copies_together: true,
             header: Header::Auto,
@@ -114,13 +118,15 @@ impl Table {
     /// [`Error::Read`] for a file that is not a table or a split that does not fit it, [`Error::Unknown`]
     /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
     pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
-        Self::read_beside(path, options, None, seed)
+        Self::read_beside(path, options, Vec::new(), None, seed)
     }
 
-    /// As [`Table::read`], of rows that have their conditions in a file `beside` them: a missing cell there counts too.
+    /// As [`Table::read`], with columns that are used `also`, and of rows that have their conditions in a file `beside`
+    /// them: a missing cell there counts too.
     pub(super) fn read_beside(
         path: &Path,
         options: &TableOptions,
+        also: Vec<Vec<String>>,
         beside_them: Option<&Beside>,
         seed: u64,
     ) -> Result<Self> {
@@ -134,17 +140,16 @@ impl Table {
             let problem = format!("it has no column `{name}`: only texts and Parquet have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
+        let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also };
         let (mut read, cells, lines) = if text {
-            let columns =
-                csv::Columns { header: options.header, drop: options.drop.clone(), split: column, missing: drops };
+            let columns = csv::Columns { header: options.header, pick, split: column, missing: drops };
             let csv::Parsed { array, split, lines, numbers, notes } = io::read_text(path, &columns)?;
             (Self::of_array(array, numbers, notes), split, Some(lines))
         } else {
-            let mut reader = Reader::open_with(path, options.header, options.layout)?;
-            let left = left(&reader, &options.drop, column.as_deref())?;
-            let named = reader.columns().is_some();
-            let numbers = left.iter().map(|at| if named { reader.numbers()[*at] } else { *at }).collect();
-            reader.keep(&left)?;
+            let mut reader = Reader::open_pick(path, options.header, options.layout, &pick, column.as_deref())?;
+            // The pixels of images are counted in their own order.
+            let images = reader.shape().is_some() && reader.columns().is_none();
+            let numbers = if images { (0..reader.cols()).collect() } else { reader.numbers().to_vec() };
             if drops {
                 reader.allow_missing();
             }
@@ -286,33 +291,6 @@ impl Table {
     pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
         self.x.pick(self.d, rows).into_f64()
     }
-}
-
-/// The columns that are left without some, which are named, or numbered from 0, and without that of the split.
-fn left(reader: &Reader, drop: &[String], split: Option<&str>) -> Result<Vec<usize>> {
-    let (cols, names) = (reader.cols(), reader.columns().unwrap_or_default());
-    let place = |name: &String| {
-        // The pixels of images are counted in their own order.
-        let at = |j: usize| if names.is_empty() { Some(j) } else { reader.numbers().iter().position(|at| *at == j) };
-        let number = || name.parse().ok().and_then(at).filter(|j| *j < cols);
-        names.iter().position(|known| known == name).or_else(number).ok_or_else(|| {
-            let known = match names {
-                [] => format!("their numbers, 0 to {}", cols - 1),
-                names => names.join(", "),
-            };
-            Error::Unknown { kind: "column", name: name.clone(), known }
-        })
-    };
-    let dropped = drop.iter().map(place).collect::<Result<Vec<usize>>>()?;
-    let apart = |j: &usize| names.get(*j).is_some_and(|name| split == Some(name.as_str()));
-    let left: Vec<usize> = (0..cols).filter(|j| !dropped.contains(j) && !apart(j)).collect();
-    if left.is_empty() {
-        return Err(Error::invalid(
-            format!("no column is left: {} dropped", crate::words::count(cols as u64, "column")),
-            "drop fewer columns",
-        ));
-    }
-    Ok(left)
 }
 
 /// `NAME_split.npy` for `NAME.npy`.

@@ -334,8 +334,10 @@ fn text_tables_are_read_with_any_delimiter_and_with_or_without_header() {
 
 #[test]
 fn wrong_text_tables_say_what_is_wrong() {
-    let columns =
-        |drop: &[&str]| csv::Columns { drop: drop.iter().map(|s| (*s).into()).collect(), ..Default::default() };
+    let columns = |drop: &[&str]| csv::Columns {
+        pick: io::Pick::without(drop.iter().map(|s| (*s).into()).collect()),
+        ..Default::default()
+    };
     let cases: [(&[u8], &[&str], &str); 10] = [
         (b"a,b\n1,2\n3,x\n", &[], "`x` in line 3, column `b`, is not a number"),
         (b"1,2\n3,\n", &[], "a value is missing in line 2, column 1 (counted from 0)"),

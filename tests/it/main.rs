@@ -8,6 +8,8 @@ mod check;
 mod circles;
 mod cli;
 mod column_types;
+#[cfg(feature = "cli")]
+mod columns;
 mod common;
 mod compare;
 mod conditional_training;

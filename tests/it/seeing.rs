@@ -63,7 +63,7 @@ fn a_trajectory_knows_one_dimension_many_and_conditions() {
     json(at, &format!("trajectory c.safetensors --condition c1.npy -o c.png {small}"));
     std::fs::copy(golden("d43/model.safetensors"), at.join("w43.safetensors")).unwrap();
     json(at, "import w43.safetensors --activation softplus -o d43.safetensors");
-    let out = cnf(at, &format!("trajectory d43.safetensors -o d.png --columns 3,40 {}", small.replace("--quiet", "")));
+    let out = cnf(at, &format!("trajectory d43.safetensors -o d.png --axes 3,40 {}", small.replace("--quiet", "")));
     let err = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && err.contains("particles only, in columns 3 and 40"), "{err}");
     let facts = json(at, &format!("trajectory d43.safetensors --gif d.gif {small}"));
@@ -116,7 +116,7 @@ fn a_flow_of_layers_is_drawn_by_whole_layers() {
     std::fs::write(at.join("one.csv"), format!("a\n{one}")).unwrap();
     json(at, "train --model glow --data three.csv --hidden 8 --depth 2 --batch 32 --steps 10 --out three --quiet");
     json(at, "train --model spline --data one.csv --hidden 8 --depth 3 --batch 32 --steps 10 --out one --quiet");
-    let facts = json(at, &format!("trajectory three --columns 0,2 -o three.png --gif three.gif --frames 4 {small}"));
+    let facts = json(at, &format!("trajectory three --axes 0,2 -o three.png --gif three.gif --frames 4 {small}"));
     assert_eq!((&facts["densities"], delays(&bytes(at, "three.gif")).len()), (&false.into(), 4));
     json(at, &format!("trajectory one -o one.svg --gif one.gif --frames 4 {small}"));
     assert_eq!(delays(&bytes(at, "one.gif")).len(), 4);

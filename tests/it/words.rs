@@ -254,10 +254,10 @@ fn options_of_a_picture_are_refused_where_there_is_none() {
     json(at, "train --data t.npy --model gaussian --out g");
     for (words, option) in [
         ("data t.npy --log", "--log"),
-        ("data moons -n 10 -o m.npy --columns 0", "--columns"),
+        ("data moons -n 10 -o m.npy --axes 0", "--axes"),
         ("sample g -n 10 -o s.npy --log=3", "--log"),
-        ("sample g -n 10 -o s.npy --columns 1,0", "--columns"),
-        ("invert t.npy --model g -o z.npy --columns 1", "--columns"),
+        ("sample g -n 10 -o s.npy --axes 1,0", "--axes"),
+        ("invert t.npy --model g -o z.npy --axes 1", "--axes"),
         ("density g t.npy -o l.npy --log", "--log"),
     ] {
         let (code, text) = tried(at, words);
@@ -268,7 +268,7 @@ fn options_of_a_picture_are_refused_where_there_is_none() {
         assert!(!at.join(file).exists(), "{file}");
     }
     json(at, "density g t.npy --plot l.svg --log");
-    json(at, "sample g -n 10 -o s.npy --columns 1,0 --plot s.svg");
+    json(at, "sample g -n 10 -o s.npy --axes 1,0 --plot s.svg");
 }
 
 #[test]
@@ -277,14 +277,14 @@ fn columns_that_no_picture_can_hold_are_refused_before_a_training() {
     let at = folder.path();
     write(at, "wide.npy", StandardNormal::new(13).draw(100, &mut rng::stream(11, 13)), 13);
     let list = (0..13).map(|c| c.to_string()).collect::<Vec<_>>().join(",");
-    let (code, text) = tried(at, &format!("train --data wide.npy --model gaussian --columns {list} --out r"));
-    assert!(code == 1 && text.contains("--columns has 13 columns; a picture shows at most 12"), "{text}");
+    let (code, text) = tried(at, &format!("train --data wide.npy --model gaussian --axes {list} --out r"));
+    assert!(code == 1 && text.contains("--axes has 13 columns; a picture shows at most 12"), "{text}");
     assert!(!at.join("r").exists());
     // Which columns are shown is said where they were not chosen, by their numbers where they have no names.
     let text = said(at, "train --data wide.npy --model gaussian --out r");
-    let shown = "samples.png shows 6 of 13 columns: 0, 2, 4, 7, 9, 12 (counted from 0); choose others with --columns";
+    let shown = "samples.png shows 6 of 13 columns: 0, 2, 4, 7, 9, 12 (counted from 0); choose others with --axes";
     assert!(text.contains(shown), "{text}");
-    let text = said(at, "train --data wide.npy --model gaussian --out r --force --columns 3,1");
+    let text = said(at, "train --data wide.npy --model gaussian --out r --force --axes 3,1");
     assert!(!text.contains("choose others"), "{text}");
     let names = (0..13).map(|c| format!("c{c}")).collect::<Vec<_>>().join(" ");
     let text = said(at, &format!("train --data wide.npy --model gaussian --out r --force --names {names}"));

@@ -54,6 +54,7 @@ impl Comparison {
             job.seed = seed;
             job.data.columns = args.column.clone();
         });
+        job.data.keep.clone_from(&args.columns);
         (job.data.drop, job.data.condition) = (args.drop.clone(), args.condition.clone());
         job.data.source = args.data.clone().unwrap_or(job.data.source);
         job.data.split = args.split.clone().unwrap_or(job.data.split);

@@ -41,7 +41,7 @@ pub fn run(args: &DensityArgs, context: &Context) -> Result<()> {
         |done: &Arc<Work>| Classifier::new(&setup.model, setup.precision, args.prior, args.dequantise, done);
     // What is wrong with the options is reported before the file is read.
     let plan = classifier(&Arc::default())?;
-    let mut rows = source::of_points(&setup, points, &args.given, args.block, context)?;
+    let mut rows = source::of_points(&setup, points, &args.picked, &args.given, args.block, context)?;
     let mut seen = Seen::new(args.output.as_deref(), &setup, all)?;
     let each = args.dequantise * all.len() as u64;
     watched("classifying", rows.total(), each, context, |done| {

@@ -137,8 +137,8 @@ impl TrainArgs {
             picture.names.clone_from(&self.picture.names);
         }
         picture.invert_y |= self.picture.invert_y;
-        if !self.picture.shown.columns.is_empty() {
-            picture.columns.clone_from(&self.picture.shown.columns);
+        if !self.picture.shown.axes.is_empty() {
+            picture.columns.clone_from(&self.picture.shown.axes);
         }
         picture.log = self.picture.shown.log.log.or(picture.log);
         let start = match &job.model.init {
@@ -202,7 +202,7 @@ impl TrainArgs {
         if cnflow::rows::toys::find(toy).is_err() {
             return Ok(());
         }
-        let of_tables = ["data.split", "data.drop", "data.header", "data.layout", "data.missing"];
+        let of_tables = ["data.split", "data.keep", "data.drop", "data.header", "data.layout", "data.missing"];
         match self.given().into_iter().find(|field| of_tables.contains(field)) {
             None => Ok(()),
             Some(field) => Err(Error::invalid(

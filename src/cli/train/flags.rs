@@ -82,6 +82,11 @@ flags! {
         /// and test), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
         #[arg(long, value_name = "RULE")]
         split: String,
+        /// Columns of the table to model, in this order, by name, or by number from 0 [default: all but those of
+        /// --condition and --weights]
+        #[arg(id = "columns", long = "columns", value_name = "COLUMNS", value_delimiter = ',', num_args = 1,
+            conflicts_with = "drop")]
+        keep: Vec<String>,
         /// Columns of the table to leave out, by name, or by number from 0
         #[arg(long, value_name = "COLUMNS", value_delimiter = ',', num_args = 1)]
         drop: Vec<String>,

@@ -89,7 +89,7 @@ pub(super) fn run(
 /// Refuses what only pictures of particles have.
 fn refuse(args: &TrajectoryArgs) -> Result<()> {
     let given = [
-        ("--columns", args.columns.is_some()),
+        ("--axes", args.axes.is_some()),
         ("--paths", args.paths.is_some()),
         ("--grid", args.grid.is_some()),
         ("--log", args.log.log.is_some()),

@@ -91,6 +91,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.split: ALL, Any;
     data.split_seed: ALL, Any;
     data.copies_together: ALL, Any;
+    data.keep: ALL, Any;
     data.drop: ALL, Any;
     data.header: ALL, Any;
     data.layout: ALL, Any;

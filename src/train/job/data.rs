@@ -73,6 +73,10 @@ pub struct DataSection {
     pub split_seed: Option<u64>,
     /// Copies of a row stay in one set of a table's random split. A run without this field was split without.
     pub copies_together: bool,
+    /// The columns of a table that are modelled, in this order, by name, or by number from 0 as the file has them; all but
+    /// the conditions and the weights where it is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<String>,
     /// The columns of a table that are left out, by name, or by number from 0 as the file has them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
@@ -128,6 +132,7 @@ impl Default for DataSection {
             split: "auto".into(),
             split_seed: None,
             copies_together: true,
+            keep: Vec::new(),
             drop: Vec::new(),
             header: io::Header::Auto,
             layout: io::Layout::Auto,
@@ -178,6 +183,10 @@ impl DataSection {
                 "set `data.spread` above 0, such as 2",
             ));
         }
+        if !self.keep.is_empty() && !self.drop.is_empty() {
+            let hint = "name the columns that are modelled in `data.keep`, or the others in `data.drop`";
+            return Err(Error::invalid("`data.keep` and `data.drop` are both set", hint));
+        }
         self.columns.iter().try_for_each(|text| column_rule(text).map(drop))?;
         split_rule(&self.split).map(drop)
     }
@@ -187,6 +196,7 @@ impl DataSection {
         Ok(DataOptions {
             table: TableOptions {
                 split: split_rule(&self.split)?,
+                keep: self.keep.clone(),
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
                 header: self.header,

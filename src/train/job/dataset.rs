@@ -95,6 +95,13 @@ impl Job {
     /// conditions are named in `options` then. Where the job is the model's own, the columns that were dropped are among
     /// them.
     fn surplus(&self, spec: &FlowSpec, path: &Path, own: bool, options: &mut DataOptions) -> Result<Vec<String>> {
+        if !options.table.keep.is_empty() {
+            // The model's own columns are kept, by name where they have some.
+            if own && !spec.names.is_empty() {
+                options.table.keep.clone_from(&spec.names);
+            }
+            return Ok(Vec::new());
+        }
         if spec.names.is_empty()
             || !Format::of(path).is_some_and(Format::names_columns)
             || crate::rows::toys::find(&path.to_string_lossy()).is_ok()

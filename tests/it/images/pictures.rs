@@ -58,7 +58,7 @@ fn samples_of_a_model_of_images_are_followed_from_noise_to_data() {
     assert!(layers[0] == 0 && layers.last().unwrap() == &facts["n_layers"], "{facts}");
     for (words, part) in [
         ("trajectory run", "there is nothing to draw"),
-        ("trajectory run -o o.png --columns 0,1", "--columns has no meaning for a model of images"),
+        ("trajectory run -o o.png --axes 0,1", "--axes has no meaning for a model of images"),
         ("trajectory run -o o.png --grid 40", "--grid has no meaning"),
         ("trajectory run -o o.png --paths 4", "--paths has no meaning"),
         ("trajectory run -o o.png --log", "--log has no meaning"),

@@ -10,6 +10,7 @@ const VALUES: &[(&str, &str)] = &[
     ("data.split", "'0.7,0.2'"),
     ("data.split_seed", "3"),
     ("data.copies_together", "false"),
+    ("data.keep", "['a']"),
     ("data.drop", "['a']"),
     ("data.header", "'first'"),
     ("data.layout", "'chw'"),
