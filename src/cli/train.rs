@@ -49,7 +49,7 @@ refused. On a full disk, a checkpoint or a picture that does not fit is a warnin
 Examples:
   cnf train                                       eight Gaussians, half a minute, worth watching
   cnf train --data 2spirals --time 60s
-  cnf train --data table.csv --split 0.8,0.1      a table, the best of several models; the rest is the test set
+  cnf train --data table.csv --split 0.8,0.1      a table: the best of several models
   cnf train --data examples/data/hr_diagram_2d.npy --names 'B − V' Hp --invert-y
   cnf train --model realnvp --data moons --time 20s   a discrete flow
   cnf train --data table.csv --condition 1        p(the other columns | the second)

@@ -82,8 +82,8 @@ flags! {
         /// and test), a file of codes, column:NAME, or shares as 0.8,0.1 [default: auto]
         #[arg(long, value_name = "RULE")]
         split: String,
-        /// Columns of the table to model, in this order, by name, or by number from 0 [default: all but those of
-        /// --condition and --weights]
+        /// Columns of the table to model, in this order, by name, or by number from 0; if left out, all but those of
+        /// --condition and --weights
         #[arg(id = "columns", long = "columns", value_name = "COLUMNS", value_delimiter = ',', num_args = 1,
             conflicts_with = "drop")]
         keep: Vec<String>,
