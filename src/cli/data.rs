@@ -41,7 +41,7 @@ pub struct DataArgs {
     #[arg(short, long, value_name = "N", requires = "name",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     n: Option<u32>,
-    /// The points, [n, d]: .npy or .csv.
+    /// The points, [n, d]: .npy, .npz or .csv.
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
     /// The toy's analytic log-density at the points, [n].

@@ -71,10 +71,10 @@ pub struct DensityArgs {
     /// The outer edges of the grid; the range of the model's samples if left out.
     #[arg(long, value_name = "X0,X1[,Y0,Y1]", allow_hyphen_values = true, value_delimiter = ',', requires = "grid")]
     extent: Option<Vec<f64>>,
-    /// log p, [n], the grid's [N, N], or the classes' probabilities [n, classes]: .npy or .csv.
+    /// log p, [n], the grid's [N, N], or the classes' probabilities [n, classes]: .npy, .npz or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Error bars of log p, [n, 3] (solver, estimator, total): .npy or .csv.
+    /// Error bars of log p, [n, 3] (solver, estimator, total): .npy, .npz or .csv.
     #[arg(long, value_name = "FILE")]
     error_bars: Option<PathBuf>,
     /// The probabilities of the classes of a class-conditional model instead of log p, by Bayes' rule; with the true

@@ -39,7 +39,7 @@ pub struct InvertArgs {
     /// A model file or a run folder; the newest run if left out.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The latents, [n, d]: .npy or .csv.
+    /// The latents, [n, d]: .npy, .npz or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

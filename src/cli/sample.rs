@@ -47,10 +47,10 @@ pub struct SampleArgs {
     /// First row, counted from 0: rows of one long sample can be drawn apart, to the same bits.
     #[arg(long, value_name = "ROW", default_value_t = 0, conflicts_with = "latent")]
     first: u64,
-    /// The samples, [n, d]: .npy or .csv.
+    /// The samples, [n, d]: .npy, .npz or .csv.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Log-density of the samples, [n], along the same path: .npy or .csv.
+    /// Log-density of the samples, [n], along the same path: .npy, .npz or .csv.
     #[arg(long, value_name = "FILE")]
     with_density: Option<PathBuf>,
     /// Start from these latents, [n, d], instead of drawing them.

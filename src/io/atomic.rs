@@ -1,7 +1,7 @@
 //! Files are written as temporary files and renamed: at any time the old file or the new one is there, whole.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -81,6 +81,12 @@ impl Write for TemporaryFile {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner().flush()
+    }
+}
+
+impl Read for TemporaryFile {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        self.inner().read(bytes)
     }
 }
 

@@ -59,7 +59,7 @@ pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, -idx3-ubyte, and .gz b
 #[cfg(feature = "parquet")]
 pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, .parquet, -idx3-ubyte, and .gz behind arrays and texts";
 /// The endings of the tables that can be written.
-pub const WRITABLE: &str = ".npy, .csv";
+pub const WRITABLE: &str = ".npy, .npz, .csv";
 /// Bytes that go to the disk, or come from it, at a time.
 const BUFFER: usize = 1 << 16;
 
@@ -97,7 +97,7 @@ impl Format {
 
     /// The format in which a file of this name is written; `None` for all but `.npy` and texts.
     pub fn written(path: &Path) -> Option<Self> {
-        Self::of_ending(path).filter(|format| matches!(format, Self::Npy | Self::Csv))
+        Self::of_ending(path).filter(|format| matches!(format, Self::Npy | Self::Npz | Self::Csv))
     }
 
     fn of_ending(path: &Path) -> Option<Self> {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::{Array, BLOCK_ROWS, CUT_SHORT, Dtype, refused};
 use header::{HINT, Record, dtype_of};
-pub(super) use header::{put_header, read_header};
+pub(super) use header::{put_header, put_text, read_header};
 
 use crate::{Error, Result};
 

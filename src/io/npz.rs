@@ -5,10 +5,11 @@
 //! the member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot
 //! fill the memory with zeros.
 
-use std::io::{BufReader, Cursor, Read, Seek};
+use std::io::{BufReader, BufWriter, Cursor, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use zip::ZipArchive;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{Array, npy, open_regular};
 use crate::{Error, Result};
@@ -29,6 +30,24 @@ pub fn split_member(path: &Path) -> (PathBuf, Option<&str>) {
         return (text[..end - 1].into(), Some(&text[end..]));
     }
     (path.to_owned(), None)
+}
+
+/// The members that are written: the numbers, and the names of their columns.
+const NUMBERS: &str = "x";
+const COLUMNS: &str = "columns";
+
+/// Packs the `.npy` of a table, and the names of its columns where there are any, into an archive. The same bytes whenever
+/// it is written.
+pub(super) fn pack<W: Write + Seek>(out: W, numbers: &mut impl Read, names: &[String]) -> std::io::Result<W> {
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true);
+    let mut archive = ZipWriter::new(BufWriter::new(out));
+    archive.start_file(format!("{NUMBERS}{ENDING}"), options)?;
+    std::io::copy(numbers, &mut archive)?;
+    if !names.is_empty() {
+        archive.start_file(format!("{COLUMNS}{ENDING}"), options)?;
+        npy::put_text(&mut archive, names)?;
+    }
+    archive.finish()?.into_inner().map_err(|e| e.into_error())
 }
 
 /// Reads one table of an archive.

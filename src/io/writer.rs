@@ -1,18 +1,19 @@
 //! A table that grows block by block, in constant memory.
 //!
-//! The number of rows may be unknown at first: a `.npy` header has room for any, and is completed at the end. Until
+//! The number of rows may be unknown at first: a `.npy` header has room for any, and is completed at the end. An `.npz`
+//! is such a file until then, and is packed at the end: names of columns are a member of their own. Until
 //! [`Writer::finish`] the numbers are in a temporary file in the same folder, which is deleted with the writer.
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Seek as _};
 use std::path::{Path, PathBuf};
 
 use cnflow_kernels::ImageShape;
 
 use super::atomic::TemporaryFile;
-use super::{BUFFER, Dtype, Format, WRITABLE, csv, npy, unknown};
+use super::{BUFFER, Dtype, Format, WRITABLE, csv, npy, npz, unknown};
 use crate::{Error, Result};
 
-/// Writes a table `[rows, cols]`, or a vector `[rows]`, as `.npy` or `.csv` by the ending of its name.
+/// Writes a table `[rows, cols]`, or a vector `[rows]`, as `.npy`, `.npz` or `.csv` by the ending of its name.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -28,6 +29,8 @@ pub struct Writer {
 #[derive(Debug)]
 enum Body {
     Npy(BufWriter<TemporaryFile>),
+    /// The member of the numbers, and the names of the columns.
+    Npz(BufWriter<TemporaryFile>, Vec<String>),
     Csv(Box<::csv::Writer<TemporaryFile>>),
 }
 
@@ -64,10 +67,10 @@ impl Writer {
     /// Begins an array with these axes behind the first.
     fn begin(path: &Path, axes: Vec<usize>, dtype: Dtype) -> Result<Self> {
         let body = match Format::written(path) {
-            Some(Format::Npy) => {
+            Some(format @ (Format::Npy | Format::Npz)) => {
                 let mut out = BufWriter::with_capacity(BUFFER, TemporaryFile::create(path)?);
                 npy::put_header(&mut out, 0, &axes, dtype).map_err(|e| Error::write(path, e))?;
-                Body::Npy(out)
+                if format == Format::Npy { Body::Npy(out) } else { Body::Npz(out, Vec::new()) }
             }
             Some(Format::Csv) => Body::Csv(Box::new(csv::writer(TemporaryFile::create(path)?))),
             _ => return Err(unknown(path, WRITABLE)),
@@ -75,7 +78,7 @@ impl Writer {
         Ok(Self { path: path.to_owned(), cols: axes.iter().product(), dtype, axes, count: 0, body })
     }
 
-    /// Names the columns, before any number; `.npy` has no place for names and takes none.
+    /// Names the columns, before any number; `.npy` has no place for names and takes none, `.npz` has a member `columns`.
     ///
     /// # Errors
     /// [`Error::Dimension`] where their number differs, [`Error::Write`] where the disk refuses.
@@ -83,7 +86,9 @@ impl Writer {
         if names.len() != self.cols {
             return Err(Error::Dimension { what: "the header".into(), expected: self.cols, found: names.len() });
         }
-        if let Body::Csv(out) = self.body {
+        if let Body::Npz(_, own) = &mut self.body {
+            *own = names.to_vec();
+        } else if let Body::Csv(out) = self.body {
             let mut file = out.into_inner().map_err(|e| Error::write(&self.path, e.error()))?;
             csv::put_names(&mut file, names).map_err(|e| Error::write(&self.path, e))?;
             self.body = Body::Csv(Box::new(csv::writer(file)));
@@ -94,7 +99,7 @@ impl Writer {
     /// The temporary file that holds the numbers so far.
     pub fn aside(&self) -> &Path {
         match &self.body {
-            Body::Npy(out) => out.get_ref().place(),
+            Body::Npy(out) | Body::Npz(out, _) => out.get_ref().place(),
             Body::Csv(out) => out.get_ref().place(),
         }
     }
@@ -105,7 +110,7 @@ impl Writer {
     /// [`Error::Write`] where the disk refuses, as if it is full.
     pub fn push(&mut self, values: &[f64]) -> Result<()> {
         let written = match &mut self.body {
-            Body::Npy(out) => npy::put(out, values, self.dtype),
+            Body::Npy(out) | Body::Npz(out, _) => npy::put(out, values, self.dtype),
             Body::Csv(out) => csv::put(out, values, self.dtype, self.cols, self.count),
         };
         written.map_err(|e| Error::write(&self.path, e))?;
@@ -123,15 +128,21 @@ impl Writer {
         if !count.is_multiple_of(cols as u64) {
             return Err(Error::invalid(format!("{count} numbers do not divide into {cols} columns"), ""));
         }
+        let complete = |mut out: BufWriter<TemporaryFile>| {
+            out.rewind()?;
+            npy::put_header(&mut out, count / cols as u64, &axes, dtype)?;
+            out.into_inner().map_err(|e| e.into_error())
+        };
         let temporary = match body {
-            Body::Npy(out) => {
-                let complete = |mut out: BufWriter<TemporaryFile>| {
-                    use std::io::Seek as _;
-                    out.rewind()?;
-                    npy::put_header(&mut out, count / cols as u64, &axes, dtype)?;
-                    out.into_inner().map_err(|e| e.into_error())
+            Body::Npy(out) => complete(out).map_err(|e| Error::write(&path, e))?,
+            Body::Npz(out, names) => {
+                let mut member = complete(out).map_err(|e| Error::write(&path, e))?;
+                let packed = TemporaryFile::create(&path)?;
+                let pack = || {
+                    member.rewind()?;
+                    npz::pack(packed, &mut member, &names)
                 };
-                complete(out).map_err(|e| Error::write(&path, e))?
+                pack().map_err(|e| Error::write(&path, e))?
             }
             Body::Csv(out) => out.into_inner().map_err(|e| Error::write(&path, e.error()))?,
         };

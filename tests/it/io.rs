@@ -475,6 +475,38 @@ fn records_are_a_table_with_names() {
 }
 
 #[test]
+fn an_archive_that_is_written_has_the_numbers_and_the_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let data: Vec<f64> = (0..600).map(|i| f64::from(i) / 7.0).collect();
+    let names = ["a".to_owned(), "Länge (m)".into(), "z".into()];
+    for dtype in [Dtype::F32, Dtype::F64] {
+        let write = |name: &str, named: bool| {
+            let path = folder.path().join(name);
+            let mut out = io::Writer::create(&path, 3, dtype, false).unwrap();
+            if named {
+                out = out.named(&names).unwrap();
+            }
+            // In pieces that are no whole rows.
+            data.chunks(70).for_each(|part| out.push(part).unwrap());
+            out.finish().unwrap();
+            path
+        };
+        let (packed, plain) = (write("a.npz", true), write("a.npy", true));
+        let (found, wanted) = (io::read(&packed).unwrap(), io::read(&plain).unwrap());
+        assert_eq!((found.rows, found.cols, found.dtype, &found.data), (200, 3, dtype, &wanted.data));
+        assert_eq!(std::fs::read(&packed).unwrap(), std::fs::read(write("b.npz", true)).unwrap());
+        assert_eq!(io::read(&write("c.npz", false)).unwrap().data, wanted.data);
+        let error = npz::read(&folder.path().join("a.npz:columns")).unwrap_err().to_string();
+        assert!(error.contains("it holds text (`<U9`)"), "{error}");
+        assert!(npz::read(&folder.path().join("c.npz:columns")).is_err());
+        let left = std::fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp"));
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[test]
 fn booleans_and_half_floats_are_numbers() {
     let header = |descr: &str| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2, 2), }}\n");
     let truths = npy::parse(Path::new("x.npy"), &npy_bytes(&header("|b1"), &[0, 1, 1, 0])).unwrap();

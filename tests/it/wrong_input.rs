@@ -135,7 +135,7 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("info width.safetensors", 1, "has shape"),
     ("sample m.safetensors -o o.xyz", 1, "unknown file type"),
     ("sample m.safetensors -o o", 1, "unknown file type"),
-    ("sample m.safetensors -o o.npz", 1, "unknown file type"),
+    ("sample m.safetensors -o o.parquet", 1, "unknown file type"),
     ("sample m.safetensors -o o.npy --plot o.jpeg", 1, "unknown picture format"),
     ("sample m.safetensors -o absent/o.npy", 1, "the folder `absent` does not exist"),
     ("sample m.safetensors -o folder.npy", 1, "it is a folder"),

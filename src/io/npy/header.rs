@@ -108,6 +108,22 @@ pub fn put_header(out: &mut impl Write, rows: u64, axes: &[usize], dtype: Dtype)
     writeln!(out, "{text:<width$}", width = length - 1)
 }
 
+/// Writes words as an array of NumPy's text: four bytes a character, all words as long as the longest.
+pub fn put_text(out: &mut impl Write, words: &[String]) -> std::io::Result<()> {
+    let longest = words.iter().map(|word| word.chars().count()).max().unwrap_or(0).max(1);
+    let text = format!("{{'descr': '<U{longest}', 'fortran_order': False, 'shape': ({},), }}", words.len());
+    let length = ROOM - MAGIC.len() - 4;
+    out.write_all(MAGIC)?;
+    out.write_all(&[1, 0])?;
+    out.write_all(&(length as u16).to_le_bytes())?;
+    writeln!(out, "{text:<width$}", width = length - 1)?;
+    for word in words {
+        let padded = word.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
+        padded.into_iter().try_for_each(|c| out.write_all(&c.to_le_bytes()))?;
+    }
+    Ok(())
+}
+
 /// Reads as much of a file of `length` bytes as its header takes.
 pub fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<Header> {
     let mut bytes = Vec::new();
