@@ -42,6 +42,7 @@ const OPTIONS: [(&str, &str); 68] = [
     ("log_scale", "model.log_scale"),
     ("sigma", "model.sigma"),
     ("base", "model.base"),
+    ("base_share", "model.base_share"),
     ("init", "model.init"),
     ("precision", "model.precision"),
     ("objective", "objective.kind"),
