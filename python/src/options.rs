@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::error::{Outcome, Raised, Trouble};
 
 /// A keyword, and the field of a job that it sets.
-const OPTIONS: [(&str, &str); 69] = [
+const OPTIONS: &[(&str, &str)] = &[
     ("seed", "seed"),
     ("model", "model.family"),
     ("steps", "optimiser.steps"),
@@ -44,6 +44,7 @@ const OPTIONS: [(&str, &str); 69] = [
     ("log_scale", "model.log_scale"),
     ("sigma", "model.sigma"),
     ("base", "model.base"),
+    ("base_share", "model.base_share"),
     ("init", "model.init"),
     ("precision", "model.precision"),
     ("objective", "objective.kind"),

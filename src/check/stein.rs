@@ -51,7 +51,8 @@ fn theorem(e: &DiagnosticSamples<'_>, name: &'static str, t: f64) -> Result<Chec
     }
     // Samples come from the solver as it is, the gradient from a better one.
     let flow = |solver: SolverSpec| -> Result<BoundModel> {
-        let bare = FlowSpec { standardise: None, columns: None, pixels: None, solver, ..model.spec.clone() };
+        let spec = model.spec.clone();
+        let bare = FlowSpec { base_flow: None, standardise: None, columns: None, pixels: None, solver, ..spec };
         bare.bind(&model.theta, Precision::F64)?.until(t)
     };
     let own = &model.spec.solver;

@@ -75,6 +75,11 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
         let hint = "export an MLP; this model file can be read by safetensors.torch.load_file as it is";
         return Err(Error::read(&path, problem, hint).into());
     };
+    if model.spec.base_flow.is_some() {
+        let problem = "its velocity begins at a discrete flow, which an nn.Sequential cannot hold";
+        let hint = "train with --base normal; this model file can be read by safetensors.torch.load_file as it is";
+        return Err(Error::read(&path, problem, hint).into());
+    }
     if model.spec.condition.is_some() {
         let problem = "it encodes its conditions (classes, standardised columns), which an nn.Sequential cannot hold";
         let hint = "this model file can be read by safetensors.torch.load_file as it is; `cnf info` shows the encoding";

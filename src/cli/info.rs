@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use cnflow::discrete::{DiscreteSpec, ImagePlan, LayerSpec, Transform};
-use cnflow::model::{Architecture, Model};
+use cnflow::model::{Architecture, BaseFlow, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
 use cnflow::transform::{ContextColumn, Range};
@@ -43,7 +43,8 @@ pub struct InfoArgs {
 pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
     let path = setup::find(args.model.as_deref(), context)?;
     let model = Model::load(&path)?;
-    let tensors = model.spec.architecture.tensor_names();
+    let mut tensors = model.spec.architecture.tensor_names();
+    tensors.extend(model.spec.base_flow.iter().flat_map(BaseFlow::tensor_names));
     let listed: Vec<Value> = tensors.iter().map(|(name, shape)| json!({ "name": name, "shape": shape })).collect();
     let steepness = Steepness::of(&model);
     let facts = json!({
@@ -63,6 +64,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
         "pixels": serde_json::to_value(&model.spec.pixels)?,
+        "base_flow": serde_json::to_value(model.spec.base_flow.as_ref().map(|flow| &flow.layers))?,
         "base_components": model.spec.base.as_ref().map(|base| base.components()),
         "solver": serde_json::to_value(&model.spec.solver)?,
         "story": model.provenance,
@@ -218,6 +220,9 @@ fn about(model: &Model) -> String {
     if let Some(base) = &model.spec.base {
         let components = words::count(base.components() as u64, "Gaussian");
         words += &line("base", &format!("a mixture of {components}"));
+    }
+    if let Some(flow) = &model.spec.base_flow {
+        words += &line("base", &format!("{}: {}", flow.layers.kind.name(), couplings(&flow.layers)));
     }
     if model.spec.architecture.as_velocity().is_none() {
         return words;

@@ -45,12 +45,15 @@ impl BoundArchitecture {
 }
 
 /// What stands around the architecture: made once for a model and all that is cut from it.
+#[derive(Clone)]
 struct Surroundings {
     /// The distribution that the architecture starts from.
     base: Base,
     /// From the standard normal to the base, where that is a mixture.
     to_base: Option<Arc<Rosenblatt>>,
     condition: Option<Arc<Condition>>,
+    /// From the side of the architecture to that of the standardisation, where the flow begins at a discrete one.
+    base_flow: Option<Discrete>,
     standardise: Option<Arc<Standardise>>,
     columns: Option<Arc<Columns>>,
     /// The levels of pixels and their noise; none where rows are not images.
@@ -58,25 +61,29 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    /// With the noise in whole numbers of the draw of this number.
-    fn new(spec: &FlowSpec, draw: u64) -> Result<Self> {
+    /// With the noise in whole numbers of the draw of this number; nets compute in `precision`.
+    fn new(spec: &FlowSpec, draw: u64, precision: Precision) -> Result<Self> {
         let pixels = spec.pixels.as_ref().map(|pixels| pixels.layers(spec.solver.probe_seed, draw)).transpose()?;
         Ok(Self {
             pixels,
             base: spec.base(),
             to_base: spec.base.as_ref().map(|mixture| Arc::new(Rosenblatt::new(mixture.clone()))),
             condition: spec.condition.clone().map(Arc::new),
+            base_flow: spec.base_flow.as_ref().map(|flow| flow.bind(precision)).transpose()?,
             standardise: spec.standardisation()?.map(Arc::new),
             columns: spec.column_kinds()?.map(Arc::new),
         })
     }
 
-    /// The layers between the architecture and the data, the architecture's side first.
+    /// The layers between the architecture and the data, the architecture's side first. They take conditions as the user
+    /// has them.
     fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
+        let base_flow = self.base_flow.clone();
+        let base_flow = base_flow.map(|flow| BoundArchitecture::Discrete(flow).bijection(self.condition.as_ref()));
         let standardise = self.standardise.clone().map(|map| -> Arc<dyn Bijection> { map });
         let columns = self.columns.clone().map(|map| -> Arc<dyn Bijection> { map });
         let pixels = self.pixels.iter().flat_map(PixelLayers::bijections);
-        standardise.into_iter().chain(columns).chain(pixels).collect()
+        base_flow.into_iter().chain(standardise).chain(columns).chain(pixels).collect()
     }
 
     /// The flow with this architecture.
@@ -142,7 +149,7 @@ impl FlowSpec {
             Architecture::Identity { dim } => BoundArchitecture::Fixed(Arc::new(Identity::new(*dim))),
             Architecture::Histogram(table) => BoundArchitecture::Fixed(Arc::new(table.clone())),
         };
-        let surroundings = Arc::new(Surroundings::new(self, 0)?);
+        let surroundings = Arc::new(Surroundings::new(self, 0, precision)?);
         let flow = surroundings.around(&architecture)?;
         Ok(BoundModel { spec: Arc::new(self.clone()), precision, architecture, surroundings, flow })
     }
@@ -256,15 +263,17 @@ impl BoundModel {
     /// # Errors
     /// As [`FlowSpec::bind`].
     pub fn with_progress(&self, progress: Arc<Work>) -> Result<Self> {
-        match &self.architecture {
-            BoundArchitecture::Continuous(flow) => {
-                self.with_architecture(BoundArchitecture::Continuous(flow.with_progress(progress)))
-            }
-            BoundArchitecture::Discrete(flow) => {
-                self.with_architecture(BoundArchitecture::Discrete(flow.stopped_by(progress)))
-            }
-            BoundArchitecture::Fixed(_) => Ok(self.clone()),
-        }
+        let base_flow = self.surroundings.base_flow.as_ref().map(|flow| flow.stopped_by(progress.clone()));
+        let surroundings = match base_flow {
+            None => self.surroundings.clone(),
+            Some(flow) => Arc::new(Surroundings { base_flow: Some(flow), ..(*self.surroundings).clone() }),
+        };
+        let architecture = match &self.architecture {
+            BoundArchitecture::Continuous(flow) => BoundArchitecture::Continuous(flow.with_progress(progress)),
+            BoundArchitecture::Discrete(flow) => BoundArchitecture::Discrete(flow.stopped_by(progress)),
+            BoundArchitecture::Fixed(_) => return Ok(self.clone()),
+        };
+        Self { surroundings, ..self.clone() }.with_architecture(architecture)
     }
 
     /// With another draw of the noise in whole numbers; other models stay as they are.
@@ -272,7 +281,7 @@ impl BoundModel {
     /// # Errors
     /// As [`FlowSpec::preprocessing`].
     pub fn with_draw(&self, draw: u64) -> Result<Self> {
-        let surroundings = Arc::new(Surroundings::new(&self.spec, draw)?);
+        let surroundings = Arc::new(Surroundings::new(&self.spec, draw, self.precision)?);
         Self { surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
     }
 
@@ -301,6 +310,11 @@ impl BoundModel {
         self.surroundings.to_base.as_deref()
     }
 
+    /// The discrete flow at which it begins, where there is one.
+    pub(super) fn base_flow(&self) -> Option<&Discrete> {
+        self.surroundings.base_flow.as_ref()
+    }
+
     /// The standardisation, where there is one.
     pub(super) fn standardise(&self) -> Option<&Standardise> {
         self.surroundings.standardise.as_deref()
@@ -316,7 +330,8 @@ impl BoundModel {
         self.surroundings.pixels.as_ref()
     }
 
-    /// The layers between the architecture and the data, the architecture's side first.
+    /// The layers between the architecture and the data, the architecture's side first. They take conditions as the user
+    /// has them.
     pub(super) fn preprocessing(&self) -> Vec<Arc<dyn Bijection>> {
         self.surroundings.preprocessing()
     }

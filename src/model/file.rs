@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::io::safetensors::{ModelFile, NamedTensor, Values};
-use crate::model::{Architecture, BoundModel, FlowSpec, Moments};
+use crate::model::{Architecture, BaseFlow, BoundModel, FlowSpec, Moments};
 use crate::transform::condition::Range;
 use crate::transform::{Histogram, Mixture};
 use crate::velocity::{Precision, VelocitySpec};
@@ -28,8 +28,11 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
 /// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity and layers of
-/// images and for a net within a Gaussian's velocity. An older program refuses a newer version.
-const FORMAT: u32 = 4;
+/// images and for a net within a Gaussian's velocity, 5 for a flow that begins at a discrete one. An older program refuses
+/// a newer version.
+const FORMAT: u32 = 5;
+/// That of images, and of a net within a Gaussian's velocity.
+const OF_IMAGES: u32 = 4;
 
 /// What errors call a model file that is not on a disk.
 const IN_MEMORY: &str = "the bytes of a model";
@@ -80,7 +83,8 @@ impl Card {
         let card: Self = serde_json::from_str(text)
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), AGAIN))?;
         let FlowSpec { architecture, solver, .. } = &card.flow;
-        let checked = architecture.validate().and_then(|()| solver.validate());
+        let layers = card.flow.base_flow.as_ref().map_or(Ok(()), |flow| flow.layers.validate());
+        let checked = architecture.validate().and(layers).and_then(|()| solver.validate());
         checked.map_err(|e| Error::read(path, e.to_string(), AGAIN))?;
         Ok(card)
     }
@@ -116,7 +120,7 @@ impl Model {
         match (&self.spec.architecture, &self.spec.base) {
             (Architecture::Identity { dim: d }, Some(base)) => base.components() * (1 + d + d * (d + 1) / 2) - 1,
             (Architecture::Histogram(table), _) => table.probabilities().len() - 1,
-            _ => self.theta.len(),
+            _ => self.theta.len() + self.spec.base_flow.as_ref().map_or(0, |flow| flow.theta.len()),
         }
     }
 
@@ -163,12 +167,13 @@ impl Model {
             return Err(Error::Parameters { expected, found });
         }
         let mut tensors = Vec::new();
-        let mut start = 0;
-        for (name, shape) in self.spec.architecture.tensor_names() {
-            let length: usize = shape.iter().product();
-            let values = Values::F32(self.theta[start..start + length].to_vec());
-            tensors.push(NamedTensor { name, shape, values });
-            start += length;
+        put_theta(&mut tensors, self.spec.architecture.tensor_names(), &self.theta);
+        if let Some(flow) = &self.spec.base_flow {
+            let (expected, found) = (flow.layers.n_params(), flow.theta.len());
+            if expected != found {
+                return Err(Error::Parameters { expected, found });
+            }
+            put_theta(&mut tensors, flow.tensor_names(), &flow.theta);
         }
         // Moments and mixtures are tensors, not text: their bits survive.
         let mut put = |name: &str, shape: Vec<usize>, values: &[f64]| {
@@ -192,14 +197,15 @@ impl Model {
             flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.pixels.is_some() => FORMAT,
-            spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => FORMAT,
+            spec if spec.base_flow.is_some() => FORMAT,
+            spec if spec.pixels.is_some() => OF_IMAGES,
+            spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => OF_IMAGES,
             spec if matches!(
                 spec.architecture.as_velocity(),
                 Some(VelocitySpec::Image(_) | VelocitySpec::Preconditioned(_))
             ) =>
             {
-                FORMAT
+                OF_IMAGES
             }
             spec if spec.architecture.as_velocity().is_none() || spec.condition.is_some() => 3,
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
@@ -234,18 +240,14 @@ impl Model {
         let card = Card::parse(path, text)?;
         let mut spec = card.spec();
         let names = spec.architecture.tensor_names();
-        let mut theta = Vec::new();
-        for (name, shape) in &names {
-            let tensor =
-                file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), AGAIN))?;
-            if tensor.shape != *shape {
-                let problem = format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape);
-                return Err(Error::read(path, problem, AGAIN));
-            }
-            theta.extend_from_slice(&tensor.values.to_f32());
-        }
+        let theta = take_theta(path, file, &names)?;
         let numbers = |name: &str| file.tensor(name).map(|t| t.values.to_f64().into_owned());
         let mut known = names.len();
+        let layers = spec.base_flow.as_ref().map_or_else(Vec::new, BaseFlow::tensor_names);
+        if let Some(flow) = &mut spec.base_flow {
+            flow.theta = take_theta(path, file, &layers)?.into();
+            known += layers.len();
+        }
         if let (Some(mean), Some(std)) = (numbers(MEAN), numbers(STD)) {
             spec.standardise = Some(Moments { mean, std });
             known += 2;
@@ -271,16 +273,42 @@ impl Model {
                 let base = spec.base.is_some() && BASE.contains(&t.name.as_str());
                 let moments = spec.standardise.is_some() && [MEAN, STD].contains(&t.name.as_str());
                 let table = matches!(spec.architecture, Architecture::Histogram(_)) && TABLE.contains(&t.name.as_str());
-                names.iter().any(|(name, _)| *name == t.name) || base || moments || table
+                names.iter().chain(&layers).any(|(name, _)| *name == t.name) || base || moments || table
             };
             let extra = file.tensors.iter().find(|t| !is_known(t));
             let extra = extra.map_or_else(String::new, |t| t.name.clone());
             return Err(Error::read(path, format!("it holds a tensor `{extra}` that is not part of the flow"), AGAIN));
         }
-        if let Some(i) = theta.iter().position(|w| !w.is_finite()) {
-            return Err(Error::read(path, format!("parameter {i} is {}", theta[i]), AGAIN));
-        }
         spec.check().map_err(|problem| Error::read(path, problem, AGAIN))?;
         Ok(Self { spec, theta, provenance: card.provenance })
+    }
+}
+
+/// Adds the tensors of `names` with the parameters `theta`, in their order.
+fn put_theta(tensors: &mut Vec<NamedTensor>, names: Vec<(String, Vec<usize>)>, theta: &[f32]) {
+    let mut start = 0;
+    for (name, shape) in names {
+        let length: usize = shape.iter().product();
+        let values = Values::F32(theta[start..start + length].to_vec());
+        tensors.push(NamedTensor { name, shape, values });
+        start += length;
+    }
+}
+
+/// The parameters in the tensors of `names`, in their order; `path` is only for the messages.
+fn take_theta(path: &Path, file: &ModelFile, names: &[(String, Vec<usize>)]) -> Result<Vec<f32>> {
+    let mut theta = Vec::new();
+    for (name, shape) in names {
+        let tensor =
+            file.tensor(name).ok_or_else(|| Error::read(path, format!("the tensor `{name}` is missing"), AGAIN))?;
+        if tensor.shape != *shape {
+            let problem = format!("`{name}` has shape {:?}, expected {shape:?}", tensor.shape);
+            return Err(Error::read(path, problem, AGAIN));
+        }
+        theta.extend_from_slice(&tensor.values.to_f32());
+    }
+    match theta.iter().position(|w| !w.is_finite()) {
+        Some(i) => Err(Error::read(path, format!("parameter {i} is {}", theta[i]), AGAIN)),
+        None => Ok(theta),
     }
 }

@@ -4,6 +4,7 @@
 //! ∂y/∂u| + ln|det ∂u/∂x|. The score of the base is pulled back through the architecture, by the tapes of a solve or by
 //! the layers run again, and then through the standardisation and the columns, whose derivatives are closed forms:
 //!
+//! - the layers of a base flow, by running them again;
 //! - x ↦ (x − m)/s: ū/s;
 //! - a positive column, u = ln x: (ū − 1)/x;
 //! - an angle or a unit, u = Φ⁻¹(…x…): (ū + u) du/dx;
@@ -11,7 +12,7 @@
 //!   bins log p has no derivative, and this is that of the bin which the edge is part of;
 //! - an image: the derivative by v = k + u, whole levels with their noise, through the map of the levels.
 //!
-//! The derivative by the condition is that of the architecture, whose nets are given c ↦ (c − m)/s: c̄/s. A class is no
+//! The derivative by the condition is that of the architecture and of a base flow, whose nets are given c ↦ (c − m)/s: c̄/s. A class is no
 //! number: log p has no derivative by it.
 //!
 //! The map from the standard normal to a mixture is not differentiated: ∂ log p₀/∂y is the mixture's score.
@@ -90,7 +91,20 @@ impl BoundModel {
         if let Some(standardise) = standardise {
             standardise.inverse(&mut inside, &[])?;
         }
-        let (mut gradient, by_encoded) = self.pull_back_architecture(&inside.y, encoded)?;
+        let base_flow = self.base_flow();
+        let mut latent = inside.y.clone();
+        if let Some(flow) = base_flow {
+            let mut rows = Mapped::points(latent);
+            flow.inverse(&mut rows, encoded)?;
+            latent = rows.y;
+        }
+        let (mut gradient, mut by_encoded) = self.pull_back_architecture(&latent, encoded)?;
+        if let Some(flow) = base_flow {
+            let ones = vec![1.0; latent.len() / d];
+            let (by_rows, by_conditions) = flow.pull_back_to_rows(End::Data, &inside.y, encoded, (&gradient, &ones))?;
+            gradient = by_rows;
+            by_encoded.iter_mut().zip(by_conditions).for_each(|(sum, more)| *sum += more);
+        }
         let mut condition_gradient = match &spec.condition {
             Some(condition) => condition.pull_back(&by_encoded),
             None => by_encoded,

@@ -7,6 +7,7 @@
 
 pub mod architecture;
 pub mod bars;
+pub mod base_flow;
 pub mod bound;
 pub mod density;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod state_dict;
 
 pub use architecture::Architecture;
 pub use bars::{Bars, ErrorBars};
+pub use base_flow::BaseFlow;
 pub use bound::{BoundArchitecture, BoundModel};
 pub use density::{Flow, Points, Scored, Solved};
 pub use file::Model;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::continuous::SolverSpec;
 use crate::discrete::DiscreteSpec;
-use crate::model::Architecture;
+use crate::model::{Architecture, BaseFlow};
 use crate::names::are_given;
 use crate::transform::condition::Range;
 use crate::transform::{
@@ -33,6 +33,8 @@ pub struct FlowSpec {
     pub pixels: Option<Pixels>,
     /// The architecture begins at this mixture, not at the standard normal; the latent is standard normal all the same.
     pub base: Option<Mixture>,
+    /// The architecture begins at the distribution of this discrete flow, and moves its latents.
+    pub base_flow: Option<BaseFlow>,
     /// How conditions are encoded for the architecture; none where it takes them as they are.
     pub condition: Option<Condition>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on
@@ -69,6 +71,9 @@ struct Written {
     pixels: Option<Pixels>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base: Option<Mixture>,
+    /// Its θ are tensors of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base_flow: Option<DiscreteSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,7 +86,7 @@ struct Written {
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
-        let FlowSpec { architecture, solver, standardise, columns, pixels, base, condition, .. } = spec;
+        let FlowSpec { architecture, solver, standardise, columns, pixels, base, base_flow, condition, .. } = spec;
         let (names, condition_ranges, class_counts) = (spec.names, spec.condition_ranges, spec.class_counts);
         let mut written = Self {
             velocity: None,
@@ -93,6 +98,7 @@ impl From<FlowSpec> for Written {
             columns,
             pixels,
             base,
+            base_flow: base_flow.map(|flow| flow.layers),
             condition,
             names,
             condition_ranges,
@@ -116,6 +122,7 @@ impl TryFrom<Written> for FlowSpec {
             written;
         let (pixels, names, condition_ranges) = (written.pixels, written.names, written.condition_ranges);
         let class_counts = written.class_counts;
+        let base_flow = written.base_flow.map(|layers| BaseFlow { layers, theta: [].into() });
         let architecture = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Architecture::Velocity(spec),
             (None, Some(spec), None, None) => Architecture::Discrete(spec),
@@ -134,6 +141,7 @@ impl TryFrom<Written> for FlowSpec {
             columns,
             pixels,
             base,
+            base_flow,
             condition,
             names,
             condition_ranges,
@@ -173,6 +181,7 @@ impl FlowSpec {
             columns: None,
             pixels: None,
             base: None,
+            base_flow: None,
             condition: None,
             names: Vec::new(),
             condition_ranges: Vec::new(),
@@ -197,7 +206,7 @@ impl FlowSpec {
         if are_given(names) || !self.names.is_empty() { names } else { &[] }
     }
 
-    /// The distribution that the architecture starts from.
+    /// The distribution that the architecture starts from, on its own side of [`FlowSpec::base_flow`].
     pub fn base(&self) -> Base {
         match &self.base {
             None => Base::Normal(StandardNormal::new(self.dim())),
@@ -295,6 +304,11 @@ impl FlowSpec {
         }
         if !self.class_counts.is_empty() && !self.class_counts_fit() {
             return Err("the counts of its classes do not fit the flow".into());
+        }
+        if let Some(flow) = &self.base_flow
+            && flow.check(d, self.architecture.condition_dim()).is_err()
+        {
+            return Err("its base flow does not fit the flow".into());
         }
         match &self.base {
             Some(base) if base.dim() != d => Err("its base distribution does not fit the flow".into()),

@@ -4,12 +4,12 @@
 //! base has been transported up to t, and log p_t(x_t) = log p_0(x_0) − log|det ∂x_t/∂x_0|.
 //!
 //! Points are in the data's units throughout, and densities per such unit: the layers that end the flow (the
-//! standardisation x ↦ mean + std · x and the kinds of columns) are applied at every stage. So the latent at t = 0 is
+//! base flow, the standardisation x ↦ mean + std · x and the kinds of columns) are applied at every stage. So the latent at t = 0 is
 //! N(mean, std²) (or a fitted mixture, where the architecture begins at one), and all stages fit one pair of axes.
 
 use crate::continuous::{End, Paths};
 use crate::model::{Architecture, BoundArchitecture, BoundModel, FlowSpec, Model};
-use crate::transform::bijection::check_rows;
+use crate::transform::bijection::{check_rows, own_condition};
 use crate::transform::{Bijection, Cost, Mapped, check_time};
 use crate::velocity::Precision;
 use crate::{Error, Result};
@@ -119,11 +119,15 @@ impl BoundModel {
         spec.stages()?;
         at.iter().try_for_each(|t| check_time(*t))?;
         let n = check_rows(start, d, condition, self.condition_dim())?;
+        let given = condition;
         let condition = &spec.encoded(condition)?;
         let preprocessing = self.preprocessing();
         let mut inside = Mapped::points(start.to_vec());
         match end {
-            End::Data => preprocessing.iter().rev().try_for_each(|layer| layer.inverse(&mut inside, &[]))?,
+            End::Data => preprocessing
+                .iter()
+                .rev()
+                .try_for_each(|layer| layer.inverse(&mut inside, own_condition(&**layer, given)))?,
             End::Latent => {
                 if let Some(map) = self.to_base() {
                     map.forward(&mut inside, &[])?;
@@ -137,6 +141,9 @@ impl BoundModel {
         let Paths { mut states, logdet, cost: spent, .. } =
             self.paths(&inside.y, end, condition, &times, log_density)?;
         cost.merge(spent);
+        // A row that fails before the architecture fails in it too.
+        cost.failures.sort_by_key(|(row, _)| *row);
+        cost.failures.dedup_by_key(|(row, _)| *row);
         let latent = states.split_off(at.len() * n * d);
         let mut points = if log_density { Mapped::new(states, d) } else { Mapped::points(states) };
         let mut log_prob = Vec::new();
@@ -144,9 +151,14 @@ impl BoundModel {
             let begun = self.base().log_prob_rows(&latent);
             log_prob = logdet[..at.len() * n].iter().enumerate().map(|(k, l)| begun[k % n] - l).collect();
         }
+        // The conditions of all stages.
+        let given = match preprocessing.iter().any(|layer| layer.condition_dim() > 0) {
+            true => given.repeat(at.len()),
+            false => Vec::new(),
+        };
         for layer in &preprocessing {
             points.logdet.fill(0.0);
-            layer.forward(&mut points, &[])?;
+            layer.forward(&mut points, own_condition(&**layer, &given))?;
             log_prob.iter_mut().zip(&points.logdet).for_each(|(log, l)| *log -= l);
         }
         let layers = match &spec.architecture {

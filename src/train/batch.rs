@@ -155,7 +155,9 @@ impl<'a> BatchSampler<'a> {
                     return Ok(Rows { weight: Vec::new(), ..drawn });
                 }
                 let (x, seed) = (rows.x.pick(self.data.dim, &taken).into_f64(), self.noise.random());
-                let x = self.preprocessing.inward_drawn(x, seed)?.into();
+                let c = rows.context.len() / self.data.n_train().unwrap_or(1).max(1);
+                let given: Vec<f64> = taken.iter().flat_map(|i| &rows.context[i * c..(i + 1) * c]).copied().collect();
+                let x = self.preprocessing.inward_drawn(x, &given, seed)?.into();
                 Ok(Rows { x, context: self.under(&taken), weight: Vec::new() })
             }
         }

@@ -82,7 +82,7 @@ pub(super) fn bounded(
         let hint = "set `model.base` to normal, or `optimiser.validation` to likelihood";
         return Err(Error::invalid("the bound needs latents of a normal", hint));
     }
-    let preprocessed = Preprocessing::new(spec)?.rows(rows.points().into_owned())?;
+    let preprocessed = Preprocessing::new(spec)?.rows(rows.points().into_owned(), &rows.context)?;
     let condition = spec.condition.as_ref().map_or_else(|| Ok(rows.context.clone()), |c| c.encode(&rows.context))?;
     let inside = match options.precision {
         Precision::F32 => of_rows(&*velocity.bind_here(&narrowed::<f32>(theta))?, &preprocessed.y, &condition, options),

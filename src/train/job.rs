@@ -34,7 +34,7 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Net, Objective, Pairing, Preconditioning, ValidationScore};
+use super::{Family, Net, Objective, Optimiser, Pairing, Path, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
 use crate::rows::{Dataset, MissingRows};
 use crate::velocity::Activation;
@@ -179,6 +179,16 @@ impl Job {
 
     /// Fills in what a continuous flow leaves out.
     fn resolve_velocity(&mut self, few: bool) {
+        if self.begins_at_flow() && self.model.init.is_none() {
+            // The latents of a flow are nearly normal, with deviation 1.
+            self.model.preconditioning.get_or_insert(Preconditioning::Gaussian);
+            self.optimiser.kind.get_or_insert(Optimiser::Muon);
+            self.data.spread.get_or_insert(1.0);
+        }
+        if self.objective.kind != Objective::Likelihood {
+            let path = if self.begins_at_flow() { Path::Vp } else { Path::Straight };
+            self.objective.path.get_or_insert(path);
+        }
         if self.model.init.is_none() && self.model.net != Some(Net::Convolution) {
             self.model.activation.get_or_insert(Activation::Silu);
             self.model.hidden.get_or_insert(if few { vec![48; 5] } else { vec![256; 2] });
@@ -216,7 +226,13 @@ impl Job {
 
     /// Whether the velocity begins at the standard normal.
     fn begins_at_normal(&self) -> bool {
-        ["auto", "normal"].contains(&&*self.model.base)
+        ["auto", "normal"].contains(&&*self.model.base) || self.begins_at_flow()
+    }
+
+    /// Whether the velocity begins at a discrete flow, whose latents it moves.
+    fn begins_at_flow(&self) -> bool {
+        let rule = BaseRule::of(&self.model.base, false);
+        self.model.family == Family::Cnf && rule.is_ok_and(|rule| matches!(rule, BaseRule::Discrete(_)))
     }
 
     /// Refuses what is right only for latents of a normal and columns of one deviation, where they have others.
@@ -229,7 +245,11 @@ impl Job {
             let hint = "leave out `model.preconditioning`, or set `model.base` to normal";
             return refuse("a velocity cannot begin at a Gaussian's and at a mixture's", hint);
         }
-        if preconditioned && !self.data.standardise && self.model.init.is_none() {
+        if self.begins_at_flow() && self.data.image.is_some() {
+            let hint = "set `model.base` to normal, or `model.family` to that flow";
+            return refuse("a velocity of images cannot begin at a discrete flow", hint);
+        }
+        if preconditioned && !self.data.standardise && self.model.init.is_none() && !self.begins_at_flow() {
             let hint = "leave out `model.preconditioning`, or standardise the columns";
             return refuse("a velocity begins at a Gaussian's for standardised columns only", hint);
         }

@@ -61,6 +61,7 @@ pub fn scored_provenance(
         "nfe_cost": steered,
         "seconds_per_step": fitted.step_seconds / fitted.steps.max(1) as f64,
         "mixture_seconds": fitted.mixture_seconds,
+        "base_seconds": fitted.base_seconds,
         "ended_early": fitted.ended_early,
         "tried": tried,
         "scored": set,

@@ -93,6 +93,7 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         chosen: 0,
         seconds,
         step_seconds: seconds,
+        base_seconds: None,
         mixture_seconds: (job.model.family == Family::Mixture).then_some(seconds),
         replaced_by_baseline: false,
         ended_early: None,

@@ -11,7 +11,7 @@ use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore};
 use crate::discrete::Discrete;
 use crate::fit::EmOptions;
-use crate::model::{Architecture, FlowSpec, Model, Moments};
+use crate::model::{Architecture, BaseFlow, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Numbers, Rows, Source};
 use crate::stats::Sample;
 use crate::transform::{Column, Condition, ContextColumn, Mixture, Pixels, Range, Standardise};
@@ -203,25 +203,10 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             mixture_seconds: None,
         });
     }
-    let (mut baseline, mut mixture_seconds) = (None, None);
     let rule = base_rule(&job.model.base, data)?;
-    if rule != BaseRule::Normal {
-        let (rows, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?;
-        let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
-        let rows = Sample { x: &rows, weight };
-        let valid = Sample { x: &held_out, weight: &data.valid.weight };
-        let mut rng = rng::stream(job.seed, BASE_STREAM);
-        let (begun, options) =
-            (Instant::now(), EmOptions { work: mixture_work(job, theta.len()), ..EmOptions::default() });
-        let mixture = match rule {
-            BaseRule::Components(components) => {
-                let options = EmOptions { components, ..options };
-                Mixture::fit(rows, data.dim, &options, &mut rng, stop)?
-            }
-            _ if held_out.is_empty() => Mixture::fit(rows, data.dim, &options, &mut rng, stop)?,
-            _ => Mixture::choose(rows, valid, data.dim, &options, &mut rng, stop)?.mixture,
-        };
-        mixture_seconds = Some(begun.elapsed().as_secs_f64());
+    let (mut baseline, mut mixture_seconds) = (None, None);
+    if let Some((mixture, seconds)) = mixture(job, rule, &spec, theta.len(), Sample { x: &rows, weight }, data, stop)? {
+        mixture_seconds = Some(seconds);
         if rule == BaseRule::Baseline {
             baseline = Some(mixture);
         } else {
@@ -230,12 +215,74 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             spec.architecture.velocity()?.rest(&mut theta);
         }
     }
-    Ok(Start {
-        model: Model { spec, theta, provenance: serde_json::Map::new() },
-        log_volume,
-        baseline,
-        mixture_seconds,
-    })
+    let model = Model { spec, theta, provenance: serde_json::Map::new() };
+    Ok(Start { model, log_volume, baseline, mixture_seconds })
+}
+
+/// The mixture that a rule of the base wants, with the seconds that its fit took; none where it wants none. `rows` are on
+/// the side of the standardisation of `spec`, `params` the parameters of the velocity beside which it is fitted.
+fn mixture(
+    job: &Job,
+    rule: BaseRule,
+    spec: &FlowSpec,
+    params: usize,
+    rows: Sample<'_>,
+    data: &Dataset,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Option<(Mixture, f64)>> {
+    if matches!(rule, BaseRule::Normal | BaseRule::Discrete(_)) {
+        return Ok(None);
+    }
+    // The mixture takes the place of the whole flow, or is its beginning: no flow lies between it and the columns.
+    let spec = FlowSpec { base_flow: None, ..spec.clone() };
+    let scaled = FlowSpec { columns: None, pixels: None, ..spec.clone() };
+    let (x, _) = Preprocessing::new(&scaled)?.inward(rows.x.to_vec())?;
+    let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+    let rows = Sample { x: &x, weight: rows.weight };
+    let valid = Sample { x: &held_out, weight: &data.valid.weight };
+    let mut rng = rng::stream(job.seed, BASE_STREAM);
+    let (begun, options) = (Instant::now(), EmOptions { work: mixture_work(job, params), ..EmOptions::default() });
+    let mixture = match rule {
+        BaseRule::Components(components) => {
+            let options = EmOptions { components, ..options };
+            Mixture::fit(rows, data.dim, &options, &mut rng, stop)?
+        }
+        _ if held_out.is_empty() => Mixture::fit(rows, data.dim, &options, &mut rng, stop)?,
+        _ => Mixture::choose(rows, valid, data.dim, &options, &mut rng, stop)?.mixture,
+    };
+    Ok(Some((mixture, begun.elapsed().as_secs_f64())))
+}
+
+/// The beginning of a run whose velocity begins at the discrete flow `base`, trained before: at rest, with its density.
+pub(super) fn from_base(
+    job: &Job,
+    base: Model,
+    log_volume: f64,
+    data: &Dataset,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Start> {
+    let Architecture::Discrete(layers) = base.spec.architecture.clone() else {
+        return Err(Error::invalid("the base has no layers", "set `model.base` to a discrete flow, such as spline"));
+    };
+    // The latents of the layers have deviation 1, whatever that of the standardised columns is.
+    let unit = job.clone().with(|job| job.data.spread = Some(1.0));
+    let architecture = unit.architecture(data.dim, layers.condition_dim)?;
+    architecture.validate()?;
+    let mut theta = architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
+    architecture.velocity()?.rest(&mut theta);
+    let base_flow = Some(BaseFlow { layers, theta: base.theta.into() });
+    let spec = FlowSpec { architecture, base_flow, solver: job.solver.clone(), ..base.spec };
+    let (mut baseline, mut mixture_seconds) = (None, None);
+    let rule = base_rule(&job.model.base, data)?;
+    if rule == BaseRule::Baseline {
+        let Rows { x, weight, .. } = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
+        let columns = FlowSpec { standardise: None, base_flow: None, ..spec.clone() };
+        let (x, _) = Preprocessing::new(&columns)?.inward(x.into_f64())?;
+        let rows = Sample { x: &x, weight: &weight };
+        (baseline, mixture_seconds) = mixture(job, rule, &spec, theta.len(), rows, data, stop)?.unzip();
+    }
+    let model = Model { spec, theta, provenance: serde_json::Map::new() };
+    Ok(Start { model, log_volume, baseline, mixture_seconds })
 }
 
 /// Refuses images of another shape than a model's, or levels that it does not have.

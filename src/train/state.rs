@@ -22,8 +22,8 @@ use crate::{Error, Result};
 
 /// The key of the metadata.
 const KEY: &str = "cnf.checkpoint";
-/// The version of what is under it.
-const FORMAT: u32 = 1;
+/// The version of what is under it: 1, or 2 while a discrete flow is trained at which the run's velocity begins.
+const FORMAT: u32 = 2;
 /// What the names of a checkpoint's tensors start with; all others are the model's.
 const PREFIX: &str = "train.";
 
@@ -77,12 +77,16 @@ pub(super) struct RunLog {
     pub before: Option<f64>,
     /// Seconds that the fit of a mixture took, where one was fitted.
     pub mixture_seconds: Option<f64>,
+    /// Seconds since the start in which the discrete flow was trained at which the velocity begins.
+    pub base_seconds: Option<f64>,
 }
 
 /// A run as it stands after a step.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub(super) job: Job,
+    /// The job of the velocity that begins at the discrete flow which is trained.
+    pub(super) then: Option<Job>,
     /// The model with the averaged weights.
     pub(super) model: Model,
     pub(super) log_volume: f64,
@@ -100,6 +104,8 @@ pub struct Checkpoint {
 struct Card {
     format: u32,
     job: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    then: Option<String>,
     data: u64,
 }
 
@@ -211,6 +217,7 @@ impl RunLog {
         // What there is not yet has no tensor: a model file holds finite numbers only.
         tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
         tensors.extend(self.mixture_seconds.map(|seconds| tensor("ledger.mixture_seconds", &[seconds])));
+        tensors.extend(self.base_seconds.map(|seconds| tensor("ledger.base_seconds", &[seconds])));
         if let Some(best) = &self.best {
             tensors.push(tensor("ledger.best", &best.theta));
             tensors.push(tensor("ledger.best_score", &[best.step as f64, best.nll]));
@@ -230,6 +237,7 @@ impl RunLog {
         }
         let one = |name: &str| numbers(file, name).and_then(|n| n.first().copied());
         let (before, mixture_seconds) = (one("ledger.before"), one("ledger.mixture_seconds"));
+        let base_seconds = one("ledger.base_seconds");
         let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {
             (None, None) => None,
             (Some(theta), Some(&[step, nll])) => {
@@ -250,14 +258,15 @@ impl RunLog {
             since_best: since_best as usize,
             before,
             mixture_seconds,
+            base_seconds,
         })
     }
 }
 
 impl Checkpoint {
-    /// The job that goes on.
+    /// The job that goes on; while its base is trained, the whole of it.
     pub fn job(&self) -> &Job {
-        &self.job
+        self.then.as_ref().unwrap_or(&self.job)
     }
 
     /// What the model is made of.
@@ -291,7 +300,9 @@ impl Checkpoint {
             let parts = [("weights", baseline.weights()), ("means", baseline.means()), ("factors", baseline.factors())];
             file.tensors.extend(parts.map(|(part, values)| tensor(&format!("baseline.{part}"), values)));
         }
-        let card = Card { format: FORMAT, job: self.job.to_toml()?, data: self.data };
+        let then = self.then.as_ref().map(Job::to_toml).transpose()?;
+        let format = if then.is_some() { FORMAT } else { 1 };
+        let card = Card { format, job: self.job.to_toml()?, then, data: self.data };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         file.metadata.insert(KEY.into(), text);
         file.write(path)
@@ -308,10 +319,11 @@ impl Checkpoint {
             return Err(broken("it is not a checkpoint of a training".into()));
         };
         let card: Card = serde_json::from_str(text).map_err(|e| broken(format!("its header is invalid: {e}")))?;
-        if card.format != FORMAT {
-            return Err(broken(format!("it is of format {}, this program reads {FORMAT}", card.format)));
+        if !(1..=FORMAT).contains(&card.format) {
+            return Err(broken(format!("it is of format {}, this program reads up to {FORMAT}", card.format)));
         }
-        let job = Job::of_run(&card.job).map_err(|e| broken(format!("its job is invalid: {e}")))?;
+        let job_of = |text: &str| Job::of_run(text).map_err(|e| broken(format!("its job is invalid: {e}")));
+        let (job, then) = (job_of(&card.job)?, card.then.as_deref().map(job_of).transpose()?);
         let (own, others) = tensors.into_iter().partition(|t: &NamedTensor| t.name.starts_with(PREFIX));
         let own = ModelFile { tensors: own, metadata: BTreeMap::new() };
         let model = Model::of_file(path, &ModelFile { tensors: others, metadata })?;
@@ -337,6 +349,6 @@ impl Checkpoint {
         if !(lengths && best && fits && finite && log_volume.len() == 1 && has_good == good.is_some()) {
             return Err(broken("its state does not match its model".into()));
         }
-        Ok(Self { job, model, log_volume: log_volume[0], baseline, data: card.data, state, good, log })
+        Ok(Self { job, then, model, log_volume: log_volume[0], baseline, data: card.data, state, good, log })
     }
 }

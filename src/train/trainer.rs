@@ -26,6 +26,7 @@ use super::{
 use crate::model::Model;
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::{Condition, Mixture};
+use crate::words;
 use crate::{Error, Result};
 
 /// Steps from one good state to the next.
@@ -73,7 +74,8 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
     if job.optimiser.validation == Some(ValidationScore::Bound) {
         watch.note("held-out scores on the way are bounds of the NLL, one evaluation a row");
     }
-    let late = || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
+    let time = job.optimiser.time;
+    let late = move || time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
     let init = job.model.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
     far.words(job.data.far_rows).iter().for_each(|words| watch.note(words));
@@ -82,7 +84,18 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
     if job.model.family.is_reference() {
         return super::reference::fit(&job, data, far, clock, watch);
     }
-    let Start { model, log_volume, baseline, mixture_seconds } = start::start(&job, init, data, &mut stop)?;
+    let (job, then) = match job.base_flow(data)? {
+        None => (job, None),
+        Some(kind) => (job.of_base_flow(kind, data)?, Some(job)),
+    };
+    let start = start::start(&job, init, data, &mut stop)?;
+    let checkpoint = begun(job, then, start, content_hash(whole), RunLog::default());
+    run_all(crew, checkpoint, clock, data, far, watch)
+}
+
+/// A run before its first step.
+fn begun(job: Job, then: Option<Job>, start: Start, data: u64, log: RunLog) -> Checkpoint {
+    let Start { model, log_volume, baseline, mixture_seconds } = start;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -96,9 +109,36 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
         penalty: 1.0,
         place: super::batch::StreamPosition::default(),
     };
-    let log = RunLog { mixture_seconds, ..RunLog::default() };
-    let checkpoint = Checkpoint { job, model, log_volume, baseline, data: content_hash(whole), state, good: None, log };
-    run(crew, checkpoint, clock, data, far, watch)
+    let log = RunLog { mixture_seconds, ..log };
+    Checkpoint { job, then, model, log_volume, baseline, data, state, good: None, log }
+}
+
+/// A run, and the one that begins at the discrete flow which it trains.
+fn run_all(
+    crew: &dyn Crew,
+    checkpoint: Checkpoint,
+    clock: Instant,
+    data: &Dataset,
+    far: Far,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
+    let (then, content_hash) = (checkpoint.then.clone(), checkpoint.data);
+    let first = run(crew, checkpoint, clock, data, far.clone(), watch)?;
+    let Some(job) = then.filter(|_| !first.stopped) else { return Ok(first) };
+    let clock = Instant::now();
+    let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
+    let held_out = first.history.validations.iter().map(|v| v.nll).reduce(f64::min);
+    let held_out = held_out.map_or_else(String::new, |nll| format!(": held-out NLL {}", words::number(nll, 4)));
+    watch.note(&format!(
+        "base      {}, {steps} in {}{held_out}",
+        first.model.spec.architecture.name(),
+        words::duration(seconds)
+    ));
+    let most = Job::BASE_SHARE * job.optimiser.time.map_or(f64::INFINITY, |time| time - seconds);
+    let mut stop = || clock.elapsed().as_secs_f64() > most || watch.stop_requested();
+    let start = start::from_base(&job, first.model, first.log_volume, data, &mut stop)?;
+    let log = RunLog { seconds, base_seconds: Some(seconds), ..RunLog::default() };
+    run(crew, begun(job, None, start, content_hash, log), clock, data, far, watch)
 }
 
 /// Several processes have as many clocks: they count steps.
@@ -143,7 +183,7 @@ pub fn resume_by(
     // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
     let init = checkpoint.job.model.init.is_some().then_some(&checkpoint.model);
     let (far, near) = far(&checkpoint.job, init, data)?;
-    run(crew, checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
+    run_all(crew, checkpoint, Instant::now(), near.as_ref().unwrap_or(data), far, watch)
 }
 
 /// The rows that lie far out, and the data without them where they are left out.
@@ -164,7 +204,7 @@ fn run(
     watch: &mut dyn Watch,
 ) -> Result<TrainResult> {
     agree(crew, &checkpoint)?;
-    let Checkpoint { job, model, log_volume, baseline, data: content_hash, mut state, good, log } = checkpoint;
+    let Checkpoint { job, then, model, log_volume, baseline, data: content_hash, mut state, good, log } = checkpoint;
     let preprocessing = Preprocessing::new(&model.spec)?;
     let (base, spec) = (model.spec.base(), &model.spec);
     let (table, inside) = match &data.train {
@@ -175,7 +215,7 @@ fn run(
                     Vec::new(),
                     preprocessing.inward(start::rows(data, job.seed, 0, start::MOMENT_PIXELS).x.into_f64())?.1,
                 ),
-                false => preprocessing.inward_weighted(rows.points().into_owned(), &rows.weight)?,
+                false => preprocessing.inward_weighted(rows.points().into_owned(), &rows.context, &rows.weight)?,
             };
             let x = x.into();
             let context =
@@ -199,7 +239,7 @@ fn run(
         architecture: spec.architecture.clone(),
         solver: job.training_solver(),
         base: base.clone(),
-        path: job.objective.path,
+        path: job.objective.path(),
         weight: job.objective.matching_weight.unwrap_or_default(),
         time_exponent: job.objective.time_exponent(),
         kinetic: 0.0,
@@ -212,6 +252,12 @@ fn run(
         before: log.seconds,
         valid: data.valid.evenly(data.dim, job.optimiser.validation_rows),
         job: &job,
+        part: match (&then, log.base_seconds) {
+            (Some(then), _) => (0.0, then.model.base_share),
+            (None, Some(_)) => (job.model.base_share, 1.0),
+            (None, None) => (0.0, 1.0),
+        },
+        then,
         data,
         far,
         model: &model,
@@ -248,7 +294,8 @@ fn agree(crew: &dyn Crew, checkpoint: &Checkpoint) -> Result<()> {
     let mut job = checkpoint.job.clone();
     // Where results go may differ.
     job.output = OutputSection::default();
-    let text = format!("{}{:?}", job.to_toml()?, checkpoint.baseline);
+    let then = checkpoint.then.as_ref().map(|job| format!("{:?}", job.model)).unwrap_or_default();
+    let text = format!("{}{:?}{then}", job.to_toml()?, checkpoint.baseline);
     let numbers = [&checkpoint.state.theta[..], &[checkpoint.state.step as f64]].concat();
     crew.agree(hash_of(&numbers, &text, checkpoint.data))
 }
@@ -256,6 +303,10 @@ fn agree(crew: &dyn Crew, checkpoint: &Checkpoint) -> Result<()> {
 struct Trainer<'a> {
     crew: &'a dyn Crew,
     job: &'a Job,
+    /// The job of the velocity that begins at the discrete flow which is trained here.
+    then: Option<Job>,
+    /// The part of the whole budget that this run is: its beginning and its end.
+    part: (f64, f64),
     data: &'a Dataset,
     far: Far,
     model: &'a Model,
@@ -324,7 +375,10 @@ impl Trainer<'_> {
             let validation = if due { self.validate(done)? } else { None };
             let (record, nfe) = (self.latest, self.nfe);
             let model = || self.averaged();
-            let progress = Progress { record, done, validation, nfe, rollback: rollback.as_deref(), model: &model };
+            let (from, to) = self.part;
+            let spent = from + (to - from) * done;
+            let progress =
+                Progress { record, done: spent, validation, nfe, rollback: rollback.as_deref(), model: &model };
             let stopped = self.crew.any(watch.see(&progress).is_break())? && !last;
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
@@ -357,7 +411,10 @@ impl Trainer<'_> {
     /// The part of the budget that is spent.
     fn done(&self) -> f64 {
         let by_steps = self.job.optimiser.steps.map_or(0.0, |most| self.state.step as f64 / most as f64);
-        let by_time = self.job.optimiser.time.map_or(0.0, |most| self.seconds() / most);
+        let base = self.log.base_seconds.unwrap_or(0.0);
+        // A base that took all of the time leaves a little.
+        let left = |most: f64| (most - base).max(1e-3 * most);
+        let by_time = self.job.optimiser.time.map_or(0.0, |most| (self.seconds() - base) / left(most));
         by_steps.max(by_time)
     }
 
@@ -431,6 +488,7 @@ impl Trainer<'_> {
     fn checkpoint(&self) -> Result<Checkpoint> {
         Ok(Checkpoint {
             job: self.job.clone(),
+            then: self.then.clone(),
             model: self.averaged()?,
             log_volume: self.log_volume,
             baseline: self.baseline.clone(),

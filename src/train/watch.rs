@@ -95,6 +95,8 @@ pub struct TrainResult {
     pub step_seconds: f64,
     /// Seconds that the fit of a mixture took, before the first step; none where none was fitted.
     pub mixture_seconds: Option<f64>,
+    /// Seconds that the discrete flow took at which the velocity begins; none where it begins elsewhere.
+    pub base_seconds: Option<f64>,
     /// The model is the mixture that was fitted beside the flow: its validation NLL is better.
     pub replaced_by_baseline: bool,
     /// Why the run ended before its budget was spent: held-out scores that did not improve.

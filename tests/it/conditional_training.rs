@@ -97,7 +97,7 @@ fn job(objective: Objective, pairing: Pairing, path: Path) -> Job {
         .with(|job| {
             job.objective.kind = objective;
             job.objective.pairing = pairing;
-            job.objective.path = path;
+            job.objective.path = Some(path);
             job.model.hidden = Some(vec![32, 32]);
             job.optimiser.batch = Some(256);
             job.objective.likelihood_batch = Some(128);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cnflow::continuous::{Continuous, LogDensity, SolverSpec, TraceSpec};
-use cnflow::discrete::Discrete;
-use cnflow::model::{Flow, FlowSpec, Model, Moments};
+use cnflow::discrete::{Discrete, DiscreteSpec};
+use cnflow::model::{BaseFlow, Flow, FlowSpec, Model, Moments};
 use cnflow::rng::stream;
 use cnflow::train::{Batch, Criterion, LossContext};
 use cnflow::transform::{
@@ -57,6 +57,12 @@ fn every_column() -> [Column; 6] {
         Column::Unit { low: -2.0, high: 5.0 },
         Column::Positive,
     ]
+}
+
+/// Layers with parameters that bend, as a model file has them.
+fn base_flow(layers: DiscreteSpec) -> BaseFlow {
+    let theta = bent(&layers, 1).iter().map(|w| *w as f32).collect();
+    BaseFlow { layers, theta }
 }
 
 /// Overlapping components, none round.
@@ -134,6 +140,16 @@ fn every_bijection() -> Vec<(String, Box<dyn Bijection>)> {
     };
     let built = whole.bind(&theta(whole.architecture.velocity().unwrap(), 1), Precision::F64).unwrap();
     all.push(("all layers".into(), Box::new(built.flow().map.clone())));
+    for (name, layers) in every_discrete().into_iter().filter(|(_, layers)| layers.dim > 1) {
+        let (d, c) = (layers.dim, layers.condition_dim);
+        let whole = FlowSpec {
+            base_flow: Some(base_flow(layers)),
+            standardise: Some(Moments { mean: vec![0.2; d], std: vec![0.5; d] }),
+            ..FlowSpec::plain(around(Path::Vp, 1.0, mlp(d, c, &[8, 8])), tight())
+        };
+        let built = whole.bind(&theta(whole.architecture.velocity().unwrap(), 1), Precision::F64).unwrap();
+        all.push((format!("continuous on {name}"), Box::new(built.flow().map.clone())));
+    }
     let chain = Chain::new(vec![
         Arc::new(continuous(mlp(2, 0, &[16, 16]), tight(), 1)),
         Arc::new(Standardise::new(vec![1.0, -2.0], vec![0.5, 3.0]).unwrap()),
@@ -360,10 +376,13 @@ fn a_model_saved_and_loaded_is_the_same_to_the_last_bit() {
         Column::Angle { period: std::f64::consts::TAU, cut: 1.0 / 3.0 },
         Column::Unit { low: -(2.0_f64.sqrt()) * 3.0, high: 1e30 / 7.0 },
     ];
+    let layers = every_discrete().into_iter().map(|(_, layers)| layers).find(|l| l.dim == 2 && l.condition_dim == 0);
+    let layers = base_flow(layers.unwrap());
     let specs = [
         plain.clone(),
         FlowSpec { standardise: Some(moments.clone()), ..plain.clone() },
         FlowSpec { base: Some(mixture(2, 7, 5)), ..plain.clone() },
+        FlowSpec { base_flow: Some(layers), standardise: Some(moments.clone()), ..plain.clone() },
         FlowSpec { columns: Some(columns.clone()), ..plain.clone() },
         FlowSpec { columns: Some(vec![heavy(), Column::Positive]), ..plain.clone() },
         FlowSpec { columns: Some(columns), base: Some(mixture(2, 1, 5)), standardise: Some(moments), ..plain },

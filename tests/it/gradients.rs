@@ -3,7 +3,7 @@
 use cnflow::continuous::{LogDensity, SolverSpec, TraceSpec};
 use cnflow::discrete::{Kind, Plan};
 use cnflow::error::Failure;
-use cnflow::model::{Architecture, BoundModel, FlowSpec, Moments};
+use cnflow::model::{Architecture, BaseFlow, BoundModel, FlowSpec, Moments};
 use cnflow::rng::stream;
 use cnflow::transform::{
     Column, ColumnKind, Condition, ContextColumn, Histogram, Mapped, Mixture, StandardNormal, Tail,
@@ -128,6 +128,7 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     let spec = FlowSpec { condition, ..framed(FlowSpec::plain(conditional.clone(), steps.clone())) };
     all.push(("cnf under a class and a number".into(), bound(&spec, &theta(&conditional)), 1e-6));
     let velocity = mlp(2, 0, &[8, 8]);
+    let fixed = steps.clone();
     let spec = FlowSpec { base: Some(mixture()), ..framed(FlowSpec::plain(velocity.clone(), steps)) };
     all.push(("cnf from a mixture".into(), bound(&spec, &theta(&velocity)), 1e-6));
     all.push(("cnf half way".into(), bound(&spec, &theta(&velocity)).until(0.5).unwrap(), 1e-6));
@@ -144,6 +145,13 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
             let condition = Some(Condition { columns, names: Vec::new() });
             let scaled = FlowSpec { condition, ..whole.clone() };
             all.push((format!("{name} under numbers"), bound(&scaled, &theta), 1e-4));
+        }
+        if !is_image && whole.dim() > 1 {
+            let Architecture::Discrete(layers) = whole.architecture.clone() else { unreachable!() };
+            let velocity = mlp(whole.dim(), whole.condition_dim(), &[6, 5]);
+            let base_flow = BaseFlow { layers, theta: theta.iter().map(|w| *w as f32).collect() };
+            let spec = FlowSpec { base_flow: Some(base_flow), ..FlowSpec::plain(velocity.clone(), fixed.clone()) };
+            all.push((format!("cnf on {name}"), bound(&framed(spec), &self::theta(&velocity)), 1e-4));
         }
         if whole.dim() == 2 {
             let based = FlowSpec { base: Some(mixture()), ..whole };

@@ -2,6 +2,7 @@
 
 mod arrows;
 mod assignment;
+mod base_flow;
 mod bound;
 mod brief_features;
 mod check;

@@ -220,7 +220,7 @@ fn the_bound_is_near_and_above_the_flows_own_score() {
         let job = job(800).with(|job| {
             job.model.hidden = Some(vec![48, 48]);
             job.model.preconditioning = Some(preconditioning);
-            job.objective.path = path;
+            job.objective.path = Some(path);
             job.optimiser.lr = Some(1e-2);
         });
         let fitted = fit(&job, &data, &mut ()).unwrap();

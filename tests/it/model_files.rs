@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::common::state_dict::{state_dict, tensor};
 use crate::velocity_images::small_images;
 use cnflow::continuous::SolverSpec;
+use cnflow::discrete::{Kind, Plan};
 use cnflow::io::safetensors::{ModelFile, NamedTensor, Values};
 use cnflow::io::{self, Dtype, torch};
-use cnflow::model::{FlowSpec, Model};
+use cnflow::model::{BaseFlow, FlowSpec, Model};
 use cnflow::transform::{Column, Mixture};
 use cnflow::velocity::{Activation, MlpSpec, TimeInput, VelocitySpec};
 
@@ -170,6 +171,43 @@ fn the_format_says_what_a_reader_must_know() {
         assert!(card(&path).starts_with("{\"format\":4,"), "{}", card(&path));
         let again = Model::load(&path).unwrap();
         assert_eq!((again.spec, again.theta), (model.spec, model.theta));
+    }
+}
+
+fn on_a_base_flow() -> Model {
+    let (activation, time) = (Activation::Tanh, TimeInput::Plain);
+    let velocity = VelocitySpec::Mlp(MlpSpec { dim: 2, condition_dim: 0, hidden: vec![4], activation, time });
+    let theta = velocity.init(&mut cnflow::rng::stream(0, 0));
+    let plan = Plan { depth: 2, hidden: vec![3], ..Plan::usual(Kind::Spline, 2) };
+    let layers = plan.spec(&mut cnflow::rng::stream(1, 0)).unwrap();
+    let base_flow = BaseFlow { theta: layers.init(&mut cnflow::rng::stream(2, 0)).into(), layers };
+    let spec = FlowSpec { base_flow: Some(base_flow), ..FlowSpec::plain(velocity, SolverSpec::default()) };
+    Model { spec, theta, provenance: Default::default() }
+}
+
+#[test]
+fn a_base_flow_is_part_of_the_file_and_refused_where_it_does_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let model = on_a_base_flow();
+    model.save(&path).unwrap();
+    let whole = ModelFile::read(&path).unwrap();
+    assert!(whole.metadata["cnf"].starts_with("{\"format\":5,"), "{}", whole.metadata["cnf"]);
+    let back = Model::load(&path).unwrap();
+    assert_eq!((&back.spec, &back.theta), (&model.spec, &model.theta));
+    let layers = model.spec.base_flow.as_ref().unwrap();
+    assert_eq!(back.n_params(), model.theta.len() + layers.theta.len());
+    type Change = fn(&mut ModelFile);
+    let lost: Change = |f| f.tensors.retain(|t| !t.name.starts_with("base_flow."));
+    let narrow: Change =
+        |f| edit(f, "\"base_flow\":{\"kind\":\"spline\",\"dim\":2", "\"base_flow\":{\"kind\":\"spline\",\"dim\":3");
+    for (change, sentence) in [(lost, "is missing"), (narrow, "")] {
+        let mut file = ModelFile::read(&path).unwrap();
+        change(&mut file);
+        let other = folder.path().join("changed.safetensors");
+        file.write(&other).unwrap();
+        let error = Model::load(&other).unwrap_err();
+        assert!(error.to_string().contains(sentence) && error.hint().is_some(), "`{error}` lacks `{sentence}`");
     }
 }
 

@@ -225,6 +225,11 @@ fn a_mixed_run_that_is_killed_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_velocity_on_a_spline_that_is_killed_goes_on_to_the_same_bits() {
+    is_killed_and_goes_on(&format!("--data rows.npy --steps 300 --base spline --seed 7 {NET}"), KILLS, 7);
+}
+
+#[test]
 fn a_flow_of_images_that_is_killed_goes_on_to_the_same_bits() {
     is_killed_and_goes_on(&format!("{DIGITS} --steps 80"), KILLS_ON_IMAGES, 5);
 }

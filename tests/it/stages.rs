@@ -2,7 +2,7 @@
 
 use cnflow::continuous::{End, SolverSpec};
 use cnflow::discrete::{Discrete, DiscreteSpec};
-use cnflow::model::{Architecture, FlowSpec, Model, Moments, Solved};
+use cnflow::model::{Architecture, BaseFlow, FlowSpec, Model, Moments, Solved};
 use cnflow::rng::stream;
 use cnflow::transform::{Column, Condition, ContextColumn, Mixture, Rosenblatt, StandardNormal};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
@@ -54,6 +54,14 @@ fn every_architecture() -> Vec<(String, Model)> {
     let mut model = framed(architecture, theta);
     model.spec.condition = Some(Condition { columns, names: Vec::new() });
     all.push(("cnf of a class".into(), model));
+    // A velocity that begins at a discrete flow.
+    for (name, layers) in every_discrete().into_iter().filter(|(_, layers)| layers.dim > 1) {
+        let (architecture, theta) = velocity(layers.dim, layers.condition_dim);
+        let mut model = framed(architecture, theta);
+        let theta = bent(&layers, 3).iter().map(|w| *w as f32).collect();
+        model.spec.base_flow = Some(BaseFlow { layers, theta });
+        all.push((format!("cnf on {name}"), model));
+    }
     // An architecture that begins at a mixture, and columns of a kind.
     let mixture =
         || Mixture::new(vec![0.3, 0.7], vec![1.0, -1.0, -0.5, 0.5], vec![0.5, 0.0, 0.2, 0.4, 1.0, 0.0, -0.3, 0.8]);
@@ -110,6 +118,11 @@ fn the_first_stage_is_the_latent_in_the_frame_and_the_last_is_the_data() {
         let mut start = z.clone();
         if let Some(mixture) = &model.spec.base {
             start = forward(&Rosenblatt::new(mixture.clone()), &start, &[]).y;
+        }
+        if let Some(BaseFlow { layers, theta }) = &model.spec.base_flow {
+            let theta: Vec<f64> = theta.iter().map(|w| f64::from(*w)).collect();
+            let layers = Discrete::new(layers.clone(), &theta, Precision::F64).unwrap();
+            start = forward(&layers, &start, &model.spec.encoded(&c).unwrap()).y;
         }
         for layer in model.spec.preprocessing().unwrap() {
             start = forward(&*layer, &start, &[]).y;

@@ -140,7 +140,7 @@ flags! {
         #[arg(long, value_name = "NAME")]
         net: Net,
         /// Preconditioning of the velocity: none, or gaussian (the exact velocity of a Gaussian, and the net for the
-        /// rest) [default: none]
+        /// rest) [default: none; gaussian where --base is a discrete flow]
         #[arg(long, value_name = "NAME")]
         preconditioning: Preconditioning,
         /// Widths of the hidden layers [default: 48,48,48,48,48 up to 16 dimensions, 256,256 beyond; 64,64 for discrete
@@ -168,10 +168,14 @@ flags! {
         /// Standard deviation of gaussian-fixed, in the data's units [default: 1]
         #[arg(long, value_name = "X")]
         sigma: f64,
-        /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, or
-        /// auto: normal, but for a table the better of the flow and a mixture [default: auto]
+        /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, a
+        /// discrete flow that is trained first (spline, realnvp, glow, nice), or auto: normal, but for a table the better
+        /// of the flow and a mixture [default: auto]
         #[arg(long, value_name = "NAME", conflicts_with = "init")]
         base: String,
+        /// Part of the run in which the discrete flow of --base is trained [default: 0.4]
+        #[arg(long, value_name = "PART", conflicts_with = "init")]
+        base_share: f64,
         /// Start from the weights, net and standardisation of a model file or a run
         #[arg(long, value_name = "MODEL")]
         init: PathBuf,
@@ -191,7 +195,8 @@ flags! {
         /// likelihood) [default: matching]
         #[arg(id = "objective", long = "objective", value_name = "NAME")]
         kind: Objective,
-        /// Matching path from latent to row: straight, or vp (variance preserving) [default: straight]
+        /// Matching path from latent to row: straight, or vp (variance preserving) [default: straight; vp where --base is a
+        /// discrete flow]
         #[arg(long, value_name = "NAME")]
         path: Path,
         /// Matching pairs of latents and rows: independent, or optimal (transport within the batch, within a class,
@@ -230,7 +235,7 @@ flags! {
     #[command(next_help_heading = "Optimiser")]
     OptimiserFlags of optimiser: OptimiserSection {
         /// Optimiser: adamw, or muon (orthogonal steps of the weight matrices) [default: adamw; muon for continuous flows
-        /// of images]
+        /// of images and where --base is a discrete flow]
         #[arg(id = "optimiser", long = "optimiser", value_name = "NAME")]
         kind: Optimiser,
         /// Number of steps

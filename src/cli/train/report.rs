@@ -25,6 +25,7 @@ pub struct Summary {
     seconds: f64,
     seconds_per_step: f64,
     mixture_seconds: Option<f64>,
+    base_seconds: Option<f64>,
     ended_early: Option<String>,
     n_params: usize,
     chosen: usize,
@@ -59,6 +60,7 @@ impl Summary {
             seconds: fitted.seconds,
             seconds_per_step: fitted.step_seconds / fitted.steps.max(1) as f64,
             mixture_seconds: fitted.mixture_seconds,
+            base_seconds: fitted.base_seconds,
             ended_early: fitted.ended_early.clone(),
             n_params: job.model.family.n_params(&fitted.model),
             chosen: fitted.chosen,
@@ -127,6 +129,9 @@ impl Summary {
             let steps = words::count(self.steps as u64, "step");
             format!("{steps} in {seconds} ({each:.3} ms each), {parameters}\n")
         };
+        if let Some(seconds) = self.base_seconds {
+            out += &format!("base      trained in {} of them\n", words::duration(seconds));
+        }
         if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.family.is_reference()) {
             out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));
         }

@@ -6,7 +6,7 @@
 
 use super::Job;
 use crate::discrete::Kind;
-use crate::train::{Family, Objective};
+use crate::train::{Family, Objective, Path};
 use crate::{Error, Result};
 
 /// A field of a job.
@@ -121,6 +121,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     model.log_scale: &[REALNVP, GLOW], Any;
     model.sigma: &[Family::GaussianFixed], Any;
     model.base: CNF, Any;
+    model.base_share: CNF, Any;
     model.init: FLOWS, Any;
     model.precision: ALL, Any;
     objective.path: CNF, Matching;
@@ -184,10 +185,12 @@ impl Field {
 
     /// Whether a job sets it.
     fn is_set(&self, job: &Job, usual: &Job) -> bool {
-        // Every family begins at the normal, and configurations name the uniform times of those that match nothing.
+        // Every family begins at the normal, and configurations name the uniform times and the straight path of those that
+        // match nothing.
         let normal = self.name == "model.base" && job.model.base == NORMAL;
         let uniform = self.name == "objective.time_exponent" && job.objective.time_exponent == Some(1.0);
-        (self.differs)(job, usual) && !normal && !uniform
+        let straight = self.name == "objective.path" && job.objective.path == Some(Path::Straight);
+        (self.differs)(job, usual) && !normal && !uniform && !straight
     }
 
     /// The error of a job for which it has no meaning.
@@ -264,8 +267,15 @@ impl Job {
         if self.model.init.is_none() {
             return Ok(());
         }
-        let decided =
-            ["data.columns", "data.column_types", "data.spread", "model.base", "model.bound", "model.log_scale"];
+        let decided = [
+            "data.columns",
+            "data.column_types",
+            "data.spread",
+            "model.base",
+            "model.base_share",
+            "model.bound",
+            "model.log_scale",
+        ];
         match FIELDS.iter().find(|field| decided.contains(&field.name) && field.is_set(self, usual)) {
             None => Ok(()),
             Some(Field { name, .. }) => Err(Error::invalid(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::positive;
-use crate::discrete::Mask;
+use crate::discrete::{Kind, Mask};
 use crate::train::{Family, Net, Preconditioning};
 pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
@@ -58,9 +58,12 @@ pub struct ModelSection {
     /// The deviation of the Gaussian whose deviation is fixed, in the data's units.
     pub sigma: f64,
     /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as score best on the
-    /// validation set), mixture:K, or auto: the normal, but for a table a mixture is fitted too, and replaces the flow
-    /// where its validation NLL is better.
+    /// validation set), mixture:K, a discrete flow by its name (spline, realnvp, glow, nice), which is trained first, or
+    /// auto: the normal, but for a table a mixture is fitted too, and replaces the flow where its validation NLL is
+    /// better.
     pub base: String,
+    /// The part of the budget in which the discrete flow is trained at which the velocity begins.
+    pub base_share: f64,
     /// A model file whose weights, net and standardisation are the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
@@ -86,6 +89,7 @@ impl Default for ModelSection {
             log_scale: 3.0,
             sigma: 1.0,
             base: "auto".into(),
+            base_share: 0.4,
             init: None,
             precision: Precision::F32,
         }
@@ -101,7 +105,20 @@ impl ModelSection {
                 "set `model.sigma` above 0, such as 1",
             ));
         }
-        BaseRule::of(&self.base, true).map(drop)
+        let (rule, share) = (BaseRule::of(&self.base, true)?, self.base_share);
+        if !(share > 0.0 && share < 1.0) {
+            return Err(Error::invalid(
+                format!("a share of {share} of the budget for the base"),
+                "set `model.base_share` above 0 and below 1, such as 0.4",
+            ));
+        }
+        if share != Self::default().base_share && !matches!(rule, BaseRule::Discrete(_)) {
+            return Err(Error::invalid(
+                format!("`model.base_share` has no meaning for the base {}, which takes no steps", self.base),
+                "leave out `model.base_share`, or set `model.base` to a discrete flow, such as spline",
+            ));
+        }
+        Ok(())
     }
 
     /// How time enters the net.
@@ -124,6 +141,8 @@ pub(crate) enum BaseRule {
     Choose,
     /// At a mixture of so many components.
     Components(usize),
+    /// At a discrete flow, trained first.
+    Discrete(Kind),
 }
 
 impl BaseRule {
@@ -135,7 +154,8 @@ impl BaseRule {
         let refuse = |problem: String| {
             Err(Error::invalid(
                 problem,
-                "give auto, normal, mixture, or mixture:K with K components, such as mixture:64",
+                "give auto, normal, mixture, mixture:K with K components, such as mixture:64, or a discrete flow, such as \
+                 spline",
             ))
         };
         match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
@@ -146,7 +166,10 @@ impl BaseRule {
             (_, Some(_)) => {
                 refuse(format!("`model.base` `{text}` has no number of components from 1 to {MOST_COMPONENTS}"))
             }
-            _ => refuse(format!("unknown `model.base` `{text}`")),
+            _ => match Kind::ALL.into_iter().find(|kind| kind.name() == text) {
+                Some(kind) => Ok(Self::Discrete(kind)),
+                None => refuse(format!("unknown `model.base` `{text}`")),
+            },
         }
     }
 }

@@ -12,8 +12,10 @@ use crate::{Error, Result, words};
 pub struct ObjectiveSection {
     /// What is minimised; a discrete flow has the likelihood only.
     pub kind: Objective,
-    /// How a latent and a row of data are joined, where a velocity is matched.
-    pub path: Path,
+    /// How a latent and a row of data are joined, where a velocity is matched; left out: straight, but vp where the
+    /// velocity begins at a discrete flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Path>,
     /// Which latent goes with which row, where a velocity is matched.
     pub pairing: Pairing,
     /// Rows of a batch that are paired with each other by an optimal pairing.
@@ -53,7 +55,7 @@ impl Default for ObjectiveSection {
     fn default() -> Self {
         Self {
             kind: Objective::Matching,
-            path: Path::Straight,
+            path: None,
             pairing: Pairing::Independent,
             pairing_block: 256,
             time_exponent: None,
@@ -71,6 +73,11 @@ impl Default for ObjectiveSection {
 }
 
 impl ObjectiveSection {
+    /// The way from a latent to a row.
+    pub(in crate::train) fn path(&self) -> Path {
+        self.path.unwrap_or_default()
+    }
+
     /// The exponent of the sampling of times.
     pub(in crate::train) fn time_exponent(&self) -> f64 {
         self.time_exponent.unwrap_or(self.matching_weight.unwrap_or_default().usual_exponent())

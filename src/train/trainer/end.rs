@@ -96,8 +96,12 @@ impl Trainer<'_> {
             steps: self.state.step,
             chosen,
             seconds,
-            step_seconds: seconds - self.log.validating - self.log.mixture_seconds.unwrap_or(0.0),
+            step_seconds: seconds
+                - self.log.validating
+                - self.log.mixture_seconds.unwrap_or(0.0)
+                - self.log.base_seconds.unwrap_or(0.0),
             mixture_seconds: self.log.mixture_seconds,
+            base_seconds: self.log.base_seconds,
             ended_early,
             rollbacks: self.state.all_rollbacks,
             far: self.far,

@@ -28,7 +28,7 @@ impl Trainer<'_> {
                 scored_by(self.crew, &self.model.spec.bind(theta, precision)?, &self.valid, self.data.toy())
             }
             ValidationScore::Bound => {
-                let options = BoundOptions { precision, path: self.job.objective.path, seed: self.job.seed };
+                let options = BoundOptions { precision, path: self.job.objective.path(), seed: self.job.seed };
                 bounded(&self.model.spec, theta, options, &self.valid, self.data.toy())
             }
         }

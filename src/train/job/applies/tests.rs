@@ -39,6 +39,7 @@ const VALUES: &[(&str, &str)] = &[
     ("model.log_scale", "2.0"),
     ("model.sigma", "2.0"),
     ("model.base", "'mixture'"),
+    ("model.base_share", "0.3"),
     ("model.init", "'m.safetensors'"),
     ("model.precision", "'f64'"),
     ("objective.path", "'vp'"),
