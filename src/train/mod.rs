@@ -12,6 +12,7 @@ mod adamw;
 mod assignment;
 mod batch;
 mod bound;
+mod classes;
 mod clip;
 mod context;
 mod crew;

@@ -22,7 +22,7 @@ pub(super) struct Preprocessing {
 
 impl Preprocessing {
     pub(super) fn new(spec: &FlowSpec) -> Result<Self> {
-        let dequantised = spec.pixels.is_some().then(|| spec.clone());
+        let dequantised = spec.dequantises().then(|| spec.clone());
         Ok(Self { layers: spec.preprocessing()?, dequantised, dim: spec.dim() })
     }
 

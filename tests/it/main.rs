@@ -6,6 +6,9 @@ mod bound;
 mod brief_features;
 mod check;
 mod circles;
+mod class_columns;
+#[cfg(feature = "cli")]
+mod class_words;
 mod cli;
 #[cfg(feature = "cli")]
 mod columns;
@@ -35,6 +38,7 @@ mod histogram_laws;
 mod html;
 #[cfg(feature = "plot")]
 mod images;
+mod integers;
 mod io;
 #[cfg(feature = "plot")]
 mod lattice;
