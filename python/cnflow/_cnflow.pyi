@@ -35,7 +35,7 @@ class _Crew(Protocol):
     def allgather(self, mine: bytes, /) -> Sequence[bytes]: ...
 
 _Rows: TypeAlias = ArrayLike | _ArrowStream
-_Condition: TypeAlias = ArrayLike | _ArrowStream | dict[str, float] | dict[str, ArrayLike]
+_Condition: TypeAlias = ArrayLike | _ArrowStream | dict[str, float] | dict[str, str] | dict[str, ArrayLike]
 _Path: TypeAlias = str | PathLike[str]
 _Seed: TypeAlias = int | np.random.Generator
 _F64: TypeAlias = NDArray[np.float64]
@@ -52,6 +52,8 @@ class Flow:
     def columns(self) -> list[str] | None: ...
     @property
     def condition_columns(self) -> list[str] | None: ...
+    @property
+    def condition_classes(self) -> dict[str, list[str]]: ...
     @property
     def image_shape(self) -> tuple[int, ...] | None: ...
     @property

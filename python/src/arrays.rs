@@ -6,7 +6,7 @@ use pyo3::sync::GILOnceCell;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::arrow::{self, Column};
-use crate::error::{Raised, Trouble};
+use crate::error::{Outcome, Raised, Trouble};
 
 /// Numbers, row-major.
 #[derive(Clone, Debug)]
@@ -48,9 +48,22 @@ impl Array {
 /// Which columns of a frame are read; `None` for all of them.
 pub type Wanted<'a> = Option<&'a [String]>;
 
+/// The numbers of the cells of a column of text, called by its name and its place; none where it may not hold text.
+pub type Coder<'a> = &'a dyn Fn(Option<&str>, usize, &[Option<String>]) -> Outcome<Option<Vec<f64>>>;
+
 /// Reads what a user gives for `what`, such as "x"; a missing cell is NaN. Of a frame that has all the `wanted` columns only these are read, in
 /// this order.
 pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResult<Array> {
+    read_coded(given, what, wanted, None)
+}
+
+/// As [`read`], where columns of text may be numbers by a `coder`.
+pub fn read_coded(
+    given: &Bound<'_, PyAny>,
+    what: &str,
+    wanted: Wanted<'_>,
+    coder: Option<Coder<'_>>,
+) -> PyResult<Array> {
     let py = given.py();
     if let Ok(buffer) = PyBuffer::<f64>::get(given)
         && buffer.is_c_contiguous()
@@ -63,7 +76,21 @@ pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResul
     }
     let helper = py.import("cnflow._arrays")?;
     if given.hasattr("__arrow_c_stream__")? || helper.call_method1("is_frame", (given,))?.extract()? {
-        return frame(given, &helper, what, wanted);
+        return frame(given, &helper, what, (wanted, coder));
+    }
+    if let Some(coder) = coder
+        && let Some((shape, columns)) = helper.call_method1("texts", (given,))?.extract::<Option<Texts>>()?
+    {
+        let (n, d) = (columns.first().map_or(0, Vec::len), columns.len());
+        let mut numbers = vec![0.0; n * d];
+        for (j, cells) in columns.iter().enumerate() {
+            let column = match coder(None, j, cells).raised(py)? {
+                Some(column) => column,
+                None => parsed(cells, what).raised(py)?,
+            };
+            numbers.iter_mut().skip(j).step_by(d).zip(column).for_each(|(slot, value)| *slot = value);
+        }
+        return Ok(Array { numbers: Numbers::F64(numbers), shape, names: None });
     }
     let array = helper.call_method1("numbers", (given, what))?;
     let shape: Vec<usize> = array.getattr("shape")?.extract()?;
@@ -78,7 +105,27 @@ pub fn read(given: &Bound<'_, PyAny>, what: &str, wanted: Wanted<'_>) -> PyResul
     Ok(Array { numbers, shape, names: None })
 }
 
-fn frame(given: &Bound<'_, PyAny>, helper: &Bound<'_, PyModule>, what: &str, wanted: Wanted<'_>) -> PyResult<Array> {
+/// The shape of an array of texts, and its columns.
+type Texts = (Vec<usize>, Vec<Vec<Option<String>>>);
+
+/// The numbers of cells that are numbers written as text.
+fn parsed(cells: &[Option<String>], what: &str) -> Outcome<Vec<f64>> {
+    let number = |cell: &Option<String>| match cell.as_deref().map(str::trim) {
+        None => Ok(f64::NAN),
+        Some(text) => text.parse().map_err(|_| {
+            let problem = format!("{what} has the text `{text}`, expected numbers");
+            Trouble::invalid(problem, "convert it with astype(float), or leave out what is no number")
+        }),
+    };
+    cells.iter().map(number).collect()
+}
+
+fn frame(
+    given: &Bound<'_, PyAny>,
+    helper: &Bound<'_, PyModule>,
+    what: &str,
+    (wanted, coder): (Wanted<'_>, Option<Coder<'_>>),
+) -> PyResult<Array> {
     let py = given.py();
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted.iter().any(|other| other == name));
     let frame = helper.call_method1("with_stream", (given,))?;
@@ -88,6 +135,12 @@ fn frame(given: &Bound<'_, PyAny>, helper: &Bound<'_, PyModule>, what: &str, wan
         // A frame of pandas where pyarrow is not installed.
         let pairs: Vec<(String, Bound<'_, PyAny>)> = helper.call_method1("columns", (&frame,))?.extract()?;
         let one = |(name, values): (String, Bound<'_, PyAny>)| -> PyResult<Column> {
+            if let Ok(other) = values.extract::<String>() {
+                let problem = format!("the column `{name}` has {other}, expected numbers");
+                let values =
+                    if is_wanted(&name) { Err(Trouble::invalid(problem, "leave it out")) } else { Ok(Vec::new()) };
+                return Ok(Column { name, values });
+            }
             let read = if is_wanted(&name) { numbers_of(&values)? } else { Vec::new() };
             Ok(Column { name, values: Ok(read) })
         };
@@ -116,10 +169,22 @@ fn frame(given: &Bound<'_, PyAny>, helper: &Bound<'_, PyModule>, what: &str, wan
     };
     let mut taken = Vec::with_capacity(places.len());
     let mut columns: Vec<Option<Column>> = columns.into_iter().map(Some).collect();
-    for place in &places {
-        if let Some(column) = columns[*place].take() {
-            taken.push(column.values.raised(py)?);
-        }
+    for (k, place) in places.iter().enumerate() {
+        let Some(column) = columns[*place].take() else { continue };
+        let coded = match (&column.values, coder) {
+            (Err(_), Some(coder)) => {
+                let cells = helper.call_method1("column_texts", (&frame, &column.name))?;
+                match cells.extract::<Option<Vec<Option<String>>>>()? {
+                    Some(cells) => coder(Some(&column.name), k, &cells).raised(py)?,
+                    None => None,
+                }
+            }
+            _ => None,
+        };
+        taken.push(match coded {
+            Some(numbers) => numbers,
+            None => column.values.raised(py)?,
+        });
     }
     let (n, d) = (taken.first().map_or(0, Vec::len), taken.len());
     let mut numbers = vec![0.0; n * d];

@@ -65,7 +65,7 @@ impl Flow {
 
     /// The names of the conditions, or c0, c1, ….
     pub(crate) fn condition_labels(&self) -> Vec<String> {
-        let one = |j| self.bound.model.spec.condition.as_ref().map_or_else(|| format!("c{j}"), |known| known.name(j));
+        let one = |j| self.bound.model.spec.given().map_or_else(|| format!("c{j}"), |known| known.name(j));
         (0..self.bound.bound.condition_dim()).map(one).collect()
     }
 
@@ -205,7 +205,17 @@ impl Flow {
         let n = x.len() / d;
         let row = |i: usize| x[i * d..(i + 1) * d].iter().chain(&condition[i * c..(i + 1) * c]).copied();
         let rows = arrays::array(py, &(0..n).flat_map(row).collect::<Vec<f64>>(), &[n, d + c])?;
-        py.import("cnflow._arrays")?.call_method1("frame", (library, names, rows))
+        let words = PyDict::new(py);
+        let spec = &self.bound.model.spec;
+        let all = spec.column_words().into_iter().chain(spec.condition_words());
+        for (label, known) in names.iter().zip(all) {
+            if !known.is_empty() {
+                let by_number = PyDict::new(py);
+                known.iter().try_for_each(|(word, number)| by_number.set_item(number, word))?;
+                words.set_item(label, by_number)?;
+            }
+        }
+        py.import("cnflow._arrays")?.call_method1("frame", (library, names, rows, words))
     }
 
     /// Latents of `n` draws, those from `first` on.
@@ -232,12 +242,15 @@ impl Flow {
         if let Ok(entries) = given.downcast::<PyDict>() {
             let mut most = 1;
             for (name, value) in arrays::entries(entries)? {
-                most = most.max(arrays::read(&value, &format!("the condition `{name}`"), None)?.rows());
+                let any = |_: Option<&str>, _: usize, cells: &[Option<String>]| Ok(Some(vec![0.0; cells.len()]));
+                let what = format!("the condition `{name}`");
+                most = most.max(arrays::read_coded(&value, &what, None, Some(&any))?.rows());
             }
             return Ok(most);
         }
         let c = self.bound.bound.condition_dim();
-        let read = arrays::read(given, "the condition", self.condition_names())?;
+        let any = |_: Option<&str>, _: usize, cells: &[Option<String>]| Ok(Some(vec![0.0; cells.len()]));
+        let read = arrays::read_coded(given, "the condition", self.condition_names(), Some(&any))?;
         Ok(arrays::batch(py, &read.shape, c.max(1), "the condition")?.iter().product())
     }
 
@@ -305,6 +318,16 @@ impl Flow {
     #[getter]
     fn condition_columns(&self) -> Option<Vec<String>> {
         self.condition_names().map(<[String]>::to_vec)
+    }
+
+    /// The classes of each conditioning column, by its name: words, or whole numbers as text; an empty list for numbers.
+    #[getter]
+    fn condition_classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let classes = PyDict::new(py);
+        for (j, label) in self.condition_labels().iter().enumerate() {
+            classes.set_item(label, self.bound.model.spec.class_labels(j))?;
+        }
+        Ok(classes)
     }
 
     /// The shape of an image, (height, width) or (height, width, channels); None where rows are not images.
@@ -419,7 +442,7 @@ impl Flow {
 
     /// `n` draws, `[n, d]`, and their log-densities in nats, `[n]`, from one solve.
     ///
-    /// Raises InvalidInput for a model of images, whose samples are whole numbers: score these with log_prob.
+    /// Raises InvalidInput for a model of images or with columns of type integer, whose samples are whole numbers: score these with log_prob.
     #[pyo3(signature = (n=None, condition=None, *, seed=None, first=0, progress=None))]
     fn sample_and_log_prob<'py>(
         &self,
@@ -430,9 +453,9 @@ impl Flow {
         first: i64,
         progress: Option<bool>,
     ) -> PyResult<(Object<'py>, Object<'py>)> {
-        if self.bound.model.spec.pixels.is_some() {
-            let problem = "along the path of an image there is only the density of its own noise";
-            return Err(Trouble::invalid(problem, "use `sample`, and `log_prob` of the images").raise(py));
+        if self.bound.model.spec.dequantises() {
+            let problem = "along the path of whole numbers there is only the density of their own noise";
+            return Err(Trouble::invalid(problem, "use `sample`, and `log_prob` of the samples").raise(py));
         }
         let (n, first, seed) = (self.count(py, n, condition)?, whole(py, "first", first)?, seed_of(py, seed)?);
         let condition = self.conditions(py, condition, n)?;

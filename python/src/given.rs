@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{self, Array};
-use crate::error::{Trouble, warn};
+use crate::error::{Outcome, Trouble, warn};
 use crate::flow::Flow;
 use crate::images;
 
@@ -39,6 +39,37 @@ pub(crate) fn left_out(py: Python<'_>, gaps: &Gaps, what: &str) -> PyResult<()> 
 }
 
 impl Flow {
+    /// The numbers of the words of a column of the condition.
+    fn coded(&self, name: Option<&str>, j: usize, cells: &[Option<String>]) -> Outcome<Option<Vec<f64>>> {
+        let spec = &self.bound.model.spec;
+        let named = |name: &str| self.condition_labels().iter().position(|label| label == name);
+        let place = match name {
+            None => Some(j),
+            Some(name) => named(name),
+        };
+        // A column of classes that the model gives out.
+        let own = name.and_then(|name| spec.names.iter().position(|known| known == name));
+        let words = match (place, own) {
+            (Some(j), _) => spec.condition_words().get(j).cloned().unwrap_or_default(),
+            (None, Some(j)) => spec.column_words()[j].clone(),
+            (None, None) => Vec::new(),
+        };
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let number = |cell: &Option<String>| {
+            let Some(cell) = cell else { return Ok(f64::NAN) };
+            words.iter().find(|(word, _)| word == cell.trim()).map(|(_, number)| *number).ok_or_else(|| {
+                let of_place = || place.map_or_else(String::new, |j| self.condition_labels()[j].clone());
+                let label = name.map_or_else(of_place, str::to_owned);
+                let known: Vec<String> = words.iter().map(|(word, _)| word.clone()).collect();
+                let hint = format!("give one of its classes: {}", cnflow::names::list(&known));
+                Trouble::invalid(format!("the column `{label}` has no class `{cell}`"), hint)
+            })
+        };
+        cells.iter().map(number).collect::<Outcome<Vec<f64>>>().map(Some)
+    }
+
     /// The rows `x` with their conditions.
     pub(crate) fn rows(
         &self,
@@ -53,7 +84,11 @@ impl Flow {
             let given = if beside { self.condition_names().unwrap_or_default() } else { &[] };
             names.iter().chain(given).cloned().collect()
         });
-        let read = arrays::read(x, what, wanted.as_deref())?;
+        let coder = |name: Option<&str>, j: usize, cells: &[Option<String>]| match name {
+            None => Ok(None),
+            Some(_) => self.coded(name, j, cells),
+        };
+        let read = arrays::read_coded(x, what, wanted.as_deref(), Some(&coder))?;
         let named = read.names.is_some() && wanted.is_some();
         if named && beside && self.condition_names().is_some() {
             let all = read.numbers.into_f64();
@@ -120,7 +155,13 @@ impl Flow {
         let (rows, one) = match given.downcast::<PyDict>() {
             Ok(entries) => self.of_dict(py, entries, n)?,
             Err(_) => {
-                let Array { numbers, shape, .. } = arrays::read(given, "the condition", self.condition_names())?;
+                let labels = self.condition_labels();
+                let coder = |name: Option<&str>, j: usize, cells: &[Option<String>]| {
+                    // A series may have another name, or none.
+                    self.coded(name.filter(|name| labels.iter().any(|label| label == name)), j, cells)
+                };
+                let names = self.condition_names();
+                let Array { numbers, shape, .. } = arrays::read_coded(given, "the condition", names, Some(&coder))?;
                 let rows = numbers.into_f64();
                 let batch = match shape[..] {
                     // A value for each of n rows, or one row of c values.
@@ -152,7 +193,8 @@ impl Flow {
                 let problem = format!("the model has no condition `{name}`");
                 return Err(Trouble::invalid(problem, format!("it has {}", labels.join(", "))).raise(py));
             };
-            let read = arrays::read(&value, &format!("the condition `{name}`"), None)?;
+            let coder = |_: Option<&str>, _: usize, cells: &[Option<String>]| self.coded(None, j, cells);
+            let read = arrays::read_coded(&value, &format!("the condition `{name}`"), None, Some(&coder))?;
             columns[j] = Some(read.numbers.into_f64());
         }
         let missing: Vec<&str> =
@@ -179,8 +221,8 @@ impl Flow {
         let one = |(j, column): (usize, &ContextColumn)| match column {
             ContextColumn::Number { .. } => condition.name(j),
             ContextColumn::Class { classes } if classes.len() <= 20 => {
-                let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                format!("{} (classes {classes})", condition.name(j))
+                let labels = self.bound.model.spec.class_labels(j);
+                format!("{} (classes {})", condition.name(j), labels.join(", "))
             }
             ContextColumn::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
         };

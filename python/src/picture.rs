@@ -81,6 +81,9 @@ fn around(values: impl Iterator<Item = f64>) -> (f64, f64) {
 pub fn grid(flow: &Flow, py: Python<'_>, cells: usize, extent: Option<Vec<(f64, f64)>>) -> PyResult<(Grid, Vec<f64>)> {
     let d = flow.bound.bound.dim();
     let refuse = |problem: String, hint: &str| Err(Trouble::invalid(problem, hint).raise(py));
+    if flow.bound.model.spec.classes.is_some() {
+        return refuse("the model gives out classes, which have no density".into(), "use `plot_samples`");
+    }
     if d > 2 || flow.bound.model.spec.pixels.is_some() {
         return refuse(format!("the model has {d} dimensions: a grid needs one or two"), "use `plot_samples`");
     }

@@ -91,16 +91,11 @@ pub fn check(
     };
     let conditional = Rows::default();
     let (model, precision, trained_on) = (flow.bound.model.clone(), flow.bound.precision, Vec::new());
-    let mut subject = Subject { model, precision, n, seed, condition, held_out, conditional, trained_on };
+    let subject = Subject { model, precision, n, seed, condition, held_out, conditional, trained_on };
     let done = Arc::new(AtomicUsize::new(0));
     let seen = done.clone();
     let job = move || {
-        // A model of images is checked between its latents and its dequantised images.
-        if let Some(pixels) = subject.model.spec.pixels.take()
-            && let HeldOut::Rows(rows, _) = &mut subject.held_out
-        {
-            rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), seed, 0)?.into();
-        }
+        let subject = subject.of_real_numbers()?;
         check::run(&subject, &mut |_| _ = seen.fetch_add(1, Ordering::Relaxed))
     };
     let mut bar = Bar::new(py, progress)?;

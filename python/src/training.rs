@@ -1,15 +1,17 @@
 //! `cnflow.train`: rows in memory or a data set's name, the options of the command, and a run that can be watched.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use cnflow::io::Layout;
+use cnflow::io::{Layout, words_of};
 use cnflow::plot;
-use cnflow::rows::diagnose::{Finding, dataset as findings};
+use cnflow::rows::diagnose::{Finding, with_integers as findings};
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
     Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
@@ -417,6 +419,30 @@ fn checkpoint_of(path: PathBuf) -> PathBuf {
     if path.is_dir() { path.join("checkpoint.safetensors") } else { path }
 }
 
+/// The words of columns, by their places.
+type Found = Rc<RefCell<Vec<(usize, Vec<String>)>>>;
+
+/// A coder of columns of text, and the words that it has found.
+fn worded() -> (Found, impl Fn(Option<&str>, usize, &[Option<String>]) -> Outcome<Option<Vec<f64>>>) {
+    let found = Found::default();
+    let into = found.clone();
+    let coder = move |_: Option<&str>, j: usize, cells: &[Option<String>]| {
+        let coded = words_of(cells, true).map_err(|(problem, hint)| Trouble::invalid(problem, hint))?;
+        Ok(coded.map(|(words, numbers)| {
+            into.borrow_mut().push((j, words));
+            numbers
+        }))
+    };
+    (found, coder)
+}
+
+/// The words of `d` columns; nothing where none has some.
+fn in_order(found: &[(usize, Vec<String>)], d: usize) -> Vec<Vec<String>> {
+    let mut words = if found.is_empty() { Vec::new() } else { vec![Vec::new(); d] };
+    found.iter().for_each(|(j, of)| words[*j].clone_from(of));
+    words
+}
+
 /// Rows with their conditions and their weights, which have a row for each of them.
 fn memory(
     py: Python<'_>,
@@ -425,9 +451,13 @@ fn memory(
     (condition, weights): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     layout: Layout,
 ) -> PyResult<Memory> {
-    let mut rows = images::memory(py, name, arrays::read(x, name, None)?, layout)?;
+    let (found, coder) = worded();
+    let read = arrays::read_coded(x, name, None, Some(&coder))?;
+    let mut rows = images::memory(py, name, read, layout)?;
+    rows.words = in_order(&found.borrow(), rows.dim);
     if let Some(condition) = condition {
-        let read = arrays::read(condition, "the condition", None)?;
+        let (found, coder) = worded();
+        let read = arrays::read_coded(condition, "the condition", None, Some(&coder))?;
         let Array { numbers, shape, names } = read;
         let dim = match shape[..] {
             [_] => 1,
@@ -437,7 +467,8 @@ fn memory(
                 return Err(Trouble::invalid(problem, "give a row of conditions for each row").raise(py));
             }
         };
-        rows.context = Some((Context { dim, columns: names.unwrap_or_default() }, numbers.into_f64()));
+        let words = in_order(&found.borrow(), dim);
+        rows.context = Some((Context { dim, columns: names.unwrap_or_default(), words }, numbers.into_f64()));
     }
     if let Some(weights) = weights {
         let Array { numbers, shape, .. } = arrays::read(weights, "the weights", None)?;
@@ -479,6 +510,7 @@ fn prepared(
                 if let Some(model) = init {
                     let notes = data.arrange(&model.spec.names, model.spec.condition_names())?;
                     data.notes.extend(notes);
+                    data.translate(&model.spec.column_words(), &model.spec.condition_words())?;
                 }
                 data
             }
@@ -516,7 +548,7 @@ fn prepared(
                 ));
             }
         }
-        let found = findings(&data, job.data.drop.is_empty() && job.data.keep.is_empty());
+        let found = findings(&data, job.data.drop.is_empty() && job.data.keep.is_empty(), &job.integers(&data));
         Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)

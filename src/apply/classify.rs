@@ -55,7 +55,7 @@ impl std::str::FromStr for Prior {
 /// [`Error::Invalid`] where the condition is not one column of classes.
 pub fn classes(model: &Model) -> Result<(&[i64], Option<&[u64]>)> {
     let counts = model.spec.class_counts.first().map(Vec::as_slice).filter(|counts| !counts.is_empty());
-    let columns = model.spec.condition.as_ref().map_or(&[][..], |condition| &condition.columns);
+    let columns = model.spec.given().map_or(&[][..], |condition| &condition.columns);
     let problem = match columns {
         [ContextColumn::Class { classes }] => return Ok((classes, counts)),
         [ContextColumn::Number { .. }] => "the model is conditional on a number, not on a class".to_owned(),

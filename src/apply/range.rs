@@ -14,7 +14,8 @@ enum Known {
     Range(Range),
     /// Their mean and deviation: a model file of earlier versions.
     Moments(f64, f64),
-    Classes(Vec<i64>),
+    /// Each class with its word or number.
+    Classes(Vec<(f64, String)>),
 }
 
 /// The condition that is farthest outside.
@@ -42,10 +43,13 @@ pub struct OutOfRange {
 impl OutOfRange {
     /// For the conditions of this model; those of an imported net have no known range.
     pub fn of(model: &Model) -> Self {
-        let Some(condition) = &model.spec.condition else { return Self::default() };
+        let Some(condition) = model.spec.given() else { return Self::default() };
         let known = |(j, given): (usize, &ContextColumn)| {
             let known = match (given, model.spec.condition_ranges.get(j).copied().flatten()) {
-                (ContextColumn::Class { classes }, _) => Known::Classes(classes.clone()),
+                (ContextColumn::Class { classes }, _) => {
+                    let numbers = classes.iter().map(|class| *class as f64);
+                    Known::Classes(numbers.zip(model.spec.class_labels(j)).collect())
+                }
                 (_, Some(range)) => Known::Range(range),
                 (ContextColumn::Number { mean, std }, None) => Known::Moments(*mean, *std),
             };
@@ -80,9 +84,9 @@ impl OutOfRange {
             let mut outside = false;
             for (j, (value, (name, known))) in row.iter().zip(&self.columns).enumerate() {
                 let distance = match known {
-                    Known::Classes(classes) if classes.iter().any(|class| *class as f64 == *value) => continue,
+                    Known::Classes(classes) if classes.iter().any(|(class, _)| class == value) => continue,
                     Known::Classes(classes) => {
-                        let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                        let classes = classes.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(", ");
                         let problem = format!("the condition `{name}` has no class {}", exact(*value));
                         let row = match self.one {
                             true => String::new(),

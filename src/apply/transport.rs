@@ -109,7 +109,7 @@ impl Transport {
     /// # Errors
     /// As [`BoundModel::with_draw`].
     pub fn with_draws(self, draws: u64) -> Result<Self> {
-        let further = if self.model.spec().pixels.is_some() { 1..draws.max(1) } else { 0..0 };
+        let further = if self.model.spec().dequantises() { 1..draws.max(1) } else { 0..0 };
         let draws = further.map(|draw| self.model.with_draw(draw)).collect::<Result<Vec<_>>>()?;
         Ok(Self { draws, ..self })
     }

@@ -28,7 +28,7 @@ pub use fit::{LEAST_ROWS, MOST_ROWS};
 pub use samples::DiagnosticSamples;
 
 use crate::Result;
-use crate::model::Model;
+use crate::model::{Architecture, FlowSpec, Model};
 use crate::rows::Rows;
 use crate::velocity::Precision;
 
@@ -55,6 +55,74 @@ pub struct Subject {
     /// Rows that it was trained on, `[n, d]`, as far as they are known: they set how many samples are expected near a
     /// held-out one.
     pub trained_on: Vec<f64>,
+}
+
+impl Subject {
+    /// Of a model that gives out classes the flow under them: its samples are those under the most frequent combination,
+    /// and so are the rows that they are compared with.
+    fn under_a_class(mut self) -> Self {
+        let Some(table) = self.model.spec.classes.clone() else { return self };
+        let dim = self.model.dim();
+        let frequent = table.cells.iter().max_by(|a, b| a.weight.total_cmp(&b.weight));
+        self.condition = frequent.map_or(Vec::new(), |cell| cell.classes.iter().map(|class| *class as f64).collect());
+        let (d, m) = (dim - table.places.len(), table.places.len());
+        let cut = |rows: &Rows| {
+            let (x, context) = table.cut(&rows.points(), dim);
+            let known: Vec<usize> = context
+                .chunks_exact(m)
+                .enumerate()
+                .filter(|(_, row)| table.log_prob(row).is_finite())
+                .map(|(i, _)| i)
+                .collect();
+            Rows { x: x.into(), context, weight: rows.weight.clone() }.pick(d, &known)
+        };
+        let of_class = |rows: &Rows, condition: &[f64]| {
+            let same: Vec<usize> =
+                rows.context.chunks_exact(m).enumerate().filter(|(_, row)| *row == condition).map(|(i, _)| i).collect();
+            Rows { context: Vec::new(), ..rows.pick(d, &same) }
+        };
+        if let HeldOut::Rows(rows, from) = self.held_out {
+            self.conditional = cut(&rows);
+            let rows = of_class(&self.conditional, &self.condition);
+            self.held_out = match rows.is_empty() {
+                true => HeldOut::Missing("no held-out row has the most frequent class".into()),
+                false => HeldOut::Rows(rows, from + ", of the most frequent class"),
+            };
+        }
+        let trained_on = cut(&Rows::new(self.trained_on));
+        self.trained_on = of_class(&trained_on, &self.condition).x.into_f64();
+        self.model.spec = self.model.spec.under_classes();
+        self
+    }
+
+    /// The same under a class, where the model gives out classes, and between the latents and the real numbers behind the noise of whole ones: there a flow is a bijection with a
+    /// density; whole numbers, and the grey levels of images, have neither.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] for incomplete rows.
+    pub fn of_real_numbers(mut self) -> Result<Self> {
+        self = self.under_a_class();
+        let (seed, pixels) = (self.seed, self.model.spec.pixels.take());
+        let spec = std::mem::replace(&mut self.model.spec, FlowSpec::bare(Architecture::Identity { dim: 1 }));
+        self.model.spec = spec.of_real_numbers();
+        if pixels.is_none() && !spec.has_integers() {
+            return Ok(self);
+        }
+        let inward = |x: Vec<f64>| match &pixels {
+            Some(pixels) => pixels.inward(x, seed, 0),
+            None => spec.with_noise(x, seed),
+        };
+        let each = |rows: &mut Rows| -> Result<()> {
+            rows.x = inward(std::mem::take(&mut rows.x).into_f64())?.into();
+            Ok(())
+        };
+        self.trained_on = inward(self.trained_on)?;
+        each(&mut self.conditional)?;
+        if let HeldOut::Rows(rows, _) = &mut self.held_out {
+            each(rows)?;
+        }
+        Ok(self)
+    }
 }
 
 /// Rows that the model was not trained on.

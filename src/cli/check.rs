@@ -145,7 +145,8 @@ pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
     let n = args.n as usize;
     let seed = args.solver.seed.unwrap_or(0);
     let (model, precision) = (setup.model.clone(), setup.precision);
-    let subject = inside(Subject { model, precision, n, seed, condition, held_out, conditional, trained_on })?;
+    let subject =
+        Subject { model, precision, n, seed, condition, held_out, conditional, trained_on }.of_real_numbers()?;
     let lines = watched("checking", Some(check::CHECKS.len() as u64), 1, context, |done| {
         check::run(&subject, &mut |_| {
             done.add(1);
@@ -176,23 +177,6 @@ fn dataset(model: &Model, context: Option<&Context>) -> std::result::Result<Data
     let fits = data.dim == model.dim();
     fits.then_some(data)
         .ok_or_else(|| format!("the number of columns of `{}` has changed since the training", job.data.source))
-}
-
-/// A model of images is checked between its latents and its dequantised images, y: there a flow is a bijection with a
-/// density; whole levels are neither.
-fn inside(mut subject: Subject) -> Result<Subject> {
-    let Some(pixels) = subject.model.spec.pixels.take() else { return Ok(subject) };
-    subject.trained_on = pixels.inward(subject.trained_on, subject.seed, 0)?;
-    let seed = subject.seed;
-    let inward = |rows: &mut Rows| -> cnflow::Result<()> {
-        rows.x = pixels.inward(std::mem::take(&mut rows.x).into_f64(), seed, 0)?.into();
-        Ok(())
-    };
-    inward(&mut subject.conditional)?;
-    if let HeldOut::Rows(rows, _) = &mut subject.held_out {
-        inward(rows)?;
-    }
-    Ok(subject)
 }
 
 /// The rows under a condition: only these can be compared with the samples under it.

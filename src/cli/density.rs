@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::{Arrived, BitsPerDim, Block, Prior, Reservoir, RowSource, Scores, SolveStatistics, Way};
+use cnflow::model::Model;
 use cnflow::plot::{self, Grid};
 use cnflow::transform::StandardNormal;
 use cnflow::{Error, rng};
@@ -47,7 +48,9 @@ of the sum of their squares). They cost three times the density itself.
 
 For a model of images log p is a lower bound on the log-probability of their grey levels, and bits per dimension are \
 its negative mean / (D ln 2), where an image has D numbers. The noise of an image is a function of its pixels and \
---seed.
+--seed. So it is for a model with columns of whole numbers (integer): log p has the log-probability of these, and is a lower \
+bound on average with one draw of the noise. With --dequantise N it is the logarithm of the mean over N draws, which comes \
+nearer from below. On a grid the density is that of the numbers with their noise.
 
 Rows are read, solved and written in blocks: the memory does not grow with their number. A picture of more than 100000 \
 points shows a random 100000 of them.";
@@ -89,7 +92,8 @@ pub struct DensityArgs {
     plot: Option<PathBuf>,
     #[command(flatten)]
     log: Logarithm,
-    /// Draws of the noise in the grey levels of images; the bound on log P gets tighter, at N times the cost.
+    /// Draws of the noise in whole numbers (columns of type integer, grey levels of images); the bound on log P gets
+    /// tighter, at N times the cost.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     dequantise: u64,
     #[command(flatten)]
@@ -246,14 +250,22 @@ impl Seen {
 impl Job {
     fn new(args: &DensityArgs, context: &Context) -> Result<(Self, RowSource)> {
         let (model, points) = inputs(args)?;
-        let setup = Setup::open(model, &args.solver, context)?;
+        let mut setup = Setup::open(model, &args.solver, context)?;
         check_draws(args, &setup)?;
+        if points.is_none() {
+            // The cells of a grid are no whole numbers.
+            setup.model.spec = setup.model.spec.of_real_numbers();
+        }
         if args.dequantise > 1 && args.error_bars.is_some() {
             let problem = "--error-bars and --dequantise: error bars are those of one draw of the noise";
             return Err(Error::invalid(problem, "leave out one of them").into());
         }
         setup.model.bind(setup.precision)?.until(args.time)?;
         let d = setup.model.dim();
+        if setup.model.spec.classes.is_some() && (args.grid.is_some() || args.plot.is_some()) {
+            let problem = "the model gives out classes, which have no density: --grid and --plot need numbers alone";
+            return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
+        }
         if d > 2 && (args.grid.is_some() || args.plot.is_some()) {
             let problem = format!("the model has {d} dimensions: --grid and --plot need one or two");
             return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
@@ -310,7 +322,10 @@ impl Job {
         let d = self.setup.model.dim();
         let edges = (0..d).map(|j| plot::extent(seen.points(), d, j)).collect();
         let grid = cells(edges, d, DRAWN);
-        let scored = self.setup.transport_all(self.way, centres(&grid), self.condition.as_deref(), context)?;
+        let Setup { path, model, precision } = &self.setup;
+        let model = Model { spec: model.spec.of_real_numbers(), ..model.clone() };
+        let real = Setup { path: path.clone(), model, precision: *precision };
+        let scored = real.transport_all(self.way, centres(&grid), self.condition.as_deref(), context)?;
         Ok((grid, scored.log_prob))
     }
 
@@ -338,10 +353,13 @@ impl Job {
     }
 }
 
-/// Refuses several draws of the noise in grey levels where rows are not images.
+/// Refuses several draws of the noise where no whole numbers get noise.
 fn check_draws(args: &DensityArgs, setup: &Setup) -> Result<()> {
-    if args.dequantise > 1 && setup.model.spec.pixels.is_none() {
-        let problem = format!("--dequantise {}: the model is not one of images", args.dequantise);
+    if args.dequantise > 1 && (args.grid.is_some() || !setup.model.spec.dequantises()) {
+        let problem = format!(
+            "--dequantise {}: the model has no whole numbers: neither images nor integer columns",
+            args.dequantise
+        );
         return Err(Error::invalid(problem, "leave out --dequantise").into());
     }
     Ok(())

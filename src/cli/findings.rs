@@ -11,7 +11,8 @@ use super::Context;
 
 /// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
-    note_each(diagnose::dataset(data, job.data.drop.is_empty() && job.data.keep.is_empty()), context)
+    let numbered = job.data.drop.is_empty() && job.data.keep.is_empty();
+    note_each(diagnose::with_integers(data, numbered, &job.integers(data)), context)
 }
 
 fn note_each(found: Vec<Finding>, context: &Context) -> Vec<Finding> {
@@ -34,6 +35,7 @@ pub fn noted_of(array: &Array, context: &Context) -> Vec<Finding> {
         valid: Rows::default(),
         test: Rows::default(),
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     };

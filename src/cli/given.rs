@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnflow::Error;
 use cnflow::apply::Conditions;
-use cnflow::io::Format;
+use cnflow::io::{Format, Pick, Reader, Words};
 use cnflow::model::Model;
 use cnflow::names::{Matched, NamedTable, list};
 use cnflow::transform::ContextColumn;
@@ -91,7 +91,7 @@ impl GivenArgs {
     /// The values of `--given` in the model's order.
     fn row(&self, model: &Model) -> Result<Vec<f64>> {
         let wanted = model.condition_dim();
-        let names = model.spec.condition.as_ref().map_or(&[][..], |condition| &condition.names[..]);
+        let names = model.spec.given().map_or(&[][..], |condition| &condition.names[..]);
         let mut row: Vec<Option<f64>> = vec![None; wanted];
         let refuse = |problem: String| {
             let hint = format!("give --given {}, for {}", count(wanted as u64, "value"), columns(model));
@@ -100,6 +100,15 @@ impl GivenArgs {
         let number = |value: &str| {
             let number = value.trim().parse::<f64>().ok().filter(|value| value.is_finite());
             number.ok_or_else(|| refuse(format!("the condition `{value}` is not a finite number")))
+        };
+        let words = model.spec.condition_words();
+        let value_of = |place: usize, text: &str| match words.get(place).map_or(&[][..], Vec::as_slice) {
+            [] => number(text),
+            known => known.iter().find(|(word, _)| word == text.trim()).map(|(_, number)| *number).ok_or_else(|| {
+                let problem = format!("the condition {} has no class `{}`", name(model, place), text.trim());
+                let all: Vec<String> = known.iter().map(|(word, _)| word.clone()).collect();
+                Error::invalid(problem, format!("give one of its classes: {}", list(&all))).into()
+            }),
         };
         if self.given.len() > wanted {
             let given = count(self.given.len() as u64, "value");
@@ -115,13 +124,12 @@ impl GivenArgs {
             if row[place].is_some() {
                 return Err(refuse(format!("--given has the condition `{name}` twice")));
             }
-            row[place] = Some(number(value)?);
+            row[place] = Some(value_of(place, value)?);
         }
         // Values without a name go where no name went, in the model's order.
         for text in self.given.iter().filter(|text| !text.contains('=')) {
-            let value = number(text)?;
-            if let Some(free) = row.iter_mut().find(|place| place.is_none()) {
-                *free = Some(value);
+            if let Some(free) = row.iter().position(Option::is_none) {
+                row[free] = Some(value_of(free, text)?);
             }
         }
         let missing: Vec<String> = (0..wanted).filter(|j| row[*j].is_none()).map(|j| name(model, j)).collect();
@@ -141,7 +149,7 @@ fn of_file(
     context: &Context,
     notes: &mut Vec<String>,
 ) -> Result<Conditions> {
-    let mut reader = context.table(path)?;
+    let mut reader = context.table_of(path, &Pick::default(), &may_be_words(model))?;
     let (table, wanted, names) = (format!("`{}`", path.display()), model.condition_dim(), model.spec.condition_names());
     let matched = match reader.columns() {
         Some(own) if !names.is_empty() => {
@@ -161,10 +169,23 @@ fn of_file(
         _ => Matched::in_order(wanted),
     };
     reader.keep(&matched.places)?;
+    read_words(&mut reader, 0, model);
     if missing {
         reader.allow_missing();
     }
     Ok(Conditions::of(reader)?)
+}
+
+/// Which columns of a file may hold words: any where a condition of the model has some.
+pub fn may_be_words(model: &Model) -> Words {
+    Words { columns: Vec::new(), all: (!model.spec.class_words.is_empty()).then_some(true) }
+}
+
+/// Reads the words of the conditions, which are the columns of the file from `first` on.
+pub fn read_words(reader: &mut Reader, first: usize, model: &Model) {
+    for (j, words) in model.spec.condition_words().into_iter().enumerate().filter(|(_, words)| !words.is_empty()) {
+        reader.read_words(first + j, words);
+    }
 }
 
 /// Where the conditions of points that were found in a file are; `notes` gets what differs from the file.
@@ -205,8 +226,7 @@ fn columns(model: &Model) -> String {
     let one = |(j, given): (usize, &ContextColumn)| match given {
         ContextColumn::Number { .. } => condition.name(j),
         ContextColumn::Class { classes } if classes.len() <= 20 => {
-            let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-            format!("{} (classes {classes})", condition.name(j))
+            format!("{} (classes {})", condition.name(j), model.spec.class_labels(j).join(", "))
         }
         ContextColumn::Class { classes } => format!("{} ({} classes)", condition.name(j), classes.len()),
     };

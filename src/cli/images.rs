@@ -73,7 +73,7 @@ pub fn block(
     let empty = vec![f64::NAN; d];
     let cells = (0..high).flat_map(|row| columns.iter().map(move |column| column.get(row).copied()));
     let all: Vec<f64> = cells.flat_map(|cell| cell.unwrap_or(&empty)).copied().collect();
-    let labels = classes.iter().map(i64::to_string).collect();
+    let labels = model.spec.class_labels(0);
     ImageBlock::new(title, &all, most(pixels), classes.len()).labelled(labels)
 }
 

@@ -60,6 +60,8 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "condition": serde_json::to_value(&model.spec.condition)?,
         "condition_ranges": serde_json::to_value(&model.spec.condition_ranges)?,
         "class_counts": model.spec.class_counts,
+        "class_words": model.spec.class_words,
+        "classes": serde_json::to_value(&model.spec.classes)?,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
@@ -134,10 +136,7 @@ fn conditions(model: &Model) -> String {
                 }
                 None => name,
             },
-            ContextColumn::Class { classes } => {
-                let classes = classes.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                format!("{name} (classes {classes})")
-            }
+            ContextColumn::Class { .. } => format!("{name} (classes {})", model.spec.class_labels(j).join(", ")),
         }
     };
     condition.columns.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
@@ -196,6 +195,13 @@ fn about(model: &Model) -> String {
     }
     if model.condition_dim() > 0 {
         words += &line("condition", &conditions(model));
+    }
+    if let Some(table) = &model.spec.classes {
+        let name = |j: &usize| model.spec.names.get(*j).cloned().unwrap_or_else(|| j.to_string());
+        let one = |(k, place): (usize, &usize)| format!("{} ({})", name(place), model.spec.class_labels(k).join(", "));
+        let all = table.places.iter().enumerate().map(one).collect::<Vec<_>>().join("; ");
+        let cells = words::count(table.cells.len() as u64, "combination");
+        words += &line("classes", &format!("{all}: a table of {cells}"));
     }
     words += &line("net", &net);
     words += &line("parameters", &model.n_params().to_string());

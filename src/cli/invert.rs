@@ -174,7 +174,12 @@ fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, rows: &RowSource, conte
     let (mean_error, worst_error) = (seen.round_trip.mean(), if returned == 0 { f64::NAN } else { seen.worst });
     let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
     let std: Vec<f64> = seen.columns.iter().map(Mean::std).collect();
-    let (ks, floor) = if latents == 0 { (f64::NAN, f64::NAN) } else { normality::distance(&seen.latents.rows, d) };
+    // Classes are the same on both sides, and not normal.
+    let (ks, floor) = match &setup.model.spec.classes {
+        _ if latents == 0 => (f64::NAN, f64::NAN),
+        Some(table) => normality::distance(&table.cut(&seen.latents.rows, d).0, d - table.places.len()),
+        None => normality::distance(&seen.latents.rows, d),
+    };
     let n = there.n;
     let facts = json!({
         "n": n,

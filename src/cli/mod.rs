@@ -47,7 +47,7 @@ use clap::{Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
-use cnflow::io::{Header, Layout, Pick, Reader};
+use cnflow::io::{Header, Layout, Pick, Reader, Words};
 use cnflow::train::{Alone, Crew};
 use cnflow::velocity::Precision;
 use serde_json::Value;
@@ -126,21 +126,14 @@ impl Context {
         }
     }
 
-    /// Opens a table with the rule of `--header`, and notes what is unusual about it.
-    ///
-    /// # Errors
-    /// As [`Reader::open_with`].
-    pub fn table(&self, path: &Path) -> Result<Reader> {
-        self.table_of(path, &Pick::default())
-    }
-
-    /// As [`Context::table`], of these columns.
+    /// Opens a table with the rule of `--header`, and notes what is unusual about it: these columns, of which some may hold
+    /// words.
     ///
     /// # Errors
     /// As [`Reader::open_pick`].
-    pub fn table_of(&self, path: &Path, pick: &Pick) -> Result<Reader> {
-        let (header, layout) = (self.header.unwrap_or_default(), self.layout.unwrap_or_default());
-        let reader = Reader::open_pick(path, header, layout, pick, None)?;
+    pub fn table_of(&self, path: &Path, pick: &Pick, words: &Words) -> Result<Reader> {
+        let rules = (self.header.unwrap_or_default(), self.layout.unwrap_or_default());
+        let reader = Reader::open_pick(path, rules, pick, None, words)?;
         self.notes_on_tables(reader.notes());
         Ok(reader)
     }

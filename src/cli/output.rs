@@ -131,6 +131,11 @@ impl Growing {
         Ok(Self { writer: self.writer.named(names)?, aside: self.aside })
     }
 
+    /// Writes words for some numbers of a text, as [`Writer::worded`].
+    pub fn worded(self, words: Vec<Vec<(String, f64)>>) -> Self {
+        Self { writer: self.writer.worded(words), aside: self.aside }
+    }
+
     /// Appends numbers.
     ///
     /// # Errors

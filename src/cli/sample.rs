@@ -85,9 +85,9 @@ pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
     output::check(&outputs, &[args.model.as_deref(), args.latent.as_deref(), args.given.file()])?;
     let setup = Setup::open(args.model.as_deref(), &args.solver, context)?;
     output::check(&outputs, &[Some(&setup.path)])?;
-    if density.is_some() && setup.model.spec.pixels.is_some() {
+    if density.is_some() && setup.model.spec.dequantises() {
         let problem = "--with-density: along the path of a sample there is only the density of its own noise";
-        let hint = "leave it out, and run `cnf density` on the images that are written";
+        let hint = "leave it out, and run `cnf density` on the samples that are written";
         return Err(Error::invalid(problem, hint).into());
     }
     let style = args.shown.style(&setup.model)?;
@@ -149,6 +149,7 @@ impl Seen {
             None => Growing::table(Some(&args.output), d)?,
             Some(pixels) => Growing::images(Some(&args.output), pixels.shape)?,
         };
+        let samples = samples.map(|file| file.worded(setup.model.spec.column_words()));
         let log_prob = Growing::vector(args.with_density.as_deref())?;
         Ok(Self {
             samples: samples.map(|file| file.named(&setup.model.spec.names)).transpose()?,

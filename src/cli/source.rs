@@ -17,7 +17,7 @@ use super::setup::Setup;
 /// The points of a file, in the model's columns, with their conditions; `block` rows at a time, or as many as suit.
 ///
 /// # Errors
-/// As [`Context::table`], and for columns that do not fit those of the model.
+/// As [`Context::table_of`], and for columns that do not fit those of the model.
 pub fn of_file(
     setup: &Setup,
     path: &Path,
@@ -58,11 +58,19 @@ fn of_requested(
     context: &Context,
 ) -> Result<RowSource> {
     let model = &setup.model;
-    let mut reader = context.table_of(path, &picked.pick(&requested, model))?;
+    let mut reader = context.table_of(path, &picked.pick(&requested, model), &given::may_be_words(model))?;
     same_images(&reader, path, model.spec.pixels.as_ref().filter(|_| role == Role::Points), role)?;
     let Plan { places, own, mut notes } =
         columns::plan(&reader, format!("`{}`", path.display()), model, role, (&requested, picked))?;
     reader.keep(&places)?;
+    if role == Role::Points {
+        for (j, words) in model.spec.column_words().into_iter().enumerate().filter(|(_, words)| !words.is_empty()) {
+            reader.read_words(j, words);
+        }
+    }
+    if own > 0 {
+        given::read_words(&mut reader, model.dim(), model);
+    }
     if role == Role::Points {
         reader.allow_missing();
     }

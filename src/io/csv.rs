@@ -12,7 +12,8 @@ use super::array::NOT_FINITE;
 use super::cell::Cell;
 use super::header::{self, Header, shortened};
 use super::lines::{AHEAD, Lines, Row};
-use super::{Array, BUFFER, Dtype, Pick};
+use super::words::{self as vocabulary, Cells, Settled};
+use super::{Array, BUFFER, Dtype, Pick, Words};
 use crate::{Error, Result, words};
 
 /// How the columns of a text table are used.
@@ -26,6 +27,8 @@ pub struct Columns {
     pub split: Option<String>,
     /// Whether missing values are NaN; else they are errors.
     pub missing: bool,
+    /// Which of them may hold words.
+    pub words: Words,
 }
 
 /// A text table, and how it was read.
@@ -39,6 +42,9 @@ pub struct Parsed {
     pub lines: Vec<u64>,
     /// The number of each column in the file, from 0.
     pub numbers: Vec<usize>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
     /// Decisions about the header that may be wrong: a sentence each.
     pub notes: Vec<String>,
 }
@@ -54,9 +60,22 @@ pub fn parse(path: &Path, text: impl BufRead, columns: &Columns) -> Result<Parse
         lines.push(line);
     }
     let (cols, columns) = (rows.cols(), rows.columns());
+    let mut words = Vec::new();
+    for (j, at) in rows.kept.iter().enumerate() {
+        let Some((_, class, cells)) = rows.collected.iter_mut().find(|(place, ..)| place == at) else { continue };
+        match std::mem::take(cells).settle(*class) {
+            Settled::Numbers => {}
+            Settled::Words(found, values) => {
+                words.resize(cols, Vec::new());
+                words[j] = found;
+                data.iter_mut().skip(j).step_by(cols).zip(values).for_each(|(slot, value)| *slot = value);
+            }
+            Settled::Wrong(problem, hint) => return Err(Error::read(path, problem, hint)),
+        }
+    }
     let array = Array { rows: data.len() / cols, cols, data, dtype: Dtype::F64, vector: false, columns };
     let split = rows.split_at.is_some().then_some(cells);
-    Ok(Parsed { array, split, lines, numbers: rows.kept, notes: rows.notes })
+    Ok(Parsed { array, split, lines, numbers: rows.kept, words, notes: rows.notes })
 }
 
 /// The rows of a text, of which only the first few are in memory together.
@@ -81,6 +100,10 @@ pub(super) struct Rows<R: BufRead> {
     hollow: VecDeque<u64>,
     /// Whether missing values are NaN; else they are errors.
     missing: bool,
+    /// Columns that may hold words: whether each is called a class, and its cells so far.
+    collected: Vec<(usize, bool, Cells)>,
+    /// Columns whose cells are these words.
+    known: Vec<(usize, Vec<(String, f64)>)>,
 }
 
 impl<R: BufRead> Rows<R> {
@@ -95,7 +118,11 @@ impl<R: BufRead> Rows<R> {
             return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
         };
         let below: Vec<Row> = below.iter().filter(|row| !is_hollow(row)).cloned().collect();
-        let decision = header::decide(path, columns.header, &columns.pick, lines.delimiter(), first, &below)?;
+        let decision = {
+            // What is not used, or may be a word, is no slip.
+            let unused = |at: usize| columns.pick.skips(at) || columns.words.of(None, at).is_some();
+            header::decide(path, columns.header, &unused, lines.delimiter(), first, &below)?
+        };
         let names = decision.names;
         let split_at = match &columns.split {
             None => None,
@@ -124,6 +151,9 @@ impl<R: BufRead> Rows<R> {
             return Err(Error::read(path, "no column is left", "drop fewer columns"));
         }
         let headed = names.is_some();
+        let name = |at: usize| names.as_ref().map(|names| names[at].as_str());
+        let wordy = |at: &usize| columns.words.of(name(*at), *at).map(|class| (*at, class, Cells::default()));
+        let (collected, known) = (kept.iter().filter_map(wordy).collect(), Vec::new());
         let mut rows = Self {
             path: path.to_owned(),
             lines,
@@ -137,6 +167,8 @@ impl<R: BufRead> Rows<R> {
             more: true,
             hollow: VecDeque::new(),
             missing: columns.missing,
+            collected,
+            known,
         };
         if headed {
             rows.lines.next(path, &mut rows.row)?;
@@ -169,6 +201,16 @@ impl<R: BufRead> Rows<R> {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
     }
 
+    /// From here on no column is looked at for words.
+    pub fn ignore_words(&mut self) {
+        self.collected.clear();
+    }
+
+    /// From here on the cells of a column of the table are these words, with their numbers.
+    pub fn read_words(&mut self, place: usize, words: Vec<(String, f64)>) {
+        self.known.push((self.kept[place], words));
+    }
+
     /// From here on missing values are NaN.
     pub fn allow_missing(&mut self) {
         self.missing = true;
@@ -192,6 +234,7 @@ impl<R: BufRead> Rows<R> {
                 return Err(Error::read(&self.path, format!("line {line} has no values"), NOT_FINITE));
             }
             data.extend(self.kept.iter().map(|_| f64::NAN));
+            self.collected.iter_mut().for_each(|(_, _, cells)| cells.push("", &String::new));
             if let Some(found) = split.filter(|_| self.split_at.is_some()) {
                 found.push(String::new());
             }
@@ -207,7 +250,16 @@ impl<R: BufRead> Rows<R> {
             return Err(Error::read(&self.path, problem, hint));
         }
         for &at in &self.kept {
-            data.push(self.number(at)?);
+            let number = if self.collected.iter().any(|(place, ..)| *place == at) {
+                self.maybe_word(at)?
+            } else {
+                self.number(at)?
+            };
+            data.push(number);
+        }
+        for (at, _, cells) in &mut self.collected {
+            let place = || format!("line {line}, {}", column(self.names.as_deref(), *at));
+            cells.push(&self.row.cells[*at], &place);
         }
         if let (Some(found), Some(at)) = (split, self.split_at) {
             found.push(self.row.cells[at].to_owned());
@@ -216,10 +268,25 @@ impl<R: BufRead> Rows<R> {
         Ok(Some(line))
     }
 
+    /// A number of a column that may hold words; NaN for a word, which is looked at later.
+    fn maybe_word(&self, at: usize) -> Result<f64> {
+        match Cell::of(&self.row.cells[at]) {
+            Cell::Text | Cell::DecimalComma => Ok(f64::NAN),
+            _ => self.number(at),
+        }
+    }
+
     /// A number of the row.
     fn number(&self, at: usize) -> Result<f64> {
         let (cell, line) = (&self.row.cells[at], self.row.line);
         let kind = Cell::of(cell);
+        if let (Some((_, words)), true) = (self.known.iter().find(|(known, _)| *known == at), kind != Cell::Missing) {
+            return vocabulary::number(words, cell).ok_or_else(|| {
+                let place = format!("line {line}, {}", column(self.names.as_deref(), at));
+                let (problem, hint) = vocabulary::unknown(words, cell, &place);
+                Error::read(&self.path, problem, hint)
+            });
+        }
         if let Cell::Number(value) = kind
             && value.is_finite()
         {
@@ -228,10 +295,7 @@ impl<R: BufRead> Rows<R> {
         if kind == Cell::Missing && self.missing {
             return Ok(f64::NAN);
         }
-        let column = match self.names.as_ref().map(|names| &names[at]).filter(|name| !name.is_empty()) {
-            Some(name) => format!("column `{name}`"),
-            None => words::column(None, at),
-        };
+        let column = column(self.names.as_deref(), at);
         let cell = shortened(cell);
         let (problem, hint) = match kind {
             Cell::Missing if cell.is_empty() => (format!("a value is missing in line {line}, {column}"), NOT_FINITE),
@@ -259,6 +323,14 @@ impl<R: BufRead> Rows<R> {
             }
             self.hollow.push_back(self.row.line);
         }
+    }
+}
+
+/// A column in words.
+fn column(names: Option<&[String]>, at: usize) -> String {
+    match names.map(|names| &names[at]).filter(|name| !name.is_empty()) {
+        Some(name) => format!("column `{name}`"),
+        None => words::column(None, at),
     }
 }
 
@@ -294,17 +366,19 @@ pub(super) fn put_names(out: impl Write, names: &[String]) -> ::csv::Result<()> 
 }
 
 /// Writes numbers, `cols` a line, where `before` were written already: each in the fewest digits that read back to the
-/// same bits.
+/// same bits; the `words` of a column stand for their numbers.
 pub(super) fn put<W: Write>(
     out: &mut ::csv::Writer<W>,
     values: &[f64],
     dtype: Dtype,
-    cols: usize,
-    before: u64,
+    (cols, before): (usize, u64),
+    words: &[Vec<(String, f64)>],
 ) -> std::io::Result<()> {
     let mut column = (before % cols as u64) as usize;
     for &value in values {
+        let word = words.get(column).and_then(|words| words.iter().find(|(_, number)| *number == value));
         match dtype {
+            _ if word.is_some() => out.write_field(word.map_or("", |(word, _)| word))?,
             Dtype::F32 => out.write_field((value as f32).to_string())?,
             _ => out.write_field(value.to_string())?,
         }

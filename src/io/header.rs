@@ -28,7 +28,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Pick;
 use super::cell::{Cell, is_whole};
 use super::lines::{Delimiter, Row};
 use crate::{Error, Result};
@@ -95,14 +94,15 @@ pub(super) struct Decision {
     pub notes: Vec<String>,
 }
 
-/// Decides by the first row and some rows below it; columns that are left out by their numbers hold no slip.
+/// Decides by the first row and some rows below it; columns that are `unused`, by their numbers, or that may hold words
+/// hold no slip.
 ///
 /// # Errors
 /// [`Error::Read`] for a first row of words and numbers that may be names or a slip.
 pub(super) fn decide(
     path: &Path,
     header: Header,
-    pick: &Pick,
+    unused: &dyn Fn(usize) -> bool,
     delimiter: Delimiter,
     first: &Row,
     below: &[Row],
@@ -114,7 +114,7 @@ pub(super) fn decide(
     let named = match header {
         Header::None => false,
         Header::First => true,
-        Header::Auto => match are_names(first, below, pick) {
+        Header::Auto => match are_names(first, below, unused) {
             Verdict::Names(None) => true,
             Verdict::Names(Some(why)) => {
                 note(format!("line {line} ({shown}) holds the names of the columns: {why}; {AS_ROW}"));
@@ -180,7 +180,7 @@ enum Verdict {
     Slip(usize),
 }
 
-fn are_names(first: &Row, below: &[Row], pick: &Pick) -> Verdict {
+fn are_names(first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verdict {
     let kinds: Vec<Cell> = first.cells.iter().map(Cell::of).collect();
     let is_word = |kind: &Cell| matches!(kind, Cell::Text | Cell::DecimalComma);
     let numbers: Vec<usize> = (0..kinds.len()).filter(|j| matches!(kinds[*j], Cell::Number(_))).collect();
@@ -202,7 +202,7 @@ fn are_names(first: &Row, below: &[Row], pick: &Pick) -> Verdict {
     let labels = Labels::of(first, &numbers, below);
     if !words.is_empty() {
         let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| Cell::of(c) == Cell::Text));
-        return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !pick.skips(**j))) {
+        return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !unused(**j))) {
             (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below have another form")),
             (None, Some(at)) => Verdict::Slip(*at),
             // Words in columns that are left out, above words or above other cells.

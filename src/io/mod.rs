@@ -27,6 +27,7 @@ pub mod reader;
 pub mod safetensors;
 pub mod torch;
 mod unpack;
+mod words;
 pub mod writer;
 
 use std::fs::File;
@@ -43,6 +44,7 @@ pub(crate) use layout::{Plan, plan};
 pub use numbers::Numbers;
 pub use pick::Pick;
 pub use reader::Reader;
+pub use words::{Coded, Words, words_of};
 pub use writer::Writer;
 
 use crate::{Error, Result};
@@ -137,6 +139,9 @@ pub struct Whole {
     pub array: Array,
     /// The shape of a row, where rows are images.
     pub shape: Option<ImageShape>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
     /// The line of each row of a text, counted from 1.
     pub lines: Option<Vec<u64>>,
     /// Decisions about the header of a text that may be wrong: a sentence each.
@@ -183,14 +188,33 @@ pub fn read_pick(path: &Path, header: Header, layout: Layout, missing: bool, pic
     if Format::of(path) == Some(Format::Csv) {
         let columns = csv::Columns { header, missing, pick: pick.clone(), ..Default::default() };
         let csv::Parsed { array, lines, notes, .. } = read_text(path, &columns)?;
-        return Ok(Whole { array, shape: None, lines: Some(lines), notes });
+        return Ok(Whole { array, shape: None, words: Vec::new(), lines: Some(lines), notes });
     }
-    let mut reader = Reader::open_pick(path, header, layout, pick, None)?;
+    let mut reader = Reader::open_pick(path, (header, layout), pick, None, &Words::default())?;
     if missing {
         reader.allow_missing();
     }
     let (shape, notes) = (reader.shape(), reader.notes().to_vec());
-    Ok(Whole { array: reader.whole()?, shape, lines: None, notes })
+    Ok(Whole { array: reader.whole()?, shape, words: Vec::new(), lines: None, notes })
+}
+
+/// As [`read_with`], where some columns may hold words.
+///
+/// # Errors
+/// As [`read_as`], and for words that are not classes.
+pub fn read_words(path: &Path, header: Header, missing: bool, words: &Words) -> Result<Whole> {
+    if Format::of(path) == Some(Format::Csv) {
+        let columns = csv::Columns { header, missing, words: words.clone(), ..Default::default() };
+        let csv::Parsed { array, lines, notes, words, .. } = read_text(path, &columns)?;
+        return Ok(Whole { array, shape: None, words, lines: Some(lines), notes });
+    }
+    let mut reader = Reader::open_as(path, header)?;
+    if missing {
+        reader.allow_missing();
+    }
+    reader.find_words(words)?;
+    let (shape, notes, words) = (reader.shape(), reader.notes().to_vec(), reader.words());
+    Ok(Whole { array: reader.whole()?, shape, words, lines: None, notes })
 }
 
 /// All cells of a column of a Parquet file as text: numbers as they are written, and nothing where a cell is missing.

@@ -19,10 +19,11 @@ use ::parquet::errors::Result as Decoded;
 use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use self::pages::{Chunks, Pages};
-use self::values::{Kind, texts};
+use self::values::{Kind, coded, texts};
 use super::array::NOT_FINITE;
 use super::header::shortened;
-use super::{CUT_SHORT, Dtype, open_regular, refused};
+use super::words::unknown;
+use super::{CUT_SHORT, Dtype, Words, open_regular, refused, words_of};
 use crate::{Error, Result, words};
 
 /// The first bytes of a file, and its last.
@@ -56,6 +57,8 @@ pub(super) struct Rows {
     kept: Vec<usize>,
     /// Whether missing cells are NaN; else they are errors.
     missing: bool,
+    /// Columns whose cells are these words.
+    known: Vec<(usize, Vec<(String, f64)>)>,
     notes: Vec<String>,
     /// The group to open next, the rows left of the one that is open, and the readers of its kept columns.
     group: usize,
@@ -121,8 +124,8 @@ impl Rows {
             return Err(Error::read(path, format!("it has {found}, but no rows"), "write at least one row"));
         }
         let (path, chunks) = (path.to_owned(), Arc::new(chunks));
-        let (group, left, readers, given, missing) = (0, 0, Vec::new(), 0, false);
-        Ok(Self { path, chunks, metadata, rows, columns, kept, missing, notes, group, left, readers, given })
+        let (group, left, readers, given, missing, known) = (0, 0, Vec::new(), 0, false, Vec::new());
+        Ok(Self { path, chunks, metadata, rows, columns, kept, missing, known, notes, group, left, readers, given })
     }
 
     /// Rows of the whole file.
@@ -161,6 +164,35 @@ impl Rows {
         self.kept = places.iter().map(|at| self.kept[*at]).collect();
     }
 
+    /// From here on the cells of a column of the table are these words, with their numbers.
+    pub fn read_words(&mut self, place: usize, words: Vec<(String, f64)>) {
+        self.known.push((self.kept[place], words));
+    }
+
+    /// The words of each column of the table, of those that may hold some; empty where none does. From here on they are
+    /// read as the places among these.
+    ///
+    /// # Errors
+    /// As [`Rows::cells`], and for words that are not classes.
+    pub fn find_words(&mut self, may: &Words) -> Result<Vec<Vec<String>>> {
+        let mut found = Vec::new();
+        for place in 0..self.kept.len() {
+            let at = self.kept[place];
+            let Column { name, kind, .. } = &self.columns[at];
+            let (Some(class), Ok(Kind::Text)) = (may.of(Some(name), at), kind) else { continue };
+            let cells: Vec<Option<String>> = Self::cells(&self.path, name)?.into_iter().map(Some).collect();
+            let coded = words_of(&cells, class)
+                .map_err(|(problem, hint)| Error::read(&self.path, format!("the column `{name}`: {problem}"), hint))?;
+            if let Some((words, _)) = coded {
+                found.resize(self.kept.len(), Vec::new());
+                let numbered = words.iter().enumerate().map(|(k, word)| (word.clone(), k as f64)).collect();
+                self.read_words(place, numbered);
+                found[place] = words;
+            }
+        }
+        Ok(found)
+    }
+
     /// From here on missing cells are NaN.
     pub fn allow_missing(&mut self) {
         self.missing = true;
@@ -184,7 +216,11 @@ impl Rows {
             for (j, reader) in self.readers.iter_mut().enumerate() {
                 let Column { name, kind, .. } = &self.columns[self.kept[j]];
                 let Ok(kind) = kind else { continue };
-                let found = guarded(&self.path, || kind.read(reader, part))?;
+                let words = self.known.iter().find(|(known, _)| *known == self.kept[j]).map(|(_, words)| words);
+                let found = match (words, kind) {
+                    (Some(words), Kind::Text) => guarded(&self.path, || coded(reader, part, words))?,
+                    _ => guarded(&self.path, || kind.read(reader, part))?,
+                };
                 if found.len() != part {
                     return Err(ends_early(&self.path, name, self.given + done + found.len(), self.rows));
                 }
@@ -200,6 +236,10 @@ impl Rows {
                         Ok(value) => {
                             let problem = format!("{value} in {}, is not finite", place());
                             return Err(Error::read(&self.path, problem, NOT_FINITE));
+                        }
+                        Err(text) if words.is_some_and(|words| !words.is_empty()) => {
+                            let (problem, hint) = unknown(words.map_or(&[][..], |words| words), &text, &place());
+                            return Err(Error::read(&self.path, problem, hint));
                         }
                         Err(text) => {
                             let problem = format!("`{}` in {}, is not a number", shortened(&text), place());

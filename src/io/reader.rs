@@ -16,7 +16,9 @@ use super::array::is_refused;
 use super::parquet;
 use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
-use super::{Array, BLOCK_ROWS, Dtype, Format, Header, Layout, Pick, READABLE, csv, idx, layout, npy, npz, unknown};
+use super::{
+    Array, BLOCK_ROWS, Dtype, Format, Header, Layout, Pick, READABLE, Words, csv, idx, layout, npy, npz, unknown,
+};
 use crate::{Error, Result};
 
 /// A table whose rows come in blocks.
@@ -34,6 +36,8 @@ pub struct Reader {
     /// The number in the file of each column that is given out; a text picks its own.
     numbers: Vec<usize>,
     notes: Vec<String>,
+    /// The words of each column, where one has some.
+    words: Vec<Vec<String>>,
     /// Whether missing cells are NaN; else they are errors.
     missing: bool,
     /// Rows given out.
@@ -79,15 +83,22 @@ impl Reader {
     /// [`crate::Error::Unknown`] for an unknown ending, [`crate::Error::Read`] for a file that is missing, truncated,
     /// or of a wrong type or shape.
     pub fn open_with(path: &Path, header: Header, layout: Layout) -> Result<Self> {
-        Self::open_pick(path, header, layout, &Pick::default(), None)
+        Self::open_pick(path, (header, layout), &Pick::default(), None, &Words::default())
     }
 
-    /// As [`Reader::open_with`], of the columns of `pick`; without the one called `apart`, if any.
+    /// As [`Reader::open_with`], of the columns of `pick`; without the one called `apart`, if any. Those that may hold
+    /// `words` say nothing about the header.
     ///
     /// # Errors
     /// As [`Reader::open_with`], and for columns that the file does not have.
-    pub fn open_pick(path: &Path, header: Header, layout: Layout, pick: &Pick, apart: Option<&str>) -> Result<Self> {
-        let mut reader = Self::opened(path, header, layout, pick)?;
+    pub fn open_pick(
+        path: &Path,
+        (header, layout): (Header, Layout),
+        pick: &Pick,
+        apart: Option<&str>,
+        words: &Words,
+    ) -> Result<Self> {
+        let mut reader = Self::opened(path, (header, layout), pick, words)?;
         let names = reader.columns.as_deref();
         let is_apart = |at: usize| names.is_some_and(|names| apart.is_some_and(|apart| names[at] == *apart));
         let places = if matches!(reader.body, Body::Csv(_)) {
@@ -111,7 +122,7 @@ impl Reader {
     }
 
     /// The whole file; of a text the columns of `pick`.
-    fn opened(path: &Path, header: Header, layout: Layout, pick: &Pick) -> Result<Self> {
+    fn opened(path: &Path, (header, layout): (Header, Layout), pick: &Pick, words: &Words) -> Result<Self> {
         let body = match Format::of(path) {
             None if path.is_dir() => Body::Pngs(Pngs::open(path)?),
             None => return Err(unknown(path, READABLE)),
@@ -123,8 +134,11 @@ impl Reader {
                 Body::Unpacked(npy::Stream::open(&place, Cursor::new(bytes), length)?)
             }
             Some(Format::Csv) => {
-                let columns = csv::Columns { header, pick: pick.clone(), ..csv::Columns::default() };
-                Body::Csv(Box::new(csv::Rows::open(path, unpack::text(path)?, &columns)?))
+                let (pick, words) = (pick.clone(), words.clone());
+                let columns = csv::Columns { header, pick, words, ..csv::Columns::default() };
+                let mut rows = csv::Rows::open(path, unpack::text(path)?, &columns)?;
+                rows.ignore_words();
+                Body::Csv(Box::new(rows))
             }
             #[cfg(feature = "parquet")]
             Some(Format::Parquet) => Body::Parquet(Box::new(parquet::Rows::open(path)?)),
@@ -186,10 +200,37 @@ impl Reader {
             width,
             numbers,
             notes,
+            words: Vec::new(),
             missing: false,
             given: 0,
             body,
         })
+    }
+
+    /// From here on the cells of a column that is given out are these words, with their numbers. An array has the numbers
+    /// themselves.
+    pub fn read_words(&mut self, place: usize, words: Vec<(String, f64)>) {
+        match &mut self.body {
+            Body::Csv(rows) => rows.read_words(place, words),
+            #[cfg(feature = "parquet")]
+            Body::Parquet(rows) => rows.read_words(place, words),
+            _ => {}
+        }
+    }
+
+    /// Looks which columns of a Parquet file hold words, of those that may; their numbers are places among these.
+    pub(crate) fn find_words(&mut self, may: &Words) -> Result<()> {
+        #[cfg(feature = "parquet")]
+        if let Body::Parquet(rows) = &mut self.body {
+            self.words = rows.find_words(may)?;
+        }
+        let _ = may;
+        Ok(())
+    }
+
+    /// The words of each column that is given out, where they were looked for and one has some.
+    pub(crate) fn words(&self) -> Vec<Vec<String>> {
+        self.words.clone()
     }
 
     /// The shape of a row, where rows are images: bytes, `[y][x][channel]`.

@@ -21,6 +21,8 @@ pub struct Writer {
     dtype: Dtype,
     /// The sizes behind the first axis: none for a vector.
     axes: Vec<usize>,
+    /// The words that stand for numbers in a text, a list a column; none where no column has some.
+    words: Vec<Vec<(String, f64)>>,
     /// Numbers so far.
     count: u64,
     body: Body,
@@ -75,7 +77,8 @@ impl Writer {
             Some(Format::Csv) => Body::Csv(Box::new(csv::writer(TemporaryFile::create(path)?))),
             _ => return Err(unknown(path, WRITABLE)),
         };
-        Ok(Self { path: path.to_owned(), cols: axes.iter().product(), dtype, axes, count: 0, body })
+        let words = Vec::new();
+        Ok(Self { path: path.to_owned(), cols: axes.iter().product(), dtype, axes, words, count: 0, body })
     }
 
     /// Names the columns, before any number; `.npy` has no place for names and takes none, `.npz` has a member `columns`.
@@ -96,6 +99,13 @@ impl Writer {
         Ok(self)
     }
 
+    /// Writes words for some numbers of a text, a list of them a column, empty for a column of numbers; an array has the
+    /// numbers.
+    #[must_use]
+    pub fn worded(self, words: Vec<Vec<(String, f64)>>) -> Self {
+        Self { words: if words.iter().all(Vec::is_empty) { Vec::new() } else { words }, ..self }
+    }
+
     /// The temporary file that holds the numbers so far.
     pub fn aside(&self) -> &Path {
         match &self.body {
@@ -111,7 +121,7 @@ impl Writer {
     pub fn push(&mut self, values: &[f64]) -> Result<()> {
         let written = match &mut self.body {
             Body::Npy(out) | Body::Npz(out, _) => npy::put(out, values, self.dtype),
-            Body::Csv(out) => csv::put(out, values, self.dtype, self.cols, self.count),
+            Body::Csv(out) => csv::put(out, values, self.dtype, (self.cols, self.count), &self.words),
         };
         written.map_err(|e| Error::write(&self.path, e))?;
         self.count += values.len() as u64;
@@ -124,7 +134,7 @@ impl Writer {
     /// [`Error::Invalid`] where the last row is not whole, [`Error::Write`] where the disk refuses; nothing is left
     /// then, and an old file of that name stays as it was.
     pub fn finish(self) -> Result<()> {
-        let Self { path, cols, dtype, axes, count, body } = self;
+        let Self { path, cols, dtype, axes, count, body, .. } = self;
         if !count.is_multiple_of(cols as u64) {
             return Err(Error::invalid(format!("{count} numbers do not divide into {cols} columns"), ""));
         }

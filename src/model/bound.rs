@@ -9,10 +9,11 @@ use std::sync::Arc;
 use crate::continuous::{Continuous, Work};
 use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
+use crate::transform::classes::WithClasses;
 use crate::transform::condition::Conditioned;
 use crate::transform::{
-    Base, Bijection, Chain, Columns, Condition, Identity, Latents, PixelLayers, PixelTerms, Rosenblatt, Standardise,
-    check_time,
+    Base, Bijection, Chain, ClassTable, Columns, Condition, Dequantise, Identity, Latents, PixelLayers, PixelTerms,
+    Rosenblatt, Standardise, check_time,
 };
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
@@ -56,6 +57,10 @@ struct Surroundings {
     base_flow: Option<Discrete>,
     standardise: Option<Arc<Standardise>>,
     columns: Option<Arc<Columns>>,
+    /// The noise of columns of whole numbers.
+    whole: Option<Arc<Dequantise>>,
+    /// The table of columns of classes.
+    classes: Option<Arc<ClassTable>>,
     /// The levels of pixels and their noise; none where rows are not images.
     pixels: Option<PixelLayers>,
 }
@@ -70,8 +75,10 @@ impl Surroundings {
             to_base: spec.base.as_ref().map(|mixture| Arc::new(Rosenblatt::new(mixture.clone()))),
             condition: spec.condition.clone().map(Arc::new),
             base_flow: spec.base_flow.as_ref().map(|flow| flow.bind(precision)).transpose()?,
+            classes: spec.classes.clone().map(Arc::new),
             standardise: spec.standardisation()?.map(Arc::new),
             columns: spec.column_kinds()?.map(Arc::new),
+            whole: spec.whole_numbers(spec.solver.probe_seed, draw)?.map(Arc::new),
         })
     }
 
@@ -83,7 +90,8 @@ impl Surroundings {
         let standardise = self.standardise.clone().map(|map| -> Arc<dyn Bijection> { map });
         let columns = self.columns.clone().map(|map| -> Arc<dyn Bijection> { map });
         let pixels = self.pixels.iter().flat_map(PixelLayers::bijections);
-        base_flow.into_iter().chain(standardise).chain(columns).chain(pixels).collect()
+        let whole = self.whole.clone().map(|map| -> Arc<dyn Bijection> { map });
+        base_flow.into_iter().chain(standardise).chain(columns).chain(whole).chain(pixels).collect()
     }
 
     /// The flow with this architecture.
@@ -94,7 +102,11 @@ impl Surroundings {
         }
         layers.push(architecture.bijection(self.condition.as_ref()));
         layers.extend(self.preprocessing());
-        Ok(Flow::new(Chain::new(layers)?))
+        let chain = Chain::new(layers)?;
+        Ok(Flow::new(match &self.classes {
+            None => chain,
+            Some(table) => Chain::new(vec![Arc::new(WithClasses::new(table.clone(), chain))])?,
+        }))
     }
 }
 
@@ -285,6 +297,33 @@ impl BoundModel {
         Self { surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
     }
 
+    /// The model of the real numbers behind the noise of columns of whole numbers, as
+    /// [`FlowSpec::of_real_numbers`]; other models stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::preprocessing`].
+    pub fn of_real_numbers(&self) -> Result<Self> {
+        if !self.spec.has_integers() {
+            return Ok(self.clone());
+        }
+        let spec = Arc::new(self.spec.of_real_numbers());
+        let surroundings = Arc::new(Surroundings::new(&spec, 0, self.precision)?);
+        Self { spec, surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
+    }
+
+    /// The model of the other columns under the classes, as [`FlowSpec::under_classes`]; other models stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::preprocessing`].
+    pub fn under_classes(&self) -> Result<Self> {
+        if self.spec.classes.is_none() {
+            return Ok(self.clone());
+        }
+        let spec = Arc::new(self.spec.under_classes());
+        let surroundings = Arc::new(Surroundings::new(&spec, 0, self.precision)?);
+        Self { spec, surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
+    }
+
     /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not
     /// images.
     ///
@@ -323,6 +362,11 @@ impl BoundModel {
     /// The kinds of columns, where one is not plain.
     pub(super) fn columns(&self) -> Option<&Columns> {
         self.surroundings.columns.as_deref()
+    }
+
+    /// The noise of columns of whole numbers, where there are some.
+    pub(super) fn whole_numbers(&self) -> Option<&Dequantise> {
+        self.surroundings.whole.as_deref()
     }
 
     /// The levels of pixels and their noise; none where rows are not images.

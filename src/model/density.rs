@@ -137,6 +137,19 @@ impl<B: Bijection> Flow<B> {
         self.map.condition_dim()
     }
 
+    /// log N(z; 0, I) of rows of latents, of the columns that count.
+    fn base_log_prob(&self, z: &[f64]) -> Vec<f64> {
+        match self.map.apart() {
+            [] => self.base.log_prob_rows(z),
+            apart => {
+                let d = self.dim();
+                let counts = |j: usize| apart.binary_search(&(j % d)).is_err();
+                let own: Vec<f64> = (0..z.len()).filter(|i| counts(*i)).map(|i| z[i]).collect();
+                StandardNormal::new(d - apart.len()).log_prob_rows(&own)
+            }
+        }
+    }
+
     /// Latents and log-densities of the rows of `x`. A failed row is NaN in both; one outside the support has no latent
     /// (NaN) and log-density −∞.
     ///
@@ -146,7 +159,7 @@ impl<B: Bijection> Flow<B> {
         let mut rows = Mapped::new(x.to_vec(), self.dim());
         self.map.inverse(&mut rows, condition)?;
         let Mapped { y, logdet, cost } = rows;
-        let mut log_prob = self.base.log_prob_rows(&y);
+        let mut log_prob = self.base_log_prob(&y);
         log_prob.iter_mut().zip(&logdet).for_each(|(log, l)| *log += l);
         cost.mark_outside(&mut log_prob);
         Ok(Solved { dim: self.dim(), y, log_prob, cost })
@@ -157,7 +170,7 @@ impl<B: Bijection> Flow<B> {
     /// # Errors
     /// As [`Bijection::forward`].
     pub fn decode(&self, z: &[f64], condition: &[f64]) -> Result<Solved> {
-        let mut log_prob = self.base.log_prob_rows(z);
+        let mut log_prob = self.base_log_prob(z);
         let mut rows = Mapped::new(z.to_vec(), self.dim());
         self.map.forward(&mut rows, condition)?;
         log_prob.iter_mut().zip(&rows.logdet).for_each(|(log, l)| *log -= l);

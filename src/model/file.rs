@@ -28,8 +28,8 @@ const BASE: [&str; 3] = ["base.weights", "base.means", "base.factors"];
 const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.probabilities"];
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
 /// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity and layers of
-/// images and for a net within a Gaussian's velocity, 5 for a flow that begins at a discrete one. An older program refuses
-/// a newer version.
+/// images and for a net within a Gaussian's velocity, 5 for a flow that begins at a discrete one and for columns of whole
+/// numbers or classes. An older program refuses a newer version.
 const FORMAT: u32 = 5;
 /// That of images, and of a net within a Gaussian's velocity.
 const OF_IMAGES: u32 = 4;
@@ -56,7 +56,7 @@ pub struct Model {
 struct Card {
     format: u32,
     flow: FlowSpec,
-    /// Names, ranges and counts lie beside the flow, not in it: no density depends on them, and an older program ignores
+    /// Names, ranges, counts and words lie beside the flow, not in it: no density depends on them, and an older program ignores
     /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
@@ -64,6 +64,8 @@ struct Card {
     condition_ranges: Vec<Option<Range>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     class_counts: Vec<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    class_words: Vec<Vec<String>>,
     /// Called `story` in files of older versions.
     #[serde(default, alias = "story")]
     provenance: serde_json::Map<String, Value>,
@@ -92,7 +94,8 @@ impl Card {
     /// The spec, with what lies beside it; what tensors hold is not in it yet.
     fn spec(&self) -> FlowSpec {
         let (names, condition_ranges) = (self.names.clone(), self.condition_ranges.clone());
-        FlowSpec { names, condition_ranges, class_counts: self.class_counts.clone(), ..self.flow.clone() }
+        let (class_counts, class_words) = (self.class_counts.clone(), self.class_words.clone());
+        FlowSpec { names, condition_ranges, class_counts, class_words, ..self.flow.clone() }
     }
 }
 
@@ -197,7 +200,7 @@ impl Model {
             flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.base_flow.is_some() => FORMAT,
+            spec if spec.base_flow.is_some() || spec.has_integers() || spec.classes.is_some() => FORMAT,
             spec if spec.pixels.is_some() => OF_IMAGES,
             spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => OF_IMAGES,
             spec if matches!(
@@ -211,8 +214,10 @@ impl Model {
             spec if spec.columns.is_some() || spec.base.is_some() => 2,
             _ => 1,
         };
-        let class_counts = std::mem::take(&mut flow.class_counts);
-        let card = Card { format, flow, names, condition_ranges, class_counts, provenance: self.provenance.clone() };
+        let (class_counts, class_words) =
+            (std::mem::take(&mut flow.class_counts), std::mem::take(&mut flow.class_words));
+        let provenance = self.provenance.clone();
+        let card = Card { format, flow, names, condition_ranges, class_counts, class_words, provenance };
         let text = serde_json::to_string(&card).map_err(|e| Error::write(path, e))?;
         Ok(ModelFile { tensors, metadata: BTreeMap::from([(KEY.to_owned(), text)]) })
     }

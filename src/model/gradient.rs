@@ -24,7 +24,7 @@ use crate::continuous::{BoundVelocity, Continuous, End, narrowed, widened};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, Mapped};
+use crate::transform::{Bijection, ClassTable, Mapped};
 use crate::velocity::{Penalties, Scalar, Velocity, check_device};
 
 /// Rows whose tapes are held at a time: a row's gradient does not depend on it.
@@ -71,6 +71,9 @@ impl BoundModel {
     pub fn log_prob_and_grad(&self, x: &[f64], condition: &[f64]) -> Result<ScoredGradient> {
         let (spec, d) = (self.spec(), self.dim());
         check_rows(x, d, condition, self.condition_dim())?;
+        if let Some(table) = &spec.classes {
+            return self.gradient_under_classes(table, x);
+        }
         if spec.architecture.as_velocity().is_some() && matches!(spec.solver.method()?, Method::Implicit(_)) {
             return Err(no_gradient(&spec.solver.method));
         }
@@ -85,6 +88,11 @@ impl BoundModel {
         if let Some((levels, _)) = &pixels {
             levels.inverse(&mut inside, &[])?;
         }
+        if let Some(whole) = self.whole_numbers() {
+            whole.inverse(&mut inside, &[])?;
+        }
+        // With the noise of whole numbers, which is a constant.
+        let real = if columns.is_some() { inside.y.clone() } else { Vec::new() };
         if let Some(columns) = columns {
             columns.inverse(&mut inside, &[])?;
         }
@@ -115,7 +123,7 @@ impl BoundModel {
             }
         }
         if let Some(columns) = columns {
-            for (row, x) in gradient.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+            for (row, x) in gradient.chunks_exact_mut(d).zip(real.chunks_exact(d)) {
                 let parts = row.iter_mut().zip(x).zip(columns.columns());
                 parts.for_each(|((g, x), column)| *g = column.pull_back(*x, *g));
             }
@@ -129,6 +137,29 @@ impl BoundModel {
             condition_gradient[i * c..(i + 1) * c].fill(f64::NAN);
         }
         Ok(ScoredGradient { scored, gradient, condition_gradient })
+    }
+
+    /// As [`BoundModel::log_prob_and_grad`] of a model with columns of classes, by which there is no derivative: NaN.
+    fn gradient_under_classes(&self, table: &ClassTable, x: &[f64]) -> Result<ScoredGradient> {
+        let (d, scored) = (self.dim(), self.log_prob(x, &[])?);
+        let (others, mut classes) = table.cut(x, d);
+        // Rows without a class are outside, and have no gradient.
+        let m = table.places.len();
+        let known: Vec<f64> = table.cells[0].classes.iter().map(|class| *class as f64).collect();
+        for row in classes.chunks_exact_mut(m).filter(|row| !table.log_prob(row).is_finite()) {
+            row.copy_from_slice(&known);
+        }
+        let inner = self.under_classes()?.log_prob_and_grad(&others, &classes)?;
+        let mut own = inner.gradient.into_iter();
+        let mut gradient = vec![f64::NAN; x.len()];
+        for (i, row) in gradient.chunks_exact_mut(d).enumerate() {
+            for (j, slot) in row.iter_mut().enumerate().filter(|(j, _)| table.places.binary_search(j).is_err()) {
+                let value = own.next().unwrap_or(f64::NAN);
+                let _ = j;
+                *slot = if scored.log_prob[i].is_finite() { value } else { f64::NAN };
+            }
+        }
+        Ok(ScoredGradient { scored, gradient, condition_gradient: Vec::new() })
     }
 
     /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side, and that by their conditions as

@@ -12,7 +12,8 @@ use crate::model::{Architecture, BaseFlow};
 use crate::names::are_given;
 use crate::transform::condition::Range;
 use crate::transform::{
-    Base, Bijection, Column, Columns, Condition, ContextColumn, Histogram, Mixture, Pixels, StandardNormal, Standardise,
+    Base, Bijection, ClassTable, Column, Columns, Condition, ContextColumn, Dequantise, Histogram, Mapped, Mixture,
+    Pixels, StandardNormal, Standardise,
 };
 use crate::velocity::VelocitySpec;
 
@@ -37,6 +38,9 @@ pub struct FlowSpec {
     pub base_flow: Option<BaseFlow>,
     /// How conditions are encoded for the architecture; none where it takes them as they are.
     pub condition: Option<Condition>,
+    /// The columns of classes that the model gives out, and their table: the architecture has them as its conditions, which
+    /// are then no conditions of the model. The standardisation and the kinds of columns are those of the others.
+    pub classes: Option<ClassTable>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on
     /// them.
     pub names: Vec<String>,
@@ -46,6 +50,9 @@ pub struct FlowSpec {
     /// How often each class of a column of the condition is in the training data, one list a column; an empty one for
     /// numbers, none where unknown. No density depends on them.
     pub class_counts: Vec<Vec<u64>>,
+    /// The words of the classes of each column of the condition, one a class in their order; empty where classes are
+    /// numbers, none where no column has words. No density depends on them.
+    pub class_words: Vec<Vec<String>>,
 }
 
 /// A [`FlowSpec`] as text holds it: one of the cores by its name.
@@ -76,18 +83,23 @@ struct Written {
     base_flow: Option<DiscreteSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<ClassTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     condition_ranges: Vec<Option<Range>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     class_counts: Vec<Vec<u64>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    class_words: Vec<Vec<String>>,
 }
 
 impl From<FlowSpec> for Written {
     fn from(spec: FlowSpec) -> Self {
         let FlowSpec { architecture, solver, standardise, columns, pixels, base, base_flow, condition, .. } = spec;
-        let (names, condition_ranges, class_counts) = (spec.names, spec.condition_ranges, spec.class_counts);
+        let (names, condition_ranges) = (spec.names, spec.condition_ranges);
+        let (class_counts, class_words, classes) = (spec.class_counts, spec.class_words, spec.classes);
         let mut written = Self {
             velocity: None,
             discrete: None,
@@ -100,9 +112,11 @@ impl From<FlowSpec> for Written {
             base,
             base_flow: base_flow.map(|flow| flow.layers),
             condition,
+            classes,
             names,
             condition_ranges,
             class_counts,
+            class_words,
         };
         match architecture {
             Architecture::Velocity(spec) => (written.velocity, written.solver) = (Some(spec), Some(solver)),
@@ -121,7 +135,7 @@ impl TryFrom<Written> for FlowSpec {
         let Written { velocity, discrete, still, histogram, solver, standardise, columns, base, condition, .. } =
             written;
         let (pixels, names, condition_ranges) = (written.pixels, written.names, written.condition_ranges);
-        let class_counts = written.class_counts;
+        let (class_counts, class_words, classes) = (written.class_counts, written.class_words, written.classes);
         let base_flow = written.base_flow.map(|layers| BaseFlow { layers, theta: [].into() });
         let architecture = match (velocity, discrete, still, histogram) {
             (Some(spec), None, None, None) => Architecture::Velocity(spec),
@@ -143,9 +157,11 @@ impl TryFrom<Written> for FlowSpec {
             base,
             base_flow,
             condition,
+            classes,
             names,
             condition_ranges,
             class_counts,
+            class_words,
         })
     }
 }
@@ -183,33 +199,95 @@ impl FlowSpec {
             base: None,
             base_flow: None,
             condition: None,
+            classes: None,
             names: Vec::new(),
             condition_ranges: Vec::new(),
             class_counts: Vec::new(),
+            class_words: Vec::new(),
         }
     }
 
-    /// d.
+    /// d, with the columns of classes.
     pub fn dim(&self) -> usize {
-        self.architecture.dim()
+        self.architecture.dim() + self.classes.as_ref().map_or(0, |table| table.places.len())
+    }
+
+    /// How the conditions are encoded that the user gives: none where the architecture has columns of classes instead.
+    pub fn given(&self) -> Option<&Condition> {
+        self.condition.as_ref().filter(|_| self.classes.is_none())
+    }
+
+    /// The flow of the other columns under the classes; other flows stay as they are.
+    #[must_use]
+    pub fn under_classes(&self) -> Self {
+        let Some(table) = &self.classes else { return self.clone() };
+        let other = |(j, name): (usize, &String)| table.places.binary_search(&j).is_err().then(|| name.clone());
+        Self { classes: None, names: self.names.iter().enumerate().filter_map(other).collect(), ..self.clone() }
     }
 
     /// The number of conditioning columns, as the user gives them.
     pub fn condition_dim(&self) -> usize {
+        if self.classes.is_some() {
+            return 0;
+        }
         self.condition.as_ref().map_or(self.architecture.condition_dim(), |condition| condition.columns.len())
     }
 
     /// The names of the conditioning columns, where a file gave them: the numbers of unnamed columns are not names.
     pub fn condition_names(&self) -> &[String] {
-        let names = self.condition.as_ref().map_or(&[][..], |condition| &condition.names);
+        let names = self.given().map_or(&[][..], |condition| &condition.names);
         // Numbers may be names where the columns beside them have some.
         if are_given(names) || !self.names.is_empty() { names } else { &[] }
+    }
+
+    /// The words of each column of the condition with the numbers that stand for them; an empty list where its values are
+    /// numbers.
+    pub fn condition_words(&self) -> Vec<Vec<(String, f64)>> {
+        if self.classes.is_some() { Vec::new() } else { self.words_of_classes() }
+    }
+
+    /// The words of each column of the data with the numbers that stand for them; an empty list where it has numbers.
+    pub fn column_words(&self) -> Vec<Vec<(String, f64)>> {
+        let mut all = vec![Vec::new(); self.dim()];
+        if let Some(table) = &self.classes {
+            table.places.iter().zip(self.words_of_classes()).for_each(|(place, words)| all[*place] = words);
+        }
+        all
+    }
+
+    fn words_of_classes(&self) -> Vec<Vec<(String, f64)>> {
+        let columns = self.condition.as_ref().map_or(&[][..], |condition| &condition.columns);
+        let of = |(j, column): (usize, &ContextColumn)| match (column, self.class_words.get(j)) {
+            (ContextColumn::Class { classes }, Some(words)) => {
+                words.iter().cloned().zip(classes.iter().map(|class| *class as f64)).collect()
+            }
+            _ => Vec::new(),
+        };
+        columns.iter().enumerate().map(of).collect()
+    }
+
+    /// What the classes of a column of the condition are called: their words, or their numbers; nothing for a column of
+    /// numbers.
+    pub fn class_labels(&self, column: usize) -> Vec<String> {
+        let given = self.condition.as_ref().and_then(|condition| condition.columns.get(column));
+        match (given, self.class_words.get(column).filter(|words| !words.is_empty())) {
+            (Some(ContextColumn::Class { .. }), Some(words)) => words.clone(),
+            (Some(ContextColumn::Class { classes }), None) => classes.iter().map(i64::to_string).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a value of a column of the condition is called: the word of its class, or the number.
+    pub fn condition_label(&self, column: usize, value: f64) -> String {
+        let words = self.condition_words();
+        let word = words.get(column).and_then(|words| words.iter().find(|(_, number)| *number == value));
+        word.map_or_else(|| crate::words::exact(value), |(word, _)| word.clone())
     }
 
     /// The distribution that the architecture starts from, on its own side of [`FlowSpec::base_flow`].
     pub fn base(&self) -> Base {
         match &self.base {
-            None => Base::Normal(StandardNormal::new(self.dim())),
+            None => Base::Normal(StandardNormal::new(self.architecture.dim())),
             Some(mixture) => Base::Mixture(mixture.clone()),
         }
     }
@@ -239,6 +317,43 @@ impl FlowSpec {
         self.columns.as_ref().map(|columns| Columns::new(columns.clone())).transpose()
     }
 
+    /// The layer that gives whole numbers their noise, that of a seed and a draw; none where no column has whole numbers.
+    pub(super) fn whole_numbers(&self, seed: u64, draw: u64) -> Result<Option<Dequantise>> {
+        let Some(columns) = self.columns.as_ref().filter(|_| self.has_integers()) else { return Ok(None) };
+        let whole = columns.iter().map(Column::whole_numbers).collect();
+        Ok(Some(Dequantise::each(whole)?.drawn(seed, draw)))
+    }
+
+    /// Whether a column of the data has the type integer.
+    pub fn has_integers(&self) -> bool {
+        self.columns.iter().flatten().any(|column| column.whole_numbers().is_some())
+    }
+
+    /// Whether whole numbers get noise: pixels, or columns of the type integer. log p is then that of the whole numbers,
+    /// and one draw of the noise gives a lower bound of it on average.
+    pub fn dequantises(&self) -> bool {
+        self.pixels.is_some() || self.has_integers()
+    }
+
+    /// The flow of the real numbers behind the noise of columns of whole numbers: a density on a grid is that of these.
+    #[must_use]
+    pub fn of_real_numbers(&self) -> Self {
+        let columns = self.columns.as_ref().map(|columns| columns.iter().cloned().map(Column::real).collect());
+        Self { columns, ..self.clone() }
+    }
+
+    /// Rows of the data `x` (`[n, d]`) with the noise of a seed in their columns of whole numbers; NaN where a number is not
+    /// one of its column.
+    ///
+    /// # Errors
+    /// [`crate::Error::Dimension`] for incomplete rows.
+    pub fn with_noise(&self, x: Vec<f64>, seed: u64) -> Result<Vec<f64>> {
+        let Some(whole) = self.whole_numbers(seed, 0)? else { return Ok(x) };
+        let mut rows = Mapped::points(x);
+        whole.inverse(&mut rows, &[])?;
+        Ok(rows.y)
+    }
+
     /// The preprocessing: the layers between the architecture and the data, the architecture's side first. They have no
     /// trained parameters. Whole numbers get the noise of the solver's seed.
     ///
@@ -257,6 +372,9 @@ impl FlowSpec {
         if let Some(columns) = self.column_kinds()? {
             layers.push(Arc::new(columns));
         }
+        if let Some(whole) = self.whole_numbers(seed, draw)? {
+            layers.push(Arc::new(whole));
+        }
         if let Some(pixels) = &self.pixels {
             layers.extend(pixels.layers(seed, draw)?.bijections());
         }
@@ -273,9 +391,28 @@ impl FlowSpec {
         columns.len() == self.class_counts.len() && self.class_counts.iter().zip(columns).all(fits)
     }
 
+    /// Whether there is a list of words for each column of the condition, with a word for each class or none, and no word
+    /// twice.
+    fn class_words_fit(&self) -> bool {
+        let columns = self.condition.as_ref().map_or(&[][..], |condition| &condition.columns);
+        let differ = |words: &[String]| words.iter().enumerate().all(|(i, word)| !words[..i].contains(word));
+        let fits = |(words, column): (&Vec<String>, &ContextColumn)| match column {
+            ContextColumn::Number { .. } => words.is_empty(),
+            ContextColumn::Class { classes } => words.is_empty() || (words.len() == classes.len() && differ(words)),
+        };
+        columns.len() == self.class_words.len() && self.class_words.iter().zip(columns).all(fits)
+    }
+
     /// Whether all parts are valid and of one dimension.
     pub(crate) fn check(&self) -> std::result::Result<(), String> {
-        let d = self.dim();
+        let d = self.architecture.dim();
+        if let Some(table) = &self.classes
+            && (!table.is_sound(self.dim())
+                || self.pixels.is_some()
+                || self.condition.as_ref().is_none_or(|condition| condition.columns.len() != table.places.len()))
+        {
+            return Err("its columns of classes do not fit the flow".into());
+        }
         if let Some(Moments { mean, std }) = &self.standardise
             && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())
         {
@@ -296,14 +433,17 @@ impl FlowSpec {
         {
             return Err("its condition does not fit the flow".into());
         }
-        if !self.names.is_empty() && self.names.len() != d {
+        if !self.names.is_empty() && self.names.len() != self.dim() {
             return Err("the names of its columns do not fit the flow".into());
         }
-        if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.condition_dim() {
+        if !self.condition_ranges.is_empty() && self.condition_ranges.len() != self.under_classes().condition_dim() {
             return Err("the ranges of its conditions do not fit the flow".into());
         }
         if !self.class_counts.is_empty() && !self.class_counts_fit() {
             return Err("the counts of its classes do not fit the flow".into());
+        }
+        if !self.class_words.is_empty() && !self.class_words_fit() {
+            return Err("the words of its classes do not fit the flow".into());
         }
         if let Some(flow) = &self.base_flow
             && flow.check(d, self.architecture.condition_dim()).is_err()

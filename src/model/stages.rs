@@ -54,6 +54,10 @@ impl FlowSpec {
     /// # Errors
     /// [`Error::Invalid`] where the flow has no stages: the distribution is the base's own, or a table's.
     pub fn stages(&self) -> Result<Option<usize>> {
+        if self.classes.is_some() {
+            let problem = "the model gives out classes, which have no trajectories";
+            return Err(Error::invalid(problem, "draw its samples, or train a model with the class as its condition"));
+        }
         let what = match &self.architecture {
             Architecture::Velocity(_) => return Ok(None),
             Architecture::Discrete(spec) => return Ok(Some(spec.layers.len())),

@@ -13,12 +13,12 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    /// Reads it; where cells may be `missing`, they are NaN.
+    /// Reads it; where cells may be `missing`, they are NaN. Some columns may hold `words`.
     ///
     /// # Errors
-    /// As [`io::read_as`], and for a file of images.
-    pub fn read(file: &Path, header: Header, missing: bool) -> Result<Self> {
-        let whole = io::read_with(file, header, missing)?;
+    /// As [`io::read_words`], and for a file of images.
+    pub fn read(file: &Path, header: Header, missing: bool, words: &io::Words) -> Result<Self> {
+        let whole = io::read_words(file, header, missing, words)?;
         if whole.shape.is_some() {
             let hint = "name the file or the member of the labels, such as mnist.npz:y";
             return Err(Error::read(file, "it holds images, not conditions", hint));

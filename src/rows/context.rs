@@ -15,6 +15,9 @@ pub struct Context {
     pub dim: usize,
     /// The names of the columns, where the file has them.
     pub columns: Vec<String>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
 }
 
 /// The places of the columns `wanted` in a table: each a name, as [`name_of`] reads it, or a number from 0 as the file
@@ -61,6 +64,15 @@ pub fn is_file(wanted: &[String]) -> bool {
 /// Kinds that may stand behind a column's name.
 const KINDS: [&str; 3] = ["auto", "number", "class"];
 
+/// Whether the cells of a column `NAME` or `NAME:KIND` may be words, and if so whether it is called a class.
+pub(super) fn may_be_words(text: &str) -> Option<bool> {
+    match text.rsplit_once(':') {
+        Some((_, "number")) => None,
+        Some((_, kind)) => Some(kind == "class"),
+        None => Some(false),
+    }
+}
+
 /// The name of a column in `NAME` or `NAME:KIND`.
 pub fn name_of(text: &str) -> &str {
     match text.rsplit_once(':') {
@@ -90,7 +102,8 @@ impl Context {
             let problem = format!("`{second}` beside the file of conditions `{}`", file.display());
             return Err(Error::invalid(problem, "give one file, or columns of the table"));
         }
-        Beside::read(file, header, missing).map(Some)
+        let words = io::Words { columns: Vec::new(), all: may_be_words(first) };
+        Beside::read(file, header, missing, &words).map(Some)
     }
 
     /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or
@@ -106,26 +119,26 @@ impl Context {
         table: &mut Table,
         beside: Option<Beside>,
     ) -> Result<Option<(Self, Vec<f64>)>> {
-        let (values, dim, columns) = match beside {
+        let (context, values) = match beside {
             None if wanted.is_empty() => return Ok(None),
             None => Self::out_of(wanted, table)?,
             Some(beside) => {
                 beside.check_rows(path, table.rows_of_file())?;
-                let io::Whole { array, notes, .. } = beside.whole;
+                let io::Whole { array, words, notes, .. } = beside.whole;
                 table.notes.extend(notes);
                 let (c, columns) = (array.cols, array.columns.clone().unwrap_or_default());
                 let values = match &table.left {
                     None => array.data,
                     Some(left) => left.rows.iter().flat_map(|row| array.row(*row)).copied().collect(),
                 };
-                (values, c, columns)
+                (Self { dim: c, columns, words }, values)
             }
         };
-        Ok(Some((Self { dim, columns }, values)))
+        Ok(Some((context, values)))
     }
 
-    /// Columns cut out of the table, their number and names.
-    fn out_of(wanted: &[String], table: &mut Table) -> Result<(Vec<f64>, usize, Vec<String>)> {
+    /// Columns cut out of the table, their values and names and words.
+    fn out_of(wanted: &[String], table: &mut Table) -> Result<(Self, Vec<f64>)> {
         if table.shape.is_some() {
             let problem = format!("the condition `{}`: images have no columns to condition on", wanted[0]);
             return Err(Error::invalid(problem, "give a file with a label for each image, such as mnist.npz:y"));
@@ -137,7 +150,7 @@ impl Context {
                 "name fewer columns in `data.condition`",
             ));
         }
-        let (values, names) = table.take_columns(&places);
-        Ok((values, places.len(), names))
+        let (values, names, words) = table.take_columns(&places);
+        Ok((Self { dim: places.len(), columns: names, words }, values))
     }
 }

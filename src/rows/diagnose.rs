@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use super::Dataset;
 use super::copies::{first_equal, first_of};
+use crate::rng;
 use columns::Column;
 
 /// What was found.
@@ -139,6 +140,12 @@ fn joined<'a>(x: &'a [f64], d: usize, given: &[f64], c: usize) -> Cow<'a, [f64]>
 /// Findings on a data set before a model is fitted to it; none of a toy, whose density is known. `numbered`:
 /// columns without names are numbered as in the file, none being left out.
 pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
+    with_integers(data, numbered, &[])
+}
+
+/// As [`dataset`], of data whose columns `integers` hold whole numbers as such: they are looked at with noise between each
+/// number and the next, a function of the row.
+pub fn with_integers(data: &Dataset, numbered: bool, integers: &[usize]) -> Vec<Finding> {
     // Grey levels are steps, and images have copies and constant pixels: dequantised, they have a density all the same.
     let Some(train) = data.training_rows().filter(|_| data.shape.is_none()) else { return Vec::new() };
     let (d, context) = (data.dim, data.context.clone().unwrap_or_default());
@@ -151,7 +158,7 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     };
     let own = known(data.columns.as_deref().unwrap_or_default(), d, "");
     let names = [known(&context.columns, c, "condition "), own].concat();
-    let points = [train, &data.valid, &data.test].map(|rows| (rows.points(), &rows.context));
+    let points = [train, &data.valid, &data.test].map(|rows| (spread(rows.points(), d, integers), &rows.context));
     let joined = points.each_ref().map(|(x, context)| joined(x, d, context, c));
     // Equal rows of all sets; the first n are those of training.
     let first = first_of(&[&joined[0], &joined[1], &joined[2]], c + d);
@@ -159,10 +166,28 @@ pub fn dataset(data: &Dataset, numbered: bool) -> Vec<Finding> {
     let [x, ..] = joined;
     let mut table = Table::of(x, first[..n].to_vec(), c, names, data.columns.is_some() || (numbered && c == 0));
     table.all = (first.len(), first.iter().enumerate().filter(|(i, first)| i == *first).count());
-    let mut found: Vec<Finding> = CHECKS.iter().flat_map(|(_, check)| check(&table)).collect();
+    // Rows of whole numbers alone come again by themselves.
+    let all_whole = integers.len() == d;
+    let checks = CHECKS.iter().filter(|(name, _)| !(all_whole && *name == "copies"));
+    let mut found: Vec<Finding> = checks.flat_map(|(_, check)| check(&table)).collect();
     found.extend(under_classes(&table, &found));
-    found.extend(across(&first, n, n_valid));
+    found.extend(across(&first, n, n_valid).filter(|_| !all_whole));
     found
+}
+
+/// The rows with noise in [0, 1) in their columns of whole numbers; equal rows stay equal.
+fn spread<'a>(x: Cow<'a, [f64]>, d: usize, integers: &[usize]) -> Cow<'a, [f64]> {
+    if integers.is_empty() {
+        return x;
+    }
+    let mut x = x.into_owned();
+    for row in x.chunks_exact_mut(d) {
+        let key = rng::key(0, row.iter().map(|v| *v as f32));
+        for j in integers {
+            row[*j] += rng::unit(rng::mix(key.wrapping_add(*j as u64)));
+        }
+    }
+    Cow::Owned(x)
 }
 
 /// Relations between columns that hold under one class of the conditions: of each class another perhaps.

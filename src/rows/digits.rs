@@ -81,7 +81,7 @@ pub(super) fn context(wanted: &[String]) -> Result<Option<(Context, Vec<f64>)>> 
     match wanted {
         [] => Ok(None),
         [one] if context::name_of(one) == LABEL => {
-            Ok(Some((Context { dim: 1, columns: vec![LABEL.into()] }, labels()?)))
+            Ok(Some((Context { dim: 1, columns: vec![LABEL.into()], ..Context::default() }, labels()?)))
         }
         [first, ..] => Err(Error::Unknown { kind: "column", name: first.clone(), known: LABEL.into() }),
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use cnflow_kernels::ImageShape;
 
 use super::missing::{Columns, NoneLeft};
-use super::table::{by_codes, code};
+use super::table::{by_codes, code, words_at};
 use super::{
     Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, TableOptions, of_table, weights,
 };
@@ -30,6 +30,9 @@ pub struct Memory {
     pub shape: Option<ImageShape>,
     /// The names of the columns.
     pub columns: Option<Vec<String>>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
     /// A context that is not among the columns, and its values, `[n, c]`, NaN where one is missing.
     pub context: Option<Given>,
     /// Weights that are not among the columns, `[n]`.
@@ -111,14 +114,14 @@ impl Memory {
 
     /// The table without its columns that are left out, the context, and the weights.
     fn table(self, options: &DataOptions) -> Result<(Table, Option<Given>, Option<Vec<f64>>)> {
-        let Self { name, x, dim: d, shape, columns, context, weight } = self;
+        let Self { name, x, dim: d, shape, columns, words, context, weight } = self;
         if d == 0 || !x.len().is_multiple_of(d) {
             let found = x.len() % d.max(1);
             return Err(Error::Dimension { what: format!("the last row of {name}"), expected: d, found });
         }
         let n = x.len() / d;
         let (numbers, left, split, notes) = ((0..d).collect(), None, Split::default(), Vec::new());
-        let mut table = Table { columns, x, n, d, shape, numbers, left, split, notes };
+        let mut table = Table { columns, x, n, d, shape, numbers, words, left, split, notes };
         let split = if let SplitRule::Column(column) = &options.table.split { Some(column.as_str()) } else { None };
         let TableOptions { keep, drop, .. } = &options.table;
         if !keep.is_empty() || !drop.is_empty() {
@@ -181,6 +184,15 @@ impl Memory {
                 Some((0..table.n).map(|row| weight[table.row_of_file(row)]).collect())
             }
         };
+        let named = |j: usize| match &table.columns {
+            Some(names) => options.classes.contains(&names[j]),
+            None => options.classes.contains(&j.to_string()),
+        };
+        if let Some(j) = (0..table.words.len()).find(|j| !table.words[*j].is_empty() && !named(*j)) {
+            let column = words::column(table.columns.as_deref(), j);
+            let problem = format!("{column} of {name} has text, expected numbers");
+            return Err(Error::invalid(problem, "leave the column out, or name it in `data.condition`"));
+        }
         Ok((table, context, weights))
     }
 }
@@ -202,6 +214,7 @@ fn with(table: Table, left: &[usize]) -> Table {
     Table {
         columns: table.columns.as_ref().map(|names| left.iter().map(|j| names[*j].clone()).collect()),
         numbers: left.iter().map(|j| table.numbers[*j]).collect(),
+        words: words_at(&table.words, left),
         d: left.len(),
         x: x.into(),
         shape,

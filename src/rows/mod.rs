@@ -39,7 +39,7 @@ pub use toys::Toy;
 
 use crate::io::Header;
 use crate::names::{Matched, NamedTable};
-use crate::{Error, Result, Rng, io, rng};
+use crate::{Error, Result, Rng, io, names, rng, words};
 
 /// The stream of a toy's validation set; training must draw from another.
 pub const VALID_STREAM: u64 = 0xda7a_0001;
@@ -59,11 +59,20 @@ pub struct DataOptions {
     /// The column of a table that holds the weights of its rows, by name, or by number from 0 as the file has it; or a
     /// file with a number for each of its rows. Each row counts 1 without.
     pub weights: Option<String>,
+    /// The columns of a table that are classes, by name, or by number from 0 without those of the condition: they may hold
+    /// words.
+    pub classes: Vec<String>,
 }
 
 impl Default for DataOptions {
     fn default() -> Self {
-        Self { table: TableOptions::default(), held_out: 10_000, condition: Vec::new(), weights: None }
+        Self {
+            table: TableOptions::default(),
+            held_out: 10_000,
+            condition: Vec::new(),
+            weights: None,
+            classes: Vec::new(),
+        }
     }
 }
 
@@ -74,6 +83,21 @@ impl DataOptions {
         let condition = conditions.iter().map(|text| vec![text.clone(), name_of(text).to_owned()]);
         let weights = self.weights.iter().filter(|text| !weights::is_file(text)).map(|text| vec![text.clone()]);
         condition.chain(weights).collect()
+    }
+
+    /// What is asked of the columns of the table beside `table`.
+    fn extra(&self) -> table::Extra {
+        table::Extra { also: self.also(), words: self.words() }
+    }
+
+    /// Which columns of the table may hold words: those of the conditions, and those of classes.
+    pub(crate) fn words(&self) -> io::Words {
+        let one = |text: &String| {
+            context::may_be_words(text).map(|class| (vec![text.clone(), name_of(text).to_owned()], class))
+        };
+        let conditions = if is_file(&self.condition) { &[][..] } else { &self.condition };
+        let classes = self.classes.iter().map(|name| (vec![name.clone()], true));
+        io::Words { columns: conditions.iter().filter_map(one).chain(classes).collect(), all: None }
     }
 }
 
@@ -105,6 +129,9 @@ pub struct Dataset {
     pub test: Rows,
     /// The columns of the rows' context, where the data have one.
     pub context: Option<Context>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
     /// Which rows of the file the rows of each set are, where they come from one.
     pub places: Option<Split>,
     /// How its files were read, where that is not plain: a sentence each.
@@ -164,6 +191,7 @@ impl Dataset {
                 for rows in self.sets_mut() {
                     rows.context = matched.pick(&rows.context, context.dim);
                 }
+                context.words = table::words_at(&context.words, &matched.places);
                 (context.dim, context.columns) = (condition.len(), condition.to_vec());
             }
             self.context = Some(context);
@@ -176,9 +204,47 @@ impl Dataset {
             for rows in self.sets_mut() {
                 rows.x = matched.pick(&rows.x.all(), dim).into();
             }
+            self.words = table::words_at(&self.words, &matched.places);
             (self.dim, self.columns) = (columns.len(), Some(columns.to_vec()));
         }
         Ok(notes)
+    }
+
+    /// Gives the words of the columns and of the conditions the numbers that a model has for them: `columns` and `condition`
+    /// are its words with their numbers, a list a column, empty for a column of numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a word that the model does not have, and for words where it has numbers.
+    pub fn translate(&mut self, columns: &[Vec<Known>], condition: &[Vec<Known>]) -> Result<()> {
+        let d = self.dim;
+        for j in 0..self.words.len() {
+            let name = words::column(self.columns.as_deref(), j);
+            let known = columns.get(j).map_or(&[][..], Vec::as_slice);
+            let Some((numbers, ordered)) = translated(&self.words[j], known, &name)? else { continue };
+            for rows in self.sets_mut() {
+                for value in rows.x.real_mut().into_iter().flatten().skip(j).step_by(d).filter(|value| !value.is_nan())
+                {
+                    *value = numbers[*value as usize];
+                }
+            }
+            self.words[j] = ordered;
+        }
+        let Some(mut context) = self.context.clone() else { return Ok(()) };
+        for (j, own) in context.words.iter_mut().enumerate() {
+            let name = context.columns.get(j).cloned().unwrap_or_else(|| j.to_string());
+            let known = condition.get(j).map_or(&[][..], Vec::as_slice);
+            let Some((numbers, ordered)) = translated(own, known, &format!("the condition `{name}`"))? else {
+                continue;
+            };
+            for rows in self.sets_mut() {
+                for value in rows.context.iter_mut().skip(j).step_by(context.dim).filter(|value| !value.is_nan()) {
+                    *value = numbers[*value as usize];
+                }
+            }
+            *own = ordered;
+        }
+        self.context = Some(context);
+        Ok(())
     }
 
     /// The rows for training; none of a toy, which is drawn afresh.
@@ -209,6 +275,34 @@ impl Dataset {
     }
 }
 
+/// A word, and the number that stands for it.
+type Known = (String, f64);
+
+/// For the words `own` of a column called `name` their numbers among those that are `known`, and these words by their
+/// numbers; none where it has no words.
+fn translated(own: &[String], known: &[Known], name: &str) -> Result<Option<(Vec<f64>, Vec<String>)>> {
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let mut numbers = Vec::with_capacity(own.len());
+    for word in own {
+        let Some((_, number)) = known.iter().find(|(known, _)| known == word) else {
+            let all: Vec<String> = known.iter().map(|(word, _)| word.clone()).collect();
+            let problem = format!("{name} has the word `{word}`, which the model does not have");
+            let hint = match all[..] {
+                [] => "give numbers: the model was trained on numbers there".to_owned(),
+                _ => format!("give one of its classes: {}", names::list(&all)),
+            };
+            return Err(Error::invalid(problem, hint));
+        };
+        numbers.push(*number);
+    }
+    let most = known.iter().map(|(_, number)| *number as usize).max().unwrap_or(0);
+    let mut ordered = vec![String::new(); most + 1];
+    known.iter().for_each(|(word, number)| ordered[*number as usize].clone_from(word));
+    Ok(Some((numbers, ordered)))
+}
+
 /// The data set that a name stands for: a toy, or the path of a file.
 ///
 /// The seed fixes a toy's held-out sets and a table's random split.
@@ -235,6 +329,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             valid: held_out(VALID_STREAM),
             test: held_out(TEST_STREAM),
             context: None,
+            words: Vec::new(),
             places: None,
             notes: Vec::new(),
         });
@@ -253,7 +348,7 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     let missing = options.table.missing == MissingRows::Drop;
     let header = options.table.header;
     let beside = Context::beside(&options.condition, header, missing)?;
-    let mut table = Table::read_beside(&path, &options.table, options.also(), beside.as_ref(), seed)?;
+    let mut table = Table::read_beside(&path, &options.table, options.extra(), beside.as_ref(), seed)?;
     let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
     let context = Context::take(&options.condition, &path, &mut table, beside)?;
     of_table(name, table, context, weights)
@@ -281,6 +376,7 @@ fn of_table(
         valid: set(&table.split.valid),
         test: set(&table.split.test),
         columns: table.columns,
+        words: table.words,
         context,
         places: Some(places),
         notes: table.notes,

@@ -12,7 +12,7 @@ use cnflow_kernels::ImageShape;
 use super::beside::Beside;
 use super::copies::{first_equal, first_equal_bytes};
 use super::missing::{Columns, Left, MissingRows, NoneLeft, left_of};
-use crate::io::{self, Array, Format, Header, Layout, Numbers, Pick, Reader, csv, npz};
+use crate::io::{self, Array, Format, Header, Layout, Numbers, Pick, Reader, Words, csv, npz};
 use crate::{Error, Result, rng, words};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -55,6 +55,8 @@ pub struct TableOptions {
     pub drop: Vec<String>,
     /// Whether copies of a row stay in one set of a random split. Splits were once drawn without.
     pub copies_together: bool,
+    /// Columns of whole numbers or classes, by name or number: equal rows of these alone are no copies.
+    pub whole: Vec<String>,
     /// Whether the first line of a text holds names: of the table, and of files beside it.
     pub header: Header,
     /// The order of the axes of images.
@@ -70,6 +72,7 @@ impl Default for TableOptions {
             keep: Vec::new(),
             drop: Vec::new(),
             copies_together: true,
+            whole: Vec::new(),
             header: Header::Auto,
             layout: Layout::Auto,
             missing: MissingRows::default(),
@@ -103,6 +106,9 @@ pub struct Table {
     pub shape: Option<ImageShape>,
     /// The number of each column in the file, from 0.
     pub numbers: Vec<usize>,
+    /// The words of each column, in their order: its numbers are places among them. Empty for a column of numbers, and
+    /// where no column has words.
+    pub words: Vec<Vec<String>>,
     /// The rows of the file that these are, where rows with missing cells were left out.
     pub left: Option<Left>,
     /// The sets.
@@ -118,15 +124,15 @@ impl Table {
     /// [`Error::Read`] for a file that is not a table or a split that does not fit it, [`Error::Unknown`]
     /// for an unknown ending, [`Error::Invalid`] for shares that leave a set empty.
     pub fn read(path: &Path, options: &TableOptions, seed: u64) -> Result<Self> {
-        Self::read_beside(path, options, Vec::new(), None, seed)
+        Self::read_beside(path, options, Extra::default(), None, seed)
     }
 
-    /// As [`Table::read`], with columns that are used `also`, and of rows that have their conditions in a file `beside`
-    /// them: a missing cell there counts too.
+    /// As [`Table::read`], with `extra` about its columns, and of rows that have their conditions in a file `beside` them: a
+    /// missing cell there counts too.
     pub(super) fn read_beside(
         path: &Path,
         options: &TableOptions,
-        also: Vec<Vec<String>>,
+        extra: Extra,
         beside_them: Option<&Beside>,
         seed: u64,
     ) -> Result<Self> {
@@ -140,13 +146,16 @@ impl Table {
             let problem = format!("it has no column `{name}`: only texts and Parquet have named columns");
             return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
-        let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also };
+        let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also: extra.also };
         let (mut read, cells, lines) = if text {
-            let columns = csv::Columns { header: options.header, pick, split: column, missing: drops };
-            let csv::Parsed { array, split, lines, numbers, notes } = io::read_text(path, &columns)?;
-            (Self::of_array(array, numbers, notes), split, Some(lines))
+            let (header, words) = (options.header, extra.words);
+            let columns = csv::Columns { header, pick, split: column, missing: drops, words };
+            let csv::Parsed { array, split, lines, numbers, words, notes } = io::read_text(path, &columns)?;
+            (Self { words, ..Self::of_array(array, numbers, notes) }, split, Some(lines))
         } else {
-            let mut reader = Reader::open_pick(path, options.header, options.layout, &pick, column.as_deref())?;
+            let mut reader =
+                Reader::open_pick(path, (options.header, options.layout), &pick, column.as_deref(), &Words::default())?;
+            reader.find_words(&extra.words)?;
             // The pixels of images are counted in their own order.
             let images = reader.shape().is_some() && reader.columns().is_none();
             let numbers = if images { (0..reader.cols()).collect() } else { reader.numbers().to_vec() };
@@ -156,7 +165,10 @@ impl Table {
             let cells = column.map(|name| io::parquet_cells(path, &name)).transpose()?;
             let notes = reader.notes().to_vec();
             let table = match reader.shape() {
-                None => Self::of_array(reader.whole()?, numbers, notes),
+                None => {
+                    let words = reader.words();
+                    Self { words, ..Self::of_array(reader.whole()?, numbers, notes) }
+                }
                 Some(shape) => Self::of_images(reader.whole_bytes()?, shape, notes),
             };
             (table, cells, None)
@@ -199,7 +211,11 @@ impl Table {
             &SplitRule::Fractions { train, valid } => (train, valid),
             SplitRule::Auto | SplitRule::Column(_) => self.usual_shares(),
         };
-        self.split = at_random(path, &self, shares, options.copies_together, seed)?;
+        let name =
+            |j: usize| self.columns.as_ref().map_or_else(|| self.numbers[j].to_string(), |names| names[j].clone());
+        let all_whole = (0..self.d).all(|j| options.whole.contains(&name(j)));
+        let together = options.copies_together && !all_whole;
+        self.split = at_random(path, &self, shares, together, seed)?;
         Ok(self)
     }
 
@@ -250,15 +266,16 @@ impl Table {
     /// A table that is not split yet.
     fn of_array(array: Array, numbers: Vec<usize>, notes: Vec<String>) -> Self {
         let Array { rows: n, cols: d, data, columns, .. } = array;
-        let (left, split) = (None, Split::default());
-        Self { columns, x: data.into(), n, d, shape: None, numbers, left, split, notes }
+        let (words, left, split) = (Vec::new(), None, Split::default());
+        Self { columns, x: data.into(), n, d, shape: None, numbers, words, left, split, notes }
     }
 
     /// Images, `[n, d]` bytes, that are not split yet.
     pub(super) fn of_images(bytes: Vec<u8>, shape: ImageShape, notes: Vec<String>) -> Self {
         let (d, numbers) = (shape.len(), (0..shape.len()).collect());
-        let (columns, left, split) = (None, None, Split::default());
-        Self { columns, n: bytes.len() / d, x: bytes.into(), d, shape: Some(shape), numbers, left, split, notes }
+        let (columns, words, left, split) = (None, Vec::new(), None, Split::default());
+        let (n, shape) = (bytes.len() / d, Some(shape));
+        Self { columns, n, x: bytes.into(), d, shape, numbers, words, left, split, notes }
     }
 
     /// The shares of training and validation where none are given.
@@ -268,9 +285,9 @@ impl Table {
         if most < valid { (1.0 - 2.0 * most, most) } else { (train, valid) }
     }
 
-    /// Takes the columns at `places` out: their values, `[n, places.len()]`, and their names, or else their numbers in
-    /// the file.
-    pub(super) fn take_columns(&mut self, places: &[usize]) -> (Vec<f64>, Vec<String>) {
+    /// Takes the columns at `places` out: their values, `[n, places.len()]`, their names, or else their numbers in the
+    /// file, and their words.
+    pub(super) fn take_columns(&mut self, places: &[usize]) -> (Vec<f64>, Vec<String>, Vec<Vec<String>>) {
         let rest: Vec<usize> = (0..self.d).filter(|j| !places.contains(j)).collect();
         let cut = |columns: &[usize]| -> Vec<f64> {
             let at = |i: usize| columns.iter().map(move |j| (i, *j));
@@ -284,13 +301,30 @@ impl Table {
         let names = names.unwrap_or_else(|| places.iter().map(|j| self.numbers[*j].to_string()).collect());
         self.numbers = rest.iter().map(|j| self.numbers[*j]).collect();
         (self.x, self.d, self.columns) = (x.into(), rest.len(), left);
-        (values, names)
+        let words = words_at(&self.words, places);
+        self.words = words_at(&self.words, &rest);
+        (values, names, words)
     }
 
     /// The rows of a set, `[rows.len(), d]`.
     pub fn rows(&self, rows: &[usize]) -> Vec<f64> {
         self.x.pick(self.d, rows).into_f64()
     }
+}
+
+/// The words of the columns at these places; nothing where none of them has some.
+pub(super) fn words_at(words: &[Vec<String>], places: &[usize]) -> Vec<Vec<String>> {
+    let found: Vec<Vec<String>> = places.iter().map(|j| words.get(*j).cloned().unwrap_or_default()).collect();
+    if found.iter().all(Vec::is_empty) { Vec::new() } else { found }
+}
+
+/// What is asked of the columns of a table beside its options.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extra {
+    /// Columns that are used where only some are kept, each with the names that it may have.
+    pub also: Vec<Vec<String>>,
+    /// Columns that may hold words.
+    pub words: Words,
 }
 
 /// `NAME_split.npy` for `NAME.npy`.

@@ -12,6 +12,7 @@ mod adamw;
 mod assignment;
 mod batch;
 mod bound;
+mod classes;
 mod clip;
 mod column_types;
 mod context;

@@ -29,7 +29,7 @@ pub(super) struct Preprocessing {
 
 impl Preprocessing {
     pub(super) fn new(spec: &FlowSpec) -> Result<Self> {
-        let dequantised = spec.pixels.is_some().then(|| spec.clone());
+        let dequantised = spec.dequantises().then(|| spec.clone());
         let base_flow = match &spec.base_flow {
             None => None,
             Some(flow) => {

@@ -14,7 +14,7 @@ use crate::fit::EmOptions;
 use crate::model::{Architecture, BaseFlow, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Numbers, Rows, Source};
 use crate::stats::Sample;
-use crate::transform::{Column, Condition, ContextColumn, Mixture, Pixels, Range, Standardise};
+use crate::transform::{Column, ColumnKind, Condition, ContextColumn, Mixture, Pixels, Range, Standardise};
 use crate::{Error, Result, names, rng};
 
 /// Rows of a toy whose moments standardise it.
@@ -173,6 +173,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         }
         model.spec.condition_ranges.clear();
         model.spec.class_counts.clear();
+        same_words(path, &model.spec, data)?;
         name(&mut model.spec, data);
         let log_volume = log_volume(&model.spec)?;
         return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
@@ -331,8 +332,24 @@ fn same_order(path: &Path, model: &[String], data: &[String]) -> Result<()> {
     ))
 }
 
-/// Gives a spec the names of the data's columns and the ranges of their conditions and the counts of their classes, where
-/// it has none.
+/// Refuses conditions whose words have other numbers than in a model: [`Dataset::translate`] gives them its own.
+fn same_words(path: &Path, spec: &FlowSpec, data: &Dataset) -> Result<()> {
+    let Some(context) = &data.context else { return Ok(()) };
+    let known = spec.condition_words();
+    let same = |(j, own): (usize, &Vec<String>)| {
+        let known = known.get(j).map_or(&[][..], Vec::as_slice);
+        let has = |(k, word): (usize, &String)| word.is_empty() || known.contains(&(word.clone(), k as f64));
+        own.iter().enumerate().all(has)
+    };
+    if context.words.iter().enumerate().all(same) {
+        return Ok(());
+    }
+    let problem = format!("the words of the conditions differ from those of the model `{}`", path.display());
+    Err(Error::invalid(problem, "give conditions with the classes that the model was trained on"))
+}
+
+/// Gives a spec the names of the data's columns, the ranges of their conditions, the counts of their classes and the words
+/// of these, where it has none.
 pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     if spec.names.is_empty() {
         spec.names = data.columns.clone().unwrap_or_default();
@@ -343,6 +360,22 @@ pub(super) fn name(spec: &mut FlowSpec, data: &Dataset) {
     if spec.class_counts.is_empty() {
         spec.class_counts = class_counts(spec, data);
     }
+    if spec.class_words.is_empty() {
+        spec.class_words = class_words(spec, data);
+    }
+}
+
+/// The words of the classes of the conditions; nothing where no column has some.
+fn class_words(spec: &FlowSpec, data: &Dataset) -> Vec<Vec<String>> {
+    let (Some(condition), Some(context)) = (&spec.condition, &data.context) else { return Vec::new() };
+    let of = |(j, column): (usize, &ContextColumn)| match (column, context.words.get(j)) {
+        (ContextColumn::Class { classes }, Some(words)) if !words.is_empty() => {
+            classes.iter().filter_map(|class| words.get(*class as usize).cloned()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let words: Vec<Vec<String>> = condition.columns.iter().enumerate().map(of).collect();
+    if words.iter().all(Vec::is_empty) { Vec::new() } else { words }
 }
 
 /// How often each class is among the conditions of the training rows; of weighted rows, of as many as count.
@@ -411,6 +444,10 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
         if data.columns.as_ref().is_some_and(|names| names.iter().filter(|known| *known == name).count() > 1) {
             let problem = format!("`data.columns` {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
+        }
+        if kind == ColumnKind::Class {
+            // A table gives it out, and no flow.
+            continue;
         }
         let values: Vec<f64> = rows.iter().copied().skip(j).step_by(data.dim).collect();
         let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| rows.x.iter().skip(j).step_by(data.dim));

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::adamw::AdamW;
 use super::batch::BatchSampler;
+use super::classes::UnderClasses;
 use super::crew::{Alone, Crew, hash_of};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
@@ -62,6 +63,23 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
 /// As [`fit`] and [`Crew::allgather`]; [`Error::Invalid`] for several processes with a budget of time, and where they
 /// begin with different data, options or weights.
 pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
+    let init = job.model.init.as_deref().map(Model::load).transpose()?;
+    match UnderClasses::of(job, init.as_ref().map(|model| &model.spec), data)? {
+        None => fitted(crew, job, init, data, watch),
+        Some(under) => {
+            let init = init.map(|model| Model { spec: model.spec.under_classes(), ..model });
+            Ok(under.result(fitted(crew, &under.job, init, &under.data, &mut under.watch(watch))?))
+        }
+    }
+}
+
+fn fitted(
+    crew: &dyn Crew,
+    job: &Job,
+    init: Option<Model>,
+    data: &Dataset,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
     let clock = Instant::now();
     let job = job.clone().resolve_for(data)?;
     countable(crew, &job)?;
@@ -76,7 +94,6 @@ pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch)
     }
     let time = job.optimiser.time;
     let late = move || time.is_some_and(|time| clock.elapsed().as_secs_f64() > Job::BASE_SHARE * time);
-    let init = job.model.init.as_deref().map(Model::load).transpose()?;
     let (far, near) = far(&job, init.as_ref(), data)?;
     far.words(job.data.far_rows).iter().for_each(|words| watch.note(words));
     let (whole, data) = (data, near.as_ref().unwrap_or(data));
@@ -166,10 +183,20 @@ pub fn resume(checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> 
 /// As [`resume`] and [`fit_by`].
 pub fn resume_by(
     crew: &dyn Crew,
-    mut checkpoint: Checkpoint,
+    checkpoint: Checkpoint,
     data: &Dataset,
     watch: &mut dyn Watch,
 ) -> Result<TrainResult> {
+    match UnderClasses::of(&checkpoint.job, Some(&checkpoint.model.spec), data)? {
+        None => resumed(crew, checkpoint, data, watch),
+        Some(under) => {
+            let checkpoint = under.checkpoint(checkpoint);
+            Ok(under.result(resumed(crew, checkpoint, &under.data, &mut under.watch(watch))?))
+        }
+    }
+}
+
+fn resumed(crew: &dyn Crew, mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     start::check(data)?;
     countable(crew, &checkpoint.job)?;
     if checkpoint.model.dim() != data.dim || checkpoint.data != content_hash(data) {
@@ -180,6 +207,8 @@ pub fn resume_by(
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
     start::name(&mut checkpoint.model.spec, data);
+    // Checkpoints of models that give out classes have the columns as the user named them.
+    checkpoint.job = column_types::with_column_types(checkpoint.job, data).0;
     // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
     let init = checkpoint.job.model.init.is_some().then_some(&checkpoint.model);
     let (far, near) = far(&checkpoint.job, init, data)?;

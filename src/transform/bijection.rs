@@ -70,6 +70,11 @@ pub trait Bijection: Send + Sync {
         0
     }
 
+    /// The columns that the distribution of the latent does not count: they are the same on both sides.
+    fn apart(&self) -> &[usize] {
+        &[]
+    }
+
     /// From the latent's side to the data's, in place: y ← f(y), logdet += ln|det ∂f/∂y|, the cost is merged.
     ///
     /// A row that fails is NaN and listed in the cost; it changes no other row.

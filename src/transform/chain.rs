@@ -57,6 +57,11 @@ impl Bijection for Chain {
         self.layers.iter().map(|layer| layer.condition_dim()).max().unwrap_or(0)
     }
 
+    fn apart(&self) -> &[usize] {
+        // Classes are around all else.
+        self.layers[0].apart()
+    }
+
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
         check_rows(&rows.y, self.dim(), condition, self.condition_dim())?;
         let points = not_finite(&rows.y, self.dim(), condition, self.condition_dim());

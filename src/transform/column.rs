@@ -1,4 +1,5 @@
-//! The type of a data column: any number, an angle, a share between two bounds, a positive number, one with heavy tails.
+//! The type of a data column: any number, an angle, a share between two bounds, a positive number, one with heavy tails,
+//! a whole number.
 //!
 //! Each kind is a bijection between the real line (y) and the column's own range (x):
 //! - plain: x = y;
@@ -10,20 +11,24 @@
 //!   has a seam there;
 //! - positive: x = eʸ. The logarithm, not the inverse of the softplus: a change of the unit of measurement is then a
 //!   shift, which the standardisation takes out, and ratios over many decades are resolved alike;
-//! - heavy: as [`HeavyTails`] has it.
+//! - heavy: as [`HeavyTails`] has it;
+//! - integer: x = y on all numbers, or as unit from the least whole number to the bin behind the greatest. The numbers on
+//!   both sides are real ones: the noise that makes them so is a layer of its own, [`Dequantise`](super::Dequantise).
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::normal::{cdf, log_pdf, quantile_of_log};
-use super::{HeavyTails, exact};
+use super::{BinNoise, HeavyTails, Integers, exact};
 use crate::{Error, Result};
 
 /// A full turn, by default.
 const DEGREES: f64 = 360.0;
 /// The arc whose count measures the density on the circle, as a part of the turn.
 const ARC: f64 = 1.0 / 36.0;
+/// At most so many different whole numbers are few.
+const FEW: usize = 3;
 /// A point on the cut itself, which has no side, counts as this far from it, in turns.
 const SEAM: f64 = f64::EPSILON / 2.0;
 
@@ -49,6 +54,15 @@ pub enum ColumnKind {
     Positive,
     /// Any number, of which some lie very far out.
     Heavy,
+    /// A whole number, from `low` to `high`; ±∞ for no bounds.
+    Integer {
+        /// The least.
+        low: f64,
+        /// The greatest.
+        high: f64,
+    },
+    /// A class: a word or a whole number, which a table gives out. It is no column of the flow.
+    Class,
 }
 
 impl FromStr for ColumnKind {
@@ -67,8 +81,16 @@ impl FromStr for ColumnKind {
             ("unit", Some(Some(&[low, high]))) if low < high && (high - low).is_finite() => {
                 Ok(Self::Unit { low, high })
             }
+            ("class", None) => Ok(Self::Class),
+            ("integer", None) => Ok(Self::Integer { low: f64::NEG_INFINITY, high: f64::INFINITY }),
+            ("integer", Some(Some(&[low, high])))
+                if low < high && [low, high].iter().all(|bound| Integers::ALL.has(*bound)) =>
+            {
+                Ok(Self::Integer { low, high })
+            }
             _ => Err(format!(
-                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH), positive or heavy"
+                "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH), positive, heavy, class, \
+                 integer or integer:LOW,HIGH (whole, LOW < HIGH)"
             )),
         }
     }
@@ -82,6 +104,9 @@ impl std::fmt::Display for ColumnKind {
             Self::Unit { low, high } => write!(f, "unit:{low},{high}"),
             Self::Positive => f.write_str("positive"),
             Self::Heavy => f.write_str("heavy"),
+            Self::Integer { low, high } if low.is_finite() => write!(f, "integer:{low},{high}"),
+            Self::Integer { .. } => f.write_str("integer"),
+            Self::Class => f.write_str("class"),
         }
     }
 }
@@ -115,6 +140,14 @@ pub enum Column {
     Positive,
     /// Any number, of which some lie very far out.
     Heavy(HeavyTails),
+    /// A whole number.
+    Integer {
+        /// The least and the greatest; none without bounds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bounds: Option<[f64; 2]>,
+        /// The noise within a whole number.
+        noise: BinNoise,
+    },
 }
 
 impl Column {
@@ -133,14 +166,22 @@ impl Column {
     /// As [`Column::fit`], with rows of `others` counted behind those of `values`.
     pub fn fit_beside(kind: ColumnKind, values: &[f64], others: &[f64]) -> Result<Self> {
         let column = match kind {
+            ColumnKind::Class => {
+                let problem = "a class is no column of a flow";
+                return Err(Error::invalid(problem, "train a model of rows: its table has the classes"));
+            }
             ColumnKind::Plain | ColumnKind::Heavy => Self::Plain,
             ColumnKind::Positive => Self::Positive,
             ColumnKind::Unit { low, high } => Self::Unit { low, high },
             ColumnKind::Angle { period } => Self::Angle { period, cut: 0.0 },
+            ColumnKind::Integer { low, high } => {
+                let bounds = (low.is_finite() && high.is_finite()).then_some([low, high]);
+                Self::Integer { bounds, noise: noise_for(values) }
+            }
         };
         column.validate()?;
         let all = || values.iter().chain(others);
-        if let Some((row, value)) = all().enumerate().find(|(_, x)| !x.is_finite() || column.encode(**x).is_none()) {
+        if let Some((row, value)) = all().enumerate().find(|(_, x)| !x.is_finite() || !column.has(**x)) {
             return Err(column.refuse(row, *value));
         }
         Ok(match kind {
@@ -161,6 +202,10 @@ impl Column {
             Self::Unit { low, high } => ColumnKind::Unit { low, high },
             Self::Positive => ColumnKind::Positive,
             Self::Heavy(_) => ColumnKind::Heavy,
+            Self::Integer { bounds, .. } => {
+                let [low, high] = bounds.unwrap_or([Integers::ALL.low, Integers::ALL.high]);
+                ColumnKind::Integer { low, high }
+            }
         }
     }
 
@@ -172,6 +217,9 @@ impl Column {
         let sound = match *self {
             Self::Plain | Self::Positive => true,
             Self::Heavy(ref map) => return map.validate(),
+            Self::Integer { bounds, .. } => {
+                bounds.is_none_or(|bounds| bounds[0] < bounds[1] && bounds.iter().all(|b| Integers::ALL.has(*b)))
+            }
             Self::Angle { period, cut } => period > 0.0 && period.is_finite() && cut.abs() <= 2.0 * period,
             Self::Unit { low, high } => low < high && (high - low).is_finite(),
         };
@@ -180,7 +228,7 @@ impl Column {
         }
         Err(Error::invalid(
             format!("{self:?} is not a valid column type"),
-            "give an angle a period above 0, and a unit LOW < HIGH",
+            "give an angle a period above 0, and a unit or an integer LOW < HIGH",
         ))
     }
 
@@ -197,19 +245,53 @@ impl Column {
             Self::Positive => Error::invalid(problem("above 0"), widen),
             Self::Unit { low, high } if value == low || value == high => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
-                "spread counts by noise (x + U[0, 1)), or widen the range (unit:LOW,HIGH): its bounds are not part of it",
+                "give counts the type integer, or widen the range (unit:LOW,HIGH): its bounds are not part of it",
             ),
             Self::Unit { low, high } => Error::invalid(
                 problem(&format!("inside ({}, {})", crate::words::exact(low), crate::words::exact(high))),
                 widen,
             ),
-            Self::Plain | Self::Angle { .. } | Self::Heavy(_) => {
+            Self::Integer { bounds: Some([low, high]), .. } if value.is_finite() => {
+                let range =
+                    format!("a whole number from {} to {}", crate::words::exact(low), crate::words::exact(high));
+                Error::invalid(problem(&range), widen)
+            }
+            Self::Integer { .. } if value.is_finite() => Error::invalid(
+                problem("a whole number"),
+                "round the column, or leave out its type: it is a real number",
+            ),
+            Self::Plain | Self::Angle { .. } | Self::Heavy(_) | Self::Integer { .. } => {
                 Error::invalid(problem("finite"), crate::words::leave_out(value))
             }
         }
     }
 
-    /// From the data's side to the real line: y and ln|dy/dx|; none outside the range. NaN gives NaN.
+    /// Whether a number of the data is in the range.
+    fn has(&self, x: f64) -> bool {
+        match self.whole_numbers() {
+            Some((whole, _)) => whole.has(x),
+            None => self.encode(x).is_some(),
+        }
+    }
+
+    /// The whole numbers of the column and their noise; none for a column of real numbers.
+    pub fn whole_numbers(&self) -> Option<(Integers, BinNoise)> {
+        let Self::Integer { bounds, noise } = *self else { return None };
+        Some((bounds.map_or(Integers::ALL, |[low, high]| Integers { low, high }), noise))
+    }
+
+    /// The column of real numbers that a column of whole numbers is behind its noise; the others stay as they are.
+    #[must_use]
+    pub fn real(self) -> Self {
+        match self {
+            Self::Integer { bounds: None, .. } => Self::Plain,
+            Self::Integer { bounds: Some([low, high]), .. } => Self::Unit { low, high: high + 1.0 },
+            other => other,
+        }
+    }
+
+    /// From the data's side to the real line: y and ln|dy/dx|; none outside the range. NaN gives NaN. Of whole numbers the
+    /// data's side is that with their noise.
     pub fn encode(&self, x: f64) -> Option<(f64, f64)> {
         if x.is_nan() {
             return Some((x, x));
@@ -217,6 +299,12 @@ impl Column {
         match *self {
             Self::Plain => Some((x, 0.0)),
             Self::Positive => (x > 0.0 && x < f64::INFINITY).then(|| (x.ln(), -x.ln())),
+            Self::Integer { bounds: None, .. } => Some((x, 0.0)),
+            Self::Integer { bounds: Some([low, high]), .. } => {
+                // Noise may be 0: the least number with it is its own bound.
+                let inside = x >= low && x < high + 1.0;
+                if inside { self.clone().real().encode(x.max(low.next_up())) } else { None }
+            }
             Self::Heavy(ref map) => x.is_finite().then(|| {
                 let (y, log_slope, _) = map.encode(x);
                 (y, log_slope)
@@ -236,11 +324,11 @@ impl Column {
     pub(crate) fn pull_back(&self, x: f64, bar: f64) -> f64 {
         let Some((y, log_slope)) = self.encode(x) else { return f64::NAN };
         match self {
-            Self::Plain => bar,
+            Self::Plain | Self::Integer { bounds: None, .. } => bar,
             Self::Positive => (bar - 1.0) / x,
             Self::Heavy(map) => bar * log_slope.exp() + map.encode(x).2,
             // ln|dy/dx| = ½y² + …
-            Self::Unit { .. } | Self::Angle { .. } => (bar + y) * log_slope.exp(),
+            Self::Unit { .. } | Self::Angle { .. } | Self::Integer { .. } => (bar + y) * log_slope.exp(),
         }
     }
 
@@ -250,7 +338,8 @@ impl Column {
             return (f64::NAN, f64::NAN);
         }
         match *self {
-            Self::Plain => (y, 0.0),
+            Self::Plain | Self::Integer { bounds: None, .. } => (y, 0.0),
+            Self::Integer { .. } => self.clone().real().decode(y),
             Self::Positive => (y.exp().clamp(f64::MIN_POSITIVE, f64::MAX), y),
             Self::Heavy(ref map) => map.decode(y),
             Self::Unit { low, high } => {
@@ -264,6 +353,16 @@ impl Column {
             }
         }
     }
+}
+
+/// The noise within whole numbers that suits a net: where they are few, the density of the normal noise falls to 0 between
+/// them and a net learns bumps; where they are many, that of uniform noise follows their probabilities smoothly (a Poisson
+/// column of mean 3: 0.04 nats above the truth, and 0.28 with bumps).
+fn noise_for(values: &[f64]) -> BinNoise {
+    let mut different = values.to_vec();
+    different.sort_unstable_by(f64::total_cmp);
+    different.dedup();
+    if different.len() <= FEW { BinNoise::Normal } else { BinNoise::Uniform }
 }
 
 /// y = Φ⁻¹(u) and ln|dy/dx| for x = … + width · u, given u and 1 − u, each to its own round-off.

@@ -157,8 +157,11 @@ pub struct Integers {
 }
 
 impl Integers {
+    /// All whole numbers.
+    pub const ALL: Self = Self { low: f64::NEG_INFINITY, high: f64::INFINITY };
+
     /// Whether a number is one of them.
-    fn has(&self, x: f64) -> bool {
+    pub fn has(&self, x: f64) -> bool {
         x.fract() == 0.0 && x.abs() <= LARGEST && (self.low..=self.high).contains(&x)
     }
 
@@ -176,8 +179,7 @@ impl Integers {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dequantise {
     /// One a column; none for a column of real numbers.
-    columns: Vec<Option<Integers>>,
-    noise: BinNoise,
+    columns: Vec<Option<(Integers, BinNoise)>>,
     seed: u64,
     draw: u64,
 }
@@ -188,15 +190,23 @@ impl Dequantise {
     /// # Errors
     /// [`Error::Invalid`] for none, and for bounds without a whole number between them.
     pub fn new(columns: Vec<Option<Integers>>, noise: BinNoise) -> Result<Self> {
+        Self::each(columns.into_iter().map(|whole| whole.map(|whole| (whole, noise))).collect())
+    }
+
+    /// As [`Dequantise::new`], with a noise of its own in each column.
+    ///
+    /// # Errors
+    /// As [`Dequantise::new`].
+    pub fn each(columns: Vec<Option<(Integers, BinNoise)>>) -> Result<Self> {
         if columns.is_empty() {
             return Err(Error::invalid("the layer has no columns", "give at least one column"));
         }
-        let holds = |whole: &&Integers| whole.low.ceil() <= whole.high.floor();
-        if let Some(whole) = columns.iter().flatten().find(|whole| !holds(whole)) {
+        let holds = |(whole, _): &&(Integers, BinNoise)| whole.low.ceil() <= whole.high.floor();
+        if let Some((whole, _)) = columns.iter().flatten().find(|column| !holds(column)) {
             let problem = format!("no whole number is between {} and {}", whole.low, whole.high);
             return Err(Error::invalid(problem, "give a lower bound below the upper one"));
         }
-        Ok(Self { columns, noise, seed: 0, draw: 0 })
+        Ok(Self { columns, seed: 0, draw: 0 })
     }
 
     /// With the noise of another seed, and of its draw of this number.
@@ -224,9 +234,9 @@ impl Bijection for Dequantise {
         for (i, row) in rows.y.chunks_exact_mut(d).enumerate() {
             let mut log_q = 0.0;
             for (v, whole) in row.iter_mut().zip(&self.columns) {
-                if let (Some(whole), true) = (whole, v.is_finite()) {
+                if let (Some((whole, noise)), true) = (whole, v.is_finite()) {
                     let k = whole.of(*v);
-                    log_q += self.noise.log_density((*v - k).clamp(0.0, 1.0));
+                    log_q += noise.log_density((*v - k).clamp(0.0, 1.0));
                     *v = k;
                 }
             }
@@ -241,15 +251,17 @@ impl Bijection for Dequantise {
         check_rows(&rows.y, d, condition, 0)?;
         let (mut outside, with_logdet) = (Vec::new(), rows.with_logdet());
         for (i, row) in rows.y.chunks_exact_mut(d).enumerate() {
-            let fits = |(x, whole): (&f64, &Option<Integers>)| whole.is_none_or(|whole| x.is_nan() || whole.has(*x));
+            let fits = |(x, whole): (&f64, &Option<(Integers, BinNoise)>)| {
+                whole.is_none_or(|(whole, _)| x.is_nan() || whole.has(*x))
+            };
             let mut log_q = 0.0;
             if row.iter().zip(&self.columns).all(fits) {
                 let key = self.key(row);
                 for (j, (x, whole)) in row.iter_mut().zip(&self.columns).enumerate() {
-                    if whole.is_some() {
-                        let u = self.noise.of(mix(key.wrapping_add(j as u64)));
+                    if let Some((_, noise)) = whole {
+                        let u = noise.of(mix(key.wrapping_add(j as u64)));
                         if with_logdet {
-                            log_q += self.noise.log_density(u);
+                            log_q += noise.log_density(u);
                         }
                         // Rounding may not take it into the next bin.
                         *x = (*x + u).min((*x + 1.0).next_down());

@@ -7,6 +7,7 @@
 pub mod base;
 pub mod bijection;
 pub mod chain;
+pub mod classes;
 pub mod column;
 pub mod columns;
 pub mod condition;
@@ -26,6 +27,7 @@ pub mod standardise;
 pub use base::{Base, Latents, StandardNormal};
 pub use bijection::{Bijection, Mapped};
 pub use chain::Chain;
+pub use classes::ClassTable;
 pub use column::{Column, ColumnKind};
 pub use columns::Columns;
 pub use condition::{Condition, ContextColumn, ContextKind, Range};

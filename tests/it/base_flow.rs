@@ -26,7 +26,7 @@ fn table(conditional: bool) -> Dataset {
         if conditional { Rows::under(x, c) } else { Rows::new(x) }
     };
     let [train, valid, test] = [rows(2000, 1), rows(400, 2), rows(1000, 3)];
-    let context = Context { dim: 2, columns: vec!["class".into(), "number".into()] };
+    let context = Context { dim: 2, columns: vec!["class".into(), "number".into()], words: Vec::new() };
     Dataset {
         name: "bent".into(),
         dim: 2,
@@ -37,6 +37,7 @@ fn table(conditional: bool) -> Dataset {
         test,
         context: conditional.then_some(context),
         places: None,
+        words: Vec::new(),
         notes: Vec::new(),
     }
 }

@@ -76,7 +76,8 @@ fn table(kind: Kind, d: usize) -> Dataset {
         let (x, c) = rows(kind, n, d, seed);
         Rows::under(x, c)
     });
-    let (name, train, context) = ("classes".into(), Source::Rows(train), Context { dim: 1, columns: vec!["c".into()] });
+    let context = Context { dim: 1, columns: vec!["c".into()], ..Context::default() };
+    let (name, train) = ("classes".into(), Source::Rows(train));
     Dataset {
         name,
         dim: d,
@@ -86,6 +87,7 @@ fn table(kind: Kind, d: usize) -> Dataset {
         valid,
         test,
         context: Some(context),
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     }

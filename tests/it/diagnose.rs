@@ -26,6 +26,7 @@ fn rows(x: Vec<f64>, dim: usize) -> Dataset {
         valid,
         test,
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     }
@@ -345,7 +346,7 @@ fn conditions_are_part_of_a_row_and_a_column_that_they_determine_is_found() {
     let n = 2000;
     let c = table(n, 40, |r| vec![normal(r)]);
     let of = |x: Vec<f64>, c: Vec<f64>| {
-        let context = Context { dim: 1, columns: vec!["t".into()] };
+        let context = Context { dim: 1, columns: vec!["t".into()], ..Context::default() };
         Dataset { train: Source::Rows(Rows::under(x, c)), context: Some(context), ..rows(Vec::new(), 2) }
     };
     let noise = table(n, 41, |r| vec![normal(r), normal(r)]);
@@ -384,7 +385,7 @@ fn each_kind_of_relation_under_classes_is_said_once_with_its_number() {
             None => Vec::new(),
         }
     });
-    let context = Some(Context { dim: 1, columns: vec!["t".into()] });
+    let context = Some(Context { dim: 1, columns: vec!["t".into()], ..Context::default() });
     let train = Source::Rows(Rows::under(x, classes));
     let found = dataset(&Dataset { train, context, ..rows(Vec::new(), 2) }, true);
     let said: Vec<(&str, &str)> = found.iter().map(|f| (f.kind, f.text.as_str())).collect();

@@ -45,7 +45,7 @@ fn conditional() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
         Rows::under(x, c)
     };
     let [train, valid, test] = [rows(4000, 1), rows(500, 2), rows(1000, 3)];
-    let context = Context { dim: 2, columns: vec!["class".into(), "width".into()] };
+    let context = Context { dim: 2, columns: vec!["class".into(), "width".into()], ..Context::default() };
     let data = Dataset {
         name: "told".into(),
         dim: 2,
@@ -55,6 +55,7 @@ fn conditional() -> (Dataset, impl Fn(&[f64], &[f64]) -> f64) {
         valid,
         test,
         context: Some(context),
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     };

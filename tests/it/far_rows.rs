@@ -27,6 +27,7 @@ fn table() -> Dataset {
         valid,
         test,
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     }
@@ -164,7 +165,7 @@ fn a_far_condition_is_left_out_too_and_a_rare_class_is_not() {
         rows.context[60] = -3e7;
     }
     (data.valid.context, data.test.context) = (given(400, 2), given(1000, 3));
-    data.context = Some(Context { dim: 2, columns: vec!["e".into(), "kind".into()] });
+    data.context = Some(Context { dim: 2, columns: vec!["e".into(), "kind".into()], ..Context::default() });
     let job = job(Family::Cnf, Objective::Matching);
     let far = Far::find(&job, None, &data).unwrap();
     assert_eq!((far.rows.len(), far.rows[0].index, far.rows[0].column.as_str()), (1, 30, "`e` of the conditions"));

@@ -7,6 +7,9 @@ mod bound;
 mod brief_features;
 mod check;
 mod circles;
+mod class_columns;
+#[cfg(feature = "cli")]
+mod class_words;
 mod cli;
 mod column_types;
 #[cfg(feature = "cli")]
@@ -37,6 +40,7 @@ mod histogram_laws;
 mod html;
 #[cfg(feature = "plot")]
 mod images;
+mod integers;
 mod io;
 #[cfg(feature = "plot")]
 mod lattice;

@@ -186,7 +186,7 @@ fn rows_in_memory_are_left_out_as_those_of_a_file() {
         let picked = of_rows(&all, 3, rows);
         let x: Vec<f64> = picked.chunks_exact(3).flat_map(|row| [row[0], row[1]]).collect();
         let c = picked.chunks_exact(3).map(|row| row[2]).collect();
-        let context = Some((cnflow::rows::Context { dim: 1, columns: Vec::new() }, c));
+        let context = Some((cnflow::rows::Context { dim: 1, ..Default::default() }, c));
         Memory { x: x.into(), dim: 2, context, ..memory_of("x") }
     };
     let every: Vec<usize> = (0..ROWS).collect();

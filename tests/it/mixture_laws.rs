@@ -5,7 +5,7 @@ use cnflow::continuous::{Continuous, SolverSpec};
 use cnflow::fit::{Em, EmOptions, Gaussian};
 use cnflow::model::{FlowSpec, Solved};
 use cnflow::rng::stream;
-use cnflow::transform::{Base, Column, ColumnKind, Mixture, Rosenblatt, StandardNormal};
+use cnflow::transform::{Base, BinNoise, Column, ColumnKind, Mixture, Rosenblatt, StandardNormal};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 use rand::Rng as _;
 
@@ -420,6 +420,8 @@ fn columns() -> Vec<(Column, &'static [f64], &'static [f64])> {
         (Column::Unit { low: 0.0, high: 1.0 }, &[1e-300, 0.3, 1.0 - 1e-15], &[0.0, 1.0, -0.1, 2.0]),
         (Column::Unit { low: -3.0, high: 4.0 }, &[-2.999, 0.5, 3.999], &[-3.0, 4.0, 50.0, f64::NEG_INFINITY]),
         (Column::Angle { period: 360.0, cut: 30.0 }, &[31.0, 1.0, 359.0], &[f64::INFINITY]),
+        (Column::Integer { bounds: None, noise: BinNoise::Uniform }, &[0.5, -1e9, 7.25], &[]),
+        (Column::Integer { bounds: Some([-2.0, 9.0]), noise: BinNoise::Normal }, &[-1.5, 3.0, 9.99], &[-2.5, 10.0]),
     ]
 }
 

@@ -91,6 +91,7 @@ fn table(rare: &Rare) -> Dataset {
         valid,
         test,
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     }

@@ -24,7 +24,7 @@ fn auto(seconds: f64) -> Job {
 }
 
 fn data(x: Vec<f64>, dim: usize, context: Option<Vec<f64>>) -> Dataset {
-    let context = context.map(|x| (Context { columns: vec!["c".into()], dim: 1 }, x));
+    let context = context.map(|x| (Context { columns: vec!["c".into()], dim: 1, words: Vec::new() }, x));
     let memory = Memory { name: "rows".into(), x: x.into(), dim, context, ..Memory::default() };
     memory.dataset(&Default::default(), 0, None).unwrap()
 }

@@ -302,6 +302,7 @@ fn a_table_is_standardised_inside_the_model_and_scored_in_its_own_units() {
         valid: Rows::default(),
         test,
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     };
@@ -581,6 +582,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         valid: rows(200, 1),
         test: Rows::default(),
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     };
@@ -667,6 +669,7 @@ fn table(dim: usize, mut rows: impl FnMut(usize, u64) -> Vec<f64>) -> Dataset {
         valid,
         test,
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     }
@@ -744,6 +747,7 @@ fn an_overfitted_small_table_ends_its_run_early_and_no_other_table_does() {
         valid: few(200, 1),
         test: few(200, 2),
         context: None,
+        words: Vec::new(),
         places: None,
         notes: Vec::new(),
     };

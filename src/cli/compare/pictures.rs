@@ -169,7 +169,7 @@ fn units(comparison: &Comparison) -> Units {
 /// The density on the cells at time `t`; 0 where a row has none.
 fn density(entry: &Entry, model: &BoundModel, t: f64, cells: &Cells, units: &Units) -> Result<Vec<f64>> {
     let points = entry.order.points(&cells.centres());
-    let logs = model.until(t)?.log_prob(&points, &[])?.log_prob;
+    let logs = model.of_real_numbers()?.until(t)?.log_prob(&points, &[])?.log_prob;
     Ok(logs.into_iter().map(|log| if log.is_nan() { 0.0 } else { units.density(log) }).collect())
 }
 

@@ -62,7 +62,8 @@ impl Seen {
     fn new(output: Option<&Path>, setup: &Setup, classes: &[i64]) -> Result<Self> {
         let condition = setup.model.spec.condition.as_ref();
         let name = condition.map_or_else(String::new, |condition| condition.name(0));
-        let names: Vec<String> = classes.iter().map(|class| format!("{name}={class}")).collect();
+        let labels = setup.model.spec.class_labels(0);
+        let names: Vec<String> = labels.iter().map(|class| format!("{name}={class}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let output = Growing::table(output, classes.len())?;
         let output = output.map(|file| file.named(&setup.header(&names))).transpose()?;
@@ -94,10 +95,16 @@ impl Seen {
         let (right, log_true, (prior, log_prior)) = (accuracy.right(), accuracy.log_true(), plan.prior());
         let labelled = right.n() > 0;
         let bits = setup.model.spec.pixels.as_ref().map(|pixels| BitsPerDim::unit(pixels.dim()));
+        let labels = setup.model.spec.class_labels(0);
+        // Words where the classes have some, else numbers.
+        let names = match setup.model.spec.class_words.is_empty() {
+            true => json!(plan.classes()),
+            false => json!(labels),
+        };
         let number = |mean: Mean, value: f64| (mean.n() > 0 && value.is_finite()).then_some(value);
         let facts = json!({
             "n": spent.n,
-            "classes": plan.classes(),
+            "classes": names,
             "prior": prior.name(),
             "prior_probabilities": log_prior.iter().map(|l| l.exp()).collect::<Vec<_>>(),
             "labelled": right.n(),
@@ -140,10 +147,12 @@ impl Seen {
                 n => format!(" without {}, whose class has probability 0\n", words::count(n, "point")),
             };
             if let Some((class, other, n, of)) = accuracy.worst() {
+                let named = |class| setup.model.spec.condition_label(0, class as f64);
+                let (class, other) = (named(class), named(other));
                 text += &format!("most frequent mistake: {class} taken for {other}, {n} of {of}\n");
             }
         } else {
-            let all = plan.classes().iter().zip(accuracy.found());
+            let all = labels.iter().zip(accuracy.found());
             let list = all.map(|(class, n)| format!("{class}: {n}")).collect::<Vec<_>>().join(", ");
             text += &format!("points by their most probable class: {list}\n");
         }

@@ -70,6 +70,16 @@ impl Job {
         if let Some(bits) = seen.bits.as_ref().filter(|bits| bits.n() > 0) {
             words += &bits_per_dim(bits, args.dequantise, &mut facts);
         }
+        if self.setup.model.spec.has_integers() && self.grid.is_none() {
+            facts["dequantise"] = args.dequantise.into();
+            facts["bound"] = "lower".into();
+            words += &match args.dequantise {
+                1 => "log p is a lower bound of the log-probability of the whole numbers, on average; \
+                      --dequantise N brings it nearer\n"
+                    .to_owned(),
+                n => format!("log p is a lower bound on average: log of the mean over {n} draws of the noise\n"),
+            };
+        }
         if let Some(noise) = noise {
             facts["hutchinson_se_mean"] = noise.into();
             words += &match noise.is_finite() {

@@ -98,7 +98,8 @@ flags! {
         #[arg(long, value_name = "COLUMN|FILE")]
         weights: String,
         /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD],
-        /// unit[:LOW,HIGH], positive or heavy (heavy tails)
+        /// unit[:LOW,HIGH], positive, heavy (heavy tails), integer[:LOW,HIGH] or
+        /// class (words or whole numbers, given out by a table)
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
         /// Types of the columns without --column: auto (positive or heavy where held-out rows clearly gain), or plain

@@ -125,7 +125,7 @@ impl Drop for Live {
 /// p on a grid of [`CELLS`]² cells, as a part of its largest.
 fn coarse(model: &Model, [x, y]: [(f64, f64); 2], precision: Precision) -> cnflow::Result<Grid> {
     let centres = Grid::centres(x, y, CELLS, CELLS);
-    let mut logs = model.bind(precision)?.log_prob(&centres, &[])?.log_prob;
+    let mut logs = model.bind(precision)?.of_real_numbers()?.log_prob(&centres, &[])?.log_prob;
     // Only what is larger than what shows: beside the largest, for a density of columns of 1e±200 is not a number.
     let most = logs.iter().copied().filter(|l| l.is_finite()).fold(f64::NEG_INFINITY, f64::max);
     if most.is_finite() {

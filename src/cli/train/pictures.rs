@@ -123,19 +123,20 @@ fn points(
     let shown = critical_section(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
     picture::note_columns(&path, &shown, d, options, context);
 
-    if d <= 2 {
+    if d <= 2 && model.spec.classes.is_none() {
         let extent = |column: usize| plot::extent(&seen, d, column);
         let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
         let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
         let centres = Grid::centres(x, y, nx, ny);
+        let real = flow.of_real_numbers()?;
         let shares = shares(&held_out.context, model.condition_dim());
         let log_density = if shares.is_empty() {
-            flow.log_prob(&centres, &[])?.log_prob
+            real.log_prob(&centres, &[])?.log_prob
         } else {
             // The density of all rows together: the mean of those under the conditions that there are.
             let mut density = vec![f64::NEG_INFINITY; nx * ny];
             for (share, row) in &shares {
-                let log_prob = flow.log_prob(&centres, &row.repeat(nx * ny))?.log_prob;
+                let log_prob = real.log_prob(&centres, &row.repeat(nx * ny))?.log_prob;
                 density
                     .iter_mut()
                     .zip(log_prob)

@@ -107,7 +107,7 @@ impl Job {
                 continue;
             }
             let mut density = vec![0.0; n];
-            let stage = model.until(*t)?;
+            let stage = model.of_real_numbers()?.until(*t)?;
             for (share, condition) in &conditions {
                 let log_prob = stage.log_prob(&centres, condition)?.log_prob;
                 if self.layers.is_some() {

@@ -7,6 +7,7 @@ use ::parquet::errors::{ParquetError, Result as Decoded};
 use ::parquet::schema::types::ColumnDescriptor;
 
 use crate::io::cell::Cell;
+use crate::io::words::number as number_of;
 
 /// Up to here whole numbers are exact in f64, and so are powers of ten up to `EXACT_POWER`: one division of both is
 /// rounded once.
@@ -132,6 +133,15 @@ pub(super) fn texts(reader: &mut ColumnReader, n: usize) -> Decoded<Vec<String>>
         }
         _ => Err(ParquetError::General("a column is of another type than its schema says".into())),
     }
+}
+
+/// The next cells of a column of text, at most `n`, each the number of its word; another word is given as it stands.
+pub(super) fn coded(reader: &mut ColumnReader, n: usize, words: &[(String, f64)]) -> Decoded<Vec<Result<f64, String>>> {
+    let one = |text: String| match Cell::of(text.trim()) {
+        Cell::Missing => Ok(f64::NAN),
+        _ => number_of(words, text.trim()).ok_or(text),
+    };
+    Ok(texts(reader, n)?.into_iter().map(one).collect())
 }
 
 /// The number of a cell of text, by the rule of text tables.

@@ -220,6 +220,12 @@ fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
         "subtract a constant from the column before it is stored, so that the type resolves what is left".to_owned()
     } else {
         match (group.len(), column.step) {
+            (1, Some(1.0)) if column.values.iter().all(|(v, _)| v.fract() == 0.0) => {
+                let name = if table.named { names[0].clone() } else { "NAME".to_owned() };
+                format!(
+                    "give whole numbers their type: `data.columns` {name}:integer; or leave the column out with `data.drop`{drop}"
+                )
+            }
             (1, Some(step)) => format!(
                 "spread the values by uniform noise of one step (x + U[0, {})), or leave the column out with `data.drop`{drop}",
                 short(step)
@@ -227,7 +233,9 @@ fn step_finding(table: &Table<'_>, group: &[usize]) -> Finding {
             (1, None) => {
                 format!("make it a condition (`data.condition`{drop}), or leave it out with `data.drop`{drop}")
             }
-            _ => "spread the values by uniform noise of one step, such as x + U[0, 1) for whole numbers".to_owned(),
+            _ => "give columns of whole numbers the type integer (`data.columns` NAME:integer), and spread others by uniform \
+                  noise of one step"
+                .to_owned(),
         }
     };
     Finding { kind: "steps", columns: names, numbers, singular: true, text, hint }

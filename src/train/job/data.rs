@@ -104,7 +104,7 @@ pub struct DataSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
-    /// unit, positive or heavy, as [`ColumnKind`] reads it.
+    /// unit, positive, heavy, integer or class, as [`ColumnKind`] reads it.
     pub columns: Vec<String>,
     /// What the columns are that `columns` does not name. A run without this field had plain ones.
     pub column_types: ColumnTypes,
@@ -191,6 +191,12 @@ impl DataSection {
         split_rule(&self.split).map(drop)
     }
 
+    /// The columns of the kinds that `are` wanted, as they are called.
+    fn called(&self, are: impl Fn(ColumnKind) -> bool) -> Vec<String> {
+        let rules = self.columns.iter().filter_map(|text| column_rule(text).ok());
+        rules.filter(|(_, kind)| are(*kind)).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// How the rows are read.
     pub(super) fn options(&self) -> Result<DataOptions> {
         Ok(DataOptions {
@@ -199,12 +205,14 @@ impl DataSection {
                 keep: self.keep.clone(),
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
+                whole: self.called(|kind| matches!(kind, ColumnKind::Integer { .. } | ColumnKind::Class)),
                 header: self.header,
                 layout: self.layout,
                 missing: self.missing,
             },
             condition: self.condition.clone(),
             weights: self.weights.clone(),
+            classes: self.called(|kind| kind == ColumnKind::Class),
             ..DataOptions::default()
         })
     }
@@ -258,7 +266,7 @@ pub(crate) fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     Err(match problem {
         Some(words) => Error::invalid(
             format!("the column `{text}`: {words}"),
-            "set a kind in `data.columns`: angle, unit, positive or heavy",
+            "set a kind in `data.columns`: angle, unit, positive, heavy, integer or class",
         ),
         None => Error::invalid(
             format!("invalid `data.columns` `{text}`: expected NAME:KIND"),

@@ -8,6 +8,7 @@ use crate::io::{Format, Reader};
 use crate::model::FlowSpec;
 use crate::names::{Matched, NamedTable};
 use crate::rows::{DataOptions, Dataset, Memory, SplitRule, TableOptions};
+use crate::transform::ColumnKind;
 
 impl Job {
     /// The data that the job is about, or those called `name` under the same options.
@@ -24,6 +25,20 @@ impl Job {
     /// As [`Memory::dataset`] and [`split_rule`](super::split_rule).
     pub fn dataset_in_memory(&self, rows: Memory, valid: Option<Memory>) -> Result<Dataset> {
         rows.dataset(&self.data.options()?, self.split_seed(), valid)
+    }
+
+    /// The columns of the data that the job calls integers or classes.
+    pub fn integers(&self, data: &Dataset) -> Vec<usize> {
+        let place = |name: &str| {
+            let named = data.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
+            named.or_else(|| name.parse().ok().filter(|j| *j < data.dim))
+        };
+        let rules = self.data.columns.iter().filter_map(|text| super::column_rule(text).ok());
+        let whole = rules.filter(|(_, kind)| matches!(kind, ColumnKind::Integer { .. } | ColumnKind::Class));
+        let mut places: Vec<usize> = whole.filter_map(|(name, _)| place(name)).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
     /// What a table's random split is drawn by.
@@ -56,6 +71,10 @@ impl Job {
     fn matched(&self, spec: &FlowSpec, name: Option<&str>, own: bool) -> Result<(Dataset, Vec<String>)> {
         let name = name.unwrap_or(&self.data.source);
         let mut options = self.data.options()?;
+        if let Some(table) = &spec.classes {
+            let name = |j: &usize| spec.names.get(*j).cloned().unwrap_or_else(|| j.to_string());
+            options.classes = table.places.iter().map(name).collect();
+        }
         let unweighted = self.without_weights(Path::new(name), &mut options)?;
         let surplus = self.surplus(spec, Path::new(name), own, &mut options)?;
         options.table.drop.extend(surplus.iter().cloned());
@@ -68,6 +87,7 @@ impl Job {
         notes.extend(unweighted);
         notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
+        data.translate(&spec.column_words(), &spec.condition_words())?;
         Ok((data, notes))
     }
 

@@ -1,0 +1,84 @@
+"""Columns as they come: those that are named, words, whole numbers, and classes that a model gives out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import same_bits
+from test_frames import LIBRARIES, frame
+
+import cnflow
+
+WORDS = np.array(["versicolor", "setosa", "virginica"])
+# Their places among the rising words.
+PLACES = np.array([1.0, 0.0, 2.0])
+OPTIONS: dict[str, Any] = {"model": "realnvp", "hidden": [8, 8], "steps": 6, "progress": False, "far_rows": "keep"}
+
+
+def rows(n: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """x, and the number of its word."""
+    random = np.random.default_rng(3)
+    k = np.arange(n) * 7 % 3
+    return random.normal(size=(n, 2)) + PLACES[k][:, None], k
+
+
+def test_named_columns_are_modelled_in_their_order() -> None:
+    x, k = rows()
+    table = np.column_stack([x, k.astype(float)])
+    wanted = cnflow.train(x, **OPTIONS)
+    flow = cnflow.train(table, columns=[0, 1], **OPTIONS)
+    assert same_bits(flow.log_prob(x), wanted.log_prob(x))
+    assert same_bits(cnflow.train(table, drop=2, **OPTIONS).log_prob(x), wanted.log_prob(x))
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    named = cnflow.train(pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "k": k}), columns=["b", "a"], **OPTIONS)
+    assert named.columns == ["b", "a"]
+    with pytest.raises(cnflow.InvalidInput, match="`c`"):
+        cnflow.train(pandas.DataFrame({"a": x[:, 0], "b": x[:, 1]}), columns=["a", "c"], **OPTIONS)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_words_are_classes_in_frames_and_arrays(library: str) -> None:
+    x, k = rows()
+    wanted = cnflow.train(x, PLACES[k], **OPTIONS)
+    table = {"a": x[:, 0], "b": x[:, 1], "species": WORDS[k].tolist()}
+    flow = cnflow.train(frame(library, table), condition="species", **OPTIONS)
+    assert flow.condition_classes == {"species": ["setosa", "versicolor", "virginica"]}
+    scores = wanted.log_prob(x, PLACES[k])
+    assert same_bits(flow.log_prob(frame(library, table)), scores)
+    assert same_bits(flow.log_prob(x, WORDS[k]), scores)
+    assert same_bits(flow.log_prob(x, {"species": WORDS[k]}), scores)
+    assert same_bits(flow.given("setosa").log_prob(x), wanted.given(0.0).log_prob(x))
+    assert same_bits(flow.given({"species": "setosa"}).log_prob(x), wanted.given(0.0).log_prob(x))
+    assert same_bits(cnflow.train(x, WORDS[k], **OPTIONS).log_prob(x, WORDS[k]), scores)
+    with pytest.raises(cnflow.InvalidInput, match="no class `rosa`") as caught:
+        flow.given("rosa")
+    assert "`setosa`" in str(caught.value.hint)
+    if library == "pandas":
+        samples = flow.sample(condition=WORDS[k][:5], as_frame="pandas")
+        assert samples["species"].tolist() == WORDS[k][:5].tolist()
+
+
+def test_whole_numbers_are_sampled_and_scored() -> None:
+    x, k = rows()
+    table = np.column_stack([x[:, 0], k.astype(float)])
+    flow = cnflow.train(table, column="1:integer", **OPTIONS)
+    samples = flow.sample(50)
+    assert np.all(samples[:, 1] == np.floor(samples[:, 1]))
+    assert np.all(np.isfinite(flow.log_prob(table)))
+    assert flow.log_prob(np.array([[0.0, 0.5]]))[0] == -np.inf
+    with pytest.raises(cnflow.InvalidInput, match="their own noise"):
+        flow.sample_and_log_prob(5)
+
+
+def test_classes_are_given_out() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x, k = rows()
+    table = pandas.DataFrame({"a": x[:, 0], "species": WORDS[k], "b": x[:, 1]})
+    flow = cnflow.train(table, column="species:class", **OPTIONS)
+    assert (flow.dim, flow.condition_dim, flow.columns) == (3, 0, ["a", "species", "b"])
+    codes = np.column_stack([x[:, 0], PLACES[k], x[:, 1]])
+    assert same_bits(flow.log_prob(table), flow.log_prob(codes))
+    assert set(flow.sample(200, as_frame="pandas")["species"]) <= set(WORDS.tolist())
+    assert same_bits(flow.inverse(codes)[:, 1], codes[:, 1])
