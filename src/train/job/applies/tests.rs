@@ -100,6 +100,9 @@ fn setting(family: Family, kind: Objective, field: &str, value: &str) -> Job {
     let levels = field == "model.levels" && matches!(family, Family::Discrete(_));
     let image = levels.then_some(cnflow_kernels::ImageShape { height: 1, width: 1, channels: 2 });
     let job = job.with(|job| job.data.image = job.data.image.or(image));
+    // A share needs a base that is trained.
+    let shared = field == "model.base_share" && family == Family::Cnf;
+    let job = if shared { job.with(|job| job.model.base = "spline".into()) } else { job };
     // A block needs pairs.
     let paired = field == "objective.pairing_block" && family == Family::Cnf && kind != Objective::Likelihood;
     if paired { job.with(|job| job.objective.pairing = crate::train::Pairing::Optimal) } else { job }
