@@ -355,7 +355,12 @@ impl Job {
 
 /// Refuses several draws of the noise where no whole numbers get noise.
 fn check_draws(args: &DensityArgs, setup: &Setup) -> Result<()> {
-    if args.dequantise > 1 && (args.grid.is_some() || !setup.model.spec.dequantises()) {
+    if args.dequantise > 1 && args.grid.is_some() {
+        let problem =
+            format!("--dequantise {} beside --grid: the cells of a grid are no whole numbers", args.dequantise);
+        return Err(Error::invalid(problem, "leave out one of them").into());
+    }
+    if args.dequantise > 1 && !setup.model.spec.dequantises() {
         let problem = format!(
             "--dequantise {}: the model has no whole numbers: neither images nor integer columns",
             args.dequantise

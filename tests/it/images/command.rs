@@ -206,7 +206,7 @@ fn images_that_do_not_fit_are_refused_with_both_sizes() {
         ("density m.safetensors small.npy", "images of 4 × 4, the model was trained on rows that are not images"),
         ("sample run --latent x.npy -o o.npy", "holds images of 8 × 8, not latents"),
         ("sample run -o o.npy --with-density d.npy", "only the density of its own noise"),
-        ("density m.safetensors x.npy --dequantise 3", "the model is not one of images"),
+        ("density m.safetensors x.npy --dequantise 3", "the model has no whole numbers"),
         ("train --data x.npy --condition labels.npy --steps 1", "it holds 39 rows, but `x.npy` has 1797"),
         ("train --data x.npy --condition x.npy --steps 1", "it holds images, not conditions"),
         ("train --data x.npy --condition 0 --steps 1", "images have no columns to condition on"),
