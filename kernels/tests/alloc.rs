@@ -62,7 +62,7 @@ fn calls_and_new_parameters_do_not_allocate() {
 
 fn images() {
     let (lanes, stride, pixels) = (21, 32, 15);
-    let spec = ImageNetSpec::recipe(ImageShape { height: 5, width: 3, channels: 1 }, 2);
+    let spec = ImageNetSpec::recipe(ImageShape { height: 5, width: 3, channels: 1 }, 2, ImageNetSpec::CHANNELS);
     let theta = vec![0.1; spec.n_params()];
     let mut net = ImageNet::<f32>::new(&spec, &theta).unwrap();
     let (x, mut out, mut g) = (vec![0.5; pixels * stride], vec![0.0; pixels * stride], theta.clone());

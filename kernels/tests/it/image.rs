@@ -43,7 +43,7 @@ fn every_net() -> Vec<ImageNetSpec> {
 
 #[test]
 fn values_are_those_of_plain_loops() {
-    let digits = ImageNetSpec::recipe(shape(28, 28, 1), 30);
+    let digits = ImageNetSpec::recipe(shape(28, 28, 1), 30, ImageNetSpec::CHANNELS);
     assert_eq!((digits.n_params(), digits.outputs()), (107_649, shape(28, 28, 1)));
     for spec in every_net().into_iter().chain([digits]) {
         let wide = theta::<f64>(&spec, 7);

@@ -201,6 +201,7 @@ pub fn every_small_net() -> Vec<ImageNetSpec> {
 
 /// The recipe for small images of all kinds.
 pub fn recipes() -> Vec<ImageNetSpec> {
-    let of = |(height, width, channels)| ImageNetSpec::recipe(shape(height, width, channels), 3);
+    let of =
+        |(height, width, channels)| ImageNetSpec::recipe(shape(height, width, channels), 3, ImageNetSpec::CHANNELS);
     [(1, 1, 1), (5, 7, 1), (8, 8, 3), (17, 19, 1)].map(of).to_vec()
 }
