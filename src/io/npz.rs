@@ -1,7 +1,7 @@
 //! NumPy's `.npz`: a zip archive with one `.npy` a member.
 //!
 //! `file.npz` means its only table: the only member of numbers with two axes or more, or, where none has two, the only
-//! one with one axis. Members that hold anything else (text, Python objects, records) do not count. `file.npz:x` means
+//! one with one axis. Members that hold anything else (text, Python objects, records, booleans) do not count. `file.npz:x` means
 //! the member `x`. A member is unpacked only up to the length that its own header justifies, so a small archive cannot
 //! fill the memory with zeros.
 
@@ -134,6 +134,10 @@ fn axes(path: &Path, archive: &mut ZipArchive<impl Read + Seek>, name: &str, pac
     let mut member = archive.by_name(&format!("{name}{ENDING}")).ok()?;
     let header = npy::read_header(path, &mut member, unpacked(packed)).ok()?;
     header.declared(path).ok()?;
+    // Records and masks stand beside a table more often than they are one: they are read by their names.
+    if !header.fields.is_empty() || header.descr.ends_with("b1") {
+        return None;
+    }
     let images = header.descr.ends_with("u1");
     Some(header.shape.len()).filter(|axes| *axes < 3 || images)
 }

@@ -573,6 +573,10 @@ fn a_member_that_is_no_table_does_not_spoil_the_others() {
         let named = |path: &Path, member: &str| PathBuf::from(format!("{}:{member}", path.display()));
         let path = save(&[("x", table.clone()), other.clone()]);
         assert_eq!(io::read(&named(&path, "x")).unwrap().cols, 3);
+        if ["records", "truths"].contains(&other.0) {
+            assert_eq!(io::read(&named(&path, other.0)).unwrap().cols, 2);
+            continue;
+        }
         let error = io::read(&named(&path, other.0)).unwrap_err();
         assert!(error.to_string().contains(&format!("x.npz:{}", other.0)) && error.hint().is_some(), "{error}");
     }

@@ -146,7 +146,7 @@ mod tests {
                 job.model.depth = Some(1);
                 job.model.init = Some("m".into());
                 let objective = &mut job.objective;
-                objective.time_exponent = Some(1.0);
+                (objective.time_exponent, objective.path) = (Some(1.0), Some(crate::velocity::Path::Vp));
                 (objective.likelihood_batch, objective.likelihood_lr) = (Some(1), Some(1.0));
                 (objective.likelihood_tol, objective.nfe_target) = (Some(1.0), Some(1.0));
                 let optimiser = &mut job.optimiser;
