@@ -84,7 +84,7 @@ def test_bad_input_is_an_error_with_numbers_and_a_hint(flow: cnflow.Flow) -> Non
         (np.zeros(5), r"x has the shape \(5,\)"),
         (3.0, "single number"),
         ([[1.0, 2.0], [float("inf"), 0.0]], "row 1 of x has inf in column"),
-        ([["a", "b"]], "type <U1"),
+        ([["a", "b"]], "x has the text `a`, expected numbers"),
         ([[1 + 2j, 0]], "complex"),
         ([[1.0, 2.0], [3.0]], "not an array of numbers"),
         ([[None, 1.0]], "type object"),

@@ -241,7 +241,7 @@ def test_data_that_are_not_valid_are_named() -> None:
         (np.zeros((0, 2)), "no rows"),
         (np.zeros((2, 2, 2, 2, 2)), "expected"),
         (ring(2), "split|rows"),
-        ([["a"]], "type"),
+        ([["a"]], "column 0 .* of x has text, expected numbers"),
     ]
     for x, words in refused:
         with pytest.raises(cnflow.CnfError, match=words):
