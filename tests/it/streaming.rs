@@ -102,7 +102,7 @@ fn a_table_grows_in_pieces_of_any_size_and_lies_whole_or_not_at_all() {
     vector.push(&numbers()).unwrap();
     vector.finish().unwrap();
     assert_eq!(io::read(&at("v.npy")).unwrap(), Array::vector(numbers(), Dtype::F64));
-    assert!(Writer::create(&at("v.npz"), 1, Dtype::F64, true).is_err());
+    assert!(Writer::create(&at("v.parquet"), 1, Dtype::F64, true).is_err());
     assert!(Writer::create(&at("no/v.npy"), 1, Dtype::F64, true).is_err());
     assert!(Writer::create(&at("v.npy"), 0, Dtype::F64, false).is_err());
 }

@@ -155,7 +155,8 @@ impl Folder {
                 path: path.to_owned(),
                 config,
                 stale: Cell::new(false),
-                config_due: Cell::new(false),
+                // A run that was killed when it took the place of another has none yet.
+                config_due: Cell::new(!path.join(CONFIG).is_file()),
                 made: None,
                 lock,
             },
