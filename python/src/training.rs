@@ -15,7 +15,7 @@ use cnflow::rows::diagnose::{Finding, with_integers as findings};
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
     Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
-    open, provenance, resume_by, score, scored_provenance, with_column_types,
+    provenance, resume_by, score, scored_provenance, with_auto_family, with_column_types,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -526,7 +526,7 @@ fn prepared(
             return Err(cnflow::Error::invalid(problem, "leave it out").into());
         }
         let is_open = !fields.contains(&"model.family") && job.optimiser.steps.is_none() && size == 1;
-        let job = if is_open { open(job, &data, &fields) } else { job };
+        let job = if is_open { with_auto_family(job, &data, &fields) } else { job };
         let job = if tolerances || init.is_some() { job } else { job.with_tolerance_for(&data) }.resolve_for(&data)?;
         let mut job = job;
         if job.output.picture.names.is_empty() {

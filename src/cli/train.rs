@@ -17,7 +17,9 @@ pub mod watch;
 use std::ops::ControlFlow;
 
 use cnflow::rows::Dataset;
-use cnflow::train::{Checkpoint, Job, Progress, Watch, fit_by, held_out, open, provenance, resume_by, score};
+use cnflow::train::{
+    Checkpoint, Job, Progress, Watch, fit_by, held_out, provenance, resume_by, score, with_auto_family,
+};
 use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
@@ -95,7 +97,7 @@ fn begin(args: &TrainArgs, context: &Context) -> anyhow::Result<(Job, Dataset)> 
     }
     // Several processes count steps, and a choice needs a clock.
     let job = if args.leaves_model_open() && context.processes.crew().size() == 1 {
-        open(job, &data, &args.given())
+        with_auto_family(job, &data, &args.given())
     } else {
         job
     };

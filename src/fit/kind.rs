@@ -28,10 +28,8 @@ const LOOKED_AT: usize = 20_000;
 pub struct Kind {
     /// Positive or heavy.
     pub kind: ColumnKind,
-    /// By how many nats a held-out row, and the standard error of that.
+    /// By how many nats a held-out row.
     pub gain: f64,
-    /// The standard error of `gain`.
-    pub gain_se: f64,
 }
 
 /// The kind of a column with these training rows; none where plain is as good, or where there are too few rows to tell.
@@ -49,7 +47,7 @@ pub fn choose(rows: &[f64], others: impl Iterator<Item = f64>) -> Option<Kind> {
         let (gain, gain_se) = crate::stats::mean_and_se(&gains);
         let better = gain > LEAST && gain > CLEARLY * gain_se;
         if better && found.is_none_or(|found| gain > found.gain) {
-            found = Some(Kind { kind, gain, gain_se });
+            found = Some(Kind { kind, gain });
         }
     };
     if let Some(heavy) = scores(&looked_at, |x| Some((x, 0.0)), HeavyTails::fit) {

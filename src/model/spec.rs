@@ -17,6 +17,9 @@ use crate::transform::{
 };
 use crate::velocity::VelocitySpec;
 
+/// Numbers that stand for words are below this: a file that claims more is damaged, for a column has a thousand at most.
+const MOST_PLACES: i64 = 1 << 16;
+
 /// What a flow is made of, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
@@ -392,13 +395,16 @@ impl FlowSpec {
     }
 
     /// Whether there is a list of words for each column of the condition, with a word for each class or none, and no word
-    /// twice.
+    /// twice. Numbers that stand for words are places in a list.
     fn class_words_fit(&self) -> bool {
         let columns = self.condition.as_ref().map_or(&[][..], |condition| &condition.columns);
         let differ = |words: &[String]| words.iter().enumerate().all(|(i, word)| !words[..i].contains(word));
         let fits = |(words, column): (&Vec<String>, &ContextColumn)| match column {
             ContextColumn::Number { .. } => words.is_empty(),
-            ContextColumn::Class { classes } => words.is_empty() || (words.len() == classes.len() && differ(words)),
+            ContextColumn::Class { classes } => {
+                let places = classes.iter().all(|class| (0..MOST_PLACES).contains(class));
+                words.is_empty() || (words.len() == classes.len() && differ(words) && places)
+            }
         };
         columns.len() == self.class_words.len() && self.class_words.iter().zip(columns).all(fits)
     }

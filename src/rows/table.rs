@@ -143,7 +143,8 @@ impl Table {
         let format = Format::of(path);
         let (text, drops) = (format == Some(Format::Csv), options.missing == MissingRows::Drop);
         if let (false, Some(name)) = (format.is_some_and(Format::names_columns), &column) {
-            let problem = format!("it has no column `{name}`: only texts and Parquet have named columns");
+            let problem =
+                format!("the column `{name}` of a split is read from texts and Parquet, and this is an array");
             return Err(Error::read(path, problem, "give the split as a file of codes: `data.split` FILE.npy"));
         }
         let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also: extra.also };

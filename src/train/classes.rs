@@ -2,7 +2,7 @@
 //! under them, as under conditions.
 //!
 //! The training itself sees rows under conditions and nothing else. Whoever looks on, the checkpoints and the result have
-//! the whole model. Scores on the way are those of the flow under the classes, plus what the table adds to them on average.
+//! the whole model. Scores on the way, and of what was tried, are those of the flow under the classes, plus what the table adds to them on average.
 
 use std::ops::ControlFlow;
 
@@ -172,8 +172,10 @@ impl UnderClasses {
     pub fn result(&self, result: TrainResult) -> TrainResult {
         let mut history = result.history;
         history.validations.iter_mut().for_each(|v| *v = self.whole.validation(*v));
+        let mut tried = result.tried;
+        tried.iter_mut().for_each(|one| one.nll = one.nll.map(|nll| nll + self.whole.entropy));
         let job = result.job.with(|job| job.data = self.whole.section.clone());
-        TrainResult { model: self.whole.model(result.model), job, history, ..result }
+        TrainResult { model: self.whole.model(result.model), job, tried, history, ..result }
     }
 }
 

@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+pub(in crate::train) use architecture::EVALUATIONS;
 pub(crate) use data::column_rule;
 pub use data::{ColumnTypes, DataSection, FarRows, split_rule};
 pub(crate) use model::BaseRule;

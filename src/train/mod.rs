@@ -72,7 +72,7 @@ pub use preconditioning::Preconditioning;
 pub use provenance::{held_out, provenance, scored_provenance};
 pub use schedule::Schedule;
 pub use score::{Score, mean_and_se, score};
-pub use selection::{can_choose, open};
+pub use selection::with_auto_family;
 pub use state::Checkpoint;
 pub use trainer::{fit, fit_by, resume, resume_by};
 pub use validation::ValidationScore;

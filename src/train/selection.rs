@@ -32,14 +32,14 @@ const JUDGED: usize = 4;
 pub(super) type Fit = dyn Fn(&Job, &Dataset, &mut dyn Watch) -> Result<TrainResult>;
 
 /// Whether [`Family::Auto`] can choose for these data: they are rows of a table, and some were held out for validation.
-pub fn can_choose(data: &Dataset) -> bool {
+fn can_choose(data: &Dataset) -> bool {
     data.toy().is_none() && data.shape.is_none() && data.valid.count(data.dim) >= FEWEST
 }
 
 /// The job as [`Family::Auto`] where nobody has named a model, the data have validation rows to choose one by, and
 /// nothing is set that has a meaning for some models only: `given` are the fields that somebody set.
 #[must_use]
-pub fn open(job: Job, data: &Dataset, given: &[&str]) -> Job {
+pub fn with_auto_family(job: Job, data: &Dataset, given: &[&str]) -> Job {
     let auto = job.clone().of_family(Family::Auto);
     let suits = |field: &&str| auto.check_applies(field).is_ok();
     let open = job.model.init.is_none() && can_choose(data) && given.iter().all(suits);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cnflow_kernels::ImageShape;
 
 use super::context::{self, check_context, condition};
-use super::job::{BaseRule, column_rule};
+use super::job::{BaseRule, EVALUATIONS, column_rule};
 use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore};
 use crate::discrete::Discrete;
@@ -105,8 +105,6 @@ pub(super) struct Start {
 const LEAST_WORK: f64 = 1e9;
 /// A multiplication of EM, in f64 and between exponentials, takes as long as so many of a net.
 const DEARER: f64 = 8.0;
-/// The evaluations of a net that a row of a likelihood takes, forth and back.
-const EVALUATIONS: f64 = 60.0;
 
 /// What a mixture's fit may cost beside a run that counts its steps, so that it takes about as much of the whole as
 /// [`Job::BASE_SHARE`] would be of a time: counted, since such a run never looks at the clock.

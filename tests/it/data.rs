@@ -430,7 +430,10 @@ fn wrong_splits_say_what_is_wrong() {
         (Table::read(&x, &options(SplitRule::File("no.npy".into())), 0), "the file does not exist"),
         (column("set"), "unknown code `holdout` in line 3"),
         (column("split"), "it has no column `split`"),
-        (Table::read(&x, &options(SplitRule::Column("set".into())), 0), "only texts and Parquet have named columns"),
+        (
+            Table::read(&x, &options(SplitRule::Column("set".into())), 0),
+            "of a split is read from texts and Parquet, and this is an array",
+        ),
         (shares(0.0, 0.5), "are not a split"),
         (shares(0.9, 0.2), "are not a split"),
         (shares(f64::NAN, 0.2), "are not a split"),

@@ -123,11 +123,16 @@ impl Summary {
         let score = &self.score;
         let (each, seconds) = (1e3 * self.seconds_per_step, words::duration(self.seconds));
         let parameters = words::count(self.n_params as u64, "parameter");
-        let mut out = if self.job.model.family.is_reference() {
-            format!("{} fitted in {seconds}, {parameters}\n", self.job.model.family.name())
-        } else {
-            let steps = words::count(self.steps as u64, "step");
-            format!("{steps} in {seconds} ({each:.3} ms each), {parameters}\n")
+        let family = self.job.model.family;
+        // Where several were tried, the time is that of all.
+        let done = if self.tried.is_empty() { "fitted" } else { "chosen" };
+        let steps = words::count(self.steps as u64, "step");
+        let mut out = match (family.is_reference(), self.tried.is_empty()) {
+            (true, _) => format!("{} {done} in {seconds}, {parameters}\n", family.name()),
+            (false, true) => format!("{steps} in {seconds} ({each:.3} ms each), {parameters}\n"),
+            (false, false) => {
+                format!("{} {done} in {seconds}, {steps} ({each:.3} ms each), {parameters}\n", family.name())
+            }
         };
         if let Some(seconds) = self.base_seconds {
             out += &format!("base      trained in {} of them\n", words::duration(seconds));

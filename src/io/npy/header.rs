@@ -98,6 +98,11 @@ pub fn put_header(out: &mut impl Write, rows: u64, axes: &[usize], dtype: Dtype)
         [] => format!("({rows},)"),
         axes => format!("({rows}, {})", axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     };
+    put_dict(out, descr, &shape)
+}
+
+/// Writes the header of a type and a shape as NumPy writes them.
+fn put_dict(out: &mut impl Write, descr: &str, shape: &str) -> std::io::Result<()> {
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     // Two numbers of twenty digits, the longest there are, make 97 bytes, and the sizes of an image fit too: with
     // spaces and a newline all are as long.
@@ -111,12 +116,7 @@ pub fn put_header(out: &mut impl Write, rows: u64, axes: &[usize], dtype: Dtype)
 /// Writes words as an array of NumPy's text: four bytes a character, all words as long as the longest.
 pub fn put_text(out: &mut impl Write, words: &[String]) -> std::io::Result<()> {
     let longest = words.iter().map(|word| word.chars().count()).max().unwrap_or(0).max(1);
-    let text = format!("{{'descr': '<U{longest}', 'fortran_order': False, 'shape': ({},), }}", words.len());
-    let length = ROOM - MAGIC.len() - 4;
-    out.write_all(MAGIC)?;
-    out.write_all(&[1, 0])?;
-    out.write_all(&(length as u16).to_le_bytes())?;
-    writeln!(out, "{text:<width$}", width = length - 1)?;
+    put_dict(out, &format!("<U{longest}"), &format!("({},)", words.len()))?;
     for word in words {
         let padded = word.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
         padded.into_iter().try_for_each(|c| out.write_all(&c.to_le_bytes()))?;

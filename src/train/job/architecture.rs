@@ -13,7 +13,7 @@ use crate::{Error, Result, rng};
 /// schedule is worse: magic −4.22 nats in 1600 steps, −4.12 after 1649 of 4711.
 const PATIENCE: usize = 4;
 /// The evaluations of a net that a row of a likelihood takes, forth and back.
-const EVALUATIONS: f64 = 60.0;
+pub(in crate::train) const EVALUATIONS: f64 = 60.0;
 
 impl Job {
     /// Fills in what a discrete flow leaves out.
