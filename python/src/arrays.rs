@@ -48,8 +48,11 @@ impl Array {
 /// Which columns of a frame are read; `None` for all of them.
 pub type Wanted<'a> = Option<&'a [String]>;
 
-/// The numbers of the cells of a column of text, called by its name and its place; none where it may not hold text.
-pub type Coder<'a> = &'a dyn Fn(Option<&str>, usize, &[Option<String>]) -> Outcome<Option<Vec<f64>>>;
+/// The numbers of the cells of a column of text; none where it may not hold text.
+pub type Coded = Outcome<Option<Vec<f64>>>;
+
+/// What codes a column of text, called by its name, its place and its cells.
+pub type Coder<'a> = &'a dyn Fn(Option<&str>, usize, &[Option<String>]) -> Coded;
 
 /// Reads what a user gives for `what`, such as "x"; a missing cell is NaN. Of a frame that has all the `wanted` columns only these are read, in
 /// this order.

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +23,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::{Value, json};
 
-use crate::arrays::{self, Array};
+use crate::arrays::{self, Array, Coded};
 use crate::engine::Engine;
 use crate::error::{Outcome, Raised, Trouble, warn};
 use crate::flow::{Flow, path_of, seed_of};
@@ -419,28 +418,27 @@ fn checkpoint_of(path: PathBuf) -> PathBuf {
     if path.is_dir() { path.join("checkpoint.safetensors") } else { path }
 }
 
-/// The words of columns, by their places.
-type Found = Rc<RefCell<Vec<(usize, Vec<String>)>>>;
+/// The words of columns of text, by their places, as they are found.
+#[derive(Default)]
+struct Words(RefCell<Vec<(usize, Vec<String>)>>);
 
-/// A coder of columns of text, and the words that it has found.
-fn worded() -> (Found, impl Fn(Option<&str>, usize, &[Option<String>]) -> Outcome<Option<Vec<f64>>>) {
-    let found = Found::default();
-    let into = found.clone();
-    let coder = move |_: Option<&str>, j: usize, cells: &[Option<String>]| {
+impl Words {
+    /// The numbers of the cells of column `j`, whose words are kept.
+    fn code(&self, j: usize, cells: &[Option<String>]) -> Coded {
         let coded = words_of(cells, true).map_err(|(problem, hint)| Trouble::invalid(problem, hint))?;
         Ok(coded.map(|(words, numbers)| {
-            into.borrow_mut().push((j, words));
+            self.0.borrow_mut().push((j, words));
             numbers
         }))
-    };
-    (found, coder)
-}
+    }
 
-/// The words of `d` columns; nothing where none has some.
-fn in_order(found: &[(usize, Vec<String>)], d: usize) -> Vec<Vec<String>> {
-    let mut words = if found.is_empty() { Vec::new() } else { vec![Vec::new(); d] };
-    found.iter().for_each(|(j, of)| words[*j].clone_from(of));
-    words
+    /// The words of `d` columns; nothing where none has some.
+    fn in_order(self, d: usize) -> Vec<Vec<String>> {
+        let found = self.0.into_inner();
+        let mut words = if found.is_empty() { Vec::new() } else { vec![Vec::new(); d] };
+        found.into_iter().for_each(|(j, of)| words[j] = of);
+        words
+    }
 }
 
 /// Rows with their conditions and their weights, which have a row for each of them.
@@ -451,13 +449,13 @@ fn memory(
     (condition, weights): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     layout: Layout,
 ) -> PyResult<Memory> {
-    let (found, coder) = worded();
-    let read = arrays::read_coded(x, name, None, Some(&coder))?;
+    let found = Words::default();
+    let read = arrays::read_coded(x, name, None, Some(&|_, j, cells| found.code(j, cells)))?;
     let mut rows = images::memory(py, name, read, layout)?;
-    rows.words = in_order(&found.borrow(), rows.dim);
+    rows.words = found.in_order(rows.dim);
     if let Some(condition) = condition {
-        let (found, coder) = worded();
-        let read = arrays::read_coded(condition, "the condition", None, Some(&coder))?;
+        let found = Words::default();
+        let read = arrays::read_coded(condition, "the condition", None, Some(&|_, j, cells| found.code(j, cells)))?;
         let Array { numbers, shape, names } = read;
         let dim = match shape[..] {
             [_] => 1,
@@ -467,7 +465,7 @@ fn memory(
                 return Err(Trouble::invalid(problem, "give a row of conditions for each row").raise(py));
             }
         };
-        let words = in_order(&found.borrow(), dim);
+        let words = found.in_order(dim);
         rows.context = Some((Context { dim, columns: names.unwrap_or_default(), words }, numbers.into_f64()));
     }
     if let Some(weights) = weights {
