@@ -147,6 +147,7 @@ class Flow:
     def check(
         self,
         held_out: _Rows | None = None,
+        condition: _Condition | None = None,
         *,
         n: int = 1000,
         seed: _Seed | None = None,

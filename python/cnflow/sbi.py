@@ -38,7 +38,7 @@ class FlowEstimator(ConditionalDensityEstimator):
             raise ValueError("the flow has no condition; train it on (theta, x), x being the condition")
         super().__init__(torch.nn.Identity(), torch.Size((flow.dim,)), torch.Size((flow.condition_dim,)))
         # What is computed is on the CPU: sbi asks a module's tensors.
-        self.register_buffer("cpu", torch.empty(0), persistent=False)
+        self.register_buffer("of_cpu", torch.empty(0), persistent=False)
         self.flow = flow
 
     def log_prob(self, input: torch.Tensor, condition: torch.Tensor, **kwargs: Any) -> torch.Tensor:

@@ -736,18 +736,20 @@ impl Flow {
 
     /// Whether the density is right: round trip, mass, trace, and with rows that the training has not seen also the fit.
     ///
-    /// `held_out` is `[m, d]` or a frame. `n` samples are drawn. A conditional model is checked under one condition:
-    /// `flow.given(c).check(...)`. `progress` as in log_prob.
-    #[pyo3(signature = (held_out=None, *, n=1000, seed=None, progress=None))]
+    /// `held_out` is `[m, d]` or a frame. `n` samples are drawn. `condition` is a row for each of the held-out rows, or one
+    /// for all, as in log_prob: samples are drawn under the first, and every row is judged under its own (calibration).
+    /// `progress` as in log_prob.
+    #[pyo3(signature = (held_out=None, condition=None, *, n=1000, seed=None, progress=None))]
     fn check(
         &self,
         py: Python<'_>,
         held_out: Option<&Object<'_>>,
+        condition: Option<&Object<'_>>,
         n: usize,
         seed: Option<&Object<'_>>,
         progress: Option<bool>,
     ) -> PyResult<crate::report::Report> {
-        crate::report::check(self, py, held_out, (n, seed_of(py, seed)?), progress)
+        crate::report::check(self, py, (held_out, condition), (n, seed_of(py, seed)?), progress)
     }
 
     /// log p on a grid of `cells` a side, for one or two columns: the centres of the cells of each axis, and log p, `[cells]` or

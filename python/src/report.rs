@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cnflow::apply::Gaps;
-use cnflow::check::{self, Check, HeldOut, Subject, Verdict};
+use cnflow::check::{self, Check, HeldOut, Ranks, Subject, Verdict};
 use cnflow::compare::{Benchmark, Metrics, shuffled};
 use cnflow::continuous::Work;
 use cnflow::rows::Rows;
@@ -72,24 +72,36 @@ impl Report {
 pub fn check(
     flow: &Flow,
     py: Python<'_>,
-    held_out: Option<&Bound<'_, PyAny>>,
+    (held_out, condition): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
     (n, seed): (usize, u64),
     progress: Option<bool>,
 ) -> PyResult<Report> {
     if n < LEAST {
         return Err(Trouble::invalid(format!("a check with {n} samples"), "draw at least 50").raise(py));
     }
-    let condition = flow.conditions(py, None, 1)?;
-    let held_out = match held_out {
-        None => HeldOut::Missing("no rows were given".into()),
+    let c = flow.bound.bound.condition_dim();
+    let (condition, held_out, conditional) = match held_out {
+        None => {
+            let missing = HeldOut::Missing("no rows were given".into());
+            (flow.conditions(py, condition, 1)?, missing, Rows::default())
+        }
         Some(rows) => {
-            let mut rows = Rows::new(flow.points(py, rows)?);
+            let mut rows = flow.rows(py, rows, condition, "the data")?;
+            if let Some(gaps) = Gaps::of(&rows.x, flow.d(), &rows.condition) {
+                left_out(py, &gaps, "the data")?;
+                (rows.x, rows.condition) = (gaps.pick(&rows.x), gaps.pick(&rows.condition));
+            }
             // More rows than these are not looked at.
-            rows = rows.evenly(flow.bound.bound.dim(), check::MOST_ROWS);
-            HeldOut::Rows(rows, "the given rows".into())
+            let all = Rows::under(rows.x, rows.condition).evenly(flow.d(), check::MOST_ROWS);
+            let first = all.context.get(..c).map_or_else(Vec::new, <[f64]>::to_vec);
+            if c == 0 || all.context.chunks_exact(c).all(|row| row == first) {
+                (first, HeldOut::Rows(Rows { context: Vec::new(), ..all.clone() }, "the given rows".into()), all)
+            } else {
+                let words = "the given rows, each under its own condition";
+                (first, HeldOut::Rows(all.clone(), words.into()), all)
+            }
         }
     };
-    let conditional = Rows::default();
     let (model, precision, trained_on) = (flow.bound.model.clone(), flow.bound.precision, Vec::new());
     let subject = Subject { model, precision, n, seed, condition, held_out, conditional, trained_on };
     let done = Arc::new(AtomicUsize::new(0));
@@ -119,7 +131,8 @@ pub struct Comparison {
 impl Comparison {
     /// A dictionary for each flow, the best first: name, n, nll, nll_se, failed, outside, nfe_density, nfe_sample,
     /// sample_rate and density_rate (a second), round_trip_max, mass, energy and sliced (distances of samples to the rows,
-    /// in deviations) with the floor of each (that of two halves of the rows).
+    /// in deviations) with the floor of each (that of two halves of the rows), and calibration (the distance of the expected
+    /// coverage from its level, of flows with conditions).
     #[getter]
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         arrays::from_json(py, &json!(self.rows))
@@ -204,6 +217,7 @@ fn facts(name: &str, m: &Metrics) -> Map<String, Value> {
         "round_trip_mean": m.round_trip_mean,
         "round_trip_max": m.round_trip_max,
         "mass": m.mass,
+        "calibration": m.ranks.as_ref().map(Ranks::distance),
         "energy": m.energy,
         "energy_floor": m.energy_floor,
         "sliced": m.sliced,

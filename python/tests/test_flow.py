@@ -215,6 +215,32 @@ def test_a_check_passes_a_right_density_and_fails_rows_from_elsewhere() -> None:
         conditional.flow.check()
 
 
+def test_rows_are_judged_under_their_own_conditions() -> None:
+    case = Case("conditional")
+    flow, c = case.flow, case.c
+    assert c is not None and len(np.unique(c, axis=0)) > 1
+    given = np.tile(c, (-(-600 // len(c)), 1))[:600]
+    x = flow.sample(condition=given, seed=4)
+
+    def calibration(rows: np.ndarray, conditions: np.ndarray) -> dict[str, object]:
+        report = flow.check(rows, conditions, n=60, seed=1)
+        return next(line for line in report.lines if line["name"] == "calibration")
+
+    right = calibration(x, given)
+    assert right["verdict"] == "pass" and "600 held-out rows" in str(right["words"])
+    middle = x.mean(axis=0)
+    assert "too sharp" in str(calibration(middle + 3.0 * (x - middle), given)["words"])
+    # Under a fixed condition there is one density.
+    one = flow.given(given[0])
+    report = one.check(flow.sample(300, given[0], seed=2), n=60)
+    assert next(line for line in report.lines if line["name"] == "calibration")["verdict"] == "pass"
+    (row,) = cnflow.compare({"flow": flow}, x, given).rows
+    assert row["calibration"] < 0.06
+    assert cnflow.compare({"flow": one}, x).rows[0]["calibration"] is not None
+    plain = cnflow.load(FIXTURES / "finished" / "flow")
+    assert cnflow.compare({"flow": plain}, plain.sample(200, seed=1)).rows[0]["calibration"] is None
+
+
 def test_flows_are_compared_in_the_order_of_their_nll(points: np.ndarray) -> None:
     flows = {name: cnflow.load(FIXTURES / "finished" / name) for name in ("gaussian", "flow", "realnvp")}
     found = cnflow.compare(flows, flows["flow"].sample(400))

@@ -1,7 +1,9 @@
 """The recipe of the guide for Spark, on Parquet files."""
 
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ def spark():
         pytest.skip("Java is not installed")
     from pyspark.sql import SparkSession
 
+    # Workers are this Python too, not the one of the path.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     session = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")

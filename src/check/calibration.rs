@@ -48,6 +48,11 @@ impl Ranks {
         std::iter::once((0.0, 0.0)).chain(inside).chain([(1.0, 1.0)]).collect()
     }
 
+    /// The greatest distance of the coverage from its level, between 0 and 1: Kolmogorov and Smirnov's D of the ranks.
+    pub fn distance(&self) -> f64 {
+        ks_distance(&mut self.values.clone(), |u| u.clamp(0.0, 1.0))
+    }
+
     /// The greatest distance of the coverage from its level that chance explains in 95 of 100 cases.
     pub fn noise(&self) -> f64 {
         1.358 / (self.values.len() as f64).sqrt()
@@ -104,7 +109,7 @@ pub fn ranks(subject: &Subject) -> Result<std::result::Result<Ranks, String>> {
 
 /// Whether held-out rows are as probable as samples under their own conditions.
 pub fn calibration(e: &DiagnosticSamples<'_>) -> Result<Check> {
-    let mut ranks = match ranks(e.subject)? {
+    let ranks = match ranks(e.subject)? {
         Ok(ranks) => ranks,
         Err(why) => return Ok(Check::skipped(NAME, why)),
     };
@@ -115,8 +120,7 @@ pub fn calibration(e: &DiagnosticSamples<'_>) -> Result<Check> {
             format!("{} with a density: too few, give {LEAST_ROWS}", count(n as u64, "row")),
         ));
     }
-    let noise = ranks.noise();
-    let distance = ks_distance(&mut ranks.values, |u| u.clamp(0.0, 1.0));
+    let (noise, distance) = (ranks.noise(), ranks.distance());
     let (mean, p) = (ranks.values.iter().sum::<f64>() / n as f64, ks_p_value(distance, n));
     let mut words = format!(
         "distance from its level of the coverage of {}, each among {DRAWS} samples under its own condition; noise below \

@@ -222,7 +222,7 @@ fn picture(path: &Path, subject: &Subject, context: &Context) -> Result<()> {
         }
     };
     let (curve, options) = (ranks.coverage(), cnflow::plot::Options::default());
-    interrupt::critical_section(|| cnflow::plot::coverage(path, &curve, ranks.noise(), &options))?;
+    interrupt::critical_section(|| cnflow::plot::coverage(path, &[("the model", curve)], ranks.noise(), &options))?;
     context.note(&format!("wrote {}", path.display()));
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use super::{energy::energy_distance, floor, sliced::sliced_wasserstein};
-use crate::check::{self, HeldOut, Subject};
+use crate::check::{self, HeldOut, Ranks, Subject};
 use crate::continuous::SolverSpec;
 use crate::model::{Architecture, BoundModel, Model};
 use crate::rows::{Rows, Toy};
@@ -86,6 +86,9 @@ pub struct Metrics {
     pub round_trip_max: f64,
     /// ∫p, where it could be taken.
     pub mass: Option<f64>,
+    /// The ranks of held-out rows among samples under their own conditions; none without conditions, and where there are
+    /// too few rows.
+    pub ranks: Option<Ranks>,
     /// The energy distance of samples to the data, in deviations of the data.
     pub energy: f64,
     /// The energy distance of two halves of the data.
@@ -174,6 +177,7 @@ impl Benchmark<'_> {
             round_trip_mean: worst.iter().sum::<f64>() / worst.len() as f64,
             round_trip_max: worst.iter().copied().fold(f64::NAN, f64::max),
             mass: self.mass(model)?,
+            ranks: check::ranks(&self.subject(model, even))?.ok(),
             energy,
             energy_floor,
             sliced,
@@ -188,18 +192,23 @@ impl Benchmark<'_> {
         if model.spec.pixels.is_some() {
             return Ok(None);
         }
+        let line = check::mass_of(&self.subject(model, Rows::default()))?;
+        Ok(line.and_then(|line| line.value.map(|off| 1.0 + off)))
+    }
+
+    /// A model to be checked under the first row's condition, or on rows with conditions of their own.
+    fn subject(&self, model: &Model, conditional: Rows) -> Subject {
         let c = model.condition_dim();
-        let subject = Subject {
+        Subject {
             model: model.clone(),
             precision: self.precision,
             n: MASS_SAMPLES,
             seed: self.seed,
             condition: self.rows.context.get(..c).map_or(Vec::new(), <[f64]>::to_vec),
             held_out: HeldOut::Missing(String::new()),
-            conditional: Rows::default(),
+            conditional,
             trained_on: Vec::new(),
-        };
-        Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
+        }
     }
 
     /// The same draws of every model, and what they took.

@@ -37,6 +37,7 @@ pub use output::{OutputSection, Picture};
 
 use super::{Family, Net, Objective, Optimiser, Pairing, Path, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
+use crate::discrete::Kind;
 use crate::rows::{Dataset, MissingRows};
 use crate::velocity::Activation;
 use crate::{Error, Result};
@@ -71,6 +72,8 @@ pub struct Job {
 ///
 /// In 10 dimensions (magic, 20 s on two busy cores) 48×5 reached 4.73 nats where 256-256 reached 5.75.
 const FEW_DIMENSIONS: usize = 16;
+/// In so many columns a discrete flow under a velocity gains nothing.
+const PLANE: usize = 2;
 
 /// The most parameters of a net: far beyond use, within memory.
 const MOST_PARAMETERS: usize = 1 << 28;
@@ -111,7 +114,8 @@ impl Job {
         .applicable()
     }
 
-    /// As [`Job::resolve`], for these data: images have defaults of their own ([`Job::with_image_defaults`]).
+    /// As [`Job::resolve`], for these data: images have defaults of their own ([`Job::with_image_defaults`]), and the
+    /// velocity of a table of more than two columns begins at a spline.
     ///
     /// # Errors
     /// As [`Job::resolve`].
@@ -124,7 +128,17 @@ impl Job {
                 "leave out `data.standardise`",
             ));
         }
+        if let Some(flow) = self.usual_base(data) {
+            self.model.base = flow.into();
+        }
         self.resolve(data.dim)
+    }
+
+    /// The discrete flow at which the velocity of a table begins where no other base was chosen.
+    pub(super) fn usual_base(&self, data: &Dataset) -> Option<&'static str> {
+        let table = data.shape.is_none() && data.toy().is_none() && data.dim > PLANE;
+        let open = self.model.base == BaseRule::AUTO && self.model.family == Family::Cnf && self.model.init.is_none();
+        (table && open).then_some(Kind::Spline.name())
     }
 
     /// Fills in what was left out, for data of `dim` columns, and validates them.

@@ -115,8 +115,8 @@ impl Contest<'_> {
         let job = self.job.clone().of_family(family).with(|job| {
             job.optimiser.time = Some(seconds);
             if family == Family::Cnf {
-                // Mixtures are tried by themselves. In two columns a discrete flow below gains nothing.
-                job.model.base = if self.data.dim > 2 { "spline" } else { "normal" }.into();
+                // Mixtures are tried by themselves.
+                job.model.base = job.usual_base(self.data).unwrap_or("normal").into();
             }
         });
         watch.tries(family);

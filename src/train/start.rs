@@ -253,35 +253,20 @@ fn mixture(
 }
 
 /// The beginning of a run whose velocity begins at the discrete flow `base`, trained before: at rest, with its density.
-pub(super) fn from_base(
-    job: &Job,
-    base: Model,
-    log_volume: f64,
-    data: &Dataset,
-    stop: &mut dyn FnMut() -> bool,
-) -> Result<Start> {
+pub(super) fn from_base(job: &Job, base: Model, log_volume: f64) -> Result<Start> {
     let Architecture::Discrete(layers) = base.spec.architecture.clone() else {
         return Err(Error::invalid("the base has no layers", "set `model.base` to a discrete flow, such as spline"));
     };
     // The latents of the layers have deviation 1, whatever that of the standardised columns is.
     let unit = job.clone().with(|job| job.data.spread = Some(1.0));
-    let architecture = unit.architecture(data.dim, layers.condition_dim)?;
+    let architecture = unit.architecture(layers.dim, layers.condition_dim)?;
     architecture.validate()?;
     let mut theta = architecture.init(&mut rng::stream(job.seed, INIT_STREAM));
     architecture.velocity()?.rest(&mut theta);
     let base_flow = Some(BaseFlow { layers, theta: base.theta.into() });
     let spec = FlowSpec { architecture, base_flow, solver: job.solver.clone(), ..base.spec };
-    let (mut baseline, mut mixture_seconds) = (None, None);
-    let rule = base_rule(&job.model.base, data)?;
-    if rule == BaseRule::Baseline {
-        let Rows { x, weight, .. } = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
-        let columns = FlowSpec { standardise: None, base_flow: None, ..spec.clone() };
-        let (x, _) = Preprocessing::new(&columns)?.inward(x.into_f64())?;
-        let rows = Sample { x: &x, weight: &weight };
-        (baseline, mixture_seconds) = mixture(job, rule, &spec, theta.len(), rows, data, stop)?.unzip();
-    }
     let model = Model { spec, theta, provenance: serde_json::Map::new() };
-    Ok(Start { model, log_volume, baseline, mixture_seconds })
+    Ok(Start { model, log_volume, baseline: None, mixture_seconds: None })
 }
 
 /// Refuses images of another shape than a model's, or levels that it does not have.

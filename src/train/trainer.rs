@@ -151,9 +151,7 @@ fn run_all(
         first.model.spec.architecture.name(),
         words::duration(seconds)
     ));
-    let most = Job::BASE_SHARE * job.optimiser.time.map_or(f64::INFINITY, |time| time - seconds);
-    let mut stop = || clock.elapsed().as_secs_f64() > most || watch.stop_requested();
-    let start = start::from_base(&job, first.model, first.log_volume, data, &mut stop)?;
+    let start = start::from_base(&job, first.model, first.log_volume)?;
     let log = RunLog { seconds, base_seconds: Some(seconds), ..RunLog::default() };
     run(crew, begun(job, None, start, content_hash, log), clock, data, far, watch)
 }

@@ -142,9 +142,17 @@ fn tables_and_one_column_and_conditions_are_compared_too() {
     let table = json(at, "compare --data t.csv --models spline,mixture --steps 20 --out table");
     assert_eq!(table["dim"], 4);
     assert!(table["entropy"].is_null() && table["models"][0]["excess"].is_null());
+    assert!(table["models"][0]["calibration"].is_null() && !at.join("table/coverage.png").exists());
     let facts = json(at, "compare --data t.csv --condition kind --models cnf,realnvp --steps 20 --out told");
     assert_eq!(facts["dim"], 3);
     assert!(at.join("told/report.html").is_file());
+    // A model of two steps is less calibrated than one of many.
+    let off = |facts: &serde_json::Value| facts["models"][0]["calibration"].as_f64().unwrap();
+    let facts = json(at, "compare --data t.csv --condition kind --models realnvp --steps 2 --out early");
+    let late = json(at, "compare --data t.csv --condition kind --models realnvp --steps 600 --out late");
+    assert!(off(&late) < off(&facts), "{} {}", off(&late), off(&facts));
+    assert!(at.join("late/coverage.png").is_file());
+    assert!(std::fs::read_to_string(at.join("late/table.csv")).unwrap().contains("calibration"));
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub struct Drawn {
     /// What the figure shows, for those who do not see it.
     pub alt: &'static str,
     pub slides: Option<Slides>,
+    /// The coverage of conditional models as a PNG.
+    pub coverage: Option<Vec<u8>>,
 }
 
 /// Draws compare.png, compare.svg and the frames of the page.
@@ -99,7 +101,19 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Con
             .to_owned()
             + &format!(" {} rows.", comparison.set);
     let alt = "densities, samples, and charts of the held-out NLL of all models";
-    Ok(Drawn { figure, caption, alt, slides })
+    let coverage = coverage(&first, out)?;
+    Ok(Drawn { figure, caption, alt, slides, coverage })
+}
+
+/// Draws coverage.png, of models with conditions.
+fn coverage(models: &[&Measured], out: &Path) -> Result<Option<Vec<u8>>> {
+    let ranked = models.iter().filter_map(|one| Some((one.entry.name.as_str(), one.metrics.ranks.as_ref()?)));
+    let curves: Vec<_> = ranked.clone().map(|(name, ranks)| (name, ranks.coverage())).collect();
+    let noise = ranked.map(|(_, ranks)| ranks.noise()).reduce(f64::max);
+    let Some(noise) = noise else { return Ok(None) };
+    let path = out.join("coverage.png");
+    critical_section(|| plot::coverage(&path, &curves, noise, &Options::default()))?;
+    Ok(Some(cnflow::io::read_bytes(&path)?))
 }
 
 /// What a model reached, in units of so many nats; without densities and samples.

@@ -75,18 +75,30 @@ pub fn page(
     for row in rows.iter().filter(|row| row.seeds.iter().any(|one| one.entry.stopped)) {
         notes.push(format!("The training of {} was interrupted.", row.name));
     }
-    let figure = |drawn: &Drawn| Figure {
-        caption: drawn.caption.clone(),
-        alt: drawn.alt.into(),
-        image: Image { mime: Mime::Png, bytes: drawn.figure.clone() },
-    };
+    let figures = drawn.into_iter().flat_map(figures).collect();
     Report {
         title: format!("Flows on {}", data.name),
         lead,
         facts,
         table: table::cells(rows, "What each model reaches, and what it costs"),
-        figures: drawn.map(figure).into_iter().collect(),
+        figures,
         slides: drawn.and_then(|drawn| drawn.slides.clone()).into_iter().collect(),
         notes,
     }
+}
+
+/// The pictures that stand still.
+fn figures(drawn: &Drawn) -> Vec<Figure> {
+    let figure = |caption: &str, alt: &str, bytes: &[u8]| Figure {
+        caption: caption.into(),
+        alt: alt.into(),
+        image: Image { mime: Mime::Png, bytes: bytes.to_vec() },
+    };
+    let coverage = drawn.coverage.as_deref().map(|bytes| {
+        let caption = "The expected coverage under the rows' own conditions: the share of held-out rows in the region of highest \
+                       density that holds a share of the samples, the level. It is the level where a model is calibrated, below \
+                       it where a model is too sharp.";
+        figure(caption, "expected coverage of all models against the level", bytes)
+    });
+    std::iter::once(figure(&drawn.caption, drawn.alt, &drawn.figure)).chain(coverage).collect()
 }

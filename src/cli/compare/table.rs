@@ -3,6 +3,7 @@
 mod fields;
 
 use cnflow::apply::BitsPerDim;
+use cnflow::check::Ranks;
 use cnflow::html::{Cell, Column, Table};
 use cnflow::stats::Dominance;
 use serde_json::{Map, Value, json};
@@ -75,6 +76,11 @@ impl<'a> Row<'a> {
         let of = |m: &Measured| m.metrics.excess.unwrap_or((f64::NAN, f64::NAN));
         self.seeds[0].metrics.excess?;
         Some((self.mean(|m| of(m).0), self.error(|m| of(m).0, |m| of(m).1)))
+    }
+
+    /// The ranks of the first seed, where rows have conditions.
+    fn ranks(&self) -> Option<&Ranks> {
+        self.seeds[0].metrics.ranks.as_ref()
     }
 
     /// The couplings of a discrete flow.

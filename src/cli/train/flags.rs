@@ -170,11 +170,11 @@ flags! {
         #[arg(long, value_name = "X")]
         sigma: f64,
         /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, a
-        /// discrete flow that is trained first (spline, realnvp, glow, nice), or auto: normal, but for a table the better
-        /// of the flow and a mixture [default: auto]
+        /// discrete flow that is trained first (spline, realnvp, glow, nice), or auto: spline for a table of more than two
+        /// columns, else normal, but for a table the better of the flow and a mixture [default: auto]
         #[arg(long, value_name = "NAME", conflicts_with = "init")]
         base: String,
-        /// Part of the run in which the discrete flow of --base is trained [default: 0.4]
+        /// Part of the run in which the discrete flow of --base is trained [default: 0.7]
         #[arg(long, value_name = "PART", conflicts_with = "init")]
         base_share: f64,
         /// Start from the weights, net and standardisation of a model file or a run

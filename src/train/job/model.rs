@@ -59,8 +59,8 @@ pub struct ModelSection {
     pub sigma: f64,
     /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as score best on the
     /// validation set), mixture:K, a discrete flow by its name (spline, realnvp, glow, nice), which is trained first, or
-    /// auto: the normal, but for a table a mixture is fitted too, and replaces the flow where its validation NLL is
-    /// better.
+    /// auto: a spline for a table of more than two columns, else the normal, but for a table a mixture is fitted too, and
+    /// replaces the flow where its validation NLL is better.
     pub base: String,
     /// The part of the budget in which the discrete flow is trained at which the velocity begins.
     pub base_share: f64,
@@ -88,8 +88,8 @@ impl Default for ModelSection {
             bound: 5.0,
             log_scale: 3.0,
             sigma: 1.0,
-            base: "auto".into(),
-            base_share: 0.4,
+            base: BaseRule::AUTO.into(),
+            base_share: 0.7,
             init: None,
             precision: Precision::F32,
         }
@@ -109,7 +109,7 @@ impl ModelSection {
         if !(share > 0.0 && share < 1.0) {
             return Err(Error::invalid(
                 format!("a share of {share} of the budget for the base"),
-                "set `model.base_share` above 0 and below 1, such as 0.4",
+                "set `model.base_share` above 0 and below 1, such as 0.7",
             ));
         }
         if share != Self::default().base_share && !matches!(rule, BaseRule::Discrete(_)) {
@@ -146,6 +146,9 @@ pub(crate) enum BaseRule {
 }
 
 impl BaseRule {
+    /// The text of the rule that looks at the data.
+    pub(crate) const AUTO: &str = "auto";
+
     /// The rule that a text stands for; `judged`: held-out rows can choose between the flow and a mixture.
     ///
     /// # Errors
@@ -160,7 +163,7 @@ impl BaseRule {
         };
         match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
             ("normal", _) => Ok(Self::Normal),
-            ("auto", _) => Ok(if judged { Self::Baseline } else { Self::Normal }),
+            (Self::AUTO, _) => Ok(if judged { Self::Baseline } else { Self::Normal }),
             ("mixture", _) => Ok(Self::Choose),
             (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(Self::Components(k)),
             (_, Some(_)) => {

@@ -89,7 +89,13 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], shape: ImageShape, out: &
         comparison.set
     );
     let alt = "images of the data, samples, and charts of the held-out NLL of all models";
-    Ok(Drawn { figure: cnflow::io::read_bytes(&png)?, caption, alt, slides: Some(slides) })
+    Ok(Drawn {
+        figure: cnflow::io::read_bytes(&png)?,
+        caption,
+        alt,
+        slides: Some(slides),
+        coverage: super::coverage(&first, out)?,
+    })
 }
 
 /// Grey levels from 0 to 1; an image that failed is black.

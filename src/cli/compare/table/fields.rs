@@ -1,5 +1,6 @@
 //! The columns of the table.
 
+use cnflow::check::Ranks;
 use cnflow::html::Better;
 use cnflow::words;
 
@@ -53,7 +54,7 @@ fn rate(value: f64) -> String {
 }
 
 /// Every column.
-pub const FIELDS: [Field; 17] = [
+pub const FIELDS: [Field; 18] = [
     Field {
         key: "nll",
         title: "NLL",
@@ -196,6 +197,20 @@ pub const FIELDS: [Field; 17] = [
         better: Better::Neither,
         value: |r| r.seeds[0].metrics.mass,
         text: |r| r.seeds[0].metrics.mass.map_or_else(|| "–".into(), four),
+    },
+    Field {
+        key: "calibration",
+        title: "calibration",
+        unit: "",
+        about: "distance of the expected coverage from its level, the greatest; of held-out rows among samples under their own conditions, of the first seed; in brackets what chance alone reaches in 5 of 100 cases.",
+        better: Better::Lower,
+        value: |r| r.ranks().map(Ranks::distance),
+        text: |r| {
+            r.ranks().map_or_else(
+                || "–".into(),
+                |ranks| format!("{} ({})", words::number(ranks.distance(), 3), words::number(ranks.noise(), 3)),
+            )
+        },
     },
     Field {
         key: "energy",
