@@ -17,11 +17,6 @@ impl Gauss {
         self.nodes.len()
     }
 
-    /// The rule with one point more, where the tables have it.
-    pub fn next(&self) -> Option<&'static Gauss> {
-        RULES.iter().find(|rule| rule.points() == self.points() + 1)
-    }
-
     /// The rule's error on an interval of length h is this constant times h^{2n+1} times the 2n-th divided
     /// difference of the integrand.  Ref: Davis & Rabinowitz, *Methods of Numerical Integration*, 2.7.
     pub fn error_constant(&self) -> f64 {

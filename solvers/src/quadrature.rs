@@ -1,9 +1,8 @@
 //! ∫ g(t, y(t)) dt along each trajectory, on the dense output, with an error estimate.
 //!
-//! g does not feed back into y, so it need not be a state: it is needed at a few Gauss points only, and the points of all
-//! lanes queue up until a tile is full. Steps crowd where the path is sharp, and so do the points: a panel lies over two
-//! steps, once the path has ended, with one point more than a step alone would have. That is a third fewer points than a
-//! panel for each step, at the same error on trained nets.
+//! g does not feed back into y, so it need not be a state: each accepted step needs g at a few
+//! Gauss points only, and the points of all lanes queue up until a tile is full. Steps crowd where the
+//! path is sharp, and so do the points.
 //!
 //! The estimate costs no evaluation. The error of the n-point rule on a panel of length h is known,
 //! C h^{2n+1} g[2n+1 points] with the 2n-th divided difference; the points of a few neighbouring panels
@@ -20,7 +19,7 @@ use crate::gauss::Gauss;
 use crate::lanes::{Lanes, LanesMut, stride_for};
 use crate::observe::{Observer, Step};
 use crate::real::Real;
-use path::{Lagrange, Panel, Path};
+use path::{Panel, Path, interpolate};
 
 /// The integrals along one trajectory.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +50,6 @@ pub struct Quadrature<T, G> {
     spare: Vec<(usize, usize)>,
     done: Vec<Integral>,
     theta: Vec<f64>,
-    dense: Lagrange,
-    fresh: Vec<usize>,
     times: Vec<f64>,
     differences: Vec<f64>,
     sizes: Vec<f64>,
@@ -78,8 +75,7 @@ const MAX_ROUNDS: u32 = 8;
 const MAX_STALLS: u32 = 3;
 
 impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
-    /// Integrates `g` with `rule` on each step, or that with a point more on every two, to the absolute `tolerance`,
-    /// evaluating `lanes` points at a time.
+    /// Integrates `g` with `rule` on each step, to the absolute `tolerance`, evaluating `lanes` points at a time.
     ///
     /// `degree` is that of the dense output in θ ([`crate::Tableau::dense`]). Without a tolerance each step is one
     /// panel.
@@ -93,7 +89,6 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         theta.extend(
             (0..missing).map(|i| 0.5 - 0.5 * ((i as f64 + 0.37) * std::f64::consts::PI / missing as f64).cos()),
         );
-        let dense = Lagrange::new(&theta, dim);
         Self {
             g,
             rule,
@@ -113,8 +108,6 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
             spare: Vec::with_capacity(lanes),
             done: Vec::new(),
             theta,
-            dense,
-            fresh: Vec::new(),
             times: Vec::new(),
             differences: Vec::new(),
             sizes: Vec::new(),
@@ -133,10 +126,10 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         }
         if self.slot_of[sample] == NONE {
             let slot = self.free.pop().unwrap_or_else(|| {
-                self.paths.push(Path::new(sample, self.rule));
+                self.paths.push(Path::new(sample));
                 self.paths.len() - 1
             });
-            self.paths[slot].reset(sample, self.rule);
+            self.paths[slot].reset(sample);
             self.slot_of[sample] = slot as u32;
         }
         self.slot_of[sample] as usize
@@ -147,7 +140,7 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         self.paths[slot].pending += 1;
         self.queue.t.push(t);
         self.queue.sample.push(self.paths[slot].sample);
-        self.queue.target.push((slot, panel * self.paths[slot].rule.points() + node));
+        self.queue.target.push((slot, panel * self.rule.points() + node));
         if self.queue.t.len() == self.queue.lanes {
             self.flush();
         }
@@ -213,9 +206,9 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         let path = &self.paths[slot];
         let settled = self.tolerance.is_none_or(|tolerance| error <= tolerance);
         let mut values = vec![0.0; rows];
-        for (panel, points) in path.panels.iter().zip(path.values.chunks_exact(rows * path.rule.points())) {
-            let h = panel.h;
-            for (weight, g) in path.rule.weights.iter().zip(points.chunks_exact(rows)) {
+        for (panel, points) in path.panels.iter().zip(path.values.chunks_exact(rows * self.rule.points())) {
+            let h = panel.step_h * (panel.to - panel.from);
+            for (weight, g) in self.rule.weights.iter().zip(points.chunks_exact(rows)) {
                 for (sum, g) in values.iter_mut().zip(g) {
                     *sum += h * weight * g;
                 }
@@ -228,92 +221,52 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
 
     /// Halves every panel whose share of the error is too large, and queues the new points.
     fn refine(&mut self, slot: usize, tolerance: f64) {
-        let rows = self.g.out_dim();
+        let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
         let path = &mut self.paths[slot];
-        let n = path.rule.points();
         path.rounds += 1;
         let share = 0.5 * tolerance / path.panels.len() as f64;
         let old = std::mem::take(&mut path.panels);
         let values = std::mem::take(&mut path.values);
-        let mut fresh = std::mem::take(&mut self.fresh);
+        let mut fresh = Vec::new();
         for (p, panel) in old.iter().enumerate() {
             if self.estimates[p] <= share {
                 path.panels.push(*panel);
                 path.values.extend_from_slice(&values[p * n * rows..(p + 1) * n * rows]);
                 continue;
             }
-            let first = path.panels.len();
             // With one or two panels there is nothing to compare: three at once rather than two and then four.
-            panel.cut(if old.len() == 1 { 3 } else { 2 }, &mut path.panels);
-            fresh.extend(first..path.panels.len());
-            path.values.resize(path.panels.len() * n * rows, 0.0);
+            let parts = if old.len() == 1 { 3 } else { 2 };
+            for i in 0..parts {
+                let cut = |i: usize| panel.from + (panel.to - panel.from) * (i as f64 / parts as f64);
+                fresh.push(path.panels.len());
+                path.panels.push(Panel { from: cut(i), to: cut(i + 1), ..*panel });
+                path.values.extend(std::iter::repeat_n(0.0, n * rows));
+            }
         }
-        self.queue_panels(slot, &fresh);
-        fresh.clear();
-        self.fresh = fresh;
+        // All points are counted before any is evaluated: a flush in between must not settle the path.
+        self.paths[slot].pending += 1;
+        let mut column = vec![T::ZERO; dim];
+        for panel in fresh {
+            for node in 0..n {
+                let path = &self.paths[slot];
+                let p = path.panels[panel];
+                let theta = p.from + (p.to - p.from) * self.rule.nodes[node];
+                let knots = &path.knots[p.step * self.theta.len() * dim..][..self.theta.len() * dim];
+                interpolate(&self.theta, knots, theta, &mut column);
+                self.put(&column);
+                self.enqueue(slot, panel, node, p.step_t + p.step_h * theta);
+            }
+        }
+        self.paths[slot].pending -= 1;
         self.settle(slot);
     }
 
-    /// Queues the points of panels of a path that has ended.
-    fn queue_panels(&mut self, slot: usize, panels: &[usize]) {
-        let size = self.theta.len() * self.g.dim();
-        // All points are counted before any is evaluated: a flush in between must not settle the path.
-        self.paths[slot].pending += 1;
-        for panel in panels {
-            for node in 0..self.paths[slot].rule.points() {
-                let path = &self.paths[slot];
-                let p = path.panels[*panel];
-                let t = p.t + p.h * path.rule.nodes[node];
-                let step = p.step_at(t);
-                let (begun, h) = path.steps[step];
-                let column = self.dense.at(&path.knots[step * size..][..size], (t - begun) / h);
-                let l = self.queue.t.len();
-                for (r, y) in column.iter().enumerate() {
-                    self.queue.y[r * self.queue.stride + l] = T::of(*y);
-                }
-                self.enqueue(slot, *panel, node, t);
-            }
+    /// Writes the state of the next point of the queue.
+    fn put(&mut self, column: &[T]) {
+        let l = self.queue.t.len();
+        for (r, y) in column.iter().enumerate() {
+            self.queue.y[r * self.queue.stride + l] = *y;
         }
-        self.paths[slot].pending -= 1;
-    }
-
-    /// Keeps a step until the path has ended.
-    fn keep(&mut self, slot: usize, step: &dyn Step<T>) {
-        let dim = self.g.dim();
-        let path = &mut self.paths[slot];
-        path.steps.push((step.t(), step.h()));
-        let base = path.knots.len();
-        path.knots.resize(base + self.theta.len() * dim, T::ZERO);
-        for (theta, out) in self.theta.iter().zip(path.knots[base..].chunks_exact_mut(dim.max(1))) {
-            match *theta {
-                0.0 => step.start(out),
-                1.0 => step.end(out),
-                theta => step.at(theta, out),
-            }
-        }
-    }
-
-    /// Queues the points of a step, which is a panel.
-    fn panel_of(&mut self, slot: usize, step: &dyn Step<T>) {
-        let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
-        let path = &mut self.paths[slot];
-        let panel = path.panels.len();
-        path.panels.push(Panel { step: panel, joint: None, t: step.t(), h: step.h() });
-        path.values.resize((panel + 1) * n * rows, 0.0);
-        path.knots.resize(n * dim, T::ZERO);
-        for (theta, out) in self.rule.nodes.iter().zip(path.knots.chunks_exact_mut(dim.max(1))) {
-            step.at(*theta, out);
-        }
-        path.pending += 1;
-        for node in 0..n {
-            let l = self.queue.t.len();
-            let path = &self.paths[slot];
-            for r in 0..dim {
-                self.queue.y[r * self.queue.stride + l] = path.knots[node * dim + r];
-            }
-            self.enqueue(slot, panel, node, step.t() + step.h() * self.rule.nodes[node]);
-        }
-        self.paths[slot].pending -= 1;
     }
 }
 
@@ -323,23 +276,37 @@ impl<T: Real, G: VectorField<T>> Observer<T> for Quadrature<T, G> {
     }
 
     fn accepted(&mut self, step: &dyn Step<T>) {
+        let (n, rows, dim) = (self.rule.points(), self.g.out_dim(), self.g.dim());
         let slot = self.path_of(step.sample());
-        match self.tolerance {
-            None => self.panel_of(slot, step),
-            Some(_) => self.keep(slot, step),
+        let knots = self.theta.len();
+        let path = &mut self.paths[slot];
+        let panel = path.panels.len();
+        path.panels.push(Panel { step: panel, step_t: step.t(), step_h: step.h(), from: 0.0, to: 1.0 });
+        path.values.extend(std::iter::repeat_n(0.0, n * rows));
+        let refined = self.tolerance.is_some();
+        let kept = if refined { knots } else { n };
+        let base = if refined { path.knots.len() } else { 0 };
+        path.knots.resize(base + kept * dim, T::ZERO);
+        for (i, theta) in self.theta[..kept].iter().enumerate() {
+            let out = &mut path.knots[base + i * dim..base + (i + 1) * dim];
+            match *theta {
+                0.0 => step.start(out),
+                1.0 => step.end(out),
+                theta => step.at(theta, out),
+            }
         }
+        path.pending += 1;
+        for node in 0..n {
+            let l = self.queue.t.len();
+            let path = &self.paths[slot];
+            for r in 0..dim {
+                self.queue.y[r * self.queue.stride + l] = path.knots[base + node * dim + r];
+            }
+            self.enqueue(slot, panel, node, step.t() + step.h() * self.rule.nodes[node]);
+        }
+        self.paths[slot].pending -= 1;
         if step.last() {
             self.paths[slot].ended = true;
-            if self.tolerance.is_some() {
-                let path = &mut self.paths[slot];
-                path.lay_out(self.rule);
-                path.values.resize(path.panels.len() * path.rule.points() * self.g.out_dim(), 0.0);
-                let mut all = std::mem::take(&mut self.fresh);
-                all.extend(0..path.panels.len());
-                self.queue_panels(slot, &all);
-                all.clear();
-                self.fresh = all;
-            }
             self.settle(slot);
         }
     }

@@ -4,7 +4,6 @@
 //! The differences come from windows of 2n + 1 neighbouring points, across panels: no evaluation is spent on them.
 
 use super::Quadrature;
-use super::path::Panel;
 use crate::field::VectorField;
 use crate::real::Real;
 
@@ -12,15 +11,13 @@ use crate::real::Real;
 const SLOWEST_FALL: f64 = 0.85;
 /// With fewer panels than this there are few differences to go by, and the estimate is tripled.
 const FEW_PANELS: usize = 5;
-/// A panel over two steps has a joint inside, where the dense output is less smooth than the differences tell.
-const JOINTS: f64 = 4.0;
 
 impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
     /// Fills `self.estimates`, one a panel, and adds them up; infinite where there are too few points,
     /// NaN where g is not finite.
     pub(super) fn estimate(&mut self, slot: usize) -> f64 {
         let path = &self.paths[slot];
-        let (n, rows) = (path.rule.points(), self.g.out_dim());
+        let (n, rows) = (self.rule.points(), self.g.out_dim());
         let (points, panels) = (path.panels.len() * n, path.panels.len());
         self.estimates.clear();
         if points < 2 * n + 1 {
@@ -30,9 +27,11 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
         self.estimates.resize(panels, 0.0);
         let times = &mut self.times;
         times.clear();
-        times.extend(path.panels.iter().flat_map(|panel| path.rule.nodes.iter().map(|node| panel.t + panel.h * node)));
-        let few = if panels < FEW_PANELS { 3.0 } else { 1.0 };
-        let joints = |panel: &Panel| if panel.joint.is_some() { JOINTS } else { 1.0 };
+        times.extend(path.panels.iter().flat_map(|panel| {
+            let time = |node: &f64| panel.step_t + panel.step_h * (panel.from + (panel.to - panel.from) * node);
+            self.rule.nodes.iter().map(time)
+        }));
+        let safety = if panels < FEW_PANELS { 3.0 } else { 1.0 };
         let d = &mut self.differences;
         let sizes = &mut self.sizes;
         for row in 0..rows {
@@ -48,10 +47,9 @@ impl<T: Real, G: VectorField<T>> Quadrature<T, G> {
                 }
             }
             for (p, estimate) in self.estimates.iter_mut().enumerate() {
-                let h = path.panels[p].h.abs();
-                let safety = few * joints(&path.panels[p]);
+                let h = (path.panels[p].step_h * (path.panels[p].to - path.panels[p].from)).abs();
                 let [a, b, c] = [0, 1, 2].map(|k| sizes[k * panels + p] * h.powi((2 * n - 2 + k) as i32));
-                let error = safety * h * path.rule.error_constant() * c * growth(n, [a, b, c]);
+                let error = safety * h * self.rule.error_constant() * c * growth(n, [a, b, c]);
                 if error > *estimate || error.is_nan() {
                     *estimate = error;
                 }
