@@ -8,7 +8,9 @@
 //! C h^{2n+1} g[2n+1 points] with the 2n-th divided difference; the points of a few neighbouring panels
 //! give those differences, and the largest that touches the panel is taken. Where the sum of the
 //! estimates exceeds the tolerance, or the trajectory has too few panels for an estimate, the worst panels are
-//! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations.
+//! halved. The textbook alternative, Gauss-Kronrod in each step, costs twice as many evaluations. Four points over two
+//! steps took 12.8 evaluations instead of 18 on the smooth golden nets, but 36 instead of 31 on nets as they are trained:
+//! there most panels had to be halved.
 
 mod estimate;
 mod path;
