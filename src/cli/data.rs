@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::Gaps;
-use cnflow::io::{self, Array, Format, Header, Pick, Reader, Writer};
+use cnflow::io::{self, Array, Format, Pick, Reader, Writer};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
 use cnflow::transform::Pixels;
@@ -81,6 +81,7 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
     output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
     let Some(name) = &args.name else { return list(context) };
     if name == digits::NAME || toys::find(name).is_ok() {
+        context.dialect.check_for(&[])?;
         let given = [("--columns", !args.columns.is_empty()), ("--drop", !args.drop.is_empty())];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             let problem = format!("{flag} has no meaning for `{name}`, which is not a file");
@@ -98,6 +99,7 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
             if Format::of(path).is_none() && path.components().count() < 2 && !path.exists() {
                 return Err(unknown.into());
             }
+            context.dialect.check_for(&[path])?;
             let picked = !args.columns.is_empty() || !args.drop.is_empty();
             let images = if picked { None } else { Images::read(path, context)? };
             match images {
@@ -168,7 +170,7 @@ impl Images {
         if Format::of(path).is_some_and(Format::names_columns) {
             return Ok(None);
         }
-        let reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
+        let reader = Reader::open_with(path, &context.dialect, context.layout)?;
         let Some(shape) = reader.shape() else { return Ok(None) };
         context.notes_on_tables(reader.notes());
         Ok(Some(Self { bytes: reader.whole_bytes()?, shape }))
@@ -231,8 +233,7 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
     let pick = Pick { keep: args.columns.clone(), drop: args.drop.clone(), also: Vec::new() };
-    let (header, layout) = (context.header.unwrap_or_default(), context.layout.unwrap_or_default());
-    let io::Whole { array, notes, .. } = io::read_pick(path, header, layout, true, &pick)?;
+    let io::Whole { array, notes, .. } = io::read_pick(path, &context.dialect, context.layout, true, &pick)?;
     context.notes_on_tables(&notes);
     let all = array.rows;
     let array = whole_rows(path, array, context)?;

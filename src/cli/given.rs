@@ -74,7 +74,10 @@ impl GivenArgs {
     /// # Errors
     /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
     pub fn of(&self, model: &Model, context: &Context) -> Result<Conditions> {
-        match self.requested(model)? {
+        let requested = self.requested(model)?;
+        let file = if let Requested::File(file) = &requested { Some(file.as_path()) } else { None };
+        context.dialect.check_for(file.as_slice())?;
+        match requested {
             Requested::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
             Requested::Nothing | Requested::Optional => Err(nothing_given(model, false)),
             Requested::One(row) => Ok(Conditions::One(row)),

@@ -47,10 +47,12 @@ use clap::{Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
-use cnflow::io::{Header, Layout, Pick, Reader, Words};
-use cnflow::train::{Alone, Crew};
+use cnflow::io::{Dialect, Layout, Pick, Reader, Words};
+use cnflow::train::{Alone, Crew, DataSection};
 use cnflow::velocity::Precision;
 use serde_json::Value;
+
+use self::train::TableArgs;
 
 /// The output settings of a command.
 #[derive(Debug, Default)]
@@ -61,10 +63,10 @@ pub struct Context {
     pub quiet: bool,
     /// Notes on stderr: which model is used, what is unusual. Absent only with `--quiet`.
     pub notes: bool,
-    /// How the first line of a text table is read, where the command has `--header` and it was given.
-    pub header: Option<Header>,
-    /// The order of the axes of images, where the command has `--layout` and it was given.
-    pub layout: Option<Layout>,
+    /// How text tables are written, as far as flags set it.
+    pub dialect: Dialect,
+    /// The order of the axes of images.
+    pub layout: Layout,
     /// The arithmetic and the solver of the command, once they are known: hints depend on them.
     pub setting: Mutex<Setting>,
     /// How errors name the fields of a job, where it is not by their flags.
@@ -126,14 +128,13 @@ impl Context {
         }
     }
 
-    /// Opens a table with the rule of `--header`, and notes what is unusual about it: these columns, of which some may hold
+    /// Opens a table in the dialect of the flags, and notes what is unusual about it: these columns, of which some may hold
     /// words.
     ///
     /// # Errors
     /// As [`Reader::open_pick`].
     pub fn table_of(&self, path: &Path, pick: &Pick, words: &Words) -> Result<Reader> {
-        let rules = (self.header.unwrap_or_default(), self.layout.unwrap_or_default());
-        let reader = Reader::open_pick(path, rules, pick, None, words)?;
+        let reader = Reader::open_pick(path, (&self.dialect, self.layout), pick, None, words)?;
         self.notes_on_tables(reader.notes());
         Ok(reader)
     }
@@ -142,17 +143,6 @@ impl Context {
     pub fn notes_on_tables(&self, notes: &[String]) {
         notes.iter().for_each(|words| self.note(words));
     }
-}
-
-/// How tables are read.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct TableArgs {
-    /// First line of text tables: auto (names or numbers), none (numbers) or first (names) [default: auto]
-    #[arg(long, value_name = "RULE")]
-    pub header: Option<Header>,
-    /// Axes of images: hwc (channels last), chw (channels first) or auto (by their sizes) [default: auto]
-    #[arg(long, value_name = "ORDER")]
-    pub layout: Option<Layout>,
 }
 
 const EXAMPLES: &str = "\
@@ -231,18 +221,21 @@ enum Command {
 
 impl Command {
     /// How it reads tables, as far as options set it.
-    fn tables(&self) -> TableArgs {
-        match self {
-            Self::Train(args) => args.tables,
-            Self::Sample(args) => args.tables,
-            Self::Invert(args) => args.tables,
-            Self::Density(args) => args.tables,
-            Self::Check(args) => args.tables,
-            Self::Trajectory(args) => args.tables,
-            Self::Compare(args) => args.tables,
-            Self::Data(args) => args.tables,
-            _ => TableArgs::default(),
-        }
+    fn tables(&self) -> DataSection {
+        let mut data = DataSection::default();
+        let args = match self {
+            Self::Train(args) => &args.tables,
+            Self::Sample(args) => &args.tables,
+            Self::Invert(args) => &args.tables,
+            Self::Density(args) => &args.tables,
+            Self::Check(args) => &args.tables,
+            Self::Trajectory(args) => &args.tables,
+            Self::Compare(args) => &args.tables,
+            Self::Data(args) => &args.tables,
+            _ => return data,
+        };
+        args.set(&mut data);
+        data
     }
 
     fn run(self, context: &Context) -> Result<()> {
@@ -293,10 +286,11 @@ fn command_by(processes: Processes, arguments: impl IntoIterator<Item = OsString
     };
     let first = processes.crew().rank() == 0;
     let quiet = cli.quiet || !first || !std::io::stderr().is_terminal();
-    let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
+    let (tables, setting) = (cli.command.tables(), Mutex::default());
+    let (dialect, layout) = (tables.dialect(), tables.layout);
     let notes = first && !cli.quiet;
     let names = OnceLock::new();
-    let context = Context { json: cli.json, quiet, notes, header, layout, setting, names, processes };
+    let context = Context { json: cli.json, quiet, notes, dialect, layout, setting, names, processes };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => 0,
         Err(error) => {

@@ -24,7 +24,7 @@ use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
 use self::curves::Curves;
-pub use self::flags::{Names, seconds};
+pub use self::flags::{Names, TableArgs, seconds};
 use self::folder::Folder;
 use self::pictures::Look;
 use self::report::Summary;

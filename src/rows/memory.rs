@@ -11,7 +11,7 @@ use super::table::{by_codes, code, words_at};
 use super::{
     Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, TableOptions, of_table, weights,
 };
-use crate::io::{Header, Layout, Pick, Plan, plan};
+use crate::io::{Layout, Pick, Plan, plan};
 use crate::{Error, Result, words};
 
 /// A context and its values, `[n, c]`.
@@ -141,7 +141,7 @@ impl Memory {
         let none_left = |none: NoneLeft| Error::invalid(format!("{name}: {}", none.problem), none.hint);
         let context = match context {
             None => {
-                let beside = Context::beside(&options.condition, Header::Auto, drops)?;
+                let beside = Context::beside(&options.condition, &options.table.dialect, drops)?;
                 if let Some(beside) = &beside {
                     beside.check_rows(path, n)?;
                 }
@@ -173,7 +173,7 @@ impl Memory {
         };
         let weights = match (weight, options.weights.as_deref()) {
             (None, None) => None,
-            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, Header::Auto)?),
+            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, &options.table.dialect)?),
             (Some(weight), _) => {
                 if weight.len() != n {
                     let found = words::count(weight.len() as u64, "weight");

@@ -37,7 +37,6 @@ pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
-use crate::io::Header;
 use crate::names::{Matched, NamedTable};
 use crate::{Error, Result, Rng, io, names, rng, words};
 
@@ -83,6 +82,14 @@ impl DataOptions {
         let condition = conditions.iter().map(|text| vec![text.clone(), name_of(text).to_owned()]);
         let weights = self.weights.iter().filter(|text| !weights::is_file(text)).map(|text| vec![text.clone()]);
         condition.chain(weights).collect()
+    }
+
+    /// The files that are read: the table at `path`, and those beside it.
+    fn files<'a>(&'a self, path: &'a Path) -> Vec<&'a Path> {
+        let condition = self.condition.iter().filter(|_| is_file(&self.condition)).map(|text| Path::new(name_of(text)));
+        let weights = self.weights.iter().filter(|text| weights::is_file(text)).map(Path::new);
+        let split = if let SplitRule::File(file) = &self.table.split { Some(file.as_path()) } else { None };
+        std::iter::once(path).chain(condition).chain(weights).chain(split).collect()
     }
 
     /// What is asked of the columns of the table beside `table`.
@@ -337,7 +344,8 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     if name == digits::NAME {
         let mut table = digits::table(&options.table, seed)?;
         let weights = options.weights.as_deref();
-        let weights = weights.map(|w| weights::take(w, Path::new(name), &mut table, Header::Auto)).transpose()?;
+        let weights =
+            weights.map(|w| weights::take(w, Path::new(name), &mut table, &options.table.dialect)).transpose()?;
         return of_table(name, table, digits::context(&options.condition)?, weights);
     }
     let path = PathBuf::from(name);
@@ -346,10 +354,11 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
     let missing = options.table.missing == MissingRows::Drop;
-    let header = options.table.header;
-    let beside = Context::beside(&options.condition, header, missing)?;
+    let dialect = &options.table.dialect;
+    dialect.check_for(&options.files(&path))?;
+    let beside = Context::beside(&options.condition, dialect, missing)?;
     let mut table = Table::read_beside(&path, &options.table, options.extra(), beside.as_ref(), seed)?;
-    let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
+    let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, dialect)).transpose()?;
     let context = Context::take(&options.condition, &path, &mut table, beside)?;
     of_table(name, table, context, weights)
 }

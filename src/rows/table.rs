@@ -12,7 +12,7 @@ use cnflow_kernels::ImageShape;
 use super::beside::Beside;
 use super::copies::{first_equal, first_equal_bytes};
 use super::missing::{Columns, Left, MissingRows, NoneLeft, left_of};
-use crate::io::{self, Array, Format, Header, Layout, Numbers, Pick, Reader, Words, csv, npz};
+use crate::io::{self, Array, Dialect, Format, Layout, Numbers, Pick, Reader, Words, csv, npz};
 use crate::{Error, Result, rng, words};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -57,8 +57,8 @@ pub struct TableOptions {
     pub copies_together: bool,
     /// Columns of whole numbers or classes, by name or number: equal rows of these alone are no copies.
     pub whole: Vec<String>,
-    /// Whether the first line of a text holds names: of the table, and of files beside it.
-    pub header: Header,
+    /// How texts are written: the table, and files beside it.
+    pub dialect: Dialect,
     /// The order of the axes of images.
     pub layout: Layout,
     /// What becomes of rows with a missing cell.
@@ -73,7 +73,7 @@ impl Default for TableOptions {
             drop: Vec::new(),
             copies_together: true,
             whole: Vec::new(),
-            header: Header::Auto,
+            dialect: Dialect::default(),
             layout: Layout::Auto,
             missing: MissingRows::default(),
         }
@@ -149,13 +149,13 @@ impl Table {
         }
         let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also: extra.also };
         let (mut read, cells, lines) = if text {
-            let (header, words) = (options.header, extra.words);
-            let columns = csv::Columns { header, pick, split: column, missing: drops, words };
+            let (dialect, words) = (options.dialect.clone(), extra.words);
+            let columns = csv::Columns { dialect, pick, split: column, missing: drops, words };
             let csv::Parsed { array, split, lines, numbers, words, notes } = io::read_text(path, &columns)?;
             (Self { words, ..Self::of_array(array, numbers, notes) }, split, Some(lines))
         } else {
-            let mut reader =
-                Reader::open_pick(path, (options.header, options.layout), &pick, column.as_deref(), &Words::default())?;
+            let rules = (&options.dialect, options.layout);
+            let mut reader = Reader::open_pick(path, rules, &pick, column.as_deref(), &Words::default())?;
             reader.find_words(&extra.words)?;
             // The pixels of images are counted in their own order.
             let images = reader.shape().is_some() && reader.columns().is_none();
@@ -206,7 +206,7 @@ impl Table {
         let shares = match &options.split {
             SplitRule::File(file) => {
                 let mut notes = std::mem::take(&mut self.notes);
-                self.split = by_file(file, path, &self, options.header, &mut notes)?;
+                self.split = by_file(file, path, &self, &options.dialect, &mut notes)?;
                 return Ok(Self { notes, ..self });
             }
             &SplitRule::Fractions { train, valid } => (train, valid),
@@ -339,10 +339,10 @@ pub(super) fn by_file(
     file: &Path,
     path: &Path,
     table: &Table,
-    header: Header,
+    dialect: &Dialect,
     notes: &mut Vec<String>,
 ) -> Result<Split> {
-    let whole = io::read_as(file, header)?;
+    let whole = io::read_as(file, dialect)?;
     let (array, rows) = (&whole.array, table.rows_of_file());
     if array.cols != 1 || array.rows != rows {
         let (found, path) = (array.rows, path.display());

@@ -20,6 +20,8 @@ mod conditional_training;
 mod crew;
 mod data;
 mod diagnose;
+#[cfg(feature = "cli")]
+mod dialect_options;
 mod dialects;
 mod discrete;
 #[cfg(feature = "cli")]

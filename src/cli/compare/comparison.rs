@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnflow::Error;
 use cnflow::compare::Benchmark;
-use cnflow::io::Header;
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Dataset, Rows};
 use cnflow::train::{Family, Far, FarRows, Job, Precision, Set, held_out};
@@ -58,8 +57,7 @@ impl Comparison {
         (job.data.drop, job.data.condition) = (args.drop.clone(), args.condition.clone());
         job.data.source = args.data.clone().unwrap_or(job.data.source);
         job.data.split = args.split.clone().unwrap_or(job.data.split);
-        job.data.header = args.tables.header.unwrap_or(job.data.header);
-        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
+        args.tables.set(&mut job.data);
         job.model.precision = args.precision.unwrap_or_default();
         job.model.sigma = args.sigma.unwrap_or(job.model.sigma);
         job.data.split_seed = Some(seed);
@@ -164,7 +162,7 @@ impl Comparison {
         match &args.data {
             Some(data) => {
                 if *data != job.data.source {
-                    job.data.header = Header::Auto;
+                    job.data.forget_dialect();
                 }
                 job.data.source.clone_from(data);
             }
@@ -177,8 +175,7 @@ impl Comparison {
                 }
             }
         }
-        job.data.header = args.tables.header.unwrap_or(job.data.header);
-        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
+        args.tables.set(&mut job.data);
         let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
         let (data, notes) = job.dataset_of(&entries[0].model.spec, None)?;
         context.notes_on_tables(&notes);
