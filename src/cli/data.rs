@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::Gaps;
-use cnflow::io::{self, Array, Format, Pick, Reader, Writer};
+use cnflow::io::{self, Array, Format, Pick, Reader};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
 use cnflow::transform::Pixels;
@@ -35,13 +35,13 @@ const SHOWN: u32 = 10_000;
 /// Arguments of `cnf data`.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// A toy's name, digits, or a file: .npy, .npz, .csv or -idx3-ubyte; or a folder of PNG images.
+    /// A toy's name, digits, or a file: .npy, .npz, .csv or -idx3-ubyte; - for stdin; or a folder of PNG images.
     name: Option<String>,
     /// Number of points to draw from a toy.
     #[arg(short, long, value_name = "N", requires = "name",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     n: Option<u32>,
-    /// The points, [n, d]: .npy, .npz or .csv.
+    /// The points, [n, d]: .npy, .npz or .csv, or - for text on stdout.
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
     /// The toy's analytic log-density at the points, [n].
@@ -72,9 +72,17 @@ pub struct DataArgs {
     seed: u64,
 }
 
+impl DataArgs {
+    /// The tables that it writes.
+    pub fn tables_written(&self) -> Vec<&Path> {
+        self.output.iter().chain(&self.with_density).map(PathBuf::as_path).collect()
+    }
+}
+
 /// Runs the command.
-pub fn run(args: DataArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: DataArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.name.iter_mut().try_for_each(|name| context.pipes.take_text(name))?;
     args.shown.check(args.plot.is_some())?;
     let (out, density) = (args.output.as_deref(), args.with_density.as_deref());
     let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
@@ -192,9 +200,7 @@ fn look_at_images(name: &str, images: &Images, args: &DataArgs, context: &Contex
     let (low, high) = (bytes.iter().min().copied().unwrap_or(0), bytes.iter().max().copied().unwrap_or(0));
     interrupt::critical_section(|| {
         if let Some(path) = &args.output {
-            let mut writer = Writer::images(path, *shape)?;
-            writer.push(&wide(bytes))?;
-            writer.finish()?;
+            output::images(path, &wide(bytes), *shape)?;
         }
         let Some(path) = &args.plot else { return anyhow::Ok(()) };
         let shown = n.min(IMAGE_COLUMNS * IMAGE_ROWS);

@@ -40,6 +40,14 @@ pub enum Requested {
 }
 
 impl GivenArgs {
+    /// Puts the copy of a pipe in the place of `--condition -`.
+    ///
+    /// # Errors
+    /// As [`Pipes::take`](super::pipes::Pipes::take).
+    pub fn take_pipes(&mut self, context: &Context) -> Result<()> {
+        self.condition.iter_mut().try_for_each(|text| context.pipes.take_text(text))
+    }
+
     /// The file of conditions, if the command line may mean one.
     pub fn file(&self) -> Option<&Path> {
         self.condition.as_deref().map(Path::new).filter(|path| !path.is_dir())

@@ -24,6 +24,7 @@ mod man;
 mod normality;
 mod output;
 mod picture;
+mod pipes;
 mod place;
 mod plot;
 mod progress;
@@ -43,7 +44,8 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
@@ -73,6 +75,10 @@ pub struct Context {
     pub names: OnceLock<train::Names>,
     /// The processes that train together.
     pub processes: Processes,
+    /// Tables that come through a pipe.
+    pub pipes: pipes::Pipes,
+    /// A table is written to stdout: the report goes to stderr.
+    pub table_on_stdout: bool,
 }
 
 /// The processes of a command: this one alone, or several that train together.
@@ -93,13 +99,20 @@ impl Processes {
 }
 
 impl Context {
-    /// The result: one JSON object with `--json`, else `text`.
+    /// The result: one JSON object with `--json`, else `text`; on stderr where a table is on stdout.
     ///
     /// # Errors
     /// If stdout cannot be written, unless its reader has closed the pipe.
     pub fn report(&self, text: &str, facts: &Value) -> Result<()> {
+        if self.table_on_stdout {
+            // The table is there already.
+            let words: Vec<&str> = text.lines().filter(|line| *line != "wrote -").collect();
+            self.note(words.join("\n").trim_end());
+            return Ok(());
+        }
+        let words = if self.json { facts.to_string() } else { text.trim_end().to_owned() };
         let mut out = std::io::stdout().lock();
-        let written = if self.json { writeln!(out, "{facts}") } else { writeln!(out, "{}", text.trim_end()) };
+        let written = writeln!(out, "{}", self.pipes.named(&words));
         match written.and_then(|()| out.flush()) {
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::write("stdout".as_ref(), e).into()),
             _ => Ok(()),
@@ -124,7 +137,7 @@ impl Context {
     /// A remark on stderr.
     pub fn note(&self, words: &str) {
         if self.notes {
-            to_stderr(words);
+            to_stderr(&self.pipes.named(words));
         }
     }
 
@@ -220,6 +233,18 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it writes a table to stdout.
+    fn writes_to_stdout(&self) -> bool {
+        let tables = match self {
+            Self::Sample(args) => args.tables_written(),
+            Self::Invert(args) => args.tables_written(),
+            Self::Density(args) => args.tables_written(),
+            Self::Data(args) => args.tables_written(),
+            _ => Vec::new(),
+        };
+        tables.into_iter().any(output::is_stdout)
+    }
+
     /// How it reads tables, as far as options set it.
     fn tables(&self) -> DataSection {
         let mut data = DataSection::default();
@@ -284,15 +309,23 @@ fn command_by(processes: Processes, arguments: impl IntoIterator<Item = OsString
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
+    let table_on_stdout = cli.command.writes_to_stdout();
+    if cli.json && table_on_stdout {
+        let problem = "the argument '--json' cannot be used with a table on stdout: both would be written there";
+        return refuse(&Cli::command().error(ErrorKind::ArgumentConflict, problem));
+    }
     let first = processes.crew().rank() == 0;
     let quiet = cli.quiet || !first || !std::io::stderr().is_terminal();
     let (tables, setting) = (cli.command.tables(), Mutex::default());
     let (dialect, layout) = (tables.dialect(), tables.layout);
     let notes = first && !cli.quiet;
-    let names = OnceLock::new();
-    let context = Context { json: cli.json, quiet, notes, dialect, layout, setting, names, processes };
+    let (names, pipes) = (OnceLock::new(), pipes::Pipes::default());
+    let context =
+        Context { json: cli.json, quiet, notes, dialect, layout, setting, names, processes, pipes, table_on_stdout };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => 0,
+        // As `head` does when it has its lines.
+        Err(_) if output::reader_left() => 0,
         Err(error) => {
             complain(&error, &context);
             1
@@ -331,7 +364,8 @@ fn complain(error: &anyhow::Error, context: &Context) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));
     let hint = hint.unwrap_or_else(|| "see `--help` for the options".into());
-    to_stderr(&context.with_names(&format!("error: {error:#}\nhint: {hint}")));
+    let words = context.with_names(&format!("error: {error:#}\nhint: {hint}"));
+    to_stderr(&context.pipes.named(&words));
 }
 
 /// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.

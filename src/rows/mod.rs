@@ -13,6 +13,7 @@ pub mod copies;
 mod curve;
 pub mod diagnose;
 pub mod digits;
+mod gaps;
 mod memory;
 mod missing;
 pub mod mixture;
@@ -348,12 +349,16 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
             weights.map(|w| weights::take(w, Path::new(name), &mut table, &options.table.dialect)).transpose()?;
         return of_table(name, table, digits::context(&options.condition)?, weights);
     }
+    if name == "-" {
+        let problem = "the rows came from stdin, which can be read once";
+        return Err(Error::invalid(problem, "save them in a file, and give that"));
+    }
     let path = PathBuf::from(name);
     if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
         let known = format!("{}, {}, or a .npy, .npz or .csv file", toys::names(), digits::NAME);
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
-    let missing = options.table.missing == MissingRows::Drop;
+    let missing = options.table.missing != MissingRows::Refuse;
     let dialect = &options.table.dialect;
     dialect.check_for(&options.files(&path))?;
     let beside = Context::beside(&options.condition, dialect, missing)?;
@@ -371,6 +376,21 @@ fn of_table(
     weights: Option<Vec<f64>>,
 ) -> Result<Dataset> {
     let (context, values) = context.unzip();
+    let found = gaps::gaps(&table.x, table.d);
+    let some = found.iter().filter(|(any, _)| *any).count();
+    if some > 0 {
+        // Of what was read with its gaps a row without any value says nothing.
+        let Split { train, valid, test } = &mut table.split;
+        [train, valid, test].into_iter().for_each(|set| set.retain(|row| !found[*row].1));
+        let (of, none) = (words::count(table.n as u64, "row"), found.iter().filter(|(_, all)| *all).count());
+        let have = if some == 1 {
+            "has a missing cell: its other cells count"
+        } else {
+            "have a missing cell: their other cells count"
+        };
+        let empty = if none > 0 { format!("; {none} without a value left out") } else { String::new() };
+        table.notes.push(format!("`{name}`: {some} of {of} {have}{empty}"));
+    }
     let weight = weights.map_or(Ok(Vec::new()), |w| weights::settled(w, &mut table.split, &mut table.notes))?;
     let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight };
     let set = |rows: &[usize]| all.pick(table.d, rows);

@@ -96,7 +96,7 @@ pub struct Split {
 pub struct Table {
     /// The names of the columns, where the file has them.
     pub columns: Option<Vec<String>>,
-    /// The numbers, `[n, d]` row-major, all finite; images are bytes.
+    /// The numbers, `[n, d]` row-major, all finite, or NaN where a cell is missing and may be; images are bytes.
     pub x: Numbers,
     /// Rows.
     pub n: usize,
@@ -141,7 +141,7 @@ impl Table {
             _ => None,
         };
         let format = Format::of(path);
-        let (text, drops) = (format == Some(Format::Csv), options.missing == MissingRows::Drop);
+        let (text, gaps) = (format == Some(Format::Csv), options.missing != MissingRows::Refuse);
         if let (false, Some(name)) = (format.is_some_and(Format::names_columns), &column) {
             let problem =
                 format!("the column `{name}` of a split is read from texts and Parquet, and this is an array");
@@ -150,7 +150,7 @@ impl Table {
         let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also: extra.also };
         let (mut read, cells, lines) = if text {
             let (dialect, words) = (options.dialect.clone(), extra.words);
-            let columns = csv::Columns { dialect, pick, split: column, missing: drops, words };
+            let columns = csv::Columns { dialect, pick, split: column, missing: gaps, words };
             let csv::Parsed { array, split, lines, numbers, words, notes } = io::read_text(path, &columns)?;
             (Self { words, ..Self::of_array(array, numbers, notes) }, split, Some(lines))
         } else {
@@ -160,7 +160,7 @@ impl Table {
             // The pixels of images are counted in their own order.
             let images = reader.shape().is_some() && reader.columns().is_none();
             let numbers = if images { (0..reader.cols()).collect() } else { reader.numbers().to_vec() };
-            if drops {
+            if gaps {
                 reader.allow_missing();
             }
             let cells = column.map(|name| io::parquet_cells(path, &name)).transpose()?;
@@ -179,8 +179,10 @@ impl Table {
         }
         let name = |j: usize| beside_them.map(|beside| beside.column(j));
         let given = beside_them.map(|beside| beside.columns(&name));
-        let left_out = read.leave_out(&format!("`{}`", path.display()), given, None);
-        left_out.map_err(|none| Error::read(path, none.problem, none.hint))?;
+        if options.missing != MissingRows::Marginal {
+            let left_out = read.leave_out(&format!("`{}`", path.display()), given, None);
+            left_out.map_err(|none| Error::read(path, none.problem, none.hint))?;
+        }
         let beside = beside(path).filter(|file| file.is_file());
         match (&options.split, beside) {
             (SplitRule::Column(name), _) => {

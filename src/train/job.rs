@@ -217,6 +217,7 @@ impl Job {
         self.validate_net(dim)?;
         self.optimiser.validate()?;
         self.data.validate()?;
+        self.check_missing()?;
         self.model.validate()?;
         self.output.validate()?;
         self.objective.validate()?;

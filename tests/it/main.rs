@@ -34,6 +34,7 @@ mod families;
 mod far_rows;
 mod flow_laws;
 mod flow_penalties;
+mod gaps;
 mod golden;
 mod gradients;
 mod guide;
@@ -58,6 +59,8 @@ mod one_row;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod paths;
+#[cfg(feature = "cli")]
+mod pipes;
 mod plot;
 mod plot_comparison;
 mod portable;

@@ -366,6 +366,11 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("train --data words.csv --sep , --decimal , --steps 1", 1, "--sep and --decimal are both a comma"),
     ("compare --data moons --na x --steps 1 --out no", 1, "--na has no meaning for the toy `moons`"),
     ("train --resume run --sep ;", 2, "cannot be used with"),
+    ("train --data holed.csv --missing marginal --model cnf --steps 1", 1, "--missing marginal has no meaning for cnf"),
+    ("train --data holed.csv --missing marginal --time 1s", 1, "set --model to gaussian, gaussian-shrunk or mixture"),
+    ("train --data holed.csv --missing fill --steps 1", 2, "choose one of drop, refuse, marginal"),
+    ("sample m.safetensors -n 5 -o - --json", 2, "'--json' cannot be used with a table on stdout"),
+    ("density x.npy --model m.safetensors x.npy -o o.npy", 2, "cannot be used with"),
     ("train --watch --quiet --steps 1", 2, "cannot be used with"),
     ("train --watch --steps 1", 1, "stderr is not one"),
 ];

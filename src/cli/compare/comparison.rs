@@ -65,7 +65,8 @@ impl Comparison {
         job.model.base = "normal".into();
         (job.optimiser.steps, job.optimiser.time) =
             (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
-        let data = job.dataset(None)?;
+        let mut data = context.pipes.job(&job)?.dataset(None)?;
+        data.name.clone_from(&job.data.source);
         context.notes_on_tables(&data.notes);
         job.output.picture.names = match (args.names.is_empty(), &data.columns) {
             (false, _) => args.names.clone(),
@@ -177,7 +178,9 @@ impl Comparison {
         }
         args.tables.set(&mut job.data);
         let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
-        let (data, notes) = job.dataset_of(&entries[0].model.spec, None)?;
+        let read = if args.data.is_some() { context.pipes.job(&job)? } else { job.clone() };
+        let (mut data, notes) = read.dataset_of(&entries[0].model.spec, None)?;
+        data.name.clone_from(&job.data.source);
         context.notes_on_tables(&notes);
         if data.toy().is_none()
             && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))

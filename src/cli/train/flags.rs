@@ -116,7 +116,8 @@ flags! {
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
         #[arg(long, value_name = "RULE")]
         far_rows: FarRows,
-        /// Rows with a missing cell in a column that is used: drop or refuse [default: drop]
+        /// Rows with a missing cell: drop, refuse, or marginal (the other cells count; gaussian, gaussian-shrunk, mixture)
+        /// [default: drop]
         #[arg(long, value_name = "RULE")]
         missing: MissingRows,
     }

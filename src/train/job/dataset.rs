@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::Job;
-use crate::Result;
 use crate::io::{Dialect, Format, Reader};
 use crate::model::FlowSpec;
 use crate::names::{Matched, NamedTable};
 use crate::rows::{DataOptions, Dataset, Memory, SplitRule, TableOptions};
 use crate::transform::ColumnKind;
+use crate::{Error, Result};
 
 impl Job {
     /// The data that the job is about, or those called `name` under the same options.
@@ -91,6 +91,14 @@ impl Job {
         notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
         data.translate(&spec.column_words(), &spec.condition_words())?;
+        if data.has_gaps() {
+            data = data.without_gaps();
+            notes.push(format!("{table}: only its rows without a missing cell are used here"));
+            if data.n_train() == Some(0) {
+                let hint = "give rows with all their cells";
+                return Err(Error::read(Path::new(name), "each row for training has a missing cell", hint));
+            }
+        }
         Ok((data, notes))
     }
 
