@@ -17,7 +17,7 @@ use rand_distr::StandardNormal as Draw;
 use rayon::prelude::*;
 
 use super::effort::Effort;
-use super::em::singular;
+use super::em::{Part, singular};
 use crate::stats::Sample;
 use crate::transform::mixture::Mixture;
 use crate::transform::mixture::marginal::patterns;
@@ -137,7 +137,7 @@ impl Gapped {
             group.weight.iter().zip(logs).map(|(w, l)| w * l).sum()
         };
         let total: f64 = groups.iter().zip(&parts).map(of).sum();
-        let found: Vec<Option<(f64, Vec<f64>, Vec<f64>)>> =
+        let found: Vec<Option<Part>> =
             (0..mixture.components()).into_par_iter().map(|k| self.part(mixture, k, &parts, prior)).collect();
         let (mut counts, mut means, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for (count, mean, covariance) in found.into_iter().flatten() {
@@ -153,13 +153,7 @@ impl Gapped {
 
     /// Nₖ, mₖ and Σₖ of a component; none if it has no rows of its own. `parts` are the marginals of the groups, and log p of
     /// their rows.
-    fn part(
-        &self,
-        mixture: &Mixture,
-        k: usize,
-        parts: &[(Mixture, Vec<f64>)],
-        prior: &Prior,
-    ) -> Option<(f64, Vec<f64>, Vec<f64>)> {
+    fn part(&self, mixture: &Mixture, k: usize, parts: &[(Mixture, Vec<f64>)], prior: &Prior) -> Option<Part> {
         let (d, mean) = (self.dim, mixture.mean(k));
         let sigma = square(mixture.factor(k), d);
         let chunks: Vec<Sums> = self
