@@ -233,7 +233,7 @@ def train(
     progress: bool | None = None,
     resume: _Path | None = None,
     crew: _Crew | None = None,
-    missing: Literal["drop", "refuse"] = "drop",
+    missing: Literal["drop", "refuse", "marginal"] = "drop",
     **options: Any,
 ) -> Flow: ...
 def compare(

@@ -88,6 +88,12 @@ pub fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Resul
     Ok(Solved { log_prob: scored.log_prob, cost: scored.cost, ..Solved::default() })
 }
 
+/// log p of the cells that each row has.
+pub fn present(model: &BoundModel, x: &[f64], _condition: &[f64]) -> cnflow::Result<Solved> {
+    let scored = model.log_prob_present(x)?;
+    Ok(Solved { log_prob: scored.log_prob, cost: scored.cost, ..Solved::default() })
+}
+
 /// Latents.
 pub fn inverted(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let points = model.latents(x, condition)?;

@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::arrays;
 use crate::engine::{
-    BLOCK_NUMBERS, BLOCK_ROWS, Engine, Kernel, Solved, decoded, drawn, inverted, moved, scored, with_gradient,
+    BLOCK_NUMBERS, BLOCK_ROWS, Engine, Kernel, Solved, decoded, drawn, inverted, moved, present, scored, with_gradient,
 };
 use crate::error::{Outcome, Raised, Trouble, warn};
 use crate::given::Rows;
@@ -370,6 +370,7 @@ impl Flow {
     ///
     /// Raises InvalidInput for other shapes, missing columns and infinite numbers. Rows with a missing cell (NaN, or null
     /// in a frame) are NaN, with a MissingRows warning; rows that cannot be integrated are NaN, with a FailedRows warning.
+    /// A model that was trained with `missing="marginal"` gives such rows the log-density of the cells that they have.
     #[pyo3(signature = (x, condition=None, *, out=None, progress=None))]
     fn log_prob<'py>(
         &self,
@@ -381,7 +382,11 @@ impl Flow {
     ) -> PyResult<Object<'py>> {
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
         arrays::check_out(py, out, &batch)?;
-        let solved = self.solve(py, x, condition, scored, progress)?;
+        let gaps = self.bound.model.scores_gaps() && x.iter().any(|v| v.is_nan());
+        let solved = match gaps {
+            true => self.noted(py, x.len() / self.d(), self.solve_in_pool(py, x, condition, present, progress)?)?,
+            false => self.solve(py, x, condition, scored, progress)?,
+        };
         arrays::array_or(py, &solved.log_prob, &batch, out)
     }
 

@@ -21,6 +21,10 @@ const OPTIONS: &[(&str, &str)] = &[
     ("columns", "data.keep"),
     ("drop", "data.drop"),
     ("header", "data.header"),
+    ("sep", "data.sep"),
+    ("decimal", "data.decimal"),
+    ("na", "data.na"),
+    ("comment", "data.comment"),
     ("layout", "data.layout"),
     ("column", "data.columns"),
     ("column_types", "data.column_types"),
@@ -363,9 +367,9 @@ fn with_field(job: Job, name: &str, field: &str, value: Value) -> Outcome<Job> {
         return Ok(job.with(|job| job.data.pixel_map = map));
     }
     let value = match (field, value) {
-        ("data.drop" | "data.keep" | "data.columns", one @ Value::String(_)) => Value::Array(vec![one]),
-        ("data.drop" | "data.keep", Value::Array(all)) => Value::Array(all.into_iter().map(as_text).collect()),
-        ("data.drop" | "data.keep", one @ Value::Integer(_)) => Value::Array(vec![as_text(one)]),
+        ("data.drop" | "data.keep" | "data.columns" | "data.na", one @ Value::String(_)) => Value::Array(vec![one]),
+        ("data.drop" | "data.keep" | "data.na", Value::Array(all)) => Value::Array(all.into_iter().map(as_text).collect()),
+        ("data.drop" | "data.keep" | "data.na", one @ (Value::Integer(_) | Value::Float(_))) => Value::Array(vec![as_text(one)]),
         ("model.hidden" | "optimiser.betas", one @ (Value::Integer(_) | Value::Float(_))) => Value::Array(vec![one]),
         ("output.checkpoint", one @ Value::Integer(_)) => as_text(one),
         (_, value) => value,

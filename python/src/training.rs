@@ -300,7 +300,8 @@ impl Run {
 /// checkpoints.
 ///
 /// Rows with a missing cell (NaN, or null in a frame) in a column that is used are left out, with a DataWarning that
-/// counts them; `missing="refuse"` makes the first of them an error.
+/// counts them; `missing="refuse"` makes the first of them an error. With `missing="marginal"` a gaussian, a
+/// gaussian-shrunk or a mixture is fitted to the cells that are there, and scores them.
 ///
 /// All other options are those of the command, with underscores: hidden, activation, lr, batch, objective, net, depth,
 /// bins, base, precision, split, columns, drop, column, missing, solver, rtol, atol, init and so on (`cnf train --help`).
@@ -546,7 +547,14 @@ fn prepared(
                 ));
             }
         }
-        let found = findings(&data, job.data.drop.is_empty() && job.data.keep.is_empty(), &job.integers(&data));
+        // Remarks are about rows with all their cells.
+        let whole = data.has_gaps().then(|| data.clone().without_gaps());
+        let whole = whole.as_ref().unwrap_or(&data);
+        let numbered = job.data.drop.is_empty() && job.data.keep.is_empty();
+        let found = match whole.n_train() {
+            Some(0) => Vec::new(),
+            _ => findings(whole, numbered, &job.integers(whole)),
+        };
         Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)

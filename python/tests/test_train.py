@@ -68,6 +68,34 @@ def test_a_model_is_that_of_the_command(
     assert a["job"] == b["job"]
 
 
+def test_rows_with_missing_cells_are_scored_as_by_the_command(cnf: Callable[..., object], tmp_path: Path) -> None:
+    x = ring()
+    x[::4, 0] = np.nan
+    x[1::5, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    cnf("train", "--data", "x.npy", "--model", "mixture", "--missing", "marginal", "--steps", 50, "--out", "run")
+    cnf("density", "run", "x.npy", "-o", "logp.npy")
+    with pytest.warns(cnflow.DataWarning, match="have a missing cell: their other cells count"):
+        flow = cnflow.train(x, model="mixture", missing="marginal", steps=50)
+    theirs = np.load(tmp_path / "logp.npy")
+    assert same_bits(flow.log_prob(x), theirs)
+    assert np.isnan(theirs).sum() == np.isnan(x).all(axis=1).sum()
+    with pytest.raises(cnflow.InvalidInput, match="`missing` marginal has no meaning for realnvp"):
+        cnflow.train(x, model="realnvp", missing="marginal", steps=5)
+
+
+def test_a_text_in_another_dialect_is_read_as_by_the_command(tmp_path: Path) -> None:
+    x = ring()
+    text = "\n".join(f"{a};{b}".replace(".", ",") for a, b in x.tolist())
+    (tmp_path / "x.csv").write_text("% by hand\n-;void\n" + text + "\n")
+    options: dict[str, Any] = {"sep": ";", "decimal": ",", "na": "void", "comment": "%"}
+    with pytest.warns(cnflow.DataWarning, match="1 of 401 rows has a missing cell"):
+        ours = cnflow.train(str(tmp_path / "x.csv"), steps=5, hidden=[4], **options)
+    assert same_model(ours, cnflow.train(x, steps=5, hidden=[4]))
+    with pytest.raises(cnflow.InvalidInput, match="`sep` and `decimal` are both a comma"):
+        cnflow.train(str(tmp_path / "x.csv"), steps=5, sep=",", decimal=",")
+
+
 def test_conditions_columns_and_images_are_those_of_the_command(cnf: Callable[..., object], tmp_path: Path) -> None:
     x = np.column_stack([ring(), np.arange(400) % 3, np.linspace(0, 1, 400)])
     np.save(tmp_path / "x.npy", x)

@@ -33,6 +33,11 @@ impl Gaps {
         &self.kept
     }
 
+    /// The rows with a missing cell, rising.
+    pub fn lacking(&self) -> Vec<usize> {
+        (0..self.n).filter(|row| self.kept.binary_search(row).is_err()).collect()
+    }
+
     /// How many rows have a missing cell.
     pub fn missing(&self) -> usize {
         self.n - self.kept.len()

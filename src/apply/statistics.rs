@@ -110,6 +110,8 @@ pub struct SolveStatistics {
     pub nfe_max: u32,
     /// Rows with a missing cell, which are not computed.
     pub missing: u64,
+    /// Rows with a missing cell that have the log-density of the others.
+    pub marginal: u64,
     /// Rows that did not arrive.
     pub failed: u64,
     /// Rows whose log-density missed its tolerance.
@@ -135,6 +137,7 @@ impl SolveStatistics {
         let Cost { nfe, traces, logdet_error, logdet_se, failures, unsettled, stiff, outside } = &arrived.cost;
         self.n += arrived.rows() as u64;
         self.missing += arrived.missing as u64;
+        self.marginal += arrived.marginal as u64;
         self.seconds += arrived.seconds;
         self.nfe += nfe.iter().map(|n| u64::from(*n)).sum::<u64>();
         self.nfe_max = nfe.iter().copied().fold(self.nfe_max, u32::max);

@@ -37,6 +37,8 @@ pub struct Arrived {
     pub seconds: f64,
     /// Rows with a missing cell: NaN, and neither computed nor failed.
     pub missing: usize,
+    /// Rows with a missing cell whose log p is that of the others; they have no other result.
+    pub marginal: usize,
 }
 
 impl Arrived {
@@ -69,6 +71,8 @@ pub struct Transport {
     model: BoundModel,
     way: Way,
     counter: Counter,
+    /// Whether rows with a missing cell have the log-density of the others.
+    scores_gaps: bool,
     /// The same model with further draws of the noise in whole numbers.
     draws: Vec<BoundModel>,
 }
@@ -99,8 +103,9 @@ impl Transport {
     /// # Errors
     /// As [`Model::bind`] and [`BoundModel::until`].
     pub fn new(model: &Model, precision: Precision, way: Way, done: &Arc<Work>) -> Result<Self> {
+        let scores_gaps = model.scores_gaps() && way.log_density && !way.to_data;
         let (counter, model) = Counter::of(model.bind(precision)?.until(way.until)?, done)?;
-        Ok(Self { model, way, counter, draws: Vec::new() })
+        Ok(Self { model, way, counter, scores_gaps, draws: Vec::new() })
     }
 
     /// With `draws` draws of the noise in whole numbers for each log-density, instead of one: log (1/N) Σₙ
@@ -160,7 +165,23 @@ impl Transport {
             [] => Arrived { dim: self.model.dim(), ..Arrived::default() },
             _ => self.rows(&gaps.pick(x), &gaps.pick(&block.condition))?,
         };
-        Ok(arrived.spread(gaps, self.way.log_density))
+        let arrived = arrived.spread(gaps, self.way.log_density);
+        if self.scores_gaps { self.with_marginals(arrived, gaps, x) } else { Ok(arrived) }
+    }
+
+    /// With the log-density of the present cells in the rows that lack others; one without any stays missing.
+    fn with_marginals(&self, mut arrived: Arrived, gaps: &Gaps, x: &[f64]) -> Result<Arrived> {
+        let d = self.model.dim();
+        let mut rows = gaps.lacking();
+        rows.retain(|row| x[row * d..][..d].iter().any(|v| !v.is_nan()));
+        let cells: Vec<f64> = rows.iter().flat_map(|row| &x[row * d..][..d]).copied().collect();
+        let scored = self.model.log_prob_present(&cells)?;
+        rows.iter().zip(scored.log_prob).for_each(|(row, log)| arrived.log_prob[*row] = log);
+        let outside = scored.cost.outside.into_iter().map(|at| rows[at]).collect();
+        arrived.cost.merge(Cost { outside, ..Cost::default() });
+        self.counter.add(rows.len());
+        (arrived.missing, arrived.marginal) = (arrived.missing - rows.len(), rows.len());
+        Ok(arrived)
     }
 
     /// Transports the rows of `x` (`[n, d]`) under `condition` (`[n, c]`), as [`Transport::block`].
@@ -187,7 +208,7 @@ impl Transport {
         };
         let seconds = start.elapsed().as_secs_f64();
         self.counter.add(solves * (x.len() / dim));
-        Ok(Arrived { dim, y, log_prob, cost, seconds, missing: 0 })
+        Ok(Arrived { dim, y, log_prob, cost, seconds, ..Arrived::default() })
     }
 
     /// The log-densities over all draws of the noise, of which `first` is one.
@@ -223,6 +244,7 @@ impl Transport {
             all.cost.append(block.first as usize, arrived.cost);
             all.seconds += arrived.seconds;
             all.missing += arrived.missing;
+            all.marginal += arrived.marginal;
         }
         Ok(all)
     }

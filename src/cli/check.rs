@@ -68,8 +68,10 @@ const MOST_IMAGES: usize = 1 << 15;
 const UNDER_ITS_OWN: &str = ", each under its own condition";
 
 /// Runs the command.
-pub fn run(args: CheckArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: CheckArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.model.iter_mut().chain(&mut args.points).try_for_each(|path| context.pipes.take(path))?;
+    args.given.take_pipes(context)?;
     let (model, points) = match (args.model.as_deref(), args.points.as_deref()) {
         (Some(only), None) if Format::of(only).is_some() && !only.is_dir() => (None, Some(only)),
         both => both,

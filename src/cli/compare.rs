@@ -137,10 +137,11 @@ impl CompareArgs {
             ("--split", self.split.is_some()),
             ("--columns", !self.columns.is_empty()),
             ("--drop", !self.drop.is_empty()),
-            ("--header", self.tables.header.is_some()),
         ];
-        match of_tables.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) if cnflow::rows::toys::find(data).is_ok() => {
+        let own = of_tables.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_owned());
+        let read = self.tables.given().into_iter().map(|field| format!("`{field}`"));
+        match own.chain(read).next() {
+            Some(flag) if cnflow::rows::toys::find(data).is_ok() => {
                 let problem = format!("{flag} has no meaning for the toy `{data}`, which has no file");
                 Err(Error::invalid(problem, format!("leave out {flag}, or set --data to a table")).into())
             }

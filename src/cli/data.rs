@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::Gaps;
-use cnflow::io::{self, Array, Format, Header, Pick, Reader, Writer};
+use cnflow::io::{self, Array, Format, Pick, Reader};
 use cnflow::plot::{ImageBlock, Options, Tone};
 use cnflow::rows::{Toy, digits, toys};
 use cnflow::transform::Pixels;
@@ -35,13 +35,13 @@ const SHOWN: u32 = 10_000;
 /// Arguments of `cnf data`.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// A toy's name, digits, or a file: .npy, .npz, .csv or -idx3-ubyte; or a folder of PNG images.
+    /// A toy's name, digits, or a file: .npy, .npz, .csv or -idx3-ubyte; - for stdin; or a folder of PNG images.
     name: Option<String>,
     /// Number of points to draw from a toy.
     #[arg(short, long, value_name = "N", requires = "name",
         value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     n: Option<u32>,
-    /// The points, [n, d]: .npy, .npz or .csv.
+    /// The points, [n, d]: .npy, .npz or .csv, or - for text on stdout.
     #[arg(short, long, value_name = "FILE", requires = "name")]
     output: Option<PathBuf>,
     /// The toy's analytic log-density at the points, [n].
@@ -72,15 +72,24 @@ pub struct DataArgs {
     seed: u64,
 }
 
+impl DataArgs {
+    /// The tables that it writes.
+    pub fn tables_written(&self) -> Vec<&Path> {
+        self.output.iter().chain(&self.with_density).map(PathBuf::as_path).collect()
+    }
+}
+
 /// Runs the command.
-pub fn run(args: DataArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: DataArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.name.iter_mut().try_for_each(|name| context.pipes.take_text(name))?;
     args.shown.check(args.plot.is_some())?;
     let (out, density) = (args.output.as_deref(), args.with_density.as_deref());
     let read = args.name.as_deref().filter(|name| toys::find(name).is_err()).map(Path::new);
     output::check(&[(Kind::Table, out), (Kind::Table, density), (Kind::Picture, args.plot.as_deref())], &[read])?;
     let Some(name) = &args.name else { return list(context) };
     if name == digits::NAME || toys::find(name).is_ok() {
+        context.dialect.check_for(&[])?;
         let given = [("--columns", !args.columns.is_empty()), ("--drop", !args.drop.is_empty())];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             let problem = format!("{flag} has no meaning for `{name}`, which is not a file");
@@ -98,6 +107,7 @@ pub fn run(args: DataArgs, context: &Context) -> Result<()> {
             if Format::of(path).is_none() && path.components().count() < 2 && !path.exists() {
                 return Err(unknown.into());
             }
+            context.dialect.check_for(&[path])?;
             let picked = !args.columns.is_empty() || !args.drop.is_empty();
             let images = if picked { None } else { Images::read(path, context)? };
             match images {
@@ -168,7 +178,7 @@ impl Images {
         if Format::of(path).is_some_and(Format::names_columns) {
             return Ok(None);
         }
-        let reader = Reader::open_with(path, Header::Auto, context.layout.unwrap_or_default())?;
+        let reader = Reader::open_with(path, &context.dialect, context.layout)?;
         let Some(shape) = reader.shape() else { return Ok(None) };
         context.notes_on_tables(reader.notes());
         Ok(Some(Self { bytes: reader.whole_bytes()?, shape }))
@@ -190,9 +200,7 @@ fn look_at_images(name: &str, images: &Images, args: &DataArgs, context: &Contex
     let (low, high) = (bytes.iter().min().copied().unwrap_or(0), bytes.iter().max().copied().unwrap_or(0));
     interrupt::critical_section(|| {
         if let Some(path) = &args.output {
-            let mut writer = Writer::images(path, *shape)?;
-            writer.push(&wide(bytes))?;
-            writer.finish()?;
+            output::images(path, &wide(bytes), *shape)?;
         }
         let Some(path) = &args.plot else { return anyhow::Ok(()) };
         let shown = n.min(IMAGE_COLUMNS * IMAGE_ROWS);
@@ -231,8 +239,7 @@ fn look(path: &Path, args: &DataArgs, context: &Context) -> Result<()> {
         return Err(Error::invalid(problem, format!("name a toy: {}", toys::names())).into());
     }
     let pick = Pick { keep: args.columns.clone(), drop: args.drop.clone(), also: Vec::new() };
-    let (header, layout) = (context.header.unwrap_or_default(), context.layout.unwrap_or_default());
-    let io::Whole { array, notes, .. } = io::read_pick(path, header, layout, true, &pick)?;
+    let io::Whole { array, notes, .. } = io::read_pick(path, &context.dialect, context.layout, true, &pick)?;
     context.notes_on_tables(&notes);
     let all = array.rows;
     let array = whole_rows(path, array, context)?;

@@ -66,15 +66,19 @@ const SCOUT_STREAM: u64 = 0x5a3b_0002;
 pub struct DensityArgs {
     /// A model file or a run folder; the newest run if left out.
     model: Option<PathBuf>,
-    /// Points, [n, d]: .npy, .npz or .csv; or images.
+    /// Points, [n, d]: .npy, .npz or .csv, or - for stdin; or images.
     points: Option<PathBuf>,
+    /// The model, where it is not the first argument: a model file or a run folder.
+    #[arg(id = "by_flag", long = "model", value_name = "MODEL", conflicts_with = "points")]
+    by_flag: Option<PathBuf>,
     /// Evaluate on a grid of N cells a side, in one or two dimensions, instead of points.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(2..=4000))]
     grid: Option<u16>,
     /// The outer edges of the grid; the range of the model's samples if left out.
     #[arg(long, value_name = "X0,X1[,Y0,Y1]", allow_hyphen_values = true, value_delimiter = ',', requires = "grid")]
     extent: Option<Vec<f64>>,
-    /// log p, [n], the grid's [N, N], or the classes' probabilities [n, classes]: .npy, .npz or .csv.
+    /// log p, [n], the grid's [N, N], or the classes' probabilities [n, classes]: .npy, .npz or .csv, or - for
+    /// text on stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Error bars of log p, [n, 3] (solver, estimator, total): .npy, .npz or .csv.
@@ -123,9 +127,21 @@ struct Job {
     way: Way,
 }
 
+impl DensityArgs {
+    /// The tables that it writes.
+    pub fn tables_written(&self) -> Vec<&Path> {
+        self.output.iter().chain(&self.error_bars).map(PathBuf::as_path).collect()
+    }
+}
+
 /// Runs the command.
-pub fn run(args: DensityArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: DensityArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    if let Some(model) = args.by_flag.take() {
+        args.points = args.model.replace(model);
+    }
+    args.model.iter_mut().chain(&mut args.points).try_for_each(|path| context.pipes.take(path))?;
+    args.given.take_pipes(context)?;
     args.log.check(args.plot.is_some())?;
     args.picked.check(args.grid.is_none())?;
     if args.classify {

@@ -40,6 +40,14 @@ pub enum Requested {
 }
 
 impl GivenArgs {
+    /// Puts the copy of a pipe in the place of `--condition -`.
+    ///
+    /// # Errors
+    /// As [`Pipes::take`](super::pipes::Pipes::take).
+    pub fn take_pipes(&mut self, context: &Context) -> Result<()> {
+        self.condition.iter_mut().try_for_each(|text| context.pipes.take_text(text))
+    }
+
     /// The file of conditions, if the command line may mean one.
     pub fn file(&self) -> Option<&Path> {
         self.condition.as_deref().map(Path::new).filter(|path| !path.is_dir())
@@ -74,7 +82,10 @@ impl GivenArgs {
     /// # Errors
     /// As [`Reader::open`]; [`Error::Invalid`] where the model has no condition, or other columns, or none was given.
     pub fn of(&self, model: &Model, context: &Context) -> Result<Conditions> {
-        match self.requested(model)? {
+        let requested = self.requested(model)?;
+        let file = if let Requested::File(file) = &requested { Some(file.as_path()) } else { None };
+        context.dialect.check_for(file.as_slice())?;
+        match requested {
             Requested::Nothing if model.condition_dim() == 0 => Ok(Conditions::None),
             Requested::Nothing | Requested::Optional => Err(nothing_given(model, false)),
             Requested::One(row) => Ok(Conditions::One(row)),

@@ -1,6 +1,6 @@
 //! `cnf invert`: points → latents, and the round-trip error, block by block.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -34,12 +34,12 @@ distance and the picture use a random 100000; means, deviations and round trips 
 /// Arguments of `cnf invert`.
 #[derive(Debug, Args)]
 pub struct InvertArgs {
-    /// Points, [n, d]: .npy, .npz or .csv.
+    /// Points, [n, d]: .npy, .npz or .csv, or - for stdin.
     points: PathBuf,
     /// A model file or a run folder; the newest run if left out.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The latents, [n, d]: .npy, .npz or .csv.
+    /// The latents, [n, d]: .npy, .npz or .csv, or - for text on stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -61,9 +61,18 @@ pub struct InvertArgs {
     solver: SolverArgs,
 }
 
+impl InvertArgs {
+    /// The tables that it writes.
+    pub fn tables_written(&self) -> Vec<&Path> {
+        self.output.as_deref().into_iter().collect()
+    }
+}
+
 /// Runs the command.
-pub fn run(args: InvertArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: InvertArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    context.pipes.take(&mut args.points)?;
+    args.given.take_pipes(context)?;
     args.shown.check(args.plot.is_some())?;
     let outputs = [(Kind::Table, args.output.as_deref()), (Kind::Picture, args.plot.as_deref())];
     output::check(&outputs, &[Some(&args.points), args.model.as_deref(), args.given.file()])?;

@@ -24,6 +24,7 @@ mod man;
 mod normality;
 mod output;
 mod picture;
+mod pipes;
 mod place;
 mod plot;
 mod progress;
@@ -43,14 +44,17 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 use cnflow::Error;
 use cnflow::continuous::{Method, SolverSpec};
 use cnflow::error::Setting;
-use cnflow::io::{Header, Layout, Pick, Reader, Words};
-use cnflow::train::{Alone, Crew};
+use cnflow::io::{Dialect, Layout, Pick, Reader, Words};
+use cnflow::train::{Alone, Crew, DataSection};
 use cnflow::velocity::Precision;
 use serde_json::Value;
+
+use self::train::TableArgs;
 
 /// The output settings of a command.
 #[derive(Debug, Default)]
@@ -61,16 +65,20 @@ pub struct Context {
     pub quiet: bool,
     /// Notes on stderr: which model is used, what is unusual. Absent only with `--quiet`.
     pub notes: bool,
-    /// How the first line of a text table is read, where the command has `--header` and it was given.
-    pub header: Option<Header>,
-    /// The order of the axes of images, where the command has `--layout` and it was given.
-    pub layout: Option<Layout>,
+    /// How text tables are written, as far as flags set it.
+    pub dialect: Dialect,
+    /// The order of the axes of images.
+    pub layout: Layout,
     /// The arithmetic and the solver of the command, once they are known: hints depend on them.
     pub setting: Mutex<Setting>,
     /// How errors name the fields of a job, where it is not by their flags.
     pub names: OnceLock<train::Names>,
     /// The processes that train together.
     pub processes: Processes,
+    /// Tables that come through a pipe.
+    pub pipes: pipes::Pipes,
+    /// A table is written to stdout: the report goes to stderr.
+    pub table_on_stdout: bool,
 }
 
 /// The processes of a command: this one alone, or several that train together.
@@ -91,13 +99,20 @@ impl Processes {
 }
 
 impl Context {
-    /// The result: one JSON object with `--json`, else `text`.
+    /// The result: one JSON object with `--json`, else `text`; on stderr where a table is on stdout.
     ///
     /// # Errors
     /// If stdout cannot be written, unless its reader has closed the pipe.
     pub fn report(&self, text: &str, facts: &Value) -> Result<()> {
+        if self.table_on_stdout {
+            // The table is there already.
+            let words: Vec<&str> = text.lines().filter(|line| *line != "wrote -").collect();
+            self.note(words.join("\n").trim_end());
+            return Ok(());
+        }
+        let words = if self.json { facts.to_string() } else { text.trim_end().to_owned() };
         let mut out = std::io::stdout().lock();
-        let written = if self.json { writeln!(out, "{facts}") } else { writeln!(out, "{}", text.trim_end()) };
+        let written = writeln!(out, "{}", self.pipes.named(&words));
         match written.and_then(|()| out.flush()) {
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::write("stdout".as_ref(), e).into()),
             _ => Ok(()),
@@ -122,18 +137,17 @@ impl Context {
     /// A remark on stderr.
     pub fn note(&self, words: &str) {
         if self.notes {
-            to_stderr(words);
+            to_stderr(&self.pipes.named(words));
         }
     }
 
-    /// Opens a table with the rule of `--header`, and notes what is unusual about it: these columns, of which some may hold
+    /// Opens a table in the dialect of the flags, and notes what is unusual about it: these columns, of which some may hold
     /// words.
     ///
     /// # Errors
     /// As [`Reader::open_pick`].
     pub fn table_of(&self, path: &Path, pick: &Pick, words: &Words) -> Result<Reader> {
-        let rules = (self.header.unwrap_or_default(), self.layout.unwrap_or_default());
-        let reader = Reader::open_pick(path, rules, pick, None, words)?;
+        let reader = Reader::open_pick(path, (&self.dialect, self.layout), pick, None, words)?;
         self.notes_on_tables(reader.notes());
         Ok(reader)
     }
@@ -142,17 +156,6 @@ impl Context {
     pub fn notes_on_tables(&self, notes: &[String]) {
         notes.iter().for_each(|words| self.note(words));
     }
-}
-
-/// How tables are read.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct TableArgs {
-    /// First line of text tables: auto (names or numbers), none (numbers) or first (names) [default: auto]
-    #[arg(long, value_name = "RULE")]
-    pub header: Option<Header>,
-    /// Axes of images: hwc (channels last), chw (channels first) or auto (by their sizes) [default: auto]
-    #[arg(long, value_name = "ORDER")]
-    pub layout: Option<Layout>,
 }
 
 const EXAMPLES: &str = "\
@@ -230,19 +233,34 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it writes a table to stdout.
+    fn writes_to_stdout(&self) -> bool {
+        let tables = match self {
+            Self::Sample(args) => args.tables_written(),
+            Self::Invert(args) => args.tables_written(),
+            Self::Density(args) => args.tables_written(),
+            Self::Data(args) => args.tables_written(),
+            _ => Vec::new(),
+        };
+        tables.into_iter().any(output::is_stdout)
+    }
+
     /// How it reads tables, as far as options set it.
-    fn tables(&self) -> TableArgs {
-        match self {
-            Self::Train(args) => args.tables,
-            Self::Sample(args) => args.tables,
-            Self::Invert(args) => args.tables,
-            Self::Density(args) => args.tables,
-            Self::Check(args) => args.tables,
-            Self::Trajectory(args) => args.tables,
-            Self::Compare(args) => args.tables,
-            Self::Data(args) => args.tables,
-            _ => TableArgs::default(),
-        }
+    fn tables(&self) -> DataSection {
+        let mut data = DataSection::default();
+        let args = match self {
+            Self::Train(args) => &args.tables,
+            Self::Sample(args) => &args.tables,
+            Self::Invert(args) => &args.tables,
+            Self::Density(args) => &args.tables,
+            Self::Check(args) => &args.tables,
+            Self::Trajectory(args) => &args.tables,
+            Self::Compare(args) => &args.tables,
+            Self::Data(args) => &args.tables,
+            _ => return data,
+        };
+        args.set(&mut data);
+        data
     }
 
     fn run(self, context: &Context) -> Result<()> {
@@ -291,14 +309,23 @@ fn command_by(processes: Processes, arguments: impl IntoIterator<Item = OsString
         Ok(cli) => cli,
         Err(refusal) => return refuse(&refusal),
     };
+    let table_on_stdout = cli.command.writes_to_stdout();
+    if cli.json && table_on_stdout {
+        let problem = "the argument '--json' cannot be used with a table on stdout: both would be written there";
+        return refuse(&Cli::command().error(ErrorKind::ArgumentConflict, problem));
+    }
     let first = processes.crew().rank() == 0;
     let quiet = cli.quiet || !first || !std::io::stderr().is_terminal();
-    let (TableArgs { header, layout }, setting) = (cli.command.tables(), Mutex::default());
+    let (tables, setting) = (cli.command.tables(), Mutex::default());
+    let (dialect, layout) = (tables.dialect(), tables.layout);
     let notes = first && !cli.quiet;
-    let names = OnceLock::new();
-    let context = Context { json: cli.json, quiet, notes, header, layout, setting, names, processes };
+    let (names, pipes) = (OnceLock::new(), pipes::Pipes::default());
+    let context =
+        Context { json: cli.json, quiet, notes, dialect, layout, setting, names, processes, pipes, table_on_stdout };
     match use_threads(cli.threads).and_then(|()| cli.command.run(&context)) {
         Ok(()) => 0,
+        // As `head` does when it has its lines.
+        Err(_) if output::reader_left() => 0,
         Err(error) => {
             complain(&error, &context);
             1
@@ -337,7 +364,8 @@ fn complain(error: &anyhow::Error, context: &Context) {
     let ours = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
     let hint = ours.and_then(|error| error.hint_in(setting));
     let hint = hint.unwrap_or_else(|| "see `--help` for the options".into());
-    to_stderr(&context.with_names(&format!("error: {error:#}\nhint: {hint}")));
+    let words = context.with_names(&format!("error: {error:#}\nhint: {hint}"));
+    to_stderr(&context.pipes.named(&words));
 }
 
 /// A line on stderr. Unlike `eprintln!` it does not panic where stderr is closed.

@@ -1,13 +1,16 @@
 //! Where results go: names are checked before the long computation; temporary files grow while it runs, or files are
-//! written after it.
+//! written after it. A table may leave through stdout (`-`) or another pipe as text, row by row.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use cnflow::io::{self, Array, Dtype, Writer};
 use cnflow::{Error, ImageShape, io::Format};
 
 use super::interrupt::{self, critical_section};
+use super::pipes::{STDIN, is_pipe};
 use super::place;
 
 /// What a file will hold.
@@ -30,13 +33,53 @@ pub enum Kind {
 /// [`Error::Unknown`], [`Error::Write`] or [`Error::Invalid`].
 pub fn check(outputs: &[(Kind, Option<&Path>)], inputs: &[Option<&Path>]) -> Result<()> {
     let named: Vec<(Kind, &Path)> = outputs.iter().filter_map(|(kind, path)| Some((*kind, (*path)?))).collect();
-    for (kind, path) in &named {
+    for (kind, path) in named.iter().filter(|(kind, path)| !(*kind == Kind::Table && is_stream(path))) {
         check_ending(*kind, path)?;
         check_place(path)?;
     }
     let paths: Vec<&Path> = named.iter().map(|(_, path)| *path).collect();
     let read: Vec<&Path> = inputs.iter().copied().flatten().collect();
     Ok(place::apart(&paths, &read)?)
+}
+
+/// Whether a name stands for stdout.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new(STDIN) || path == Path::new("/dev/stdout")
+}
+
+/// Whether what is written there leaves at once: stdout, a FIFO, a device.
+fn is_stream(path: &Path) -> bool {
+    is_stdout(path) || (is_pipe(path) && !path.is_file())
+}
+
+/// A reader of a result has left before the end.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether a reader of a result has left before the end: there is nobody to tell.
+pub fn reader_left() -> bool {
+    LEFT.load(Ordering::SeqCst)
+}
+
+/// A way out that remembers when its reader has left.
+struct Stream<W>(W);
+
+impl<W: Write> Write for Stream<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes).inspect_err(|e| LEFT.store(e.kind() == ErrorKind::BrokenPipe, Ordering::SeqCst))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush().inspect_err(|e| LEFT.store(e.kind() == ErrorKind::BrokenPipe, Ordering::SeqCst))
+    }
+}
+
+/// A text that leaves at once.
+fn stream(path: &Path, cols: usize) -> cnflow::Result<Writer> {
+    if is_stdout(path) {
+        return Writer::stream(Path::new("stdout"), Box::new(Stream(std::io::stdout())), cols);
+    }
+    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(|e| Error::write(path, e))?;
+    Writer::stream(path, Box::new(Stream(file)), cols)
 }
 
 fn check_ending(kind: Kind, path: &Path) -> Result<(), Error> {
@@ -74,7 +117,7 @@ fn check_place(path: &Path) -> Result<(), Error> {
 pub struct Growing {
     /// Dropped before `aside`: the file is removed, then its record.
     writer: Writer,
-    aside: Aside,
+    aside: Option<Aside>,
 }
 
 /// The temporary file of a table that grows.
@@ -92,7 +135,13 @@ impl Growing {
     /// # Errors
     /// As [`Writer::create`].
     pub fn table(path: Option<&Path>, cols: usize) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(|| Writer::create(path, cols, Dtype::F64, false))).transpose()
+        path.map(|path| {
+            Self::begin(|| match is_stream(path) {
+                true => stream(path, cols),
+                false => Writer::create(path, cols, Dtype::F64, false),
+            })
+        })
+        .transpose()
     }
 
     /// Begins images of one shape, as u8, if a file is given.
@@ -100,7 +149,13 @@ impl Growing {
     /// # Errors
     /// As [`Writer::images`].
     pub fn images(path: Option<&Path>, shape: ImageShape) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(|| Writer::images(path, shape))).transpose()
+        path.map(|path| {
+            Self::begin(|| match is_stream(path) {
+                true => stream(path, shape.len()),
+                false => Writer::images(path, shape),
+            })
+        })
+        .transpose()
     }
 
     /// Begins a vector `[n]` if a file is given.
@@ -108,14 +163,20 @@ impl Growing {
     /// # Errors
     /// As [`Writer::create`].
     pub fn vector(path: Option<&Path>) -> Result<Option<Self>> {
-        path.map(|path| Self::begin(|| Writer::create(path, 1, Dtype::F64, true))).transpose()
+        path.map(|path| {
+            Self::begin(|| match is_stream(path) {
+                true => stream(path, 1),
+                false => Writer::create(path, 1, Dtype::F64, true),
+            })
+        })
+        .transpose()
     }
 
     fn begin(create: impl FnOnce() -> cnflow::Result<Writer>) -> Result<Self> {
         critical_section(|| {
             let writer = create()?;
-            let aside = Aside(writer.aside().to_owned());
-            interrupt::growing(&aside.0);
+            let aside = writer.aside().map(|aside| Aside(aside.to_owned()));
+            aside.iter().for_each(|aside| interrupt::growing(&aside.0));
             Ok(Self { writer, aside })
         })
     }
@@ -156,11 +217,33 @@ impl Growing {
     }
 }
 
+/// Writes images of one shape, as u8.
+///
+/// # Errors
+/// As [`Writer::images`].
+pub fn images(path: &Path, values: &[f64], shape: ImageShape) -> Result<()> {
+    if is_stream(path) {
+        return streamed(path, values, shape.len());
+    }
+    let mut writer = Writer::images(path, shape)?;
+    writer.push(values)?;
+    Ok(writer.finish()?)
+}
+
+fn streamed(path: &Path, values: &[f64], cols: usize) -> Result<()> {
+    let mut writer = stream(path, cols)?;
+    writer.push(values)?;
+    Ok(writer.finish()?)
+}
+
 /// Writes a vector `[n]`.
 ///
 /// # Errors
 /// As [`io::write`].
 pub fn vector(path: &Path, values: &[f64]) -> Result<()> {
+    if is_stream(path) {
+        return streamed(path, values, 1);
+    }
     Ok(io::write(path, &Array::vector(values.to_vec(), Dtype::F64))?)
 }
 
@@ -169,5 +252,8 @@ pub fn vector(path: &Path, values: &[f64]) -> Result<()> {
 /// # Errors
 /// As [`io::write`].
 pub fn table(path: &Path, values: &[f64], cols: usize) -> Result<()> {
+    if is_stream(path) {
+        return streamed(path, values, cols);
+    }
     Ok(io::write(path, &Array::table(values.to_vec(), cols, Dtype::F64)?)?)
 }

@@ -47,7 +47,7 @@ pub struct SampleArgs {
     /// First row, counted from 0: rows of one long sample can be drawn apart, to the same bits.
     #[arg(long, value_name = "ROW", default_value_t = 0, conflicts_with = "latent")]
     first: u64,
-    /// The samples, [n, d]: .npy, .npz or .csv.
+    /// The samples, [n, d]: .npy, .npz or .csv, or - for text on stdout.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Log-density of the samples, [n], along the same path: .npy, .npz or .csv.
@@ -75,9 +75,18 @@ pub struct SampleArgs {
     solver: SolverArgs,
 }
 
+impl SampleArgs {
+    /// The tables that it writes.
+    pub fn tables_written(&self) -> Vec<&Path> {
+        std::iter::once(&*self.output).chain(self.with_density.as_deref()).collect()
+    }
+}
+
 /// Runs the command.
-pub fn run(args: SampleArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: SampleArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.latent.iter_mut().try_for_each(|path| context.pipes.take(path))?;
+    args.given.take_pipes(context)?;
     args.shown.check(args.plot.is_some())?;
     let (table, picture) = (Kind::Table, Kind::Picture);
     let (density, plot) = (args.with_density.as_deref(), args.plot.as_deref());

@@ -58,6 +58,8 @@ fn of_requested(
     context: &Context,
 ) -> Result<RowSource> {
     let model = &setup.model;
+    let conditions = if let Requested::File(file) = &requested { Some(file.as_path()) } else { None };
+    context.dialect.check_for(&[Some(path), conditions].into_iter().flatten().collect::<Vec<_>>())?;
     let mut reader = context.table_of(path, &picked.pick(&requested, model), &given::may_be_words(model))?;
     same_images(&reader, path, model.spec.pixels.as_ref().filter(|_| role == Role::Points), role)?;
     let Plan { places, own, mut notes } =

@@ -31,8 +31,12 @@ pub fn among(statistics: &SolveStatistics, one: &str) -> String {
 
 /// Failed and stiff rows, for the text report; empty if there are none.
 pub fn troubles(statistics: &SolveStatistics) -> String {
-    let SolveStatistics { n, missing, failed, unsettled, stiff, outside, .. } = statistics;
+    let SolveStatistics { n, missing, marginal, failed, unsettled, stiff, outside, .. } = statistics;
     let mut words = String::new();
+    if *marginal > 0 {
+        let rows = words::count(*n, "row");
+        words += &format!("marginal: {marginal} of {rows} with a missing cell; log p of the cells that are there\n");
+    }
     if *missing > 0 {
         words += &format!("missing: {missing} of {} with a missing cell; NaN in the files\n", words::count(*n, "row"));
     }
@@ -57,7 +61,12 @@ pub fn troubles(statistics: &SolveStatistics) -> String {
 
 /// Rows with a missing cell, as a note on stderr.
 pub fn note_missing(statistics: &SolveStatistics, context: &Context) {
-    let SolveStatistics { n, missing, .. } = statistics;
+    let SolveStatistics { n, missing, marginal, .. } = statistics;
+    if *marginal > 0 {
+        let (have, it) = if *marginal == 1 { ("has", "it has") } else { ("have", "they have") };
+        let rows = words::count(*n, "row");
+        context.note(&format!("{marginal} of {rows} {have} a missing cell: log p is that of the cells that {it}"));
+    }
     if *missing > 0 {
         let have = if *missing == 1 { "has" } else { "have" };
         context.note(&format!("{missing} of {} {have} a missing cell: NaN in the results", words::count(*n, "row")));

@@ -24,7 +24,7 @@ use cnflow::{Error, names};
 
 pub use self::args::TrainArgs;
 use self::curves::Curves;
-pub use self::flags::{Names, seconds};
+pub use self::flags::{Names, TableArgs, seconds};
 use self::folder::Folder;
 use self::pictures::Look;
 use self::report::Summary;
@@ -72,9 +72,10 @@ fn begin(args: &TrainArgs, context: &Context) -> anyhow::Result<(Job, Dataset)> 
         let read = if force { Vec::new() } else { args.read() };
         folder::spared(&job, out, &read)?;
     }
-    let data = match &start {
+    let read = context.pipes.job(&job)?;
+    let mut data = match &start {
         None => {
-            let data = job.dataset(None)?;
+            let data = read.dataset(None)?;
             context.notes_on_tables(&data.notes);
             data
         }
@@ -84,11 +85,13 @@ fn begin(args: &TrainArgs, context: &Context) -> anyhow::Result<(Job, Dataset)> 
                 context.note(&format!("the condition is that of the model to start from: {}", names::list(names)));
                 job.data.condition = names.to_vec();
             }
-            let (data, notes) = job.dataset_for(&model.spec, None)?;
+            let read = read.with(|read| read.data.condition.clone_from(&job.data.condition));
+            let (data, notes) = read.dataset_for(&model.spec, None)?;
             context.notes_on_tables(&notes);
             data
         }
     };
+    data.name.clone_from(&job.data.source);
     if let (Some(model), Some(path)) = (&start, &job.model.init)
         && model.dim() != data.dim
     {
@@ -129,8 +132,9 @@ impl Begun {
     fn again(path: &std::path::Path, context: &Context) -> anyhow::Result<Self> {
         let (folder, checkpoint) = Folder::reopen(path)?;
         let job = checkpoint.job().clone();
-        let (data, notes) = job.dataset_of(checkpoint.spec(), None)?;
+        let (mut data, notes) = context.pipes.job(&job)?.dataset_of(checkpoint.spec(), None)?;
         context.notes_on_tables(&notes);
+        data.name.clone_from(&job.data.source);
         Ok(Self { data, job, folder, checkpoint: Some(checkpoint) })
     }
 }
@@ -186,12 +190,16 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     context.computes(job.model.precision, &job.solver);
     let screen = watch::Screen::new(context.quiet || args.watch, ScoreUnit::of(data.shape));
     screen.begin(&job, &data, context);
-    let found = findings::noted(&job, &data, context);
+    let whole = data.has_gaps().then(|| data.clone().without_gaps());
+    // Rows with all their cells: what pictures and remarks on the data are about.
+    let whole = whole.as_ref().unwrap_or(&data);
+    let shows = whole.n_train() != Some(0);
+    let found = if shows { findings::noted(&job, whole, context) } else { Vec::new() };
     if let Some(checkpoint) = &checkpoint {
         screen.goes_on(checkpoint, context);
     }
     // From here on the terminal may be the view's: words would go through it.
-    let live = if args.watch { Some(live(&job, &data)?) } else { None };
+    let live = if args.watch { Some(live(&job, whole)?) } else { None };
     let mut watch = watch::Watcher { screen, live, folder: &folder, context, missed: None };
     let crew = context.processes.crew();
     if crew.size() > 1 {
@@ -246,11 +254,14 @@ fn trained(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
     warnings.without(folder.write_config(), "`cnf plot` needs it")?;
 
     let curves = Curves::parse(&metrics).map_err(|e| Error::invalid(format!("the metrics are invalid: {e}"), ""))?;
-    let held_out = &held_out.by_weight(data.dim);
-    let drawn = Run { job: &job, model: &fitted.model, data: &data, held_out, curves: &curves, context };
+    let held_out = &cnflow::train::held_out(whole).1.by_weight(data.dim);
+    let drawn = Run { job: &job, model: &fitted.model, data: whole, held_out, curves: &curves, context };
     // Those of a run that went on are of an older model.
     folder.drop_pictures();
-    let draw = || pictures::draw(&drawn, &Look::default(), &|name| folder.file(name));
+    let draw = || match shows {
+        true => pictures::draw(&drawn, &Look::default(), &|name| folder.file(name)).map(drop),
+        false => Err(Error::invalid("each row for training has a missing cell", "").into()),
+    };
     let mut pictures = draw();
     if !fitted.stopped {
         folder.drop_checkpoint();

@@ -171,8 +171,10 @@ struct Found {
 }
 
 /// Runs the command.
-pub fn run(args: TrajectoryArgs, context: &Context) -> Result<()> {
+pub fn run(mut args: TrajectoryArgs, context: &Context) -> Result<()> {
     interrupt::install()?;
+    args.points.iter_mut().try_for_each(|path| context.pipes.take(path))?;
+    args.given.take_pipes(context)?;
     let outputs = [(Kind::Picture, args.output.as_deref()), (Kind::Film, args.gif.as_deref())];
     output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
     if args.output.is_none() && args.gif.is_none() {

@@ -3,6 +3,7 @@
 mod choose;
 mod effort;
 mod em;
+mod gaps;
 pub mod histogram;
 mod insert;
 pub mod kind;
@@ -14,5 +15,6 @@ mod units;
 pub use choose::Chosen;
 pub use effort::EmOptions;
 pub use em::Em;
+pub use gaps::{Gapped, GappedStep, Prior, present_moments};
 pub use histogram::Rung;
 pub use single::Gaussian;

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 const RIDGE: f64 = 1e-9;
 
 /// The factors of the correlations that are tried.
-const FACTORS: [f64; 10] = [0.0, 0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0];
+pub(super) const FACTORS: [f64; 10] = [0.0, 0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.97, 0.99, 1.0];
 
 /// Which parameters of a Gaussian are fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]

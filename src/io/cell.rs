@@ -7,8 +7,8 @@ pub(super) enum Cell {
     Number(f64),
     /// Empty, or a word for a missing value.
     Missing,
-    /// A number with a decimal comma, such as `1,5`.
-    DecimalComma,
+    /// A number with the other decimal mark, such as `1,5`.
+    OtherMark,
     /// Anything else.
     Text,
 }
@@ -25,8 +25,61 @@ impl Cell {
             // NaN has a sign and a case in some files, and is not a number in any.
             Ok(_) => Self::Missing,
             Err(_) if cell.len() <= 4 && MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word)) => Self::Missing,
-            Err(_) if is_decimal_comma(cell) => Self::DecimalComma,
+            Err(_) if is_decimal_comma(cell) => Self::OtherMark,
             Err(_) => Self::Text,
+        }
+    }
+}
+
+/// How the cells of a text are read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CellRule {
+    /// The decimal mark is a comma.
+    comma: bool,
+    /// More words for a missing value.
+    words: Vec<String>,
+    /// Those of them that are numbers: any spelling of these is missing.
+    numbers: Vec<f64>,
+}
+
+impl CellRule {
+    /// With a decimal comma or point, and more words for a missing value.
+    pub fn new(comma: bool, words: &[String]) -> Self {
+        let rule = Self { comma, words: words.to_vec(), numbers: Vec::new() };
+        let numbers = words.iter().filter_map(|word| rule.parse(word)).collect();
+        Self { numbers, ..rule }
+    }
+
+    /// Whether the decimal mark is a comma.
+    pub fn comma(&self) -> bool {
+        self.comma
+    }
+
+    /// Reads a cell that has no spaces around it.
+    pub fn of(&self, cell: &str) -> Cell {
+        let kind = match self.comma && cell.contains([',', '.']) {
+            false => Cell::of(cell),
+            true => match (self.parse(cell), Cell::of(cell)) {
+                (_, Cell::Missing) => Cell::Missing,
+                (Some(number), _) => Cell::Number(number),
+                (None, Cell::Number(_)) => Cell::OtherMark,
+                (None, _) => Cell::Text,
+            },
+        };
+        match kind {
+            Cell::Number(value) if self.numbers.contains(&value) => Cell::Missing,
+            _ if self.words.iter().any(|word| word == cell) => Cell::Missing,
+            kind => kind,
+        }
+    }
+
+    /// The number that a cell is; it may be NaN.
+    pub fn parse(&self, cell: &str) -> Option<f64> {
+        match self.comma {
+            false => cell.parse().ok(),
+            // A point may divide thousands.
+            true if cell.contains('.') => None,
+            true => cell.replace(',', ".").parse().ok(),
         }
     }
 }
@@ -56,10 +109,26 @@ mod tests {
             assert_eq!(Cell::of(cell), Cell::Missing, "{cell}");
         }
         for cell in ["1,5", "-0,25", ",5", "1,5e-3"] {
-            assert_eq!(Cell::of(cell), Cell::DecimalComma, "{cell}");
+            assert_eq!(Cell::of(cell), Cell::OtherMark, "{cell}");
         }
         for cell in ["a", "1,2,3", ",", "x,1", "1 2", "0x1f", "1_000", "−1", "12:30", "1,234.5"] {
             assert_eq!(Cell::of(cell), Cell::Text, "{cell}");
+        }
+        let comma = CellRule::new(true, &["x".into(), "-999,0".into()]);
+        for (cell, kind) in [
+            ("1,5", Cell::Number(1.5)),
+            ("-,5e1", Cell::Number(-5.0)),
+            ("7", Cell::Number(7.0)),
+            ("1.5", Cell::OtherMark),
+            ("1.234,5", Cell::Text),
+            ("1,2,3", Cell::Text),
+            (".", Cell::Missing),
+            ("x", Cell::Missing),
+            ("X", Cell::Text),
+            ("-999", Cell::Missing),
+            ("-9,99e2", Cell::Missing),
+        ] {
+            assert_eq!(comma.of(cell), kind, "{cell}");
         }
         for (cell, whole) in [("0", true), ("2019", true), ("00", false), ("1.0", false), ("-1", false), ("", false)] {
             assert_eq!(is_whole(cell), whole, "{cell}");

@@ -9,8 +9,9 @@ use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use super::array::NOT_FINITE;
-use super::cell::Cell;
-use super::header::{self, Header, shortened};
+use super::cell::{Cell, CellRule};
+use super::dialect::Dialect;
+use super::header::{self, shortened};
 use super::lines::{AHEAD, Lines, Row};
 use super::words::{self as vocabulary, Cells, Settled};
 use super::{Array, BUFFER, Dtype, Pick, Words};
@@ -19,8 +20,8 @@ use crate::{Error, Result, words};
 /// How the columns of a text table are used.
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
-    /// Whether the first line holds their names.
-    pub header: Header,
+    /// How the text is written.
+    pub dialect: Dialect,
     /// Which of them make the table; the others may hold text.
     pub pick: Pick,
     /// The column that says which set a row belongs to, by name; left out of the table too.
@@ -98,6 +99,8 @@ pub(super) struct Rows<R: BufRead> {
     more: bool,
     /// The lines without any value that come before it.
     hollow: VecDeque<u64>,
+    /// How cells are read.
+    rule: CellRule,
     /// Whether missing values are NaN; else they are errors.
     missing: bool,
     /// Columns that may hold words: whether each is called a class, and its cells so far.
@@ -112,7 +115,8 @@ impl<R: BufRead> Rows<R> {
     /// # Errors
     /// As [`parse`].
     pub fn open(path: &Path, text: R, columns: &Columns) -> Result<Self> {
-        let lines = Lines::open(path, text)?;
+        columns.dialect.check()?;
+        let (lines, rule) = (Lines::open(path, text, &columns.dialect)?, columns.dialect.cells());
         let ahead = lines.peek(AHEAD + 1);
         let Some((first, below)) = ahead.split_first() else {
             return Err(Error::read(path, "it holds no rows", "write one row of numbers a line"));
@@ -121,7 +125,7 @@ impl<R: BufRead> Rows<R> {
         let decision = {
             // What is not used, or may be a word, is no slip.
             let unused = |at: usize| columns.pick.skips(at) || columns.words.of(None, at).is_some();
-            header::decide(path, columns.header, &unused, lines.delimiter(), first, &below)?
+            header::decide(path, (columns.dialect.header, &rule), &unused, lines.delimiter(), first, &below)?
         };
         let names = decision.names;
         let split_at = match &columns.split {
@@ -166,6 +170,7 @@ impl<R: BufRead> Rows<R> {
             row: Row::default(),
             more: true,
             hollow: VecDeque::new(),
+            rule,
             missing: columns.missing,
             collected,
             known,
@@ -234,7 +239,7 @@ impl<R: BufRead> Rows<R> {
                 return Err(Error::read(&self.path, format!("line {line} has no values"), NOT_FINITE));
             }
             data.extend(self.kept.iter().map(|_| f64::NAN));
-            self.collected.iter_mut().for_each(|(_, _, cells)| cells.push("", &String::new));
+            self.collected.iter_mut().for_each(|(_, _, cells)| cells.push("", Cell::Missing, &String::new));
             if let Some(found) = split.filter(|_| self.split_at.is_some()) {
                 found.push(String::new());
             }
@@ -246,7 +251,8 @@ impl<R: BufRead> Rows<R> {
         if cells.len() != self.width && !ended {
             let (found, first, width) = (words::count(cells.len() as u64, "cell"), self.first_line, self.width);
             let problem = format!("line {line} has {found}, expected {width} as in line {first}");
-            let hint = "write the same number of cells in every line (a decimal comma splits a number in two)";
+            let hint = "write the same number of cells in every line; a decimal comma splits a number in two unless \
+                        `data.sep` is set to ; or tab, and `data.decimal` to a comma";
             return Err(Error::read(&self.path, problem, hint));
         }
         for &at in &self.kept {
@@ -259,7 +265,8 @@ impl<R: BufRead> Rows<R> {
         }
         for (at, _, cells) in &mut self.collected {
             let place = || format!("line {line}, {}", column(self.names.as_deref(), *at));
-            cells.push(&self.row.cells[*at], &place);
+            let cell = &self.row.cells[*at];
+            cells.push(cell, self.rule.of(cell), &place);
         }
         if let (Some(found), Some(at)) = (split, self.split_at) {
             found.push(self.row.cells[at].to_owned());
@@ -270,8 +277,8 @@ impl<R: BufRead> Rows<R> {
 
     /// A number of a column that may hold words; NaN for a word, which is looked at later.
     fn maybe_word(&self, at: usize) -> Result<f64> {
-        match Cell::of(&self.row.cells[at]) {
-            Cell::Text | Cell::DecimalComma => Ok(f64::NAN),
+        match self.rule.of(&self.row.cells[at]) {
+            Cell::Text | Cell::OtherMark => Ok(f64::NAN),
             _ => self.number(at),
         }
     }
@@ -279,7 +286,7 @@ impl<R: BufRead> Rows<R> {
     /// A number of the row.
     fn number(&self, at: usize) -> Result<f64> {
         let (cell, line) = (&self.row.cells[at], self.row.line);
-        let kind = Cell::of(cell);
+        let kind = self.rule.of(cell);
         if let (Some((_, words)), true) = (self.known.iter().find(|(known, _)| *known == at), kind != Cell::Missing) {
             return vocabulary::number(words, cell).ok_or_else(|| {
                 let place = format!("line {line}, {}", column(self.names.as_deref(), at));
@@ -301,13 +308,25 @@ impl<R: BufRead> Rows<R> {
             Cell::Missing if cell.is_empty() => (format!("a value is missing in line {line}, {column}"), NOT_FINITE),
             Cell::Missing => (format!("a value is missing (`{cell}`) in line {line}, {column}"), NOT_FINITE),
             Cell::Number(_) => (format!("`{cell}` in line {line}, {column}, is not finite"), NOT_FINITE),
-            Cell::DecimalComma => (
-                format!("`{cell}` in line {line}, {column}, has a decimal comma"),
-                "write numbers with a decimal point, such as 1.5",
-            ),
+            Cell::OtherMark => match self.rule.comma() {
+                false => (
+                    format!("`{cell}` in line {line}, {column}, has a decimal comma"),
+                    "set `data.decimal` to a comma, or write numbers with a decimal point, such as 1.5",
+                ),
+                true => (
+                    format!("`{cell}` in line {line}, {column}, has a point, and the decimal mark is a comma"),
+                    "write 1,5 for one and a half, and no points between thousands; or leave out `data.decimal`",
+                ),
+            },
             Cell::Text => (
                 format!("`{cell}` in line {line}, {column}, is not a number"),
-                "correct the cell, drop its column, or name the columns in the first line",
+                match self.width == 1 && cell.contains([',', ';', '\t', '|', ' ', ':']) {
+                    true => "set `data.sep` to what divides the cells: a comma, ;, tab, | or space",
+                    false => {
+                        "correct the cell, drop its column, or name the columns in the first line; \
+                              `data.na` sets words for missing cells"
+                    }
+                },
             ),
         };
         Err(Error::read(&self.path, problem, hint))

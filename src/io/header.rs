@@ -26,51 +26,10 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use super::cell::{Cell, is_whole};
+use super::cell::{Cell, CellRule, is_whole};
+use super::dialect::Header;
 use super::lines::{Delimiter, Row};
 use crate::{Error, Result};
-
-/// What the first line of a text table holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Header {
-    /// Names or numbers, by the rule of `src/io/header.rs`.
-    #[default]
-    Auto,
-    /// Numbers: there is no header.
-    None,
-    /// The names of the columns, whatever they look like.
-    First,
-}
-
-impl Header {
-    /// All of them, with their names.
-    pub const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("none", Self::None), ("first", Self::First)];
-
-    /// Whether it is the default.
-    pub fn is_auto(&self) -> bool {
-        *self == Self::Auto
-    }
-}
-
-impl std::str::FromStr for Header {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, header)| header).ok_or_else(|| {
-            let known = Self::ALL.map(|(name, _)| name).join(", ");
-            Error::Unknown { kind: "header", name: text.into(), known }
-        })
-    }
-}
-
-impl std::fmt::Display for Header {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(Self::ALL.iter().find(|(_, header)| header == self).map_or("auto", |(name, _)| name))
-    }
-}
 
 /// Rows below which few whole numbers may be chance.
 const SEVERAL: usize = 10;
@@ -94,14 +53,14 @@ pub(super) struct Decision {
     pub notes: Vec<String>,
 }
 
-/// Decides by the first row and some rows below it; columns that are `unused`, by their numbers, or that may hold words
-/// hold no slip.
+/// Decides by the first row and some rows below it, whose cells are read by a `rule`; columns that are `unused`, by their
+/// numbers, or that may hold words hold no slip.
 ///
 /// # Errors
 /// [`Error::Read`] for a first row of words and numbers that may be names or a slip.
 pub(super) fn decide(
     path: &Path,
-    header: Header,
+    (header, rule): (Header, &CellRule),
     unused: &dyn Fn(usize) -> bool,
     delimiter: Delimiter,
     first: &Row,
@@ -114,7 +73,7 @@ pub(super) fn decide(
     let named = match header {
         Header::None => false,
         Header::First => true,
-        Header::Auto => match are_names(first, below, unused) {
+        Header::Auto => match are_names(rule, first, below, unused) {
             Verdict::Names(None) => true,
             Verdict::Names(Some(why)) => {
                 note(format!("line {line} ({shown}) holds the names of the columns: {why}; {AS_ROW}"));
@@ -150,14 +109,14 @@ pub(super) fn decide(
         width -= 1;
         names.pop();
     }
-    if short_of_labels(delimiter, width, below) {
+    if short_of_labels(rule, delimiter, width, below) {
         names.insert(0, String::new());
         width += 1;
     }
     let nameless = |name: &String| name.is_empty() || name == UNNAMED;
     let mut labelled = false;
     if width > 1 && nameless(&names[0]) && !names[1..].iter().any(nameless) {
-        labelled = are_labels(below);
+        labelled = are_labels(rule, below);
         note(match labelled {
             true => "the first column has no name and holds the labels of the rows: it is left out; \
                      a name in the first line keeps it"
@@ -180,9 +139,9 @@ enum Verdict {
     Slip(usize),
 }
 
-fn are_names(first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verdict {
-    let kinds: Vec<Cell> = first.cells.iter().map(Cell::of).collect();
-    let is_word = |kind: &Cell| matches!(kind, Cell::Text | Cell::DecimalComma);
+fn are_names(rule: &CellRule, first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verdict {
+    let kinds: Vec<Cell> = first.cells.iter().map(|cell| rule.of(cell)).collect();
+    let is_word = |kind: &Cell| matches!(kind, Cell::Text | Cell::OtherMark);
     let numbers: Vec<usize> = (0..kinds.len()).filter(|j| matches!(kinds[*j], Cell::Number(_))).collect();
     let words: Vec<usize> = (0..kinds.len()).filter(|j| kinds[*j] == Cell::Text).collect();
     if numbers.is_empty() && !words.is_empty() {
@@ -193,15 +152,15 @@ fn are_names(first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verd
         return Verdict::Names(Some("they alone are in quotes"));
     }
     if words.is_empty() && kinds.iter().any(is_word) {
-        // Numbers, only with a decimal comma: the rows are refused with a better word.
+        // Numbers, only with another decimal mark: the rows are refused with a better word.
         return Verdict::Row;
     }
     if numbers.is_empty() {
         return Verdict::Row;
     }
-    let labels = Labels::of(first, &numbers, below);
+    let labels = Labels::of(rule, first, &numbers, below);
     if !words.is_empty() {
-        let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| Cell::of(c) == Cell::Text));
+        let is_text = |j: usize| below.iter().any(|row| row.cells.get(j).is_some_and(|c| rule.of(c) == Cell::Text));
         return match (labels.filter(Labels::next_to_words), words.iter().find(|j| !unused(**j))) {
             (Some(_), _) => Verdict::Names(Some("it holds words, and the numbers below have another form")),
             (None, Some(at)) => Verdict::Slip(*at),
@@ -213,7 +172,7 @@ fn are_names(first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verd
     let missing = kinds.len() - numbers.len();
     if missing > 0 {
         // pandas' index above row labels, and a whole number above each other column.
-        let indexed = first.cells.get(0) == Some("") && missing == 1 && labels.is_some() && are_labels(below);
+        let indexed = first.cells.get(0) == Some("") && missing == 1 && labels.is_some() && are_labels(rule, below);
         return if indexed && !below.is_empty() {
             Verdict::Names(Some("its first cell is empty, above labels of the rows"))
         } else {
@@ -229,6 +188,7 @@ fn are_names(first: &Row, below: &[Row], unused: &dyn Fn(usize) -> bool) -> Verd
 
 /// Whole numbers of the first row, held against the rows below.
 struct Labels<'a> {
+    rule: &'a CellRule,
     values: Vec<u64>,
     columns: &'a [usize],
     below: &'a [Row],
@@ -236,12 +196,12 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     /// The cells of these columns, where they are whole numbers that all differ.
-    fn of(first: &Row, columns: &'a [usize], below: &'a [Row]) -> Option<Self> {
+    fn of(rule: &'a CellRule, first: &Row, columns: &'a [usize], below: &'a [Row]) -> Option<Self> {
         let values = whole(first, columns)?;
         let mut sorted = values.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        (sorted.len() == columns.len()).then_some(Self { values, columns, below })
+        (sorted.len() == columns.len()).then_some(Self { rule, values, columns, below })
     }
 
     /// Whether they are names where no cell of the first row is a word.
@@ -298,7 +258,7 @@ impl<'a> Labels<'a> {
 
     fn otherwise(&self, column: usize) -> bool {
         let cells = || self.below.iter().filter_map(|row| row.cells.get(column));
-        !cells().any(is_whole) && cells().any(|cell| matches!(Cell::of(cell), Cell::Number(_)))
+        !cells().any(is_whole) && cells().any(|cell| matches!(self.rule.of(cell), Cell::Number(_)))
     }
 
     /// Whether the first column goes on upwards from its first number in equal steps, as the k of k and f(k).
@@ -312,7 +272,7 @@ impl<'a> Labels<'a> {
 
     /// Whether the one column goes on from its first number, rising or falling.
     fn in_order(&self) -> bool {
-        let below = self.below.iter().filter_map(|row| row.cells.get(self.columns[0])?.parse::<f64>().ok());
+        let below = self.below.iter().filter_map(|row| self.rule.parse(row.cells.get(self.columns[0])?));
         let column: Vec<f64> = std::iter::once(self.values[0] as f64).chain(below).collect();
         column.is_sorted() || column.is_sorted_by(|a, b| a >= b)
     }
@@ -332,9 +292,9 @@ fn are_years(values: &[u64]) -> bool {
 }
 
 /// Whether the first column holds labels: words, or whole numbers that all differ.
-fn are_labels(below: &[Row]) -> bool {
+fn are_labels(rule: &CellRule, below: &[Row]) -> bool {
     let cells = || below.iter().filter_map(|row| row.cells.get(0));
-    let words = cells().all(|cell| Cell::of(cell) == Cell::Text);
+    let words = cells().all(|cell| rule.of(cell) == Cell::Text);
     words || {
         let mut values: Vec<&str> = cells().filter(|cell| is_whole(cell)).collect();
         values.sort_unstable();
@@ -344,12 +304,12 @@ fn are_labels(below: &[Row]) -> bool {
 }
 
 /// Whether the first line is one cell short, and the cells above which it has none are labels as R writes them.
-fn short_of_labels(delimiter: Delimiter, width: usize, below: &[Row]) -> bool {
+fn short_of_labels(rule: &CellRule, delimiter: Delimiter, width: usize, below: &[Row]) -> bool {
     // A comma may stand for a decimal point, so that a cell more is not a label.
     delimiter != Delimiter::Char(',')
         && !below.is_empty()
         && below.iter().all(|row| row.cells.len() == width + 1 && row.cells.get(width) != Some(""))
-        && are_labels(below)
+        && are_labels(rule, below)
         && below.iter().enumerate().all(|(i, row)| {
             let label = row.cells.get(0).unwrap_or_default();
             !is_whole(label) || label.parse() == Ok(i + 1)

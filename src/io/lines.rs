@@ -1,12 +1,12 @@
 //! A text taken apart into rows of cells.
 //!
-//! A line ends with LF, CRLF or CR. Blank lines and lines that begin with `#` are skipped, and counted: every message
+//! A line ends with LF, CRLF or CR. Blank lines and comments (which begin with `#`) are skipped, and counted: every message
 //! has the number that an editor shows. Cells are those of RFC 4180, quotes and all; a quoted cell may go on in the
 //! next lines. The csv crate is not used for reading: it loses count of the lines after CRLF and does not report
 //! which cells were quoted.
 //!
-//! The delimiter is the one of `, ; tab | spaces` by which the first rows have the most cells that are numbers, and as
-//! many cells as the first line (see [`Delimiter::guess`]). So a comma inside a name decides nothing.
+//! Unless it is set, the delimiter is the one of `, ; tab | spaces` by which the first rows have the most cells that are numbers, and as
+//! many cells as the first line (see [`Lines::guess`]). So a comma inside a name decides nothing.
 
 use std::collections::VecDeque;
 use std::io::BufRead;
@@ -14,7 +14,8 @@ use std::path::Path;
 
 use ::csv::StringRecord;
 
-use super::cell::Cell;
+use super::cell::{Cell, CellRule};
+use super::dialect::{Dialect, Separator};
 use super::refused;
 use crate::{Error, Result};
 
@@ -62,14 +63,16 @@ pub(super) struct Lines<R: BufRead> {
     /// Lines that were looked at already, with their numbers.
     ahead: VecDeque<(u64, String)>,
     delimiter: Delimiter,
+    /// What the lines begin with that are skipped.
+    comment: Option<String>,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Looks at the first rows, which show the delimiter.
+    /// Looks at the first rows, which show the delimiter where it is not set.
     ///
     /// # Errors
     /// [`Error::Read`] where they are not text, or the disk fails.
-    pub fn open(path: &Path, text: R) -> Result<Self> {
+    pub fn open(path: &Path, text: R, dialect: &Dialect) -> Result<Self> {
         let mut lines = Self {
             text,
             count: 0,
@@ -77,15 +80,20 @@ impl<R: BufRead> Lines<R> {
             bytes: Vec::new(),
             ahead: VecDeque::new(),
             delimiter: Delimiter::Spaces,
+            comment: dialect.comment().map(str::to_owned),
         };
         let (mut rows, mut bytes) = (0, 0);
         while rows <= AHEAD && (bytes < AHEAD_BYTES || rows < 3) {
             let Some((number, line)) = lines.fresh(path)? else { break };
-            rows += usize::from(filled(&line));
+            rows += usize::from(lines.filled(&line));
             bytes += line.len();
             lines.ahead.push_back((number, line));
         }
-        lines.delimiter = Delimiter::guess(&lines.ahead);
+        lines.delimiter = match dialect.sep {
+            Separator::Auto => lines.guess(&dialect.cells()),
+            Separator::Char(mark) => Delimiter::Char(mark),
+            Separator::Spaces => Delimiter::Spaces,
+        };
         Ok(lines)
     }
 
@@ -97,7 +105,7 @@ impl<R: BufRead> Lines<R> {
     /// The rows that were looked at, but at most `most`. They are given out again by [`Lines::next`].
     pub fn peek(&self, most: usize) -> Vec<Row> {
         let mut rows = Vec::new();
-        each_row(&self.ahead, self.delimiter, most, |row| rows.push(row.clone()));
+        self.each_row(self.delimiter, most, |row| rows.push(row.clone()));
         rows
     }
 
@@ -109,7 +117,7 @@ impl<R: BufRead> Lines<R> {
         let (first, mut line) = loop {
             match self.line(path)? {
                 None => return Ok(false),
-                Some((_, line)) if !filled(&line) => {}
+                Some((_, line)) if !self.filled(&line) => {}
                 Some(found) => break found,
             }
         };
@@ -190,18 +198,16 @@ impl<R: BufRead> Lines<R> {
             }
         }
     }
-}
 
-impl Delimiter {
-    /// The delimiter of these lines.
+    /// The delimiter of the lines that were looked at.
     ///
     /// Each candidate is tried on all of them, and judged in this order: does it make rows of more than one cell; the
-    /// share of cells in rows of the usual width that are numbers or missing (a decimal comma counts a little less);
-    /// has the first line as many cells as the usual row; its place in the list.
-    fn guess(lines: &VecDeque<(u64, String)>) -> Self {
-        let mut best = (Self::Spaces, None);
-        for delimiter in DELIMITERS {
-            let merit = Some(delimiter.merit(lines));
+    /// share of cells in rows of the usual width that are numbers or missing (another decimal mark counts a little less);
+    /// has the first line as many cells as the usual row; its place in the list. A decimal comma divides nothing.
+    fn guess(&self, rule: &CellRule) -> Delimiter {
+        let mut best = (Delimiter::Spaces, None);
+        for delimiter in DELIMITERS.into_iter().filter(|mark| !(rule.comma() && *mark == Delimiter::Char(','))) {
+            let merit = Some(self.merit(delimiter, rule));
             if merit > best.1 {
                 best = (delimiter, merit);
             }
@@ -209,10 +215,10 @@ impl Delimiter {
         best.0
     }
 
-    fn merit(self, lines: &VecDeque<(u64, String)>) -> (bool, u64, bool) {
+    fn merit(&self, delimiter: Delimiter, rule: &CellRule) -> (bool, u64, bool) {
         let mut widths: Vec<(usize, usize)> = Vec::new();
         let mut first = 0;
-        let all = each_row(lines, self, usize::MAX, |row| {
+        let all = self.each_row(delimiter, usize::MAX, |row| {
             let width = row.cells.len();
             first = if first == 0 { width } else { first };
             match widths.iter_mut().find(|(known, _)| *known == width) {
@@ -222,17 +228,48 @@ impl Delimiter {
         });
         let usual = widths.iter().max_by_key(|(width, count)| (*count, *width)).map_or(0, |(width, _)| *width);
         let (mut worth, mut cells, mut at) = (0, 0, 0);
-        each_row(lines, self, usize::MAX, |row| {
+        self.each_row(delimiter, usize::MAX, |row| {
             // The first line may hold names.
             if at > 0 || all == 1 {
                 cells += row.cells.len();
                 if row.cells.len() == usual {
-                    worth += row.cells.iter().map(|cell| worth_of(Cell::of(cell))).sum::<u64>();
+                    worth += row.cells.iter().map(|cell| worth_of(rule.of(cell))).sum::<u64>();
                 }
             }
             at += 1;
         });
         (usual > 1, worth * 100 / cells.max(1) as u64, first == usual)
+    }
+
+    /// The rows of the lines that were looked at, at most `most` of them; a quote that is not closed there ends with the
+    /// last. Gives how many.
+    fn each_row(&self, delimiter: Delimiter, most: usize, mut take: impl FnMut(&Row)) -> usize {
+        let mut row = Row::default();
+        let mut lines = self.ahead.iter();
+        let mut count = 0;
+        while count < most {
+            let Some((number, line)) = lines.find(|(_, line)| self.filled(line)) else { break };
+            row.line = *number;
+            if split(line, delimiter, &mut row) {
+                let mut joined = line.clone();
+                for (next, line) in lines.by_ref() {
+                    joined.push('\n');
+                    joined.push_str(line);
+                    if next - number >= QUOTED_LINES || !split(&joined, delimiter, &mut row) {
+                        break;
+                    }
+                }
+            }
+            take(&row);
+            count += 1;
+        }
+        count
+    }
+
+    /// Neither blank nor a comment.
+    fn filled(&self, line: &str) -> bool {
+        let line = line.trim_start();
+        !line.is_empty() && !self.comment.as_ref().is_some_and(|comment| line.starts_with(comment))
     }
 }
 
@@ -244,39 +281,9 @@ fn too_long(path: &Path, line: u64) -> Error {
 fn worth_of(cell: Cell) -> u64 {
     match cell {
         Cell::Number(_) | Cell::Missing => 10,
-        Cell::DecimalComma => 9,
+        Cell::OtherMark => 9,
         Cell::Text => 0,
     }
-}
-
-/// The rows of some lines, at most `most` of them; a quote that is not closed there ends with the last. Gives how many.
-fn each_row(lines: &VecDeque<(u64, String)>, delimiter: Delimiter, most: usize, mut take: impl FnMut(&Row)) -> usize {
-    let mut row = Row::default();
-    let mut lines = lines.iter();
-    let mut count = 0;
-    while count < most {
-        let Some((number, line)) = lines.find(|(_, line)| filled(line)) else { break };
-        row.line = *number;
-        if split(line, delimiter, &mut row) {
-            let mut joined = line.clone();
-            for (next, line) in lines.by_ref() {
-                joined.push('\n');
-                joined.push_str(line);
-                if next - number >= QUOTED_LINES || !split(&joined, delimiter, &mut row) {
-                    break;
-                }
-            }
-        }
-        take(&row);
-        count += 1;
-    }
-    count
-}
-
-/// Neither blank nor a comment.
-fn filled(line: &str) -> bool {
-    let line = line.trim_start();
-    !line.is_empty() && !line.starts_with('#')
 }
 
 /// Takes a line apart; true where a quote is open at its end.
@@ -345,7 +352,7 @@ mod tests {
 
     fn rows(text: &[u8]) -> (Delimiter, Vec<(u64, Vec<String>)>) {
         let path = Path::new("x.csv");
-        let mut lines = Lines::open(path, text).unwrap();
+        let mut lines = Lines::open(path, text, &Dialect::default()).unwrap();
         let mut row = Row::default();
         let mut rows = Vec::new();
         while lines.next(path, &mut row).unwrap() {
@@ -364,7 +371,7 @@ mod tests {
         assert_eq!(rows(b"1,,\n").1[0].1, ["1", "", ""]);
         // A quote that no line closes.
         let (path, mut row) = (Path::new("x"), Row::default());
-        let mut lines = Lines::open(path, &b"a,b\n1,\"2\n3,4\n"[..]).unwrap();
+        let mut lines = Lines::open(path, &b"a,b\n1,\"2\n3,4\n"[..], &Dialect::default()).unwrap();
         assert!(lines.next(path, &mut row).unwrap());
         let refused = lines.next(path, &mut row).unwrap_err().to_string();
         assert!(refused.contains("the quote opened in line 2 is not closed"), "{refused}");

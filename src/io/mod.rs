@@ -12,6 +12,7 @@ pub mod array;
 pub mod atomic;
 mod cell;
 pub mod csv;
+mod dialect;
 mod header;
 mod idx;
 mod layout;
@@ -38,7 +39,7 @@ use cnflow_kernels::ImageShape;
 
 pub use array::{Array, Dtype};
 pub use atomic::write_atomically;
-pub use header::Header;
+pub use dialect::{Decimal, Dialect, Header, Separator};
 pub use layout::Layout;
 pub(crate) use layout::{Plan, plan};
 pub use numbers::Numbers;
@@ -129,7 +130,7 @@ pub fn without_gz(path: &Path) -> &Path {
 /// # Errors
 /// As [`read_as`].
 pub fn read(path: &Path) -> Result<Array> {
-    Ok(read_as(path, Header::Auto)?.array)
+    Ok(read_as(path, &Dialect::default())?.array)
 }
 
 /// A table, and how it was read.
@@ -163,34 +164,34 @@ pub(crate) fn place(lines: Option<&[u64]>, row: usize) -> String {
     }
 }
 
-/// As [`read`], where the header of a text is to be read in a certain way.
+/// As [`read`], where a text is written in a certain dialect.
 ///
 /// # Errors
 /// [`Error::Unknown`] for an unknown ending, [`Error::Read`] for a file that is missing, truncated,
 /// of a wrong type or shape, or that holds a number which is not finite.
-pub fn read_as(path: &Path, header: Header) -> Result<Whole> {
-    read_with(path, header, false)
+pub fn read_as(path: &Path, dialect: &Dialect) -> Result<Whole> {
+    read_with(path, dialect, false)
 }
 
 /// As [`read_as`]; where cells may be `missing`, they are NaN.
 ///
 /// # Errors
 /// As [`read_as`].
-pub fn read_with(path: &Path, header: Header, missing: bool) -> Result<Whole> {
-    read_pick(path, header, Layout::Auto, missing, &Pick::default())
+pub fn read_with(path: &Path, dialect: &Dialect, missing: bool) -> Result<Whole> {
+    read_pick(path, dialect, Layout::Auto, missing, &Pick::default())
 }
 
 /// As [`read_with`], of some columns; the axes of images are read in a certain order.
 ///
 /// # Errors
 /// As [`read_as`], and for columns that the file does not have.
-pub fn read_pick(path: &Path, header: Header, layout: Layout, missing: bool, pick: &Pick) -> Result<Whole> {
+pub fn read_pick(path: &Path, dialect: &Dialect, layout: Layout, missing: bool, pick: &Pick) -> Result<Whole> {
     if Format::of(path) == Some(Format::Csv) {
-        let columns = csv::Columns { header, missing, pick: pick.clone(), ..Default::default() };
+        let columns = csv::Columns { dialect: dialect.clone(), missing, pick: pick.clone(), ..Default::default() };
         let csv::Parsed { array, lines, notes, .. } = read_text(path, &columns)?;
         return Ok(Whole { array, shape: None, words: Vec::new(), lines: Some(lines), notes });
     }
-    let mut reader = Reader::open_pick(path, (header, layout), pick, None, &Words::default())?;
+    let mut reader = Reader::open_pick(path, (dialect, layout), pick, None, &Words::default())?;
     if missing {
         reader.allow_missing();
     }
@@ -202,13 +203,13 @@ pub fn read_pick(path: &Path, header: Header, layout: Layout, missing: bool, pic
 ///
 /// # Errors
 /// As [`read_as`], and for words that are not classes.
-pub fn read_words(path: &Path, header: Header, missing: bool, words: &Words) -> Result<Whole> {
+pub fn read_words(path: &Path, dialect: &Dialect, missing: bool, words: &Words) -> Result<Whole> {
     if Format::of(path) == Some(Format::Csv) {
-        let columns = csv::Columns { header, missing, words: words.clone(), ..Default::default() };
+        let columns = csv::Columns { dialect: dialect.clone(), missing, words: words.clone(), ..Default::default() };
         let csv::Parsed { array, lines, notes, words, .. } = read_text(path, &columns)?;
         return Ok(Whole { array, shape: None, words, lines: Some(lines), notes });
     }
-    let mut reader = Reader::open_as(path, header)?;
+    let mut reader = Reader::open_as(path, dialect)?;
     if missing {
         reader.allow_missing();
     }

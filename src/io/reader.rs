@@ -17,7 +17,7 @@ use super::parquet;
 use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
 use super::{
-    Array, BLOCK_ROWS, Dtype, Format, Header, Layout, Pick, READABLE, Words, csv, idx, layout, npy, npz, unknown,
+    Array, BLOCK_ROWS, Dialect, Dtype, Format, Layout, Pick, READABLE, Words, csv, idx, layout, npy, npz, unknown,
 };
 use crate::{Error, Result};
 
@@ -66,15 +66,15 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open_as`].
     pub fn open(path: &Path) -> Result<Self> {
-        Self::open_as(path, Header::Auto)
+        Self::open_as(path, &Dialect::default())
     }
 
-    /// As [`Reader::open`], where the header of a text is to be read in a certain way.
+    /// As [`Reader::open`], where a text is written in a certain dialect.
     ///
     /// # Errors
     /// As [`Reader::open_with`].
-    pub fn open_as(path: &Path, header: Header) -> Result<Self> {
-        Self::open_with(path, header, Layout::Auto)
+    pub fn open_as(path: &Path, dialect: &Dialect) -> Result<Self> {
+        Self::open_with(path, dialect, Layout::Auto)
     }
 
     /// As [`Reader::open_as`], where the axes of images are to be read in a certain order.
@@ -82,8 +82,8 @@ impl Reader {
     /// # Errors
     /// [`crate::Error::Unknown`] for an unknown ending, [`crate::Error::Read`] for a file that is missing, truncated,
     /// or of a wrong type or shape.
-    pub fn open_with(path: &Path, header: Header, layout: Layout) -> Result<Self> {
-        Self::open_pick(path, (header, layout), &Pick::default(), None, &Words::default())
+    pub fn open_with(path: &Path, dialect: &Dialect, layout: Layout) -> Result<Self> {
+        Self::open_pick(path, (dialect, layout), &Pick::default(), None, &Words::default())
     }
 
     /// As [`Reader::open_with`], of the columns of `pick`; without the one called `apart`, if any. Those that may hold
@@ -93,12 +93,12 @@ impl Reader {
     /// As [`Reader::open_with`], and for columns that the file does not have.
     pub fn open_pick(
         path: &Path,
-        (header, layout): (Header, Layout),
+        (dialect, layout): (&Dialect, Layout),
         pick: &Pick,
         apart: Option<&str>,
         words: &Words,
     ) -> Result<Self> {
-        let mut reader = Self::opened(path, (header, layout), pick, words)?;
+        let mut reader = Self::opened(path, (dialect, layout), pick, words)?;
         let names = reader.columns.as_deref();
         let is_apart = |at: usize| names.is_some_and(|names| apart.is_some_and(|apart| names[at] == *apart));
         let places = if matches!(reader.body, Body::Csv(_)) {
@@ -122,7 +122,7 @@ impl Reader {
     }
 
     /// The whole file; of a text the columns of `pick`.
-    fn opened(path: &Path, (header, layout): (Header, Layout), pick: &Pick, words: &Words) -> Result<Self> {
+    fn opened(path: &Path, (dialect, layout): (&Dialect, Layout), pick: &Pick, words: &Words) -> Result<Self> {
         let body = match Format::of(path) {
             None if path.is_dir() => Body::Pngs(Pngs::open(path)?),
             None => return Err(unknown(path, READABLE)),
@@ -134,8 +134,8 @@ impl Reader {
                 Body::Unpacked(npy::Stream::open(&place, Cursor::new(bytes), length)?)
             }
             Some(Format::Csv) => {
-                let (pick, words) = (pick.clone(), words.clone());
-                let columns = csv::Columns { header, pick, words, ..csv::Columns::default() };
+                let (dialect, pick, words) = (dialect.clone(), pick.clone(), words.clone());
+                let columns = csv::Columns { dialect, pick, words, ..csv::Columns::default() };
                 let mut rows = csv::Rows::open(path, unpack::text(path)?, &columns)?;
                 rows.ignore_words();
                 Body::Csv(Box::new(rows))

@@ -62,14 +62,14 @@ pub(super) enum Settled {
 }
 
 impl Cells {
-    /// Takes a cell, with its place in words.
-    pub(super) fn push(&mut self, cell: &str, place: &dyn Fn() -> String) {
-        match Cell::of(cell) {
+    /// Takes a cell and what it holds, with its place in words.
+    pub(super) fn push(&mut self, cell: &str, kind: Cell, place: &dyn Fn() -> String) {
+        match kind {
             Cell::Missing => return self.codes.push(u32::MAX),
             Cell::Number(_) if self.number.is_none() => self.number = Some((cell.to_owned(), place())),
             Cell::Number(_) => {}
-            Cell::Text | Cell::DecimalComma if self.word.is_none() => self.word = Some((cell.to_owned(), place())),
-            Cell::Text | Cell::DecimalComma => {}
+            Cell::Text | Cell::OtherMark if self.word.is_none() => self.word = Some((cell.to_owned(), place())),
+            Cell::Text | Cell::OtherMark => {}
         }
         if self.many {
             return;
@@ -124,7 +124,8 @@ impl Cells {
 pub fn words_of(cells: &[Option<String>], class: bool) -> std::result::Result<Option<Coded>, (String, &'static str)> {
     let mut all = Cells::default();
     for (row, cell) in cells.iter().enumerate() {
-        all.push(cell.as_deref().unwrap_or_default().trim(), &|| format!("row {row} (counted from 0)"));
+        let cell = cell.as_deref().unwrap_or_default().trim();
+        all.push(cell, Cell::of(cell), &|| format!("row {row} (counted from 0)"));
     }
     match all.settle(class) {
         Settled::Numbers => Ok(None),

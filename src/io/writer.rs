@@ -4,7 +4,7 @@
 //! is such a file until then, and is packed at the end: names of columns are a member of their own. Until
 //! [`Writer::finish`] the numbers are in a temporary file in the same folder, which is deleted with the writer.
 
-use std::io::{BufWriter, Seek as _};
+use std::io::{BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use cnflow_kernels::ImageShape;
@@ -33,7 +33,37 @@ enum Body {
     Npy(BufWriter<TemporaryFile>),
     /// The member of the numbers, and the names of the columns.
     Npz(BufWriter<TemporaryFile>, Vec<String>),
-    Csv(Box<::csv::Writer<TemporaryFile>>),
+    Csv(Box<::csv::Writer<Sink>>),
+}
+
+/// Where a text goes.
+enum Sink {
+    /// Into a file, which gets its name at the end.
+    File(TemporaryFile),
+    /// Away at once.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if matches!(self, Self::File(_)) { "File" } else { "Stream" })
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stream(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stream(out) => out.flush(),
+        }
+    }
 }
 
 impl Writer {
@@ -66,6 +96,19 @@ impl Writer {
         Self::begin(path, axes, Dtype::Uint(1))
     }
 
+    /// Begins a text of `cols` columns that leaves through `out` as it is made; `name` is for the messages.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no columns.
+    pub fn stream(name: &Path, out: Box<dyn Write + Send>, cols: usize) -> Result<Self> {
+        if cols == 0 {
+            return Err(Error::invalid("a table has 0 columns, expected at least 1", ""));
+        }
+        let body = Body::Csv(Box::new(csv::writer(Sink::Stream(out))));
+        let (axes, words) = (vec![cols], Vec::new());
+        Ok(Self { path: name.to_owned(), cols, dtype: Dtype::F64, axes, words, count: 0, body })
+    }
+
     /// Begins an array with these axes behind the first.
     fn begin(path: &Path, axes: Vec<usize>, dtype: Dtype) -> Result<Self> {
         let body = match Format::written(path) {
@@ -74,7 +117,7 @@ impl Writer {
                 npy::put_header(&mut out, 0, &axes, dtype).map_err(|e| Error::write(path, e))?;
                 if format == Format::Npy { Body::Npy(out) } else { Body::Npz(out, Vec::new()) }
             }
-            Some(Format::Csv) => Body::Csv(Box::new(csv::writer(TemporaryFile::create(path)?))),
+            Some(Format::Csv) => Body::Csv(Box::new(csv::writer(Sink::File(TemporaryFile::create(path)?)))),
             _ => return Err(unknown(path, WRITABLE)),
         };
         let words = Vec::new();
@@ -106,11 +149,14 @@ impl Writer {
         Self { words: if words.iter().all(Vec::is_empty) { Vec::new() } else { words }, ..self }
     }
 
-    /// The temporary file that holds the numbers so far.
-    pub fn aside(&self) -> &Path {
+    /// The temporary file that holds the numbers so far, where they do not leave at once.
+    pub fn aside(&self) -> Option<&Path> {
         match &self.body {
-            Body::Npy(out) | Body::Npz(out, _) => out.get_ref().place(),
-            Body::Csv(out) => out.get_ref().place(),
+            Body::Npy(out) | Body::Npz(out, _) => Some(out.get_ref().place()),
+            Body::Csv(out) => match out.get_ref() {
+                Sink::File(file) => Some(file.place()),
+                Sink::Stream(_) => None,
+            },
         }
     }
 
@@ -154,7 +200,10 @@ impl Writer {
                 };
                 pack().map_err(|e| Error::write(&path, e))?
             }
-            Body::Csv(out) => out.into_inner().map_err(|e| Error::write(&path, e.error()))?,
+            Body::Csv(out) => match out.into_inner().map_err(|e| Error::write(&path, e.error()))? {
+                Sink::File(file) => file,
+                Sink::Stream(mut out) => return out.flush().map_err(|e| Error::write(&path, e)),
+            },
         };
         temporary.keep()
     }

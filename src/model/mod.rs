@@ -13,6 +13,7 @@ pub mod density;
 pub mod file;
 pub mod gradient;
 mod lipschitz;
+mod marginal;
 pub mod spec;
 pub mod stages;
 pub mod state_dict;

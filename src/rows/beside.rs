@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::missing::Columns;
-use crate::io::{self, Header};
+use crate::io::{self, Dialect};
 use crate::{Error, Result, words};
 
 /// A file of conditions, with a row for each row of a table.
@@ -17,8 +17,8 @@ impl Beside {
     ///
     /// # Errors
     /// As [`io::read_words`], and for a file of images.
-    pub fn read(file: &Path, header: Header, missing: bool, words: &io::Words) -> Result<Self> {
-        let whole = io::read_words(file, header, missing, words)?;
+    pub fn read(file: &Path, dialect: &Dialect, missing: bool, words: &io::Words) -> Result<Self> {
+        let whole = io::read_words(file, dialect, missing, words)?;
         if whole.shape.is_some() {
             let hint = "name the file or the member of the labels, such as mnist.npz:y";
             return Err(Error::read(file, "it holds images, not conditions", hint));

@@ -6,7 +6,7 @@ use super::Table;
 use super::beside::Beside;
 use crate::{Error, Result, io, names, words};
 
-use io::Header;
+use io::Dialect;
 
 /// The columns that the rows of a data set are conditioned on. Their values are in each set's [`Rows`](super::Rows).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,7 +92,7 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a second name; as [`io::read_as`], and for a file of images.
-    pub(super) fn beside(wanted: &[String], header: Header, missing: bool) -> Result<Option<Beside>> {
+    pub(super) fn beside(wanted: &[String], dialect: &Dialect, missing: bool) -> Result<Option<Beside>> {
         let Some(first) = wanted.first() else { return Ok(None) };
         let file = Path::new(name_of(first));
         if io::Format::of(file).is_none() {
@@ -103,7 +103,7 @@ impl Context {
             return Err(Error::invalid(problem, "give one file, or columns of the table"));
         }
         let words = io::Words { columns: Vec::new(), all: may_be_words(first) };
-        Beside::read(file, header, missing, &words).map(Some)
+        Beside::read(file, dialect, missing, &words).map(Some)
     }
 
     /// Takes the conditions `wanted` out of a table: the columns of those names (or numbers in its file, from 0), or

@@ -58,7 +58,7 @@ pub(super) fn table(options: &TableOptions, seed: u64) -> Result<Table> {
         SplitRule::Auto => by_codes(path, "the split", &codes, &|row| format!("row {row}"))?,
         SplitRule::File(file) => {
             let mut notes = Vec::new();
-            let split = by_file(file, path, &table, options.header, &mut notes)?;
+            let split = by_file(file, path, &table, &options.dialect, &mut notes)?;
             table.notes.extend(notes);
             split
         }

@@ -11,7 +11,7 @@ use super::table::{by_codes, code, words_at};
 use super::{
     Context, DataOptions, Dataset, MissingRows, Numbers, Rows, Split, SplitRule, Table, TableOptions, of_table, weights,
 };
-use crate::io::{Header, Layout, Pick, Plan, plan};
+use crate::io::{Layout, Pick, Plan, plan};
 use crate::{Error, Result, words};
 
 /// A context and its values, `[n, c]`.
@@ -136,18 +136,21 @@ impl Memory {
             let left = pick.places(table.columns.as_deref(), &table.numbers, &unknown)?;
             table = with(table, &left);
         }
-        let (path, drops) = (Path::new(&name), options.table.missing == MissingRows::Drop);
-        check_finite(&name, &table.x, table.d, &table.numbers, table.columns.as_deref(), drops)?;
+        let (path, gaps) = (Path::new(&name), options.table.missing != MissingRows::Refuse);
+        let drops = options.table.missing == MissingRows::Drop;
+        check_finite(&name, &table.x, table.d, &table.numbers, table.columns.as_deref(), gaps)?;
         let none_left = |none: NoneLeft| Error::invalid(format!("{name}: {}", none.problem), none.hint);
         let context = match context {
             None => {
-                let beside = Context::beside(&options.condition, Header::Auto, drops)?;
+                let beside = Context::beside(&options.condition, &options.table.dialect, gaps)?;
                 if let Some(beside) = &beside {
                     beside.check_rows(path, n)?;
                 }
                 let called = |j: usize| beside.as_ref().map(|beside| beside.column(j));
                 let given = beside.as_ref().map(|beside| beside.columns(&called));
-                table.leave_out(&name, given, split).map_err(none_left)?;
+                if drops {
+                    table.leave_out(&name, given, split).map_err(none_left)?;
+                }
                 Context::take(&options.condition, path, &mut table, beside)?
             }
             Some((given, values)) => {
@@ -159,11 +162,13 @@ impl Memory {
                 let names = Some(&given.columns[..]).filter(|names| !names.is_empty());
                 let values = Numbers::F64(values);
                 let numbers: Vec<usize> = (0..given.dim).collect();
-                check_finite("the conditions", &values, given.dim, &numbers, names, drops)?;
+                check_finite("the conditions", &values, given.dim, &numbers, names, gaps)?;
                 let values = values.into_f64();
                 let called = |j: usize| Some(format!("{} of the conditions", words::column(names, j)));
                 let columns = Columns { x: &values, d: given.dim, name: &called };
-                table.leave_out(&name, Some(columns), split).map_err(none_left)?;
+                if drops {
+                    table.leave_out(&name, Some(columns), split).map_err(none_left)?;
+                }
                 let values = match &table.left {
                     None => values,
                     Some(left) => Numbers::F64(values).pick(given.dim, &left.rows).into_f64(),
@@ -173,7 +178,7 @@ impl Memory {
         };
         let weights = match (weight, options.weights.as_deref()) {
             (None, None) => None,
-            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, Header::Auto)?),
+            (None, Some(wanted)) => Some(weights::take(wanted, path, &mut table, &options.table.dialect)?),
             (Some(weight), _) => {
                 if weight.len() != n {
                     let found = words::count(weight.len() as u64, "weight");

@@ -1,4 +1,4 @@
-//! Rows with a missing cell: they are left out of a data set, or refused.
+//! Rows with a missing cell: they are left out of a data set, or refused, or kept for models that can score the other cells.
 //!
 //! A missing cell is NaN in memory: an empty cell or NA of a text, NaN of an array, a null of Parquet or of a frame. Rows
 //! are left out before a random split is drawn, so that a table with gaps is the table without these rows, to the bit.
@@ -18,6 +18,8 @@ pub enum MissingRows {
     Drop,
     /// The first of them is an error.
     Refuse,
+    /// They are kept, for models that have an exact density of the other cells: Gaussians and mixtures of them.
+    Marginal,
 }
 
 impl std::str::FromStr for MissingRows {
@@ -27,10 +29,11 @@ impl std::str::FromStr for MissingRows {
         match text {
             "drop" => Ok(Self::Drop),
             "refuse" => Ok(Self::Refuse),
+            "marginal" => Ok(Self::Marginal),
             _ => Err(Error::Unknown {
                 kind: "treatment of missing cells",
                 name: text.into(),
-                known: "drop, refuse".into(),
+                known: "drop, refuse, marginal".into(),
             }),
         }
     }

@@ -13,6 +13,7 @@ pub mod copies;
 mod curve;
 pub mod diagnose;
 pub mod digits;
+mod gaps;
 mod memory;
 mod missing;
 pub mod mixture;
@@ -37,7 +38,6 @@ pub use points::Rows;
 pub use table::{Split, SplitRule, Table, TableOptions, USUAL_SHARES};
 pub use toys::Toy;
 
-use crate::io::Header;
 use crate::names::{Matched, NamedTable};
 use crate::{Error, Result, Rng, io, names, rng, words};
 
@@ -83,6 +83,14 @@ impl DataOptions {
         let condition = conditions.iter().map(|text| vec![text.clone(), name_of(text).to_owned()]);
         let weights = self.weights.iter().filter(|text| !weights::is_file(text)).map(|text| vec![text.clone()]);
         condition.chain(weights).collect()
+    }
+
+    /// The files that are read: the table at `path`, and those beside it.
+    fn files<'a>(&'a self, path: &'a Path) -> Vec<&'a Path> {
+        let condition = self.condition.iter().filter(|_| is_file(&self.condition)).map(|text| Path::new(name_of(text)));
+        let weights = self.weights.iter().filter(|text| weights::is_file(text)).map(Path::new);
+        let split = if let SplitRule::File(file) = &self.table.split { Some(file.as_path()) } else { None };
+        std::iter::once(path).chain(condition).chain(weights).chain(split).collect()
     }
 
     /// What is asked of the columns of the table beside `table`.
@@ -337,19 +345,25 @@ pub fn resolve(name: &str, options: &DataOptions, seed: u64) -> Result<Dataset> 
     if name == digits::NAME {
         let mut table = digits::table(&options.table, seed)?;
         let weights = options.weights.as_deref();
-        let weights = weights.map(|w| weights::take(w, Path::new(name), &mut table, Header::Auto)).transpose()?;
+        let weights =
+            weights.map(|w| weights::take(w, Path::new(name), &mut table, &options.table.dialect)).transpose()?;
         return of_table(name, table, digits::context(&options.condition)?, weights);
+    }
+    if name == "-" {
+        let problem = "the rows came from stdin, which can be read once";
+        return Err(Error::invalid(problem, "save them in a file, and give that"));
     }
     let path = PathBuf::from(name);
     if io::Format::of(&path).is_none() && !looks_like_a_path(&path) {
         let known = format!("{}, {}, or a .npy, .npz or .csv file", toys::names(), digits::NAME);
         return Err(Error::Unknown { kind: "data set", name: name.into(), known });
     }
-    let missing = options.table.missing == MissingRows::Drop;
-    let header = options.table.header;
-    let beside = Context::beside(&options.condition, header, missing)?;
+    let missing = options.table.missing != MissingRows::Refuse;
+    let dialect = &options.table.dialect;
+    dialect.check_for(&options.files(&path))?;
+    let beside = Context::beside(&options.condition, dialect, missing)?;
     let mut table = Table::read_beside(&path, &options.table, options.extra(), beside.as_ref(), seed)?;
-    let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, header)).transpose()?;
+    let weights = options.weights.as_deref().map(|w| weights::take(w, &path, &mut table, dialect)).transpose()?;
     let context = Context::take(&options.condition, &path, &mut table, beside)?;
     of_table(name, table, context, weights)
 }
@@ -362,6 +376,21 @@ fn of_table(
     weights: Option<Vec<f64>>,
 ) -> Result<Dataset> {
     let (context, values) = context.unzip();
+    let found = gaps::gaps(&table.x, table.d);
+    let some = found.iter().filter(|(any, _)| *any).count();
+    if some > 0 {
+        // Of what was read with its gaps a row without any value says nothing.
+        let Split { train, valid, test } = &mut table.split;
+        [train, valid, test].into_iter().for_each(|set| set.retain(|row| !found[*row].1));
+        let (of, none) = (words::count(table.n as u64, "row"), found.iter().filter(|(_, all)| *all).count());
+        let have = if some == 1 {
+            "has a missing cell: its other cells count"
+        } else {
+            "have a missing cell: their other cells count"
+        };
+        let empty = if none > 0 { format!("; {none} without a value left out") } else { String::new() };
+        table.notes.push(format!("`{name}`: {some} of {of} {have}{empty}"));
+    }
     let weight = weights.map_or(Ok(Vec::new()), |w| weights::settled(w, &mut table.split, &mut table.notes))?;
     let all = Rows { x: std::mem::take(&mut table.x), context: values.unwrap_or_default(), weight };
     let set = |rows: &[usize]| all.pick(table.d, rows);

@@ -12,7 +12,7 @@ use cnflow_kernels::ImageShape;
 use super::beside::Beside;
 use super::copies::{first_equal, first_equal_bytes};
 use super::missing::{Columns, Left, MissingRows, NoneLeft, left_of};
-use crate::io::{self, Array, Format, Header, Layout, Numbers, Pick, Reader, Words, csv, npz};
+use crate::io::{self, Array, Dialect, Format, Layout, Numbers, Pick, Reader, Words, csv, npz};
 use crate::{Error, Result, rng, words};
 
 /// The stream of the generator that shuffles rows into their sets.
@@ -57,8 +57,8 @@ pub struct TableOptions {
     pub copies_together: bool,
     /// Columns of whole numbers or classes, by name or number: equal rows of these alone are no copies.
     pub whole: Vec<String>,
-    /// Whether the first line of a text holds names: of the table, and of files beside it.
-    pub header: Header,
+    /// How texts are written: the table, and files beside it.
+    pub dialect: Dialect,
     /// The order of the axes of images.
     pub layout: Layout,
     /// What becomes of rows with a missing cell.
@@ -73,7 +73,7 @@ impl Default for TableOptions {
             drop: Vec::new(),
             copies_together: true,
             whole: Vec::new(),
-            header: Header::Auto,
+            dialect: Dialect::default(),
             layout: Layout::Auto,
             missing: MissingRows::default(),
         }
@@ -96,7 +96,7 @@ pub struct Split {
 pub struct Table {
     /// The names of the columns, where the file has them.
     pub columns: Option<Vec<String>>,
-    /// The numbers, `[n, d]` row-major, all finite; images are bytes.
+    /// The numbers, `[n, d]` row-major, all finite, or NaN where a cell is missing and may be; images are bytes.
     pub x: Numbers,
     /// Rows.
     pub n: usize,
@@ -141,7 +141,7 @@ impl Table {
             _ => None,
         };
         let format = Format::of(path);
-        let (text, drops) = (format == Some(Format::Csv), options.missing == MissingRows::Drop);
+        let (text, gaps) = (format == Some(Format::Csv), options.missing != MissingRows::Refuse);
         if let (false, Some(name)) = (format.is_some_and(Format::names_columns), &column) {
             let problem =
                 format!("the column `{name}` of a split is read from texts and Parquet, and this is an array");
@@ -149,18 +149,18 @@ impl Table {
         }
         let pick = Pick { keep: options.keep.clone(), drop: options.drop.clone(), also: extra.also };
         let (mut read, cells, lines) = if text {
-            let (header, words) = (options.header, extra.words);
-            let columns = csv::Columns { header, pick, split: column, missing: drops, words };
+            let (dialect, words) = (options.dialect.clone(), extra.words);
+            let columns = csv::Columns { dialect, pick, split: column, missing: gaps, words };
             let csv::Parsed { array, split, lines, numbers, words, notes } = io::read_text(path, &columns)?;
             (Self { words, ..Self::of_array(array, numbers, notes) }, split, Some(lines))
         } else {
-            let mut reader =
-                Reader::open_pick(path, (options.header, options.layout), &pick, column.as_deref(), &Words::default())?;
+            let rules = (&options.dialect, options.layout);
+            let mut reader = Reader::open_pick(path, rules, &pick, column.as_deref(), &Words::default())?;
             reader.find_words(&extra.words)?;
             // The pixels of images are counted in their own order.
             let images = reader.shape().is_some() && reader.columns().is_none();
             let numbers = if images { (0..reader.cols()).collect() } else { reader.numbers().to_vec() };
-            if drops {
+            if gaps {
                 reader.allow_missing();
             }
             let cells = column.map(|name| io::parquet_cells(path, &name)).transpose()?;
@@ -179,8 +179,10 @@ impl Table {
         }
         let name = |j: usize| beside_them.map(|beside| beside.column(j));
         let given = beside_them.map(|beside| beside.columns(&name));
-        let left_out = read.leave_out(&format!("`{}`", path.display()), given, None);
-        left_out.map_err(|none| Error::read(path, none.problem, none.hint))?;
+        if options.missing != MissingRows::Marginal {
+            let left_out = read.leave_out(&format!("`{}`", path.display()), given, None);
+            left_out.map_err(|none| Error::read(path, none.problem, none.hint))?;
+        }
         let beside = beside(path).filter(|file| file.is_file());
         match (&options.split, beside) {
             (SplitRule::Column(name), _) => {
@@ -206,7 +208,7 @@ impl Table {
         let shares = match &options.split {
             SplitRule::File(file) => {
                 let mut notes = std::mem::take(&mut self.notes);
-                self.split = by_file(file, path, &self, options.header, &mut notes)?;
+                self.split = by_file(file, path, &self, &options.dialect, &mut notes)?;
                 return Ok(Self { notes, ..self });
             }
             &SplitRule::Fractions { train, valid } => (train, valid),
@@ -339,10 +341,10 @@ pub(super) fn by_file(
     file: &Path,
     path: &Path,
     table: &Table,
-    header: Header,
+    dialect: &Dialect,
     notes: &mut Vec<String>,
 ) -> Result<Split> {
-    let whole = io::read_as(file, header)?;
+    let whole = io::read_as(file, dialect)?;
     let (array, rows) = (&whole.array, table.rows_of_file());
     if array.cols != 1 || array.rows != rows {
         let (found, path) = (array.rows, path.display());

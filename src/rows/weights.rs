@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Split, Table, places};
-use crate::io::{self, Header};
+use crate::io::{self, Dialect};
 use crate::{Error, Result, stats, words};
 
 /// What is done about a weight that is none.
@@ -20,10 +20,10 @@ pub(super) fn is_file(wanted: &str) -> bool {
 /// # Errors
 /// [`Error::Unknown`] for a column that is not there; [`Error::Read`] for a file of other rows; [`Error::Invalid`] for
 /// weights that are negative or not finite, and where no other column is left.
-pub(super) fn take(wanted: &str, path: &Path, table: &mut Table, header: Header) -> Result<Vec<f64>> {
+pub(super) fn take(wanted: &str, path: &Path, table: &mut Table, dialect: &Dialect) -> Result<Vec<f64>> {
     let file = Path::new(wanted);
     if is_file(wanted) {
-        let io::Whole { array, shape, notes, .. } = io::read_as(file, header)?;
+        let io::Whole { array, shape, notes, .. } = io::read_as(file, dialect)?;
         if shape.is_some() || array.cols != 1 {
             let found = if shape.is_some() { "images".into() } else { words::count(array.cols as u64, "column") };
             return Err(Error::read(

@@ -30,7 +30,7 @@ pub fn with_column_types(job: Job, data: &Dataset) -> (Job, Option<String>) {
     };
     let given = |name: &str| job.data.columns.iter().any(|text| column_rule(text).is_ok_and(|(own, _)| own == name));
     let named = |j: &usize| name(*j).is_none_or(|name| given(&name) || given(&j.to_string()));
-    let column = |x: &Numbers, j: usize| -> Vec<f64> { x.iter().skip(j).step_by(d).collect() };
+    let column = |x: &Numbers, j: usize| -> Vec<f64> { x.iter().skip(j).step_by(d).filter(|v| !v.is_nan()).collect() };
     let of = |j: usize| -> Option<(String, Kind)> {
         let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| column(&rows.x, j));
         let found = kind::choose(&column(&train.x, j), held_out)?;

@@ -231,6 +231,7 @@ impl Job {
         self.validate_net(dim)?;
         self.optimiser.validate()?;
         self.data.validate()?;
+        self.check_missing()?;
         self.model.validate()?;
         self.output.validate()?;
         self.objective.validate()?;

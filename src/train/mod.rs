@@ -22,6 +22,7 @@ mod discrete;
 mod ema;
 mod family;
 mod far;
+mod gaps;
 mod gradient;
 mod history;
 mod job;

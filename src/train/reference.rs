@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::gaps;
 use super::preprocessing::Preprocessing;
 use super::start::{self, rows};
 use super::{BASE_STREAM, Family, Far, History, Job, TrainResult, Validation, Watch, score};
@@ -10,7 +11,7 @@ use crate::model::{Architecture, FlowSpec, Model};
 use crate::rows::{Dataset, Rows};
 use crate::stats::Sample;
 use crate::transform::{Histogram, Mixture, Standardise};
-use crate::{Error, Result, rng};
+use crate::{Error, Result, Rng, rng};
 
 /// Rows of a toy that a reference is fitted to.
 const TOY_ROWS: usize = 100_000;
@@ -34,49 +35,17 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
     let pixels = start::pixels(job, data)?;
     let columns = start::columns(job, data, &x)?;
     let names = data.columns.clone().unwrap_or_default();
-    let mut spec = FlowSpec { columns, pixels, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
-    let volume =
-        if data.shape.is_none() { Some(Standardise::fit(Sample { x: &x, weight }, d)?.log_volume()) } else { None };
-    let (x, inside) = Preprocessing::new(&spec)?.inward(x)?;
-    let log_volume = volume.unwrap_or(inside);
+    let spec = FlowSpec { columns, pixels, names, ..FlowSpec::bare(Architecture::Identity { dim: d }) };
     let mut rng = rng::stream(job.seed, BASE_STREAM);
-    // Only the mixture takes time, and stops when none is left.
+    // Only the mixture takes time, and cells that are missing; they stop when none is left.
     let mut stop =
         || watch.stop_requested() || job.optimiser.time.is_some_and(|time| clock.elapsed().as_secs_f64() > time);
-    match job.model.family {
-        Family::Gaussian => spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, Gaussian::Full)?),
-        Family::GaussianShrunk => {
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
-            let valid = Sample { x: &valid, weight: &data.valid.weight };
-            spec.base = Some(Mixture::shrunk(Sample { x: &x, weight }, valid, d)?.0);
-        }
-        Family::GaussianFixed => {
-            let fixed = Gaussian::Fixed { sigma: job.model.sigma };
-            spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, fixed)?);
-        }
-        Family::Histogram => {
-            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
-            let (x, valid) = (Sample { x: &x, weight }, Sample { x: &valid, weight: &data.valid.weight });
-            spec.architecture = Architecture::Histogram(Histogram::fit(x, valid, d)?.histogram);
-        }
-        _ => {
-            spec.standardise = start::standardisation(job, data, Sample { x: &x, weight })?;
-            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
-            let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
-            let x = Sample { x: &x, weight };
-            let valid = Sample { x: &held_out, weight: &data.valid.weight };
-            // As much as beside a flow of the defaults.
-            let budget = (job.optimiser.steps, job.optimiser.time);
-            let flow = Job::default().with(|flow| (flow.optimiser.steps, flow.optimiser.time) = budget).resolve(d)?;
-            let work = start::mixture_work(&flow, flow.net(d).n_params());
-            let options = EmOptions { work, ..EmOptions::default() };
-            spec.base = Some(if held_out.is_empty() {
-                Mixture::fit(x, d, &options, &mut rng, &mut stop)?
-            } else {
-                Mixture::choose(x, valid, d, &options, &mut rng, &mut stop)?.mixture
-            });
-        }
-    }
+    let options = if job.model.family == Family::Mixture { mixture_options(job, d)? } else { EmOptions::default() };
+    let random = (&mut rng, &mut stop as &mut dyn FnMut() -> bool);
+    let (spec, log_volume) = match job.fits_gaps(data) {
+        true => gaps::fitted(job, data, spec, Sample { x: &x, weight }, &options, random)?,
+        false => fitted(job, data, spec, (x, weight), &options, random)?,
+    };
     let model = Model { spec, theta: Vec::new(), provenance: serde_json::Map::new() };
     let seconds = clock.elapsed().as_secs_f64();
     let mut history = History::default();
@@ -104,4 +73,58 @@ pub(super) fn fit(job: &Job, data: &Dataset, far: Far, clock: Instant, watch: &m
         job: job.clone(),
         tried: Vec::new(),
     })
+}
+
+/// How a mixture is fitted: at as much work as beside a flow of the defaults.
+fn mixture_options(job: &Job, d: usize) -> Result<EmOptions> {
+    let budget = (job.optimiser.steps, job.optimiser.time);
+    let flow = Job::default().with(|flow| (flow.optimiser.steps, flow.optimiser.time) = budget).resolve(d)?;
+    let work = start::mixture_work(&flow, flow.net(d).n_params());
+    Ok(EmOptions { work, ..EmOptions::default() })
+}
+
+/// The spec with the density that its family makes of whole rows `x`, and Σ ln of the data's deviations.
+fn fitted(
+    job: &Job,
+    data: &Dataset,
+    mut spec: FlowSpec,
+    (x, weight): (Vec<f64>, &[f64]),
+    options: &EmOptions,
+    (rng, stop): (&mut Rng, &mut dyn FnMut() -> bool),
+) -> Result<(FlowSpec, f64)> {
+    let d = data.dim;
+    let volume =
+        if data.shape.is_none() { Some(Standardise::fit(Sample { x: &x, weight }, d)?.log_volume()) } else { None };
+    let (x, inside) = Preprocessing::new(&spec)?.inward(x)?;
+    let log_volume = volume.unwrap_or(inside);
+    match job.model.family {
+        Family::Gaussian => spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, Gaussian::Full)?),
+        Family::GaussianShrunk => {
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let valid = Sample { x: &valid, weight: &data.valid.weight };
+            spec.base = Some(Mixture::shrunk(Sample { x: &x, weight }, valid, d)?.0);
+        }
+        Family::GaussianFixed => {
+            let fixed = Gaussian::Fixed { sigma: job.model.sigma };
+            spec.base = Some(Mixture::gaussian(Sample { x: &x, weight }, d, fixed)?);
+        }
+        Family::Histogram => {
+            let (valid, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let (x, valid) = (Sample { x: &x, weight }, Sample { x: &valid, weight: &data.valid.weight });
+            spec.architecture = Architecture::Histogram(Histogram::fit(x, valid, d)?.histogram);
+        }
+        _ => {
+            spec.standardise = start::standardisation(job, data, Sample { x: &x, weight })?;
+            let (x, _) = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(x)?;
+            let (held_out, _) = Preprocessing::new(&spec)?.inward(data.valid.points().into_owned())?;
+            let x = Sample { x: &x, weight };
+            let valid = Sample { x: &held_out, weight: &data.valid.weight };
+            spec.base = Some(if held_out.is_empty() {
+                Mixture::fit(x, d, options, rng, stop)?
+            } else {
+                Mixture::choose(x, valid, d, options, rng, stop)?.mixture
+            });
+        }
+    }
+    Ok((spec, log_volume))
 }

@@ -110,8 +110,8 @@ pub(super) fn log_prob_rows(flow: &BoundModel, rows: &Rows) -> Result<Vec<f64>> 
     Ok(densities(flow, rows, 0..rows.x.len() / flow.dim())?.0)
 }
 
-/// log p of some of the rows, and its cost.
-fn densities(flow: &BoundModel, rows: &Rows, part: Range<usize>) -> Result<(Vec<f64>, Cost)> {
+/// log p of some of the rows, of those with a missing cell that of the others; and its cost.
+fn densities(flow: &BoundModel, rows: &Rows, range: Range<usize>) -> Result<(Vec<f64>, Cost)> {
     let Rows { x, context: condition, .. } = rows;
     let (d, c) = (flow.dim(), flow.condition_dim());
     let n = x.len() / d;
@@ -120,12 +120,16 @@ fn densities(flow: &BoundModel, rows: &Rows, part: Range<usize>) -> Result<(Vec<
         let problem = format!("{} numbers of conditions for {n} rows of {c}", condition.len());
         return Err(Error::invalid(problem, "give one row of conditions for each point"));
     }
-    let (mut log_prob, mut cost) = (Vec::with_capacity(part.len()), Cost::default());
+    let (mut log_prob, mut cost) = (Vec::with_capacity(range.len()), Cost::default());
     // A row's result depends on that row alone: blocks change no bit.
-    for first in part.clone().step_by(block) {
-        let end = part.end.min(first + block);
-        let scored = flow.log_prob(&x.part(first * d..end * d), &condition[first * c..end * c])?;
-        cost.append(first - part.start, scored.cost);
+    for first in range.clone().step_by(block) {
+        let end = range.end.min(first + block);
+        let part = x.part(first * d..end * d);
+        let scored = match part.iter().any(|v| v.is_nan()) {
+            true => flow.log_prob_present(&part)?,
+            false => flow.log_prob(&part, &condition[first * c..end * c])?,
+        };
+        cost.append(first - range.start, scored.cost);
         log_prob.extend(scored.log_prob);
     }
     Ok((log_prob, cost))

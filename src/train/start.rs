@@ -22,13 +22,13 @@ const MOMENT_ROWS: usize = 20_000;
 /// Pixels of images whose moments are looked at.
 pub(super) const MOMENT_PIXELS: usize = 1 << 21;
 
-/// Rejects data that cannot be trained on.
-pub(super) fn check(data: &Dataset) -> Result<()> {
+/// Rejects data that cannot be trained on; NaN is a missing cell where there may be `gaps`.
+pub(super) fn check(data: &Dataset, gaps: bool) -> Result<()> {
     let train = data.training_rows().map(|rows| ("training", rows));
     for (set, rows) in [("validation", &data.valid), ("test", &data.test)].into_iter().chain(train) {
         // Bytes are finite.
         let Numbers::F64(x) = &rows.x else { continue };
-        if let Some(i) = x.iter().position(|x| !x.is_finite()) {
+        if let Some(i) = x.iter().position(|x| !(x.is_finite() || (gaps && x.is_nan()))) {
             let (row, column) = (i / data.dim, i % data.dim);
             return Err(Error::invalid(
                 format!("row {row} of the {set} set has {} in column {column} (counted from 0)", x[i]),
@@ -52,7 +52,8 @@ pub(super) fn check(data: &Dataset) -> Result<()> {
 fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
     let d = data.dim;
     let n = train.len() / d;
-    let constant = |j: &usize| train.iter().skip(*j).step_by(d).all(|v| *v == train[*j]);
+    let cells = |j: usize| train.iter().skip(j).step_by(d).filter(|v| !v.is_nan());
+    let constant = |j: &usize| cells(*j).next().is_some_and(|first| cells(*j).all(|v| v == first));
     let all: Vec<usize> = if n < 2 { Vec::new() } else { (0..d).filter(constant).collect() };
     let Some(first) = all.first() else { return Ok(()) };
     let named = |j: &usize| data.columns.as_ref().map_or_else(|| j.to_string(), |names| names[*j].clone());
@@ -61,7 +62,8 @@ fn check_constant(data: &Dataset, train: &[f64]) -> Result<()> {
         2 => "; another column is constant too".to_owned(),
         more => format!("; {} more columns are constant", more - 1),
     };
-    let problem = format!("column `{}` is constant: {} in all {n} training rows{others}", named(first), train[*first]);
+    let value = cells(*first).next().copied().unwrap_or_default();
+    let problem = format!("column `{}` is constant: {value} in all {n} training rows{others}", named(first));
     let hint = if all.len() == d {
         "a constant has no density: give rows that differ".to_owned()
     } else {
@@ -432,9 +434,9 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
             // A table gives it out, and no flow.
             continue;
         }
-        let values: Vec<f64> = rows.iter().copied().skip(j).step_by(data.dim).collect();
+        let values: Vec<f64> = rows.iter().copied().skip(j).step_by(data.dim).filter(|v| !v.is_nan()).collect();
         let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| rows.x.iter().skip(j).step_by(data.dim));
-        columns[j] = Column::fit_beside(kind, &values, &held_out.collect::<Vec<f64>>())
+        columns[j] = Column::fit_beside(kind, &values, &held_out.filter(|v| !v.is_nan()).collect::<Vec<f64>>())
             .map_err(|e| Error::invalid(format!("column `{name}`: {e}"), e.hint().unwrap_or_default()))?;
     }
     Ok(Some(columns))

@@ -83,7 +83,7 @@ fn fitted(
     let clock = Instant::now();
     let job = job.clone().resolve_for(data)?;
     countable(crew, &job)?;
-    start::check(data)?;
+    start::check(data, job.fits_gaps(data))?;
     if job.model.family == Family::Auto {
         return selection::choose(&job, data, watch, &fit);
     }
@@ -195,7 +195,7 @@ pub fn resume_by(
 }
 
 fn resumed(crew: &dyn Crew, mut checkpoint: Checkpoint, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
-    start::check(data)?;
+    start::check(data, false)?;
     countable(crew, &checkpoint.job)?;
     if checkpoint.model.dim() != data.dim || checkpoint.data != content_hash(data) {
         return Err(Error::invalid(
@@ -215,10 +215,14 @@ fn resumed(crew: &dyn Crew, mut checkpoint: Checkpoint, data: &Dataset, watch: &
 
 /// The rows that lie far out, and the data without them where they are left out.
 fn far(job: &Job, init: Option<&Model>, data: &Dataset) -> Result<(Far, Option<Dataset>)> {
+    if job.fits_gaps(data) {
+        // Which cells of such a row lie far out cannot be told from the others.
+        return Ok((Far::default(), None));
+    }
     let far = Far::find(job, init.map(|model| &model.spec), data)?;
     let near = (job.data.far_rows == FarRows::LeaveOut && !far.is_empty()).then(|| far.left_out(data));
     // A column may be constant but for the rows that are left out.
-    near.as_ref().map_or(Ok(()), start::check)?;
+    near.as_ref().map_or(Ok(()), |near| start::check(near, false))?;
     Ok((far, near))
 }
 

@@ -6,6 +6,7 @@
 //! forms expanded in x would be one matrix product, but lose the digits of narrow components far from the origin.
 
 pub(crate) mod lanes;
+pub(crate) mod marginal;
 pub(crate) mod matrix;
 mod score;
 

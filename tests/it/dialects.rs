@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use cnflow::io::{self, Array, Dtype, Header, Reader, csv};
+use cnflow::io::{self, Array, Dialect, Dtype, Header, Reader, csv};
 use cnflow::rows::{SplitRule, Table, TableOptions};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -37,11 +37,12 @@ type Held = (Option<Vec<String>>, usize, bool);
 
 /// What one file holds, which every way of reading has to agree on.
 fn held(path: &Path, header: Header) -> cnflow::Result<Held> {
-    let whole = io::read_as(path, header)?;
+    let dialect = &Dialect::headed(header);
+    let whole = io::read_as(path, dialect)?;
     let names = whole.array.columns.clone();
     let found = (names, whole.array.rows, !whole.notes.is_empty());
     for most in [1, 7, 1000] {
-        let mut reader = Reader::open_as(path, header)?;
+        let mut reader = Reader::open_as(path, dialect)?;
         assert_eq!(reader.columns(), whole.array.columns.as_deref());
         assert_eq!((reader.cols(), reader.notes()), (whole.array.cols, &whole.notes[..]));
         let mut data = Vec::new();
@@ -50,7 +51,11 @@ fn held(path: &Path, header: Header) -> cnflow::Result<Held> {
         }
         assert_eq!(data, whole.array.data, "{} in blocks of {most}", path.display());
     }
-    let options = TableOptions { header, split: SplitRule::Fractions { train: 1.0, valid: 0.0 }, ..Default::default() };
+    let options = TableOptions {
+        dialect: dialect.clone(),
+        split: SplitRule::Fractions { train: 1.0, valid: 0.0 },
+        ..Default::default()
+    };
     let table = Table::read(path, &options, 0)?;
     assert_eq!((table.columns, table.x, table.notes), (whole.array.columns, whole.array.data.into(), whole.notes));
     Ok(found)
@@ -174,7 +179,7 @@ fn notes_say_what_was_decided_and_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let note = |text: String| {
         let path = written(folder.path(), "x.csv", text);
-        io::read_as(&path, Header::Auto).unwrap().notes.join("\n")
+        io::read_as(&path, &Dialect::default()).unwrap().notes.join("\n")
     };
     let two = reals(50, 2, ",");
     for (text, parts) in [
@@ -249,7 +254,7 @@ fn a_first_row_of_missing_values_is_a_row() {
     let path = written(folder.path(), "x.csv", "1,b\n3,4\n");
     let error = io::read(&path).unwrap_err();
     assert!(error.to_string().contains("`b` in line 1, column 1") && error.hint().unwrap().contains("header first"));
-    assert_eq!(io::read_as(&path, Header::First).unwrap().array.data, [3.0, 4.0]);
+    assert_eq!(io::read_as(&path, &Dialect::headed(Header::First)).unwrap().array.data, [3.0, 4.0]);
     // Rows of empty cells at the end are a spreadsheet's.
     assert_eq!(io::read(&written(folder.path(), "x.csv", "a,b\n1,2\n,\n,\n")).unwrap().data, [1.0, 2.0]);
 }
@@ -494,7 +499,7 @@ fn a_run_keeps_how_its_table_was_read() {
         let data = cnflow::rows::resolve(
             at.join("x.csv").to_str().unwrap(),
             &cnflow::rows::DataOptions {
-                table: TableOptions { header: job.data.header, ..TableOptions::default() },
+                table: TableOptions { dialect: job.data.dialect(), ..TableOptions::default() },
                 ..Default::default()
             },
             0,

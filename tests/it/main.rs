@@ -20,6 +20,8 @@ mod conditional_training;
 mod crew;
 mod data;
 mod diagnose;
+#[cfg(feature = "cli")]
+mod dialect_options;
 mod dialects;
 mod discrete;
 #[cfg(feature = "cli")]
@@ -32,6 +34,7 @@ mod families;
 mod far_rows;
 mod flow_laws;
 mod flow_penalties;
+mod gaps;
 mod golden;
 mod gradients;
 mod guide;
@@ -56,6 +59,8 @@ mod one_row;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod paths;
+#[cfg(feature = "cli")]
+mod pipes;
 mod plot;
 mod plot_comparison;
 mod portable;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use cnflow::Model;
-use cnflow::io::{self, Array, Dtype, Header};
+use cnflow::io::{self, Array, Dialect, Dtype};
 use cnflow::rows::{DataOptions, Dataset, Memory, MissingRows, SplitRule, Table, TableOptions, resolve};
 use cnflow::train::Job;
 use tempfile::TempDir;
@@ -216,7 +216,7 @@ fn lines_without_any_value_are_rows_with_gaps_but_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.csv");
     std::fs::write(&path, "a,b\n,\n1,2\n,\n,\n3,4\n5,NA\n,\n,\n").unwrap();
-    let whole = io::read_with(&path, Header::Auto, true).unwrap();
+    let whole = io::read_with(&path, &Dialect::default(), true).unwrap();
     let nan = f64::NAN;
     assert_eq!(bits(&whole.array.data), bits(&[nan, nan, 1.0, 2.0, nan, nan, nan, nan, 3.0, 4.0, 5.0, nan]));
     assert_eq!(whole.lines.unwrap(), [2, 3, 4, 5, 6, 7]);
@@ -275,7 +275,7 @@ fn a_run_on_gaps_has_the_bits_of_a_run_without_their_rows() {
 
 /// The numbers of a result.
 fn result(path: &Path) -> Vec<f64> {
-    io::read_with(path, Header::Auto, true).unwrap().array.data
+    io::read_with(path, &Dialect::default(), true).unwrap().array.data
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn wrong_files(at: &Path) {
     write("noise.safetensors", b"these are no numbers at all, but a line of words");
     write("words.csv", b"a,b\n1,2\n3,four\n");
     write("ragged.csv", b"a,b\n1,2\n3\n");
+    write("semicolons.csv", b"a;b\n1,5;2\n3,5;4\n");
     write("unknown.xyz", b"1 2\n");
     let mut complex = x.clone();
     let at_type = x.windows(3).position(|w| w == b"<f8").unwrap();
@@ -347,6 +348,29 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("plot run --scale 0", 2, "invalid value '0'"),
     ("completions tcsh", 2, "possible values"),
     ("man --out x.npy", 1, "cannot write `x.npy`"),
+    ("density m.safetensors words.csv --sep , --decimal , -o o.npy", 1, "--sep and --decimal are both a comma"),
+    ("density m.safetensors words.csv --sep abc -o o.npy", 2, "unknown separator `abc`"),
+    ("density m.safetensors words.csv --sep 5 -o o.npy", 2, "unknown separator `5`"),
+    ("density m.safetensors words.csv --decimal ; -o o.npy", 2, "unknown decimal mark `;`"),
+    ("density m.safetensors words.csv --comment 1 -o o.npy", 1, "--comment `1`: rows that begin with a number"),
+    ("density m.safetensors x.npy --sep ; -o o.npy", 1, "--sep has no meaning for `x.npy`, which is not a text"),
+    ("density m.safetensors --grid 20 --na x -o o.npy", 1, "--na has no meaning without a file of text"),
+    ("sample m.safetensors -n 5 --decimal , -o o.npy", 1, "--decimal has no meaning without a file of text"),
+    ("data moons --comment %", 1, "--comment has no meaning without a file of text"),
+    ("data x.npy --na x", 1, "--na has no meaning for `x.npy`"),
+    ("data semicolons.csv", 1, "set --decimal to a comma"),
+    ("data semicolons.csv --sep tab", 1, "set --sep to what divides the cells"),
+    ("data semicolons.csv --sep ,", 1, "--decimal to a comma"),
+    ("train --data moons --sep ; --steps 1", 1, "--sep has no meaning for the toy `moons`"),
+    ("train --data x.npy --decimal , --steps 1", 1, "--decimal has no meaning for `x.npy`"),
+    ("train --data words.csv --sep , --decimal , --steps 1", 1, "--sep and --decimal are both a comma"),
+    ("compare --data moons --na x --steps 1 --out no", 1, "--na has no meaning for the toy `moons`"),
+    ("train --resume run --sep ;", 2, "cannot be used with"),
+    ("train --data holed.csv --missing marginal --model cnf --steps 1", 1, "--missing marginal has no meaning for cnf"),
+    ("train --data holed.csv --missing marginal --time 1s", 1, "set --model to gaussian, gaussian-shrunk or mixture"),
+    ("train --data holed.csv --missing fill --steps 1", 2, "choose one of drop, refuse, marginal"),
+    ("sample m.safetensors -n 5 -o - --json", 2, "'--json' cannot be used with a table on stdout"),
+    ("density x.npy --model m.safetensors x.npy -o o.npy", 2, "cannot be used with"),
     ("train --watch --quiet --steps 1", 2, "cannot be used with"),
     ("train --watch --steps 1", 1, "stderr is not one"),
 ];

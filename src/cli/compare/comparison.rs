@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use cnflow::Error;
 use cnflow::compare::Benchmark;
-use cnflow::io::Header;
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Dataset, Rows};
 use cnflow::train::{Family, Far, FarRows, Job, Precision, Set, held_out};
@@ -58,8 +57,7 @@ impl Comparison {
         (job.data.drop, job.data.condition) = (args.drop.clone(), args.condition.clone());
         job.data.source = args.data.clone().unwrap_or(job.data.source);
         job.data.split = args.split.clone().unwrap_or(job.data.split);
-        job.data.header = args.tables.header.unwrap_or(job.data.header);
-        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
+        args.tables.set(&mut job.data);
         job.model.precision = args.precision.unwrap_or_default();
         job.model.sigma = args.sigma.unwrap_or(job.model.sigma);
         job.data.split_seed = Some(seed);
@@ -67,7 +65,8 @@ impl Comparison {
         job.model.base = "normal".into();
         (job.optimiser.steps, job.optimiser.time) =
             (args.steps, args.steps.is_none().then(|| args.time.unwrap_or(30.0)));
-        let data = job.dataset(None)?;
+        let mut data = context.pipes.job(&job)?.dataset(None)?;
+        data.name.clone_from(&job.data.source);
         context.notes_on_tables(&data.notes);
         job.output.picture.names = match (args.names.is_empty(), &data.columns) {
             (false, _) => args.names.clone(),
@@ -164,7 +163,7 @@ impl Comparison {
         match &args.data {
             Some(data) => {
                 if *data != job.data.source {
-                    job.data.header = Header::Auto;
+                    job.data.forget_dialect();
                 }
                 job.data.source.clone_from(data);
             }
@@ -177,10 +176,11 @@ impl Comparison {
                 }
             }
         }
-        job.data.header = args.tables.header.unwrap_or(job.data.header);
-        job.data.layout = args.tables.layout.unwrap_or(job.data.layout);
+        args.tables.set(&mut job.data);
         let split = |job: &Job| (job.data.split.clone(), job.data.split_seed.unwrap_or(job.seed));
-        let (data, notes) = job.dataset_of(&entries[0].model.spec, None)?;
+        let read = if args.data.is_some() { context.pipes.job(&job)? } else { job.clone() };
+        let (mut data, notes) = read.dataset_of(&entries[0].model.spec, None)?;
+        data.name.clone_from(&job.data.source);
         context.notes_on_tables(&notes);
         if data.toy().is_none()
             && let Some((path, _)) = found.iter().find(|(_, other)| split(other) != split(&job))

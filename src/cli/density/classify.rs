@@ -79,7 +79,10 @@ impl Seen {
             file.push(&found.log_class.iter().map(|l| l.exp()).collect::<Vec<_>>())?;
         }
         let Classified { log_prob, cost, seconds, missing, .. } = found;
-        self.spent.add(first, &Arrived { dim: 1, y: log_prob.clone(), log_prob, cost, seconds, missing });
+        self.spent.add(
+            first,
+            &Arrived { dim: 1, y: log_prob.clone(), log_prob, cost, seconds, missing, ..Arrived::default() },
+        );
         Ok(())
     }
 

@@ -39,6 +39,7 @@ impl Job {
             "seconds": spent.seconds,
             "failed": spent.failed,
             "missing": spent.missing,
+            "marginal": spent.marginal,
             "outside": spent.outside,
             "inside": spent.inside(),
             "overflowed": spent.overflowed,

@@ -8,10 +8,10 @@ use cnflow::model::Model;
 use cnflow::train::{Job, Net, Objective};
 use cnflow::velocity::TimeInput;
 
-use super::flags::{DataFlags, ModelFlags, Names, ObjectiveFlags, OptimiserFlags, OutputFlags};
+use super::flags::{DataFlags, ModelFlags, Names, ObjectiveFlags, OptimiserFlags, OutputFlags, TableArgs};
 use crate::cli::picture::Shown;
 use crate::cli::solver::SolverArgs;
-use crate::cli::{Context, TableArgs, setup};
+use crate::cli::{Context, setup};
 
 /// Train a flow, continuous or discrete, on a toy or a table.
 #[derive(clap::Args, Debug)]
@@ -127,8 +127,7 @@ impl TrainArgs {
         self.objective.set(&mut job.objective);
         self.optimiser.set(&mut job.optimiser);
         self.output.set(&mut job.output);
-        job.data.header = self.tables.header.unwrap_or(job.data.header);
-        job.data.layout = self.tables.layout.unwrap_or(job.data.layout);
+        self.tables.set(&mut job.data);
         job.seed = self.solver.seed.unwrap_or(job.seed);
         job.model.precision = self.solver.precision.unwrap_or(job.model.precision);
         self.solver.apply(&mut job.solver)?;
@@ -178,15 +177,11 @@ impl TrainArgs {
 
     /// The fields whose flags were given.
     pub(super) fn given(&self) -> Vec<&'static str> {
-        let others = [
-            ("seed", self.solver.seed.is_some()),
-            ("data.header", self.tables.header.is_some()),
-            ("data.layout", self.tables.layout.is_some()),
-            ("model.precision", self.solver.precision.is_some()),
-        ];
+        let others = [("seed", self.solver.seed.is_some()), ("model.precision", self.solver.precision.is_some())];
         let others = others.into_iter().filter(|(_, given)| *given).map(|(field, _)| field);
         let sections = [
             self.data.given(),
+            self.tables.given(),
             self.model.given(),
             self.objective.given(),
             self.optimiser.given(),
@@ -202,8 +197,9 @@ impl TrainArgs {
         if cnflow::rows::toys::find(toy).is_err() {
             return Ok(());
         }
-        let of_tables = ["data.split", "data.keep", "data.drop", "data.header", "data.layout", "data.missing"];
-        match self.given().into_iter().find(|field| of_tables.contains(field)) {
+        let of_tables = ["data.split", "data.keep", "data.drop", "data.missing"];
+        let given = self.given().into_iter().filter(|field| of_tables.contains(field));
+        match given.chain(self.tables.given()).next() {
             None => Ok(()),
             Some(field) => Err(Error::invalid(
                 format!("`{field}` has no meaning for the toy `{toy}`, which has no file"),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cnflow::discrete::Mask;
+use cnflow::io::{Decimal, Header, Layout, Separator};
 use cnflow::rows::MissingRows;
 use cnflow::train::{
     ColumnTypes, DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser,
@@ -115,7 +116,8 @@ flags! {
         /// Rows far beyond all others: leave-out or keep [default: leave-out]
         #[arg(long, value_name = "RULE")]
         far_rows: FarRows,
-        /// Rows with a missing cell in a column that is used: drop or refuse [default: drop]
+        /// Rows with a missing cell: drop, refuse, or marginal (the other cells count; gaussian, gaussian-shrunk, mixture)
+        /// [default: drop]
         #[arg(long, value_name = "RULE")]
         missing: MissingRows,
     }
@@ -124,6 +126,31 @@ flags! {
         #[arg(id = "no_standardise", long = "no-standardise")]
         standardise = false,
     }
+}
+
+flags! {
+    /// How tables are read.
+    TableArgs of data: DataSection {
+        /// First line of text tables: auto (names or numbers), none (numbers) or first (names) [default: auto]
+        #[arg(long, value_name = "RULE")]
+        header: Header,
+        /// Mark between the cells of text tables: a comma, ;, tab, | or space [default: by the first rows]
+        #[arg(long, value_name = "MARK")]
+        sep: Separator,
+        /// Decimal mark of text tables: . or a comma [default: .]
+        #[arg(long, value_name = "MARK")]
+        decimal: Decimal,
+        /// Words of missing cells in text tables beside NA, NaN, null and the like, such as -999
+        #[arg(long, value_name = "WORDS", value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
+        na: Vec<String>,
+        /// Beginning of the lines that are skipped in text tables; none: no line is [default: #]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        comment: String,
+        /// Axes of images: hwc (channels last), chw (channels first) or auto (by their sizes) [default: auto]
+        #[arg(long, value_name = "ORDER")]
+        layout: Layout,
+    }
+    switches {}
 }
 
 flags! {
@@ -325,16 +352,11 @@ fn flags() -> Vec<(String, String)> {
         let flag = flag.get_long().unwrap_or_default();
         (format!("solver.{}", flag.replace('-', "_")), flag.to_owned())
     });
-    let others = [
-        ("seed", "seed"),
-        ("model.precision", "precision"),
-        ("data.header", "header"),
-        ("data.layout", "layout"),
-        ("solver.method", "solver"),
-    ];
+    let others = [("seed", "seed"), ("model.precision", "precision"), ("solver.method", "solver")];
     let others = others.map(|(field, flag)| (field.to_owned(), flag.to_owned()));
     let sections = [
         DataFlags::named(),
+        TableArgs::named(),
         ModelFlags::named(),
         ObjectiveFlags::named(),
         OptimiserFlags::named(),

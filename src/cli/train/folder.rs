@@ -14,6 +14,7 @@ use cnflow::{Error, Result};
 
 use crate::cli::files::{CHECKPOINT, CONFIG, METRICS, MODEL};
 use crate::cli::lock::Lock;
+use crate::cli::pipes::STDIN;
 use crate::cli::{interrupt, place};
 
 /// What a run writes: where one is overwritten, those of the old one go.
@@ -63,10 +64,9 @@ impl Folder {
     pub fn claim(job: &Job, out: Option<&Path>, force: bool) -> Result<Self> {
         let config = job.to_toml()?;
         let stem = || {
-            let data = cnflow::io::without_gz(Path::new(&job.data.source))
-                .file_stem()
-                .unwrap_or(OsStr::new("data"))
-                .to_string_lossy();
+            let source = if job.data.source == STDIN { "stdin" } else { &job.data.source };
+            let data =
+                cnflow::io::without_gz(Path::new(source)).file_stem().unwrap_or(OsStr::new("data")).to_string_lossy();
             Path::new("runs").join(format!("{data}-{}", job.label()))
         };
         let path = out.map_or_else(stem, Path::to_owned);

@@ -149,7 +149,7 @@ fn number(text: String) -> Result<f64, String> {
     match Cell::of(text.trim()) {
         Cell::Number(value) => Ok(value),
         Cell::Missing => Ok(f64::NAN),
-        Cell::DecimalComma | Cell::Text => Err(text),
+        Cell::OtherMark | Cell::Text => Err(text),
     }
 }
 

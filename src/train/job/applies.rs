@@ -94,6 +94,10 @@ pub(super) const FIELDS: &[Field] = fields! {
     data.keep: ALL, Any;
     data.drop: ALL, Any;
     data.header: ALL, Any;
+    data.sep: ALL, Any;
+    data.decimal: ALL, Any;
+    data.na: ALL, Any;
+    data.comment: ALL, Any;
     data.layout: ALL, Any;
     data.image: ALL, Any;
     data.pixel_map: ALL, Any;

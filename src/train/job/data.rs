@@ -84,6 +84,18 @@ pub struct DataSection {
     /// conditions.
     #[serde(skip_serializing_if = "io::Header::is_auto")]
     pub header: io::Header,
+    /// What divides the cells of these texts: `,`, `;`, `tab`, `|` or `space`.
+    #[serde(skip_serializing_if = "io::Separator::is_auto")]
+    pub sep: io::Separator,
+    /// The decimal mark of their numbers: `.` or `,`.
+    #[serde(skip_serializing_if = "io::Decimal::is_point")]
+    pub decimal: io::Decimal,
+    /// Words of their missing cells, beside an empty cell, NA, NaN, null and the like.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub na: Vec<String>,
+    /// What their lines begin with that are skipped; left out: `#`; `none`: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
     /// The order of the four axes of images.
     #[serde(skip_serializing_if = "io::Layout::is_auto")]
     pub layout: io::Layout,
@@ -135,6 +147,10 @@ impl Default for DataSection {
             keep: Vec::new(),
             drop: Vec::new(),
             header: io::Header::Auto,
+            sep: io::Separator::Auto,
+            decimal: io::Decimal::Point,
+            na: Vec::new(),
+            comment: None,
             layout: io::Layout::Auto,
             image: None,
             pixel_map: LevelScale::default(),
@@ -187,6 +203,7 @@ impl DataSection {
             let hint = "name the columns that are modelled in `data.keep`, or the others in `data.drop`";
             return Err(Error::invalid("`data.keep` and `data.drop` are both set", hint));
         }
+        self.dialect().check()?;
         self.columns.iter().try_for_each(|text| column_rule(text).map(drop))?;
         split_rule(&self.split).map(drop)
     }
@@ -195,6 +212,19 @@ impl DataSection {
     fn called(&self, are: impl Fn(ColumnKind) -> bool) -> Vec<String> {
         let rules = self.columns.iter().filter_map(|text| column_rule(text).ok());
         rules.filter(|(_, kind)| are(*kind)).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// How texts are written.
+    pub fn dialect(&self) -> io::Dialect {
+        let (header, sep, decimal) = (self.header, self.sep, self.decimal);
+        io::Dialect { header, sep, decimal, na: self.na.clone(), comment: self.comment.clone() }
+    }
+
+    /// The same rows of other files: how texts are written is found out anew.
+    pub fn forget_dialect(&mut self) {
+        let usual = Self::default();
+        (self.header, self.sep, self.decimal) = (usual.header, usual.sep, usual.decimal);
+        (self.na, self.comment) = (usual.na, usual.comment);
     }
 
     /// How the rows are read.
@@ -206,7 +236,7 @@ impl DataSection {
                 drop: self.drop.clone(),
                 copies_together: self.copies_together,
                 whole: self.called(|kind| matches!(kind, ColumnKind::Integer { .. } | ColumnKind::Class)),
-                header: self.header,
+                dialect: self.dialect(),
                 layout: self.layout,
                 missing: self.missing,
             },

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::Job;
-use crate::Result;
-use crate::io::{Format, Reader};
+use crate::io::{Dialect, Format, Reader};
 use crate::model::FlowSpec;
 use crate::names::{Matched, NamedTable};
 use crate::rows::{DataOptions, Dataset, Memory, SplitRule, TableOptions};
 use crate::transform::ColumnKind;
+use crate::{Error, Result};
 
 impl Job {
     /// The data that the job is about, or those called `name` under the same options.
@@ -71,6 +71,9 @@ impl Job {
     fn matched(&self, spec: &FlowSpec, name: Option<&str>, own: bool) -> Result<(Dataset, Vec<String>)> {
         let name = name.unwrap_or(&self.data.source);
         let mut options = self.data.options()?;
+        if name != self.data.source && Format::of(Path::new(name)) != Some(Format::Csv) {
+            options.table.dialect = Dialect::default();
+        }
         if let Some(table) = &spec.classes {
             let name = |j: &usize| spec.names.get(*j).cloned().unwrap_or_else(|| j.to_string());
             options.classes = table.places.iter().map(name).collect();
@@ -88,6 +91,14 @@ impl Job {
         notes.extend(left_out.note(NamedTable::of_file(&table, &[])));
         notes.extend(data.arrange(&spec.names, spec.condition_names())?);
         data.translate(&spec.column_words(), &spec.condition_words())?;
+        if data.has_gaps() {
+            data = data.without_gaps();
+            notes.push(format!("{table}: only its rows without a missing cell are used here"));
+            if data.n_train() == Some(0) {
+                let hint = "give rows with all their cells";
+                return Err(Error::read(Path::new(name), "each row for training has a missing cell", hint));
+            }
+        }
         Ok((data, notes))
     }
 
@@ -107,7 +118,7 @@ impl Job {
         if !Format::of(path).is_some_and(Format::names_columns) {
             return Ok(false);
         }
-        let reader = Reader::open_as(path, self.data.header)?;
+        let reader = Reader::open_as(path, &self.data.dialect())?;
         Ok(reader.columns().unwrap_or_default().iter().any(|known| known == name))
     }
 
@@ -134,7 +145,7 @@ impl Job {
             |at: usize, name: &String| options.weights.as_ref().is_some_and(|w| w == name || *w == at.to_string());
         let apart =
             |at: usize, name: &String| matches!(split, SplitRule::Column(column) if column == name) || weighs(at, name);
-        let reader = Reader::open_as(path, self.data.header)?;
+        let reader = Reader::open_as(path, &self.data.dialect())?;
         // The labels of rows are none of its columns.
         let all = reader.numbers().iter().copied().zip(reader.columns().unwrap_or_default());
         let kept = all.filter(|(at, name)| (own || !dropped((*at, *name))) && !apart(*at, name));

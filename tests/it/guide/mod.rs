@@ -92,7 +92,9 @@ fn script(block: &Block) -> String {
 fn outputs(script: &str) -> BTreeSet<&str> {
     const OPTIONS: [&str; 7] = ["-o", "--output", "--out", "--plot", "--gif", "--with-density", "--error-bars"];
     let pairs = script.lines().flat_map(|line| line.split_whitespace().zip(line.split_whitespace().skip(1)));
-    pairs.filter(|(option, name)| OPTIONS.contains(option) && !name.contains('$')).map(|(_, name)| name).collect()
+    // What goes to stdout is in no file.
+    let named = |(option, name): &(&str, &str)| OPTIONS.contains(option) && !name.contains('$') && *name != "-";
+    pairs.filter(named).map(|(_, name)| name).collect()
 }
 
 /// Runs a script in a page's folder: whether it succeeded, and what it printed, the errors first.

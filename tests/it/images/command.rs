@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use cnflow::io::{Header, Layout, Reader};
+use cnflow::io::{Dialect, Layout, Reader};
 use cnflow::model::Model;
 use cnflow::rows::digits;
 use cnflow::train::{Job, Net, fit, resume};
@@ -24,7 +24,7 @@ fn trained(at: &Path, options: &str) {
 
 /// Dtype, shape and bytes of an array.
 fn read(path: &Path) -> (Option<cnflow::ImageShape>, Vec<f64>) {
-    let mut reader = Reader::open_with(path, Header::Auto, Layout::Auto).unwrap();
+    let mut reader = Reader::open_with(path, &Dialect::default(), Layout::Auto).unwrap();
     (reader.shape(), reader.next_block(100_000).unwrap().unwrap().data)
 }
 

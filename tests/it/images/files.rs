@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cnflow::ImageShape;
-use cnflow::io::{Header, Layout, Reader, Writer};
+use cnflow::io::{Dialect, Layout, Reader, Writer};
 use cnflow::rows::{DataOptions, Table, TableOptions, digits, resolve};
 use image::ColorType;
 
@@ -101,7 +101,7 @@ fn images_are_the_same_bytes_from_every_file() {
     }
     // A block of rows is those rows, from any file.
     for name in greys {
-        let mut reader = Reader::open_with(&at.join(name), Header::Auto, Layout::Auto).unwrap();
+        let mut reader = Reader::open_with(&at.join(name), &Dialect::default(), Layout::Auto).unwrap();
         assert_eq!((reader.shape(), reader.rows()), (Some(grey), Some(5)), "{name}");
         let mut all = Vec::new();
         while let Some(block) = reader.next_block(2).unwrap() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cnflow::Model;
-use cnflow::io::{self, Header};
+use cnflow::io::{self, Dialect};
 
 use super::{bits, file};
 
@@ -36,7 +36,7 @@ fn every_command_reads_parquet_as_text() {
     let theta = |model: &Model| model.theta.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     assert_eq!(theta(&ours), theta(&theirs));
     assert_eq!(ours.spec.names, ["narrow", "half", "steps"]);
-    let numbers = |name: &str| io::read_with(&at.join(name), Header::Auto, true).unwrap().array.data;
+    let numbers = |name: &str| io::read_with(&at.join(name), &Dialect::default(), true).unwrap().array.data;
     for (command, more) in
         [("density p DATA", ""), ("invert DATA --model p", ""), ("density p DATA", "--condition DATA")]
     {
