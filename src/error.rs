@@ -21,6 +21,26 @@ pub enum Failure {
         /// Counted from 1, the latent's side first.
         layer: usize,
     },
+    /// A step of the map folds space there: it is no bijection.
+    #[error("the step from t = {t:.6} folds space: its determinant is {determinant:.2e}")]
+    Fold {
+        /// Where the step begins, on the latent's side.
+        t: f64,
+        /// Of the step's matrix of derivatives.
+        determinant: f64,
+    },
+    /// No point was found from which a step of the map leads to this one.
+    #[error(
+        "no start of the step from t = {t:.6} was found: {evaluations} evaluations leave a residual of {residual:.1e}"
+    )]
+    NoRoot {
+        /// Where the step begins, on the latent's side.
+        t: f64,
+        /// The largest difference in a coordinate, in the flow's own units.
+        residual: f64,
+        /// Evaluations of the step.
+        evaluations: u32,
+    },
     /// It is not finite itself.
     #[error("the point or its condition is not finite")]
     Point,
@@ -57,6 +77,7 @@ impl Failure {
                 let or_wide = if setting.wide { "" } else { ", or compute in f64" };
                 format!("the point lies far outside the training data: check its units{or_wide}")
             }
+            Self::Fold { .. } | Self::NoRoot { .. } => "take more steps: raise `solver.fixed_steps`".into(),
             Self::Point => "leave out rows with NaN or infinity".into(),
         }
     }

@@ -139,7 +139,7 @@ class Flow:
         fixed_steps: int | None = None,
         max_step: float | None = None,
         trace: str | None = None,
-        log_density: Literal["auto", "quadrature", "coupled"] | None = None,
+        log_density: Literal["auto", "quadrature", "coupled", "exact"] | None = None,
         log_density_atol: float | None = None,
         probe_seed: int | None = None,
         precision: Literal["f32", "f64"] | None = None,

@@ -169,6 +169,10 @@ impl SolverChanges {
         if adaptive && (controls || self.method.is_some()) {
             // A method with step control, a tolerance or a longest step turns step control on.
             solver.fixed_steps = None;
+            if solver.exact() && self.fixed_steps.is_none() {
+                // Only equal steps are a flow of their own.
+                solver.log_density = LogDensity::Auto;
+            }
         }
         if self.tolerances() {
             // The log-density follows the new tolerance, not the one it was trained with.
@@ -194,9 +198,10 @@ impl SolverChanges {
             Some("auto") => LogDensity::Auto,
             Some("quadrature") => LogDensity::Quadrature,
             Some("coupled") => LogDensity::Coupled,
+            Some("exact") => LogDensity::Exact,
             Some(name) => {
                 let problem = format!("unknown log_density `{name}`");
-                return Err(Trouble::invalid(problem, "choose one of auto, quadrature, coupled"));
+                return Err(Trouble::invalid(problem, "choose one of auto, quadrature, coupled, exact"));
             }
         };
         solver.log_density_atol = self.log_density_atol.or(solver.log_density_atol);

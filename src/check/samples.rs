@@ -142,12 +142,12 @@ impl<'a> DiagnosticSamples<'a> {
     /// cap is left.
     pub fn allowed(&self) -> (f64, f64) {
         let (spec, d) = (&self.subject.model.spec.solver, self.subject.model.dim());
-        if spec.fixed_steps.is_some() && self.subject.model.spec.architecture.as_velocity().is_some() {
+        let closed = self.subject.model.spec.architecture.closed_layers();
+        if spec.fixed_steps.is_some() && closed.is_none() && !spec.exact() {
             return (super::CAP, super::CAP);
         }
         let epsilon = self.subject.precision.epsilon();
-        let closed = self.subject.model.spec.architecture.closed_layers();
-        let by_solver = if closed.is_some() { 0.0 } else { spec.atol + spec.rtol * LENGTH };
+        let by_solver = if closed.is_some() || spec.exact() { 0.0 } else { spec.atol + spec.rtol * LENGTH };
         let tau = by_solver + epsilon * LENGTH;
         let stages = match spec.method() {
             Ok(Method::Explicit(tableau)) => tableau.stages() as f64,
@@ -155,7 +155,10 @@ impl<'a> DiagnosticSamples<'a> {
         };
         let sigma = deviations(&self.there.y, d);
         let each = |row: usize| {
-            let solved = || f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0)) / stages;
+            let evaluations = || f64::from(self.back.cost.nfe.get(row).copied().unwrap_or(0));
+            // Newton's iteration evaluates a step more than once.
+            let equal = spec.fixed_steps.filter(|_| spec.exact());
+            let solved = || equal.map_or_else(|| evaluations() / stages, |steps| steps as f64);
             let steps = closed.map_or_else(solved, |layers| layers as f64);
             // A point is a row of 64-bit numbers between the two ways: far from 0 they are coarse beside a deviation.
             let x = &self.there.y[row * d..(row + 1) * d];
@@ -166,6 +169,7 @@ impl<'a> DiagnosticSamples<'a> {
             let slope = z.iter().map(|z| z * z).sum::<f64>().sqrt() + (d as f64).sqrt();
             let own = match closed {
                 Some(layers) => layers as f64 * d as f64 * epsilon * LENGTH,
+                None if spec.exact() => steps * d as f64 * epsilon * LENGTH,
                 None => spec.log_density_atol() * if spec.coupled() { steps.max(1.0) } else { 1.0 },
             };
             (path, path * slope + 2.0 * own)
@@ -187,12 +191,13 @@ pub fn deviations(x: &[f64], d: usize) -> Vec<f64> {
     (0..d).map(|j| crate::stats::moments(x.iter().skip(j).step_by(d).copied()).1).collect()
 }
 
-/// The solver that is taken for the truth, in f64: far below the tolerance, or adaptive where steps are fixed.
+/// The solver that is taken for the truth, in f64: far below the tolerance, or adaptive where steps are fixed; the same
+/// where the map of equal steps is the flow.
 ///
 /// # Errors
 /// As [`bars::finer`].
 pub fn reference(spec: &SolverSpec) -> Result<SolverSpec> {
-    if spec.fixed_steps.is_none() {
+    if spec.fixed_steps.is_none() || spec.exact() {
         return bars::finer(spec);
     }
     let (trace, probe_seed) = (spec.trace, spec.probe_seed);

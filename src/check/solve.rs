@@ -11,6 +11,8 @@ const PROBES: usize = 4;
 const ROWS_OF_TANGENTS: usize = 200;
 /// Why a line about the solver is skipped for layers in closed form.
 pub const NOTHING: &str = "the layers have a closed form: no ODE is solved";
+/// Why one about the integral of the trace is skipped where the map of equal steps is the flow.
+const NO_INTEGRAL: &str = "the log-density is that of the steps themselves: nothing is integrated";
 /// Standard errors that chance does not reach in a thousand runs.
 pub const SIGMAS: f64 = 4.0;
 
@@ -89,6 +91,9 @@ pub fn ways(e: &DiagnosticSamples<'_>) -> Result<Check> {
     if matches!(solver.method()?, Method::Implicit(_)) {
         return Ok(Check::skipped("quadrature", "an implicit method supports the quadrature only"));
     }
+    if solver.exact() {
+        return Ok(Check::skipped("quadrature", NO_INTEGRAL));
+    }
     let other = if solver.coupled() { LogDensity::Quadrature } else { LogDensity::Coupled };
     let other = SolverSpec { log_density: other, log_density_atol: None, ..solver.clone() };
     let second = e.subject.encode(&other, e.subject.precision, &e.there.y)?;
@@ -102,8 +107,11 @@ pub fn tolerance(e: &DiagnosticSamples<'_>) -> Result<Check> {
     if e.closed() {
         return Ok(Check::skipped("tolerance", NOTHING));
     }
-    let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
     let solver = &e.subject.model.spec.solver;
+    if solver.exact() {
+        return Ok(Check::skipped("tolerance", NO_INTEGRAL));
+    }
+    let (value, worst) = differences(&e.wide.log_prob, &e.fine.log_prob);
     let what = match solver.fixed_steps {
         Some(steps) => format!("{} of {} against adaptive ones", words::count(steps as u64, "step"), solver.method),
         None => format!("rtol {:.0e}, atol {:.0e} against a hundredth", solver.rtol, solver.atol),
@@ -128,6 +136,9 @@ pub fn trace(e: &DiagnosticSamples<'_>) -> Result<Check> {
     let Some(net) = subject.model.spec.architecture.as_velocity() else {
         return Ok(Check::skipped("trace", NOTHING));
     };
+    if solver.exact() {
+        return Ok(Check::skipped("trace", NO_INTEGRAL));
+    }
     let (d, closed) = (subject.model.dim(), net.closed_form());
     let n = if closed { e.z.len() / d } else { (e.z.len() / d).min(ROWS_OF_TANGENTS * 16 / d.min(16)) };
     let x = &e.there.y[..n * d];

@@ -234,11 +234,13 @@ fn about(model: &Model) -> String {
         return words;
     }
     words += &line("solver", &steps);
-    let by_quadrature = !solver.coupled();
-    if by_quadrature {
-        words += &line("log-density", &format!("by quadrature, atol {:e} nats", solver.log_density_atol()));
-    } else {
+    if solver.exact() {
+        return words + &line("log-density", "exact: that of the steps themselves");
+    }
+    if solver.coupled() {
         words += &line("log-density", "coupled to the path");
+    } else {
+        words += &line("log-density", &format!("by quadrature, atol {:e} nats", solver.log_density_atol()));
     }
     words + &line("trace", &solver.trace.to_string())
 }

@@ -31,8 +31,9 @@ pub struct SolverArgs {
     /// lattice[:K[:N]], K² probes on every K-th row and column, N times.
     #[arg(long, value_name = "HOW")]
     pub trace: Option<TraceSpec>,
-    /// Method for the log-density: quadrature (along the path, with an error estimate), coupled (a state of the ODE) or
-    /// auto (quadrature for adaptive steps, coupled for fixed ones).
+    /// Method for the log-density: quadrature (along the path, with an error estimate), coupled (a state of the ODE),
+    /// exact (of the --fixed-steps themselves, up to 16 columns) or auto (quadrature for adaptive steps, coupled for
+    /// fixed ones).
     #[arg(long, value_name = "HOW", value_parser = log_density())]
     pub log_density: Option<LogDensity>,
     /// Absolute tolerance of the log-density in nats; if left out, --atol times 100 for a quadrature, times 10 for a
@@ -52,9 +53,10 @@ fn precision() -> impl TypedValueParser<Value = Precision> {
 }
 
 fn log_density() -> impl TypedValueParser<Value = LogDensity> {
-    PossibleValuesParser::new(["auto", "quadrature", "coupled"]).map(|name| match &*name {
+    PossibleValuesParser::new(["auto", "quadrature", "coupled", "exact"]).map(|name| match &*name {
         "quadrature" => LogDensity::Quadrature,
         "coupled" => LogDensity::Coupled,
+        "exact" => LogDensity::Exact,
         _ => LogDensity::Auto,
     })
 }
@@ -97,6 +99,10 @@ impl SolverArgs {
         if adaptive && (controls || self.solver.is_some()) {
             // A method with step control, a tolerance or a longest step turns step control on.
             solver.fixed_steps = None;
+            if solver.exact() && self.fixed_steps.is_none() {
+                // Only equal steps are a flow of their own.
+                solver.log_density = LogDensity::Auto;
+            }
         }
         if tolerances {
             // The log-density follows the new tolerance, not the one it was trained with.

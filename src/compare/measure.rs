@@ -40,6 +40,8 @@ const CURVE_ROWS: usize = 2000;
 const CURVE_IMAGES: usize = 300;
 /// The tolerances that sweep a continuous flow.
 const TOLERANCES: [f64; 6] = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+/// The numbers of equal steps that sweep one whose steps are the flow.
+const STEPS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 
 /// What all models of a comparison are measured on.
 #[derive(Clone, Debug)]
@@ -240,10 +242,11 @@ impl Benchmark<'_> {
         Ok(flow.points(&z, &given)?.y)
     }
 
-    /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, of another as it is.
+    /// NLL against the cost of a sample: of a continuous flow at tolerances from loose to tight, or at numbers of equal
+    /// steps where these are the flow, of another as it is.
     ///
     /// # Errors
-    /// Any error of the solver, but for tolerances at which no row arrives: they are left out.
+    /// Any error of the solver, but for tolerances and steps at which a row fails: they are left out.
     pub fn costs(&self, model: &Model) -> Result<Vec<Cost>> {
         let Architecture::Velocity(_) = &model.spec.architecture else {
             let couplings = if let Architecture::Discrete(spec) = &model.spec.architecture { spec.depth() } else { 0 };
@@ -251,12 +254,21 @@ impl Benchmark<'_> {
             return Ok(vec![self.cost(model, label)?]);
         };
         let own = &model.spec.solver;
+        let of_tolerance = |tol: f64| {
+            let solver = SolverSpec { rtol: tol, atol: tol, log_density_atol: None, fixed_steps: None, ..own.clone() };
+            (solver, format!("{tol:e}"))
+        };
+        let of_steps = |steps: usize| {
+            let solver = SolverSpec { fixed_steps: Some(steps), ..own.clone() };
+            (solver, crate::words::count(steps as u64, "step"))
+        };
+        let solvers: Vec<(SolverSpec, String)> =
+            if own.exact() { STEPS.map(of_steps).into() } else { TOLERANCES.map(of_tolerance).into() };
         let mut costs = Vec::new();
-        for tol in TOLERANCES {
+        for (solver, label) in solvers {
             let mut other = model.clone();
-            other.spec.solver =
-                SolverSpec { rtol: tol, atol: tol, log_density_atol: None, fixed_steps: None, ..own.clone() };
-            match self.cost(&other, format!("{tol:e}")) {
+            other.spec.solver = solver;
+            match self.cost(&other, label) {
                 Ok(cost) => costs.push(cost),
                 Err(crate::Error::Failed { .. } | crate::Error::Invalid { .. }) => {}
                 Err(other) => return Err(other),
@@ -274,6 +286,10 @@ impl Benchmark<'_> {
         let flow = model.bind(self.precision)?;
         let rows = if model.spec.pixels.is_some() { CURVE_IMAGES } else { CURVE_ROWS };
         let score = score(&flow, &self.rows.first(d, rows), self.truth)?;
+        if model.spec.solver.exact() && !score.failed.is_empty() {
+            // Steps that fold are no flow: the mean over the others would be too good.
+            return Err(crate::Error::invalid("the steps fold space", "take more steps: raise `solver.fixed_steps`"));
+        }
         let nll = score.best_nll(self.truth).0;
         let drawn = self.sampled(&flow, rows)?;
         Ok(Cost { label, microseconds: 1e6 / drawn.rate, nfe: drawn.nfe, nll })

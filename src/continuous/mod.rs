@@ -3,9 +3,11 @@
 //! The velocity is bound once, when the flow is made. Points are f64 on both sides and are rounded to the velocity's
 //! own precision where a solve begins; a log-determinant is f64 from the quadrature on, which refines itself until its
 //! estimate meets the tolerance. Where rows come without log-determinants ([`Mapped::points`]) no divergence is
-//! evaluated.
+//! evaluated. The map of equal steps can be the flow itself (`exact`): then nothing is integrated.
 
+mod exact;
 pub mod paths;
+mod request;
 pub mod solver;
 pub mod taped;
 pub mod transport;
@@ -121,6 +123,7 @@ impl Continuous {
         device: Device,
     ) -> Result<Self> {
         let trace = solver.trace.of(velocity)?;
+        solver.check_exact(velocity.dim(), velocity.shape())?;
         let implicit = matches!(solver.method()?, Method::Implicit(_));
         let bound = if implicit && precision == Precision::F32 {
             // The parameters are those of the f32 net all the same.
@@ -145,6 +148,7 @@ impl Continuous {
     fn with_trace(velocity: BoundVelocity, solver: SolverSpec, precision: Precision, trace: Trace) -> Result<Self> {
         solver.validate()?;
         solver.check_precision(precision)?;
+        solver.check_exact(velocity.dim(), None)?;
         if let (Method::Implicit(method), Precision::F32) = (solver.method()?, velocity.precision()) {
             let problem = format!("`{}` computes in f64, the velocity in f32", method.name());
             return Err(Error::invalid(problem, "bind the velocity in f64"));

@@ -17,6 +17,8 @@ pub enum LogDensity {
     Quadrature,
     /// An extra state, integrated with the path.
     Coupled,
+    /// Not integrated: that of the map of equal steps itself, with a tangent for each dimension.
+    Exact,
 }
 
 /// The requested trace.
@@ -252,9 +254,44 @@ impl SolverSpec {
     pub fn coupled(&self) -> bool {
         match self.log_density {
             LogDensity::Auto => self.fixed_steps.is_some(),
-            LogDensity::Quadrature => false,
+            LogDensity::Quadrature | LogDensity::Exact => false,
             LogDensity::Coupled => true,
         }
+    }
+
+    /// Whether the map of equal steps itself is the flow: nothing is integrated, and the way back is its inverse.
+    pub fn exact(&self) -> bool {
+        self.log_density == LogDensity::Exact
+    }
+
+    /// Refuses the exact log-density of a velocity of so many dimensions, where it is too dear, and of nets on images of
+    /// a shape.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn check_exact(&self, dim: usize, shape: Option<ImageShape>) -> Result<()> {
+        let hint = "set `solver.log_density` to coupled, or to auto with adaptive steps";
+        match (self.exact(), shape) {
+            (true, Some(_)) => {
+                let problem = "the exact log-density is not available for a net on images";
+                Err(Error::invalid(problem, hint))
+            }
+            (true, None) if dim > FEW_DIMENSIONS => {
+                let problem = format!(
+                    "the exact log-density takes a tangent for each column, of at most {FEW_DIMENSIONS}; the flow has {dim}"
+                );
+                Err(Error::invalid(problem, hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The refusal of an exact log-density where steps are not equal.
+    pub(crate) fn needs_equal_steps(&self) -> Error {
+        Error::invalid(
+            format!("the exact log-density is that of equal steps, and `{}` adapts them", self.method),
+            "set `solver.fixed_steps` to a number of steps, with an explicit method",
+        )
     }
 
     /// Refuses tolerances below the round-off of a precision: every step would be rejected for its noise.
@@ -300,6 +337,15 @@ impl SolverSpec {
             if !(1..=most).contains(&value) {
                 return Err(Error::invalid(format!("{value} {what}"), format!("give 1 to {most}")));
             }
+        }
+        if self.exact() && (self.fixed_steps.is_none() || matches!(self.method()?, Method::Implicit(_))) {
+            return Err(self.needs_equal_steps());
+        }
+        if self.exact() && self.trace.probes() > 0 {
+            return Err(Error::invalid(
+                format!("the trace {} has no meaning for the exact log-density", self.trace),
+                "set `solver.trace` to auto",
+            ));
         }
         match self.method()? {
             method @ Method::Explicit(_) => self.options(method, 0, 0.0).validate()?,

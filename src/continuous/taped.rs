@@ -12,9 +12,11 @@ use cnflow_solvers::gradient::{Integrand, chunks, pull_back, tree_sum};
 use cnflow_solvers::{Observer, Tableau, Tape};
 use rayon::prelude::*;
 
+use super::exact::ExactTape;
 use super::transport::{Integration, Request, Settled, Transported};
 use crate::continuous::Method;
 use crate::transform::Cost;
+use crate::transform::bijection::check_rows;
 use crate::velocity::fields::{AugmentedOde, VelocityField};
 use crate::velocity::{Penalties, Scalar, Velocity};
 use crate::{Error, Result};
@@ -32,8 +34,15 @@ pub struct Taped<'a, T> {
     /// The norm of ∂m/∂x is exact where the trace is exact and a tangent for each dimension is cheap, else an unbiased
     /// estimate: see [`Evaluator`](crate::velocity::Evaluator::value_divergence_and_squares).
     pub penalties: Vec<f64>,
-    integration: Integration<'a, T>,
-    tapes: Vec<(Range<usize>, Tape<T>)>,
+    tapes: Tapes<'a, T>,
+}
+
+/// The tapes of the chunks, with their rows.
+enum Tapes<'a, T> {
+    /// Of solves.
+    Integrated(Integration<'a, T>, Vec<(Range<usize>, Tape<T>)>),
+    /// Of the map of equal steps itself.
+    Exact(&'a dyn Velocity<T>, Vec<(Range<usize>, ExactTape<'a, T>)>),
 }
 
 /// The derivatives of a loss by the results of a [`Taped`] solve. Those of rows that failed are not read.
@@ -59,6 +68,14 @@ pub(crate) fn no_gradient(method: &str) -> Error {
     Error::invalid(format!("`{method}` has no gradient"), "train with an explicit method such as dopri5")
 }
 
+/// The refusal of penalties where nothing is integrated.
+pub(crate) fn no_penalty() -> Error {
+    Error::invalid(
+        "penalties are integrals along a path, and the exact log-density has none",
+        "leave out `objective.kinetic` and `objective.jacobian`, or set `solver.log_density` to coupled",
+    )
+}
+
 /// Transports every row of `x` (`[n, d]`, row-major) and keeps the tapes; `condition` is `[n, c]`, or empty. The
 /// squares of `penalties` are integrated along the paths.
 ///
@@ -79,6 +96,9 @@ pub fn transport_taped<'a, T: Scalar>(
         return Err(no_gradient(&request.solver.method));
     };
     let request = Request { log_density: true, ..*request };
+    if request.solver.exact() {
+        return map_taped(velocity, x, condition, &request, penalties);
+    }
     let integration = Integration::new(velocity, x, condition, &request, penalties)?;
     let d = velocity.dim();
     let ranges: Vec<_> = chunks(x.len() / d, CHUNK).collect();
@@ -95,7 +115,35 @@ pub fn transport_taped<'a, T: Scalar>(
         penalties.extend(chunk.penalties);
         tapes.push((rows, chunk.tape));
     }
-    Ok(Taped { transported, penalties, integration, tapes })
+    Ok(Taped { transported, penalties, tapes: Tapes::Integrated(integration, tapes) })
+}
+
+/// As [`transport_taped`], by the map of equal steps itself.
+fn map_taped<'a, T: Scalar>(
+    velocity: &'a dyn Velocity<T>,
+    x: &[T],
+    condition: &'a [T],
+    request: &Request<'_>,
+    penalties: Penalties,
+) -> Result<Taped<'a, T>> {
+    if penalties.count() > 0 {
+        return Err(no_penalty());
+    }
+    let (d, c) = (velocity.dim(), velocity.condition_dim());
+    check_rows(x, d, condition, c)?;
+    let one = |rows: Range<usize>| {
+        let (x, condition) = (&x[rows.start * d..rows.end * d], &condition[rows.start * c..rows.end * c]);
+        Ok((rows, ExactTape::new(velocity, x, condition, request)?))
+    };
+    let ranges: Vec<_> = chunks(x.len() / d, CHUNK).collect();
+    let mut tapes: Vec<(Range<usize>, ExactTape<'a, T>)> = ranges.into_par_iter().map(one).collect::<Result<_>>()?;
+    let mut transported = Transported { y: Vec::with_capacity(x.len()), logdet: Vec::new(), cost: Cost::default() };
+    for (rows, tape) in &mut tapes {
+        transported.y.append(&mut tape.y);
+        transported.logdet.append(&mut tape.logdet);
+        transported.cost.append(rows.start, std::mem::take(&mut tape.cost));
+    }
+    Ok(Taped { transported, penalties: Vec::new(), tapes: Tapes::Exact(velocity, tapes) })
 }
 
 fn solve_chunk<T: Scalar>(
@@ -119,79 +167,120 @@ fn solve_chunk<T: Scalar>(
 }
 
 impl<T: Scalar> Taped<'_, T> {
+    fn velocity(&self) -> &dyn Velocity<T> {
+        match &self.tapes {
+            Tapes::Integrated(integration, _) => integration.velocity,
+            Tapes::Exact(velocity, _) => *velocity,
+        }
+    }
+
     /// Pulls the loss's derivatives back to the rows that were transported, `[n, d]`, and to θ, `[n_params]`.
     ///
     /// Rows that failed get zeros and add nothing. The probes of an estimate are a function of x but count as
     /// constants.
     pub fn pull_back(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
         let (x_bar, mut gradient) = self.pull_back_unfolded(bar);
-        self.integration.velocity.fold_gradient(&mut gradient);
-        gradient.truncate(self.integration.velocity.n_params());
+        self.velocity().fold_gradient(&mut gradient);
+        gradient.truncate(self.velocity().n_params());
         (x_bar, gradient)
     }
 
     /// As [`Taped::pull_back`], by the rows and by their conditions, `[n, d]` and `[n, c]`; not by θ.
     pub(crate) fn pull_back_to_rows(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<f64>) {
-        let c = self.integration.velocity.condition_dim();
-        let one = |(rows, tape): &(Range<usize>, Tape<T>)| {
-            let mut by_condition = vec![0.0; rows.len() * c];
-            let (x_bar, _) = self.pull_back_chunk(rows, tape, bar, Some(&mut by_condition));
-            (x_bar, by_condition)
-        };
-        let (x_bar, by_condition): (Vec<_>, Vec<_>) = self.tapes.par_iter().map(one).unzip();
-        (x_bar.concat(), by_condition.concat())
+        let (mut x_bar, mut by_condition) = (Vec::new(), Vec::new());
+        for chunk in self.pull_back_chunks(bar, true) {
+            x_bar.extend(chunk.x_bar);
+            by_condition.extend(chunk.by_condition);
+        }
+        (x_bar, by_condition)
     }
 
     /// As [`Taped::pull_back`], the derivatives by θ before [`Velocity::fold_gradient`], `[grad_len]`: the terms of a
     /// sum over batches.
     pub fn pull_back_unfolded(&self, bar: EndBar<'_, T>) -> (Vec<T>, Vec<T>) {
-        let parts: Vec<_> =
-            self.tapes.par_iter().map(|(rows, tape)| self.pull_back_chunk(rows, tape, bar, None)).collect();
-        let (x_bar, gradients): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let mut gradient = tree_sum(gradients);
-        gradient.resize(self.integration.velocity.grad_len(), T::ZERO);
-        (x_bar.concat(), gradient)
-    }
-
-    /// The derivatives by the rows of a chunk and by θ; `by_condition`, `[rows, c]`, gains those by the conditions.
-    fn pull_back_chunk(
-        &self,
-        rows: &Range<usize>,
-        tape: &Tape<T>,
-        bar: EndBar<'_, T>,
-        by_condition: Option<&mut [f64]>,
-    ) -> (Vec<T>, Vec<T>) {
-        let Integration { velocity, span, penalties, options, .. } = &self.integration;
-        let (d, k, p, lanes) = (velocity.dim(), self.integration.probes(), penalties.count(), options.lanes);
-        let direction = T::of((span.1 - span.0).signum());
-        // The derivative by the integrals of a row; its log-determinant is the mean over probes.
-        let integrals = |row: usize| {
-            let logdets = std::iter::repeat_n(T::of(bar.logdet[row].to_f64() / k as f64), k);
-            logdets.chain(bar.penalties[row * p..(row + 1) * p].iter().map(|penalty| direction * *penalty))
-        };
-        let y_bar = |row: usize| bar.y[row * d..(row + 1) * d].iter().copied();
-        let mut gradient = vec![T::ZERO; velocity.grad_len()];
-        // Points of the quadrature add up on their own, behind those of the stages.
-        let mut of_integrand = vec![0.0; by_condition.as_ref().map_or(0, |sums| sums.len())];
-        let wanted = by_condition.is_some();
-        let of_stages = by_condition.unwrap_or_default();
-        let gathered = |sums| self.integration.evaluator(rows, sums);
-        let rides = self.integration.rides();
-        if rides > 0 {
-            let end_bar: Vec<T> = rows.clone().flat_map(|row| y_bar(row).chain(integrals(row))).collect();
-            let mut field = AugmentedOde(gathered(wanted.then_some(of_stages)), *penalties);
-            let start_bar = pull_back(tape, &mut field, None, &end_bar, lanes, &mut gradient);
-            let x_bar = start_bar.chunks_exact(d + rides).flat_map(|row| row[..d].to_vec()).collect();
-            return (x_bar, gradient);
+        let (mut x_bar, mut gradients) = (Vec::new(), Vec::new());
+        for chunk in self.pull_back_chunks(bar, false) {
+            x_bar.extend(chunk.x_bar);
+            gradients.push(chunk.gradient);
         }
-        let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
-        let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
-        let mut field = VelocityField(gathered(wanted.then_some(&mut *of_stages)));
-        let mut g = self.integration.integrand_with(rows, wanted.then_some(&mut of_integrand));
-        let integrand = Integrand { g: &mut g, rule: self.integration.rule(), bar: &bar };
-        let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);
-        drop((field, g));
-        of_stages.iter_mut().zip(of_integrand).for_each(|(sum, by)| *sum += by);
+        let mut gradient = tree_sum(gradients);
+        gradient.resize(self.velocity().grad_len(), T::ZERO);
         (x_bar, gradient)
     }
+
+    /// The derivatives of each chunk, those by the conditions only where they are wanted.
+    fn pull_back_chunks(&self, bar: EndBar<'_, T>, with_condition: bool) -> Vec<Pulled<T>> {
+        let (d, c) = (self.velocity().dim(), self.velocity().condition_dim());
+        let sums = |rows: &Range<usize>| vec![0.0; if with_condition { rows.len() * c } else { 0 }];
+        match &self.tapes {
+            Tapes::Integrated(integration, tapes) => {
+                let one = |(rows, tape): &(Range<usize>, Tape<T>)| {
+                    let mut by_condition = sums(rows);
+                    let wanted = with_condition.then_some(&mut by_condition[..]);
+                    let (x_bar, gradient) = pull_back_chunk(integration, rows, tape, bar, wanted);
+                    Pulled { x_bar, gradient, by_condition }
+                };
+                tapes.par_iter().map(one).collect()
+            }
+            Tapes::Exact(velocity, tapes) => {
+                let one = |(rows, tape): &(Range<usize>, ExactTape<'_, T>)| {
+                    let (mut by_condition, mut gradient) = (sums(rows), vec![T::ZERO; velocity.grad_len()]);
+                    let wanted = with_condition.then_some(&mut by_condition[..]);
+                    let y_bar = &bar.y[rows.start * d..rows.end * d];
+                    let x_bar = tape.pull_back(y_bar, &bar.logdet[rows.clone()], &mut gradient, wanted);
+                    Pulled { x_bar, gradient, by_condition }
+                };
+                tapes.par_iter().map(one).collect()
+            }
+        }
+    }
+}
+
+/// The derivatives of a chunk: by its rows, by θ, and by its conditions where they were wanted.
+struct Pulled<T> {
+    x_bar: Vec<T>,
+    gradient: Vec<T>,
+    by_condition: Vec<f64>,
+}
+
+/// The derivatives by the rows of a chunk and by θ; `by_condition`, `[rows, c]`, gains those by the conditions.
+fn pull_back_chunk<T: Scalar>(
+    integration: &Integration<'_, T>,
+    rows: &Range<usize>,
+    tape: &Tape<T>,
+    bar: EndBar<'_, T>,
+    by_condition: Option<&mut [f64]>,
+) -> (Vec<T>, Vec<T>) {
+    let Integration { velocity, span, penalties, options, .. } = integration;
+    let (d, k, p, lanes) = (velocity.dim(), integration.probes(), penalties.count(), options.lanes);
+    let direction = T::of((span.1 - span.0).signum());
+    // The derivative by the integrals of a row; its log-determinant is the mean over probes.
+    let integrals = |row: usize| {
+        let logdets = std::iter::repeat_n(T::of(bar.logdet[row].to_f64() / k as f64), k);
+        logdets.chain(bar.penalties[row * p..(row + 1) * p].iter().map(|penalty| direction * *penalty))
+    };
+    let y_bar = |row: usize| bar.y[row * d..(row + 1) * d].iter().copied();
+    let mut gradient = vec![T::ZERO; velocity.grad_len()];
+    // Points of the quadrature add up on their own, behind those of the stages.
+    let mut of_integrand = vec![0.0; by_condition.as_ref().map_or(0, |sums| sums.len())];
+    let wanted = by_condition.is_some();
+    let of_stages = by_condition.unwrap_or_default();
+    let gathered = |sums| integration.evaluator(rows, sums);
+    let rides = integration.rides();
+    if rides > 0 {
+        let end_bar: Vec<T> = rows.clone().flat_map(|row| y_bar(row).chain(integrals(row))).collect();
+        let mut field = AugmentedOde(gathered(wanted.then_some(of_stages)), *penalties);
+        let start_bar = pull_back(tape, &mut field, None, &end_bar, lanes, &mut gradient);
+        let x_bar = start_bar.chunks_exact(d + rides).flat_map(|row| row[..d].to_vec()).collect();
+        return (x_bar, gradient);
+    }
+    let end_bar: Vec<T> = rows.clone().flat_map(y_bar).collect();
+    let bar: Vec<T> = rows.clone().flat_map(integrals).collect();
+    let mut field = VelocityField(gathered(wanted.then_some(&mut *of_stages)));
+    let mut g = integration.integrand_with(rows, wanted.then_some(&mut of_integrand));
+    let integrand = Integrand { g: &mut g, rule: integration.rule(), bar: &bar };
+    let x_bar = pull_back(tape, &mut field, Some(integrand), &end_bar, lanes, &mut gradient);
+    drop((field, g));
+    of_stages.iter_mut().zip(of_integrand).for_each(|(sum, by)| *sum += by);
+    (x_bar, gradient)
 }

@@ -14,9 +14,11 @@ use cnflow_solvers::{
     Failure, Integral, Observer, Options, Quadrature, Real, Report, VectorField, solve_as, solve_here,
 };
 
+use super::exact;
+pub use super::request::{Request, Transported};
 use super::work::{Watched, Work};
 use crate::Result;
-use crate::continuous::{Method, SolverSpec};
+use crate::continuous::Method;
 use crate::rng;
 use crate::transform::Cost;
 use crate::transform::bijection::check_rows;
@@ -28,32 +30,6 @@ const FEW_ROWS: usize = 2;
 const FEW_POINTS: usize = 4;
 /// For more rows, as many for each of them, up to the lanes of the solver.
 const POINTS_A_ROW: usize = 4;
-
-/// The span and the options of a transport.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The time at which the points are given, and the time to which they are transported.
-    pub span: (f64, f64),
-    /// Method and tolerances.
-    pub solver: &'a SolverSpec,
-    /// How the trace is taken.
-    pub trace: Trace,
-    /// Whether to compute the log-determinant.
-    pub log_density: bool,
-    /// Is told how far the trajectories are, and may stop them.
-    pub progress: Option<&'a Work>,
-}
-
-/// Points at the end of their paths.
-#[derive(Clone, Debug)]
-pub struct Transported<T> {
-    /// `[n, d]`, row-major; NaN where a trajectory failed.
-    pub y: Vec<T>,
-    /// `[n]`; zeros if not requested, NaN where a trajectory failed.
-    pub logdet: Vec<f64>,
-    /// The cost.
-    pub cost: Cost,
-}
 
 /// Hutchinson's key of each row: a function of the row's own numbers, so that its probes are the same in any batch;
 /// rounded to f32, so that they are the same in either precision.
@@ -89,6 +65,9 @@ pub(crate) fn transport_as<T: Scalar, S: Real>(
     condition: &[T],
     request: &Request<'_>,
 ) -> Result<Transported<S>> {
+    if request.solver.exact() {
+        return exact::transport(velocity, x, condition, request);
+    }
     let integration = Integration::new(velocity, x, condition, request, Penalties::NONE)?;
     let integration = Integration { progress: request.progress, ..integration };
     let (all, tolerance) = (0..x.len() / velocity.dim(), request.solver.log_density_atol());

@@ -37,6 +37,11 @@ impl Work {
         self.way.fetch_add((rows as f64 * WAY) as u64, Ordering::Relaxed);
     }
 
+    /// Counts parts of the ways of rows, without divergences.
+    pub(super) fn gone(&self, rows: f64) {
+        self.way.fetch_add((rows * WAY) as u64, Ordering::Relaxed);
+    }
+
     /// Trajectories and rows, in parts: a trajectory counts as a whole once its path has arrived and its divergences
     /// are computed.
     pub fn done(&self) -> f64 {

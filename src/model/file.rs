@@ -29,8 +29,10 @@ const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.proba
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
 /// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity and layers of
 /// images and for a net within a Gaussian's velocity, 5 for a flow that begins at a discrete one and for columns of whole
-/// numbers or classes. An older program refuses a newer version.
-const FORMAT: u32 = 5;
+/// numbers or classes, 6 for the exact log-density of equal steps. An older program refuses a newer version.
+const FORMAT: u32 = 6;
+/// That of a flow that begins at a discrete one, and of columns of whole numbers or classes.
+const OF_BASE_FLOWS: u32 = 5;
 /// That of images, and of a net within a Gaussian's velocity.
 const OF_IMAGES: u32 = 4;
 
@@ -86,7 +88,8 @@ impl Card {
             .map_err(|e| Error::read(path, format!("its description of the flow is broken: {e}"), AGAIN))?;
         let FlowSpec { architecture, solver, .. } = &card.flow;
         let layers = card.flow.base_flow.as_ref().map_or(Ok(()), |flow| flow.layers.validate());
-        let checked = architecture.validate().and(layers).and_then(|()| solver.validate());
+        let exact = architecture.as_velocity().map_or(Ok(()), |net| solver.check_exact(net.dim(), net.shape()));
+        let checked = architecture.validate().and(layers).and_then(|()| solver.validate()).and(exact);
         checked.map_err(|e| Error::read(path, e.to_string(), AGAIN))?;
         Ok(card)
     }
@@ -200,7 +203,8 @@ impl Model {
             flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.base_flow.is_some() || spec.has_integers() || spec.classes.is_some() => FORMAT,
+            spec if spec.solver.exact() => FORMAT,
+            spec if spec.base_flow.is_some() || spec.has_integers() || spec.classes.is_some() => OF_BASE_FLOWS,
             spec if spec.pixels.is_some() => OF_IMAGES,
             spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => OF_IMAGES,
             spec if matches!(

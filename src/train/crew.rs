@@ -348,6 +348,8 @@ fn numbers_of(failure: Failure) -> [f64; NUMBERS] {
         Failure::Layer { layer } => [5.0, layer as f64, 0.0, 0.0, 0.0],
         Failure::Point => [6.0, 0.0, 0.0, 0.0, 0.0],
         Failure::Outside => [7.0, 0.0, 0.0, 0.0, 0.0],
+        Failure::Fold { t, determinant } => [9.0, t, determinant, 0.0, 0.0],
+        Failure::NoRoot { t, residual, evaluations } => [10.0, t, residual, f64::from(evaluations), 0.0],
         // Of a later version of the solvers too: why is said by the rank that has it.
         Failure::Overflow | Failure::Path(_) => [8.0, 0.0, 0.0, 0.0, 0.0],
     }
@@ -363,6 +365,8 @@ fn failure_of([kind, a, b, c, d]: [f64; NUMBERS]) -> Option<Failure> {
         5 => Failure::Layer { layer: a as usize },
         6 => Failure::Point,
         7 => Failure::Outside,
+        9 => Failure::Fold { t: a, determinant: b },
+        10 => Failure::NoRoot { t: a, residual: b, evaluations: c as u32 },
         8 => Failure::Overflow,
         _ => return None,
     })
@@ -495,13 +499,15 @@ mod tests {
 
     #[test]
     fn failures_arrive_as_they_were_sent() {
-        let all: [Failure; 9] = [
+        let all: [Failure; 11] = [
             PathFailure::NonFinite { t: 0.1, h: 0.2, speed: 0.3 }.into(),
             PathFailure::Integrand { from: 0.1, to: 0.2 }.into(),
             PathFailure::StepTooSmall { t: 0.1, h: 0.2, speed: 0.3 }.into(),
             PathFailure::TooManySteps { steps: 7, t: 0.1, h: 0.2, speed: 0.3 }.into(),
             PathFailure::Stopped { t: 0.5 }.into(),
             Failure::Layer { layer: 3 },
+            Failure::Fold { t: 0.1, determinant: -0.2 },
+            Failure::NoRoot { t: 0.1, residual: 0.2, evaluations: 7 },
             Failure::Point,
             Failure::Outside,
             Failure::Overflow,

@@ -37,6 +37,7 @@ pub use output::{OutputSection, Picture};
 
 use super::{Family, Net, Objective, Optimiser, Pairing, Path, Preconditioning, ValidationScore};
 use crate::continuous::SolverSpec;
+use crate::continuous::taped::no_penalty;
 use crate::discrete::Kind;
 use crate::rows::{Dataset, MissingRows};
 use crate::velocity::Activation;
@@ -237,6 +238,9 @@ impl Job {
         self.objective.validate()?;
         self.validate_gaussian()?;
         self.solver.validate()?;
+        if self.solver.exact() && (self.objective.kinetic != 0.0 || self.objective.jacobian != 0.0) {
+            return Err(no_penalty());
+        }
         self.solver.check_precision(self.model.precision)
     }
 
@@ -293,6 +297,7 @@ impl Job {
         architecture.validate()?;
         if let Some(velocity) = architecture.as_velocity() {
             self.solver.trace.of(velocity)?;
+            self.solver.check_exact(velocity.dim(), velocity.shape())?;
         }
         let params = architecture.n_params();
         if params <= MOST_PARAMETERS {

@@ -170,6 +170,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         model.spec.solver = job.solver.clone();
         if let Some(velocity) = model.spec.architecture.as_velocity() {
             job.solver.trace.of(velocity)?;
+            job.solver.check_exact(velocity.dim(), velocity.shape())?;
         }
         model.spec.condition_ranges.clear();
         model.spec.class_counts.clear();

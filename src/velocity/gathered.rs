@@ -7,7 +7,7 @@
 use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
-use super::{Cotangents, Count, Evaluator, Regularisers};
+use super::{Cotangents, Count, Evaluator, Regularisers, TangentCotangents, TangentsBack};
 
 /// An evaluator whose pull-backs add up the derivatives by the condition, row by row.
 pub(crate) struct Gathered<'a, 's, T> {
@@ -24,6 +24,20 @@ impl<'a, 's, T: Real> Gathered<'a, 's, T> {
     pub fn new(evaluator: Box<dyn Evaluator<T> + 'a>, lanes: usize, c: usize, sums: &'s mut [f64]) -> Self {
         let bars = vec![T::ZERO; (evaluator.dim() + c) * stride_for(lanes)];
         Self { evaluator, sums, c, bars }
+    }
+
+    /// `gx` ← the derivatives by x that a pull-back left in `self.bars`; those by the condition are added to the sums.
+    fn take(&mut self, at: At<'_>, mut gx: LanesMut<'_, T>) {
+        let (d, c, lanes) = (self.evaluator.dim(), self.c, at.lanes());
+        let bars = Lanes::new(&self.bars, d + c, lanes, stride_for(lanes));
+        for i in 0..d {
+            gx.row_mut(i)[..lanes].copy_from_slice(&bars.row(i)[..lanes]);
+        }
+        for j in 0..c {
+            for (sample, by) in at.sample.iter().zip(bars.row(d + j)) {
+                self.sums[sample * c + j] += by.to_f64();
+            }
+        }
     }
 }
 
@@ -63,6 +77,21 @@ impl<T: Real> Evaluator<T> for Gathered<'_, '_, T> {
         self.evaluator.tangent(at, x, dx, dv);
     }
 
+    fn value_and_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        dv: LanesMut<'_, T>,
+    ) {
+        self.evaluator.value_and_tangents(at, x, dx, v, dv);
+    }
+
+    fn tangents_back(&mut self) -> Option<&mut dyn TangentsBack<T>> {
+        if self.evaluator.tangents_back().is_some() { Some(self) } else { None }
+    }
+
     fn value_and_gradient(
         &mut self,
         at: At<'_>,
@@ -75,24 +104,30 @@ impl<T: Real> Evaluator<T> for Gathered<'_, '_, T> {
         self.evaluator.value_and_gradient(at, x, v, v_bar, cotangent, g);
     }
 
-    fn pull_back_all(
+    fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
+        let (rows, lanes) = (self.evaluator.dim() + self.c, at.lanes());
+        let bars = LanesMut::new(&mut self.bars, rows, lanes, stride_for(lanes));
+        self.evaluator.pull_back_all(at, x, bar, bars, g);
+        self.take(at, gx);
+    }
+}
+
+impl<T: Real> TangentsBack<T> for Gathered<'_, '_, T> {
+    fn pull_back_tangents(
         &mut self,
         at: At<'_>,
         x: Lanes<'_, T>,
-        bar: Cotangents<'_, T>,
-        mut gx: LanesMut<'_, T>,
+        dx: Lanes<'_, T>,
+        bar: TangentCotangents<'_, T>,
+        (gx, gdx): (LanesMut<'_, T>, LanesMut<'_, T>),
         g: &mut [T],
     ) {
-        let (d, c, lanes) = (self.evaluator.dim(), self.c, at.lanes());
-        let mut bars = LanesMut::new(&mut self.bars, d + c, lanes, stride_for(lanes));
-        self.evaluator.pull_back_all(at, x, bar, bars.reborrow(), g);
-        for i in 0..d {
-            gx.row_mut(i)[..lanes].copy_from_slice(&bars.row(i)[..lanes]);
+        let (rows, lanes) = (self.evaluator.dim() + self.c, at.lanes());
+        let bars = LanesMut::new(&mut self.bars, rows, lanes, stride_for(lanes));
+        // `tangents_back` gives this pull-back only where the evaluator has one.
+        if let Some(evaluator) = self.evaluator.tangents_back() {
+            evaluator.pull_back_tangents(at, x, dx, bar, (bars, gdx), g);
         }
-        for j in 0..c {
-            for (sample, by) in at.sample.iter().zip(bars.row(d + j)) {
-                self.sums[sample * c + j] += by.to_f64();
-            }
-        }
+        self.take(at, gx);
     }
 }

@@ -302,6 +302,27 @@ pub trait Evaluator<T: Real>: Send {
     );
     /// dv ← (∂m/∂x) dx, at (x, t).
     fn tangent(&mut self, at: At<'_>, x: Lanes<'_, T>, dx: Lanes<'_, T>, dv: LanesMut<'_, T>);
+    /// v ← m(x, t), and of each of k directions dv ← (∂m/∂x) dx: one forward pass serves all.
+    ///
+    /// `dx` and `dv` are `[k d, lanes]`, direction after direction.
+    fn value_and_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut dv: LanesMut<'_, T>,
+    ) {
+        self.value(at, x, v.reborrow());
+        let d = self.dim();
+        for from in (0..dx.rows()).step_by(d) {
+            self.tangent(at, x, dx.rows_of(from, from + d), dv.rows_of(from, from + d));
+        }
+    }
+    /// The pull-back of [`Evaluator::value_and_tangents`], where it has one: not for a net on images.
+    fn tangents_back(&mut self) -> Option<&mut dyn TangentsBack<T>> {
+        None
+    }
     /// v ← m(x, t); then `cotangent` fills v̄ from v, and g += Σ (∂m/∂θ)ᵀ v̄ over the lanes in use.
     ///
     /// One forward pass serves both: what a regression on the velocity needs. `v_bar` is scratch afterwards.
@@ -333,4 +354,30 @@ pub trait Evaluator<T: Real>: Send {
     }
     /// As [`Evaluator::pull_back`], of everything that [`Evaluator::value_divergence_and_squares`] gives.
     fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]);
+}
+
+/// The derivatives of a loss by a value and its tangents, `[d, lanes]` and `[k d, lanes]`.
+#[derive(Clone, Copy, Debug)]
+pub struct TangentCotangents<'a, T> {
+    /// By m(x, t).
+    pub v: Lanes<'a, T>,
+    /// By (∂m/∂x) dx, direction after direction.
+    pub dv: Lanes<'a, T>,
+}
+
+/// The pull-back of a velocity and of its tangents along given directions.
+pub trait TangentsBack<T: Real> {
+    /// gx ← (∂m/∂x)ᵀ v̄ + Σ ∂(d̄vᵀ (∂m/∂x) dx)/∂x, gdx ← (∂m/∂x)ᵀ d̄v of each direction, and g += the same for θ, summed
+    /// over the lanes in use.
+    ///
+    /// `by` is (gx, gdx). `dx`, `bar.dv` and gdx are `[k d, lanes]`; gx is as in [`Evaluator::pull_back`].
+    fn pull_back_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        bar: TangentCotangents<'_, T>,
+        by: (LanesMut<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    );
 }

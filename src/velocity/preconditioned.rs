@@ -14,7 +14,7 @@ use cnflow_solvers::lanes::stride_for;
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::gaussian::{Coefficients, GaussianPath};
-use super::{Batch, Cotangents, Count, Evaluator, Regularisers, Velocity};
+use super::{Batch, Cotangents, Count, Evaluator, Regularisers, TangentCotangents, TangentsBack, Velocity};
 use crate::Error;
 
 /// A net within a Gaussian's velocity, with its weights.
@@ -73,7 +73,8 @@ impl<T: Real> Velocity<T> for Preconditioned<T> {
         let rows = |n: usize| vec![T::ZERO; n * stride];
         let scales = Vec::with_capacity(batch.lanes);
         let (y, n, v_bar, traces_bar, norm_bar) = (rows(d), rows(d), rows(d), rows(traces), rows(1));
-        Box::new(PreconditionedEvaluator { gaussian: self.gaussian, net, scales, y, n, v_bar, traces_bar, norm_bar })
+        let (gaussian, ends_bar) = (self.gaussian, Vec::new());
+        Box::new(PreconditionedEvaluator { gaussian, net, scales, y, n, v_bar, traces_bar, norm_bar, ends_bar })
     }
 }
 
@@ -99,6 +100,8 @@ struct PreconditionedEvaluator<'a, T> {
     /// Cotangents of the net's traces and norm.
     traces_bar: Vec<T>,
     norm_bar: Vec<T>,
+    /// Cotangents of the net's tangents, `[k d, stride]`; grows when they are first needed.
+    ends_bar: Vec<T>,
 }
 
 /// `to[i]` ← f(scales of the lane, `from[i]`), row by row.
@@ -201,6 +204,25 @@ impl<T: Real> Evaluator<T> for PreconditionedEvaluator<'_, T> {
         join(&self.scales, &mut dv, dx, |s, dn, dx| s.a * dx + s.b * s.c * dn);
     }
 
+    fn value_and_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut dv: LanesMut<'_, T>,
+    ) {
+        let (stride, d) = (self.load(at, x), x.rows());
+        let y = Lanes::new(&self.y, d, at.lanes(), stride);
+        self.net.value_and_tangents(at, y, dx, v.reborrow(), dv.reborrow());
+        join(&self.scales, &mut v, x, |s, n, x| s.a * x + s.b * n);
+        join(&self.scales, &mut dv, dx, |s, dn, dx| s.a * dx + s.b * s.c * dn);
+    }
+
+    fn tangents_back(&mut self) -> Option<&mut dyn TangentsBack<T>> {
+        if self.net.tangents_back().is_some() { Some(self) } else { None }
+    }
+
     fn value_and_gradient(
         &mut self,
         at: At<'_>,
@@ -281,5 +303,38 @@ impl<T: Real> Evaluator<T> for PreconditionedEvaluator<'_, T> {
         if let Some(v) = v {
             join(scales, &mut gx, v, |s, gx, v| gx + s.a * v);
         }
+    }
+}
+
+impl<T: Real> TangentsBack<T> for PreconditionedEvaluator<'_, T> {
+    fn pull_back_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        bar: TangentCotangents<'_, T>,
+        (mut gx, mut gdx): (LanesMut<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    ) {
+        let (stride, d, lanes) = (self.load(at, x), x.rows(), at.lanes());
+        let Self { net, scales, y, n, ends_bar, .. } = self;
+        let y = Lanes::new(y, d, lanes, stride);
+        ends_bar.resize(dx.rows() * stride, T::ZERO);
+        map(scales, bar.v, &mut LanesMut::new(n, d, lanes, stride), |s, v| s.b * v);
+        map(scales, bar.dv, &mut LanesMut::new(ends_bar, dx.rows(), lanes, stride), |s, dv| s.b * s.c * dv);
+        let of_net = TangentCotangents {
+            v: Lanes::new(n, d, lanes, stride),
+            dv: Lanes::new(ends_bar, dx.rows(), lanes, stride),
+        };
+        // `tangents_back` gives this pull-back only where the net has one.
+        if let Some(net) = net.tangents_back() {
+            net.pull_back_tangents(at, y, dx, of_net, (gx.reborrow(), gdx.reborrow()), g);
+        }
+        // The net's is by y = c x; rows behind the first d are by the condition.
+        for i in 0..d {
+            gx.row_mut(i).iter_mut().zip(scales.iter()).for_each(|(gx, s)| *gx *= s.c);
+        }
+        join(scales, &mut gx, bar.v, |s, gx, v| gx + s.a * v);
+        join(scales, &mut gdx, bar.dv, |s, gdx, dv| gdx + s.a * dv);
     }
 }

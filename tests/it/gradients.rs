@@ -80,6 +80,20 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
             all.push((format!("cnf {hidden:?} {name}, columns"), bound(&framed(spec), &theta(&velocity)), most));
         }
     }
+    // The map of few steps is smooth too, and its inverse is exact.
+    let exact = |method: &str, n| SolverSpec {
+        method: method.into(),
+        log_density: LogDensity::Exact,
+        fixed_steps: Some(n),
+        ..SolverSpec::default()
+    };
+    for (d, c, hidden) in [(1, 0, vec![6]), (2, 0, vec![]), (2, 2, vec![6, 5]), (3, 1, vec![6, 5, 4])] {
+        for (method, n) in [("euler", 12), ("midpoint", 5), ("rk4", 2), ("dopri5", 3)] {
+            let velocity = mlp(d, c, &hidden);
+            let spec = framed(FlowSpec::plain(velocity.clone(), exact(method, n)));
+            all.push((format!("cnf {hidden:?}, {n} exact steps of {method}"), bound(&spec, &theta(&velocity)), 1e-6));
+        }
+    }
     let squash = |inputs, outputs| Layer::ConcatSquash { inputs, outputs };
     let layers = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 0, &[6, 5], Activation::Softplus));
     all.push(("candle layers".into(), bound(&FlowSpec::plain(layers.clone(), steps.clone()), &theta(&layers)), 1e-6));
@@ -91,6 +105,13 @@ fn every_model() -> Vec<(String, BoundModel, f64)> {
     let gaussian = GaussianPath { path: Path::Straight, deviation: 2.0 };
     let preconditioned =
         VelocitySpec::Preconditioned(Box::new(PreconditionedSpec { gaussian, net: mlp(2, 0, &[6, 5]) }));
+    let conditional = VelocitySpec::Layers(LayerNetSpec::stacked(squash, 2, 2, &[6, 5], Activation::Softplus));
+    for (name, velocity) in
+        [("layers", layers), ("layers under a condition", conditional), ("preconditioned", preconditioned.clone())]
+    {
+        let spec = FlowSpec::plain(velocity.clone(), exact("heun", 4));
+        all.push((format!("{name}, exact steps"), bound(&spec, &theta(&velocity)), 1e-6));
+    }
     let spec = framed(FlowSpec::plain(preconditioned.clone(), steps.clone()));
     all.push(("cnf, preconditioned".into(), bound(&spec, &theta(&preconditioned)), 1e-6));
     // Conditions: every depth, each way to take the trace and to integrate it.

@@ -28,6 +28,7 @@ mod discrete;
 mod discrete_images;
 mod ending;
 mod error_bars;
+mod exact_steps;
 mod export;
 mod export_images;
 mod families;

@@ -10,7 +10,7 @@ use crate::epilogue::{Cotangent, Output, Store, Tangent};
 use crate::lanewise::{self, Operand, RowMap, map_rows};
 use crate::outer::outer;
 use crate::simd::Scalar;
-use crate::tile::{In, Tile};
+use crate::tile::{In, Out, Tile};
 
 /// The scratch of one tangent.
 #[derive(Clone, Debug)]
@@ -110,6 +110,13 @@ impl<T: Scalar> Tangents<T> {
         let (first_bar, _) = self.fall(net, ws, end_bar, g);
         let first = &net.nodes[0];
         first.op.tangent_gradient(net.isa, e, first_bar, ws.blocks, &mut g[first.params.clone()]);
+    }
+
+    /// `e_bar` ← the cotangent of the direction e, behind [`Tangents::retreat`] of this `end_bar`.
+    pub fn direction_bar(&self, net: &Net<T>, ws: &Workspace<T>, end_bar: In<'_, T>, e_bar: Out<'_, T>) {
+        let alone = net.last() == 0 && net.bent_rows(0) == 0;
+        let first_bar = if alone { end_bar } else { self.bar[0].read() };
+        net.nodes[0].op.transpose(net.isa, first_bar, ws.blocks, Output::Store(Store(e_bar)));
     }
 
     /// As [`Tangents::retreat`], but for the gradient of the first operation: returns the cotangent of its product with

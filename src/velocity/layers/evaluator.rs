@@ -19,12 +19,13 @@
 //! These are with `RAYON_NUM_THREADS` set. Without it candle 0.11 queries the number of cores in every product,
 //! some 30 µs each time: 6.7, 14 and 43 µs in the first row.
 
+use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var, WithDType};
 use cnflow_solvers::{At, Lanes, LanesMut, Real};
 
 use super::LayerNet;
 use super::net::{Probed, draw};
-use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, Velocity};
+use crate::velocity::{Batch, Cotangents, Evaluator, Regularisers, TangentCotangents, TangentsBack, Velocity};
 
 /// Rows of a tensor on a CPU, a compromise. With 16 a full tile of three layers of 64 takes a fifth longer, as each
 /// operation's overhead weighs more; with 64 a sixth less (a pull-back up to two fifths), but a tile of 16 lanes twice
@@ -166,6 +167,29 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
         true
     }
 
+    /// Adds the gradients of θ to `g`.
+    fn add_gradients(&self, gradients: &GradStore, g: &mut [T]) -> Result<()> {
+        let mut start = 0;
+        for parameter in &self.parameters {
+            let length = parameter.elem_count();
+            // A tensor that the loss does not depend on (the last bias, for a divergence) has no gradient.
+            if let Some(gradient) = gradients.get(parameter) {
+                for (sum, more) in g[start..start + length].iter_mut().zip(gradient.flatten_all()?.to_vec1::<T>()?) {
+                    *sum += more;
+                }
+            }
+            start += length;
+        }
+        Ok(())
+    }
+
+    /// Directions, or their cotangents, of those lanes, `[k, rows, d]` of a tile `[k d, lanes]`.
+    fn directions(&self, tile: Lanes<'_, T>, from: usize, count: usize) -> Result<Tensor> {
+        let d = self.net.spec.dim;
+        let each = (0..tile.rows()).step_by(d).map(|first| self.read(tile.rows_of(first, first + d), from, count));
+        Tensor::stack(&each.collect::<Result<Vec<_>>>()?, 0)
+    }
+
     /// Gradients of Σ v·v̄ + Σ div·τ + Σ squares·bars over one block: of x and, where it is `wanted`, of the condition,
     /// returned, and of θ, added to `g`.
     fn pull_back_block(
@@ -205,20 +229,54 @@ impl<T: Real + WithDType> LayerEvaluator<'_, T> {
             return Ok((block.x.zeros_like()?, none.transpose()?));
         };
         let gradients = loss.backward()?;
-        let mut start = 0;
-        for parameter in &self.parameters {
-            let length = parameter.elem_count();
-            // A tensor that the loss does not depend on (the last bias, for a divergence) has no gradient.
-            if let Some(gradient) = gradients.get(parameter) {
-                for (sum, more) in g[start..start + length].iter_mut().zip(gradient.flatten_all()?.to_vec1::<T>()?) {
-                    *sum += more;
-                }
-            }
-            start += length;
-        }
+        self.add_gradients(&gradients, g)?;
         let of = |tensor: &Tensor| gradients.get(tensor).map_or_else(|| tensor.zeros_like(), |g| Ok(g.clone()));
         let of_condition = condition.filter(|_| wanted).map(|condition| of(&condition));
         Ok((of(&x)?, of_condition.transpose()?))
+    }
+}
+
+impl<T: Real + WithDType> TangentsBack<T> for LayerEvaluator<'_, T> {
+    fn pull_back_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        bar: TangentCotangents<'_, T>,
+        (mut gx, mut gdx): (LanesMut<'_, T>, LanesMut<'_, T>),
+        g: &mut [T],
+    ) {
+        let (d, rows) = (x.rows(), gx.rows());
+        let done = self.each_block(at.lanes(), |from, count| {
+            let block = self.block(at, x, from, count)?;
+            let x = Var::from_tensor(&block.x)?;
+            let condition = match &block.condition {
+                Some(condition) if rows > d => Some(Var::from_tensor(condition)?.as_tensor().clone()),
+                given => given.clone(),
+            };
+            let directions = Var::from_tensor(&self.directions(dx, from, count)?)?;
+            let views: Vec<Tensor> = self.parameters.iter().map(|parameter| parameter.as_tensor().clone()).collect();
+            let along = directions.as_tensor().clone();
+            let (value, tangent) = self.net.along(&views, &x, &block.t, condition.as_ref(), along)?;
+            let of_value = (value * self.read(bar.v, from, count)?)?.sum_all()?;
+            let loss = (of_value + (tangent * self.directions(bar.dv, from, count)?)?.sum_all()?)?;
+            let gradients = loss.backward()?;
+            self.add_gradients(&gradients, g)?;
+            let of = |tensor: &Tensor| gradients.get(tensor).map_or_else(|| tensor.zeros_like(), |g| Ok(g.clone()));
+            write(&of(&x)?, &mut gx.rows_of(0, d), from, count)?;
+            for (k, by) in of(&directions)?.chunk(dx.rows() / d, 0)?.iter().enumerate() {
+                write(&by.squeeze(0)?, &mut gdx.rows_of(k * d, (k + 1) * d), from, count)?;
+            }
+            match condition.filter(|_| rows > d) {
+                Some(condition) => write(&of(&condition)?, &mut gx.rows_of(d, rows), from, count),
+                None => Ok(()),
+            }
+        });
+        if !done {
+            gx.data_mut().fill(T::of(f64::NAN));
+            gdx.data_mut().fill(T::of(f64::NAN));
+            g.fill(T::of(f64::NAN));
+        }
     }
 }
 
@@ -298,6 +356,35 @@ impl<T: Real + WithDType> Evaluator<T> for LayerEvaluator<'_, T> {
         if !done {
             dv.data_mut().fill(T::of(f64::NAN));
         }
+    }
+
+    fn value_and_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        mut v: LanesMut<'_, T>,
+        mut dv: LanesMut<'_, T>,
+    ) {
+        let d = x.rows();
+        let done = self.each_block(at.lanes(), |from, count| {
+            let directions = self.directions(dx, from, count)?;
+            let Block { x, t, condition } = self.block(at, x, from, count)?;
+            let (value, tangent) = self.net.along(&self.constants, &x, &t, condition.as_ref(), directions)?;
+            write(&value, &mut v, from, count)?;
+            for (k, tangent) in tangent.chunk(dx.rows() / d, 0)?.iter().enumerate() {
+                write(&tangent.squeeze(0)?, &mut dv.rows_of(k * d, (k + 1) * d), from, count)?;
+            }
+            Ok(())
+        });
+        if !done {
+            v.data_mut().fill(T::of(f64::NAN));
+            dv.data_mut().fill(T::of(f64::NAN));
+        }
+    }
+
+    fn tangents_back(&mut self) -> Option<&mut dyn TangentsBack<T>> {
+        Some(self)
     }
 
     fn value_and_gradient(

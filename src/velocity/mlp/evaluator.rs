@@ -11,8 +11,9 @@ use cnflow_solvers::{At, Lanes, LanesMut};
 use super::Mlp;
 use crate::velocity::closed_form::ClosedForm;
 use crate::velocity::probes::Probes;
-use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Regularisers};
+use crate::velocity::{Batch, Cotangents, Evaluator, FEW_DIMENSIONS, Regularisers, TangentsBack};
 
+mod along;
 mod few;
 mod squares;
 
@@ -117,6 +118,16 @@ impl<'a, T: Scalar> MlpEvaluator<'a, T> {
                     *slot = T::of(spec.time.feature(i, t));
                 }
             }
+        }
+    }
+
+    /// `gx` ← the cotangents of x and, where it has rows for it, of the condition, behind the way back through the net.
+    fn unload_bars(&mut self, mut gx: LanesMut<'_, T>) {
+        let (d, rows) = (self.mlp.spec.dim, gx.rows());
+        self.ws.input_bar.unload(gx.rows_of(0, d));
+        if rows > d {
+            self.mlp.condition.back(self.mlp.net.isa(), &self.ws, &mut self.condition_bar);
+            self.condition_bar.unload(gx.rows_of(d, rows));
         }
     }
 
@@ -290,6 +301,21 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.tangents.end().unload(dv);
     }
 
+    fn value_and_tangents(
+        &mut self,
+        at: At<'_>,
+        x: Lanes<'_, T>,
+        dx: Lanes<'_, T>,
+        v: LanesMut<'_, T>,
+        dv: LanesMut<'_, T>,
+    ) {
+        self.along(at, x, dx, v, dv);
+    }
+
+    fn tangents_back(&mut self) -> Option<&mut dyn TangentsBack<T>> {
+        Some(self)
+    }
+
     fn value_and_gradient(
         &mut self,
         at: At<'_>,
@@ -307,14 +333,7 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         self.mlp.net.run_back(&mut self.ws, None, true, g);
     }
 
-    fn pull_back_all(
-        &mut self,
-        at: At<'_>,
-        x: Lanes<'_, T>,
-        bar: Cotangents<'_, T>,
-        mut gx: LanesMut<'_, T>,
-        g: &mut [T],
-    ) {
+    fn pull_back_all(&mut self, at: At<'_>, x: Lanes<'_, T>, bar: Cotangents<'_, T>, gx: LanesMut<'_, T>, g: &mut [T]) {
         let Regularisers { kinetic, jacobian } = bar.squares;
         self.load(at, x);
         let bends = bar.div.is_some() || jacobian.is_some();
@@ -341,11 +360,6 @@ impl<T: Scalar> Evaluator<T> for MlpEvaluator<'_, T> {
         }
         let gathered = bends.then_some(&self.tangents.gathered[..]);
         self.mlp.net.run_back(&mut self.ws, gathered, bar.v.is_some() || kinetic.is_some(), g);
-        let (d, rows) = (self.mlp.spec.dim, gx.rows());
-        self.ws.input_bar.unload(gx.rows_of(0, d));
-        if rows > d {
-            self.mlp.condition.back(self.mlp.net.isa(), &self.ws, &mut self.condition_bar);
-            self.condition_bar.unload(gx.rows_of(d, rows));
-        }
+        self.unload_bars(gx);
     }
 }

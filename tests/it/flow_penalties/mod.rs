@@ -1,6 +1,6 @@
 //! Solves with a tape: penalties along the paths of a continuous flow, its end time, and the gradient of all of it.
 
-mod case;
+pub mod case;
 
 use cnflow::continuous::taped::transport_taped;
 use cnflow::continuous::transport::Request;

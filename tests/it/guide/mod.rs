@@ -227,6 +227,7 @@ pages! {
     commands_of_checking "guide/checking"
     commands_of_comparing "guide/comparing"
     commands_of_solvers "guide/solvers"
+    commands_of_few_steps "guide/few-steps"
     commands_of_reproducibility "guide/reproducibility"
     commands_of_files "guide/files"
     commands_of_figures "guide/figures"
