@@ -69,6 +69,7 @@ class Flow:
         x: _Rows,
         condition: _Condition | None = None,
         *,
+        dequantise: int = 1,
         out: _F64 | None = None,
         progress: bool | None = None,
     ) -> _F64: ...

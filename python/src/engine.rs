@@ -80,11 +80,21 @@ impl Solved {
 }
 
 /// A function of a model on rows and their conditions.
-pub type Kernel = fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved>;
+pub trait Kernel: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + 'static {}
+
+impl<F: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + 'static> Kernel for F {}
 
 /// log p.
 pub fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {
     let scored = model.log_prob(x, condition)?;
+    Ok(Solved { log_prob: scored.log_prob, cost: scored.cost, ..Solved::default() })
+}
+
+/// log p, the mean over so many draws of the noise in whole numbers.
+pub fn over_draws(model: &BoundModel, x: &[f64], condition: &[f64], draws: u64) -> cnflow::Result<Solved> {
+    let further =
+        (1..draws).map(|draw| model.with_draw(draw)?.log_prob(x, condition)).collect::<cnflow::Result<_>>()?;
+    let scored = model.log_prob(x, condition)?.over_draws(further);
     Ok(Solved { log_prob: scored.log_prob, cost: scored.cost, ..Solved::default() })
 }
 

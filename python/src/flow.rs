@@ -15,7 +15,8 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::arrays;
 use crate::engine::{
-    BLOCK_NUMBERS, BLOCK_ROWS, Engine, Kernel, Solved, decoded, drawn, inverted, moved, present, scored, with_gradient,
+    BLOCK_NUMBERS, BLOCK_ROWS, Engine, Kernel, Solved, decoded, drawn, inverted, moved, over_draws, present, scored,
+    with_gradient,
 };
 use crate::error::{Outcome, Raised, Trouble, warn};
 use crate::given::Rows;
@@ -79,7 +80,7 @@ impl Flow {
         py: Python<'_>,
         x: Vec<f64>,
         condition: Vec<f64>,
-        kernel: Kernel,
+        kernel: impl Kernel,
         progress: Option<bool>,
     ) -> PyResult<Solved> {
         self.over_gaps(py, x, condition, |x, condition| self.solve_whole(py, x, condition, kernel, progress))
@@ -112,7 +113,7 @@ impl Flow {
         py: Python<'_>,
         x: Vec<f64>,
         condition: Vec<f64>,
-        kernel: Kernel,
+        kernel: impl Kernel,
         progress: Option<bool>,
     ) -> PyResult<Solved> {
         let n = x.len() / self.d();
@@ -138,7 +139,7 @@ impl Flow {
         py: Python<'_>,
         x: Vec<f64>,
         condition: Vec<f64>,
-        kernel: Kernel,
+        kernel: impl Kernel,
         progress: Option<bool>,
     ) -> PyResult<Solved> {
         let (d, c) = (self.d(), self.bound.bound.condition_dim());
@@ -163,6 +164,22 @@ impl Flow {
         let solved = pool::run(py, &work, job, look);
         bar.close(py)?;
         solved?.map_err(|error| self.error(py, &error))
+    }
+
+    /// How many draws of the noise in whole numbers are taken.
+    fn draws(&self, py: Python<'_>, dequantise: i64) -> PyResult<u64> {
+        let refuse = |problem: String, hint: &str| Err(Trouble::invalid(problem, hint).raise(py));
+        match u64::try_from(dequantise) {
+            Ok(1) => Ok(1),
+            Ok(draws) if draws > 0 && self.bound.model.spec.dequantises() => Ok(draws),
+            Ok(1..) => {
+                let problem = format!(
+                    "dequantise={dequantise}: the model has no whole numbers: neither images nor integer columns"
+                );
+                refuse(problem, "leave out `dequantise`")
+            }
+            _ => refuse(format!("dequantise={dequantise}"), "give 1 or more"),
+        }
     }
 
     /// Warns of rows without a result.
@@ -371,20 +388,29 @@ impl Flow {
     /// Raises InvalidInput for other shapes, missing columns and infinite numbers. Rows with a missing cell (NaN, or null
     /// in a frame) are NaN, with a MissingRows warning; rows that cannot be integrated are NaN, with a FailedRows warning.
     /// A model that was trained with `missing="marginal"` gives such rows the log-density of the cells that they have.
-    #[pyo3(signature = (x, condition=None, *, out=None, progress=None))]
+    ///
+    /// Of images and columns of type integer it is log P of the whole numbers, by one draw of the noise; `dequantise` takes the
+    /// mean over so many draws, which is nearer from below.
+    #[pyo3(signature = (x, condition=None, *, dequantise=1, out=None, progress=None))]
     fn log_prob<'py>(
         &self,
         py: Python<'py>,
         x: &Object<'py>,
         condition: Option<&Object<'py>>,
+        dequantise: i64,
         out: Option<&Object<'py>>,
         progress: Option<bool>,
     ) -> PyResult<Object<'py>> {
+        let draws = self.draws(py, dequantise)?;
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
         arrays::check_out(py, out, &batch)?;
         let gaps = self.bound.model.scores_gaps() && x.iter().any(|v| v.is_nan());
         let solved = match gaps {
             true => self.noted(py, x.len() / self.d(), self.solve_in_pool(py, x, condition, present, progress)?)?,
+            false if draws > 1 => {
+                let kernel = move |model: &_, x: &_, condition: &_| over_draws(model, x, condition, draws);
+                self.solve(py, x, condition, kernel, progress)?
+            }
             false => self.solve(py, x, condition, scored, progress)?,
         };
         arrays::array_or(py, &solved.log_prob, &batch, out)

@@ -373,8 +373,12 @@ fn with_field(job: Job, name: &str, field: &str, value: Value) -> Outcome<Job> {
     }
     let value = match (field, value) {
         ("data.drop" | "data.keep" | "data.columns" | "data.na", one @ Value::String(_)) => Value::Array(vec![one]),
-        ("data.drop" | "data.keep" | "data.na", Value::Array(all)) => Value::Array(all.into_iter().map(as_text).collect()),
-        ("data.drop" | "data.keep" | "data.na", one @ (Value::Integer(_) | Value::Float(_))) => Value::Array(vec![as_text(one)]),
+        ("data.drop" | "data.keep" | "data.na", Value::Array(all)) => {
+            Value::Array(all.into_iter().map(as_text).collect())
+        }
+        ("data.drop" | "data.keep" | "data.na", one @ (Value::Integer(_) | Value::Float(_))) => {
+            Value::Array(vec![as_text(one)])
+        }
         ("model.hidden" | "optimiser.betas", one @ (Value::Integer(_) | Value::Float(_))) => Value::Array(vec![one]),
         ("output.checkpoint", one @ Value::Integer(_)) => as_text(one),
         (_, value) => value,

@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::{Block, Gaps, RowSource};
 use crate::Result;
 use crate::continuous::Work;
-use crate::model::{BoundModel, Model, Solved};
-use crate::stats::log_sum_exp;
+use crate::model::{BoundModel, Model, Scored, Solved};
 use crate::transform::{Cost, PixelTerms};
 use crate::velocity::Precision;
 
@@ -216,18 +215,9 @@ impl Transport {
         if self.draws.is_empty() {
             return Ok(first);
         }
-        let Solved { dim, y, log_prob, mut cost } = first;
-        let mut logs: Vec<Vec<f64>> = log_prob.iter().map(|l| vec![*l]).collect();
-        for model in &self.draws {
-            let more = model.log_prob(x, condition)?;
-            logs.iter_mut().zip(more.log_prob).for_each(|(logs, l)| logs.push(l));
-            cost.merge(more.cost);
-        }
-        let n = (1 + self.draws.len()) as f64;
-        // The mean of independent probes: the errors of the draws that count, about equally.
-        cost.logdet_se.iter_mut().for_each(|se| *se /= n);
-        let mut log_prob: Vec<f64> = logs.iter().map(|logs| log_sum_exp(logs.iter().copied()) - n.ln()).collect();
-        cost.failures.iter().for_each(|(row, _)| log_prob[*row] = f64::NAN);
+        let Solved { dim, y, log_prob, cost } = first;
+        let further = self.draws.iter().map(|model| model.log_prob(x, condition)).collect::<Result<Vec<_>>>()?;
+        let Scored { log_prob, cost } = Scored { log_prob, cost }.over_draws(further);
         Ok(Solved { dim, y, log_prob, cost })
     }
 

@@ -4,6 +4,7 @@
 //! [`Solved`] has both. Each has a result for every row; a row that fails does not affect the others.
 
 use crate::error::Failure;
+use crate::stats::log_sum_exp;
 use crate::transform::{Bijection, Cost, Mapped, StandardNormal};
 use crate::{Result, Rng};
 
@@ -17,6 +18,26 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// The logarithm of the mean over several draws of the noise in whole numbers, of which this is the first and `further`
+    /// the others: log (1/N) Σₙ p(k + uₙ)/q(uₙ), a bound of log P(k) from below on average. A row that failed in any is NaN.
+    #[must_use]
+    pub fn over_draws(self, further: Vec<Self>) -> Self {
+        if further.is_empty() {
+            return self;
+        }
+        let (mut cost, n) = (self.cost, 1.0 + further.len() as f64);
+        let mut logs: Vec<Vec<f64>> = self.log_prob.iter().map(|l| vec![*l]).collect();
+        for more in further {
+            logs.iter_mut().zip(more.log_prob).for_each(|(logs, l)| logs.push(l));
+            cost.merge(more.cost);
+        }
+        // The mean of independent probes: the errors of the draws that count, about equally.
+        cost.logdet_se.iter_mut().for_each(|se| *se /= n);
+        let mut log_prob: Vec<f64> = logs.iter().map(|logs| log_sum_exp(logs.iter().copied()) - n.ln()).collect();
+        cost.failures.iter().for_each(|(row, _)| log_prob[*row] = f64::NAN);
+        Self { log_prob, cost }
+    }
+
     /// log p of a row in nats, −∞ outside the support; or why there is none.
     ///
     /// # Errors
