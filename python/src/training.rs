@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cnflow::io::{Layout, words_of};
 use cnflow::plot;
-use cnflow::rows::diagnose::{Finding, with_integers as findings};
+use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
     Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
@@ -546,7 +546,7 @@ fn prepared(
                 ));
             }
         }
-        let found = findings(&data, job.data.drop.is_empty() && job.data.keep.is_empty(), &job.integers(&data));
+        let found = findings(&job, &data, job.data.drop.is_empty() && job.data.keep.is_empty());
         Ok(Run { job, data, resumed, found, processes: None })
     };
     pool::run(py, &Arc::default(), begins, |_| Ok(()))?.raised(py)

@@ -199,6 +199,7 @@ impl Benchmark<'_> {
             conditional: Rows::default(),
             trained_on: Vec::new(),
         };
+        let subject = if model.spec.is_dense() { subject } else { subject.of_real_numbers()? };
         Ok(check::mass_of(&subject)?.and_then(|line| line.value.map(|off| 1.0 + off)))
     }
 
