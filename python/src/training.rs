@@ -13,8 +13,8 @@ use cnflow::plot;
 use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
-    Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
-    provenance, resume_by, score, scored_provenance, with_auto_family, with_column_types,
+    Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, findings, fit_by,
+    held_out, provenance, resume_by, score, scored_provenance, with_auto_family, with_column_types,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
