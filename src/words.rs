@@ -114,6 +114,11 @@ pub fn exact(value: f64) -> String {
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
+/// A number with at most seven digits: `99.9`, where round-off makes it 99.90000000000001.
+pub fn rounded(value: f64) -> String {
+    exact(format!("{value:.6e}").parse().unwrap_or(value))
+}
+
 /// As [`estimate`], with the unit, and what it is over: `2.83 ± 0.02 nats over 300 points`; a single value has no
 /// standard error, and the text states it.
 pub fn mean(value: f64, se: f64, decimals: usize, unit: &str, n: u64, one: &str) -> String {

@@ -84,6 +84,9 @@ pub fn grid(flow: &Flow, py: Python<'_>, cells: usize, extent: Option<Vec<(f64, 
     if flow.bound.model.spec.classes.is_some() {
         return refuse("the model gives out classes, which have no density".into(), "use `plot_samples`");
     }
+    if !flow.bound.model.spec.simplexes.is_empty() {
+        return refuse("the model has a simplex, whose parts lie on no plane grid".into(), "use `plot_samples`");
+    }
     if d > 2 || flow.bound.model.spec.pixels.is_some() {
         return refuse(format!("the model has {d} dimensions: a grid needs one or two"), "use `plot_samples`");
     }

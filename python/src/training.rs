@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use cnflow::io::{Layout, words_of};
 use cnflow::plot;
-use cnflow::rows::diagnose::{Finding, with_integers as findings};
+use cnflow::rows::diagnose::Finding;
 use cnflow::rows::{Context, Dataset, Memory, toys};
 use cnflow::train::{
-    Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, fit_by, held_out,
-    provenance, resume_by, score, scored_provenance, with_auto_family, with_column_types,
+    Alone, Checkpoint, Crew, Criterion, Family, FarRows, History, Job, Progress, TrainResult, Watch, findings, fit_by,
+    held_out, provenance, resume_by, score, scored_provenance, with_auto_family, with_column_types,
 };
 use cnflow::{Model, words};
 use pyo3::exceptions::PyKeyboardInterrupt;
@@ -553,7 +553,7 @@ fn prepared(
         let numbered = job.data.drop.is_empty() && job.data.keep.is_empty();
         let found = match whole.n_train() {
             Some(0) => Vec::new(),
-            _ => findings(whole, numbered, &job.integers(whole)),
+            _ => findings(&job, whole, numbered),
         };
         Ok(Run { job, data, resumed, found, processes: None })
     };

@@ -32,6 +32,7 @@
 mod bars;
 mod bits;
 mod classify;
+mod closed;
 mod gaps;
 mod range;
 mod scores;
@@ -42,6 +43,7 @@ mod transport;
 pub use bars::RunningBars;
 pub use bits::BitsPerDim;
 pub use classify::{Accuracy, Classified, Classifier, Prior, classes};
+pub use closed::Closed;
 pub use gaps::Gaps;
 pub use range::OutOfRange;
 pub use scores::Scores;

@@ -95,13 +95,38 @@ impl Subject {
         self
     }
 
-    /// The same under a class, where the model gives out classes, and between the latents and the real numbers behind the noise of whole ones: there a flow is a bijection with a
+    /// Of a model with simplexes the flow of their log-ratios, which has a density of all its columns. Rows outside the
+    /// support have no log-ratios: they are left out, and counted among the words about the held-out rows.
+    fn of_log_ratios(mut self) -> Result<Self> {
+        let Some(parts) = self.model.spec.parts()? else { return Ok(self) };
+        let dim = self.model.dim() - self.model.spec.simplexes.len();
+        let inward = |rows: &Rows| {
+            let (x, logs) = parts.inward(&rows.points());
+            let inside: Vec<usize> = (0..logs.len()).filter(|i| logs[*i] != f64::NEG_INFINITY).collect();
+            let lost = logs.len() - inside.len();
+            (Rows { x: x.into(), ..rows.clone() }.pick(dim, &inside), lost)
+        };
+        self.conditional = inward(&self.conditional).0;
+        if let HeldOut::Rows(rows, from) = self.held_out {
+            let (rows, lost) = inward(&rows);
+            let lost = match lost {
+                0 => String::new(),
+                _ => format!(", without {} outside the simplex", crate::words::count(lost as u64, "row")),
+            };
+            self.held_out = HeldOut::Rows(rows, from + &lost);
+        }
+        self.trained_on = inward(&Rows::new(self.trained_on)).0.x.into_f64();
+        self.model.spec = self.model.spec.of_log_ratios()?;
+        Ok(self)
+    }
+
+    /// The same under a class, where the model gives out classes, of log-ratios, where it has simplexes, and between the latents and the real numbers behind the noise of whole ones: there a flow is a bijection with a
     /// density; whole numbers, and the grey levels of images, have neither.
     ///
     /// # Errors
     /// [`crate::Error::Dimension`] for incomplete rows.
     pub fn of_real_numbers(mut self) -> Result<Self> {
-        self = self.under_a_class();
+        self = self.under_a_class().of_log_ratios()?;
         let (seed, pixels) = (self.seed, self.model.spec.pixels.take());
         let spec = std::mem::replace(&mut self.model.spec, FlowSpec::bare(Architecture::Identity { dim: 1 }));
         self.model.spec = spec.of_real_numbers();

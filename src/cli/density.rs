@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::apply::{Arrived, BitsPerDim, Block, Prior, Reservoir, RowSource, Scores, SolveStatistics, Way};
+use cnflow::apply::{Arrived, BitsPerDim, Block, Closed, Prior, Reservoir, RowSource, Scores, SolveStatistics, Way};
 use cnflow::model::Model;
 use cnflow::plot::{self, Grid};
 use cnflow::transform::StandardNormal;
@@ -213,6 +213,8 @@ struct Seen {
     bars: Option<Barred>,
     /// Of images.
     bits: Option<BitsPerDim>,
+    /// Of the parts of wholes.
+    closed: Closed,
 }
 
 impl Seen {
@@ -232,12 +234,14 @@ impl Seen {
             points: (drawn && !on_grid).then(|| Reservoir::new(job.setup.model.dim())),
             bars: None,
             bits: job.setup.model.spec.pixels.as_ref().map(|pixels| BitsPerDim::new(pixels.dim())),
+            closed: Closed::of(&job.setup.model)?,
         })
     }
 
     /// One block: its points, and what became of them.
     fn take(&mut self, block: &Block, solved: &Arrived) -> Result<()> {
         self.spent.add(block.first, solved);
+        self.closed.see(block.first, &block.x);
         self.log_prob.add(block.first, &solved.log_prob);
         for l in &solved.log_prob {
             self.sum.add(*l);
@@ -278,6 +282,11 @@ impl Job {
         }
         setup.model.bind(setup.precision)?.until(args.time)?;
         let d = setup.model.dim();
+        if !setup.model.spec.simplexes.is_empty() && (args.grid.is_some() || args.plot.is_some()) {
+            let problem =
+                "the model has a simplex, whose parts lie on no plane grid: --grid and --plot need free columns";
+            return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());
+        }
         if setup.model.spec.classes.is_some() && (args.grid.is_some() || args.plot.is_some()) {
             let problem = "the model gives out classes, which have no density: --grid and --plot need numbers alone";
             return Err(Error::invalid(problem, "give points, and leave out --grid and --plot").into());

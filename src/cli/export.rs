@@ -80,6 +80,11 @@ pub fn run(args: ExportArgs, context: &Context) -> Result<()> {
         let hint = "train with --base normal; this model file can be read by safetensors.torch.load_file as it is";
         return Err(Error::read(&path, problem, hint).into());
     }
+    if !model.spec.simplexes.is_empty() {
+        let problem = "its columns are parts of a whole, of which an nn.Sequential has the log-ratios alone";
+        let hint = "this model file can be read by safetensors.torch.load_file as it is; `cnf info` shows the parts";
+        return Err(Error::read(&path, problem, hint).into());
+    }
     if model.spec.condition.is_some() {
         let problem = "it encodes its conditions (classes, standardised columns), which an nn.Sequential cannot hold";
         let hint = "this model file can be read by safetensors.torch.load_file as it is; `cnf info` shows the encoding";

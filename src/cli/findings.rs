@@ -12,7 +12,7 @@ use super::Context;
 /// What was found in the data of a job, each with its hint as a note.
 pub fn noted(job: &Job, data: &Dataset, context: &Context) -> Vec<Finding> {
     let numbered = job.data.drop.is_empty() && job.data.keep.is_empty();
-    note_each(diagnose::with_integers(data, numbered, &job.integers(data)), context)
+    note_each(cnflow::train::findings(job, data, numbered), context)
 }
 
 fn note_each(found: Vec<Finding>, context: &Context) -> Vec<Finding> {

@@ -8,7 +8,7 @@ use cnflow::discrete::{DiscreteSpec, ImagePlan, LayerSpec, Transform};
 use cnflow::model::{Architecture, BaseFlow, Model};
 use cnflow::stats::Dominance;
 use cnflow::train::Net;
-use cnflow::transform::{ContextColumn, Range};
+use cnflow::transform::{ContextColumn, Range, Simplex};
 use cnflow::velocity::{GaussianPath, ImageShape, Steepest, VelocitySpec, lipschitz_bound};
 use cnflow::{rng, words};
 use serde_json::{Map, Value, json};
@@ -62,6 +62,7 @@ pub fn run(args: InfoArgs, context: &Context) -> Result<()> {
         "class_counts": model.spec.class_counts,
         "class_words": model.spec.class_words,
         "classes": serde_json::to_value(&model.spec.classes)?,
+        "simplexes": serde_json::to_value(&model.spec.simplexes)?,
         "layers": layers(&model),
         "standardise": serde_json::to_value(&model.spec.standardise)?,
         "columns": serde_json::to_value(&model.spec.columns)?,
@@ -174,6 +175,19 @@ pub(super) fn velocity(spec: &VelocitySpec) -> String {
     }
 }
 
+/// The parts of each simplex, and their total.
+fn simplexes(model: &Model) -> String {
+    let classes = model.spec.classes.as_ref().map_or(&[][..], |table| &table.places);
+    // Places count the columns without classes.
+    let others: Vec<usize> = (0..model.dim()).filter(|j| !classes.contains(j)).collect();
+    let name = |j: &usize| model.spec.names.get(others[*j]).cloned().unwrap_or_else(|| others[*j].to_string());
+    let one = |simplex: &Simplex| {
+        let parts = simplex.places.iter().map(name).collect::<Vec<_>>().join(", ");
+        line("simplex", &format!("{parts} sum to {}", words::exact(simplex.total)))
+    };
+    model.spec.simplexes.iter().map(one).collect()
+}
+
 fn about(model: &Model) -> String {
     let solver = &model.spec.solver;
     let net = match &model.spec.architecture {
@@ -203,6 +217,7 @@ fn about(model: &Model) -> String {
         let cells = words::count(table.cells.len() as u64, "combination");
         words += &line("classes", &format!("{all}: a table of {cells}"));
     }
+    words += &simplexes(model);
     words += &line("net", &net);
     words += &line("parameters", &model.n_params().to_string());
     if let Some(pixels) = &model.spec.pixels {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use cnflow::apply::{Arrived, Block, Mean, Reservoir, RowSource, SolveStatistics, Way};
+use cnflow::apply::{Arrived, Block, Closed, Mean, Reservoir, RowSource, SolveStatistics, Way};
 use cnflow::{plot, words};
 use serde_json::json;
 
@@ -122,6 +122,8 @@ struct Seen {
     columns: Vec<Mean>,
     /// For the picture and the distance.
     latents: Reservoir,
+    /// Of the parts of wholes.
+    closed: Closed,
 }
 
 impl Seen {
@@ -137,6 +139,7 @@ impl Seen {
             worst: 0.0,
             columns: vec![Mean::default(); d],
             latents: Reservoir::new(d),
+            closed: Closed::of(&setup.model)?,
         })
     }
 
@@ -144,6 +147,7 @@ impl Seen {
     fn take(&mut self, block: &Block, latents: &Arrived, again: &Arrived) -> Result<()> {
         let d = self.columns.len();
         self.there.add(block.first, latents);
+        self.closed.see(block.first, &block.x);
         self.back.add(block.first, again);
         self.latents.add(&latents.y);
         for row in latents.y.chunks_exact(d) {
@@ -167,8 +171,9 @@ impl Seen {
                 let block = images::of_latents("", z, images::COLUMNS);
                 return Ok(plot::images(path, pixels.shape, &[block], style)?);
             }
-            let (d, options) = (setup.model.dim(), plot::Options { names: Vec::new(), ..style.clone() });
-            let shown = plot::latents(path, &self.latents.rows, d, &options)?;
+            let (z, d) = setup.model.spec.normal_latents(&self.latents.rows);
+            let options = plot::Options { names: Vec::new(), ..style.clone() };
+            let shown = plot::latents(path, &z, d, &options)?;
             picture::note_columns(path, &shown, d, style, context);
         }
         Ok(())
@@ -178,16 +183,18 @@ impl Seen {
 fn report(args: &InvertArgs, setup: &Setup, seen: &Seen, rows: &RowSource, context: &Context) -> Result<()> {
     let (d, there) = (setup.model.dim(), &seen.there);
     statistics::note_missing(there, context);
+    seen.closed.words().iter().for_each(|words| context.note(words));
     let (returned, latents) = (seen.round_trip.n(), seen.latents.rows.len() / d);
     // Of no point there is neither a round trip nor a distance: null, and not 0.
     let (mean_error, worst_error) = (seen.round_trip.mean(), if returned == 0 { f64::NAN } else { seen.worst });
     let mean: Vec<f64> = seen.columns.iter().map(Mean::mean).collect();
     let std: Vec<f64> = seen.columns.iter().map(Mean::std).collect();
-    // Classes are the same on both sides, and not normal.
-    let (ks, floor) = match &setup.model.spec.classes {
-        _ if latents == 0 => (f64::NAN, f64::NAN),
-        Some(table) => normality::distance(&table.cut(&seen.latents.rows, d).0, d - table.places.len()),
-        None => normality::distance(&seen.latents.rows, d),
+    let (ks, floor) = match latents {
+        0 => (f64::NAN, f64::NAN),
+        _ => {
+            let (rows, d) = setup.model.spec.normal_latents(&seen.latents.rows);
+            normality::distance(&rows, d)
+        }
     };
     let n = there.n;
     let facts = json!({

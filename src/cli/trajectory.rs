@@ -248,8 +248,12 @@ impl Job {
             }
         };
         let shares = shares(&given, c);
-        if shares.len() > 1 && d <= 2 {
+        let dense = d <= 2 && setup.model.spec.is_dense();
+        if shares.len() > 1 && dense {
             context.note(&format!("densities: the mean of those under {} conditions of the points", shares.len()));
+        }
+        if d == 2 && !dense {
+            context.note("the parts of a simplex have no density in the plane: particles only");
         }
         if d > 2 {
             let [i, j] = [columns[0], columns[1]];

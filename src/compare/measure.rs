@@ -194,7 +194,9 @@ impl Benchmark<'_> {
         if model.spec.pixels.is_some() {
             return Ok(None);
         }
-        let line = check::mass_of(&self.subject(model, Rows::default()))?;
+        let subject = self.subject(model, Rows::default());
+        let subject = if model.spec.is_dense() { subject } else { subject.of_real_numbers()? };
+        let line = check::mass_of(&subject)?;
         Ok(line.and_then(|line| line.value.map(|off| 1.0 + off)))
     }
 

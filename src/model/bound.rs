@@ -11,9 +11,10 @@ use crate::discrete::Discrete;
 use crate::model::{Architecture, Flow, FlowSpec, Points, Scored, Solved};
 use crate::transform::classes::WithClasses;
 use crate::transform::condition::Conditioned;
+use crate::transform::simplex::WithSimplexes;
 use crate::transform::{
     Base, Bijection, Chain, ClassTable, Columns, Condition, Dequantise, Identity, Latents, PixelLayers, PixelTerms,
-    Rosenblatt, Standardise, check_time,
+    Rosenblatt, Simplexes, Standardise, check_time,
 };
 use crate::velocity::{Device, Precision};
 use crate::{Error, Result, Rng};
@@ -61,6 +62,8 @@ struct Surroundings {
     whole: Option<Arc<Dequantise>>,
     /// The table of columns of classes.
     classes: Option<Arc<ClassTable>>,
+    /// The columns that are parts of a whole.
+    parts: Option<Arc<Simplexes>>,
     /// The levels of pixels and their noise; none where rows are not images.
     pixels: Option<PixelLayers>,
 }
@@ -76,6 +79,7 @@ impl Surroundings {
             condition: spec.condition.clone().map(Arc::new),
             base_flow: spec.base_flow.as_ref().map(|flow| flow.bind(precision)).transpose()?,
             classes: spec.classes.clone().map(Arc::new),
+            parts: spec.parts()?.map(Arc::new),
             standardise: spec.standardisation()?.map(Arc::new),
             columns: spec.column_kinds()?.map(Arc::new),
             whole: spec.whole_numbers(spec.solver.probe_seed, draw)?.map(Arc::new),
@@ -102,7 +106,10 @@ impl Surroundings {
         }
         layers.push(architecture.bijection(self.condition.as_ref()));
         layers.extend(self.preprocessing());
-        let chain = Chain::new(layers)?;
+        let mut chain = Chain::new(layers)?;
+        if let Some(parts) = &self.parts {
+            chain = Chain::new(vec![Arc::new(WithSimplexes::new(parts.clone(), chain))])?;
+        }
         Ok(Flow::new(match &self.classes {
             None => chain,
             Some(table) => Chain::new(vec![Arc::new(WithClasses::new(table.clone(), chain))])?,
@@ -324,6 +331,19 @@ impl BoundModel {
         Self { spec, surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
     }
 
+    /// The model of the log-ratios in place of simplexes, as [`FlowSpec::of_log_ratios`]; other models stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::preprocessing`].
+    pub fn of_log_ratios(&self) -> Result<Self> {
+        if self.spec.simplexes.is_empty() {
+            return Ok(self.clone());
+        }
+        let spec = Arc::new(self.spec.of_log_ratios()?);
+        let surroundings = Arc::new(Surroundings::new(&spec, 0, self.precision)?);
+        Self { spec, surroundings, ..self.clone() }.with_architecture(self.architecture.clone())
+    }
+
     /// What the map of the pixels and their noise add to log P of the images `x` (`[n, d]`); none where rows are not
     /// images.
     ///
@@ -367,6 +387,11 @@ impl BoundModel {
     /// The noise of columns of whole numbers, where there are some.
     pub(super) fn whole_numbers(&self) -> Option<&Dequantise> {
         self.surroundings.whole.as_deref()
+    }
+
+    /// The columns that are parts of a whole, where there are some.
+    pub(super) fn parts(&self) -> Option<&Simplexes> {
+        self.surroundings.parts.as_deref()
     }
 
     /// The levels of pixels and their noise; none where rows are not images.

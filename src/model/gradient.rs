@@ -10,6 +10,7 @@
 //! - an angle or a unit, u = Φ⁻¹(…x…): (ū + u) du/dx;
 //! - a table, z = Φ⁻¹(F(x)): (z̄ + z) p(x)/φ(z), and in a tail ±1/scale; within a bin p is constant. At the edges of
 //!   bins log p has no derivative, and this is that of the bin which the edge is part of;
+//! - a simplex, y = H ln x: Hᵀȳ/x_i − 1/x_i + k/Σx, that of the function of all k parts which closes rows first;
 //! - an image: the derivative by v = k + u, whole levels with their noise, through the map of the levels.
 //!
 //! The derivative by the condition is that of the architecture and of a base flow, whose nets are given c ↦ (c − m)/s: c̄/s. A class is no
@@ -24,7 +25,7 @@ use crate::continuous::{BoundVelocity, Continuous, End, narrowed, widened};
 use crate::error::Failure;
 use crate::model::{Architecture, BoundArchitecture, BoundModel, Scored};
 use crate::transform::bijection::check_rows;
-use crate::transform::{Bijection, ClassTable, Mapped};
+use crate::transform::{Bijection, ClassTable, Mapped, Simplexes};
 use crate::velocity::{Penalties, Scalar, Velocity, check_device};
 
 /// Rows whose tapes are held at a time: a row's gradient does not depend on it.
@@ -73,6 +74,9 @@ impl BoundModel {
         check_rows(x, d, condition, self.condition_dim())?;
         if let Some(table) = &spec.classes {
             return self.gradient_under_classes(table, x);
+        }
+        if let Some(parts) = self.parts() {
+            return self.gradient_of_parts(parts, x, condition);
         }
         if spec.architecture.as_velocity().is_some() && matches!(spec.solver.method()?, Method::Implicit(_)) {
             return Err(no_gradient(&spec.solver.method));
@@ -160,6 +164,20 @@ impl BoundModel {
             }
         }
         Ok(ScoredGradient { scored, gradient, condition_gradient: Vec::new() })
+    }
+
+    /// As [`BoundModel::log_prob_and_grad`] of a model with simplexes.
+    fn gradient_of_parts(&self, parts: &Simplexes, x: &[f64], condition: &[f64]) -> Result<ScoredGradient> {
+        let (d, scored) = (self.dim(), self.log_prob(x, condition)?);
+        let (ratios, _) = parts.inward(x);
+        let inner = self.of_log_ratios()?.log_prob_and_grad(&ratios, condition)?;
+        let mut gradient = parts.pull_back(x, &inner.gradient);
+        for (row, log_prob) in gradient.chunks_exact_mut(d).zip(&scored.log_prob) {
+            if !log_prob.is_finite() {
+                row.fill(f64::NAN);
+            }
+        }
+        Ok(ScoredGradient { scored, gradient, condition_gradient: inner.condition_gradient })
     }
 
     /// ∂/∂u of log p₀(y) + ln|det ∂y/∂u| at the rows `u` of the architecture's data side, and that by their conditions as

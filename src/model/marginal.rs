@@ -15,11 +15,7 @@ impl FlowSpec {
     /// Whether the density of some columns alone is exact: that of a Gaussian, or a mixture of them, on its own.
     pub fn has_marginals(&self) -> bool {
         let alone = matches!(self.architecture, Architecture::Identity { .. }) && self.base.is_some();
-        alone
-            && self.base_flow.is_none()
-            && self.classes.is_none()
-            && self.pixels.is_none()
-            && self.condition_dim() == 0
+        alone && self.base_flow.is_none() && self.is_dense() && self.pixels.is_none() && self.condition_dim() == 0
     }
 
     /// The model of these columns alone, in this order; it has no parameters.

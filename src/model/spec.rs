@@ -13,7 +13,7 @@ use crate::names::are_given;
 use crate::transform::condition::Range;
 use crate::transform::{
     Base, Bijection, ClassTable, Column, Columns, Condition, ContextColumn, Dequantise, Histogram, Mapped, Mixture,
-    Pixels, StandardNormal, Standardise,
+    Pixels, Simplex, Simplexes, StandardNormal, Standardise,
 };
 use crate::velocity::VelocitySpec;
 
@@ -44,6 +44,9 @@ pub struct FlowSpec {
     /// The columns of classes that the model gives out, and their table: the architecture has them as its conditions, which
     /// are then no conditions of the model. The standardisation and the kinds of columns are those of the others.
     pub classes: Option<ClassTable>,
+    /// Columns that are the parts of a whole, their places counted without the columns of classes: the architecture has their
+    /// log-ratios, one fewer. The standardisation and the kinds of columns are those of the log-ratios and the others.
+    pub simplexes: Vec<Simplex>,
     /// The names of the data's columns, one a column; empty where the training data had none. No number depends on
     /// them.
     pub names: Vec<String>,
@@ -89,6 +92,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<ClassTable>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    simplexes: Vec<Simplex>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     condition_ranges: Vec<Option<Range>>,
@@ -116,6 +121,7 @@ impl From<FlowSpec> for Written {
             base_flow: base_flow.map(|flow| flow.layers),
             condition,
             classes,
+            simplexes: spec.simplexes,
             names,
             condition_ranges,
             class_counts,
@@ -161,6 +167,7 @@ impl TryFrom<Written> for FlowSpec {
             base_flow,
             condition,
             classes,
+            simplexes: written.simplexes,
             names,
             condition_ranges,
             class_counts,
@@ -203,6 +210,7 @@ impl FlowSpec {
             base_flow: None,
             condition: None,
             classes: None,
+            simplexes: Vec::new(),
             names: Vec::new(),
             condition_ranges: Vec::new(),
             class_counts: Vec::new(),
@@ -210,9 +218,57 @@ impl FlowSpec {
         }
     }
 
-    /// d, with the columns of classes.
+    /// d, with the columns of classes and all parts of simplexes.
     pub fn dim(&self) -> usize {
-        self.architecture.dim() + self.classes.as_ref().map_or(0, |table| table.places.len())
+        self.dim_under_classes() + self.classes.as_ref().map_or(0, |table| table.places.len())
+    }
+
+    /// d without the columns of classes.
+    fn dim_under_classes(&self) -> usize {
+        self.architecture.dim() + self.simplexes.len()
+    }
+
+    /// Whether it has a density of all its columns: neither classes nor simplexes have one.
+    pub fn is_dense(&self) -> bool {
+        self.classes.is_none() && self.simplexes.is_empty()
+    }
+
+    /// The columns that the normal density of the latents does not count, rising: classes, and the last parts of simplexes.
+    pub fn apart(&self) -> Vec<usize> {
+        let mut last: Vec<usize> = self.simplexes.iter().filter_map(|one| one.places.last().copied()).collect();
+        last.sort_unstable();
+        self.classes.as_ref().map_or_else(|| last.clone(), |table| table.and_apart(&last))
+    }
+
+    /// The columns of latents `[n, d]` that are normal, and their number: classes are the same on both sides, and the last
+    /// part of a simplex has no latent.
+    pub fn normal_latents<'a>(&self, z: &'a [f64]) -> (Cow<'a, [f64]>, usize) {
+        let (d, apart) = (self.dim(), self.apart());
+        let counts = |i: &usize| apart.binary_search(&(i % d)).is_err();
+        match apart.len() {
+            0 => (Cow::Borrowed(z), d),
+            m => ((0..z.len()).filter(counts).map(|i| z[i]).collect(), d - m),
+        }
+    }
+
+    /// The simplexes among the columns without classes; none where there are none.
+    ///
+    /// # Errors
+    /// As [`Simplexes::new`].
+    pub fn parts(&self) -> Result<Option<Simplexes>> {
+        let some = (!self.simplexes.is_empty()).then(|| self.simplexes.clone());
+        some.map(|all| Simplexes::new(all, self.dim_under_classes())).transpose()
+    }
+
+    /// The flow under the classes of the log-ratios in place of simplexes; other flows stay as they are.
+    ///
+    /// # Errors
+    /// As [`FlowSpec::parts`].
+    pub fn of_log_ratios(&self) -> Result<Self> {
+        let Some(parts) = self.parts()? else { return Ok(self.clone()) };
+        let under = self.under_classes();
+        let names = if under.names.is_empty() { Vec::new() } else { parts.inner_names(&under.names) };
+        Ok(Self { simplexes: Vec::new(), names, ..under })
     }
 
     /// How the conditions are encoded that the user gives: none where the architecture has columns of classes instead.
@@ -418,6 +474,9 @@ impl FlowSpec {
                 || self.condition.as_ref().is_none_or(|condition| condition.columns.len() != table.places.len()))
         {
             return Err("its columns of classes do not fit the flow".into());
+        }
+        if !self.simplexes.is_empty() && (self.pixels.is_some() || self.parts().is_err()) {
+            return Err("its simplexes do not fit the flow".into());
         }
         if let Some(Moments { mean, std }) = &self.standardise
             && (mean.len() != d || Standardise::new(mean.clone(), std.clone()).is_err())

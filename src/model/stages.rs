@@ -10,7 +10,7 @@
 use crate::continuous::{End, Paths};
 use crate::model::{Architecture, BoundArchitecture, BoundModel, FlowSpec, Model};
 use crate::transform::bijection::{check_rows, own_condition};
-use crate::transform::{Bijection, Cost, Mapped, check_time};
+use crate::transform::{Bijection, Cost, Mapped, Simplexes, check_time};
 use crate::velocity::Precision;
 use crate::{Error, Result};
 
@@ -123,6 +123,9 @@ impl BoundModel {
         spec.stages()?;
         at.iter().try_for_each(|t| check_time(*t))?;
         let n = check_rows(start, d, condition, self.condition_dim())?;
+        if let Some(parts) = self.parts() {
+            return self.stages_of_parts(parts, start, end, condition, at, log_density);
+        }
         let given = condition;
         let condition = &spec.encoded(condition)?;
         let preprocessing = self.preprocessing();
@@ -170,6 +173,31 @@ impl BoundModel {
             _ => None,
         };
         Ok(Stages { times: at.to_vec(), layers, points: points.y, log_prob, cost })
+    }
+
+    /// As [`BoundModel::stages_of`] of a model with simplexes: at every stage rows have parts of the whole.
+    fn stages_of_parts(
+        &self,
+        parts: &Simplexes,
+        start: &[f64],
+        end: End,
+        condition: &[f64],
+        at: &[f64],
+        log_density: bool,
+    ) -> Result<Stages> {
+        let (inner, outside) = match end {
+            End::Latent => (parts.cut(start), Vec::new()),
+            End::Data => {
+                let (inner, logs) = parts.inward(start);
+                (inner, (0..logs.len()).filter(|i| logs[*i] == f64::NEG_INFINITY).collect())
+            }
+        };
+        let mut stages = self.of_log_ratios()?.stages_of(&inner, end, condition, at, log_density)?;
+        let (points, logs) = parts.outward(&stages.points);
+        stages.points = points;
+        stages.log_prob.iter_mut().zip(logs).for_each(|(log, l)| *log -= l);
+        stages.cost.merge(Cost { outside, ..Cost::default() });
+        Ok(stages)
     }
 
     /// In the architecture's own coordinates; the log-determinants count from the latent.

@@ -12,14 +12,29 @@ use crate::words;
 /// Columns that are named in a remark.
 const NAMED: usize = 8;
 
+/// Whether the kinds of the columns of a job are chosen by their rows.
+pub(super) fn choose_kinds(job: &Job) -> bool {
+    let of_flow = !job.model.family.is_reference() || job.model.family == Family::Mixture;
+    of_flow && job.data.column_types == ColumnTypes::Auto && job.model.init.is_none()
+}
+
+/// What rows gain by the kinds of columns, in words.
+pub(super) fn gain_of(nats: f64) -> String {
+    let nats = words::number(nats, 2);
+    format!("held-out rows gain {nats} nats by that (`data.column_types` plain leaves them as they are)")
+}
+
 /// The job with the kinds that its columns get, and a remark where some are not plain.
 ///
 /// Toys and images have none, and a model to start from has its own; one Gaussian and a table of probabilities stay what
 /// their names say.
 pub fn with_column_types(job: Job, data: &Dataset) -> (Job, Option<String>) {
-    let of_flow = !job.model.family.is_reference() || job.model.family == Family::Mixture;
-    let (Source::Rows(train), ColumnTypes::Auto) = (&data.train, job.data.column_types) else { return (job, None) };
-    if !of_flow || data.shape.is_some() || job.model.init.is_some() {
+    let Source::Rows(train) = &data.train else { return (job, None) };
+    // Those of classes and simplexes are left to the training of the flow inside.
+    let apart = |text: &String| {
+        column_rule(text).is_ok_and(|(_, kind)| matches!(kind, ColumnKind::Class | ColumnKind::Simplex))
+    };
+    if data.shape.is_some() || !choose_kinds(&job) || job.data.columns.iter().any(apart) {
         return (job, None);
     }
     let d = data.dim;
@@ -57,11 +72,7 @@ pub fn with_column_types(job: Job, data: &Dataset) -> (Job, Option<String>) {
     };
     let words: Vec<String> = [ColumnKind::Positive, ColumnKind::Heavy].into_iter().filter_map(of_kind).collect();
     let gain: f64 = found.iter().map(|(_, found)| found.gain).sum();
-    let remark = format!(
-        "{}: held-out rows gain {} nats by that (`data.column_types` plain leaves them as they are)",
-        words.join(", "),
-        words::number(gain, 2)
-    );
+    let remark = format!("{}: {}", words.join(", "), gain_of(gain));
     let job = job.with(|job| {
         job.data.columns.extend(found.iter().map(|(name, found)| format!("{name}:{}", found.kind)));
     });

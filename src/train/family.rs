@@ -84,7 +84,7 @@ impl Family {
 
     /// The numbers that were fitted in a model of this family.
     pub fn n_params(self, model: &Model) -> usize {
-        if self == Self::GaussianFixed { model.dim() } else { model.n_params() }
+        if self == Self::GaussianFixed { model.spec.architecture.dim() } else { model.n_params() }
     }
 
     /// A density without a net, fitted and not trained.

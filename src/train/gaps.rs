@@ -1,12 +1,13 @@
 //! Gaussians and mixtures of rows with missing cells: the preprocessing of such rows, and their fit.
 
+use super::job::column_rule;
 use super::preprocessing::Preprocessing;
 use super::{Family, Job};
 use crate::fit::{EmOptions, present_moments};
 use crate::model::{FlowSpec, Moments};
 use crate::rows::{Dataset, MissingRows};
 use crate::stats::Sample;
-use crate::transform::Mixture;
+use crate::transform::{ColumnKind, Mixture};
 use crate::{Error, Result, Rng};
 
 /// The families that are fitted to the cells that are there.
@@ -16,7 +17,15 @@ impl Job {
     /// Refuses rows with missing cells for a model that has no exact density of the others.
     pub(super) fn check_missing(&self) -> Result<()> {
         let family = self.model.family;
-        if self.data.missing != MissingRows::Marginal || FAMILIES.contains(&family) {
+        if self.data.missing != MissingRows::Marginal {
+            return Ok(());
+        }
+        let simplex = |text: &String| column_rule(text).is_ok_and(|(_, kind)| kind == ColumnKind::Simplex);
+        if self.data.columns.iter().any(simplex) {
+            let problem = "`data.missing` marginal has no meaning for a simplex: its log-ratios need all parts";
+            return Err(Error::invalid(problem, "set `data.missing` to drop, or leave the simplex out"));
+        }
+        if FAMILIES.contains(&family) {
             return Ok(());
         }
         let problem =

@@ -22,9 +22,11 @@ mod discrete;
 mod ema;
 mod family;
 mod far;
+mod findings;
 mod gaps;
 mod gradient;
 mod history;
+mod inner;
 mod job;
 mod likelihood;
 mod loss;
@@ -43,6 +45,7 @@ mod reference;
 mod schedule;
 mod score;
 mod selection;
+mod simplexes;
 mod start;
 mod state;
 mod trainer;
@@ -59,6 +62,7 @@ pub use crew::{Alone, Crew, Shared};
 pub use criterion::{Criterion, LossContext, Objective};
 pub use family::Family;
 pub use far::{Far, FarRow, Set};
+pub use findings::findings;
 pub use history::{History, StepRecord, Validation};
 pub use job::{
     ColumnTypes, DataSection, FarRows, Job, ModelSection, ObjectiveSection, OptimiserSection, OutputSection, Picture,

@@ -26,7 +26,7 @@ const FEWEST: usize = 20;
 const MIXTURES: f64 = 0.12;
 const SHORT: f64 = 0.15;
 /// Models are compared on so many times the rows of a validation at the most.
-const JUDGED: usize = 4;
+pub(super) const JUDGED: usize = 4;
 
 /// How one model is trained.
 pub(super) type Fit = dyn Fn(&Job, &Dataset, &mut dyn Watch) -> Result<TrainResult>;
@@ -186,6 +186,10 @@ impl Watch for Inner<'_> {
         if self.first {
             self.watch.note(words);
         }
+    }
+
+    fn nll_offset(&self) -> f64 {
+        self.watch.nll_offset()
     }
 
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<()> {

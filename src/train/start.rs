@@ -419,6 +419,10 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
     let mut columns = vec![Column::Plain; data.dim];
     for text in &job.data.columns {
         let (name, kind) = column_rule(text)?;
+        if matches!(kind, ColumnKind::Class | ColumnKind::Simplex) {
+            // They are columns of the whole model, not of its flow.
+            continue;
+        }
         let named = data.columns.as_ref().and_then(|names| names.iter().position(|known| known == name));
         let Some(j) = named.or_else(|| name.parse().ok().filter(|j| *j < data.dim)) else {
             let known = match &data.columns {
@@ -430,10 +434,6 @@ pub(super) fn columns(job: &Job, data: &Dataset, rows: &[f64]) -> Result<Option<
         if data.columns.as_ref().is_some_and(|names| names.iter().filter(|known| *known == name).count() > 1) {
             let problem = format!("`data.columns` {text}: two columns are called `{name}`");
             return Err(Error::invalid(problem, "give each column its own name"));
-        }
-        if kind == ColumnKind::Class {
-            // A table gives it out, and no flow.
-            continue;
         }
         let values: Vec<f64> = rows.iter().copied().skip(j).step_by(data.dim).filter(|v| !v.is_nan()).collect();
         let held_out = [&data.valid, &data.test].into_iter().flat_map(|rows| rows.x.iter().skip(j).step_by(data.dim));

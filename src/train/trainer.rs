@@ -12,19 +12,21 @@ use std::time::Instant;
 
 use super::adamw::AdamW;
 use super::batch::BatchSampler;
-use super::classes::UnderClasses;
+use super::classes::under_classes;
 use super::crew::{Alone, Crew, hash_of};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
+use super::inner::Inner;
 use super::plan::Phase;
 use super::preprocessing::Preprocessing;
+use super::simplexes::of_log_ratios;
 use super::start::Start;
 use super::state::{RunLog, State, content_hash};
 use super::{
     Checkpoint, Criterion, Family, Far, FarRows, Job, LossContext, Muon, Optimiser, OutputSection, Precision, Progress,
     StepRecord, TrainResult, ValidationScore, Watch, column_types, selection, start,
 };
-use crate::model::Model;
+use crate::model::{FlowSpec, Model};
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::{Condition, Mixture};
 use crate::words;
@@ -64,12 +66,32 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
 /// begin with different data, options or weights.
 pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let init = job.model.init.as_deref().map(Model::load).transpose()?;
-    match UnderClasses::of(job, init.as_ref().map(|model| &model.spec), data)? {
+    fit_whole(crew, job, init, data, watch)
+}
+
+/// Trains the flow inside a wrapper, which may have another one inside, until there is none.
+fn fit_whole(
+    crew: &dyn Crew,
+    job: &Job,
+    init: Option<Model>,
+    data: &Dataset,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
+    match inner(job, init.as_ref().map(|model| &model.spec), data)? {
         None => fitted(crew, job, init, data, watch),
-        Some(under) => {
-            let init = init.map(|model| Model { spec: model.spec.under_classes(), ..model });
-            Ok(under.result(fitted(crew, &under.job, init, &under.data, &mut under.watch(watch))?))
+        Some(inner) => {
+            inner.notes.iter().for_each(|words| watch.note(words));
+            let init = init.map(|model| inner.model(model)).transpose()?;
+            Ok(inner.result(fit_whole(crew, &inner.job, init, &inner.data, &mut inner.watch(watch))?))
         }
+    }
+}
+
+/// The outermost wrapper of a training, and what is inside of it: classes are around simplexes.
+fn inner(job: &Job, of: Option<&FlowSpec>, data: &Dataset) -> Result<Option<Inner>> {
+    match under_classes(job, of, data)? {
+        None => of_log_ratios(job, of, data),
+        Some(inner) => Ok(Some(inner)),
     }
 }
 
@@ -145,7 +167,9 @@ fn run_all(
     let clock = Instant::now();
     let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
     let held_out = first.history.validations.iter().map(|v| v.nll).reduce(f64::min);
-    let held_out = held_out.map_or_else(String::new, |nll| format!(": held-out NLL {}", words::number(nll, 4)));
+    let offset = watch.nll_offset();
+    let held_out =
+        held_out.map_or_else(String::new, |nll| format!(": held-out NLL {}", words::number(nll + offset, 4)));
     watch.note(&format!(
         "base      {}, {steps} in {}{held_out}",
         first.model.spec.architecture.name(),
@@ -185,11 +209,11 @@ pub fn resume_by(
     data: &Dataset,
     watch: &mut dyn Watch,
 ) -> Result<TrainResult> {
-    match UnderClasses::of(&checkpoint.job, Some(&checkpoint.model.spec), data)? {
+    match inner(&checkpoint.job, Some(&checkpoint.model.spec), data)? {
         None => resumed(crew, checkpoint, data, watch),
-        Some(under) => {
-            let checkpoint = under.checkpoint(checkpoint);
-            Ok(under.result(resumed(crew, checkpoint, &under.data, &mut under.watch(watch))?))
+        Some(inner) => {
+            let checkpoint = inner.checkpoint(checkpoint)?;
+            Ok(inner.result(resume_by(crew, checkpoint, &inner.data, &mut inner.watch(watch))?))
         }
     }
 }
@@ -205,7 +229,7 @@ fn resumed(crew: &dyn Crew, mut checkpoint: Checkpoint, data: &Dataset, watch: &
     }
     // A run of an earlier version has no names yet; its rows are those of the data, so are its columns.
     start::name(&mut checkpoint.model.spec, data);
-    // Checkpoints of models that give out classes have the columns as the user named them.
+    // Checkpoints of models with classes or simplexes have the columns as the user named them.
     checkpoint.job = column_types::with_column_types(checkpoint.job, data).0;
     // The file that the run began with may be gone: its columns and conditions are those of the checkpoint's model.
     let init = checkpoint.job.model.init.is_some().then_some(&checkpoint.model);
@@ -414,7 +438,7 @@ impl Trainer<'_> {
             if stopped {
                 watch.keep(&self.checkpoint()?)?;
             }
-            let ended_early = if last || stopped { None } else { self.early_end(done) };
+            let ended_early = if last || stopped { None } else { self.early_end(done, watch.nll_offset()) };
             if last || stopped || ended_early.is_some() {
                 return self.finish(stopped, ended_early);
             }

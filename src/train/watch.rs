@@ -37,6 +37,11 @@ pub trait Watch {
     /// Called with each remark on the data, one sentence at a time, before the first step.
     fn note(&mut self, _words: &str) {}
 
+    /// What a held-out NLL in words is above that of the flow that is trained: its model is a part of a whole one.
+    fn nll_offset(&self) -> f64 {
+        0.0
+    }
+
     /// Called before a model of a family is trained, where several are tried.
     fn tries(&mut self, _family: Family) {}
 

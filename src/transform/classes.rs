@@ -117,6 +117,20 @@ impl ClassTable {
         !left.is_empty()
     }
 
+    /// The columns of classes and those in the places `inner` of the others, rising.
+    pub(crate) fn and_apart(&self, inner: &[usize]) -> Vec<usize> {
+        let mut others = (0..).filter(|j| self.places.binary_search(j).is_err());
+        let mut all = self.places.clone();
+        let mut next = 0;
+        for j in inner {
+            // The columns without classes are counted through.
+            all.extend(others.nth(j - next));
+            next = j + 1;
+        }
+        all.sort_unstable();
+        all
+    }
+
     /// Rows of the data `[n, d + m]` cut into the other columns `[n, d]` and the classes `[n, m]`.
     pub fn cut(&self, rows: &[f64], dim: usize) -> (Vec<f64>, Vec<f64>) {
         let (mut others, mut classes) = (Vec::with_capacity(rows.len()), Vec::new());
@@ -134,12 +148,15 @@ impl ClassTable {
 pub(crate) struct WithClasses {
     table: Arc<ClassTable>,
     inner: Chain,
+    /// The columns of classes, and those that `inner` has apart, rising.
+    apart: Vec<usize>,
 }
 
 impl WithClasses {
     /// The flow `inner` under the classes of a table.
     pub fn new(table: Arc<ClassTable>, inner: Chain) -> Self {
-        Self { table, inner }
+        let apart = table.and_apart(inner.apart());
+        Self { table, inner, apart }
     }
 
     /// Takes rows through `inner`, in which a row without a class (`found` false) is one of the others and has no result.
@@ -187,7 +204,7 @@ impl Bijection for WithClasses {
     }
 
     fn apart(&self) -> &[usize] {
-        &self.table.places
+        &self.apart
     }
 
     fn forward(&self, rows: &mut Mapped, condition: &[f64]) -> Result<()> {
@@ -229,6 +246,9 @@ mod tests {
         assert!(table.is_sound(3) && !table.is_sound(2));
         assert!((table.log_prob(&[0.0, 7.0]) - 0.375f64.ln()).abs() < 1e-15);
         assert_eq!(table.log_prob(&[2.0, 7.0]), f64::NEG_INFINITY);
+        // Columns 0 and 2 are classes: the others are 1, 3, 4, …
+        assert_eq!(table.and_apart(&[]), [0, 2]);
+        assert_eq!(table.and_apart(&[0, 2, 3]), [0, 1, 2, 4, 5]);
         let settled = |values: [f64; 2]| {
             let mut values = values;
             table.settle(&mut values).then_some(values)

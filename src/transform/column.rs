@@ -63,6 +63,8 @@ pub enum ColumnKind {
     },
     /// A class: a word or a whole number, which a table gives out. It is no column of the flow.
     Class,
+    /// One of the parts of a whole, which the flow has as log-ratios.
+    Simplex,
 }
 
 impl FromStr for ColumnKind {
@@ -82,6 +84,7 @@ impl FromStr for ColumnKind {
                 Ok(Self::Unit { low, high })
             }
             ("class", None) => Ok(Self::Class),
+            ("simplex", None) => Ok(Self::Simplex),
             ("integer", None) => Ok(Self::Integer { low: f64::NEG_INFINITY, high: f64::INFINITY }),
             ("integer", Some(Some(&[low, high])))
                 if low < high && [low, high].iter().all(|bound| Integers::ALL.has(*bound)) =>
@@ -90,7 +93,7 @@ impl FromStr for ColumnKind {
             }
             _ => Err(format!(
                 "`{text}`: expected plain, angle, angle:PERIOD, unit, unit:LOW,HIGH (LOW < HIGH), positive, heavy, class, \
-                 integer or integer:LOW,HIGH (whole, LOW < HIGH)"
+                 integer, integer:LOW,HIGH (whole, LOW < HIGH), or simplex (several columns: a,b,c:simplex)"
             )),
         }
     }
@@ -107,6 +110,7 @@ impl std::fmt::Display for ColumnKind {
             Self::Integer { low, high } if low.is_finite() => write!(f, "integer:{low},{high}"),
             Self::Integer { .. } => f.write_str("integer"),
             Self::Class => f.write_str("class"),
+            Self::Simplex => f.write_str("simplex"),
         }
     }
 }
@@ -169,6 +173,10 @@ impl Column {
             ColumnKind::Class => {
                 let problem = "a class is no column of a flow";
                 return Err(Error::invalid(problem, "train a model of rows: its table has the classes"));
+            }
+            ColumnKind::Simplex => {
+                let problem = "the parts of a whole are no columns of a flow";
+                return Err(Error::invalid(problem, "train a model of rows: its flow has their log-ratios"));
             }
             ColumnKind::Plain | ColumnKind::Heavy => Self::Plain,
             ColumnKind::Positive => Self::Positive,

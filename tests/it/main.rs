@@ -73,6 +73,8 @@ mod resume;
 mod sample_quality;
 mod seeing;
 mod selection;
+mod simplex_columns;
+mod simplex_map;
 mod stages;
 mod streaming;
 mod training;

@@ -60,7 +60,7 @@ pub fn draw(comparison: &Comparison, rows: &[Row<'_>], out: &Path, context: &Con
     let mut contenders = Vec::new();
     for one in &first {
         let density = match cells {
-            Some(cells) if comparison.rows.context.is_empty() => {
+            Some(cells) if comparison.rows.context.is_empty() && one.entry.model.spec.is_dense() => {
                 let model = one.entry.model.bind(comparison.precision)?;
                 Some(density(&one.entry, &model, 1.0, &cells, &units)?)
             }
@@ -208,7 +208,7 @@ fn strips(
     let mut strips = Vec::new();
     for one in first {
         let model = &one.entry.model;
-        let Some(stages) = stages(&model.spec.architecture) else { continue };
+        let Some(stages) = stages(&model.spec.architecture).filter(|_| model.spec.is_dense()) else { continue };
         let bound = model.bind(comparison.precision)?;
         // One scale for all frames: that of the truth, or of where the way ends.
         let end = density(&one.entry, &bound, 1.0, &cells, &units)?;

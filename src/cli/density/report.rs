@@ -21,6 +21,7 @@ impl Job {
         context: &Context,
     ) -> Result<()> {
         let dominance = seen.log_prob.dominance();
+        seen.closed.words().iter().for_each(|words| context.note(words));
         let (spent, n) = (&seen.spent, seen.spent.n);
         let scores = seen.log_prob.mean();
         let (mean, se) = (scores.mean(), scores.se());

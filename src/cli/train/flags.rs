@@ -100,7 +100,7 @@ flags! {
         weights: String,
         /// Column type, NAME:KIND (or number from 0, not counting those of --condition), where KIND is angle[:PERIOD],
         /// unit[:LOW,HIGH], positive, heavy (heavy tails), integer[:LOW,HIGH] or
-        /// class (words or whole numbers, given out by a table)
+        /// class (words or whole numbers, given out by a table); or A,B,C:simplex for the parts of a constant sum
         #[arg(id = "column", long = "column", value_name = "NAME:KIND", conflicts_with = "init")]
         columns: Vec<String>,
         /// Types of the columns without --column: auto (positive or heavy where held-out rows clearly gain), or plain

@@ -123,7 +123,7 @@ fn points(
     let shown = critical_section(|| plot::samples(&path, &drawn_data, &drawn_samples, d, &in_units))?;
     picture::note_columns(&path, &shown, d, options, context);
 
-    if d <= 2 && model.spec.classes.is_none() {
+    if d <= 2 && model.spec.is_dense() {
         let extent = |column: usize| plot::extent(&seen, d, column);
         let (x, y) = (extent(0), if d == 2 { extent(1) } else { (0.0, 1.0) });
         let (nx, ny) = if d == 2 { (CELLS, CELLS) } else { (CELLS_ALONE, 1) };
@@ -149,6 +149,7 @@ fn points(
     } else {
         let conditions = run.conditions(held_out.count(d));
         let z = flow.latents(&held_out.points(), &conditions)?.y;
+        let (z, d) = model.spec.normal_latents(&z);
         critical_section(|| plot::latents(&place("latents"), &z, d, plain))?;
     }
     Ok(())

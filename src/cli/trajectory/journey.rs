@@ -31,7 +31,7 @@ impl Job {
         let places: Vec<f64> = rows.chunks_exact(d).flat_map(|row| self.columns.iter().map(|c| row[*c])).collect();
         let side = args.grid.map_or(if film { 64 } else { 150 }, usize::from);
         let (mut shown, mut plane) = (Vec::new(), None);
-        if d > 2 {
+        if d > 2 || !self.setup.model.spec.is_dense() {
             shown.extend(moments.iter().map(|at| Moment { at: *at, density: None }));
         } else {
             let (nx, ny) = if d == 1 { (CURVE, 1) } else { (side, side) };

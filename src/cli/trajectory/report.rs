@@ -26,7 +26,7 @@ impl Job {
             "of": self.of,
             "dim": d,
             "columns": self.columns,
-            "densities": d <= 2,
+            "densities": d <= 2 && self.setup.model.spec.is_dense(),
             "times": moments,
             "layers": layers.filter(|_| moments.is_some()),
             "n_layers": self.layers,

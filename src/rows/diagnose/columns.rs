@@ -71,6 +71,11 @@ impl Column {
         if middle > 0.0 { middle } else { self.values[self.values.len() - 1].0 - self.values[0].0 }
     }
 
+    /// Whether all values are above 0.
+    pub fn is_positive(&self) -> bool {
+        self.values.first().is_some_and(|(least, _)| *least > 0.0)
+    }
+
     /// Whether all values are one.
     pub fn is_constant(&self) -> bool {
         self.values.len() < 2

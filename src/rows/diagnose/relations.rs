@@ -173,6 +173,17 @@ fn finding(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: 
     };
     let left_over = if left > 1e-5 { format!(", to {} of its deviation", short(left)) } else { String::new() };
     let drop = bare(table, &[rows.of[k]]);
+    let whole: Vec<usize> = terms.iter().map(|(j, _)| *j).chain([k]).map(|k| rows.of[k]).collect();
+    let ones = !terms.is_empty() && terms.iter().all(|(_, w)| (w + 1.0).abs() < 1e-3);
+    let parts = if ones && whole.iter().all(|j| table.own().contains(j) && table.columns[*j].is_positive()) {
+        let names = match table.named {
+            true => whole.iter().map(|j| table.names[*j].clone()).collect::<Vec<_>>().join(","),
+            false => "A,B,C".to_owned(),
+        };
+        format!("; or model the parts of the whole together: `data.columns` {names}:simplex")
+    } else {
+        String::new()
+    };
     let columns = [rows.of[k]].into_iter().chain(terms.iter().map(|(j, _)| rows.of[*j]));
     Finding {
         kind: "linear relation",
@@ -180,7 +191,7 @@ fn finding(table: &Table<'_>, rows: &Scaled, k: usize, free: &[usize], weights: 
         numbers: BTreeMap::from([("left", left), ("constant", constant)]),
         singular: true,
         text: format!("{text}{left_over}"),
-        hint: format!("leave one of them out, with `data.drop`{drop}"),
+        hint: format!("leave one of them out, with `data.drop`{drop}{parts}"),
     }
 }
 

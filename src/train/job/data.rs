@@ -116,7 +116,8 @@ pub struct DataSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
     /// The types of columns that are not plain numbers: `NAME:KIND`, or `J:KIND` with J counted from 0; KIND is angle,
-    /// unit, positive, heavy, integer or class, as [`ColumnKind`] reads it.
+    /// unit, positive, heavy, integer or class, as [`ColumnKind`] reads it. `A,B,C:simplex` for columns that are the parts
+    /// of a whole.
     pub columns: Vec<String>,
     /// What the columns are that `columns` does not name. A run without this field had plain ones.
     pub column_types: ColumnTypes,
@@ -204,7 +205,10 @@ impl DataSection {
             return Err(Error::invalid("`data.keep` and `data.drop` are both set", hint));
         }
         self.dialect().check()?;
-        self.columns.iter().try_for_each(|text| column_rule(text).map(drop))?;
+        self.columns.iter().try_for_each(|text| match column_rule(text)? {
+            (parts, ColumnKind::Simplex) => check_parts(text, parts),
+            _ => Ok(()),
+        })?;
         split_rule(&self.split).map(drop)
     }
 
@@ -281,7 +285,22 @@ pub fn split_rule(text: &str) -> Result<SplitRule> {
     }
 }
 
-/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`. A name may have colons itself: the kind begins behind the first colon
+/// Refuses parts of a whole that are fewer than two, or the same.
+fn check_parts(text: &str, parts: &str) -> Result<()> {
+    let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
+    let hint = "name all parts of the whole, each once: a,b,c:simplex";
+    if parts.len() < 2 || parts.contains(&"") {
+        let named = parts.iter().filter(|part| !part.is_empty()).count() as u64;
+        let problem = format!("`data.columns` {text}: a simplex of {}", crate::words::count(named, "part"));
+        return Err(Error::invalid(problem, hint));
+    }
+    match parts.iter().enumerate().find(|(i, part)| parts[..*i].contains(part)) {
+        None => Ok(()),
+        Some((_, part)) => Err(Error::invalid(format!("`data.columns` {text}: `{part}` is a part twice"), hint)),
+    }
+}
+
+/// `NAME:KIND`, as `l:angle` or `0:unit:0,100`; the name of a simplex has those of all its parts. A name may have colons itself: the kind begins behind the first colon
 /// after which a kind can be read.
 pub(crate) fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     let places = text.char_indices().filter(|(at, c)| *at > 0 && *c == ':').map(|(at, _)| at);
@@ -296,7 +315,7 @@ pub(crate) fn column_rule(text: &str) -> Result<(&str, ColumnKind)> {
     Err(match problem {
         Some(words) => Error::invalid(
             format!("the column `{text}`: {words}"),
-            "set a kind in `data.columns`: angle, unit, positive, heavy, integer or class",
+            "set a kind in `data.columns`: angle, unit, positive, heavy, integer, class or simplex",
         ),
         None => Error::invalid(
             format!("invalid `data.columns` `{text}`: expected NAME:KIND"),

@@ -27,7 +27,8 @@ impl Trainer<'_> {
     /// rows' differences, over [`SINCE`] of the budget, and as many steps again as the best took. A curve that varies
     /// by its noise does neither; one that falls again late, as the learning rate does, was rarely above its best so
     /// long.
-    pub(super) fn early_end(&self, done: f64) -> Option<String> {
+    /// `offset` is what scores in words are above those of the run.
+    pub(super) fn early_end(&self, done: f64, offset: f64) -> Option<String> {
         let best = self.log.best.as_ref()?;
         let (last, step) = (self.log.history.validations.last()?, self.state.step);
         let why = match self.job.optimiser.patience {
@@ -44,7 +45,7 @@ impl Trainer<'_> {
                     && self.log.worse >= CLEARLY
                     && step >= 2 * best.step
                     && since >= SINCE;
-                let last = last.nll;
+                let last = last.nll + offset;
                 ends.then(|| format!("the last {CLEARLY} held-out scores ({last:.3} at the end) were clearly worse"))?
             }
         };
