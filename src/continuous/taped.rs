@@ -40,7 +40,7 @@ pub struct Taped<'a, T> {
 /// The tapes of the chunks, with their rows.
 enum Tapes<'a, T> {
     /// Of solves.
-    Integrated(Integration<'a, T>, Vec<(Range<usize>, Tape<T>)>),
+    Integrated(Box<Integration<'a, T>>, Vec<(Range<usize>, Tape<T>)>),
     /// Of the map of equal steps itself.
     Exact(&'a dyn Velocity<T>, Vec<(Range<usize>, ExactTape<'a, T>)>),
 }
@@ -115,7 +115,7 @@ pub fn transport_taped<'a, T: Scalar>(
         penalties.extend(chunk.penalties);
         tapes.push((rows, chunk.tape));
     }
-    Ok(Taped { transported, penalties, tapes: Tapes::Integrated(integration, tapes) })
+    Ok(Taped { transported, penalties, tapes: Tapes::Integrated(Box::new(integration), tapes) })
 }
 
 /// As [`transport_taped`], by the map of equal steps itself.

@@ -126,6 +126,15 @@ fn jobs() -> Vec<(&'static str, Job)> {
                 (job.solver.rtol, job.solver.atol) = (1e-3, 1e-3);
             }),
         ),
+        (
+            "likelihood of equal steps",
+            base(3).with(|job| {
+                job.objective.kind = Objective::Likelihood;
+                job.optimiser.batch = Some(600);
+                (job.solver.method, job.solver.fixed_steps) = ("midpoint".into(), Some(3));
+                job.solver.log_density = cnflow::continuous::LogDensity::Exact;
+            }),
+        ),
         ("realnvp", base(20).of_family("realnvp".parse().unwrap())),
         ("a mixture", base(20).of_family("mixture".parse().unwrap())),
         ("images", digits("cnf")),

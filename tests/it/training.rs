@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Optimizer, ParamsAdamW};
-use cnflow::continuous::SolverSpec;
+use cnflow::continuous::{LogDensity, SolverSpec};
 use cnflow::io::safetensors::ModelFile;
 use cnflow::model::{Architecture, Model};
 use cnflow::rng;
@@ -587,7 +587,9 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
         notes: Vec::new(),
     };
     for (data, precision) in [(toy("moons"), Precision::F32), (table, Precision::F64)] {
-        for objective in Objective::ALL {
+        let usual = Objective::ALL.into_iter().map(|objective| (objective, false));
+        // The likelihood of equal steps as the flow, too.
+        for (objective, exact) in usual.chain([(Objective::Mixed, true), (Objective::Likelihood, true)]) {
             // Checkpoints on and beside the states that are fallen back to, and around the change of phase.
             let checkpoint = "7".to_owned();
             let job = job(objective, 40).with(|job| {
@@ -601,6 +603,7 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
                 job.objective.likelihood_batch = Some(32);
                 job.objective.likelihood_share = 0.3;
             });
+            let job = if exact { job.with(|job| job.solver = exact_steps()) } else { job };
             let job = job.applicable();
             let mut keeper = Every::default();
             let whole = fit(&job, &data, &mut keeper).unwrap();
@@ -612,6 +615,32 @@ fn a_run_that_is_taken_up_from_any_checkpoint_ends_in_the_same_bits() {
             }
         }
     }
+}
+
+/// The solver whose two steps are the flow.
+fn exact_steps() -> SolverSpec {
+    let log_density = LogDensity::Exact;
+    SolverSpec { method: "rk4".into(), fixed_steps: Some(2), log_density, ..SolverSpec::default() }
+}
+
+#[test]
+fn what_is_trained_by_the_likelihood_of_steps_is_what_they_sample() {
+    let data = toy("moons");
+    let trained = |threads: usize, kind: Objective| {
+        let job = job(kind, 300).with(|job| {
+            job.solver = exact_steps();
+            job.objective.likelihood_share = 0.5;
+        });
+        on(threads, &job.applicable(), &data)
+    };
+    let (matched, mixed) = (trained(2, Objective::Matching), trained(1, Objective::Mixed));
+    assert_eq!(outcome(&mixed), outcome(&trained(3, Objective::Mixed)), "the bits on other threads");
+    // A net that is matched is right for the differential equation, and less so for two steps.
+    let excess = |fitted: &TrainResult| {
+        let flow = fitted.model.bind(Precision::F32).unwrap();
+        score(&flow, &data.test, data.toy()).unwrap().excess.unwrap().0
+    };
+    assert!(excess(&mixed) < excess(&matched) - 0.02, "{} and {}", excess(&mixed), excess(&matched));
 }
 
 #[test]

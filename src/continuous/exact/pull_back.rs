@@ -129,8 +129,8 @@ impl<T: Scalar> Sweep<T> {
                 column.fill(0.0);
                 column[r] = 1.0;
                 steps.lu.solve(&mut column);
-                for c in 0..d {
-                    let by = -self.s[l] * steps.h[l] * column[c];
+                for (c, inverse) in column.iter().enumerate() {
+                    let by = -self.s[l] * steps.h[l] * inverse;
                     for (i, b) in b.iter().enumerate() {
                         self.tangents_bar[(i * d * d + c * d + r) * stride + l] = b * by;
                     }
