@@ -30,7 +30,7 @@ pub(super) fn of_log_ratios(job: &Job, of: Option<&FlowSpec>, data: &Dataset) ->
     let Source::Rows(train) = &data.train else {
         return refuse("the columns of a toy are no parts of a whole".into(), "set `data.source` to a table");
     };
-    start::check(data)?;
+    start::check(data, false)?;
     let x = train.points();
     let all = match trained {
         Some(all) => all.to_vec(),
