@@ -100,7 +100,7 @@ impl Dialect {
             let problem = "a word of `data.na` has spaces around it";
             return Err(Error::invalid(problem, "leave them out: cells are read without the spaces around them"));
         }
-        let Some(comment) = &self.comment else { return Ok(()) };
+        let Some(comment) = self.comment() else { return Ok(()) };
         let digits = comment.trim_start_matches(['+', '-', '.', ',']);
         let signs = digits.is_empty() && comment.len() == 1;
         if comment.trim() != comment || comment.is_empty() || comment.starts_with('"') {
@@ -317,6 +317,7 @@ mod tests {
             ("auto", ".", &[], Some("1"), "begin with a number"),
             ("auto", ".", &[], Some("-.5"), "begin with a number"),
             (";", ".", &[], Some(";;"), "first cell is empty"),
+            ("#", ".", &[], None, "first cell is empty"),
         ] {
             let refused = with(sep, decimal, na, comment).check().unwrap_err();
             assert!(refused.to_string().contains(part) && refused.hint().is_some(), "{refused}");
