@@ -106,9 +106,9 @@ fn models_of_images_are_compared_in_grids() {
     assert!(svg.matches("<image").count() == 3 && svg.contains("bits/dim") && !svg.contains("nats"), "{}", svg.len());
     let page = words(at, "both/report.html");
     assert!(page.contains("images of 8 × 8") && page.contains("a class a column") && page.contains("bits/dim"));
-    // The figure, and eleven times of the velocity and a frame for each of the layers.
+    // The figure, the coverage under the classes, and eleven times of the velocity and a frame for each of the layers.
     let layers = json(at, "trajectory b -o b.png")["n_layers"].as_u64().unwrap() as usize;
-    assert_eq!(page.matches("data:image/png").count(), 1 + 11 + layers.min(10) + 1);
+    assert_eq!(page.matches("data:image/png").count(), 2 + 11 + layers.min(10) + 1);
 }
 
 #[test]
