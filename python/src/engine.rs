@@ -80,9 +80,9 @@ impl Solved {
 }
 
 /// A function of a model on rows and their conditions.
-pub trait Kernel: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + 'static {}
+pub trait Kernel: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + Sync + 'static {}
 
-impl<F: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + 'static> Kernel for F {}
+impl<F: Fn(&BoundModel, &[f64], &[f64]) -> cnflow::Result<Solved> + Copy + Send + Sync + 'static> Kernel for F {}
 
 /// log p.
 pub fn scored(model: &BoundModel, x: &[f64], condition: &[f64]) -> cnflow::Result<Solved> {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +73,38 @@ def test_whole_numbers_are_sampled_and_scored() -> None:
     assert flow.log_prob(np.array([[0.0, 0.5]]))[0] == -np.inf
     with pytest.raises(cnflow.InvalidInput, match="their own noise"):
         flow.sample_and_log_prob(5)
+
+
+def test_log_prob_is_the_mean_over_draws_of_the_noise(
+    tmp_path: Path, cnf: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    x, k = rows()
+    table = np.column_stack([x[:, 0], k.astype(float)])
+    flow = cnflow.train(table, column="1:integer", **OPTIONS)
+    flow.save(tmp_path / "model.safetensors")
+    np.save(tmp_path / "x.npy", table)
+    cnf("density", "model.safetensors", "x.npy", "--dequantise", "4", "-o", "logp.npy")
+    several = flow.log_prob(table, dequantise=4)
+    assert same_bits(several, np.load(tmp_path / "logp.npy"))
+    assert not same_bits(several, flow.log_prob(table))
+    # By Jensen's inequality the mean over draws is above that of one, on average.
+    assert several.mean() > flow.log_prob(table).mean()
+    plain = cnflow.train(x, **OPTIONS)
+    with pytest.raises(cnflow.InvalidInput, match="no whole numbers"):
+        plain.log_prob(x, dequantise=2)
+    with pytest.raises(cnflow.InvalidInput, match="dequantise=0"):
+        flow.log_prob(table, dequantise=0)
+
+
+def test_parts_of_a_whole_are_one_map() -> None:
+    parts = np.random.default_rng(5).dirichlet([2.0, 3.0, 4.0], size=400)
+    flow = cnflow.train(parts, column="0,1,2:simplex", **OPTIONS)
+    assert flow.dim == 3
+    samples = flow.sample(100, seed=1)
+    assert np.all(samples > 0.0) and np.allclose(samples.sum(axis=1), 1.0, atol=1e-12)
+    assert np.allclose(flow.forward(flow.inverse(parts)), parts, atol=1e-3)
+    assert np.all(np.isfinite(flow.log_prob(samples)))
+    assert flow.log_prob(np.array([[0.5, 0.5, 0.5]]))[0] == -np.inf
 
 
 def test_classes_are_given_out() -> None:
