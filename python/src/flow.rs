@@ -405,6 +405,10 @@ impl Flow {
         let Rows { x, condition, batch } = self.rows(py, x, condition, "x")?;
         arrays::check_out(py, out, &batch)?;
         let gaps = self.bound.model.scores_gaps() && x.iter().any(|v| v.is_nan());
+        if gaps && draws > 1 {
+            let problem = format!("dequantise={draws} beside missing cells: a row with one is scored by one draw");
+            return Err(Trouble::invalid(problem, "score the rows with missing cells apart").raise(py));
+        }
         let solved = match gaps {
             true => self.noted(py, x.len() / self.d(), self.solve_in_pool(py, x, condition, present, progress)?)?,
             false if draws > 1 => {

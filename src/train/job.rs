@@ -40,6 +40,7 @@ use crate::continuous::SolverSpec;
 use crate::continuous::taped::no_penalty;
 use crate::discrete::Kind;
 use crate::rows::{Dataset, MissingRows};
+use crate::transform::ColumnKind;
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -137,7 +138,12 @@ impl Job {
 
     /// The discrete flow at which the velocity of a table begins where no other base was chosen.
     pub(super) fn usual_base(&self, data: &Dataset) -> Option<&'static str> {
-        let table = data.shape.is_none() && data.toy().is_none() && data.dim > PLANE;
+        // What the flow has: no classes, and one log-ratio fewer than a simplex has parts.
+        let fewer = |text: &&String| {
+            column_rule(text).is_ok_and(|(_, kind)| matches!(kind, ColumnKind::Class | ColumnKind::Simplex))
+        };
+        let columns = data.dim.saturating_sub(self.data.columns.iter().filter(fewer).count());
+        let table = data.shape.is_none() && data.toy().is_none() && columns > PLANE;
         let open = self.model.base == BaseRule::AUTO && self.model.family == Family::Cnf && self.model.init.is_none();
         (table && open).then_some(Kind::Spline.name())
     }

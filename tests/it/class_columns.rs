@@ -1,12 +1,14 @@
 //! Laws of columns of classes that a model gives out: log p = log P(class) + log p(x | class), by a table that is complete;
 //! samples have the classes by their shares; a class is the same on both sides.
 
+use crate::common::columns::{job, trained};
 #[cfg(feature = "cli")]
 use crate::common::command::{cnf, json};
+use crate::common::velocity::bits;
 use crate::common::watch::First;
 use cnflow::rng::stream;
-use cnflow::rows::{Dataset, Memory};
-use cnflow::train::{Family, Job, fit, resume, score};
+use cnflow::rows::Memory;
+use cnflow::train::{Job, fit, resume, score};
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::Precision;
 use cnflow::{Error, Model};
@@ -24,28 +26,6 @@ fn rows(n: usize, seed: u64) -> Vec<f64> {
 fn table(x: Vec<f64>, named: bool) -> Memory {
     let columns = named.then(|| ["x", "kind", "y"].map(str::to_owned).to_vec());
     Memory { name: "the rows".into(), x: x.into(), dim: 3, columns, ..Memory::default() }
-}
-
-fn job(family: &str, rules: &[&str], steps: usize) -> Job {
-    let family: Family = family.parse().unwrap();
-    Job::default()
-        .with(|job| {
-            job.model.family = family;
-            job.model.hidden = (!family.is_reference()).then(|| vec![12, 12]);
-            job.data.columns = rules.iter().map(|rule| (*rule).to_owned()).collect();
-            job.optimiser.steps = Some(steps);
-            job.optimiser.batch = Some(64);
-            job.output.checkpoint = "5".into();
-        })
-        .applicable()
-}
-
-fn trained(job: &Job, data: &Dataset) -> Model {
-    fit(&job.clone().resolve_for(data).unwrap(), data, &mut ()).unwrap().model
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|v| v.to_bits()).collect()
 }
 
 const FLOWS: [&str; 5] = ["cnf", "nice", "realnvp", "glow", "spline"];

@@ -1,13 +1,15 @@
 //! Laws of columns of whole numbers: their noise is a function of the row, the seed and the draw; log P is that of the
 //! numbers; samples are whole; and no family, file or command changes that.
 
+use crate::common::columns::{self, trained};
 #[cfg(feature = "cli")]
 use crate::common::command::{cnf, json};
+use crate::common::velocity::bits;
 use crate::common::watch::First;
 use cnflow::apply::{Block, Transport, Way};
 use cnflow::model::{Architecture, FlowSpec};
 use cnflow::rng::stream;
-use cnflow::rows::{Dataset, Memory, diagnose};
+use cnflow::rows::{Memory, diagnose};
 use cnflow::stats::normal_cdf;
 use cnflow::train::{Family, Job, fit, resume};
 use cnflow::transform::{BinNoise, Column, ColumnKind, Mixture, StandardNormal};
@@ -35,25 +37,7 @@ fn table(x: Vec<f64>, d: usize) -> Memory {
 }
 
 fn job(family: Family, rules: &[&str]) -> Job {
-    let steps = Some(12);
-    Job::default()
-        .with(|job| {
-            job.model.family = family;
-            job.model.hidden = (!family.is_reference()).then(|| vec![12, 12]);
-            job.data.columns = rules.iter().map(|rule| (*rule).to_owned()).collect();
-            job.optimiser.steps = steps;
-            job.optimiser.batch = Some(64);
-            job.output.checkpoint = "5".into();
-        })
-        .applicable()
-}
-
-fn trained(job: &Job, data: &Dataset) -> Model {
-    fit(&job.clone().resolve_for(data).unwrap(), data, &mut ()).unwrap().model
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|v| v.to_bits()).collect()
+    columns::job(family.name(), rules, 12)
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Laws of columns that are the parts of a whole: log p is that of their log-ratios plus ln T − Σ ln x − ½ ln k; samples sum
 //! to the total; rounded rows are closed, others are outside the support.
 
+use crate::common::columns::{self, trained};
 #[cfg(feature = "cli")]
 use crate::common::command::{cnf, json};
+use crate::common::velocity::bits;
 use crate::common::watch::First;
 use cnflow::continuous::End;
 use cnflow::rng::stream;
-use cnflow::rows::{Dataset, Memory, diagnose};
+use cnflow::rows::{Memory, diagnose};
 use cnflow::train::{Family, Job, findings, fit, resume, score};
 use cnflow::transform::{Closing, StandardNormal};
 use cnflow::velocity::Precision;
@@ -40,30 +42,13 @@ fn table(x: Vec<f64>, names: Option<&[&str]>, dim: usize) -> Memory {
 const NAMES: [&str; 4] = ["sand", "x", "silt", "clay"];
 const RULE: &str = "sand,silt,clay:simplex";
 
+/// As [`columns::job`]; a velocity alone, for a mixture beside it might be the model.
 fn job(family: &str, rules: &[&str], steps: usize) -> Job {
-    let family: Family = family.parse().unwrap();
-    Job::default()
-        .with(|job| {
-            job.model.family = family;
-            job.model.hidden = (!family.is_reference()).then(|| vec![12, 12]);
-            if family == Family::Cnf {
-                // Alone: a mixture beside it might be the model.
-                job.model.base = "normal".into();
-            }
-            job.data.columns = rules.iter().map(|rule| (*rule).to_owned()).collect();
-            job.optimiser.steps = Some(steps);
-            job.optimiser.batch = Some(64);
-            job.output.checkpoint = "5".into();
-        })
-        .applicable()
-}
-
-fn trained(job: &Job, data: &Dataset) -> Model {
-    fit(&job.clone().resolve_for(data).unwrap(), data, &mut ()).unwrap().model
-}
-
-fn bits(values: &[f64]) -> Vec<u64> {
-    values.iter().map(|v| v.to_bits()).collect()
+    columns::job(family, rules, steps).with(|job| {
+        if job.model.family == Family::Cnf {
+            job.model.base = "normal".into();
+        }
+    })
 }
 
 #[test]

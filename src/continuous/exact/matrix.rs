@@ -1,4 +1,5 @@
-//! Small matrices: the factors of one, by elimination with pivots in columns.
+//! Small matrices: the factors of one, by elimination with pivots in columns. One is factored for each row and step, and
+//! nalgebra's would allocate each time.
 
 /// P A = L U of a d × d matrix, row by row; the diagonal of L is 1.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,7 @@
 //! What several tests use.
 
 pub mod archive;
+pub mod columns;
 pub mod command;
 pub mod discrete;
 pub mod flows;
