@@ -33,15 +33,16 @@ impl BitsPerDim {
         Self { dim, ..Self::default() }
     }
 
-    /// The images of a block, and the terms of their pixels. Those without a log-probability are left out.
-    pub fn add(&mut self, arrived: &Arrived, terms: &PixelTerms) {
+    /// The images of a block, the terms of their pixels, and their `weights`, or nothing where they count alike. Images
+    /// without a log-probability are left out.
+    pub fn add(&mut self, arrived: &Arrived, terms: &PixelTerms, weights: &[f64]) {
         for (i, log_prob) in arrived.log_prob.iter().enumerate().filter(|(_, log_prob)| log_prob.is_finite()) {
-            self.total.add(*log_prob);
-            self.slope.add(terms.slope[i]);
-            self.noise.add(terms.noise[i]);
-            self.latent.add(log_prob - terms.slope[i] - terms.noise[i]);
+            self.total.add_one_of(*log_prob, weights, i);
+            self.slope.add_one_of(terms.slope[i], weights, i);
+            self.noise.add_one_of(terms.noise[i], weights, i);
+            self.latent.add_one_of(log_prob - terms.slope[i] - terms.noise[i], weights, i);
             if let Some(se) = arrived.cost.logdet_se.get(i) {
-                self.probes.add(se * se);
+                self.probes.add_one_of(se * se, weights, i);
             }
         }
     }
@@ -69,8 +70,7 @@ impl BitsPerDim {
     /// The part of the standard error that Hutchinson's probes make; none where the trace is exact or a single probe
     /// does not tell.
     pub fn probe_se(&self) -> Option<f64> {
-        let n = self.probes.n();
-        (n > 0).then(|| (self.probes.mean() / n as f64).sqrt() / Self::unit(self.dim))
+        (self.probes.n() > 0).then(|| (self.probes.mean() / self.probes.effective()).sqrt() / Self::unit(self.dim))
     }
 
     /// Mean log p(y), ln|dy/dv| and −ln q(u) of an image, in nats: their sum is mean log P. Over several draws the

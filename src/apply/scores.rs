@@ -28,8 +28,12 @@ impl Default for Scores {
 }
 
 impl Scores {
-    /// The values of the rows that come after `before` others.
-    pub fn add(&mut self, before: u64, values: &[f64]) {
+    /// The values of the rows that come after `before` others. With `weights` of them, one each, only the mean is kept.
+    pub fn add(&mut self, before: u64, values: &[f64], weights: &[f64]) {
+        if !weights.is_empty() {
+            values.iter().zip(weights).for_each(|(value, weight)| self.mean.add_weighted(*value, *weight));
+            return;
+        }
         self.sample.add(values);
         for (row, value) in values.iter().enumerate().filter(|(_, v)| v.is_finite()) {
             self.mean.add(*value);
@@ -53,8 +57,11 @@ impl Scores {
         self.mean
     }
 
-    /// The median, and whether few rows carry the mean.
+    /// The median, and whether few rows carry the mean; unknown of rows with weights.
     pub fn dominance(&mut self) -> Dominance {
+        if self.mean.is_weighted() {
+            return Dominance::UNKNOWN;
+        }
         self.thin();
         let outer = self.outer.iter().map(|(value, at)| Weighted { value: *value, weight: 1.0, at: *at });
         if self.sample.part().is_none() {
@@ -116,7 +123,7 @@ mod tests {
                     let mut scores = Scores::default();
                     let mut before = 0;
                     for part in values.chunks(block) {
-                        scores.add(before, part);
+                        scores.add(before, part, &[]);
                         before += part.len() as u64;
                     }
                     let found = scores.dominance();
@@ -135,8 +142,34 @@ mod tests {
         assert!(none.n == 0 && none.median.is_nan() && none.few.is_none());
         // Equal values beyond the extremes.
         let mut scores = Scores::default();
-        scores.add(0, &vec![2.0; 150_000]);
+        scores.add(0, &vec![2.0; 150_000], &[]);
         assert_eq!((scores.dominance().median, scores.dominance().few), (2.0, None));
+    }
+
+    #[test]
+    fn weights_of_rows_make_the_weighted_mean_whatever_their_unit() {
+        let values: Vec<f64> =
+            StandardNormal::new(1).draw(1000, &mut rng::stream(6, 0)).iter().map(|z| 1e3 + z).collect();
+        let weights: Vec<f64> =
+            StandardNormal::new(1).draw(1000, &mut rng::stream(6, 1)).iter().map(|z| z.exp()).collect();
+        for unit in [1.0, 1e-250, 1e250] {
+            let weights: Vec<f64> = weights.iter().map(|w| w * unit).collect();
+            let (mean, se) = crate::stats::weighted_mean_and_se(&values, &weights);
+            let mut scores = Scores::default();
+            // Rows without a value and those of weight 0 change nothing.
+            scores.add(0, &[f64::NAN, -1e9], &[2.0 * unit, 0.0]);
+            for (at, part) in values.chunks(77).enumerate() {
+                scores.add(2 + 77 * at as u64, part, &weights[77 * at..][..part.len()]);
+            }
+            let found = scores.mean();
+            assert!(
+                (found.mean() - mean).abs() < 1e-9 && (found.se() / se - 1.0).abs() < 1e-9,
+                "{found:?}: {mean} {se}"
+            );
+            assert!((found.effective() / crate::stats::effective(&weights) - 1.0).abs() < 1e-9);
+            assert_eq!((found.n(), scores.dominance().few), (1000, None));
+            assert!(scores.dominance().median.is_nan());
+        }
     }
 
     #[test]
@@ -152,7 +185,7 @@ mod tests {
             let values: Vec<f64> = (0..150_000).map(value).collect();
             let (mut scores, mut before) = (Scores::default(), 0);
             for part in values.chunks(997) {
-                scores.add(before, part);
+                scores.add(before, part, &[]);
                 before += part.len() as u64;
             }
             let (found, all) = (scores.dominance(), Dominance::of(&values));

@@ -26,12 +26,18 @@ pub enum Conditions {
     /// One row for all.
     One(Vec<f64>),
     /// One row for each.
-    Each {
-        /// The file.
-        reader: Box<Reader>,
-        /// Rows of it that no point has taken yet.
-        waiting: Vec<f64>,
-    },
+    Each(Beside),
+}
+
+/// A file with a row for each point.
+pub struct Beside {
+    reader: Box<Reader>,
+    /// Rows of it that no point has taken yet.
+    waiting: Vec<f64>,
+    /// What its rows are, such as `rows of conditions`.
+    what: &'static str,
+    /// What is done about another number of rows.
+    hint: &'static str,
 }
 
 /// Some points, and their conditions.
@@ -43,6 +49,8 @@ pub struct Block {
     pub x: Vec<f64>,
     /// `[n, c]`; empty where the model has no conditions.
     pub condition: Vec<f64>,
+    /// How much each counts in means, `[n]`; empty where all count alike.
+    pub weight: Vec<f64>,
     /// Which rows have a missing cell; none where no row has one.
     pub gaps: Option<Gaps>,
 }
@@ -52,8 +60,8 @@ impl Block {
     #[must_use]
     pub fn without_gaps(self) -> (Self, usize) {
         let Some(gaps) = &self.gaps else { return (self, 0) };
-        let (x, condition) = (gaps.pick(&self.x), gaps.pick(&self.condition));
-        (Self { first: self.first, x, condition, gaps: None }, gaps.missing())
+        let (x, condition, weight) = (gaps.pick(&self.x), gaps.pick(&self.condition), gaps.pick(&self.weight));
+        (Self { first: self.first, x, condition, weight, gaps: None }, gaps.missing())
     }
 }
 
@@ -61,6 +69,7 @@ impl Block {
 pub struct RowSource {
     origin: Origin,
     conditions: Conditions,
+    weights: Option<Beside>,
     d: usize,
     /// The rows of a block.
     block: usize,
@@ -125,11 +134,26 @@ impl RowSource {
     fn new(origin: Origin, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
         let block = block.unwrap_or_else(|| block_rows(d)).max(1);
         let out_of_range = OutOfRange::default();
-        let source = Self { origin, conditions, d, block, given: 0, out_of_range, notes: Vec::new() };
-        match (source.own_total(), source.conditions.rows()) {
-            (Some(n), Some(rows)) if n != rows => Err(unequal(rows, &n.to_string())),
-            _ => Ok(source),
+        let source = Self { origin, conditions, weights: None, d, block, given: 0, out_of_range, notes: Vec::new() };
+        if let (Some(n), Conditions::Each(file)) = (source.own_total(), &source.conditions) {
+            file.check_rows(n)?;
         }
+        Ok(source)
+    }
+
+    /// With a weight for each row, the one column of `reader`: a number of 0 or more.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] for another number of columns; [`Error::Invalid`] for another number of weights than points.
+    pub fn with_weights(mut self, reader: Reader) -> Result<Self> {
+        if reader.cols() != 1 {
+            return Err(Error::Dimension { what: "the table of weights".into(), expected: 1, found: reader.cols() });
+        }
+        let (what, hint) = ("weights", "give one weight for each point");
+        let file = Beside { reader: Box::new(reader), waiting: Vec::new(), what, hint };
+        self.total().map_or(Ok(()), |n| file.check_rows(n))?;
+        self.weights = Some(file);
+        Ok(self)
     }
 
     /// Looks at the conditions while they pass: a class that the model does not have is refused, what is far from the
@@ -192,9 +216,15 @@ impl RowSource {
         let (x, own) = self.points()?;
         if x.is_empty() {
             self.conditions.end(first)?;
+            self.weights.as_mut().map_or(Ok(()), |file| file.end(first))?;
             return Ok(None);
         }
         let n = x.len() / self.d;
+        let weight = self.weights.as_mut().map(|file| file.take(first, n)).transpose()?.unwrap_or_default();
+        if let Some(row) = weight.iter().position(|w| !(0.0..f64::INFINITY).contains(w)) {
+            let problem = format!("point {} (counted from 0) has the weight {}", first + row as u64, weight[row]);
+            return Err(Error::invalid(problem, "give weights of 0 or more: a point of weight 2 counts as two"));
+        }
         let rows = match own {
             Some(rows) => Some(rows),
             None => self.conditions.take(first, n)?,
@@ -209,7 +239,7 @@ impl RowSource {
         };
         self.given += n as u64;
         let gaps = Gaps::of(&x, self.d, &condition);
-        Ok(Some(Block { first, x, condition, gaps }))
+        Ok(Some(Block { first, x, condition, weight, gaps }))
     }
 
     /// The next points, and their conditions where both are in one file.
@@ -247,7 +277,8 @@ impl Conditions {
         // The number of rows of a text is unknown: reading two distinguishes one from several.
         let waiting = reader.next_block(2)?.map_or(Vec::new(), |block| block.data);
         if waiting.len() != reader.cols() {
-            return Ok(Self::Each { reader: Box::new(reader), waiting });
+            let (what, hint) = ("rows of conditions", "give one row for each point, or one for all");
+            return Ok(Self::Each(Beside { reader: Box::new(reader), waiting, what, hint }));
         }
         if let Some(at) = waiting.iter().position(|v| v.is_nan()) {
             let column = crate::words::column(reader.columns(), at);
@@ -264,57 +295,74 @@ impl Conditions {
 
     /// Whether there may be more than one row.
     pub fn several(&self) -> bool {
-        matches!(self, Self::Each { .. })
+        matches!(self, Self::Each(_))
     }
 
     /// How many rows there are for as many points, where that is known.
     fn rows(&self) -> Option<u64> {
-        match self {
-            Self::Each { reader, .. } => reader.rows().map(|n| n as u64),
-            _ => None,
-        }
+        if let Self::Each(file) = self { file.rows() } else { None }
     }
 
     /// How many rows wait after so many were called; any number where one row serves all.
     fn ready(&mut self, rows: usize) -> Result<usize> {
-        let Self::Each { reader, waiting } = self else { return Ok(rows) };
-        let c = reader.cols();
-        while waiting.len() < rows * c {
-            let Some(block) = reader.next_block(rows - waiting.len() / c)? else { break };
-            waiting.extend(block.data);
-        }
-        Ok(rows.min(waiting.len() / c))
+        if let Self::Each(file) = self { file.ready(rows) } else { Ok(rows) }
     }
 
     /// The conditions of the next `n` points, which come after `before` others, where each has its own.
     fn take(&mut self, before: u64, n: usize) -> Result<Option<Vec<f64>>> {
-        let ready = self.ready(n)?;
-        match self {
-            Self::None | Self::One(_) => Ok(None),
-            Self::Each { .. } if ready < n => {
-                let rows = before + ready as u64;
-                Err(unequal(rows, &format!("more than {rows}")))
-            }
-            Self::Each { reader, waiting } => {
-                let rest = waiting.split_off(n * reader.cols());
-                Ok(Some(std::mem::replace(waiting, rest)))
-            }
-        }
+        if let Self::Each(file) = self { file.take(before, n).map(Some) } else { Ok(None) }
     }
 
     /// Refuses conditions that are left after all `n` points.
     fn end(&mut self, n: u64) -> Result<()> {
-        let mut rows = n;
-        while let ready @ 1.. = if self.several() { self.ready(BLOCK_ROWS)? } else { 0 } {
-            self.take(rows, ready)?;
-            rows += ready as u64;
-        }
-        if rows > n { Err(unequal(rows, &n.to_string())) } else { Ok(()) }
+        if let Self::Each(file) = self { file.end(n) } else { Ok(()) }
     }
 }
 
-/// Another number of conditions than of points.
-fn unequal(rows: u64, points: &str) -> Error {
-    let problem = format!("there are {rows} rows of conditions for {points} points");
-    Error::invalid(problem, "give one row for each point, or one for all")
+impl Beside {
+    /// How many rows there are, where that is known.
+    fn rows(&self) -> Option<u64> {
+        self.reader.rows().map(|n| n as u64)
+    }
+
+    /// Refuses another number of rows than `points`, where it is known.
+    fn check_rows(&self, points: u64) -> Result<()> {
+        self.rows().filter(|rows| *rows != points).map_or(Ok(()), |rows| Err(self.unequal(rows, &points.to_string())))
+    }
+
+    /// How many rows wait after so many were called.
+    fn ready(&mut self, rows: usize) -> Result<usize> {
+        let c = self.reader.cols();
+        while self.waiting.len() < rows * c {
+            let Some(block) = self.reader.next_block(rows - self.waiting.len() / c)? else { break };
+            self.waiting.extend(block.data);
+        }
+        Ok(rows.min(self.waiting.len() / c))
+    }
+
+    /// The rows of the next `n` points, which come after `before` others.
+    fn take(&mut self, before: u64, n: usize) -> Result<Vec<f64>> {
+        let ready = self.ready(n)?;
+        if ready < n {
+            let rows = before + ready as u64;
+            return Err(self.unequal(rows, &format!("more than {rows}")));
+        }
+        let rest = self.waiting.split_off(n * self.reader.cols());
+        Ok(std::mem::replace(&mut self.waiting, rest))
+    }
+
+    /// Refuses rows that are left after all `n` points.
+    fn end(&mut self, n: u64) -> Result<()> {
+        let mut rows = n;
+        while let ready @ 1.. = self.ready(BLOCK_ROWS)? {
+            self.take(rows, ready)?;
+            rows += ready as u64;
+        }
+        if rows > n { Err(self.unequal(rows, &n.to_string())) } else { Ok(()) }
+    }
+
+    /// Another number of rows than of points.
+    fn unequal(&self, rows: u64, points: &str) -> Error {
+        Error::invalid(format!("there are {rows} {} for {points} points", self.what), self.hint)
+    }
 }

@@ -9,6 +9,8 @@ use rand::Rng as _;
 
 use super::Arrived;
 use crate::error::Failure;
+#[cfg(doc)]
+use crate::stats::weighted_mean_and_se;
 use crate::transform::Cost;
 use crate::{Error, Result, Rng, rng};
 
@@ -18,13 +20,29 @@ const KEPT_NUMBERS: usize = 1 << 23;
 /// The generator's stream that chooses them.
 const KEPT_STREAM: u64 = 0x5a3b_0004;
 
-/// Mean, deviation and standard error of the finite ones of many numbers.
+/// Mean, deviation and standard error of the finite ones of many numbers, which may have weights.
+///
+/// With weights the mean is Σ w v / Σ w, and its standard error that of [`weighted_mean_and_se`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Mean {
     n: u64,
     mean: f64,
-    /// Σ (v − mean)².
+    /// Σ w (v − mean)².
     squares: f64,
+    /// What weights need; none where all count alike.
+    weights: Option<WeightSums>,
+}
+
+/// Sums over weights w, in units of the first.
+#[derive(Clone, Copy, Debug)]
+struct WeightSums {
+    unit: f64,
+    /// Σ w and Σ w².
+    total: f64,
+    square: f64,
+    /// Σ w² (v − mean) and Σ w² (v − mean)².
+    first: f64,
+    second: f64,
 }
 
 impl Mean {
@@ -38,9 +56,45 @@ impl Mean {
         }
     }
 
-    /// How many finite numbers there were.
+    /// One number more, of this weight: all numbers of a mean are added in this way, or none. A weight of 0 adds nothing.
+    pub fn add_weighted(&mut self, value: f64, weight: f64) {
+        if !value.is_finite() || weight <= 0.0 {
+            return;
+        }
+        let none = WeightSums { unit: weight, total: 0.0, square: 0.0, first: 0.0, second: 0.0 };
+        let sums = self.weights.get_or_insert(none);
+        let w = weight / sums.unit;
+        self.n += 1;
+        sums.total += w;
+        let before = value - self.mean;
+        let shift = before * (w / sums.total);
+        self.mean += shift;
+        let after = value - self.mean;
+        self.squares += w * before * after;
+        sums.second += shift * (shift * sums.square - 2.0 * sums.first) + w * w * after * after;
+        sums.first += w * w * after - shift * sums.square;
+        sums.square += w * w;
+    }
+
+    /// As [`Mean::add`] of values that all count alike where there are no weights, else as [`Mean::add_weighted`] of the
+    /// value at `i`.
+    pub(super) fn add_one_of(&mut self, value: f64, weights: &[f64], i: usize) {
+        if weights.is_empty() { self.add(value) } else { self.add_weighted(value, weights[i]) }
+    }
+
+    /// Whether its numbers have weights.
+    pub(super) fn is_weighted(&self) -> bool {
+        self.weights.is_some()
+    }
+
+    /// How many finite numbers there were, those of weight 0 not counted.
     pub fn n(&self) -> u64 {
         self.n
+    }
+
+    /// (Σ w)² / Σ w²: so many numbers that count alike tell as much. n where they have no weights.
+    pub fn effective(&self) -> f64 {
+        self.weights.map_or(self.n as f64, |sums| sums.total * (sums.total / sums.square))
     }
 
     /// NaN of none.
@@ -50,12 +104,16 @@ impl Mean {
 
     /// The standard deviation of these very numbers; NaN of none.
     pub fn std(&self) -> f64 {
-        (self.squares / self.n as f64).sqrt()
+        (self.squares / self.weights.map_or(self.n as f64, |sums| sums.total)).sqrt()
     }
 
     /// The standard error of the mean; NaN of fewer than two.
     pub fn se(&self) -> f64 {
-        (self.squares / (self.n as f64 - 1.0) / self.n as f64).sqrt()
+        let n = self.n as f64;
+        match self.weights {
+            None => (self.squares / (n - 1.0) / n).sqrt(),
+            Some(sums) => (n / (n - 1.0) * sums.second.max(0.0)).sqrt() / sums.total,
+        }
     }
 }
 

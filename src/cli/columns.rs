@@ -42,6 +42,13 @@ impl ColumnArgs {
         }
     }
 
+    /// Leaves out one more column, which is no point: that of the weights.
+    pub fn leave_out(&mut self, column: &str) {
+        if self.columns.is_empty() && !self.drop.iter().any(|known| known == column) {
+            self.drop.push(column.to_owned());
+        }
+    }
+
     /// The columns that are read, with the conditions that are requested beside the points.
     pub fn pick(&self, requested: &Requested, model: &Model) -> Pick {
         let names = match requested {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use cnflow::apply::{Arrived, BitsPerDim, Block, Closed, Prior, Reservoir, RowSource, Scores, SolveStatistics, Way};
+use cnflow::io::Format;
 use cnflow::model::Model;
 use cnflow::plot::{self, Grid};
 use cnflow::transform::StandardNormal;
@@ -100,6 +101,10 @@ pub struct DensityArgs {
     /// tighter, at N times the cost.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     dequantise: u64,
+    /// How much each point counts in the means that are printed: a column of the points, by name or number, or a file
+    /// with a number for each point [default: 1 each]
+    #[arg(long, value_name = "COLUMN|FILE", conflicts_with_all = ["grid", "classify"])]
+    weights: Option<String>,
     #[command(flatten)]
     given: GivenArgs,
     #[command(flatten)]
@@ -142,14 +147,19 @@ pub fn run(mut args: DensityArgs, context: &Context) -> Result<()> {
     }
     args.model.iter_mut().chain(&mut args.points).try_for_each(|path| context.pipes.take(path))?;
     args.given.take_pipes(context)?;
+    args.weights.iter_mut().try_for_each(|text| context.pipes.take_text(text))?;
     args.log.check(args.plot.is_some())?;
     args.picked.check(args.grid.is_none())?;
+    if let Some(column) = args.weights.as_deref().filter(|text| Format::of(Path::new(text)).is_none()) {
+        args.picked.leave_out(column);
+    }
     if args.classify {
         return classify::run(&args, context);
     }
     let (table, bars) = (Kind::Table, args.error_bars.as_deref());
     let outputs = [(table, args.output.as_deref()), (table, bars), (Kind::Picture, args.plot.as_deref())];
-    output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file()])?;
+    let weights = args.weights.as_deref().map(Path::new).filter(|path| Format::of(path).is_some());
+    output::check(&outputs, &[args.model.as_deref(), args.points.as_deref(), args.given.file(), weights])?;
     let (job, mut rows) = Job::new(&args, context)?;
     output::check(&outputs, &[Some(&job.setup.path)])?;
     let mut seen = Seen::new(&args, &job)?;
@@ -159,7 +169,7 @@ pub fn run(mut args: DensityArgs, context: &Context) -> Result<()> {
         while let Some(block) = rows.next_block()? {
             let arrived = transport.block(&block)?;
             if let (Some(bits), Some(terms)) = (&mut seen.bits, transport.pixel_terms(&block)?) {
-                bits.add(&arrived, &terms);
+                bits.add(&arrived, &terms, &block.weight);
             }
             seen.take(&block, &arrived)?;
         }
@@ -242,7 +252,7 @@ impl Seen {
     fn take(&mut self, block: &Block, solved: &Arrived) -> Result<()> {
         self.spent.add(block.first, solved);
         self.closed.see(block.first, &block.x);
-        self.log_prob.add(block.first, &solved.log_prob);
+        self.log_prob.add(block.first, &solved.log_prob, &block.weight);
         for l in &solved.log_prob {
             self.sum.add(*l);
         }
@@ -310,7 +320,10 @@ impl Job {
                     source::of_file(&job.setup, path, (Role::Points, &args.picked), &args.given, args.block, context)?;
                 of_one(feed.several())?;
                 job.condition = feed.one().map(<[f64]>::to_vec);
-                feed
+                match &args.weights {
+                    Some(wanted) => source::with_weights(feed, wanted, path, context)?,
+                    None => feed,
+                }
             }
             None => {
                 let conditions = args.given.of(&job.setup.model, context)?;

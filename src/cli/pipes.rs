@@ -167,6 +167,7 @@ fn ending(head: &[u8]) -> &'static str {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => "-stdin.npy",
         [b'P', b'K', 3, 4, ..] => "-stdin.npz",
         [b'P', b'A', b'R', b'1', 0x15, ..] => "-stdin.parquet",
+        [b'A', b'R', b'R', b'O', b'W', b'1', 0, 0, ..] => "-stdin.arrow",
         [0, 0, 8, 1..=4, ..] => "-stdin-idx3-ubyte",
         // The length of its header, and that.
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => "-stdin.safetensors",
@@ -189,6 +190,7 @@ mod tests {
             (&b"\x93NUMPY\x01\x00"[..], "-stdin.npy"),
             (b"PK\x03\x04", "-stdin.npz"),
             (b"PAR1\x15\x04", "-stdin.parquet"),
+            (b"ARROW1\0\0\xff\xff\xff\xff", "-stdin.arrow"),
             (b"PAR1,b\n1,2\n", "-stdin.csv"),
             (b"\0\0\x08\x03\0\0\0\x02", "-stdin-idx3-ubyte"),
             (b"a,b\n1,2\n", "-stdin.csv"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::builder::TypedValueParser;
 use cnflow::apply::{Conditions, RowSource};
-use cnflow::io::Reader;
+use cnflow::io::{Format, Pick, Reader, Words};
 use cnflow::transform::{Latents, Pixels};
 use cnflow::{Error, words};
 
@@ -79,6 +79,36 @@ fn of_requested(
     context.notes_on_tables(&notes);
     let conditions = given::beside_points(requested, model, context, &mut notes)?;
     Ok(RowSource::of_reader(reader, model.dim(), own, conditions, block)?.with_notes(notes).watched(model)?)
+}
+
+/// `rows` with the weights that are `wanted`: a file of them, or a column of the file of the points.
+///
+/// # Errors
+/// As [`Context::table_of`]; [`Error::Invalid`] for another number of weights than points.
+pub fn with_weights(rows: RowSource, wanted: &str, points: &Path, context: &Context) -> Result<RowSource> {
+    let file = Path::new(wanted);
+    let of_file = Format::of(file).is_some();
+    let texts: Vec<&Path> = [points].into_iter().chain(of_file.then_some(file)).collect();
+    context.dialect.check_for(&texts)?;
+    let reader = match of_file {
+        true => context.table_of(file, &Pick::default(), &Words::default())?,
+        false => Reader::open_pick(
+            points,
+            (&context.dialect, context.layout),
+            &Pick { keep: vec![wanted.to_owned()], ..Pick::default() },
+            None,
+            &Words::default(),
+        )?,
+    };
+    if reader.shape().is_some() {
+        let problem = format!("the weights `{wanted}`: images have no weights among their pixels");
+        return Err(Error::invalid(problem, "give a file with a weight for each image").into());
+    }
+    if reader.cols() != 1 {
+        let problem = format!("`{wanted}` holds {}, not one of weights", words::count(reader.cols() as u64, "column"));
+        return Err(Error::invalid(problem, "give one weight for each point").into());
+    }
+    Ok(rows.with_weights(reader)?)
 }
 
 /// Refuses points of a file that are not images of the model's shape, and images where the model is not one of images.

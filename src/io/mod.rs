@@ -9,8 +9,11 @@
 //! either whole or absent.
 
 pub mod array;
+#[cfg(feature = "arrow")]
+mod arrow;
 pub mod atomic;
 mod cell;
+mod columns;
 pub mod csv;
 mod dialect;
 mod header;
@@ -56,11 +59,8 @@ const BLOCK_ROWS: usize = 1 << 14;
 const CUT_SHORT: &str = "write the file again: it was cut short or damaged";
 
 /// The endings of the tables that can be read.
-#[cfg(not(feature = "parquet"))]
-pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, -idx3-ubyte, and .gz behind all but .npz";
-/// The endings of the tables that can be read.
-#[cfg(feature = "parquet")]
-pub const READABLE: &str = ".npy, .npz, .csv, .tsv, .txt, .parquet, -idx3-ubyte, and .gz behind arrays and texts";
+pub const READABLE: &str =
+    ".npy, .npz, .csv, .tsv, .txt, .parquet, .arrow, .feather, -idx3-ubyte, and .gz behind arrays and texts";
 /// The endings of the tables that can be written.
 pub const WRITABLE: &str = ".npy, .npz, .csv";
 /// Bytes that go to the disk, or come from it, at a time.
@@ -79,6 +79,8 @@ pub enum Format {
     Idx,
     /// Columns with names in groups of rows: `.parquet`, `.pq`. It is read with the feature `parquet`.
     Parquet,
+    /// Columns with names in batches of rows: `.arrow`, `.feather`, `.ipc`. It is read with the feature `arrow`.
+    Arrow,
 }
 
 impl Format {
@@ -89,13 +91,13 @@ impl Format {
         let (file, _) = npz::split_member(path);
         let unpacked = without_gz(&file);
         let format = Self::of_ending(unpacked)?;
-        let packs = !matches!(format, Self::Npz | Self::Parquet);
+        let packs = !matches!(format, Self::Npz | Self::Parquet | Self::Arrow);
         (packs || unpacked == file).then_some(format)
     }
 
     /// Whether its columns may have names. Those that are not used may then hold anything.
     pub fn names_columns(self) -> bool {
-        matches!(self, Self::Csv | Self::Parquet)
+        matches!(self, Self::Csv | Self::Parquet | Self::Arrow)
     }
 
     /// The format in which a file of this name is written; `None` for all but `.npy` and texts.
@@ -113,6 +115,7 @@ impl Format {
             "npz" => Some(Self::Npz),
             "csv" | "tsv" | "txt" => Some(Self::Csv),
             "parquet" | "pq" => Some(Self::Parquet),
+            "arrow" | "feather" | "ipc" => Some(Self::Arrow),
             _ => None,
         }
     }
@@ -218,28 +221,12 @@ pub fn read_words(path: &Path, dialect: &Dialect, missing: bool, words: &Words) 
     Ok(Whole { array: reader.whole()?, shape, words, lines: None, notes })
 }
 
-/// All cells of a column of a Parquet file as text: numbers as they are written, and nothing where a cell is missing.
+/// All cells of a column of a Parquet or Arrow file as text: numbers as they are written, and nothing where a cell is missing.
 ///
 /// # Errors
 /// [`Error::Read`] as for a table, and for a column that the file does not have once.
-pub(crate) fn parquet_cells(path: &Path, column: &str) -> Result<Vec<String>> {
-    #[cfg(feature = "parquet")]
-    return parquet::Rows::cells(path, column);
-    #[cfg(not(feature = "parquet"))]
-    {
-        let _ = column;
-        Err(without_parquet(path))
-    }
-}
-
-/// The error of a program that was built without the feature.
-#[cfg(not(feature = "parquet"))]
-fn without_parquet(path: &Path) -> Error {
-    Error::read(
-        path,
-        "this build does not read Parquet files",
-        "build it with the feature `parquet` (`cargo install --path . --features parquet`), or save .npy or .csv",
-    )
+pub(crate) fn column_cells(path: &Path, column: &str) -> Result<Vec<String>> {
+    columns::Rows::cells(path, column)
 }
 
 /// Reads a text table, packed or not.

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use cnflow_kernels::ImageShape;
 
 use super::array::is_refused;
-#[cfg(feature = "parquet")]
-use super::parquet;
+use super::columns;
 use super::pngs::Pngs;
 use super::unpack::{self, Forward, Source, Text};
 use super::{
@@ -51,8 +50,8 @@ enum Body {
     Packed(Box<npy::Stream<Forward<Source>>>),
     Unpacked(npy::Stream<Cursor<Vec<u8>>>),
     Csv(Box<csv::Rows<Text>>),
-    #[cfg(feature = "parquet")]
-    Parquet(Box<parquet::Rows>),
+    /// Of Parquet or Arrow.
+    Columns(Box<columns::Rows>),
     /// A folder of images.
     Pngs(Pngs),
 }
@@ -140,18 +139,14 @@ impl Reader {
                 rows.ignore_words();
                 Body::Csv(Box::new(rows))
             }
-            #[cfg(feature = "parquet")]
-            Some(Format::Parquet) => Body::Parquet(Box::new(parquet::Rows::open(path)?)),
-            #[cfg(not(feature = "parquet"))]
-            Some(Format::Parquet) => return Err(super::without_parquet(path)),
+            Some(Format::Parquet | Format::Arrow) => Body::Columns(Box::new(columns::Rows::open(path)?)),
         };
         let (dtype, axes) = match &body {
             Body::Npy(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Packed(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Unpacked(stream) => (stream.dtype(), stream.axes().to_vec()),
             Body::Csv(rows) => (Dtype::F64, vec![rows.cols()]),
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => (rows.dtype(), vec![rows.cols()]),
+            Body::Columns(rows) => (rows.dtype(), vec![rows.cols()]),
             Body::Pngs(pngs) => {
                 let ImageShape { height, width, channels } = pngs.shape();
                 (Dtype::Uint(1), vec![height, width, channels])
@@ -162,8 +157,7 @@ impl Reader {
             Body::Packed(stream) => Some(stream.rows()),
             Body::Unpacked(stream) => Some(stream.rows()),
             Body::Csv(_) => None,
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => Some(rows.rows()),
+            Body::Columns(rows) => Some(rows.rows()),
             Body::Pngs(pngs) => Some(pngs.rows()),
         };
         let cols = axes.iter().product();
@@ -177,8 +171,7 @@ impl Reader {
             Body::Unpacked(stream) => stream.names(),
             _ => columns,
         };
-        #[cfg(feature = "parquet")]
-        if let Body::Parquet(rows) = &body {
+        if let Body::Columns(rows) = &body {
             (notes, numbers, columns) = (rows.notes().to_vec(), rows.numbers().to_vec(), Some(rows.names()));
         }
         let mut shape = None;
@@ -212,19 +205,16 @@ impl Reader {
     pub fn read_words(&mut self, place: usize, words: Vec<(String, f64)>) {
         match &mut self.body {
             Body::Csv(rows) => rows.read_words(place, words),
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => rows.read_words(place, words),
+            Body::Columns(rows) => rows.read_words(place, words),
             _ => {}
         }
     }
 
-    /// Looks which columns of a Parquet file hold words, of those that may; their numbers are places among these.
+    /// Looks which columns of a Parquet or Arrow file hold words, of those that may; their numbers are places among these.
     pub(crate) fn find_words(&mut self, may: &Words) -> Result<()> {
-        #[cfg(feature = "parquet")]
-        if let Body::Parquet(rows) = &mut self.body {
+        if let Body::Columns(rows) = &mut self.body {
             self.words = rows.find_words(may)?;
         }
-        let _ = may;
         Ok(())
     }
 
@@ -238,14 +228,14 @@ impl Reader {
         self.shape
     }
 
-    /// From here on missing cells are NaN: empty ones and NA of a text, NaN of an array, nulls of Parquet. Infinities stay
+    /// From here on missing cells are NaN: empty ones and NA of a text, NaN of an array, nulls of Parquet and
+    /// Arrow. Infinities stay
     /// errors.
     pub fn allow_missing(&mut self) {
         self.missing = true;
         match &mut self.body {
             Body::Csv(rows) => rows.allow_missing(),
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => rows.allow_missing(),
+            Body::Columns(rows) => rows.allow_missing(),
             _ => {}
         }
     }
@@ -255,7 +245,7 @@ impl Reader {
         &self.notes
     }
 
-    /// Gives out these columns from here on, in this order. Of a text and of Parquet the others may hold anything; no
+    /// Gives out these columns from here on, in this order. Of a text, of Parquet and Arrow the others may hold anything; no
     /// number that is left out has to be finite.
     ///
     /// # Errors
@@ -278,8 +268,7 @@ impl Reader {
         self.numbers = places.iter().map(|at| self.numbers[*at]).collect();
         match &mut self.body {
             Body::Csv(rows) => rows.keep(places),
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => rows.keep(places),
+            Body::Columns(rows) => rows.keep(places),
             _ => {}
         }
         Ok(())
@@ -426,14 +415,12 @@ impl Reader {
                 }
                 data
             }
-            #[cfg(feature = "parquet")]
-            Body::Parquet(rows) => rows.next(most_rows)?,
+            Body::Columns(rows) => rows.next(most_rows)?,
             Body::Pngs(pngs) => pngs.next(most_rows)?.into_iter().map(f64::from).collect(),
         };
         let picks = match &self.body {
             Body::Csv(_) => true,
-            #[cfg(feature = "parquet")]
-            Body::Parquet(_) => true,
+            Body::Columns(_) => true,
             _ => false,
         };
         Ok((data, picks || self.numbers.iter().copied().eq(0..self.width)))

@@ -163,7 +163,7 @@ impl Table {
             if gaps {
                 reader.allow_missing();
             }
-            let cells = column.map(|name| io::parquet_cells(path, &name)).transpose()?;
+            let cells = column.map(|name| io::column_cells(path, &name)).transpose()?;
             let notes = reader.notes().to_vec();
             let table = match reader.shape() {
                 None => {

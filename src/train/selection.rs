@@ -1,9 +1,10 @@
 //! The best model of a table in the time given: several are tried, and the validation set decides.
 //!
-//! Fits without a net come first, for they take little: one Gaussian with shrunk correlations, then mixtures. Flows are
-//! tried by a short training of their own each, with the whole fall of the learning rate, so that what is compared is what
-//! a flow comes to, and the better one is trained with all the time that is left. The model is the best of all that
-//! were fitted, short trainings included: a small table may have been learnt in one of them.
+//! Fits without a net come first, for they take little: one Gaussian with shrunk correlations, then mixtures. Where the
+//! continuous flow begins at a spline ([`Job::usual_base`]), it is trained with all the time that is left, for it contains
+//! the other flow. Elsewhere flows are tried by a short training of their own each, with the whole fall of the learning
+//! rate, so that what is compared is what a flow comes to, and the better one is trained with all that is left. The model
+//! is the best of all that were fitted, short trainings included: a small table may have been learnt in one of them.
 //!
 //! To go on from the short training's weights was refused: its learning rate has fallen, and a second rise loses
 //! what it gained. To share the time among more flows was refused too: one tenth of a time shows little of what a flow comes
@@ -89,6 +90,10 @@ pub(super) fn choose(job: &Job, data: &Dataset, watch: &mut dyn Watch, fit: &Fit
         contest.fit(Family::GaussianShrunk, MIXTURES * time, (0.0, MIXTURES), watch)?;
         contest.fit(Family::Mixture, MIXTURES * time, (0.0, MIXTURES), watch)?;
     }
+    if job.clone().of_family(Family::Cnf).usual_base(data).is_some() {
+        contest.fit_at_last(Family::Cnf, time, watch)?;
+        return contest.end();
+    }
     let mut flows: Vec<(Family, f64)> = Vec::new();
     for family in [Family::Discrete(Kind::Spline), Family::Cnf] {
         let begun = contest.clock.elapsed().as_secs_f64() / time;
@@ -98,13 +103,18 @@ pub(super) fn choose(job: &Job, data: &Dataset, watch: &mut dyn Watch, fit: &Fit
     }
     // The first of equal ones.
     if let Some((family, _)) = flows.into_iter().reduce(|a, b| if b.1 < a.1 { b } else { a }) {
-        let left = time - contest.clock.elapsed().as_secs_f64();
-        contest.fit(family, left.max(SHORT * time), (1.0 - left / time, 1.0), watch)?;
+        contest.fit_at_last(family, time, watch)?;
     }
     contest.end()
 }
 
 impl Contest<'_> {
+    /// Trains the last model in what is left of the time.
+    fn fit_at_last(&mut self, family: Family, time: f64, watch: &mut dyn Watch) -> Result<()> {
+        let left = time - self.clock.elapsed().as_secs_f64();
+        self.fit(family, left.max(SHORT * time), (1.0 - left / time, 1.0), watch)
+    }
+
     /// Trains a model of a family for so long, as the part `(from, to)` of the whole, and compares it with the best so far.
     fn fit(&mut self, family: Family, seconds: f64, part: (f64, f64), watch: &mut dyn Watch) -> Result<()> {
         if self.stopped || watch.stop_requested() {

@@ -1,5 +1,7 @@
 //! All laws of the library and the command, as one program: candle is linked once.
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod arrows;
 mod assignment;
 mod base_flow;
@@ -17,6 +19,7 @@ mod columns;
 mod common;
 mod compare;
 mod conditional_training;
+mod counts;
 mod crew;
 mod data;
 mod diagnose;

@@ -89,6 +89,21 @@ fn few_rows_of_many_columns_are_not_behind_a_diagonal_gaussian() {
 }
 
 #[test]
+fn beyond_two_columns_the_flow_that_begins_at_a_spline_has_all_the_time() {
+    // A ring in a plane, and a third column that depends on both.
+    let x: Vec<f64> =
+        ring(3000).chunks_exact(2).flat_map(|row| [row[0], row[1], row[0] * row[1] + 0.1 * row[0]]).collect();
+    let noise = StandardNormal::new(1).draw(3000, &mut stream(5, 0));
+    let x = x.chunks_exact(3).zip(&noise).flat_map(|(row, e)| [row[0], row[1], row[2] + 0.3 * e]).collect();
+    let data = data(x, 3, None);
+    let run = fit(&auto(4.0), &data, &mut ()).unwrap();
+    let families: Vec<Family> = run.tried.iter().map(|tried| tried.model).collect();
+    assert_eq!(families, [Family::GaussianShrunk, Family::Mixture, Family::Cnf]);
+    assert!(run.tried[2].chosen && run.tried[2].seconds > 0.7 * run.seconds, "{:?}", run.tried);
+    assert_eq!(run.job.model.base.to_string(), "spline");
+}
+
+#[test]
 fn rows_with_a_condition_are_left_to_flows() {
     let x = ring(3000);
     let (points, c) = x.chunks_exact(2).map(|row| (row[0], row[1])).unzip();

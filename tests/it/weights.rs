@@ -283,3 +283,49 @@ fn a_run_whose_weights_are_named_by_number_finds_its_table_again() {
         assert_eq!(line.unwrap()["verdict"], "pass", "{weights}: {facts}");
     }
 }
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_command_density_weighs_its_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let x = StandardNormal::new(2).draw(500, &mut stream(18, 0));
+    let weight: Vec<f64> = (0..500).map(|i| f64::from(i % 4) / 3.0).collect();
+    let rows = |with: bool| -> String {
+        let one = |(row, w): (&[f64], &f64)| {
+            format!("{},{}{}\n", row[0], row[1], if with { format!(",{w}") } else { String::new() })
+        };
+        x.chunks_exact(2).zip(&weight).map(one).collect()
+    };
+    std::fs::write(at.join("t.csv"), format!("a,b\n{}", rows(false))).unwrap();
+    std::fs::write(at.join("tw.csv"), format!("a,b,w\n{}", rows(true))).unwrap();
+    std::fs::write(at.join("bare.csv"), rows(true)).unwrap();
+    let column = |rows: &[f64]| rows.iter().map(|w| format!("{w}\n")).collect::<String>();
+    std::fs::write(at.join("w.csv"), format!("w\n{}", column(&weight))).unwrap();
+    std::fs::write(at.join("short.csv"), format!("w\n{}", column(&weight[..499]))).unwrap();
+    std::fs::write(at.join("below.csv"), format!("w\n{}-1\n", column(&weight[..499]))).unwrap();
+    json(at, "train --data t.csv --model gaussian --out run");
+    json(at, "density run t.csv -o log_p.npy");
+    let log_p = cnflow::io::read(&at.join("log_p.npy")).unwrap().data;
+    let (mean, se) = cnflow::stats::weighted_mean_and_se(&log_p, &weight);
+    // Rows of weight 0 are rows all the same where a mean is divided by n − 1.
+    let used = weight.iter().filter(|w| **w > 0.0).count() as f64;
+    let se = se * (used / (used - 1.0) * 499.0 / 500.0).sqrt();
+    for words in ["t.csv --weights w.csv", "tw.csv --weights w", "tw.csv --weights 2", "bare.csv --weights 2 --block 7"]
+    {
+        let facts = json(at, &format!("density run {words}"));
+        near(words, &[facts["mean_log_prob"].as_f64().unwrap(), facts["se"].as_f64().unwrap()], &[mean, se], 1e-9);
+        near(words, &[facts["effective_rows"].as_f64().unwrap()], &[cnflow::stats::effective(&weight)], 1e-9);
+        assert!(facts["n"] == 500 && facts["median_log_prob"].is_null(), "{facts}");
+    }
+    for (words, said) in [
+        ("t.csv --weights short.csv", "there are 499 weights for more than 499 points"),
+        ("t.csv --weights below.csv", "point 499 (counted from 0) has the weight -1"),
+        ("t.csv --weights t.csv", "`t.csv` holds 2 columns, not one of weights"),
+        ("t.csv --weights v", "unknown column `v`"),
+    ] {
+        let out = crate::common::command::cnf(at, &format!("density run {words} -o never.npy"));
+        let err = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(1) && err.contains(said) && !at.join("never.npy").exists(), "{words}: {err}");
+    }
+}

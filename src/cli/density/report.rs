@@ -57,10 +57,16 @@ impl Job {
             None => {
                 let n = spent.inside();
                 let value = if n == 1 { words::number(mean, 5) } else { words::estimate(mean, se, 5) };
-                format!("mean log p: {value} nats {}{}\n", statistics::among(spent, "point"), words::no_error(n))
+                let of = statistics::among(spent, "point");
+                let weighted = if args.weights.is_some() { "weighted " } else { "" };
+                format!("{weighted}mean log p: {value} nats {of}{}\n", words::no_error(n))
             }
             Some(grid) => format!("log p in {} × {} cells over {}\n", grid.nx, grid.ny, edges_of(grid)),
         };
+        if args.weights.is_some() {
+            facts["effective_rows"] = scores.effective().into();
+            words += &format!("with their weights they count as {:.1} equal ones\n", scores.effective());
+        }
         if let Some(few) = dominance.words("").filter(|_| self.grid.is_none()) {
             words += &format!("{few}\n");
         }

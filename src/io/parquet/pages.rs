@@ -5,7 +5,7 @@
 //! says is an error.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use ::parquet::file::serialized_reader::SerializedPageReader;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use super::{damaged, guarded};
+use crate::io::columns::{damaged, guarded};
 use crate::{Error, Result};
 
 /// The most bytes of a page: some hundred times what programs write.
@@ -36,19 +36,6 @@ impl Chunks {
     /// A file of this length.
     pub fn new(file: File, length: u64) -> Self {
         Self { file, length }
-    }
-
-    /// The first four bytes and the last; none of a file that has not eight.
-    pub fn ends(&self) -> std::io::Result<Option<([u8; 4], [u8; 4])>> {
-        let (mut first, mut last, mut file) = ([0; 4], [0; 4], &self.file);
-        if self.length < 8 {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::Start(0))?;
-        file.read_exact(&mut first)?;
-        file.seek(SeekFrom::Start(self.length - 4))?;
-        file.read_exact(&mut last)?;
-        Ok(Some((first, last)))
     }
 }
 

@@ -6,13 +6,7 @@ use ::parquet::data_type::DataType;
 use ::parquet::errors::{ParquetError, Result as Decoded};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use crate::io::cell::Cell;
-use crate::io::words::number as number_of;
-
-/// Up to here whole numbers are exact in f64, and so are powers of ten up to `EXACT_POWER`: one division of both is
-/// rounded once.
-const EXACT: u128 = 1 << 53;
-const EXACT_POWER: i32 = 22;
+use crate::io::columns::{Cells, MOST_SCALE, decimal, number};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +81,7 @@ impl Kind {
 
     /// The next cells, at most `n`; fewer at the end of the column. A missing one is NaN; what is not a number is given
     /// as it stands.
-    pub fn read(self, reader: &mut ColumnReader, n: usize) -> Decoded<Vec<Result<f64, String>>> {
+    pub fn read(self, reader: &mut ColumnReader, n: usize) -> Decoded<Cells> {
         let nan = || Ok(f64::NAN);
         match (self, reader) {
             (Self::Bool, ColumnReader::BoolColumnReader(reader)) => {
@@ -135,24 +129,6 @@ pub(super) fn texts(reader: &mut ColumnReader, n: usize) -> Decoded<Vec<String>>
     }
 }
 
-/// The next cells of a column of text, at most `n`, each the number of its word; another word is given as it stands.
-pub(super) fn coded(reader: &mut ColumnReader, n: usize, words: &[(String, f64)]) -> Decoded<Vec<Result<f64, String>>> {
-    let one = |text: String| match Cell::of(text.trim()) {
-        Cell::Missing => Ok(f64::NAN),
-        _ => number_of(words, text.trim()).ok_or(text),
-    };
-    Ok(texts(reader, n)?.into_iter().map(one).collect())
-}
-
-/// The number of a cell of text, by the rule of text tables.
-fn number(text: String) -> Result<f64, String> {
-    match Cell::of(text.trim()) {
-        Cell::Number(value) => Ok(value),
-        Cell::Missing => Ok(f64::NAN),
-        Cell::OtherMark | Cell::Text => Err(text),
-    }
-}
-
 /// The next cells, at most `n`, each by `of`, and by `null` where it is null.
 fn cells<T: DataType, V>(
     reader: &mut ColumnReaderImpl<T>,
@@ -188,18 +164,6 @@ fn half(bits: u16) -> f64 {
     if sign == 1 { -size } else { size }
 }
 
-/// The largest power of ten in a decimal number of 16 bytes.
-const MOST_SCALE: i32 = 38;
-
-/// A whole number over 10^`scale`, as it would be read from text.
-fn decimal(whole: i128, scale: i32) -> f64 {
-    if whole.unsigned_abs() <= EXACT && scale <= EXACT_POWER {
-        return whole as f64 / 10f64.powi(scale);
-    }
-    // Rounded once, where a division would round twice.
-    format!("{whole}e-{scale}").parse().unwrap_or(f64::NAN)
-}
-
 /// The whole number of a decimal: two's complement, the highest byte first.
 fn unscaled(bytes: &[u8]) -> Result<i128, String> {
     if bytes.is_empty() || bytes.len() > 16 {
@@ -222,17 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_the_numbers_of_their_text() {
-        for (whole, scale, text) in [
-            (0, 0, "0"),
-            (-1, 1, "-0.1"),
-            (123_456_789, 4, "12345.6789"),
-            (9_007_199_254_740_993, 2, "90071992547409.93"),
-            (-99_999_999_999_999_999_999_999_999_999_999_999_999, 38, "-0.99999999999999999999999999999999999999"),
-            (1, 38, "1e-38"),
-        ] {
-            assert_eq!(decimal(whole, scale).to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
-        }
+    fn whole_numbers_of_decimals_are_signed() {
         for (bytes, whole) in [(&[0x7f][..], 127), (&[0xff], -1), (&[0x80, 0x00], -32768), (&[0x00, 0xff], 255)] {
             assert_eq!(unscaled(bytes), Ok(whole));
         }

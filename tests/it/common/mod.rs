@@ -1,5 +1,6 @@
 //! What several tests use.
 
+pub mod allocations;
 pub mod archive;
 pub mod columns;
 pub mod command;
