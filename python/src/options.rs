@@ -49,6 +49,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("sigma", "model.sigma"),
     ("base", "model.base"),
     ("base_share", "model.base_share"),
+    ("whitening", "model.whitening"),
     ("init", "model.init"),
     ("precision", "model.precision"),
     ("objective", "objective.kind"),

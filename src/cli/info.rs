@@ -106,8 +106,12 @@ fn layers(model: &Model) -> Option<Vec<usize>> {
 /// A discrete flow in a line.
 fn couplings(spec: &DiscreteSpec) -> String {
     let first = spec.layers.iter().find_map(LayerSpec::conditioner);
-    let linear = spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Linear { .. }));
-    let with = if linear { " with activation norms and linear maps" } else { "" };
+    let has = |wanted: bool| {
+        let is = |layer: &LayerSpec| matches!(layer, LayerSpec::Linear { fixed, .. } if *fixed == wanted);
+        spec.layers.iter().any(is)
+    };
+    let with = if has(false) { " with activation norms and linear maps" } else { "" };
+    let with = format!("{with}{}", if has(true) { " behind a linear map that makes columns uncorrelated" } else { "" });
     let Some((hidden, activation, transform)) = first else {
         return format!("{}{with}", words::count(spec.layers.len() as u64, "layer"));
     };

@@ -61,8 +61,9 @@ impl<T: Scalar> Layer<T> {
                 let (scales, shifts) = theta.split_at(plane.shape.channels);
                 Self::Diagonal(Diagonal::new(plane, widened(scales), shift.then(|| widened(shifts))))
             }
-            LayerSpec::Linear { permutation, signs, level, .. } => {
-                Self::Linear(Box::new(Linear::new(spec.plane(*level)?, permutation.clone(), signs, &widened(theta))))
+            LayerSpec::Linear { permutation, signs, level, fixed, .. } => {
+                let linear = Linear::new(spec.plane(*level)?, permutation.clone(), signs, &widened(theta));
+                Self::Linear(Box::new(if *fixed { linear.fixed() } else { linear }))
             }
         })
     }
@@ -84,7 +85,9 @@ impl<T: Scalar> Layer<T> {
             Self::Diagonal(_) => theta.copy_from_slice(own),
             Self::Linear(linear) => {
                 theta.copy_from_slice(own);
-                linear.fold(way, matrix, theta);
+                if !linear.is_fixed() {
+                    linear.fold(way, matrix, theta);
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The layout of the θ of a discrete flow, and a fresh one.
 
+use std::ops::Range;
+
 use nalgebra::DMatrix;
 use rand::Rng as _;
 use rand_distr::{Distribution, StandardNormal};
@@ -46,6 +48,21 @@ impl LayerSpec {
 }
 
 impl DiscreteSpec {
+    /// The flow behind one layer more, next to the data, that is not learnt: z = W x for the lower triangular `matrix` W (`[d, d]`, its diagonal
+    /// above 0); and its θ, where that of the flow is `theta`.
+    #[must_use]
+    pub(crate) fn behind(mut self, matrix: &[f64], mut theta: Vec<f32>) -> (Self, Vec<f32>) {
+        let d = self.dim;
+        // W = L D: L has ones on its diagonal.
+        let at = |i: usize, j: usize| matrix[i * d + j];
+        theta.extend((0..d).map(|i| at(i, i).ln() as f32));
+        theta.extend((0..d).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| (at(i, j) / at(j, j)) as f32));
+        theta.extend(std::iter::repeat_n(0.0, d * d.saturating_sub(1) / 2));
+        let (permutation, signs) = ((0..d).collect(), vec![1; d]);
+        self.layers.push(LayerSpec::Linear { permutation, signs, seed: 0, level: None, fixed: true });
+        (self, theta)
+    }
+
     /// What a diagonal or a linear layer at a level has one number each for: its channels, or all columns.
     pub(super) fn channels(&self, level: Option<usize>) -> usize {
         let of_level = |level| shape_at(self.image?, level).map(|shape| shape.channels);
@@ -67,6 +84,16 @@ impl DiscreteSpec {
         let length =
             |layer: &LayerSpec| layer.tensors(self).iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum();
         self.layers.iter().map(length).collect()
+    }
+
+    /// The parts of θ that are not learnt.
+    pub(crate) fn fixed(&self) -> Vec<Range<usize>> {
+        let mut at = 0;
+        let place = |(layer, length): (&LayerSpec, usize)| {
+            at += length;
+            matches!(layer, LayerSpec::Linear { fixed: true, .. }).then(|| at - length..at)
+        };
+        self.layers.iter().zip(self.lengths()).filter_map(place).collect()
     }
 
     /// The length of θ.

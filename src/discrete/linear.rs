@@ -17,6 +17,8 @@ pub(super) struct Linear {
     there: Vec<f64>,
     back: Vec<f64>,
     log_volume: f64,
+    /// Not learnt: its gradient is 0.
+    fixed: bool,
 }
 
 /// x y, both `[d, d]`.
@@ -68,12 +70,22 @@ impl Linear {
             (0..d).for_each(|i| back[i * d + k] = column[i]);
         }
         let log_volume = theta[..d].iter().sum();
-        Self { plane, permutation, lower, upper, there, back, log_volume }
+        Self { plane, permutation, lower, upper, there, back, log_volume, fixed: false }
     }
 
-    /// The length of A.
+    /// The same map, which is not learnt.
+    pub fn fixed(self) -> Self {
+        Self { fixed: true, ..self }
+    }
+
+    /// Whether it is not learnt.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// The length of A's gradient.
     pub fn matrix_len(&self) -> usize {
-        self.there.len()
+        if self.fixed { 0 } else { self.there.len() }
     }
 
     /// ln |D|.
@@ -118,7 +130,7 @@ impl Linear {
             let used = in_use(block, step.lanes);
             // [pixel][channel]
             let y_bar: Vec<Slots> = self.plane.rows.iter().map(|row| *bar.at(block, *row)).collect();
-            for i in 0..d {
+            for i in if self.fixed { 0..0 } else { 0..d } {
                 for j in 0..d {
                     let mut sum: Slots = [0.0; LANE_BLOCK];
                     for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
@@ -139,6 +151,9 @@ impl Linear {
                 }
             }
             volume_bar += step.logdet_bar.at(block, 0)[..used].iter().sum::<f64>();
+        }
+        if self.fixed {
+            return;
         }
         volume_bar *= self.plane.shape.pixels() as f64;
         let volume_bar = T::of(if step.way == Way::Inverse { volume_bar } else { -volume_bar });

@@ -272,5 +272,5 @@ fn linear(d: usize, level: Option<usize>, rng: &mut Rng) -> LayerSpec {
     let seed = rng.random();
     let (permutation, _, upper) = rotation(d, seed);
     let signs = (0..d).map(|i| if upper[(i, i)] < 0.0 { -1 } else { 1 }).collect();
-    LayerSpec::Linear { permutation, signs, seed, level }
+    LayerSpec::Linear { permutation, signs, seed, level, fixed: false }
 }

@@ -123,7 +123,8 @@ pub enum LayerSpec {
     },
     /// z = P L (U + D) x from the data's side to the latent's, D = signs ∘ eˢ; L has ones on its diagonal. x are all
     /// columns, or the channels of each pixel at a level: a convolution of single pixels.
-    /// P and the signs follow from `seed`, but a model must not depend on the draws of a generator.
+    /// P and the signs follow from `seed`, but a model must not depend on the draws of a generator. A map that was made of
+    /// the rows of a table has neither, and the seed 0.
     Linear {
         /// P: row i of the product is row `permutation[i]` of L (U + D).
         permutation: Vec<usize>,
@@ -134,6 +135,9 @@ pub enum LayerSpec {
         /// The level of images; none for all columns.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         level: Option<usize>,
+        /// Whether its part of θ is not learnt: its gradient is 0.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fixed: bool,
     },
 }
 

@@ -418,11 +418,7 @@ impl Reader {
             Body::Columns(rows) => rows.next(most_rows)?,
             Body::Pngs(pngs) => pngs.next(most_rows)?.into_iter().map(f64::from).collect(),
         };
-        let picks = match &self.body {
-            Body::Csv(_) => true,
-            Body::Columns(_) => true,
-            _ => false,
-        };
+        let picks = matches!(&self.body, Body::Csv(_) | Body::Columns(_));
         Ok((data, picks || self.numbers.iter().copied().eq(0..self.width)))
     }
 }

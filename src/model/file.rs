@@ -29,8 +29,11 @@ const TABLE: [&str; 3] = ["histogram.range", "histogram.tails", "histogram.proba
 /// The version of what is under the key: 1 for a velocity and a standardisation, 2 where columns or a base are there,
 /// 3 for an architecture that is not a velocity and for encoded conditions, 4 for images, for a velocity and layers of
 /// images and for a net within a Gaussian's velocity, 5 for a flow that begins at a discrete one and for columns of whole
-/// numbers, classes or simplexes, 6 for the exact log-density of equal steps. An older program refuses a newer version.
-const FORMAT: u32 = 6;
+/// numbers, classes or simplexes, 6 for the exact log-density of equal steps, 7 for a layer that is not learnt. An older program
+/// refuses a newer version.
+const FORMAT: u32 = 7;
+/// That of the exact log-density of equal steps.
+const OF_EXACT: u32 = 6;
 /// That of a flow that begins at a discrete one, and of columns of whole numbers, classes or simplexes.
 const OF_BASE_FLOWS: u32 = 5;
 /// That of images, and of a net within a Gaussian's velocity.
@@ -203,7 +206,8 @@ impl Model {
             flow.architecture = Architecture::Identity { dim: table.dim() };
         }
         let format = match &self.spec {
-            spec if spec.solver.exact() => FORMAT,
+            spec if spec.has_fixed_layers() => FORMAT,
+            spec if spec.solver.exact() => OF_EXACT,
             spec if spec.base_flow.is_some() || spec.has_integers() || !spec.is_dense() => OF_BASE_FLOWS,
             spec if spec.pixels.is_some() => OF_IMAGES,
             spec if spec.architecture.as_discrete().is_some_and(|layers| layers.image.is_some()) => OF_IMAGES,

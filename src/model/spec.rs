@@ -228,6 +228,12 @@ impl FlowSpec {
         self.architecture.dim() + self.simplexes.len()
     }
 
+    /// Whether a discrete flow in it has a layer that is not learnt.
+    pub(crate) fn has_fixed_layers(&self) -> bool {
+        let own = self.architecture.as_discrete();
+        own.into_iter().chain(self.base_flow.as_ref().map(|base| &base.layers)).any(|spec| !spec.fixed().is_empty())
+    }
+
     /// Whether it has a density of all its columns: neither classes nor simplexes have one.
     pub fn is_dense(&self) -> bool {
         self.classes.is_none() && self.simplexes.is_empty()

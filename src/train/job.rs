@@ -75,7 +75,7 @@ pub struct Job {
 /// In 10 dimensions (magic, 20 s on two busy cores) 48×5 reached 4.73 nats where 256-256 reached 5.75.
 const FEW_DIMENSIONS: usize = 16;
 /// In so many columns a discrete flow under a velocity gains nothing.
-const PLANE: usize = 2;
+pub(super) const PLANE: usize = 2;
 
 /// The most parameters of a net: far beyond use, within memory.
 const MOST_PARAMETERS: usize = 1 << 28;

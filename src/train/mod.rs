@@ -52,6 +52,7 @@ mod trainer;
 mod validation;
 mod watch;
 mod weight;
+mod whitening;
 
 pub use adamw::{AdamW, StepSize};
 pub use assignment::{CONDITION_WEIGHT, Conditions, assign, assign_with_prices, pair, pair_given};
@@ -83,6 +84,7 @@ pub use trainer::{fit, fit_by, resume, resume_by};
 pub use validation::ValidationScore;
 pub use watch::{Progress, TrainResult, Tried, Watch};
 pub use weight::TimeWeight;
+pub use whitening::Whitening;
 
 pub use crate::velocity::Path;
 

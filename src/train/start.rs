@@ -6,10 +6,10 @@ use std::time::Instant;
 use cnflow_kernels::ImageShape;
 
 use super::context::{self, check_context, condition};
-use super::job::{BaseRule, EVALUATIONS, column_rule};
+use super::job::{BaseRule, EVALUATIONS, PLANE, column_rule};
 use super::preprocessing::Preprocessing;
-use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore};
-use crate::discrete::Discrete;
+use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore, Whitening, whitening};
+use crate::discrete::{Discrete, Kind};
 use crate::fit::EmOptions;
 use crate::model::{Architecture, BaseFlow, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Numbers, Rows, Source};
@@ -101,6 +101,8 @@ pub(super) struct Start {
     pub baseline: Option<Mixture>,
     /// Seconds that the fit of a mixture took; none where none was fitted.
     pub mixture_seconds: Option<f64>,
+    /// A remark on what the rows decided.
+    pub note: Option<String>,
 }
 
 /// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one CPU core.
@@ -177,7 +179,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         same_words(path, &model.spec, data)?;
         name(&mut model.spec, data);
         let log_volume = log_volume(&model.spec)?;
-        return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None });
+        return Ok(Start { model, log_volume, baseline: None, mixture_seconds: None, note: None });
     }
     let condition = condition(&job.data.condition, data)?;
     let architecture = job.architecture(data.dim, condition.as_ref().map_or(0, Condition::width))?;
@@ -197,12 +199,23 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         let x = Preprocessing::new(&FlowSpec { columns: None, pixels: None, ..spec.clone() })?.inward(rows)?.0;
         let first = by_weight(Rows { x: x.into(), context, weight: weight.to_vec() }, data.dim, MOMENT_ROWS);
         let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(&first.context))?;
-        theta = Discrete::started(discrete, &theta, &first.points(), &context)?;
+        let mut discrete = discrete.clone();
+        let map = match job.model.whitening {
+            Whitening::Auto if data.toy().is_some() || data.dim <= PLANE || discrete.kind != Kind::Spline => None,
+            _ if data.shape.is_some() => None,
+            rule => whitening::map(rule, Sample::from(&first.points()[..]), data.dim)?,
+        };
+        if let Some(map) = &map {
+            (discrete, theta) = discrete.behind(&map.matrix, theta);
+        }
+        theta = Discrete::started(&discrete, &theta, &first.points(), &context)?;
+        spec.architecture = Architecture::Discrete(discrete);
         return Ok(Start {
             model: Model { spec, theta, provenance: serde_json::Map::new() },
             log_volume,
             baseline: None,
             mixture_seconds: None,
+            note: map.and_then(|map| map.words()),
         });
     }
     let rule = base_rule(&job.model.base, data)?;
@@ -218,7 +231,7 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         }
     }
     let model = Model { spec, theta, provenance: serde_json::Map::new() };
-    Ok(Start { model, log_volume, baseline, mixture_seconds })
+    Ok(Start { model, log_volume, baseline, mixture_seconds, note: None })
 }
 
 /// The mixture that a rule of the base wants, with the seconds that its fit took; none where it wants none. `rows` are on
@@ -269,7 +282,7 @@ pub(super) fn from_base(job: &Job, base: Model, log_volume: f64) -> Result<Start
     let base_flow = Some(BaseFlow { layers, theta: base.theta.into() });
     let spec = FlowSpec { architecture, base_flow, solver: job.solver.clone(), ..base.spec };
     let model = Model { spec, theta, provenance: serde_json::Map::new() };
-    Ok(Start { model, log_volume, baseline: None, mixture_seconds: None })
+    Ok(Start { model, log_volume, baseline: None, mixture_seconds: None, note: None })
 }
 
 /// Refuses images of another shape than a model's, or levels that it does not have.

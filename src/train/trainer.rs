@@ -26,6 +26,7 @@ use super::{
     Checkpoint, Criterion, Family, Far, FarRows, Job, LossContext, Muon, Optimiser, OutputSection, Precision, Progress,
     StepRecord, TrainResult, ValidationScore, Watch, column_types, selection, start,
 };
+use crate::discrete::DiscreteSpec;
 use crate::model::{FlowSpec, Model};
 use crate::rows::{Dataset, Rows, Source};
 use crate::transform::{Condition, Mixture};
@@ -128,13 +129,14 @@ fn fitted(
         Some(kind) => (job.of_base_flow(kind, data)?, Some(job)),
     };
     let start = start::start(&job, init, data, &mut stop)?;
+    start.note.iter().for_each(|words| watch.note(words));
     let checkpoint = begun(job, then, start, content_hash(whole), RunLog::default());
     run_all(crew, checkpoint, clock, data, far, watch)
 }
 
 /// A run before its first step.
 fn begun(job: Job, then: Option<Job>, start: Start, data: u64, log: RunLog) -> Checkpoint {
-    let Start { model, log_volume, baseline, mixture_seconds } = start;
+    let Start { model, log_volume, baseline, mixture_seconds, note: _ } = start;
     let theta: Vec<f64> = model.theta.iter().map(|w| f64::from(*w)).collect();
     let state = State {
         step: 0,
@@ -326,6 +328,13 @@ fn run(
             Optimiser::AdamW => Muon::none(theta_len),
             Optimiser::Muon => Muon::of(spec.architecture.tensor_names().into_iter().map(|(_, shape)| shape)),
         },
+        fixed: spec
+            .architecture
+            .as_discrete()
+            .map_or_else(Vec::new, DiscreteSpec::fixed)
+            .into_iter()
+            .map(|range| (range.start, state.theta[range].to_vec()))
+            .collect(),
         latest: StepRecord {
             criterion: Criterion::Matching,
             step: 0,
@@ -380,6 +389,8 @@ struct Trainer<'a> {
     state: State,
     good: State,
     log: RunLog,
+    /// What is not learnt of θ: where it begins, and its numbers.
+    fixed: Vec<(usize, Vec<f64>)>,
     /// The last step, and its evaluations a row.
     latest: StepRecord,
     nfe: Option<f64>,
@@ -498,6 +509,8 @@ impl Trainer<'_> {
         let state = &mut self.state;
         let size = self.job.optimiser.step_size(lr);
         self.muon.step(&mut state.adam, &mut state.theta, &gradient.gradient, gradient.scale, size);
+        // A decay of the weights would change them too.
+        self.fixed.iter().for_each(|(at, values)| state.theta[*at..*at + values.len()].copy_from_slice(values));
         state.ema.update(&state.theta, self.job.optimiser.ema);
         state.step += 1;
         if state.step.is_multiple_of(QUIET) {

@@ -83,10 +83,10 @@ fn counted() -> String {
     for net in Net::all() {
         let n = net.x.len() / net.spec.dim;
         let z = StandardNormal::new(net.spec.dim).draw(n, &mut stream(21, 0));
-        for (method, tol) in [("dopri5", 1e-5), ("tsit5", 1e-5), ("vern7", 1e-7)] {
+        for (method, tol) in [("dopri5", 1e-5), ("tsit5", 1e-5), ("vern7", 1e-6)] {
             for precision in [Precision::F32, Precision::F64] {
                 let flow = net.flow(precision, solver(method, tol));
-                let what = |way: &str| format!("{}, {n} rows {way}, {method} at {tol:e}, {precision}", net.name);
+                let what = |way: &str| format!("{}, {n} rows {way}, {method} at {tol:e}, {precision:?}", net.name);
                 let before = allocations();
                 let there = flow.encode(&net.x, &[]).unwrap();
                 line(what("scored"), net.cost(&there.cost), allocations() - before);
@@ -171,10 +171,10 @@ fn works_cost_what_is_listed_and_no_more() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// Ten times the rows, in blocks as many as before, allocate as often as ten times the blocks at most: nothing is allocated
-/// for a row, a step or an evaluation.
+/// Nothing is allocated for an evaluation or a step: with many more of them only lists grow. More rows allocate less than in
+/// proportion.
 #[test]
-fn rows_steps_and_evaluations_allocate_nothing_each() {
+fn steps_and_evaluations_allocate_nothing_each() {
     let net = Net::all().swap_remove(0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let of = |n: usize, tol: f64| {
@@ -188,6 +188,6 @@ fn rows_steps_and_evaluations_allocate_nothing_each() {
     };
     let ((few, nfe), (tight, more), (many, _)) = (of(512, 1e-4), of(512, 1e-10), of(4096, 1e-4));
     assert!(more > 5 * nfe, "{nfe} {more}");
-    assert!(tight < few + 100 + few / 4, "{few} allocations at 1e-4, {tight} at 1e-10");
-    assert!(many < 8 * few + 100, "{few} allocations for 512 rows, {many} for 4096");
+    assert!(100 * (tight - few) < more - nfe, "{few} allocations in {nfe} evaluations, {tight} in {more}");
+    assert!(many < 5 * few, "{few} allocations for 512 rows, {many} for 4096");
 }

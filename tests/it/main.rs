@@ -87,5 +87,6 @@ mod velocity_laws;
 mod velocity_layers;
 mod velocity_penalties;
 mod weights;
+mod whitening;
 mod words;
 mod wrong_input;

@@ -4,11 +4,6 @@
 //! Three kinds of bytes: none that mean anything; a sound file with bytes changed, cut off or added; a sound file whose
 //! numbers announce huge sizes. The memory is counted by an allocator of this binary, for each thread on its own.
 
-// An allocator is unsafe by nature.
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::path::Path;
 
 use cnflow::Rng;
@@ -19,50 +14,9 @@ use cnflow::rows::{SplitRule, Table, TableOptions};
 use cnflow::train::Job;
 use rand::Rng as _;
 
+use crate::common::allocations::measured;
 use crate::common::archive;
 use crate::common::random::{self, cases, one_of};
-
-struct Counting;
-
-thread_local! {
-    /// Bytes held, the most that were held, and the largest request.
-    static HELD: Cell<i64> = const { Cell::new(0) };
-    static MOST: Cell<i64> = const { Cell::new(0) };
-    static LARGEST: Cell<i64> = const { Cell::new(0) };
-}
-
-fn count(change: i64) {
-    let held = HELD.get() + change;
-    HELD.set(held);
-    MOST.set(MOST.get().max(held));
-    LARGEST.set(LARGEST.get().max(change));
-}
-
-// SAFETY: hands everything to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The result of some work, the most bytes that it held, and its largest request.
-fn measured<R>(work: impl FnOnce() -> R) -> (R, i64, i64) {
-    let before = HELD.get();
-    MOST.set(before);
-    LARGEST.set(0);
-    let result = work();
-    (result, MOST.get() - before, LARGEST.get())
-}
 
 /// A kind of file: how it is read, one that is sound, and the bytes that reading may hold for one of the file.
 struct Kind {

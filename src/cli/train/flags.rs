@@ -11,7 +11,7 @@ use cnflow::io::{Decimal, Header, Layout, Separator};
 use cnflow::rows::MissingRows;
 use cnflow::train::{
     ColumnTypes, DataSection, Family, FarRows, Job, ModelSection, Net, Objective, ObjectiveSection, Optimiser,
-    OptimiserSection, OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore,
+    OptimiserSection, OutputSection, Pairing, Path, Preconditioning, TimeWeight, ValidationScore, Whitening,
 };
 use cnflow::transform::{BinNoise, LevelScale};
 use cnflow::velocity::Activation;
@@ -204,6 +204,10 @@ flags! {
         /// Part of the run in which the discrete flow of --base is trained [default: 0.7]
         #[arg(long, value_name = "PART", conflicts_with = "init")]
         base_share: f64,
+        /// Linear map before the couplings of a discrete flow of a table, which makes its columns uncorrelated: auto (before
+        /// a spline, where held-out rows gain by it), none or cholesky [default: auto]
+        #[arg(long, value_name = "RULE", conflicts_with = "init")]
+        whitening: Whitening,
         /// Start from the weights, net and standardisation of a model file or a run
         #[arg(long, value_name = "MODEL")]
         init: PathBuf,

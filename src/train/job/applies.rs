@@ -126,6 +126,7 @@ pub(super) const FIELDS: &[Field] = fields! {
     model.sigma: &[Family::GaussianFixed], Any;
     model.base: CNF, Any;
     model.base_share: CNF, Any;
+    model.whitening: FLOWS, Any;
     model.init: FLOWS, Any;
     model.precision: ALL, Any;
     objective.path: CNF, Matching;
@@ -277,6 +278,7 @@ impl Job {
             "data.spread",
             "model.base",
             "model.base_share",
+            "model.whitening",
             "model.bound",
             "model.log_scale",
         ];

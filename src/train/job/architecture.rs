@@ -245,7 +245,8 @@ impl Job {
         let depth = plan.map_or(spec.depth(), |(_, steps)| steps);
         let levels = plan.map(|(plan, _)| plan.levels);
         let kind = if plan.is_some() { Net::Convolution } else { Net::Mlp };
-        let linear = spec.kind != Kind::Glow && spec.layers.iter().any(|l| matches!(l, LayerSpec::Linear { .. }));
+        let learnt = |layer: &LayerSpec| matches!(layer, LayerSpec::Linear { fixed: false, .. });
+        let linear = spec.kind != Kind::Glow && spec.layers.iter().any(learnt);
         let (hidden, activation) = net.unzip();
         let own = &mut self.model;
         let given = [

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::positive;
 use crate::discrete::{Kind, Mask};
-use crate::train::{Family, Net, Preconditioning};
+use crate::train::{Family, Net, Preconditioning, Whitening};
 pub use crate::velocity::Precision;
 use crate::velocity::{Activation, TimeInput};
 use crate::{Error, Result};
@@ -62,6 +62,9 @@ pub struct ModelSection {
     /// auto: a spline for a table of more than two columns, else the normal, but for a table a mixture is fitted too, and
     /// replaces the flow where its validation NLL is better.
     pub base: String,
+    /// Whether a linear map that makes columns uncorrelated comes before the couplings of a discrete flow of a table; auto:
+    /// before a spline's, where held-out rows gain by it.
+    pub whitening: Whitening,
     /// The part of the budget in which the discrete flow is trained at which the velocity begins.
     pub base_share: f64,
     /// A model file whose weights, net and standardisation are the start.
@@ -89,6 +92,7 @@ impl Default for ModelSection {
             log_scale: 3.0,
             sigma: 1.0,
             base: BaseRule::AUTO.into(),
+            whitening: Whitening::Auto,
             base_share: 0.7,
             init: None,
             precision: Precision::F32,
@@ -116,6 +120,16 @@ impl ModelSection {
             return Err(Error::invalid(
                 format!("`model.base_share` has no meaning for the base {}, which takes no steps", self.base),
                 "leave out `model.base_share`, or set `model.base` to a discrete flow, such as spline",
+            ));
+        }
+        if self.family == Family::Cnf
+            && self.whitening != Whitening::Auto
+            && !matches!(rule, BaseRule::Discrete(_))
+            && self.init.is_none()
+        {
+            return Err(Error::invalid(
+                format!("`model.whitening` has no meaning for the base {}: it comes before couplings", self.base),
+                "leave out `model.whitening`, or set `model.base` to a discrete flow, such as spline",
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How often the thread that asks has allocated.
+//! What the thread that asks has allocated: how often, and how much at once.
 
 // An allocator is unsafe by nature.
 #![allow(unsafe_code)]
@@ -9,41 +9,51 @@ use std::cell::Cell;
 struct Counting;
 
 thread_local! {
+    /// How often memory was asked for.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// Bytes held, the most that were held, and the largest request.
+    static HELD: Cell<i64> = const { Cell::new(0) };
+    static MOST: Cell<i64> = const { Cell::new(0) };
+    static LARGEST: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
-    // A thread that is being torn down has nothing left to count in.
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+fn count(change: i64) {
+    let held = HELD.get() + change;
+    HELD.set(held);
+    MOST.set(MOST.get().max(held));
+    LARGEST.set(LARGEST.get().max(change));
+    if change > 0 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+    }
 }
 
-/// Allocations of this thread so far.
-pub fn allocations() -> u64 {
-    ALLOCATIONS.get()
-}
-
-// SAFETY: every call is handed to the system's allocator as it is.
+// SAFETY: hands everything to the system's allocator. What grows is a new request, by the trait's own `realloc`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system's.
+        count(layout.size() as i64);
+        // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are the system's.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are the system's.
-        unsafe { System.realloc(ptr, layout, new_size) }
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
     }
 }
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: Counting = Counting;
+
+/// How often this thread has asked for memory so far.
+pub fn allocations() -> u64 {
+    ALLOCATIONS.get()
+}
+
+/// The result of some work, the most bytes that it held, and its largest request.
+pub fn measured<R>(work: impl FnOnce() -> R) -> (R, i64, i64) {
+    let before = HELD.get();
+    MOST.set(before);
+    LARGEST.set(0);
+    let result = work();
+    (result, MOST.get() - before, LARGEST.get())
+}

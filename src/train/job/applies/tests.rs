@@ -44,6 +44,7 @@ const VALUES: &[(&str, &str)] = &[
     ("model.sigma", "2.0"),
     ("model.base", "'mixture'"),
     ("model.base_share", "0.3"),
+    ("model.whitening", "'cholesky'"),
     ("model.init", "'m.safetensors'"),
     ("model.precision", "'f64'"),
     ("objective.path", "'vp'"),
@@ -105,7 +106,7 @@ fn setting(family: Family, kind: Objective, field: &str, value: &str) -> Job {
     let image = levels.then_some(cnflow_kernels::ImageShape { height: 1, width: 1, channels: 2 });
     let job = job.with(|job| job.data.image = job.data.image.or(image));
     // A share needs a base that is trained.
-    let shared = field == "model.base_share" && family == Family::Cnf;
+    let shared = ["model.base_share", "model.whitening"].contains(&field) && family == Family::Cnf;
     let job = if shared { job.with(|job| job.model.base = "spline".into()) } else { job };
     // A block needs pairs.
     let paired = field == "objective.pairing_block" && family == Family::Cnf && kind != Objective::Likelihood;
