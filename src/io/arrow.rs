@@ -20,7 +20,7 @@ use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, CompressionType, root_as_footer, root_as_message};
 use arrow_schema::{DataType, SchemaRef};
 
-use super::columns::{Cells, Column, Holds, MOST_SCALE, Opened, Source, damaged, decimal, ends, guarded, number};
+use super::column_source::{Cells, Column, Holds, MOST_SCALE, Opened, Source, damaged, decimal, ends, guarded, number};
 use super::{CUT_SHORT, open_regular, refused};
 use crate::{Error, Result};
 

@@ -13,6 +13,7 @@ pub mod array;
 mod arrow;
 pub mod atomic;
 mod cell;
+mod column_source;
 mod columns;
 pub mod csv;
 mod dialect;

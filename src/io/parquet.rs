@@ -14,7 +14,7 @@ use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use self::pages::{Chunks, Pages};
 use self::values::{Kind, texts};
-use super::columns::{Cells, Column, Holds, Opened, Source, damaged, ends, guarded};
+use super::column_source::{Cells, Column, Holds, Opened, Source, damaged, ends, guarded};
 use super::{CUT_SHORT, open_regular, refused};
 use crate::{Error, Result};
 

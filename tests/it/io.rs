@@ -393,7 +393,7 @@ fn files_that_are_missing_empty_folders_or_of_unknown_type_say_so() {
     // Parquet is read with a feature, and not written.
     let array = Array::vector(vec![1.0], Dtype::F32);
     assert!(matches!(io::write(&at("x.parquet"), &array), Err(Error::Unknown { .. })));
-    for name in ["x.feather", "x"] {
+    for name in ["x.hdf5", "x"] {
         let error = io::read(&at(name)).unwrap_err();
         assert!(matches!(error, Error::Unknown { .. }) && error.hint().unwrap().contains(".npz"), "{error}");
         let array = Array::vector(vec![1.0], Dtype::F32);

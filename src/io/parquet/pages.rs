@@ -18,7 +18,7 @@ use ::parquet::file::serialized_reader::SerializedPageReader;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use crate::io::columns::{damaged, guarded};
+use crate::io::column_source::{damaged, guarded};
 use crate::{Error, Result};
 
 /// The most bytes of a page: some hundred times what programs write.

@@ -6,7 +6,7 @@ use ::parquet::data_type::DataType;
 use ::parquet::errors::{ParquetError, Result as Decoded};
 use ::parquet::schema::types::ColumnDescriptor;
 
-use crate::io::columns::{Cells, MOST_SCALE, decimal, number};
+use crate::io::column_source::{Cells, MOST_SCALE, decimal, number};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
