@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import report
-from .timing import Budget, one_thread
+from .timing import Budget, one_thread, start_libraries
 
 WORKS = {
     "A": "a_samples", "B": "b_likelihood", "C": "c_wide", "D": "d_matching", "E": "e_inversion", "F": "f_cold",
@@ -59,6 +59,9 @@ def main() -> int:
 
 def measure(name: str, budget: Budget, out: Path) -> None:
     one_thread()
+    # A process inherits the peak memory of its parent, so the parent of a cold start has no library in it.
+    if name != "F":
+        start_libraries()
     work = import_module(f"works.{WORKS[name]}")
     # One precision a process: with 64 bits on, JAX promotes what is in f32.
     if getattr(work, "WIDE", False):

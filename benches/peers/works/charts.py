@@ -141,15 +141,23 @@ def ratios(results: dict[str, Result]) -> Any:
 
 
 def scale(results: dict[str, Result]) -> Any:
-    """Cost of an evaluation against width and against the number of columns, without and with the exact trace."""
+    """Cost of an evaluation against width and against the number of columns."""
     figure, grid = plt.subplots(2, 2, figsize=(6.8, 4.8))
-    figure.subplots_adjust(left=0.1, right=0.9, top=0.95, bottom=0.1, wspace=0.45, hspace=0.42)
-    for row, axis in enumerate(["width", "columns"]):
-        for axes, what in zip(grid[row], ["velocity", "velocity with exact trace"]):
-            lines = [line for line in results["scale"].lines if line.facts["axis"] == axis and line.facts["what"] == what]
-            fixed = "2 columns" if axis == "width" else "width 64"
-            curve(axes, lines, "size", f"{what}, {fixed}", "hidden width" if axis == "width" else "columns d")
-        grid[row][0].set_ylabel("CPU time of a row's evaluation")
+    figure.subplots_adjust(left=0.1, right=0.91, top=0.95, bottom=0.1, wspace=0.45, hspace=0.42)
+    traced = "velocity with exact trace"
+    for axes, (axis, what, title) in zip(
+        grid.flat,
+        [
+            ("width", "velocity", "velocity, 2 columns"),
+            ("width", traced, "with exact trace, 2 columns"),
+            ("columns, two hidden layers", traced, "with exact trace, 64-64"),
+            ("columns, three hidden layers", traced, "with exact trace, 64-64-64"),
+        ],
+    ):
+        lines = [line for line in results["scale"].lines if line.facts["axis"] == axis and line.facts["what"] == what]
+        curve(axes, lines, "size", title, "width of two hidden layers" if axis == "width" else "columns d")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("CPU time of a row's evaluation")
     return figure
 
 

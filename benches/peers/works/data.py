@@ -1,7 +1,11 @@
-"""Rows that the works train on and score."""
+"""Rows that the works train on and score, and where the golden nets are."""
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+GOLDEN = Path(__file__).resolve().parents[3] / "tests" / "golden"
 
 
 def eight_gaussians(n: int, seed: int) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from .nets import GOLDEN, JaxFlow, Net, TorchFlow, differences, parameters
+from .data import GOLDEN
+from .nets import JaxFlow, Net, TorchFlow, differences, parameters
 from .timing import Budget, Line, calls, lines
 
 TITLE = "E. Inverted and brought back, f64"

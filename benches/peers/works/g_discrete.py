@@ -18,7 +18,6 @@ from .timing import Budget, Line, calls, lines
 try:
     import nflows.distributions
     import nflows.flows
-    import nflows.nn.nets
     import nflows.transforms
 except ImportError:
     nflows = None
@@ -36,8 +35,8 @@ def run(budget: Budget) -> list[Line]:
         rows = eight_gaussians(20_000, 0) if d == 2 else correlated(20_000, d, 0)
         for kind in KINDS:
             options = training.PLAIN | {
-                "model": kind, "depth": COUPLINGS, "hidden": HIDDEN, "activation": "relu", "bins": BINS, "bound": BOUND, "batch": BATCH,
-                "lr": RATE,
+                "model": kind, "depth": COUPLINGS, "hidden": HIDDEN, "activation": "relu", "batch": BATCH, "lr": RATE,
+                **({"bins": BINS, "bound": BOUND} if kind == "spline" else {}),
             }  # fmt: skip
             flow = cnflow.train(rows, steps=steps, seed=0, **options)
             peers = {"zuko": Zuko(kind, d, rows)} | ({"nflows": Nflows(kind, d, rows)} if nflows else {})
@@ -101,10 +100,20 @@ class Zuko(Peer):
         return self.module().sample((n,))
 
 
+class Conditioner(torch.nn.Sequential):
+    """A net that nflows calls with a condition, of which there is none."""
+
+    def forward(self, x: torch.Tensor, condition: None) -> torch.Tensor:
+        return super().forward(x)
+
+
 class Nflows(Peer):
     def __init__(self, kind: str, d: int, rows: np.ndarray) -> None:
         def net(inputs: int, outputs: int) -> torch.nn.Module:
-            return nflows.nn.nets.MLP((inputs,), (outputs,), HIDDEN)
+            layers: list[torch.nn.Module] = []
+            for a, b in zip([inputs, *HIDDEN], [*HIDDEN, outputs]):
+                layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
+            return Conditioner(*layers[:-1])
 
         transforms = []
         for at in range(COUPLINGS):

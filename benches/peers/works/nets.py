@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import diffrax
@@ -25,7 +24,8 @@ from safetensors.numpy import load_file
 import cnflow
 from cnflow.torch import from_sequential
 
-GOLDEN = Path(__file__).resolve().parents[3] / "tests" / "golden"
+from .data import GOLDEN
+
 ACTIVATIONS = {"8gaussians": "tanh", "d43": "softplus"}
 #: Up to so many columns JAX pushes them one by one.
 FEW = 4

@@ -17,8 +17,8 @@ import torch
 
 import cnflow
 
-from .data import eight_gaussians
-from .nets import GOLDEN, JaxFlow, Net, TorchFlow, differences, parameters
+from .data import GOLDEN
+from .nets import JaxFlow, Net, TorchFlow, differences, parameters
 from .timing import Budget, Line, calls, lines
 
 TITLE = "Work and precision"
@@ -28,7 +28,7 @@ OWN = ["dopri5", "tsit5", "bosh3", "vern7", "dop853"]
 JAX = [diffrax.Dopri5(), diffrax.Tsit5(), diffrax.Bosh3(), diffrax.Dopri8()]
 TORCH = ["dopri5", "bosh3", "dopri8"]
 #: CPU seconds of the longest call.
-LONGEST = 4.0
+LONGEST = 2.0
 
 #: What computes log p, and what computes latents and log p, made for a tolerance.
 Side = Callable[[float], tuple[Callable[[], np.ndarray], Callable[[], tuple[np.ndarray, np.ndarray]]]]

@@ -45,11 +45,15 @@ class Budget:
 
 
 def one_thread() -> None:
-    """Gives every library one thread. XLA takes as many as there are cores, so it starts while this process has one."""
+    """Tells every library, here and in processes that this one starts."""
     for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CNF_NUM_THREADS"]:
         os.environ[name] = "1"
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def start_libraries() -> None:
+    """Starts them with one thread. XLA takes as many as there are cores, so it starts while this process has one."""
     pinned = hasattr(os, "sched_setaffinity")
     cores = os.sched_getaffinity(0) if pinned else set()
     if pinned:
