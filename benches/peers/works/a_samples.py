@@ -44,6 +44,7 @@ def run(budget: Budget) -> list[Line]:
         chosen = {who: (side, loosest(side, truth, at, goals[at])) for who, side in sides.items()}
         reached = {who: (side, tolerance) for who, (side, tolerance) in chosen.items() if tolerance is not None}
         found += measured(task, reached, truth, budget)
+        found += [Line(task, who, [], {COLUMNS[2]: f"none from {GRID[-1]:.0e} on"}) for who in chosen if who not in reached]
     return found
 
 

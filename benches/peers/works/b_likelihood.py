@@ -19,7 +19,7 @@ OF_COMPUTED, OF_EQUATION = "of what was computed", "of the adjoint equation"
 
 
 def run(budget: Budget) -> list[Line]:
-    net, rows, steps = Net.golden("8gaussians"), eight_gaussians(20_000, 0), budget.pick(10, 3)
+    net, rows, steps = Net.golden("8gaussians"), eight_gaussians(20_000, 0), budget.pick(5, 3)
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder, "start.safetensors")
         net.flow().save(start)
@@ -40,4 +40,4 @@ def run(budget: Budget) -> list[Line]:
                 who = f"torchdiffeq, {'adjoint' if adjoint else 'through its operations'}, trace {trace}"
                 meters[who] = training.loop(likelihood.of_torch(*common, trace, adjoint, False), steps)
                 facts[who] = {COLUMNS[0]: OF_EQUATION if adjoint else OF_COMPUTED}
-        return lines(f"step of {BATCH} rows", meters, budget.rounds, facts)
+        return lines(f"likelihood step of {BATCH} rows", meters, budget.rounds, facts)

@@ -30,4 +30,4 @@ def run(budget: Budget) -> list[Line]:
         "diffrax, backsolve, one step for all": training.loop(likelihood.of_jax(*common, adjoints["backsolve"], True, True), steps),
     }
     facts: dict[str, dict[str, float | str]] = {who: {COLUMNS[0]: "exact" if who == "cnflow" else "one probe"} for who in meters}
-    return lines(f"step of {batch} rows, {width}-{width}", meters, budget.rounds, facts)
+    return lines(f"likelihood step of {batch} rows, {width}-{width}", meters, budget.rounds, facts)

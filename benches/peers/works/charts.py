@@ -1,7 +1,7 @@
 """The charts of the guide: work and precision, ratios, and cost against size.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart; markers carry the method too. Lines have their names at
-their ends.
+Colours differ in lightness too, for colour-blind readers and for print in grey; markers carry the method. Lines have their
+names at their ends.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from . import report
 from .report import Result
 
 COLOURS = {"cnflow": "#0072B2", "cnf": "#0072B2", "diffrax": "#D55E00", "jax": "#D55E00", "torchdiffeq": "#009E73", "torch": "#009E73"}
-COLOURS |= {"torchcfm": "#CC79A7", "zuko": "#E69F00", "nflows": "#CC79A7"}
+COLOURS |= {"torchcfm": "#56B4E9", "zuko": "#9A6A00", "nflows": "#AA4499"}
 MARKERS = {"dopri5": "o", "tsit5": "^", "bosh3": "s", "vern7": "D", "dop853": "*", "dopri8": "*"}
 GREY = "#666666"
 STYLE = {
@@ -75,10 +75,27 @@ def end_labels(axes: Axes, ends: list[tuple[str, float, float]], names: Callable
         )  # fmt: skip
 
 
-def libraries(figure: Any, names: list[str]) -> None:
-    """The names of libraries in their colours, instead of a legend."""
-    for at, name in enumerate(names):
-        figure.text(0.075 + 0.12 * at, 0.985, name, color=colour(name), fontsize=8.5, weight="bold", va="top")
+def names_in_colour(figure: Any, names: list[str], left: float, words: str = "") -> None:
+    """The names of libraries in their colours, instead of a legend, `left` inches from the edge."""
+    width, height = figure.get_size_inches()
+    at = left / width
+    for name in [*names, *([words] if words else [])]:
+        text = figure.text(at, 1 - 0.06 / height, name, color=colour(name), fontsize=8.5, weight="normal" if name == words else "bold", va="top")
+        at = text.get_window_extent().x1 / figure.bbox.width + 0.14 / width
+
+
+def margins(figure: Any, left: float, right: float, top: float, bottom: float, **between: float) -> None:
+    """Sets them in inches."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(left=left / width, right=1 - right / width, top=1 - top / height, bottom=bottom / height, **between)
+
+
+def ticks_of_time(axes: Axes) -> None:
+    """At 1, 2 and 5 of each power of ten, or where that is many at 1 alone."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 150 else (1.0,)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(seconds))
 
 
 def precision(results: dict[str, Result]) -> Any:
@@ -86,9 +103,9 @@ def precision(results: dict[str, Result]) -> Any:
     result = results["precision"]
     columns = [("mean error of log p", "mean error of log p (nats)"), ("mean error of z", "mean error of the latents")]
     nets = list(report.curves(result, columns[0][0]))
-    figure, grid = plt.subplots(2, len(nets), figsize=(3.35 * len(nets), 5.6), squeeze=False)
-    figure.subplots_adjust(left=0.5 / (0.99 * len(nets) * 3.35) + 0.01, right=0.925, top=0.905, bottom=0.075, wspace=0.62, hspace=0.36)
-    libraries(figure, ["cnflow", "diffrax", "torchdiffeq"])
+    figure, grid = plt.subplots(2, len(nets), figsize=(3.1 * len(nets) + 0.4, 5.8), squeeze=False)
+    margins(figure, 0.62, 0.6, 0.5, 0.42, wspace=0.52, hspace=0.36)
+    names_in_colour(figure, ["cnflow", "diffrax", "torchdiffeq"], 0.62, "a point for each tolerance; lower is faster, further right is more precise")
     for row, (column, label) in enumerate(columns):
         for axes, (net, methods) in zip(grid[row], report.curves(result, column).items()):
             ends = []
@@ -98,52 +115,61 @@ def precision(results: dict[str, Result]) -> Any:
                 axes.loglog(errors, cost, color=colour(who), marker=MARKERS[method], zorder=3 if who.startswith("cnflow") else 2)
                 ends.append((who, errors[-1], cost[-1]))
             axes.invert_xaxis()
-            axes.yaxis.set_major_formatter(FuncFormatter(seconds))
-            axes.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+            ticks_of_time(axes)
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel(label)
             points = next(line.task for line in result.lines if line.facts["net"] == net).split(", ")[1].split(" at")[0]
             axes.set_title(f"{net}, {points}", loc="left")
             end_labels(axes, ends, lambda who: who.split(", ")[1])
-        grid[row][0].set_ylabel("CPU time, one thread")
+        grid[row][0].set_ylabel("CPU time of log p, one thread")
     return figure
 
 
 def ratios(results: dict[str, Result]) -> Any:
     """A line for each task: the fastest peer filled, the others open, the range over the rounds as a bar."""
     tasks = [
-        (f"{name}  {task}" if name != "F" else f"F  cold start to {task}", lines)
+        (name, task.replace("realnvp", "RealNVP"), lines)
         for name, result in results.items()
         if name not in ("scale", "precision")
         for task, lines in result.tasks().items()
     ]
-    figure, axes = plt.subplots(figsize=(7.2, 0.4 + 0.205 * len(tasks)))
-    figure.subplots_adjust(left=0.36, right=0.8, top=1 - 0.12 / figure.get_figheight(), bottom=0.42 / figure.get_figheight())
-    for at, (_, lines) in enumerate(tasks):
+    figure, axes = plt.subplots(figsize=(7.2, 0.75 + 0.19 * len(tasks)))
+    margins(figure, 2.75, 1.05, 0.3, 0.42)
+    peers = dict.fromkeys(line.who.replace(",", " ").split()[0] for _, _, lines in tasks for line in lines)
+    names_in_colour(figure, [name for name in peers if name not in ("cnflow", "cnf")], 2.75)
+    for at, (name, _, lines) in enumerate(tasks):
         own, best = lines[0], report.best(lines)
         for line in lines[1:]:
-            if line.who.startswith("cnf"):
+            if line.who.startswith("cnf") or not line.seconds:
                 continue
             x, each = line.median / own.median, [a / b for a, b in zip(line.seconds, own.seconds)]
             first = line is best
             if first:
                 axes.plot([min(each), max(each)], [at, at], color=colour(line.who), lw=3, alpha=0.3, solid_capstyle="butt")
-            axes.plot(x, at, "o", ms=5 if first else 3.5, mfc=colour(line.who) if first else "white", mec=colour(line.who), mew=0.8, zorder=3)
-        label = f"{report.number(best.median / own.median)}   {best.who.split(',')[0]}"
-        axes.text(1.02, at, label, color=colour(best.who), fontsize=7, va="center", transform=axes.get_yaxis_transform())
+            face = colour(line.who) if first else "white"
+            axes.plot(x, at, "o", ms=5 if first else 3.5, mfc=face, mec=colour(line.who), mew=0.8, zorder=4 if first else 3)
+        beside = {"fontsize": 7, "va": "center", "transform": axes.get_yaxis_transform(), "color": colour(best.who)}
+        axes.text(1.065, at, report.number(best.median / own.median), ha="right", **beside)
+        axes.text(1.08, at, best.who.replace(",", " ").split()[0], **beside)
+        if at and name != tasks[at - 1][0]:
+            axes.axhline(at - 0.5, color="#C8C8C8", lw=0.5)
     axes.axvline(1, color="black", lw=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set_yticks(range(len(tasks)), [task for task, _ in tasks])
+    axes.set_yticks(range(len(tasks)), [f"{task}   {name}" for name, task, _ in tasks])
+    axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(tasks) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("CPU time of the peer divided by ours: right of 1 ours is faster")
+    axes.set_xlabel("CPU time of the peer divided by ours (right of 1: ours is faster)")
     return figure
 
 
 def scale(results: dict[str, Result]) -> Any:
     """Cost of an evaluation against width and against the number of columns."""
     figure, grid = plt.subplots(2, 2, figsize=(6.8, 4.8))
-    figure.subplots_adjust(left=0.1, right=0.91, top=0.95, bottom=0.1, wspace=0.45, hspace=0.42)
+    margins(figure, 0.68, 0.6, 0.24, 0.42, wspace=0.45, hspace=0.42)
     traced = "velocity with exact trace"
     for axes, (axis, what, title) in zip(
         grid.flat,
@@ -167,7 +193,7 @@ def discrete(results: dict[str, Result]) -> Any:
     whats = list(dict.fromkeys(str(line.facts["what"]) for line in lines))
     kinds = {"realnvp": "RealNVP", "spline": "spline"}
     figure, grid = plt.subplots(2, 3, figsize=(8.4, 4.8))
-    figure.subplots_adjust(left=0.075, right=0.935, top=0.95, bottom=0.1, wspace=0.5, hspace=0.42)
+    margins(figure, 0.62, 0.55, 0.24, 0.42, wspace=0.52, hspace=0.42)
     for row, (kind, name) in enumerate(kinds.items()):
         for axes, what in zip(grid[row], whats):
             chosen = [line for line in lines if line.facts["kind"] == kind and line.facts["what"] == what]
@@ -187,6 +213,6 @@ def curve(axes: Axes, lines: list[Any], by: str, title: str, label: str) -> None
     axes.set_xlabel(label)
     ticks = sorted({float(line.facts[by]) for line in lines})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(FuncFormatter(seconds))
+    axes.xaxis.set_minor_locator(NullLocator())
+    ticks_of_time(axes)
     end_labels(axes, ends, lambda who: who)

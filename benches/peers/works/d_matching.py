@@ -36,7 +36,7 @@ def run(budget: Budget) -> list[Line]:
         "torch by hand, fused Adam": training.loop(of_torch(net, rows, by_hand=True), steps),
         "torchcfm": training.loop(of_torch(net, rows, by_hand=False), steps),
     }
-    return lines(f"step of {BATCH} rows", meters, budget.rounds)
+    return lines(f"matching step of {BATCH} rows", meters, budget.rounds)
 
 
 def of_jax(net: Net, rows: np.ndarray, length: int) -> Any:

@@ -55,5 +55,5 @@ def run(budget: Budget) -> list[Line]:
             worst, mean = differences(back, x)
             facts[who] = dict(zip(COLUMNS, [worst, mean, differences(latents, z)[0]]))
         meters = {who: calls(trip) for who, trip in trips.items()}
-        found += lines(f"{len(x)} points at {tolerance:.0e}", meters, budget.rounds, facts)
+        found += lines(f"{len(x)} points there and back at {tolerance:.0e}", meters, budget.rounds, facts)
     return found

@@ -29,7 +29,7 @@ KINDS = ["realnvp", "spline"]
 
 
 def run(budget: Budget) -> list[Line]:
-    n, steps = budget.pick((10_000, 20), (2000, 5))
+    n, steps = budget.pick((10_000, 8), (2000, 4))
     found = []
     for d in budget.pick([2, 6, 20, 64], [2, 6]):
         rows = eight_gaussians(20_000, 0) if d == 2 else correlated(20_000, d, 0)

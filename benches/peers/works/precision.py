@@ -28,7 +28,7 @@ OWN = ["dopri5", "tsit5", "bosh3", "vern7", "dop853"]
 JAX = [diffrax.Dopri5(), diffrax.Tsit5(), diffrax.Bosh3(), diffrax.Dopri8()]
 TORCH = ["dopri5", "bosh3", "dopri8"]
 #: CPU seconds of the longest call.
-LONGEST = 2.0
+LONGEST = 1.5
 
 #: What computes log p, and what computes latents and log p, made for a tolerance.
 Side = Callable[[float], tuple[Callable[[], np.ndarray], Callable[[], tuple[np.ndarray, np.ndarray]]]]
@@ -38,7 +38,7 @@ Case = tuple[Net, np.ndarray, np.ndarray, np.ndarray]
 def cases(budget: Budget) -> dict[str, Case]:
     """The nets, with points, latents and log p."""
     found = {}
-    for name, most in budget.pick([("8gaussians", 500), ("d43", 100)], [("8gaussians", 200)]):
+    for name, most in budget.pick([("8gaussians", 500), ("d43", 50)], [("8gaussians", 200)]):
         golden = [np.load(GOLDEN / name / f"{part}.npy")[:most] for part in ["x", "z", "logp"]]
         found[name] = (Net.golden(name), *golden)
     if not budget.short:

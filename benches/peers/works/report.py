@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import math
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +121,8 @@ def cost_at(points: list[tuple[float, float]], error: float) -> float | None:
 def ratio(line: Line, own: Line) -> str:
     if line is own:
         return "1"
+    if not line.seconds:
+        return ""
     each = [theirs / ours for theirs, ours in zip(line.seconds, own.seconds)]
     return f"{number(line.median / own.median)} ({number(min(each))} to {number(max(each))})"
 
@@ -131,6 +132,8 @@ def number(x: float) -> str:
 
 
 def duration(seconds: float) -> str:
+    if seconds == math.inf:
+        return "not reached"
     for unit, size in [("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)]:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -145,4 +148,4 @@ def value(fact: Any) -> str:
 
 def best(lines: list[Line]) -> Line:
     """The fastest peer."""
-    return min((line for line in lines if not line.who.startswith("cnf")), key=lambda line: statistics.median(line.seconds))
+    return min((line for line in lines if not line.who.startswith("cnf")), key=lambda line: line.median)

@@ -21,7 +21,7 @@ STEPS = 16
 WIDTH, COLUMNS_OF_TWO, COLUMNS_OF_THREE = "width", "columns, two hidden layers", "columns, three hidden layers"
 USUAL_D, USUAL_WIDTH = 2, 64
 #: Products of one call: rows are chosen by it.
-WORK = 4e9
+WORK = 2e9
 
 
 def run(budget: Budget) -> list[Line]:

@@ -4,6 +4,7 @@ Wall time depends on what else the machine does; the CPU time of a process with 
 side runs once, so that all of them see the same machine.
 """
 
+import math
 import os
 import statistics
 import time
@@ -21,7 +22,8 @@ Meter = Callable[[], float]
 
 @dataclass(frozen=True)
 class Line:
-    """What one side took for a task. The first line of a task is ours, and ratios are to it."""
+    """What one side took for a task, each round; none where it did not reach it. The first line of a task is ours, and
+    ratios are to it."""
 
     task: str
     who: str
@@ -30,7 +32,8 @@ class Line:
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        """Infinite where the task was not reached."""
+        return statistics.median(self.seconds or [math.inf])
 
 
 @dataclass(frozen=True)
