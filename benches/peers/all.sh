@@ -25,11 +25,11 @@ sys.exit(m.version(name) != version)' "$package" 2>/dev/null; then
         pip install "$package" || echo "NOT INSTALLED: $package. Its lines are left out." >&2
     fi
 done < <(grep -v '^#' "$here/requirements.txt")
-# The package is of this clone, or of the commit that was installed last.
-commit=$(git -C "$here" rev-parse HEAD:src HEAD:python HEAD:kernels HEAD:solvers | tr '\n' ' ')
-if [[ $(cat "$env/cnflow.commit" 2>/dev/null) != "$commit" ]]; then
+# The package is installed anew after a commit that changes its sources.
+sources=$(git -C "$here" rev-parse HEAD:src HEAD:python HEAD:kernels HEAD:solvers 2>/dev/null || true)
+if [[ $(cat "$env/cnflow.sources" 2>/dev/null) != "$sources" || -z $sources ]]; then
     echo "installing cnflow: some minutes" >&2
     pip install "$here/../../python"
-    echo "$commit" > "$env/cnflow.commit"
+    echo "$sources" > "$env/cnflow.sources"
 fi
 PYTHONPATH=$here exec "$env/bin/python" -m works "$@"

@@ -127,12 +127,7 @@ def precision(results: dict[str, Result]) -> Any:
 
 def ratios(results: dict[str, Result]) -> Any:
     """A line for each task: the fastest peer filled, the others open, the range over the rounds as a bar."""
-    tasks = [
-        (name, task.replace("realnvp", "RealNVP"), lines)
-        for name, result in results.items()
-        if name not in ("scale", "precision")
-        for task, lines in result.tasks().items()
-    ]
+    tasks = report.tasks(results)
     figure, axes = plt.subplots(figsize=(7.2, 0.75 + 0.19 * len(tasks)))
     margins(figure, 2.75, 1.05, 0.3, 0.42)
     peers = dict.fromkeys(line.who.replace(",", " ").split()[0] for _, _, lines in tasks for line in lines)
@@ -158,7 +153,7 @@ def ratios(results: dict[str, Result]) -> Any:
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set_yticks(range(len(tasks)), [f"{task}   {name}" for name, task, _ in tasks])
+    axes.set_yticks(range(len(tasks)), [f"{task.replace('realnvp', 'RealNVP')}   {name}" for name, task, _ in tasks])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(tasks) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)

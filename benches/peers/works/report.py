@@ -10,6 +10,8 @@ from typing import Any
 from .timing import Line
 
 PACKAGES = ["cnflow", "torch", "torchdiffeq", "torchcfm", "zuko", "nflows", "jax", "diffrax"]
+#: The works whose results are curves.
+CURVES = ["scale", "precision"]
 #: Errors at which methods are compared.
 ERRORS = [1e-3, 1e-5, 1e-7]
 
@@ -48,8 +50,9 @@ def write(folder: Path, names: list[str], shown: list[str]) -> None:
 
     results = read(folder, names)
     sections = {name: section(name, result) for name, result in results.items()}
-    (folder / "tables.md").write_text("\n\n".join([versions(), *sections.values()]) + "\n")
-    print("\n\n".join([versions(), *(text for name, text in sections.items() if name in shown)]))
+    begin = [versions(), "## Ours and the fastest peer\n\n" + fastest(results)]
+    (folder / "tables.md").write_text("\n\n".join([*begin, *sections.values()]) + "\n")
+    print("\n\n".join([*begin, *(text for name, text in sections.items() if name in shown)]))
     for path in charts.draw(folder, results):
         print(path)
 
@@ -71,6 +74,21 @@ def section(name: str, result: Result) -> str:
 def table(head: list[str], rows: list[list[str]]) -> str:
     cut = ["---"] * len(head)
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, cut, *rows])
+
+
+def fastest(results: dict[str, Result]) -> str:
+    """Our first line of each task beside the fastest peer."""
+    rows = []
+    for name, task, lines in tasks(results):
+        peer = best(lines)
+        rows.append([f"{name}: {task}", duration(lines[0].median), peer.who, duration(peer.median), ratio(peer, lines[0])])
+    return table(["work", "cnflow", "fastest peer", "its CPU", "theirs / ours"], rows)
+
+
+def tasks(results: dict[str, Result]) -> list[tuple[str, str, list[Line]]]:
+    """Work, task and lines of what is not a curve."""
+    plain = [(name, result) for name, result in results.items() if name not in CURVES]
+    return [(name, task, lines) for name, result in plain for task, lines in result.tasks().items()]
 
 
 def plain(result: Result) -> str:
