@@ -18,7 +18,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from . import report
 from .report import Result
 
-COLOURS = {"cnflow": "#0072B2", "cnf": "#0072B2", "diffrax": "#D55E00", "jax": "#D55E00", "torchdiffeq": "#009E73", "torch": "#009E73"}
+COLOURS = {
+    "cnflow": "#0072B2",
+    "cnf": "#0072B2",
+    "diffrax": "#D55E00",
+    "jax": "#D55E00",
+    "torchdiffeq": "#009E73",
+    "torch": "#009E73",
+}
 COLOURS |= {"torchcfm": "#56B4E9", "zuko": "#9A6A00", "nflows": "#AA4499"}
 MARKERS = {"dopri5": "o", "tsit5": "^", "bosh3": "s", "vern7": "D", "dop853": "*", "dopri8": "*"}
 GREY = "#666666"
@@ -80,7 +87,9 @@ def names_in_colour(figure: Any, names: list[str], left: float, words: str = "")
     width, height = figure.get_size_inches()
     at = left / width
     for name in [*names, *([words] if words else [])]:
-        text = figure.text(at, 1 - 0.06 / height, name, color=colour(name), fontsize=8.5, weight="normal" if name == words else "bold", va="top")
+        text = figure.text(
+            at, 1 - 0.06 / height, name, color=colour(name), fontsize=8.5, weight="normal" if name == words else "bold", va="top"
+        )
         at = text.get_window_extent().x1 / figure.bbox.width + 0.14 / width
 
 
@@ -105,7 +114,12 @@ def precision(results: dict[str, Result]) -> Any:
     nets = list(report.curves(result, columns[0][0]))
     figure, grid = plt.subplots(2, len(nets), figsize=(3.1 * len(nets) + 0.4, 5.8), squeeze=False)
     margins(figure, 0.62, 0.6, 0.5, 0.42, wspace=0.52, hspace=0.36)
-    names_in_colour(figure, ["cnflow", "diffrax", "torchdiffeq"], 0.62, "a point for each tolerance; lower is faster, further right is more precise")
+    names_in_colour(
+        figure,
+        ["cnflow", "diffrax", "torchdiffeq"],
+        0.62,
+        "a point for each tolerance; lower is faster, further right is more precise",
+    )
     for row, (column, label) in enumerate(columns):
         for axes, (net, methods) in zip(grid[row], report.curves(result, column).items()):
             ends = []

@@ -22,6 +22,7 @@ def run(budget: Budget) -> list[Line]:
     net = Net.golden("8gaussians")
     x, z = np.load(GOLDEN / "8gaussians" / "x.npy"), np.load(GOLDEN / "8gaussians" / "z.npy")
     theta, rows = parameters(net, jnp.float64), torch.from_numpy(x)
+    peer = TorchFlow(net, torch.float64)
     found = []
     for tolerance in budget.pick([1e-5, 1e-7, 1e-9], [1e-7]):
         trips = {}
@@ -41,7 +42,6 @@ def run(budget: Budget) -> list[Line]:
                 return np.asarray(latents), np.asarray(move(theta, latents, 0.0, tolerance))
 
             trips[f"diffrax, {type(solver).__name__}, a step for each"] = of_jax
-        peer = TorchFlow(net, torch.float64)
 
         @torch.no_grad()
         def of_torch(tolerance=tolerance) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,11 @@ def run(budget: Budget) -> list[Line]:
         lines = []
         for who, all_used in found.items():
             cpu, wall, memory = (list(column) for column in zip(*all_used))
-            lines.append(Line(f"cold start to {N} samples", who, cpu, dict(zip(COLUMNS, [statistics.median(wall), statistics.median(memory)]))))
+            lines.append(
+                Line(
+                    f"cold start to {N} samples", who, cpu, dict(zip(COLUMNS, [statistics.median(wall), statistics.median(memory)]))
+                )
+            )
         return lines
 
 

@@ -22,7 +22,9 @@ def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return (2 * rng.integers(0, 2, shape) - 1).astype(np.float32)
 
 
-def of_torch(net: Net, rows: np.ndarray, batch: int, tolerance: float, trace: str, adjoint: bool, probe: bool) -> Callable[[], object]:
+def of_torch(
+    net: Net, rows: np.ndarray, batch: int, tolerance: float, trace: str, adjoint: bool, probe: bool
+) -> Callable[[], object]:
     """With torchdiffeq: through its operations, or by the adjoint equation."""
     flow, rng = TorchFlow(net, trace=trace), np.random.default_rng(0)
     optimiser = torch.optim.Adam(flow.parameters(), RATE)
@@ -48,7 +50,9 @@ def adjoints(tolerance: float) -> dict[str, diffrax.AbstractAdjoint]:
     }
 
 
-def of_jax(net: Net, rows: np.ndarray, batch: int, tolerance: float, adjoint: diffrax.AbstractAdjoint, joint: bool, probe: bool) -> Callable[[], object]:
+def of_jax(
+    net: Net, rows: np.ndarray, batch: int, tolerance: float, adjoint: diffrax.AbstractAdjoint, joint: bool, probe: bool
+) -> Callable[[], object]:
     """With diffrax, compiled as a whole."""
     flow = replace(JaxFlow(net.activation, joint), adjoint=adjoint, most_steps=MOST_STEPS)
     optimiser, rng = optax.adam(RATE), np.random.default_rng(0)

@@ -152,7 +152,12 @@ class TorchFlow(torch.nn.Module):
         return (value, trace) if create else (value.detach(), trace.detach())
 
     def solve(
-        self, rows: torch.Tensor, start: float, tolerance: float, method: str = "dopri5", integrate: Callable[..., Any] = torchdiffeq.odeint
+        self,
+        rows: torch.Tensor,
+        start: float,
+        tolerance: float,
+        method: str = "dopri5",
+        integrate: Callable[..., Any] = torchdiffeq.odeint,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows at the other end, and the integral of the trace from `start` to it."""
         span = torch.tensor([start, 1.0 - start], dtype=rows.dtype)
@@ -198,7 +203,9 @@ class JaxFlow:
             y = act(y) @ weight.T + bias
         return y
 
-    def value_and_trace(self, theta: Parameters, t: Any, x: jax.Array, probe: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    def value_and_trace(
+        self, theta: Parameters, t: Any, x: jax.Array, probe: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         value, push = jax.linearize(lambda x: self.value(theta, t, x), x)
         if probe is not None:
             return value, (push(probe) * probe).sum(-1)
@@ -208,7 +215,9 @@ class JaxFlow:
         units = jnp.broadcast_to(jnp.eye(d, dtype=x.dtype).reshape(d, *[1] * (x.ndim - 1), d), (d, *x.shape))
         return value, jnp.einsum("i...i->...", jax.vmap(push)(units))
 
-    def solve(self, theta: Parameters, rows: jax.Array, start: float, tolerance: Any, probe: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    def solve(
+        self, theta: Parameters, rows: jax.Array, start: float, tolerance: Any, probe: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """The rows at the other end, and the integral of the trace from `start` to it."""
 
         def field(t: Any, state: Any, held: Any) -> Any:
@@ -247,7 +256,9 @@ class JaxFlow:
         x, integral = self.solve(theta, z, 0.0, tolerance)
         return x, normal_log_prob(z) - integral
 
-    def encode(self, theta: Parameters, x: jax.Array, tolerance: Any, probe: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    def encode(
+        self, theta: Parameters, x: jax.Array, tolerance: Any, probe: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Latents of rows, and the rows' log p."""
         z, integral = self.solve(theta, x, 1.0, tolerance, probe)
         return z, normal_log_prob(z) + integral

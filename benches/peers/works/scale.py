@@ -39,7 +39,9 @@ def run(budget: Budget) -> list[Line]:
                 what = "velocity with exact trace" if traced else "velocity"
                 facts: dict[str, float | str] = {"axis": axis, "size": size, "what": what}
                 meters = {who: per_row(work, n) for who, work in sides(net, z, traced).items()}
-                found += lines(f"{what}, {d} columns, {'-'.join(map(str, net.hidden))}", meters, budget.rounds, {who: facts for who in meters})
+                found += lines(
+                    f"{what}, {d} columns, {'-'.join(map(str, net.hidden))}", meters, budget.rounds, {who: facts for who in meters}
+                )
     return found
 
 
