@@ -102,11 +102,13 @@ def plain(result: Result) -> str:
 
 
 def by_size(result: Result) -> str:
+    """A line for each net; one that is on two curves was measured twice."""
+    who = list(dict.fromkeys(line.who for line in result.lines))
     rows = []
-    for task, lines in result.tasks().items():
-        rows.append([task, *(duration(line.median) for line in lines), *(ratio(line, lines[0]) for line in lines[1:])])
-    who = [line.who for line in result.lines[:3]]
-    return table(["task", *who, *(f"{name} / {who[0]}" for name in who[1:])], rows)
+    for at in range(0, len(result.lines), len(who)):
+        own, *others = lines = result.lines[at : at + len(who)]
+        rows.append([own.task, *(duration(line.median) for line in lines), *(ratio(line, own) for line in others)])
+    return table(["evaluation", *who, *(f"{name} / {who[0]}" for name in who[1:])], rows)
 
 
 def by_error(result: Result) -> str:
