@@ -14,7 +14,7 @@ if [[ $# -gt 0 && $1 != -* ]]; then
 fi
 [[ -x $env/bin/python ]] || python3 -m venv "$env"
 env=$(cd "$env" && pwd)
-pip() { "$env/bin/python" -m pip --disable-pip-version-check -q "$@"; }
+pip() { "$env/bin/python" -m pip --disable-pip-version-check --no-input -q "$@"; }
 
 # One by one, so that a peer without a wheel for this machine stops nobody else. What is there costs a second.
 while read -r package; do

@@ -113,11 +113,11 @@ def precision(results: dict[str, Result]) -> Any:
     columns = [("mean error of log p", "mean error of log p (nats)"), ("mean error of z", "mean error of the latents")]
     nets = list(report.curves(result, columns[0][0]))
     figure, grid = plt.subplots(2, len(nets), figsize=(3.1 * len(nets) + 0.4, 5.8), squeeze=False)
-    margins(figure, 0.62, 0.6, 0.5, 0.42, wspace=0.52, hspace=0.36)
+    margins(figure, 0.75, 0.6, 0.5, 0.42, wspace=0.52, hspace=0.36)
     names_in_colour(
         figure,
         ["cnflow", "diffrax", "torchdiffeq"],
-        0.62,
+        0.75,
         "a point for each tolerance; lower is faster, further right is more precise",
     )
     for row, (column, label) in enumerate(columns):

@@ -10,12 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
 
 from . import training
 from .data import eight_gaussians
 from .nets import JaxFlow, Net, parameters
 from .timing import Budget, Line, calls, lines
+
+try:
+    from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+except ImportError:
+    ConditionalFlowMatcher = None
 
 TITLE = "D. One step of flow matching"
 COLUMNS: list[str] = []
@@ -34,8 +38,9 @@ def run(budget: Budget) -> list[Line]:
         f"jax, a scan of {SCAN} steps": lambda: scanned() / SCAN,
         "jax, step by step": training.loop(of_jax(net, rows, 1), steps),
         "torch by hand, fused Adam": training.loop(of_torch(net, rows, by_hand=True), steps),
-        "torchcfm": training.loop(of_torch(net, rows, by_hand=False), steps),
     }
+    if ConditionalFlowMatcher:
+        meters["torchcfm"] = training.loop(of_torch(net, rows, by_hand=False), steps)
     return lines(f"matching step of {BATCH} rows", meters, budget.rounds)
 
 
@@ -67,12 +72,12 @@ def of_jax(net: Net, rows: np.ndarray, length: int) -> Any:
 def of_torch(net: Net, rows: np.ndarray, by_hand: bool) -> Any:
     sequential, data = net.sequential(), torch.from_numpy(rows)
     optimiser = torch.optim.Adam(sequential.parameters(), RATE, **({"fused": True} if by_hand else {}))
-    matcher = ConditionalFlowMatcher(sigma=0.0)
+    matcher = None if by_hand else ConditionalFlowMatcher(sigma=0.0)
 
     def step() -> None:
         x = data[torch.randint(len(data), (BATCH,))]
         z = torch.randn_like(x)
-        if by_hand:
+        if matcher is None:
             t, target = torch.rand(BATCH, 1), x - z
             points = z + t * target
         else:
