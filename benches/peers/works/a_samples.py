@@ -1,8 +1,8 @@
 """A. Samples with their exact log-density, from the golden 8gaussians net (3 hidden layers of 64, tanh), in f32.
 
-All sides move the same latents, which ours draws anew each time. First everybody solves at 1e-5. Then each gets the loosest tolerance at which its worst,
-and then its mean, error of log p is that of diffrax at 1e-5 with a step for each sample: a tolerance does not mean the
-same error to different solvers.
+All sides move the same latents, which ours draws anew each time. First everybody solves at 1e-5. Then each gets the loosest
+tolerance at which its worst, and then its mean, error of log p is that of diffrax at 1e-5 with a step for each sample: a
+tolerance does not mean the same error to different solvers.
 """
 
 from collections.abc import Callable
