@@ -161,8 +161,8 @@ def ratios(results: dict[str, Result]) -> Any:
             face = colour(line.who) if first else "white"
             axes.plot(x, at, "o", ms=5 if first else 3.5, mfc=face, mec=colour(line.who), mew=0.8, zorder=4 if first else 3)
         beside = {"fontsize": 7, "va": "center", "transform": axes.get_yaxis_transform(), "color": colour(best.who)}
-        axes.text(1.065, at, report.number(best.median / own.median), ha="right", **beside)
-        axes.text(1.08, at, best.who.replace(",", " ").split()[0], **beside)
+        axes.text(1.08, at, report.number(best.median / own.median), ha="right", **beside)
+        axes.text(1.095, at, best.who.replace(",", " ").split()[0], **beside)
         if at and name != tasks[at - 1][0]:
             axes.axhline(at - 0.5, color="#C8C8C8", lw=0.5)
     axes.axvline(1, color="black", lw=0.8)
@@ -198,7 +198,7 @@ def discrete(results: dict[str, Result]) -> Any:
     whats = list(dict.fromkeys(str(line.facts["what"]) for line in lines))
     kinds = {"realnvp": "RealNVP", "spline": "spline"}
     figure, grid = plt.subplots(2, 3, figsize=(8.4, 4.8))
-    margins(figure, 0.62, 0.55, 0.24, 0.42, wspace=0.52, hspace=0.42)
+    margins(figure, 0.74, 0.55, 0.24, 0.42, wspace=0.52, hspace=0.42)
     for row, (kind, name) in enumerate(kinds.items()):
         for axes, what in zip(grid[row], whats):
             chosen = [line for line in lines if line.facts["kind"] == kind and line.facts["what"] == what]
