@@ -1,0 +1,1 @@
+"""The works of the comparison: one module each, and what they share."""
