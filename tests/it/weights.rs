@@ -322,7 +322,7 @@ fn the_command_density_weighs_its_means() {
         ("t.csv --weights short.csv", "there are 499 weights for more than 499 points"),
         ("t.csv --weights below.csv", "point 499 (counted from 0) has the weight -1"),
         ("t.csv --weights t.csv", "`t.csv` holds 2 columns, not one of weights"),
-        ("t.csv --weights v", "unknown column `v`"),
+        ("t.csv --weights v", "it has no column `v`"),
     ] {
         let out = crate::common::command::cnf(at, &format!("density run {words} -o never.npy"));
         let err = String::from_utf8_lossy(&out.stderr).into_owned();
