@@ -18,7 +18,7 @@ pub enum ClosedForm<T> {
     },
     /// Two hidden layers.
     Two {
-        /// M as given, `[H₂, H₁]`, the numbers of which `forward` and `back` are made.
+        /// Mᵀ as given, `[H₁, H₂]`, the numbers of which `forward` and `back` are made.
         m: Vec<T>,
         /// M, packed.
         forward: Panels<T>,
@@ -74,21 +74,16 @@ impl<T: Scalar> ClosedForm<T> {
             Self::Two { m, forward, back } => {
                 let h2 = shape.sizes[2];
                 let (w2, w3) = (&theta[shape.weight_at(1)..], &theta[shape.weight_at(2)..]);
-                // K[q, p] = Σᵢ W₁[q, i] W₃[i, p], at first in the place of M[p, q].
+                // K[q, p] = Σᵢ W₁[q, i] W₃[i, p], at first in the place of M[p, q]: all along rows.
                 m.fill(T::ZERO);
-                for i in 0..dim {
-                    for p in 0..h2 {
-                        let w3 = w3[i * h2 + p];
-                        for q in 0..h1 {
-                            m[p * h1 + q] += w1[q * inputs + i] * w3;
-                        }
+                for (q, row) in m.chunks_exact_mut(h2).enumerate() {
+                    for (w1, w3) in w1[q * inputs..][..dim].iter().zip(w3.chunks_exact(h2)) {
+                        row.iter_mut().zip(w3).for_each(|(k, w3)| *k += *w1 * *w3);
                     }
+                    row.iter_mut().enumerate().for_each(|(p, k)| *k *= w2[p * h1 + q]);
                 }
-                for (m, w2) in m.iter_mut().zip(w2) {
-                    *m *= *w2;
-                }
-                forward.pack(|p, q| m[p * h1 + q]);
-                back.pack(|q, p| m[p * h1 + q]);
+                forward.pack(|p, q| m[q * h2 + p]);
+                back.pack(|q, p| m[q * h2 + p]);
             }
         }
     }
