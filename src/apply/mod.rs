@@ -47,6 +47,6 @@ pub use closed::Closed;
 pub use gaps::Gaps;
 pub use range::OutOfRange;
 pub use scores::Scores;
-pub use source::{Block, Conditions, RowSource};
+pub use source::{Beside, Block, Conditions, RowSource};
 pub use statistics::{Mean, Reservoir, SolveStatistics};
 pub use transport::{Arrived, Transport, Way};

@@ -9,6 +9,9 @@ use crate::model::{BLOCK_ROWS, Model, block_rows};
 use crate::transform::Latents;
 use crate::{Error, Result};
 
+/// What is done about weights that are none.
+const OF_WEIGHTS: &str = "give weights of 0 or more: a point of weight 2 counts as two";
+
 /// Where the points come from.
 enum Origin {
     /// A file that gives the points, and behind them in each row so many conditions.
@@ -70,6 +73,8 @@ pub struct RowSource {
     origin: Origin,
     conditions: Conditions,
     weights: Option<Beside>,
+    /// Whether a weight was above 0.
+    weighed: bool,
     d: usize,
     /// The rows of a block.
     block: usize,
@@ -134,7 +139,8 @@ impl RowSource {
     fn new(origin: Origin, conditions: Conditions, d: usize, block: Option<usize>) -> Result<Self> {
         let block = block.unwrap_or_else(|| block_rows(d)).max(1);
         let out_of_range = OutOfRange::default();
-        let source = Self { origin, conditions, weights: None, d, block, given: 0, out_of_range, notes: Vec::new() };
+        let (weights, weighed) = (None, false);
+        let source = Self { origin, conditions, weights, weighed, d, block, given: 0, out_of_range, notes: Vec::new() };
         if let (Some(n), Conditions::Each(file)) = (source.own_total(), &source.conditions) {
             file.check_rows(n)?;
         }
@@ -216,15 +222,21 @@ impl RowSource {
         let (x, own) = self.points()?;
         if x.is_empty() {
             self.conditions.end(first)?;
-            self.weights.as_mut().map_or(Ok(()), |file| file.end(first))?;
+            if let Some(file) = &mut self.weights {
+                file.end(first)?;
+                if !self.weighed {
+                    return Err(Error::invalid("all weights are 0", OF_WEIGHTS));
+                }
+            }
             return Ok(None);
         }
         let n = x.len() / self.d;
         let weight = self.weights.as_mut().map(|file| file.take(first, n)).transpose()?.unwrap_or_default();
         if let Some(row) = weight.iter().position(|w| !(0.0..f64::INFINITY).contains(w)) {
             let problem = format!("point {} (counted from 0) has the weight {}", first + row as u64, weight[row]);
-            return Err(Error::invalid(problem, "give weights of 0 or more: a point of weight 2 counts as two"));
+            return Err(Error::invalid(problem, OF_WEIGHTS));
         }
+        self.weighed |= weight.iter().any(|w| *w > 0.0);
         let rows = match own {
             Some(rows) => Some(rows),
             None => self.conditions.take(first, n)?,

@@ -85,9 +85,7 @@ impl<T: Scalar> Layer<T> {
             Self::Diagonal(_) => theta.copy_from_slice(own),
             Self::Linear(linear) => {
                 theta.copy_from_slice(own);
-                if !linear.is_fixed() {
-                    linear.fold(way, matrix, theta);
-                }
+                linear.fold(way, matrix, theta);
             }
         }
     }

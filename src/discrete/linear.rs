@@ -78,11 +78,6 @@ impl Linear {
         Self { fixed: true, ..self }
     }
 
-    /// Whether it is not learnt.
-    pub fn is_fixed(&self) -> bool {
-        self.fixed
-    }
-
     /// The length of A's gradient.
     pub fn matrix_len(&self) -> usize {
         if self.fixed { 0 } else { self.there.len() }
@@ -130,15 +125,15 @@ impl Linear {
             let used = in_use(block, step.lanes);
             // [pixel][channel]
             let y_bar: Vec<Slots> = self.plane.rows.iter().map(|row| *bar.at(block, *row)).collect();
-            for i in if self.fixed { 0..0 } else { 0..d } {
-                for j in 0..d {
-                    let mut sum: Slots = [0.0; LANE_BLOCK];
-                    for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
-                        let (y_bar, x) = (&y_bar[i], step.before.at(block, pixel[j]));
-                        (0..LANE_BLOCK).for_each(|l| sum[l] += y_bar[l] * x[l]);
-                    }
-                    g.matrix[i * d + j] += sum[..used].iter().sum::<f64>();
+            // Nothing is gathered of what is not learnt.
+            for (at, g) in g.matrix.iter_mut().enumerate() {
+                let (i, j) = (at / d, at % d);
+                let mut sum: Slots = [0.0; LANE_BLOCK];
+                for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
+                    let (y_bar, x) = (&y_bar[i], step.before.at(block, pixel[j]));
+                    (0..LANE_BLOCK).for_each(|l| sum[l] += y_bar[l] * x[l]);
                 }
+                *g += sum[..used].iter().sum::<f64>();
             }
             for (y_bar, pixel) in y_bar.chunks_exact(d).zip(self.plane.pixels()) {
                 for (j, row) in pixel.iter().enumerate() {
@@ -162,6 +157,9 @@ impl Linear {
 
     /// θ's gradient += what the matrix's comes to, on the way that it was multiplied.
     pub fn fold<T: Scalar>(&self, way: Way, matrix_bar: &[f64], g: &mut [T]) {
+        if self.fixed {
+            return;
+        }
         let d = self.permutation.len();
         let half = d * (d - 1) / 2;
         let a_bar = match way {

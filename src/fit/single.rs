@@ -61,11 +61,12 @@ impl Mixture {
             return Err(Error::invalid(problem, "leave out rows with missing values"));
         }
         let weights = sample.scaled(dim);
-        let column = |j: usize| rows.iter().skip(j).step_by(dim).copied().zip(weights.iter().copied());
-        let (mean, std): (Vec<f64>, Vec<f64>) = (0..dim).map(|j| crate::stats::weighted_moments(column(j))).unzip();
+        let (mean, std) = columns(rows, &weights, dim);
         let factor = match kind {
-            Gaussian::Full => root(rows, &weights, &mean, &std, 1.0)?,
-            Gaussian::Shrunk { factor } if (0.0..=1.0).contains(&factor) => root(rows, &weights, &mean, &std, factor)?,
+            Gaussian::Full => root(correlations(rows, &weights, &mean, &std)?, &std, 1.0)?,
+            Gaussian::Shrunk { factor } if (0.0..=1.0).contains(&factor) => {
+                root(correlations(rows, &weights, &mean, &std)?, &std, factor)?
+            }
             Gaussian::Shrunk { factor } => {
                 let problem = format!("correlations multiplied by {}", crate::words::exact(factor));
                 return Err(Error::invalid(problem, "give a factor from 0 to 1"));
@@ -88,9 +89,14 @@ impl Mixture {
     /// As [`Mixture::gaussian`]; [`Error::Invalid`] without rows to choose by.
     pub fn shrunk<'a>(rows: impl Into<Sample<'a>>, valid: impl Into<Sample<'a>>, dim: usize) -> Result<(Self, f64)> {
         let (rows, valid) = (rows.into(), valid.into());
+        // Checks the rows too.
+        let first = Self::gaussian(rows, dim, Gaussian::Shrunk { factor: FACTORS[0] })?;
+        let weights = rows.scaled(dim);
+        let (mean, std) = columns(rows.x, &weights, dim);
+        let correlation = correlations(rows.x, &weights, &mean, &std)?;
         let mut best: Option<(f64, Self, f64)> = None;
         for factor in FACTORS {
-            let found = Self::gaussian(rows, dim, Gaussian::Shrunk { factor })?;
+            let found = Self::new(vec![1.0], first.means().to_vec(), root(correlation.clone(), &std, factor)?)?;
             let score = crate::stats::weighted_mean_and_se(&found.log_prob_rows(valid.x), valid.weight).0;
             if score > best.as_ref().map_or(f64::NEG_INFINITY, |(best, ..)| *best) {
                 best = Some((score, found, factor));
@@ -103,9 +109,14 @@ impl Mixture {
     }
 }
 
-/// The Cholesky factor of the covariance of `rows`, from their correlations: those are of order 1 whatever the units of
-/// the columns and however far their means lie from 0. They are multiplied by `shrink`.
-fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64], shrink: f64) -> Result<Vec<f64>> {
+/// Means and deviations of the columns of rows.
+fn columns(rows: &[f64], weights: &[f64], dim: usize) -> (Vec<f64>, Vec<f64>) {
+    let column = |j: usize| rows.iter().skip(j).step_by(dim).copied().zip(weights.iter().copied());
+    (0..dim).map(|j| crate::stats::weighted_moments(column(j))).unzip()
+}
+
+/// The correlations of the columns of rows with these means and deviations, `[d, d]`.
+fn correlations(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64]) -> Result<Vec<f64>> {
     let d = mean.len();
     if let Some(j) = std.iter().position(|s| *s == 0.0) {
         let hint = "leave out the constant column: it has no density";
@@ -117,7 +128,13 @@ fn root(rows: &[f64], weights: &[f64], mean: &[f64], std: &[f64], shrink: f64) -
     for row in scaled.chunks_exact_mut(d) {
         row.iter_mut().zip(mean).zip(std).for_each(|((x, m), s)| *x = (*x - m) / s);
     }
-    let (_, mut correlation) = moments(&scaled, d, weights);
+    Ok(moments(&scaled, d, weights).1)
+}
+
+/// The Cholesky factor of a covariance, from the correlations: those are of order 1 whatever the units of the columns and
+/// however far their means lie from 0. They are multiplied by `shrink`.
+fn root(mut correlation: Vec<f64>, std: &[f64], shrink: f64) -> Result<Vec<f64>> {
+    let d = std.len();
     if shrink != 1.0 {
         correlation.iter_mut().enumerate().filter(|(i, _)| i % (d + 1) != 0).for_each(|(_, c)| *c *= shrink);
     }

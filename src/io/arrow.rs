@@ -48,7 +48,7 @@ struct Batches {
     batches: Vec<(Block, usize)>,
     /// The batch to open next.
     next: usize,
-    /// Made for the columns that are asked for.
+    /// Made for the columns that are asked for, in the order of the file.
     decoder: Option<(Vec<usize>, FileDecoder)>,
     /// The open columns, and the rows of them that were given out.
     open: Vec<(ArrayRef, usize)>,
@@ -185,11 +185,7 @@ fn holds(of: &DataType) -> Holds {
         T::Date32 | T::Date64 => Holds::Other("dates"),
         T::Timestamp(..) | T::Time32(_) | T::Time64(_) | T::Duration(_) | T::Interval(_) => Holds::Other("times"),
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => Holds::Other("bytes"),
-        T::Dictionary(_, values) => match holds(values) {
-            // What f32 holds exactly may be told by the values alone.
-            Holds::Narrow => Holds::Numbers,
-            other => other,
-        },
+        T::Dictionary(_, values) => holds(values),
         _ => Holds::Other("lists or structures"),
     }
 }
@@ -198,27 +194,27 @@ impl Source for Batches {
     fn open_group(&mut self, columns: &[usize]) -> Result<Option<usize>> {
         let Some((block, rows)) = self.batches.get(self.next).copied() else { return Ok(None) };
         self.next += 1;
-        if self.decoder.as_ref().is_none_or(|(known, _)| known != columns) {
-            // The decoder gives the columns of a file in its order.
-            let mut rising = columns.to_vec();
-            rising.sort_unstable();
-            let mut decoder = FileDecoder::new(self.schema.clone(), self.version).with_projection(rising);
-            for block in &self.dictionaries {
-                let buffer = block_of(&self.path, &mut self.file, block)?.into();
-                guarded(&self.path, || decoder.read_dictionary(block, &buffer))?;
+        let mut rising = columns.to_vec();
+        rising.sort_unstable();
+        let decoder = match self.decoder.take() {
+            Some((known, decoder)) if known == rising => decoder,
+            _ => {
+                let mut decoder = FileDecoder::new(self.schema.clone(), self.version).with_projection(rising.clone());
+                for block in &self.dictionaries {
+                    let buffer = block_of(&self.path, &mut self.file, block)?.into();
+                    guarded(&self.path, || decoder.read_dictionary(block, &buffer))?;
+                }
+                decoder
             }
-            self.decoder = Some((columns.to_vec(), decoder));
-        }
+        };
         let buffer = block_of(&self.path, &mut self.file, &block)?.into();
-        let Some((_, decoder)) = &self.decoder else { return Ok(None) };
         let batch = guarded(&self.path, || decoder.read_record_batch(&block, &buffer))?;
         let batch = batch.filter(|batch| batch.num_rows() == rows);
         let batch = batch.ok_or_else(|| damaged(&self.path, "a batch has other rows than it declares"))?;
-        let mut rising = columns.to_vec();
-        rising.sort_unstable();
         let place = |column: &usize| rising.binary_search(column).ok().and_then(|at| batch.columns().get(at));
         let arrays = columns.iter().map(|column| place(column).map(|array| (array.clone(), 0)));
         self.open = arrays.collect::<Option<_>>().ok_or_else(|| damaged(&self.path, "a batch lacks a column"))?;
+        self.decoder = Some((rising, decoder));
         Ok(Some(rows))
     }
 

@@ -201,8 +201,14 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
         let context = spec.condition.as_ref().map_or(Ok(Vec::new()), |condition| condition.encode(&first.context))?;
         let mut discrete = discrete.clone();
         let map = match job.model.whitening {
-            Whitening::Auto if data.toy().is_some() || data.dim <= PLANE || discrete.kind != Kind::Spline => None,
-            _ if data.shape.is_some() => None,
+            Whitening::Cholesky if data.shape.is_some() => {
+                return Err(Error::invalid(
+                    "`model.whitening` cholesky has no meaning for images: it is for the columns of tables",
+                    "leave out `model.whitening`",
+                ));
+            }
+            Whitening::Auto if data.shape.is_some() || data.toy().is_some() => None,
+            Whitening::Auto if data.dim <= PLANE || discrete.kind != Kind::Spline => None,
             rule => whitening::map(rule, Sample::from(&first.points()[..]), data.dim)?,
         };
         if let Some(map) = &map {

@@ -8,10 +8,10 @@
 //! It can do harm: a map that mixes columns hides what each has of its own, such as whole numbers or sharp ends. So the
 //! rows decide: in both coordinates they are scored by one Gaussian of normal scores, which splines through the quantiles
 //! make of each column, with straight tails, each half of the rows by what the other half has. Measured in 30 s, test
-//! log-likelihood without and with W: gaia −0.52 and −0.33, where the rule decides for it; digits −40.8 and −57.8, magic
-//! −3.80 and −3.92, where it decides against it; patches of images 167.6 and 168.1. A product of densities of single columns
-//! as the rule was refused, since it takes W on magic. So were principal axes and the symmetric root as the map: on gaia −0.45 and
-//! −0.33, on magic −4.6 and −4.2. The rule is that of splines: affine couplings have not been measured.
+//! log-likelihood without and with W: gaia −0.52 and −0.33, where the rule decides for it; digits −40.9 and −56.3, magic
+//! −3.85 and −3.96, where it decides against it; patches of images 167.6 and 168.1. A product of densities of single columns
+//! as the rule was refused, since it takes W on magic. So were principal axes and the symmetric root as the map, of the whole table: on gaia −0.45
+//! and −0.33, on magic −4.6 and −4.2. The rule is that of splines: affine couplings have not been measured.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -18,7 +18,6 @@ use cnflow::transform::{Cost, StandardNormal};
 use cnflow::velocity::{Activation, MlpSpec, Precision, TimeInput, VelocitySpec};
 
 use crate::common::allocations::allocations;
-use crate::common::command::golden;
 
 fn list() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/counts.txt")
@@ -37,7 +36,7 @@ impl Net {
     fn all() -> Vec<Self> {
         [("8gaussians", Activation::Tanh), ("d43", Activation::Softplus)]
             .map(|(name, activation)| {
-                let folder = golden(name);
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
                 let net = io::torch::read_sequential(&folder.join("model.safetensors")).unwrap();
                 let x = io::read(&folder.join("x.npy")).unwrap();
                 let hidden = net.sizes[1..net.sizes.len() - 1].to_vec();

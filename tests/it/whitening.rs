@@ -49,7 +49,7 @@ fn the_first_latents_of_every_flow_are_uncorrelated() {
         let model = fit(&still, &data, &mut ()).unwrap().model;
         assert!(is_white(&model), "{}", kind.name());
         // The nets of NICE do not begin at nothing.
-        let within = if kind == Kind::Nice { 0.3 } else { 0.02 };
+        let within = if kind == Kind::Nice { 0.3 } else { 1e-3 };
         let rows = data.training_rows().unwrap();
         let z = model.bind(Precision::F64).unwrap().latents(&rows.points(), &rows.context).unwrap().y;
         let n = (z.len() / 3) as f64;

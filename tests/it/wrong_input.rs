@@ -35,6 +35,7 @@ fn wrong_files(at: &Path) {
     table("inf.npy", vec![0.0, f64::INFINITY, 1.0, 2.0], 2);
     table("c3.npy", vec![0.0; 3], 1);
     table("c2.npy", vec![0.0; 4], 2);
+    io::write(&at.join("zero.npy"), &Array::vector(vec![0.0; 500], Dtype::F64)).unwrap();
     io::write(&at.join("axis.npy"), &Array::vector(vec![0.0; 4], Dtype::F64)).unwrap();
     let card = |name: &str, change: &dyn Fn(&mut ModelFile)| {
         let mut file = ModelFile::read(&at.join("m.safetensors")).unwrap();
@@ -191,6 +192,9 @@ const WRONG: &[(&str, i32, &str)] = &[
     ("density m.safetensors -o o.npy", 1, "neither points nor --grid"),
     ("density m.safetensors x.npy --grid 20 -o o.npy", 1, "were both given"),
     ("density m.safetensors --grid 1 -o o.npy", 2, "invalid value '1'"),
+    ("density m.safetensors x.npy -o o.npy --weights zero.npy", 1, "all weights are 0"),
+    ("train --data digits --model spline --whitening cholesky --steps 1 --out o", 1, "has no meaning for images"),
+    ("train --data moons --whitening cholesky --steps 1 --out o", 1, "--whitening has no meaning for the base"),
     ("density m.safetensors --grid 20 --extent 4,-4,0,1 -o o.npy", 1, "not a range for dimension 2"),
     ("density m.safetensors --grid 20 --extent 0,1 -o o.npy", 1, "not a range for dimension 2"),
     ("density m.safetensors x.npy --extent 0,1,0,1 -o o.npy", 2, "--grid"),

@@ -53,7 +53,7 @@ impl Job {
             "output": args.output,
         });
         let mut words = match &self.grid {
-            None if spent.inside() == 0 => format!("mean log p: none, {}\n", statistics::among(spent, "point")),
+            None if scores.n() == 0 => format!("mean log p: none, {}\n", statistics::among(spent, "point")),
             None => {
                 let n = spent.inside();
                 let value = if n == 1 { words::number(mean, 5) } else { words::estimate(mean, se, 5) };

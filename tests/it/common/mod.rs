@@ -2,6 +2,8 @@
 
 pub mod allocations;
 pub mod archive;
+#[cfg(any(feature = "parquet", feature = "arrow"))]
+pub mod column_files;
 pub mod columns;
 pub mod command;
 pub mod discrete;

@@ -6,32 +6,13 @@ mod command;
 
 use std::path::{Path, PathBuf};
 
+use crate::common::column_files::{check_damage, check_refusals, read};
+use crate::common::velocity::bits;
 use cnflow::io::{self, Reader, csv};
 use cnflow::rows::{DataOptions, Dataset, SplitRule, Table, TableOptions, resolve};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/parquet/files").join(name)
-}
-
-fn bits(numbers: &[f64]) -> Vec<u64> {
-    numbers.iter().map(|v| v.to_bits()).collect()
-}
-
-/// All rows of some columns of a file, a block at a time.
-fn read(path: &Path, columns: &[&str], block: usize, missing: bool) -> cnflow::Result<Vec<f64>> {
-    let mut reader = Reader::open(path)?;
-    let names = reader.columns().unwrap().to_vec();
-    let places: Vec<usize> =
-        columns.iter().map(|wanted| names.iter().position(|name| name == wanted).unwrap()).collect();
-    reader.keep(&places)?;
-    if missing {
-        reader.allow_missing();
-    }
-    let mut all = Vec::new();
-    while let Some(array) = reader.next_block(block)? {
-        all.extend(array.data);
-    }
-    Ok(all)
 }
 
 /// The names of the columns of a file that are not in `without`.
@@ -145,21 +126,7 @@ fn nulls_of_every_program_are_missing_cells() {
 
 #[test]
 fn what_is_not_a_table_of_numbers_says_so() {
-    let other = file("other.parquet");
-    for (column, words) in [
-        ("day", "the column `day` has dates, expected numbers"),
-        ("moment", "the column `moment` has times, expected numbers"),
-        ("list", "the column `list` has lists or structures, expected numbers"),
-        ("pair", "the column `pair` has lists or structures, expected numbers"),
-        ("huge", "the column `huge` has decimal numbers of more than 38 digits, expected numbers"),
-        ("code", "the column `code` has bytes, expected numbers"),
-        ("word", "`three` in row 3 (counted from 0), column `word`, is not a number"),
-        ("infinite", "inf in row 1 (counted from 0), column `infinite`, is not finite"),
-    ] {
-        let error = read(&other, &["x", column], 10, true).unwrap_err();
-        assert!(error.to_string().contains(words) && error.hint().is_some(), "{column}: {error}");
-    }
-    assert!(read(&other, &["nothing"], 10, true).unwrap().iter().all(|v| v.is_nan()));
+    check_refusals(&file("other.parquet"));
     for (name, words) in [
         ("brotli", "its column `plain` is packed by BROTLI, which is not read"),
         ("lz4", "its column `plain` is packed by LZ4"),
@@ -185,39 +152,7 @@ fn what_is_not_a_table_of_numbers_says_so() {
     assert!(text.is_err());
 }
 
-/// A damaged file is an error or other numbers, and neither a panic that is not caught, nor a hang, nor gigabytes.
 #[test]
 fn damaged_files_are_errors() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.parquet");
-    // What the crate's decoders report on this thread is expected; tests beside this one still speak.
-    let (own, usual) = (std::thread::current().id(), std::panic::take_hook());
-    std::panic::set_hook(Box::new(move |about| {
-        if std::thread::current().id() != own {
-            usual(about);
-        }
-    }));
-    for name in ["zstd", "duckdb", "polars", "encodings"] {
-        let whole = std::fs::read(file(&format!("{name}.parquet"))).unwrap();
-        let read = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            let Ok(mut reader) = Reader::open(&path) else { return };
-            reader.allow_missing();
-            let mut rows = 0;
-            while let Ok(Some(block)) = reader.next_block(16) {
-                rows += block.rows;
-            }
-            assert!(rows <= 1 << 20, "{rows} rows");
-        };
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= [0x01, 0x80, 0xff][at % 3];
-            read(&bytes);
-            // A part is missing, so that the metadata fit no longer.
-            if at % 29 == 0 {
-                read(&[&whole[..at], &whole[(at + 9).min(whole.len())..]].concat());
-            }
-        }
-    }
-    let _ = std::panic::take_hook();
+    check_damage(&["zstd", "duckdb", "polars", "encodings"].map(|name| file(&format!("{name}.parquet"))));
 }
