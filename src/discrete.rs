@@ -23,6 +23,7 @@ mod pool;
 mod spec;
 mod spline;
 mod step;
+mod tails;
 
 use std::sync::Arc;
 

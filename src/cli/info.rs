@@ -111,7 +111,13 @@ fn couplings(spec: &DiscreteSpec) -> String {
         spec.layers.iter().any(is)
     };
     let with = if has(false) { " with activation norms and linear maps" } else { "" };
-    let with = format!("{with}{}", if has(true) { " behind a linear map that makes columns uncorrelated" } else { "" });
+    let white = if has(true) { " behind a linear map that makes columns uncorrelated" } else { "" };
+    let heavy = spec.layers.iter().find_map(|layer| match layer {
+        LayerSpec::Tails { columns } => Some(columns.iter().flatten().count() as u64),
+        _ => None,
+    });
+    let tails = heavy.map_or(String::new(), |n| format!(" and maps of {} with heavy tails", words::count(n, "column")));
+    let with = format!("{with}{white}{tails}");
     let Some((hidden, activation, transform)) = first else {
         return format!("{}{with}", words::count(spec.layers.len() as u64, "layer"));
     };

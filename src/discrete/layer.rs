@@ -14,6 +14,7 @@ use super::linear::Linear;
 use super::plane::Plane;
 use super::spec::{DiscreteSpec, LayerSpec};
 use super::step::{Gradient, Step, Way};
+use super::tails::Tails;
 use crate::Result;
 use crate::continuous::widened;
 
@@ -22,6 +23,7 @@ pub(super) enum Layer<T> {
     Coupling(Box<Coupling<T>>),
     Diagonal(Diagonal),
     Linear(Box<Linear>),
+    Tails(Tails),
 }
 
 impl<T: Scalar> Layer<T> {
@@ -65,6 +67,7 @@ impl<T: Scalar> Layer<T> {
                 let linear = Linear::new(spec.plane(*level)?, permutation.clone(), signs, &widened(theta));
                 Self::Linear(Box::new(if *fixed { linear.fixed() } else { linear }))
             }
+            LayerSpec::Tails { columns } => Self::Tails(Tails::new(columns.clone())),
         })
     }
 
@@ -82,7 +85,7 @@ impl<T: Scalar> Layer<T> {
     pub fn fold(&self, way: Way, (own, matrix): (&[T], &[f64]), theta: &mut [T]) {
         match self {
             Self::Coupling(coupling) => coupling.net.fold(own, theta),
-            Self::Diagonal(_) => theta.copy_from_slice(own),
+            Self::Diagonal(_) | Self::Tails(_) => theta.copy_from_slice(own),
             Self::Linear(linear) => {
                 theta.copy_from_slice(own);
                 linear.fold(way, matrix, theta);
@@ -93,7 +96,7 @@ impl<T: Scalar> Layer<T> {
     /// Its log-scales that depend on no point; those of a coupling are bounded.
     pub fn log_scales(&self) -> Vec<f64> {
         match self {
-            Self::Coupling(_) => Vec::new(),
+            Self::Coupling(_) | Self::Tails(_) => Vec::new(),
             Self::Diagonal(diagonal) => diagonal.log_scales().to_vec(),
             Self::Linear(linear) => linear.log_scales(),
         }
@@ -116,6 +119,7 @@ impl<T: Scalar> Layer<T> {
             }
             Self::Diagonal(diagonal) => diagonal.pass(way, before, after, logdet, blocks),
             Self::Linear(linear) => linear.pass(way, before, after, logdet, blocks),
+            Self::Tails(tails) => tails.pass(way, before, after, logdet, blocks),
         }
     }
 
@@ -133,6 +137,7 @@ impl<T: Scalar> Layer<T> {
             Self::Coupling(coupling) => coupling.back(step, bar, workspace, g),
             Self::Diagonal(diagonal) => diagonal.back(step, bar, g.own),
             Self::Linear(linear) => linear.back(step, bar, g),
+            Self::Tails(tails) => tails.back(step, bar),
         }
     }
 }

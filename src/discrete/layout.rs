@@ -25,6 +25,7 @@ impl LayerSpec {
                 };
                 sizes.windows(2).enumerate().flat_map(of_layer).collect()
             }
+            Self::Tails { .. } => Vec::new(),
             Self::ImageCoupling { .. } => spec.rule(self).map(|rule| rule.tensors()).unwrap_or_default(),
             Self::Diagonal { shift, level } => {
                 let channels = spec.channels(*level);
@@ -91,7 +92,7 @@ impl DiscreteSpec {
         let mut at = 0;
         let place = |(layer, length): (&LayerSpec, usize)| {
             at += length;
-            matches!(layer, LayerSpec::Linear { fixed: true, .. }).then(|| at - length..at)
+            layer.is_fixed().then(|| at - length..at)
         };
         self.layers.iter().zip(self.lengths()).filter_map(place).collect()
     }
@@ -121,6 +122,7 @@ impl DiscreteSpec {
                         theta.extend((0..shape.iter().product::<usize>()).map(|_| rng.random_range(-bound..=bound)));
                     }
                 }
+                LayerSpec::Tails { .. } => {}
                 LayerSpec::Diagonal { shift, level } => {
                     theta.extend(std::iter::repeat_n(0.0, self.channels(*level) * (1 + usize::from(*shift))));
                 }

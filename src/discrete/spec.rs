@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::convolution::Rule;
 use super::plane::{Part, Plane, shape_at};
 use super::spline;
+use crate::transform::HeavyTails;
 use crate::velocity::Activation;
 use crate::{Error, Result};
 
@@ -139,6 +140,12 @@ pub enum LayerSpec {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         fixed: bool,
     },
+    /// Maps of single columns with heavy tails, from the data's side to the latent's. They are made of the rows before a
+    /// training and are not learnt.
+    Tails {
+        /// One a column; none for a column that stays as it is.
+        columns: Vec<Option<HeavyTails>>,
+    },
 }
 
 /// A discrete flow without its parameters.
@@ -171,12 +178,17 @@ impl LayerSpec {
         matches!(self, Self::Coupling { .. } | Self::ImageCoupling { .. })
     }
 
+    /// Whether it was made of rows and is not learnt.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Linear { fixed: true, .. } | Self::Tails { .. })
+    }
+
     /// The hidden layers, the nonlinearity and the transform of a coupling.
     pub fn conditioner(&self) -> Option<(&[usize], Activation, Transform)> {
         match self {
             Self::Coupling { hidden, activation, transform, .. }
             | Self::ImageCoupling { hidden, activation, transform, .. } => Some((hidden, *activation, *transform)),
-            Self::Diagonal { .. } | Self::Linear { .. } => None,
+            Self::Diagonal { .. } | Self::Linear { .. } | Self::Tails { .. } => None,
         }
     }
 
@@ -210,6 +222,12 @@ impl LayerSpec {
                     return Err("its permutation or its signs do not fit its columns".into());
                 }
                 Ok(())
+            }
+            Self::Tails { columns } if columns.len() != dim => {
+                Err(format!("it has maps for {} columns", columns.len()))
+            }
+            Self::Tails { columns } => {
+                columns.iter().flatten().try_for_each(|map| map.validate().map_err(|e| e.to_string()))
             }
             Self::Coupling { pass, change, hidden, transform, .. } => {
                 let mut all: Vec<usize> = pass.iter().chain(change).copied().collect();
@@ -303,7 +321,7 @@ impl DiscreteSpec {
         let level = |layer: &LayerSpec| match layer {
             LayerSpec::ImageCoupling { level, .. } => Some(*level),
             LayerSpec::Diagonal { level, .. } | LayerSpec::Linear { level, .. } => *level,
-            LayerSpec::Coupling { .. } => None,
+            LayerSpec::Coupling { .. } | LayerSpec::Tails { .. } => None,
         };
         let all = self.layers.len();
         let mut ends = Vec::new();

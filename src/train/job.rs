@@ -35,7 +35,7 @@ pub use objective::ObjectiveSection;
 pub use optimiser::OptimiserSection;
 pub use output::{OutputSection, Picture};
 
-use super::{Family, Net, Objective, Optimiser, Pairing, Path, Preconditioning, ValidationScore};
+use super::{Family, Net, Objective, Optimiser, Pairing, Path, Preconditioning, ValidationScore, Whitening};
 use crate::continuous::SolverSpec;
 use crate::continuous::taped::no_penalty;
 use crate::discrete::Kind;
@@ -77,6 +77,8 @@ const FEW_DIMENSIONS: usize = 16;
 /// In so many columns a discrete flow under a velocity gains nothing.
 pub(super) const PLANE: usize = 2;
 
+/// Fewer validation rows choose no base.
+const FEWEST: usize = 20;
 /// The most parameters of a net: far beyond use, within memory.
 const MOST_PARAMETERS: usize = 1 << 28;
 
@@ -117,7 +119,7 @@ impl Job {
     }
 
     /// As [`Job::resolve`], for these data: images have defaults of their own ([`Job::with_image_defaults`]), and the
-    /// velocity of a table of more than two columns begins at a spline.
+    /// velocity of a table of more than two columns begins at a spline or at a mixture.
     ///
     /// # Errors
     /// As [`Job::resolve`].
@@ -136,7 +138,9 @@ impl Job {
         self.resolve(data.dim)
     }
 
-    /// The discrete flow at which the velocity of a table begins where no other base was chosen.
+    /// Where the velocity of a table begins where no other base was chosen: at the better one of a spline and a mixture where
+    /// the budget is a time and nothing is set that a velocity at a mixture lacks, else at a spline. A choice needs a clock,
+    /// and held-out rows; a mixture has no condition.
     pub(super) fn usual_base(&self, data: &Dataset) -> Option<&'static str> {
         // What the flow has: no classes, and one log-ratio fewer than a simplex has parts.
         let fewer = |text: &&String| {
@@ -145,7 +149,33 @@ impl Job {
         let columns = data.dim.saturating_sub(self.data.columns.iter().filter(fewer).count());
         let table = data.shape.is_none() && data.toy().is_none() && columns > PLANE;
         let open = self.model.base == BaseRule::AUTO && self.model.family == Family::Cnf && self.model.init.is_none();
-        (table && open).then_some(Kind::Spline.name())
+        let free = self.model.preconditioning.is_none()
+            && self.optimiser.kind.is_none()
+            && self.data.spread.is_none()
+            && self.objective.path.is_none()
+            && self.model.whitening == Whitening::default();
+        let judged = self.optimiser.steps.is_none() && data.context.is_none() && data.valid.count(data.dim) >= FEWEST;
+        let base = if free && judged { BaseRule::BEST } else { Kind::Spline.name() };
+        (table && open).then_some(base)
+    }
+
+    /// The resolved job of a velocity at the better one of a spline and a mixture, for the one that `base` names.
+    ///
+    /// # Errors
+    /// As [`Job::resolve_for`].
+    pub(super) fn at_base(&self, base: &str, data: &Dataset) -> Result<Self> {
+        let mut job = self.clone().with(|job| job.model.base = base.into());
+        if BaseRule::of(base, false)?.flow().is_some() {
+            return Ok(job);
+        }
+        // What a velocity at a flow has by default, one at a mixture has not.
+        let own = &mut job;
+        own.model.whitening = Whitening::default();
+        own.model.preconditioning = own.model.preconditioning.filter(|own| *own != Preconditioning::Gaussian);
+        own.optimiser.kind = own.optimiser.kind.filter(|own| *own != Optimiser::Muon);
+        own.data.spread = own.data.spread.filter(|own| *own != 1.0);
+        own.objective.path = own.objective.path.filter(|own| *own != Path::Vp);
+        job.resolve_for(data)
     }
 
     /// Fills in what was left out, for data of `dim` columns, and validates them.
@@ -258,7 +288,7 @@ impl Job {
     /// Whether the velocity begins at a discrete flow, whose latents it moves.
     fn begins_at_flow(&self) -> bool {
         let rule = BaseRule::of(&self.model.base, false);
-        self.model.family == Family::Cnf && rule.is_ok_and(|rule| matches!(rule, BaseRule::Discrete(_)))
+        self.model.family == Family::Cnf && rule.is_ok_and(|rule| rule.flow().is_some())
     }
 
     /// Refuses what is right only for latents of a normal and columns of one deviation, where they have others.

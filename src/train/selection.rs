@@ -17,6 +17,7 @@ use super::column_types::with_column_types;
 use super::score::{log_prob_rows, prefers_second};
 use super::{Checkpoint, ColumnTypes, Family, Job, Progress, TrainResult, Tried, Watch};
 use crate::discrete::Kind;
+use crate::model::Model;
 use crate::rows::{Dataset, Rows};
 use crate::stats::weighted_mean_and_se;
 use crate::{Error, Result, words};
@@ -29,8 +30,8 @@ const SHORT: f64 = 0.15;
 /// Models are compared on so many times the rows of a validation at the most.
 pub(super) const JUDGED: usize = 4;
 
-/// How one model is trained.
-pub(super) type Fit = dyn Fn(&Job, &Dataset, &mut dyn Watch) -> Result<TrainResult>;
+/// How one model is trained, where a mixture was fitted before.
+pub(super) type Fit = dyn Fn(&Job, Option<&Model>, &Dataset, &mut dyn Watch) -> Result<TrainResult>;
 
 /// Whether [`Family::Auto`] can choose for these data: they are rows of a table, and some were held out for validation.
 fn can_choose(data: &Dataset) -> bool {
@@ -55,6 +56,8 @@ struct Contest<'a> {
     valid: Rows,
     clock: Instant,
     tried: Vec<Tried>,
+    /// The mixture, once it is fitted.
+    mixture: Option<Model>,
     /// The best so far: where it is in `tried`, its log-densities and what it is.
     best: Option<(usize, Vec<f64>, TrainResult)>,
     stopped: bool,
@@ -84,8 +87,8 @@ pub(super) fn choose(job: &Job, data: &Dataset, watch: &mut dyn Watch, fit: &Fit
     let job = &job.clone().with(|job| {
         (job.data.columns, job.data.column_types) = (typed.data.columns, ColumnTypes::Plain);
     });
-    let mut contest =
-        Contest { job, data, fit, valid, clock: Instant::now(), tried: Vec::new(), best: None, stopped: false };
+    let (clock, tried) = (Instant::now(), Vec::new());
+    let mut contest = Contest { job, data, fit, valid, clock, tried, mixture: None, best: None, stopped: false };
     if data.context.is_none() {
         contest.fit(Family::GaussianShrunk, MIXTURES * time, (0.0, MIXTURES), watch)?;
         contest.fit(Family::Mixture, MIXTURES * time, (0.0, MIXTURES), watch)?;
@@ -124,15 +127,15 @@ impl Contest<'_> {
         let begun = Instant::now();
         let job = self.job.clone().of_family(family).with(|job| {
             job.optimiser.time = Some(seconds);
-            if family == Family::Cnf {
+            if family == Family::Cnf && job.usual_base(self.data).is_none() {
                 // Mixtures are tried by themselves.
-                job.model.base = job.usual_base(self.data).unwrap_or("normal").into();
+                job.model.base = "normal".into();
             }
         });
         watch.tries(family);
         // Remarks on the data are made once.
         let mut inner = Inner { first: self.tried.is_empty(), last: part.1 >= 1.0, part, watch };
-        let fitted = (self.fit)(&job, self.data, &mut inner);
+        let fitted = (self.fit)(&job, self.mixture.as_ref(), self.data, &mut inner);
         let mut tried =
             Tried { model: family, seconds: 0.0, nll: None, nll_se: None, n_params: 0, problem: None, chosen: false };
         match fitted {
@@ -144,6 +147,9 @@ impl Contest<'_> {
                 if log_probs.iter().all(|l| l.is_finite()) {
                     let (mean, se) = weighted_mean_and_se(&log_probs, &self.valid.weight);
                     (tried.nll, tried.nll_se) = (Some(-mean), Some(se));
+                }
+                if family == Family::Mixture {
+                    self.mixture = Some(fitted.model.clone());
                 }
                 let weight = &self.valid.weight;
                 if self.best.as_ref().is_none_or(|(_, best, _)| prefers_second(best, &log_probs, weight)) {

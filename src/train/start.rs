@@ -9,7 +9,7 @@ use super::context::{self, check_context, condition};
 use super::job::{BaseRule, EVALUATIONS, PLANE, column_rule};
 use super::preprocessing::Preprocessing;
 use super::{BASE_STREAM, INIT_STREAM, Job, MOMENTS_STREAM, Objective, ValidationScore, Whitening, whitening};
-use crate::discrete::{Discrete, Kind};
+use crate::discrete::{Discrete, Kind, LayerSpec};
 use crate::fit::EmOptions;
 use crate::model::{Architecture, BaseFlow, FlowSpec, Model, Moments};
 use crate::rows::{Dataset, Numbers, Rows, Source};
@@ -103,6 +103,30 @@ pub(super) struct Start {
     pub mixture_seconds: Option<f64>,
     /// A remark on what the rows decided.
     pub note: Option<String>,
+}
+
+impl Start {
+    /// Puts a mixture beside the discrete flow of a run: `known`, where one of the same columns was fitted before.
+    pub fn beside_mixture(
+        &mut self,
+        job: &Job,
+        known: Option<&Model>,
+        data: &Dataset,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Result<()> {
+        let spec = &self.model.spec;
+        let same = |model: &&Model| model.spec.columns == spec.columns && model.spec.standardise == spec.standardise;
+        self.baseline = known.filter(same).and_then(|model| model.spec.base.clone());
+        if self.baseline.is_none() {
+            let Rows { x, weight, .. } = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
+            let (x, _) = Preprocessing::new(&FlowSpec { standardise: None, ..spec.clone() })?.inward(x.into_f64())?;
+            let x = Sample { x: &x, weight: &weight };
+            let (mixture, seconds) =
+                mixture(job, BaseRule::Choose, spec, self.model.theta.len(), x, data, stop)?.unzip();
+            (self.baseline, self.mixture_seconds) = (mixture, seconds);
+        }
+        Ok(())
+    }
 }
 
 /// The work of a mixture's fit, in multiplications, that every run may have: a second or two of one CPU core.
@@ -212,6 +236,9 @@ pub(super) fn start(job: &Job, init: Option<Model>, data: &Dataset, stop: &mut d
             rule => whitening::map(rule, Sample::from(&first.points()[..]), data.dim)?,
         };
         if let Some(map) = &map {
+            if let Some(columns) = &map.tails {
+                discrete.layers.push(LayerSpec::Tails { columns: columns.clone() });
+            }
             (discrete, theta) = discrete.behind(&map.matrix, theta);
         }
         theta = Discrete::started(&discrete, &theta, &first.points(), &context)?;
@@ -251,7 +278,7 @@ fn mixture(
     data: &Dataset,
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<Option<(Mixture, f64)>> {
-    if matches!(rule, BaseRule::Normal | BaseRule::Discrete(_)) {
+    if matches!(rule, BaseRule::Normal | BaseRule::Discrete(_) | BaseRule::Best) {
         return Ok(None);
     }
     // The mixture takes the place of the whole flow, or is its beginning: no flow lies between it and the columns.

@@ -17,6 +17,7 @@ use super::crew::{Alone, Crew, hash_of};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::inner::Inner;
+use super::job::BaseRule;
 use super::plan::Phase;
 use super::preprocessing::Preprocessing;
 use super::simplexes::of_log_ratios;
@@ -42,6 +43,10 @@ const MOST_ROLLBACKS: usize = 8;
 const QUIET: usize = 2000;
 /// How fast the penalties follow the target of evaluations, per step.
 const NFE_GAIN: f64 = 0.1;
+/// The part of the time that the fit of a mixture beside a base may take, and the part of the base's own training after which the
+/// two are compared for the first time.
+const BESIDE: f64 = 0.12;
+const COMPARED: f64 = 1.0 / 3.0;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
 
@@ -67,23 +72,34 @@ pub fn fit(job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResu
 /// begin with different data, options or weights.
 pub fn fit_by(crew: &dyn Crew, job: &Job, data: &Dataset, watch: &mut dyn Watch) -> Result<TrainResult> {
     let init = job.model.init.as_deref().map(Model::load).transpose()?;
-    fit_whole(crew, job, init, data, watch)
+    fit_whole(crew, job, (init, None), data, watch)
+}
+
+/// As [`fit`], where a mixture of the same data was fitted before: a velocity may begin at one.
+pub(super) fn fit_beside(
+    job: &Job,
+    mixture: Option<&Model>,
+    data: &Dataset,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
+    let init = job.model.init.as_deref().map(Model::load).transpose()?;
+    fit_whole(&Alone, job, (init, mixture), data, watch)
 }
 
 /// Trains the flow inside a wrapper, which may have another one inside, until there is none.
 fn fit_whole(
     crew: &dyn Crew,
     job: &Job,
-    init: Option<Model>,
+    (init, mixture): (Option<Model>, Option<&Model>),
     data: &Dataset,
     watch: &mut dyn Watch,
 ) -> Result<TrainResult> {
     match inner(job, init.as_ref().map(|model| &model.spec), data)? {
-        None => fitted(crew, job, init, data, watch),
+        None => fitted(crew, job, (init, mixture), data, watch),
         Some(inner) => {
             inner.notes.iter().for_each(|words| watch.note(words));
             let init = init.map(|model| inner.model(model)).transpose()?;
-            Ok(inner.result(fit_whole(crew, &inner.job, init, &inner.data, &mut inner.watch(watch))?))
+            Ok(inner.result(fit_whole(crew, &inner.job, (init, None), &inner.data, &mut inner.watch(watch))?))
         }
     }
 }
@@ -99,7 +115,7 @@ fn inner(job: &Job, of: Option<&FlowSpec>, data: &Dataset) -> Result<Option<Inne
 fn fitted(
     crew: &dyn Crew,
     job: &Job,
-    init: Option<Model>,
+    (init, mixture): (Option<Model>, Option<&Model>),
     data: &Dataset,
     watch: &mut dyn Watch,
 ) -> Result<TrainResult> {
@@ -108,7 +124,7 @@ fn fitted(
     countable(crew, &job)?;
     start::check(data, job.fits_gaps(data))?;
     if job.model.family == Family::Auto {
-        return selection::choose(&job, data, watch, &fit);
+        return selection::choose(&job, data, watch, &fit_beside);
     }
     let (job, remark) = column_types::with_column_types(job, data);
     remark.iter().for_each(|words| watch.note(words));
@@ -128,7 +144,12 @@ fn fitted(
         None => (job, None),
         Some(kind) => (job.of_base_flow(kind, data)?, Some(job)),
     };
-    let start = start::start(&job, init, data, &mut stop)?;
+    let mut start = start::start(&job, init, data, &mut stop)?;
+    if then.as_ref().is_some_and(|then| then.model.base == BaseRule::BEST) && data.context.is_none() {
+        let begun = Instant::now();
+        let late = || time.is_some_and(|time| begun.elapsed().as_secs_f64() > BESIDE * time);
+        start.beside_mixture(&job, mixture, data, &mut || late() || watch.stop_requested())?;
+    }
     start.note.iter().for_each(|words| watch.note(words));
     let checkpoint = begun(job, then, start, content_hash(whole), RunLog::default());
     run_all(crew, checkpoint, clock, data, far, watch)
@@ -167,6 +188,11 @@ fn run_all(
     let first = run(crew, checkpoint, clock, data, far.clone(), watch)?;
     let Some(job) = then.filter(|_| !first.stopped) else { return Ok(first) };
     let clock = Instant::now();
+    let flow = job.base_flow(data)?.map_or_else(String::new, |kind| kind.name().to_owned());
+    if first.replaced_by_baseline {
+        return run_from_mixture(crew, (&job, &flow), first, content_hash, data, far, watch);
+    }
+    let job = job.at_base(&flow, data)?;
     let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
     let held_out = first.history.validations.iter().map(|v| v.nll).reduce(f64::min);
     let offset = watch.nll_offset();
@@ -178,6 +204,30 @@ fn run_all(
         words::duration(seconds)
     ));
     let start = start::from_base(&job, first.model, first.log_volume)?;
+    let log = RunLog { seconds, base_seconds: Some(seconds), ..RunLog::default() };
+    run(crew, begun(job, None, start, content_hash, log), clock, data, far, watch)
+}
+
+/// A run whose velocity begins at a mixture, since one was ahead of the discrete flow of `first`.
+fn run_from_mixture(
+    crew: &dyn Crew,
+    (then, flow): (&Job, &str),
+    first: TrainResult,
+    content_hash: u64,
+    data: &Dataset,
+    far: Far,
+    watch: &mut dyn Watch,
+) -> Result<TrainResult> {
+    let clock = Instant::now();
+    let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
+    watch.note(&format!(
+        "base      a mixture, which was ahead of the {flow} after {steps} in {}",
+        words::duration(seconds)
+    ));
+    let job = then.at_base("mixture", data)?;
+    let most = job.model.base_share * (job.optimiser.time.unwrap_or(Job::USUAL_TIME) - seconds);
+    let mut stop = || clock.elapsed().as_secs_f64() > most || watch.stop_requested();
+    let start = start::start(&job, None, data, &mut stop)?;
     let log = RunLog { seconds, base_seconds: Some(seconds), ..RunLog::default() };
     run(crew, begun(job, None, start, content_hash, log), clock, data, far, watch)
 }
@@ -320,6 +370,7 @@ fn run(
         model: &model,
         log_volume,
         baseline,
+        compared: false,
         content_hash,
         inside,
         phases,
@@ -376,6 +427,8 @@ struct Trainer<'a> {
     model: &'a Model,
     log_volume: f64,
     baseline: Option<Mixture>,
+    /// Whether the mixture was compared with the flow on the way.
+    compared: bool,
     content_hash: u64,
     /// NLL in the data's units minus that of the net's inputs, on average.
     inside: f64,
@@ -450,7 +503,7 @@ impl Trainer<'_> {
                 watch.keep(&self.checkpoint()?)?;
             }
             let ended_early = if last || stopped { None } else { self.early_end(done, watch.nll_offset()) };
-            if last || stopped || ended_early.is_some() {
+            if last || stopped || ended_early.is_some() || self.is_overtaken(done)? {
                 return self.finish(stopped, ended_early);
             }
             let since = (self.state.step.saturating_sub(kept.0), self.seconds() - kept.1);

@@ -161,7 +161,7 @@ impl HeavyTails {
     }
 
     /// x and ln dx/dy.
-    pub(super) fn decode(&self, y: f64) -> (f64, f64) {
+    pub(crate) fn decode(&self, y: f64) -> (f64, f64) {
         let last = self.y.len() - 1;
         if y > self.y[last] {
             let (s, log_slope) = self.inwards(1, y);

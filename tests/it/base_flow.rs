@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use cnflow::model::{Architecture, BaseFlow, FlowSpec, Model};
 use cnflow::rng::stream;
-use cnflow::rows::{Context, DataOptions, Dataset, Rows, Source, resolve};
-use cnflow::train::{Checkpoint, Family, Job, Progress, TrainResult, Watch, fit, resume, score};
+use cnflow::rows::{Context, DataOptions, Dataset, Memory, Rows, Source, resolve};
+use cnflow::train::{Checkpoint, Family, Job, Preconditioning, Progress, TrainResult, Watch, fit, resume, score};
 use cnflow::velocity::Precision;
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -165,6 +165,121 @@ fn a_run_that_is_stopped_in_either_part_goes_on_to_the_same_bits() {
         assert_eq!(checkpoint.job().model.family, Family::Cnf, "after {after}");
         let TrainResult { model, steps, .. } = resume(checkpoint, &data, &mut ()).unwrap();
         assert_eq!((steps, &model.spec, &model.theta), (20, &whole.model.spec, &whole.model.theta), "after {after}");
+    }
+}
+
+/// Rows of `d` columns that `of` makes of as many numbers from 0 to 1 and as many normal ones.
+fn rows(n: usize, d: usize, of: impl Fn(&[f64], &[f64]) -> Vec<f64>) -> Dataset {
+    let mut rng = stream(7, 0);
+    let mut x = Vec::with_capacity(n * d);
+    for _ in 0..n {
+        let uniform: Vec<f64> = (0..d).map(|_| rng.random_range(0.0..1.0)).collect();
+        let normal: Vec<f64> = (0..d).map(|_| StandardNormal.sample(&mut rng)).collect();
+        x.extend(of(&uniform, &normal));
+    }
+    let memory = Memory { name: "rows".into(), x: x.into(), dim: d, ..Memory::default() };
+    memory.dataset(&Default::default(), 0, None).unwrap()
+}
+
+/// Narrow Gaussians in five columns: a mixture by its nature.
+fn clusters() -> Dataset {
+    rows(4000, 5, |u, z| {
+        let k = (12.0 * u[0]).floor();
+        (0..5).map(|j| (1.7 * k * (j + 1) as f64).sin() * 4.0 + 0.05 * z[j]).collect()
+    })
+}
+
+fn timed(seconds: f64) -> Job {
+    Job::default().with(|job| job.optimiser.time = Some(seconds))
+}
+
+#[test]
+fn a_velocity_begins_at_a_mixture_where_one_is_ahead_of_the_spline() {
+    let data = clusters();
+    let mut watch = Notes::default();
+    // As the command has it: with all that was left out filled in.
+    let job = timed(4.0).resolve_for(&data).unwrap();
+    assert_eq!(job.model.base, "best");
+    let fitted = fit(&job, &data, &mut watch).unwrap();
+    assert_eq!(fitted.job.model.base, "mixture");
+    let spec = &fitted.model.spec;
+    assert!(spec.base.is_some() && spec.base_flow.is_none() && spec.architecture.as_velocity().is_some());
+    assert!(fitted.base_seconds.unwrap() < 4.0 && fitted.mixture_seconds.is_some() && !fitted.replaced_by_baseline);
+    assert_eq!(watch.0.iter().filter(|words| words.contains("a mixture, which was ahead of the spline")).count(), 1);
+    // The entropy: ln 12, and five columns of deviation 0.05.
+    let truth = 12f64.ln() + 5.0 * (0.5 * (1.0 + (2.0 * std::f64::consts::PI).ln()) + 0.05f64.ln());
+    let nll = score(&fitted.model.bind(Precision::F32).unwrap(), &data.test, None).unwrap().nll;
+    assert!(nll < truth + 0.5, "{nll} for {truth}");
+    // Of uniform columns a spline has the edges, and a mixture has not.
+    let squares = rows(4000, 6, |u, _| u.to_vec());
+    let fitted = fit(&timed(4.0), &squares, &mut ()).unwrap();
+    assert!(fitted.model.spec.base.is_none() && fitted.model.spec.base_flow.is_some());
+    assert_eq!(fitted.job.model.base, "spline");
+    // Steps are no time, but may be told to choose.
+    let steps = |base: &str| Job::default().with(|job| (job.optimiser.steps, job.model.base) = (Some(30), base.into()));
+    let [auto, best] = ["auto", "best"].map(|base| fit(&steps(base), &data, &mut ()).unwrap().model);
+    assert!(auto.spec.base_flow.is_some() && best.spec.base.is_some());
+    let again = fit(&steps("best"), &data, &mut ()).unwrap().model;
+    assert_eq!((&again.spec, &again.theta), (&best.spec, &best.theta));
+    // Not for another base, nor where an option is set that a velocity at a mixture lacks.
+    for job in [
+        timed(0.5).with(|job| job.model.base = "spline".into()),
+        timed(0.5).with(|job| job.model.preconditioning = Some(Preconditioning::Gaussian)),
+    ] {
+        assert!(fit(&job, &data, &mut ()).unwrap().model.spec.base_flow.is_some());
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_before_the_comparison_goes_on_to_it() {
+    let data = clusters();
+    let mut watch = Stop { after: 3, calls: 0, kept: None };
+    assert!(fit(&timed(4.0), &data, &mut watch).unwrap().stopped);
+    let path = tempfile::tempdir().unwrap();
+    let path = path.path().join("c.safetensors");
+    watch.kept.unwrap().save(&path).unwrap();
+    let fitted = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+    assert!(fitted.model.spec.base.is_some() && fitted.model.spec.base_flow.is_none());
+    // So does one that is stopped behind it.
+    let mut watch = Stop { after: usize::MAX, calls: 0, kept: None };
+    let mut at_mixture = AtMixture { stop: &mut watch, seen: false };
+    assert!(fit(&timed(4.0), &data, &mut at_mixture).unwrap().stopped);
+    watch.kept.unwrap().save(&path).unwrap();
+    let fitted = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
+    assert!(fitted.model.spec.base.is_some() && fitted.model.spec.base_flow.is_none() && !fitted.stopped);
+}
+
+/// What was remarked.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Watch for Notes {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn note(&mut self, words: &str) {
+        self.0.push(words.into());
+    }
+}
+
+/// Ends the run at the first step of the velocity at a mixture.
+struct AtMixture<'a> {
+    stop: &'a mut Stop,
+    seen: bool,
+}
+
+impl Watch for AtMixture<'_> {
+    fn see(&mut self, _progress: &Progress<'_>) -> ControlFlow<()> {
+        if self.seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn note(&mut self, words: &str) {
+        self.seen |= words.contains("a mixture");
+    }
+
+    fn keep(&mut self, checkpoint: &Checkpoint) -> cnflow::Result<()> {
+        self.stop.keep(checkpoint)
     }
 }
 

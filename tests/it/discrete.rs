@@ -105,6 +105,10 @@ fn a_loss_and_its_gradient_have_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn a_flow_starts_as_a_linear_map_realnvp_and_splines_as_the_identity_and_nice_bent() {
     for (name, spec) in every_discrete() {
+        if spec.layers.iter().any(|layer| matches!(layer, LayerSpec::Tails { .. })) {
+            // Made of rows, it starts as what they are.
+            continue;
+        }
         let theta: Vec<f64> = spec.init(&mut stream(1, 0)).into_iter().map(f64::from).collect();
         let flow = Discrete::new(spec.clone(), &theta, Precision::F32).unwrap();
         let (x, c) = (draws(20, spec.dim, 2), condition(&spec, 20));

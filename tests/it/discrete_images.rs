@@ -167,10 +167,11 @@ fn plans_of_images_that_make_no_sense_are_refused_with_their_numbers() {
             match layer {
                 LayerSpec::ImageCoupling { level, .. } => *level = to,
                 LayerSpec::Diagonal { level, .. } | LayerSpec::Linear { level, .. } => *level = Some(to),
-                LayerSpec::Coupling { .. } => {}
+                LayerSpec::Coupling { .. } | LayerSpec::Tails { .. } => {}
             }
         }
     };
+    change(&|bad| bad.layers.push(LayerSpec::Tails { columns: vec![None; 3] }), "maps for 3 columns");
     change(&|bad| at(bad, 3), "4 × 4 have no level 3");
     change(&|bad| at(bad, usize::MAX), "have no level");
     change(&|bad| at(bad, 1), "permutation");

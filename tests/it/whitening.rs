@@ -8,6 +8,7 @@ use cnflow::rows::{Context, Dataset, Memory};
 use cnflow::train::{Family, Job, Whitening, fit, score};
 use cnflow::transform::StandardNormal;
 use cnflow::velocity::Precision;
+use rand::Rng as _;
 
 /// Two groups along a line from which the second column hardly departs, and a third column; under a condition, or not.
 fn table(conditional: bool) -> Dataset {
@@ -62,6 +63,31 @@ fn the_first_latents_of_every_flow_are_uncorrelated() {
             }
         }
     }
+}
+
+#[test]
+fn columns_that_have_heavy_tails_behind_the_map_get_maps_of_their_own() {
+    // The second column is the first and Cauchy's noise.
+    let mut rng = stream(43, 0);
+    let x = (0..4000).flat_map(|_| {
+        let z: f64 = rng.sample(rand_distr::StandardNormal);
+        let e: f64 = rng.sample(rand_distr::Cauchy::new(0.0, 0.01).unwrap());
+        [z, z + e.clamp(-3.0, 3.0), rng.sample(rand_distr::StandardNormal)]
+    });
+    let memory = Memory { name: "rows".into(), x: x.collect::<Vec<f64>>().into(), dim: 3, ..Memory::default() };
+    let data = memory.dataset(&Default::default(), 0, None).unwrap();
+    let model = fit(&job(Kind::Spline, 2, Whitening::Cholesky), &data, &mut ()).unwrap().model;
+    let Architecture::Discrete(spec) = &model.spec.architecture else { panic!("no discrete flow") };
+    let [.., LayerSpec::Tails { columns }, LayerSpec::Linear { fixed: true, .. }] = &spec.layers[..] else {
+        panic!("{:?}", spec.layers.len())
+    };
+    assert!(columns[0].is_none() && columns[1].is_some() && columns[2].is_none());
+    assert!(columns[1].as_ref().unwrap().indices().iter().all(|index| *index > 0.3));
+    // A file has them to the bit.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    model.save(&path).unwrap();
+    assert_eq!(Model::load(&path).unwrap().spec, model.spec);
 }
 
 #[test]

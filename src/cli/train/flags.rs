@@ -197,8 +197,9 @@ flags! {
         #[arg(long, value_name = "X")]
         sigma: f64,
         /// Base distribution of the velocity: normal, mixture (of Gaussians, chosen by validation NLL), mixture:K, a
-        /// discrete flow that is trained first (spline, realnvp, glow, nice), or auto: spline for a table of more than two
-        /// columns, else normal, but for a table the better of the flow and a mixture [default: auto]
+        /// discrete flow that is trained first (spline, realnvp, glow, nice), best (a spline, or a mixture where held-out
+        /// rows prefer one), or auto: for a table of more than two columns best, with --steps spline; else normal, but for a
+        /// table the better of the flow and a mixture [default: auto]
         #[arg(long, value_name = "NAME", conflicts_with = "init")]
         base: String,
         /// Part of the run in which the discrete flow of --base is trained [default: 0.7]

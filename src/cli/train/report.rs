@@ -135,7 +135,9 @@ impl Summary {
             }
         };
         if let Some(seconds) = self.base_seconds {
-            out += &format!("base      trained in {} of them\n", words::duration(seconds));
+            // Where the velocity begins at a mixture all the same, that was in vain.
+            let what = if self.job.model.base == "mixture" { "spline    tried" } else { "base      trained" };
+            out += &format!("{what} in {} of them\n", words::duration(seconds));
         }
         if let Some(seconds) = self.mixture_seconds.filter(|_| !self.job.model.family.is_reference()) {
             out += &format!("mixture   fitted in {} of them\n", words::duration(seconds));

@@ -104,10 +104,7 @@ impl Job {
         if self.model.family != Family::Cnf || self.model.init.is_some() || data.shape.is_some() {
             return Ok(None);
         }
-        match BaseRule::of(&self.model.base, false)? {
-            BaseRule::Discrete(kind) => Ok(Some(kind)),
-            _ => Ok(None),
-        }
+        Ok(BaseRule::of(&self.model.base, false)?.flow())
     }
 
     /// The training of the discrete flow at which this job's velocity begins: with its own defaults, and

@@ -58,9 +58,10 @@ pub struct ModelSection {
     /// The deviation of the Gaussian whose deviation is fixed, in the data's units.
     pub sigma: f64,
     /// The distribution at which the velocity begins: normal, mixture (of Gaussians, as many as score best on the
-    /// validation set), mixture:K, a discrete flow by its name (spline, realnvp, glow, nice), which is trained first, or
-    /// auto: a spline for a table of more than two columns, else the normal, but for a table a mixture is fitted too, and
-    /// replaces the flow where its validation NLL is better.
+    /// validation set), mixture:K, a discrete flow by its name (spline, realnvp, glow, nice), which is trained first, best
+    /// (a spline, or a mixture where held-out rows prefer one), or auto: for a table of more than two columns best where the
+    /// budget is a time, and spline where it is steps; else the normal, but for a table a mixture is fitted too, and replaces
+    /// the flow where its validation NLL is better.
     pub base: String,
     /// Whether a linear map that makes columns uncorrelated comes before the couplings of a discrete flow of a table; auto:
     /// before a spline's, where held-out rows gain by it.
@@ -116,7 +117,7 @@ impl ModelSection {
                 "set `model.base_share` above 0 and below 1, such as 0.7",
             ));
         }
-        if share != Self::default().base_share && !matches!(rule, BaseRule::Discrete(_)) {
+        if share != Self::default().base_share && rule.flow().is_none() {
             return Err(Error::invalid(
                 format!("`model.base_share` has no meaning for the base {}, which takes no steps", self.base),
                 "leave out `model.base_share`, or set `model.base` to a discrete flow, such as spline",
@@ -124,7 +125,7 @@ impl ModelSection {
         }
         if self.family == Family::Cnf
             && self.whitening != Whitening::Auto
-            && !matches!(rule, BaseRule::Discrete(_))
+            && rule.flow().is_none()
             && self.init.is_none()
         {
             return Err(Error::invalid(
@@ -157,11 +158,24 @@ pub(crate) enum BaseRule {
     Components(usize),
     /// At a discrete flow, trained first.
     Discrete(Kind),
+    /// At a spline, trained first, or at a mixture, where held-out rows prefer one.
+    Best,
 }
 
 impl BaseRule {
+    /// The discrete flow that is trained first.
+    pub(crate) fn flow(self) -> Option<Kind> {
+        match self {
+            Self::Discrete(kind) => Some(kind),
+            Self::Best => Some(Kind::Spline),
+            _ => None,
+        }
+    }
+
     /// The text of the rule that looks at the data.
     pub(crate) const AUTO: &str = "auto";
+    /// The text of the better one of a spline and a mixture.
+    pub(crate) const BEST: &str = "best";
 
     /// The rule that a text stands for; `judged`: held-out rows can choose between the flow and a mixture.
     ///
@@ -171,14 +185,15 @@ impl BaseRule {
         let refuse = |problem: String| {
             Err(Error::invalid(
                 problem,
-                "give auto, normal, mixture, mixture:K with K components, such as mixture:64, or a discrete flow, such as \
-                 spline",
+                "give auto, best, normal, mixture, mixture:K with K components, such as mixture:64, or a discrete flow, such \
+                 as spline",
             ))
         };
         match (text, text.strip_prefix("mixture:").map(str::parse::<usize>)) {
             ("normal", _) => Ok(Self::Normal),
             (Self::AUTO, _) => Ok(if judged { Self::Baseline } else { Self::Normal }),
             ("mixture", _) => Ok(Self::Choose),
+            (Self::BEST, _) => Ok(Self::Best),
             (_, Some(Ok(k))) if (1..=MOST_COMPONENTS).contains(&k) => Ok(Self::Components(k)),
             (_, Some(_)) => {
                 refuse(format!("`model.base` `{text}` has no number of components from 1 to {MOST_COMPONENTS}"))

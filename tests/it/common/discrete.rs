@@ -1,7 +1,10 @@
 //! Discrete flows of every kind, for laws over all of them, and the points to try them on.
 
+use std::f64::consts::PI;
+
 use cnflow::discrete::{DiscreteSpec, ImagePlan, Kind, LayerSpec, Mask, Plan};
 use cnflow::rng::stream;
+use cnflow::transform::HeavyTails;
 use cnflow::velocity::{Activation, ImageShape};
 use rand::Rng as _;
 
@@ -82,6 +85,14 @@ pub fn every_discrete() -> Vec<(String, DiscreteSpec)> {
         }
     }
     all.push(("realnvp d=2 of relu and silu".into(), mixed));
+    // Next to the data two maps of heavy tails, those of Cauchy's law.
+    let plan =
+        Plan { activation: smooth, depth: 2, hidden: vec![8], condition_dim: 1, ..Plan::usual(Kind::RealNvp, 3) };
+    let mut heavy = plan.spec(&mut stream(2, 0)).unwrap();
+    let values: Vec<f64> = (0..400).map(|i| (PI * ((f64::from(i) + 0.5) / 400.0 - 0.5)).tan()).collect();
+    let map = HeavyTails::fit(&values).unwrap();
+    heavy.layers.push(LayerSpec::Tails { columns: vec![Some(map.clone()), None, Some(map)] });
+    all.push(("realnvp d=3 c=1 behind heavy tails".into(), heavy));
     all.extend(every_discrete_of_images());
     all
 }
