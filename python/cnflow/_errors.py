@@ -65,4 +65,4 @@ class MissingRows(CnfWarning):
 
 
 class DataWarning(CnfWarning):
-    """What is unusual about the rows for training."""
+    """What is unusual about the rows: for training, and parts of a whole that are scaled to their total."""

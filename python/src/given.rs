@@ -1,13 +1,13 @@
 //! The rows and the conditions of a call.
 
-use cnflow::apply::Gaps;
+use cnflow::apply::{Closed, Gaps};
 use cnflow::transform::ContextColumn;
 use cnflow::words;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::arrays::{self, Array};
-use crate::error::{Outcome, Trouble, warn};
+use crate::error::{Outcome, Raised, Trouble, warn};
 use crate::flow::Flow;
 use crate::images;
 
@@ -98,6 +98,7 @@ impl Flow {
             let (x, condition): (Vec<f64>, Vec<f64>) = (cut(0, d), cut(d, d + c));
             arrays::check_infinite(py, &x, d, what, self.names())?;
             arrays::check_infinite(py, &condition, c, "the condition", self.condition_names())?;
+            self.warn_of_closing(py, &x)?;
             return Ok(Rows { x, condition, batch: vec![n] });
         }
         let batch = match &self.bound.model.spec.pixels {
@@ -110,7 +111,15 @@ impl Flow {
         };
         arrays::check_infinite(py, &x, d, what, self.names())?;
         let condition = self.conditions(py, condition, x.len() / d)?;
+        self.warn_of_closing(py, &x)?;
         Ok(Rows { x, condition, batch })
+    }
+
+    /// Warns of rows whose parts of a whole are scaled to their total.
+    fn warn_of_closing(&self, py: Python<'_>, x: &[f64]) -> PyResult<()> {
+        let mut closed = Closed::of(&self.bound.model).raised(py)?;
+        closed.see(0, x);
+        closed.words().map_or(Ok(()), |words| warn(py, "DataWarning", &words))
     }
 
     /// Rows without their conditions, for pictures and checks. Those with a missing cell are left out, with a warning.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,14 @@ def test_parts_of_a_whole_are_one_map() -> None:
     assert np.allclose(flow.forward(flow.inverse(parts)), parts, atol=1e-3)
     assert np.all(np.isfinite(flow.log_prob(samples)))
     assert flow.log_prob(np.array([[0.5, 0.5, 0.5]]))[0] == -np.inf
+    # Rounded parts are scaled to their sum, and that is said.
+    rounded = parts.round(4)
+    rounded[3] = [0.3, 0.3, 0.4004]
+    with pytest.warns(cnflow.DataWarning, match=r"scaled to the total of the parts.* in row 3"):
+        assert np.all(np.isfinite(flow.log_prob(rounded)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow.log_prob(parts)
 
 
 def test_classes_are_given_out() -> None:

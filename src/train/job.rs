@@ -168,9 +168,10 @@ impl Job {
         if BaseRule::of(base, false)?.flow().is_some() {
             return Ok(job);
         }
-        // What a velocity at a flow has by default, one at a mixture has not.
-        let own = &mut job;
-        own.model.whitening = Whitening::default();
+        // What a velocity at a flow has by default or alone, one at a mixture has not.
+        let (own, usual) = (&mut job, Self::default());
+        (own.model.whitening, own.model.base_share) = (usual.model.whitening, usual.model.base_share);
+        own.optimiser.validation = own.optimiser.validation.filter(|own| *own != ValidationScore::Bound);
         own.model.preconditioning = own.model.preconditioning.filter(|own| *own != Preconditioning::Gaussian);
         own.optimiser.kind = own.optimiser.kind.filter(|own| *own != Optimiser::Muon);
         own.data.spread = own.data.spread.filter(|own| *own != 1.0);

@@ -107,6 +107,9 @@ pub(super) struct Start {
 
 impl Start {
     /// Puts a mixture beside the discrete flow of a run: `known`, where one of the same columns was fitted before.
+    ///
+    /// # Errors
+    /// Those of the columns' maps.
     pub fn beside_mixture(
         &mut self,
         job: &Job,
@@ -121,9 +124,9 @@ impl Start {
             let Rows { x, weight, .. } = rows(data, job.seed, MOMENT_ROWS, MOMENT_PIXELS);
             let (x, _) = Preprocessing::new(&FlowSpec { standardise: None, ..spec.clone() })?.inward(x.into_f64())?;
             let x = Sample { x: &x, weight: &weight };
-            let (mixture, seconds) =
-                mixture(job, BaseRule::Choose, spec, self.model.theta.len(), x, data, stop)?.unzip();
-            (self.baseline, self.mixture_seconds) = (mixture, seconds);
+            // Rows that have no mixture have a spline.
+            let fitted = mixture(job, BaseRule::Choose, spec, self.model.theta.len(), x, data, stop).ok().flatten();
+            (self.baseline, self.mixture_seconds) = fitted.unzip();
         }
         Ok(())
     }

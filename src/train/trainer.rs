@@ -225,7 +225,7 @@ fn run_from_mixture(
         words::duration(seconds)
     ));
     let job = then.at_base("mixture", data)?;
-    let most = job.model.base_share * (job.optimiser.time.unwrap_or(Job::USUAL_TIME) - seconds);
+    let most = then.model.base_share * (job.optimiser.time.unwrap_or(Job::USUAL_TIME) - seconds);
     let mut stop = || clock.elapsed().as_secs_f64() > most || watch.stop_requested();
     let start = start::start(&job, None, data, &mut stop)?;
     let log = RunLog { seconds, base_seconds: Some(seconds), ..RunLog::default() };

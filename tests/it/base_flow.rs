@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use cnflow::model::{Architecture, BaseFlow, FlowSpec, Model};
 use cnflow::rng::stream;
 use cnflow::rows::{Context, DataOptions, Dataset, Memory, Rows, Source, resolve};
-use cnflow::train::{Checkpoint, Family, Job, Preconditioning, Progress, TrainResult, Watch, fit, resume, score};
+use cnflow::train::{
+    Checkpoint, Family, Job, Preconditioning, Progress, TrainResult, ValidationScore, Watch, fit, resume, score,
+};
 use cnflow::velocity::Precision;
 use rand::Rng as _;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -221,6 +223,13 @@ fn a_velocity_begins_at_a_mixture_where_one_is_ahead_of_the_spline() {
     assert!(auto.spec.base_flow.is_some() && best.spec.base.is_some());
     let again = fit(&steps("best"), &data, &mut ()).unwrap().model;
     assert_eq!((&again.spec, &again.theta), (&best.spec, &best.theta));
+    // What is set for the spline is no hindrance to the mixture.
+    for change in [
+        |job: &mut Job| job.model.base_share = 0.5,
+        |job: &mut Job| job.optimiser.validation = Some(ValidationScore::Bound),
+    ] {
+        assert!(fit(&steps("best").with(change), &data, &mut ()).unwrap().model.spec.base.is_some());
+    }
     // Not for another base, nor where an option is set that a velocity at a mixture lacks.
     for job in [
         timed(0.5).with(|job| job.model.base = "spline".into()),
