@@ -117,6 +117,9 @@ impl Flow {
 
     /// Warns of rows whose parts of a whole are scaled to their total.
     fn warn_of_closing(&self, py: Python<'_>, x: &[f64]) -> PyResult<()> {
+        if self.bound.model.spec.simplexes.is_empty() {
+            return Ok(());
+        }
         let mut closed = Closed::of(&self.bound.model).raised(py)?;
         closed.see(0, x);
         closed.words().map_or(Ok(()), |words| warn(py, "DataWarning", &words))

@@ -77,8 +77,10 @@ const FEW_DIMENSIONS: usize = 16;
 /// In so many columns a discrete flow under a velocity gains nothing.
 pub(super) const PLANE: usize = 2;
 
-/// Fewer validation rows choose no base.
-const FEWEST: usize = 20;
+/// Fewer validation rows choose neither a model nor a base.
+pub(super) const FEWEST: usize = 20;
+/// The part of the time that mixtures may take where they are tried.
+pub(super) const MIXTURES: f64 = 0.12;
 /// The most parameters of a net: far beyond use, within memory.
 const MOST_PARAMETERS: usize = 1 << 28;
 

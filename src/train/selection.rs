@@ -1,8 +1,8 @@
 //! The best model of a table in the time given: several are tried, and the validation set decides.
 //!
 //! Fits without a net come first, for they take little: one Gaussian with shrunk correlations, then mixtures. Where the
-//! continuous flow begins at a spline ([`Job::usual_base`]), it is trained with all the time that is left, for it contains
-//! the other flow. Elsewhere flows are tried by a short training of their own each, with the whole fall of the learning
+//! continuous flow begins at a spline or at the mixture that was fitted ([`Job::usual_base`]), it is trained with all the
+//! time that is left, for it contains the other models. Elsewhere flows are tried by a short training of their own each, with the whole fall of the learning
 //! rate, so that what is compared is what a flow comes to, and the better one is trained with all that is left. The model
 //! is the best of all that were fitted, short trainings included: a small table may have been learnt in one of them.
 //!
@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::column_types::with_column_types;
+use super::job::{FEWEST, MIXTURES};
 use super::score::{log_prob_rows, prefers_second};
 use super::{Checkpoint, ColumnTypes, Family, Job, Progress, TrainResult, Tried, Watch};
 use crate::discrete::Kind;
@@ -22,10 +23,7 @@ use crate::rows::{Dataset, Rows};
 use crate::stats::weighted_mean_and_se;
 use crate::{Error, Result, words};
 
-/// Fewer validation rows choose nothing.
-const FEWEST: usize = 20;
-/// The part of the time that mixtures may take, and that each flow is tried for.
-const MIXTURES: f64 = 0.12;
+/// The part of the time that each flow is tried for.
 const SHORT: f64 = 0.15;
 /// Models are compared on so many times the rows of a validation at the most.
 pub(super) const JUDGED: usize = 4;

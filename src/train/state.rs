@@ -77,6 +77,8 @@ pub(super) struct RunLog {
     pub before: Option<f64>,
     /// Seconds that the fit of a mixture took, where one was fitted.
     pub mixture_seconds: Option<f64>,
+    /// Whether the mixture beside the discrete flow was compared with it on the way.
+    pub compared: bool,
     /// Seconds since the start in which the discrete flow was trained at which the velocity begins.
     pub base_seconds: Option<f64>,
 }
@@ -217,6 +219,7 @@ impl RunLog {
         // What there is not yet has no tensor: a model file holds finite numbers only.
         tensors.extend(self.before.map(|nll| tensor("ledger.before", &[nll])));
         tensors.extend(self.mixture_seconds.map(|seconds| tensor("ledger.mixture_seconds", &[seconds])));
+        tensors.extend(self.compared.then(|| tensor("ledger.compared", &[1.0])));
         tensors.extend(self.base_seconds.map(|seconds| tensor("ledger.base_seconds", &[seconds])));
         if let Some(best) = &self.best {
             tensors.push(tensor("ledger.best", &best.theta));
@@ -237,7 +240,7 @@ impl RunLog {
         }
         let one = |name: &str| numbers(file, name).and_then(|n| n.first().copied());
         let (before, mixture_seconds) = (one("ledger.before"), one("ledger.mixture_seconds"));
-        let base_seconds = one("ledger.base_seconds");
+        let (base_seconds, compared) = (one("ledger.base_seconds"), one("ledger.compared").is_some());
         let best = match (numbers(file, "ledger.best"), numbers(file, "ledger.best_score").as_deref()) {
             (None, None) => None,
             (Some(theta), Some(&[step, nll])) => {
@@ -258,6 +261,7 @@ impl RunLog {
             since_best: since_best as usize,
             before,
             mixture_seconds,
+            compared,
             base_seconds,
         })
     }

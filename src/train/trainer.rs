@@ -17,7 +17,7 @@ use super::crew::{Alone, Crew, hash_of};
 use super::ema::Ema;
 use super::gradient::{Gradient, Trouble, gradient};
 use super::inner::Inner;
-use super::job::BaseRule;
+use super::job::{BaseRule, MIXTURES};
 use super::plan::Phase;
 use super::preprocessing::Preprocessing;
 use super::simplexes::of_log_ratios;
@@ -43,9 +43,7 @@ const MOST_ROLLBACKS: usize = 8;
 const QUIET: usize = 2000;
 /// How fast the penalties follow the target of evaluations, per step.
 const NFE_GAIN: f64 = 0.1;
-/// The part of the time that the fit of a mixture beside a base may take, and the part of the base's own training after which the
-/// two are compared for the first time.
-const BESIDE: f64 = 0.12;
+/// The part of a base's own training after which it is compared with the mixture beside it for the first time.
 const COMPARED: f64 = 1.0 / 3.0;
 /// The range of the factor of the penalties.
 const PENALTY: (f64, f64) = (1e-4, 1e4);
@@ -147,7 +145,7 @@ fn fitted(
     let mut start = start::start(&job, init, data, &mut stop)?;
     if then.as_ref().is_some_and(|then| then.model.base == BaseRule::BEST) && data.context.is_none() {
         let begun = Instant::now();
-        let late = || time.is_some_and(|time| begun.elapsed().as_secs_f64() > BESIDE * time);
+        let late = || time.is_some_and(|time| begun.elapsed().as_secs_f64() > MIXTURES * time);
         start.beside_mixture(&job, mixture, data, &mut || late() || watch.stop_requested())?;
     }
     start.note.iter().for_each(|words| watch.note(words));
@@ -188,11 +186,10 @@ fn run_all(
     let first = run(crew, checkpoint, clock, data, far.clone(), watch)?;
     let Some(job) = then.filter(|_| !first.stopped) else { return Ok(first) };
     let clock = Instant::now();
-    let flow = job.base_flow(data)?.map_or_else(String::new, |kind| kind.name().to_owned());
     if first.replaced_by_baseline {
-        return run_from_mixture(crew, (&job, &flow), first, content_hash, data, far, watch);
+        return run_from_mixture(crew, &job, first, content_hash, data, far, watch);
     }
-    let job = job.at_base(&flow, data)?;
+    let job = job.at_base(first.job.model.family.name(), data)?;
     let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
     let held_out = first.history.validations.iter().map(|v| v.nll).reduce(f64::min);
     let offset = watch.nll_offset();
@@ -211,7 +208,7 @@ fn run_all(
 /// A run whose velocity begins at a mixture, since one was ahead of the discrete flow of `first`.
 fn run_from_mixture(
     crew: &dyn Crew,
-    (then, flow): (&Job, &str),
+    then: &Job,
     first: TrainResult,
     content_hash: u64,
     data: &Dataset,
@@ -221,7 +218,8 @@ fn run_from_mixture(
     let clock = Instant::now();
     let (seconds, steps) = (first.seconds, words::count(first.steps as u64, "step"));
     watch.note(&format!(
-        "base      a mixture, which was ahead of the {flow} after {steps} in {}",
+        "base      a mixture, which was ahead of the {} after {steps} in {}",
+        first.job.model.family.name(),
         words::duration(seconds)
     ));
     let job = then.at_base("mixture", data)?;
@@ -370,7 +368,6 @@ fn run(
         model: &model,
         log_volume,
         baseline,
-        compared: false,
         content_hash,
         inside,
         phases,
@@ -427,8 +424,6 @@ struct Trainer<'a> {
     model: &'a Model,
     log_volume: f64,
     baseline: Option<Mixture>,
-    /// Whether the mixture was compared with the flow on the way.
-    compared: bool,
     content_hash: u64,
     /// NLL in the data's units minus that of the net's inputs, on average.
     inside: f64,

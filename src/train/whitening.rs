@@ -7,7 +7,7 @@
 //!
 //! Behind it columns with heavy tails get a map of their own, as columns of a table do: linear mixtures of columns have
 //! tails that the columns had not, and the intervals of splines end. Without these maps W did harm on patches of images in
-//! 60 s (171.0 for 173.2; with them 173.8), on gaia they cost 0.02.
+//! 60 s (171.0 for 173.2; with them 173.9), on gaia they cost 0.02.
 //!
 //! It can do harm: a map that mixes columns hides what each has of its own, such as whole numbers or sharp ends. So the
 //! rows decide: in both coordinates they are scored by one Gaussian of normal scores, which splines through the quantiles
@@ -99,18 +99,6 @@ impl Map {
              nats (`model.whitening` none leaves it out)"
         ))
     }
-
-    /// The same with maps behind it for the columns that have heavy tails there, as held-out rows tell.
-    fn with_tails(self, x: &[f64], d: usize) -> Self {
-        let rows = mapped(&self.matrix, x, d);
-        let column = |j: usize| -> Option<HeavyTails> {
-            let values: Vec<f64> = rows.iter().skip(j).step_by(d).copied().collect();
-            let found = kind::choose(&values, std::iter::empty()).filter(|found| found.kind == ColumnKind::Heavy);
-            found.and_then(|_| HeavyTails::fit(&values).ok())
-        };
-        let tails: Vec<Option<HeavyTails>> = (0..d).into_par_iter().map(column).collect();
-        Self { tails: tails.iter().any(Option::is_some).then_some(tails), ..self }
-    }
 }
 
 /// The map that `rule` wants for rows of `d` columns; none where it wants none.
@@ -118,17 +106,28 @@ impl Map {
 /// # Errors
 /// [`Error::Invalid`] for rows of which no covariance is known.
 pub(super) fn map(rule: Whitening, rows: Sample<'_>, d: usize) -> Result<Option<Map>> {
-    match rule {
-        Whitening::None => Ok(None),
-        Whitening::Cholesky => {
-            Ok(Some(Map { matrix: inverse_root(rows, d, 1.0)?, gain: None, tails: None }.with_tails(rows.x, d)))
-        }
+    let (gain, factor) = match rule {
+        Whitening::None => return Ok(None),
+        Whitening::Cholesky => (None, 1.0),
         Whitening::Auto => {
             let Some((gain, factor)) = gain(rows.x, d) else { return Ok(None) };
-            let map = Map { matrix: inverse_root(rows, d, factor)?, gain: Some(gain), tails: None };
-            Ok(Some(map.with_tails(rows.x, d)))
+            (Some(gain), factor)
         }
-    }
+    };
+    let matrix = inverse_root(rows, d, factor)?;
+    let tails = tails(&mapped(&matrix, rows.x, d), d);
+    Ok(Some(Map { matrix, gain, tails }))
+}
+
+/// The maps of the columns of `rows` that have heavy tails, as held-out rows tell; none where none has.
+fn tails(rows: &[f64], d: usize) -> Option<Vec<Option<HeavyTails>>> {
+    let column = |j: usize| -> Option<HeavyTails> {
+        let values: Vec<f64> = rows.iter().skip(j).step_by(d).copied().collect();
+        let found = kind::choose(&values, std::iter::empty()).filter(|found| found.kind == ColumnKind::Heavy);
+        found.and_then(|_| HeavyTails::fit(&values).ok())
+    };
+    let maps: Vec<Option<HeavyTails>> = (0..d).into_par_iter().map(column).collect();
+    maps.iter().any(Option::is_some).then_some(maps)
 }
 
 /// The inverse of the Cholesky factor of the covariance of rows, whose correlations count by `factor`.

@@ -244,8 +244,8 @@ fn a_run_that_is_stopped_before_the_comparison_goes_on_to_it() {
     let data = clusters();
     let mut watch = Stop { after: 3, calls: 0, kept: None };
     assert!(fit(&timed(4.0), &data, &mut watch).unwrap().stopped);
-    let path = tempfile::tempdir().unwrap();
-    let path = path.path().join("c.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.safetensors");
     watch.kept.unwrap().save(&path).unwrap();
     let fitted = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
     assert!(fitted.model.spec.base.is_some() && fitted.model.spec.base_flow.is_none());
@@ -256,6 +256,28 @@ fn a_run_that_is_stopped_before_the_comparison_goes_on_to_it() {
     watch.kept.unwrap().save(&path).unwrap();
     let fitted = resume(Checkpoint::load(&path).unwrap(), &data, &mut ()).unwrap();
     assert!(fitted.model.spec.base.is_some() && fitted.model.spec.base_flow.is_none() && !fitted.stopped);
+}
+
+#[test]
+fn a_run_that_compares_goes_on_to_the_same_bits_wherever_it_is_stopped() {
+    // A mixture is not ahead where one Gaussian is the truth.
+    let data = rows(2000, 6, |_, z| z.to_vec());
+    let job = job("best", 40).with(|job| job.model.base_share = 0.995);
+    let mut calls = Stop { after: usize::MAX, calls: 0, kept: None };
+    let whole = fit(&job, &data, &mut calls).unwrap();
+    let of_base = calls.calls - 40;
+    assert!(whole.model.spec.base_flow.is_some() && of_base > 5, "{of_base} steps of the base");
+    // Before the comparison, just behind it, and late.
+    for after in [1, of_base / 3 + 2, of_base - 1] {
+        let mut watch = Stop { after, calls: 0, kept: None };
+        assert!(fit(&job, &data, &mut watch).unwrap().stopped);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.safetensors");
+        watch.kept.unwrap().save(&path).unwrap();
+        let mut on = Stop { after: usize::MAX, calls: 0, kept: None };
+        let TrainResult { model, .. } = resume(Checkpoint::load(&path).unwrap(), &data, &mut on).unwrap();
+        assert_eq!((&model.spec, &model.theta), (&whole.model.spec, &whole.model.theta), "after {after} of {of_base}");
+    }
 }
 
 /// What was remarked.

@@ -4,6 +4,7 @@ use super::{COMPARED, Trainer};
 use crate::Result;
 use crate::model::{Architecture, FlowSpec, Model};
 use crate::train::score::{log_prob_rows, prefers_second};
+use crate::train::selection::JUDGED;
 use crate::train::{TrainResult, score};
 
 /// So many held-out scores in a row, clearly worse than the best, over so much of the budget, end a run without
@@ -13,8 +14,6 @@ const SINCE: f64 = 0.15;
 /// What a velocity at a spline gains, in nats for each column: 0.01 on magic, 0.02 on digits, 0.05 on gaia. One at a mixture
 /// gains less (patches of images: nothing), so that a mixture must be ahead by so much to be the base.
 const GAIN: f64 = 0.05;
-/// A flow and the mixture beside it are compared on so many times the rows of a validation at the most.
-const JUDGED: usize = 4;
 
 impl Trainer<'_> {
     /// Whether the model is that of the best held-out score. Unlimited rows cannot be overfitted: there the last
@@ -100,10 +99,10 @@ impl Trainer<'_> {
         let time = self.job.optimiser.time.unwrap_or(f64::INFINITY);
         let fitted = self.log.mixture_seconds.map_or(0.0, |seconds| (seconds / time).min(1.0));
         let due = fitted + (1.0 - fitted) * COMPARED;
-        if self.compared || self.then.is_none() || self.baseline.is_none() || done < due {
+        if self.log.compared || self.then.is_none() || self.baseline.is_none() || done < due {
             return Ok(false);
         }
-        self.compared = true;
+        self.log.compared = true;
         let model = self.best_model(done)?.0;
         Ok(self.better_mixture(&model)?.is_some())
     }
